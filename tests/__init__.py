@@ -1,0 +1,3 @@
+"""
+Tests of Kafscale; the tree of ``kafscale`` again.
+"""

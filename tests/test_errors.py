@@ -1,0 +1,127 @@
+"""
+Tests of `kafscale.errors`.
+"""
+
+from __future__ import annotations
+
+from kio.schema.errors import ErrorCode
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale import errors
+from kafscale.errors import KafkaError
+
+
+class TableTests(SynchronousTestCase):
+    """
+    The table agrees with Kafka's.
+    """
+
+    def test_codes_and_names(self) -> None:
+        """
+        Each error that Kafka has is here, under its code and its name.
+        """
+        ours = {code: error.name for code, error in errors.BY_CODE.items()}
+        kafkas = {int(code): code.name.upper() for code in ErrorCode if code != ErrorCode.none}
+        self.assertEqual(ours, kafkas)
+
+    def test_class_names(self) -> None:
+        """
+        A class is called as its error is, in CamelCase, and can be imported
+        by that name.
+        """
+        for error in errors.BY_CODE.values():
+            camel = "".join(word.capitalize() for word in error.name.split("_"))
+            self.assertIs(getattr(errors, camel), error)
+
+    def test_retriable(self) -> None:
+        """
+        Clients may retry what they may retry on Kafka.
+        """
+        for code in ErrorCode:
+            self.assertEqual(errors.retriable(code), code.retriable, code)
+        self.assertFalse(errors.retriable(4711))
+
+    def test_meanings(self) -> None:
+        """
+        Each meaning is one short line, and no two are the same.
+        """
+        meanings = [error.__doc__ or "" for error in errors.BY_CODE.values()]
+        self.assertEqual(len(set(meanings)), len(meanings))
+        for meaning in meanings:
+            self.assertRegex(meaning, r"\A\S[^\n]{10,90}\.\Z")
+
+    def test_code_is_taken_once(self) -> None:
+        """
+        No two errors can have one code.
+        """
+        with self.assertRaises(ValueError):
+            type("Other", (KafkaError,), {}, code=1)
+
+
+class CodeTests(SynchronousTestCase):
+    """
+    Exceptions become codes.
+    """
+
+    def test_kafka_error(self) -> None:
+        """
+        An error has its own code.
+        """
+        self.assertEqual(errors.code_of(errors.OffsetOutOfRange()), 1)
+
+    def test_finer_kind(self) -> None:
+        """
+        A subclass without a code has the one of the error that it extends.
+        """
+
+        class Fenced(errors.NotLeaderOrFollower):
+            """
+            Another broker has taken over.
+            """
+
+        self.assertEqual(errors.code_of(Fenced()), 6)
+        self.assertEqual(Fenced.name, "NOT_LEADER_OR_FOLLOWER")
+        self.assertIs(errors.BY_CODE[6], errors.NotLeaderOrFollower)
+
+    def test_store(self) -> None:
+        """
+        A store that does not answer is KAFKA_STORAGE_ERROR; its other errors
+        are not meant for clients.
+        """
+        self.assertEqual(errors.code_of(errors.StoreUnavailable("503")), 56)
+        self.assertEqual(errors.code_of(errors.CommitConflict()), -1)
+
+    def test_unknown(self) -> None:
+        """
+        Whatever else is raised is UNKNOWN_SERVER_ERROR.
+        """
+        self.assertEqual(errors.code_of(ZeroDivisionError()), -1)
+
+
+class MessageTests(SynchronousTestCase):
+    """
+    Exceptions become words.
+    """
+
+    def test_own_words(self) -> None:
+        """
+        The words given with an error are passed on.
+        """
+        error = errors.InvalidConfig("retention.ms: -7 is below -1")
+        self.assertEqual(errors.message_of(error), "retention.ms: -7 is below -1")
+
+    def test_meaning(self) -> None:
+        """
+        An error without words has the meaning of its code.
+        """
+        self.assertEqual(
+            errors.message_of(errors.InvalidGroupId()), "The group id is not valid."
+        )
+
+    def test_discretion(self) -> None:
+        """
+        The words of an unexpected exception, or of a store, are not for clients.
+        """
+        for error in (ValueError("secret"), errors.StoreUnavailable("key AKIA...")):
+            self.assertNotIn("secret", errors.message_of(error))
+            self.assertNotIn("AKIA", errors.message_of(error))
