@@ -1,0 +1,274 @@
+"""
+Every setting once: its name, what it accepts, its default and its meaning.
+
+All else follows from the declarations in `Settings`: the variable
+(C{KAFSCALE_SEGMENT_BYTES}) and the option (C{--segment-bytes}) from the
+attribute's name, the help text and the table in docs/configuration.md from
+its meaning. An option wins over the variable of the same meaning; either may
+be empty, which is the same as absent.
+"""
+
+# The defaults of Settings are made by _setting, which is attrs.field underneath:
+# ruff: noqa: RUF009
+
+from __future__ import annotations
+
+import difflib
+import re
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from kafscale.errors import SettingError
+from kafscale.kinds import (
+    ADVERTISED,
+    BOOLEAN,
+    GIB,
+    KIB,
+    LISTEN,
+    MIB,
+    NAMESPACE,
+    TEXT,
+    Kind,
+    Listen,
+    choice,
+    is_wildcard,
+    number,
+    size,
+)
+
+PREFIX = "KAFSCALE_"
+
+
+@attrs.frozen
+class Setting:
+    """
+    One setting, as the user meets it.
+
+    @ivar name: The attribute of `Settings`.
+    @ivar default: As the user would write it; empty when there is none.
+    @ivar meaning: In plain words; may hold Markdown.
+    """
+
+    name: str
+    kind: Kind
+    default: str
+    meaning: str
+
+    @property
+    def variable(self) -> str:
+        """
+        Its environment variable.
+        """
+        return PREFIX + self.name.upper()
+
+    @property
+    def option(self) -> str:
+        """
+        Its option on the command line, without the dashes.
+        """
+        return self.name.replace("_", "-")
+
+    def read(self, text: str, source: str) -> Any:
+        """
+        The value that C{text} stands for.
+
+        @raise SettingError: none; the message names C{source}.
+        """
+        try:
+            return self.kind.parse(text.strip())
+        except ValueError:
+            raise SettingError(f"{source}={text!r}: accepted is {self.kind.accepts}") from None
+
+
+def _setting(kind: Kind, default: str, meaning: str) -> Any:
+    value = kind.parse(default) if default else None
+    return attrs.field(default=value, metadata={"setting": (kind, default, meaning)})
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    The value of every setting. Sizes are in bytes, times in milliseconds.
+    """
+
+    broker_addr: Listen = _setting(
+        LISTEN,
+        "127.0.0.1:9092",
+        "Where to listen: `host:port` (`0.0.0.0:9092` or `:9092` for all IPv4 interfaces, port 0"
+        " for any that is free), `[::1]:9092`, or a Twisted endpoint string such as"
+        " `tcp:9092:interface=10.0.0.1`.",
+    )
+    broker_host: str | None = _setting(
+        ADVERTISED,
+        "",
+        "The host that clients are told to connect to. Otherwise the one of"
+        " `KAFSCALE_BROKER_ADDR`, or this machine's name if that is all interfaces.",
+    )
+    broker_port: int | None = _setting(
+        number(1, 65535),
+        "",
+        "The port that clients are told to connect to. Otherwise the one listened on.",
+    )
+    broker_id: int = _setting(number(0, 2**31 - 1), "0", "This broker's id in its cluster.")
+    broker_rack: str | None = _setting(
+        TEXT, "", "The rack or availability zone of this broker, as clients are told."
+    )
+    data_dir: str = _setting(
+        TEXT, "./kafscale-data", "Where records and metadata are kept. One broker at a time."
+    )
+    namespace: str = _setting(
+        NAMESPACE, "default", "Sets apart several clusters that share one store."
+    )
+    use_memory_s3: bool = _setting(
+        BOOLEAN, "0", "Keep everything in memory, and lose it at the end: for tests."
+    )
+    segment_bytes: int = _setting(
+        size(KIB, GIB),
+        "64MiB",
+        "A partition's records are rolled from the journal into a segment when there are so many"
+        " bytes of them.",
+    )
+    segment_ms: int = _setting(
+        number(100, 2**31 - 1, "milliseconds"), "7200000", "They are rolled at this age, too."
+    )
+    unrolled_bytes: int = _setting(
+        size(MIB, 64 * GIB),
+        "96MiB",
+        "Memory for records that are not rolled yet; when it is used up, the partition with most"
+        " of them is rolled. A start after a crash reads no more than this.",
+    )
+    journal_slots: int = _setting(
+        number(16, 1_000_000),
+        "4096",
+        "How many objects of the journal may stand before the records in the oldest are rolled.",
+    )
+    slot_bytes: int = _setting(
+        size(64 * KIB, 256 * MIB), "8MiB", "The journal is flushed when this much waits."
+    )
+    slots_in_flight: int = _setting(
+        number(1, 64), "4", "How many flushes of the journal are under way at once."
+    )
+    flush_interval_ms: int = _setting(
+        number(0, 60_000, "milliseconds"),
+        "0",
+        "The longest that a batch waits for others before it is flushed. With 0 each flush begins"
+        " as soon as one may; what arrives meanwhile goes into the next.",
+    )
+    cache_bytes: int = _setting(
+        size(MIB, 1024 * GIB), "64MiB", "Memory for blocks of segments that were read."
+    )
+    readahead_segments: int = _setting(
+        number(0, 64), "1", "How many blocks ahead a reader that goes through segments is served."
+    )
+    auto_create_topics: bool = _setting(
+        BOOLEAN, "1", "Create a topic when a client that permits it asks for one that is missing."
+    )
+    auto_create_partitions: int = _setting(
+        number(1, 10_000), "1", "How many partitions such a topic gets."
+    )
+    log_level: str = _setting(
+        choice("debug", "info", "warn", "error"), "info", "The least of what is logged."
+    )
+    max_request_bytes: int = _setting(
+        size(KIB, 2**31 - 1),
+        "100MiB",
+        "A larger request closes its connection (Kafka's `socket.request.max.bytes`).",
+    )
+    connections_max_idle_ms: int = _setting(
+        number(0, 2**31 - 1, "milliseconds"),
+        "600000",
+        "A connection on which nothing was asked for so long is closed; 0: never.",
+    )
+    max_connections: int = _setting(
+        number(0, 1_000_000), "10000", "Connections beyond so many are closed at once; 0: no limit."
+    )
+    fetch_sessions: int = _setting(
+        number(0, 1_000_000),
+        "1000",
+        "How many incremental fetch sessions are remembered"
+        " (Kafka's `max.incremental.fetch.session.cache.slots`).",
+    )
+    shutdown_ms: int = _setting(
+        number(0, 600_000, "milliseconds"),
+        "10000",
+        "How long a broker that is told to stop may take to answer and to flush.",
+    )
+
+    def advertised_host(self, hostname: Callable[[], str] = socket.gethostname) -> str:
+        """
+        The host that clients are told: one that can be dialled.
+        """
+        if self.broker_host is not None:
+            return self.broker_host
+        host = self.broker_addr.host
+        return hostname() if is_wildcard(host) else host
+
+    def advertised_port(self, listened: int) -> int:
+        """
+        The port that clients are told, when C{listened} is the port in use.
+        """
+        return listened if self.broker_port is None else self.broker_port
+
+
+SETTINGS: Sequence[Setting] = [
+    Setting(each.name, *each.metadata["setting"]) for each in attrs.fields(Settings)
+]
+"""All settings, in the order in which they are declared."""
+
+
+def from_environment(
+    environ: Mapping[str, str], options: Mapping[str, str | None] | None = None
+) -> tuple[Settings, list[str]]:
+    """
+    The settings that variables and options ask for.
+
+    @param environ: Such as C{os.environ}.
+    @param options: Option name, without dashes, to what was given; it wins.
+    @return: The settings, and a warning, one line each, for every variable
+        with our prefix that is not understood.
+    @raise SettingError: A value is not accepted.
+    """
+    values: dict[str, Any] = {}
+    warnings = []
+    for setting in SETTINGS:
+        option, variable = (options or {}).get(setting.option), environ.get(setting.variable)
+        if option:
+            values[setting.name] = setting.read(option, f"--{setting.option}")
+        elif variable and re.match(r"(tcp|udp|sctp)://", variable):
+            # Kubernetes sets such variables for a service called "kafscale-broker".
+            warnings.append(f"{setting.variable}={variable!r} is from Kubernetes: ignored")
+        elif variable:
+            values[setting.name] = setting.read(variable, setting.variable)
+    known = {setting.variable for setting in SETTINGS}
+    for name in sorted(name for name in environ if name.startswith(PREFIX) and name not in known):
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        warnings.append(f"{name} is not a setting: ignored{hint}")
+    return Settings(**values), warnings
+
+
+def option_parameters() -> list[list[str | None]]:
+    """
+    The settings as C{optParameters} of L{twisted.python.usage.Options}; those
+    not given are None, so that the variable counts.
+    """
+    parameters: list[list[str | None]] = []
+    for setting in SETTINGS:
+        default = f" [{setting.default}]" if setting.default else ""
+        parameters.append([setting.option, None, None, setting.meaning.replace("`", "") + default])
+    return parameters
+
+
+def table() -> str:
+    """
+    The settings as the Markdown table of docs/configuration.md.
+    """
+    lines = ["| Variable and option | Default | Accepted | Meaning |", "|---|---|---|---|"]
+    for setting in SETTINGS:
+        names = f"`{setting.variable}`<br>`--{setting.option}`"
+        default = f"`{setting.default}`" if setting.default else "-"
+        lines.append(f"| {names} | {default} | {setting.kind.accepts} | {setting.meaning} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,203 @@
+"""
+What values a setting may have: how they are written, and within what bounds.
+
+The words with which a kind says what it accepts stand in the documentation
+and in the error that a user sees, so they are made from the same bounds.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+
+@attrs.frozen
+class Listen:
+    """
+    Where the broker listens.
+
+    @ivar endpoint: As Twisted's C{serverFromString} takes it.
+    @ivar host: The interface; empty when it is not known, or all of them.
+    @ivar port: The port; None when the endpoint does not name one.
+    """
+
+    endpoint: str
+    host: str = ""
+    port: int | None = None
+
+
+@attrs.frozen
+class Kind:
+    """
+    What values a setting may have.
+
+    @ivar parse: Turns what the user wrote into the value, or raises ValueError.
+    @ivar accepts: The same in words, to follow "accepted is".
+    """
+
+    parse: Callable[[str], Any]
+    accepts: str
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,19}", text, re.ASCII):
+            raise ValueError(text)
+        value = int(text)
+        if not lowest <= value <= highest:
+            raise ValueError(text)
+        return value
+
+    return parse
+
+
+def number(lowest: int, highest: int, of: str = "") -> Kind:
+    """
+    A whole number within bounds.
+    """
+    what = f"a whole number of {of}" if of else "a whole number"
+    return Kind(_whole(lowest, highest), f"{what} from {lowest} to {highest}")
+
+
+_UNITS = {"": 1, "k": KIB, "m": MIB, "g": GIB}
+
+
+def size(lowest: int, highest: int) -> Kind:
+    """
+    A number of bytes within bounds, with or without a unit.
+    """
+
+    def parse(text: str) -> int:
+        match = re.fullmatch(r"([0-9]{1,19})\s*(?:([kmg])(?:ib)?)?", text.lower(), re.ASCII)
+        if match is None:
+            raise ValueError(text)
+        value = int(match[1]) * _UNITS[match[2] or ""]
+        if not lowest <= value <= highest:
+            raise ValueError(text)
+        return value
+
+    bounds = f"from {_in_words(lowest)} to {_in_words(highest)}"
+    return Kind(parse, f"a number of bytes {bounds}, such as 1048576, 1MiB or 1M")
+
+
+def _in_words(count: int) -> str:
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+        if count and count % unit == 0:
+            return f"{count // unit}{name}"
+    return str(count)
+
+
+def choice(*values: str) -> Kind:
+    """
+    One of a few words.
+    """
+
+    def parse(text: str) -> str:
+        if text.lower() not in values:
+            raise ValueError(text)
+        return text.lower()
+
+    return Kind(parse, f"one of {', '.join(values)}")
+
+
+def _parse_boolean(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(text)
+
+
+BOOLEAN = Kind(_parse_boolean, "1, true, yes, on or 0, false, no, off")
+
+_PORT = _whole(0, 65535)
+_HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?\.?", re.ASCII)
+_TYPES_WITH_PORT = ("tcp", "tcp6", "ssl")
+
+
+def _parse_host(text: str) -> str:
+    """
+    A host's name, or an address (IPv6 with or without brackets).
+    """
+    if text.startswith("[") and text.endswith("]"):
+        return str(ipaddress.IPv6Address(text[1:-1]))
+    if ":" in text:
+        return str(ipaddress.IPv6Address(text))
+    if re.fullmatch(r"[0-9.]+", text):
+        return str(ipaddress.IPv4Address(text))
+    if _HOST_NAME.fullmatch(text) is None:
+        raise ValueError(text)
+    return text
+
+
+def is_wildcard(host: str) -> bool:
+    """
+    Whether C{host} stands for all interfaces, so that nobody can dial it.
+    """
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return not host
+
+
+def _parse_advertised(text: str) -> str:
+    host = _parse_host(text)
+    if is_wildcard(host):
+        raise ValueError(text)
+    return host
+
+
+def _parse_listen(text: str) -> Listen:
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[")
+    if not colon or host in _TYPES_WITH_PORT or (":" in host and not bracketed):
+        return _parse_endpoint(text)
+    interface = _parse_host(host) if host else ""
+    escaped = interface.replace(":", r"\:")
+    suffix = f":interface={escaped}" if interface else ""
+    return Listen(f"tcp:{_PORT(port)}{suffix}", interface, _PORT(port))
+
+
+def _parse_endpoint(text: str) -> Listen:
+    """
+    An endpoint string: its parts are separated by colons, a backslash takes
+    the meaning from the next character.
+    """
+    parts = re.findall(r"(?:\\.|[^\\:])+", text)
+    if "::" in text or len(parts) < 2 or re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", parts[0]) is None:
+        raise ValueError(text)
+    if parts[0] not in _TYPES_WITH_PORT:
+        return Listen(text)
+    host, port = "", ""
+    for part in (re.sub(r"\\(.)", r"\1", each) for each in parts[1:]):
+        name, equals, value = part.partition("=")
+        if name == "interface" and equals:
+            host = value
+        elif name == "port" and equals:
+            port = value
+        elif not equals and not port:
+            port = part
+    return Listen(text, host, _PORT(port))
+
+
+def _parse_namespace(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", text) or text in (".", ".."):
+        raise ValueError(text)
+    return text
+
+
+LISTEN = Kind(
+    _parse_listen, "host:port, [IPv6 address]:port or a Twisted endpoint such as tcp:9092"
+)
+ADVERTISED = Kind(_parse_advertised, "a host name or an address, not 0.0.0.0 or ::")
+NAMESPACE = Kind(_parse_namespace, "1 to 100 of letters, digits, '.', '_' and '-'")
+TEXT = Kind(str, "any text")

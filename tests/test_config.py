@@ -1,0 +1,321 @@
+"""
+Tests of `kafscale.config` and the kinds of settings in `kafscale.kinds`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet import endpoints
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale import config, kinds
+from kafscale.config import SETTINGS, Settings, from_environment
+from kafscale.errors import SettingError
+
+ROOT = Path(__file__).parent.parent
+
+
+def settings(**environ: str) -> Settings:
+    """
+    What variables, given without their prefix, amount to.
+    """
+    return from_environment({config.PREFIX + name: text for name, text in environ.items()})[0]
+
+
+class DefaultsTests(SynchronousTestCase):
+    """
+    Nothing has to be set.
+    """
+
+    def test_nothing_set(self) -> None:
+        """
+        Without variables all settings have their defaults, with no warning.
+        """
+        self.assertEqual(from_environment({"HOME": "/root"}), (Settings(), []))
+
+    def test_some_values(self) -> None:
+        """
+        The defaults that the documentation builds on.
+        """
+        found = Settings()
+        self.assertEqual(found.broker_addr.endpoint, "tcp:9092:interface=127.0.0.1")
+        self.assertEqual(found.data_dir, "./kafscale-data")
+        self.assertEqual(found.segment_bytes, 67108864)
+        self.assertEqual(found.flush_interval_ms, 0)
+        self.assertIs(found.auto_create_topics, True)
+        self.assertIs(found.use_memory_s3, False)
+        self.assertIsNone(found.broker_host)
+
+    def test_defaults_are_accepted(self) -> None:
+        """
+        Writing each default out changes nothing.
+        """
+        written = {each.variable: each.default for each in SETTINGS}
+        self.assertEqual(from_environment(written), (Settings(), []))
+
+
+class SourcesTests(SynchronousTestCase):
+    """
+    Variables and options.
+    """
+
+    def test_variable(self) -> None:
+        """
+        A variable sets what its name says.
+        """
+        self.assertEqual(settings(BROKER_ID="7").broker_id, 7)
+
+    def test_option_wins(self) -> None:
+        """
+        An option counts, and the variable of the same meaning is not even read.
+        """
+        found, _ = from_environment({"KAFSCALE_BROKER_ID": "oops"}, {"broker-id": "8"})
+        self.assertEqual(found.broker_id, 8)
+
+    def test_option_absent(self) -> None:
+        """
+        An option that was not given, None as C{usage.Options} has it, leaves
+        the variable.
+        """
+        found, _ = from_environment({"KAFSCALE_BROKER_ID": "7"}, {"broker-id": None})
+        self.assertEqual(found.broker_id, 7)
+
+    def test_empty_is_absent(self) -> None:
+        """
+        An empty variable, as C{docker compose} passes those that are unset,
+        counts as absent.
+        """
+        self.assertEqual(settings(BROKER_ID="", BROKER_RACK=""), Settings())
+
+    def test_usage_options(self) -> None:
+        """
+        The table makes options of twistd, which hand over what was given.
+        """
+
+        class Options(usage.Options):
+            optParameters = config.option_parameters()
+
+        options = Options()
+        options.parseOptions(["--broker-addr", "[::1]:0", "--segment-bytes=1M"])
+        found, _ = from_environment({}, options)
+        self.assertEqual(found.broker_addr.endpoint, r"tcp:0:interface=\:\:1")
+        self.assertEqual(found.segment_bytes, 1048576)
+        self.assertIn("--cache-bytes=", str(options))
+
+    def test_unknown_variable(self) -> None:
+        """
+        Each variable that is no setting is a warning, with the name that was
+        probably meant.
+        """
+        found, warnings = from_environment(
+            {"KAFSCALE_SERVICE_HOST": "10.0.0.1", "KAFSCALE_SEGMENT_BYTE": "1", "KAFKA": ""}
+        )
+        self.assertEqual(found, Settings())
+        self.assertEqual(
+            warnings,
+            [
+                "KAFSCALE_SEGMENT_BYTE is not a setting: ignored; did you mean "
+                + "KAFSCALE_SEGMENT_BYTES?",
+                "KAFSCALE_SERVICE_HOST is not a setting: ignored",
+            ],
+        )
+
+    def test_kubernetes_port(self) -> None:
+        """
+        The KAFSCALE_BROKER_PORT that Kubernetes sets for a service called
+        kafscale-broker is not taken for the setting.
+        """
+        found, warnings = from_environment({"KAFSCALE_BROKER_PORT": "tcp://10.0.0.1:9092"})
+        self.assertIsNone(found.broker_port)
+        self.assertEqual(len(warnings), 1)
+        self.assertIn("Kubernetes", warnings[0])
+
+
+class MalformedTests(SynchronousTestCase):
+    """
+    A value that is not accepted.
+    """
+
+    def assert_refused(self, variable: str, *values: str) -> None:
+        """
+        Each value is refused in one line that names it and the variable.
+        """
+        for value in values:
+            error = self.assertRaises(SettingError, settings, **{variable: value})
+            self.assertIn(f"KAFSCALE_{variable}={value!r}: accepted is ", str(error))
+            self.assertNotIn("\n", str(error))
+
+    def test_message(self) -> None:
+        """
+        The line says which setting, which value, and what would do.
+        """
+        error = self.assertRaises(SettingError, settings, SLOTS_IN_FLIGHT="many")
+        self.assertEqual(
+            str(error),
+            "KAFSCALE_SLOTS_IN_FLIGHT='many': accepted is a whole number from 1 to 64",
+        )
+
+    def test_message_names_option(self) -> None:
+        """
+        What came as an option is named as the option.
+        """
+        error = self.assertRaises(SettingError, from_environment, {}, {"broker-id": "-1"})
+        self.assertTrue(str(error).startswith("--broker-id='-1': "))
+
+    def test_numbers(self) -> None:
+        """
+        Neither words, fractions, signs, other digits, nor what is out of bounds.
+        """
+        self.assert_refused("BROKER_ID", "x", "1.5", "-1", "+1", "1_0", "٣", "2147483648", "9" * 99)
+
+    def test_sizes(self) -> None:
+        """
+        Neither unknown units, fractions, nor what is out of bounds.
+        """
+        self.assert_refused("SEGMENT_BYTES", "64MB", "1.5M", "M", "1023", "2GiB", "64 M iB", "1T")
+
+    def test_booleans(self) -> None:
+        """
+        Neither other numbers nor other words.
+        """
+        self.assert_refused("USE_MEMORY_S3", "2", "maybe", "y")
+
+    def test_addresses(self) -> None:
+        """
+        Neither an address without port, a port out of bounds, an IPv6 address
+        without brackets, nor half an endpoint.
+        """
+        self.assert_refused(
+            "BROKER_ADDR",
+            "localhost", "9092", "localhost:", "localhost:x", "localhost:65536", "1.2.3:9092",
+            "::1:9092", "fe80::1:9092", "[::1]", "[::g]:9092", "[localhost]:9092", "tcp:", "tcp:x",
+            "tcp:interface=::1", "bad host:9092", "-:9092", ":", "tcp:70000",
+        )  # fmt: skip
+
+    def test_advertised(self) -> None:
+        """
+        Nobody can dial "all interfaces", however it is written.
+        """
+        self.assert_refused(
+            "BROKER_HOST", "0.0.0.0", "::", "[::]", "0:0::0", "a:9092", "a b", "http://a", "1.2.3"
+        )
+        self.assert_refused("BROKER_PORT", "0", "65536", "http")
+
+    def test_namespaces(self) -> None:
+        """
+        A namespace is one part of a key.
+        """
+        self.assert_refused("NAMESPACE", "a/b", "..", ".", "a b", "ä", "x" * 101)
+
+    def test_log_level(self) -> None:
+        """
+        Only the levels that there are.
+        """
+        self.assert_refused("LOG_LEVEL", "warning", "trace")
+
+
+class AcceptedTests(SynchronousTestCase):
+    """
+    Values in all their spellings.
+    """
+
+    def test_sizes(self) -> None:
+        """
+        Units are binary, in any case, with or without a space.
+        """
+        for text, bytes_ in [
+            ("2048", 2048), ("2K", 2048), ("2kib", 2048), ("3 MiB", 3 << 20), ("1g", 1 << 30),
+        ]:  # fmt: skip
+            self.assertEqual(settings(SEGMENT_BYTES=text).segment_bytes, bytes_, text)
+
+    def test_booleans(self) -> None:
+        """
+        Yes and no in their usual forms.
+        """
+        for text in ("1", "true", "YES", "on"):
+            self.assertIs(settings(USE_MEMORY_S3=text).use_memory_s3, True)
+        for text in ("0", "False", "no", "off"):
+            self.assertIs(settings(AUTO_CREATE_TOPICS=text).auto_create_topics, False)
+
+    def test_spaces_around(self) -> None:
+        """
+        Spaces around a value are no part of it.
+        """
+        self.assertEqual(settings(LOG_LEVEL=" DEBUG ").log_level, "debug")
+
+    def test_addresses(self) -> None:
+        """
+        Where to listen: as host and port, or as an endpoint of Twisted, which
+        accepts what we made of it.
+        """
+        for text, listen in {
+            "localhost:9092": kinds.Listen("tcp:9092:interface=localhost", "localhost", 9092),
+            "10.0.0.1:0": kinds.Listen("tcp:0:interface=10.0.0.1", "10.0.0.1", 0),
+            ":9092": kinds.Listen("tcp:9092", "", 9092),
+            "[::1]:9092": kinds.Listen(r"tcp:9092:interface=\:\:1", "::1", 9092),
+            "tcp:9092": kinds.Listen("tcp:9092", "", 9092),
+            r"tcp6:port=1:interface=\:\:": kinds.Listen(r"tcp6:port=1:interface=\:\:", "::", 1),
+            "tcp:9:interface=10.0.0.1:backlog=5": kinds.Listen(
+                "tcp:9:interface=10.0.0.1:backlog=5", "10.0.0.1", 9
+            ),
+            "haproxy:tcp:9092": kinds.Listen("haproxy:tcp:9092"),
+        }.items():
+            self.assertEqual(settings(BROKER_ADDR=text).broker_addr, listen)
+            endpoints.serverFromString(MemoryReactorClock(), listen.endpoint)
+
+
+class AdvertisedTests(SynchronousTestCase):
+    """
+    What clients are told to connect to.
+    """
+
+    def host(self, **environ: str) -> str:
+        """
+        The advertised host of a machine called "oak".
+        """
+        return settings(**environ).advertised_host(lambda: "oak")
+
+    def test_listening_host(self) -> None:
+        """
+        By itself it is where the broker listens.
+        """
+        self.assertEqual(self.host(), "127.0.0.1")
+        self.assertEqual(self.host(BROKER_ADDR="[::1]:9092"), "::1")
+
+    def test_wildcard(self) -> None:
+        """
+        A broker that listens everywhere tells the machine's name.
+        """
+        for text in ("0.0.0.0:9092", "[::]:9092", ":9092", "haproxy:tcp:9092", "tcp:9092"):
+            self.assertEqual(self.host(BROKER_ADDR=text), "oak")
+
+    def test_set(self) -> None:
+        """
+        What is set is told; an IPv6 address without its brackets.
+        """
+        self.assertEqual(self.host(BROKER_HOST="kafka_1.example.org"), "kafka_1.example.org")
+        self.assertEqual(self.host(BROKER_HOST="[fe80::1]"), "fe80::1")
+
+    def test_port(self) -> None:
+        """
+        The port is the one that is really listened on, unless it is set.
+        """
+        self.assertEqual(settings(BROKER_ADDR="localhost:0").advertised_port(4711), 4711)
+        self.assertEqual(settings(BROKER_PORT="9").advertised_port(4711), 9)
+
+
+class DocumentationTests(SynchronousTestCase):
+    """
+    What the documentation says of settings.
+    """
+
+    def test_table(self) -> None:
+        """
+        The table in docs/configuration.md is the one made from the settings:
+        C{python -c "from kafscale import config; print(config.table())"}.
+        """
+        text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+        self.assertIn("\n\n" + config.table(), text)
