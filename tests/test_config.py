@@ -1,5 +1,5 @@
 """
-Tests of `kafscale.config` and the kinds of settings in `kafscale.kinds`.
+Tests of `kafscale.config` and the kinds of settings in `kafscale.config.kinds`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale import config, kinds
-from kafscale.config import SETTINGS, Settings, from_environment
+from kafscale import config
+from kafscale.config import SETTINGS, Settings, from_environment, kinds
 from kafscale.errors import SettingError
 
 ROOT = Path(__file__).parent.parent

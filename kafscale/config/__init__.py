@@ -22,7 +22,7 @@ from typing import Any
 import attrs
 
 from kafscale.errors import SettingError
-from kafscale.kinds import (
+from kafscale.config.kinds import (
     ADVERTISED,
     BOOLEAN,
     GIB,
