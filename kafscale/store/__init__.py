@@ -1,0 +1,3 @@
+"""
+Where bytes and facts are kept: object stores and metadata stores.
+"""

@@ -1,0 +1,415 @@
+"""
+The metadata store of a broker that is alone: a SQLite file.
+
+All of it is in memory too, so reads cost nothing. Commits that come while
+one is being written wait, and are then written together, as one transaction
+of SQLite; each still has an outcome of its own. So there are as many commits
+in a second as callers have under way, times those that the disk can sync.
+
+The memory shows only what is durable. A commit's changes are told to the
+watches before the one who committed is answered: whoever committed may rely
+on its own watch having seen it.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, takewhile
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from kafscale.errors import CommitConflict, StoreUnavailable
+from kafscale.interfaces import (
+    Change,
+    Compare,
+    Delete,
+    Entry,
+    IMetadataStore,
+    IWatch,
+    Put,
+)
+from kafscale.store.blocking import RunBlocking
+from kafscale.store.table import Row, Table
+
+#: Compares, and operations, of one commit.
+MOST = 100
+
+#: Changes that a watch which is made later may still ask for.
+HISTORY = 65536
+
+
+@attrs.frozen
+class _Changed:
+    """
+    What one commit did.
+    """
+
+    revision: int
+    rows: tuple[tuple[str, Row | None], ...]
+
+    def below(self, prefix: str) -> list[Change]:
+        """
+        The part of it that a watch on C{prefix} is told; values are the
+        watch's own.
+        """
+        return [
+            Change(key, None if row is None else _entry(key, row), self.revision)
+            for key, row in self.rows
+            if key.startswith(prefix)
+        ]
+
+
+@attrs.define(eq=False)
+class _Commit:
+    """
+    A commit that waits for its turn.
+    """
+
+    compares: Sequence[Compare]
+    operations: Sequence[tuple[str, str | None, int | None]]  # key, JSON, lease
+    revoked: int | None = None
+    done: Deferred[int] = attrs.field(factory=Deferred)
+    outcome: int | CommitConflict = 0
+
+
+@implementer(IWatch)
+class _Watch:
+    """
+    One who is told of changes.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, prefix: str, revision: int, changed: Callable[[Sequence[Change]], None]
+    ) -> None:
+        self._prefix = prefix
+        self._told = revision
+        self._changed: Callable[[Sequence[Change]], None] | None = changed
+
+    def tell(self, commit: _Changed) -> None:
+        """
+        Tell of a commit, unless it is known.
+        """
+        if self._changed is None or commit.revision <= self._told:
+            return
+        self._told = commit.revision
+        changes = commit.below(self._prefix)
+        if changes:
+            try:
+                self._changed(changes)
+            except Exception:  # noqa: BLE001 - theirs, whatever it is; the others go on
+                self._log.failure("a watch on {prefix} failed", prefix=self._prefix)
+
+    def stop(self) -> None:
+        """
+        See L{IWatch.stop}.
+        """
+        self._changed = None
+
+    @property
+    def stopped(self) -> bool:
+        """
+        Whether it is to be forgotten.
+        """
+        return self._changed is None
+
+
+class _View:
+    """
+    The store as it will be when the commits before are written.
+    """
+
+    def __init__(self, rows: dict[str, Row], leases: set[int], revision: int) -> None:
+        self._rows = rows
+        self.leases = set(leases)
+        self.revision = revision
+        self.written: dict[str, Row | None] = {}
+        self.changes: list[_Changed] = []
+
+    def row(self, key: str) -> Row | None:
+        """
+        What C{key} will have.
+        """
+        return self.written[key] if key in self.written else self._rows.get(key)
+
+    def apply(self, commit: _Commit) -> int | CommitConflict:
+        """
+        Do one commit, if it may be: the revision, or why not.
+        """
+        for compare in commit.compares:
+            row = self.row(compare.key)
+            found = 0 if row is None else row.revision
+            if found != compare.revision:
+                return CommitConflict(
+                    f"{compare.key} is at revision {found}, not {compare.revision}"
+                )
+        for _, _, lease in commit.operations:
+            if lease is not None and lease not in self.leases:
+                return CommitConflict(f"lease {lease} has ended")
+        operations = commit.operations
+        if commit.revoked is not None:
+            self.leases.discard(commit.revoked)
+            operations = [(key, None, None) for key in self._keys_under(commit.revoked)]
+        if not operations:
+            return self.revision
+        self.revision += 1
+        rows: list[tuple[str, Row | None]] = []
+        for key, value, lease in operations:
+            row = None if value is None else Row(value, self.revision, lease)
+            if row is not None or self.row(key) is not None:
+                rows.append((key, row))
+                self.written[key] = row
+        self.changes.append(_Changed(self.revision, tuple(rows)))
+        return self.revision
+
+    def _keys_under(self, lease: int) -> list[str]:
+        keys = {key for key, row in self._rows.items() if row.lease == lease}
+        keys.update(self.written)
+        return sorted(
+            key for key in keys if (row := self.row(key)) is not None and row.lease == lease
+        )
+
+
+@implementer(IMetadataStore)
+class EmbeddedStore:
+    """
+    A metadata store of one process, in one file.
+
+    Leases live as long as the process: opening the store removes the keys of
+    the leases that the process before had.
+
+    Must not be carried over a fork: open it after the process is a daemon.
+    """
+
+    _log = Logger()
+
+    def __init__(self, path: str, run_blocking: RunBlocking) -> None:
+        """
+        @param path: The file; made if it is not there. C{":memory:"} keeps
+            nothing.
+        @param run_blocking: Does the writing, one piece of work at a time.
+
+        @raise SettingError: the file cannot be used, or another process does.
+        """
+        self._table = Table(path)
+        self._run_blocking = run_blocking
+        self._rows, self._revision = self._table.load()
+        self._assigned = self._revision  # also to commits that failed
+        self._floor = self._revision  # the history begins after this
+        self._keys = sorted(self._rows)
+        self._history: deque[_Changed] = deque()
+        self._history_size = 0
+        self._leases: set[int] = set()
+        self._lease_ids = count(1)
+        self._watches: list[_Watch] = []
+        self._waiting: list[_Commit] = []
+        self._writing = False
+        self._in_doubt = False
+        self._closed: Deferred[None] | None = None
+
+    async def get(self, key: str) -> Entry | None:
+        """
+        See L{IMetadataStore.get}.
+        """
+        await self._certain()
+        row = self._rows.get(key)
+        return None if row is None else _entry(key, row)
+
+    async def range(self, prefix: str) -> tuple[list[Entry], int]:
+        """
+        See L{IMetadataStore.range}.
+        """
+        await self._certain()
+        return [_entry(key, self._rows[key]) for key in self._below(prefix)], self._revision
+
+    async def commit(
+        self, compares: Sequence[Compare], operations: Sequence[Put | Delete]
+    ) -> int:
+        """
+        See L{IMetadataStore.commit}.
+
+        @raise ValueError: it is too large, names a key twice, or a value is
+            no JSON data.
+        """
+        if len(compares) > MOST or len(operations) > MOST:
+            raise ValueError(f"a commit has at most {MOST} compares and {MOST} operations")
+        if len({operation.key for operation in operations}) < len(operations):
+            raise ValueError("a commit does one thing to a key")
+        return await self._submit(_Commit(tuple(compares), [_plain(o) for o in operations]))
+
+    async def watch(
+        self, prefix: str, revision: int, changed: Callable[[Sequence[Change]], None]
+    ) -> IWatch:
+        """
+        See L{IMetadataStore.watch}. Changes made before are told before this
+        returns.
+
+        From before the process began, only the entries that are there still
+        are told, as they are now; not those that were deleted since. Whoever
+        ranges first and watches from the range's revision misses nothing.
+        """
+        await self._certain()
+        watch = _Watch(prefix, revision, changed)
+        for commit in [*self._before_history(revision), *self._history]:
+            watch.tell(commit)
+        if not watch.stopped:
+            self._watches.append(watch)
+        return watch
+
+    async def lease(self, seconds: float) -> int:
+        """
+        See L{IMetadataStore.lease}. It lasts until it is revoked, or the
+        process ends.
+        """
+        self._check_open()
+        lease = next(self._lease_ids)
+        self._leases.add(lease)
+        return lease
+
+    async def revoke(self, lease: int) -> None:
+        """
+        See L{IMetadataStore.revoke}.
+        """
+        await self._submit(_Commit((), (), revoked=lease))
+
+    async def close(self) -> None:
+        """
+        See L{IMetadataStore.close}. Commits that came before are written.
+        """
+        if self._closed is not None:
+            return
+        self._closed = Deferred()
+        for watch in self._watches:
+            watch.stop()
+        if self._writing:
+            await self._closed
+        await self._run_blocking(self._table.close)
+
+    # Reading
+
+    def _below(self, prefix: str) -> Iterator[str]:
+        at = bisect_left(self._keys, prefix)
+        return takewhile(lambda key: key.startswith(prefix), self._keys[at:])
+
+    def _before_history(self, revision: int) -> list[_Changed]:
+        if revision >= self._floor:
+            return []
+        made: dict[int, list[tuple[str, Row | None]]] = {}
+        for key in self._keys:
+            row = self._rows[key]
+            if revision < row.revision <= self._floor:
+                made.setdefault(row.revision, []).append((key, row))
+        return [_Changed(number, tuple(made[number])) for number in sorted(made)]
+
+    def _check_open(self) -> None:
+        if self._closed is not None:
+            raise StoreUnavailable("the metadata store is closed")
+
+    async def _certain(self) -> None:
+        """
+        Return when the memory is what the file has. After a write that
+        failed, what was written may be found in the file at the next start,
+        or not; a write that succeeds takes its place.
+        """
+        self._check_open()
+        if self._in_doubt:
+            await self._submit(_Commit((), ()))
+
+    # Writing
+
+    async def _submit(self, commit: _Commit) -> int:
+        self._check_open()
+        self._waiting.append(commit)
+        if not self._writing:
+            self._writing = True
+            Deferred.fromCoroutine(self._write()).addErrback(
+                lambda failure: self._log.failure("writing metadata ended", failure)
+            )
+        return await commit.done
+
+    async def _write(self) -> None:
+        """
+        Write what waits, until nothing does. What callers do when they are
+        told or answered is written in the next turn, so that all see the
+        commits in one order.
+        """
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._write_together(batch)
+        finally:
+            self._writing = False
+            if self._closed is not None:
+                self._closed.callback(None)
+
+    async def _write_together(self, batch: list[_Commit]) -> None:
+        view = _View(self._rows, self._leases, max(self._revision, self._assigned))
+        for commit in batch:
+            commit.outcome = view.apply(commit)
+        self._assigned = view.revision
+        if view.changes or self._in_doubt:
+            try:
+                await self._run_blocking(self._table.write, view.written, view.revision)
+            except Exception as error:  # noqa: BLE001 - every one leaves us in doubt
+                self._in_doubt = True
+                self._log.warn("metadata was not written: {error}", error=error)
+                for commit in batch:
+                    commit.done.errback(StoreUnavailable(f"metadata was not written: {error}"))
+                return
+            self._in_doubt = False
+            # A lease that was given meanwhile is not in the view.
+            for commit in batch:
+                if commit.revoked is not None:
+                    self._leases.discard(commit.revoked)
+            self._show(view)
+        for commit in batch:
+            if isinstance(commit.outcome, CommitConflict):
+                commit.done.errback(commit.outcome)
+            else:
+                commit.done.callback(commit.outcome)
+
+    def _show(self, view: _View) -> None:
+        self._revision = view.revision
+        for key, row in view.written.items():
+            if row is None:
+                if self._rows.pop(key, None) is not None:
+                    del self._keys[bisect_left(self._keys, key)]
+            else:
+                if key not in self._rows:
+                    insort(self._keys, key)
+                self._rows[key] = row
+        for commit in view.changes:
+            self._history.append(commit)
+            self._history_size += 1 + len(commit.rows)
+        while self._history_size > HISTORY:
+            oldest = self._history.popleft()
+            self._history_size -= 1 + len(oldest.rows)
+            self._floor = oldest.revision
+        for commit in view.changes:
+            for watch in tuple(self._watches):
+                watch.tell(commit)
+        self._watches = [watch for watch in self._watches if not watch.stopped]
+
+
+def _entry(key: str, row: Row) -> Entry:
+    return Entry(key, json.loads(row.value), row.revision)
+
+
+def _plain(operation: Put | Delete) -> tuple[str, str | None, int | None]:
+    operation.key.encode()  # raises the ValueError here, not in the others' transaction
+    if isinstance(operation, Delete):
+        return operation.key, None, None
+    value: Any = operation.value
+    try:
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except TypeError as error:
+        raise ValueError(f"{operation.key}: {error}") from None
+    return operation.key, text, operation.lease

@@ -1,0 +1,138 @@
+"""
+Objects as files of one machine.
+
+The blocking work is in L{kafscale.store.files}; here it is sent where it may
+block.
+"""
+
+from __future__ import annotations
+
+import builtins
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from typing import IO, ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from kafscale.errors import SettingError, StoreUnavailable
+from kafscale.interfaces import IObjectStore, ObjectInfo
+from kafscale.store.blocking import RunBlocking
+from kafscale.store.files import ObjectFiles
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@implementer(IObjectStore)
+class LocalObjectStore:
+    """
+    The objects below one directory, which no other process may write to.
+
+    No key may be the directory of another: C{a} and C{a/b} cannot both be
+    (ValueError).
+    """
+
+    def __init__(self, directory: str, run_blocking: RunBlocking) -> None:
+        """
+        @param directory: Made if it is not there.
+        @param run_blocking: Does the reading and writing; with several
+            threads, several objects are under way together.
+
+        @raise SettingError: objects cannot be kept there.
+        """
+        self._files = ObjectFiles(directory)
+        self._run_blocking = run_blocking
+        self._closed = False
+        self._under_way = 0
+        self._idle: Deferred[None] | None = None  # while close waits
+
+    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
+        """
+        See L{IObjectStore.create}.
+        """
+        await self._run(self._files.create, key, pieces)
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """
+        See L{IObjectStore.get}.
+        """
+        return await self._run(self._files.read, key, start, length)
+
+    async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
+        """
+        See L{IObjectStore.get_suffix}.
+        """
+        return await self._run(self._files.read_suffix, key, length)
+
+    async def list(
+        self, prefix: str, after: str = "", limit: int = 1000
+    ) -> builtins.list[ObjectInfo]:
+        """
+        See L{IObjectStore.list}.
+        """
+        return await self._run(self._files.list, prefix, after, limit)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """
+        See L{IObjectStore.delete}.
+        """
+        await self._run(self._files.delete, keys)
+
+    async def close(self) -> None:
+        """
+        See L{IObjectStore.close}. A write that a thread has begun is waited
+        for.
+        """
+        self._closed = True
+        if self._under_way:
+            self._idle = Deferred()
+            await self._idle
+
+    async def _run(
+        self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        if self._closed:
+            raise StoreUnavailable("the object store is closed")
+        self._under_way += 1
+        try:
+            return await self._run_blocking(function, *args, **kwargs)
+        finally:
+            self._under_way -= 1
+            if self._idle is not None and not self._under_way:
+                self._idle.callback(None)
+
+
+def lock_directory(path: str) -> IO[str]:
+    """
+    Make this process the only broker on the directory C{path}, which is made
+    if need be: until the returned file is closed, or the process ends
+    (however it ends; a fork keeps the lock too).
+
+    @raise SettingError: another process is; or the directory is unusable.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        file = open(os.path.join(path, "lock"), "a+")  # noqa: SIM115 - stays open
+    except OSError as error:
+        raise SettingError(f"cannot keep data in {path}: {error.strerror or error}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with file:
+            file.seek(0)
+            owner = file.read(20).strip() or "unknown"
+        raise SettingError(f"{path} is in use by another broker (pid {owner})") from None
+    except OSError as error:
+        file.close()
+        raise SettingError(f"cannot lock {path}: {error.strerror or error}") from error
+    try:
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+    except OSError as error:
+        file.close()
+        raise SettingError(f"cannot keep data in {path}: {error.strerror or error}") from error
+    return file
