@@ -21,7 +21,6 @@ from typing import Any
 
 import attrs
 
-from kafscale.errors import SettingError
 from kafscale.config.kinds import (
     ADVERTISED,
     BOOLEAN,
@@ -38,6 +37,7 @@ from kafscale.config.kinds import (
     number,
     size,
 )
+from kafscale.errors import SettingError
 
 PREFIX = "KAFSCALE_"
 
