@@ -1,10 +1,14 @@
 """
-Writing and reading files past the page cache, where the system can.
+Writing files past the page cache, where the system can; and reading them.
 
 Objects are large, written once and mostly read by somebody else later. To go
 through the page cache costs a copy, the making of pages and the writing back
-of them: seconds of processor time for each GiB. With C{O_DIRECT} the device
-takes the bytes from our own buffer.
+of them: measured for objects of 8 MiB on ext4, 2.5 s of processor time for
+each GiB, at 350 MiB/s. With C{O_DIRECT} the device takes the bytes from our
+own buffer: 0.11 s, at 2,200 MiB/s.
+
+Reading goes through the page cache: without its read-ahead, ranges of up to
+1 MiB come at half the speed, for little less processor time.
 """
 
 from __future__ import annotations
@@ -16,11 +20,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-#: Addresses, offsets and lengths of direct input and output are multiples.
+#: Addresses, offsets and lengths of direct output are multiples of it.
 BLOCK = 4096
 
 #: Size of one staging buffer.
-STAGE = 1024 * 1024
+STAGE = 2 * 1024 * 1024
 
 #: How many staging buffers are kept for the next who needs one.
 KEPT = 4
