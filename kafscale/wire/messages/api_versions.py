@@ -1,13 +1,15 @@
 """
-What a broker understands.
+What a broker understands, and what a cluster has agreed upon.
 """
 
 from kafscale.wire.schema import (
     Array,
     Boolean,
+    Int8,
     Int16,
     Int32,
     Int64,
+    Nullable,
     Request,
     Response,
     String,
@@ -18,6 +20,8 @@ from kafscale.wire.schema import (
 __all__ = [
     "ApiVersionsRequest",
     "ApiVersionsResponse",
+    "UpdateFeaturesRequest",
+    "UpdateFeaturesResponse",
 ]
 
 
@@ -67,6 +71,48 @@ class ApiVersionsResponse(Response, key=18, versions="0-4", flexible="3+"):
     api_keys: Array[ApiKey]
     throttle_time_ms: Int32 = field("1+", default=0)
     supported_features: Array[SupportedFeature] = field("3+", tag=0, factory=list)
+    # -1: not known.
     finalized_features_epoch: Int64 = field("3+", tag=1, default=-1)
     finalized_features: Array[FinalizedFeature] = field("3+", tag=2, factory=list)
     zk_migration_ready: Boolean = field("3+", tag=3, default=False)
+
+
+class UpdateFeaturesRequest(Request, key=57, versions="0-2", flexible="0+"):
+    """
+    Move features of the cluster to other levels.
+    """
+
+    class FeatureUpdate(Struct):
+        """
+        One feature and its new level; level 0 removes it.
+        """
+
+        feature: String
+        max_version_level: Int16
+        allow_downgrade: Boolean = field("0", default=False)
+        # 1: upgrade; 2: downgrade if nothing is lost; 3: downgrade anyway.
+        upgrade_type: Int8 = field("1+", default=1)
+
+    timeout_ms: Int32 = 60000
+    feature_updates: Array[FeatureUpdate]
+    validate_only: Boolean = field("1+", default=False)
+
+
+class UpdateFeaturesResponse(Response, key=57, versions="0-2", flexible="0+"):
+    """
+    Whether the features moved.
+    """
+
+    class Result(Struct):
+        """
+        The outcome for one feature.
+        """
+
+        feature: String
+        error_code: Int16 = 0
+        error_message: Nullable[String] = None
+
+    throttle_time_ms: Int32 = 0
+    error_code: Int16 = 0
+    error_message: Nullable[String] = None
+    results: Array[Result] = field("0-1", factory=list)

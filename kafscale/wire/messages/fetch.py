@@ -50,12 +50,17 @@ class FetchRequest(Request, key=1, versions="0-18", flexible="12+"):
             """
 
             partition: Int32
+            # What the reader knows, to find out that it is behind; -1 if nothing.
             current_leader_epoch: Int32 = field("9+", default=-1)
             fetch_offset: Int64
+            # Epoch of the record before the offset, to find out where logs part; -1 if
+            # unknown.
             last_fetched_epoch: Int32 = field("12+", default=-1)
+            # Of a replica that follows; -1 from consumers.
             log_start_offset: Int64 = field("5+", default=-1)
             partition_max_bytes: Int32
             replica_directory_id: Uuid = field("17+", tag=0, default=NO_UUID)
+            # What a replica that follows knows of it (KIP-1166).
             high_watermark: Int64 = field("18+", tag=1, default=9223372036854775807)
 
         topic: String = field("0-12", default="")
@@ -71,13 +76,17 @@ class FetchRequest(Request, key=1, versions="0-18", flexible="12+"):
         topic_id: Uuid = field("13+", default=NO_UUID)
         partitions: Array[Int32]
 
+    # Null from consumers, as is the replica's state.
     cluster_id: Nullable[String] = field("12+", tag=0, default=None)
+    # -1 from consumers.
     replica_id: Int32 = field("0-14", default=-1)
     replica_state: Nullable[ReplicaState] = field("15+", tag=1, default=None)
     max_wait_ms: Int32
     min_bytes: Int32
     max_bytes: Int32 = field("3+", default=2147483647)
+    # 0: read_uncommitted; 1: read_committed.
     isolation_level: Int8 = field("4+", default=0)
+    # 0 with epoch 0 asks for a session; epoch -1 wants none.
     session_id: Int32 = field("7+", default=0)
     session_epoch: Int32 = field("7+", default=-1)
     topics: Array[Topic]
@@ -136,15 +145,18 @@ class FetchResponse(Response, key=1, versions="0-18", flexible="12+"):
 
             partition_index: Int32
             error_code: Int16 = 0
-            high_watermark: Int64
+            high_watermark: Int64 = -1
             last_stable_offset: Int64 = field("4+", default=-1)
             log_start_offset: Int64 = field("5+", default=-1)
             diverging_epoch: Nullable[DivergingEpoch] = field("12+", tag=0, default=None)
             current_leader: Nullable[CurrentLeader] = field("12+", tag=1, default=None)
             snapshot_id: Nullable[SnapshotId] = field("12+", tag=2, default=None)
+            # Null unless the request said read_committed.
             aborted_transactions: Nullable[Array[AbortedTransaction]] = field("4+", default=None)
+            # -1: read here.
             preferred_read_replica: Int32 = field("11+", default=-1)
-            records: Nullable[RecordPieces]
+            # Empty, not null, when there are none: clients refuse null.
+            records: Nullable[RecordPieces] = b""
 
         topic: String = field("0-12", default="")
         topic_id: Uuid = field("13+", default=NO_UUID)
@@ -162,6 +174,7 @@ class FetchResponse(Response, key=1, versions="0-18", flexible="12+"):
 
     throttle_time_ms: Int32 = field("1+", default=0)
     error_code: Int16 = field("7+", default=0)
+    # 0: there is no session.
     session_id: Int32 = field("7+", default=0)
     responses: Array[Topic]
     node_endpoints: Array[NodeEndpoint] = field("16+", tag=0, factory=list)

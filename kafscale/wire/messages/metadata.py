@@ -6,6 +6,7 @@ from kafscale.wire.schema import (
     NO_UUID,
     Array,
     Boolean,
+    Int8,
     Int16,
     Int32,
     Nullable,
@@ -18,6 +19,10 @@ from kafscale.wire.schema import (
 )
 
 __all__ = [
+    "DescribeClusterRequest",
+    "DescribeClusterResponse",
+    "DescribeTopicPartitionsRequest",
+    "DescribeTopicPartitionsResponse",
     "MetadataRequest",
     "MetadataResponse",
 ]
@@ -35,6 +40,7 @@ class MetadataRequest(Request, key=3, versions="0-13", flexible="9+"):
         """
 
         topic_id: Uuid = field("10+", default=NO_UUID)
+        # Null when the topic is named by id.
         name: Nullable[String] = field(nullable="10+")
 
     topics: Nullable[Array[Topic]] = field(nullable="1+")
@@ -77,10 +83,12 @@ class MetadataResponse(Response, key=3, versions="0-13", flexible="9+"):
             offline_replicas: Array[Int32] = field("5+", factory=list)
 
         error_code: Int16 = 0
+        # Null when the id asked for is not known.
         name: Nullable[String] = field(nullable="12+")
         topic_id: Uuid = field("10+", default=NO_UUID)
         is_internal: Boolean = field("1+", default=False)
         partitions: Array[Partition]
+        # A bit for each operation; the smallest number: nobody asked.
         topic_authorized_operations: Int32 = field("8+", default=-2147483648)
 
     throttle_time_ms: Int32 = field("3+", default=0)
@@ -88,5 +96,115 @@ class MetadataResponse(Response, key=3, versions="0-13", flexible="9+"):
     cluster_id: Nullable[String] = field("2+", default=None)
     controller_id: Int32 = field("1+", default=-1)
     topics: Array[Topic]
+    # A bit for each operation; the smallest number: nobody asked.
     cluster_authorized_operations: Int32 = field("8-10", default=-2147483648)
     error_code: Int16 = field("13+", default=0)
+
+
+class DescribeClusterRequest(Request, key=60, versions="0-2", flexible="0+"):
+    """
+    Which brokers there are, without a word of topics (KIP-700).
+    """
+
+    include_cluster_authorized_operations: Boolean
+    # 1: brokers; 2: controllers.
+    endpoint_type: Int8 = field("1+", default=1)
+    include_fenced_brokers: Boolean = field("2+", default=False)
+
+
+class DescribeClusterResponse(Response, key=60, versions="0-2", flexible="0+"):
+    """
+    The brokers of the cluster.
+    """
+
+    class Broker(Struct):
+        """
+        One broker, and the address that it advertises.
+        """
+
+        broker_id: Int32
+        host: String
+        port: Int32
+        rack: Nullable[String] = None
+        is_fenced: Boolean = field("2+", default=False)
+
+    throttle_time_ms: Int32 = 0
+    error_code: Int16 = 0
+    error_message: Nullable[String] = None
+    endpoint_type: Int8 = field("1+", default=1)
+    cluster_id: String
+    controller_id: Int32 = -1
+    brokers: Array[Broker]
+    cluster_authorized_operations: Int32 = -2147483648
+
+
+class DescribeTopicPartitionsRequest(Request, key=75, versions="0", flexible="0+"):
+    """
+    Topics with their partitions, a page at a time (KIP-966).
+    """
+
+    class Topic(Struct):
+        """
+        A topic asked for; none at all means all of them.
+        """
+
+        name: String
+
+    class Cursor(Struct):
+        """
+        Where the page begins.
+        """
+
+        topic_name: String
+        partition_index: Int32
+
+    topics: Array[Topic]
+    response_partition_limit: Int32 = 2000
+    cursor: Nullable[Cursor] = None
+
+
+class DescribeTopicPartitionsResponse(Response, key=75, versions="0", flexible="0+"):
+    """
+    One page of topics and partitions.
+    """
+
+    class Topic(Struct):
+        """
+        A topic, or the error in its place.
+        """
+
+        class Partition(Struct):
+            """
+            A partition's leader and replicas.
+            """
+
+            error_code: Int16 = 0
+            partition_index: Int32
+            leader_id: Int32
+            leader_epoch: Int32 = -1
+            replica_nodes: Array[Int32]
+            isr_nodes: Array[Int32]
+            # Not in sync, but known to have every acknowledged record.
+            eligible_leader_replicas: Nullable[Array[Int32]] = None
+            # Replicas that were eligible when the last of them went.
+            last_known_elr: Nullable[Array[Int32]] = None
+            offline_replicas: Array[Int32]
+
+        error_code: Int16 = 0
+        name: Nullable[String]
+        topic_id: Uuid
+        is_internal: Boolean = False
+        partitions: Array[Partition]
+        topic_authorized_operations: Int32 = -2147483648
+
+    class NextCursor(Struct):
+        """
+        Where the next page begins; null after the last.
+        """
+
+        topic_name: String
+        partition_index: Int32
+
+    throttle_time_ms: Int32 = 0
+    topics: Array[Topic]
+    next_cursor: Nullable[NextCursor] = None

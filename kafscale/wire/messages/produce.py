@@ -48,7 +48,10 @@ class ProduceRequest(Request, key=0, versions="0-13", flexible="9+"):
         partition_data: Array[Partition]
 
     transactional_id: Nullable[String] = field("3+", default=None)
+    # How much must be safe before the answer: 0 asks for no answer, 1 for the
+    # leader, -1 for all that are in sync.
     acks: Int16
+    # How long the leader may wait for the others.
     timeout_ms: Int32
     topic_data: Array[Topic]
 
@@ -87,7 +90,9 @@ class ProduceResponse(Response, key=0, versions="0-13", flexible="9+"):
 
             index: Int32
             error_code: Int16 = 0
-            base_offset: Int64
+            # -1 with an error.
+            base_offset: Int64 = -1
+            # -1 unless the topic stamps records with the broker's time.
             log_append_time_ms: Int64 = field("2+", default=-1)
             log_start_offset: Int64 = field("5+", default=-1)
             record_errors: Array[RecordError] = field("8+", factory=list)

@@ -1,0 +1,126 @@
+"""
+Groups as seen from outside.
+"""
+
+from kafscale.wire.schema import (
+    Array,
+    Boolean,
+    Bytes,
+    Int16,
+    Int32,
+    Nullable,
+    Request,
+    Response,
+    String,
+    Struct,
+    field,
+)
+
+__all__ = [
+    "DeleteGroupsRequest",
+    "DeleteGroupsResponse",
+    "DescribeGroupsRequest",
+    "DescribeGroupsResponse",
+    "ListGroupsRequest",
+    "ListGroupsResponse",
+]
+
+
+class DescribeGroupsRequest(Request, key=15, versions="0-6", flexible="5+"):
+    """
+    What groups are doing.
+    """
+
+    groups: Array[String]
+    include_authorized_operations: Boolean = field("3+", default=False)
+
+
+class DescribeGroupsResponse(Response, key=15, versions="0-6", flexible="5+"):
+    """
+    The state of groups.
+    """
+
+    class Group(Struct):
+        """
+        One group; of one that is not known, state Dead.
+        """
+
+        class Member(Struct):
+            """
+            A member, with what it said when it joined and the part it got.
+            """
+
+            member_id: String
+            group_instance_id: Nullable[String] = field("4+", default=None)
+            client_id: String
+            client_host: String
+            member_metadata: Bytes
+            member_assignment: Bytes
+
+        error_code: Int16 = 0
+        error_message: Nullable[String] = field("6+", default=None)
+        group_id: String
+        group_state: String
+        protocol_type: String
+        # Name of the protocol that was chosen.
+        protocol_data: String
+        members: Array[Member]
+        # A bit for each operation; the smallest number: nobody asked.
+        authorized_operations: Int32 = field("3+", default=-2147483648)
+
+    throttle_time_ms: Int32 = field("1+", default=0)
+    groups: Array[Group]
+
+
+class ListGroupsRequest(Request, key=16, versions="0-5", flexible="3+"):
+    """
+    Which groups this broker coordinates. Empty filters let all pass.
+    """
+
+    states_filter: Array[String] = field("4+", factory=list)
+    types_filter: Array[String] = field("5+", factory=list)
+
+
+class ListGroupsResponse(Response, key=16, versions="0-5", flexible="3+"):
+    """
+    The groups that this broker coordinates.
+    """
+
+    class Group(Struct):
+        """
+        One group.
+        """
+
+        group_id: String
+        protocol_type: String
+        group_state: String = field("4+", default="")
+        group_type: String = field("5+", default="")
+
+    throttle_time_ms: Int32 = field("1+", default=0)
+    error_code: Int16 = 0
+    groups: Array[Group]
+
+
+class DeleteGroupsRequest(Request, key=42, versions="0-2", flexible="2+"):
+    """
+    Forget groups that have no members, and their commits.
+    """
+
+    groups_names: Array[String]
+
+
+class DeleteGroupsResponse(Response, key=42, versions="0-2", flexible="2+"):
+    """
+    Which groups were forgotten.
+    """
+
+    class Result(Struct):
+        """
+        The outcome for one group.
+        """
+
+        group_id: String
+        error_code: Int16 = 0
+
+    throttle_time_ms: Int32 = 0
+    results: Array[Result]

@@ -1,0 +1,110 @@
+"""
+The controllers of a KRaft cluster.
+"""
+
+from kafscale.wire.schema import (
+    NO_UUID,
+    Array,
+    Int16,
+    Int32,
+    Int64,
+    Nullable,
+    Request,
+    Response,
+    String,
+    Struct,
+    Uint16,
+    Uuid,
+    field,
+)
+
+__all__ = [
+    "DescribeQuorumRequest",
+    "DescribeQuorumResponse",
+    "ReplicaState",
+]
+
+
+class DescribeQuorumRequest(Request, key=55, versions="0-2", flexible="0+"):
+    """
+    How the controllers of a KRaft cluster follow one another.
+    """
+
+    class Topic(Struct):
+        """
+        The partitions of one topic.
+        """
+
+        class Partition(Struct):
+            """
+            One partition.
+            """
+
+            partition_index: Int32
+
+        topic_name: String
+        partitions: Array[Partition]
+
+    topics: Array[Topic]
+
+
+class ReplicaState(Struct):
+    """
+    How far one replica of the quorum has come.
+    """
+
+    replica_id: Int32
+    replica_directory_id: Uuid = field("2+", default=NO_UUID)
+    log_end_offset: Int64
+    last_fetch_timestamp: Int64 = field("1+", default=-1)
+    last_caught_up_timestamp: Int64 = field("1+", default=-1)
+
+
+class DescribeQuorumResponse(Response, key=55, versions="0-2", flexible="0+"):
+    """
+    The state of the controllers' quorum.
+    """
+
+    class Topic(Struct):
+        """
+        The partitions of one topic.
+        """
+
+        class Partition(Struct):
+            """
+            Leader, voters and observers of one partition.
+            """
+
+            partition_index: Int32
+            error_code: Int16 = 0
+            error_message: Nullable[String] = field("2+", default=None)
+            leader_id: Int32
+            leader_epoch: Int32
+            high_watermark: Int64
+            current_voters: Array[ReplicaState]
+            observers: Array[ReplicaState]
+
+        topic_name: String
+        partitions: Array[Partition]
+
+    class Node(Struct):
+        """
+        A controller.
+        """
+
+        class Listener(Struct):
+            """
+            Where a controller can be reached.
+            """
+
+            name: String
+            host: String
+            port: Uint16
+
+        node_id: Int32
+        listeners: Array[Listener]
+
+    error_code: Int16 = 0
+    error_message: Nullable[String] = field("2+", default=None)
+    topics: Array[Topic]
+    nodes: Array[Node] = field("2+", factory=list)
