@@ -201,22 +201,14 @@ class ListConfigResourcesResponse(Response, key=74, versions="0-1", flexible="0+
     The names of resources that have settings.
     """
 
-    class ClientMetricsResource(Struct):
-        """
-        A subscription to client metrics.
-        """
-
-        name: String
-
     class ConfigResource(Struct):
         """
         A resource of any type.
         """
 
         resource_name: String
-        resource_type: Int8 = 16
+        resource_type: Int8 = field("1+", default=16)
 
     throttle_time_ms: Int32 = 0
     error_code: Int16 = 0
-    client_metrics_resources: Array[ClientMetricsResource] = field("0", factory=list)
-    config_resources: Array[ConfigResource] = field("1+", factory=list)
+    config_resources: Array[ConfigResource]
