@@ -1,0 +1,587 @@
+"""
+Record batches: against a real one, other clients' code, and hostile bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import tracemalloc
+from typing import Any
+
+import cramjam
+from aiokafka.record.default_records import DefaultRecordBatch as AioBatch
+from aiokafka.record.default_records import DefaultRecordBatchBuilder as AioBuilder
+from crc32c import crc32c
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kafka.record.default_records import DefaultRecordBatch as KafkaBatch
+from kafka.record.default_records import DefaultRecordBatchBuilder as KafkaBuilder
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.errors import (
+    CorruptMessage,
+    InvalidRecord,
+    KafkaError,
+    UnsupportedCompressionType,
+)
+from kafscale.wire.compression import XERIAL_MAGIC, Codec, deflate, inflate
+from kafscale.wire.records import (
+    HEADER_SIZE,
+    BatchHeader,
+    Record,
+    build_batch,
+    check_batch,
+    check_keys,
+    first_at_or_after,
+    iterate,
+    latest,
+    read_batch_header,
+    read_records,
+    stamp,
+)
+
+LIMIT = 1 << 20
+
+# One record, as kafka-python 3.0 sends it.
+BATCH = bytes.fromhex(
+    "0000000000000000"  # base offset 0
+    "00000045"          # length 69: what follows
+    "00000000"          # partition leader epoch 0
+    "02"                # magic 2
+    "528c3da3"          # CRC-32C
+    "0000"              # attributes: no codec, create time, no transaction
+    "00000000"          # last offset delta 0
+    "0000019000000000"  # base timestamp
+    "0000019000000000"  # max timestamp
+    "0000000000000fa0"  # producer id 4000
+    "0002"              # producer epoch 2
+    "00000007"          # base sequence 7
+    "00000001"          # one record
+    "26"                # record: 19 bytes
+    "00"                # attributes
+    "00"                # timestamp delta 0
+    "00"                # offset delta 0
+    "06" "6b6579"       # key: 3 bytes, "key"
+    "0a" "76616c7565"   # value: 5 bytes, "value"
+    "02"                # one header
+    "02" "68"           # its name: "h"
+    "04" "3132"         # its value: "12"
+)  # fmt: skip
+
+RECORDS = [
+    Record(0, 1_000, b"a", b"1" * 300, ((b"name", b"value"), (b"name", None))),
+    Record(1, 3_000, None, b"", ()),
+    Record(2, 2_000, b"", None, ((b"", b""),)),
+    Record(3, 3_000, b"d", b"\x00\xff" * 100, ()),
+]
+
+
+def changed(batch: bytes | memoryview, at: int, data: bytes) -> memoryview:
+    """
+    The batch with other bytes at C{at}, and the CRC that they ask for.
+    """
+    body = bytearray(batch)
+    body[at : at + len(data)] = data
+    body[17:21] = struct.pack(">I", crc32c(bytes(body[21:])))
+    return memoryview(bytes(body))
+
+
+def with_body(codec: int, body: bytes) -> bytes:
+    """
+    A batch of one record whose compressed part is C{body}.
+    """
+    plain = build_batch([Record(0, 0, b"", b"")])[:HEADER_SIZE]
+    size = struct.pack(">i", HEADER_SIZE - 12 + len(body))
+    return bytes(changed(changed(plain + body, 21, struct.pack(">h", codec)), 8, size))
+
+
+class HeaderTests(SynchronousTestCase):
+    """
+    What is known of a batch without looking at its records.
+    """
+
+    def test_real_batch(self) -> None:
+        """
+        Each field is where the layout says.
+        """
+        self.assertEqual(
+            check_batch(memoryview(BATCH)),
+            BatchHeader(
+                base_offset=0,
+                length=69,
+                leader_epoch=0,
+                magic=2,
+                crc=0x528C3DA3,
+                attributes=0,
+                last_offset_delta=0,
+                base_timestamp=0x19000000000,
+                max_timestamp=0x19000000000,
+                producer_id=4000,
+                producer_epoch=2,
+                base_sequence=7,
+                record_count=1,
+            ),
+        )
+        self.assertEqual(
+            list(read_records(BATCH, LIMIT)),
+            [Record(0, 0x19000000000, b"key", b"value", ((b"h", b"12"),))],
+        )
+
+    def test_build(self) -> None:
+        """
+        What we build of the same record is the same, byte for byte.
+        """
+        record = Record(0, 0x19000000000, b"key", b"value", ((b"h", b"12"),))
+        built = build_batch(
+            [record], leader_epoch=0, producer_id=4000, producer_epoch=2, base_sequence=7
+        )
+        self.assertEqual(built.hex(), BATCH.hex())
+
+    def test_attributes(self) -> None:
+        """
+        Each bit of the attributes has its property.
+        """
+        header = read_batch_header(BATCH)
+        for bits, name in ((8, "log_append_time"), (16, "transactional"), (32, "control")):
+            self.assertFalse(getattr(header, name))
+            self.assertTrue(getattr(header._replace(attributes=bits), name))
+        self.assertEqual(header._replace(attributes=0xFC).codec, Codec.ZSTD)
+
+    def test_ends(self) -> None:
+        """
+        Size, last offset and next offset follow from the header.
+        """
+        header = read_batch_header(BATCH)._replace(base_offset=10, last_offset_delta=4)
+        self.assertEqual((header.size, header.last_offset, header.next_offset), (81, 14, 15))
+
+    def test_sequence_wraps(self) -> None:
+        """
+        After sequence 2^31-1 comes 0; without a producer there is none.
+        """
+        header = read_batch_header(BATCH)
+        wrapping = header._replace(base_sequence=2**31 - 2, last_offset_delta=3)
+        self.assertEqual(wrapping.last_sequence, 1)
+        self.assertEqual(header._replace(base_sequence=-1).last_sequence, -1)
+
+
+class CheckTests(SynchronousTestCase):
+    """
+    What a producer may not send.
+    """
+
+    def refused(self, error: type[KafkaError], batch: bytes | memoryview) -> None:
+        """
+        Assert that this is refused so, and exactly so.
+        """
+        raised = self.assertRaises(KafkaError, check_batch, memoryview(batch))
+        self.assertIs(type(raised), error, raised)
+
+    def test_nothing(self) -> None:
+        """
+        No batch at all is an error, not a batch of nothing.
+        """
+        self.refused(InvalidRecord, b"")
+
+    def test_cut_short(self) -> None:
+        """
+        A batch that lacks its end, wherever it was cut, is corrupt.
+        """
+        for size in range(1, len(BATCH)):
+            self.refused(CorruptMessage, BATCH[:size])
+
+    def test_old_formats(self) -> None:
+        """
+        Message sets of magic 0 and 1 are not for today's versions of Produce.
+        """
+        for magic in (0, 1, 3):
+            self.refused(InvalidRecord, changed(BATCH, 16, bytes([magic])))
+
+    def test_several(self) -> None:
+        """
+        Two batches are one too many: storing the first alone would be silent
+        loss.
+        """
+        self.refused(InvalidRecord, BATCH + BATCH)
+
+    def test_length(self) -> None:
+        """
+        The length field must be that of the bytes given.
+        """
+        self.refused(CorruptMessage, changed(BATCH, 8, struct.pack(">i", 70)))
+        self.refused(CorruptMessage, changed(BATCH, 8, struct.pack(">i", -1)))
+        self.refused(CorruptMessage, changed(BATCH, 8, struct.pack(">i", 2**31 - 1)))
+        self.refused(InvalidRecord, changed(BATCH, 8, struct.pack(">i", 68)))
+
+    def test_any_flipped_bit(self) -> None:
+        """
+        The CRC covers everything from the attributes on.
+        """
+        for at in range(17, len(BATCH)):
+            torn = bytearray(BATCH)
+            torn[at] ^= 0x10
+            self.refused(CorruptMessage, bytes(torn))
+
+    def test_record_count(self) -> None:
+        """
+        The number of records and the last offset delta agree, else there would
+        be holes between offsets; and there is a record.
+        """
+        self.refused(InvalidRecord, changed(BATCH, 57, struct.pack(">i", 2)))
+        self.refused(InvalidRecord, changed(BATCH, 23, struct.pack(">i", 5)))
+        for count in (0, -1, -(2**31)):
+            delta = (count - 1) if count > -(2**31) else 2**31 - 1
+            both = changed(BATCH, 23, struct.pack(">i", delta))
+            self.refused(InvalidRecord, changed(both, 57, struct.pack(">i", count)))
+
+    def test_control(self) -> None:
+        """
+        Only coordinators end transactions.
+        """
+        self.refused(InvalidRecord, changed(BATCH, 21, b"\x00\x20"))
+
+    def test_producer(self) -> None:
+        """
+        A producer id comes with an epoch and a sequence; without an id,
+        neither is looked at.
+        """
+        self.refused(InvalidRecord, changed(BATCH, 53, b"\xff\xff\xff\xff"))
+        self.refused(InvalidRecord, changed(BATCH, 51, b"\xff\xff"))
+        check_batch(memoryview(build_batch(RECORDS)))
+
+    def test_unknown_codec(self) -> None:
+        """
+        Codecs 5 to 7 do not exist; nobody could read what is stored.
+        """
+        for codec in (5, 6, 7):
+            self.refused(UnsupportedCompressionType, changed(BATCH, 21, bytes([0, codec])))
+
+    @given(st.binary(max_size=200))
+    @settings(max_examples=100, deadline=None)
+    def test_arbitrary_bytes(self, data: bytes) -> None:
+        """
+        Whatever comes, it is an error of Kafka's that goes out.
+        """
+        self.assertRaises(KafkaError, check_batch, memoryview(data))
+
+
+class StampTests(SynchronousTestCase):
+    """
+    What the broker writes into a batch.
+    """
+
+    def test_offset_and_epoch_only(self) -> None:
+        """
+        All other bytes stay as they came, and the CRC holds.
+        """
+        view = memoryview(BATCH)
+        stamped = stamp(view, read_batch_header(view), 2**40, 7)
+        header = check_batch(memoryview(stamped))
+        self.assertEqual((header.base_offset, header.leader_epoch), (2**40, 7))
+        self.assertEqual(stamped[8:12] + stamped[16:], BATCH[8:12] + BATCH[16:])
+
+    def test_log_append_time(self) -> None:
+        """
+        The attribute bit and the max timestamp are set, and other clients
+        find the CRC right and the broker's time in every record.
+        """
+        view = memoryview(build_batch(RECORDS, codec=Codec.GZIP))
+        stamped = stamp(view, read_batch_header(view), 10, 1, append_time=5_000)
+        header = check_batch(memoryview(stamped))
+        self.assertTrue(header.log_append_time)
+        self.assertEqual((header.codec, header.base_timestamp), (Codec.GZIP, 1_000))
+        self.assertEqual(header.max_timestamp, 5_000)
+        theirs = KafkaBatch(stamped)
+        self.assertTrue(theirs.validate_crc())
+        self.assertEqual([record.timestamp for record in theirs], [5_000] * 4)
+        self.assertEqual([record.timestamp for record in read_records(stamped, LIMIT)], [5_000] * 4)
+
+
+class IterateTests(SynchronousTestCase):
+    """
+    Walking over batches.
+    """
+
+    def test_walk(self) -> None:
+        """
+        Batches follow one another without anything between.
+        """
+        batches = [build_batch(RECORDS[:n]) for n in (1, 2, 3)]
+        found = list(iterate(b"".join(batches)))
+        starts = [0, len(batches[0]), len(batches[0]) + len(batches[1])]
+        self.assertEqual([at for at, _ in found], starts)
+        self.assertEqual([header.record_count for _, header in found], [1, 2, 3])
+
+    def test_part(self) -> None:
+        """
+        A walk may begin and end at any batch.
+        """
+        size = len(BATCH)
+        found = list(iterate(BATCH * 4, size, 3 * size))
+        self.assertEqual([at for at, _ in found], [size, 2 * size])
+
+    def test_not_whole(self) -> None:
+        """
+        A batch cut short or of a senseless length ends the walk with an error.
+        """
+        self.assertRaises(CorruptMessage, list, iterate(BATCH + BATCH[:-1]))
+        self.assertRaises(CorruptMessage, list, iterate(BATCH + BATCH[:20]))
+        self.assertRaises(CorruptMessage, list, iterate(changed(BATCH, 8, bytes(4))))
+
+
+def ours(batch: bytes) -> list[tuple[Any, ...]]:
+    """
+    The records of a batch as we read them, names as text.
+    """
+    return [
+        (r.offset, r.timestamp, r.key, r.value, [(k.decode(), v) for k, v in r.headers])
+        for r in read_records(batch, LIMIT)
+    ]
+
+
+def theirs(batch: Any) -> list[tuple[Any, ...]]:
+    """
+    The records of a batch as a client reads them.
+    """
+    return [(r.offset, r.timestamp, r.key, r.value, list(r.headers)) for r in batch]
+
+
+class AgreementTests(SynchronousTestCase):
+    """
+    kafka-python and aiokafka, in every codec.
+    """
+
+    EXPECTED = [
+        (r.offset, r.timestamp, r.key, r.value, [(k.decode(), v) for k, v in r.headers])
+        for r in RECORDS
+    ]
+
+    def built(self, builder: Any) -> bytes:
+        """
+        The records as one of the clients' builders packs them.
+        """
+        for offset, timestamp, key, value, headers in self.EXPECTED:
+            builder.append(offset, timestamp, key, value, headers)
+        return bytes(builder.build())
+
+    def test_they_write(self) -> None:
+        """
+        We read what they build.
+        """
+        for codec in Codec:
+            options = {
+                "magic": 2,
+                "compression_type": int(codec),
+                "is_transactional": False,
+                "producer_id": 77,
+                "producer_epoch": 3,
+                "base_sequence": 0,
+                "batch_size": 1 << 20,
+            }
+            for builder in (KafkaBuilder, AioBuilder):
+                batch = self.built(builder(**options))
+                header = check_batch(memoryview(batch))
+                self.assertEqual((header.codec, header.producer_id), (codec, 77))
+                self.assertEqual(ours(batch), self.EXPECTED)
+
+    def test_they_read(self) -> None:
+        """
+        They read what we build.
+        """
+        for codec in Codec:
+            batch = build_batch(RECORDS, codec=codec)
+            for reader in (KafkaBatch(batch), AioBatch(batch)):
+                self.assertTrue(reader.validate_crc())
+                self.assertEqual(theirs(reader), self.EXPECTED)
+
+    def test_raw_snappy(self) -> None:
+        """
+        librdkafka and franz-go write snappy without xerial's framing.
+        """
+        plain = build_batch(RECORDS)[HEADER_SIZE:]
+        raw = bytes(cramjam.snappy.compress_raw(plain))
+        self.assertEqual(inflate(Codec.SNAPPY, memoryview(raw), LIMIT), plain)
+
+    def test_gzip_members(self) -> None:
+        """
+        gzip data may be of several members.
+        """
+        packed = gzip.compress(b"one") + gzip.compress(b"two")
+        self.assertEqual(inflate(Codec.GZIP, memoryview(packed), 6), b"onetwo")
+        self.assertRaises(InvalidRecord, inflate, Codec.GZIP, memoryview(packed), 5)
+
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+OPTIONAL = st.none() | st.binary(max_size=40)
+
+
+class RoundTripTests(SynchronousTestCase):
+    """
+    Any records, in any codec.
+    """
+
+    @given(
+        st.sampled_from(Codec),
+        st.lists(
+            st.tuples(
+                st.integers(0, 2**41),
+                OPTIONAL,
+                OPTIONAL,
+                st.lists(st.tuples(st.binary(max_size=9), OPTIONAL), max_size=3).map(tuple),
+            ),
+            min_size=1,
+            max_size=20,
+        ),
+        st.integers(0, 2**62),
+    )
+    @settings(max_examples=80, deadline=None)
+    def test_round_trip(self, codec: Codec, rows: list[Any], base: int) -> None:
+        """
+        What was built is read back.
+        """
+        records = [Record(base + n, *row) for n, row in enumerate(rows)]
+        batch = build_batch(records, codec=codec)
+        check_batch(memoryview(batch))
+        self.assertEqual(list(read_records(batch, LIMIT)), records)
+
+    @given(st.sampled_from(Codec), st.binary(max_size=60), st.integers(0, 60))
+    @settings(max_examples=150, deadline=None)
+    def test_any_body(self, codec: Codec, noise: bytes, at: int) -> None:
+        """
+        Damaged records raise InvalidRecord only, or are read as what they are.
+        """
+        body = deflate(codec, build_batch(RECORDS)[HEADER_SIZE:])
+        batch = with_body(codec, body[:at] + noise + body[at + len(noise) :])
+        try:
+            list(read_records(batch, LIMIT))
+        except InvalidRecord:
+            pass
+
+    def test_numbers_out_of_range(self) -> None:
+        """
+        A timestamp that no INT64 holds, and an offset beyond the header's last,
+        are refused: they could not be answered.
+        """
+        large = with_body(0, bytes.fromhex("1e 00 feffffffffffffffff01 00 01 01 00"))
+        self.assertEqual(latest(large, LIMIT), (2**63 - 1, 0))
+        beyond = changed(large, 27, struct.pack(">q", 1))
+        self.assertRaises(InvalidRecord, latest, beyond, LIMIT)
+        second = with_body(0, bytes.fromhex("0c 00 00 02 01 01 00"))
+        self.assertRaises(InvalidRecord, latest, second, LIMIT)
+        endless = with_body(0, bytes.fromhex("1e 00 ffffffffffffffffffff 01 00"))
+        self.assertRaises(InvalidRecord, latest, endless, LIMIT)
+
+    def test_counts(self) -> None:
+        """
+        More records than announced, or fewer, are not the batch's records.
+        """
+        batch = build_batch(RECORDS)
+        for count in (3, 5, 2**31 - 1):
+            wrong = changed(batch, 57, struct.pack(">i", count))
+            self.assertRaises(InvalidRecord, list, read_records(wrong, LIMIT))
+
+
+class BombTests(SynchronousTestCase):
+    """
+    Small batches that claim to be large.
+    """
+
+    def test_limit(self) -> None:
+        """
+        Exactly the limit is let through, one byte more is not, in each codec.
+        """
+        for codec in Codec:
+            for size in (1, 70_000):
+                packed = memoryview(deflate(codec, b"x" * size))
+                self.assertEqual(bytes(inflate(codec, packed, size)), b"x" * size)
+                self.assertRaises(InvalidRecord, inflate, codec, packed, size - 1)
+
+    def test_memory(self) -> None:
+        """
+        Of a bomb no more than the limit is ever unpacked.
+        """
+        for codec in (Codec.GZIP, Codec.SNAPPY, Codec.LZ4, Codec.ZSTD):
+            batch = with_body(codec, deflate(codec, bytes(32 << 20)))
+            self.assertLess(len(batch), 2 << 20)
+            tracemalloc.start()
+            try:
+                self.assertRaises(InvalidRecord, check_keys, batch, LIMIT)
+                self.assertLess(tracemalloc.get_traced_memory()[1], 4 << 20)
+            finally:
+                tracemalloc.stop()
+
+    def test_snappy_claims(self) -> None:
+        """
+        A snappy block that claims 4 GiB is refused before room is made for it,
+        in xerial's framing too; so are frames cut short.
+        """
+        claim = bytes.fromhex("ffffffff0f00")
+        framed = XERIAL_MAGIC + bytes(8) + struct.pack(">I", len(claim)) + claim
+        for body in (claim, framed, framed[:-1], framed[:18], XERIAL_MAGIC[:3], b""):
+            self.assertRaises(InvalidRecord, inflate, Codec.SNAPPY, memoryview(body), LIMIT)
+
+    def test_cut_short(self) -> None:
+        """
+        Compressed data without its end is refused in each codec.
+        """
+        for codec in (Codec.GZIP, Codec.SNAPPY, Codec.LZ4, Codec.ZSTD):
+            packed = memoryview(deflate(codec, b"text" * 100))
+            self.assertRaises(InvalidRecord, inflate, codec, packed[:-3], LIMIT)
+            self.assertRaises(InvalidRecord, inflate, codec, packed[:0], LIMIT)
+
+
+class LookUpTests(SynchronousTestCase):
+    """
+    Offsets by time, and keys.
+    """
+
+    def setUp(self) -> None:
+        """
+        A batch with timestamps 1000, 3000, 2000, 3000 at offsets 100 to 103,
+        in each codec.
+        """
+        rows = [record._replace(offset=100 + record.offset) for record in RECORDS]
+        self.batches = [build_batch(rows, codec=codec) for codec in Codec]
+
+    def test_first_at_or_after(self) -> None:
+        """
+        The first record in the order of offsets, not the nearest in time.
+        """
+        cases = [(0, (1000, 100)), (1000, (1000, 100)), (1001, (3000, 101)), (3001, None)]
+        for batch in self.batches:
+            for timestamp, expected in cases:
+                self.assertEqual(first_at_or_after(batch, timestamp, LIMIT), expected)
+
+    def test_latest(self) -> None:
+        """
+        Of several records with the largest timestamp, the first.
+        """
+        for batch in self.batches:
+            self.assertEqual(latest(batch, LIMIT), (3000, 101))
+
+    def test_header_may_lie(self) -> None:
+        """
+        A max timestamp that no record has is not believed.
+        """
+        batch = changed(self.batches[0], 35, struct.pack(">q", 2**60))
+        self.assertIsNone(first_at_or_after(batch, 3001, LIMIT))
+        self.assertEqual(latest(batch, LIMIT), (3000, 101))
+
+    def test_log_append_time(self) -> None:
+        """
+        All records have the time of the batch, so its first is the answer.
+        """
+        view = memoryview(self.batches[0])
+        batch = stamp(view, read_batch_header(view), 50, 0, append_time=9_000)
+        self.assertEqual(first_at_or_after(batch, 9_000, LIMIT), (9_000, 50))
+        self.assertIsNone(first_at_or_after(batch, 9_001, LIMIT))
+        self.assertEqual(latest(batch, LIMIT), (9_000, 50))
+
+    def test_keys(self) -> None:
+        """
+        An empty key is a key; null is none.
+        """
+        for codec in Codec:
+            check_keys(build_batch([RECORDS[2]], codec=codec), LIMIT)
+        for batch in self.batches:
+            self.assertRaises(InvalidRecord, check_keys, batch, LIMIT)
