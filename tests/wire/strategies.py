@@ -1,0 +1,159 @@
+"""
+Messages made up from their declarations, for Hypothesis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kafscale.wire.kinds import Blob, Field, Fixed, Kind, ListOf, StructOf, Text
+from kafscale.wire.messages import REQUESTS, RESPONSES
+from kafscale.wire.schema import Message, Struct
+
+# What a test says of a field that must not be just anything of its type.
+Limits = Callable[[Field], "st.SearchStrategy[Any] | None"]
+
+_BITS = {"b": 8, "h": 16, "i": 32, "q": 64}
+_TEXT = st.text(max_size=5)
+_BLOB = st.binary(max_size=5)
+_TAGS = st.dictionaries(st.integers(100, 2**31 - 1), _BLOB, max_size=2)
+
+
+def every_message() -> Iterator[tuple[type[Message], int]]:
+    """
+    Every class of messages at each of its versions.
+    """
+    for declared in (*REQUESTS.values(), *RESPONSES.values()):
+        for version in range(declared.lowest, declared.highest + 1):
+            yield declared, version
+
+
+@cache
+def _fixed(code: str) -> st.SearchStrategy[Any]:
+    if code in _BITS:
+        half = 2 ** (_BITS[code] - 1)
+        return st.integers(-half, half - 1)
+    return {
+        "H": st.integers(0, 2**16 - 1),
+        "I": st.integers(0, 2**32 - 1),
+        "d": st.floats(allow_nan=False),
+        "?": st.booleans(),
+        "16s": st.builds(UUID, bytes=st.binary(min_size=16, max_size=16)),
+    }[code]
+
+
+def anything(field: Field) -> None:
+    """
+    No limits.
+    """
+
+
+def _draw(
+    draw: st.DrawFn, kind: Kind, field: Field, version: int, flexible: bool, limits: Limits
+) -> Any:
+    """
+    One value of a kind.
+    """
+    if isinstance(kind, ListOf):
+        count = draw(st.integers(0, 2))
+        return [_draw(draw, kind.element, field, version, flexible, limits) for _ in range(count)]
+    if isinstance(kind, StructOf):
+        return _struct(draw, kind.declaration, version, flexible, limits)
+    limited = limits(field)
+    if limited is not None:
+        return draw(limited)
+    if isinstance(kind, Fixed):
+        return draw(_fixed(kind.code))
+    return draw(_TEXT if isinstance(kind, Text) else _BLOB)
+
+
+def _struct(
+    draw: st.DrawFn, declaration: type[Struct], version: int, flexible: bool, limits: Limits
+) -> Any:
+    """
+    A struct whose fields that exist at this version are drawn, and whose
+    other fields have their defaults.
+    """
+    values = {}
+    for field in declaration.fields:
+        if version not in field.versions:
+            values[field.name] = field.missing()
+            continue
+        # A tagged struct is left out by None, whatever else may be null.
+        left_out = field.tag is not None and isinstance(field.kind, StructOf)
+        if (left_out or version in field.nullable) and draw(st.booleans()):
+            values[field.name] = None
+        else:
+            values[field.name] = _draw(draw, field.kind, field, version, flexible, limits)
+    made: Any = declaration
+    tags = None
+    if flexible and limits is anything:
+        tags = draw(_TAGS) or None
+    return made(unknown_tags=tags, **values)
+
+
+@st.composite
+def messages(
+    draw: st.DrawFn, declared: type[Message], version: int, limits: Limits = anything
+) -> Any:
+    """
+    A message with any values that this version can carry.
+    """
+    return _struct(draw, declared, version, declared.flexible(version), limits)
+
+
+def check_with(
+    examples: int, check: Callable[..., None], *strategies: st.SearchStrategy[Any]
+) -> None:
+    """
+    Call C{check} with so many examples, the same each time.
+    """
+
+    def checked(drawn: tuple[Any, ...]) -> None:
+        check(*drawn)
+
+    limited = settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    limited(given(st.tuples(*strategies))(checked))()
+
+
+def check_every(
+    examples: int, check: Callable[..., None], *more: st.SearchStrategy[Any]
+) -> None:
+    """
+    Call C{check} with (class, version, message) and what else is drawn, for
+    every class of messages at every version.
+    """
+    for declared, version in every_message():
+        check_with(
+            examples,
+            check,
+            st.just(declared),
+            st.just(version),
+            messages(declared, version),
+            *more,
+        )
+
+
+def records_of(message: Any) -> Iterator[Any]:
+    """
+    Every value of a message that stands in a field of records.
+    """
+    for field in message.fields:
+        value = getattr(message, field.name)
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, Struct):
+                yield from records_of(each)
+            elif isinstance(field.kind, Blob) and field.kind.view:
+                yield each
