@@ -1,0 +1,3 @@
+"""
+What the brokers of a cluster agree on: who they are, which topics there are.
+"""

@@ -1,0 +1,306 @@
+"""
+The configurations of topics: every one that Kafka knows.
+
+Tools and connectors set what they set on any Kafka, so all are accepted,
+checked and described, also those that mean nothing where an object store keeps
+the data. What is not in the table is refused, as Kafka does: it would be a
+misspelling that nobody notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from zope.interface import implementer
+
+from kafscale.errors import InvalidConfig
+from kafscale.interfaces import AppendRules, ITopicConfigs, TopicConfig
+
+_INT = 2**31 - 1
+_LONG = 2**63 - 1
+_DAY = 24 * 60 * 60 * 1000
+
+#: Turns text into a value, or raises ValueError with what would be right.
+Parse = Callable[[str], Any]
+
+
+@attrs.frozen
+class Known:
+    """
+    A row of the table.
+
+    @ivar kind: See `TopicConfig.kind`.
+    @ivar default: The value in force where nobody sets one.
+    @ivar parse: The check, and the value in its own type.
+    @ivar meaning: One line for people.
+    """
+
+    name: str
+    kind: str
+    default: str
+    parse: Parse
+    meaning: str
+
+
+def _boolean(text: str) -> bool:
+    match text.strip().lower():
+        case "true":
+            return True
+        case "false":
+            return False
+    raise ValueError("true or false")
+
+
+def _integer(lowest: int, highest: int) -> Parse:
+    def parse(text: str) -> int:
+        stripped = text.strip()
+        # Not everything that int() reads is a number to Java: 1_000, ١٢.
+        digits = stripped[1:] if stripped[:1] in ("-", "+") else stripped
+        if digits.isascii() and digits.isdigit() and len(digits) < 20:
+            value = int(stripped)
+            if lowest <= value <= highest:
+                return value
+        raise ValueError(f"a whole number from {lowest} to {highest}")
+
+    return parse
+
+
+def _double(lowest: float, highest: float) -> Parse:
+    def parse(text: str) -> float:
+        try:
+            value = float(text.strip().replace("_", "?"))
+        except ValueError:
+            value = float("nan")
+        if lowest <= value <= highest:
+            return value
+        raise ValueError(f"a number from {lowest:g} to {highest:g}")
+
+    return parse
+
+
+def _one_of(*choices: str) -> Parse:
+    def parse(text: str) -> str:
+        if text in choices:
+            return text
+        raise ValueError("one of " + ", ".join(choices))
+
+    return parse
+
+
+def _several_of(*choices: str) -> Parse:
+    def parse(text: str) -> tuple[str, ...]:
+        items = _list(text)
+        if items and all(item in choices for item in items):
+            return items
+        raise ValueError("one or more of " + ", ".join(choices))
+
+    return parse
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",")) if text.strip() else ()
+
+
+def _replicas(text: str) -> tuple[str, ...]:
+    """
+    Throttled replicas: ``*``, or ``partition:broker`` pairs.
+    """
+    items = _list(text)
+    if items == ("*",):
+        return items
+    for item in items:
+        partition, colon, broker = item.partition(":")
+        if not (colon and partition.isdigit() and broker.isdigit()):
+            raise ValueError("*, or partition:broker pairs with commas between")
+    return items
+
+
+def _gzip_level(text: str) -> int:
+    level = int(_integer(-1, 9)(text))
+    if level == 0:
+        raise ValueError("-1, or from 1 to 9")
+    return level
+
+
+def _compression(text: str) -> str:
+    return str(_one_of("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")(text.lower()))
+
+
+def _any(text: str) -> str:
+    return text
+
+
+def _boolean_row(name: str, default: bool, meaning: str) -> Known:
+    return Known(name, "boolean", str(default).lower(), _boolean, meaning)
+
+
+def _int_row(name: str, default: int, lowest: int, meaning: str, highest: int = _INT) -> Known:
+    return Known(name, "int", str(default), _integer(lowest, highest), meaning)
+
+
+def _long_row(name: str, default: int, lowest: int, meaning: str) -> Known:
+    return Known(name, "long", str(default), _integer(lowest, _LONG), meaning)
+
+
+# One row each, in the order of their names.
+# fmt: off
+_ROWS = (
+    Known("cleanup.policy", "list", "delete", _several_of("compact", "delete"),
+          "Whether old records go by age and size (delete), by key (compact), or both."),
+    Known("compression.gzip.level", "int", "-1", _gzip_level,
+          "Level of gzip where compression.type asks for it; -1 is its own default."),
+    _int_row("compression.lz4.level", 9, 1,
+             "Level of lz4 where compression.type asks for it.", highest=17),
+    Known("compression.type", "string", "producer", _compression,
+          "Codec that the topic asks for; producer keeps what the producer chose."),
+    _int_row("compression.zstd.level", 3, -131072,
+             "Level of zstd where compression.type asks for it.", highest=22),
+    _long_row("delete.retention.ms", _DAY, 0,
+              "How long a deleted key is remembered by its tombstone."),
+    _long_row("file.delete.delay.ms", 60_000, 0,
+              "How long data that is deleted stays before it is removed."),
+    _long_row("flush.messages", _LONG, 1,
+              "Records after which to force them to disk; everything is durable here."),
+    _long_row("flush.ms", _LONG, 0,
+              "Time after which to force records to disk; everything is durable here."),
+    Known("follower.replication.throttled.replicas", "list", "", _replicas,
+          "Replicas whose catching up is throttled; there are no followers here."),
+    _int_row("index.interval.bytes", 4096, 0,
+             "How many bytes stand between two entries of the offset index."),
+    Known("leader.replication.throttled.replicas", "list", "", _replicas,
+          "Replicas to which sending is throttled; there are no followers here."),
+    _long_row("local.retention.bytes", -2, -2,
+              "Size kept on local disks beside tiered storage; -2 means retention.bytes."),
+    _long_row("local.retention.ms", -2, -2,
+              "Time kept on local disks beside tiered storage; -2 means retention.ms."),
+    _long_row("max.compaction.lag.ms", _LONG, 1,
+              "The longest time that a record stays out of reach of compaction."),
+    _int_row("max.message.bytes", 1_048_588, 0,
+             "The largest record batch that is accepted, as it comes, compressed."),
+    _boolean_row("message.downconversion.enable", True,
+                 "Whether old clients get records in an old format; only known, not used."),
+    Known("message.format.version", "string", "3.0-IV1", _any,
+          "Version of the format of records; only known, the format is always v2."),
+    _long_row("message.timestamp.after.max.ms", 3_600_000, 0,
+              "How far a record's timestamp may be ahead of the broker's clock."),
+    _long_row("message.timestamp.before.max.ms", _LONG, 0,
+              "How far a record's timestamp may be behind the broker's clock."),
+    _long_row("message.timestamp.difference.max.ms", _LONG, 0,
+              "Older form of the two limits before and after, which both must keep."),
+    Known("message.timestamp.type", "string", "CreateTime",
+          _one_of("CreateTime", "LogAppendTime"),
+          "Whose time a record has: its producer's, or the broker's on arrival."),
+    Known("min.cleanable.dirty.ratio", "double", "0.5", _double(0, 1),
+          "How much of a log must be uncompacted before compaction is worth it."),
+    _long_row("min.compaction.lag.ms", 0, 0,
+              "The shortest time that a record stays out of reach of compaction."),
+    _int_row("min.insync.replicas", 1, 1,
+             "Replicas that acks=all needs; the object store replicates, so always met."),
+    _boolean_row("preallocate", False,
+                 "Whether files are given their size in advance; there are no files."),
+    _boolean_row("remote.log.copy.disable", False,
+                 "Whether tiered data becomes read-only; all data is remote here."),
+    _boolean_row("remote.log.delete.on.disable", False,
+                 "Whether tiered data goes when tiering ends; all data is remote here."),
+    _boolean_row("remote.storage.enable", False,
+                 "Whether old data is tiered to remote storage; all data is remote here."),
+    _long_row("retention.bytes", -1, -1,
+              "Size of a partition beyond which its oldest records go; -1 for no limit."),
+    _long_row("retention.ms", 7 * _DAY, -1,
+              "Age beyond which records go; -1 for no limit."),
+    _int_row("segment.bytes", 1_073_741_824, 14,
+             "Size at which a segment of the log is closed."),
+    _int_row("segment.index.bytes", 10_485_760, 4,
+             "Size of an index; it grows with its segment here."),
+    _long_row("segment.jitter.ms", 0, 0,
+              "By how much the ages at which segments are closed vary."),
+    _long_row("segment.ms", 7 * _DAY, 1,
+              "Age at which a segment of the log is closed."),
+    _boolean_row("unclean.leader.election.enable", False,
+                 "Whether a replica that lacks records may lead; none can lack any here."),
+)
+# fmt: on
+
+TABLE: Mapping[str, Known] = {row.name: row for row in _ROWS}
+
+
+@implementer(ITopicConfigs)
+class TopicConfigs:
+    """
+    The table, with the brokers' own defaults over Kafka's.
+    """
+
+    def __init__(self, defaults: Mapping[str, str] | None = None) -> None:
+        """
+        @param defaults: What the brokers' settings say of all topics.
+        @raise InvalidConfig: they cannot be.
+        """
+        self._defaults = dict(defaults or {})
+        self.check(self._defaults)
+
+    def check(self, overrides: Mapping[str, str | None]) -> None:
+        """
+        See L{ITopicConfigs.check}.
+        """
+        for name, text in overrides.items():
+            row = TABLE.get(name)
+            if row is None:
+                raise InvalidConfig(f"Unknown topic config name: {name}")
+            if text is None:
+                raise InvalidConfig(f"Null value not supported for topic configs: {name}")
+            try:
+                row.parse(text)
+            except ValueError as right:
+                raise InvalidConfig(
+                    f"Invalid value {_shown(text)} for configuration {name}: it must be {right}"
+                ) from None
+        given = {name: text for name, text in overrides.items() if text is not None}
+        if self.value(given, "min.compaction.lag.ms") > self.value(given, "max.compaction.lag.ms"):
+            raise InvalidConfig(
+                "min.compaction.lag.ms must not be greater than max.compaction.lag.ms"
+            )
+
+    def describe(self, overrides: Mapping[str, str]) -> Sequence[TopicConfig]:
+        """
+        See L{ITopicConfigs.describe}.
+        """
+        return [self._described(row, overrides) for row in _ROWS]
+
+    def value(self, overrides: Mapping[str, str], name: str) -> Any:
+        """
+        See L{ITopicConfigs.value}.
+        """
+        row = TABLE[name]
+        return row.parse(self._described(row, overrides).value)
+
+    def append_rules(self, overrides: Mapping[str, str]) -> AppendRules:
+        """
+        See L{ITopicConfigs.append_rules}.
+        """
+        # Who still sets the one older limit means both of the newer ones.
+        widest = self.value(overrides, "message.timestamp.difference.max.ms")
+        return AppendRules(
+            max_bytes=self.value(overrides, "max.message.bytes"),
+            log_append_time=self.value(overrides, "message.timestamp.type") == "LogAppendTime",
+            before_ms=min(widest, self.value(overrides, "message.timestamp.before.max.ms")),
+            after_ms=min(widest, self.value(overrides, "message.timestamp.after.max.ms")),
+            compacted="compact" in self.value(overrides, "cleanup.policy"),
+        )
+
+    def _described(self, row: Known, overrides: Mapping[str, str]) -> TopicConfig:
+        if row.name in overrides:
+            source, text = "topic", overrides[row.name]
+        elif row.name in self._defaults:
+            source, text = "broker", self._defaults[row.name]
+        else:
+            source, text = "default", row.default
+        return TopicConfig(row.name, text, row.kind, source, row.meaning)
+
+
+def _shown(text: str) -> str:
+    """
+    A value as it is told back: not all of it when it is long.
+    """
+    return text if len(text) <= 100 else text[:100] + "..."

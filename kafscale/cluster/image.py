@@ -1,0 +1,242 @@
+"""
+What is known of the cluster now.
+
+A view of the metadata store that is kept by watching it, so that a request
+costs look-ups in dictionaries and no question to the store. It is never ahead
+of the store, and a moment behind it: who has changed something and must see it
+here waits with `Image.until`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from kafscale.cluster import keys
+from kafscale.errors import UnknownTopicId, UnknownTopicOrPartition
+from kafscale.interfaces import (
+    Broker,
+    Change,
+    Entry,
+    IImage,
+    IMetadataStore,
+    IWatch,
+    Leadership,
+    Topic,
+)
+
+Changed = Callable[[Sequence[Change]], None]
+
+_NOBODY = Leadership(leader=-1, leader_epoch=-1)
+
+
+def topic_of(entry: Entry) -> Topic:
+    """
+    The topic that a key below ``topics/`` describes.
+    """
+    value = entry.value
+    return Topic(
+        topic_id=UUID(entry.key.removeprefix(keys.TOPICS)),
+        name=value["name"],
+        partitions=value["partitions"],
+        configs=value["configs"],
+    )
+
+
+@implementer(IImage)
+class Image:
+    """
+    Dictionaries of brokers, topics and leaders, and the watches that keep them.
+
+    @ivar cluster_id: The id of the cluster.
+    @ivar broker_id: The id of this broker.
+    """
+
+    _log = Logger()
+
+    def __init__(self, store: IMetadataStore, cluster_id: str, broker: Broker) -> None:
+        """
+        @param broker: This broker as clients are to reach it; it is in
+            L{brokers} even while its registration is not.
+        """
+        self.cluster_id = cluster_id
+        self.broker_id = broker.broker_id
+        self._self = broker
+        self._store = store
+        self._watches: list[IWatch] = []
+        self._subscribers: list[Changed] = []
+        self._seen: dict[str, int] = {}
+        self._waiting: list[tuple[str, int, Deferred[None]]] = []
+        self._brokers: dict[int, Broker] = {broker.broker_id: broker}
+        self._names: dict[str, Topic] = {}
+        self._topics: dict[UUID, Topic] = {}
+        self._leaders: dict[tuple[UUID, int], Leadership] = {}
+        # What is asked for as a whole and sorted; None when it must be made anew.
+        self._sorted_brokers: Sequence[Broker] | None = None
+        self._sorted_topics: Sequence[Topic] | None = None
+
+    # -- keeping it ----------------------------------------------------------
+
+    async def start(self) -> None:
+        """
+        Read everything, and watch from there on.
+        """
+        for prefix, apply in (
+            (keys.BROKERS, self._apply_broker),
+            (keys.TOPICS, self._apply_topic),
+            (keys.PARTITIONS, self._apply_partition),
+            (keys.TOMBSTONES, self._apply_tombstone),
+        ):
+            entries, revision = await self._store.range(prefix)
+            for entry in entries:
+                apply(entry.key, entry)
+            self._saw(prefix, revision)
+            self._watches.append(
+                await self._store.watch(prefix, revision, partial(self._changed, prefix, apply))
+            )
+
+    def stop(self) -> None:
+        """
+        Watch no more.
+        """
+        for watch in self._watches:
+            watch.stop()
+        self._watches.clear()
+
+    def on_change(self, changed: Changed) -> None:
+        """
+        Call C{changed} with every later change to a key below ``brokers/``,
+        ``topics/``, ``partitions/`` or ``tombstones/``, once the image has it.
+        Changes of one commit to keys of one kind come together; changes to keys
+        of different kinds may come in another order than they were made.
+        """
+        self._subscribers.append(changed)
+
+    def until(self, revision: int, prefix: str = keys.TOPICS) -> Deferred[None]:
+        """
+        Fires when the image has seen the commit of that revision, which must
+        have touched a key below C{prefix}: of others the watch tells nothing.
+        """
+        done: Deferred[None] = Deferred(self._forget)
+        if self._seen.get(prefix, 0) >= revision:
+            done.callback(None)
+        else:
+            self._waiting.append((prefix, revision, done))
+        return done
+
+    def _forget(self, cancelled: Deferred[None]) -> None:
+        self._waiting = [each for each in self._waiting if each[2] is not cancelled]
+
+    def _changed(
+        self,
+        prefix: str,
+        apply: Callable[[str, Entry | None], None],
+        changes: Sequence[Change],
+    ) -> None:
+        for change in changes:
+            apply(change.key, change.entry)
+        for subscriber in tuple(self._subscribers):
+            try:
+                subscriber(changes)
+            except Exception:
+                self._log.failure("A subscriber failed on a change of {prefix}", prefix=prefix)
+        if changes:
+            self._saw(prefix, changes[-1].revision)
+
+    def _saw(self, prefix: str, revision: int) -> None:
+        self._seen[prefix] = max(revision, self._seen.get(prefix, 0))
+        ready = [each for each in self._waiting if each[0] == prefix and each[1] <= revision]
+        if ready:
+            self._waiting = [each for each in self._waiting if each not in ready]
+            for _, _, done in ready:
+                done.callback(None)
+
+    def _apply_broker(self, key: str, entry: Entry | None) -> None:
+        broker_id = int(key.removeprefix(keys.BROKERS))
+        self._sorted_brokers = None
+        if broker_id == self.broker_id:
+            return  # of itself the broker knows best
+        if entry is None:
+            self._brokers.pop(broker_id, None)
+        else:
+            value = entry.value
+            self._brokers[broker_id] = Broker(
+                broker_id, value["host"], value["port"], value["rack"]
+            )
+
+    def _apply_topic(self, key: str, entry: Entry | None) -> None:
+        topic_id = UUID(key.removeprefix(keys.TOPICS))
+        self._sorted_topics = None
+        before = self._topics.pop(topic_id, None)
+        if before is not None and self._names.get(before.name) is before:
+            del self._names[before.name]
+        if entry is not None:
+            topic = topic_of(entry)
+            self._topics[topic_id] = topic
+            self._names[topic.name] = topic
+
+    def _apply_partition(self, key: str, entry: Entry | None) -> None:
+        where = keys.partition_of(key)
+        if entry is None:
+            self._leaders.pop(where, None)
+            return
+        leader, epoch = entry.value["leader"], entry.value["epoch"]
+        known = self._leaders.get(where)
+        # Most changes of this record are about the log, not about who leads.
+        if known is None or known.leader != leader or known.leader_epoch != epoch:
+            self._leaders[where] = Leadership(leader, epoch)
+
+    def _apply_tombstone(self, key: str, entry: Entry | None) -> None:
+        """
+        Tombstones concern those who subscribe; the topic itself is gone with
+        its own key.
+        """
+
+    # -- asking it -----------------------------------------------------------
+
+    def brokers(self) -> Sequence[Broker]:
+        """
+        The live brokers, this one among them, by id.
+        """
+        if self._sorted_brokers is None:
+            self._sorted_brokers = tuple(
+                self._brokers[broker_id] for broker_id in sorted(self._brokers)
+            )
+        return self._sorted_brokers
+
+    def topics(self) -> Sequence[Topic]:
+        """
+        All topics, by name.
+        """
+        if self._sorted_topics is None:
+            self._sorted_topics = tuple(self._names[name] for name in sorted(self._names))
+        return self._sorted_topics
+
+    def topic(self, name: str) -> Topic:
+        """
+        @raise UnknownTopicOrPartition: there is none of that name.
+        """
+        topic = self._names.get(name)
+        if topic is None:
+            raise UnknownTopicOrPartition
+        return topic
+
+    def topic_by_id(self, topic_id: UUID) -> Topic:
+        """
+        @raise UnknownTopicId: there is none of that id.
+        """
+        topic = self._topics.get(topic_id)
+        if topic is None:
+            raise UnknownTopicId
+        return topic
+
+    def leadership(self, topic_id: UUID, index: int) -> Leadership:
+        """
+        Who leads it; leader -1 while nobody does.
+        """
+        return self._leaders.get((topic_id, index), _NOBODY)

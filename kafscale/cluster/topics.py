@@ -1,0 +1,243 @@
+"""
+Topics are created, deleted and made larger here.
+
+Each is one commit, so that whoever dies in the middle leaves nothing half
+done, and of two who create the same name one wins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from uuid import UUID, uuid4
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from kafscale.cluster import keys
+from kafscale.cluster.ids import fresh
+from kafscale.cluster.image import Image, topic_of
+from kafscale.errors import (
+    CommitConflict,
+    InvalidPartitions,
+    InvalidTopicException,
+    PolicyViolation,
+    RequestTimedOut,
+    StoreUnavailable,
+    TopicAlreadyExists,
+    UnknownTopicOrPartition,
+)
+from kafscale.interfaces import (
+    Compare,
+    Delete,
+    Entry,
+    IMetadataStore,
+    ITopicConfigs,
+    ITopics,
+    Put,
+    Topic,
+)
+
+#: Resolves when all these partitions of a topic have a leader.
+Led = Callable[[UUID, Sequence[int]], Awaitable[None]]
+
+LONGEST_NAME = 249
+#: As Kafka: more in one step would keep the cluster busy for minutes.
+MOST_PARTITIONS = 10_000
+
+_NAME = re.compile(r"[a-zA-Z0-9._-]+")
+
+
+def check_name(name: str) -> None:
+    """
+    @raise InvalidTopicException: no topic can have this name
+        (``org.apache.kafka.common.internals.Topic``).
+    """
+    if not name:
+        raise InvalidTopicException("Topic name is invalid: it is empty")
+    if name in (".", ".."):
+        raise InvalidTopicException(f"Topic name is invalid: it cannot be {name}")
+    if len(name) > LONGEST_NAME:
+        raise InvalidTopicException(
+            f"Topic name is invalid: its length is {len(name)}, "
+            f"and the longest allowed is {LONGEST_NAME}"
+        )
+    if _NAME.fullmatch(name) is None:
+        raise InvalidTopicException(
+            "Topic name is invalid: it may contain ASCII letters and digits, '.', '_' and '-' only"
+        )
+
+
+@implementer(ITopics)
+class Topics:
+    """
+    The topics of the metadata store.
+    """
+
+    def __init__(
+        self,
+        store: IMetadataStore,
+        image: Image,
+        configs: ITopicConfigs,
+        led: Led,
+        clock: IReactorTime,
+        new_id: Callable[[], UUID] = uuid4,
+    ) -> None:
+        self._store = store
+        self._image = image
+        self._configs = configs
+        self._led = led
+        self._clock = clock
+        self._new_id = new_id
+
+    def check_name(self, name: str) -> None:
+        """
+        See L{ITopics.check_name}.
+        """
+        check_name(name)
+
+    async def create(
+        self,
+        name: str,
+        partitions: int,
+        configs: Mapping[str, str],
+        validate_only: bool = False,
+    ) -> Topic:
+        """
+        See L{ITopics.create}.
+
+        @raise PolicyViolation: more partitions than one step may make.
+        @raise RequestTimedOut: the store did not answer; the topic may be
+            there, or come to be.
+        """
+        check_name(name)
+        self._check_partitions(partitions)
+        self._check_free(name)
+        self._configs.check(configs)
+        topic = Topic(fresh(self._new_id), name, partitions, dict(configs))
+        if validate_only:
+            return topic
+        revision = await self._put(topic)
+        await self._image.until(revision)
+        await self._led(topic.topic_id, range(partitions))
+        return topic
+
+    async def delete(self, topic: Topic) -> None:
+        """
+        See L{ITopics.delete}.
+
+        @raise UnknownTopicOrPartition: it is deleted already.
+        """
+        key = keys.topic(topic.topic_id)
+        while True:
+            entry = await self._present(topic)
+            buried = {
+                "name": entry.value["name"],
+                "partitions": entry.value["partitions"],
+                "deleted_ms": self._now(),
+            }
+            try:
+                revision = await self._store.commit(
+                    [Compare(key, entry.revision)],
+                    [
+                        Put(keys.tombstone(topic.topic_id), buried),
+                        Delete(keys.name(entry.value["name"])),
+                        Delete(key),
+                    ],
+                )
+            except CommitConflict:
+                continue  # its configuration was changed meanwhile, or it is gone
+            await self._image.until(revision)
+            return
+
+    async def grow(self, topic: Topic, partitions: int, validate_only: bool = False) -> Topic:
+        """
+        See L{ITopics.grow}.
+
+        @raise UnknownTopicOrPartition: it is deleted already.
+        @raise PolicyViolation: more partitions than one step may make.
+        """
+        key = keys.topic(topic.topic_id)
+        while True:
+            entry = await self._present(topic)
+            before: int = entry.value["partitions"]
+            if partitions <= before:
+                raise InvalidPartitions(
+                    f"The topic {topic.name} has {before} partitions already; "
+                    f"their number can only grow, not become {partitions}"
+                )
+            self._check_partitions(partitions - before)
+            value = {**entry.value, "partitions": partitions}
+            grown = topic_of(Entry(key, value, entry.revision))
+            if validate_only:
+                return grown
+            try:
+                revision = await self._store.commit(
+                    [Compare(key, entry.revision)], [Put(key, value)]
+                )
+            except CommitConflict:
+                continue
+            await self._image.until(revision)
+            await self._led(topic.topic_id, range(before, partitions))
+            return grown
+
+    def _check_partitions(self, partitions: int) -> None:
+        if partitions < 1:
+            raise InvalidPartitions("The number of partitions must be larger than 0")
+        if partitions > MOST_PARTITIONS:
+            raise PolicyViolation(
+                f"Not more than {MOST_PARTITIONS} partitions can be created at once"
+            )
+
+    def _check_free(self, name: str) -> None:
+        """
+        Names that differ only in ``.`` and ``_`` would be one name to metrics,
+        where both become ``_``.
+        """
+        blurred = name.replace(".", "_")
+        for other in self._image.topics():
+            if other.name == name:
+                raise TopicAlreadyExists(f"Topic '{name}' already exists.")
+            if other.name.replace(".", "_") == blurred:
+                raise InvalidTopicException(
+                    f"Topic '{name}' collides with the existing topic '{other.name}'"
+                )
+
+    async def _put(self, topic: Topic) -> int:
+        """
+        Make the topic in the store; the revision at which it was made.
+        """
+        name_key = keys.name(topic.name)
+        value = {
+            "name": topic.name,
+            "partitions": topic.partitions,
+            "configs": dict(topic.configs),
+            "created_ms": self._now(),
+        }
+        try:
+            return await self._store.commit(
+                [Compare(name_key, 0)],
+                [
+                    Put(name_key, {"topic_id": str(topic.topic_id)}),
+                    Put(keys.topic(topic.topic_id), value),
+                ],
+            )
+        except CommitConflict:
+            raise TopicAlreadyExists(f"Topic '{topic.name}' already exists.") from None
+        except StoreUnavailable:
+            # It may have been done all the same: the id says whether it is ours.
+            entry = await self._store.get(keys.topic(topic.topic_id))
+            if entry is None:
+                raise RequestTimedOut(
+                    "The metadata store did not answer; the topic may appear later"
+                ) from None
+            return entry.revision
+
+    async def _present(self, topic: Topic) -> Entry:
+        entry = await self._store.get(keys.topic(topic.topic_id))
+        if entry is None:
+            raise UnknownTopicOrPartition(f"Topic '{topic.name}' does not exist.")
+        return entry
+
+    def _now(self) -> int:
+        return int(self._clock.seconds() * 1000)

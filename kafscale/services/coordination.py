@@ -1,0 +1,101 @@
+"""
+FindCoordinator: who looks after a group.
+"""
+
+from __future__ import annotations
+
+from zope.interface import implementer
+
+from kafscale.errors import (
+    NONE,
+    InvalidRequest,
+    KafkaError,
+    TransactionalIdAuthorizationFailed,
+)
+from kafscale.interfaces import ICoordinationService, IImage, RequestContext, Serving
+from kafscale.services.location import this_broker
+from kafscale.wire.messages import FindCoordinatorRequest, FindCoordinatorResponse
+
+_GROUP = 0
+_TRANSACTION = 1
+
+
+@implementer(ICoordinationService)
+class FindCoordinatorService:
+    """
+    Versions 0 to 6 of FindCoordinator.
+
+    ====  ==================================================================
+    v1    key type: a group's or a transaction's coordinator; error message
+    v3    flexible
+    v4    several keys at once, each answered for itself
+    v5    TRANSACTION_ABORTABLE may be answered (only to transactions)
+    v6    key type of share groups (which there are none of)
+    ====  ==================================================================
+
+    """
+
+    def __init__(self, image: IImage) -> None:
+        self._image = image
+
+    def serves(self) -> list[Serving]:
+        """
+        FindCoordinator. librdkafka decides by it whether it may use lz4.
+        """
+        return [Serving(FindCoordinatorRequest, 0, 6, self.find_coordinator, self._failed)]
+
+    async def find_coordinator(
+        self, request: FindCoordinatorRequest, context: RequestContext
+    ) -> FindCoordinatorResponse:
+        """
+        This broker coordinates every group.
+        """
+        error = _refusal(request.key_type)
+        if error is not None:
+            return self._failed(request, context, error.code, str(error))
+        broker = this_broker(self._image)
+        if context.api_version < 4:
+            return FindCoordinatorResponse(
+                node_id=broker.broker_id, host=broker.host, port=broker.port, error_code=NONE
+            )
+        return FindCoordinatorResponse(
+            coordinators=[
+                FindCoordinatorResponse.Coordinator(
+                    key=key, node_id=broker.broker_id, host=broker.host, port=broker.port
+                )
+                for key in request.coordinator_keys
+            ]
+        )
+
+    def _failed(
+        self, request: FindCoordinatorRequest, context: RequestContext, code: int, message: str
+    ) -> FindCoordinatorResponse:
+        if context.api_version < 4:
+            return FindCoordinatorResponse(
+                error_code=code, error_message=message, node_id=-1, host="", port=-1
+            )
+        return FindCoordinatorResponse(
+            coordinators=[
+                FindCoordinatorResponse.Coordinator(
+                    key=key,
+                    node_id=-1,
+                    host="",
+                    port=-1,
+                    error_code=code,
+                    error_message=message,
+                )
+                for key in request.coordinator_keys
+            ]
+        )
+
+
+def _refusal(key_type: int) -> KafkaError | None:
+    """
+    Why keys of this type have no coordinator; None if they have one.
+    """
+    if key_type == _GROUP:
+        return None
+    if key_type == _TRANSACTION:
+        # Any other code would be retried for ever.
+        return TransactionalIdAuthorizationFailed("Transactions are not supported by this broker")
+    return InvalidRequest(f"Coordinators of key type {key_type} are not known here")

@@ -1,0 +1,83 @@
+"""
+A fetch that waits for data.
+
+It is never polled: each partition wakes it, and one timer ends it. Between the
+two it costs its memory and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from kafscale.services.reading import Part
+
+
+class Parked:
+    """
+    Waits until the partitions together have enough, one of them has something
+    else to tell, or the time is up.
+
+    @ivar done: Fires then. To cancel it leaves no watch and no timer behind.
+    """
+
+    __slots__ = ("_look", "_missing", "_parts", "_timer", "_watches", "done")
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        parts: Sequence[Part],
+        missing: int,
+        seconds: float,
+        look: Callable[[Part], None],
+    ) -> None:
+        """
+        @param missing: How many more bytes are needed.
+        @param look: Brings a part up to date.
+        """
+        self.done: Deferred[None] = Deferred(self._cancelled)
+        self._parts = parts
+        self._missing = missing
+        self._look = look
+        self._timer = clock.callLater(seconds, self._time_up)
+        # The partitions as they are now: a part may find another one later.
+        self._watches = [
+            (part.partition, partial(self._woken, place)) for place, part in enumerate(parts)
+        ]
+        for partition, wake in self._watches:
+            partition.watch(wake)
+
+    def _woken(self, place: int) -> None:
+        if self._missing <= 0:
+            return
+        part = self._parts[place]
+        watched, wake = self._watches[place]
+        before = part.available
+        self._look(part)
+        if part.tells or part.partition is not watched:
+            self._missing = 0
+        else:
+            self._missing -= part.available - before
+        if self._missing > 0:
+            watched.watch(wake)
+        else:
+            # Not at once: what wakes this partition often wakes its neighbours
+            # in the same breath, and then they go into the same answer.
+            self._timer.reset(0)
+
+    def _time_up(self) -> None:
+        self._end()
+        self.done.callback(None)
+
+    def _cancelled(self, _: Deferred[None]) -> None:
+        self._timer.cancel()
+        self._end()
+
+    def _end(self) -> None:
+        for partition, wake in self._watches:
+            partition.unwatch(wake)
+        self._watches.clear()
+        self._missing = 0

@@ -1,0 +1,109 @@
+"""
+DeleteRecords: the log of a partition begins later from now on.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from kafscale.errors import OffsetOutOfRange, PolicyViolation
+from kafscale.interfaces import (
+    IAdminService,
+    IImage,
+    ILog,
+    ITopicConfigs,
+    RequestContext,
+    Serving,
+)
+from kafscale.services.failure import told
+from kafscale.services.location import find_partition
+from kafscale.services.together import each, within
+from kafscale.wire.messages import DeleteRecordsRequest, DeleteRecordsResponse
+
+Deleted: TypeAlias = DeleteRecordsResponse.Topic.Partition
+
+
+@implementer(IAdminService)
+class RecordsService:
+    """
+    Versions 0 to 2 of DeleteRecords: 2 is flexible, all are the same otherwise.
+    """
+
+    def __init__(
+        self, image: IImage, log: ILog, configs: ITopicConfigs, clock: IReactorTime
+    ) -> None:
+        self._image = image
+        self._log = log
+        self._configs = configs
+        self._clock = clock
+
+    def serves(self) -> list[Serving]:
+        """
+        DeleteRecords.
+        """
+        return [Serving(DeleteRecordsRequest, 0, 2, self.delete_records, self._failed)]
+
+    async def delete_records(
+        self, request: DeleteRecordsRequest, context: RequestContext
+    ) -> DeleteRecordsResponse:
+        """
+        Each partition is answered when its new start is durable.
+        """
+
+        async def delete(job: tuple[str, int, int]) -> Deleted:
+            name, index, offset = job
+            try:
+                low_watermark = await within(
+                    self._clock, request.timeout_ms, self._delete(name, index, offset)
+                )
+            except Exception as error:
+                code, _ = told(error, f"delete records of {name}")
+                return Deleted(partition_index=index, low_watermark=-1, error_code=code)
+            return Deleted(partition_index=index, low_watermark=low_watermark)
+
+        jobs = [
+            (topic.name, asked.partition_index, asked.offset)
+            for topic in request.topics
+            for asked in topic.partitions
+        ]
+        deleted = iter(await each(delete, jobs))
+        return DeleteRecordsResponse(
+            topics=[
+                DeleteRecordsResponse.Topic(
+                    name=topic.name, partitions=[next(deleted) for _ in topic.partitions]
+                )
+                for topic in request.topics
+            ]
+        )
+
+    async def _delete(self, name: str, index: int, offset: int) -> int:
+        topic = self._image.topic(name)
+        partition = find_partition(self._log, topic, index)
+        if "delete" not in self._configs.value(topic.configs, "cleanup.policy"):
+            raise PolicyViolation("The records of a topic that is only compacted are not deleted")
+        if offset < -1:
+            raise OffsetOutOfRange
+        return await partition.delete_before(offset)
+
+    def _failed(
+        self, request: DeleteRecordsRequest, context: RequestContext, code: int, message: str
+    ) -> DeleteRecordsResponse:
+        return DeleteRecordsResponse(
+            topics=[
+                DeleteRecordsResponse.Topic(
+                    name=topic.name,
+                    partitions=[
+                        Deleted(
+                            partition_index=asked.partition_index,
+                            low_watermark=-1,
+                            error_code=code,
+                        )
+                        for asked in topic.partitions
+                    ],
+                )
+                for topic in request.topics
+            ]
+        )
