@@ -1,0 +1,3 @@
+"""
+Real clients against real brokers: processes of their own, on real ports.
+"""

@@ -1,0 +1,249 @@
+"""
+A broker as its user has it: ``twistd -n kafscale``, a process of its own.
+
+It is not in the test's reactor, so a test may block, and may kill it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+
+
+def free_port() -> int:
+    """
+    A port that nobody listens on, below those that the kernel gives to
+    outgoing connections: so none of these takes it while a broker restarts.
+    """
+    while True:
+        port = random.randint(10_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def environment(**settings: object) -> dict[str, str]:
+    """
+    The variables for a broker process: ours only with the given settings
+    (C{data_dir} is C{KAFSCALE_DATA_DIR}), and the checkout's code.
+    """
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("KAFSCALE_")}
+    given = {f"KAFSCALE_{name.upper()}": str(value) for name, value in settings.items()}
+    return {**inherited, **given, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+def twistd(*options: str) -> list[str]:
+    """
+    The command as the README has it: C{twistd -n kafscale}, but without a
+    file for the process id.
+    """
+    script = Path(sys.executable).with_name("twistd")
+    return [str(script), "-n", "--pidfile=", "kafscale", *options]
+
+
+class Broker:
+    """
+    One data directory, one port, and a broker process that comes and goes.
+
+    @ivar port: Where it listens; the same for all its processes.
+    @ivar log: What its processes print, one after the other.
+    """
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.log = folder / "broker.log"
+        self.settings: dict[str, object] = {
+            "broker_addr": f"127.0.0.1:{self.port}",
+            "data_dir": folder / "data",
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """
+        For a client's C{bootstrap.servers}.
+        """
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """
+        Of the process that runs now.
+        """
+        assert self._process is not None, "the broker is not started"
+        return self._process.pid
+
+    def start(self, wait: bool = True) -> Broker:
+        """
+        Start a process; it listens when this returns, unless C{wait} is false.
+        """
+        assert self._process is None, "the broker runs already"
+        with self.log.open("ab") as out:
+            self._process = subprocess.Popen(
+                twistd(),
+                cwd=self.folder,
+                env=environment(**self.settings),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_allow_many_files,
+            )
+        if wait:
+            self.wait_until_listening()
+        return self
+
+    def wait_until_listening(self) -> None:
+        """
+        Return when the port takes a connection.
+        """
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            status = self._process.poll() if self._process else None
+            if status is not None:
+                raise AssertionError(f"the broker ended with status {status} at its start")
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"the broker does not listen after {START_SECONDS} s")
+
+    def kill(self) -> None:
+        """
+        C{kill -9}: it gets no chance to do anything.
+        """
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def terminate(self) -> int:
+        """
+        SIGTERM; the exit status, which must come within ten seconds.
+        """
+        assert self._process is not None, "the broker is not started"
+        self._process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self, seconds: float = STOP_SECONDS) -> int:
+        """
+        The exit status of a process that ends by itself.
+        """
+        assert self._process is not None, "the broker is not started"
+        try:
+            status = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the broker still ran after {seconds} s") from None
+        self._process = None
+        return status
+
+    def restart(self) -> None:
+        """
+        End it in good order, and start it again.
+        """
+        status = self.terminate()
+        assert status == 0, f"the broker ended with status {status}"
+        self.start()
+
+    def memory(self, what: str = "VmRSS") -> int:
+        """
+        Bytes of memory that the process has now (VmRSS) or had at its peak
+        (VmHWM).
+        """
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(f"{what}:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError(f"no {what} of process {self.pid}")
+
+    def tail(self, lines: int = 60) -> str:
+        """
+        The end of its log.
+        """
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+
+def _allow_many_files() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class BrokerTestCase(SynchronousTestCase):
+    """
+    A test with brokers; when it fails, the end of their logs is told with it.
+    """
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        for name, method in list(vars(cls).items()):
+            if name.startswith("test_"):
+                setattr(cls, name, telling_logs(method))
+
+    def setUp(self) -> None:
+        """
+        No broker yet.
+        """
+        self.brokers: list[Broker] = []
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir(parents=True)
+
+    def broker(self, **settings: object) -> Broker:
+        """
+        A started broker with a data directory of its own, ended with the test.
+        """
+        return self.prepared(**settings).start()
+
+    def prepared(self, **settings: object) -> Broker:
+        """
+        The same, not started.
+        """
+        broker = Broker(self.folder / f"broker-{len(self.brokers)}", **settings)
+        self.brokers.append(broker)
+        self.addCleanup(broker.kill)
+        return broker
+
+
+def telling_logs(method: Callable[..., Any]) -> Callable[..., Any]:
+    """
+    The test method, with the brokers' logs in what it fails with.
+    """
+
+    @functools.wraps(method)
+    def test(self: BrokerTestCase) -> Any:
+        try:
+            return method(self)
+        except self.failureException as failure:
+            raise self.failureException(_with_logs(self, str(failure))) from failure
+        except Exception as failure:
+            text = f"{type(failure).__name__}: {failure}"
+            raise RuntimeError(_with_logs(self, text)) from failure
+
+    return test
+
+
+def _with_logs(case: BrokerTestCase, text: str) -> str:
+    return "\n".join(
+        [text, *(f"--- log of the broker at {b.port}\n{b.tail()}" for b in case.brokers)]
+    )
