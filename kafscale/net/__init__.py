@@ -1,0 +1,3 @@
+"""
+Connections of clients: what comes in as bytes leaves as answers, in order.
+"""

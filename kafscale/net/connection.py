@@ -1,0 +1,398 @@
+"""
+A client's connection: frames in, answers out, in the same order.
+
+Requests that may overlap (produces) are under way together; any other waits
+until those before it are answered, and holds up those behind it. That is what
+Apache's broker does, and what clients count on: a ListOffsets after a Produce
+sees what was produced.
+
+A client that asks for more than the broker can do is slowed, by not reading
+from it, for each of these reasons alone:
+
+- C{LIMIT_OWED} requests came that are not answered, or whole frames of more than
+  C{LIMIT_WAITING} bytes wait for those before them;
+- it does not take its answers: the transport holds as many bytes as it will;
+- the broker has no room for more records (`IPressure`), when it produces;
+- all connections together hold too much of half-received requests (`Memory`).
+
+None of these needs this connection to read in order to end, so none lasts for
+ever. While a single long poll is under way the connection does read, and
+learns when the client goes away.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from kafscale.interfaces import IPressure, Serving
+from kafscale.net.dispatch import Dispatch, Refused
+from kafscale.net.idle import Idle
+from kafscale.net.memory import Memory
+from kafscale.net.outbox import Outbox
+from kafscale.wire.frames import FrameBuffer, MalformedFrame
+from kafscale.wire.messages import FetchRequest
+
+LIMIT_OWED: Final = 100
+LIMIT_WAITING: Final = 1024 * 1024
+
+# Large reads cost less CPU per byte; the transport also says that it is full
+# at so many bytes.
+BUFFER = 256 * 1024
+SMALL_BUFFER = 4096
+
+# What a frame that waits costs beside its bytes.
+FRAME_OVERHEAD = 256
+
+
+@attrs.define(eq=False)
+class _Answer:
+    """
+    An answer that is owed.
+
+    @ivar pieces: Its bytes; None if there are none to send.
+    @ivar done: Whether it is known.
+    @ivar refused: Whether the connection is closed in its place.
+    """
+
+    serving: Serving | None
+    under_way: Deferred[None] | None = None
+    pieces: list[bytes] | None = None
+    done: bool = False
+    refused: bool = False
+
+
+@attrs.frozen
+class Surroundings:
+    """
+    What all connections of a broker share.
+
+    @ivar max_request_bytes: The largest frame that is accepted.
+    @ivar idle_seconds: A connection on which nothing was asked, and nothing is
+        owed, is closed after so long; 0: never.
+    """
+
+    dispatch: Dispatch
+    pressure: IPressure
+    memory: Memory
+    clock: IReactorTime
+    max_request_bytes: int
+    idle_seconds: float
+
+
+class Connection(Protocol):
+    """
+    One client's connection, from accept to close.
+    """
+
+    _log = Logger()
+
+    # What a transport of TCP or TLS can do is spread over several interfaces.
+    transport: Any
+    _outbox: Outbox
+    _idle: Idle
+
+    def __init__(self, surroundings: Surroundings, gone: Callable[[Connection], None]) -> None:
+        """
+        @param gone: Called when the connection is lost.
+        """
+        self._dispatch = surroundings.dispatch
+        self._pressure = surroundings.pressure
+        self._memory = surroundings.memory
+        self._clock = surroundings.clock
+        self._idle_seconds = surroundings.idle_seconds
+        self._gone = gone
+        self._frames = FrameBuffer(surroundings.max_request_bytes)
+        self._partial = 0  # bytes kept alive by a frame that is not whole yet
+        self._waiting: deque[memoryview] = deque()  # whole frames whose time has not come
+        self._waiting_bytes = 0
+        self._owed: deque[_Answer] = deque()  # under way, in the order of their requests
+        self._relief: Deferred[None] | None = None  # waited for while there is pressure
+        self._reading = True
+        self._proceeding = False
+        self._finishing = False  # no new request is begun
+        self._closed = False  # nothing is sent any more
+        self._lost = False
+        self._small_reads = False
+        self._host = ""
+
+    # ----------------------------------------------------------------------
+    # What the transport tells
+    # ----------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """
+        A client is there.
+        """
+        self._host = getattr(self.transport.getPeer(), "host", "")
+        if hasattr(self.transport, "setTcpNoDelay"):
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
+        self.transport.bufferSize = BUFFER
+        self._outbox = Outbox(self.transport, self._drained)
+        self._idle = Idle(self._clock, self._idle_seconds, self._waits_for_us, self._is_idle)
+        self._memory.join(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Some bytes came.
+        """
+        if self._finishing or self._closed:
+            return
+        held = self._frames.held
+        try:
+            frames = self._frames.feed(data)
+        except MalformedFrame as error:
+            self._log_closing(str(error))
+            self.finish()
+            return
+        if frames:
+            self._idle.active()
+            rest = self._frames.held
+            # A rest of some size is a view that keeps all that came alive.
+            self._partial = rest if rest < SMALL_BUFFER else held + len(data)
+            for frame in frames:
+                self._waiting.append(frame)
+                self._waiting_bytes += len(frame) + FRAME_OVERHEAD
+            self._proceed()
+            self._spare_chunk(len(data) + held)
+        else:
+            self._partial += len(data)
+            self._account()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The client went away, or was closed. What it asked for is still done;
+        but a fetch, which changes nothing, is given up.
+        """
+        self._lost = self._closed = True
+        self._waiting.clear()
+        self._idle.stop()
+        self._memory.leave(self)
+        if self._relief is not None:
+            self._relief.cancel()
+        self.abandon()
+        self._gone(self)
+
+    # ----------------------------------------------------------------------
+    # What the factory tells
+    # ----------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """
+        Answer what is under way, begin nothing more, then close.
+        """
+        self._finishing = True
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._account()
+        if not self._owed:
+            self._close()
+
+    def abandon(self) -> None:
+        """
+        Give up the fetches that are under way: they may wait long, and
+        nothing depends on them.
+        """
+        for answer in list(self._owed):
+            if answer.serving is not None and answer.serving.request is FetchRequest:
+                answer.refused = True
+                if answer.under_way is not None:
+                    answer.under_way.cancel()
+
+    def abort(self) -> None:
+        """
+        Close at once, with answers unsent.
+        """
+        self._closed = True
+        if not self._lost:
+            self.transport.abortConnection()
+
+    # ----------------------------------------------------------------------
+    # Requests and answers
+    # ----------------------------------------------------------------------
+
+    def _proceed(self) -> None:
+        """
+        Begin what may begin of the requests that wait.
+        """
+        if self._proceeding:
+            return
+        self._proceeding = True
+        while self._waiting and not self._outbox.full and not self._closed and self._may_begin():
+            frame = self._waiting.popleft()
+            self._waiting_bytes -= len(frame) + FRAME_OVERHEAD
+            self._begin(frame)
+        self._proceeding = False
+        self._account()
+
+    def _may_begin(self) -> bool:
+        """
+        Whether the first request that waits may be under way now.
+        """
+        serving = self._dispatch.serving(self._waiting[0])
+        overlaps = serving is not None and serving.overlaps
+        if self._owed and (not overlaps or self._owed[-1].serving is not serving):
+            return False
+        if len(self._owed) >= LIMIT_OWED or self._relief is not None:
+            return False
+        if overlaps and self._pressure.spent():
+            self._relief = self._pressure.relieved()
+            self._relief.addBoth(self._relieved)
+        return self._relief is None
+
+    def _relieved(self, _: object) -> None:
+        self._relief = None
+        if not self._lost:
+            self._proceed()
+
+    def _begin(self, frame: memoryview) -> None:
+        answer = _Answer(self._dispatch.serving(frame))
+        self._owed.append(answer)
+        under_way = Deferred.fromCoroutine(self._dispatch.answer(frame, self._host, self))
+        answer.under_way = under_way.addCallbacks(
+            self._answered, self._failed, callbackArgs=(answer,), errbackArgs=(answer,)
+        )
+
+    def _answered(self, pieces: list[bytes] | None, answer: _Answer) -> None:
+        answer.pieces = pieces
+        answer.done = True
+        if self._owed and self._owed[0] is answer:
+            self._settle()
+
+    def _failed(self, failure: Failure, answer: _Answer) -> None:
+        """
+        There is no answer: the connection closes in its place.
+        """
+        if not self._lost and not answer.refused:
+            if isinstance(failure.value, Refused):
+                self._log_closing(str(failure.value))
+            elif isinstance(failure.value, CancelledError):
+                self._log_closing("a request was given up")
+            else:
+                self._log.failure("A request from {host} has no answer", failure, host=self._host)
+        answer.refused = True
+        self._answered(None, answer)
+
+    def _settle(self) -> None:
+        """
+        Send the answers that are next.
+        """
+        owed = self._owed
+        while owed and owed[0].done:
+            answer = owed.popleft()
+            if self._closed:
+                continue
+            if answer.refused:
+                self._close()
+            elif answer.pieces is not None:
+                self._outbox.send(answer.pieces)
+        if self._closed:
+            return
+        self._idle.active()
+        if self._finishing and not owed:
+            self._close()
+        else:
+            self._proceed()
+
+    # ----------------------------------------------------------------------
+    # Flow
+    # ----------------------------------------------------------------------
+
+    def memory_changed(self) -> None:
+        """
+        There is more, or less, memory for requests than before.
+        """
+        self._adjust_reading()
+
+    def turn_ended(self) -> None:
+        """
+        A large request took too long to come while memory is short.
+        """
+        self._log_closing("memory for requests is short, and one did not come in time")
+        self.abort()
+
+    def _drained(self) -> None:
+        """
+        The client takes its answers.
+        """
+        self._idle.active()
+        self._proceed()
+
+    def _account(self) -> None:
+        """
+        Say how much memory the requests take that are not under way.
+        """
+        if not self._lost:
+            self._memory.hold(self, self._partial, self._waiting_bytes)
+            self._adjust_reading()
+
+    def _spare_chunk(self, size: int) -> None:
+        """
+        Copy the frames that wait, if they are a small part of a chunk that
+        they would keep alive.
+        """
+        if self._waiting and self._waiting_bytes < size // 2:
+            self._waiting = deque(memoryview(bytes(frame)) for frame in self._waiting)
+
+    def _adjust_reading(self) -> None:
+        """
+        Read, unless there is a reason not to.
+        """
+        if self._closed:
+            return
+        reading = not (
+            self._outbox.full
+            or self._finishing
+            or self._relief is not None
+            or len(self._owed) + len(self._waiting) >= LIMIT_OWED
+            or self._waiting_bytes > LIMIT_WAITING
+            or not self._memory.may_read(self)
+        )
+        small = self._memory.spent and not self._memory.has_turn(self)
+        if small != self._small_reads:
+            self._small_reads = small
+            self.transport.bufferSize = SMALL_BUFFER if small else BUFFER
+        if reading != self._reading:
+            self._reading = reading
+            if reading:
+                self.transport.resumeProducing()
+            else:
+                self.transport.pauseProducing()
+
+    def _waits_for_us(self) -> bool:
+        """
+        Whether the client waits for an answer, or to be read from. One that
+        sends a frame bit by bit does not, nor one that takes no answers.
+        """
+        if self._owed or self._relief is not None:
+            return True
+        return not (self._reading or self._outbox.full or self._closed)
+
+    def _is_idle(self) -> None:
+        self._log.debug("Connection from {host} was idle: closed", host=self._host)
+        self.abort()
+
+    def _log_closing(self, reason: str) -> None:
+        self._log.warn(
+            "Connection from {host} is closed: {reason}", host=self._host, reason=reason
+        )
+
+    def _close(self) -> None:
+        """
+        Close as soon as all that was answered is sent.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._waiting.clear()
+        self._memory.hold(self, 0, 0)
+        self._outbox.close()

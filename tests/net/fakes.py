@@ -1,0 +1,273 @@
+"""
+Services that answer when a test says so, and a client that speaks bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from kafscale.config import Settings
+from kafscale.interfaces import IPressure, IService, RequestContext, Serving
+from kafscale.net.connection import Connection
+from kafscale.net.dispatch import Dispatch
+from kafscale.net.factory import BrokerFactory
+from kafscale.net.memory import Memory
+from kafscale.wire.frames import FrameBuffer
+from kafscale.wire.headers import read_response_header, request_header
+from kafscale.wire.messages import (
+    FetchRequest,
+    FetchResponse,
+    HeartbeatRequest,
+    HeartbeatResponse,
+    ProduceRequest,
+    ProduceResponse,
+)
+from kafscale.wire.schema import Request
+
+VERSIONS = {ProduceRequest: 9, FetchRequest: 12, HeartbeatRequest: 4}
+
+
+@attrs.define
+class Begun:
+    """
+    A request that reached a service, and its answer to be.
+    """
+
+    request: Any
+    context: RequestContext
+    answer: Deferred[Any] = attrs.field(factory=Deferred)
+
+
+@implementer(IService)
+class FakeService:
+    """
+    Produce, Fetch and Heartbeat; each waits for the test, unless C{at_once}.
+    """
+
+    def __init__(self) -> None:
+        self.begun: list[Begun] = []
+        self.at_once = False
+        self.records = b""
+
+    def serves(self) -> Sequence[Serving]:
+        """
+        As the services of the broker do.
+        """
+        return [
+            Serving(
+                ProduceRequest, 3, 13, self._answer, self._failed, advertised_lowest=0,
+                overlaps=True,
+            ),
+            Serving(FetchRequest, 4, 18, self._answer, self._failed),
+            Serving(HeartbeatRequest, 0, 4, self._answer, self._failed),
+        ]  # fmt: skip
+
+    def _response(self, request: Any, code: int = 0) -> Any:
+        if isinstance(request, ProduceRequest):
+            return ProduceResponse(responses=[]) if request.acks else None
+        if isinstance(request, FetchRequest):
+            topics = []
+            if self.records:
+                partition = FetchResponse.Topic.Partition(
+                    partition_index=0, high_watermark=0, records=self.records
+                )
+                topics = [FetchResponse.Topic(topic="t", partitions=[partition])]
+            return FetchResponse(responses=topics)
+        return HeartbeatResponse(error_code=code)
+
+    async def _answer(self, request: Any, context: RequestContext) -> Any:
+        begun = Begun(request, context)
+        self.begun.append(begun)
+        if not self.at_once:
+            await begun.answer
+        return self._response(request)
+
+    def _failed(self, request: Any, context: RequestContext, code: int, message: str) -> Any:
+        return self._response(request, code)
+
+
+@implementer(IPressure)
+class FakePressure:
+    """
+    Pressure that a test sets.
+    """
+
+    def __init__(self) -> None:
+        self.high = False
+        self.waiting: list[Deferred[None]] = []
+
+    def spent(self) -> bool:
+        """
+        As set.
+        """
+        return self.high
+
+    def relieved(self) -> Deferred[None]:
+        """
+        Fires with L{relieve}, or has fired.
+        """
+        if not self.high:
+            return succeed(None)
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
+
+    def relieve(self) -> None:
+        """
+        There is room again.
+        """
+        self.high = False
+        waiting, self.waiting = self.waiting, []
+        for each in waiting:
+            each.callback(None)
+
+
+class Transport(StringTransport):
+    """
+    Keeps apart what was asked of it.
+    """
+
+    bufferSize = 65536
+    aborted = False
+
+    def abortConnection(self) -> None:  # noqa: N802
+        """
+        Close at once.
+        """
+        self.aborted = True
+
+    @property
+    def paused(self) -> bool:
+        """
+        Whether the connection does not read.
+        """
+        return bool(self.producerState == "paused")
+
+
+class Client:
+    """
+    A client's end of a connection.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.transport = Transport()
+        self._frames = FrameBuffer(2**31 - 1, 4)
+        self.lost = False
+        connection.makeConnection(self.transport)
+
+    def send(self, *parts: bytes) -> None:
+        """
+        Bytes arrive, all at once.
+        """
+        self.connection.dataReceived(b"".join(parts))
+
+    def answers(self) -> list[memoryview]:
+        """
+        The frames that came since the last call.
+        """
+        frames = self._frames.feed(self.transport.value())
+        self.transport.clear()
+        return frames
+
+    def answered(self) -> list[int]:
+        """
+        The correlation ids of the answers that came since the last call.
+        """
+        return [struct.unpack_from(">i", each)[0] for each in self.answers()]
+
+    def go(self) -> None:
+        """
+        The connection ends.
+        """
+        self.lost = True
+        self.connection.connectionLost(Failure(ConnectionDone()))
+
+
+class Broker:
+    """
+    All of the room, around one fake service.
+    """
+
+    def __init__(self, memory_limit: int = 64 * 1024 * 1024, **settings: Any) -> None:
+        self.clock = Clock()
+        self.pressure = FakePressure()
+        self.service = FakeService()
+        self.dispatch = Dispatch([self.service])
+        self.memory = Memory(self.clock, memory_limit)
+        self.factory = BrokerFactory(
+            self.dispatch, self.pressure, self.clock, Settings(**settings), self.memory
+        )
+
+    @property
+    def begun(self) -> list[Begun]:
+        """
+        What reached the service.
+        """
+        return self.service.begun
+
+    def finish(self, index: int) -> None:
+        """
+        The service answers the request that reached it at that place.
+        """
+        self.service.begun[index].answer.callback(None)
+
+    def connect(self) -> Client:
+        """
+        A client's connection.
+        """
+        connection = self.factory.buildProtocol(None)
+        assert connection is not None
+        return Client(connection)
+
+
+def framed(request: Request, version: int, correlation_id: int, client_id: str = "c") -> bytes:
+    """
+    A request as it goes over the wire.
+    """
+    body = b"".join(request.encode(version))
+    header = request_header(type(request).key, version, correlation_id, client_id)
+    return struct.pack(">i", len(header) + len(body)) + header + body
+
+
+def produce(correlation_id: int, acks: int = -1, size: int = 0) -> bytes:
+    """
+    A produce request with so many bytes of what is not even a batch.
+    """
+    partition = ProduceRequest.Topic.Partition(index=0, records=memoryview(bytes(size)))
+    topic = ProduceRequest.Topic(name="t", partition_data=[partition])
+    request = ProduceRequest(acks=acks, timeout_ms=1000, topic_data=[topic] if size else [])
+    return framed(request, VERSIONS[ProduceRequest], correlation_id)
+
+
+def fetch(correlation_id: int) -> bytes:
+    """
+    A fetch request.
+    """
+    request = FetchRequest(max_wait_ms=500, min_bytes=1, topics=[], forgotten_topics_data=[])
+    return framed(request, VERSIONS[FetchRequest], correlation_id)
+
+
+def heartbeat(correlation_id: int) -> bytes:
+    """
+    A request that is neither.
+    """
+    request = HeartbeatRequest(group_id="g", generation_id=1, member_id="m")
+    return framed(request, VERSIONS[HeartbeatRequest], correlation_id)
+
+
+def body(answer: memoryview, response: Any, version: int) -> tuple[int, Any]:
+    """
+    The correlation id and the body of an answer.
+    """
+    correlation_id, at = read_response_header(response.key, version, answer)
+    return correlation_id, response.decode(version, answer, at)

@@ -1,0 +1,197 @@
+"""
+Tests of `kafscale.net.dispatch`.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.errors import InvalidRequest, StoreUnavailable
+from kafscale.net.dispatch import Dispatch
+from kafscale.wire.messages import (
+    ApiVersionsRequest,
+    ApiVersionsResponse,
+    HeartbeatResponse,
+    SaslHandshakeRequest,
+    SaslHandshakeResponse,
+)
+from tests.net.fakes import Broker, FakeService, body, framed, heartbeat
+
+# As a client of the future would ask: nothing after the correlation id can be
+# understood.
+API_VERSIONS_99 = bytes.fromhex(
+    "0000000e"  # length
+    "0012"      # api key: ApiVersions
+    "0063"      # version 99
+    "00000007"  # correlation id 7
+    "ffff"      # client id: null
+    "deadbeef"  # who knows
+)  # fmt: skip
+
+API_VERSIONS_99_ANSWER = bytes.fromhex(
+    "00000007"  # correlation id 7
+    "0023"      # UNSUPPORTED_VERSION
+    "00000001"  # one API:
+    "0012"      # ApiVersions
+    "0000"      # from 0
+    "0004"      # to 4
+)  # fmt: skip
+
+
+class ApiVersionsTests(SynchronousTestCase):
+    """
+    What the broker says it serves.
+    """
+
+    def setUp(self) -> None:
+        """
+        One client.
+        """
+        self.client = Broker().connect()
+
+    def ask(self, version: int, name: str = "", software: str = "") -> ApiVersionsResponse:
+        """
+        The answer to ApiVersions.
+        """
+        request = ApiVersionsRequest(client_software_name=name, client_software_version=software)
+        self.client.send(framed(request, version, 3))
+        (answer,) = self.client.answers()
+        correlation_id, response = body(answer, ApiVersionsResponse, version)
+        self.assertEqual(correlation_id, 3)
+        self.assertIsInstance(response, ApiVersionsResponse)
+        return response
+
+    def test_what_is_served(self) -> None:
+        """
+        In every version it is what the services serve, in the order of keys;
+        Produce is advertised lower than it is served.
+        """
+        for version in range(5):
+            response = self.ask(version, "apache-kafka-java", "4.1.0")
+            self.assertEqual(response.error_code, 0)
+            self.assertEqual(
+                [(each.api_key, each.min_version, each.max_version) for each in response.api_keys],
+                [(0, 0, 13), (1, 4, 18), (12, 0, 4), (17, 0, 1), (18, 0, 4)],
+            )
+            self.assertEqual(response.supported_features, [])
+            self.assertEqual(response.finalized_features, [])
+            self.assertEqual(response.finalized_features_epoch, -1)
+
+    def test_newer(self) -> None:
+        """
+        A version that is too new is answered in version 0, and the connection
+        lives on.
+        """
+        self.client.send(API_VERSIONS_99)
+        (answer,) = self.client.answers()
+        self.assertEqual(bytes(answer), API_VERSIONS_99_ANSWER)
+        self.assertEqual(self.ask(0).error_code, 0)
+
+    def test_shortest(self) -> None:
+        """
+        Eight bytes are enough for that.
+        """
+        self.client.send(struct.pack(">ihhi", 8, 18, 5, 7))
+        self.assertEqual(bytes(self.client.answers()[0]), API_VERSIONS_99_ANSWER)
+
+    def test_software(self) -> None:
+        """
+        The client's software has a name and a version of certain characters.
+        """
+        for name, software in [
+            ("", "1"), ("librdkafka", ""), ("a b", "1"), ("-a", "1"), ("a", "1."), ("ä", "1"),
+            ("a\n", "1"),
+        ]:  # fmt: skip
+            response = self.ask(3, name, software)
+            self.assertEqual(response.error_code, InvalidRequest.code)
+            self.assertEqual(response.api_keys, [])
+        self.assertEqual(self.ask(3, "a", "1").error_code, 0)
+        self.assertEqual(self.ask(4, "confluent-kafka-python", "2.6.0-rdkafka-2.6.0").error_code, 0)
+
+
+class SaslTests(SynchronousTestCase):
+    """
+    There is no authentication.
+    """
+
+    def test_refused(self) -> None:
+        """
+        SaslHandshake is answered: no mechanism is offered.
+        """
+        client = Broker().connect()
+        for version in (0, 1):
+            client.send(framed(SaslHandshakeRequest(mechanism="PLAIN"), version, 1))
+            (answer,) = client.answers()
+            _, response = body(answer, SaslHandshakeResponse, version)
+            self.assertEqual(response, SaslHandshakeResponse(error_code=33, mechanisms=[]))
+
+
+class TableTests(SynchronousTestCase):
+    """
+    What services serve.
+    """
+
+    def test_served_twice(self) -> None:
+        """
+        Two services cannot serve one API.
+        """
+        with self.assertRaisesRegex(ValueError, "ProduceRequest is served twice"):
+            Dispatch([FakeService(), FakeService()])
+
+    def test_other_versions(self) -> None:
+        """
+        A request is decoded and answered in its own version.
+        """
+        broker = Broker()
+        broker.service.at_once = True
+        client = broker.connect()
+        client.send(heartbeat(5))
+        (answer,) = client.answers()
+        # Flexible: the header ends with no tagged fields, and so does the body.
+        self.assertEqual(bytes(answer).hex(), "00000005" "00" "00000000" "0000" "00")
+
+    def test_store_unavailable(self) -> None:
+        """
+        A store that does not answer is an error of its own, and no traceback.
+        """
+        broker = Broker()
+        client = broker.connect()
+        client.send(heartbeat(5))
+        broker.begun[0].answer.errback(StoreUnavailable("503"))
+        (answer,) = client.answers()
+        self.assertEqual(body(answer, HeartbeatResponse, 4)[1].error_code, 56)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_answer_that_has_no_form(self) -> None:
+        """
+        A response that cannot be encoded is a defect: logged, and answered.
+        """
+        broker = Broker()
+        response = broker.service._response
+        self.patch(
+            broker.service,
+            "_response",
+            lambda request, code=0: response(request, code or 1_000_000),
+        )
+        broker.service.at_once = True
+        client = broker.connect()
+        client.send(heartbeat(5))
+        (answer,) = client.answers()
+        self.assertEqual(body(answer, HeartbeatResponse, 4)[1].error_code, -1)
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+    def test_no_answer_at_all(self) -> None:
+        """
+        If not even the failure can be encoded, the connection closes.
+        """
+        broker = Broker()
+        self.patch(
+            broker.service, "_response", lambda request, code=0: HeartbeatResponse(error_code=10**6)
+        )
+        broker.service.at_once = True
+        client = broker.connect()
+        client.send(heartbeat(5))
+        self.assertTrue(client.transport.disconnecting)
+        self.assertEqual(len(self.flushLoggedErrors()), 2)
