@@ -179,7 +179,7 @@ class SocketTests(TestCase):
         reader: Any = await endpoint.connect(Factory.forProtocol(Reader))
         reader.transport.write(fetch(1) + fetch(2) + produce(3) + heartbeat(4) + fetch(5))
         reader.transport.pauseProducing()
-        reactor.callLater(0.05, reader.transport.resumeProducing)  # type: ignore[attr-defined]
+        reactor.callLater(0.05, reader.transport.resumeProducing)
         reader.expected = 3 * 5_000_000
         await reader.complete
         stopped = broker.factory.stop(5)
