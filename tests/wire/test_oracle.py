@@ -171,6 +171,13 @@ class KioTests(OracleTests):
             self.assertIn(version, range(ours.highest + 1))
 
 
+def is_message(theirs: Any) -> bool:
+    """
+    Whether something is a class of messages of kafka-python's.
+    """
+    return inspect.isclass(theirs) and issubclass(theirs, ApiMessage)
+
+
 def kafka_python_messages() -> Iterator[tuple[type[Message], Any]]:
     """
     Our class and kafka-python's, for all that both know.
@@ -178,7 +185,7 @@ def kafka_python_messages() -> Iterator[tuple[type[Message], Any]]:
     for module in (admin, consumer, metadata, producer, sasl):
         for name in module.__all__:
             theirs: Any = getattr(module, name)
-            if inspect.isclass(theirs) and issubclass(theirs, ApiMessage):
+            if is_message(theirs):
                 declared: Any = REQUESTS if theirs.is_request() else RESPONSES
                 if theirs.API_KEY in declared:
                     yield declared[theirs.API_KEY], theirs
