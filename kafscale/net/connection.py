@@ -36,7 +36,7 @@ from twisted.python.failure import Failure
 from kafscale.interfaces import IPressure, Serving
 from kafscale.net.dispatch import Dispatch, Refused
 from kafscale.net.idle import Idle
-from kafscale.net.memory import Memory
+from kafscale.net.memory import READ, Memory
 from kafscale.net.outbox import Outbox
 from kafscale.wire.frames import FrameBuffer, MalformedFrame
 from kafscale.wire.messages import FetchRequest
@@ -44,10 +44,9 @@ from kafscale.wire.messages import FetchRequest
 LIMIT_OWED: Final = 100
 LIMIT_WAITING: Final = 1024 * 1024
 
-# Large reads cost less CPU per byte; the transport also says that it is full
-# at so many bytes.
-BUFFER = 256 * 1024
-SMALL_BUFFER = 4096
+# A frame's beginning of fewer bytes is copied by FrameBuffer; a longer one is a
+# view that keeps alive all that came with it.
+SMALL_REST = 4096
 
 # What a frame that waits costs beside its bytes.
 FRAME_OVERHEAD = 256
@@ -121,7 +120,7 @@ class Connection(Protocol):
         self._finishing = False  # no new request is begun
         self._closed = False  # nothing is sent any more
         self._lost = False
-        self._small_reads = False
+        self._read_size = READ
         self._host = ""
 
     # ----------------------------------------------------------------------
@@ -136,7 +135,7 @@ class Connection(Protocol):
         if hasattr(self.transport, "setTcpNoDelay"):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
-        self.transport.bufferSize = BUFFER
+        self.transport.bufferSize = READ
         self._outbox = Outbox(self.transport, self._drained)
         self._idle = Idle(self._clock, self._idle_seconds, self._waits_for_us, self._is_idle)
         self._memory.join(self)
@@ -157,8 +156,7 @@ class Connection(Protocol):
         if frames:
             self._idle.active()
             rest = self._frames.held
-            # A rest of some size is a view that keeps all that came alive.
-            self._partial = rest if rest < SMALL_BUFFER else held + len(data)
+            self._partial = rest if rest < SMALL_REST else held + len(data)
             for frame in frames:
                 self._waiting.append(frame)
                 self._waiting_bytes += len(frame) + FRAME_OVERHEAD
@@ -174,13 +172,15 @@ class Connection(Protocol):
         but a fetch, which changes nothing, is given up.
         """
         self._lost = self._closed = True
-        self._waiting.clear()
+        self._forget()
         self._idle.stop()
         self._memory.leave(self)
         if self._relief is not None:
             self._relief.cancel()
         self.abandon()
         self._gone(self)
+        # They refer to us: without them we are freed at once.
+        del self._outbox, self._idle
 
     # ----------------------------------------------------------------------
     # What the factory tells
@@ -273,10 +273,8 @@ class Connection(Protocol):
         There is no answer: the connection closes in its place.
         """
         if not self._lost and not answer.refused:
-            if isinstance(failure.value, Refused):
-                self._log_closing(str(failure.value))
-            elif isinstance(failure.value, CancelledError):
-                self._log_closing("a request was given up")
+            if isinstance(failure.value, Refused | CancelledError):
+                self._log_closing(str(failure.value) or "a request was given up")
             else:
                 self._log.failure("A request from {host} has no answer", failure, host=self._host)
         answer.refused = True
@@ -287,10 +285,8 @@ class Connection(Protocol):
         Send the answers that are next.
         """
         owed = self._owed
-        while owed and owed[0].done:
+        while owed and owed[0].done and not self._closed:
             answer = owed.popleft()
-            if self._closed:
-                continue
             if answer.refused:
                 self._close()
             elif answer.pieces is not None:
@@ -357,10 +353,11 @@ class Connection(Protocol):
             or self._waiting_bytes > LIMIT_WAITING
             or not self._memory.may_read(self)
         )
-        small = self._memory.spent and not self._memory.has_turn(self)
-        if small != self._small_reads:
-            self._small_reads = small
-            self.transport.bufferSize = SMALL_BUFFER if small else BUFFER
+        read_size = self._memory.read_size(self)
+        if read_size != self._read_size:
+            # The transport takes it for its reads, and for how many bytes it
+            # sends until it says that it is full.
+            self._read_size = self.transport.bufferSize = read_size
         if reading != self._reading:
             self._reading = reading
             if reading:
@@ -382,9 +379,7 @@ class Connection(Protocol):
         self.abort()
 
     def _log_closing(self, reason: str) -> None:
-        self._log.warn(
-            "Connection from {host} is closed: {reason}", host=self._host, reason=reason
-        )
+        self._log.warn("Connection from {host} is closed: {reason}", host=self._host, reason=reason)
 
     def _close(self) -> None:
         """
@@ -393,6 +388,13 @@ class Connection(Protocol):
         if self._closed:
             return
         self._closed = True
-        self._waiting.clear()
+        self._forget()
         self._memory.hold(self, 0, 0)
         self._outbox.close()
+
+    def _forget(self) -> None:
+        """
+        Let go of what came and is not under way.
+        """
+        self._waiting.clear()
+        self._frames = FrameBuffer(0)

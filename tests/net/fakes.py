@@ -162,7 +162,6 @@ class Client:
         self.connection = connection
         self.transport = Transport()
         self._frames = FrameBuffer(2**31 - 1, 4)
-        self.lost = False
         connection.makeConnection(self.transport)
 
     def send(self, *parts: bytes) -> None:
@@ -187,9 +186,11 @@ class Client:
 
     def go(self) -> None:
         """
-        The connection ends.
+        The connection ends, as the reactor's do.
         """
-        self.lost = True
+        if self.transport.producer is not None:
+            self.transport.producer.stopProducing()
+            self.transport.unregisterProducer()
         self.connection.connectionLost(Failure(ConnectionDone()))
 
 

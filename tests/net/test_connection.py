@@ -4,7 +4,9 @@ Tests of `kafscale.net.connection`: order, overlap and the end.
 
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -354,6 +356,21 @@ class LostTests(SynchronousTestCase):
         self.client.go()
         self.assertEqual(self.broker.memory.total, 0)
         self.assertEqual(self.broker.factory.connections, 0)
+
+    def test_nothing_stays(self) -> None:
+        """
+        The connection and what it held are freed without the garbage
+        collector, which may come late.
+        """
+        self.broker.service.at_once = True
+        self.client.send(heartbeat(1), produce(2, size=100_000)[:50_000])
+        connection = weakref.ref(self.client.connection)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.client.go()
+        self.broker.begun.clear()
+        del self.client
+        self.assertIsNone(connection())
 
     def test_under_pressure(self) -> None:
         """

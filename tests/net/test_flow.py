@@ -8,7 +8,7 @@ import struct
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.net import connection
+from kafscale.net import connection, memory
 from tests.net.fakes import Broker, fetch, heartbeat, produce
 
 
@@ -230,7 +230,7 @@ class MemoryTests(SynchronousTestCase):
         """
         self.assertTrue(self.broker.memory.spent)
         self.assertFalse(self.first.transport.paused)
-        self.assertEqual(self.first.transport.bufferSize, connection.BUFFER)
+        self.assertEqual(self.first.transport.bufferSize, memory.READ)
         self.assertTrue(self.second.transport.paused)
         self.first.send(self.large[90_000:])
         self.assertEqual(self.first.answered(), [1])
@@ -239,7 +239,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(self.second.answered(), [1])
         self.assertEqual(self.broker.memory.total, 0)
         self.assertFalse(self.broker.memory.spent)
-        self.assertEqual(self.second.transport.bufferSize, connection.BUFFER)
+        self.assertEqual(self.second.transport.bufferSize, memory.READ)
 
     def test_small_requests_pass(self) -> None:
         """
@@ -249,7 +249,7 @@ class MemoryTests(SynchronousTestCase):
         third.send(heartbeat(5))
         self.assertEqual(third.answered(), [5])
         self.assertFalse(third.transport.paused)
-        self.assertEqual(third.transport.bufferSize, connection.SMALL_BUFFER)
+        self.assertEqual(third.transport.bufferSize, 100_000 // 4 // 3)
 
     def test_turn_ends(self) -> None:
         """
@@ -257,7 +257,7 @@ class MemoryTests(SynchronousTestCase):
         """
         third = self.broker.connect()
         third.send(self.large[:60_000])
-        self.broker.clock.advance(10)
+        self.broker.clock.advance(memory.TURN_SECONDS)
         self.assertTrue(self.first.transport.aborted)
         self.first.go()
         self.assertFalse(self.second.transport.paused)
@@ -275,7 +275,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertFalse(self.broker.memory.spent)
         third = self.broker.connect()
         third.send(self.large[:90_000])
-        self.broker.clock.advance(11)
+        self.broker.clock.advance(memory.TURN_SECONDS)
         self.assertFalse(third.transport.aborted)
         self.assertFalse(third.transport.paused)
 
