@@ -1,0 +1,314 @@
+"""
+What a segment looks like in the object store, and what is found in it.
+
+A segment is a stretch of one partition's log: its batches, then a footer, then
+the trailer (see `kafscale.log.trailer`). The batches are divided into *blocks*
+of at least 64 KiB (the last may be shorter); for each, the footer's index has
+where it begins, its first offset, and the largest timestamp that its batches'
+headers state. Blocks are read and cached in *runs* of up to 1 MiB. The footer
+(big-endian)::
+
+    INT64   offset of the first record
+    INT64   offset after the last record
+    INT64   largest timestamp that the headers state, in ms
+    UINT64  length of all batches
+    UINT32  CRC-32C of them
+    UINT32  number of batches
+    UINT32  number of blocks, n
+    UINT32  length of the producers' states, p
+    UINT32  length of the JSON, j
+    n UINT32  position of each block
+    n UINT32  its first offset, less that of the segment
+    n INT64   its largest timestamp
+    p bytes   the producers' states at the end (see `kafscale.log.producers`)
+    j bytes   {"epochs": [[epoch, first offset], ...], "transactions": []}
+
+The index of transactions is for those that were aborted; there are none yet.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import attrs
+from crc32c import crc32c
+
+from kafscale.log.epochs import Epochs
+from kafscale.log.producers import ProducerStates
+from kafscale.log.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
+from kafscale.wire.records import HEADER_SIZE, LENGTH_OVERHEAD, read_batch_header
+
+BLOCK_SIZE = 64 * 1024
+"""From this size on a block ends with the present batch."""
+
+RUN_SIZE = 1024 * 1024
+"""No run is larger, unless a single batch is."""
+
+_FIXED = struct.Struct(">qqqQIIIII")
+_OFFSET_AND_LENGTH = struct.Struct(">qi")
+_LAST_OFFSET_DELTA = struct.Struct(">i")
+_LAST_OFFSET_DELTA_AT = 23
+
+
+@attrs.frozen(eq=False)
+class Footer:
+    """
+    What a segment's footer says.
+
+    @ivar max_timestamp: The largest that the headers of its batches state.
+    @ivar data_size: Length of all batches; what comes after is the footer.
+    @ivar data_crc: CRC-32C of all batches.
+    @ivar producers: For L{ProducerStates.restore}.
+    """
+
+    first_offset: int
+    end_offset: int
+    max_timestamp: int
+    data_size: int
+    data_crc: int
+    batch_count: int
+    producers: bytes
+    epochs: Epochs
+    transactions: Sequence[object]
+    _positions: array[int]
+    _offsets: array[int]
+    _timestamps: array[int]
+    _runs: array[int]  # the number of each run's first block
+
+    def locate(self, offset: int) -> tuple[int, int]:
+        """
+        The run that holds the record at C{offset} (of the first record, if
+        that is larger): where it begins and ends in the object.
+
+        @raise ValueError: it is in no run, but after them.
+        """
+        if offset >= self.end_offset:
+            raise ValueError(f"{offset} is not before the segment's end, {self.end_offset}")
+        block = bisect_right(self._offsets, max(0, offset - self.first_offset)) - 1
+        return self._bounds(bisect_right(self._runs, block) - 1)
+
+    def locate_time(self, timestamp: int, offset: int = 0) -> tuple[int, int] | None:
+        """
+        The first run, from the one that holds C{offset} on, whose headers
+        state a record at or after C{timestamp}; None if none does.
+        """
+        while offset < self.end_offset:
+            start, stop = self.locate(offset)
+            if self.reaches(stop, timestamp):
+                return start, stop
+            offset = self.offset_at(stop)
+        return None
+
+    def offset_at(self, position: int) -> int:
+        """
+        The offset of the record at C{position}, where a run begins; at the end
+        of the last run, the offset after it.
+        """
+        if position >= self.data_size:
+            return self.end_offset
+        return self.first_offset + self._offsets[bisect_right(self._positions, position) - 1]
+
+    def reaches(self, stop: int, timestamp: int) -> bool:
+        """
+        Whether the run that ends at C{stop} has a header that states a record
+        at or after C{timestamp}.
+        """
+        last = bisect_right(self._positions, stop - 1) - 1
+        first = self._runs[bisect_right(self._runs, last) - 1]
+        return max(self._timestamps[first : last + 1]) >= timestamp
+
+    def runs(self) -> list[tuple[int, int]]:
+        """
+        All runs, in order.
+        """
+        return [self._bounds(run) for run in range(len(self._runs))]
+
+    def _bounds(self, run: int) -> tuple[int, int]:
+        start = self._positions[self._runs[run]]
+        if run + 1 == len(self._runs):
+            return start, self.data_size
+        return start, self._positions[self._runs[run + 1]]
+
+
+def write_footer(
+    batches: Sequence[bytes],
+    epochs: Epochs,
+    producers: ProducerStates,
+    transactions: Sequence[object] = (),
+) -> bytes:
+    """
+    The last bytes of a segment that begins with C{batches}.
+
+    @param batches: Each of them one batch, as the log keeps it.
+    @param epochs: The history at their end.
+    @param producers: The states at their end.
+    @raise ValueError: there is none, their offsets leave a gap, or they are
+        too long for one segment.
+    """
+    positions, offsets, timestamps = array("I"), array("I"), array("q")
+    crc = 0
+    position = 0
+    block_size = 0
+    latest = -(1 << 63)
+    first = end = None
+    for batch in batches:
+        header = read_batch_header(batch)
+        size = len(batch)
+        if first is None:
+            first = end = header.base_offset
+        if header.base_offset != end or header.size != size:
+            raise ValueError(f"A batch begins at {header.base_offset}, not at {end}")
+        if not block_size or block_size >= BLOCK_SIZE or block_size + size > RUN_SIZE:
+            if position > 0xFFFFFFFF or end - first > 0xFFFFFFFF:
+                raise ValueError("No segment can hold so many records or bytes")
+            positions.append(position)
+            offsets.append(end - first)
+            timestamps.append(header.max_timestamp)
+            block_size = 0
+        elif header.max_timestamp > timestamps[-1]:
+            timestamps[-1] = header.max_timestamp
+        latest = max(latest, header.max_timestamp)
+        end = header.next_offset
+        crc = crc32c(batch, crc)
+        position += size
+        block_size += size
+    if first is None:
+        raise ValueError("A segment has at least one batch")
+    states = producers.snapshot()
+    rest = json.dumps(
+        {"epochs": epochs.to_json(), "transactions": list(transactions)}, separators=(",", ":")
+    ).encode()
+    counts = (len(batches), len(positions), len(states), len(rest))
+    fixed = _FIXED.pack(first, end, latest, position, crc, *counts)
+    index = [_packed(column) for column in (positions, offsets, timestamps)]
+    return end_with(Kind.SEGMENT, b"".join((fixed, *index, states, rest)))
+
+
+def read_footer(suffix: bytes, size: int) -> Footer | int:
+    """
+    A segment's footer; or, if C{suffix} does not hold all of it, how long a
+    suffix does.
+
+    @param suffix: The last bytes of the object.
+    @param size: Of the whole object.
+    @raise CorruptObject: it is no segment, or not whole.
+    """
+    end = read_end(suffix, size)
+    if isinstance(end, int):
+        return end
+    kind, footer = end
+    if kind != Kind.SEGMENT or len(footer) < _FIXED.size:
+        raise CorruptObject(f"A segment has the footer of a {kind.name.lower()}")
+    first, stop, latest, data_size, crc, batches, blocks, states_size, rest_size = (
+        _FIXED.unpack_from(footer)
+    )
+    expected = _FIXED.size + 16 * blocks + states_size + rest_size
+    if len(footer) != expected or data_size + expected + TRAILER_SIZE != size or not blocks:
+        raise CorruptObject(f"A segment of {size} bytes has a footer for {data_size} of batches")
+    offsets_at = _FIXED.size + 4 * blocks
+    timestamps_at = offsets_at + 4 * blocks
+    states_at = timestamps_at + 8 * blocks
+    rest_at = states_at + states_size
+    positions = _unpacked("I", footer[_FIXED.size : offsets_at])
+    rest = json.loads(footer[rest_at:])
+    return Footer(
+        first_offset=first,
+        end_offset=stop,
+        max_timestamp=latest,
+        data_size=data_size,
+        data_crc=crc,
+        batch_count=batches,
+        producers=footer[states_at:rest_at],
+        epochs=Epochs(rest["epochs"]),
+        transactions=rest["transactions"],
+        positions=positions,
+        offsets=_unpacked("I", footer[offsets_at:timestamps_at]),
+        timestamps=_unpacked("q", footer[timestamps_at:states_at]),
+        runs=_grouped(positions, data_size),
+    )
+
+
+def cut(run: bytes, offset: int, max_bytes: int, at_least_one: bool) -> tuple[int, int]:
+    """
+    The whole batches of a run from the one that contains C{offset}: where they
+    begin and end in the run. (n, n) when there are none.
+
+    @param max_bytes: How long they may be together.
+    @param at_least_one: The first may be longer.
+    @raise CorruptObject: what is there are not batches.
+    """
+    size = len(run)
+    start = _find(run, offset)
+    if size - start <= max_bytes:
+        return start, size
+    stop = start
+    limit = start + max_bytes
+    while stop < size:
+        following = _step(run, stop)[1]
+        if following > limit and not (at_least_one and stop == start):
+            break
+        stop = following
+    return start, stop
+
+
+def _find(run: bytes, offset: int) -> int:
+    """
+    Where the batch that contains C{offset} begins: the last one that begins at
+    or before it, or the end of the run if it comes after that.
+    """
+    size = len(run)
+    start = 0
+    base, following = _step(run, 0)
+    while following < size:
+        next_base, after = _step(run, following)
+        if next_base > offset:
+            return start
+        base, start, following = next_base, following, after
+    (delta,) = _LAST_OFFSET_DELTA.unpack_from(run, start + _LAST_OFFSET_DELTA_AT)
+    return start if offset <= base + delta else size
+
+
+def _step(run: bytes, at: int) -> tuple[int, int]:
+    """
+    The base offset of the batch at C{at}, and where the next one begins.
+    """
+    if len(run) - at >= HEADER_SIZE:
+        base, length = _OFFSET_AND_LENGTH.unpack_from(run, at)
+        following: int = at + length + LENGTH_OVERHEAD
+        if at + HEADER_SIZE <= following <= len(run):
+            return base, following
+    raise CorruptObject(f"No whole batch stands at {at} in a run of {len(run)} bytes")
+
+
+def _grouped(positions: array[int], data_size: int) -> array[int]:
+    """
+    The numbers of the blocks with which runs begin: each run takes as many
+    blocks as fit.
+    """
+    runs = array("I", [0])
+    begin = 0
+    for block in range(1, len(positions)):
+        stop = positions[block + 1] if block + 1 < len(positions) else data_size
+        if stop - begin > RUN_SIZE:
+            runs.append(block)
+            begin = positions[block]
+    return runs
+
+
+def _packed(column: array[int]) -> bytes:
+    if sys.byteorder == "little":
+        column.byteswap()
+    return column.tobytes()
+
+
+def _unpacked(typecode: str, data: bytes) -> array[int]:
+    column: array[int] = array(typecode)
+    column.frombytes(data)
+    if sys.byteorder == "little":
+        column.byteswap()
+    return column

@@ -1,0 +1,123 @@
+"""
+What a slot of the journal looks like in the object store.
+
+A slot is the batches of many partitions, those of one partition side by side,
+then a footer that says where each partition's are, then the trailer (see
+`kafscale.log.trailer`). The footer is a row for each partition, big-endian::
+
+    16 bytes  topic id
+    INT32     index of the partition in the topic
+    INT32     leader epoch
+    INT64     offset of the first record
+    INT64     offset of the last record
+    INT64     largest timestamp that the batches' headers state, in ms
+    UINT64    position of the first batch in the object
+    UINT64    length of all its batches
+    UINT32    CRC-32C of them
+
+A seal is an object of the same name and another kind, so that whoever meets it
+knows at once that the journal ends before it. Its footer is JSON::
+
+    {"sealed_by": <the incarnation that made it>}
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from uuid import UUID
+
+import attrs
+
+from kafscale.log.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
+
+_ROW = struct.Struct(">16siiqqqQQI")
+
+
+@attrs.frozen
+class Range:
+    """
+    What a slot holds of one partition.
+
+    @ivar position: Where its batches begin in the object.
+    @ivar length: Of all of them, in bytes.
+    @ivar crc: CRC-32C of all of them.
+    """
+
+    topic_id: UUID
+    index: int
+    leader_epoch: int
+    first_offset: int
+    last_offset: int
+    max_timestamp: int
+    position: int
+    length: int
+    crc: int
+
+
+@attrs.frozen
+class Seal:
+    """
+    The end of a journal, made by a successor.
+
+    @ivar sealer: The incarnation that made it.
+    """
+
+    sealer: int
+
+
+def write_slot_footer(ranges: Sequence[Range]) -> bytes:
+    """
+    The last bytes of a slot whose batches are laid out as C{ranges} say.
+    """
+    rows = [
+        _ROW.pack(
+            part.topic_id.bytes,
+            part.index,
+            part.leader_epoch,
+            part.first_offset,
+            part.last_offset,
+            part.max_timestamp,
+            part.position,
+            part.length,
+            part.crc,
+        )
+        for part in ranges
+    ]
+    return end_with(Kind.SLOT, b"".join(rows))
+
+
+def write_seal(sealer: int) -> bytes:
+    """
+    All bytes of a seal.
+    """
+    return end_with(Kind.SEAL, json.dumps({"sealed_by": sealer}).encode())
+
+
+def read_slot(suffix: bytes, size: int) -> tuple[Range, ...] | Seal | int:
+    """
+    What a slot holds, or whose seal it is; or, if C{suffix} does not tell yet,
+    how long a suffix does.
+
+    @param suffix: The last bytes of the object.
+    @param size: Of the whole object.
+    @raise CorruptObject: it is neither a slot nor a seal, or not whole.
+    """
+    end = read_end(suffix, size)
+    if isinstance(end, int):
+        return end
+    kind, footer = end
+    if kind == Kind.SEAL:
+        return Seal(json.loads(footer)["sealed_by"])
+    if kind != Kind.SLOT or len(footer) % _ROW.size:
+        raise CorruptObject(f"A slot of the journal has the footer of a {kind.name.lower()}")
+    ranges = tuple(Range(UUID(bytes=row[0]), *row[1:]) for row in _ROW.iter_unpack(footer))
+    position = 0
+    for part in ranges:
+        if part.position != position:
+            raise CorruptObject("A slot's footer leaves a gap between its partitions")
+        position += part.length
+    if position + len(footer) + TRAILER_SIZE != size:
+        raise CorruptObject(f"A slot of {size} bytes has a footer for {position} bytes of batches")
+    return ranges
