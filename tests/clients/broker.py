@@ -21,6 +21,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.clients.raw import RawClient
+
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -65,6 +67,8 @@ class Broker:
     One data directory, one port, and a broker process that comes and goes.
 
     @ivar port: Where it listens; the same for all its processes.
+    @ivar settings: What its next process gets as C{KAFSCALE_*} variables.
+    @ivar options: What its next process gets on the command line.
     @ivar log: What its processes print, one after the other.
     """
 
@@ -78,6 +82,7 @@ class Broker:
             "data_dir": folder / "data",
             **settings,
         }
+        self.options: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -102,7 +107,7 @@ class Broker:
         assert self._process is None, "the broker runs already"
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                twistd(),
+                twistd(*self.options),
                 cwd=self.folder,
                 env=environment(**self.settings),
                 stdin=subprocess.DEVNULL,
@@ -214,6 +219,14 @@ class BrokerTestCase(SynchronousTestCase):
         A started broker with a data directory of its own, ended with the test.
         """
         return self.prepared(**settings).start()
+
+    def connect(self, broker: Broker, timeout: float = 30.0) -> RawClient:
+        """
+        A raw connection, closed with the test.
+        """
+        client = RawClient(broker.port, timeout)
+        self.addCleanup(client.close)
+        return client
 
     def prepared(self, **settings: object) -> Broker:
         """

@@ -313,11 +313,9 @@ class Kcat(Library):
         """
         See `Library`. Header values must be free of commas and line ends.
         """
-        out = _run(
-            ["kcat", "-C", "-q", "-b", address, "-t", topic, "-p", "0", "-o", "0"]
-            + ["-c", str(count), "-f", r"%T %K %S %h\n%k%s"],
-            b"",
-        )
+        command = ["kcat", "-C", "-q", "-b", address, "-t", topic, "-p", "0", "-o", "0"]
+        command += ["-c", str(count), "-f", r"%T %K %S %h\n%k%s"]
+        out = _run(command, b"")
         got = []
         at = 0
         while at < len(out):

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from kafka.record.default_records import DefaultRecordBatch
@@ -20,12 +20,16 @@ from kafscale.wire.headers import read_response_header, request_header
 from kafscale.wire.messages import (
     RESPONSES,
     CreateTopicsRequest,
+    DeleteRecordsRequest,
+    DeleteTopicsRequest,
     FetchRequest,
     InitProducerIdRequest,
     ListOffsetsRequest,
     MetadataRequest,
     ProduceRequest,
 )
+from kafscale.wire.records import Record as WireRecord
+from kafscale.wire.records import build_batch
 from kafscale.wire.schema import Request
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -85,6 +89,25 @@ def split_batches(records: bytes | memoryview) -> Iterator[StoredBatch]:
         at = end
 
 
+def batch_of(
+    values: Sequence[bytes],
+    *,
+    timestamp: int = 1_700_000_000_000,
+    producer_id: int = -1,
+    epoch: int = -1,
+    sequence: int = -1,
+) -> bytes:
+    """
+    A batch of records with these values, a millisecond apart.
+
+    @param sequence: Of the first record, from an idempotent producer.
+    """
+    records = [WireRecord(i, timestamp + i, None, value) for i, value in enumerate(values)]
+    return build_batch(
+        records, producer_id=producer_id, producer_epoch=epoch, base_sequence=sequence
+    )
+
+
 class RawClient:
     """
     One connection.
@@ -101,7 +124,7 @@ class RawClient:
         """
         self.socket.close()
 
-    def __enter__(self) -> RawClient:
+    def __enter__(self) -> Self:
         """
         For C{with}.
         """
@@ -120,7 +143,7 @@ class RawClient:
         Send without waiting; the correlation id.
         """
         self._correlation += 1
-        head = request_header(request.key, version, self._correlation, "raw")
+        head = request_header(type(request).key, version, self._correlation, "raw")
         body = b"".join(request.encode(version))
         self.socket.sendall(struct.pack(">i", len(head) + len(body)) + head + body)
         return self._correlation
@@ -130,9 +153,9 @@ class RawClient:
         The next response, which must be the one to that request.
         """
         frame = self.receive_frame()
-        got, at = read_response_header(request.key, version, frame)
+        got, at = read_response_header(type(request).key, version, frame)
         assert got == correlation, f"the answer to {got} came before that to {correlation}"
-        return RESPONSES[request.key].decode(version, frame, at)
+        return RESPONSES[type(request).key].decode(version, frame, at)
 
     def receive_frame(self) -> bytes:
         """
@@ -184,6 +207,29 @@ class RawClient:
         (answer,) = self.call(request, 7).topics
         assert answer.error_code == 0, f"{topic}: {answer.error_code} {answer.error_message}"
         return answer.topic_id
+
+    def delete(self, topic: str) -> None:
+        """
+        Delete a topic.
+        """
+        request = DeleteTopicsRequest(
+            topics=[DeleteTopicsRequest.Topic(name=topic)], timeout_ms=30_000
+        )
+        (answer,) = self.call(request, 6).responses
+        assert answer.error_code == 0, f"{topic}: {answer.error_code}"
+
+    def delete_records(self, topic: str, partition: int, offset: int) -> int:
+        """
+        Delete the records before C{offset}; the new log start.
+        """
+        asked = DeleteRecordsRequest.Topic
+        part = asked.Partition(partition_index=partition, offset=offset)
+        request = DeleteRecordsRequest(
+            topics=[asked(name=topic, partitions=[part])], timeout_ms=30_000
+        )
+        ((answer,),) = [each.partitions for each in self.call(request, 2).topics]
+        assert answer.error_code == 0, f"DeleteRecords: {answer.error_code}"
+        return answer.low_watermark
 
     def metadata(self, *topics: str, create: bool = False) -> Any:
         """
@@ -248,19 +294,27 @@ class RawClient:
         """
         The partition's part of a Fetch response.
         """
+        request = self.fetch_request(topic, partition, offset, max_bytes, wait)
+        ((answer,),) = [each.partitions for each in self.call(request, 12).responses]
+        return answer
+
+    def fetch_request(
+        self, topic: str, partition: int, offset: int, max_bytes: int = 1 << 20, wait: int = 500
+    ) -> FetchRequest:
+        """
+        A request that reads from one partition, waiting for a first byte.
+        """
         asked = FetchRequest.Topic
         part = asked.Partition(
             partition=partition, fetch_offset=offset, partition_max_bytes=max_bytes
         )
-        request = FetchRequest(
+        return FetchRequest(
             replica_id=-1,
             max_wait_ms=wait,
             min_bytes=1,
             max_bytes=50 << 20,
             topics=[asked(topic=topic, partitions=[part])],
         )
-        ((answer,),) = [each.partitions for each in self.call(request, 12).responses]
-        return answer
 
     def batches(self, topic: str, partition: int = 0) -> Iterator[StoredBatch]:
         """

@@ -1,0 +1,255 @@
+"""
+Starting and stopping, as a user meets it.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+from kafscale.wire.messages import ProduceResponse
+from tests.clients.broker import Broker, BrokerTestCase
+from tests.clients.raw import LATEST, RawClient, batch_of
+
+
+class StartTests(BrokerTestCase):
+    """
+    One line that says what is, or what is wrong.
+    """
+
+    def test_one_line_says_where(self) -> None:
+        """
+        A broker that has started says in one line where it listens and where
+        it keeps its data.
+        """
+        broker = self.broker()
+        self.assert_one_line(broker, broker.address, str(broker.settings["data_dir"]))
+
+    def test_options(self) -> None:
+        """
+        What can be set by a variable can be set by an option, which wins.
+        """
+        broker = self.prepared(auto_create_partitions=3, data_dir="unused", broker_addr="unused")
+        broker.options = ["--auto-create-partitions=5", f"--broker-addr={broker.address}"]
+        broker.options.append("--data-dir=optional")
+        broker.start()
+        (topic,) = self.connect(broker).metadata("made", create=True).topics
+        self.assertEqual(len(topic.partitions), 5)
+        self.assertTrue((broker.folder / "optional").is_dir())
+        self.assertFalse((broker.folder / "unused").exists())
+
+    def test_two_on_one_directory(self) -> None:
+        """
+        The second broker on a data directory says so, and ends; the first
+        goes on.
+        """
+        first = self.broker()
+        second = self.prepared(data_dir=first.settings["data_dir"])
+        self.assert_refuses(second, str(first.settings["data_dir"]))
+        self.connect(first).create("still-here")
+
+    def test_directory_free_after_kill(self) -> None:
+        """
+        What a killed broker leaves keeps no other from its directory.
+        """
+        first = self.broker()
+        self.connect(first).create("left")
+        first.kill()
+        second = self.broker(data_dir=first.settings["data_dir"])
+        self.assertEqual(self.connect(second).offset("left", 0, LATEST), 0)
+
+    def test_unusable_directory(self) -> None:
+        """
+        A data directory that is a file, is below a file, or cannot be made.
+        """
+        blocked = self.folder / "file"
+        blocked.write_text("not a directory")
+        for unusable in (blocked, blocked / "data", Path("/proc/kafscale/data")):
+            self.assert_refuses(self.prepared(data_dir=unusable), str(unusable))
+        self.assertEqual(blocked.read_text(), "not a directory")
+
+    def test_taken_port(self) -> None:
+        """
+        Another program listens there.
+        """
+        broker = self.prepared()
+        with socket.create_server(("127.0.0.1", broker.port)):
+            self.assert_refuses(broker, str(broker.port))
+
+    def test_malformed_settings(self) -> None:
+        """
+        A value that is none is named, with its variable.
+        """
+        for name, value in (
+            ("segment_bytes", "lots"),
+            ("broker_port", "70000"),
+            ("broker_addr", "nowhere"),
+            ("broker_host", "0.0.0.0"),
+            ("use_memory_s3", "perhaps"),
+            ("log_level", "shout"),
+            ("namespace", "../evil"),
+            ("cache_bytes", "-1"),
+        ):
+            broker = self.prepared(**{name: value})
+            self.assert_refuses(broker, f"KAFSCALE_{name.upper()}", value)
+
+    def test_malformed_option(self) -> None:
+        """
+        The same on the command line.
+        """
+        broker = self.prepared()
+        broker.options = ["--segment-bytes=lots"]
+        self.assert_refuses(broker, "segment-bytes", "lots")
+
+    def test_unknown_variable_is_a_warning(self) -> None:
+        """
+        A variable with our prefix that nobody knows, such as Kubernetes sets
+        for a service of our name, is told of, and no more.
+        """
+        broker = self.broker(segment_byte="1MiB", port_9092_tcp="tcp://10.0.0.1:9092")
+        self.assert_one_line(broker, "KAFSCALE_SEGMENT_BYTE ")
+        self.assert_one_line(broker, "KAFSCALE_PORT_9092_TCP")
+
+    def assert_refuses(self, broker: Broker, *words: str) -> None:
+        """
+        It ends at once with status 1, and one line has these words.
+        """
+        broker.start(wait=False)
+        self.assertEqual(broker.ended(), 1)
+        self.assert_one_line(broker, *words)
+
+    def assert_one_line(self, broker: Broker, *words: str) -> None:
+        """
+        One line of the log has all of these words; nowhere is a traceback.
+        """
+        log = broker.tail(1000)
+        self.assertNotIn("Traceback", log)
+        found = [line for line in log.splitlines() if all(word in line for word in words)]
+        self.assertEqual(len(found), 1, f"lines with {words}: {found}")
+
+
+class Load(threading.Thread):
+    """
+    Produces numbers without waiting for answers, five requests ahead, until
+    the connection ends.
+
+    @ivar acknowledged: Number to its offset.
+    """
+
+    def __init__(self, broker: Broker, partition: int) -> None:
+        super().__init__(daemon=True)
+        self._client = RawClient(broker.port)
+        self._partition = partition
+        self.acknowledged: dict[int, int] = {}
+        self.refused: list[int] = []
+        self.warm = threading.Event()
+
+    def run(self) -> None:
+        """
+        Until the end.
+        """
+        under_way: list[tuple[int, int]] = []
+        number = 0
+        try:
+            while True:
+                while len(under_way) < 5:
+                    batch = batch_of([b"%d" % number, b"x" * 1000])
+                    request = self._client.produce_request("load", self._partition, batch)
+                    under_way.append((self._client.send(request, 9), number))
+                    number += 1
+                correlation, answered = under_way.pop(0)
+                response = self._client.receive(request, 9, correlation)
+                self._note(answered, response)
+        except OSError:
+            self._client.close()
+
+    def _note(self, number: int, response: ProduceResponse) -> None:
+        (part,) = response.responses[0].partition_responses
+        if part.error_code:
+            self.refused.append(part.error_code)
+        else:
+            self.acknowledged[number] = part.base_offset
+        if len(self.acknowledged) > 20:
+            self.warm.set()
+
+
+class StopTests(BrokerTestCase):
+    """
+    SIGTERM.
+    """
+
+    def test_under_load(self) -> None:
+        """
+        A broker that is told to stop while producers are busy ends within ten
+        seconds, with status 0; all that it acknowledged is there afterwards.
+        """
+        broker = self.broker()
+        with RawClient(broker.port) as raw:
+            raw.create("load", 4)
+        loads = [Load(broker, index) for index in range(4)]
+        for load in loads:
+            load.start()
+        for load in loads:
+            self.assertTrue(load.warm.wait(30))
+        self.assertEqual(broker.terminate(), 0)
+        for load in loads:
+            load.join(30)
+            self.assertFalse(load.is_alive())
+            self.assertEqual(load.refused, [])
+        broker.start()
+        raw = self.connect(broker)
+        for index, load in enumerate(loads):
+            stored = raw.records("load", index)
+            for number, offset in load.acknowledged.items():
+                self.assertEqual(stored[offset].value, b"%d" % number)
+
+    def test_with_long_polls(self) -> None:
+        """
+        Readers that wait do not keep a broker from stopping.
+        """
+        broker = self.broker()
+        raw = self.connect(broker)
+        raw.create("quiet")
+        request = raw.fetch_request("quiet", 0, 0, wait=60_000)
+        for _ in range(10):
+            self.connect(broker).send(request, 12)
+        self.assertEqual(raw.offset("quiet", 0, LATEST), 0)
+        self.assertEqual(broker.terminate(), 0)
+
+    def test_restart_keeps_all(self) -> None:
+        """
+        Topics, records, cluster id and topic ids are the same after a stop in
+        good order.
+        """
+        broker = self.broker()
+        with RawClient(broker.port) as raw:
+            raw.create("kept", 3)
+            raw.produce("kept", 2, batch_of([b"one", b"two"]))
+            before = raw.metadata("kept")
+        broker.restart()
+        raw = self.connect(broker)
+        after = raw.metadata("kept")
+        self.assertEqual(after.cluster_id, before.cluster_id)
+        self.assertEqual(after.topics[0].topic_id, before.topics[0].topic_id)
+        self.assertEqual([each.value for each in raw.records("kept", 2)], [b"one", b"two"])
+
+
+class MemoryTests(BrokerTestCase):
+    """
+    C{KAFSCALE_USE_MEMORY_S3=1}.
+    """
+
+    def test_keeps_nothing(self) -> None:
+        """
+        A broker in memory serves, writes no file, and forgets.
+        """
+        broker = self.broker(use_memory_s3=1)
+        raw = self.connect(broker)
+        raw.create("brief")
+        raw.produce("brief", 0, batch_of([b"now"]))
+        self.assertEqual([each.value for each in raw.records("brief")], [b"now"])
+        self.assertFalse((broker.folder / "data").exists())
+        self.assertFalse((broker.folder / "kafscale-data").exists())
+        broker.restart()
+        self.assertEqual(self.connect(broker).metadata().topics, [])
