@@ -1,0 +1,38 @@
+"""
+Commits whose outcome is always known in the end.
+
+A store that does not answer may have done the commit. Nobody may go on as if
+it had, or as if it had not: it is read back, until the store tells
+(log-rules, 9 and 18). The store given here waits between its attempts
+(`kafscale.store.retry`), so what is raised means that the broker is stopping.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafscale.errors import CommitConflict, StoreUnavailable
+from kafscale.interfaces import Compare, IMetadataStore, Put
+
+
+async def settle(
+    store: IMetadataStore, key: str, revision: int, value: Any, guards: tuple[Compare, ...] = ()
+) -> int:
+    """
+    Put C{value} at C{key} if its revision is C{revision} and the guards hold;
+    return the new revision.
+
+    @raise CommitConflict: somebody else has changed the key, or a guard did
+        not hold.
+    """
+    while True:
+        try:
+            return await store.commit([Compare(key, revision), *guards], [Put(key, value)])
+        except StoreUnavailable:
+            found = await store.get(key)
+            if found is not None and found.revision != revision and found.value == value:
+                return found.revision  # it was done
+            if (found.revision if found is not None else 0) != revision:
+                raise CommitConflict(key) from None
+            # Not done, or not yet: the next attempt is guarded by the same
+            # revision, so one of the two will miss.

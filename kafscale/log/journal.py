@@ -1,0 +1,390 @@
+"""
+Where a record becomes durable.
+
+A flush costs the object store one request whatever it holds, so the batches
+of all partitions that arrive together go into one object, a slot. Slots are
+numbered; up to four are under way at once, and they may land in any order,
+but only the contiguous prefix of those that are known to be durable is
+acknowledged and shown (log-rules, 1): what recovery will find is exactly
+that, and never less.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+from uuid import UUID
+
+from crc32c import crc32c
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from kafscale.errors import NoSuchObject, NotLeaderOrFollower, ObjectExists
+from kafscale.interfaces import IObjectStore, ISettlement
+from kafscale.log import keys
+from kafscale.log.slot import Range, write_slot_footer
+
+
+class Writer(Protocol):
+    """
+    A partition, as its journal knows it.
+    """
+
+    topic_id: UUID
+    index: int
+    leader_epoch: int
+
+    def acknowledge(self, end: int) -> None:
+        """
+        All records before C{end} are durable.
+        """
+
+
+class Share:
+    """
+    What a slot holds of one partition.
+    """
+
+    __slots__ = ("batches", "end", "first", "max_timestamp", "size")
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.end = first
+        self.max_timestamp = -1
+        self.size = 0
+        self.batches: list[bytes] = []
+
+
+@implementer(ISettlement)
+class Slot:
+    """
+    Batches that share one fate: an object of the journal, before and after it
+    is stored.
+
+    @ivar shares: What is in it, by partition. After the slot is settled its
+        keys are the partitions that have records here which no segment has.
+    """
+
+    __slots__ = ("_failure", "_waiting", "begun", "durable", "number", "shares", "size")
+
+    def __init__(self, number: int, begun: float) -> None:
+        self.number = number
+        self.begun = begun
+        self.size = 0
+        self.durable = False
+        self.shares: dict[Writer, Share | None] = {}
+        self._waiting: list[Deferred[None]] | None = []
+        self._failure: Exception | None = None
+
+    def wait(self) -> Deferred[None]:
+        """
+        See L{ISettlement.wait}.
+        """
+        waiter: Deferred[None] = Deferred()
+        if self._waiting is not None:
+            self._waiting.append(waiter)
+        elif self._failure is not None:
+            waiter.errback(self._failure)
+        else:
+            waiter.callback(None)
+        return waiter
+
+    @property
+    def settled(self) -> bool:
+        """
+        Whether its fate is known.
+        """
+        return self._waiting is None
+
+    def settle(self, failure: Exception | None = None) -> None:
+        """
+        All who wait are told, from this slot's own result.
+        """
+        waiting, self._waiting, self._failure = self._waiting, None, failure
+        for waiter in waiting or ():
+            if waiter.called:
+                continue  # given up by the one who waited
+            if failure is None:
+                waiter.callback(None)
+            else:
+                waiter.errback(failure)
+
+    def freeze(self) -> tuple[list[bytes], bytes]:
+        """
+        The bytes that every attempt to store this slot sends, partition by
+        partition, and the footer that ends them.
+        """
+        pieces: list[bytes] = []
+        ranges = []
+        position = 0
+        for writer, share in self.shares.items():
+            assert share is not None
+            checksum = 0
+            for batch in share.batches:
+                checksum = crc32c(batch, checksum)
+            ranges.append(
+                Range(
+                    topic_id=writer.topic_id,
+                    index=writer.index,
+                    leader_epoch=writer.leader_epoch,
+                    first_offset=share.first,
+                    last_offset=share.end - 1,
+                    max_timestamp=share.max_timestamp,
+                    position=position,
+                    length=share.size,
+                    crc=checksum,
+                )
+            )
+            pieces += share.batches
+            position += share.size
+        return pieces, write_slot_footer(ranges)
+
+
+class Journal:
+    """
+    The slots of one incarnation.
+
+    @ivar unsettled_bytes: What was appended and is not yet acknowledged.
+    @ivar trimmable: The lowest slot that is not rolled: all slots below it may
+        go.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        store: IObjectStore,
+        prefix: str,
+        clock: IReactorTime,
+        *,
+        slot_bytes: int,
+        in_flight: int,
+        linger: float,
+        acknowledged: Callable[[Slot], None],
+        fenced: Callable[[], None],
+    ) -> None:
+        """
+        @param prefix: See L{keys.journal}.
+        @param linger: Seconds that the first batch of a slot waits for company.
+        @param acknowledged: Called with each slot when it is settled well.
+        @param fenced: Called once, when a successor's seal is met.
+        """
+        self._store = store
+        self._prefix = prefix
+        self._clock = clock
+        self._slot_bytes = slot_bytes
+        self._in_flight = in_flight
+        self._linger = linger
+        self._acknowledged = acknowledged
+        self._on_fenced = fenced
+        self._open: Slot | None = None
+        self._flush_due: IDelayedCall | None = None
+        self._queued: deque[Slot] = deque()  # full, without a place in the pipeline
+        self._sending = 0
+        self._unsettled: deque[Slot] = deque()  # every slot with a number, in order
+        self._standing: deque[Slot] = deque()  # settled, perhaps not rolled, in order
+        self._next_slot = 0
+        self._idle: list[Deferred[None]] = []
+        self.unsettled_bytes = 0
+        self.fenced = False
+
+    # -- writing ----------------------------------------------------------
+
+    def add(self, writer: Writer, batch: bytes, first: int, end: int, max_timestamp: int) -> Slot:
+        """
+        Put a batch, which has its offsets (C{end} is the one after its last),
+        into the open slot.
+
+        @raise NotLeaderOrFollower: fenced.
+        """
+        if self.fenced:
+            raise NotLeaderOrFollower("this broker was replaced")
+        slot = self._open
+        if slot is None:
+            slot = self._open = Slot(self._next_slot, self._clock.seconds())
+            self._next_slot += 1
+            self._unsettled.append(slot)
+            if self._sending < self._in_flight:
+                self._flush_due = self._clock.callLater(self._linger, self._linger_over)
+        share = slot.shares.get(writer)
+        if share is None:
+            share = slot.shares[writer] = Share(first)
+        share.batches.append(batch)
+        share.end = end
+        if max_timestamp > share.max_timestamp:
+            share.max_timestamp = max_timestamp
+        size = len(batch)
+        share.size += size
+        slot.size += size
+        self.unsettled_bytes += size
+        if slot.size >= self._slot_bytes:
+            self._close_slot()
+        return slot
+
+    def flush(self) -> Deferred[None]:
+        """
+        Send what waits, without lingering; fires when nothing is unsettled.
+        """
+        if self._open is not None:
+            self._close_slot()
+        done: Deferred[None] = Deferred()
+        if self._unsettled:
+            self._idle.append(done)
+        else:
+            done.callback(None)
+        return done
+
+    def _linger_over(self) -> None:
+        self._flush_due = None
+        self._close_slot()
+
+    def _close_slot(self) -> None:
+        """
+        Nothing more goes into the open slot. It is sent at once if the
+        pipeline has a place.
+        """
+        assert self._open is not None
+        if self._flush_due is not None:
+            self._flush_due.cancel()
+            self._flush_due = None
+        self._queued.append(self._open)
+        self._open = None
+        self._send_queued()
+
+    def _send_queued(self) -> None:
+        while self._queued and self._sending < self._in_flight and not self.fenced:
+            self._sending += 1
+            sending = Deferred.fromCoroutine(self._send(self._queued.popleft()))
+            sending.addErrback(self._lost)
+
+    async def _send(self, slot: Slot) -> None:
+        pieces, footer = slot.freeze()
+        key = keys.slot(self._prefix, slot.number)
+        try:
+            await self._store.create(key, [*pieces, footer])
+        except ObjectExists:
+            if not await self._is_mine(key, slot.size, footer):
+                self.fence()
+                return
+        slot.durable = True
+        self._sending -= 1
+        self._settle()
+        self._next()
+
+    async def _is_mine(self, key: str, size: int, footer: bytes) -> bool:
+        """
+        Whether the slot that exists is ours, from an attempt whose answer was
+        lost, and not a successor's seal.
+        """
+        try:
+            found, whole = await self._store.get_suffix(key, len(footer))
+        except NoSuchObject:
+            # Slots vanish only below a trim mark, and this one was not yet
+            # acknowledged: somebody else has taken the journal over.
+            return False
+        return found == footer and whole == size + len(footer)
+
+    def _settle(self) -> None:
+        """
+        Acknowledge the contiguous prefix of durable slots.
+        """
+        while self._unsettled and self._unsettled[0].durable and not self.fenced:
+            slot = self._unsettled.popleft()
+            self.unsettled_bytes -= slot.size
+            ends = [(writer, share.end) for writer, share in slot.shares.items() if share]
+            # The bytes are the partitions' to keep from here on.
+            slot.shares = dict.fromkeys(slot.shares)
+            self._standing.append(slot)
+            for writer, end in ends:
+                writer.acknowledge(end)
+            slot.settle()
+            self._acknowledged(slot)
+
+    def _next(self) -> None:
+        """
+        A place in the pipeline is free.
+        """
+        if self._queued:
+            self._send_queued()
+        elif self._open is not None and self._flush_due is None:
+            self._close_slot()
+        if not self._unsettled:
+            self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for done in idle:
+            done.callback(None)
+
+    def _lost(self, failure: object) -> None:
+        """
+        A slot cannot be stored, and not for the store's being away: nothing
+        may be acknowledged any more.
+        """
+        self._log.error("the journal stops: {failure}", failure=failure)
+        self.fence()
+
+    # -- being replaced ---------------------------------------------------
+
+    def fence(self) -> None:
+        """
+        Acknowledge and show nothing more (log-rules, 2).
+        """
+        if self.fenced:
+            return
+        self.fenced = True
+        if self._flush_due is not None:
+            self._flush_due.cancel()
+            self._flush_due = None
+        refused, self._unsettled = self._unsettled, deque()
+        self._queued.clear()
+        self._open = None
+        self.unsettled_bytes = 0
+        # Whoever hears of the refusal finds every partition dropped already.
+        self._on_fenced()
+        for slot in refused:
+            slot.settle(NotLeaderOrFollower("this broker was replaced"))
+        self._tell_idle()
+
+    # -- trimming ---------------------------------------------------------
+
+    def rolled(self, writer: Writer, slot: Slot) -> None:
+        """
+        All that the slot has of this partition is in segments, under a
+        committed C{rolled_to} (log-rules, 8); or the partition is gone.
+        """
+        slot.shares.pop(writer, None)
+
+    @property
+    def trimmable(self) -> int:
+        """
+        The lowest slot that is still needed.
+        """
+        while self._standing and not self._standing[0].shares:
+            self._standing.popleft()
+        if self._standing:
+            return self._standing[0].number
+        return self._unsettled[0].number if self._unsettled else self._next_slot
+
+    def oldest(self) -> Slot | None:
+        """
+        The oldest slot that is acknowledged and still needed.
+        """
+        self.trimmable  # noqa: B018 - forgets those that are not needed
+        return self._standing[0] if self._standing else None
+
+    def key(self, number: int) -> str:
+        """
+        The key of a slot.
+        """
+        return keys.slot(self._prefix, number)
+
+    @property
+    def span(self) -> int:
+        """
+        How many slots recovery would have to read.
+        """
+        return self._next_slot - self.trimmable

@@ -1,0 +1,108 @@
+"""
+Where things are: the keys of the object store and of the metadata store.
+
+Object keys begin with the namespace. Numbers are padded to twenty digits, so
+that the order of the keys is the order of the numbers.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+from zlib import crc32
+
+
+def journal(namespace: str, broker_id: int, incarnation: int) -> str:
+    """
+    The prefix of an incarnation's slots. Its third part spreads incarnations
+    over an object store that shards by prefix.
+    """
+    spread = crc32(f"{broker_id}/{incarnation}".encode()) & 0xFF
+    return f"{namespace}/journal/{spread:02x}/{broker_id}/{incarnation}/"
+
+
+def slot(prefix: str, number: int) -> str:
+    """
+    One slot, under its L{journal}'s prefix.
+    """
+    return f"{prefix}{number:020d}"
+
+
+def slot_number(key: str) -> int:
+    """
+    The number of the slot that has this key.
+    """
+    return int(key.rsplit("/", 1)[1])
+
+
+def topic(namespace: str, topic_id: UUID) -> str:
+    """
+    The prefix of all segments of a topic.
+    """
+    return f"{namespace}/topics/{topic_id}/"
+
+
+def partition(namespace: str, topic_id: UUID, index: int) -> str:
+    """
+    The prefix of a partition's segments.
+    """
+    return f"{namespace}/topics/{topic_id}/{index}/"
+
+
+def segment(prefix: str, base_offset: int) -> str:
+    """
+    One segment, under its L{partition}'s prefix.
+    """
+    return f"{prefix}{base_offset:020d}.kfs"
+
+
+def segment_base(key: str) -> int:
+    """
+    The base offset of the segment that has this key.
+    """
+    return int(key.rsplit("/", 1)[1].removesuffix(".kfs"))
+
+
+# The metadata store adds a prefix of its own, so these begin with the kind.
+
+INCARNATIONS = "incarnations/"
+PARTITIONS = "partitions/"
+SEALS = "seals/"
+
+
+def incarnation_record(incarnation: int) -> str:
+    """
+    ``{"broker": id, "trim": slot}``; put by the incarnation itself alone.
+    """
+    return f"{INCARNATIONS}{incarnation:020d}"
+
+
+def seal_record(incarnation: int) -> str:
+    """
+    ``{"sealed_at": slot, "by": incarnation}``; absent while the incarnation
+    may write. A key of its own, so that "not sealed" can be compared whatever
+    else the incarnation writes.
+    """
+    return f"{SEALS}{incarnation:020d}"
+
+
+def partition_record(topic_id: UUID, index: int) -> str:
+    """
+    The record described at `kafscale.log.record.PartitionRecord`.
+    """
+    return f"{PARTITIONS}{topic_id}/{index:010d}"
+
+
+def partition_of(key: str) -> tuple[UUID, int]:
+    """
+    The topic id and index that a L{partition_record}'s key names.
+    """
+    _, topic_id, index = key.split("/")
+    return UUID(topic_id), int(index)
+
+
+def incarnation_of(key: str) -> int:
+    """
+    The incarnation that an L{incarnation_record}'s or L{seal_record}'s key
+    names.
+    """
+    return int(key.rsplit("/", 1)[1])

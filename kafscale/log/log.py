@@ -1,0 +1,257 @@
+"""
+The partitions that this broker leads, and the one journal they share.
+
+Claiming a partition is the same when a broker starts on its own data and when
+it takes over from another: seal the predecessor's journal, read what is in no
+segment yet, and commit the new leader into the partition's record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from kafscale.errors import NotLeaderOrFollower
+from kafscale.interfaces import Delete, ILog, IMetadataStore, IObjectStore, IPressure
+from kafscale.log import keys
+from kafscale.log.cache import BlockCache
+from kafscale.log.estate import Estates
+from kafscale.log.journal import Journal, Slot
+from kafscale.log.partition import Partition
+from kafscale.log.record import PartitionRecord
+from kafscale.log.recovery import Claim, commit_claims, prepare
+from kafscale.log.rolling import Roller
+from kafscale.log.sealing import listing
+from kafscale.log.segments import Segments
+from kafscale.log.settings import LogSettings
+
+Where = tuple[UUID, int]
+
+
+@implementer(ILog, IPressure)
+class Log:
+    """
+    See L{ILog}.
+
+    @ivar incarnation: Of this broker; 0 before L{begin}.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        objects: IObjectStore,
+        metadata: IMetadataStore,
+        cache: BlockCache,
+        clock: IReactorTime,
+        wall_clock: Callable[[], float],
+        broker_id: int,
+        settings: LogSettings,
+        fenced: Callable[[], None],
+    ) -> None:
+        """
+        @param wall_clock: Seconds since 1970.
+        @param fenced: Called when a successor has sealed the journal: every
+            partition is dropped by then. `begin` with a new incarnation is how
+            to go on.
+        """
+        self._objects = objects
+        self._metadata = metadata
+        self._cache = cache
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._broker_id = broker_id
+        self._settings = settings
+        self._on_fenced = fenced
+        self._partitions: dict[Where, Partition] = {}
+        self._waiting: list[Deferred[None]] = []
+        self._bytes = 0
+        self.incarnation = 0
+
+    # -- beginning and ending ---------------------------------------------
+
+    def begin(self, incarnation: int) -> None:
+        """
+        Write as this incarnation from now on.
+        """
+        settings = self._settings
+        self.incarnation = incarnation
+        self._bytes = 0
+        self.journal = Journal(
+            self._objects,
+            keys.journal(settings.namespace, self._broker_id, incarnation),
+            self._clock,
+            slot_bytes=settings.slot_bytes,
+            in_flight=settings.slots_in_flight,
+            linger=settings.linger,
+            acknowledged=self._acknowledged,
+            fenced=self._fenced,
+        )
+        self._estates = Estates(self._objects, self._metadata, settings.namespace, incarnation)
+        self._roller = Roller(
+            self._objects, self._metadata, self._clock, self.journal, self._estates,
+            incarnation, settings, lambda: self._bytes,
+        )  # fmt: skip
+
+    async def stop(self) -> None:
+        """
+        Store what was appended; then let go. The partitions stay claimed: the
+        next incarnation recovers them, as after a crash.
+        """
+        await self.journal.flush()
+        await self._roller.stop()
+
+    def _fenced(self) -> None:
+        self._log.error(
+            "another broker has taken over from incarnation {incarnation}; nothing more is"
+            " acknowledged",
+            incarnation=self.incarnation,
+        )
+        dropped, self._partitions = self._partitions, {}
+        for partition in dropped.values():
+            partition.drop()
+        self._roller.abandon()
+        self._relieve()
+        self._on_fenced()
+
+    # -- partitions -------------------------------------------------------
+
+    def partition(self, topic_id: UUID, index: int) -> Partition:
+        """
+        See L{ILog.partition}.
+        """
+        partition = self._partitions.get((topic_id, index))
+        if partition is None:
+            raise NotLeaderOrFollower
+        return partition
+
+    def partitions(self) -> Sequence[Partition]:
+        """
+        All that this broker leads.
+        """
+        return tuple(self._partitions.values())
+
+    async def claim(self, wanted: Iterable[Where]) -> None:
+        """
+        Lead these partitions, whose leaders are gone or never were. Those of
+        which the record is lost to somebody else meanwhile are left out.
+        """
+        remaining = [where for where in wanted if where not in self._partitions]
+        while remaining and not self.journal.fenced:
+            claims = await prepare(
+                self._objects, self._metadata, self._estates,
+                self._broker_id, self.incarnation, remaining,
+            )  # fmt: skip
+            done, remaining = await commit_claims(self._metadata, self.incarnation, claims)
+            for claim, revision in done:
+                self._partitions[claim.where] = self._lead(claim, revision)
+
+    async def recover(self, wanted: Iterable[Where]) -> None:
+        """
+        Stop this broker's former incarnations, and claim these partitions.
+        """
+        for incarnation in await self._estates.left(self._broker_id):
+            await self._estates.of(incarnation)
+        await self.claim(wanted)
+        await self._estates.wind_up()
+
+    def _lead(self, claim: Claim, revision: int) -> Partition:
+        topic_id, index = claim.where
+        partition = Partition(
+            topic_id,
+            index,
+            claim.record,
+            revision,
+            journal=self.journal,
+            segments=self._segments(claim.where, claim.record),
+            owner=self,
+        )
+        if claim.batches:
+            partition.inherit(claim.batches)
+            self._roller.inherited(partition)
+        return partition
+
+    def _segments(self, where: Where, record: PartitionRecord) -> Segments:
+        prefix = keys.partition(self._settings.namespace, *where)
+        return Segments(self._objects, self._cache, prefix, record, self._settings.readahead)
+
+    async def delete(self, topic_id: UUID) -> None:
+        """
+        Remove all that the log has of a topic. To be repeated as a whole if it
+        does not come to its end.
+        """
+        for where in [where for where in self._partitions if where[0] == topic_id]:
+            partition = self._partitions.pop(where)
+            partition.drop()
+            # A segment that is being made is there before the objects are listed.
+            await partition.lock.run(lambda: None)
+        # Without a record the journal's ranges count no more (log-rules, 13).
+        entries, _ = await self._metadata.range(f"{keys.PARTITIONS}{topic_id}/")
+        for at in range(0, len(entries), 100):
+            await self._metadata.commit([], [Delete(entry.key) for entry in entries[at : at + 100]])
+        prefix = keys.topic(self._settings.namespace, topic_id)
+        found = [info.key async for info in listing(self._objects, prefix)]
+        for at in range(0, len(found), 1000):
+            await self._objects.delete(found[at : at + 1000])
+            for key in found[at : at + 1000]:
+                self._cache.drop(key)
+
+    async def move_start(self, partition: Partition, offset: int) -> None:
+        """
+        See L{kafscale.log.partition.Owner.move_start}.
+        """
+        await self._roller.move_start(partition, offset)
+
+    # -- memory -----------------------------------------------------------
+
+    def now_ms(self) -> int:
+        """
+        See L{kafscale.log.partition.Owner.now_ms}.
+        """
+        return int(self._wall_clock() * 1000)
+
+    def grew(self, size: int) -> None:
+        """
+        See L{kafscale.log.partition.Owner.grew}.
+        """
+        self._bytes += size
+        if size < 0:
+            self._relieve()
+
+    def spent(self) -> bool:
+        """
+        See L{IPressure.spent}.
+        """
+        settings = self._settings
+        unsettled = settings.slot_bytes * settings.slots_in_flight
+        return (
+            self._bytes > settings.unrolled_bytes + unsettled
+            or self.journal.unsettled_bytes > unsettled
+        )
+
+    def relieved(self) -> Deferred[None]:
+        """
+        See L{IPressure.relieved}.
+        """
+        waiter: Deferred[None] = Deferred()
+        if self.spent():
+            self._waiting.append(waiter)
+        else:
+            waiter.callback(None)
+        return waiter
+
+    def _relieve(self) -> None:
+        if self._waiting and not self.spent():
+            waiting, self._waiting = self._waiting, []
+            for waiter in waiting:
+                if not waiter.called:
+                    waiter.callback(None)
+
+    def _acknowledged(self, slot: Slot) -> None:
+        self._roller.settled(slot)
+        self._relieve()

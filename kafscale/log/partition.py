@@ -1,0 +1,435 @@
+"""
+One partition that this broker leads.
+
+The owner of its offsets: the next one to be given, the high watermark below
+which records are durable and may be shown, and the log start. Records go from
+the tail in memory, which the journal makes durable, into segments.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol
+from uuid import UUID
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from kafscale.errors import (
+    InvalidTimestamp,
+    MessageTooLarge,
+    NotLeaderOrFollower,
+    OffsetOutOfRange,
+)
+from kafscale.interfaces import Append, AppendRules, Fetched, IPartition
+from kafscale.log.epochs import Epochs
+from kafscale.log.journal import Journal, Slot
+from kafscale.log.producers import ProducerState, ProducerStates
+from kafscale.log.record import PartitionRecord
+from kafscale.log.segments import Segments
+from kafscale.log.tail import Tail
+from kafscale.wire.records import (
+    check_batch,
+    check_keys,
+    first_at_or_after,
+    iterate,
+    latest,
+    read_batch_header,
+    stamp,
+)
+
+INFLATED_LIMIT = 256 * 1024 * 1024
+"""How large a batch may become where the broker must look inside."""
+
+
+class Owner(Protocol):
+    """
+    The log, as its partitions know it.
+    """
+
+    def now_ms(self) -> int:
+        """
+        The time, in ms since 1970.
+        """
+
+    def grew(self, size: int) -> None:
+        """
+        So many bytes more are in memory (or less, below 0).
+        """
+
+    def move_start(self, partition: Partition, offset: int) -> Awaitable[None]:
+        """
+        Commit a new log start; segments before it go.
+        """
+
+
+@implementer(IPartition)
+class Partition:
+    """
+    See L{IPartition}.
+
+    @ivar record: As last committed; C{revision} is the commit's.
+    @ivar dropped: Whether this broker does not lead it any more.
+    @ivar inherited_end: Offset after the last record that is in a
+        predecessor's journal.
+    """
+
+    def __init__(
+        self,
+        topic_id: UUID,
+        index: int,
+        record: PartitionRecord,
+        revision: int,
+        *,
+        journal: Journal,
+        segments: Segments,
+        owner: Owner,
+    ) -> None:
+        """
+        @param record: As committed when this broker claimed the partition.
+        """
+        self.topic_id = topic_id
+        self.index = index
+        self.record = record
+        self.revision = revision
+        self.leader_epoch = record.epoch
+        self.segments = segments
+        self.dropped = False
+        self.tail = Tail(max(record.rolled_to, record.log_start))
+        self.epochs = Epochs(record.epochs)
+        self.inherited_end = 0
+        self.is_open = False
+        self.lock = DeferredLock()  # held while the record changes
+        self._journal = journal
+        self._owner = owner
+        self._producers = ProducerStates()
+        # The states at rolled_to: what a segment's footer holds may not be
+        # ahead of the records before it.
+        self._rolled_producers = ProducerStates()
+        self._slots: deque[tuple[int, Slot]] = deque()  # (end of its share, slot), in order
+        self._watchers: dict[Callable[[], None], None] = {}
+        self._opening: list[Deferred[None]] | None = None
+
+    # -- what clients see -------------------------------------------------
+
+    @property
+    def log_start(self) -> int:
+        """
+        See L{IPartition}.
+        """
+        return self.record.log_start
+
+    @property
+    def high_watermark(self) -> int:
+        """
+        See L{IPartition}.
+        """
+        return self.tail.visible_end
+
+    @property
+    def next_offset(self) -> int:
+        """
+        See L{IPartition}.
+        """
+        return self.tail.end
+
+    def size(self) -> int:
+        """
+        See L{IPartition.size}.
+        """
+        return self.record.stored_bytes + self.tail.size
+
+    def producers(self) -> Sequence[ProducerState]:
+        """
+        See L{IPartition.producers}.
+        """
+        return self._producers.all()
+
+    # -- opening ----------------------------------------------------------
+
+    def opened(self) -> Deferred[None]:
+        """
+        See L{IPartition.opened}.
+        """
+        waiter: Deferred[None] = Deferred()
+        if self.is_open:
+            waiter.callback(None)
+            return waiter
+        if self._opening is not None:
+            self._opening.append(waiter)
+            return waiter
+        self._opening = [waiter]
+        Deferred.fromCoroutine(self._open()).addBoth(self._opening_done)
+        return waiter
+
+    async def _open(self) -> None:
+        footer = await self.segments.newest_footer()
+        if footer is not None:
+            self._producers.restore(footer.producers)
+            self._rolled_producers.restore(footer.producers)
+        for batch in self.tail.from_offset(self.tail.start):
+            self._producers.replay(read_batch_header(batch))
+        self.is_open = True
+
+    def _opening_done(self, result: Failure | None) -> None:
+        waiting, self._opening = self._opening, None
+        for waiter in waiting or ():
+            if waiter.called:
+                continue
+            if result is None:
+                waiter.callback(None)
+            else:
+                waiter.errback(result)
+
+    def inherit(self, batches: Sequence[bytes]) -> None:
+        """
+        Records from a predecessor's journal, which are durable: before the
+        partition is shown to anybody.
+        """
+        for batch in batches:
+            header = read_batch_header(batch)
+            self.tail.append(batch, header.base_offset, header.next_offset)
+            self._owner.grew(len(batch))
+        self.tail.show(self.tail.end)
+        self.inherited_end = self.tail.end if batches else 0
+
+    # -- appending --------------------------------------------------------
+
+    def append(self, batch: memoryview, rules: AppendRules) -> Append:
+        """
+        See L{IPartition.append}.
+        """
+        if self.dropped:
+            raise NotLeaderOrFollower
+        if len(batch) > rules.max_bytes:
+            raise MessageTooLarge(
+                f"The batch has {len(batch)} bytes, max.message.bytes is {rules.max_bytes}"
+            )
+        header = check_batch(batch)
+        if rules.compacted:
+            check_keys(batch, INFLATED_LIMIT)
+        now = self._owner.now_ms()
+        if not rules.log_append_time:
+            _check_timestamps(header.base_timestamp, header.max_timestamp, now, rules)
+        if header.producer_id >= 0:
+            original = self._producers.check(header, now)
+            if original is not None:
+                # A retry. If the first attempt is still under way, it shares
+                # that one's fate: success may not be told before it is true.
+                return Append(original, -1, self._settlement_of(original))
+        base = self.tail.end
+        append_time = now if rules.log_append_time else -1
+        stamped = stamp(batch, header, base, self.leader_epoch, append_time)
+        end = base + header.last_offset_delta + 1
+        slot = self._journal.add(
+            self, stamped, base, end, append_time if append_time >= 0 else header.max_timestamp
+        )
+        if header.producer_id >= 0:
+            self._producers.append(header, base, now)
+        self.tail.append(stamped, base, end)
+        self._owner.grew(len(stamped))
+        if self._slots and self._slots[-1][1] is slot:
+            self._slots[-1] = (end, slot)
+        else:
+            self._slots.append((end, slot))
+        return Append(base, append_time, slot)
+
+    def _settlement_of(self, offset: int) -> Slot | None:
+        """
+        The slot that holds the record at C{offset}, if it is not settled yet.
+        """
+        if offset < self.tail.visible_end:
+            return None
+        return next(slot for end, slot in self._slots if offset < end)
+
+    def acknowledge(self, end: int) -> None:
+        """
+        All records before C{end} are durable: the journal says so, slot by
+        slot, in order.
+        """
+        if self.dropped:
+            self._release(self.tail.end)
+            return
+        self.tail.show(end)
+        self._wake()
+
+    # -- reading ----------------------------------------------------------
+
+    def available(self, offset: int) -> int:
+        """
+        See L{IPartition.available}.
+        """
+        if offset >= self.tail.start:
+            return self.tail.available(offset)
+        # Somewhere in the segments: their size, in proportion.
+        rolled = max(1, self.tail.start - self.log_start)
+        part = self.record.stored_bytes * (self.tail.start - offset) // rolled
+        return max(1, part) + self.tail.available(self.tail.start)
+
+    def read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched | None:
+        """
+        See L{IPartition.read}.
+        """
+        if self.dropped:
+            raise NotLeaderOrFollower
+        if offset >= self.tail.start and offset >= self.log_start:
+            if offset > self.tail.end:
+                raise OffsetOutOfRange
+            return self.tail.read(offset, max_bytes, at_least_one)
+        if offset < self.log_start:
+            raise OffsetOutOfRange
+        return None
+
+    async def load(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
+        """
+        See L{IPartition.load}.
+        """
+        found = self.read(offset, max_bytes, at_least_one)
+        if found is not None:
+            return found  # it was deleted up to here meanwhile
+        return await self.segments.read(offset, max_bytes, at_least_one)
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """
+        See L{IPartition.watch}.
+        """
+        self._watchers[wake] = None
+
+    def unwatch(self, wake: Callable[[], None]) -> None:
+        """
+        See L{IPartition.unwatch}.
+        """
+        self._watchers.pop(wake, None)
+
+    def _wake(self) -> None:
+        if self._watchers:
+            watchers, self._watchers = self._watchers, {}
+            for wake in watchers:
+                wake()
+
+    # -- looking up -------------------------------------------------------
+
+    async def offset_at(self, timestamp: int) -> tuple[int, int] | None:
+        """
+        See L{IPartition.offset_at}.
+        """
+        async for batch in self._batches_reaching(timestamp):
+            found = first_at_or_after(batch, timestamp, INFLATED_LIMIT)
+            if found is not None and found[1] >= self.log_start:
+                return found
+        return None
+
+    async def latest_timestamp(self) -> tuple[int, int] | None:
+        """
+        See L{IPartition.latest_timestamp}.
+        """
+        best = await self.segments.latest_batch() if self.tail.start > self.log_start else None
+        for batch in self.tail.from_offset(self.tail.start):
+            if best is None or _max_timestamp(batch) > _max_timestamp(best):
+                best = batch
+        return None if best is None else latest(best, INFLATED_LIMIT)
+
+    async def _batches_reaching(self, timestamp: int) -> AsyncIterator[bytes | memoryview]:
+        """
+        The durable batches, in order, whose headers announce a record at or
+        after C{timestamp}.
+        """
+        if self.tail.start > self.log_start:
+            async for run in self.segments.runs_reaching(timestamp, self.log_start):
+                for position, header in iterate(run):
+                    if header.max_timestamp >= timestamp and header.next_offset > self.log_start:
+                        yield memoryview(run)[position : position + header.size]
+        for batch in self.tail.from_offset(max(self.tail.start, self.log_start)):
+            if _max_timestamp(batch) >= timestamp:
+                yield batch
+
+    def end_of_epoch(self, epoch: int) -> tuple[int, int]:
+        """
+        See L{IPartition.end_of_epoch}.
+        """
+        return self.epochs.end_of(epoch, self.leader_epoch, self.high_watermark)
+
+    def epoch_at(self, offset: int) -> int:
+        """
+        See L{IPartition.epoch_at}.
+        """
+        return self.epochs.at(offset)
+
+    # -- moving on --------------------------------------------------------
+
+    async def delete_before(self, offset: int) -> int:
+        """
+        See L{IPartition.delete_before}.
+        """
+        if offset == -1:
+            offset = self.high_watermark
+        if offset < self.log_start or offset > self.high_watermark:
+            raise OffsetOutOfRange
+        if offset > self.log_start:
+            await self._owner.move_start(self, offset)
+        return self.log_start
+
+    def rolled(self, record: PartitionRecord, revision: int, producers: ProducerStates) -> None:
+        """
+        Records up to C{record.rolled_to} are in segments: the record says so,
+        and was committed.
+        """
+        self.record = record
+        self.revision = revision
+        self._rolled_producers = producers
+        self._owner.grew(-self.tail.drop_before(record.rolled_to))
+        self._release(record.rolled_to)
+
+    def started(self, record: PartitionRecord, revision: int, epochs: Epochs) -> None:
+        """
+        The log starts at C{record.log_start}: the record says so, and was
+        committed.
+        """
+        self.record = record
+        self.revision = revision
+        self.epochs = epochs
+
+    def producers_after(self, batches: Sequence[bytes]) -> ProducerStates:
+        """
+        The producers' states after C{batches}, the first that are not rolled.
+        """
+        states = self._rolled_producers.copy()
+        for batch in batches:
+            states.replay(read_batch_header(batch))
+        return states
+
+    def drop(self) -> None:
+        """
+        This broker does not lead it any more, or it is deleted: whoever waits
+        is told.
+        """
+        if self.dropped:
+            return
+        self.dropped = True
+        self._owner.grew(-self.tail.size)
+        self._release(self.tail.end)
+        self._wake()
+
+    def _release(self, end: int) -> None:
+        """
+        The journal's slots hold nothing needed of this partition before C{end}.
+        """
+        while self._slots and self._slots[0][0] <= end and self._slots[0][1].durable:
+            self._journal.rolled(self, self._slots.popleft()[1])
+
+
+def _check_timestamps(base: int, largest: int, now: int, rules: AppendRules) -> None:
+    """
+    @raise InvalidTimestamp: further from now than the topic's configuration
+        allows.
+    """
+    if largest - now > rules.after_ms:
+        raise InvalidTimestamp(f"Timestamp {largest} is too far in the future")
+    if base >= 0 and now - base > rules.before_ms:
+        raise InvalidTimestamp(f"Timestamp {base} is too far in the past")
+
+
+def _max_timestamp(batch: bytes) -> int:
+    return read_batch_header(batch).max_timestamp

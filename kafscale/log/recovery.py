@@ -1,0 +1,169 @@
+"""
+Taking partitions over: at start from the broker's own past, later from others.
+
+Nothing here depends on the length of the log, only on what is in no segment:
+a partition's record tells where its segments end, and the sealed journals that
+it names hold the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import attrs
+from crc32c import crc32c
+
+from kafscale.errors import CommitConflict, StoreUnavailable
+from kafscale.interfaces import Compare, Entry, IMetadataStore, IObjectStore, Put
+from kafscale.log import keys
+from kafscale.log.commit import settle
+from kafscale.log.epochs import Epochs
+from kafscale.log.estate import Estates
+from kafscale.log.record import PartitionRecord
+from kafscale.log.sealing import CorruptLog, gather
+from kafscale.log.slot import Range
+from kafscale.wire.records import iterate
+
+Where = tuple[UUID, int]
+
+TOGETHER = 50
+"""How many claims go into one commit."""
+
+
+@attrs.frozen
+class Claim:
+    """
+    A partition that was recovered, and is not led yet.
+
+    @ivar record: As it is to be committed.
+    @ivar revision: Of the record that recovery began from.
+    @ivar batches: What predecessors' journals hold of it that is in no segment.
+    """
+
+    where: Where
+    record: PartitionRecord
+    revision: int
+    batches: Sequence[bytes]
+
+
+async def prepare(
+    objects: IObjectStore,
+    metadata: IMetadataStore,
+    estates: Estates,
+    broker_id: int,
+    incarnation: int,
+    wanted: Sequence[Where],
+) -> list[Claim]:
+    """
+    Read the partitions' records, seal the journals that they name, and read
+    what is theirs there.
+
+    @raise CorruptLog: something that was acknowledged is not there.
+    """
+    entries: dict[str, Entry] = {}
+    for topic_id in {where[0] for where in wanted}:
+        found, _ = await metadata.range(f"{keys.PARTITIONS}{topic_id}/")
+        entries |= {entry.key: entry for entry in found}
+    claims = []
+    for where in wanted:
+        entry = entries.get(keys.partition_record(*where))
+        record = PartitionRecord() if entry is None else PartitionRecord.from_json(entry.value)
+        revision = 0 if entry is None else entry.revision
+        claims.append(
+            await _recover(objects, estates, broker_id, incarnation, where, record, revision)
+        )
+    return claims
+
+
+async def _recover(
+    objects: IObjectStore,
+    estates: Estates,
+    broker_id: int,
+    incarnation: int,
+    where: Where,
+    record: PartitionRecord,
+    revision: int,
+) -> Claim:
+    needed: list[tuple[str, Range]] = []
+    journals = []
+    # No claim before the end of each journal is recorded (log-rules, 6).
+    for past in sorted({number for number, _ in record.journals}):
+        estate = await estates.of(past)
+        parts = estate.needed(where, record)
+        needed += parts
+        journals += sorted({(past, part.leader_epoch) for _, part in parts})
+    needed.sort(key=lambda found: found[1].first_offset)
+    batches, end = await _read(objects, where, record.rolled_to, needed)
+    epoch = record.epoch + 1
+    claimed = attrs.evolve(
+        record,
+        leader=broker_id,
+        incarnation=incarnation,
+        epoch=epoch,
+        epochs=Epochs(record.epochs).assign(epoch, end).entries,
+        journals=(*journals, (incarnation, epoch)),
+    )
+    return Claim(where, claimed, revision, batches)
+
+
+async def _read(
+    objects: IObjectStore, where: Where, start: int, needed: Sequence[tuple[str, Range]]
+) -> tuple[list[bytes], int]:
+    """
+    The batches from C{start} on, and the offset after the last.
+    """
+    fetched = await gather(
+        [lambda k=key, p=part: objects.get(k, p.position, p.length) for key, part in needed]  # type: ignore[misc]
+    )
+    batches: list[bytes] = []
+    end = start
+    for (key, part), data in zip(needed, fetched, strict=True):
+        if len(data) != part.length or crc32c(data) != part.crc:
+            raise CorruptLog(f"{key} does not hold what its footer says of {where}")
+        for position, header in iterate(data):
+            if header.next_offset <= end:
+                continue  # a segment has it already
+            if header.base_offset != end:
+                raise CorruptLog(f"{where} has no record at {end}: {key} goes on at {header}")
+            batches.append(data[position : position + header.size])
+            end = header.next_offset
+    return batches, end
+
+
+async def commit_claims(
+    metadata: IMetadataStore, incarnation: int, claims: Sequence[Claim]
+) -> tuple[list[tuple[Claim, int]], list[Where]]:
+    """
+    Commit the claims, each if its record is as it was when recovery began, and
+    if this incarnation is not sealed itself (log-rules, 12).
+
+    @return: Those done, with their revisions; and the partitions of those that
+        lost a race, to be recovered again.
+    @raise CommitConflict: this incarnation is sealed.
+    """
+    alive = Compare(keys.seal_record(incarnation), 0)
+    done: list[tuple[Claim, int]] = []
+    lost: list[Where] = []
+    for at in range(0, len(claims), TOGETHER):
+        group = claims[at : at + TOGETHER]
+        named = [(keys.partition_record(*claim.where), claim) for claim in group]
+        try:
+            revision = await metadata.commit(
+                [alive, *(Compare(key, claim.revision) for key, claim in named)],
+                [Put(key, claim.record.to_json()) for key, claim in named],
+            )
+        except (CommitConflict, StoreUnavailable):
+            for key, claim in named:  # one by one, to see which
+                try:
+                    value = claim.record.to_json()
+                    done.append(
+                        (claim, await settle(metadata, key, claim.revision, value, (alive,)))
+                    )
+                except CommitConflict:
+                    if await metadata.get(alive.key) is not None:
+                        raise
+                    lost.append(claim.where)
+        else:
+            done += [(claim, revision) for claim in group]
+    return done, lost

@@ -1,0 +1,209 @@
+"""
+How a successor stops a predecessor.
+
+A predecessor may be dead, or only slow: it may wake up in an hour and go on
+writing. No clock can tell. What stops it is a seal: an object under the key of
+a slot that it has not written yet. Its next attempt to create that slot finds
+the seal, and it acknowledges nothing more. What it had written before the seal
+is the journal's final content, the same for everyone who reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred, gatherResults
+
+from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists
+from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, ObjectInfo
+from kafscale.log import keys
+from kafscale.log.commit import settle
+from kafscale.log.slot import Range, Seal, read_slot, write_seal
+
+T = TypeVar("T")
+
+BARRIER = 16
+"""How many slots past the last one listed the barrier goes (log-rules, 3)."""
+
+SUFFIX = 16 * 1024
+"""Enough of a slot's end for the footer of some hundred partitions."""
+
+PARALLEL = 32
+"""How many footers are asked for at once."""
+
+
+@attrs.frozen
+class Sealed:
+    """
+    A journal that nobody writes any more.
+
+    @ivar prefix: Of its slots' keys.
+    @ivar trim: The lowest slot that may still be needed.
+    @ivar sealed_at: The slot after the last one that counts.
+    @ivar trim_revision: Of the incarnation's record when this was read.
+    """
+
+    incarnation: int
+    broker: int
+    prefix: str
+    trim: int
+    sealed_at: int
+    trim_revision: int
+
+
+async def gather(calls: Sequence[Callable[[], Awaitable[T]]], parallel: int = PARALLEL) -> list[T]:
+    """
+    The results of all calls, at most C{parallel} of them under way at once.
+    """
+    results: list[T] = []
+    for begin in range(0, len(calls), parallel):
+        group = [_started(call()) for call in calls[begin : begin + parallel]]
+        results += await gatherResults(group, consumeErrors=True)
+    return results
+
+
+def _started(awaitable: Awaitable[T]) -> Deferred[T]:
+    async def run() -> T:
+        return await awaitable
+
+    return Deferred.fromCoroutine(run())
+
+
+async def footer(store: IObjectStore, key: str) -> Sequence[Range] | Seal | None:
+    """
+    What a slot holds; None when there is no such object.
+    """
+    try:
+        suffix, size = await store.get_suffix(key, SUFFIX)
+        needed = read_slot(suffix, size)
+        if isinstance(needed, int):
+            suffix, size = await store.get_suffix(key, needed)
+            needed = read_slot(suffix, size)
+            assert not isinstance(needed, int)
+        return needed
+    except NoSuchObject:
+        return None
+
+
+async def listing(store: IObjectStore, prefix: str, after: str = "") -> AsyncIterator[ObjectInfo]:
+    """
+    All objects below C{prefix}, page by page.
+    """
+    while True:
+        page = await store.list(prefix, after)
+        for info in page:
+            yield info
+        if len(page) < 1000:
+            return
+        after = page[-1].key
+
+
+async def seal(
+    objects: IObjectStore,
+    metadata: IMetadataStore,
+    namespace: str,
+    incarnation: int,
+    sealer: int,
+) -> Sealed:
+    """
+    Stop an incarnation for good, and tell where its journal ends. Any number
+    of successors may do this at once: they all get the same answer.
+
+    @param sealer: The incarnation that does this.
+    @raise LookupError: there was never such an incarnation.
+    """
+    raised_barrier = False
+    while True:
+        entry = await metadata.get(keys.incarnation_record(incarnation))
+        if entry is None:
+            raise LookupError(f"incarnation {incarnation} is not in the metadata store")
+        broker, trim = entry.value["broker"], entry.value["trim"]
+        prefix = keys.journal(namespace, broker, incarnation)
+        recorded = await metadata.get(keys.seal_record(incarnation))
+        if recorded is not None:
+            # What is recorded is the end, whatever seal objects there are: one
+            # may have been put over a slot that was deleted (log-rules, 5).
+            end = recorded.value["sealed_at"]
+            return Sealed(incarnation, broker, prefix, trim, end, entry.revision)
+        if not raised_barrier:
+            await _raise_barrier(objects, prefix, trim, sealer)
+            raised_barrier = True
+        end = await _lowest_missing(objects, prefix, trim, sealer)
+        # The writer may have trimmed past this slot while we walked; the seal
+        # then stands where a slot was deleted, and stops nobody (log-rules, 4).
+        # Comparing the record's revision says so, and of two sealers the first
+        # to record an end wins (log-rules, 5).
+        try:
+            await settle(
+                metadata,
+                keys.seal_record(incarnation),
+                0,
+                {"sealed_at": end, "by": sealer},
+                (Compare(entry.key, entry.revision),),
+            )
+        except CommitConflict:
+            continue
+        return Sealed(incarnation, broker, prefix, trim, end, entry.revision)
+
+
+async def _raise_barrier(objects: IObjectStore, prefix: str, trim: int, sealer: int) -> None:
+    """
+    Put a seal ahead of a writer that lives and is busy, for it to run into: who
+    only chases it, slot by slot, never catches it (log-rules, 3).
+    """
+    last = trim - 1
+    after = keys.slot(prefix, trim - 1) if trim else ""
+    async for info in listing(objects, prefix, after):
+        last = keys.slot_number(info.key)
+    with suppress(ObjectExists):  # by a slot or another's barrier: both do
+        await objects.create(keys.slot(prefix, last + BARRIER), [write_seal(sealer)])
+
+
+async def _lowest_missing(objects: IObjectStore, prefix: str, trim: int, sealer: int) -> int:
+    """
+    Walk from the trim mark over what exists, and seal the first slot that does
+    not; a seal met on the way ends the walk.
+    """
+    number = trim
+    while True:
+        window = range(number, number + PARALLEL)
+        found = await gather(
+            [lambda n=n: footer(objects, keys.slot(prefix, n)) for n in window]  # type: ignore[misc]
+        )
+        for number, held in zip(window, found, strict=True):
+            if isinstance(held, Seal):
+                return number
+            if held is None:
+                try:
+                    await objects.create(keys.slot(prefix, number), [write_seal(sealer)])
+                except ObjectExists:
+                    break  # it appeared, or an attempt of ours had come through: look again
+                return number
+        else:
+            number += 1
+
+
+async def ranges(objects: IObjectStore, sealed: Sealed) -> list[tuple[str, Sequence[Range]]]:
+    """
+    The slots of a sealed journal that may hold records that are in no segment:
+    their keys and what is in them.
+
+    @raise CorruptLog: a slot is missing, or a seal stands before the end.
+    """
+    slots = [keys.slot(sealed.prefix, number) for number in range(sealed.trim, sealed.sealed_at)]
+    found = await gather([lambda key=key: footer(objects, key) for key in slots])  # type: ignore[misc]
+    result = []
+    for key, held in zip(slots, found, strict=True):
+        if held is None or isinstance(held, Seal):
+            raise CorruptLog(f"{key} should hold records, but holds {held}")
+        result.append((key, held))
+    return result
+
+
+class CorruptLog(Exception):
+    """
+    The log is not what its records say: somebody else has changed it.
+    """

@@ -1,0 +1,253 @@
+"""
+The segments of one partition: which there are, and reading them.
+
+Segments form a chain: each begins where the one before ends. The listing is a
+hint about it, made when the first reader needs it; where it lacks one, the
+chain says what is missing (the end of the one before is its key).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable
+
+from kafscale.errors import NoSuchObject, OffsetOutOfRange
+from kafscale.interfaces import Fetched, IObjectStore, ObjectInfo
+from kafscale.log import keys
+from kafscale.log.cache import BlockCache
+from kafscale.log.record import PartitionRecord
+from kafscale.log.sealing import listing
+from kafscale.log.segment import Footer, cut, read_footer
+from kafscale.wire.records import iterate
+
+SUFFIX = 64 * 1024
+"""Enough of a segment's end for nearly every footer."""
+
+FOOTERS = 16
+"""How many footers of one partition are kept in memory."""
+
+
+class Segments:
+    """
+    The segments of one partition.
+    """
+
+    def __init__(
+        self,
+        objects: IObjectStore,
+        cache: BlockCache,
+        prefix: str,
+        record: PartitionRecord,
+        readahead: int,
+    ) -> None:
+        """
+        @param prefix: See L{keys.partition}.
+        @param readahead: How many runs are read ahead of a reader.
+        """
+        self._objects = objects
+        self._cache = cache
+        self._prefix = prefix
+        self._readahead = readahead
+        self._first = record.first_segment
+        self._newest = record.last_segment
+        self._bases: list[int] | None = None  # sorted; None until somebody needs them
+        self._footers: OrderedDict[int, tuple[Footer, int]] = OrderedDict()
+
+    def key(self, base: int) -> str:
+        """
+        The key of the segment that begins at offset C{base}.
+        """
+        return keys.segment(self._prefix, base)
+
+    # -- which there are --------------------------------------------------
+
+    def add(self, base: int) -> None:
+        """
+        A segment was made, the newest now.
+        """
+        if self._first is None:
+            self._first = base
+        self._newest = base
+        if self._bases is not None and (not self._bases or self._bases[-1] < base):
+            self._bases.append(base)
+
+    def forget(self, gone: Iterable[str], first: int | None) -> None:
+        """
+        These segments are to be deleted; C{first} is the first that stays.
+        """
+        self._first = first
+        for key in gone:
+            base = keys.segment_base(key)
+            self._footers.pop(base, None)
+            self._cache.drop(key)
+            if self._bases is not None and base in self._bases:
+                self._bases.remove(base)
+
+    async def _listed(self) -> list[int]:
+        if self._bases is None:
+            bases = set()
+            if self._first is not None and self._newest is not None:
+                after = self.key(self._first - 1) if self._first else ""
+                async for info in listing(self._objects, self._prefix, after):
+                    base = keys.segment_base(info.key)
+                    # Past the newest there may be one that was made and never
+                    # committed: it is not part of the log yet.
+                    if base <= self._newest:
+                        bases.add(base)
+                bases |= {self._first, self._newest}
+            self._bases = sorted(bases)
+        return self._bases
+
+    async def before(self, base: int | None) -> list[ObjectInfo]:
+        """
+        The segments that begin before C{base}.
+        """
+        if base is None:
+            return []
+        found = []
+        async for info in listing(self._objects, self._prefix):
+            if keys.segment_base(info.key) >= base:
+                break
+            found.append(info)
+        return found
+
+    async def base_of(self, offset: int) -> int | None:
+        """
+        The base of the segment that holds C{offset}; of the newest, when that
+        ends before. None when there is no segment.
+        """
+        if self._newest is None:
+            return None
+        located = await self._locate(offset)
+        return self._newest if located is None else located[0]
+
+    # -- footers ----------------------------------------------------------
+
+    async def footer(self, base: int) -> tuple[Footer, int]:
+        """
+        The footer of the segment that begins at C{base}, and the segment's
+        size in bytes.
+
+        @raise NoSuchObject: there is none.
+        """
+        known = self._footers.get(base)
+        if known is not None:
+            self._footers.move_to_end(base)
+            return known
+        key = self.key(base)
+        suffix, size = await self._objects.get_suffix(key, SUFFIX)
+        footer = read_footer(suffix, size)
+        if isinstance(footer, int):
+            suffix, size = await self._objects.get_suffix(key, footer)
+            footer = read_footer(suffix, size)
+            assert not isinstance(footer, int)
+        self._footers[base] = footer, size
+        while len(self._footers) > FOOTERS:
+            self._footers.popitem(last=False)
+        return footer, size
+
+    async def newest_footer(self) -> Footer | None:
+        """
+        The footer of the newest segment; None when there is none.
+        """
+        return None if self._newest is None else (await self.footer(self._newest))[0]
+
+    async def _locate(self, offset: int) -> tuple[int, Footer] | None:
+        """
+        The segment that holds C{offset}: its base, and its footer. None when
+        all end before.
+        """
+        bases = await self._listed()
+        at = max(0, bisect_right(bases, offset) - 1)
+        base = bases[at]
+        while True:
+            footer, _ = await self.footer(base)
+            if offset < footer.end_offset:
+                return base, footer
+            if base == self._newest:
+                return None
+            base = footer.end_offset
+            if base not in bases:
+                insort(bases, base)  # the listing did not have it
+
+    # -- reading ----------------------------------------------------------
+
+    async def read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
+        """
+        Batches from the one that contains C{offset}, up to the end of its
+        segment.
+
+        @raise OffsetOutOfRange: its segment was deleted meanwhile.
+        """
+        try:
+            located = await self._locate(offset)
+            if located is None:
+                return Fetched()
+            base, footer = located
+            key = self.key(base)
+            pieces: list[bytes] = []
+            size = 0
+            while offset < footer.end_offset:
+                start, stop = footer.locate(offset)
+                run = await self._cache.get(key, start, stop)
+                begin, end = cut(run, offset, max_bytes - size, at_least_one and not pieces)
+                if end > begin:
+                    pieces.append(run if end - begin == len(run) else run[begin:end])
+                    size += end - begin
+                if end < len(run):
+                    return Fetched(pieces, size)
+                offset = footer.offset_at(stop)
+                self._read_ahead(key, footer, offset)
+                if size >= max_bytes:
+                    break
+            return Fetched(pieces, size)
+        except NoSuchObject:
+            raise OffsetOutOfRange from None
+
+    def _read_ahead(self, key: str, footer: Footer, offset: int) -> None:
+        for _ in range(self._readahead):
+            if offset >= footer.end_offset:
+                return
+            start, stop = footer.locate(offset)
+            self._cache.prefetch(key, start, stop)
+            offset = footer.offset_at(stop)
+
+    # -- times ------------------------------------------------------------
+
+    async def runs_reaching(self, timestamp: int, offset: int) -> AsyncIterator[bytes]:
+        """
+        The runs from C{offset} on that may hold a record at or after
+        C{timestamp}.
+        """
+        while True:
+            located = await self._locate(offset)
+            if located is None:
+                return
+            base, footer = located
+            key = self.key(base)
+            while offset < footer.end_offset:
+                if footer.max_timestamp >= timestamp:
+                    start, stop = footer.locate(offset)
+                    if footer.reaches(stop, timestamp):
+                        yield await self._cache.get(key, start, stop)
+                    offset = footer.offset_at(stop)
+                else:
+                    offset = footer.end_offset
+
+    async def latest_batch(self) -> bytes | None:
+        """
+        The first batch that announces the largest timestamp of all.
+        """
+        best: tuple[int, int] | None = None  # timestamp, base of the segment
+        for base in list(await self._listed()):
+            footer, _ = await self.footer(base)
+            if best is None or footer.max_timestamp > best[0]:
+                best = footer.max_timestamp, base
+        if best is None:
+            return None
+        async for run in self.runs_reaching(best[0], best[1]):
+            for position, header in iterate(run):
+                if header.max_timestamp >= best[0]:
+                    return run[position : position + header.size]
+        return None

@@ -1,0 +1,28 @@
+"""
+The bounds of the log; what each means to a user is told in `kafscale.config`.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class LogSettings:
+    """
+    @ivar linger: Seconds that the first batch of a slot waits for company.
+    @ivar segment_seconds: The age at which records are rolled at the latest.
+    @ivar unrolled_bytes: How much may be in memory and in no segment.
+    @ivar journal_slots: How many slots recovery may have to read.
+    @ivar readahead: How many runs of a segment are read ahead of a reader.
+    """
+
+    namespace: str = "default"
+    slot_bytes: int = 8 << 20
+    slots_in_flight: int = 4
+    linger: float = 0.0
+    segment_bytes: int = 64 << 20
+    segment_seconds: float = 7200.0
+    unrolled_bytes: int = 96 << 20
+    journal_slots: int = 4096
+    readahead: int = 1

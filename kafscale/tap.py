@@ -1,0 +1,407 @@
+"""
+``twistd kafscale``: where the rooms are joined.
+
+The only module that knows all of them, and the only one that knows the
+reactor. It opens the stores, registers the broker, recovers what it leads,
+and serves; and it stops all that in the opposite order, each step when the one
+before is done.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from random import SystemRandom
+from typing import IO, Any
+
+from twisted.application.service import IService as ITwistedService
+from twisted.application.service import Service
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import ServerFactory
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import (
+    FilteringLogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogPublisher,
+)
+from twisted.python import usage
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from kafscale import __version__
+from kafscale.cluster.configs import TopicConfigs
+from kafscale.cluster.image import Image
+from kafscale.cluster.leadership import Leaderships
+from kafscale.cluster.membership import cluster_id, register, unregister
+from kafscale.cluster.producer_ids import ProducerIds
+from kafscale.cluster.topics import Topics
+from kafscale.config import Settings, from_environment, option_parameters
+from kafscale.errors import SettingError, StoreError
+from kafscale.interfaces import Broker, IObjectStore, IService
+from kafscale.log.cache import BlockCache
+from kafscale.log.log import Log
+from kafscale.log.sealing import CorruptLog
+from kafscale.log.settings import LogSettings
+from kafscale.net.connection import Connection
+from kafscale.net.dispatch import Dispatch
+from kafscale.net.factory import BrokerFactory
+from kafscale.services.coordination import FindCoordinatorService
+from kafscale.services.description import DescriptionService
+from kafscale.services.fetch import FetchService
+from kafscale.services.metadata import MetadataService
+from kafscale.services.offsets import OffsetsService
+from kafscale.services.produce import ProduceService
+from kafscale.services.producers import ProducerService
+from kafscale.services.records import RecordsService
+from kafscale.services.topics import TopicsService
+from kafscale.store.embedded import EmbeddedStore
+from kafscale.store.local import LocalObjectStore, lock_directory
+from kafscale.store.memory import MemoryObjectStore
+from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
+
+OBJECT_THREADS = 8
+"""How many objects are written and read at the same time."""
+
+REJOIN_SECONDS = 1.0
+"""Seconds between two attempts of a broker that was replaced to come back."""
+
+
+class Options(usage.Options):
+    """
+    The options of ``twistd kafscale``: one for each setting.
+    """
+
+    longdesc = "A Kafka-compatible broker whose log lives in an object store."
+    optParameters = option_parameters()
+
+    def postOptions(self) -> None:
+        """
+        Read the settings; one line and exit status 1 if one is wrong.
+        """
+        try:
+            self.settings, self.warnings = from_environment(os.environ, self)
+        except SettingError as error:
+            sys.exit(f"kafscale: {error}")
+
+
+def makeService(options: Options) -> ITwistedService:
+    """
+    The broker, as a Twisted service.
+    """
+    return BrokerService(options.settings, options.warnings)
+
+
+class BrokerService(Service):
+    """
+    One broker, from its stores to its listener.
+    """
+
+    _log = Logger()
+    name = "kafscale"
+
+    def __init__(self, settings: Settings, warnings: list[str]) -> None:
+        self._settings = settings
+        self._warnings = warnings
+        self._starting: Deferred[None] | None = None
+        self._directory: IO[str] | None = None
+        self._pools: list[ThreadPool] = []
+        self._factory: BrokerFactory | None = None
+        self._records: Log | None = None
+        self._port: Any = None  # a listening port, with stopReading and startReading
+
+    # -- starting -----------------------------------------------------------
+
+    def privilegedStartService(self) -> None:
+        """
+        Open what may be refused, while the process can still end with one line
+        and exit status 1: the data directory and the port.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        try:
+            self._open_stores()
+            self._listen()
+        except SettingError as error:
+            sys.exit(f"kafscale: {error}")
+
+    def _open_stores(self) -> None:
+        settings = self._settings
+        objects: IObjectStore
+        if settings.use_memory_s3:
+            objects = MemoryObjectStore()
+            path = ":memory:"
+        else:
+            self._directory = lock_directory(settings.data_dir)
+            directory = os.path.join(settings.data_dir, "objects")
+            objects = LocalObjectStore(directory, self._pool(OBJECT_THREADS))
+            path = os.path.join(settings.data_dir, "metadata.sqlite")
+        metadata = EmbeddedStore(path, self._pool(1))
+        self._objects = RetryingObjectStore(objects, reactor, random.random)
+        self._metadata = RetryingMetadataStore(metadata, reactor, random.random)
+
+    def _pool(self, threads: int) -> Callable[..., Deferred[Any]]:
+        pool = ThreadPool(0, threads)
+        self._pools.append(pool)
+
+        def run(function: Callable[..., Any], *args: Any, **named: Any) -> Deferred[Any]:
+            return deferToThreadPool(reactor, pool, function, *args, **named)  # type: ignore[arg-type]
+
+        return run
+
+    def _listen(self) -> None:
+        """
+        Take the port. Who connects already waits in the kernel's queue until
+        the broker is ready.
+
+        @raise SettingError: it is taken, or not ours to take.
+        """
+        self._gate = Gate()
+        address = self._settings.broker_addr.endpoint
+        outcome: list[Any] = []
+        endpoint = serverFromString(reactor, address)  # type: ignore[no-untyped-call]
+        endpoint.listen(self._gate).addBoth(outcome.append)
+        port = outcome[0] if outcome else None
+        if isinstance(port, Failure):
+            raise SettingError(f"cannot listen on {address}: {port.getErrorMessage()}")
+        assert port is not None, "TCP endpoints listen at once"
+        self._port = port
+        self._port.stopReading()
+
+    def startService(self) -> None:
+        """
+        Recover and serve; if that fails the process ends with exit status 1.
+        """
+        super().startService()  # type: ignore[no-untyped-call]
+        restrict_log(self._settings.log_level)
+        for warning in self._warnings:
+            self._log.warn("{warning}", warning=warning)
+        for pool in self._pools:
+            pool.start()
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._not_started)
+
+    async def _start(self) -> None:
+        settings = self._settings
+        listened = self._port.getHost().port
+        self._broker = Broker(
+            settings.broker_id,
+            settings.advertised_host(),
+            settings.advertised_port(listened),
+            settings.broker_rack,
+        )
+        cluster = await cluster_id(self._metadata)
+        image = self._image = Image(self._metadata, cluster, self._broker)
+        await image.start()
+        log = self._records = Log(
+            self._objects,
+            self._metadata,
+            BlockCache(self._objects, settings.cache_bytes),
+            reactor,
+            time.time,
+            settings.broker_id,
+            log_settings(settings),
+            self._fenced,
+        )
+        self._leaderships = Leaderships(self._metadata, image, log, reactor)
+        await self._begin()
+        await self._leaderships.start()
+        services = self._services(image, log)
+        self._factory = BrokerFactory(Dispatch(services), log, reactor, settings)
+        self._gate.factory = self._factory
+        self._port.startReading()
+        self._log.info(
+            "kafscale {version} listens on {address}, as {host}:{port} to its clients;"
+            " its data is {data}",
+            version=__version__,
+            address=address_of(self._port.getHost()),
+            host=self._broker.host,
+            port=self._broker.port,
+            data="in memory, and gone when it stops"
+            if settings.use_memory_s3
+            else f"in {settings.data_dir}",
+        )
+
+    async def _begin(self) -> None:
+        """
+        Become a new incarnation.
+        """
+        assert self._records is not None
+        self._incarnation = await register(self._metadata, self._broker)
+        self._records.begin(self._incarnation)
+
+    def _services(self, image: Image, log: Log) -> list[IService]:
+        settings = self._settings
+        configs = TopicConfigs()
+        topics = Topics(self._metadata, image, configs, self._leaderships.led, reactor)
+        ids = ProducerIds(self._metadata)
+        sessions = SystemRandom()
+        return [
+            ProduceService(image, log, configs.append_rules),
+            ProducerService(ids),
+            FetchService(
+                image, log, reactor, lambda: sessions.randrange(1, 2**31), settings.fetch_sessions
+            ),
+            OffsetsService(image, log),
+            FindCoordinatorService(image),
+            MetadataService(
+                image, topics, settings.auto_create_topics, settings.auto_create_partitions
+            ),
+            DescriptionService(image, topics),
+            TopicsService(image, topics, configs, reactor, settings.auto_create_partitions),
+            RecordsService(image, log, configs, reactor),
+        ]
+
+    def _not_started(self, failure: Failure) -> None:
+        if isinstance(failure.value, CancelledError):
+            return
+        if isinstance(failure.value, SettingError | CorruptLog | StoreError):
+            self._log.critical("cannot start: {reason}", reason=failure.getErrorMessage())
+        else:
+            self._log.failure("cannot start", failure)
+        end_with_failure()
+
+    # -- being replaced -----------------------------------------------------
+
+    def _fenced(self) -> None:
+        """
+        Another broker has taken over: come back as a new incarnation.
+        """
+        if self.running:
+            self._joining = Deferred.fromCoroutine(self._join())
+
+    async def _join(self) -> None:
+        while self.running:
+            try:
+                await self._begin()
+                await self._leaderships.recover()
+            except StoreError as error:
+                self._log.error("cannot join the cluster again yet: {error}", error=error)
+                await deferLater(reactor, REJOIN_SECONDS)
+            else:
+                self._log.info("joined again, as incarnation {number}", number=self._incarnation)
+                return
+
+    # -- stopping -----------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Answer what is in flight, store what was appended, let go.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        stopping = Deferred.fromCoroutine(self._stop())
+        # What does not come to its end is what recovery is for.
+        return stopping.addTimeout(self._settings.shutdown_ms / 1000, reactor).addErrback(
+            self._not_stopped
+        )
+
+    async def _stop(self) -> None:
+        await maybeDeferred(self._port.stopListening)
+        assert self._starting is not None
+        self._starting.cancel()
+        if self._factory is not None:
+            # The larger part of the time is for the clients' answers.
+            await self._factory.stop(self._settings.shutdown_ms / 1000 * 0.7)
+        if self._records is not None:
+            self._leaderships.stop()
+            await self._records.stop()
+            self._image.stop()
+            await unregister(self._metadata, self._broker.broker_id, self._incarnation)
+        await self._metadata.close()
+        await self._objects.close()
+        for pool in self._pools:
+            pool.stop()
+        if self._directory is not None:
+            self._directory.close()
+        self._log.info("kafscale has stopped; all that was acknowledged is stored")
+
+    def _not_stopped(self, failure: Failure) -> None:
+        self._log.error(
+            "stopping took longer than {ms} ms or failed ({why}); the next start recovers what"
+            " was acknowledged",
+            ms=self._settings.shutdown_ms,
+            why=failure.getErrorMessage(),
+        )
+        end_with_failure()
+
+
+class Gate(ServerFactory):
+    """
+    Holds a port's place for the factory to come.
+    """
+
+    noisy = False
+    factory: BrokerFactory | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection | None:
+        """
+        What the factory builds.
+        """
+        return None if self.factory is None else self.factory.buildProtocol(addr)
+
+
+def log_settings(settings: Settings) -> LogSettings:
+    """
+    What concerns the log, in its units.
+    """
+    return LogSettings(
+        namespace=settings.namespace,
+        slot_bytes=settings.slot_bytes,
+        slots_in_flight=settings.slots_in_flight,
+        linger=settings.flush_interval_ms / 1000,
+        segment_bytes=settings.segment_bytes,
+        segment_seconds=settings.segment_ms / 1000,
+        unrolled_bytes=settings.unrolled_bytes,
+        journal_slots=settings.journal_slots,
+        readahead=settings.readahead_segments,
+    )
+
+
+def address_of(host: Any) -> str:
+    """
+    A listener's address, as C{host:port}.
+    """
+    return f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"
+
+
+def restrict_log(level: str) -> None:
+    """
+    Let only events of this level and above reach the observers that twistd has
+    installed. Its options say where the log goes, so they stay; there is no
+    public way to put a filter before them.
+    """
+    least = LogLevelFilterPredicate(LogLevel.levelWithName(level))
+    for observer in list(globalLogPublisher._observers):
+        globalLogPublisher.removeObserver(observer)
+        globalLogPublisher.addObserver(FilteringLogObserver(observer, [least]))
+
+
+def end_with_failure() -> None:
+    """
+    Stop, and end the process with exit status 1, for which twistd has no way:
+    registered last, this is what the interpreter does first at its end.
+    """
+
+    def leave() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+    atexit.register(leave)
+    if reactor.running:
+        reactor.callLater(0, _stop_reactor)
+
+
+def _stop_reactor() -> None:
+    with suppress(ReactorNotRunning):  # it is stopping already
+        reactor.stop()
