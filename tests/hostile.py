@@ -344,9 +344,13 @@ class HostileMetadataStore(_Hostile):
                 watch.tell(changes)
 
         async def begin() -> None:
-            watch.inner = await self.inner.watch(prefix, revision, came)
+            watch.begun(await self.inner.watch(prefix, revision, came))
 
-        await self._ask("watch", prefix, (prefix, revision), begin)
+        try:
+            await self._ask("watch", prefix, (prefix, revision), begin)
+        except BaseException:
+            watch.stop()  # who failed to get it is told nothing
+            raise
         return watch
 
     async def lease(self, seconds: float) -> int:
@@ -376,8 +380,16 @@ class _Watch:
     """
 
     def __init__(self, changed: Callable[[Sequence[Change]], None]) -> None:
-        self.inner: IWatch | None = None
+        self._inner: IWatch | None = None
         self._changed: Callable[[Sequence[Change]], None] | None = changed
+
+    def begun(self, inner: IWatch) -> None:
+        """
+        The watch on the store behind, whose part this is.
+        """
+        self._inner = inner
+        if self._changed is None:
+            inner.stop()
 
     def tell(self, changes: Sequence[Change]) -> None:
         """
@@ -391,5 +403,5 @@ class _Watch:
         See L{IWatch.stop}.
         """
         self._changed = None
-        if self.inner is not None:
-            self.inner.stop()
+        if self._inner is not None:
+            self._inner.stop()

@@ -13,14 +13,11 @@ on its own watch having seen it.
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, takewhile
-from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -36,47 +33,11 @@ from kafscale.interfaces import (
     Put,
 )
 from kafscale.store.blocking import RunBlocking
+from kafscale.store.commits import Changed, Commit, View, commit_of, entry_of
 from kafscale.store.table import Row, Table
-
-#: Compares, and operations, of one commit.
-MOST = 100
 
 #: Changes that a watch which is made later may still ask for.
 HISTORY = 65536
-
-
-@attrs.frozen
-class _Changed:
-    """
-    What one commit did.
-    """
-
-    revision: int
-    rows: tuple[tuple[str, Row | None], ...]
-
-    def below(self, prefix: str) -> list[Change]:
-        """
-        The part of it that a watch on C{prefix} is told; values are the
-        watch's own.
-        """
-        return [
-            Change(key, None if row is None else _entry(key, row), self.revision)
-            for key, row in self.rows
-            if key.startswith(prefix)
-        ]
-
-
-@attrs.define(eq=False)
-class _Commit:
-    """
-    A commit that waits for its turn.
-    """
-
-    compares: Sequence[Compare]
-    operations: Sequence[tuple[str, str | None, int | None]]  # key, JSON, lease
-    revoked: int | None = None
-    done: Deferred[int] = attrs.field(factory=Deferred)
-    outcome: int | CommitConflict = 0
 
 
 @implementer(IWatch)
@@ -94,7 +55,7 @@ class _Watch:
         self._told = revision
         self._changed: Callable[[Sequence[Change]], None] | None = changed
 
-    def tell(self, commit: _Changed) -> None:
+    def tell(self, commit: Changed) -> None:
         """
         Tell of a commit, unless it is known.
         """
@@ -120,62 +81,6 @@ class _Watch:
         Whether it is to be forgotten.
         """
         return self._changed is None
-
-
-class _View:
-    """
-    The store as it will be when the commits before are written.
-    """
-
-    def __init__(self, rows: dict[str, Row], leases: set[int], revision: int) -> None:
-        self._rows = rows
-        self.leases = set(leases)
-        self.revision = revision
-        self.written: dict[str, Row | None] = {}
-        self.changes: list[_Changed] = []
-
-    def row(self, key: str) -> Row | None:
-        """
-        What C{key} will have.
-        """
-        return self.written[key] if key in self.written else self._rows.get(key)
-
-    def apply(self, commit: _Commit) -> int | CommitConflict:
-        """
-        Do one commit, if it may be: the revision, or why not.
-        """
-        for compare in commit.compares:
-            row = self.row(compare.key)
-            found = 0 if row is None else row.revision
-            if found != compare.revision:
-                return CommitConflict(
-                    f"{compare.key} is at revision {found}, not {compare.revision}"
-                )
-        for _, _, lease in commit.operations:
-            if lease is not None and lease not in self.leases:
-                return CommitConflict(f"lease {lease} has ended")
-        operations = commit.operations
-        if commit.revoked is not None:
-            self.leases.discard(commit.revoked)
-            operations = [(key, None, None) for key in self._keys_under(commit.revoked)]
-        if not operations:
-            return self.revision
-        self.revision += 1
-        rows: list[tuple[str, Row | None]] = []
-        for key, value, lease in operations:
-            row = None if value is None else Row(value, self.revision, lease)
-            if row is not None or self.row(key) is not None:
-                rows.append((key, row))
-                self.written[key] = row
-        self.changes.append(_Changed(self.revision, tuple(rows)))
-        return self.revision
-
-    def _keys_under(self, lease: int) -> list[str]:
-        keys = {key for key, row in self._rows.items() if row.lease == lease}
-        keys.update(self.written)
-        return sorted(
-            key for key in keys if (row := self.row(key)) is not None and row.lease == lease
-        )
 
 
 @implementer(IMetadataStore)
@@ -205,12 +110,12 @@ class EmbeddedStore:
         self._assigned = self._revision  # also to commits that failed
         self._floor = self._revision  # the history begins after this
         self._keys = sorted(self._rows)
-        self._history: deque[_Changed] = deque()
+        self._history: deque[Changed] = deque()
         self._history_size = 0
         self._leases: set[int] = set()
         self._lease_ids = count(1)
         self._watches: list[_Watch] = []
-        self._waiting: list[_Commit] = []
+        self._waiting: list[Commit] = []
         self._writing = False
         self._in_doubt = False
         self._closed: Deferred[None] | None = None
@@ -221,14 +126,14 @@ class EmbeddedStore:
         """
         await self._certain()
         row = self._rows.get(key)
-        return None if row is None else _entry(key, row)
+        return None if row is None else entry_of(key, row)
 
     async def range(self, prefix: str) -> tuple[list[Entry], int]:
         """
         See L{IMetadataStore.range}.
         """
         await self._certain()
-        return [_entry(key, self._rows[key]) for key in self._below(prefix)], self._revision
+        return [entry_of(key, self._rows[key]) for key in self._below(prefix)], self._revision
 
     async def commit(
         self, compares: Sequence[Compare], operations: Sequence[Put | Delete]
@@ -239,11 +144,7 @@ class EmbeddedStore:
         @raise ValueError: it is too large, names a key twice, or a value is
             no JSON data.
         """
-        if len(compares) > MOST or len(operations) > MOST:
-            raise ValueError(f"a commit has at most {MOST} compares and {MOST} operations")
-        if len({operation.key for operation in operations}) < len(operations):
-            raise ValueError("a commit does one thing to a key")
-        return await self._submit(_Commit(tuple(compares), [_plain(o) for o in operations]))
+        return await self._submit(commit_of(compares, operations))
 
     async def watch(
         self, prefix: str, revision: int, changed: Callable[[Sequence[Change]], None]
@@ -278,7 +179,7 @@ class EmbeddedStore:
         """
         See L{IMetadataStore.revoke}.
         """
-        await self._submit(_Commit((), (), revoked=lease))
+        await self._submit(Commit((), (), revoked=lease))
 
     async def close(self) -> None:
         """
@@ -299,7 +200,7 @@ class EmbeddedStore:
         at = bisect_left(self._keys, prefix)
         return takewhile(lambda key: key.startswith(prefix), self._keys[at:])
 
-    def _before_history(self, revision: int) -> list[_Changed]:
+    def _before_history(self, revision: int) -> list[Changed]:
         if revision >= self._floor:
             return []
         made: dict[int, list[tuple[str, Row | None]]] = {}
@@ -307,7 +208,7 @@ class EmbeddedStore:
             row = self._rows[key]
             if revision < row.revision <= self._floor:
                 made.setdefault(row.revision, []).append((key, row))
-        return [_Changed(number, tuple(made[number])) for number in sorted(made)]
+        return [Changed(number, tuple(made[number])) for number in sorted(made)]
 
     def _check_open(self) -> None:
         if self._closed is not None:
@@ -321,11 +222,11 @@ class EmbeddedStore:
         """
         self._check_open()
         if self._in_doubt:
-            await self._submit(_Commit((), ()))
+            await self._submit(Commit((), ()))
 
     # Writing
 
-    async def _submit(self, commit: _Commit) -> int:
+    async def _submit(self, commit: Commit) -> int:
         self._check_open()
         self._waiting.append(commit)
         if not self._writing:
@@ -350,8 +251,8 @@ class EmbeddedStore:
             if self._closed is not None:
                 self._closed.callback(None)
 
-    async def _write_together(self, batch: list[_Commit]) -> None:
-        view = _View(self._rows, self._leases, max(self._revision, self._assigned))
+    async def _write_together(self, batch: list[Commit]) -> None:
+        view = View(self._rows, self._leases, max(self._revision, self._assigned))
         for commit in batch:
             commit.outcome = view.apply(commit)
         self._assigned = view.revision
@@ -365,18 +266,18 @@ class EmbeddedStore:
                     commit.done.errback(StoreUnavailable(f"metadata was not written: {error}"))
                 return
             self._in_doubt = False
-            # A lease that was given meanwhile is not in the view.
-            for commit in batch:
-                if commit.revoked is not None:
-                    self._leases.discard(commit.revoked)
-            self._show(view)
+        # Not the view's leases: one may have been given meanwhile.
+        self._leases.difference_update(
+            commit.revoked for commit in batch if commit.revoked is not None
+        )
+        self._show(view)
         for commit in batch:
             if isinstance(commit.outcome, CommitConflict):
                 commit.done.errback(commit.outcome)
             else:
                 commit.done.callback(commit.outcome)
 
-    def _show(self, view: _View) -> None:
+    def _show(self, view: View) -> None:
         self._revision = view.revision
         for key, row in view.written.items():
             if row is None:
@@ -397,19 +298,3 @@ class EmbeddedStore:
             for watch in tuple(self._watches):
                 watch.tell(commit)
         self._watches = [watch for watch in self._watches if not watch.stopped]
-
-
-def _entry(key: str, row: Row) -> Entry:
-    return Entry(key, json.loads(row.value), row.revision)
-
-
-def _plain(operation: Put | Delete) -> tuple[str, str | None, int | None]:
-    operation.key.encode()  # raises the ValueError here, not in the others' transaction
-    if isinstance(operation, Delete):
-        return operation.key, None, None
-    value: Any = operation.value
-    try:
-        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    except TypeError as error:
-        raise ValueError(f"{operation.key}: {error}") from None
-    return operation.key, text, operation.lease

@@ -65,14 +65,7 @@ class ObjectFiles:
             ) from error
 
     def _open(self) -> None:
-        missing = []
-        path = self._root
-        while not os.path.isdir(path) and path != os.path.dirname(path):
-            missing.append(path)
-            path = os.path.dirname(path)
-        for path in reversed(missing):
-            os.mkdir(path)
-            _sync_directory(os.path.dirname(path))
+        make_directory(self._root)
         os.makedirs(self._temporary, exist_ok=True)
         for name in os.listdir(self._temporary):
             os.unlink(os.path.join(self._temporary, name))
@@ -211,8 +204,11 @@ class ObjectFiles:
             self._keep(parent)
             removals = self._removals
             try:
-                with suppress(FileExistsError):
+                try:
                     os.mkdir(directory)
+                except FileExistsError:
+                    if os.path.isfile(directory):
+                        raise ValueError(f"an object is where {directory} should be") from None
                 _sync_directory(parent)
             except FileNotFoundError:  # somebody else removed the parent
                 with self._lock:
@@ -220,8 +216,6 @@ class ObjectFiles:
                 if parent == self._root:
                     raise
                 continue
-            except NotADirectoryError:
-                raise ValueError(f"an object is where {directory} should be") from None
             with self._lock:
                 # One removed meanwhile may be this one, made again by somebody
                 # who has not synced it yet.
@@ -322,6 +316,19 @@ def _remember(directories: dict[str, None], directory: str) -> None:
     directories[directory] = None
     if len(directories) > REMEMBERED:
         del directories[next(iter(directories))]
+
+
+def make_directory(path: str) -> None:
+    """
+    Make a directory, and those above it, so that they stay.
+    """
+    path = os.path.abspath(path)
+    parent = os.path.dirname(path)
+    if not os.path.isdir(path):
+        if parent != path:
+            make_directory(parent)
+        os.mkdir(path)
+        _sync_directory(parent)
 
 
 def _sync_directory(path: str) -> None:

@@ -19,7 +19,7 @@ from zope.interface import implementer
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import IObjectStore, ObjectInfo
 from kafscale.store.blocking import RunBlocking
-from kafscale.store.files import ObjectFiles
+from kafscale.store.files import ObjectFiles, make_directory
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -113,7 +113,7 @@ def lock_directory(path: str) -> IO[str]:
     @raise SettingError: another process is; or the directory is unusable.
     """
     try:
-        os.makedirs(path, exist_ok=True)
+        make_directory(path)
         file = open(os.path.join(path, "lock"), "a+")  # noqa: SIM115 - stays open
     except OSError as error:
         raise SettingError(f"cannot keep data in {path}: {error.strerror or error}") from error

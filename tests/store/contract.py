@@ -1,0 +1,596 @@
+"""
+What every store must do, whatever it is made of.
+
+One class for each interface; tests of an implementation inherit it and say
+how a store is made. Import this module, not the classes, or they are run
+themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists
+from kafscale.interfaces import (
+    Change,
+    Compare,
+    Delete,
+    Entry,
+    IMetadataStore,
+    IObjectStore,
+    ObjectInfo,
+    Put,
+)
+
+
+def begin(awaitable: Awaitable[Any]) -> Deferred[Any]:
+    """
+    Start a store's method without waiting for it.
+    """
+
+    async def wait() -> Any:
+        return await awaitable
+
+    return Deferred.fromCoroutine(wait())
+
+
+async def outcomes(awaitables: Sequence[Awaitable[Any]]) -> list[Any]:
+    """
+    What calls that are under way together return or raise.
+    """
+    answers = [begin(awaitable) for awaitable in awaitables]
+    for answer in answers:
+        answer.addErrback(lambda failure: failure.value)
+    found: list[Any] = await gatherResults(answers)
+    return found
+
+
+# Few letters, so that names collide in their beginnings; some sort before
+# the slash, some after.
+_part = st.text("a-.0=", min_size=1, max_size=4).filter(lambda part: not part.startswith("."))
+
+#: Keys none of which is the directory of another.
+keys = st.lists(
+    st.lists(_part, min_size=1, max_size=4).map("/".join), max_size=25, unique=True
+).map(lambda found: [key for key in found if not any(o.startswith(f"{key}/") for o in found)])
+
+
+def listed(objects: Sequence[str], prefix: str, after: str, limit: int) -> list[str]:
+    """
+    The keys that a listing must show.
+    """
+    return sorted(
+        (key for key in objects if key.startswith(prefix) and key.encode() > after.encode()),
+        key=str.encode,
+    )[:limit]
+
+
+class ObjectStoreContract(TestCase):
+    """
+    What L{IObjectStore} promises.
+    """
+
+    store: IObjectStore
+
+    async def make_store(self) -> IObjectStore:
+        """
+        An empty store.
+        """
+        raise NotImplementedError
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits
+        """
+        Begin with an empty store.
+        """
+        self.store = await self.make_store()
+
+    async def tearDown(self) -> None:  # type: ignore[override]  # trial waits
+        """
+        A store can be closed.
+        """
+        await self.store.close()
+
+    async def assert_raises(self, error: type[Exception], awaitable: Awaitable[Any]) -> Exception:
+        """
+        That waiting for it raises this.
+        """
+        try:
+            result = await awaitable
+        except error as raised:
+            return raised
+        self.fail(f"{error.__name__} was not raised; answered {result!r}")
+
+    async def test_interface(self) -> None:
+        """
+        It has the methods, with their arguments.
+        """
+        self.assertTrue(verifyObject(IObjectStore, self.store))
+
+    async def test_created_is_there(self) -> None:
+        """
+        An object is the concatenation of its pieces.
+        """
+        await self.store.create("a/b", [b"one ", memoryview(b"two "), b"", b"three"])
+        self.assertEqual(await self.store.get("a/b"), b"one two three")
+
+    async def test_answers_are_bytes(self) -> None:
+        """
+        What is read is C{bytes}, which nobody can change.
+        """
+        await self.store.create("a", [memoryview(b"data")])
+        self.assertIs(type(await self.store.get("a")), bytes)
+        self.assertIs(type((await self.store.get_suffix("a", 2))[0]), bytes)
+
+    async def test_created_once(self) -> None:
+        """
+        The second create of a key is refused, and changes nothing.
+        """
+        await self.store.create("a/b", [b"first"])
+        await self.assert_raises(ObjectExists, self.store.create("a/b", [b"second"]))
+        await self.assert_raises(ObjectExists, self.store.create("a/b", [b"first"]))
+        self.assertEqual(await self.store.get("a/b"), b"first")
+
+    async def test_one_of_many_wins(self) -> None:
+        """
+        Of creates under way together exactly one succeeds, and its bytes stay.
+        """
+        found = await outcomes(
+            [self.store.create("race/a", [b"%d" % number] * 1000) for number in range(8)]
+        )
+        winners = [number for number, outcome in enumerate(found) if outcome is None]
+        self.assertEqual(len(winners), 1)
+        self.assertEqual(sum(isinstance(outcome, ObjectExists) for outcome in found), 7)
+        self.assertEqual(await self.store.get("race/a"), b"%d" % winners[0] * 1000)
+
+    async def test_empty_object(self) -> None:
+        """
+        An object of no bytes is an object.
+        """
+        await self.store.create("empty", [])
+        self.assertEqual(await self.store.get("empty"), b"")
+        self.assertEqual(await self.store.get("empty", 5, 5), b"")
+        self.assertEqual(await self.store.get_suffix("empty", 10), (b"", 0))
+        self.assertEqual(await self.store.list(""), [ObjectInfo("empty", 0)])
+        await self.assert_raises(ObjectExists, self.store.create("empty", [b"x"]))
+
+    async def test_ranges(self) -> None:
+        """
+        Ranges are cut at the object's end, and empty past it.
+        """
+        await self.store.create("a", [b"0123456789"])
+        for start, length, expected in [
+            (0, None, b"0123456789"),
+            (3, None, b"3456789"),
+            (3, 4, b"3456"),
+            (3, 0, b""),
+            (8, 10, b"89"),
+            (0, 2**40, b"0123456789"),
+            (10, 5, b""),
+            (11, None, b""),
+            (2**40, 5, b""),
+        ]:
+            self.assertEqual(await self.store.get("a", start, length), expected, (start, length))
+
+    async def test_suffix(self) -> None:
+        """
+        A suffix comes with the object's whole size.
+        """
+        await self.store.create("a", [b"0123456789"])
+        self.assertEqual(await self.store.get_suffix("a", 4), (b"6789", 10))
+        self.assertEqual(await self.store.get_suffix("a", 10), (b"0123456789", 10))
+        self.assertEqual(await self.store.get_suffix("a", 4096), (b"0123456789", 10))
+
+    async def test_absent(self) -> None:
+        """
+        Reading what is not there, or is only a beginning of keys, is refused.
+        """
+        await self.store.create("a/b", [b"x"])
+        for key in ("a", "a/c", "a/b/c", "b", "a/b-"):
+            await self.assert_raises(NoSuchObject, self.store.get(key))
+            await self.assert_raises(NoSuchObject, self.store.get(key, 1, 1))
+            await self.assert_raises(NoSuchObject, self.store.get_suffix(key, 1))
+
+    async def test_not_a_key(self) -> None:
+        """
+        What is not a key is refused before anything is done.
+        """
+        for key in (
+            "", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "../a", "a/.b", ".tmp/1",
+            "a b", "a\n", "a\0", "ä", "x" * 256, "/".join(["y" * 200] * 6),
+        ):  # fmt: skip
+            await self.assert_raises(ValueError, self.store.create(key, [b"x"]))
+            await self.assert_raises(ValueError, self.store.get(key))
+            await self.assert_raises(ValueError, self.store.get_suffix(key, 1))
+            await self.assert_raises(ValueError, self.store.delete([key]))
+        for prefix in ("/", "../", "a/../", "a//", "a b"):
+            await self.assert_raises(ValueError, self.store.list(prefix))
+        await self.assert_raises(ValueError, self.store.get("a", -1))
+        await self.assert_raises(ValueError, self.store.get("a", 0, -1))
+        self.assertEqual(await self.store.list(""), [])
+
+    async def test_listing(self) -> None:
+        """
+        A listing has whole keys, sizes, and the order of the keys' bytes.
+        """
+        for key in ("t/a/1", "t/a-/1", "t/a.b", "t/a0", "t/a/0", "u", "t/B", "s/z"):
+            await self.store.create(key, [key.encode()])
+        everything = ["s/z", "t/B", "t/a-/1", "t/a.b", "t/a/0", "t/a/1", "t/a0", "u"]
+        infos = [ObjectInfo(key, len(key)) for key in everything]
+        self.assertEqual(await self.store.list(""), infos)
+        self.assertEqual(await self.store.list("t/"), infos[1:7])
+        self.assertEqual(await self.store.list("t/a"), infos[2:7])
+        self.assertEqual(await self.store.list("t/a/"), infos[4:6])
+        self.assertEqual(await self.store.list("t/a/1"), infos[5:6])
+        self.assertEqual(await self.store.list("t/a/1/"), [])
+        self.assertEqual(await self.store.list("t/", after="t/a.b"), infos[4:7])
+        self.assertEqual(await self.store.list("t/", after="t/a/"), infos[4:7])
+        self.assertEqual(await self.store.list("t/", after="t/a.zzz"), infos[4:7])
+        self.assertEqual(await self.store.list("t/", after="a"), infos[1:7])
+        self.assertEqual(await self.store.list("t/", after="z"), [])
+        self.assertEqual(await self.store.list("t/", "t/B", 2), infos[2:4])
+        self.assertEqual(await self.store.list("nothing/here"), [])
+
+    async def test_pages(self) -> None:
+        """
+        Pages that begin after the last key of the one before show every key
+        once.
+        """
+        created = [f"page/{number:020d}.kfs" for number in range(23)]
+        for key in reversed(created):
+            await self.store.create(key, [b"x"])
+        found: list[str] = []
+        while page := await self.store.list("page/", found[-1] if found else "", 5):
+            self.assertLessEqual(len(page), 5)
+            found += [info.key for info in page]
+            if len(page) < 5:
+                break
+        self.assertEqual(found, created)
+
+    async def test_deleted(self) -> None:
+        """
+        A deleted object is gone, and may be created again; the absent are no
+        error.
+        """
+        for key in ("d/1", "d/2", "d/e/3"):
+            await self.store.create(key, [b"old"])
+        await self.store.delete(["d/1", "d/absent", "never/was", "d/e/3", "d/2/x", "d"])
+        self.assertEqual(await self.store.list(""), [ObjectInfo("d/2", 3)])
+        await self.assert_raises(NoSuchObject, self.store.get("d/1"))
+        await self.store.delete(["d/1"])
+        await self.store.delete([])
+        await self.store.create("d/1", [b"again"])
+        self.assertEqual(await self.store.get("d/1"), b"again")
+
+    async def test_many_deleted(self) -> None:
+        """
+        More keys than S3 takes in one request can be deleted at once.
+        """
+        await self.store.create("kept", [b"x"])
+        await self.store.create("many/1000", [b"x"])
+        await self.store.delete([f"many/{number}" for number in range(1005)])
+        self.assertEqual(await self.store.list(""), [ObjectInfo("kept", 1)])
+
+    async def test_large(self) -> None:
+        """
+        An object of 9 MiB in pieces of odd sizes comes back whole, and in
+        ranges.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        while size < 9 * 1024 * 1024:
+            length = (size * 7919) % 20011 + 1
+            pieces.append(bytes([len(pieces) % 251]) * length)
+            size += length
+        whole = b"".join(pieces)
+        await self.store.create("large", pieces)
+        self.assertTrue(await self.store.get("large") == whole)
+        for start, length in ((0, 1), (4095, 2), (1 << 20, 300001), (size - 5, 100)):
+            found = await self.store.get("large", start, length)
+            self.assertTrue(found == whole[start : start + length], (start, length))
+        self.assertEqual(await self.store.get_suffix("large", 9), (whole[-9:], size))
+
+    async def test_sizes_around_blocks(self) -> None:
+        """
+        No size is rounded to what the device, or a part of an upload, has.
+        """
+        for size in (262143, 262144, 262145, 266240, 2097151, 2097152, 2097153):
+            data = b"%09d" % size * (size // 9 + 1)
+            await self.store.create(f"size/{size}", [memoryview(data)[:size]])
+            self.assertTrue(await self.store.get(f"size/{size}") == data[:size], size)
+        for info in await self.store.list("size/"):
+            self.assertEqual(info.key, f"size/{info.size}")
+
+
+class MetadataStoreContract(TestCase):
+    """
+    What L{IMetadataStore} promises.
+
+    Changes may be told some time after the commit: tests wait by L{until}.
+    """
+
+    store: IMetadataStore
+
+    async def make_store(self) -> IMetadataStore:
+        """
+        An empty store.
+        """
+        raise NotImplementedError
+
+    async def until(self, told: Sequence[Sequence[Change]], number: int) -> None:
+        """
+        Return when this many commits were told (stores that tell at once need
+        not wait).
+        """
+        self.assertEqual(len(told), number)
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits
+        """
+        Begin with an empty store.
+        """
+        self.store = await self.make_store()
+
+    async def tearDown(self) -> None:  # type: ignore[override]  # trial waits
+        """
+        A store can be closed.
+        """
+        await self.store.close()
+
+    async def assert_conflict(
+        self, compares: Sequence[Compare], operations: Sequence[Put | Delete]
+    ) -> None:
+        """
+        That this commit is refused.
+        """
+        try:
+            await self.store.commit(compares, operations)
+        except CommitConflict:
+            return
+        self.fail("CommitConflict was not raised")
+
+    async def test_interface(self) -> None:
+        """
+        It has the methods, with their arguments.
+        """
+        self.assertTrue(verifyObject(IMetadataStore, self.store))
+
+    async def test_put(self) -> None:
+        """
+        A value is there, at the revision of its commit.
+        """
+        self.assertIsNone(await self.store.get("a"))
+        revision = await self.store.commit([], [Put("a", 1), Put("b", 2)])
+        self.assertGreater(revision, 0)
+        self.assertEqual(await self.store.get("a"), Entry("a", 1, revision))
+        self.assertEqual(await self.store.get("b"), Entry("b", 2, revision))
+
+    async def test_values(self) -> None:
+        """
+        All that JSON can say comes back as it was put; nothing is shared.
+        """
+        value: dict[str, Any] = {
+            "none": None, "true": True, "int": 2**62, "float": 0.5, "text": "ä\0\u2028🎉",
+            "list": [1, [2, {"three": []}]], "": {},
+        }  # fmt: skip
+        await self.store.commit([], [Put("a", value)])
+        first = await self.store.get("a")
+        assert first is not None
+        self.assertEqual(first.value, value)
+        first.value["list"].append("mine")
+        value["list"].append("mine")
+        second = await self.store.get("a")
+        assert second is not None
+        self.assertEqual(second.value["list"], [1, [2, {"three": []}]])
+
+    async def test_revisions_rise(self) -> None:
+        """
+        Every commit has a larger revision, whatever its keys; one that puts
+        the same value, and one that deletes, too.
+        """
+        revisions = [
+            await self.store.commit([], [Put("a", 1)]),
+            await self.store.commit([], [Put("a", 1)]),
+            await self.store.commit([], [Put("b", 1)]),
+            await self.store.commit([], [Delete("a")]),
+        ]
+        self.assertEqual(revisions, sorted(set(revisions)))
+        self.assertGreaterEqual((await self.store.range(""))[1], revisions[-1])
+
+    async def test_range(self) -> None:
+        """
+        A range has the keys of its prefix in order, and the revision.
+        """
+        for key in ("t/b", "t/a/1", "t/a", "t0", "s", "t/a-"):
+            last = await self.store.commit([], [Put(key, key)])
+        entries, revision = await self.store.range("t/")
+        self.assertEqual([entry.key for entry in entries], ["t/a", "t/a-", "t/a/1", "t/b"])
+        self.assertEqual([entry.value for entry in entries], ["t/a", "t/a-", "t/a/1", "t/b"])
+        self.assertGreaterEqual(revision, last)
+        self.assertEqual((await self.store.range("nothing"))[0], [])
+        self.assertEqual(len((await self.store.range(""))[0]), 6)
+
+    async def test_compare_absent(self) -> None:
+        """
+        Revision 0 demands that the key is absent, also after a deletion.
+        """
+        await self.store.commit([Compare("a", 0)], [Put("a", 1)])
+        await self.assert_conflict([Compare("a", 0)], [Put("a", 2)])
+        await self.store.commit([], [Delete("a")])
+        await self.store.commit([Compare("a", 0)], [Put("a", 3)])
+        entry = await self.store.get("a")
+        assert entry is not None
+        self.assertEqual(entry.value, 3)
+
+    async def test_compare_revision(self) -> None:
+        """
+        A revision demands that the key is as it was put then.
+        """
+        first = await self.store.commit([], [Put("a", 1)])
+        second = await self.store.commit([Compare("a", first)], [Put("a", 2)])
+        await self.assert_conflict([Compare("a", first)], [Put("a", 3)])
+        await self.assert_conflict([Compare("absent", first)], [Put("a", 3)])
+        await self.store.commit([], [Put("other", 1)])
+        await self.store.commit([Compare("a", second)], [Delete("a")])
+        await self.assert_conflict([Compare("a", second)], [Put("a", 3)])
+
+    async def test_nothing_of_a_conflict(self) -> None:
+        """
+        A commit is done as a whole or not at all.
+        """
+        revision = await self.store.commit([], [Put("a", 1), Put("b", 1)])
+        await self.assert_conflict(
+            [Compare("a", revision), Compare("b", 0)], [Put("a", 2), Delete("b"), Put("c", 2)]
+        )
+        entries, _ = await self.store.range("")
+        self.assertEqual(entries, [Entry("a", 1, revision), Entry("b", 1, revision)])
+
+    async def test_a_hundred(self) -> None:
+        """
+        A commit of a hundred compares and operations is one commit.
+        """
+        keys = [f"k/{number:03d}" for number in range(100)]
+        revision = await self.store.commit([Compare(k, 0) for k in keys], [Put(k, k) for k in keys])
+        entries, _ = await self.store.range("k/")
+        self.assertEqual(entries, [Entry(key, key, revision) for key in keys])
+
+    async def test_one_of_many_wins(self) -> None:
+        """
+        Of commits under way together on one revision exactly one succeeds.
+        """
+        found = await outcomes(
+            [self.store.commit([Compare("a", 0)], [Put("a", number)]) for number in range(10)]
+        )
+        winners = [number for number, outcome in enumerate(found) if isinstance(outcome, int)]
+        self.assertEqual(len(winners), 1)
+        self.assertEqual(sum(isinstance(outcome, CommitConflict) for outcome in found), 9)
+        entry = await self.store.get("a")
+        assert entry is not None
+        self.assertEqual(entry.value, winners[0])
+
+    async def test_watch(self) -> None:
+        """
+        A watch is told of later changes below its prefix, in order, those of
+        one commit together; not of refused commits.
+        """
+        _, start = await self.store.range("")
+        told: list[Sequence[Change]] = []
+        watch = await self.store.watch("w/", start, told.append)
+        one = await self.store.commit([], [Put("w/a", 1), Put("w/b", 2), Put("x", 0)])
+        await self.store.commit([], [Put("x", 1)])
+        await self.assert_conflict([Compare("w/a", 0)], [Put("w/a", 9)])
+        two = await self.store.commit([], [Delete("w/a"), Put("w/b", 3), Delete("w/never")])
+        await self.until(told, 2)
+        self.assertEqual(
+            [sorted(changes, key=lambda change: change.key) for changes in told],
+            [
+                [
+                    Change("w/a", Entry("w/a", 1, one), one),
+                    Change("w/b", Entry("w/b", 2, one), one),
+                ],
+                [Change("w/a", None, two), Change("w/b", Entry("w/b", 3, two), two)],
+            ],
+        )
+        watch.stop()
+
+    async def test_watch_from_before(self) -> None:
+        """
+        A watch made later is told all since its revision, and no more.
+        """
+        before = await self.store.commit([], [Put("w/a", 1)])
+        one = await self.store.commit([], [Put("w/a", 2)])
+        two = await self.store.commit([], [Delete("w/a")])
+        told: list[Sequence[Change]] = []
+        watch = await self.store.watch("w/", before, told.append)
+        three = await self.store.commit([], [Put("w/a", 3)])
+        await self.until(told, 3)
+        self.assertEqual(
+            [list(changes) for changes in told],
+            [
+                [Change("w/a", Entry("w/a", 2, one), one)],
+                [Change("w/a", None, two)],
+                [Change("w/a", Entry("w/a", 3, three), three)],
+            ],
+        )
+        watch.stop()
+
+    async def test_stopped_watch_is_silent(self) -> None:
+        """
+        After C{stop} nothing is told, though others are.
+        """
+        _, start = await self.store.range("")
+        silent: list[Sequence[Change]] = []
+        told: list[Sequence[Change]] = []
+        stopped = await self.store.watch("", start, silent.append)
+        other = await self.store.watch("", start, told.append)
+        stopped.stop()
+        await self.store.commit([], [Put("a", 1)])
+        await self.until(told, 1)
+        self.assertEqual(silent, [])
+        other.stop()
+        stopped.stop()
+
+    async def test_lease_revoked(self) -> None:
+        """
+        With its lease a key goes, and watches are told; others stay.
+        """
+        lease = await self.store.lease(10)
+        other = await self.store.lease(10)
+        self.assertNotEqual(lease, other)
+        await self.store.commit([], [Put("a", 1, lease=lease), Put("b", 1, lease=other)])
+        start = await self.store.commit([], [Put("c", 1), Put("d", 1, lease=lease)])
+        told: list[Sequence[Change]] = []
+        watch = await self.store.watch("", start, told.append)
+        await self.store.revoke(lease)
+        entries, revision = await self.store.range("")
+        self.assertEqual([entry.key for entry in entries], ["b", "c"])
+        self.assertGreater(revision, start)
+        await self.until(told, 1)
+        gone = sorted((change.key, change.entry) for change in told[0])
+        self.assertEqual(gone, [("a", None), ("d", None)])
+        watch.stop()
+        await self.store.revoke(other)
+
+    async def test_put_again_without_lease(self) -> None:
+        """
+        The last put decides whether a key is under a lease.
+        """
+        lease = await self.store.lease(10)
+        await self.store.commit([], [Put("a", 1, lease=lease)])
+        await self.store.commit([], [Put("a", 2)])
+        await self.store.revoke(lease)
+        entry = await self.store.get("a")
+        assert entry is not None
+        self.assertEqual(entry.value, 2)
+
+    async def test_ended_lease(self) -> None:
+        """
+        Nothing can be put under a lease that has ended.
+        """
+        lease = await self.store.lease(10)
+        await self.store.revoke(lease)
+        await self.assert_conflict([], [Put("a", 1, lease=lease), Put("b", 1)])
+        self.assertEqual((await self.store.range(""))[0], [])
+
+    async def test_not_a_commit(self) -> None:
+        """
+        A commit that is too large, does two things to one key, or has a value
+        that is no JSON data, is refused as a mistake of the caller's.
+        """
+        for compares, operations in (
+            ([], [Put(str(number), 1) for number in range(101)]),
+            ([Compare(str(number), 0) for number in range(101)], [Put("a", 1)]),
+            ([], [Put("a", 1), Delete("a")]),
+            ([], [Put("a", object())]),
+            ([], [Put("a", float("nan"))]),
+        ):
+            try:
+                await self.store.commit(compares, operations)  # type: ignore[arg-type]
+            except ValueError:
+                continue
+            self.fail(f"{operations} was committed")
+        self.assertEqual((await self.store.range(""))[0], [])
