@@ -26,6 +26,9 @@ _CORRELATION = struct.Struct(">i")
 # An empty set of tagged fields.
 _NO_TAGS = b"\x00"
 
+# None is defined for headers yet; a header with more is not one.
+_MOST_TAGS = 100
+
 
 @attrs.frozen
 class RequestHeader:
@@ -137,6 +140,8 @@ def _skip_tags(data: memoryview, pos: int) -> int:
     Where the tagged fields of a header end. None of them means anything yet.
     """
     count, pos = read_varint(data, pos)
+    if count > _MOST_TAGS:
+        raise ValueError(f"{count} tagged fields are too many")
     for _ in range(count):
         _, pos = read_varint(data, pos)
         size, pos = read_varint(data, pos)

@@ -1,8 +1,8 @@
 """
 What a declaration says, as plain values.
 
-`kafscale.wire.schema` makes these from class bodies; `kafscale.wire.compiler`
-turns them into code. Both need them, and neither needs the other's insides.
+`kafscale.wire.schema` makes these from class bodies; `kafscale.wire.decoder`
+and `kafscale.wire.encoder` turn them into code.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import (
     Annotated,
     Any,
@@ -36,7 +36,9 @@ from uuid import UUID
 
 import attrs
 
-from kafscale.wire import compiler
+from kafscale.wire.compiler import compile_constructor
+from kafscale.wire.decoder import Decoder, compile_decoder
+from kafscale.wire.encoder import Encoder, compile_encoder
 from kafscale.wire.kinds import (
     NO_VERSION,
     UUID_FORMAT,
@@ -96,9 +98,7 @@ Bytes: TypeAlias = Annotated[bytes, Blob()]
 # a view, or a sequence of these. They differ in what they promise a reader:
 # who receives record batches wants a view, who sends them has them in pieces.
 Records: TypeAlias = Annotated[memoryview, Blob(view=True)]
-RecordPieces: TypeAlias = Annotated[
-    bytes | memoryview | list[bytes] | tuple[bytes, ...], Blob(view=True)
-]
+RecordPieces: TypeAlias = Annotated[bytes | memoryview | Sequence[bytes], Blob(view=True)]
 
 Array: TypeAlias = list[T]
 Nullable: TypeAlias = T | None
@@ -201,7 +201,7 @@ def _annotations(namespace: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     The annotations of a class body that was just run.
     """
-    if sys.version_info >= (3, 14):
+    if "__annotations__" not in namespace and sys.version_info >= (3, 14):
         from annotationlib import (
             Format,
             call_annotate_function,
@@ -247,7 +247,7 @@ class Declaration(type):
             namespace["__slots__"] = tuple(each.name for each in fields)
         namespace["fields"] = tuple(fields)
         if fields:
-            namespace["__init__"] = compiler.compile_constructor(fields)
+            namespace["__init__"] = compile_constructor(fields)
         if versions is not None:
             served = parse_versions(versions)
             namespace["lowest"], namespace["highest"] = served.first, served.last
@@ -315,8 +315,8 @@ class Message(Struct):
     lowest: ClassVar[int]
     highest: ClassVar[int]
     _flexible: ClassVar[Versions]
-    _decoders: ClassVar[dict[int, compiler.Decoder]]
-    _encoders: ClassVar[dict[int, compiler.Encoder]]
+    _decoders: ClassVar[dict[int, Decoder]]
+    _encoders: ClassVar[dict[int, Encoder]]
 
     @classmethod
     def flexible(cls, version: int) -> bool:
@@ -350,7 +350,7 @@ class Message(Struct):
         """
         decoder = cls._decoders.get(version)
         if decoder is None:
-            decoder = cls._decoders[version] = compiler.compile_decoder(
+            decoder = cls._decoders[version] = compile_decoder(
                 cls, cls._known(version), cls.flexible(version)
             )
         try:
@@ -367,7 +367,7 @@ class Message(Struct):
         """
         encoder = self._encoders.get(version)
         if encoder is None:
-            encoder = self._encoders[version] = compiler.compile_encoder(
+            encoder = self._encoders[version] = compile_encoder(
                 type(self), self._known(version), self.flexible(version)
             )
         try:
