@@ -137,8 +137,9 @@ class BlockCache:
         del self._under_way[place]
         if isinstance(result, bytes) and not reading.dropped:
             self._keep(place, result)
-        waiting, reading.waiting = reading.waiting, []
-        for waiter in waiting:
+        # One by one: who is told may make another give up.
+        while reading.waiting:
+            waiter = reading.waiting.pop(0)
             if isinstance(result, Failure):
                 waiter.errback(result.value)
             else:

@@ -1,0 +1,95 @@
+"""
+The codecs: what others write, and what claims to be larger than it may be.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import tracemalloc
+
+import cramjam
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.errors import InvalidRecord
+from kafscale.wire.compression import XERIAL_MAGIC, Codec, deflate, inflate
+
+LIMIT = 1 << 20
+TEXT = b"what was written, " * 99
+
+
+class InflateTests(SynchronousTestCase):
+    """
+    What is compressed in several ways.
+    """
+
+    def test_raw_snappy(self) -> None:
+        """
+        librdkafka and franz-go write snappy without xerial's framing.
+        """
+        raw = bytes(cramjam.snappy.compress_raw(TEXT))
+        self.assertEqual(inflate(Codec.SNAPPY, memoryview(raw), LIMIT), TEXT)
+
+    def test_gzip_members(self) -> None:
+        """
+        gzip data may be of several members.
+        """
+        packed = gzip.compress(b"one") + gzip.compress(b"two")
+        self.assertEqual(inflate(Codec.GZIP, memoryview(packed), 6), b"onetwo")
+        self.assertRaises(InvalidRecord, inflate, Codec.GZIP, memoryview(packed), 5)
+
+    def test_unknown_codec(self) -> None:
+        """
+        What has no name cannot be read.
+        """
+        for codec in (5, 6, 7):
+            self.assertRaises(InvalidRecord, inflate, codec, memoryview(TEXT), LIMIT)
+
+
+class BombTests(SynchronousTestCase):
+    """
+    Small batches that claim to be large.
+    """
+
+    def test_limit(self) -> None:
+        """
+        Exactly the limit is let through, one byte more is not, in each codec.
+        """
+        for codec in Codec:
+            for size in (1, 70_000):
+                packed = memoryview(deflate(codec, b"x" * size))
+                self.assertEqual(bytes(inflate(codec, packed, size)), b"x" * size)
+                self.assertRaises(InvalidRecord, inflate, codec, packed, size - 1)
+
+    def test_memory(self) -> None:
+        """
+        Of a bomb no more than the limit is ever unpacked.
+        """
+        for codec in (Codec.GZIP, Codec.SNAPPY, Codec.LZ4, Codec.ZSTD):
+            bomb = memoryview(deflate(codec, bytes(32 << 20)))
+            self.assertLess(len(bomb), 2 << 20)
+            tracemalloc.start()
+            try:
+                self.assertRaises(InvalidRecord, inflate, codec, bomb, LIMIT)
+                self.assertLess(tracemalloc.get_traced_memory()[1], 4 << 20)
+            finally:
+                tracemalloc.stop()
+
+    def test_snappy_claims(self) -> None:
+        """
+        A snappy block that claims 4 GiB is refused before room is made for it,
+        in xerial's framing too; so are frames cut short.
+        """
+        claim = bytes.fromhex("ffffffff0f00")
+        framed = XERIAL_MAGIC + bytes(8) + struct.pack(">I", len(claim)) + claim
+        for body in (claim, framed, framed[:-1], framed[:18], XERIAL_MAGIC[:3], b""):
+            self.assertRaises(InvalidRecord, inflate, Codec.SNAPPY, memoryview(body), LIMIT)
+
+    def test_cut_short(self) -> None:
+        """
+        Compressed data without its end is refused in each codec.
+        """
+        for codec in (Codec.GZIP, Codec.SNAPPY, Codec.LZ4, Codec.ZSTD):
+            packed = memoryview(deflate(codec, b"text" * 100))
+            self.assertRaises(InvalidRecord, inflate, codec, packed[:-3], LIMIT)
+            self.assertRaises(InvalidRecord, inflate, codec, packed[:0], LIMIT)

@@ -1,0 +1,233 @@
+"""
+Single records: as other clients write and read them, and as nobody should.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from aiokafka.record.default_records import DefaultRecordBatch as AioBatch
+from aiokafka.record.default_records import DefaultRecordBatchBuilder as AioBuilder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kafka.record.default_records import DefaultRecordBatch as KafkaBatch
+from kafka.record.default_records import DefaultRecordBatchBuilder as KafkaBuilder
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.errors import InvalidRecord
+from kafscale.wire.compression import Codec, deflate
+from kafscale.wire.records import (
+    HEADER_SIZE,
+    Record,
+    build_batch,
+    check_batch,
+    check_keys,
+    first_at_or_after,
+    latest,
+    read_batch_header,
+    read_records,
+    stamp,
+)
+from tests.wire.test_records import LIMIT, RECORDS, changed
+
+EXPECTED = [
+    (r.offset, r.timestamp, r.key, r.value, [(k.decode(), v) for k, v in r.headers])
+    for r in RECORDS
+]
+
+
+def with_body(codec: int, body: bytes) -> bytes:
+    """
+    A batch of one record whose compressed part is C{body}.
+    """
+    plain = build_batch([Record(0, 0, b"", b"")])[:HEADER_SIZE]
+    size = struct.pack(">i", HEADER_SIZE - 12 + len(body))
+    return bytes(changed(changed(plain + body, 21, struct.pack(">h", codec)), 8, size))
+
+
+def ours(batch: bytes) -> list[tuple[Any, ...]]:
+    """
+    The records of a batch as we read them, names as text.
+    """
+    return [
+        (r.offset, r.timestamp, r.key, r.value, [(k.decode(), v) for k, v in r.headers])
+        for r in read_records(batch, LIMIT)
+    ]
+
+
+def theirs(batch: Any) -> list[tuple[Any, ...]]:
+    """
+    The records of a batch as a client reads them.
+    """
+    return [(r.offset, r.timestamp, r.key, r.value, list(r.headers)) for r in batch]
+
+
+class AgreementTests(SynchronousTestCase):
+    """
+    kafka-python and aiokafka, in every codec.
+    """
+
+    def built(self, builder: Any) -> bytes:
+        """
+        The records as one of the clients' builders packs them.
+        """
+        for offset, timestamp, key, value, headers in EXPECTED:
+            builder.append(offset, timestamp, key, value, headers)
+        return bytes(builder.build())
+
+    def test_they_write(self) -> None:
+        """
+        We read what they build.
+        """
+        for codec in Codec:
+            options = {
+                "magic": 2,
+                "compression_type": int(codec),
+                "is_transactional": False,
+                "producer_id": 77,
+                "producer_epoch": 3,
+                "base_sequence": 0,
+                "batch_size": 1 << 20,
+            }
+            for builder in (KafkaBuilder, AioBuilder):
+                batch = self.built(builder(**options))
+                header = check_batch(memoryview(batch))
+                self.assertEqual((header.codec, header.producer_id), (codec, 77))
+                self.assertEqual(ours(batch), EXPECTED)
+
+    def test_they_read(self) -> None:
+        """
+        They read what we build.
+        """
+        for codec in Codec:
+            batch = build_batch(RECORDS, codec=codec)
+            for reader in (KafkaBatch(batch), AioBatch(batch)):
+                self.assertTrue(reader.validate_crc())
+                self.assertEqual(theirs(reader), EXPECTED)
+
+
+OPTIONAL = st.none() | st.binary(max_size=40)
+
+
+class RoundTripTests(SynchronousTestCase):
+    """
+    Any records, in any codec.
+    """
+
+    @given(
+        st.sampled_from(Codec),
+        st.lists(
+            st.tuples(
+                st.integers(0, 2**41),
+                OPTIONAL,
+                OPTIONAL,
+                st.lists(st.tuples(st.binary(max_size=9), OPTIONAL), max_size=3).map(tuple),
+            ),
+            min_size=1,
+            max_size=20,
+        ),
+        st.integers(0, 2**62),
+    )
+    @settings(max_examples=80, deadline=None)
+    def test_round_trip(self, codec: Codec, rows: list[Any], base: int) -> None:
+        """
+        What was built is read back.
+        """
+        records = [Record(base + n, *row) for n, row in enumerate(rows)]
+        batch = build_batch(records, codec=codec)
+        check_batch(memoryview(batch))
+        self.assertEqual(list(read_records(batch, LIMIT)), records)
+
+    @given(st.sampled_from(Codec), st.binary(max_size=60), st.integers(0, 60))
+    @settings(max_examples=150, deadline=None)
+    def test_any_body(self, codec: Codec, noise: bytes, at: int) -> None:
+        """
+        Damaged records raise InvalidRecord only, or are read as what they are.
+        """
+        body = deflate(codec, build_batch(RECORDS)[HEADER_SIZE:])
+        batch = with_body(codec, body[:at] + noise + body[at + len(noise) :])
+        try:
+            list(read_records(batch, LIMIT))
+        except InvalidRecord:
+            pass
+
+    def test_numbers_out_of_range(self) -> None:
+        """
+        A timestamp that no INT64 holds, and an offset beyond the header's last,
+        are refused: they could not be answered.
+        """
+        large = with_body(0, bytes.fromhex("1e 00 feffffffffffffffff01 00 01 01 00"))
+        self.assertEqual(latest(large, LIMIT), (2**63 - 1, 0))
+        beyond = changed(large, 27, struct.pack(">q", 1))
+        self.assertRaises(InvalidRecord, latest, beyond, LIMIT)
+        second = with_body(0, bytes.fromhex("0c 00 00 02 01 01 00"))
+        self.assertRaises(InvalidRecord, latest, second, LIMIT)
+        endless = with_body(0, bytes.fromhex("1e 00 ffffffffffffffffffff 01 00"))
+        self.assertRaises(InvalidRecord, latest, endless, LIMIT)
+
+    def test_counts(self) -> None:
+        """
+        More records than announced, or fewer, are not the batch's records.
+        """
+        batch = build_batch(RECORDS)
+        for count in (3, 5, 2**31 - 1):
+            wrong = changed(batch, 57, struct.pack(">i", count))
+            self.assertRaises(InvalidRecord, list, read_records(wrong, LIMIT))
+
+
+class LookUpTests(SynchronousTestCase):
+    """
+    Offsets by time, and keys.
+    """
+
+    def setUp(self) -> None:
+        """
+        A batch with timestamps 1000, 3000, 2000, 3000 at offsets 100 to 103,
+        in each codec.
+        """
+        rows = [record._replace(offset=100 + record.offset) for record in RECORDS]
+        self.batches = [build_batch(rows, codec=codec) for codec in Codec]
+
+    def test_first_at_or_after(self) -> None:
+        """
+        The first record in the order of offsets, not the nearest in time.
+        """
+        cases = [(0, (1000, 100)), (1000, (1000, 100)), (1001, (3000, 101)), (3001, None)]
+        for batch in self.batches:
+            for timestamp, expected in cases:
+                self.assertEqual(first_at_or_after(batch, timestamp, LIMIT), expected)
+
+    def test_latest(self) -> None:
+        """
+        Of several records with the largest timestamp, the first.
+        """
+        for batch in self.batches:
+            self.assertEqual(latest(batch, LIMIT), (3000, 101))
+
+    def test_header_may_lie(self) -> None:
+        """
+        A max timestamp that no record has is not believed.
+        """
+        batch = changed(self.batches[0], 35, struct.pack(">q", 2**60))
+        self.assertIsNone(first_at_or_after(batch, 3001, LIMIT))
+        self.assertEqual(latest(batch, LIMIT), (3000, 101))
+
+    def test_log_append_time(self) -> None:
+        """
+        All records have the time of the batch, so its first is the answer.
+        """
+        view = memoryview(self.batches[0])
+        batch = stamp(view, read_batch_header(view), 50, 0, append_time=9_000)
+        self.assertEqual(first_at_or_after(batch, 9_000, LIMIT), (9_000, 50))
+        self.assertIsNone(first_at_or_after(batch, 9_001, LIMIT))
+        self.assertEqual(latest(batch, LIMIT), (9_000, 50))
+
+    def test_keys(self) -> None:
+        """
+        An empty key is a key; null is none.
+        """
+        for codec in Codec:
+            check_keys(build_batch([RECORDS[2]], codec=codec), LIMIT)
+        for batch in self.batches:
+            self.assertRaises(InvalidRecord, check_keys, batch, LIMIT)
