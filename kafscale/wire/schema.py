@@ -60,6 +60,7 @@ __all__ = [
     "Array",
     "Boolean",
     "Bytes",
+    "Declaration",
     "Float64",
     "Int8",
     "Int16",
