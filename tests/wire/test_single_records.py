@@ -4,6 +4,7 @@ Single records: as other clients write and read them, and as nobody should.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from typing import Any
 
@@ -147,10 +148,8 @@ class RoundTripTests(SynchronousTestCase):
         """
         body = deflate(codec, build_batch(RECORDS)[HEADER_SIZE:])
         batch = with_body(codec, body[:at] + noise + body[at + len(noise) :])
-        try:
+        with contextlib.suppress(InvalidRecord):
             list(read_records(batch, LIMIT))
-        except InvalidRecord:
-            pass
 
     def test_numbers_out_of_range(self) -> None:
         """
