@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
 from kafscale.errors import OffsetOutOfRange
 from kafscale.interfaces import Fetched, IImage, ILog, IPartition
@@ -143,6 +143,8 @@ class Reader:
         taken = await self._budget.take(most)
         try:
             part.fetched = await part.partition.load(part.asked.offset, most, at_least_one)
+        except CancelledError:
+            raise
         except Exception as error:
             part.error = error
         finally:
@@ -168,6 +170,13 @@ def _all_of(loads: list[Deferred[None]]) -> Deferred[None]:
     cancels all.
     """
     everything = DeferredList(loads, consumeErrors=True)
-    done: Deferred[None] = Deferred(lambda _: everything.cancel())
-    everything.addCallback(lambda _: done.callback(None))
+    cancelled = False
+
+    def cancel(_: Deferred[None]) -> None:
+        nonlocal cancelled
+        cancelled = True
+        everything.cancel()
+
+    done: Deferred[None] = Deferred(cancel)
+    everything.addCallback(lambda _: None if cancelled else done.callback(None))
     return done

@@ -1,0 +1,84 @@
+"""
+A cluster of one, in memory, in which everything happens at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from itertools import count
+from typing import TypeVar
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.cluster import keys
+from kafscale.cluster.configs import TopicConfigs
+from kafscale.cluster.image import Image
+from kafscale.cluster.topics import Topics
+from kafscale.interfaces import Broker, IMetadataStore, Put
+from kafscale.store.blocking import at_once
+from kafscale.store.embedded import EmbeddedStore
+
+T = TypeVar("T")
+
+BROKER = Broker(7, "broker.example", 9092)
+CLUSTER_ID = "qLbRyF0aTQ2eFTNQ2bZAbA"
+
+
+def begin(awaitable: Awaitable[T]) -> Deferred[T]:
+    """
+    Start what a service or the cluster does, without waiting for it.
+    """
+
+    async def wait() -> T:
+        return await awaitable
+
+    return Deferred.fromCoroutine(wait())
+
+
+class SmallCluster:
+    """
+    Image and topics over a store in memory. Broker 7 leads what is created as
+    soon as it is, in epoch 0, unless L{leaderless} is set.
+    """
+
+    def __init__(self, case: SynchronousTestCase, store: IMetadataStore | None = None) -> None:
+        self._case = case
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000)
+        self.store = store or EmbeddedStore(":memory:", at_once)
+        self.image = Image(self.store, CLUSTER_ID, BROKER)
+        self.configs = TopicConfigs()
+        self.leaderless = False
+        self._ids = count(0x1000)
+        self.topics = Topics(
+            self.store, self.image, self.configs, self._lead, self.clock, self.new_id
+        )
+        self.now(self.image.start())
+        case.addCleanup(lambda: self.now(self.store.close()))
+
+    def new_id(self) -> UUID:
+        """
+        The next of ids that a test can foretell.
+        """
+        return UUID(int=next(self._ids))
+
+    def now(self, awaitable: Awaitable[T]) -> T:
+        """
+        The result of what needs no waiting.
+        """
+        return self._case.successResultOf(begin(awaitable))
+
+    def put_leader(self, topic_id: UUID, index: int, leader: int, epoch: int) -> None:
+        """
+        Make a broker the leader of a partition.
+        """
+        key = f"{keys.PARTITIONS}{topic_id}/{index:010d}"
+        self.now(self.store.commit([], [Put(key, {"leader": leader, "epoch": epoch})]))
+
+    async def _lead(self, topic_id: UUID, indexes: Sequence[int]) -> None:
+        if not self.leaderless:
+            for index in indexes:
+                self.put_leader(topic_id, index, BROKER.broker_id, 0)

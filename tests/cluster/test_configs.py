@@ -1,0 +1,232 @@
+"""
+The configurations of topics.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from kafscale.cluster.configs import TABLE, TopicConfigs
+from kafscale.errors import InvalidConfig
+from kafscale.interfaces import AppendRules, ITopicConfigs
+
+# What Kafka 3.9 and 4 list for a topic, by name.
+KAFKA = [
+    "cleanup.policy",
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.type",
+    "compression.zstd.level",
+    "delete.retention.ms",
+    "file.delete.delay.ms",
+    "flush.messages",
+    "flush.ms",
+    "follower.replication.throttled.replicas",
+    "index.interval.bytes",
+    "leader.replication.throttled.replicas",
+    "local.retention.bytes",
+    "local.retention.ms",
+    "max.compaction.lag.ms",
+    "max.message.bytes",
+    "message.downconversion.enable",
+    "message.format.version",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.difference.max.ms",
+    "message.timestamp.type",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
+    "min.insync.replicas",
+    "preallocate",
+    "remote.log.copy.disable",
+    "remote.log.delete.on.disable",
+    "remote.storage.enable",
+    "retention.bytes",
+    "retention.ms",
+    "segment.bytes",
+    "segment.index.bytes",
+    "segment.jitter.ms",
+    "segment.ms",
+    "unclean.leader.election.enable",
+]
+
+GOOD = {
+    "cleanup.policy": ("compact", "delete", "compact,delete", "delete, compact"),
+    "compression.gzip.level": ("-1", "1", "9"),
+    "compression.type": ("producer", "zstd", "uncompressed", "GZIP"),
+    "leader.replication.throttled.replicas": ("", "*", "0:1", "0:1,1:2"),
+    "max.message.bytes": ("0", "1048588", " 12 "),
+    "message.timestamp.type": ("CreateTime", "LogAppendTime"),
+    "min.cleanable.dirty.ratio": ("0", "0.5", "1.0", "5e-1"),
+    "preallocate": ("true", "False"),
+    "retention.ms": ("-1", "0", "9223372036854775807"),
+    "segment.bytes": ("14", "2147483647"),
+}
+
+BAD = {
+    "cleanup.policy": ("", "shred", "delete,", "delete,shred"),
+    "compression.gzip.level": ("0", "10", "fast"),
+    "compression.type": ("brotli", ""),
+    "leader.replication.throttled.replicas": ("1", "a:b", "*,0:1"),
+    "max.message.bytes": ("-1", "2147483648", "1_000", "١٢", "1.5", "", "0x10", "--1"),
+    "message.timestamp.type": ("createtime", ""),
+    "min.cleanable.dirty.ratio": ("-0.1", "1.1", "nan", "inf", "half", "0_1"),
+    "min.insync.replicas": ("0",),
+    "preallocate": ("yes", "1", ""),
+    "retention.ms": ("-2", "9223372036854775808", "9" * 5000),
+    "segment.bytes": ("13",),
+}
+
+
+class CheckTests(SynchronousTestCase):
+    """
+    What is accepted, and what is not.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.configs = TopicConfigs()
+
+    def test_interface(self) -> None:
+        """
+        It is what others take it for.
+        """
+        self.assertTrue(verifyObject(ITopicConfigs, self.configs))
+
+    def test_all_that_kafka_knows(self) -> None:
+        """
+        Every name is there, in order, and its default is a value it may have.
+        """
+        self.assertEqual(list(TABLE), KAFKA)
+        self.configs.check({row.name: row.default for row in TABLE.values()})
+
+    def test_good_values(self) -> None:
+        """
+        What Kafka accepts is accepted.
+        """
+        for name, values in GOOD.items():
+            for value in values:
+                self.configs.check({name: value})
+
+    def test_bad_values(self) -> None:
+        """
+        What it does not is refused by name, shortly whatever the value.
+        """
+        for name, values in BAD.items():
+            for value in values:
+                with self.subTest(name=name, value=value[:20]):
+                    error = self.assertRaises(InvalidConfig, self.configs.check, {name: value})
+                    self.assertIn(name, str(error))
+                    self.assertLess(len(str(error)), 300)
+
+    def test_unknown_name(self) -> None:
+        """
+        A misspelling is told, not stored.
+        """
+        error = self.assertRaises(InvalidConfig, self.configs.check, {"retention.mins": "1"})
+        self.assertIn("retention.mins", str(error))
+
+    def test_null(self) -> None:
+        """
+        Null is no value.
+        """
+        error = self.assertRaises(InvalidConfig, self.configs.check, {"retention.ms": None})
+        self.assertIn("retention.ms", str(error))
+
+    def test_contradiction(self) -> None:
+        """
+        A record cannot stay out of reach of compaction both longer and
+        shorter.
+        """
+        together = {"min.compaction.lag.ms": "10", "max.compaction.lag.ms": "9"}
+        error = self.assertRaises(InvalidConfig, self.configs.check, together)
+        self.assertIn("min.compaction.lag.ms", str(error))
+
+
+class ValueTests(SynchronousTestCase):
+    """
+    What is in force.
+    """
+
+    def test_sources(self) -> None:
+        """
+        A topic's own value comes before the brokers', and that before Kafka's.
+        """
+        configs = TopicConfigs({"segment.bytes": "1000", "retention.ms": "7"})
+        described = {one.name: one for one in configs.describe({"retention.ms": "5"})}
+        self.assertEqual(list(described), KAFKA)
+        self.assertEqual(
+            [
+                (described[name].value, described[name].source)
+                for name in ("retention.ms", "segment.bytes", "retention.bytes")
+            ],
+            [("5", "topic"), ("1000", "broker"), ("-1", "default")],
+        )
+
+    def test_own_types(self) -> None:
+        """
+        Values come as what they are.
+        """
+        configs = TopicConfigs()
+        overrides = {"cleanup.policy": "compact, delete", "preallocate": "TRUE"}
+        self.assertEqual(configs.value(overrides, "cleanup.policy"), ("compact", "delete"))
+        self.assertIs(configs.value(overrides, "preallocate"), True)
+        self.assertEqual(configs.value(overrides, "retention.ms"), 604_800_000)
+        self.assertEqual(configs.value(overrides, "min.cleanable.dirty.ratio"), 0.5)
+        self.assertRaises(KeyError, configs.value, overrides, "no.such")
+
+    def test_bad_defaults(self) -> None:
+        """
+        Brokers whose settings cannot be do not start.
+        """
+        self.assertRaises(InvalidConfig, TopicConfigs, {"segment.bytes": "0"})
+
+    def test_meanings(self) -> None:
+        """
+        Each says in a line what it is for.
+        """
+        for row in TABLE.values():
+            self.assertTrue(row.meaning.endswith("."), row.name)
+            self.assertNotIn("\n", row.meaning)
+
+
+class AppendRulesTests(SynchronousTestCase):
+    """
+    What configurations say of a batch.
+    """
+
+    def test_defaults(self) -> None:
+        """
+        They are those of a topic with no configuration.
+        """
+        self.assertEqual(TopicConfigs().append_rules({}), AppendRules())
+
+    def test_each(self) -> None:
+        """
+        Every rule has its configuration.
+        """
+        rules = TopicConfigs().append_rules(
+            {
+                "max.message.bytes": "100",
+                "message.timestamp.type": "LogAppendTime",
+                "message.timestamp.before.max.ms": "1",
+                "message.timestamp.after.max.ms": "2",
+                "cleanup.policy": "delete,compact",
+            }
+        )
+        self.assertEqual(
+            rules,
+            AppendRules(
+                max_bytes=100, log_append_time=True, before_ms=1, after_ms=2, compacted=True
+            ),
+        )
+
+    def test_older_limit(self) -> None:
+        """
+        The one limit of before holds for both directions.
+        """
+        rules = TopicConfigs().append_rules({"message.timestamp.difference.max.ms": "9"})
+        self.assertEqual((rules.before_ms, rules.after_ms), (9, 9))

@@ -1,0 +1,226 @@
+"""
+The image follows the metadata store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from kafscale.cluster import keys
+from kafscale.cluster.image import Image
+from kafscale.errors import UnknownTopicId, UnknownTopicOrPartition
+from kafscale.interfaces import Broker, Change, Delete, IImage, Leadership, Put
+from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
+
+TOPIC_ID = UUID(int=77)
+
+
+def value(name: str, partitions: int = 1) -> dict[str, object]:
+    """
+    What stands in the store for a topic.
+    """
+    return {"name": name, "partitions": partitions, "configs": {}, "created_ms": 0}
+
+
+class ImageTests(SynchronousTestCase):
+    """
+    What is in the store is in the image.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.cluster = SmallCluster(self)
+        self.image = self.cluster.image
+        self.store = self.cluster.store
+
+    def put(self, key: str, what: object) -> int:
+        """
+        Commit one key.
+        """
+        return self.cluster.now(self.store.commit([], [Put(key, what)]))
+
+    def test_interface(self) -> None:
+        """
+        It is what others take it for.
+        """
+        self.assertTrue(verifyObject(IImage, self.image))
+
+    def test_topic_by_name_and_id(self) -> None:
+        """
+        A topic is found by both.
+        """
+        self.put(keys.topic(TOPIC_ID), value("orders", 3))
+        topic = self.image.topic("orders")
+        self.assertEqual((topic.topic_id, topic.partitions), (TOPIC_ID, 3))
+        self.assertIs(self.image.topic_by_id(TOPIC_ID), topic)
+
+    def test_unknown_topics(self) -> None:
+        """
+        By name it is one error, by id another.
+        """
+        self.assertRaises(UnknownTopicOrPartition, self.image.topic, "orders")
+        self.assertRaises(UnknownTopicId, self.image.topic_by_id, TOPIC_ID)
+
+    def test_deleted_topic_goes(self) -> None:
+        """
+        What is deleted is found no more.
+        """
+        self.put(keys.topic(TOPIC_ID), value("orders"))
+        self.cluster.now(self.store.commit([], [Delete(keys.topic(TOPIC_ID))]))
+        self.assertRaises(UnknownTopicOrPartition, self.image.topic, "orders")
+        self.assertEqual(self.image.topics(), ())
+
+    def test_successor_of_same_name_stays(self) -> None:
+        """
+        That the first topic of a name goes does not take the second along,
+        even if the image hears of the second one first.
+        """
+        self.put(keys.topic(TOPIC_ID), value("orders"))
+        successor = UUID(int=78)
+        self.put(keys.topic(successor), value("orders", 5))
+        self.cluster.now(self.store.commit([], [Delete(keys.topic(TOPIC_ID))]))
+        self.assertEqual(self.image.topic("orders").topic_id, successor)
+
+    def test_changed_topic_is_another_object(self) -> None:
+        """
+        What is remembered about a topic can be remembered for its object.
+        """
+        self.put(keys.topic(TOPIC_ID), value("orders"))
+        before = self.image.topic("orders")
+        self.assertIs(self.image.topic("orders"), before)
+        self.put(keys.topic(TOPIC_ID), value("orders", 2))
+        self.assertIsNot(self.image.topic("orders"), before)
+
+    def test_topics_in_order(self) -> None:
+        """
+        All topics come by name.
+        """
+        for number, name in enumerate(("b", "c", "a")):
+            self.put(keys.topic(UUID(int=100 + number)), value(name))
+        self.assertEqual([topic.name for topic in self.image.topics()], ["a", "b", "c"])
+
+    def test_leaders(self) -> None:
+        """
+        A partition that nobody has led has leader -1; a log's record tells
+        otherwise.
+        """
+        self.assertEqual(self.image.leadership(TOPIC_ID, 0), Leadership(-1, -1))
+        self.cluster.put_leader(TOPIC_ID, 0, 7, 4)
+        self.assertEqual(self.image.leadership(TOPIC_ID, 0), Leadership(7, 4))
+
+    def test_brokers(self) -> None:
+        """
+        Brokers come by id, this one always among them, as it knows itself.
+        """
+        self.put(keys.broker(9), {"host": "nine", "port": 1, "rack": "r"})
+        self.put(keys.broker(3), {"host": "three", "port": 2, "rack": None})
+        self.put(keys.broker(7), {"host": "stale", "port": 3, "rack": None})
+        self.assertEqual(
+            list(self.image.brokers()),
+            [Broker(3, "three", 2), BROKER, Broker(9, "nine", 1, "r")],
+        )
+        self.cluster.now(self.store.commit([], [Delete(keys.broker(7)), Delete(keys.broker(3))]))
+        self.assertEqual([broker.broker_id for broker in self.image.brokers()], [7, 9])
+
+    def test_reads_what_was_there_before(self) -> None:
+        """
+        An image that starts later knows the same.
+        """
+        self.put(keys.topic(TOPIC_ID), value("orders"))
+        self.cluster.put_leader(TOPIC_ID, 0, 7, 4)
+        self.put(keys.broker(9), {"host": "nine", "port": 1, "rack": None})
+        later = Image(self.store, CLUSTER_ID, BROKER)
+        self.cluster.now(later.start())
+        self.assertEqual(later.topic("orders"), self.image.topic("orders"))
+        self.assertEqual(later.leadership(TOPIC_ID, 0), Leadership(7, 4))
+        self.assertEqual(later.brokers(), self.image.brokers())
+
+    def test_stopped(self) -> None:
+        """
+        After it is stopped it learns nothing more.
+        """
+        self.image.stop()
+        self.put(keys.topic(TOPIC_ID), value("orders"))
+        self.assertEqual(self.image.topics(), ())
+
+    def test_until_seen(self) -> None:
+        """
+        Waiting for a revision that was seen is over at once, for a later one
+        when it comes; a commit elsewhere does not count.
+        """
+        revision = self.put(keys.topic(TOPIC_ID), value("orders"))
+        self.successResultOf(self.image.until(revision))
+        waiting = self.image.until(revision + 2)
+        self.put(keys.broker(9), {"host": "nine", "port": 1, "rack": None})
+        self.assertNoResult(waiting)
+        self.put(keys.topic(TOPIC_ID), value("orders", 2))
+        self.successResultOf(waiting)
+
+    def test_until_cancelled(self) -> None:
+        """
+        Who does not want to wait any more is not told.
+        """
+        waiting = self.image.until(1_000_000)
+        waiting.cancel()
+        self.failureResultOf(waiting)
+        self.put(keys.topic(TOPIC_ID), value("orders"))
+
+    def test_subscribers(self) -> None:
+        """
+        Who subscribed is told when the image has it, also if another one fails.
+        """
+        told: list[tuple[str, int]] = []
+
+        def fail(changes: Sequence[Change]) -> None:
+            raise ValueError("a subscriber's defect")
+
+        def tell(changes: Sequence[Change]) -> None:
+            told.extend((change.key, len(self.image.topics())) for change in changes)
+
+        self.image.on_change(fail)
+        self.image.on_change(tell)
+        self.put(keys.topic(TOPIC_ID), value("orders"))
+        self.put(keys.tombstone(TOPIC_ID), {})
+        self.assertEqual(told, [(keys.topic(TOPIC_ID), 1), (keys.tombstone(TOPIC_ID), 1)])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
+    def test_subscriber_before_waiter(self) -> None:
+        """
+        Who waits for a revision goes on after the subscribers have acted on it.
+        """
+        order: list[str] = []
+        self.image.on_change(lambda changes: order.append("subscriber"))
+        self.image.until(1, keys.TOPICS).addCallback(lambda _: order.append("waiter"))
+        self.put(keys.topic(TOPIC_ID), value("orders"))
+        self.assertEqual(order, ["subscriber", "waiter"])
+
+
+class StartTests(SynchronousTestCase):
+    """
+    What changes while the image starts is not missed.
+    """
+
+    def test_change_between_range_and_watch(self) -> None:
+        """
+        The watch begins at the revision of what was read.
+        """
+        cluster = SmallCluster(self)
+        store = cluster.store
+        image = Image(store, CLUSTER_ID, BROKER)
+        ranged = store.range
+
+        async def range_then_change(prefix: str) -> object:
+            found = await ranged(prefix)
+            if prefix == keys.TOPICS:
+                await store.commit([], [Put(keys.topic(TOPIC_ID), value("orders"))])
+            return found
+
+        self.patch(store, "range", range_then_change)
+        self.successResultOf(begin(image.start()))
+        self.assertEqual(image.topic("orders").topic_id, TOPIC_ID)

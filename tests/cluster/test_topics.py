@@ -1,0 +1,329 @@
+"""
+Topics are made, grow and go in one commit each.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from kafscale.cluster import keys
+from kafscale.cluster.ids import base64_of
+from kafscale.cluster.topics import Topics, check_name
+from kafscale.errors import (
+    InvalidConfig,
+    InvalidPartitions,
+    InvalidTopicException,
+    PolicyViolation,
+    RequestTimedOut,
+    TopicAlreadyExists,
+    UnknownTopicOrPartition,
+)
+from kafscale.interfaces import Compare, ITopics, Put
+from kafscale.store.blocking import at_once
+from kafscale.store.embedded import EmbeddedStore
+from tests.cluster.small import SmallCluster, begin
+from tests.hostile import HostileMetadataStore, Verdict, let_pass
+
+
+class NameTests(SynchronousTestCase):
+    """
+    Which names topics may have.
+    """
+
+    def test_good(self) -> None:
+        """
+        Letters, digits, dot, underscore and hyphen, up to 249 of them.
+        """
+        for name in ("a", "A-b_c.9", "...", "x" * 249):
+            check_name(name)
+
+    def test_bad(self) -> None:
+        """
+        Nothing that could leave its place in a path, or that Kafka refuses.
+        """
+        for name in ("", ".", "..", "x" * 250, "a/b", "../x", "a b", "ä", "a\n", "a\0", "a:b"):
+            self.assertRaises(InvalidTopicException, check_name, name)
+
+
+class CreateTests(SynchronousTestCase):
+    """
+    Creating topics.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.cluster = SmallCluster(self)
+        self.topics = self.cluster.topics
+
+    def refused(self, error: type[Exception], name: str, *args: object, **kw: object) -> str:
+        """
+        The message with which a creation fails.
+        """
+        creating = begin(self.topics.create(name, *args, **kw))  # type: ignore[arg-type]
+        return str(self.failureResultOf(creating, error).value)
+
+    def test_interface(self) -> None:
+        """
+        It is what others take it for.
+        """
+        self.assertTrue(verifyObject(ITopics, self.topics))
+
+    def test_everywhere_when_it_answers(self) -> None:
+        """
+        The store has both keys, the image the topic, and leaders are there.
+        """
+        topic = self.cluster.now(self.topics.create("orders", 2, {"retention.ms": "5"}))
+        self.assertEqual(self.cluster.image.topic("orders"), topic)
+        self.assertEqual(self.cluster.image.leadership(topic.topic_id, 1).leader, 7)
+        named = self.cluster.now(self.cluster.store.get(keys.name("orders")))
+        stored = self.cluster.now(self.cluster.store.get(keys.topic(topic.topic_id)))
+        assert named is not None and stored is not None
+        self.assertEqual(named.value, {"topic_id": str(topic.topic_id)})
+        self.assertEqual(
+            stored.value,
+            {
+                "name": "orders",
+                "partitions": 2,
+                "configs": {"retention.ms": "5"},
+                "created_ms": 1_700_000_000_000,
+            },
+        )
+        self.assertEqual(named.revision, stored.revision)
+
+    def test_waits_for_leaders(self) -> None:
+        """
+        A topic whose partitions nobody leads is not answered yet.
+        """
+        led: Deferred[None] = Deferred()
+        topics = Topics(
+            self.cluster.store,
+            self.cluster.image,
+            self.cluster.configs,
+            lambda topic_id, indexes: led,
+            self.cluster.clock,
+        )
+        creating = begin(topics.create("orders", 1, {}))
+        self.assertNoResult(creating)
+        led.callback(None)
+        self.successResultOf(creating)
+
+    def test_exists(self) -> None:
+        """
+        A name is given once.
+        """
+        self.cluster.now(self.topics.create("orders", 1, {}))
+        self.refused(TopicAlreadyExists, "orders", 1, {})
+
+    def test_two_at_once(self) -> None:
+        """
+        Of two that the image knows nothing of, one wins.
+        """
+        key = keys.name("orders")
+        self.cluster.now(self.cluster.store.commit([Compare(key, 0)], [Put(key, {})]))
+        self.refused(TopicAlreadyExists, "orders", 1, {})
+
+    def test_collision(self) -> None:
+        """
+        Names that differ in dot and underscore only are one to metrics.
+        """
+        self.cluster.now(self.topics.create("a.b_c", 1, {}))
+        self.assertIn("a.b_c", self.refused(InvalidTopicException, "a_b.c", 1, {}))
+
+    def test_bad_requests(self) -> None:
+        """
+        Each is refused by its own error.
+        """
+        self.refused(InvalidTopicException, "..", 1, {})
+        self.refused(InvalidPartitions, "orders", 0, {})
+        self.refused(InvalidPartitions, "orders", -2, {})
+        self.refused(PolicyViolation, "orders", 10_001, {})
+        self.refused(InvalidConfig, "orders", 1, {"retention.ms": "soon"})
+
+    def test_validate_only(self) -> None:
+        """
+        It is checked as if it were made, and not made.
+        """
+        topic = self.cluster.now(self.topics.create("orders", 2, {}, validate_only=True))
+        self.assertEqual(topic.partitions, 2)
+        self.assertEqual(self.cluster.image.topics(), ())
+        self.refused(InvalidPartitions, "orders", 0, {}, validate_only=True)
+
+    def test_ids_are_not_reserved(self) -> None:
+        """
+        An id that Kafka gives a meaning, or that looks like an option, is not
+        used.
+        """
+        hyphen = UUID(bytes=b"\xf8" + bytes(15))
+        self.assertTrue(base64_of(hyphen).startswith("-"))
+        ids = iter([UUID(int=0), UUID(int=1), hyphen, UUID(int=2)])
+        self.cluster.new_id = lambda: next(ids)  # type: ignore[method-assign]
+        topics = Topics(
+            self.cluster.store,
+            self.cluster.image,
+            self.cluster.configs,
+            self.cluster._lead,
+            self.cluster.clock,
+            self.cluster.new_id,
+        )
+        self.assertEqual(self.cluster.now(topics.create("a", 1, {})).topic_id, UUID(int=2))
+
+
+class LostAnswerTests(SynchronousTestCase):
+    """
+    The store does not answer a commit.
+    """
+
+    def create(self, verdict: Verdict) -> Deferred[object]:
+        """
+        Create a topic whose commit ends so.
+        """
+        hostile = HostileMetadataStore(EmbeddedStore(":memory:", at_once))
+        hostile.policy = let_pass
+        cluster = SmallCluster(self, hostile)
+        hostile.policy = lambda operation: (
+            verdict
+            if operation.kind == "commit" and operation.key.startswith(keys.NAMES)
+            else Verdict.SUCCEED
+        )
+        self.cluster = cluster
+        return begin(cluster.topics.create("orders", 1, {}))
+
+    def test_done_all_the_same(self) -> None:
+        """
+        The topic is ours: it is answered as made.
+        """
+        self.successResultOf(self.create(Verdict.FAIL_BUT_APPLY))
+        self.assertEqual(self.cluster.image.topic("orders").partitions, 1)
+
+    def test_not_done(self) -> None:
+        """
+        The client may try again.
+        """
+        self.failureResultOf(self.create(Verdict.FAIL), RequestTimedOut)
+
+
+class DeleteTests(SynchronousTestCase):
+    """
+    Deleting topics.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.cluster = SmallCluster(self)
+        self.topic = self.cluster.now(self.cluster.topics.create("orders", 3, {}))
+
+    def test_tombstone(self) -> None:
+        """
+        Name and topic go, and a tombstone comes, in the same commit.
+        """
+        self.cluster.now(self.cluster.topics.delete(self.topic))
+        self.assertEqual(self.cluster.image.topics(), ())
+        get = self.cluster.store.get
+        self.assertIsNone(self.cluster.now(get(keys.name("orders"))))
+        self.assertIsNone(self.cluster.now(get(keys.topic(self.topic.topic_id))))
+        tombstone = self.cluster.now(get(keys.tombstone(self.topic.topic_id)))
+        assert tombstone is not None
+        self.assertEqual(
+            tombstone.value,
+            {"name": "orders", "partitions": 3, "deleted_ms": 1_700_000_000_000},
+        )
+
+    def test_name_is_free_again(self) -> None:
+        """
+        The next topic of the name has another id: nothing of the first is its.
+        """
+        self.cluster.now(self.cluster.topics.delete(self.topic))
+        successor = self.cluster.now(self.cluster.topics.create("orders", 1, {}))
+        self.assertNotEqual(successor.topic_id, self.topic.topic_id)
+
+    def test_deleted_already(self) -> None:
+        """
+        The second deletion finds nothing.
+        """
+        self.cluster.now(self.cluster.topics.delete(self.topic))
+        deleting = begin(self.cluster.topics.delete(self.topic))
+        self.failureResultOf(deleting, UnknownTopicOrPartition)
+
+    def test_changed_meanwhile(self) -> None:
+        """
+        A topic that is changed between reading and deleting goes all the same,
+        as it is then.
+        """
+        hostile = HostileMetadataStore(self.cluster.store)
+        topics = Topics(
+            hostile,
+            self.cluster.image,
+            self.cluster.configs,
+            self.cluster._lead,
+            self.cluster.clock,
+        )
+        deleting = begin(topics.delete(self.topic))
+        hostile.pending[0].succeed()  # it has read the topic
+        self.cluster.now(self.cluster.topics.grow(self.topic, 5))
+        hostile.policy = let_pass
+        hostile.pending[0].succeed()
+        self.successResultOf(deleting)
+        tombstone = self.cluster.now(self.cluster.store.get(keys.tombstone(self.topic.topic_id)))
+        assert tombstone is not None
+        self.assertEqual(tombstone.value["partitions"], 5)
+
+
+class GrowTests(SynchronousTestCase):
+    """
+    Adding partitions.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.cluster = SmallCluster(self)
+        self.topics = self.cluster.topics
+        self.topic = self.cluster.now(self.topics.create("orders", 3, {"retention.ms": "5"}))
+
+    def test_grows(self) -> None:
+        """
+        All else stays, and the new partitions are led.
+        """
+        grown = self.cluster.now(self.topics.grow(self.topic, 5))
+        self.assertEqual(self.cluster.image.topic("orders"), grown)
+        self.assertEqual((grown.partitions, grown.configs), (5, {"retention.ms": "5"}))
+        self.assertEqual(self.cluster.image.leadership(grown.topic_id, 4).leader, 7)
+
+    def test_only_grows(self) -> None:
+        """
+        As many as there are, or fewer, are refused.
+        """
+        for partitions in (3, 2, 0, -1):
+            growing = begin(self.topics.grow(self.topic, partitions))
+            self.failureResultOf(growing, InvalidPartitions)
+
+    def test_bounded(self) -> None:
+        """
+        Not even a small topic becomes huge in one step.
+        """
+        growing = begin(self.topics.grow(self.topic, 2**31 - 1))
+        self.failureResultOf(growing, PolicyViolation)
+
+    def test_validate_only(self) -> None:
+        """
+        It is checked, and nothing grows.
+        """
+        grown = self.cluster.now(self.topics.grow(self.topic, 5, validate_only=True))
+        self.assertEqual(grown.partitions, 5)
+        self.assertEqual(self.cluster.image.topic("orders").partitions, 3)
+
+    def test_deleted(self) -> None:
+        """
+        A topic that is gone does not grow.
+        """
+        self.cluster.now(self.topics.delete(self.topic))
+        self.failureResultOf(begin(self.topics.grow(self.topic, 5)), UnknownTopicOrPartition)

@@ -1,0 +1,375 @@
+"""
+A log that does what a test says, and how tests ask a service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
+from kafscale.interfaces import (
+    Append,
+    AppendRules,
+    Fetched,
+    ILog,
+    IPartition,
+    ISettlement,
+    RequestContext,
+    Serving,
+)
+from kafscale.wire.messages import RESPONSES
+from kafscale.wire.schema import Request
+
+R = TypeVar("R")
+
+CONNECTION = object()
+
+
+@implementer(ISettlement)
+class FakeSettlement:
+    """
+    Settles when the test says so.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.waiting: list[Deferred[None]] = []
+        self.waits = 0
+        self.fate: Exception | bool = False
+
+    def wait(self) -> Deferred[None]:
+        """
+        See L{ISettlement.wait}.
+        """
+        self.waits += 1
+        waiter: Deferred[None] = Deferred()
+        self.waiting.append(waiter)
+        if self.fate:
+            self.settle(self.fate)
+        return waiter
+
+    def settle(self, fate: Exception | bool = True) -> None:
+        """
+        All durable, or refused with this error.
+        """
+        self.fate = fate
+        waiting, self.waiting = self.waiting, []
+        for waiter in waiting:
+            if isinstance(fate, Exception):
+                waiter.errback(fate)
+            else:
+                waiter.callback(None)
+
+
+@attrs.define
+class Batch:
+    """
+    A batch in the fake log: one record at C{offset}, of any bytes.
+    """
+
+    offset: int
+    data: bytes
+    timestamp: int = 0
+
+
+@implementer(IPartition)
+class FakePartition:
+    """
+    Batches of one record each, durable when the test settles them.
+
+    @ivar cold: Whether reading needs a load from the store.
+    @ivar error: Raised by the next calls, if set.
+    """
+
+    def __init__(self, topic_id: UUID, index: int, settlements: list[FakeSettlement]) -> None:
+        self.topic_id = topic_id
+        self.index = index
+        self.leader_epoch = 3
+        self.log_start = 0
+        self.high_watermark = 0
+        self.next_offset = 0
+        self.is_open = True
+        self.cold = False
+        self.error: Exception | None = None
+        self.batches: list[Batch] = []
+        self.rules: list[AppendRules] = []
+        self.watches: list[Callable[[], None]] = []
+        self.opening: list[Deferred[None]] = []
+        self.loading: list[Deferred[None]] = []
+        self.epochs: dict[int, tuple[int, int]] = {}
+        self.durable_at_once = False
+        self.reads: list[tuple[int, int, bool]] = []
+        self._settlements = settlements
+
+    def opened(self) -> Deferred[None]:
+        """
+        See L{IPartition.opened}.
+        """
+        waiter: Deferred[None] = Deferred()
+        self.opening.append(waiter)
+        return waiter
+
+    def open(self) -> None:
+        """
+        What it needed is loaded.
+        """
+        self.is_open = True
+        opening, self.opening = self.opening, []
+        for waiter in opening:
+            waiter.callback(None)
+
+    def append(self, batch: memoryview, rules: AppendRules) -> Append:
+        """
+        See L{IPartition.append}.
+        """
+        if self.error is not None:
+            raise self.error
+        offset = self.next_offset
+        self.next_offset += 1
+        self.batches.append(Batch(offset, bytes(batch)))
+        self.rules.append(rules)
+        time = 1234 if rules.log_append_time else -1
+        return Append(offset, time, None if self.durable_at_once else self._settlements[-1])
+
+    def put(self, *data: bytes, timestamp: int = 0) -> None:
+        """
+        Append what is durable at once, and wake who waits.
+        """
+        for each in data:
+            self.batches.append(Batch(self.next_offset, each, timestamp))
+            self.next_offset += 1
+        self.show(self.next_offset)
+
+    def show(self, high_watermark: int) -> None:
+        """
+        Move the high watermark.
+        """
+        self.high_watermark = high_watermark
+        self.wake()
+
+    def wake(self) -> None:
+        """
+        Wake all who wait.
+        """
+        watches, self.watches = self.watches, []
+        for wake in watches:
+            wake()
+
+    def _from(self, offset: int) -> list[Batch]:
+        return [each for each in self.batches if offset <= each.offset < self.high_watermark]
+
+    def available(self, offset: int) -> int:
+        """
+        See L{IPartition.available}.
+        """
+        return sum(len(each.data) for each in self._from(offset))
+
+    def read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched | None:
+        """
+        See L{IPartition.read}.
+        """
+        self.reads.append((offset, max_bytes, at_least_one))
+        return None if self.cold else self._fetched(offset, max_bytes, at_least_one)
+
+    def _fetched(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
+        if self.error is not None:
+            raise self.error
+        pieces: list[bytes] = []
+        size = 0
+        for batch in self._from(offset):
+            if size + len(batch.data) > max_bytes and not (at_least_one and not pieces):
+                break
+            pieces.append(batch.data)
+            size += len(batch.data)
+        return Fetched(tuple(pieces), size)
+
+    async def load(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
+        """
+        See L{IPartition.load}; waits for the test.
+        """
+        waiter: Deferred[None] = Deferred()
+        self.loading.append(waiter)
+        await waiter
+        return self._fetched(offset, max_bytes, at_least_one)
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """
+        See L{IPartition.watch}.
+        """
+        self.watches.append(wake)
+
+    def unwatch(self, wake: Callable[[], None]) -> None:
+        """
+        See L{IPartition.unwatch}.
+        """
+        if wake in self.watches:
+            self.watches.remove(wake)
+
+    async def offset_at(self, timestamp: int) -> tuple[int, int] | None:
+        """
+        See L{IPartition.offset_at}.
+        """
+        if self.error is not None:
+            raise self.error
+        found = [each for each in self.batches if each.timestamp >= timestamp]
+        return (found[0].timestamp, found[0].offset) if found else None
+
+    async def latest_timestamp(self) -> tuple[int, int] | None:
+        """
+        See L{IPartition.latest_timestamp}.
+        """
+        if not self.batches:
+            return None
+        newest = max(self.batches, key=lambda each: (each.timestamp, -each.offset))
+        return newest.timestamp, newest.offset
+
+    def end_of_epoch(self, epoch: int) -> tuple[int, int]:
+        """
+        See L{IPartition.end_of_epoch}.
+        """
+        return self.epochs.get(epoch, (-1, -1))
+
+    def epoch_at(self, offset: int) -> int:
+        """
+        See L{IPartition.epoch_at}.
+        """
+        return 2 if offset < self.next_offset else -1
+
+    async def delete_before(self, offset: int) -> int:
+        """
+        See L{IPartition.delete_before}.
+        """
+        if self.error is not None:
+            raise self.error
+        to = self.high_watermark if offset == -1 else offset
+        if not self.log_start <= to <= self.high_watermark:
+            raise OffsetOutOfRange
+        self.log_start = to
+        return to
+
+    def producers(self) -> Sequence[Any]:
+        """
+        See L{IPartition.producers}.
+        """
+        return ()
+
+    def size(self) -> int:
+        """
+        See L{IPartition.size}.
+        """
+        return sum(len(each.data) for each in self.batches)
+
+
+@implementer(ILog)
+class FakeLog:
+    """
+    Leads every partition it is asked for, except those in C{elsewhere}.
+    """
+
+    def __init__(self) -> None:
+        self.settlements = [FakeSettlement(1)]
+        self.elsewhere: set[tuple[UUID, int]] = set()
+        self._partitions: dict[tuple[UUID, int], FakePartition] = {}
+
+    def partition(self, topic_id: UUID, index: int) -> FakePartition:
+        """
+        See L{ILog.partition}.
+        """
+        where = (topic_id, index)
+        if where in self.elsewhere:
+            raise NotLeaderOrFollower
+        if where not in self._partitions:
+            self._partitions[where] = FakePartition(topic_id, index, self.settlements)
+        return self._partitions[where]
+
+    async def recover(self, wanted: Iterable[tuple[UUID, int]]) -> None:
+        """
+        See L{ILog.recover}; there is nothing to recover.
+        """
+
+    async def claim(self, wanted: Iterable[tuple[UUID, int]]) -> None:
+        """
+        See L{ILog.claim}; all is led already.
+        """
+
+    async def delete(self, topic_id: UUID) -> None:
+        """
+        See L{ILog.delete}; nothing is kept.
+        """
+
+    def next_settlement(self) -> FakeSettlement:
+        """
+        What is appended from now on settles separately.
+        """
+        self.settlements.append(FakeSettlement(len(self.settlements) + 1))
+        return self.settlements[-1]
+
+
+def context(version: int) -> RequestContext:
+    """
+    A request that comes in this version.
+    """
+    return RequestContext(version, "test", "127.0.0.1", CONNECTION)
+
+
+class Asking:
+    """
+    Asks services as a connection does: every request and response passes
+    through its bytes, so what cannot be sent fails the test.
+    """
+
+    def __init__(self, case: SynchronousTestCase, *services: Any) -> None:
+        self._case = case
+        self._served: dict[int, Serving] = {
+            serving.request.key: serving for service in services for serving in service.serves()
+        }
+
+    def start(self, request: Request, version: int) -> Deferred[Any]:
+        """
+        Begin to answer. The Deferred fires with the response as a client reads
+        it, or None when none is owed.
+        """
+        serving = self._served[type(request).key]
+        self._case.assertLessEqual(serving.lowest, version)
+        self._case.assertLessEqual(version, serving.highest)
+        read = type(request).decode(version, b"".join(request.encode(version)))
+
+        async def answer() -> Any:
+            response = await serving.answer(read, context(version))
+            return response and self._sent(response, version)
+
+        return Deferred.fromCoroutine(answer())
+
+    def now(self, request: Request, version: int) -> Any:
+        """
+        The response, which must come at once.
+        """
+        return self._case.successResultOf(self.start(request, version))
+
+    def failed(self, request: Request, version: int, code: int) -> Any:
+        """
+        The response that says so, when answering raised.
+        """
+        serving = self._served[type(request).key]
+        read = type(request).decode(version, b"".join(request.encode(version)))
+        response = serving.failed(read, context(version), code, "words")
+        return response and self._sent(response, version)
+
+    def versions(self, request: type[Request]) -> range:
+        """
+        All in which an API is served.
+        """
+        serving = self._served[request.key]
+        return range(serving.lowest, serving.highest + 1)
+
+    def _sent(self, response: Any, version: int) -> Any:
+        kind = RESPONSES[type(response).key]
+        self._case.assertIsInstance(response, kind)
+        return kind.decode(version, b"".join(response.encode(version)))
