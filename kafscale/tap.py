@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import random
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -184,6 +185,7 @@ class BrokerService(Service):
         """
         super().startService()  # type: ignore[no-untyped-call]
         restrict_log(self._settings.log_level)
+        allow_many_files()
         for warning in self._warnings:
             self._log.warn("{warning}", warning=warning)
         for pool in self._pools:
@@ -372,6 +374,16 @@ def address_of(host: Any) -> str:
     A listener's address, as C{host:port}.
     """
     return f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"
+
+
+def allow_many_files() -> None:
+    """
+    A connection is an open file, and many systems allow 1,024 of them unless
+    asked for more.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # "unlimited" may be more than the kernel takes
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def restrict_log(level: str) -> None:

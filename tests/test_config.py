@@ -41,7 +41,7 @@ class DefaultsTests(SynchronousTestCase):
         The defaults that the documentation builds on.
         """
         found = Settings()
-        self.assertEqual(found.broker_addr.endpoint, "tcp:9092:interface=127.0.0.1")
+        self.assertEqual(found.broker_addr.endpoint, "tcp:9092:interface=127.0.0.1:backlog=1024")
         self.assertEqual(found.data_dir, "./kafscale-data")
         self.assertEqual(found.segment_bytes, 67108864)
         self.assertEqual(found.flush_interval_ms, 0)
@@ -101,7 +101,7 @@ class SourcesTests(SynchronousTestCase):
         options = Options()
         options.parseOptions(["--broker-addr", "[::1]:0", "--segment-bytes=1M"])
         found, _ = from_environment({}, options)
-        self.assertEqual(found.broker_addr.endpoint, r"tcp:0:interface=\:\:1")
+        self.assertEqual(found.broker_addr.endpoint, r"tcp:0:interface=\:\:1:backlog=1024")
         self.assertEqual(found.segment_bytes, 1048576)
         self.assertIn("--cache-bytes=", str(options))
 
@@ -252,10 +252,10 @@ class AcceptedTests(SynchronousTestCase):
         accepts what we made of it.
         """
         for text, listen in {
-            "localhost:9092": kinds.Listen("tcp:9092:interface=localhost", "localhost", 9092),
-            "10.0.0.1:0": kinds.Listen("tcp:0:interface=10.0.0.1", "10.0.0.1", 0),
-            ":9092": kinds.Listen("tcp:9092", "", 9092),
-            "[::1]:9092": kinds.Listen(r"tcp:9092:interface=\:\:1", "::1", 9092),
+            "localhost:9092": kinds.Listen("tcp:9092:interface=localhost:backlog=1024", "localhost", 9092),
+            "10.0.0.1:0": kinds.Listen("tcp:0:interface=10.0.0.1:backlog=1024", "10.0.0.1", 0),
+            ":9092": kinds.Listen("tcp:9092:backlog=1024", "", 9092),
+            "[::1]:9092": kinds.Listen(r"tcp:9092:interface=\:\:1:backlog=1024", "::1", 9092),
             "tcp:9092": kinds.Listen("tcp:9092", "", 9092),
             r"tcp6:port=1:interface=\:\:": kinds.Listen(r"tcp6:port=1:interface=\:\:", "::", 1),
             "tcp:9:interface=10.0.0.1:backlog=5": kinds.Listen(

@@ -183,7 +183,7 @@ class Settings:
         "A connection on which nothing was asked for so long is closed; 0: never.",
     )
     max_connections: int = _setting(
-        number(0, 1_000_000), "10000", "Connections beyond so many are closed at once; 0: no limit."
+        number(0, 1_000_000), "20000", "Connections beyond so many are closed at once; 0: no limit."
     )
     fetch_sessions: int = _setting(
         number(0, 1_000_000),

@@ -164,7 +164,9 @@ def _parse_listen(text: str) -> Listen:
     interface = _parse_host(host) if host else ""
     escaped = interface.replace(":", r"\:")
     suffix = f":interface={escaped}" if interface else ""
-    return Listen(f"tcp:{_PORT(port)}{suffix}", interface, _PORT(port))
+    # Twisted's own backlog of 50 makes thousands of clients that come back at
+    # once wait for seconds.
+    return Listen(f"tcp:{_PORT(port)}{suffix}:backlog=1024", interface, _PORT(port))
 
 
 def _parse_endpoint(text: str) -> Listen:

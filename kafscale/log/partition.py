@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kafscale.errors import (
+    InvalidRecord,
     InvalidTimestamp,
     MessageTooLarge,
     NotLeaderOrFollower,
@@ -170,7 +171,7 @@ class Partition:
             self._producers.restore(footer.producers)
             self._rolled_producers.restore(footer.producers)
         for batch in self.tail.from_offset(self.tail.start):
-            self._producers.replay(read_batch_header(batch))
+            self._producers.replay(read_batch_header(batch), self._owner.now_ms())
         self.is_open = True
 
     def _opening_done(self, result: Failure | None) -> None:
@@ -316,7 +317,12 @@ class Partition:
         See L{IPartition.offset_at}.
         """
         async for batch in self._batches_reaching(timestamp):
-            found = first_at_or_after(batch, timestamp, INFLATED_LIMIT)
+            try:
+                found = first_at_or_after(batch, timestamp, INFLATED_LIMIT)
+            except InvalidRecord:
+                # Only its producer knows what it sent; its header must do.
+                header = read_batch_header(batch)
+                found = header.max_timestamp, header.base_offset
             if found is not None and found[1] >= self.log_start:
                 return found
         return None
@@ -329,7 +335,12 @@ class Partition:
         for batch in self.tail.from_offset(self.tail.start):
             if best is None or _max_timestamp(batch) > _max_timestamp(best):
                 best = batch
-        return None if best is None else latest(best, INFLATED_LIMIT)
+        if best is None:
+            return None
+        try:
+            return latest(best, INFLATED_LIMIT)
+        except InvalidRecord:
+            return _max_timestamp(best), read_batch_header(best).base_offset
 
     async def _batches_reaching(self, timestamp: int) -> AsyncIterator[bytes | memoryview]:
         """
@@ -396,8 +407,10 @@ class Partition:
         The producers' states after C{batches}, the first that are not rolled.
         """
         states = self._rolled_producers.copy()
+        now = self._owner.now_ms()
+        states.expire(now)
         for batch in batches:
-            states.replay(read_batch_header(batch))
+            states.replay(read_batch_header(batch), now)
         return states
 
     def drop(self) -> None:

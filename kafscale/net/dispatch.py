@@ -115,7 +115,9 @@ class Dispatch:
             return _framed(key, 0, correlation_id, self._other_version(serving).encode(0))
         try:
             header, at = read_header(frame)
-            request = serving.request.decode(version, frame, at)
+            # What is left over is ignored, as Kafka ignores it: librdkafka up to
+            # 2.16 at least puts three bytes too many into "metadata of all topics".
+            request, _ = serving.request.decode_some(version, frame, at)
         except MalformedMessage as error:
             raise Refused(f"malformed {serving.request.__name__} v{version}: {error}") from None
         # The frame is not needed while the answer is waited for.
