@@ -145,11 +145,15 @@ class Broker:
 
     def terminate(self) -> int:
         """
-        SIGTERM; the exit status, which must come within ten seconds.
+        SIGTERM; the exit status, which must come within ten seconds: 0 when
+        it ended in good order. (twistd, having done all that, ends by the
+        signal that it got.)
         """
         assert self._process is not None, "the broker is not started"
         self._process.send_signal(signal.SIGTERM)
-        return self.ended()
+        status = self.ended()
+        in_good_order = "Server Shut Down." in self.tail(3)
+        return 0 if status == -signal.SIGTERM and in_good_order else status
 
     def ended(self, seconds: float = STOP_SECONDS) -> int:
         """
@@ -193,6 +197,16 @@ class Broker:
 def _allow_many_files() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def eventually(what: Callable[[], Any], seconds: float = START_SECONDS) -> None:
+    """
+    Wait until C{what} is true: for what the broker does after it answered.
+    """
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, f"not so after {seconds} s"
+        time.sleep(0.02)
 
 
 class BrokerTestCase(SynchronousTestCase):

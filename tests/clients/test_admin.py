@@ -4,9 +4,8 @@ Topics and offsets through the admin clients of the libraries.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from pathlib import Path
+import contextlib
+import os
 from typing import Any
 
 import confluent_kafka
@@ -15,34 +14,23 @@ import kafka.errors
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 from kafka.admin import KafkaAdminClient
 
-from tests.clients.broker import Broker, BrokerTestCase
+from tests.clients.broker import Broker, BrokerTestCase, eventually
 from tests.clients.raw import EARLIEST, LATEST, batch_of
 
 SECONDS = 30.0
-
-
-def eventually(what: Callable[[], Any], seconds: float = SECONDS) -> None:
-    """
-    Wait until C{what} is true: for what the broker does after it answered.
-    """
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, f"not so after {seconds} s"
-        time.sleep(0.02)
 
 
 def data_bytes(broker: Broker) -> int:
     """
     The size of all files in the broker's data directory but its metadata.
     """
-    folder = Path(str(broker.settings["data_dir"]))
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            if path.is_file() and "sqlite" not in path.name and ".db" not in path.name:
-                total += path.stat().st_size
-        except FileNotFoundError:
-            pass  # Deleted while we look.
+    for folder, _, names in os.walk(str(broker.settings["data_dir"])):
+        for name in names:
+            if "sqlite" not in name:
+                # What is deleted while we look is nothing.
+                with contextlib.suppress(FileNotFoundError):
+                    total += os.stat(os.path.join(folder, name)).st_size
     return total
 
 

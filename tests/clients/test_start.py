@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from kafscale.wire.messages import ProduceResponse
-from tests.clients.broker import Broker, BrokerTestCase
+from tests.clients.broker import Broker, BrokerTestCase, eventually
 from tests.clients.raw import LATEST, RawClient, batch_of
 
 
@@ -24,6 +24,7 @@ class StartTests(BrokerTestCase):
         it keeps its data.
         """
         broker = self.broker()
+        eventually(lambda: " listens on " in broker.tail())
         self.assert_one_line(broker, broker.address, str(broker.settings["data_dir"]))
 
     def test_options(self) -> None:

@@ -1,0 +1,384 @@
+"""
+The client's side of a benchmark: a process of its own that costs little, so
+that it is the broker that is measured.
+
+    python -m tests.bench.load '{"do": "produce", "port": 9092, ...}'
+
+It sends batches that were encoded once, of up to 1,000,000 bytes and 10,000
+records as librdkafka makes them by default, one to a request, and walks over
+the batches that it fetches without looking into them. It speaks Produce 7 and
+Fetch 4, which both the broker and the floor know. Prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from typing import Any
+
+import confluent_kafka
+
+from kafscale.wire.records import Record, build_batch
+
+BATCH_BYTES = 1_000_000
+BATCH_RECORDS = 10_000
+IN_FLIGHT = 5
+FETCH_BYTES = 50 << 20
+PARTITION_BYTES = 1 << 20
+TOPIC = "bench"
+SECONDS = 300.0
+
+Result = dict[str, Any]
+
+
+def main() -> None:
+    """
+    Do the job that the command line has as JSON.
+    """
+    job = json.loads(sys.argv[1])
+    result = JOBS[job.pop("do")](**job)
+    print(json.dumps(result))
+
+
+def connect(port: int) -> socket.socket:
+    """
+    A connection as clients make it.
+    """
+    link = socket.create_connection(("127.0.0.1", port), SECONDS)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return link
+
+
+def one_batch(record_bytes: int, records: int | None = None) -> tuple[bytes, int]:
+    """
+    A batch of records of that size, and how many they are: as many as fit,
+    unless told.
+    """
+    count = records or max(1, min(BATCH_RECORDS, BATCH_BYTES // (record_bytes + 12)))
+    values = os.urandom(record_bytes + count)
+    now = int(time.time() * 1000)
+    made = (Record(i, now, None, values[i : i + record_bytes]) for i in range(count))
+    return build_batch(made), count
+
+
+def produce_head(partition: int, size: int) -> bytes:
+    """
+    A Produce 7 request to one partition, up to the batch.
+    """
+    head = struct.pack(">hhih4s", 0, 7, 1, 4, b"load")
+    body = struct.pack(">hhii", -1, -1, 30_000, 1) + _string(TOPIC)
+    body += struct.pack(">iii", 1, partition, size)
+    return struct.pack(">i", len(head) + len(body) + size) + head + body
+
+
+def _string(text: str) -> bytes:
+    return struct.pack(">h", len(text)) + text.encode()
+
+
+def receive(link: socket.socket, buffer: memoryview) -> memoryview:
+    """
+    The next response, in the buffer.
+    """
+    (size,) = struct.unpack(">i", _fill(link, buffer[:4]))
+    return _fill(link, buffer[:size])
+
+
+def _fill(link: socket.socket, room: memoryview) -> memoryview:
+    at = 0
+    while at < len(room):
+        got = link.recv_into(room[at:])
+        if not got:
+            raise ConnectionError("the broker closed the connection")
+        at += got
+    return room
+
+
+def produced(response: memoryview) -> int:
+    """
+    The base offset in the response to a produce.
+    """
+    at = 4 + 4 + 2 + len(TOPIC) + 4 + 4
+    error, offset = struct.unpack_from(">hq", response, at)
+    if error:
+        raise RuntimeError(f"Produce was answered with error {error}")
+    return int(offset)
+
+
+def produce(port: int, partitions: int, record_bytes: int, total: int) -> Result:
+    """
+    Bring so many bytes to the partitions in turn, five requests ahead on one
+    connection.
+
+    @return: With the offsets at which each partition began and ended.
+    """
+    batch, count = one_batch(record_bytes)
+    heads = [produce_head(index, len(batch)) for index in range(partitions)]
+    requests = max(total // len(batch), partitions)
+    starts, ends = [-1] * partitions, [0] * partitions
+    buffer = memoryview(bytearray(65536))
+    under_way: deque[int] = deque()
+
+    def answered() -> None:
+        index = under_way.popleft()
+        offset = produced(receive(link, buffer))
+        if starts[index] < 0:
+            starts[index] = offset
+        ends[index] = offset + count
+
+    with connect(port) as link:
+        began = time.perf_counter()
+        for number in range(requests):
+            if len(under_way) == IN_FLIGHT:
+                answered()
+            index = number % partitions
+            _send(link, heads[index], batch)
+            under_way.append(index)
+        while under_way:
+            answered()
+        seconds = time.perf_counter() - began
+    return {
+        "bytes": requests * len(batch),
+        "seconds": seconds,
+        "batch": len(batch),
+        "starts": starts,
+        "ends": ends,
+    }
+
+
+def _send(link: socket.socket, head: bytes, batch: bytes) -> None:
+    sent = link.sendmsg([head, batch])
+    if sent < len(head):
+        link.sendall(head[sent:])
+        sent = len(head)
+    if sent - len(head) < len(batch):
+        link.sendall(memoryview(batch)[sent - len(head) :])
+
+
+def fetch_request(places: dict[int, int], wait_ms: int) -> bytes:
+    """
+    A Fetch 4 request for these partitions from these offsets.
+    """
+    head = struct.pack(">hhih4s", 1, 4, 1, 4, b"load")
+    body = struct.pack(">iiiibi", -1, wait_ms, 1, FETCH_BYTES, 0, 1) + _string(TOPIC)
+    body += struct.pack(">i", len(places))
+    for index, offset in places.items():
+        body += struct.pack(">iqi", index, offset, PARTITION_BYTES)
+    return struct.pack(">i", len(head) + len(body)) + head + body
+
+
+def fetched(response: memoryview, places: dict[int, int]) -> int:
+    """
+    Move C{places} past the batches in a response; their size in bytes.
+    """
+    at = 4 + 4 + 4 + 2 + len(TOPIC)
+    (count,) = struct.unpack_from(">i", response, at)
+    at += 4
+    total = 0
+    for _ in range(count):
+        index, error, _, _, aborted = struct.unpack_from(">ihqqi", response, at)
+        if error:
+            raise RuntimeError(f"Fetch was answered with error {error}")
+        at += 26 + 16 * max(aborted, 0)
+        (size,) = struct.unpack_from(">i", response, at)
+        at += 4
+        end = at + size
+        total += size
+        while at < end:
+            base, length = struct.unpack_from(">qi", response, at)
+            (last,) = struct.unpack_from(">i", response, at + 23)
+            places[index] = base + last + 1
+            at += 12 + length
+    return total
+
+
+def fetch(port: int, starts: list[int], ends: list[int]) -> Result:
+    """
+    Read the partitions from C{starts} to C{ends} on one connection, all of
+    them in each request.
+    """
+    places = dict(enumerate(starts))
+    buffer = memoryview(bytearray(FETCH_BYTES + (len(starts) + 1) * PARTITION_BYTES))
+    buffer[:] = bytes(len(buffer))  # The first touch of memory is not the broker's.
+    total = 0
+    with connect(port) as link:
+        began = time.perf_counter()
+        while places:
+            link.sendall(fetch_request(places, 500))
+            total += fetched(receive(link, buffer), places)
+            places = {i: offset for i, offset in places.items() if offset < ends[i]}
+        seconds = time.perf_counter() - began
+    return {"bytes": total, "seconds": seconds}
+
+
+def requests(port: int, connections: int, seconds: float, partitions: int) -> Result:
+    """
+    One record of 100 bytes to a request, five requests ahead on each
+    connection, for so long.
+    """
+    batch, _ = one_batch(100, 1)
+    with selectors.DefaultSelector() as selector:
+        links = []
+        for number in range(connections):
+            request = produce_head(number % partitions, len(batch)) + batch
+            link = connect(port)
+            links.append(link)
+            link.sendall(request * IN_FLIGHT)
+            selector.register(link, selectors.EVENT_READ, (request, bytearray()))
+        done = 0
+        began = time.perf_counter()
+        while (now := time.perf_counter()) < began + seconds:
+            for key, _ in selector.select(1.0):
+                request, waiting = key.data
+                link = key.fileobj  # type: ignore[assignment]
+                some = link.recv(65536)
+                if not some:
+                    raise ConnectionError("the broker closed the connection")
+                waiting += some
+                answers = 0
+                while len(waiting) >= 4:
+                    (size,) = struct.unpack_from(">i", waiting)
+                    if len(waiting) < 4 + size:
+                        break
+                    produced(memoryview(bytes(waiting[4 : 4 + size])))
+                    del waiting[: 4 + size]
+                    answers += 1
+                link.sendall(request * answers)
+                done += answers
+        for link in links:
+            link.close()
+    return {"requests": done, "seconds": now - began}
+
+
+def poll(port: int, connections: int, partitions: int, seconds: float, wait_ms: int) -> Result:
+    """
+    Long polls of partitions in which nothing happens, on many connections.
+    """
+    each = partitions // connections
+    with selectors.DefaultSelector() as selector:
+        links = []
+        for number in range(connections):
+            places = dict.fromkeys(range(number * each, (number + 1) * each), 0)
+            request = fetch_request(places, wait_ms)
+            link = connect(port)
+            links.append(link)
+            link.sendall(request)
+            selector.register(link, selectors.EVENT_READ, (request, bytearray()))
+        print("polling", flush=True)
+        polls = 0
+        began = time.perf_counter()
+        while (now := time.perf_counter()) < began + seconds:
+            for key, _ in selector.select(0.5):
+                request, waiting = key.data
+                link = key.fileobj  # type: ignore[assignment]
+                waiting += link.recv(65536)
+                if len(waiting) >= 4 and len(waiting) >= 4 + struct.unpack_from(">i", waiting)[0]:
+                    waiting.clear()
+                    polls += 1
+                    link.sendall(request)
+        for link in links:
+            link.close()
+    return {"polls": polls, "seconds": now - began}
+
+
+def confluent_produce(port: int, partitions: int, record_bytes: int, total: int) -> Result:
+    """
+    As `produce`, by confluent-kafka.
+    """
+    options = {
+        "bootstrap.servers": f"127.0.0.1:{port}",
+        "acks": "all",
+        "max.in.flight": IN_FLIGHT,
+        "linger.ms": 5,
+        "queue.buffering.max.kbytes": 256 << 10,
+        "queue.buffering.max.messages": 1_000_000,
+    }
+    producer = confluent_kafka.Producer(options)
+    starts, ends = [-1] * partitions, [0] * partitions
+    failures: list[object] = []
+
+    def delivered(error: object, message: Any) -> None:
+        if error is not None:
+            failures.append(error)
+            return
+        index, offset = message.partition(), message.offset()
+        if starts[index] < 0:
+            starts[index] = offset
+        ends[index] = offset + 1
+
+    values = os.urandom(record_bytes + 4096)
+    count = total // record_bytes
+    producer.list_topics(TOPIC, timeout=30)
+    began = time.perf_counter()
+    for number in range(count):
+        at = number & 4095
+        while True:
+            try:
+                producer.produce(
+                    TOPIC,
+                    values[at : at + record_bytes],
+                    partition=(number >> 8) % partitions,
+                    on_delivery=delivered,
+                )
+                break
+            except BufferError:
+                producer.poll(0.01)
+        if not number & 255:
+            producer.poll(0)
+    producer.flush(SECONDS)
+    seconds = time.perf_counter() - began
+    if failures:
+        raise RuntimeError(f"{len(failures)} records failed: {failures[0]}")
+    return {
+        "bytes": count * record_bytes,
+        "seconds": seconds,
+        "starts": starts,
+        "ends": ends,
+    }
+
+
+def confluent_fetch(port: int, starts: list[int], ends: list[int]) -> Result:
+    """
+    As `fetch`, by confluent-kafka.
+    """
+    consumer = confluent_kafka.Consumer(
+        {
+            "bootstrap.servers": f"127.0.0.1:{port}",
+            "group.id": "none",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+        }
+    )
+    places = [confluent_kafka.TopicPartition(TOPIC, i, at) for i, at in enumerate(starts)]
+    began = time.perf_counter()
+    consumer.assign(places)
+    total = 0
+    left = sum(ends) - sum(starts)
+    while left > 0:
+        for message in consumer.consume(min(left, 1_000), 1.0):
+            if message.error() is not None:
+                raise RuntimeError(str(message.error()))
+            if message.offset() < ends[message.partition()]:
+                total += len(message)
+                left -= 1
+    seconds = time.perf_counter() - began
+    consumer.close()
+    return {"bytes": total, "seconds": seconds}
+
+
+JOBS = {
+    "produce": produce,
+    "fetch": fetch,
+    "requests": requests,
+    "poll": poll,
+    "confluent-produce": confluent_produce,
+    "confluent-fetch": confluent_fetch,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""
+What is measured: the broker and the floor, each a process whose CPU time and
+memory the kernel tells.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.bench.load import TOPIC
+from tests.clients.broker import Broker, free_port
+from tests.clients.raw import RawClient
+
+TICKS = os.sysconf("SC_CLK_TCK")
+SECONDS = 900.0
+
+
+class Server:
+    """
+    A process on a port.
+    """
+
+    name = ""
+    port = 0
+
+    @property
+    def pid(self) -> int:
+        """
+        Of the process that runs now.
+        """
+        raise AssertionError("no process")
+
+    def start(self, partitions: int) -> None:
+        """
+        Start it, with a topic of so many partitions.
+        """
+
+    def stop(self) -> None:
+        """
+        End it, and forget all that it stored.
+        """
+
+    def cpu(self) -> float:
+        """
+        Seconds of CPU time that all threads of the process have used so far.
+        """
+        stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / TICKS
+
+    def peak(self) -> int:
+        """
+        The most memory that it had, in bytes.
+        """
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError("no VmHWM")
+
+
+class Kafscale(Server):
+    """
+    The broker, at its default settings, with its data on a real disk.
+    """
+
+    name = "kafscale"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "kafscale"
+        self.broker = Broker(self.folder)
+        self.port = self.broker.port
+
+    @property
+    def pid(self) -> int:
+        """
+        See `Server`.
+        """
+        return self.broker.pid
+
+    def start(self, partitions: int) -> None:
+        """
+        See `Server`.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.broker.start()
+        with RawClient(self.port, 120.0) as raw:
+            raw.create(TOPIC, partitions)
+
+    def stop(self) -> None:
+        """
+        See `Server`.
+        """
+        self.broker.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Floor(Server):
+    """
+    The protocol with nothing behind it.
+    """
+
+    name = "floor"
+
+    def __init__(self, script: Path) -> None:
+        self.script = script
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """
+        See `Server`.
+        """
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, partitions: int) -> None:
+        """
+        See `Server`.
+        """
+        options = ["--port", str(self.port), "--partitions", str(partitions)]
+        self._process = subprocess.Popen([sys.executable, str(self.script), *options])
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.005)
+        raise AssertionError("the floor does not listen")
+
+    def stop(self) -> None:
+        """
+        See `Server`.
+        """
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def load(do: str, server: Server, **job: Any) -> dict[str, Any]:
+    """
+    Run one job of `tests.bench.load` against a server; its result, with the
+    CPU seconds that the server used for it.
+    """
+    before = server.cpu()
+    with start_load(do, server, **job) as process:
+        out, _ = process.communicate(timeout=SECONDS)
+    if process.returncode:
+        raise RuntimeError(f"{do} on {server.name} failed with status {process.returncode}")
+    result: dict[str, Any] = json.loads(out.splitlines()[-1])
+    result["cpu"] = server.cpu() - before
+    return result
+
+
+def start_load(do: str, server: Server, **job: Any) -> subprocess.Popen[bytes]:
+    """
+    Begin a job.
+    """
+    text = json.dumps({"do": do, "port": server.port, **job})
+    command = [sys.executable, "-m", "tests.bench.load", text]
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root)
+
+
+def touch_memory(size: int) -> None:
+    """
+    Have the machine's memory behind the pages once, in a process that ends:
+    on some virtual machines the first touch of a page costs more than all
+    that is measured here, and the floor, which keeps everything, would pay.
+    """
+    script = f"bytearray({size}).__setitem__(slice(None, None, 4096), bytes({size} // 4096))"
+    subprocess.run([sys.executable, "-c", script], check=True)
