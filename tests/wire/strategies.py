@@ -22,6 +22,8 @@ Limits = Callable[[Field], "st.SearchStrategy[Any] | None"]
 _BITS = {"b": 8, "h": 16, "i": 32, "q": 64}
 _TEXT = st.text(max_size=5)
 _BLOB = st.binary(max_size=5)
+# One comes first, so that also the plainest example shows every structure.
+_COUNTS = st.sampled_from([1, 2, 0])
 _TAGS = st.dictionaries(st.integers(100, 2**31 - 1), _BLOB, max_size=2)
 
 
@@ -61,7 +63,7 @@ def _draw(
     One value of a kind.
     """
     if isinstance(kind, ListOf):
-        count = draw(st.integers(0, 2))
+        count = draw(_COUNTS)
         return [_draw(draw, kind.element, field, version, flexible, limits) for _ in range(count)]
     if isinstance(kind, StructOf):
         return _struct(draw, kind.declaration, version, flexible, limits)

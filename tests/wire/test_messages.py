@@ -162,6 +162,8 @@ class HostileTests(SynchronousTestCase):
             for end in range(max(0, len(data) - 60), len(data)):
                 with self.assertRaises(MalformedMessage):
                     declared.decode(version, data[:end])
+                with self.assertRaises(MalformedMessage):
+                    declared.decode_some(version, data[:end])
             with self.assertRaises(MalformedMessage):
                 declared.decode(version, data + b"\x00")
 

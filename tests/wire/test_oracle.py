@@ -159,7 +159,7 @@ class KioTests(OracleTests):
         for ours, version, theirs in kio_messages():
             self.assertEqual(ours.flexible(version), theirs.__flexible__)
             drawn = messages(ours, version, kio_limits)
-            check_with(4, self.check, st.just(ours), st.just(version), st.just(theirs), drawn)
+            check_with(8, self.check, st.just(ours), st.just(version), st.just(theirs), drawn)
             seen += 1
         self.assertGreater(seen, 500)
 
@@ -224,6 +224,6 @@ class KafkaPythonTests(OracleTests):
             for version in range(theirs.valid_versions[0], theirs.max_version + 1):
                 self.assertEqual(ours.flexible(version), theirs.flexible_version_q(version))
                 drawn = messages(ours, version, kafka_python_limits)
-                check_with(4, self.check, st.just(ours), st.just(version), st.just(theirs), drawn)
+                check_with(8, self.check, st.just(ours), st.just(version), st.just(theirs), drawn)
                 seen += 1
         self.assertGreater(seen, 450)
