@@ -247,7 +247,7 @@ class Declaration(type):
         if fields or "__slots__" not in namespace:
             namespace["__slots__"] = tuple(each.name for each in fields)
         namespace["fields"] = tuple(fields)
-        if fields:
+        if namespace["__module__"] != __name__:
             namespace["__init__"] = compile_constructor(fields)
         if versions is not None:
             served = parse_versions(versions)
