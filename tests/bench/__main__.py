@@ -7,6 +7,7 @@ alone say more of the machine than of the broker.
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import tempfile
 import time
@@ -125,9 +126,8 @@ class Bench:
         self.start(12)
         for connections in self.options.connections:
             job = {"connections": connections, "seconds": self.options.seconds, "partitions": 12}
-            found = self.alternate(
-                self.options.rounds, lambda server, job=job: load("requests", server, **job)
-            )
+            measure = functools.partial(load, "requests", **job)
+            found = self.alternate(self.options.rounds, measure)
             rates, costs = [], []
             for server in self.servers:
                 rates.append(_median(e["requests"] / e["seconds"] for e in found[server.name]))
@@ -244,6 +244,7 @@ class Bench:
                     before = server.cpu()
                     time.sleep(options.seconds)
                     shares[server.name] = (server.cpu() - before) / options.seconds
+                    process.communicate()
             for server in self.servers:
                 rows.append(
                     [

@@ -20,6 +20,7 @@ import struct
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import confluent_kafka
@@ -371,7 +372,7 @@ def confluent_fetch(port: int, starts: list[int], ends: list[int]) -> Result:
     return {"bytes": total, "seconds": seconds}
 
 
-JOBS = {
+JOBS: dict[str, Callable[..., Result]] = {
     "produce": produce,
     "fetch": fetch,
     "requests": requests,

@@ -59,7 +59,7 @@ class StoredBatch(NamedTuple):
     leader_epoch: int
     codec: int
     producer_id: int
-    count: int
+    record_count: int
     data: bytes
 
     def records(self) -> list[Record]:
@@ -256,7 +256,7 @@ class RawClient:
         A request that hands over one batch.
         """
         data = ProduceRequest.Topic
-        part = data.Partition(index=partition, records=batch)
+        part = data.Partition(index=partition, records=memoryview(batch))
         return ProduceRequest(
             acks=acks, timeout_ms=30_000, topic_data=[data(name=topic, partition_data=[part])]
         )
@@ -329,7 +329,7 @@ class RawClient:
             before = offset
             for batch in split_batches(part.records):
                 assert batch.base_offset == offset, f"{batch.base_offset} follows {offset - 1}"
-                offset += batch.count
+                offset += batch.record_count
                 yield batch
             assert offset > before, f"nothing at {offset}, below the high watermark {end}"
 

@@ -20,19 +20,30 @@ SECONDS = 60.0
 NOT_LEADER_OR_FOLLOWER = 6
 
 
-class Librdkafka(threading.Thread):
+class Writer(threading.Thread):
     """
-    An idempotent producer of confluent-kafka that writes numbers to partition
-    0, one after the other, and lives through all crashes.
+    A producer that writes numbers to a partition, one after the other, until
+    it is told to stop.
 
     @ivar acknowledged: Number to the offset that it was acknowledged with.
+    @ivar errors: What must not have happened.
     """
 
-    def __init__(self, address: str) -> None:
-        super().__init__(name="confluent-kafka", daemon=True)
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name, daemon=True)
         self.acknowledged: dict[int, int] = {}
         self.errors: list[object] = []
         self.stopping = threading.Event()
+
+
+class Librdkafka(Writer):
+    """
+    Idempotent, by confluent-kafka, to partition 0; it lives through all
+    crashes.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__("confluent-kafka")
         self._producer = confluent_kafka.Producer(
             {
                 "bootstrap.servers": address,
@@ -73,23 +84,17 @@ class Librdkafka(threading.Thread):
             self.acknowledged[int(message.value())] = message.offset()
 
 
-class Repeater(threading.Thread):
+class Repeater(Writer):
     """
-    An idempotent producer that writes batches of numbers to partition 1,
-    sends a batch again when the connection breaks before its answer, and
-    now and then when it need not.
-
-    @ivar acknowledged: First number of a batch to the offset that it was
-        acknowledged with.
+    Idempotent, in batches, to partition 1; it sends a batch again when the
+    connection breaks before its answer, and now and then when it need not.
+    Of a batch only the first number is noted.
     """
 
     def __init__(self, port: int, seed: int) -> None:
-        super().__init__(name="repeater", daemon=True)
-        self.acknowledged: dict[int, int] = {}
+        super().__init__("repeater")
         self.count = 0
         self.repeated = 0
-        self.errors: list[object] = []
-        self.stopping = threading.Event()
         self._port = port
         self._chance = random.Random(seed)
         self._client: RawClient | None = None
@@ -162,7 +167,8 @@ class CrashTests(BrokerTestCase):
         with RawClient(broker.port) as raw:
             raw.create(TOPIC, 2)
         chance = random.Random(20)
-        writers = [Librdkafka(broker.address), Repeater(broker.port, 7)]
+        librdkafka, repeater = Librdkafka(broker.address), Repeater(broker.port, 7)
+        writers: list[Writer] = [librdkafka, repeater]
         for each in writers:
             each.start()
             self.addCleanup(each.stopping.set)
@@ -188,8 +194,6 @@ class CrashTests(BrokerTestCase):
             self.assertEqual(each.errors, [], each.name)
             self.assertFalse(each.is_alive(), each.name)
 
-        librdkafka, repeater = writers
-        assert isinstance(repeater, Repeater)
         self.assertGreater(repeater.repeated, 0)
         with RawClient(broker.port) as raw:
             self.later_marks(raw, marks)

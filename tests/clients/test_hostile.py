@@ -6,6 +6,7 @@ After each the broker serves others, and its memory is bounded.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import resource
 import socket
@@ -138,12 +139,11 @@ class HostileTests(BrokerTestCase):
         self.assertGreaterEqual(hard, HALF_OPEN + 500, "this machine allows too few open files")
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        links = []
-        self.addCleanup(lambda: [link.close() for link in links])
+        links = contextlib.ExitStack()
+        self.addCleanup(links.close)
         for _ in range(HALF_OPEN):
             link = socket.create_connection(("127.0.0.1", self.subject.port), SECONDS)
-            link.sendall(b"\0\0")
-            links.append(link)
+            links.enter_context(link).sendall(b"\0\0")
         with RawClient(self.subject.port) as newcomer:
             self.assertEqual(newcomer.offset("good", 0, LATEST), 0)
 
@@ -250,7 +250,7 @@ def some_requests() -> Iterator[bytes]:
     Requests in good order, to be spoiled.
     """
     produce = ProduceRequest.Topic
-    batch = produce.Partition(index=0, records=batch_of([b"truncated"]))
+    batch = produce.Partition(index=0, records=memoryview(batch_of([b"truncated"])))
     fetch = FetchRequest.Topic
     position = fetch.Partition(partition=0, fetch_offset=0, partition_max_bytes=1000)
     offsets = ListOffsetsRequest.Topic

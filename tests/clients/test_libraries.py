@@ -51,7 +51,7 @@ class LibraryTests(BrokerTestCase):
             self.assert_same(stored, written, f"as stored in {topic}")
             # A client leaves a batch as it is when that is smaller, as a lone
             # record without a value may be.
-            squeezed = sum(batch.count for batch in batches if batch.codec == CODECS[codec])
+            squeezed = sum(batch.record_count for batch in batches if batch.codec == CODECS[codec])
             self.assertGreaterEqual(squeezed, 0.95 * COUNT, f"records in {codec}")
             self.assertLessEqual({batch.codec for batch in batches}, {0, CODECS[codec]})
             if idempotent:
