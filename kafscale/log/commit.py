@@ -16,23 +16,36 @@ from kafscale.interfaces import Compare, IMetadataStore, Put
 
 
 async def settle(
-    store: IMetadataStore, key: str, revision: int, value: Any, guards: tuple[Compare, ...] = ()
+    store: IMetadataStore,
+    key: str,
+    revision: int,
+    value: Any,
+    guards: tuple[Compare, ...] = (),
+    *,
+    in_doubt: bool = False,
 ) -> int:
     """
     Put C{value} at C{key} if its revision is C{revision} and the guards hold;
     return the new revision.
 
+    @param in_doubt: An attempt was made before, and its outcome is not known.
     @raise CommitConflict: somebody else has changed the key, or a guard did
         not hold.
     """
     while True:
+        missed = False
         try:
             return await store.commit([Compare(key, revision), *guards], [Put(key, value)])
         except StoreUnavailable:
-            found = await store.get(key)
-            if found is not None and found.revision != revision and found.value == value:
-                return found.revision  # it was done
-            if (found.revision if found is not None else 0) != revision:
-                raise CommitConflict(key) from None
-            # Not done, or not yet: the next attempt is guarded by the same
-            # revision, so one of the two will miss.
+            in_doubt = True
+        except CommitConflict:
+            if not in_doubt:
+                raise
+            missed = True  # perhaps because an earlier attempt of ours came through
+        found = await store.get(key)
+        if found is not None and found.revision != revision and found.value == value:
+            return found.revision  # it was done
+        if missed or (found.revision if found is not None else 0) != revision:
+            raise CommitConflict(key)
+        # Not done, or not yet: the next attempt is guarded by the same
+        # revision, so one of the two will miss.

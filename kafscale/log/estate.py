@@ -9,8 +9,10 @@ Its seals stay for ever, because their writer may only have been asleep.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from kafscale.errors import CommitConflict
@@ -18,7 +20,7 @@ from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.log import keys
 from kafscale.log.commit import settle
 from kafscale.log.record import PartitionRecord
-from kafscale.log.sealing import Sealed, footer, listing, ranges, seal
+from kafscale.log.sealing import CorruptLog, Sealed, footer, listing, ranges, seal
 from kafscale.log.slot import Range, Seal
 
 Where = tuple[UUID, int]
@@ -67,6 +69,7 @@ class Estates:
         self._namespace = namespace
         self._incarnation = incarnation
         self._open: dict[int, Estate] = {}
+        self._winding_up = DeferredLock()
 
     async def of(self, incarnation: int) -> Estate:
         """
@@ -74,39 +77,45 @@ class Estates:
         """
         estate = self._open.get(incarnation)
         if estate is None:
+            estate = self._open[incarnation] = await self._opened(incarnation)
+        return estate
+
+    async def _opened(self, incarnation: int) -> Estate:
+        trim = -1
+        while True:
             sealed = await seal(
                 self._objects, self._metadata, self._namespace, incarnation, self._incarnation
             )
-            slots = await ranges(self._objects, sealed)
-            estate = self._open[incarnation] = Estate(sealed, slots)
-        return estate
+            try:
+                return Estate(sealed, await ranges(self._objects, sealed))
+            except CorruptLog:
+                # Another successor may wind it up while we read; then the trim
+                # mark has moved.
+                if sealed.trim == trim:
+                    raise
+                trim = sealed.trim
 
     async def left(self, broker_id: int) -> list[int]:
         """
         The broker's own incarnations of the past that are not wound up.
         """
         entries, _ = await self._metadata.range(keys.INCARNATIONS)
-        seals, _ = await self._metadata.range(keys.SEALS)
-        ends = {keys.incarnation_of(entry.key): entry.value["sealed_at"] for entry in seals}
-        past = {
-            keys.incarnation_of(entry.key): entry.value["trim"]
+        past = [
+            keys.incarnation_of(entry.key)
             for entry in entries
-            if entry.value["broker"] == broker_id
-        }
-        return [
-            number
-            for number, trim in past.items()
-            if number < self._incarnation and trim != ends.get(number)
+            if entry.value["broker"] == broker_id and not entry.value.get("wound_up")
         ]
+        return [number for number in past if number < self._incarnation]
 
     async def wind_up(self) -> None:
         """
         Let go of the estates of which everything is in segments.
         """
-        for incarnation, estate in list(self._open.items()):
-            if await self._is_rolled(estate):
-                del self._open[incarnation]
-                await self._bury(estate.sealed)
+        async with self._winding_up:
+            for incarnation, estate in list(self._open.items()):
+                if await self._is_rolled(estate):
+                    await self._bury(estate.sealed)
+                    del self._open[incarnation]
 
     async def _is_rolled(self, estate: Estate) -> bool:
         for topic_id, index in list(estate.ranges):
@@ -123,13 +132,10 @@ class Estates:
         Move the trim mark to the end, then delete the slots (log-rules, 9 and
         10); what was found past the end, too, but never a seal.
         """
+        key = keys.incarnation_record(sealed.incarnation)
+        value = {"broker": sealed.broker, "trim": sealed.sealed_at}
         try:
-            await settle(
-                self._metadata,
-                keys.incarnation_record(sealed.incarnation),
-                sealed.trim_revision,
-                {"broker": sealed.broker, "trim": sealed.sealed_at},
-            )
+            revision = await settle(self._metadata, key, sealed.trim_revision, value)
         except CommitConflict:
             return  # another successor winds it up
         garbage = []
@@ -141,6 +147,9 @@ class Estates:
                 garbage.append(info.key)
         for at in range(0, len(garbage), 1000):
             await self._objects.delete(garbage[at : at + 1000])
+        # Said only now: who is interrupted before has it done by the next one.
+        with suppress(CommitConflict):
+            await settle(self._metadata, key, revision, {**value, "wound_up": True})
         self._log.info(
             "incarnation {incarnation} is wound up; {slots} slots of its journal are deleted",
             incarnation=sealed.incarnation,

@@ -187,16 +187,16 @@ class Journal:
         self._unsettled: deque[Slot] = deque()  # every slot with a number, in order
         self._standing: deque[Slot] = deque()  # settled, perhaps not rolled, in order
         self._next_slot = 0
+        self._settling = False
         self._idle: list[Deferred[None]] = []
         self.unsettled_bytes = 0
         self.fenced = False
 
     # -- writing ----------------------------------------------------------
 
-    def add(self, writer: Writer, batch: bytes, first: int, end: int, max_timestamp: int) -> Slot:
+    def open_slot(self) -> Slot:
         """
-        Put a batch, which has its offsets (C{end} is the one after its last),
-        into the open slot.
+        The slot that L{add} puts a batch into.
 
         @raise NotLeaderOrFollower: fenced.
         """
@@ -209,6 +209,18 @@ class Journal:
             self._unsettled.append(slot)
             if self._sending < self._in_flight:
                 self._flush_due = self._clock.callLater(self._linger, self._linger_over)
+        return slot
+
+    def add(self, writer: Writer, batch: bytes, first: int, end: int, max_timestamp: int) -> Slot:
+        """
+        Put a batch, which has its offsets (C{end} is the one after its last),
+        into the open slot. If that is full now it is sent, and a store in
+        memory answers at once: the writer may be told of it before this
+        returns.
+
+        @raise NotLeaderOrFollower: fenced.
+        """
+        slot = self.open_slot()
         share = slot.shares.get(writer)
         if share is None:
             share = slot.shares[writer] = Share(first)
@@ -291,17 +303,25 @@ class Journal:
         """
         Acknowledge the contiguous prefix of durable slots.
         """
-        while self._unsettled and self._unsettled[0].durable and not self.fenced:
-            slot = self._unsettled.popleft()
-            self.unsettled_bytes -= slot.size
-            ends = [(writer, share.end) for writer, share in slot.shares.items() if share]
-            # The bytes are the partitions' to keep from here on.
-            slot.shares = dict.fromkeys(slot.shares)
-            self._standing.append(slot)
-            for writer, end in ends:
-                writer.acknowledge(end)
-            slot.settle()
-            self._acknowledged(slot)
+        if self._settling:
+            return  # by somebody who was told of an earlier slot: that one comes first
+        self._settling = True
+        try:
+            while self._unsettled and self._unsettled[0].durable and not self.fenced:
+                self._settle_one(self._unsettled.popleft())
+        finally:
+            self._settling = False
+
+    def _settle_one(self, slot: Slot) -> None:
+        self.unsettled_bytes -= slot.size
+        ends = [(writer, share.end) for writer, share in slot.shares.items() if share]
+        # The bytes are the partitions' to keep from here on.
+        slot.shares = dict.fromkeys(slot.shares)
+        self._standing.append(slot)
+        for writer, end in ends:
+            writer.acknowledge(end)
+        slot.settle()
+        self._acknowledged(slot)
 
     def _next(self) -> None:
         """

@@ -71,7 +71,8 @@ SEALS = "seals/"
 
 def incarnation_record(incarnation: int) -> str:
     """
-    ``{"broker": id, "trim": slot}``; put by the incarnation itself alone.
+    ``{"broker": id, "trim": slot}``, put by the incarnation itself, and at its
+    end by a successor; with C{"wound_up": true} once its slots are deleted.
     """
     return f"{INCARNATIONS}{incarnation:020d}"
 

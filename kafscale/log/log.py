@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from kafscale.errors import NotLeaderOrFollower
+from kafscale.errors import CommitConflict, NotLeaderOrFollower
 from kafscale.interfaces import Delete, ILog, IMetadataStore, IObjectStore, IPressure
 from kafscale.log import keys
 from kafscale.log.cache import BlockCache
@@ -141,13 +141,19 @@ class Log:
         Lead these partitions, whose leaders are gone or never were. Those of
         which the record is lost to somebody else meanwhile are left out.
         """
+        journal, incarnation = self.journal, self.incarnation
         remaining = [where for where in wanted if where not in self._partitions]
-        while remaining and not self.journal.fenced:
+        while remaining and not journal.fenced:
             claims = await prepare(
                 self._objects, self._metadata, self._estates,
-                self._broker_id, self.incarnation, remaining,
+                self._broker_id, incarnation, remaining,
             )  # fmt: skip
-            done, remaining = await commit_claims(self._metadata, self.incarnation, claims)
+            try:
+                done, remaining = await commit_claims(self._metadata, incarnation, claims)
+            except CommitConflict:
+                journal.fence()
+            if journal.fenced:
+                return  # what this incarnation has claimed, the next one claims
             for claim, revision in done:
                 self._partitions[claim.where] = self._lead(claim, revision)
 
@@ -200,6 +206,7 @@ class Log:
             await self._objects.delete(found[at : at + 1000])
             for key in found[at : at + 1000]:
                 self._cache.drop(key)
+        self._roller.let_go()
 
     async def move_start(self, partition: Partition, offset: int) -> None:
         """

@@ -21,6 +21,7 @@ from kafscale.errors import (
     InvalidRecord,
     InvalidTimestamp,
     MessageTooLarge,
+    NoSuchObject,
     NotLeaderOrFollower,
     OffsetOutOfRange,
 )
@@ -38,10 +39,11 @@ from kafscale.wire.records import (
     iterate,
     latest,
     read_batch_header,
+    read_records,
     stamp,
 )
 
-INFLATED_LIMIT = 256 * 1024 * 1024
+INFLATED_LIMIT = 64 * 1024 * 1024
 """How large a batch may become where the broker must look inside."""
 
 
@@ -224,9 +226,7 @@ class Partition:
         append_time = now if rules.log_append_time else -1
         stamped = stamp(batch, header, base, self.leader_epoch, append_time)
         end = base + header.last_offset_delta + 1
-        slot = self._journal.add(
-            self, stamped, base, end, append_time if append_time >= 0 else header.max_timestamp
-        )
+        slot = self._journal.open_slot()
         if header.producer_id >= 0:
             self._producers.append(header, base, now)
         self.tail.append(stamped, base, end)
@@ -235,6 +235,10 @@ class Partition:
             self._slots[-1] = (end, slot)
         else:
             self._slots.append((end, slot))
+        # Last, because it may be acknowledged, even rolled, before this returns.
+        self._journal.add(
+            self, stamped, base, end, append_time if append_time >= 0 else header.max_timestamp
+        )
         return Append(base, append_time, slot)
 
     def _settlement_of(self, offset: int) -> Slot | None:
@@ -316,23 +320,46 @@ class Partition:
         """
         See L{IPartition.offset_at}.
         """
+        try:
+            return await self._offset_at(timestamp)
+        except NoSuchObject:
+            raise OffsetOutOfRange("a segment was deleted meanwhile") from None
+
+    async def _offset_at(self, timestamp: int) -> tuple[int, int] | None:
         async for batch in self._batches_reaching(timestamp):
+            header = read_batch_header(batch)
             try:
-                found = first_at_or_after(batch, timestamp, INFLATED_LIMIT)
+                if header.base_offset < self.log_start:
+                    found = self._first_alive(batch, timestamp)
+                else:
+                    found = first_at_or_after(batch, timestamp, INFLATED_LIMIT)
             except InvalidRecord:
                 # Only its producer knows what it sent; its header must do.
-                header = read_batch_header(batch)
-                found = header.max_timestamp, header.base_offset
-            if found is not None and found[1] >= self.log_start:
+                found = header.max_timestamp, max(header.base_offset, self.log_start)
+            if found is not None:
                 return found
+        return None
+
+    def _first_alive(self, batch: bytes | memoryview, timestamp: int) -> tuple[int, int] | None:
+        """
+        As L{first_at_or_after}, of a batch that begins before the log start.
+        """
+        for record in read_records(batch, INFLATED_LIMIT):
+            if record.offset >= self.log_start and record.timestamp >= timestamp:
+                return record.timestamp, record.offset
         return None
 
     async def latest_timestamp(self) -> tuple[int, int] | None:
         """
         See L{IPartition.latest_timestamp}.
         """
-        best = await self.segments.latest_batch() if self.tail.start > self.log_start else None
-        for batch in self.tail.from_offset(self.tail.start):
+        # The tail as it is now: what is rolled while we wait is not lost on the way.
+        batches = self.tail.from_offset(max(self.tail.start, self.log_start))
+        try:
+            best = await self.segments.latest_batch() if self.tail.start > self.log_start else None
+        except NoSuchObject:
+            raise OffsetOutOfRange("a segment was deleted meanwhile") from None
+        for batch in batches:
             if best is None or _max_timestamp(batch) > _max_timestamp(best):
                 best = batch
         if best is None:
@@ -421,7 +448,7 @@ class Partition:
         if self.dropped:
             return
         self.dropped = True
-        self._owner.grew(-self.tail.size)
+        self._owner.grew(-self.tail.drop_before(self.tail.end))
         self._release(self.tail.end)
         self._wake()
 

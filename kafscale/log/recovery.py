@@ -14,7 +14,7 @@ from uuid import UUID
 import attrs
 from crc32c import crc32c
 
-from kafscale.errors import CommitConflict, StoreUnavailable
+from kafscale.errors import CommitConflict, NoSuchObject, StoreUnavailable
 from kafscale.interfaces import Compare, Entry, IMetadataStore, IObjectStore, Put
 from kafscale.log import keys
 from kafscale.log.commit import settle
@@ -68,11 +68,18 @@ async def prepare(
     claims = []
     for where in wanted:
         entry = entries.get(keys.partition_record(*where))
-        record = PartitionRecord() if entry is None else PartitionRecord.from_json(entry.value)
-        revision = 0 if entry is None else entry.revision
-        claims.append(
-            await _recover(objects, estates, broker_id, incarnation, where, record, revision)
-        )
+        while True:
+            try:
+                claim = await _recover(objects, estates, broker_id, incarnation, where, entry)
+                break
+            except NoSuchObject as missing:
+                # Another successor has rolled it and let the slot go; then the
+                # record says so, and the one read before is not to be claimed.
+                newer = await metadata.get(keys.partition_record(*where))
+                if newer == entry:
+                    raise CorruptLog(f"{where} needs {missing}, which is not there") from None
+                entry = newer
+        claims.append(claim)
     return claims
 
 
@@ -82,13 +89,16 @@ async def _recover(
     broker_id: int,
     incarnation: int,
     where: Where,
-    record: PartitionRecord,
-    revision: int,
+    entry: Entry | None,
 ) -> Claim:
+    record = PartitionRecord() if entry is None else PartitionRecord.from_json(entry.value)
+    revision = 0 if entry is None else entry.revision
     needed: list[tuple[str, Range]] = []
     journals = []
-    # No claim before the end of each journal is recorded (log-rules, 6).
-    for past in sorted({number for number, _ in record.journals}):
+    # No claim before the end of each journal is recorded (log-rules, 6). Our
+    # own is named after a claim of which we did not hear that it was done:
+    # nothing was written under it.
+    for past in sorted({number for number, _ in record.journals} - {incarnation}):
         estate = await estates.of(past)
         parts = estate.needed(where, record)
         needed += parts
@@ -153,13 +163,15 @@ async def commit_claims(
                 [alive, *(Compare(key, claim.revision) for key, claim in named)],
                 [Put(key, claim.record.to_json()) for key, claim in named],
             )
-        except (CommitConflict, StoreUnavailable):
+        except (CommitConflict, StoreUnavailable) as why:
+            in_doubt = isinstance(why, StoreUnavailable)
             for key, claim in named:  # one by one, to see which
+                value = claim.record.to_json()
                 try:
-                    value = claim.record.to_json()
-                    done.append(
-                        (claim, await settle(metadata, key, claim.revision, value, (alive,)))
+                    claimed = await settle(
+                        metadata, key, claim.revision, value, (alive,), in_doubt=in_doubt
                     )
+                    done.append((claim, claimed))
                 except CommitConflict:
                     if await metadata.get(alive.key) is not None:
                         raise

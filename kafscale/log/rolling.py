@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from kafscale.errors import CommitConflict, NotLeaderOrFollower, ObjectExists
+from kafscale.errors import CommitConflict, NotLeaderOrFollower, ObjectExists, StoreUnavailable
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore
 from kafscale.log import keys
 from kafscale.log.commit import settle
@@ -73,7 +73,11 @@ class Roller:
         self._held: dict[Partition, None] = {}  # those with records in memory
         self._urgent: dict[Partition, None] = {}  # to be rolled whatever their size
         self._rolling: dict[Partition, Deferred[None]] = {}
+        self._starting = False
         self._retry: IDelayedCall | None = None
+        self._winding: Deferred[None] | None = None
+        self._wind_again: IDelayedCall | None = None
+        self._wind_once_more = False  # something was rolled while it was under way
         self._stopped = False
         self._held_bytes = held_bytes
         self._looking = LoopingCall(self._look)
@@ -89,7 +93,7 @@ class Roller:
         for partition in slot.shares:
             assert isinstance(partition, Partition)
             self._held[partition] = None
-            if partition.tail.size >= self._settings.segment_bytes:
+            if partition.tail.visible_size >= self._settings.segment_bytes:
                 self._urgent[partition] = None
         self._start()
 
@@ -120,20 +124,26 @@ class Roller:
         """
         Begin as many rolls as may be under way and are due.
         """
+        if self._starting:
+            return  # a roll that came to its end at once: the loop goes on
+        self._starting = True
+        try:
+            while len(self._rolling) < AT_ONCE and not self._stopped and self._retry is None:
+                partition = self._next()
+                if partition is None:
+                    return
+                rolling = Deferred.fromCoroutine(self.roll(partition, self._settings.segment_bytes))
+                if not rolling.called:
+                    self._rolling[partition] = rolling
+                rolling.addBoth(self._rolled, partition)
+        finally:
+            self._starting = False
+
+    def _next(self) -> Partition | None:
         if self._journal.span > self._settings.journal_slots and not self._urgent:
             oldest = self._journal.oldest()
             if oldest is not None:
                 self._hurry(oldest)
-        while len(self._rolling) < AT_ONCE and not self._stopped and self._retry is None:
-            partition = self._next()
-            if partition is None:
-                return
-            rolling = Deferred.fromCoroutine(self.roll(partition, self._settings.segment_bytes))
-            if not rolling.called:
-                self._rolling[partition] = rolling
-            rolling.addBoth(self._rolled, partition)
-
-    def _next(self) -> Partition | None:
         for partition in self._urgent:
             if partition not in self._rolling:
                 return partition
@@ -143,14 +153,15 @@ class Roller:
         under_way = sum(partition.tail.size for partition in self._rolling)
         if self._held_bytes() - under_way <= self._settings.unrolled_bytes:
             return None
-        return max(free, key=lambda partition: partition.tail.size)
+        return max(free, key=lambda partition: partition.tail.visible_size)
 
     def _rolled(self, result: object, partition: Partition) -> None:
         self._rolling.pop(partition, None)
-        if result is None:
-            if partition.dropped or partition.tail.size < self._settings.segment_bytes:
+        if result is None or partition.dropped:
+            # What is not yet durable cannot be rolled; it counts when it is.
+            if partition.dropped or partition.tail.visible_size < self._settings.segment_bytes:
                 self._urgent.pop(partition, None)
-            if partition.dropped or not partition.tail.size:
+            if partition.dropped or not partition.tail.visible_size:
                 self._held.pop(partition, None)
             self._start()
         elif not self._stopped and self._retry is None:
@@ -211,9 +222,7 @@ class Roller:
             revision = await self._commit(partition, rolled.to_json())
             partition.segments.add(base)
             partition.rolled(rolled, revision, producers)
-        if journals != record.journals:
-            await self._estates.wind_up()
-        self._trim_soon()
+        self.let_go()
 
     async def _commit(self, partition: Partition, value: object) -> int:
         """
@@ -242,6 +251,8 @@ class Roller:
             if partition.dropped:
                 raise NotLeaderOrFollower
         async with partition.lock:
+            if partition.dropped:
+                raise NotLeaderOrFollower
             record = partition.record
             if offset <= record.log_start:
                 return
@@ -254,18 +265,61 @@ class Roller:
                 record,
                 log_start=offset,
                 first_segment=first,
-                stored_bytes=max(0, record.stored_bytes - sum(info.size for info in gone)),
+                stored_bytes=record.stored_bytes - sum(
+                    info.size
+                    for info in gone
+                    # What is before it was to be deleted earlier, and does not count.
+                    if keys.segment_base(info.key) >= (record.first_segment or 0)
+                ),
                 epochs=epochs.entries,
             )
             # Committed before anything is deleted, answered after (19).
             revision = await self._commit(partition, moved.to_json())
             partition.started(moved, revision, epochs)
             partition.segments.forget([info.key for info in gone], first)
-        await self._objects.delete([info.key for info in gone])
+        garbage = [info.key for info in gone]
+        try:
+            for at in range(0, len(garbage), 1000):
+                await self._objects.delete(garbage[at : at + 1000])
+        except StoreUnavailable as why:
+            # The log start has moved all the same; the next move deletes them.
+            self._log.warn("segments before the log start stay for now: {why}", why=why)
 
     # -- trimming ---------------------------------------------------------
 
+    def let_go(self) -> None:
+        """
+        Some records are not needed in a journal any more: trim what can be of
+        this broker's, and wind up what it inherited.
+        """
+        self._trim_soon()
+        self._wind_up_soon()
+
+    def _wind_up_soon(self) -> None:
+        if self._winding is not None:
+            self._wind_once_more = True
+        elif self._wind_again is None and not self._stopped:
+            self._wind_once_more = False
+            winding = Deferred.fromCoroutine(self._estates.wind_up())
+            if not winding.called:
+                self._winding = winding
+            winding.addBoth(self._wound_up)
+
+    def _wound_up(self, result: object) -> None:
+        self._winding = None
+        if result is not None and not self._stopped:
+            self._log.warn("what was inherited is not wound up yet: {why}", why=result)
+            self._wind_again = self._clock.callLater(AGAIN, self._wind_up_again)
+        elif self._wind_once_more:
+            self._wind_up_soon()
+
+    def _wind_up_again(self) -> None:
+        self._wind_again = None
+        self._wind_up_soon()
+
     def _trim_soon(self) -> None:
+        if self._journal.fenced:
+            return  # its partitions are dropped, not rolled
         if self._trimming is None and self._journal.trimmable > self._trim:
             trimming = Deferred.fromCoroutine(self._trim_journal())
             if not trimming.called:
@@ -284,10 +338,12 @@ class Roller:
         Move the trim mark, and delete the slots below it once it is known to be
         committed (log-rules, 7 and 9).
         """
+        # Before the first wait: when it ends the journal may be fenced, and
+        # its slots let go of though nothing of them is rolled (log-rules, 7).
+        target = self._journal.trimmable
         key = keys.incarnation_record(self._incarnation)
         entry = await self._metadata.get(key)
         assert entry is not None
-        target = self._journal.trimmable
         try:
             await settle(
                 self._metadata, key, entry.revision, {**entry.value, "trim": target}, (self._alive,)
@@ -310,9 +366,10 @@ class Roller:
         self._stopped = True
         if self._looking.running:
             self._looking.stop()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        for again in (self._retry, self._wind_again):
+            if again is not None:
+                again.cancel()
+        self._retry = self._wind_again = None
 
     async def stop(self) -> None:
         """
@@ -320,6 +377,5 @@ class Roller:
         """
         self.abandon()
         waiting = list(self._rolling.values())
-        if self._trimming is not None:
-            waiting.append(self._trimming)
+        waiting += [under_way for under_way in (self._trimming, self._winding) if under_way]
         await DeferredList(waiting, consumeErrors=True)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, ObjectInfo
@@ -61,7 +61,11 @@ async def gather(calls: Sequence[Callable[[], Awaitable[T]]], parallel: int = PA
     results: list[T] = []
     for begin in range(0, len(calls), parallel):
         group = [_started(call()) for call in calls[begin : begin + parallel]]
-        results += await gatherResults(group, consumeErrors=True)
+        try:
+            results += await gatherResults(group, consumeErrors=True)
+        except FirstError as first:
+            # Who calls knows it by its own name.
+            raise (first.subFailure.value or first) from None
     return results
 
 
@@ -117,12 +121,13 @@ async def seal(
     """
     raised_barrier = False
     while True:
+        # The end first: once it is recorded the writer's trim mark stands still.
+        recorded = await metadata.get(keys.seal_record(incarnation))
         entry = await metadata.get(keys.incarnation_record(incarnation))
         if entry is None:
             raise LookupError(f"incarnation {incarnation} is not in the metadata store")
         broker, trim = entry.value["broker"], entry.value["trim"]
         prefix = keys.journal(namespace, broker, incarnation)
-        recorded = await metadata.get(keys.seal_record(incarnation))
         if recorded is not None:
             # What is recorded is the end, whatever seal objects there are: one
             # may have been put over a slot that was deleted (log-rules, 5).

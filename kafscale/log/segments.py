@@ -239,13 +239,17 @@ class Segments:
         """
         The first batch that announces the largest timestamp of all.
         """
+        if self._first is None:
+            return None
         best: tuple[int, int] | None = None  # timestamp, base of the segment
-        for base in list(await self._listed()):
+        base = self._first
+        while True:  # along the chain: the listing may lack one
             footer, _ = await self.footer(base)
             if best is None or footer.max_timestamp > best[0]:
                 best = footer.max_timestamp, base
-        if best is None:
-            return None
+            if base == self._newest:
+                break
+            base = footer.end_offset
         async for run in self.runs_reaching(best[0], best[1]):
             for position, header in iterate(run):
                 if header.max_timestamp >= best[0]:

@@ -52,6 +52,13 @@ class Tail:
         """
         return self._written - self._before[0] if self._before else 0
 
+    @property
+    def visible_size(self) -> int:
+        """
+        Bytes of the batches that may be shown.
+        """
+        return self._position(self._visible) - self._before[0] if self._visible else 0
+
     def append(self, batch: bytes, base: int, end: int) -> None:
         """
         Add a batch whose first record has the offset L{end} has now.

@@ -16,6 +16,7 @@ import builtins
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -56,6 +57,7 @@ class Repeated:
         self._clock = clock
         self._jitter = jitter
         self._closed = False
+        self._failed_wait = FIRST_WAIT  # after the next failure of `once`
 
     async def again(self, what: str, once: Callable[[], Awaitable[T]], patience: float) -> T:
         """
@@ -81,12 +83,31 @@ class Repeated:
                         what=what,
                     )
                     told = True
-                await deferLater(self._clock, wait * (0.5 + self._jitter() / 2))
+                await self._pause(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
             else:
                 if told:
                     self._log.info("the store answers again ({what})", what=what)
                 return answer
+
+    async def once(self, call: Callable[[], Awaitable[T]]) -> T:
+        """
+        What C{call} answers. Its failure is told after a while, the longer the
+        more of them have failed in a row: who asks again at once may do so.
+        """
+        try:
+            answer = await call()
+        except StoreUnavailable:
+            if not self._closed:
+                wait = self._failed_wait
+                self._failed_wait = min(wait * 2, LONGEST_WAIT)
+                await self._pause(wait)
+            raise
+        self._failed_wait = FIRST_WAIT
+        return answer
+
+    def _pause(self, wait: float) -> Deferred[None]:
+        return deferLater(self._clock, wait * (0.5 + self._jitter() / 2))
 
     def stop(self) -> None:
         """
@@ -160,7 +181,8 @@ class RetryingMetadataStore:
     """
     A metadata store that is asked again until it answers; but a commit only
     once, because its outcome may be a success that nobody heard of: it is for
-    who commits to read back (`kafscale.log.commit`).
+    who commits to read back (`kafscale.log.commit`). That failure is told
+    after the wait that comes before another attempt.
     """
 
     def __init__(
@@ -189,7 +211,7 @@ class RetryingMetadataStore:
         """
         See L{IMetadataStore.commit}.
         """
-        return await self._store.commit(compares, operations)
+        return await self._repeated.once(lambda: self._store.commit(compares, operations))
 
     async def watch(
         self, prefix: str, revision: int, changed: Callable[[Sequence[Change]], None]
