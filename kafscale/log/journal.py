@@ -176,6 +176,7 @@ class Journal:
         self._prefix = prefix
         self._clock = clock
         self._slot_bytes = slot_bytes
+        self._worth = slot_bytes // 4
         self._in_flight = in_flight
         self._linger = linger
         self._acknowledged = acknowledged
@@ -207,7 +208,7 @@ class Journal:
             slot = self._open = Slot(self._next_slot, self._clock.seconds())
             self._next_slot += 1
             self._unsettled.append(slot)
-            if self._sending < self._in_flight:
+            if self._linger or not self._sending:
                 self._flush_due = self._clock.callLater(self._linger, self._linger_over)
         return slot
 
@@ -232,7 +233,9 @@ class Journal:
         share.size += size
         slot.size += size
         self.unsettled_bytes += size
-        if slot.size >= self._slot_bytes:
+        if slot.size >= self._slot_bytes or (
+            slot.size >= self._worth and self._sending < self._in_flight
+        ):
             self._close_slot()
         return slot
 
@@ -251,7 +254,17 @@ class Journal:
 
     def _linger_over(self) -> None:
         self._flush_due = None
-        self._close_slot()
+        if self._sending < self._in_flight:
+            self._close_slot()
+
+    def _is_due(self, slot: Slot) -> bool:
+        """
+        Whether the open slot, which waits for no timer, is to be sent when a
+        place in the pipeline is free. Without a linger it is like Nagle's
+        algorithm: what is under way is waited for, unless there is enough to
+        be worth a flush of its own.
+        """
+        return bool(self._linger) or not self._sending or slot.size >= self._worth
 
     def _close_slot(self) -> None:
         """
@@ -329,7 +342,7 @@ class Journal:
         """
         if self._queued:
             self._send_queued()
-        elif self._open is not None and self._flush_due is None:
+        elif self._open is not None and self._flush_due is None and self._is_due(self._open):
             self._close_slot()
         if not self._unsettled:
             self._tell_idle()

@@ -135,9 +135,10 @@ class ObjectFiles:
         for key in keys:
             path = self._path(key)
             directories.add(os.path.dirname(path))
-            with _unavailable(key), suppress(FileNotFoundError, NotADirectoryError):
-                if not os.path.isdir(path):  # that is one of other objects
-                    os.unlink(path)
+            # A directory is one of other objects.
+            gone = suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError)
+            with _unavailable(key), gone:
+                os.unlink(path)
         for directory in directories:
             self._remove_if_empty(directory)
 
