@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
 
-from crc32c import crc32c
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -26,6 +25,7 @@ from kafscale.errors import NoSuchObject, NotLeaderOrFollower, ObjectExists
 from kafscale.interfaces import IObjectStore, ISettlement
 from kafscale.log import keys
 from kafscale.log.slot import Range, write_slot_footer
+from kafscale.log.trailer import proof
 
 
 class Writer(Protocol):
@@ -122,9 +122,6 @@ class Slot:
         position = 0
         for writer, share in self.shares.items():
             assert share is not None
-            checksum = 0
-            for batch in share.batches:
-                checksum = crc32c(batch, checksum)
             ranges.append(
                 Range(
                     topic_id=writer.topic_id,
@@ -135,7 +132,7 @@ class Slot:
                     max_timestamp=share.max_timestamp,
                     position=position,
                     length=share.size,
-                    crc=checksum,
+                    crc=proof(share.batches),
                 )
             )
             pieces += share.batches

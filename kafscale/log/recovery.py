@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import attrs
-from crc32c import crc32c
 
-from kafscale.errors import CommitConflict, NoSuchObject, StoreUnavailable
+from kafscale.errors import CommitConflict, CorruptMessage, NoSuchObject, StoreUnavailable
 from kafscale.interfaces import Compare, Entry, IMetadataStore, IObjectStore, Put
 from kafscale.log import keys
 from kafscale.log.commit import settle
@@ -23,7 +22,8 @@ from kafscale.log.estate import Estates
 from kafscale.log.record import PartitionRecord
 from kafscale.log.sealing import CorruptLog, gather
 from kafscale.log.slot import Range
-from kafscale.wire.records import iterate
+from kafscale.log.trailer import intact
+from kafscale.wire.records import iterate, read_batch_header
 
 Where = tuple[UUID, int]
 
@@ -129,14 +129,19 @@ async def _read(
     batches: list[bytes] = []
     end = start
     for (key, part), data in zip(needed, fetched, strict=True):
-        if len(data) != part.length or crc32c(data) != part.crc:
+        try:
+            found = [data[at : at + header.size] for at, header in iterate(data)]
+        except CorruptMessage:
+            found = []
+        if len(data) != part.length or not intact(found, part.crc):
             raise CorruptLog(f"{key} does not hold what its footer says of {where}")
-        for position, header in iterate(data):
+        for batch in found:
+            header = read_batch_header(batch)
             if header.next_offset <= end:
                 continue  # a segment has it already
             if header.base_offset != end:
                 raise CorruptLog(f"{where} has no record at {end}: {key} goes on at {header}")
-            batches.append(data[position : position + header.size])
+            batches.append(batch)
             end = header.next_offset
     return batches, end
 

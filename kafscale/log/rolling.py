@@ -93,7 +93,7 @@ class Roller:
         for partition in slot.shares:
             assert isinstance(partition, Partition)
             self._held[partition] = None
-            if partition.tail.visible_size >= self._settings.segment_bytes:
+            if self._is_urgent(partition):
                 self._urgent[partition] = None
         self._start()
 
@@ -158,8 +158,7 @@ class Roller:
     def _rolled(self, result: object, partition: Partition) -> None:
         self._rolling.pop(partition, None)
         if result is None or partition.dropped:
-            # What is not yet durable cannot be rolled; it counts when it is.
-            if partition.dropped or partition.tail.visible_size < self._settings.segment_bytes:
+            if not self._is_urgent(partition):
                 self._urgent.pop(partition, None)
             if partition.dropped or not partition.tail.visible_size:
                 self._held.pop(partition, None)
@@ -167,6 +166,16 @@ class Roller:
         elif not self._stopped and self._retry is None:
             self._log.error("rolling {partition} failed: {why}", partition=partition, why=result)
             self._retry = self._clock.callLater(AGAIN, self._start_again)
+
+    def _is_urgent(self, partition: Partition) -> bool:
+        """
+        Whether it is to be rolled once more, whatever the memory. What is not
+        yet durable cannot be, and counts when it is.
+        """
+        return not partition.dropped and (
+            partition.tail.visible_size >= self._settings.segment_bytes
+            or partition.record.rolled_to < partition.inherited_end
+        )
 
     def _start_again(self) -> None:
         self._retry = None

@@ -12,7 +12,7 @@ headers state. Blocks are read and cached in *runs* of up to 1 MiB. The footer
     INT64   offset after the last record
     INT64   largest timestamp that the headers state, in ms
     UINT64  length of all batches
-    UINT32  CRC-32C of them
+    UINT32  CRC-32C of their headers, each of which has that of its records
     UINT32  number of batches
     UINT32  number of blocks, n
     UINT32  length of the producers' states, p
@@ -36,11 +36,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 import attrs
-from crc32c import crc32c
 
 from kafscale.log.epochs import Epochs
 from kafscale.log.producers import ProducerStates
-from kafscale.log.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
+from kafscale.log.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, proof, read_end
 from kafscale.wire.records import HEADER_SIZE, LENGTH_OVERHEAD, read_batch_header
 
 BLOCK_SIZE = 64 * 1024
@@ -62,7 +61,7 @@ class Footer:
 
     @ivar max_timestamp: The largest that the headers of its batches state.
     @ivar data_size: Length of all batches; what comes after is the footer.
-    @ivar data_crc: CRC-32C of all batches.
+    @ivar data_crc: L{proof} of all batches.
     @ivar producers: For L{ProducerStates.restore}.
     """
 
@@ -151,7 +150,6 @@ def write_footer(
         too long for one segment.
     """
     positions, offsets, timestamps = array("I"), array("I"), array("q")
-    crc = 0
     position = 0
     block_size = 0
     latest = -(1 << 63)
@@ -174,7 +172,6 @@ def write_footer(
             timestamps[-1] = header.max_timestamp
         latest = max(latest, header.max_timestamp)
         end = header.next_offset
-        crc = crc32c(batch, crc)
         position += size
         block_size += size
     if first is None:
@@ -184,7 +181,7 @@ def write_footer(
         {"epochs": epochs.to_json(), "transactions": list(transactions)}, separators=(",", ":")
     ).encode()
     counts = (len(batches), len(positions), len(states), len(rest))
-    fixed = _FIXED.pack(first, end, latest, position, crc, *counts)
+    fixed = _FIXED.pack(first, end, latest, position, proof(batches), *counts)
     index = [_packed(column) for column in (positions, offsets, timestamps)]
     return end_with(Kind.SEGMENT, b"".join((fixed, *index, states, rest)))
 

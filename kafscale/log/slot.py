@@ -13,7 +13,7 @@ then a footer that says where each partition's are, then the trailer (see
     INT64     largest timestamp that the batches' headers state, in ms
     UINT64    position of the first batch in the object
     UINT64    length of all its batches
-    UINT32    CRC-32C of them
+    UINT32    CRC-32C of their headers, each of which has that of its records
 
 A seal is an object of the same name and another kind, so that whoever meets it
 knows at once that the journal ends before it. Its footer is JSON::
@@ -42,7 +42,7 @@ class Range:
 
     @ivar position: Where its batches begin in the object.
     @ivar length: Of all of them, in bytes.
-    @ivar crc: CRC-32C of all of them.
+    @ivar crc: L{kafscale.log.trailer.proof} of all of them.
     """
 
     topic_id: UUID

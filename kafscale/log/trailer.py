@@ -15,11 +15,13 @@ with one ranged read (big-endian)::
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
 from crc32c import crc32c
 
 from kafscale.errors import StoreError
+from kafscale.wire.records import CRC_COVERS_FROM, HEADER_SIZE, read_batch_header
 
 VERSION = 1
 """Of every footer's layout."""
@@ -85,3 +87,24 @@ def read_end(suffix: bytes, size: int) -> tuple[Kind, bytes] | int:
     if version != VERSION or kind not in Kind.__members__.values():
         raise CorruptObject(f"Kind {kind}, version {version} of a footer is not known here")
     return Kind(kind), footer
+
+
+def proof(batches: Iterable[bytes | memoryview], before: int = 0) -> int:
+    """
+    What is kept of batches to know them again: CRC-32C of their headers, one
+    after another, going on from C{before}. A header has the CRC-32C of all
+    that follows it, so their bytes need not be gone through once more.
+    """
+    for batch in batches:
+        before = crc32c(batch[:HEADER_SIZE], before)
+    return before
+
+
+def intact(batches: Sequence[bytes], kept: int) -> bool:
+    """
+    Whether batches are those of which the L{proof} was C{kept}.
+    """
+    return proof(batches) == kept and all(
+        crc32c(memoryview(batch)[CRC_COVERS_FROM:]) == read_batch_header(batch).crc
+        for batch in batches
+    )

@@ -40,7 +40,7 @@ HEADER_SIZE = _HEADER.size
 MAGIC = 2
 _MAGIC_AT = 16
 _CRC_AT = 17
-_ATTRIBUTES_AT = 21
+CRC_COVERS_FROM = 21
 _PRODUCER_ID_AT = 43
 LENGTH_OVERHEAD = 12
 """What the length field does not count: the base offset and itself."""
@@ -184,7 +184,7 @@ def check_batch(view: memoryview) -> BatchHeader:
         raise CorruptMessage(f"A batch of {header.size} bytes came in {len(view)}")
     if header.size < len(view):
         raise InvalidRecord("There must be exactly one record batch for each partition")
-    if crc32c(view[_ATTRIBUTES_AT:]) != header.crc:
+    if crc32c(view[CRC_COVERS_FROM:]) != header.crc:
         raise CorruptMessage("The record batch does not have the CRC-32C that it states")
     if header.record_count <= 0 or header.record_count != header.last_offset_delta + 1:
         number, delta = header.record_count, header.last_offset_delta
@@ -363,7 +363,7 @@ def build_batch(
     )
     length = HEADER_SIZE - LENGTH_OVERHEAD + len(packed)
     head = (first.offset, length, leader_epoch, MAGIC)
-    crc = crc32c(packed, crc32c(_HEADER.pack(*head, 0, *checked)[_ATTRIBUTES_AT:]))
+    crc = crc32c(packed, crc32c(_HEADER.pack(*head, 0, *checked)[CRC_COVERS_FROM:]))
     return _HEADER.pack(*head, crc, *checked) + packed
 
 
