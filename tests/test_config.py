@@ -252,7 +252,9 @@ class AcceptedTests(SynchronousTestCase):
         accepts what we made of it.
         """
         for text, listen in {
-            "localhost:9092": kinds.Listen("tcp:9092:interface=localhost:backlog=1024", "localhost", 9092),
+            "localhost:9092": kinds.Listen(
+                "tcp:9092:interface=localhost:backlog=1024", "localhost", 9092
+            ),
             "10.0.0.1:0": kinds.Listen("tcp:0:interface=10.0.0.1:backlog=1024", "10.0.0.1", 0),
             ":9092": kinds.Listen("tcp:9092:backlog=1024", "", 9092),
             "[::1]:9092": kinds.Listen(r"tcp:9092:interface=\:\:1:backlog=1024", "::1", 9092),

@@ -25,7 +25,11 @@ class RunBlocking(Protocol):
 
     def __call__(
         self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> Deferred[_T]: ...
+    ) -> Deferred[_T]:
+        """
+        Call C{function} with these arguments.
+        """
+        ...
 
 
 def at_once(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:

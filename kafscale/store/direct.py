@@ -18,7 +18,7 @@ import mmap
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 #: Addresses, offsets and lengths of direct output are multiples of it.
 BLOCK = 4096
@@ -79,10 +79,8 @@ def can_write_directly(path: str) -> bool:
             return False  # tmpfs of older systems, some network file systems
         raise
     finally:
-        try:
+        with suppress(FileNotFoundError):
             os.unlink(path)
-        except FileNotFoundError:
-            pass
     return True
 
 

@@ -234,6 +234,10 @@ class Declaration(type):
         versions: str | None = None,
         flexible: str = "none",
     ) -> Declaration:
+        """
+        Turn the annotations of a declaration into fields, slots and a
+        constructor.
+        """
         fields = []
         for attribute, annotation in _annotations(namespace).items():
             if isinstance(annotation, str):

@@ -104,7 +104,7 @@ class ObjectStoreContract(TestCase):
             result = await awaitable
         except error as raised:
             return raised
-        self.fail(f"{error.__name__} was not raised; answered {result!r}")
+        raise self.failureException(f"{error.__name__} was not raised; answered {result!r}")
 
     async def test_interface(self) -> None:
         """

@@ -63,7 +63,7 @@ class HostileObjectStoreTests(SynchronousTestCase):
         What is stored.
         """
         found: bytes | None = self.successResultOf(
-            begin(self.inner.get("a")).addErrback(lambda failure: failure.trap(NoSuchObject) and None)
+            begin(self.inner.get("a")).addErrback(lambda error: error.trap(NoSuchObject) and None)
         )
         return found
 

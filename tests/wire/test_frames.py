@@ -27,7 +27,14 @@ def framed(*bodies: bytes) -> bytes:
 
 
 class FrameBufferTests(SynchronousTestCase):
+    """
+    Cutting a stream of bytes into frames.
+    """
+
     def setUp(self) -> None:
+        """
+        One that takes frames of up to a MiB.
+        """
         self.buffer = FrameBuffer(MIB)
 
     def feed(self, data: bytes) -> list[bytes]:
