@@ -1,0 +1,619 @@
+"""
+The log's promise, whatever the stores do and whenever brokers die or sleep.
+
+Brokers append, roll, trim, delete, take over from each other; each store
+operation succeeds, fails, fails though it was done, or is done when nobody
+thinks of it any more. What was acknowledged or shown once is there for ever,
+once, in order, at its offset.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import attrs
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.errors import (
+    KafkaError,
+    NotLeaderOrFollower,
+    OffsetOutOfRange,
+    OutOfOrderSequenceNumber,
+    StoreUnavailable,
+)
+from kafscale.interfaces import Append, Fetched
+from kafscale.log import keys
+from kafscale.log.partition import Partition
+from tests.hostile import Operation, Verdict, let_pass
+from tests.log.brokers import RULES, Broker, Shared, batch, begin, now, records_of
+
+Where = tuple[UUID, int]
+
+TOPIC = UUID(int=0x70)
+MOST_BROKERS = 3
+
+BOUNDS: dict[str, Any] = {
+    "slot_bytes": 250,
+    "segment_bytes": 400,
+    "unrolled_bytes": 700,
+    "journal_slots": 5,
+    "segment_seconds": 30.0,
+    "linger": 0.01,
+}
+"""So small that slots, rolls and trims happen all the time."""
+
+READS = {"get", "get_suffix", "list", "range"}
+
+
+@attrs.define(eq=False)
+class Sent:
+    """
+    A batch of a producer.
+
+    @ivar accepted: Where a broker has put it, though nobody may have heard.
+    @ivar acknowledged: The offset that was answered.
+    """
+
+    where: Where
+    values: tuple[bytes, ...]
+    producer: int
+    sequence: int
+    acknowledged: int | None = None
+
+    def bytes(self) -> memoryview:
+        """
+        As it is sent, each time.
+        """
+        return batch(*self.values, producer=self.producer, sequence=self.sequence)
+
+
+@attrs.define(eq=False)
+class Leading:
+    """
+    A partition that a broker leads or led.
+
+    @ivar began: Its high watermark when it was claimed.
+    """
+
+    partition: Partition
+    began: int
+    high_watermark: int
+    log_start: int
+
+
+class LogMachine(RuleBasedStateMachine):
+    """
+    Brokers, their stores, and what is known of the log.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = Shared()
+        self.brokers: list[Broker] = []  # those that are scheduled
+        self.asleep: list[Broker] = []
+        self.gone: list[Broker] = []  # their operations may still be done
+        self.wanted: list[Where] = []
+        self.led: dict[tuple[int, Where], Leading] = {}
+        self.truth: dict[Where, dict[int, bytes]] = {}  # shown or acknowledged
+        self.start: dict[Where, int] = {}  # the largest that was answered
+        self.values = 0
+        self.sequences: dict[tuple[Where, int], int] = {}
+        self.unanswered: dict[tuple[Where, int], Sent] = {}
+        self.wrong: list[str] = []
+
+    # -- what is known ------------------------------------------------------
+
+    def show(self, where: Where, offset: int, value: bytes) -> None:
+        """
+        A record was shown or acknowledged.
+        """
+        known = self.truth[where].setdefault(offset, value)
+        if known != value:
+            self.wrong.append(f"{where} {offset} was {known!r} and is {value!r}")
+
+    def expect(self, right: bool, text: str) -> None:
+        """
+        Note what is wrong, also from within a callback that swallows errors.
+        """
+        if not right:
+            self.wrong.append(text)
+
+    # -- brokers ------------------------------------------------------------
+
+    @initialize(partitions=st.integers(1, 2))
+    def begin(self, partitions: int) -> None:
+        """
+        A broker leads a partition or two.
+        """
+        self.wanted = [(TOPIC, index) for index in range(partitions)]
+        self.truth = {where: {} for where in self.wanted}
+        self.start = dict.fromkeys(self.wanted, 0)
+        broker = Broker(self.shared, **BOUNDS)
+        self.brokers.append(broker)
+        broker.recover(self.wanted).addErrback(self._not_recovered)
+        broker.run()
+        broker.obey(gently)
+
+    @precondition(lambda self: len(self.brokers) + len(self.asleep) < MOST_BROKERS)
+    @rule(smoothly=st.sampled_from([True, True, False]))
+    def succeed(self, smoothly: bool) -> None:
+        """
+        Another incarnation takes over, at once or step by step.
+        """
+        broker = Broker(self.shared, policy=let_pass if smoothly else gently, **BOUNDS)
+        self.brokers.append(broker)
+        broker.recover(self.wanted).addErrback(self._not_recovered)
+        if smoothly:
+            broker.run()
+            broker.obey(gently)
+
+    def _not_recovered(self, failure: Failure) -> None:
+        # A store that does not answer for so long is a broker that gives up.
+        self.expect(failure.check(StoreUnavailable) is not None, str(failure))
+
+    @precondition(lambda self: self.brokers)
+    @rule(data=st.data(), really=st.sampled_from([True, False, False]))
+    def crash(self, data: st.DataObject, really: bool) -> None:
+        """
+        A broker is never scheduled again.
+        """
+        if not really:
+            return
+        broker = data.draw(st.sampled_from(self.brokers))
+        self.brokers.remove(broker)
+        broker.crash()
+        self.gone.append(broker)
+
+    @precondition(lambda self: self.brokers)
+    @rule(data=st.data())
+    def fall_asleep(self, data: st.DataObject) -> None:
+        """
+        A broker pauses: neither time nor answers reach it.
+        """
+        broker = data.draw(st.sampled_from(self.brokers))
+        self.brokers.remove(broker)
+        self.asleep.append(broker)
+
+    @precondition(lambda self: self.asleep)
+    @rule(data=st.data())
+    def wake(self, data: st.DataObject) -> None:
+        """
+        It goes on as if nothing had happened.
+        """
+        broker = data.draw(st.sampled_from(self.asleep))
+        self.asleep.remove(broker)
+        self.brokers.append(broker)
+
+    # -- stores and time ----------------------------------------------------
+
+    @precondition(lambda self: any(pending(broker) for broker in self.brokers))
+    @rule(data=st.data(), verdict=st.sampled_from(list(Verdict)))
+    def decide(self, data: st.DataObject, verdict: Verdict) -> None:
+        """
+        One operation meets its fate.
+        """
+        waiting = [one for broker in self.brokers for one in pending(broker)]
+        data.draw(st.sampled_from(waiting)).decide(verdict)
+
+    @precondition(lambda self: any(pending(broker) for broker in self.brokers))
+    @rule(data=st.data())
+    def let_most_pass(self, data: st.DataObject) -> None:
+        """
+        All that one broker waits for comes, but not what it asks for then.
+        """
+        able = [broker for broker in self.brokers if pending(broker)]
+        for operation in pending(data.draw(st.sampled_from(able))):
+            operation.succeed()
+
+    @precondition(lambda self: self.late())
+    @rule(data=st.data())
+    def land(self, data: st.DataObject) -> None:
+        """
+        What failed long ago, or was asked for by a broker that is gone, is
+        done.
+        """
+        data.draw(st.sampled_from(self.late())).apply()
+
+    def late(self) -> list[Operation]:
+        """
+        Operations that nobody waits for, and that may yet be done.
+        """
+        everybody = [*self.brokers, *self.asleep, *self.gone]
+        found = [one for broker in everybody for view in broker.views for one in view.late]
+        found += [one for broker in self.gone for one in pending(broker)]
+        return [one for one in found if not one.applied and one.kind not in READS]
+
+    @precondition(lambda self: self.brokers)
+    @rule(data=st.data(), seconds=st.sampled_from([0.02, 0.1, 1.5, 40.0]))
+    def pass_time(self, data: st.DataObject, seconds: float) -> None:
+        """
+        Time passes for one broker.
+        """
+        data.draw(st.sampled_from(self.brokers)).clock.advance(seconds)
+
+    @precondition(lambda self: self.brokers)
+    @rule(data=st.data())
+    def run(self, data: st.DataObject) -> None:
+        """
+        For a while all goes well for one broker.
+        """
+        broker = data.draw(st.sampled_from(self.brokers))
+        broker.run(0.5)
+
+    @precondition(lambda self: self.brokers)
+    @rule(data=st.data(), policy=st.sampled_from(["gently", "none", "let_pass"]))
+    def obey(self, data: st.DataObject, policy: str) -> None:
+        """
+        What becomes of a broker's next operations.
+        """
+        chosen = {"gently": gently, "none": None, "let_pass": let_pass}[policy]
+        data.draw(st.sampled_from(self.brokers)).obey(chosen)
+
+    # -- clients ------------------------------------------------------------
+
+    def leaders(self) -> list[tuple[Broker, Where]]:
+        """
+        Who takes it that it leads what.
+        """
+        return [
+            (broker, (partition.topic_id, partition.index))
+            for broker in self.brokers
+            for partition in broker.log.partitions()
+        ]
+
+    def opened(self, broker: Broker, where: Where) -> Partition | None:
+        """
+        A partition that can be appended to, now or after a while.
+        """
+        partition = broker.log.partition(*where)
+        if not partition.is_open:
+            partition.opened().addErrback(lambda _: None)
+        return partition if partition.is_open else None
+
+    def new_values(self, number: int) -> tuple[bytes, ...]:
+        """
+        Values that no record had before.
+        """
+        first, self.values = self.values, self.values + number
+        return tuple(b"%d" % value for value in range(first, self.values))
+
+    @precondition(lambda self: self.leaders())
+    @rule(data=st.data(), records=st.integers(1, 3), batches=st.integers(1, 12), well=st.booleans())
+    def append(self, data: st.DataObject, records: int, batches: int, well: bool) -> None:
+        """
+        A producer without idempotence sends batches; all may go well then.
+        """
+        broker, where = data.draw(st.sampled_from(self.leaders()))
+        partition = self.opened(broker, where)
+        for _ in range(batches if partition is not None else 0):
+            assert partition is not None
+            sent = Sent(where, self.new_values(records), -1, 0)
+            self.send(partition, sent)
+        if well:
+            broker.run(0.2)
+
+    @precondition(lambda self: self.leaders())
+    @rule(data=st.data(), producer=st.integers(1, 2), records=st.integers(1, 3))
+    def produce(self, data: st.DataObject, producer: int, records: int) -> None:
+        """
+        A producer with idempotence sends its next batch; the last one again,
+        if it was not acknowledged.
+        """
+        broker, where = data.draw(st.sampled_from(self.leaders()))
+        partition = self.opened(broker, where)
+        if partition is None:
+            return
+        sent = self.unanswered.get((where, producer))
+        if sent is None or sent.acknowledged is not None:
+            sequence = self.sequences.get((where, producer), 0)
+            sent = Sent(where, self.new_values(records), producer, sequence)
+            self.sequences[where, producer] = sequence + records
+            self.unanswered[where, producer] = sent
+        self.send(partition, sent)
+
+    @precondition(lambda self: self.unanswered and self.leaders())
+    @rule(data=st.data())
+    def send_again(self, data: st.DataObject) -> None:
+        """
+        A batch comes twice, acknowledged or not.
+        """
+        broker, where = data.draw(st.sampled_from(self.leaders()))
+        again = [sent for (at, _), sent in self.unanswered.items() if at == where]
+        partition = self.opened(broker, where)
+        if again and partition is not None:
+            self.send(partition, data.draw(st.sampled_from(again)))
+
+    def send(self, partition: Partition, sent: Sent) -> None:
+        """
+        Append, and wait for the answer.
+        """
+        try:
+            appended = partition.append(sent.bytes(), RULES)
+        except NotLeaderOrFollower:
+            return
+        except OutOfOrderSequenceNumber:
+            # Only who has been replaced may not know the batches before.
+            epochs = [
+                leading.partition.leader_epoch
+                for (_, where), leading in self.led.items()
+                if where == sent.where
+            ]
+            newest = partition.leader_epoch >= max(epochs, default=0)
+            self.expect(not newest or self.claimed_past(partition), f"{sent} is out of order")
+            return
+        if appended.settled is None:
+            self.acknowledged(partition, sent, appended)
+        else:
+            appended.settled.wait().addCallbacks(
+                lambda _: self.acknowledged(partition, sent, appended), self.refused
+            )
+
+    def claimed_past(self, partition: Partition) -> bool:
+        """
+        Whether somebody has claimed a partition since, known to us or not.
+        """
+        record = self.shared.record((partition.topic_id, partition.index))
+        return record.epoch > partition.leader_epoch
+
+    def acknowledged(self, partition: Partition, sent: Sent, appended: Append) -> None:
+        """
+        A batch was answered without error.
+        """
+        base = appended.base_offset
+        if sent.acknowledged is not None:
+            self.expect(sent.acknowledged == base, f"{sent} was acknowledged again, at {base} now")
+        sent.acknowledged = base
+        for offset, value in enumerate(sent.values, base):
+            self.show(sent.where, offset, value)
+        end = base + len(sent.values)
+        self.expect(end <= partition.high_watermark, f"{sent} is acknowledged above the end")
+        for (_, where), leading in self.led.items():
+            if where == sent.where and leading.partition.leader_epoch > partition.leader_epoch:
+                self.expect(
+                    end <= leading.began, f"{sent} at {base}: acknowledged by who was replaced"
+                )
+
+    def refused(self, failure: Failure) -> None:
+        """
+        A batch was refused; it may be there all the same.
+        """
+        self.expect(failure.check(NotLeaderOrFollower) is not None, str(failure))
+
+    @precondition(lambda self: self.leaders())
+    @rule(data=st.data(), size=st.sampled_from([1, 300, 2000]))
+    def read(self, data: st.DataObject, size: int) -> None:
+        """
+        A consumer reads anywhere.
+        """
+        broker, where = data.draw(st.sampled_from(self.leaders()))
+        partition = broker.log.partition(*where)
+        offset = data.draw(st.integers(partition.log_start, partition.high_watermark))
+        end = partition.high_watermark
+        found = partition.read(offset, size, True)
+        if found is not None:
+            self.was_read(found, where, offset, end)
+            return
+        loading = begin(partition.load(offset, size, True))
+        loading.addCallback(self.was_read, where, offset, end)
+        loading.addErrback(self.not_read, where, offset)
+
+    def was_read(self, found: Fetched, where: Where, offset: int, end: int) -> None:
+        """
+        Every record that is read is shown; they follow one another.
+        """
+        records = records_of(found)
+        self.expect(bool(records) or offset >= end, f"nothing at {offset} of {where}, below {end}")
+        for expected, record in enumerate(records, records[0].offset if records else 0):
+            self.expect(record.offset == expected, f"{record} stands where {expected} should")
+            self.show(where, record.offset, record.value or b"")
+        if records:
+            self.expect(
+                records[0].offset <= offset <= records[-1].offset, f"{offset} is not in {records}"
+            )
+
+    def not_read(self, failure: Failure, where: Where, offset: int) -> None:
+        """
+        Reading fails where records were deleted, and while a store is away.
+        """
+        if failure.check(OffsetOutOfRange):
+            record = self.shared.record(where)
+            self.expect(offset < record.log_start, f"{offset} of {where} is out of range")
+        else:
+            self.expect(
+                failure.check(StoreUnavailable, NotLeaderOrFollower) is not None, str(failure)
+            )
+
+    @precondition(lambda self: self.leaders())
+    @rule(data=st.data())
+    def delete_before(self, data: st.DataObject) -> None:
+        """
+        The log start moves; what was answered stays true.
+        """
+        broker, where = data.draw(st.sampled_from(self.leaders()))
+        partition = broker.log.partition(*where)
+        offset = data.draw(st.integers(partition.log_start, partition.high_watermark))
+
+        def moved(start: int) -> None:
+            self.expect(start >= offset, f"the log start is {start}, not {offset}")
+            self.start[where] = max(self.start[where], start)
+
+        begin(partition.delete_before(offset)).addCallbacks(moved, self.not_moved)
+
+    def not_moved(self, failure: Failure) -> None:
+        """
+        Who was replaced does not move anything; a store may be away.
+        """
+        self.expect(failure.check(KafkaError, StoreUnavailable) is not None, str(failure))
+
+    # -- what always holds --------------------------------------------------
+
+    @invariant()
+    def nothing_was_wrong(self) -> None:
+        """
+        As the callbacks have found.
+        """
+        assert not self.wrong, self.wrong
+
+    @invariant()
+    def nothing_goes_back(self) -> None:
+        """
+        High watermark and log start only grow, from leader to leader, too.
+        """
+        for broker in self.brokers:
+            for partition in broker.log.partitions():
+                where = partition.topic_id, partition.index
+                end, start = partition.high_watermark, partition.log_start
+                leading = self.led.get((broker.incarnation, where))
+                if leading is None or leading.partition is not partition:
+                    leading = Leading(partition, end, end, start)
+                    self.led[broker.incarnation, where] = leading
+                    assert start >= self.start[where], f"the log start is {start} again"
+                    assert end > max(self.truth[where], default=-1), f"the log ends at {end} again"
+                assert end >= leading.high_watermark
+                assert start >= leading.log_start
+                leading.high_watermark, leading.log_start = end, start
+        for (_, where), leading in self.led.items():
+            for (_, other), later in self.led.items():
+                if other == where and later.partition.leader_epoch > leading.partition.leader_epoch:
+                    assert leading.high_watermark <= later.began, "shown after being replaced"
+
+    @invariant()
+    def memory_is_accounted_for(self) -> None:
+        """
+        The log knows how much it holds.
+        """
+        for broker in [*self.brokers, *self.asleep]:
+            held = sum(partition.tail.size for partition in broker.log.partitions())
+            assert broker.log._bytes == held
+            assert broker.log.journal.unsettled_bytes <= held
+
+    # -- the end --------------------------------------------------------------
+
+    def teardown(self) -> None:
+        """
+        When all stores are well again, the last incarnation finds everything.
+        """
+        try:
+            if self.wanted:
+                self._end()
+        finally:
+            now(self.shared.metadata.close())
+
+    def _end(self) -> None:
+        for broker in [*self.brokers, *self.asleep]:
+            broker.obey(let_pass)
+            broker.run(10.0)
+        self.brokers += self.asleep
+        self.asleep = []
+        self.nothing_was_wrong()
+        self.nothing_goes_back()
+        for broker in self.brokers:
+            broker.crash()
+        self.gone += self.brokers
+        for operation in self.late():
+            operation.apply()
+        before, _ = now(self.shared.metadata.range(keys.INCARNATIONS))
+        first = self._last()
+        for where in self.wanted:
+            self.log_is_whole(first, where)
+        first.clock.advance(BOUNDS["segment_seconds"] + 20)
+        first.run(10.0)
+        self.nothing_is_left(before)
+        first.crash()
+        second = self._last()
+        for where in self.wanted:
+            assert second.log.partition(*where).tail.size == 0, "the tail was not rolled"
+            self.log_is_whole(second, where)
+        assert second.log._bytes == 0
+
+    def _last(self) -> Broker:
+        broker = Broker(self.shared, **BOUNDS)
+        self.brokers = [broker]
+        recovering = broker.recover(self.wanted)
+        broker.run(10.0)
+        now(recovering)
+        assert not broker.fenced
+        self.nothing_goes_back()
+        return broker
+
+    def log_is_whole(self, broker: Broker, where: Where) -> None:
+        """
+        From the log start to the end every record is there, once, and is what
+        was acknowledged.
+        """
+        partition = broker.log.partition(*where)
+        offset = partition.log_start
+        seen: dict[bytes, int] = {}
+        while offset < partition.high_watermark:
+            found = partition.read(offset, 500, True)
+            if found is None:
+                found = now(partition.load(offset, 500, True))
+            self.was_read(found, where, offset, partition.high_watermark)
+            self.nothing_was_wrong()
+            for record in records_of(found):
+                value = record.value or b""
+                assert seen.setdefault(value, record.offset) == record.offset, f"{value!r} twice"
+                offset = record.offset + 1
+        for known in self.truth[where]:
+            assert known < offset, f"{known} of {where} is lost"
+
+    def nothing_is_left(self, before: list[Any]) -> None:
+        """
+        What incarnations of the past had is rolled, and their slots are gone.
+        """
+        for entry in before:
+            number = keys.incarnation_of(entry.key)
+            record = self.shared.value(entry.key)
+            assert record.get("wound_up"), f"{number} is not wound up"
+            assert record["trim"] == self.shared.value(keys.seal_record(number))["sealed_at"]
+            if not entry.value.get("wound_up"):
+                # What lands later than that is found by nobody.
+                assert not self.shared.slots(number), "slots are left"
+
+
+def gently(operation: Operation) -> Verdict | None:
+    """
+    Reads pass; what changes something waits for a decision.
+    """
+    return Verdict.SUCCEED if operation.kind in READS else None
+
+
+def pending(broker: Broker) -> list[Operation]:
+    """
+    What a broker waits for.
+    """
+    return [operation for view in broker.views for operation in view.pending]
+
+
+class MachineTests(SynchronousTestCase):
+    """
+    The machine, for a short while.
+    """
+
+    def test_the_log_keeps_its_promise(self) -> None:
+        """
+        No order of events loses, repeats or withdraws a record.
+        """
+        run_state_machine_as_test(
+            LogMachine,
+            settings=settings(
+                max_examples=60,
+                stateful_step_count=60,
+                deadline=None,
+                # Shrinking takes minutes; the steps are not many anyway.
+                phases=[Phase.explicit, Phase.reuse, Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
