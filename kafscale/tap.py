@@ -10,6 +10,7 @@ before is done.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import random
 import resource
@@ -221,6 +222,7 @@ class BrokerService(Service):
         services = self._services(image, log)
         self._factory = BrokerFactory(Dispatch(services), log, reactor, settings)
         self._gate.factory = self._factory
+        collect_seldom()
         self._port.startReading()
         self._log.info(
             "kafscale {version} listens on {address}, as {host}:{port} to its clients;"
@@ -374,6 +376,17 @@ def address_of(host: Any) -> str:
     A listener's address, as C{host:port}.
     """
     return f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"
+
+
+def collect_seldom() -> None:
+    """
+    Keep the garbage collector from going over and over what stays. Requests
+    make few cycles, and what waits in long polls by the thousand is looked at
+    for nothing: at Python's thresholds that was half the cost of a poll.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def allow_many_files() -> None:
