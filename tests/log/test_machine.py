@@ -609,7 +609,7 @@ class MachineTests(SynchronousTestCase):
         run_state_machine_as_test(
             LogMachine,
             settings=settings(
-                max_examples=60,
+                max_examples=250,
                 stateful_step_count=60,
                 deadline=None,
                 # Shrinking takes minutes; the steps are not many anyway.

@@ -1,0 +1,697 @@
+"""
+The rules of the log, one by one (docs/storage.md names them by these numbers).
+
+Each test fails when its rule is taken away. Rules 17 and 18 are about handing
+a partition over, 22 about coordinators, 23 about brokers that read a
+partition which they do not lead: there is nothing of that yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kafscale.errors import NotLeaderOrFollower
+from kafscale.interfaces import Put
+from kafscale.log import keys
+from kafscale.log.epochs import Epochs
+from kafscale.log.producers import ProducerStates
+from kafscale.log.sealing import BARRIER, Sealed, seal
+from kafscale.log.segment import write_footer
+from tests.hostile import Operation, Verdict
+from tests.log.brokers import RULES, WHERE, Broker, BrokerTestCase, batch, begin, now
+
+EACH: dict[str, Any] = {"slot_bytes": 1}
+"""Each batch is a slot of its own, sent at once."""
+
+
+def hold(kind: str, part: str) -> Callable[[Operation], Verdict | None]:
+    """
+    All pass but operations of that kind whose key has C{part}: they wait.
+    """
+
+    def verdict(operation: Operation) -> Verdict | None:
+        held = operation.kind == kind and part in operation.key
+        return None if held else Verdict.SUCCEED
+
+    return verdict
+
+
+class RuleTestCase(BrokerTestCase):
+    """
+    What tests of the rules have in common.
+    """
+
+    def numbers(self, broker: Broker) -> list[int]:
+        """
+        The slots that a broker is creating.
+        """
+        return [
+            keys.slot_number(operation.key) for operation in broker.pending("create", "/journal/")
+        ]
+
+    def create(self, broker: Broker, number: int) -> None:
+        """
+        Let the creation of one slot succeed.
+        """
+        for operation in broker.pending("create", "/journal/"):
+            if keys.slot_number(operation.key) == number:
+                operation.succeed()
+
+    def sealed(self, incarnation: int) -> int | None:
+        """
+        Where an incarnation is recorded to end.
+        """
+        value = self.shared.value(keys.seal_record(incarnation))
+        return None if value is None else int(value["sealed_at"])
+
+    def trim(self, incarnation: int) -> int:
+        """
+        An incarnation's trim mark.
+        """
+        return int(self.shared.value(keys.incarnation_record(incarnation))["trim"])
+
+    def seal(self, broker: Broker) -> Sealed:
+        """
+        Stop a broker, and do nothing more.
+        """
+        number = self.shared.register(9)
+        shared = self.shared
+        return now(seal(shared.objects, shared.metadata, "default", broker.incarnation, number))
+
+    def roll(self, broker: Broker) -> Any:
+        """
+        Roll the first partition now.
+        """
+        return begin(broker.log._roller.roll(broker.partition()))
+
+
+class AcknowledgingTests(RuleTestCase):
+    """
+    Rules 1 and 2.
+    """
+
+    def test_01_only_the_contiguous_prefix_is_acknowledged_and_shown(self) -> None:
+        """
+        Slot 1 is durable and slot 0 is not: neither is acknowledged or shown,
+        and a successor finds neither.
+        """
+        broker = self.leader(**EACH)
+        broker.obey(None)
+        first = broker.append(b"0").settled
+        second = broker.append(b"1").settled
+        assert first is not None and second is not None
+        told = first.wait(), second.wait()
+        self.create(broker, 1)
+        self.assertNoResult(told[0])
+        self.assertNoResult(told[1])
+        self.assertEqual(broker.partition().high_watermark, 0)
+        self.assertEqual(broker.partition().available(0), 0)
+        self.create(broker, 0)
+        self.successResultOf(told[0])
+        self.successResultOf(told[1])
+        self.assertEqual(self.read_all(broker), [b"0", b"1"])
+
+    def test_02_who_meets_a_seal_acknowledges_nothing_more(self) -> None:
+        """
+        A successor's seal stands at slot 0: slot 0 and the later ones are
+        refused, though they are stored.
+        """
+        broker = self.leader(**EACH)
+        partition = broker.partition()
+        broker.obey(None)
+        told = []
+        for value in (b"0", b"1"):
+            settled = broker.append(value).settled
+            assert settled is not None
+            told.append(settled.wait())
+        self.seal(broker)
+        broker.obey(hold("create", "/journal/"))
+        self.create(broker, 1)
+        self.create(broker, 0)
+        for answer in told:
+            self.failureResultOf(answer, NotLeaderOrFollower)
+        self.assertTrue(broker.fenced)
+        self.assertEqual(partition.high_watermark, 0)
+        self.assertRaises(NotLeaderOrFollower, partition.read, 0, 1, True)
+
+    def test_02_who_finds_itself_sealed_at_a_commit_acknowledges_nothing_more(self) -> None:
+        """
+        A broker that meets no seal object learns from a commit on a
+        partition that it was replaced.
+        """
+        broker = self.leader(**EACH)
+        broker.append(b"0")
+        broker.settle()
+        self.seal(broker)
+        broker.obey(hold("create", "/journal/"))
+        settled = broker.append(b"1").settled
+        assert settled is not None
+        told = settled.wait()
+        self.failureResultOf(self.roll(broker), NotLeaderOrFollower)
+        self.assertTrue(broker.fenced)
+        self.create(broker, 1)
+        self.failureResultOf(told, NotLeaderOrFollower)
+
+
+class SealingTests(RuleTestCase):
+    """
+    Rules 3 to 6.
+    """
+
+    def test_03_a_busy_writer_runs_into_the_barrier(self) -> None:
+        """
+        Whenever the sealer would seal a slot the writer has just written it;
+        the barrier ends that.
+        """
+        writer = self.leader(**EACH)
+        written = 0
+
+        def racing(operation: Operation) -> Verdict:
+            nonlocal written
+            if operation.kind == "create" and not writer.fenced and written < 100:
+                writer.append(b"%d" % written)
+                written += 1
+            return Verdict.SUCCEED
+
+        sealer = self.broker(policy=racing)
+        self.successResultOf(sealer.recover())
+        self.assertTrue(writer.fenced)
+        self.assertLess(written, BARRIER + 5)
+        values = self.read_all(sealer)
+        self.assertEqual(values, [b"%d" % number for number in range(len(values))])
+        self.assertGreaterEqual(len(values), written - 1)
+
+    def test_03_the_lowest_missing_slot_is_sealed(self) -> None:
+        """
+        What exists below it counts, what exists above it does not.
+        """
+        writer = self.leader(**EACH)
+        writer.obey(None)
+        for value in (b"0", b"1", b"2", b"3"):
+            writer.append(value)
+        for number in (0, 1, 3):
+            self.create(writer, number)
+        writer.crash()
+        successor = self.leader()
+        self.assertEqual(self.sealed(writer.incarnation), 2)
+        self.assertIn(2, self.shared.seals(writer.incarnation))
+        self.assertEqual(self.read_all(successor), [b"0", b"1"])
+
+    def test_03_a_seal_met_on_the_way_is_adopted(self) -> None:
+        """
+        The one who made it died before it recorded the end: the next one ends
+        there, too, and makes no other.
+        """
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        first = self.broker(policy=hold("commit", keys.SEALS))
+        first.recover()
+        first.crash()
+        self.assertIn(1, self.shared.seals(writer.incarnation))
+        self.assertEqual(self.seal(writer).sealed_at, 1)
+        # The second one has put a barrier of its own, past the first one's.
+        self.assertEqual(self.shared.seals(writer.incarnation), [1, BARRIER, BARRIER + BARRIER])
+
+    def test_04_after_the_seal_the_trim_mark_is_read_again(self) -> None:
+        """
+        While a sealer walks, the writer trims past it: a seal over a deleted
+        slot stops nobody, so the sealer starts over.
+        """
+        writer = self.leader(**EACH)
+        for number in range(3):
+            writer.append(b"%d" % number)
+        sealer = self.broker(policy=hold("get_suffix", "/journal/"))
+        recovering = sealer.recover()
+        writer.run()
+        self.successResultOf(self.roll(writer))
+        self.assertEqual(self.trim(writer.incarnation), 3)
+        writer.append(b"3")
+        writer.settle()
+        sealer.run()
+        self.successResultOf(recovering)
+        self.assertEqual(self.sealed(writer.incarnation), 4)
+        self.assertEqual(self.read_all(sealer), [b"0", b"1", b"2", b"3"])
+
+    def test_05_what_is_recorded_first_is_the_end(self) -> None:
+        """
+        An end that is recorded is taken as it is, whatever slots and seals
+        stand in the journal, and never changed.
+        """
+        writer = self.leader(**EACH)
+        for number in range(3):
+            writer.append(b"%d" % number)
+        writer.crash()
+        key = keys.seal_record(writer.incarnation)
+        now(self.shared.metadata.commit([], [Put(key, {"sealed_at": 2, "by": 77})]))
+        successor = self.leader()
+        self.assertEqual(self.shared.value(key), {"sealed_at": 2, "by": 77})
+        self.assertEqual(self.read_all(successor), [b"0", b"1"])
+
+    def test_05_the_end_is_committed_only_if_absent(self) -> None:
+        """
+        Of two that seal at once the one that records later takes the end of
+        the other.
+        """
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        late = self.broker(policy=hold("commit", keys.SEALS))
+        late.recover()
+        early = self.seal(writer)
+        before = self.shared.value(keys.seal_record(writer.incarnation))
+        late.run()
+        self.assertEqual(self.shared.value(keys.seal_record(writer.incarnation)), before)
+        self.assertEqual(self.sealed(writer.incarnation), early.sealed_at)
+        self.assertEqual(self.read_all(late), [b"0"])
+
+    def test_06_no_claim_before_the_end_is_recorded(self) -> None:
+        """
+        While it is not known whether the end is recorded, nothing is claimed.
+        """
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        successor = self.broker(policy=hold("commit", keys.SEALS))
+        recovering = successor.recover()
+        self.assertEqual(self.shared.record().incarnation, writer.incarnation)
+        self.assertNoResult(recovering)
+        [operation] = successor.pending("commit")
+        successor.obey(hold("commit", keys.PARTITIONS))
+        operation.fail()
+        successor.clock.advance(0.1)
+        self.assertEqual(len(successor.pending("commit", keys.PARTITIONS)), 1)
+        self.assertEqual(self.sealed(writer.incarnation), 1)
+
+
+class TrimmingTests(RuleTestCase):
+    """
+    Rules 7 to 10.
+    """
+
+    def test_07_a_sealed_incarnation_does_not_trim(self) -> None:
+        """
+        Its commit of the trim mark demands that no end is recorded.
+        """
+        broker = self.leader(**EACH)
+        broker.append(b"0")
+        broker.obey(hold("commit", keys.INCARNATIONS))
+        self.roll(broker)
+        self.seal(broker)
+        broker.settle()
+        self.assertEqual(self.trim(broker.incarnation), 0)
+        self.assertEqual(self.shared.slots(broker.incarnation), [0])
+        self.assertTrue(broker.fenced)
+
+    def test_07_trim_never_passes_what_is_acknowledged(self) -> None:
+        """
+        A slot that is under way is not trimmed, nor those behind it.
+        """
+        broker = self.leader(**EACH)
+        broker.append(b"0")
+        broker.obey(hold("create", "/journal/"))
+        broker.append(b"1")
+        broker.append(b"2")
+        self.create(broker, 2)
+        self.successResultOf(self.roll(broker))
+        self.assertEqual(self.trim(broker.incarnation), 1)
+
+    def test_07_who_is_fenced_trims_no_more(self) -> None:
+        """
+        Its partitions are dropped, and need no slot any more; but a successor
+        does, whether it has recorded the end yet or not.
+        """
+        other = (WHERE[0], 1)
+        broker = self.leader([WHERE, other], **EACH)
+        broker.append(b"0")
+        broker.log.partition(*other).opened()
+        broker.obey(hold("commit", keys.PARTITIONS))
+        rolling = self.roll(broker)
+        broker.append(b"1")
+        broker.log.journal.fence()
+        broker.settle()
+        broker.run()
+        self.successResultOf(rolling)
+        self.assertEqual(self.trim(broker.incarnation), 0)
+        self.assertEqual(self.shared.slots(broker.incarnation), [0, 1])
+        self.assertEqual(self.read_all(self.leader()), [b"0", b"1"])
+
+    def test_07_who_is_fenced_while_it_trims_goes_no_further(self) -> None:
+        """
+        The trim mark to be is that of before the first wait.
+        """
+        broker = self.leader(**EACH)
+        broker.append(b"0")
+        broker.obey(hold("get", keys.INCARNATIONS))
+        self.successResultOf(self.roll(broker))
+        broker.append(b"1")
+        broker.log.journal.fence()
+        broker.settle()
+        self.assertEqual(self.trim(broker.incarnation), 1)
+        self.assertEqual(self.read_all(self.leader()), [b"0", b"1"])
+
+    def test_08_only_what_is_committed_as_rolled_is_rolled(self) -> None:
+        """
+        The segment is there, but rolled_to is not committed: the journal keeps
+        the records.
+        """
+        broker = self.leader(**EACH)
+        broker.append(b"0")
+        broker.obey(hold("commit", keys.PARTITIONS))
+        rolling = self.roll(broker)
+        self.assertEqual(self.shared.segments(), [0])
+        broker.log._roller.let_go()
+        self.assertEqual(broker.log.journal.trimmable, 0)
+        self.assertEqual(self.trim(broker.incarnation), 0)
+        broker.settle()
+        self.successResultOf(rolling)
+        self.assertEqual(self.trim(broker.incarnation), 1)
+
+    def test_09_slots_are_deleted_under_a_trim_mark_known_to_be_committed(self) -> None:
+        """
+        While the outcome of the commit is not known, nothing is deleted; not
+        even when it failed.
+        """
+        broker = self.leader(**EACH)
+        broker.append(b"0")
+        broker.obey(hold("commit", keys.INCARNATIONS))
+        self.roll(broker)
+        [commit] = broker.pending("commit")
+        self.assertEqual(self.shared.slots(broker.incarnation), [0])
+        commit.fail()
+        broker.clock.advance(0.1)
+        self.assertEqual(self.shared.slots(broker.incarnation), [0])
+        [commit] = broker.pending("commit")
+        commit.fail_but_apply()
+        self.assertEqual(self.shared.slots(broker.incarnation), [0])
+        broker.clock.advance(0.1)
+        self.assertEqual(self.trim(broker.incarnation), 1)
+        self.assertEqual(self.shared.slots(broker.incarnation), [])
+
+    def test_09_a_predecessors_slots_too(self) -> None:
+        """
+        A successor deletes them when their trim mark is known to be committed.
+        """
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        writer.crash()
+        successor = self.broker(policy=hold("commit", keys.INCARNATIONS))
+        successor.recover()
+        successor.pending("commit")[0].fail()
+        successor.clock.advance(0.1)
+        self.assertEqual(self.trim(writer.incarnation), 0)
+        self.assertEqual(self.shared.slots(writer.incarnation), [0])
+        successor.run()
+        self.assertEqual(self.trim(writer.incarnation), 1)
+        self.assertEqual(self.shared.slots(writer.incarnation), [])
+
+    def test_10_slots_below_the_trim_mark_and_past_the_end_are_garbage_and_seals_never(
+        self,
+    ) -> None:
+        """
+        Of a journal that is wound up only its seals are left.
+        """
+        writer = self.leader(**EACH)
+        writer.obey(None)
+        for number in range(4):
+            writer.append(b"%d" % number)
+        for number in (0, 1, 3):
+            self.create(writer, number)
+        writer.crash()
+        self.leader()
+        self.assertEqual(self.shared.slots(writer.incarnation), [])
+        self.assertEqual(self.shared.seals(writer.incarnation), [2, 3 + BARRIER])
+
+    def test_10_a_segment_past_rolled_to_is_no_orphan(self) -> None:
+        """
+        It may be committed any moment: moving the log start leaves it alone.
+        """
+        broker = self.leader(**EACH)
+        broker.append(b"0")
+        self.successResultOf(self.roll(broker))
+        broker.append(b"1")
+        broker.obey(hold("commit", keys.PARTITIONS))
+        rolling = self.roll(broker)
+        self.assertEqual(self.shared.segments(), [0, 1])
+        gone = now(broker.partition().segments.before(0))
+        self.assertEqual(gone, [])
+        broker.settle()
+        self.successResultOf(rolling)
+        gone = now(broker.partition().segments.before(1))
+        self.assertEqual([keys.segment_base(info.key) for info in gone], [0])
+
+
+class RecordTests(RuleTestCase):
+    """
+    Rules 11 to 13.
+    """
+
+    def test_11_every_commit_compares_the_revision(self) -> None:
+        """
+        Somebody has written the record, with the same leader and epoch: who
+        read it before does not overwrite that.
+        """
+        for change in ("roll", "move"):
+            broker = self.leader(**EACH)
+            broker.append(b"0")
+            broker.append(b"1")
+            if change == "move":
+                self.successResultOf(self.roll(broker))
+            key = keys.partition_record(*WHERE)
+            touched = {**self.shared.value(key), "stored_bytes": 12345}
+            now(self.shared.metadata.commit([], [Put(key, touched)]))
+            if change == "roll":
+                self.failureResultOf(self.roll(broker), NotLeaderOrFollower)
+            else:
+                self.failureResultOf(
+                    begin(broker.partition().delete_before(1)), NotLeaderOrFollower
+                )
+            self.assertEqual(self.shared.value(key), touched)
+            self.assertTrue(broker.fenced)
+
+    def test_12_a_claim_compares_the_revision_that_recovery_began_from(self) -> None:
+        """
+        Two successors recover; the one that claims later recovers again, and
+        so finds what the other has acknowledged meanwhile.
+        """
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        slow = self.broker(policy=hold("commit", keys.PARTITIONS))
+        recovering = slow.recover()
+        quick = self.leader(broker_id=2, **EACH)
+        appended = quick.append(b"1")
+        assert appended.settled is not None
+        quick.settle()
+        self.successResultOf(appended.settled.wait())
+        slow.run()
+        self.successResultOf(recovering)
+        self.assertEqual(self.read_all(slow), [b"0", b"1"])
+        refused = quick.append(b"2").settled
+        assert refused is not None
+        self.failureResultOf(refused.wait(), NotLeaderOrFollower)
+
+    def test_12_who_is_sealed_claims_nothing(self) -> None:
+        """
+        A claim demands that the claimer's own end is not recorded.
+        """
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        successor = self.broker(policy=hold("commit", keys.PARTITIONS))
+        recovering = successor.recover()
+        before = self.shared.record()
+        self.seal(successor)
+        successor.run()
+        self.assertEqual(self.shared.record(), before)
+        self.assertTrue(successor.fenced)
+        self.successResultOf(recovering)
+        self.assertRaises(NotLeaderOrFollower, successor.log.partition, *WHERE)
+
+    def test_13_the_record_names_every_journal_with_unrolled_records(self) -> None:
+        """
+        A successor that dies before it has rolled what it inherited leaves two
+        journals; the next one reads both.
+        """
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        middle = self.broker(policy=hold("create", "/topics/"), **EACH)
+        middle.recover()
+        middle.append(b"1")
+        self.assertEqual(
+            self.shared.record().journals, ((writer.incarnation, 0), (middle.incarnation, 1))
+        )
+        middle.crash()
+        last = self.leader()
+        self.assertEqual(self.read_all(last), [b"0", b"1"])
+        self.assertEqual(self.shared.record().journals, ((last.incarnation, 2),))
+
+    def test_13_ranges_of_other_journals_do_not_count(self) -> None:
+        """
+        A journal that the record does not name has nothing of the partition.
+        """
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        writer.crash()
+        key = keys.partition_record(*WHERE)
+        record = {**self.shared.value(key), "journals": [[writer.incarnation, 7]]}
+        now(self.shared.metadata.commit([], [Put(key, record)]))
+        self.assertEqual(self.read_all(self.leader()), [])
+
+
+class SegmentTests(RuleTestCase):
+    """
+    Rules 14 to 16.
+    """
+
+    def test_14_only_records_below_the_high_watermark_are_rolled(self) -> None:
+        """
+        What is not acknowledged may never be.
+        """
+        broker = self.leader(**EACH)
+        broker.append(b"0")
+        broker.obey(hold("create", "/journal/"))
+        broker.append(b"1")
+        self.successResultOf(self.roll(broker))
+        self.assertEqual(self.shared.record().rolled_to, 1)
+
+    def test_15_the_chain_goes_on_from_the_end_of_a_segment_that_exists(self) -> None:
+        """
+        A predecessor has made a segment of two records, and not committed it:
+        the next one begins after it.
+        """
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        writer.append(b"1")
+        writer.obey(hold("commit", keys.PARTITIONS))
+        self.roll(writer)
+        writer.append(b"2")
+        writer.crash()
+        successor = self.leader()
+        self.assertEqual(self.shared.segments(), [0, 2])
+        self.assertEqual(self.shared.record().rolled_to, 3)
+        self.assertEqual(self.read_all(successor), [b"0", b"1", b"2"])
+
+    def test_15_who_would_adopt_past_its_high_watermark_is_fenced(self) -> None:
+        """
+        Only a successor can have made such a segment.
+        """
+        broker = self.leader(**EACH)
+        broker.append(b"0")
+        other = self.leader([(WHERE[0], 1)], broker_id=2)
+        appended = [b"".join(fetched) for fetched in self._batches(other, 2)]
+        footer = write_footer(appended, Epochs(((0, 0),)), ProducerStates())
+        key = broker.partition().segments.key(0)
+        now(self.shared.objects.create(key, [*appended, footer]))
+        self.failureResultOf(self.roll(broker), NotLeaderOrFollower)
+        self.assertTrue(broker.fenced)
+        self.assertEqual(self.shared.record().rolled_to, 0)
+
+    def _batches(self, broker: Broker, number: int) -> list[tuple[bytes, ...]]:
+        partition = broker.log.partition(WHERE[0], 1)
+        partition.opened()
+        for value in range(number):
+            partition.append(batch(b"%d" % value), RULES)
+        broker.run()
+        return [(piece,) for piece in partition.tail.from_offset(0)]
+
+    def test_16_rolled_to_is_committed_after_the_segment_exists(self) -> None:
+        """
+        While the segment is being made, nothing is committed.
+        """
+        broker = self.leader(**EACH)
+        broker.append(b"0")
+        broker.obey(hold("create", "/topics/"))
+        self.roll(broker)
+        self.assertEqual(self.shared.record().rolled_to, 0)
+        self.assertEqual(broker.pending("commit"), [])
+        broker.pending("create")[0].fail()
+        self.assertEqual(self.shared.record().rolled_to, 0)
+        broker.run()
+        self.assertEqual(self.shared.segments(), [0])
+        self.assertEqual(self.shared.record().rolled_to, 1)
+
+
+class LogStartTests(RuleTestCase):
+    """
+    Rules 19 to 21.
+    """
+
+    def setUp(self) -> None:
+        """
+        Three segments of one record each.
+        """
+        super().setUp()
+        self.broker_ = self.leader(**EACH)
+        for number in range(3):
+            self.broker_.append(b"%d" % number)
+            self.successResultOf(self.roll(self.broker_))
+
+    def test_19_log_start_is_committed_before_anything_is_deleted(self) -> None:
+        """
+        And answered after.
+        """
+        broker = self.broker_
+        broker.obey(hold("commit", keys.PARTITIONS))
+        moving = begin(broker.partition().delete_before(2))
+        self.assertEqual(self.shared.segments(), [0, 1, 2])
+        self.assertNoResult(moving)
+        self.assertEqual(broker.partition().log_start, 0)
+        broker.obey(hold("delete", "/topics/"))
+        broker.pending("commit")[0].succeed()
+        self.assertEqual(self.shared.record().log_start, 2)
+        broker.settle()
+        self.assertEqual(self.successResultOf(moving), 2)
+        self.assertEqual(self.shared.segments(), [2])
+
+    def test_20_log_start_never_passes_rolled_to(self) -> None:
+        """
+        Deleting beyond it rolls first.
+        """
+        broker = self.broker_
+        broker.append(b"3")
+        broker.append(b"4")
+        seen = []
+
+        def check(operation: Operation) -> Verdict:
+            if operation.kind == "commit" and operation.key.startswith(keys.PARTITIONS):
+                value = operation.arguments[1][0].value
+                seen.append((value["rolled_to"], value["log_start"]))
+            return Verdict.SUCCEED
+
+        broker.obey(check)
+        self.assertEqual(now(broker.partition().delete_before(4)), 4)
+        self.assertEqual(seen, [(5, 0), (5, 4)])
+
+    def test_20_the_listing_begins_at_the_segment_with_the_log_start(self) -> None:
+        """
+        The record keeps its base.
+        """
+        now(self.broker_.partition().delete_before(1))
+        self.assertEqual(self.shared.record().first_segment, 1)
+        self.broker_.crash()
+        successor = self.leader()
+        listed = []
+
+        def note(operation: Operation) -> Verdict:
+            if operation.kind == "list":
+                listed.append(operation.arguments[1])
+            return Verdict.SUCCEED
+
+        successor.obey(note)
+        self.assertEqual(self.read_all(successor), [b"1", b"2"])
+        self.assertEqual(listed, [successor.partition().segments.key(0)])
+
+    def test_21_the_newest_segment_stays(self) -> None:
+        """
+        It carries the end offset and the producers' states, also when none of
+        its records is alive.
+        """
+        broker = self.broker_
+        original = broker.append(b"3", producer=5)
+        self.successResultOf(self.roll(broker))
+        self.assertEqual(now(broker.partition().delete_before(-1)), 4)
+        self.assertEqual(self.shared.segments(), [3])
+        broker.crash()
+        successor = self.leader()
+        partition = successor.partition()
+        self.assertEqual((partition.log_start, partition.next_offset), (4, 4))
+        again = successor.append(b"3", producer=5)
+        self.assertEqual((again.base_offset, again.settled), (original.base_offset, None))
+        self.assertEqual(successor.append(b"4").base_offset, 4)
