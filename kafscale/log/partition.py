@@ -18,14 +18,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kafscale.errors import (
-    InvalidRecord,
-    InvalidTimestamp,
     MessageTooLarge,
     NoSuchObject,
     NotLeaderOrFollower,
     OffsetOutOfRange,
 )
 from kafscale.interfaces import Append, AppendRules, Fetched, IPartition
+from kafscale.log import times
 from kafscale.log.epochs import Epochs
 from kafscale.log.journal import Journal, Slot
 from kafscale.log.producers import ProducerState, ProducerStates
@@ -35,16 +34,10 @@ from kafscale.log.tail import Tail
 from kafscale.wire.records import (
     check_batch,
     check_keys,
-    first_at_or_after,
     iterate,
-    latest,
     read_batch_header,
-    read_records,
     stamp,
 )
-
-INFLATED_LIMIT = 64 * 1024 * 1024
-"""How large a batch may become where the broker must look inside."""
 
 
 class Owner(Protocol):
@@ -212,10 +205,10 @@ class Partition:
             )
         header = check_batch(batch)
         if rules.compacted:
-            check_keys(batch, INFLATED_LIMIT)
+            check_keys(batch, times.INFLATED_LIMIT)
         now = self._owner.now_ms()
         if not rules.log_append_time:
-            _check_timestamps(header.base_timestamp, header.max_timestamp, now, rules)
+            times.check(header, now, rules)
         if header.producer_id >= 0:
             original = self._producers.check(header, now)
             if original is not None:
@@ -321,33 +314,13 @@ class Partition:
         See L{IPartition.offset_at}.
         """
         try:
-            return await self._offset_at(timestamp)
+            async for batch in self._batches_reaching(timestamp):
+                found = times.first_in(batch, timestamp, self.log_start)
+                if found is not None:
+                    return found
+            return None
         except NoSuchObject:
             raise OffsetOutOfRange("a segment was deleted meanwhile") from None
-
-    async def _offset_at(self, timestamp: int) -> tuple[int, int] | None:
-        async for batch in self._batches_reaching(timestamp):
-            header = read_batch_header(batch)
-            try:
-                if header.base_offset < self.log_start:
-                    found = self._first_alive(batch, timestamp)
-                else:
-                    found = first_at_or_after(batch, timestamp, INFLATED_LIMIT)
-            except InvalidRecord:
-                # Only its producer knows what it sent; its header must do.
-                found = header.max_timestamp, max(header.base_offset, self.log_start)
-            if found is not None:
-                return found
-        return None
-
-    def _first_alive(self, batch: bytes | memoryview, timestamp: int) -> tuple[int, int] | None:
-        """
-        As L{first_at_or_after}, of a batch that begins before the log start.
-        """
-        for record in read_records(batch, INFLATED_LIMIT):
-            if record.offset >= self.log_start and record.timestamp >= timestamp:
-                return record.timestamp, record.offset
-        return None
 
     async def latest_timestamp(self) -> tuple[int, int] | None:
         """
@@ -355,19 +328,11 @@ class Partition:
         """
         # The tail as it is now: what is rolled while we wait is not lost on the way.
         batches = self.tail.from_offset(max(self.tail.start, self.log_start))
+        rolled = self.tail.start > self.log_start
         try:
-            best = await self.segments.latest_batch() if self.tail.start > self.log_start else None
+            return await times.latest_of(self.segments if rolled else None, batches)
         except NoSuchObject:
             raise OffsetOutOfRange("a segment was deleted meanwhile") from None
-        for batch in batches:
-            if best is None or _max_timestamp(batch) > _max_timestamp(best):
-                best = batch
-        if best is None:
-            return None
-        try:
-            return latest(best, INFLATED_LIMIT)
-        except InvalidRecord:
-            return _max_timestamp(best), read_batch_header(best).base_offset
 
     async def _batches_reaching(self, timestamp: int) -> AsyncIterator[bytes | memoryview]:
         """
@@ -380,7 +345,7 @@ class Partition:
                     if header.max_timestamp >= timestamp and header.next_offset > self.log_start:
                         yield memoryview(run)[position : position + header.size]
         for batch in self.tail.from_offset(max(self.tail.start, self.log_start)):
-            if _max_timestamp(batch) >= timestamp:
+            if read_batch_header(batch).max_timestamp >= timestamp:
                 yield batch
 
     def end_of_epoch(self, epoch: int) -> tuple[int, int]:
@@ -458,18 +423,3 @@ class Partition:
         """
         while self._slots and self._slots[0][0] <= end and self._slots[0][1].durable:
             self._journal.rolled(self, self._slots.popleft()[1])
-
-
-def _check_timestamps(base: int, largest: int, now: int, rules: AppendRules) -> None:
-    """
-    @raise InvalidTimestamp: further from now than the topic's configuration
-        allows.
-    """
-    if largest - now > rules.after_ms:
-        raise InvalidTimestamp(f"Timestamp {largest} is too far in the future")
-    if base >= 0 and now - base > rules.before_ms:
-        raise InvalidTimestamp(f"Timestamp {base} is too far in the past")
-
-
-def _max_timestamp(batch: bytes) -> int:
-    return read_batch_header(batch).max_timestamp
