@@ -18,7 +18,13 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from kafscale.errors import CommitConflict, NotLeaderOrFollower, ObjectExists, StoreUnavailable
+from kafscale.errors import (
+    CommitConflict,
+    NoSuchObject,
+    NotLeaderOrFollower,
+    ObjectExists,
+    StoreUnavailable,
+)
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore
 from kafscale.log import keys
 from kafscale.log.commit import settle
@@ -244,10 +250,26 @@ class Roller:
         try:
             return await settle(self._metadata, key, partition.revision, value, (self._alive,))
         except CommitConflict:
-            if await self._metadata.get(key) is not None:
-                self._journal.fence()
-            partition.drop()
-            raise NotLeaderOrFollower from None
+            pass
+        if await self._metadata.get(key) is not None:
+            self._journal.fence()
+        partition.drop()
+        raise NotLeaderOrFollower
+
+    async def _check_record(self, partition: Partition) -> None:
+        """
+        What the record names is not there.
+
+        @raise NotLeaderOrFollower: somebody else has changed the record since.
+        """
+        key = keys.partition_record(partition.topic_id, partition.index)
+        entry = await self._metadata.get(key)
+        if entry is not None and entry.revision == partition.revision:
+            return
+        if entry is not None:
+            self._journal.fence()
+        partition.drop()
+        raise NotLeaderOrFollower
 
     async def move_start(self, partition: Partition, offset: int) -> None:
         """
@@ -267,7 +289,11 @@ class Roller:
                 return
             # The newest segment stays even when none of its records is alive:
             # it carries the end offset and the producers' states (21).
-            first = await partition.segments.base_of(offset)
+            try:
+                first = await partition.segments.base_of(offset)
+            except NoSuchObject:
+                await self._check_record(partition)
+                raise
             gone = await partition.segments.before(first)
             epochs = partition.epochs.truncate(offset)
             moved = attrs.evolve(
