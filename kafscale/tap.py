@@ -25,6 +25,7 @@ from twisted.application.service import IService as ITwistedService
 from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IAddress
@@ -135,7 +136,11 @@ class BrokerService(Service):
             self._open_stores()
             self._listen()
         except SettingError as error:
-            sys.exit(f"kafscale: {error}")
+            # twistd tells its parent, if it is a daemon, and removes its pid
+            # file; then Python would print a traceback.
+            line = f"kafscale: {error}\n"
+            sys.excepthook = lambda *_: sys.__stderr__.write(line) and None  # type: ignore[union-attr]
+            raise
 
     def _open_stores(self) -> None:
         settings = self._settings
@@ -175,7 +180,7 @@ class BrokerService(Service):
         endpoint.listen(self._gate).addBoth(outcome.append)
         port = outcome[0] if outcome else None
         if isinstance(port, Failure):
-            raise SettingError(f"cannot listen on {address}: {port.getErrorMessage()}")
+            raise SettingError(port.getErrorMessage().rstrip("."))
         assert port is not None, "TCP endpoints listen at once"
         self._port = port
         self._port.stopReading()
@@ -327,16 +332,15 @@ class BrokerService(Service):
             pool.stop()
         if self._directory is not None:
             self._directory.close()
-        self._log.info("kafscale has stopped; all that was acknowledged is stored")
+        if self._factory is not None:
+            self._log.info("kafscale has stopped; all that was acknowledged is stored")
 
     def _not_stopped(self, failure: Failure) -> None:
-        self._log.error(
-            "stopping took longer than {ms} ms or failed ({why}); the next start recovers what"
-            " was acknowledged",
-            ms=self._settings.shutdown_ms,
-            why=failure.getErrorMessage(),
-        )
-        end_with_failure()
+        if failure.check(DeferredTimeoutError):  # type: ignore[no-untyped-call]
+            why = f"took longer than {self._settings.shutdown_ms} ms"
+        else:
+            why = f"failed: {failure.getErrorMessage()}"
+        self._log.error("stopping {why}; the next start recovers what was acknowledged", why=why)
 
 
 class Gate(ServerFactory):
@@ -346,6 +350,12 @@ class Gate(ServerFactory):
 
     noisy = False
     factory: BrokerFactory | None = None
+
+    def logPrefix(self) -> str:  # noqa: N802 - Twisted's name
+        """
+        How Twisted's own log lines about the port call it.
+        """
+        return "kafscale"
 
     def buildProtocol(self, addr: IAddress | None) -> Connection | None:
         """

@@ -193,7 +193,7 @@ class Settings:
     )
     shutdown_ms: int = _setting(
         number(0, 600_000, "milliseconds"),
-        "10000",
+        "8000",
         "How long a broker that is told to stop may take to answer and to flush.",
     )
 

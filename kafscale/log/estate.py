@@ -25,6 +25,9 @@ from kafscale.log.slot import Range, Seal
 
 Where = tuple[UUID, int]
 
+IN_FLIGHT_AT_MOST = 64
+"""So many flushes of a journal may be under way at once (see `kafscale.config`)."""
+
 
 class Estate:
     """
@@ -139,19 +142,27 @@ class Estates:
         except CommitConflict:
             return  # another successor winds it up
         garbage = []
+        past_end = 0
         async for info in listing(self._objects, sealed.prefix):
             number = keys.slot_number(info.key)
-            if number < sealed.sealed_at or not isinstance(
-                await footer(self._objects, info.key), Seal
-            ):
-                garbage.append(info.key)
+            if number >= sealed.sealed_at:
+                if isinstance(await footer(self._objects, info.key), Seal):
+                    continue
+                past_end += 1
+            garbage.append(info.key)
         for at in range(0, len(garbage), 1000):
             await self._objects.delete(garbage[at : at + 1000])
         # Said only now: who is interrupted before has it done by the next one.
         with suppress(CommitConflict):
             await settle(self._metadata, key, revision, {**value, "wound_up": True})
-        self._log.info(
-            "incarnation {incarnation} is wound up; {slots} slots of its journal are deleted",
+        # A writer that died with several flushes under way leaves a few; more
+        # than that, and somebody has removed a slot by hand.
+        tell = self._log.warn if past_end > IN_FLIGHT_AT_MOST else self._log.debug
+        tell(
+            "incarnation {incarnation} is wound up; slots of its journal deleted: {slots}, of"
+            " them {past_end} past its end at {end}",
             incarnation=sealed.incarnation,
             slots=len(garbage),
+            past_end=past_end,
+            end=sealed.sealed_at,
         )

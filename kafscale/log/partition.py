@@ -19,7 +19,6 @@ from zope.interface import implementer
 
 from kafscale.errors import (
     MessageTooLarge,
-    NoSuchObject,
     NotLeaderOrFollower,
     OffsetOutOfRange,
 )
@@ -313,14 +312,11 @@ class Partition:
         """
         See L{IPartition.offset_at}.
         """
-        try:
-            async for batch in self._batches_reaching(timestamp):
-                found = times.first_in(batch, timestamp, self.log_start)
-                if found is not None:
-                    return found
-            return None
-        except NoSuchObject:
-            raise OffsetOutOfRange("a segment was deleted meanwhile") from None
+        async for batch in self._batches_reaching(timestamp):
+            found = times.first_in(batch, timestamp, self.log_start)
+            if found is not None:
+                return found
+        return None
 
     async def latest_timestamp(self) -> tuple[int, int] | None:
         """
@@ -329,10 +325,7 @@ class Partition:
         # The tail as it is now: what is rolled while we wait is not lost on the way.
         batches = self.tail.from_offset(max(self.tail.start, self.log_start))
         rolled = self.tail.start > self.log_start
-        try:
-            return await times.latest_of(self.segments if rolled else None, batches)
-        except NoSuchObject:
-            raise OffsetOutOfRange("a segment was deleted meanwhile") from None
+        return await times.latest_of(self.segments if rolled else None, batches)
 
     async def _batches_reaching(self, timestamp: int) -> AsyncIterator[bytes | memoryview]:
         """

@@ -134,13 +134,13 @@ async def _read(
         except CorruptMessage:
             found = []
         if len(data) != part.length or not intact(found, part.crc):
-            raise CorruptLog(f"{key} does not hold what its footer says of {where}")
+            raise CorruptLog(f"{key} does not hold what its footer says of {_name(where)}")
         for batch in found:
             header = read_batch_header(batch)
             if header.next_offset <= end:
                 continue  # a segment has it already
             if header.base_offset != end:
-                raise CorruptLog(f"{where} has no record at {end}: {key} goes on at {header}")
+                raise CorruptLog(f"{_name(where)} has no record at {end}; {key} has {header}")
             batches.append(batch)
             end = header.next_offset
     return batches, end
@@ -184,3 +184,7 @@ async def commit_claims(
         else:
             done += [(claim, revision) for claim in group]
     return done, lost
+
+
+def _name(where: Where) -> str:
+    return f"partition {where[1]} of topic {where[0]}"

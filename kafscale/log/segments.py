@@ -12,7 +12,9 @@ from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
 
-from kafscale.errors import NoSuchObject, OffsetOutOfRange
+from twisted.logger import Logger
+
+from kafscale.errors import KafkaError, KafkaStorageError, NoSuchObject, OffsetOutOfRange
 from kafscale.interfaces import Fetched, IObjectStore, ObjectInfo
 from kafscale.log import keys
 from kafscale.log.cache import BlockCache
@@ -32,6 +34,8 @@ class Segments:
     """
     The segments of one partition.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -129,14 +133,17 @@ class Segments:
         The footer of the segment that begins at C{base}, and the segment's
         size in bytes.
 
-        @raise NoSuchObject: there is none.
+        @raise KafkaError: there is none; see L{_gone}.
         """
         known = self._footers.get(base)
         if known is not None:
             self._footers.move_to_end(base)
             return known
         key = self.key(base)
-        suffix, size = await self._objects.get_suffix(key, SUFFIX)
+        try:
+            suffix, size = await self._objects.get_suffix(key, SUFFIX)
+        except NoSuchObject:
+            raise self._gone(base) from None
         footer = read_footer(suffix, size)
         if isinstance(footer, int):
             suffix, size = await self._objects.get_suffix(key, footer)
@@ -171,6 +178,21 @@ class Segments:
             if base not in bases:
                 insort(bases, base)  # the listing did not have it
 
+    async def _run(self, base: int, start: int, stop: int) -> bytes:
+        try:
+            return await self._cache.get(self.key(base), start, stop)
+        except NoSuchObject:
+            raise self._gone(base) from None
+
+    def _gone(self, base: int) -> KafkaError:
+        """
+        What it means that a segment is not there.
+        """
+        if self._first is None or base < self._first:
+            return OffsetOutOfRange("its segment was deleted meanwhile")
+        self._log.error("records are lost: {key} is not in the store", key=self.key(base))
+        return KafkaStorageError("a segment is missing")
+
     # -- reading ----------------------------------------------------------
 
     async def read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
@@ -180,30 +202,27 @@ class Segments:
 
         @raise OffsetOutOfRange: its segment was deleted meanwhile.
         """
-        try:
-            located = await self._locate(offset)
-            if located is None:
-                return Fetched()
-            base, footer = located
-            key = self.key(base)
-            pieces: list[bytes] = []
-            size = 0
-            while offset < footer.end_offset:
-                start, stop = footer.locate(offset)
-                run = await self._cache.get(key, start, stop)
-                begin, end = cut(run, offset, max_bytes - size, at_least_one and not pieces)
-                if end > begin:
-                    pieces.append(run if end - begin == len(run) else run[begin:end])
-                    size += end - begin
-                if end < len(run):
-                    return Fetched(pieces, size)
-                offset = footer.offset_at(stop)
-                self._read_ahead(key, footer, offset)
-                if size >= max_bytes:
-                    break
-            return Fetched(pieces, size)
-        except NoSuchObject:
-            raise OffsetOutOfRange from None
+        located = await self._locate(offset)
+        if located is None:
+            return Fetched()
+        base, footer = located
+        key = self.key(base)
+        pieces: list[bytes] = []
+        size = 0
+        while offset < footer.end_offset:
+            start, stop = footer.locate(offset)
+            run = await self._run(base, start, stop)
+            begin, end = cut(run, offset, max_bytes - size, at_least_one and not pieces)
+            if end > begin:
+                pieces.append(run if end - begin == len(run) else run[begin:end])
+                size += end - begin
+            if end < len(run):
+                return Fetched(pieces, size)
+            offset = footer.offset_at(stop)
+            self._read_ahead(key, footer, offset)
+            if size >= max_bytes:
+                break
+        return Fetched(pieces, size)
 
     def _read_ahead(self, key: str, footer: Footer, offset: int) -> None:
         for _ in range(self._readahead):
@@ -225,12 +244,11 @@ class Segments:
             if located is None:
                 return
             base, footer = located
-            key = self.key(base)
             while offset < footer.end_offset:
                 if footer.max_timestamp >= timestamp:
                     start, stop = footer.locate(offset)
                     if footer.reaches(stop, timestamp):
-                        yield await self._cache.get(key, start, stop)
+                        yield await self._run(base, start, stop)
                     offset = footer.offset_at(stop)
                 else:
                     offset = footer.end_offset

@@ -136,7 +136,7 @@ class TopicsService:
                     raise PolicyViolation(
                         f"Not more than {MOST_PARTITIONS} partitions can be created at once"
                     )
-                creating = self._create(asked, request.validate_only, context.api_version)
+                creating = self._create(asked, request.validate_only)
                 topic = await within(self._clock, request.timeout_ms, creating)
             except Exception as error:
                 code, message = told(error, f"create topic {asked.name}")
@@ -146,7 +146,7 @@ class TopicsService:
         topics = {asked.name: asked for asked in request.topics}
         return CreateTopicsResponse(topics=await each(create, list(topics.values())))
 
-    async def _create(self, asked: Creatable, validate_only: bool, version: int) -> Topic:
+    async def _create(self, asked: Creatable, validate_only: bool) -> Topic:
         partitions = asked.num_partitions
         self._topics.check_name(asked.name)
         if asked.assignments:
@@ -155,11 +155,12 @@ class TopicsService:
                     "Both assignments and a number of partitions or replicas are given"
                 )
             raise InvalidReplicaAssignment(_NO_ASSIGNMENT)
-        if partitions == -1 and version >= 4:
+        # -1 is the default (KIP-464) in every version: kafkajs asks for it in 3.
+        if partitions == -1:
             partitions = self._default_partitions
         elif partitions < 1:
             raise InvalidPartitions("Number of partitions must be larger than 0.")
-        if asked.replication_factor < 1 and (asked.replication_factor != -1 or version < 4):
+        if asked.replication_factor < 1 and asked.replication_factor != -1:
             raise InvalidReplicationFactor("Replication factor must be larger than 0.")
         # Before any of it counts, as None is no value that could be stored.
         self._configs.check({config.name: config.value for config in asked.configs})
