@@ -72,12 +72,13 @@ async def prepare(
             try:
                 claim = await _recover(objects, estates, broker_id, incarnation, where, entry)
                 break
-            except NoSuchObject as missing:
-                # Another successor has rolled it and let the slot go; then the
+            except (NoSuchObject, CorruptLog) as missing:
+                # The predecessor, before it was sealed, or another successor
+                # has rolled what is missing and let its slots go; then the
                 # record says so, and the one read before is not to be claimed.
                 newer = await metadata.get(keys.partition_record(*where))
                 if newer == entry:
-                    raise CorruptLog(f"{where} needs {missing}, which is not there") from None
+                    raise CorruptLog(f"{_name(where)} cannot be recovered: {missing}") from None
                 entry = newer
         claims.append(claim)
     return claims
