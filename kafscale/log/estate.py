@@ -137,10 +137,15 @@ class Estates:
         """
         key = keys.incarnation_record(sealed.incarnation)
         value = {"broker": sealed.broker, "trim": sealed.sealed_at}
-        try:
-            revision = await settle(self._metadata, key, sealed.trim_revision, value)
-        except CommitConflict:
-            return  # another successor winds it up
+        entry = await self._metadata.get(key)
+        if entry is None or entry.value.get("wound_up"):
+            return  # another successor did it
+        revision = entry.revision
+        if entry.value != value:
+            try:
+                revision = await settle(self._metadata, key, revision, value)
+            except CommitConflict:
+                return  # another successor does it
         garbage = []
         past_end = 0
         async for info in listing(self._objects, sealed.prefix):

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from kafscale.errors import (
     CommitConflict,
-    NoSuchObject,
+    KafkaStorageError,
     NotLeaderOrFollower,
     ObjectExists,
     StoreUnavailable,
@@ -291,7 +291,7 @@ class Roller:
             # it carries the end offset and the producers' states (21).
             try:
                 first = await partition.segments.base_of(offset)
-            except NoSuchObject:
+            except KafkaStorageError:
                 await self._check_record(partition)
                 raise
             gone = await partition.segments.before(first)

@@ -43,7 +43,6 @@ class Sealed:
     @ivar prefix: Of its slots' keys.
     @ivar trim: The lowest slot that may still be needed.
     @ivar sealed_at: The slot after the last one that counts.
-    @ivar trim_revision: Of the incarnation's record when this was read.
     """
 
     incarnation: int
@@ -51,7 +50,6 @@ class Sealed:
     prefix: str
     trim: int
     sealed_at: int
-    trim_revision: int
 
 
 async def gather(calls: Sequence[Callable[[], Awaitable[T]]], parallel: int = PARALLEL) -> list[T]:
@@ -132,7 +130,7 @@ async def seal(
             # What is recorded is the end, whatever seal objects there are: one
             # may have been put over a slot that was deleted (log-rules, 5).
             end = recorded.value["sealed_at"]
-            return Sealed(incarnation, broker, prefix, trim, end, entry.revision)
+            return Sealed(incarnation, broker, prefix, trim, end)
         if not raised_barrier:
             await _raise_barrier(objects, prefix, trim, sealer)
             raised_barrier = True
@@ -151,7 +149,7 @@ async def seal(
             )
         except CommitConflict:
             continue
-        return Sealed(incarnation, broker, prefix, trim, end, entry.revision)
+        return Sealed(incarnation, broker, prefix, trim, end)
 
 
 async def _raise_barrier(objects: IObjectStore, prefix: str, trim: int, sealer: int) -> None:
