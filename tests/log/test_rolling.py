@@ -1,0 +1,422 @@
+"""
+Tests for L{kafscale.log.rolling}: what is rolled when, and what becomes of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
+from kafscale.log import keys
+from kafscale.log.producers import ProducerStates
+from kafscale.log.rolling import AGAIN, AT_ONCE, LOOK
+from tests.hostile import Operation, Verdict, let_pass
+from tests.log.brokers import RULES, TOPIC, WHERE, Broker, BrokerTestCase, batch, begin, now
+from tests.log.test_rules import EACH, hold
+
+PARTITIONS = [(TOPIC, index) for index in range(4)]
+
+
+class RollingTestCase(BrokerTestCase):
+    """
+    A broker that leads four partitions.
+    """
+
+    def leading(self, **settings: Any) -> Broker:
+        """
+        All opened.
+        """
+        broker = self.leader(PARTITIONS, **{**EACH, **settings})
+        for where in PARTITIONS:
+            broker.log.partition(*where).opened()
+        return broker
+
+    def fill(self, broker: Broker, index: int, number: int = 1, size: int = 1000) -> None:
+        """
+        Append batches of about C{size} bytes to a partition.
+        """
+        for _ in range(number):
+            broker.log.partition(TOPIC, index).append(batch(b"x" * (size - 70)), RULES)
+
+    def rolled(self) -> list[int]:
+        """
+        How far each partition is rolled.
+        """
+        return [self.shared.record(where).rolled_to for where in PARTITIONS]
+
+
+class WhenTests(RollingTestCase):
+    """
+    What makes a partition due.
+    """
+
+    def test_a_segment_is_full(self) -> None:
+        """
+        Only that partition is rolled, only as far as a segment holds.
+        """
+        broker = self.leading(segment_bytes=3000)
+        self.fill(broker, 0, 2)
+        self.fill(broker, 1, 2)
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        self.fill(broker, 1)
+        self.assertEqual(self.rolled(), [0, 3, 0, 0])
+        self.assertEqual(self.shared.segments(PARTITIONS[1]), [0])
+
+    def test_what_is_not_durable_does_not_make_it_full(self) -> None:
+        """
+        A partition with little that is durable and much that is not is not
+        asked again and again.
+        """
+        broker = self.leading(segment_bytes=3000, unrolled_bytes=1 << 20)
+        broker.obey(hold("create", "/journal/"))
+        self.fill(broker, 0, 10)
+        broker.pending("create")[0].succeed()
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        broker.settle()
+        self.assertEqual(self.rolled(), [9, 0, 0, 0])
+
+    def test_memory_is_spent_by_what_is_not_durable(self) -> None:
+        """
+        All that can be rolled is; then it waits.
+        """
+        broker = self.leading(unrolled_bytes=3000)
+        broker.obey(hold("create", "/journal/"))
+        self.fill(broker, 0, 10)
+        broker.pending("create")[0].succeed()
+        self.assertEqual(self.rolled(), [1, 0, 0, 0])
+        broker.settle()
+        self.assertLessEqual(broker.log._bytes, 3000)
+
+    def test_the_largest_first_under_the_budget(self) -> None:
+        """
+        Until what is held is within the budget again.
+        """
+        broker = self.leading(unrolled_bytes=6500)
+        self.fill(broker, 0, 1)
+        self.fill(broker, 1, 3)
+        self.fill(broker, 2, 2)
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        self.fill(broker, 0, 1)
+        self.assertEqual(self.rolled(), [0, 3, 0, 0])
+        self.assertEqual(broker.log._bytes, sum(each.tail.size for each in broker.log.partitions()))
+
+    def test_age(self) -> None:
+        """
+        What is in the oldest slot is rolled when that is old.
+        """
+        broker = self.leading(segment_seconds=100)
+        self.fill(broker, 2)
+        broker.clock.advance(60)
+        self.fill(broker, 3)
+        broker.run(39)
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        broker.run(LOOK + 1)
+        self.assertEqual(self.rolled(), [0, 0, 1, 0])
+        broker.run(60)
+        self.assertEqual(self.rolled(), [0, 0, 1, 1])
+        self.assertEqual(self.shared.slots(broker.incarnation), [])
+        self.assertEqual(broker.log._bytes, 0)
+
+    def test_journal_span(self) -> None:
+        """
+        What keeps the oldest slot is rolled when recovery would have to read
+        too many slots.
+        """
+        broker = self.leading(journal_slots=5)
+        self.fill(broker, 3)
+        self.fill(broker, 0, 4)
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        self.fill(broker, 0)
+        self.assertEqual(self.rolled(), [0, 0, 0, 1])
+        self.assertEqual(self.shared.slots(broker.incarnation), [1, 2, 3, 4, 5])
+
+    def test_so_many_at_once(self) -> None:
+        """
+        And no more.
+        """
+        broker = self.leading(segment_bytes=1000)
+        broker.obey(hold("create", "/topics/"))
+        for index in range(4):
+            self.fill(broker, index, size=1100)
+        self.assertEqual(len(broker.pending("create")), AT_ONCE)
+        broker.pending("create")[0].succeed()
+        self.assertEqual(len(broker.pending("create")), AT_ONCE)
+        broker.settle()
+        self.assertEqual(self.rolled(), [1, 1, 1, 1])
+
+    def test_many_partitions_that_roll_at_once(self) -> None:
+        """
+        With a store that answers at once they do not pile up on the stack.
+        """
+        wanted = [(TOPIC, index) for index in range(300)]
+        broker = self.leader(wanted)
+        for where in wanted:
+            partition = broker.log.partition(*where)
+            partition.opened()
+            partition.append(batch(b"x"), RULES)
+        broker.run()
+        broker.crash()
+        successor = self.leader(wanted)
+        self.assertEqual({self.shared.record(where).rolled_to for where in wanted}, {1})
+        self.assertEqual(successor.log._bytes, 0)
+
+
+class WhatTests(RollingTestCase):
+    """
+    What a roll makes.
+    """
+
+    def test_the_record(self) -> None:
+        """
+        It says where the segments are, and how large.
+        """
+        broker = self.leading()
+        partition = broker.partition()
+        for expected in (2, 3):
+            self.fill(broker, 0, expected - partition.record.rolled_to)
+            now(broker.log._roller.roll(partition))
+        record = self.shared.record()
+        self.assertEqual(record, partition.record)
+        self.assertEqual((record.rolled_to, record.first_segment, record.last_segment), (3, 0, 2))
+        sizes = [len(now(self.shared.objects.get(partition.segments.key(at)))) for at in (0, 2)]
+        self.assertEqual(record.stored_bytes, sum(sizes))
+        self.assertEqual(partition.size(), sum(sizes))
+
+    def test_the_footer(self) -> None:
+        """
+        The producers' states in it are those at its end, not later ones.
+        """
+        broker = self.leading()
+        partition = broker.partition()
+        broker.append(b"a", b"b", producer=5)
+        broker.obey(hold("create", "/topics/"))
+        rolling = begin(broker.log._roller.roll(partition))
+        broker.append(b"c", producer=5, sequence=2)
+        broker.obey(let_pass)
+        broker.settle()
+        self.successResultOf(rolling)
+        footer, _ = now(partition.segments.footer(0))
+        states = ProducerStates()
+        states.restore(footer.producers)
+        self.assertEqual([state.last_sequence for state in states.all()], [1])
+        self.assertEqual((footer.first_offset, footer.end_offset), (0, 2))
+        self.assertEqual(footer.epochs.entries, ((0, 0),))
+        now(broker.log._roller.roll(partition))
+        footer, _ = now(partition.segments.footer(2))
+        states.restore(footer.producers)
+        self.assertEqual([state.last_sequence for state in states.all()], [2])
+
+    def test_nothing_to_roll(self) -> None:
+        """
+        No empty segment is made.
+        """
+        broker = self.leading()
+        now(broker.log._roller.roll(broker.partition()))
+        self.assertEqual(self.shared.segments(), [])
+
+    def test_states_after_adopting(self) -> None:
+        """
+        They are those of the segment that was there.
+        """
+        first = self.leading()
+        first.append(b"a", producer=5)
+        first.obey(hold("commit", keys.PARTITIONS))
+        begin(first.log._roller.roll(first.partition()))
+        first.append(b"b", producer=6)
+        first.crash()
+        second = self.leader(PARTITIONS)
+        footer, _ = now(second.partition().segments.footer(1))
+        states = ProducerStates()
+        states.restore(footer.producers)
+        self.assertEqual([state.producer_id for state in states.all()], [5, 6])
+
+
+class FailureTests(RollingTestCase):
+    """
+    Rolls that do not come to their end.
+    """
+
+    def test_tried_again(self) -> None:
+        """
+        After a while; other partitions wait meanwhile.
+        """
+        broker = self.leading(segment_bytes=900)
+
+        def corrupt(operation: Operation) -> Verdict | None:
+            return None if "/topics/" in operation.key else Verdict.SUCCEED
+
+        broker.obey(corrupt)
+        self.fill(broker, 0)
+        broker.pending("create")[0].answer.errback(ValueError("a fault of ours"))
+        broker.objects.pending.clear()
+        broker.obey(let_pass)
+        self.fill(broker, 1)
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        broker.clock.advance(AGAIN)
+        self.assertEqual(self.rolled(), [1, 1, 0, 0])
+
+    def test_dropped_while_its_segment_is_made(self) -> None:
+        """
+        The topic is deleted: its memory is given back once, its objects go,
+        the slots too.
+        """
+        broker = self.leading(**EACH)
+        self.fill(broker, 0)
+        self.fill(broker, 1)
+        for held in ("create", "commit"):
+            broker.obey(hold(held, "topics/" if held == "create" else keys.PARTITIONS))
+            rolling = begin(broker.log._roller.roll(broker.log.partition(TOPIC, held == "commit")))
+            if held == "create":
+                broker.settle()
+                self.successResultOf(rolling)
+        deleting = begin(broker.log.delete(TOPIC))
+        self.assertNoResult(deleting)
+        broker.obey(let_pass)
+        broker.settle()
+        self.successResultOf(deleting)
+        self.assertEqual(self.shared.keys("default/topics/"), [])
+        self.assertEqual(self.shared.slots(broker.incarnation), [])
+        self.assertEqual(broker.log._bytes, 0)
+        self.assertIsNone(self.shared.value(keys.partition_record(*WHERE)))
+
+    def test_fenced_while_its_record_is_committed(self) -> None:
+        """
+        Memory is given back once.
+        """
+        broker = self.leading()
+        self.fill(broker, 0)
+        broker.obey(hold("commit", keys.PARTITIONS))
+        rolling = begin(broker.log._roller.roll(broker.partition()))
+        broker.log.journal.fence()
+        self.assertEqual(broker.log._bytes, 0)
+        broker.settle()
+        self.successResultOf(rolling)
+        self.assertEqual(broker.log._bytes, 0)
+
+    def test_stop(self) -> None:
+        """
+        What is under way comes to its end; nothing more begins, and no timer
+        is left.
+        """
+        broker = self.leading(segment_bytes=900)
+        broker.obey(hold("create", "/topics/"))
+        for index in range(4):
+            self.fill(broker, index)
+        stopping = begin(broker.log.stop())
+        self.assertNoResult(stopping)
+        broker.settle()
+        self.successResultOf(stopping)
+        self.assertEqual(self.rolled(), [1, 1, 0, 0])
+        self.assertEqual(broker.clock.getDelayedCalls(), [])
+
+
+class MoveStartTests(RollingTestCase):
+    """
+    Deleting records.
+    """
+
+    def setUp(self) -> None:
+        """
+        Segments at 0, 2 and 4, and a tail of two records.
+        """
+        super().setUp()
+        self.main = self.leading()
+        self.partition = self.main.partition()
+        for _ in range(3):
+            self.main.append(b"a", b"b")
+            now(self.main.log._roller.roll(self.partition))
+        self.main.append(b"a", b"b")
+
+    def move(self, offset: int) -> Deferred[int]:
+        """
+        Delete the records before an offset.
+        """
+        return begin(self.partition.delete_before(offset))
+
+    def test_within_a_segment(self) -> None:
+        """
+        The segment that holds the new start stays.
+        """
+        before = self.shared.record().stored_bytes
+        self.assertEqual(self.successResultOf(self.move(3)), 3)
+        self.assertEqual(self.shared.segments(), [2, 4])
+        record = self.shared.record()
+        self.assertEqual((record.log_start, record.first_segment), (3, 2))
+        self.assertEqual(record.stored_bytes, before * 2 // 3)
+        self.assertEqual(self.read_all(self.main), [b"b", b"a", b"b", b"a", b"b"])
+        self.assertRaises(OffsetOutOfRange, self.partition.read, 2, 100, True)
+
+    def test_backwards(self) -> None:
+        """
+        It never goes back, and is not where no record is yet.
+        """
+        self.successResultOf(self.move(3))
+        for offset in (2, 9, -2):
+            self.failureResultOf(self.move(offset), OffsetOutOfRange)
+        self.assertEqual(self.successResultOf(self.move(3)), 3)
+
+    def test_two_at_once(self) -> None:
+        """
+        Both are done, in whichever order.
+        """
+        self.main.obey(hold("commit", keys.PARTITIONS))
+        moves = [self.move(5), self.move(3)]
+        self.main.settle()
+        self.assertEqual([self.successResultOf(move) for move in moves], [5, 5])
+        self.assertEqual(self.shared.segments(), [4])
+
+    def test_a_store_that_does_not_delete(self) -> None:
+        """
+        The start has moved, and that is answered; the next move deletes what
+        is left, and does not count it twice.
+        """
+        before = self.shared.record().stored_bytes
+        self.main.obey(
+            lambda operation: Verdict.FAIL if operation.kind == "delete" else Verdict.SUCCEED
+        )
+        moving = self.move(2)
+        for _ in range(40):
+            self.main.clock.advance(1)
+        self.assertEqual(self.successResultOf(moving), 2)
+        self.assertEqual(self.shared.segments(), [0, 2, 4])
+        self.main.obey(let_pass)
+        self.assertEqual(self.successResultOf(self.move(4)), 4)
+        self.assertEqual(self.shared.segments(), [4])
+        self.assertEqual(self.shared.record().stored_bytes, before // 3)
+
+    def test_of_a_partition_that_is_dropped_meanwhile(self) -> None:
+        """
+        It is not led any more.
+        """
+        self.main.obey(hold("commit", keys.PARTITIONS))
+        rolling = begin(self.main.log._roller.roll(self.partition))
+        moving = self.move(3)
+        self.partition.drop()
+        self.main.settle()
+        self.successResultOf(rolling)
+        self.failureResultOf(moving, NotLeaderOrFollower)
+
+    def test_who_was_replaced(self) -> None:
+        """
+        The segment is gone, because a successor has deleted it: the broker
+        finds that it was replaced.
+        """
+        successor = self.leader(PARTITIONS)
+        now(successor.partition().delete_before(6))
+        self.partition.segments._footers.clear()
+        self.failureResultOf(self.move(1), NotLeaderOrFollower)
+        self.assertTrue(self.main.fenced)
+
+    def test_epochs(self) -> None:
+        """
+        The history begins at the new start.
+        """
+        self.main.crash()
+        successor = self.leader(PARTITIONS)
+        partition = successor.partition()
+        self.assertEqual(partition.epochs.entries, ((0, 0), (1, 8)))
+        now(partition.delete_before(3))
+        self.assertEqual(partition.epochs.entries, ((0, 3), (1, 8)))
+        self.assertEqual(self.shared.record().epochs, ((0, 3), (1, 8)))
