@@ -1,0 +1,259 @@
+"""
+Tests for L{kafscale.log.log}: all partitions of a broker together.
+"""
+
+from __future__ import annotations
+
+from kafscale.errors import NotLeaderOrFollower
+from kafscale.interfaces import ILog, IPressure, Put
+from kafscale.log import keys
+from tests.hostile import let_pass
+from tests.log.brokers import RULES, TOPIC, WHERE, BrokerTestCase, batch, begin, now
+from tests.log.test_rules import EACH, hold
+
+OTHER = (TOPIC, 1)
+
+
+class ClaimTests(BrokerTestCase):
+    """
+    Beginning to lead.
+    """
+
+    def test_new_partitions(self) -> None:
+        """
+        They are led at once, empty, in epoch 0.
+        """
+        wanted = [(TOPIC, index) for index in range(120)]
+        broker = self.leader()
+        claiming = begin(broker.log.claim(wanted))
+        broker.settle()
+        self.successResultOf(claiming)
+        self.assertEqual(len(broker.log.partitions()), 120)
+        partition = broker.log.partition(TOPIC, 119)
+        self.assertEqual(
+            (partition.leader_epoch, partition.log_start, partition.next_offset), (0, 0, 0)
+        )
+        record = self.shared.record((TOPIC, 119))
+        self.assertEqual((record.leader, record.incarnation), (1, broker.incarnation))
+        self.assertEqual(record.journals, ((broker.incarnation, 0),))
+        self.assertTrue(ILog.providedBy(broker.log))
+        self.assertTrue(IPressure.providedBy(broker.log))
+
+    def test_what_is_led_already(self) -> None:
+        """
+        It is not claimed again.
+        """
+        broker = self.leader()
+        before = broker.partition()
+        now(broker.log.claim([WHERE, OTHER]))
+        self.assertIs(broker.log.partition(*WHERE), before)
+        self.assertEqual(self.shared.record().epoch, 0)
+
+    def test_what_is_not_led(self) -> None:
+        """
+        Somebody else's, or nobody's.
+        """
+        self.assertRaises(NotLeaderOrFollower, self.leader().log.partition, TOPIC, 5)
+
+    def test_one_of_many_is_lost(self) -> None:
+        """
+        The others are claimed all the same; that one is recovered again.
+        """
+        broker = self.broker(policy=hold("commit", keys.PARTITIONS))
+        recovering = broker.recover([WHERE, OTHER])
+        rival = self.leader([OTHER], broker_id=2, **EACH)
+        rival.log.partition(*OTHER).opened()
+        rival.log.partition(*OTHER).append(batch(b"theirs"), RULES)
+        broker.run()
+        self.successResultOf(recovering)
+        self.assertEqual(broker.log.partition(*WHERE).leader_epoch, 0)
+        self.assertEqual(broker.log.partition(*OTHER).leader_epoch, 1)
+        self.assertEqual(self.read_all(broker, OTHER), [b"theirs"])
+
+    def test_fenced_while_claiming(self) -> None:
+        """
+        What was claimed is not led: the next incarnation claims it again.
+        """
+        broker = self.broker(policy=hold("commit", keys.PARTITIONS))
+        recovering = broker.recover()
+        broker.log.journal.fence()
+        broker.settle()
+        self.successResultOf(recovering)
+        self.assertEqual(broker.log.partitions(), ())
+        broker.log.begin(self.shared.register(1))
+        again = broker.recover()
+        broker.run()
+        self.successResultOf(again)
+        self.assertEqual(broker.partition().leader_epoch, 1)
+        self.assertEqual(len(broker.log.partitions()), 1)
+
+    def test_as_a_new_incarnation(self) -> None:
+        """
+        A broker that was fenced comes back with what it had acknowledged, and
+        with nothing of what it had not.
+        """
+        broker = self.leader(**EACH)
+        broker.append(b"0")
+        key = keys.slot(keys.journal("default", 1, broker.incarnation), 1)
+        now(self.shared.objects.create(key, [b"not ours"]))
+        settled = broker.append(b"1").settled
+        assert settled is not None
+        self.failureResultOf(settled.wait(), NotLeaderOrFollower)
+        self.assertEqual(broker.log.partitions(), ())
+        now(self.shared.objects.delete([key]))
+        broker.log.begin(self.shared.register(1))
+        recovering = broker.recover()
+        broker.run()
+        self.successResultOf(recovering)
+        self.assertEqual(self.read_all(broker), [b"0"])
+
+
+class DeleteTests(BrokerTestCase):
+    """
+    Deleting a topic.
+    """
+
+    def test_all_goes(self) -> None:
+        """
+        Records, segments, slots, and what is in the cache; readers are woken.
+        """
+        broker = self.leader([WHERE, OTHER], **EACH)
+        partition = broker.partition()
+        broker.append(b"0")
+        now(broker.log._roller.roll(partition))
+        self.read_all(broker)
+        broker.append(b"1")
+        woken: list[bool] = []
+        partition.watch(lambda: woken.append(partition.dropped))
+        now(broker.log.delete(TOPIC))
+        self.assertEqual(woken, [True])
+        self.assertEqual(broker.log.partitions(), ())
+        self.assertEqual(self.shared.keys(), [])
+        self.assertIsNone(self.shared.value(keys.partition_record(*WHERE)))
+        self.assertEqual((broker.log._bytes, broker.cache.size), (0, 0))
+        self.assertFalse(broker.fenced)
+
+    def test_with_records_under_way(self) -> None:
+        """
+        They are settled, and their slots go after that.
+        """
+        broker = self.leader(**EACH)
+        broker.obey(hold("create", "/journal/"))
+        settled = [broker.append(b"%d" % number).settled for number in range(3)]
+        now(broker.log.delete(TOPIC))
+        broker.obey(let_pass)
+        broker.settle()
+        for each in settled:
+            assert each is not None
+            self.successResultOf(each.wait())
+        self.assertEqual(broker.log._bytes, 0)
+        self.assertEqual(broker.log.journal.trimmable, 3)
+
+    def test_repeated(self) -> None:
+        """
+        After a failure it is done as a whole once more.
+        """
+        broker = self.leader(**EACH)
+        broker.append(b"0")
+        now(broker.log._roller.roll(broker.partition()))
+        broker.obey(hold("commit", keys.PARTITIONS))
+        deleting = begin(broker.log.delete(TOPIC))
+        broker.pending("commit")[0].fail()
+        broker.clock.advance(1)
+        self.failureResultOf(deleting)
+        broker.obey(let_pass)
+        now(broker.log.delete(TOPIC))
+        self.assertEqual(self.shared.segments(), [])
+
+    def test_other_topics_stay(self) -> None:
+        """
+        With their slots.
+        """
+        other = (type(TOPIC)(int=0xABD), 0)
+        broker = self.leader([WHERE, other], **EACH)
+        broker.append(b"0")
+        broker.log.partition(*other).opened()
+        broker.log.partition(*other).append(batch(b"1"), RULES)
+        now(broker.log.delete(TOPIC))
+        self.assertEqual(self.shared.slots(broker.incarnation), [1])
+        broker.crash()
+        self.assertEqual(self.read_all(self.leader([other]), other), [b"1"])
+
+
+class PressureTests(BrokerTestCase):
+    """
+    Whether there is room for more.
+    """
+
+    def test_spent_and_relieved(self) -> None:
+        """
+        While too much waits for the journal, or for segments.
+        """
+        broker = self.leader(slot_bytes=500, slots_in_flight=2, unrolled_bytes=2000)
+        self.assertFalse(broker.log.spent())
+        self.successResultOf(broker.log.relieved())
+        broker.obey(hold("create", "/journal/"))
+        for _ in range(3):
+            self.assertFalse(broker.log.spent())
+            broker.append(b"x" * 400)
+        self.assertTrue(broker.log.spent())
+        waiting = broker.log.relieved()
+        self.assertNoResult(waiting)
+        broker.settle()
+        self.successResultOf(waiting)
+        self.assertFalse(broker.log.spent())
+        broker.obey(hold("create", "/topics/"))
+        while not broker.log.spent():
+            broker.append(b"x" * 400)
+        waiting = broker.log.relieved()
+        given_up = broker.log.relieved()
+        given_up.cancel()
+        self.failureResultOf(given_up)
+        self.assertNoResult(waiting)
+        broker.obey(let_pass)
+        broker.run()
+        self.successResultOf(waiting)
+
+    def test_relieved_by_a_fence(self) -> None:
+        """
+        Nothing waits any more.
+        """
+        broker = self.leader(slot_bytes=100, slots_in_flight=1)
+        broker.obey(hold("create", "/journal/"))
+        for _ in range(3):
+            broker.append(b"x" * 400)
+        waiting = broker.log.relieved()
+        self.assertNoResult(waiting)
+        broker.log.journal.fence()
+        self.successResultOf(waiting)
+        self.assertEqual(broker.log._bytes, 0)
+
+
+class StopTests(BrokerTestCase):
+    """
+    Stopping.
+    """
+
+    def test_stores_what_was_appended(self) -> None:
+        """
+        Also what lingers; the next start finds it.
+        """
+        broker = self.leader(linger=10.0)
+        settled = broker.append(b"0").settled
+        assert settled is not None
+        now(broker.log.stop())
+        self.successResultOf(settled.wait())
+        self.assertEqual(broker.clock.getDelayedCalls(), [])
+        self.assertEqual(self.read_all(self.leader()), [b"0"])
+
+    def test_records_of_other_brokers_are_left_alone(self) -> None:
+        """
+        Recovery stops this broker's own past, nobody else's.
+        """
+        other = self.leader([OTHER], broker_id=2, **EACH)
+        other.log.partition(*OTHER).opened()
+        self.leader()
+        now(self.shared.metadata.commit([], [Put("unrelated", 1)]))
+        other.log.partition(*OTHER).append(batch(b"0"), RULES)
+        self.assertFalse(other.fenced)
+        self.assertEqual(self.read_all(other, OTHER), [b"0"])
