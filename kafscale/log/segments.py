@@ -164,10 +164,14 @@ class Segments:
         """
         The segment that holds C{offset}: its base, and its footer. None when
         all end before.
+
+        @raise OffsetOutOfRange: all begin after.
         """
         bases = await self._listed()
         at = max(0, bisect_right(bases, offset) - 1)
         base = bases[at]
+        if base > offset:
+            raise OffsetOutOfRange("its segment was deleted meanwhile")
         while True:
             footer, _ = await self.footer(base)
             if offset < footer.end_offset:

@@ -36,6 +36,10 @@ NOW = 1_700_000_000
 
 RULES = AppendRules()
 
+_kept: list[Broker] = []
+"""All that there ever were. What a dead broker waits for never comes; if it
+were collected as garbage, its coroutines would end, and give back locks."""
+
 
 def begin(awaitable: Awaitable[T]) -> Deferred[T]:
     """
@@ -205,6 +209,7 @@ class Broker:
         )
         self.incarnation = shared.register(broker_id)
         self.log.begin(self.incarnation)
+        _kept.append(self)
 
     def _fenced(self) -> None:
         self.fenced = True

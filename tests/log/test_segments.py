@@ -210,6 +210,18 @@ class ReadingTests(SegmentsTestCase):
                 operation.succeed()
             self.failureResultOf(loading, OffsetOutOfRange)
 
+    def test_deleted_before_it_is_listed(self) -> None:
+        """
+        What is read then is not something that comes later.
+        """
+        self.writer.obey(hold("list", "/topics/"))
+        loading = begin(self.partition.load(0, 100, True))
+        [listing] = self.writer.pending("list")
+        self.writer.obey(let_pass)
+        self.assertEqual(now(self.partition.delete_before(4)), 4)
+        listing.succeed()
+        self.failureResultOf(loading, OffsetOutOfRange)
+
     def test_missing(self) -> None:
         """
         A segment that nobody of us has deleted is an error of the store.
