@@ -144,11 +144,12 @@ class FetchService:
         if ready or missing <= 0:
             return self._read(at)
         parked = Parked(self._clock, parts, missing, request.max_wait_ms / 1000, look)
-        return parked.done.addCallback(lambda _: self._read_again(at))
+        return parked.done.addCallback(self._read_again, at)
 
-    def _read_again(self, at: _Round) -> Deferred[FetchResponse]:
-        for part in at.parts:
-            self._reader.look(part)
+    def _read_again(self, woke: bool, at: _Round) -> Deferred[FetchResponse]:
+        if woke:
+            for part in at.parts:
+                self._reader.look(part)
         return self._read(at)
 
     def _read(self, at: _Round) -> Deferred[FetchResponse]:

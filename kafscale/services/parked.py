@@ -21,10 +21,11 @@ class Parked:
     Waits until the partitions together have enough, one of them has something
     else to tell, or the time is up.
 
-    @ivar done: Fires then. To cancel it leaves no watch and no timer behind.
+    @ivar done: Fires then, with whether any partition had something to tell
+        meanwhile. To cancel it leaves no watch and no timer behind.
     """
 
-    __slots__ = ("_look", "_missing", "_parts", "_timer", "_watches", "done")
+    __slots__ = ("_look", "_missing", "_parts", "_timer", "_watches", "_woke", "done")
 
     def __init__(
         self,
@@ -38,7 +39,8 @@ class Parked:
         @param missing: How many more bytes are needed.
         @param look: Brings a part up to date.
         """
-        self.done: Deferred[None] = Deferred(self._cancelled)
+        self.done: Deferred[bool] = Deferred(self._cancelled)
+        self._woke = False
         self._parts = parts
         self._missing = missing
         self._look = look
@@ -51,6 +53,7 @@ class Parked:
             partition.watch(wake)
 
     def _woken(self, place: int) -> None:
+        self._woke = True
         if self._missing <= 0:
             return
         part = self._parts[place]
@@ -70,9 +73,9 @@ class Parked:
 
     def _time_up(self) -> None:
         self._end()
-        self.done.callback(None)
+        self.done.callback(self._woke)
 
-    def _cancelled(self, _: Deferred[None]) -> None:
+    def _cancelled(self, _: Deferred[bool]) -> None:
         self._timer.cancel()
         self._end()
 
