@@ -127,7 +127,9 @@ class Broker:
         while time.monotonic() < until:
             status = self._process.poll() if self._process else None
             if status is not None:
-                raise AssertionError(f"the broker ended with status {status} at its start")
+                raise AssertionError(
+                    f"the broker ended with status {status} at its start:\n{self.tail()}"
+                )
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
