@@ -20,8 +20,10 @@ from kafscale.errors import CommitConflict, NotLeaderOrFollower
 from kafscale.interfaces import Delete, ILog, IMetadataStore, IObjectStore, IPressure
 from kafscale.log import keys
 from kafscale.log.cache import BlockCache
+from kafscale.log.clearing import Clearing
 from kafscale.log.estate import Estates
-from kafscale.log.journal import Journal, Slot
+from kafscale.log.flush import Slot
+from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
 from kafscale.log.record import PartitionRecord
 from kafscale.log.recovery import Claim, commit_claims, prepare
@@ -93,8 +95,11 @@ class Log:
             fenced=self._fenced,
         )
         self._estates = Estates(self._objects, self._metadata, settings.namespace, incarnation)
+        self._clearing = Clearing(
+            self._objects, self._metadata, self._clock, self.journal, self._estates, incarnation
+        )
         self._roller = Roller(
-            self._objects, self._metadata, self._clock, self.journal, self._estates,
+            self._objects, self._metadata, self._clock, self.journal, self._clearing,
             incarnation, settings, lambda: self._bytes,
         )  # fmt: skip
 
@@ -206,7 +211,7 @@ class Log:
             await self._objects.delete(found[at : at + 1000])
             for key in found[at : at + 1000]:
                 self._cache.drop(key)
-        self._roller.let_go()
+        self._clearing.begin()
 
     async def move_start(self, partition: Partition, offset: int) -> None:
         """

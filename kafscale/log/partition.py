@@ -25,7 +25,8 @@ from kafscale.errors import (
 from kafscale.interfaces import Append, AppendRules, Fetched, IPartition
 from kafscale.log import times
 from kafscale.log.epochs import Epochs
-from kafscale.log.journal import Journal, Slot
+from kafscale.log.flush import Slot
+from kafscale.log.journal import Journal
 from kafscale.log.producers import ProducerState, ProducerStates
 from kafscale.log.record import PartitionRecord
 from kafscale.log.segments import Segments

@@ -27,9 +27,10 @@ from kafscale.errors import (
 )
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore
 from kafscale.log import keys
+from kafscale.log.clearing import Clearing
 from kafscale.log.commit import settle
-from kafscale.log.estate import Estates
-from kafscale.log.journal import Journal, Slot
+from kafscale.log.flush import Slot
+from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
 from kafscale.log.producers import ProducerStates
 from kafscale.log.segment import write_footer
@@ -47,7 +48,7 @@ AGAIN = 1.0
 
 class Roller:
     """
-    Rolls the partitions of one incarnation, and trims its journal.
+    Rolls the partitions of one incarnation.
     """
 
     _log = Logger()
@@ -58,7 +59,7 @@ class Roller:
         metadata: IMetadataStore,
         clock: IReactorTime,
         journal: Journal,
-        estates: Estates,
+        clearing: Clearing,
         incarnation: int,
         settings: LogSettings,
         held_bytes: Callable[[], int],
@@ -70,20 +71,15 @@ class Roller:
         self._metadata = metadata
         self._clock = clock
         self._journal = journal
-        self._estates = estates
+        self._clearing = clearing
         self._incarnation = incarnation
         self._settings = settings
         self._alive = Compare(keys.seal_record(incarnation), 0)
-        self._trim = 0  # as committed
-        self._trimming: Deferred[None] | None = None
         self._held: dict[Partition, None] = {}  # those with records in memory
         self._urgent: dict[Partition, None] = {}  # to be rolled whatever their size
         self._rolling: dict[Partition, Deferred[None]] = {}
         self._starting = False
         self._retry: IDelayedCall | None = None
-        self._winding: Deferred[None] | None = None
-        self._wind_again: IDelayedCall | None = None
-        self._wind_once_more = False  # something was rolled while it was under way
         self._stopped = False
         self._held_bytes = held_bytes
         self._looking = LoopingCall(self._look)
@@ -237,7 +233,7 @@ class Roller:
             revision = await self._commit(partition, rolled.to_json())
             partition.segments.add(base)
             partition.rolled(rolled, revision, producers)
-        self.let_go()
+        self._clearing.begin()
 
     async def _commit(self, partition: Partition, value: object) -> int:
         """
@@ -320,78 +316,6 @@ class Roller:
             # The log start has moved all the same; the next move deletes them.
             self._log.warn("segments before the log start stay for now: {why}", why=why)
 
-    # -- trimming ---------------------------------------------------------
-
-    def let_go(self) -> None:
-        """
-        Some records are not needed in a journal any more: trim what can be of
-        this broker's, and wind up what it inherited.
-        """
-        self._trim_soon()
-        self._wind_up_soon()
-
-    def _wind_up_soon(self) -> None:
-        if self._winding is not None:
-            self._wind_once_more = True
-        elif self._wind_again is None and not self._stopped:
-            self._wind_once_more = False
-            winding = Deferred.fromCoroutine(self._estates.wind_up())
-            if not winding.called:
-                self._winding = winding
-            winding.addBoth(self._wound_up)
-
-    def _wound_up(self, result: object) -> None:
-        self._winding = None
-        if result is not None and not self._stopped:
-            self._log.warn("what was inherited is not wound up yet: {why}", why=result)
-            self._wind_again = self._clock.callLater(AGAIN, self._wind_up_again)
-        elif self._wind_once_more:
-            self._wind_up_soon()
-
-    def _wind_up_again(self) -> None:
-        self._wind_again = None
-        self._wind_up_soon()
-
-    def _trim_soon(self) -> None:
-        if self._journal.fenced:
-            return  # its partitions are dropped, not rolled
-        if self._trimming is None and self._journal.trimmable > self._trim:
-            trimming = Deferred.fromCoroutine(self._trim_journal())
-            if not trimming.called:
-                self._trimming = trimming
-            trimming.addBoth(self._trimmed)
-
-    def _trimmed(self, result: object) -> None:
-        self._trimming = None
-        if result is not None:
-            self._log.warn("trimming the journal failed: {why}", why=result)
-        elif not self._stopped:
-            self._trim_soon()
-
-    async def _trim_journal(self) -> None:
-        """
-        Move the trim mark, and delete the slots below it once it is known to be
-        committed (log-rules, 7 and 9).
-        """
-        # Before the first wait: when it ends the journal may be fenced, and
-        # its slots let go of though nothing of them is rolled (log-rules, 7).
-        target = self._journal.trimmable
-        key = keys.incarnation_record(self._incarnation)
-        entry = await self._metadata.get(key)
-        assert entry is not None
-        try:
-            await settle(
-                self._metadata, key, entry.revision, {**entry.value, "trim": target}, (self._alive,)
-            )
-        except CommitConflict:
-            self._journal.fence()
-            return
-        first, self._trim = self._trim, target
-        for at in range(first, target, 1000):
-            await self._objects.delete(
-                [self._journal.key(number) for number in range(at, min(at + 1000, target))]
-            )
-
     # -- ending -----------------------------------------------------------
 
     def abandon(self) -> None:
@@ -401,16 +325,15 @@ class Roller:
         self._stopped = True
         if self._looking.running:
             self._looking.stop()
-        for again in (self._retry, self._wind_again):
-            if again is not None:
-                again.cancel()
-        self._retry = self._wind_again = None
+        self._clearing.abandon()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
 
     async def stop(self) -> None:
         """
         Begin nothing more, and let what is under way come to its end.
         """
         self.abandon()
-        waiting = list(self._rolling.values())
-        waiting += [under_way for under_way in (self._trimming, self._winding) if under_way]
-        await DeferredList(waiting, consumeErrors=True)
+        await DeferredList(list(self._rolling.values()), consumeErrors=True)
+        await self._clearing.ended()

@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
 from kafscale.log import keys
-from kafscale.log.journal import Journal, Slot
+from kafscale.log.flush import Slot
+from kafscale.log.journal import Journal
 from kafscale.log.slot import read_slot, write_seal
 from kafscale.store.memory import MemoryObjectStore
 from tests.hostile import HostileObjectStore, let_pass

@@ -358,7 +358,7 @@ class TrimmingTests(RuleTestCase):
         broker.obey(hold("commit", keys.PARTITIONS))
         rolling = self.roll(broker)
         self.assertEqual(self.shared.segments(), [0])
-        broker.log._roller.let_go()
+        broker.log._clearing.begin()
         self.assertEqual(broker.log.journal.trimmable, 0)
         self.assertEqual(self.trim(broker.incarnation), 0)
         broker.settle()
