@@ -66,7 +66,6 @@ class Image:
         """
         self.cluster_id = cluster_id
         self.broker_id = broker.broker_id
-        self._self = broker
         self._store = store
         self._watches: list[IWatch] = []
         self._subscribers: list[Changed] = []

@@ -81,11 +81,14 @@ class Leaderships:
         @raise UnknownTopicId: the topic is deleted.
         """
         wanted = [(topic_id, index) for index in indexes]
+        pause = 0.0  # at first: the image may be a moment behind
         while any(self._image.leadership(*where).leader < 0 for where in wanted):
             self._image.topic_by_id(topic_id)  # raises if it is gone
             async with self._steps:
                 await self._partitions.claim(wanted)
-            await deferLater(self._clock, 0)  # the image may be a moment behind
+            await deferLater(self._clock, pause)
+            # Who was replaced claims nothing until it is back.
+            pause = min(AGAIN, 2 * pause + 0.005)
 
     def _changed(self, changes: Sequence[Change]) -> None:
         for change in changes:

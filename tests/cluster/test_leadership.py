@@ -1,0 +1,240 @@
+"""
+Who leads what, kept in step with the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+from uuid import UUID
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.cluster import keys
+from kafscale.cluster.leadership import AGAIN, Leaderships
+from kafscale.errors import StoreUnavailable, UnknownTopicId
+from kafscale.interfaces import ILog, Put
+from tests.cluster.small import BROKER, SmallCluster, begin
+
+Where = tuple[UUID, int]
+
+
+class FakeLog:
+    """
+    Claims what it is told to, unless it fails or was replaced.
+
+    @ivar claims: What was asked for, each time.
+    @ivar failures: How often it fails yet.
+    @ivar replaced: Whether it claims nothing.
+    """
+
+    def __init__(self, cluster: SmallCluster) -> None:
+        self._cluster = cluster
+        self.claims: list[list[Where]] = []
+        self.deleted: list[UUID] = []
+        self.failures = 0
+        self.replaced = False
+
+    async def claim(self, wanted: Iterable[Where]) -> None:
+        """
+        Make the broker the leader of all of these.
+        """
+        self.claims.append(list(wanted))
+        self._fail()
+        if not self.replaced:
+            led = {"leader": BROKER.broker_id, "epoch": 0}
+            for topic_id, index in self.claims[-1]:
+                key = f"{keys.PARTITIONS}{topic_id}/{index:010d}"
+                await self._cluster.store.commit([], [Put(key, led)])
+
+    async def recover(self, wanted: Iterable[Where]) -> None:
+        """
+        The same.
+        """
+        await self.claim(wanted)
+
+    async def delete(self, topic_id: UUID) -> None:
+        """
+        Note it.
+        """
+        self.deleted.append(topic_id)
+        self._fail()
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("503")
+
+
+class LeadershipTestCase(SynchronousTestCase):
+    """
+    A cluster in which nobody leads what is created, but who is tested.
+    """
+
+    def setUp(self) -> None:
+        """
+        Not started.
+        """
+        self.cluster = SmallCluster(self)
+        self.cluster.leaderless = True
+        self.log = FakeLog(self.cluster)
+        self.leaderships = Leaderships(
+            self.cluster.store, self.cluster.image, cast(ILog, self.log), self.cluster.clock
+        )
+
+    def start(self) -> None:
+        """
+        Start it.
+        """
+        self.cluster.now(self.leaderships.start())
+
+    def create(self, name: str, partitions: int) -> UUID:
+        """
+        A topic; its id.
+        """
+        return self.cluster.now(self.cluster.topics.create(name, partitions, {})).topic_id
+
+    def leaders(self, topic_id: UUID, partitions: int) -> list[int]:
+        """
+        Of each partition.
+        """
+        image = self.cluster.image
+        return [image.leadership(topic_id, index).leader for index in range(partitions)]
+
+    def tombstones(self) -> list[Any]:
+        """
+        Of topics whose data is not removed yet.
+        """
+        return list(self.cluster.now(self.cluster.store.range(keys.TOMBSTONES))[0])
+
+
+class LedTests(LeadershipTestCase):
+    """
+    Partitions get a leader.
+    """
+
+    def test_at_the_start(self) -> None:
+        """
+        All that there are, whoever led them before.
+        """
+        first, second = self.create("first", 2), self.create("second", 1)
+        self.start()
+        self.assertEqual(self.log.claims, [[(first, 0), (first, 1), (second, 0)]])
+        self.assertEqual(self.leaders(first, 2), [7, 7])
+
+    def test_start_that_fails(self) -> None:
+        """
+        Who cannot recover what it is to lead does not start.
+        """
+        self.log.failures = 1
+        self.failureResultOf(begin(self.leaderships.start()), StoreUnavailable)
+
+    def test_those_that_appear(self) -> None:
+        """
+        Whoever created them, and also when a topic grows.
+        """
+        self.start()
+        topic_id = self.create("new", 2)
+        self.cluster.clock.advance(AGAIN)
+        self.assertEqual(self.leaders(topic_id, 3), [7, 7, -1])
+        topic = self.cluster.image.topic("new")
+        self.cluster.now(self.cluster.topics.grow(topic, 3))
+        self.cluster.clock.advance(AGAIN)
+        self.assertEqual(self.log.claims[-1], [(topic_id, 2)])
+        self.assertEqual(self.leaders(topic_id, 3), [7, 7, 7])
+
+    def test_tried_again(self) -> None:
+        """
+        A store that fails is asked again a second later.
+        """
+        self.start()
+        self.log.failures = 1
+        topic_id = self.create("new", 1)
+        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 1)
+        self.assertEqual(self.leaders(topic_id, 1), [-1])
+        self.cluster.clock.advance(AGAIN)
+        self.assertEqual(self.leaders(topic_id, 1), [7])
+
+    def test_until_they_are(self) -> None:
+        """
+        Who waits for leaders waits until there are some; while the broker is
+        replaced, and may claim nothing, it is not asked over and over again.
+        """
+        topic_id = self.create("new", 1)
+        self.log.replaced = True
+        led = begin(self.leaderships.led(topic_id, [0]))
+        for _ in range(10_000):
+            self.cluster.clock.advance(0.001)
+        self.assertNoResult(led)
+        self.assertLess(len(self.log.claims), 20)
+        self.log.replaced = False
+        self.cluster.clock.advance(AGAIN)
+        self.cluster.clock.advance(AGAIN)
+        self.successResultOf(led)
+
+    def test_of_a_deleted_topic(self) -> None:
+        """
+        Who waits for the leaders of a topic that is deleted waits in vain, and
+        is told.
+        """
+        topic_id = self.create("brief", 1)
+        self.log.replaced = True
+        led = begin(self.leaderships.led(topic_id, [0]))
+        self.assertNoResult(led)
+        self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic("brief")))
+        self.cluster.clock.advance(AGAIN)
+        self.failureResultOf(led, UnknownTopicId)
+
+
+class DeletedTests(LeadershipTestCase):
+    """
+    The data of deleted topics is removed.
+    """
+
+    def test_when_deleted(self) -> None:
+        """
+        Then the tombstone goes, too.
+        """
+        self.start()
+        topic_id = self.create("brief", 1)
+        self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic("brief")))
+        self.assertEqual(self.log.deleted, [topic_id])
+        self.assertEqual(self.tombstones(), [])
+
+    def test_tried_again(self) -> None:
+        """
+        As often as it takes; the tombstone stays until then.
+        """
+        self.start()
+        topic_id = self.create("brief", 1)
+        self.log.failures = 2
+        self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic("brief")))
+        self.assertEqual(len(self.tombstones()), 1)
+        self.cluster.clock.advance(AGAIN)
+        self.assertEqual(len(self.tombstones()), 1)
+        self.cluster.clock.advance(AGAIN)
+        self.assertEqual(self.log.deleted, [topic_id] * 3)
+        self.assertEqual(self.tombstones(), [])
+        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 2)
+
+    def test_by_who_died_over_it(self) -> None:
+        """
+        What a broker did not finish is finished at the next start.
+        """
+        topic_id = UUID(int=0x99)
+        self.cluster.now(self.cluster.store.commit([], [Put(keys.tombstone(topic_id), {})]))
+        self.start()
+        self.assertEqual(self.log.deleted, [topic_id])
+        self.assertEqual(self.tombstones(), [])
+
+    def test_stopped(self) -> None:
+        """
+        Who has stopped removes and claims nothing.
+        """
+        self.start()
+        self.create("brief", 1)
+        self.leaderships.stop()
+        before = len(self.log.claims)
+        self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic("brief")))
+        self.create("new", 1)
+        self.assertEqual((self.log.deleted, len(self.log.claims)), ([], before))
