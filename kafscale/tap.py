@@ -9,15 +9,11 @@ before is done.
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
 import random
-import resource
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from random import SystemRandom
 from typing import IO, Any
 
@@ -27,17 +23,12 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import (
-    FilteringLogObserver,
     Logger,
-    LogLevel,
-    LogLevelFilterPredicate,
-    globalLogPublisher,
 )
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -60,6 +51,12 @@ from kafscale.log.settings import LogSettings
 from kafscale.net.connection import Connection
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.factory import BrokerFactory
+from kafscale.ops.process import (
+    allow_many_files,
+    collect_seldom,
+    end_with_failure,
+    restrict_log,
+)
 from kafscale.services.coordination import FindCoordinatorService
 from kafscale.services.description import DescriptionService
 from kafscale.services.fetch import FetchService
@@ -122,6 +119,8 @@ class BrokerService(Service):
         self._pools: list[ThreadPool] = []
         self._factory: BrokerFactory | None = None
         self._records: Log | None = None
+        self._replaced = False
+        self._joining = False
         self._port: Any = None  # a listening port, with stopReading and startReading
 
     # -- starting -----------------------------------------------------------
@@ -222,8 +221,10 @@ class BrokerService(Service):
             self._fenced,
         )
         self._leaderships = Leaderships(self._metadata, image, log, reactor)
+        self._joining = True  # who is replaced while it starts, begins anew below
         await self._begin()
         await self._leaderships.start()
+        await self._join()
         services = self._services(image, log)
         self._factory = BrokerFactory(Dispatch(services), log, reactor, settings)
         self._gate.factory = self._factory
@@ -278,7 +279,7 @@ class BrokerService(Service):
             self._log.critical("cannot start: {reason}", reason=failure.getErrorMessage())
         else:
             self._log.failure("cannot start", failure)
-        end_with_failure()
+        reactor.callLater(0, end_with_failure, reactor.stop)
 
     # -- being replaced -----------------------------------------------------
 
@@ -286,20 +287,28 @@ class BrokerService(Service):
         """
         Another broker has taken over: come back as a new incarnation.
         """
-        if self.running:
-            self._joining = Deferred.fromCoroutine(self._join())
+        self._replaced = True
+        if self.running and not self._joining:
+            Deferred.fromCoroutine(self._join())
 
     async def _join(self) -> None:
-        while self.running:
+        self._joining = True
+        while self.running and self._replaced:
+            self._replaced = False
             try:
                 await self._begin()
                 await self._leaderships.recover()
-            except StoreError as error:
+            except (StoreError, CorruptLog) as error:
                 self._log.error("cannot join the cluster again yet: {error}", error=error)
+                self._replaced = True
+            except Exception:
+                self._log.failure("cannot join the cluster again yet")
+                self._replaced = True
+            if self._replaced:
                 await deferLater(reactor, REJOIN_SECONDS)
             else:
                 self._log.info("joined again, as incarnation {number}", number=self._incarnation)
-                return
+        self._joining = False
 
     # -- stopping -----------------------------------------------------------
 
@@ -386,57 +395,3 @@ def address_of(host: Any) -> str:
     A listener's address, as C{host:port}.
     """
     return f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"
-
-
-def collect_seldom() -> None:
-    """
-    Keep the garbage collector from going over and over what stays. Requests
-    make few cycles, and what waits in long polls by the thousand is looked at
-    for nothing: at Python's thresholds that was half the cost of a poll.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-
-
-def allow_many_files() -> None:
-    """
-    A connection is an open file, and many systems allow 1,024 of them unless
-    asked for more.
-    """
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # "unlimited" may be more than the kernel takes
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def restrict_log(level: str) -> None:
-    """
-    Let only events of this level and above reach the observers that twistd has
-    installed. Its options say where the log goes, so they stay; there is no
-    public way to put a filter before them.
-    """
-    least = LogLevelFilterPredicate(LogLevel.levelWithName(level))
-    for observer in list(globalLogPublisher._observers):
-        globalLogPublisher.removeObserver(observer)
-        globalLogPublisher.addObserver(FilteringLogObserver(observer, [least]))
-
-
-def end_with_failure() -> None:
-    """
-    Stop, and end the process with exit status 1, for which twistd has no way:
-    registered last, this is what the interpreter does first at its end.
-    """
-
-    def leave() -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
-
-    atexit.register(leave)
-    if reactor.running:
-        reactor.callLater(0, _stop_reactor)
-
-
-def _stop_reactor() -> None:
-    with suppress(ReactorNotRunning):  # it is stopping already
-        reactor.stop()

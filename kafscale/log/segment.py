@@ -91,18 +91,6 @@ class Footer:
         block = bisect_right(self._offsets, max(0, offset - self.first_offset)) - 1
         return self._bounds(bisect_right(self._runs, block) - 1)
 
-    def locate_time(self, timestamp: int, offset: int = 0) -> tuple[int, int] | None:
-        """
-        The first run, from the one that holds C{offset} on, whose headers
-        state a record at or after C{timestamp}; None if none does.
-        """
-        while offset < self.end_offset:
-            start, stop = self.locate(offset)
-            if self.reaches(stop, timestamp):
-                return start, stop
-            offset = self.offset_at(stop)
-        return None
-
     def offset_at(self, position: int) -> int:
         """
         The offset of the record at C{position}, where a run begins; at the end

@@ -251,22 +251,6 @@ class TimeTests(SynchronousTestCase):
         self.footer = footer_of(segment([340_000] * 9, timestamps=times))
         self.runs = self.footer.runs()
 
-    def test_locate_time(self) -> None:
-        """
-        The first run that states a record at or after the time is found.
-        """
-        for timestamp, run in ((0, 0), (30, 0), (31, 2), (50, 2)):
-            self.assertEqual(self.footer.locate_time(timestamp), self.runs[run])
-        self.assertIsNone(self.footer.locate_time(51))
-
-    def test_from_an_offset(self) -> None:
-        """
-        Runs before the offset do not count.
-        """
-        self.assertEqual(self.footer.locate_time(21, 6), self.runs[1])
-        self.assertEqual(self.footer.locate_time(26, 6), self.runs[2])
-        self.assertIsNone(self.footer.locate_time(0, 18))
-
     def test_reaches(self) -> None:
         """
         Each run is asked by where it ends, and answers for itself alone: one

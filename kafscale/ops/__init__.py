@@ -1,0 +1,3 @@
+"""
+What concerns the process and those who operate it, not Kafka.
+"""
