@@ -285,7 +285,7 @@ class VersionTests(ConversationTestCase):
             client.receive(self.offsets_request(), 7, first)
             self.assert_closes(client, words)
 
-    def test_left_over_is_ignored(self) -> None:
+    def test_unknown_tags(self) -> None:
         """
         Unknown tagged fields are skipped.
         """
