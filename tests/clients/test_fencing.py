@@ -1,0 +1,58 @@
+"""
+A broker that finds a successor's seal where it wants to write.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kafscale.log.slot import write_seal
+from tests.clients.broker import Broker, BrokerTestCase, eventually
+from tests.clients.raw import LATEST, RawClient, batch_of
+
+NOT_LEADER_OR_FOLLOWER = 6
+
+
+def seal(broker: Broker) -> None:
+    """
+    Do what a successor does to this broker's journal: put a seal where it will
+    write next.
+    """
+    journal = Path(broker.folder) / "data" / "objects" / "default" / "journal"
+    newest = max(journal.glob("*/*/*"), key=lambda path: int(path.name))
+    numbers = [int(path.name) for path in newest.iterdir()]
+    (newest / f"{max(numbers) + 1:020d}").write_bytes(write_seal(10**9))
+
+
+class FencingTests(BrokerTestCase):
+    """
+    What clients see of it.
+    """
+
+    def test_comes_back(self) -> None:
+        """
+        What meets the seal is refused with NOT_LEADER_OR_FOLLOWER, in the same
+        process the broker comes back as a new incarnation with a higher leader
+        epoch, and of what was acknowledged nothing is lost or repeated.
+        """
+        broker = self.broker()
+        client = self.connect(broker)
+        client.create("fenced")
+        values = []
+        for number in range(3):
+            values.append(b"before-%d" % number)
+            self.assertEqual(client.produce("fenced", 0, batch_of(values[-1:])).error_code, 0)
+            seal(broker)
+            refused = client.produce("fenced", 0, batch_of([b"refused"]))
+            self.assertEqual(refused.error_code, NOT_LEADER_OR_FOLLOWER)
+
+            def taken(client: RawClient = client) -> bool:
+                return client.produce("fenced", 0, batch_of([b"after"])).error_code == 0
+
+            eventually(taken)
+            values.append(b"after")
+        self.assertEqual([each.value for each in client.records("fenced")], values)
+        self.assertEqual(client.offset("fenced", 0, LATEST), len(values))
+        broker.restart()
+        again = self.connect(broker)
+        self.assertEqual([each.value for each in again.records("fenced")], values)
