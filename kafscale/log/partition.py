@@ -9,7 +9,7 @@ the tail in memory, which the journal makes durable, into segments.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -34,7 +34,6 @@ from kafscale.log.tail import Tail
 from kafscale.wire.records import (
     check_batch,
     check_keys,
-    iterate,
     read_batch_header,
     stamp,
 )
@@ -163,10 +162,8 @@ class Partition:
     async def _open(self) -> None:
         footer = await self.segments.newest_footer()
         if footer is not None:
-            self._producers.restore(footer.producers)
             self._rolled_producers.restore(footer.producers)
-        for batch in self.tail.from_offset(self.tail.start):
-            self._producers.replay(read_batch_header(batch), self._owner.now_ms())
+        self._producers = self.producers_after(self.tail.from_offset(self.tail.start))
         self.is_open = True
 
     def _opening_done(self, result: Failure | None) -> None:
@@ -313,34 +310,22 @@ class Partition:
         """
         See L{IPartition.offset_at}.
         """
-        async for batch in self._batches_reaching(timestamp):
-            found = times.first_in(batch, timestamp, self.log_start)
-            if found is not None:
-                return found
-        return None
+        return await times.first_since(*self._durable(), timestamp, self.log_start)
 
     async def latest_timestamp(self) -> tuple[int, int] | None:
         """
         See L{IPartition.latest_timestamp}.
         """
-        # The tail as it is now: what is rolled while we wait is not lost on the way.
-        batches = self.tail.from_offset(max(self.tail.start, self.log_start))
-        rolled = self.tail.start > self.log_start
-        return await times.latest_of(self.segments if rolled else None, batches)
+        return await times.latest_of(*self._durable())
 
-    async def _batches_reaching(self, timestamp: int) -> AsyncIterator[bytes | memoryview]:
+    def _durable(self) -> tuple[Segments | None, Sequence[bytes]]:
         """
-        The durable batches, in order, whose headers announce a record at or
-        after C{timestamp}.
+        The segments, if there is something in them, and the tail as it is now:
+        what is rolled while somebody waits is not lost on the way.
         """
-        if self.tail.start > self.log_start:
-            async for run in self.segments.runs_reaching(timestamp, self.log_start):
-                for position, header in iterate(run):
-                    if header.max_timestamp >= timestamp and header.next_offset > self.log_start:
-                        yield memoryview(run)[position : position + header.size]
-        for batch in self.tail.from_offset(max(self.tail.start, self.log_start)):
-            if read_batch_header(batch).max_timestamp >= timestamp:
-                yield batch
+        rolled = self.tail.start > self.log_start
+        batches = self.tail.from_offset(max(self.tail.start, self.log_start))
+        return self.segments if rolled else None, batches
 
     def end_of_epoch(self, epoch: int) -> tuple[int, int]:
         """
@@ -392,12 +377,7 @@ class Partition:
         """
         The producers' states after C{batches}, the first that are not rolled.
         """
-        states = self._rolled_producers.copy()
-        now = self._owner.now_ms()
-        states.expire(now)
-        for batch in batches:
-            states.replay(read_batch_header(batch), now)
-        return states
+        return self._rolled_producers.after(batches, self._owner.now_ms())
 
     def drop(self) -> None:
         """

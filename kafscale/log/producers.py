@@ -34,7 +34,7 @@ from typing import NamedTuple
 import attrs
 
 from kafscale.errors import InvalidProducerEpoch, OutOfOrderSequenceNumber, StoreError
-from kafscale.wire.records import BatchHeader
+from kafscale.wire.records import BatchHeader, read_batch_header
 
 REMEMBERED = 5
 """How many batches of a producer are known again."""
@@ -211,6 +211,16 @@ class ProducerStates:
                 del states[state.producer_id]
             else:
                 return
+
+    def after(self, batches: Sequence[bytes], now: int) -> ProducerStates:
+        """
+        The states when these batches of the log have followed.
+        """
+        states = self.copy()
+        states.expire(now)
+        for batch in batches:
+            states.replay(read_batch_header(batch), now)
+        return states
 
     def copy(self) -> ProducerStates:
         """

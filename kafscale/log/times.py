@@ -15,6 +15,7 @@ from kafscale.log.segments import Segments
 from kafscale.wire.records import (
     BatchHeader,
     first_at_or_after,
+    iterate,
     latest,
     read_batch_header,
     read_records,
@@ -52,6 +53,29 @@ def first_in(batch: bytes | memoryview, timestamp: int, log_start: int) -> tuple
     except InvalidRecord:
         # Only its producer knows what it sent; its header must do.
         return header.max_timestamp, max(header.base_offset, log_start)
+
+
+async def first_since(
+    segments: Segments | None, batches: Sequence[bytes], timestamp: int, log_start: int
+) -> tuple[int, int] | None:
+    """
+    (timestamp, offset) of the first record at or after C{timestamp} that is
+    not before the log start, in segments and in batches that come after them;
+    None when there is none.
+    """
+    if segments is not None:
+        async for run in segments.runs_reaching(timestamp, log_start):
+            for position, header in iterate(run):
+                if header.max_timestamp >= timestamp and header.next_offset > log_start:
+                    found = first_in(run[position : position + header.size], timestamp, log_start)
+                    if found is not None:
+                        return found
+    for batch in batches:
+        if _largest(batch) >= timestamp:
+            found = first_in(batch, timestamp, log_start)
+            if found is not None:
+                return found
+    return None
 
 
 async def latest_of(segments: Segments | None, batches: Sequence[bytes]) -> tuple[int, int] | None:

@@ -20,6 +20,9 @@ from tests.bench.servers import Floor, Kafscale, Server, load, start_load, touch
 from tests.clients.raw import RawClient, batch_of
 
 MB = 1_000_000
+TAIL_BYTES = 48 << 20
+"""How much is read as the tail: what a broker at default settings has in memory."""
+
 Rows = list[list[str]]
 
 
@@ -77,6 +80,19 @@ class Bench:
             for size in options.sizes:
                 self.start(partitions)
 
+                def tail(server: Server, partitions: int, size: int) -> dict[str, Any]:
+                    # What lies further back is read from segments: see volume.
+                    wrote = load(
+                        "produce",
+                        server,
+                        partitions=partitions,
+                        record_bytes=size,
+                        total=TAIL_BYTES,
+                    )
+                    places = {"starts": wrote["starts"], "ends": wrote["ends"]}
+                    passes = max(1, total // TAIL_BYTES)
+                    return load(prefix + "fetch", server, **places, passes=passes)
+
                 def measure(
                     server: Server, partitions: int = partitions, size: int = size
                 ) -> dict[str, Any]:
@@ -87,8 +103,7 @@ class Bench:
                         record_bytes=size,
                         total=total,
                     )
-                    ends = {"starts": wrote["starts"], "ends": wrote["ends"]}
-                    return {"produce": wrote, "fetch": load(prefix + "fetch", server, **ends)}
+                    return {"produce": wrote, "fetch": tail(server, partitions, size)}
 
                 found = self.alternate(options.rounds, measure)
                 self.stop()
@@ -101,7 +116,8 @@ class Bench:
         client = "confluent-kafka" if prefix else "pre-encoded batches"
         print_table(
             f"Throughput: {client} of up to {BATCH_BYTES:,} B, {IN_FLIGHT} requests ahead,"
-            f" acks=all, fsync on; rounds of {options.mib} MiB, median of {options.rounds}",
+            f" acks=all, fsync on; rounds of {options.mib} MiB, median of {options.rounds};"
+            f" fetch: the newest {TAIL_BYTES >> 20} MiB",
             [
                 "",
                 "partitions",
@@ -156,7 +172,7 @@ class Bench:
         rows.append([f"peak RSS after {options.gb} GB were produced", _mib(broker.peak())])
         tails = []
         for _ in range(options.rounds + 1):
-            tail = load("produce", broker, **shape, total=64 << 20)
+            tail = load("produce", broker, **shape, total=TAIL_BYTES)
             found = load("fetch", broker, starts=tail["starts"], ends=tail["ends"])
             tails.append(found["bytes"] / found["seconds"] / MB)
         catch_up = load("fetch", broker, starts=wrote["starts"], ends=wrote["ends"])

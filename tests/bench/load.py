@@ -198,21 +198,22 @@ def fetched(response: memoryview, places: dict[int, int]) -> int:
     return total
 
 
-def fetch(port: int, starts: list[int], ends: list[int]) -> Result:
+def fetch(port: int, starts: list[int], ends: list[int], passes: int = 1) -> Result:
     """
     Read the partitions from C{starts} to C{ends} on one connection, all of
-    them in each request.
+    them in each request, so many times.
     """
-    places = dict(enumerate(starts))
     buffer = memoryview(bytearray(FETCH_BYTES + (len(starts) + 1) * PARTITION_BYTES))
     buffer[:] = bytes(len(buffer))  # The first touch of memory is not the broker's.
     total = 0
     with connect(port) as link:
         began = time.perf_counter()
-        while places:
-            link.sendall(fetch_request(places, 500))
-            total += fetched(receive(link, buffer), places)
-            places = {i: offset for i, offset in places.items() if offset < ends[i]}
+        for _ in range(passes):
+            places = dict(enumerate(starts))
+            while places:
+                link.sendall(fetch_request(places, 500))
+                total += fetched(receive(link, buffer), places)
+                places = {i: offset for i, offset in places.items() if offset < ends[i]}
         seconds = time.perf_counter() - began
     return {"bytes": total, "seconds": seconds}
 
@@ -343,7 +344,7 @@ def confluent_produce(port: int, partitions: int, record_bytes: int, total: int)
     }
 
 
-def confluent_fetch(port: int, starts: list[int], ends: list[int]) -> Result:
+def confluent_fetch(port: int, starts: list[int], ends: list[int], passes: int = 1) -> Result:
     """
     As `fetch`, by confluent-kafka.
     """
@@ -357,16 +358,17 @@ def confluent_fetch(port: int, starts: list[int], ends: list[int]) -> Result:
     )
     places = [confluent_kafka.TopicPartition(TOPIC, i, at) for i, at in enumerate(starts)]
     began = time.perf_counter()
-    consumer.assign(places)
     total = 0
-    left = sum(ends) - sum(starts)
-    while left > 0:
-        for message in consumer.consume(min(left, 1_000), 1.0):
-            if message.error() is not None:
-                raise RuntimeError(str(message.error()))
-            if message.offset() < ends[message.partition()]:
-                total += len(message)
-                left -= 1
+    for _ in range(passes):
+        consumer.assign(places)
+        left = sum(ends) - sum(starts)
+        while left > 0:
+            for message in consumer.consume(min(left, 1_000), 1.0):
+                if message.error() is not None:
+                    raise RuntimeError(str(message.error()))
+                if message.offset() < ends[message.partition()]:
+                    total += len(message)
+                    left -= 1
     seconds = time.perf_counter() - began
     consumer.close()
     return {"bytes": total, "seconds": seconds}
