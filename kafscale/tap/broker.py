@@ -1,23 +1,18 @@
 """
-``twistd kafscale``: where the rooms are joined.
+The life of a broker.
 
-The only module that knows all of them, and the only one that knows the
-reactor. It opens the stores, registers the broker, recovers what it leads,
-and serves; and it stops all that in the opposite order, each step when the one
-before is done.
+It opens the stores, registers the broker, recovers what it leads, and serves;
+and it stops all that in the opposite order, each step when the one before is
+done.
 """
 
 from __future__ import annotations
 
-import os
-import random
 import sys
 import time
 from collections.abc import Callable
-from random import SystemRandom
 from typing import IO, Any
 
-from twisted.application.service import IService as ITwistedService
 from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -30,24 +25,19 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import (
     Logger,
 )
-from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from kafscale import __version__
-from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.membership import cluster_id, register, unregister
-from kafscale.cluster.producer_ids import ProducerIds
-from kafscale.cluster.topics import Topics
-from kafscale.config import Settings, from_environment, option_parameters
+from kafscale.config import Settings
 from kafscale.errors import SettingError, StoreError
-from kafscale.interfaces import Broker, IObjectStore, IService
+from kafscale.interfaces import Broker
 from kafscale.log.cache import BlockCache
 from kafscale.log.log import Log
 from kafscale.log.sealing import CorruptLog
-from kafscale.log.settings import LogSettings
 from kafscale.net.connection import Connection
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.factory import BrokerFactory
@@ -57,50 +47,11 @@ from kafscale.ops.process import (
     end_with_failure,
     restrict_log,
 )
-from kafscale.services.coordination import FindCoordinatorService
-from kafscale.services.description import DescriptionService
-from kafscale.services.fetch import FetchService
-from kafscale.services.metadata import MetadataService
-from kafscale.services.offsets import OffsetsService
-from kafscale.services.produce import ProduceService
-from kafscale.services.producers import ProducerService
-from kafscale.services.records import RecordsService
-from kafscale.services.topics import TopicsService
-from kafscale.store.embedded import EmbeddedStore
-from kafscale.store.local import LocalObjectStore, lock_directory
-from kafscale.store.memory import MemoryObjectStore
-from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
-
-OBJECT_THREADS = 8
-"""How many objects are written and read at the same time."""
+from kafscale.tap.serving import all_services, log_settings
+from kafscale.tap.stores import open_stores
 
 REJOIN_SECONDS = 1.0
 """Seconds between two attempts of a broker that was replaced to come back."""
-
-
-class Options(usage.Options):
-    """
-    The options of ``twistd kafscale``: one for each setting.
-    """
-
-    longdesc = "A Kafka-compatible broker whose log lives in an object store."
-    optParameters = option_parameters()
-
-    def postOptions(self) -> None:
-        """
-        Read the settings; one line and exit status 1 if one is wrong.
-        """
-        try:
-            self.settings, self.warnings = from_environment(os.environ, self)
-        except SettingError as error:
-            sys.exit(f"kafscale: {error}")
-
-
-def makeService(options: Options) -> ITwistedService:
-    """
-    The broker, as a Twisted service.
-    """
-    return BrokerService(options.settings, options.warnings)
 
 
 class BrokerService(Service):
@@ -132,7 +83,8 @@ class BrokerService(Service):
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         try:
-            self._open_stores()
+            stores = open_stores(self._settings, self._pool, reactor)
+            self._objects, self._metadata, self._directory = stores
             self._listen()
         except SettingError as error:
             # twistd tells its parent, if it is a daemon, and removes its pid
@@ -140,21 +92,6 @@ class BrokerService(Service):
             line = f"kafscale: {error}\n"
             sys.excepthook = lambda *_: sys.__stderr__.write(line) and None  # type: ignore[union-attr]
             raise
-
-    def _open_stores(self) -> None:
-        settings = self._settings
-        objects: IObjectStore
-        if settings.use_memory_s3:
-            objects = MemoryObjectStore()
-            path = ":memory:"
-        else:
-            self._directory = lock_directory(settings.data_dir)
-            directory = os.path.join(settings.data_dir, "objects")
-            objects = LocalObjectStore(directory, self._pool(OBJECT_THREADS))
-            path = os.path.join(settings.data_dir, "metadata.sqlite")
-        metadata = EmbeddedStore(path, self._pool(1))
-        self._objects = RetryingObjectStore(objects, reactor, random.random)
-        self._metadata = RetryingMetadataStore(metadata, reactor, random.random)
 
     def _pool(self, threads: int) -> Callable[..., Deferred[Any]]:
         pool = ThreadPool(0, threads)
@@ -225,7 +162,9 @@ class BrokerService(Service):
         await self._begin()
         await self._leaderships.start()
         await self._join()
-        services = self._services(image, log)
+        services = all_services(
+            settings, image, log, self._leaderships, self._metadata, reactor
+        )
         self._factory = BrokerFactory(Dispatch(services), log, reactor, settings)
         self._gate.factory = self._factory
         collect_seldom()
@@ -249,28 +188,6 @@ class BrokerService(Service):
         assert self._records is not None
         self._incarnation = await register(self._metadata, self._broker)
         self._records.begin(self._incarnation)
-
-    def _services(self, image: Image, log: Log) -> list[IService]:
-        settings = self._settings
-        configs = TopicConfigs()
-        topics = Topics(self._metadata, image, configs, self._leaderships.led, reactor)
-        ids = ProducerIds(self._metadata)
-        sessions = SystemRandom()
-        return [
-            ProduceService(image, log, configs.append_rules),
-            ProducerService(ids),
-            FetchService(
-                image, log, reactor, lambda: sessions.randrange(1, 2**31), settings.fetch_sessions
-            ),
-            OffsetsService(image, log),
-            FindCoordinatorService(image),
-            MetadataService(
-                image, topics, settings.auto_create_topics, settings.auto_create_partitions
-            ),
-            DescriptionService(image, topics),
-            TopicsService(image, topics, configs, reactor, settings.auto_create_partitions),
-            RecordsService(image, log, configs, reactor),
-        ]
 
     def _not_started(self, failure: Failure) -> None:
         if isinstance(failure.value, CancelledError):
@@ -371,23 +288,6 @@ class Gate(ServerFactory):
         What the factory builds.
         """
         return None if self.factory is None else self.factory.buildProtocol(addr)
-
-
-def log_settings(settings: Settings) -> LogSettings:
-    """
-    What concerns the log, in its units.
-    """
-    return LogSettings(
-        namespace=settings.namespace,
-        slot_bytes=settings.slot_bytes,
-        slots_in_flight=settings.slots_in_flight,
-        linger=settings.flush_interval_ms / 1000,
-        segment_bytes=settings.segment_bytes,
-        segment_seconds=settings.segment_ms / 1000,
-        unrolled_bytes=settings.unrolled_bytes,
-        journal_slots=settings.journal_slots,
-        readahead=settings.readahead_segments,
-    )
 
 
 def address_of(host: Any) -> str:

@@ -1,0 +1,76 @@
+"""
+What a broker serves, and with what settings.
+"""
+
+from __future__ import annotations
+
+from random import SystemRandom
+from typing import Any
+
+from kafscale.cluster.configs import TopicConfigs
+from kafscale.cluster.image import Image
+from kafscale.cluster.leadership import Leaderships
+from kafscale.cluster.producer_ids import ProducerIds
+from kafscale.cluster.topics import Topics
+from kafscale.config import Settings
+from kafscale.interfaces import IMetadataStore, IService
+from kafscale.log.log import Log
+from kafscale.log.settings import LogSettings
+from kafscale.services.coordination import FindCoordinatorService
+from kafscale.services.description import DescriptionService
+from kafscale.services.fetch import FetchService
+from kafscale.services.metadata import MetadataService
+from kafscale.services.offsets import OffsetsService
+from kafscale.services.produce import ProduceService
+from kafscale.services.producers import ProducerService
+from kafscale.services.records import RecordsService
+from kafscale.services.topics import TopicsService
+
+
+def all_services(
+    settings: Settings,
+    image: Image,
+    log: Log,
+    leaderships: Leaderships,
+    metadata: IMetadataStore,
+    reactor: Any,
+) -> list[IService]:
+    """
+    The services, each with what it needs.
+    """
+    configs = TopicConfigs()
+    topics = Topics(metadata, image, configs, leaderships.led, reactor)
+    ids = ProducerIds(metadata)
+    sessions = SystemRandom()
+    return [
+        ProduceService(image, log, configs.append_rules),
+        ProducerService(ids),
+        FetchService(
+            image, log, reactor, lambda: sessions.randrange(1, 2**31), settings.fetch_sessions
+        ),
+        OffsetsService(image, log),
+        FindCoordinatorService(image),
+        MetadataService(
+            image, topics, settings.auto_create_topics, settings.auto_create_partitions
+        ),
+        DescriptionService(image, topics),
+        TopicsService(image, topics, configs, reactor, settings.auto_create_partitions),
+        RecordsService(image, log, configs, reactor),
+    ]
+
+
+def log_settings(settings: Settings) -> LogSettings:
+    """
+    What concerns the log, in its units.
+    """
+    return LogSettings(
+        namespace=settings.namespace,
+        slot_bytes=settings.slot_bytes,
+        slots_in_flight=settings.slots_in_flight,
+        linger=settings.flush_interval_ms / 1000,
+        segment_bytes=settings.segment_bytes,
+        segment_seconds=settings.segment_ms / 1000,
+        unrolled_bytes=settings.unrolled_bytes,
+        journal_slots=settings.journal_slots,
+        readahead=settings.readahead_segments,
+    )
