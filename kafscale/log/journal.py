@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from kafscale.counts import LogCounts
 from kafscale.errors import NoSuchObject, NotLeaderOrFollower, ObjectExists
 from kafscale.interfaces import IObjectStore
 from kafscale.log import keys
@@ -44,6 +45,7 @@ class Journal:
         slot_bytes: int,
         in_flight: int,
         linger: float,
+        counts: LogCounts,
         acknowledged: Callable[[Slot], None],
         fenced: Callable[[], None],
     ) -> None:
@@ -60,6 +62,7 @@ class Journal:
         self._worth = slot_bytes // 4
         self._in_flight = in_flight
         self._linger = linger
+        self._counts = counts
         self._acknowledged = acknowledged
         self._on_fenced = fenced
         self._open: Slot | None = None
@@ -169,6 +172,7 @@ class Journal:
     async def _send(self, slot: Slot) -> None:
         pieces, footer = slot.freeze()
         key = keys.slot(self._prefix, slot.number)
+        begun = self._clock.seconds()
         try:
             await self._store.create(key, [*pieces, footer])
         except ObjectExists:
@@ -177,6 +181,9 @@ class Journal:
                 return
         slot.durable = True
         self._sending -= 1
+        self._counts.slots += 1
+        self._counts.slot_bytes += slot.size + len(footer)
+        self._counts.flush_seconds.add(self._clock.seconds() - begun)
         self._settle()
         self._next()
 
@@ -295,6 +302,13 @@ class Journal:
         The key of a slot.
         """
         return keys.slot(self._prefix, number)
+
+    @property
+    def sending(self) -> int:
+        """
+        How many slots are on their way to the store.
+        """
+        return self._sending
 
     @property
     def span(self) -> int:

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from kafscale.counts import LogCounts, LogState
 from kafscale.errors import CommitConflict, NotLeaderOrFollower
 from kafscale.interfaces import Delete, ILog, IMetadataStore, IObjectStore, IPressure
 from kafscale.log import keys
@@ -41,6 +42,7 @@ class Log:
     See L{ILog}.
 
     @ivar incarnation: Of this broker; 0 before L{begin}.
+    @ivar counts: Of all incarnations of this process.
     """
 
     _log = Logger()
@@ -74,6 +76,7 @@ class Log:
         self._waiting: list[Deferred[None]] = []
         self._bytes = 0
         self.incarnation = 0
+        self.counts = LogCounts()
 
     # -- beginning and ending ---------------------------------------------
 
@@ -91,6 +94,7 @@ class Log:
             slot_bytes=settings.slot_bytes,
             in_flight=settings.slots_in_flight,
             linger=settings.linger,
+            counts=self.counts,
             acknowledged=self._acknowledged,
             fenced=self._fenced,
         )
@@ -100,7 +104,7 @@ class Log:
         )
         self._roller = Roller(
             self._objects, self._metadata, self._clock, self.journal, self._clearing,
-            incarnation, settings, lambda: self._bytes,
+            incarnation, settings, self.counts, lambda: self._bytes,
         )  # fmt: skip
 
     async def stop(self) -> None:
@@ -181,6 +185,7 @@ class Log:
             journal=self.journal,
             segments=self._segments(claim.where, claim.record),
             owner=self,
+            counts=self.counts.topic(topic_id),
         )
         if claim.batches:
             partition.inherit(claim.batches)
@@ -212,12 +217,27 @@ class Log:
             for key in found[at : at + 1000]:
                 self._cache.drop(key)
         self._clearing.begin()
+        self.counts.topics.pop(topic_id, None)
 
     async def move_start(self, partition: Partition, offset: int) -> None:
         """
         See L{kafscale.log.partition.Owner.move_start}.
         """
         await self._roller.move_start(partition, offset)
+
+    # -- how it is --------------------------------------------------------
+
+    def state(self) -> LogState:
+        """
+        How it is at the moment, for who watches it.
+        """
+        return LogState(
+            partitions=len(self._partitions),
+            unrolled_bytes=self._bytes,
+            unsettled_bytes=self.journal.unsettled_bytes,
+            journal_slots=self.journal.span,
+            slots_under_way=self.journal.sending,
+        )
 
     # -- memory -----------------------------------------------------------
 

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kafscale.counts import TopicCounts
 from kafscale.errors import (
     MessageTooLarge,
     NotLeaderOrFollower,
@@ -81,9 +82,11 @@ class Partition:
         journal: Journal,
         segments: Segments,
         owner: Owner,
+        counts: TopicCounts,
     ) -> None:
         """
         @param record: As committed when this broker claimed the partition.
+        @param counts: Of the topic.
         """
         self.topic_id = topic_id
         self.index = index
@@ -99,6 +102,7 @@ class Partition:
         self.lock = DeferredLock()  # held while the record changes
         self._journal = journal
         self._owner = owner
+        self._counts = counts
         self._producers = ProducerStates()
         # The states at rolled_to: what a segment's footer holds may not be
         # ahead of the records before it.
@@ -221,6 +225,8 @@ class Partition:
             self._producers.append(header, base, now)
         self.tail.append(stamped, base, end)
         self._owner.grew(len(stamped))
+        self._counts.bytes_in += len(stamped)
+        self._counts.records_in += header.record_count
         if self._slots and self._slots[-1][1] is slot:
             self._slots[-1] = (end, slot)
         else:
@@ -272,7 +278,9 @@ class Partition:
         if offset >= self.tail.start and offset >= self.log_start:
             if offset > self.tail.end:
                 raise OffsetOutOfRange
-            return self.tail.read(offset, max_bytes, at_least_one)
+            fetched = self.tail.read(offset, max_bytes, at_least_one)
+            self._counts.bytes_out += fetched.size
+            return fetched
         if offset < self.log_start:
             raise OffsetOutOfRange
         return None
@@ -284,7 +292,9 @@ class Partition:
         found = self.read(offset, max_bytes, at_least_one)
         if found is not None:
             return found  # it was deleted up to here meanwhile
-        return await self.segments.read(offset, max_bytes, at_least_one)
+        fetched = await self.segments.read(offset, max_bytes, at_least_one)
+        self._counts.bytes_out += fetched.size
+        return fetched
 
     def watch(self, wake: Callable[[], None]) -> None:
         """

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from kafscale.counts import LogCounts
 from kafscale.errors import (
     CommitConflict,
     KafkaStorageError,
@@ -62,6 +63,7 @@ class Roller:
         clearing: Clearing,
         incarnation: int,
         settings: LogSettings,
+        counts: LogCounts,
         held_bytes: Callable[[], int],
     ) -> None:
         """
@@ -74,6 +76,7 @@ class Roller:
         self._clearing = clearing
         self._incarnation = incarnation
         self._settings = settings
+        self._counts = counts
         self._alive = Compare(keys.seal_record(incarnation), 0)
         self._held: dict[Partition, None] = {}  # those with records in memory
         self._urgent: dict[Partition, None] = {}  # to be rolled whatever their size
@@ -233,6 +236,8 @@ class Roller:
             revision = await self._commit(partition, rolled.to_json())
             partition.segments.add(base)
             partition.rolled(rolled, revision, producers)
+            self._counts.segments += 1
+            self._counts.segment_bytes += size
         self._clearing.begin()
 
     async def _commit(self, partition: Partition, value: object) -> int:

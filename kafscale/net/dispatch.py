@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
+from kafscale.counts import ApiCounts
 from kafscale.errors import (
     NONE,
     InvalidRequest,
@@ -30,6 +31,7 @@ from kafscale.errors import (
     message_of,
 )
 from kafscale.interfaces import IService, RequestContext, Serving
+from kafscale.wire.codes import first_error
 from kafscale.wire.headers import peek, read_header, response_header
 from kafscale.wire.messages import (
     ApiVersionsRequest,
@@ -55,15 +57,22 @@ class Refused(Exception):
 class Dispatch:
     """
     All APIs that the broker serves.
+
+    @ivar counts: Of their requests, by API key.
+    @ivar refused: How many requests had no answer but a closed connection.
     """
 
     _log = Logger()
 
-    def __init__(self, services: Iterable[IService]) -> None:
+    def __init__(self, services: Iterable[IService], seconds: Callable[[], float]) -> None:
         """
+        @param seconds: A clock that never goes back.
         @raise ValueError: Two services serve the same API.
         """
+        self._seconds = seconds
         self._served: dict[int, Serving] = {}
+        self.counts: dict[int, ApiCounts] = {}
+        self.refused = 0
         for serving in self._own():
             self._add(serving)
         for service in services:
@@ -87,6 +96,7 @@ class Dispatch:
         if key in self._served:
             raise ValueError(f"{serving.request.__name__} is served twice")
         self._served[key] = serving
+        self.counts[key] = ApiCounts(_name(serving).removesuffix("Request"))
 
     def serving(self, frame: memoryview) -> Serving | None:
         """
@@ -108,36 +118,56 @@ class Dispatch:
         key, version, correlation_id = peek(frame)
         serving = self._served.get(key)
         if serving is None:
-            raise Refused(f"API key {key} is not served")
+            raise self._refusal(f"API key {key} is not served")
+        begun = self._seconds()
+        counts = self.counts[key]
+        counts.received += _LENGTH.size + len(frame)
         if not serving.lowest <= version <= serving.highest:
             if key != ApiVersionsRequest.key:
-                raise Refused(f"{serving.request.__name__} v{version} is not served")
-            return _framed(key, 0, correlation_id, self._other_version(serving).encode(0))
+                raise self._refusal(f"{serving.request.__name__} v{version} is not served")
+            other = self._other_version(serving)
+            framed, size = _framed(key, 0, correlation_id, other.encode(0))
+            counts.answered(other.error_code, self._seconds() - begun, size)
+            return framed
         try:
             header, at = read_header(frame)
             # What is left over is ignored, as Kafka ignores it: librdkafka up to
             # 2.16 at least puts three bytes too many into "metadata of all topics".
             request, _ = serving.request.decode_some(version, frame, at)
         except MalformedMessage as error:
-            raise Refused(f"malformed {serving.request.__name__} v{version}: {error}") from None
+            raise self._refusal(
+                f"malformed {serving.request.__name__} v{version}: {error}"
+            ) from None
         # The frame is not needed while the answer is waited for.
         del frame
         context = RequestContext(version, header.client_id, host, connection)
         try:
             response = await serving.answer(request, context)
             if response is None:
+                counts.answered(NONE, self._seconds() - begun, 0)
                 return None
             pieces = response.encode(version)
+            code = first_error(response)
         except CancelledError:
             raise
         except Exception as error:
             if not isinstance(error, KafkaError | StoreUnavailable):
                 self._log.failure("{api} v{version} failed", api=_name(serving), version=version)
-            failure = serving.failed(request, context, code_of(error), message_of(error))
+            code = code_of(error)
+            failure = serving.failed(request, context, code, message_of(error))
             if failure is None:
-                raise Refused(f"{_name(serving)} failed, and owes no answer: {error}") from None
+                counts.answered(code, self._seconds() - begun, 0)
+                raise self._refusal(
+                    f"{_name(serving)} failed, and owes no answer: {error}"
+                ) from None
             pieces = failure.encode(version)
-        return _framed(key, version, correlation_id, pieces)
+        framed, size = _framed(key, version, correlation_id, pieces)
+        counts.answered(code, self._seconds() - begun, size)
+        return framed
+
+    def _refusal(self, why: str) -> Refused:
+        self.refused += 1
+        return Refused(why)
 
     # ----------------------------------------------------------------------
     # What is answered here
@@ -206,10 +236,12 @@ def _name(serving: Serving) -> str:
     return serving.request.__name__
 
 
-def _framed(key: int, version: int, correlation_id: int, pieces: list[bytes]) -> list[bytes]:
+def _framed(
+    key: int, version: int, correlation_id: int, pieces: list[bytes]
+) -> tuple[list[bytes], int]:
     """
-    A response's body with its length and header.
+    A response's body with its length and header, and the bytes of all that.
     """
     header = response_header(key, version, correlation_id)
     size = len(header) + sum(map(len, pieces))
-    return [_LENGTH.pack(size) + header, *pieces]
+    return [_LENGTH.pack(size) + header, *pieces], _LENGTH.size + size

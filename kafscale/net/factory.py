@@ -24,6 +24,9 @@ POLL_SECONDS = 1.0
 class BrokerFactory(Factory):
     """
     The connections of all clients.
+
+    @ivar accepted: How many were made, ever.
+    @ivar rejected: How many were closed at once, because there were too many.
     """
 
     noisy = False
@@ -54,6 +57,8 @@ class BrokerFactory(Factory):
         self._connections: set[Connection] = set()
         self._refusing = False
         self._stopping = False
+        self.accepted = 0
+        self.rejected = 0
         self._stopped: list[Deferred[None]] = []
 
     @property
@@ -71,6 +76,7 @@ class BrokerFactory(Factory):
         if self._stopping:
             return None
         if self._most and len(self._connections) >= self._most:
+            self.rejected += 1
             if not self._refusing:
                 # Once until there is room again: these come by the thousand.
                 self._refusing = True
@@ -82,6 +88,7 @@ class BrokerFactory(Factory):
             return None
         connection = Connection(self._surroundings, self._gone)
         connection.factory = self
+        self.accepted += 1
         self._connections.add(connection)
         return connection
 

@@ -12,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.counts import LogCounts
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
 from kafscale.log import keys
 from kafscale.log.flush import Slot
@@ -63,6 +64,7 @@ class JournalTestCase(SynchronousTestCase):
         self.acknowledged: list[int] = []
         self.fences = 0
         self.writer = FakeWriter()
+        self.counts = LogCounts()
         self.journal = Journal(
             self.store,
             PREFIX,
@@ -70,6 +72,7 @@ class JournalTestCase(SynchronousTestCase):
             slot_bytes=1000,
             in_flight=4,
             linger=self.linger,
+            counts=self.counts,
             acknowledged=lambda slot: self.acknowledged.append(slot.number),
             fenced=self._fenced,
         )
@@ -234,6 +237,25 @@ class WritingTests(JournalTestCase):
         self.clock.advance(0)
         self.assertEqual(order, [("first", 1), ("other", 1), ("other", 2)])
         self.assertEqual(self.acknowledged, [0, 1])
+
+
+class CountsTests(JournalTestCase):
+    """
+    What is counted of slots.
+    """
+
+    def test_flush(self) -> None:
+        """
+        A slot counts when it is durable: its bytes, and how long that took.
+        """
+        self.add(600)
+        self.clock.advance(0)
+        self.assertEqual((self.journal.sending, self.counts.slots), (1, 0))
+        self.clock.advance(3)
+        self.land(0)
+        self.assertEqual((self.journal.sending, self.counts.slots), (0, 1))
+        self.assertGreater(self.counts.slot_bytes, 600)
+        self.assertEqual(self.counts.flush_seconds.total, 3.0)
 
 
 class LingerTests(JournalTestCase):

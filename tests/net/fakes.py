@@ -203,7 +203,7 @@ class Broker:
         self.clock = Clock()
         self.pressure = FakePressure()
         self.service = FakeService()
-        self.dispatch = Dispatch([self.service])
+        self.dispatch = Dispatch([self.service], self.clock.seconds)
         self.memory = Memory(self.clock, memory_limit)
         self.factory = BrokerFactory(
             self.dispatch, self.pressure, self.clock, Settings(**settings), self.memory

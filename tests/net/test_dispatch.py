@@ -6,17 +6,22 @@ from __future__ import annotations
 
 import struct
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.errors import InvalidRequest, StoreUnavailable
+from kafscale.counts import ApiCounts
+from kafscale.errors import InvalidRequest, KafkaStorageError, StoreUnavailable
 from kafscale.net.dispatch import Dispatch
 from kafscale.wire.messages import (
     ApiVersionsRequest,
     ApiVersionsResponse,
+    HeartbeatRequest,
     HeartbeatResponse,
+    ProduceRequest,
     SaslHandshakeRequest,
     SaslHandshakeResponse,
 )
+from kafscale.wire.schema import Request
 from tests.net.fakes import Broker, FakeService, body, framed, heartbeat
 
 # As a client of the future would ask: nothing after the correlation id can be
@@ -138,7 +143,7 @@ class TableTests(SynchronousTestCase):
         Two services cannot serve one API.
         """
         with self.assertRaisesRegex(ValueError, "ProduceRequest is served twice"):
-            Dispatch([FakeService(), FakeService()])
+            Dispatch([FakeService(), FakeService()], Clock().seconds)
 
     def test_other_versions(self) -> None:
         """
@@ -195,3 +200,86 @@ class TableTests(SynchronousTestCase):
         client.send(heartbeat(5))
         self.assertTrue(client.transport.disconnecting)
         self.assertEqual(len(self.flushLoggedErrors()), 2)
+
+
+class CountsTests(SynchronousTestCase):
+    """
+    What is counted of requests.
+    """
+
+    def setUp(self) -> None:
+        """
+        One client.
+        """
+        self.broker = Broker()
+        self.client = self.broker.connect()
+
+    def counts(self, request: type[Request]) -> ApiCounts:
+        """
+        Those of one API.
+        """
+        return self.broker.dispatch.counts[request.key]
+
+    def test_answered(self) -> None:
+        """
+        A request counts when it is answered: its error, its time, its bytes
+        and those of its answer.
+        """
+        counts = self.counts(HeartbeatRequest)
+        sent = heartbeat(1)
+        self.client.send(sent)
+        self.assertEqual((counts.name, counts.received), ("Heartbeat", len(sent)))
+        self.assertEqual(counts.answers, {})
+        self.broker.clock.advance(0.3)
+        self.broker.finish(0)
+        (answer,) = self.client.answers()
+        self.assertEqual(counts.answers, {0: 1})
+        self.assertEqual(counts.sent, 4 + len(answer))
+        self.assertAlmostEqual(counts.seconds.total, 0.3)
+
+    def test_errors(self) -> None:
+        """
+        An answer counts by the error in it, whether the service answered so
+        or failed.
+        """
+        self.client.send(framed(SaslHandshakeRequest(mechanism="PLAIN"), 1, 1))
+        self.client.send(heartbeat(1))
+        self.broker.begun[0].answer.errback(StoreUnavailable("away"))
+        self.assertEqual(self.counts(SaslHandshakeRequest).answers, {33: 1})
+        self.assertEqual(self.counts(HeartbeatRequest).answers, {KafkaStorageError.code: 1})
+
+    def test_other_version(self) -> None:
+        """
+        ApiVersions in a version that nobody knows counts as the error that it
+        is answered with.
+        """
+        self.client.send(API_VERSIONS_99)
+        self.assertEqual(self.counts(ApiVersionsRequest).answers, {35: 1})
+
+    def test_no_answer(self) -> None:
+        """
+        A produce that owes no answer counts when it is done. One that fails
+        costs its connection, and that counts, too.
+        """
+        for number in range(2):
+            produce = ProduceRequest(acks=0, timeout_ms=0, topic_data=[])
+            self.client.send(framed(produce, 9, number))
+        self.broker.finish(0)
+        self.broker.begun[1].answer.errback(StoreUnavailable("away"))
+        counts = self.counts(ProduceRequest)
+        self.assertEqual(counts.answers, {0: 1, KafkaStorageError.code: 1})
+        self.assertEqual(counts.sent, 0)
+        self.assertEqual(self.broker.dispatch.refused, 1)
+
+    def test_refused(self) -> None:
+        """
+        What is not served, or not understood, counts as refused.
+        """
+        for frame in (
+            struct.pack(">ihhi", 8, 999, 0, 1),
+            struct.pack(">ihhi", 8, HeartbeatRequest.key, 99, 1),
+            struct.pack(">ihhih", 10, HeartbeatRequest.key, 0, 1, -1),
+        ):
+            self.broker.connect().send(frame)
+        self.assertEqual(self.broker.dispatch.refused, 3)
+        self.assertEqual(self.counts(HeartbeatRequest).answers, {})

@@ -1,0 +1,73 @@
+"""
+Where a response says that something went wrong.
+
+Each API has its error codes in places of its own: on top, or with each
+partition, or both. What finds them is compiled from the declaration, once for
+each kind of response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from kafscale.wire.compiler import Source
+from kafscale.wire.kinds import Kind, ListOf, StructOf
+from kafscale.wire.schema import Declaration, Response
+
+_CODE = "error_code"
+
+_finders: dict[type[Response], Callable[[Response], int]] = {}
+
+
+def first_error(response: Response) -> int:
+    """
+    The first error code in a response that is not 0; 0 if there is none.
+    """
+    finder = _finders.get(type(response))
+    if finder is None:
+        finder = _finders[type(response)] = _compile(type(response))
+    return finder(response)
+
+
+def _compile(declaration: type[Response]) -> Callable[[Response], int]:
+    source = Source(0, False)
+    with source.block("def find(message):"):
+        _look_into(declaration, "message", source)
+        source.line("return 0")
+    found: Callable[[Response], int] = source.function("find", f"errors of {declaration.__name__}")
+    return found
+
+
+def _look_into(declaration: Declaration, value: str, source: Source) -> None:
+    if any(each.name == _CODE for each in declaration.fields):
+        with source.block(f"if {value}.{_CODE}:"):
+            source.line(f"return {value}.{_CODE}")
+    for each in declaration.fields:
+        inner = _struct_in(each.kind)
+        if inner is None or not _has_code(inner):
+            continue
+        item = source.fresh("item")
+        if isinstance(each.kind, ListOf):
+            with source.block(f"for {item} in {value}.{each.name} or ():"):
+                _look_into(inner, item, source)
+        else:
+            source.line(f"{item} = {value}.{each.name}")
+            with source.block(f"if {item} is not None:"):
+                _look_into(inner, item, source)
+
+
+def _struct_in(kind: Kind) -> Declaration | None:
+    if isinstance(kind, ListOf):
+        kind = kind.element
+    return cast(Declaration, kind.declaration) if isinstance(kind, StructOf) else None
+
+
+def _has_code(declaration: Declaration) -> bool:
+    for each in declaration.fields:
+        if each.name == _CODE:
+            return True
+        inner = _struct_in(each.kind)
+        if inner is not None and _has_code(inner):
+            return True
+    return False

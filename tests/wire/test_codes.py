@@ -1,0 +1,98 @@
+"""
+Tests of `kafscale.wire.codes`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.wire.codes import first_error
+from kafscale.wire.kinds import Field
+from kafscale.wire.messages import (
+    RESPONSES,
+    FetchResponse,
+    FindCoordinatorResponse,
+    HeartbeatResponse,
+    ProduceResponse,
+    SaslHandshakeResponse,
+)
+from kafscale.wire.schema import Struct
+from tests.wire.strategies import check_with, messages
+
+
+def codes(value: object) -> list[int]:
+    """
+    All error codes in a message, found by looking everywhere.
+    """
+    found = []
+    if isinstance(value, list):
+        for each in value:
+            found += codes(each)
+    elif isinstance(value, Struct):
+        for name in (each.name for each in value.fields):
+            inner = getattr(value, name)
+            found += [inner] if name == "error_code" else codes(inner)
+    return found
+
+
+class FirstErrorTests(SynchronousTestCase):
+    """
+    The first error in a response.
+    """
+
+    def test_on_top(self) -> None:
+        """
+        Some APIs have one code.
+        """
+        self.assertEqual(first_error(HeartbeatResponse(error_code=27)), 27)
+        self.assertEqual(first_error(HeartbeatResponse(error_code=0)), 0)
+        self.assertEqual(first_error(SaslHandshakeResponse(error_code=33, mechanisms=[])), 33)
+
+    def test_with_a_partition(self) -> None:
+        """
+        Others have one with each partition.
+        """
+        topic = ProduceResponse.Topic
+        parts = [topic.Partition(index=i, error_code=code) for i, code in enumerate((0, 6, 3))]
+        response = ProduceResponse(responses=[topic(name="t", partition_responses=parts)])
+        self.assertEqual(first_error(response), 6)
+
+    def test_both(self) -> None:
+        """
+        If both are there, the one on top counts first.
+        """
+        part = FetchResponse.Topic.Partition(
+            partition_index=0, error_code=1, high_watermark=-1, records=b""
+        )
+        topics = [FetchResponse.Topic(topic="t", partitions=[part])]
+        self.assertEqual(first_error(FetchResponse(error_code=71, responses=topics)), 71)
+        self.assertEqual(first_error(FetchResponse(responses=topics)), 1)
+        self.assertEqual(first_error(FetchResponse(responses=[])), 0)
+
+    def test_negative(self) -> None:
+        """
+        UNKNOWN_SERVER_ERROR is -1.
+        """
+        self.assertEqual(first_error(FindCoordinatorResponse(error_code=-1)), -1)
+
+    def test_every_response(self) -> None:
+        """
+        In any response of any API an error is found where there is one.
+        """
+
+        def few(field: Field) -> st.SearchStrategy[Any] | None:
+            return st.sampled_from([0, 3, -1]) if field.name == "error_code" else None
+
+        for response in RESPONSES.values():
+            strategy = messages(response, response.highest, few)
+            check_with(5, self.check, strategy)
+
+    def check(self, message: Any) -> None:
+        """
+        What is found is one of those that there are.
+        """
+        expected = [code for code in codes(message) if code] or [0]
+        self.assertIn(first_error(message), expected)
