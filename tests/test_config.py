@@ -269,6 +269,18 @@ class AcceptedTests(SynchronousTestCase):
             endpoints.serverFromString(MemoryReactorClock(), listen.endpoint)
 
 
+    def test_no_address(self) -> None:
+        """
+        HTTP for operators can be turned off, which is not the same as to say
+        nothing of it.
+        """
+        self.assertEqual(settings(METRICS_ADDR="Off").metrics_addr, kinds.NOWHERE)
+        self.assertIsNone(settings(METRICS_ADDR="").metrics_addr)
+        found = settings(METRICS_ADDR="localhost:9308").metrics_addr
+        assert found is not None
+        self.assertEqual((found.host, found.port), ("localhost", 9308))
+
+
 class AdvertisedTests(SynchronousTestCase):
     """
     What clients are told to connect to.

@@ -27,6 +27,7 @@ from kafscale.config.kinds import (
     GIB,
     KIB,
     LISTEN,
+    LISTEN_OR_OFF,
     MIB,
     NAMESPACE,
     TEXT,
@@ -115,6 +116,13 @@ class Settings:
     broker_id: int = _setting(number(0, 2**31 - 1), "0", "This broker's id in its cluster.")
     broker_rack: str | None = _setting(
         TEXT, "", "The rack or availability zone of this broker, as clients are told."
+    )
+    metrics_addr: Listen | None = _setting(
+        LISTEN_OR_OFF,
+        "",
+        "Where HTTP for operators listens (`/metrics`, `/healthz`, `/readyz`), written as"
+        " `KAFSCALE_BROKER_ADDR` is; `off` for nowhere. Otherwise `127.0.0.1:9308`; and if that is"
+        " taken, by another broker perhaps, nowhere, with a warning.",
     )
     data_dir: str = _setting(
         TEXT, "./kafscale-data", "Where records and metadata are kept. One broker at a time."

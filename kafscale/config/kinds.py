@@ -35,6 +35,10 @@ class Listen:
     port: int | None = None
 
 
+NOWHERE = Listen("")
+"""Does not listen."""
+
+
 @attrs.frozen
 class Kind:
     """
@@ -197,9 +201,13 @@ def _parse_namespace(text: str) -> str:
     return text
 
 
-LISTEN = Kind(
-    _parse_listen, "host:port, [IPv6 address]:port or a Twisted endpoint such as tcp:9092"
-)
+def _parse_listen_or_off(text: str) -> Listen:
+    return NOWHERE if text.lower() == "off" else _parse_listen(text)
+
+
+_ADDRESS = "host:port, [IPv6 address]:port or a Twisted endpoint such as"
+LISTEN = Kind(_parse_listen, f"{_ADDRESS} tcp:9092")
+LISTEN_OR_OFF = Kind(_parse_listen_or_off, f"{_ADDRESS} tcp:9308; or off")
 ADVERTISED = Kind(_parse_advertised, "a host name or an address, not 0.0.0.0 or ::")
 NAMESPACE = Kind(_parse_namespace, "1 to 100 of letters, digits, '.', '_' and '-'")
 TEXT = Kind(str, "any text")

@@ -11,20 +11,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import (
-    Logger,
-)
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
@@ -47,6 +44,8 @@ from kafscale.ops.process import (
     end_with_failure,
     restrict_log,
 )
+from kafscale.tap.listening import address_of, take_port
+from kafscale.tap.operators import Operators
 from kafscale.tap.serving import all_services, log_settings
 from kafscale.tap.stores import open_stores
 
@@ -66,12 +65,12 @@ class BrokerService(Service):
         self._settings = settings
         self._warnings = warnings
         self._starting: Deferred[None] | None = None
-        self._directory: IO[str] | None = None
         self._pools: list[ThreadPool] = []
         self._factory: BrokerFactory | None = None
         self._records: Log | None = None
         self._replaced = False
         self._joining = False
+        self._lost: str | None = None
         self._port: Any = None  # a listening port, with stopReading and startReading
 
     # -- starting -----------------------------------------------------------
@@ -83,9 +82,13 @@ class BrokerService(Service):
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         try:
-            stores = open_stores(self._settings, self._pool, reactor)
-            self._objects, self._metadata, self._directory = stores
+            self._stores = open_stores(self._settings, self._pool, reactor)
+            self._objects, self._metadata = self._stores.objects, self._stores.metadata
             self._listen()
+            self._operators = Operators(
+                self._stores, self._absent, lambda: self._lost, reactor
+            )
+            self._warnings += self._operators.listen(self._settings)
         except SettingError as error:
             # twistd tells its parent, if it is a daemon, and removes its pid
             # file; then Python would print a traceback.
@@ -110,15 +113,7 @@ class BrokerService(Service):
         @raise SettingError: it is taken, or not ours to take.
         """
         self._gate = Gate()
-        address = self._settings.broker_addr.endpoint
-        outcome: list[Any] = []
-        endpoint = serverFromString(reactor, address)  # type: ignore[no-untyped-call]
-        endpoint.listen(self._gate).addBoth(outcome.append)
-        port = outcome[0] if outcome else None
-        if isinstance(port, Failure):
-            raise SettingError(port.getErrorMessage().rstrip("."))
-        assert port is not None, "TCP endpoints listen at once"
-        self._port = port
+        self._port = take_port(reactor, self._settings.broker_addr.endpoint, self._gate)
         self._port.stopReading()
 
     def startService(self) -> None:
@@ -130,6 +125,7 @@ class BrokerService(Service):
         allow_many_files()
         for warning in self._warnings:
             self._log.warn("{warning}", warning=warning)
+        self._operators.tell()
         for pool in self._pools:
             pool.start()
         self._starting = Deferred.fromCoroutine(self._start())
@@ -147,10 +143,11 @@ class BrokerService(Service):
         cluster = await cluster_id(self._metadata)
         image = self._image = Image(self._metadata, cluster, self._broker)
         await image.start()
+        cache = BlockCache(self._objects, settings.cache_bytes)
         log = self._records = Log(
             self._objects,
             self._metadata,
-            BlockCache(self._objects, settings.cache_bytes),
+            cache,
             reactor,
             time.time,
             settings.broker_id,
@@ -165,8 +162,10 @@ class BrokerService(Service):
         services = all_services(
             settings, image, log, self._leaderships, self._metadata, reactor
         )
-        self._factory = BrokerFactory(Dispatch(services), log, reactor, settings)
+        dispatch = Dispatch(services, time.monotonic)
+        self._factory = BrokerFactory(dispatch, log, reactor, settings)
         self._gate.factory = self._factory
+        self._operators.show(image, log, cache, dispatch, self._factory)
         collect_seldom()
         self._port.startReading()
         self._log.info(
@@ -218,14 +217,30 @@ class BrokerService(Service):
             except (StoreError, CorruptLog) as error:
                 self._log.error("cannot join the cluster again yet: {error}", error=error)
                 self._replaced = True
-            except Exception:
+                # A store comes back; a log that is not as it should be does not.
+                self._lost = None if isinstance(error, StoreError) else str(error)
+            except Exception as error:
                 self._log.failure("cannot join the cluster again yet")
                 self._replaced = True
+                self._lost = f"{type(error).__name__}: {error}"
             if self._replaced:
                 await deferLater(reactor, REJOIN_SECONDS)
             else:
+                self._lost = None
                 self._log.info("joined again, as incarnation {number}", number=self._incarnation)
         self._joining = False
+
+    def _absent(self) -> str | None:
+        """
+        Why nobody is served now.
+        """
+        if not self.running:
+            return "the broker stops"
+        if self._factory is None:
+            return "the broker starts: it has not recovered yet"
+        if self._replaced or self._joining:
+            return "another broker has taken over: this one joins the cluster again"
+        return None
 
     # -- stopping -----------------------------------------------------------
 
@@ -256,8 +271,9 @@ class BrokerService(Service):
         await self._objects.close()
         for pool in self._pools:
             pool.stop()
-        if self._directory is not None:
-            self._directory.close()
+        if self._stores.directory is not None:
+            self._stores.directory.close()
+        await self._operators.stop()
         if self._factory is not None:
             self._log.info("kafscale has stopped; all that was acknowledged is stored")
 
@@ -288,10 +304,3 @@ class Gate(ServerFactory):
         What the factory builds.
         """
         return None if self.factory is None else self.factory.buildProtocol(addr)
-
-
-def address_of(host: Any) -> str:
-    """
-    A listener's address, as C{host:port}.
-    """
-    return f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"

@@ -49,6 +49,8 @@ def environment(**settings: object) -> dict[str, str]:
     (C{data_dir} is C{KAFSCALE_DATA_DIR}), and the checkout's code.
     """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("KAFSCALE_")}
+    # Many run at a time, and few of them are watched.
+    settings = {"metrics_addr": "off", **settings}
     given = {f"KAFSCALE_{name.upper()}": str(value) for name, value in settings.items()}
     return {**inherited, **given, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 

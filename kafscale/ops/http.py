@@ -1,0 +1,173 @@
+"""
+HTTP for those who operate the broker: three pages, to be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.protocols.policies import ThrottlingFactory
+from twisted.python.failure import Failure
+from twisted.web.http import (
+    INTERNAL_SERVER_ERROR,
+    NOT_ALLOWED,
+    NOT_FOUND,
+    OK,
+    SERVICE_UNAVAILABLE,
+)
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from kafscale.ops.health import Health
+from kafscale.ops.metrics import CONTENT_TYPE, Metrics
+
+MOST_CONNECTIONS = 100
+"""How many may be open: operators are few, and each is an open file."""
+
+IDLE_SECONDS = 30.0
+"""A connection on which nothing happens is closed."""
+
+_PLAIN = "text/plain; charset=utf-8"
+
+
+@attrs.frozen
+class Page:
+    """
+    What is answered.
+    """
+
+    body: bytes
+    status: int = OK
+    content_type: str = _PLAIN
+
+
+def pages(metrics: Metrics, health: Health) -> Mapping[bytes, Callable[[], Awaitable[Page]]]:
+    """
+    What there is to read, by path.
+    """
+
+    async def show_metrics() -> Page:
+        return Page(await metrics.text(), content_type=CONTENT_TYPE)
+
+    async def show_health() -> Page:
+        return _verdict(await health.unhealthy())
+
+    async def show_readiness() -> Page:
+        return _verdict(await health.unready())
+
+    return {b"/metrics": show_metrics, b"/healthz": show_health, b"/readyz": show_readiness}
+
+
+def _verdict(reasons: Sequence[str]) -> Page:
+    if not reasons:
+        return Page(b"ok\n")
+    body = "".join(f"{reason}\n" for reason in reasons)
+    return Page(body.encode(errors="replace"), SERVICE_UNAVAILABLE)
+
+
+class Pages(Resource):
+    """
+    Answers GET and HEAD for the pages that there are, and nothing else.
+    """
+
+    _log = Logger()
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def __init__(self, shown: Mapping[bytes, Callable[[], Awaitable[Page]]]) -> None:
+        """
+        @param shown: See L{pages}.
+        """
+        super().__init__()
+        self._shown = shown
+
+    def render(self, request: Request) -> Any:
+        """
+        Answer; perhaps later.
+        """
+        show = self._shown.get(request.path)
+        if show is None:
+            there = ", ".join(path.decode() for path in self._shown)
+            self._answer(Page(f"not here; there are {there}\n".encode(), NOT_FOUND), request)
+        elif request.method not in (b"GET", b"HEAD"):
+            request.setHeader("Allow", "GET, HEAD")
+            self._answer(Page(b"only GET and HEAD\n", NOT_ALLOWED), request)
+        else:
+            showing = Deferred.fromCoroutine(_awaited(show))
+            request.notifyFinish().addErrback(lambda _: showing.cancel())
+            showing.addCallbacks(
+                self._answer, self._failed, callbackArgs=(request,), errbackArgs=(request,)
+            )
+        return NOT_DONE_YET
+
+    def _answer(self, page: Page, request: Request) -> None:
+        request.setResponseCode(page.status)
+        request.setHeader("Content-Type", page.content_type)
+        request.setHeader("Content-Length", str(len(page.body)))
+        request.setHeader("Cache-Control", "no-store")
+        if request.method != b"HEAD":
+            request.write(page.body)
+        request.finish()
+
+    def _failed(self, failure: Failure, request: Request) -> None:
+        if failure.check(CancelledError):
+            return  # who asked has gone
+        self._log.failure("{path} failed", failure, path=request.path.decode("ascii", "replace"))
+        self._answer(Page(b"failed; the log says why\n", INTERNAL_SERVER_ERROR), request)
+
+
+async def _awaited(show: Callable[[], Awaitable[Page]]) -> Page:
+    return await show()
+
+
+class _Request(Request):
+    """
+    One whose body, if any, is of no interest and kept nowhere.
+    """
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        pass
+
+
+class _Site(Site):
+    """
+    One that does not log each request, as they come every few seconds, nor
+    keeps the time ready for that.
+    """
+
+    def startFactory(self) -> None:  # noqa: N802 - Twisted's name
+        pass
+
+    def stopFactory(self) -> None:  # noqa: N802 - Twisted's name
+        pass
+
+    def log(self, request: Any) -> None:
+        pass
+
+
+class _Limited(ThrottlingFactory):
+    noisy = False
+
+    def logPrefix(self) -> str:  # noqa: N802 - Twisted's name
+        return "kafscale for operators"
+
+
+def operators_site(
+    metrics: Metrics, health: Health, reactor: IReactorTime
+) -> ThrottlingFactory:
+    """
+    What a port for operators serves.
+    """
+    site = _Site(
+        Pages(pages(metrics, health)),
+        requestFactory=_Request,
+        timeout=IDLE_SECONDS,
+        reactor=reactor,
+    )
+    site.noisy = False
+    site.displayTracebacks = False
+    return _Limited(site, maxConnectionCount=MOST_CONNECTIONS)

@@ -1,0 +1,215 @@
+"""
+HTTP for operators, on a real broker.
+"""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.clients.broker import Broker, BrokerTestCase, eventually, free_port
+from tests.clients.raw import RawClient, batch_of
+
+
+class OperatorsTestCase(BrokerTestCase):
+    """
+    A broker with HTTP.
+    """
+
+    def observed(self, **settings: object) -> Broker:
+        """
+        A started one, ready to be asked.
+        """
+        self.http = free_port()
+        broker = self.broker(metrics_addr=f"127.0.0.1:{self.http}", **settings)
+        eventually(lambda: self.get("/readyz")[0] == 200)
+        return broker
+
+    def get(self, path: str) -> tuple[int, str]:
+        """
+        Status and body.
+        """
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=30) as got:
+                return got.status, got.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def values(self) -> dict[Any, float]:
+        """
+        All samples: (name, label values by name) to value.
+        """
+        status, text = self.get("/metrics")
+        self.assertEqual(status, 200)
+        return {
+            (sample.name, *sorted(sample.labels.values())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+
+class MetricsTests(OperatorsTestCase):
+    """
+    The numbers are those of what happened.
+    """
+
+    def test_produce_and_fetch(self) -> None:
+        """
+        What is produced and fetched is counted: requests, records, bytes,
+        slots and operations of the store.
+        """
+        broker = self.observed()
+        raw = self.connect(broker)
+        raw.create("orders", 2)
+        before = self.values()
+        self.assertEqual(before["kafscale_partitions_led",], 2)
+        self.assertEqual(before["kafscale_connections",], 1)
+        batches = [batch_of([b"x" * 100] * 10) for _ in range(6)]
+        for number, batch in enumerate(batches):
+            raw.produce("orders", number % 2, batch)
+        raw.produce("missing", 0, batches[0])
+        size = sum(map(len, batches))
+        self.assertEqual(len(raw.records("orders", 0)), 30)
+        after = self.values()
+        self.assertEqual(after["kafscale_requests_total", "NONE", "Produce"], 6)
+        missing = ("kafscale_requests_total", "Produce", "UNKNOWN_TOPIC_OR_PARTITION")
+        self.assertEqual(after[missing], 1)
+        self.assertGreater(after["kafscale_requests_total", "Fetch", "NONE"], 0)
+        self.assertEqual(after["kafscale_request_duration_seconds_count", "Produce"], 7)
+        self.assertGreater(after["kafscale_request_bytes_total", "Produce"], size)
+        self.assertGreater(after["kafscale_response_bytes_total", "Fetch"], size / 2)
+        self.assertEqual(after["kafscale_topic_bytes_in_total", "orders"], size)
+        self.assertEqual(after["kafscale_topic_records_in_total", "orders"], 60)
+        self.assertEqual(after["kafscale_topic_bytes_out_total", "orders"], size / 2)
+        self.assertEqual(after["kafscale_unrolled_bytes",], size)
+        for name in (
+            ("kafscale_journal_slots_flushed_total",),
+            ("kafscale_journal_flush_duration_seconds_count",),
+            ("kafscale_store_operations_total", "create", "objects"),
+            ("kafscale_store_operation_duration_seconds_count", "create", "objects"),
+        ):
+            self.assertEqual(after[name] - before.get(name, 0), 6, name)
+        self.assertGreater(after["kafscale_journal_bytes_total",], size)
+        self.assertEqual(after["kafscale_store_errors_total", "create", "objects"], 0)
+        self.assertGreater(after["process_open_fds",], 5)
+
+    def test_segments(self) -> None:
+        """
+        Segments are counted, and who reads them meets the cache.
+        """
+        broker = self.observed(segment_bytes="4KiB")
+        raw = self.connect(broker)
+        raw.create("old")
+        for _ in range(10):
+            raw.produce("old", 0, batch_of([b"x" * 1000]))
+        eventually(lambda: self.values()["kafscale_segments_rolled_total",] >= 2)
+        self.assertEqual(len(raw.records("old")), 10)
+        self.assertEqual(len(raw.records("old")), 10)
+        found = self.values()
+        self.assertGreater(found["kafscale_segment_bytes_total",], 4000)
+        self.assertGreater(found["kafscale_cache_misses_total",], 0)
+        self.assertGreater(found["kafscale_cache_hits_total",], 0)
+        self.assertGreater(found["kafscale_cache_bytes",], 0)
+
+    def test_deleted_topic(self) -> None:
+        """
+        A topic that is deleted is not told of any more.
+        """
+        broker = self.observed()
+        raw = self.connect(broker)
+        raw.create("gone")
+        raw.produce("gone", 0, batch_of([b"x"]))
+        self.assertIn(("kafscale_topic_records_in_total", "gone"), self.values())
+        raw.delete("gone")
+        eventually(lambda: ("kafscale_topic_records_in_total", "gone") not in self.values())
+        eventually(lambda: self.values()["kafscale_partitions_led",] == 0)
+
+
+class HealthTests(OperatorsTestCase):
+    """
+    The truth about the stores.
+    """
+
+    def test_store_that_fails(self) -> None:
+        """
+        While objects cannot be written the broker is not ready, and says why;
+        it is healthy all the same. When they can be again it is ready, and
+        what waited is stored.
+        """
+        broker = self.observed()
+        raw = self.connect(broker)
+        raw.create("t")
+        objects = broker.folder / "data" / "objects"
+        aside = objects.rename(objects.with_name("aside"))
+        objects.write_text("not a directory")
+        request = raw.produce_request("t", 0, batch_of([b"x"]))
+        waiting = raw.send(request, 9)
+        eventually(lambda: self.get("/readyz")[0] == 503)
+        _, why = self.get("/readyz")
+        self.assertRegex(why, r"\Aobjects store: create failed: [^\n]+\n\Z")
+        self.assertEqual(self.get("/healthz"), (200, "ok\n"))
+        self.assertGreater(self.values()["kafscale_store_errors_total", "create", "objects"], 0)
+        self.assertGreater(self.values()["kafscale_journal_unsettled_bytes",], 0)
+        objects.unlink()
+        aside.rename(objects)
+        response = raw.receive(request, 9, waiting)
+        self.assertEqual(response.responses[0].partition_responses[0].error_code, 0)
+        eventually(lambda: self.get("/readyz") == (200, "ok\n"))
+
+    def test_nothing_else_is_there(self) -> None:
+        """
+        404 for other paths, 405 for other methods.
+        """
+        self.observed()
+        self.assertEqual(self.get("/")[0], 404)
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/metrics", b"x=1")
+        with self.assertRaises(urllib.error.HTTPError) as raised:
+            urllib.request.urlopen(request, timeout=30)
+        with raised.exception as error:
+            self.assertEqual(error.code, 405)
+
+
+class AddressTests(OperatorsTestCase):
+    """
+    Where it listens.
+    """
+
+    def test_taken(self) -> None:
+        """
+        An address that was asked for and is taken ends the start with one
+        line and status 1.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            broker = self.prepared(metrics_addr=f"127.0.0.1:{port}")
+            broker.start(wait=False)
+            self.assertEqual(broker.ended(), 1)
+        lines = [line for line in broker.tail().splitlines() if str(port) in line]
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn("KAFSCALE_METRICS_ADDR", lines[0])
+        self.assertNotIn("Traceback", broker.tail())
+
+    def test_two_brokers(self) -> None:
+        """
+        The usual address, when nobody asked for it, is no reason not to
+        start: of two brokers one at least goes without, and says so.
+        """
+        brokers = [self.broker(metrics_addr="") for _ in range(2)]
+        for broker in brokers:
+            self.connect(broker).create("t")
+        logs = [broker.tail() for broker in brokers]
+        self.assertTrue(any("KAFSCALE_METRICS_ADDR" in log for log in logs), logs)
+
+    def test_off(self) -> None:
+        """
+        With "off" there is none, and nothing is said of it.
+        """
+        broker = self.broker(metrics_addr="off")
+        eventually(lambda: " listens on " in broker.tail())
+        self.assertNotIn("/healthz", broker.tail())
+        with RawClient(broker.port) as raw:
+            raw.create("t")

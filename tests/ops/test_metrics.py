@@ -1,0 +1,267 @@
+"""
+Tests of `kafscale.ops.metrics`, with the readings and the catalogue.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.counts import ApiCounts, LogCounts, LogState, StoreCounts
+from kafscale.ops import catalogue, readings
+from kafscale.ops.metrics import Metrics
+
+ROOT = Path(__file__).parents[2]
+TOPIC = UUID(int=1)
+
+
+class FakeDispatch:
+    """
+    As the net room has it: two APIs, one of which was asked for.
+    """
+
+    def __init__(self) -> None:
+        self.counts = {0: ApiCounts("Produce"), 1: ApiCounts("Fetch")}
+        self.refused = 3
+        self.counts[0].received = 100
+        self.counts[0].answered(0, 0.002, 10)
+        self.counts[0].answered(3, 40.0, 20)
+        self.counts[0].answered(9999, 0.002, 0)
+
+
+class FakeFactory:
+    """
+    As the net room has it.
+    """
+
+    accepted = 5
+    rejected = 1
+    connections = 2
+
+
+class FakeCache:
+    """
+    As the log room has it.
+    """
+
+    size = 1000
+    hits = 7
+    misses = 2
+
+
+class FakeLog:
+    """
+    As the log room has it.
+    """
+
+    def __init__(self) -> None:
+        self.counts = LogCounts(slots=4, slot_bytes=400, segments=2, segment_bytes=300)
+        self.counts.flush_seconds.add(0.004)
+
+    def state(self) -> LogState:
+        """
+        Some numbers.
+        """
+        return LogState(
+            partitions=9,
+            unrolled_bytes=500,
+            unsettled_bytes=50,
+            journal_slots=3,
+            slots_under_way=1,
+        )
+
+
+class MetricsTestCase(SynchronousTestCase):
+    """
+    The metrics of a broker that has done a little of everything.
+    """
+
+    def setUp(self) -> None:
+        """
+        As the tap joins them.
+        """
+        self.clock = Clock()
+        self.metrics = Metrics(self.clock)
+        self.log = FakeLog()
+        topic = self.log.counts.topic(TOPIC)
+        topic.bytes_in, topic.records_in, topic.bytes_out = 70, 7, 140
+        self.store = StoreCounts("objects")
+        create = self.store.operation("create")
+        create.done, create.errors, create.size = 6, 2, 600
+        create.seconds.add(0.02)
+        self.store.operation("list").under_way[object()] = 0.0
+        self.names = {TOPIC: "orders"}
+        for reading in (
+            partial(readings.of_requests, FakeDispatch()),
+            partial(readings.of_connections, FakeFactory()),
+            partial(readings.of_log, self.log, lambda: self.names),
+            partial(readings.of_cache, FakeCache()),
+            partial(readings.of_stores, [self.store]),
+            partial(readings.of_build, "1.2.3", "3.11.0"),
+        ):
+            self.metrics.add(reading)
+
+    def text(self) -> str:
+        """
+        What Prometheus is told.
+        """
+        telling = Deferred.fromCoroutine(self.metrics.text())
+        while not telling.called:
+            self.clock.advance(0)
+        return self.successResultOf(telling).decode()
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """
+        A sample's value, as Prometheus' own parser reads it.
+        """
+        for family in text_string_to_metric_families(self.text()):
+            for sample in family.samples:
+                if sample.name == name and sample.labels == labels:
+                    return sample.value
+        return None
+
+
+class ReadingsTests(MetricsTestCase):
+    """
+    From counts to samples.
+    """
+
+    def test_requests(self) -> None:
+        """
+        By API, and by the name of the error; APIs that nobody asked for are
+        left out.
+        """
+        name = "kafscale_requests_total"
+        self.assertEqual(self.value(name, api="Produce", error="NONE"), 1)
+        self.assertEqual(self.value(name, api="Produce", error="UNKNOWN_TOPIC_OR_PARTITION"), 1)
+        self.assertEqual(self.value(name, api="Produce", error="9999"), 1)
+        self.assertEqual(self.value("kafscale_request_bytes_total", api="Produce"), 100)
+        self.assertEqual(self.value("kafscale_response_bytes_total", api="Produce"), 30)
+        self.assertIsNone(self.value("kafscale_request_bytes_total", api="Fetch"))
+        self.assertEqual(self.value("kafscale_requests_refused_total"), 3)
+
+    def test_histogram(self) -> None:
+        """
+        Buckets count all that is not longer than their bound.
+        """
+        name = "kafscale_request_duration_seconds"
+        for bound, count in (("0.001", 0), ("0.0025", 2), ("30.0", 2), ("+Inf", 3)):
+            self.assertEqual(self.value(f"{name}_bucket", api="Produce", le=bound), count)
+        self.assertEqual(self.value(f"{name}_count", api="Produce"), 3)
+        self.assertAlmostEqual(self.value(f"{name}_sum", api="Produce") or 0.0, 40.004)
+        self.assertEqual(self.value("kafscale_journal_flush_duration_seconds_count"), 1)
+
+    def test_topics(self) -> None:
+        """
+        By name. Topics that are gone, and those without traffic, are left out.
+        """
+        self.log.counts.topic(UUID(int=2)).bytes_in = 1
+        self.log.counts.topic(UUID(int=3))
+        self.names[UUID(int=3)] = "quiet"
+        self.assertEqual(self.value("kafscale_topic_bytes_in_total", topic="orders"), 70)
+        self.assertEqual(self.value("kafscale_topic_records_in_total", topic="orders"), 7)
+        self.assertEqual(self.value("kafscale_topic_bytes_out_total", topic="orders"), 140)
+        self.assertEqual(self.text().count("kafscale_topic_bytes_in_total{"), 1)
+
+    def test_gauges(self) -> None:
+        """
+        How it is now.
+        """
+        for name, value in {
+            "kafscale_connections": 2,
+            "kafscale_partitions_led": 9,
+            "kafscale_unrolled_bytes": 500,
+            "kafscale_journal_unsettled_bytes": 50,
+            "kafscale_journal_slots": 3,
+            "kafscale_journal_slots_in_flight": 1,
+            "kafscale_cache_bytes": 1000,
+        }.items():
+            self.assertEqual(self.value(name), value, name)
+
+    def test_stores(self) -> None:
+        """
+        By store and operation, once one has come to its end.
+        """
+        labels = {"store": "objects", "operation": "create"}
+        self.assertEqual(self.value("kafscale_store_operations_total", **labels), 6)
+        self.assertEqual(self.value("kafscale_store_errors_total", **labels), 2)
+        self.assertEqual(self.value("kafscale_store_bytes_total", **labels), 600)
+        self.assertNotIn('operation="list"', self.text())
+
+    def test_now(self) -> None:
+        """
+        Each time as it is then.
+        """
+        self.log.counts.slots = 5
+        self.assertEqual(self.value("kafscale_journal_slots_flushed_total"), 5)
+
+    def test_two_brokers(self) -> None:
+        """
+        Two in one process know nothing of each other.
+        """
+        other = Metrics(self.clock)
+        names = [family.name for family in other.families()]
+        self.assertEqual([name for name in names if name.startswith("kafscale")], [])
+
+    def test_turns(self) -> None:
+        """
+        Other work gets its turn between two metrics, and still what is told
+        was so at one moment.
+        """
+
+        def many() -> list[Family]:
+            return [
+                CounterMetricFamily(f"kafscale_{number}", "x", value=self.log.counts.slots)
+                for number in range(3)
+            ]
+
+        self.metrics.add(many)
+        telling = Deferred.fromCoroutine(self.metrics.text())
+        self.assertNoResult(telling)
+        self.log.counts.slots = 1000
+        while not telling.called:
+            self.clock.advance(0)
+        self.assertIn("kafscale_2_total 4.0", self.successResultOf(telling).decode())
+
+
+class CatalogueTests(MetricsTestCase):
+    """
+    What is written about metrics.
+    """
+
+    def test_all_are_there(self) -> None:
+        """
+        A broker tells each metric of the catalogue, of that kind and with
+        those labels, and no other.
+        """
+        declared = {
+            each.name: (each.kind, each.meaning, set(each.labels)) for each in catalogue.METRICS
+        }
+        process = {each.name for each in catalogue.PROCESS}
+        found = {}
+        for family in self.metrics.families():
+            name = family.name + ("_total" if family.type == "counter" else "")
+            labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+            # What is meant by prometheus-client's own it says in its own words.
+            meaning = declared[name][1] if name in process else family.documentation
+            found[name] = (family.type, meaning, labels)
+        self.assertEqual(found, declared)
+
+    def test_documented(self) -> None:
+        """
+        The table in docs/operations.md is the one made from the catalogue:
+        C{python -c "from kafscale.ops import catalogue; print(catalogue.table())"}.
+        """
+        text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+        self.assertIn("\n\n" + catalogue.table() + "\n", text)
+        named = set(re.findall(r"\b(?:kafscale|process)_[a-z_]+", text))
+        self.assertEqual(named - {each.name for each in catalogue.METRICS}, set())
