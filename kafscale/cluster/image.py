@@ -9,7 +9,7 @@ here waits with `Image.until`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -115,6 +115,26 @@ class Image:
         of different kinds may come in another order than they were made.
         """
         self._subscribers.append(changed)
+
+    def on_topic_deleted(self, deleted: Callable[[UUID], None]) -> None:
+        """
+        Call C{deleted} with the id of each topic that is deleted from now on.
+        """
+
+        def changed(changes: Sequence[Change]) -> None:
+            for change in changes:
+                if change.entry is None and change.key.startswith(keys.TOPICS):
+                    deleted(UUID(change.key.removeprefix(keys.TOPICS)))
+
+        self.on_change(changed)
+
+    async def gone(self, topic_ids: Iterable[UUID]) -> list[UUID]:
+        """
+        Those of these topics that are deleted, and not merely unknown to the
+        image yet. (Ids are never used again.)
+        """
+        unknown = [each for each in topic_ids if each not in self._topics]
+        return [each for each in unknown if await self._store.get(keys.topic(each)) is None]
 
     def until(self, revision: int, prefix: str = keys.TOPICS) -> Deferred[None]:
         """

@@ -199,6 +199,32 @@ class Settings:
         "How many incremental fetch sessions are remembered"
         " (Kafka's `max.incremental.fetch.session.cache.slots`).",
     )
+    group_initial_rebalance_delay_ms: int = _setting(
+        number(0, 600_000, "milliseconds"),
+        "3000",
+        "How long the first round of a group waits for more members"
+        " (Kafka's `group.initial.rebalance.delay.ms`).",
+    )
+    group_min_session_timeout_ms: int = _setting(
+        number(1, 2**31 - 1, "milliseconds"),
+        "6000",
+        "The shortest `session.timeout.ms` that a member may ask for.",
+    )
+    group_max_session_timeout_ms: int = _setting(
+        number(1, 2**31 - 1, "milliseconds"), "1800000", "The longest."
+    )
+    group_max_size: int = _setting(
+        number(1, 2**31 - 1), "2147483647", "How many members a group may have."
+    )
+    offset_metadata_max_bytes: int = _setting(
+        size(0, MIB), "4096", "How long the note beside a committed offset may be."
+    )
+    offsets_retention_minutes: int = _setting(
+        number(1, 2**31 - 1, "minutes"),
+        "10080",
+        "How long commits are kept after the group has lost its last member, or, if it never"
+        " had any, after the commit.",
+    )
     shutdown_ms: int = _setting(
         number(0, 600_000, "milliseconds"),
         "8000",

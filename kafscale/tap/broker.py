@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from twisted.application.service import Service
 from twisted.internet import reactor
@@ -31,6 +32,8 @@ from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.membership import cluster_id, register, unregister
 from kafscale.config import Settings
 from kafscale.errors import SettingError, StoreError
+from kafscale.group.coordinator import Coordinator
+from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import Broker
 from kafscale.log.cache import BlockCache
 from kafscale.log.log import Log
@@ -158,9 +161,14 @@ class BrokerService(Service):
         self._joining = True  # who is replaced while it starts, begins anew below
         await self._begin()
         await self._leaderships.start()
+        self._coordinator = Coordinator(
+            self._metadata, image, reactor, GroupSettings.of(settings), lambda: str(uuid4())
+        )
+        image.on_topic_deleted(self._coordinator.topic_deleted)
+        await self._coordinator.load(self._incarnation)
         await self._join()
         services = all_services(
-            settings, image, log, self._leaderships, self._metadata, reactor
+            settings, image, log, self._leaderships, self._coordinator, self._metadata, reactor
         )
         dispatch = Dispatch(services, time.monotonic)
         self._factory = BrokerFactory(dispatch, log, reactor, settings)
@@ -214,6 +222,7 @@ class BrokerService(Service):
             try:
                 await self._begin()
                 await self._leaderships.recover()
+                await self._coordinator.load(self._incarnation)
             except (StoreError, CorruptLog) as error:
                 self._log.error("cannot join the cluster again yet: {error}", error=error)
                 self._replaced = True
@@ -261,7 +270,9 @@ class BrokerService(Service):
         self._starting.cancel()
         if self._factory is not None:
             # The larger part of the time is for the clients' answers.
-            await self._factory.stop(self._settings.shutdown_ms / 1000 * 0.7)
+            answered = self._factory.stop(self._settings.shutdown_ms / 1000 * 0.7)
+            await self._coordinator.stop()  # who waits for a round would wait for too long
+            await answered
         if self._records is not None:
             self._leaderships.stop()
             await self._records.stop()

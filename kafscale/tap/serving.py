@@ -13,12 +13,16 @@ from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.cluster.topics import Topics
 from kafscale.config import Settings
+from kafscale.group.coordinator import Coordinator
 from kafscale.interfaces import IMetadataStore, IService
 from kafscale.log.log import Log
 from kafscale.log.settings import LogSettings
+from kafscale.services.commits import CommitsService
 from kafscale.services.coordination import FindCoordinatorService
 from kafscale.services.description import DescriptionService
 from kafscale.services.fetch import FetchService
+from kafscale.services.group_admin import GroupAdminService
+from kafscale.services.groups import MembershipService
 from kafscale.services.metadata import MetadataService
 from kafscale.services.offsets import OffsetsService
 from kafscale.services.produce import ProduceService
@@ -32,6 +36,7 @@ def all_services(
     image: Image,
     log: Log,
     leaderships: Leaderships,
+    coordinator: Coordinator,
     metadata: IMetadataStore,
     reactor: Any,
 ) -> list[IService]:
@@ -50,6 +55,9 @@ def all_services(
         ),
         OffsetsService(image, log),
         FindCoordinatorService(image),
+        MembershipService(coordinator),
+        CommitsService(image, coordinator, reactor, settings.offset_metadata_max_bytes),
+        GroupAdminService(coordinator),
         MetadataService(
             image, topics, settings.auto_create_topics, settings.auto_create_partitions
         ),

@@ -1,0 +1,366 @@
+"""
+All groups of this broker, and what they have committed.
+
+Members and their heartbeats are in memory. In the metadata store are a group's
+generation, members and assignment as of its last complete round, and all
+commits: so a broker that starts again goes on where it stood, and members that
+have not noticed have lost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from kafscale.errors import (
+    CoordinatorLoadInProgress,
+    GroupIdNotFound,
+    GroupSubscribedToTopic,
+    InvalidGroupId,
+    InvalidSessionTimeout,
+    KafkaError,
+    NonEmptyGroup,
+    NotCoordinator,
+    UnknownMemberId,
+)
+from kafscale.group import keys
+from kafscale.group.group import Group, State
+from kafscale.group.offsets import Offsets
+from kafscale.group.records import group_value, offset_from, offset_value, restore_group
+from kafscale.group.settings import CHECK_SECONDS, GroupSettings
+from kafscale.group.shard import Shard
+from kafscale.group.subscription import CONSUMER, subscribed
+from kafscale.interfaces import (
+    CommittedOffset,
+    Delete,
+    DescribedGroup,
+    DescribedMember,
+    ICoordinator,
+    IImage,
+    IMetadataStore,
+    Joined,
+    Joining,
+    Membership,
+    Put,
+    Synced,
+    Where,
+)
+
+
+@attrs.frozen
+class _Kept:
+    """
+    A group, and its commits.
+    """
+
+    group: Group
+    offsets: Offsets = attrs.field(factory=Offsets)
+
+
+@implementer(ICoordinator)
+class Coordinator:
+    """
+    Coordinates the groups of all shards, once they are loaded.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        store: IMetadataStore,
+        image: IImage,
+        clock: IReactorTime,
+        settings: GroupSettings,
+        new_id: Callable[[], str],
+    ) -> None:
+        """
+        @param clock: In seconds since 1970, as commits are kept for days.
+        @param new_id: Gives text that no other member id has.
+        """
+        self._store = store
+        self._image = image
+        self._clock = clock
+        self._settings = settings
+        self._new_id = new_id
+        self._kept: dict[str, _Kept] = {}
+        self._shards: list[Shard] | None = None  # None while they are loaded
+        self._stopped = False
+        self._check: IDelayedCall | None = None
+
+    # -- beginning and end -----------------------------------------------------
+
+    async def load(self, incarnation: int) -> None:
+        """
+        Take all groups over, and go on where they stood. Who waits for an
+        answer of before, if there was a before, must look for the coordinator.
+        """
+        self._let_go()
+        shards = [Shard(self._store, number, incarnation) for number in range(keys.SHARDS)]
+        kept: dict[str, _Kept] = {}
+        for shard in shards:
+            await shard.take()
+            for entry in (await self._store.range(keys.groups(shard.number)))[0]:
+                name = keys.group_of(entry.key)
+                kept[name] = self._new(name)
+                restore_group(kept[name].group, entry.value)
+            for entry in (await self._store.range(keys.offsets(shard.number)))[0]:
+                name, where = keys.offset_of(entry.key)
+                if name not in kept:
+                    kept[name] = self._new(name)
+                kept[name].offsets.put(where, offset_from(entry.value))
+        self._kept = kept
+        self._shards = shards
+        self._check = self._clock.callLater(CHECK_SECONDS, self._look_through)
+        known = {topic.topic_id for topic in self._image.topics()}
+        for name, one in list(kept.items()):
+            self._remove(name, [where for where in one.offsets.all() if where[0] not in known])
+
+    def stop(self) -> None:
+        """
+        Coordinate nothing any more; who waits for an answer is told so. What
+        is being written is written.
+        """
+        self._stopped = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._shards = None
+        if self._check is not None and self._check.active():
+            self._check.cancel()
+        kept, self._kept = self._kept, {}
+        for one in kept.values():
+            one.group.end(NotCoordinator())
+
+    def _new(self, name: str) -> _Kept:
+        return _Kept(Group(name, self._clock, self._settings, self._new_id, self._store_group))
+
+    # -- members ---------------------------------------------------------------
+
+    async def join(self, joining: Joining) -> Joined:
+        """
+        See L{ICoordinator.join}.
+        """
+        self._check_name(joining.group)
+        seconds = joining.session_timeout_ms / 1000
+        if not self._settings.min_session <= seconds <= self._settings.max_session:
+            raise InvalidSessionTimeout
+        kept = self._kept.get(joining.group)
+        if kept is None:
+            if joining.member_id:
+                raise UnknownMemberId
+            kept = self._new(joining.group)
+            answer = kept.group.join(joining)  # it may be refused
+            self._kept[joining.group] = kept
+            return await answer
+        return await kept.group.join(joining)
+
+    async def sync(
+        self,
+        group: str,
+        member: Membership,
+        protocol_type: str | None,
+        protocol: str | None,
+        assignments: Mapping[str, bytes],
+    ) -> Synced:
+        """
+        See L{ICoordinator.sync}.
+        """
+        return await self._joined(group).sync(member, protocol_type, protocol, assignments)
+
+    def heartbeat(self, group: str, member: Membership) -> None:
+        """
+        See L{ICoordinator.heartbeat}.
+        """
+        self._joined(group).heartbeat(member)
+
+    def leave(self, group: str, member_id: str, instance_id: str | None) -> None:
+        """
+        See L{ICoordinator.leave}.
+        """
+        self._joined(group).leave(member_id, instance_id)
+
+    # -- commits ---------------------------------------------------------------
+
+    async def commit(
+        self, group: str, member: Membership, offsets: Mapping[Where, CommittedOffset]
+    ) -> None:
+        """
+        See L{ICoordinator.commit}.
+        """
+        self._check_loaded()
+        kept = self._kept.get(group)
+        if kept is None:
+            if member.generation >= 0:
+                raise GroupIdNotFound
+            if not offsets:
+                return
+            kept = self._kept[group] = self._new(group)
+        kept.group.check_commit(member)
+        puts = [Put(keys.offset(group, where), offset_value(o)) for where, o in offsets.items()]
+        ticket, durable = kept.offsets.begin(offsets), False
+        try:
+            await self._write(group, puts)
+            durable = True
+        finally:
+            kept.offsets.end(ticket, offsets, durable)
+
+    def committed(self, group: str) -> Mapping[Where, CommittedOffset]:
+        """
+        See L{ICoordinator.committed}.
+        """
+        self._check_loaded()
+        kept = self._kept.get(group)
+        return {} if kept is None else kept.offsets.durable()
+
+    async def forget(
+        self, group: str, wanted: Sequence[Where], topics: Mapping[UUID, str]
+    ) -> Mapping[Where, KafkaError]:
+        """
+        See L{ICoordinator.forget}.
+        """
+        kept = self._present(group)
+        members = kept.group.members
+        if members and kept.group.protocol_type != CONSUMER:
+            raise NonEmptyGroup
+        read = subscribed(kept.group)
+        refused: dict[Where, KafkaError] = {
+            where: GroupSubscribedToTopic()
+            for where in wanted
+            if read is None or topics.get(where[0]) in read
+        }
+        gone = [where for where in wanted if where not in refused]
+        kept.offsets.remove(gone)
+        await self._write(group, [Delete(keys.offset(group, where)) for where in gone])
+        return refused
+
+    def topic_deleted(self, topic_id: UUID) -> None:
+        """
+        Nobody has read anything of it any more.
+        """
+        for name, kept in list(self._kept.items()):
+            self._remove(name, [where for where in kept.offsets.all() if where[0] == topic_id])
+
+    # -- groups as seen from outside -------------------------------------------
+
+    def describe(self, group: str) -> DescribedGroup:
+        """
+        See L{ICoordinator.describe}.
+        """
+        return _described(self._present(group).group, with_members=True)
+
+    def groups(self) -> Sequence[DescribedGroup]:
+        """
+        See L{ICoordinator.groups}.
+        """
+        self._check_loaded()
+        return [
+            _described(self._kept[name].group, with_members=False) for name in sorted(self._kept)
+        ]
+
+    async def delete(self, group: str) -> None:
+        """
+        See L{ICoordinator.delete}.
+        """
+        kept = self._present(group)
+        if kept.group.state is not State.EMPTY:
+            raise NonEmptyGroup
+        await self._delete(group, kept)
+
+    # -- keeping ---------------------------------------------------------------
+
+    def _check_loaded(self) -> None:
+        if self._shards is None:
+            raise NotCoordinator if self._stopped else CoordinatorLoadInProgress
+
+    def _check_name(self, group: str) -> None:
+        """
+        Only commits may be of a group without a name.
+        """
+        self._check_loaded()
+        if not group:
+            raise InvalidGroupId
+
+    def _joined(self, name: str) -> Group:
+        self._check_name(name)
+        kept = self._kept.get(name)
+        if kept is None:
+            raise UnknownMemberId
+        return kept.group
+
+    def _present(self, name: str) -> _Kept:
+        self._check_loaded()
+        kept = self._kept.get(name)
+        if kept is None:
+            raise GroupIdNotFound
+        return kept
+
+    def _store_group(self, group: Group, assignments: Mapping[str, bytes]) -> Deferred[None]:
+        kept = self._kept.get(group.name)
+        if kept is None or kept.group is not group:
+            return succeed(None)  # it was deleted, or its first member is being refused
+        return self._write(
+            group.name, [Put(keys.group(group.name), group_value(group, assignments))]
+        )
+
+    def _write(self, name: str, operations: Sequence[Put | Delete]) -> Deferred[None]:
+        assert self._shards is not None
+        return self._shards[keys.shard_of(name)].write(operations)
+
+    def _remove(self, name: str, gone: Sequence[Where]) -> None:
+        """
+        Forget commits in the background.
+        """
+        if gone:
+            self._kept[name].offsets.remove(gone)
+            removing = self._write(name, [Delete(keys.offset(name, where)) for where in gone])
+            removing.addErrback(self._not_removed, name)
+
+    def _delete(self, name: str, kept: _Kept) -> Deferred[None]:
+        gone = [Delete(keys.offset(name, where)) for where in kept.offsets.all()]
+        deleted = self._write(name, [Delete(keys.group(name)), *gone])
+        del self._kept[name]
+        kept.group.end(GroupIdNotFound())
+        return deleted
+
+    def _look_through(self) -> None:
+        """
+        Forget what is old, and groups of which nothing is left.
+        """
+        self._check = self._clock.callLater(CHECK_SECONDS, self._look_through)
+        names: dict[object, str] = {topic.topic_id: topic.name for topic in self._image.topics()}
+        now = self._clock.seconds()
+        for name, kept in list(self._kept.items()):
+            retention = self._settings.retention
+            self._remove(name, kept.offsets.expired(kept.group, now, retention, names))
+            if kept.group.is_vacant and not kept.offsets.all():
+                self._delete(name, kept).addErrback(self._not_removed, name)
+
+    def _not_removed(self, failure: object, name: str) -> None:
+        self._log.warn(
+            "what is old in group {name} was not removed: {failure}", name=name, failure=failure
+        )
+
+
+def _described(group: Group, with_members: bool) -> DescribedGroup:
+    stable = group.state is State.STABLE
+    protocol = (stable and group.protocol) or ""
+    members = [
+        DescribedMember(
+            member.member_id,
+            member.instance_id,
+            member.client_id,
+            member.client_host,
+            member.metadata(protocol),
+            member.assignment if stable else b"",
+        )
+        for member in (group.members.all() if with_members else ())
+    ]
+    return DescribedGroup(
+        group.name, group.state.value, group.protocol_type or "", protocol, members
+    )

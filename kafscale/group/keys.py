@@ -1,0 +1,93 @@
+"""
+Where groups are in the metadata store, and what stands there.
+
+================================================  =================================
+``group-shards/{shard}``                          ``{"owner", "sequence"}``: the
+                                                  incarnation that coordinates the
+                                                  shard's groups, and how many
+                                                  commits the shard has had
+``groups/{shard}/{group}``                        a group (see ``records``)
+``offsets/{shard}/{group}/{topic_id}/{index}``    a committed offset (likewise)
+================================================  =================================
+
+The name of a group may be any text, so it stands here with everything but
+letters, digits and ``_.-~`` as ``%XX``. A group is in the shard that the
+checksum of its name says.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+from uuid import UUID
+from zlib import crc32
+
+from kafscale.interfaces import Where
+
+SHARDS = 16
+"""Never to be changed: it says where a group is."""
+
+
+def shard_of(group: str) -> int:
+    """
+    The shard of a group.
+    """
+    return crc32(group.encode("utf-8", "surrogatepass")) % SHARDS
+
+
+def shard(number: int) -> str:
+    """
+    Whose a shard is.
+    """
+    return f"group-shards/{number:02d}"
+
+
+def groups(number: int) -> str:
+    """
+    What the keys of all groups of a shard begin with.
+    """
+    return f"groups/{number:02d}/"
+
+
+def offsets(number: int) -> str:
+    """
+    What the keys of all commits of a shard begin with.
+    """
+    return f"offsets/{number:02d}/"
+
+
+def group(name: str) -> str:
+    """
+    Where a group is.
+    """
+    return groups(shard_of(name)) + _quoted(name)
+
+
+def offset(name: str, where: Where) -> str:
+    """
+    Where a group's commit for a partition is.
+    """
+    topic_id, index = where
+    return f"{offsets(shard_of(name))}{_quoted(name)}/{topic_id}/{index:010d}"
+
+
+def group_of(key: str) -> str:
+    """
+    The name in the key of a group.
+    """
+    return _unquoted(key.split("/")[2])
+
+
+def offset_of(key: str) -> tuple[str, Where]:
+    """
+    Group and partition in the key of a commit.
+    """
+    _, _, name, topic_id, index = key.split("/")
+    return _unquoted(name), (UUID(topic_id), int(index))
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="", errors="surrogatepass")
+
+
+def _unquoted(text: str) -> str:
+    return unquote(text, errors="surrogatepass")

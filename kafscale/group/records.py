@@ -1,0 +1,101 @@
+"""
+Groups and commits as they stand in the metadata store.
+
+A group is ``{"generation", "type", "protocol", "leader", "since_ms",
+"members"}``, a member of it ``{"id", "instance", "client", "host",
+"session_ms", "rebalance_ms", "protocols", "assignment"}``; what is bytes is
+base64. A commit is ``{"offset", "epoch", "metadata", "at_ms"}``, and has
+``"expires_ms"`` if the consumer said so.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Any
+
+from kafscale.group.group import Group
+from kafscale.group.member import Member
+from kafscale.interfaces import CommittedOffset
+
+
+def group_value(group: Group, assignments: Mapping[str, bytes]) -> dict[str, Any]:
+    """
+    A group as it is now, but with these assignments, by member id.
+    """
+    return {
+        "generation": group.generation,
+        "type": group.protocol_type,
+        "protocol": group.protocol,
+        "leader": group.leader,
+        "since_ms": round(group.since * 1000),
+        "members": [
+            {
+                "id": member.member_id,
+                "instance": member.instance_id,
+                "client": member.client_id,
+                "host": member.client_host,
+                "session_ms": round(member.session * 1000),
+                "rebalance_ms": round(member.rebalance * 1000),
+                "protocols": [[name, _text(data)] for name, data in member.protocols],
+                "assignment": _text(assignments[member.member_id]),
+            }
+            for member in group.members.all()
+        ],
+    }
+
+
+def restore_group(group: Group, value: Mapping[str, Any]) -> None:
+    """
+    Make a new group what one was that was stored.
+    """
+    group.generation = value["generation"]
+    group.protocol_type = value["type"]
+    group.protocol = value["protocol"]
+    group.leader = value["leader"]
+    group.since = value["since_ms"] / 1000
+    group.restore(
+        [
+            Member(
+                member["id"],
+                member["instance"],
+                member["client"],
+                member["host"],
+                member["session_ms"] / 1000,
+                member["rebalance_ms"] / 1000,
+                tuple((name, b64decode(data)) for name, data in member["protocols"]),
+                b64decode(member["assignment"]),
+            )
+            for member in value["members"]
+        ]
+    )
+
+
+def offset_value(offset: CommittedOffset) -> dict[str, Any]:
+    """
+    A commit.
+    """
+    value = {
+        "offset": offset.offset,
+        "epoch": offset.leader_epoch,
+        "metadata": offset.metadata,
+        "at_ms": offset.committed_ms,
+    }
+    return value if offset.expires_ms < 0 else {**value, "expires_ms": offset.expires_ms}
+
+
+def offset_from(value: Mapping[str, Any]) -> CommittedOffset:
+    """
+    A commit that was stored.
+    """
+    return CommittedOffset(
+        value["offset"],
+        value["epoch"],
+        value["metadata"],
+        value["at_ms"],
+        value.get("expires_ms", -1),
+    )
+
+
+def _text(data: bytes) -> str:
+    return b64encode(data).decode("ascii")

@@ -1,0 +1,103 @@
+"""
+Who is in a group, and what its members have in common.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from kafscale.errors import FencedInstanceId, UnknownMemberId
+from kafscale.group.member import Member
+
+
+class Roster:
+    """
+    Members by member id, in the order in which they came, and the static ones
+    among them by instance id.
+    """
+
+    def __init__(self) -> None:
+        self._members: dict[str, Member] = {}
+        self._statics: dict[str, Member] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def all(self) -> list[Member]:
+        """
+        All members; the list is the caller's own.
+        """
+        return list(self._members.values())
+
+    def get(self, member_id: str) -> Member | None:
+        """
+        The member of that id, if there is one.
+        """
+        return self._members.get(member_id)
+
+    def static(self, instance_id: str | None) -> Member | None:
+        """
+        The static member of that instance id, if there is one.
+        """
+        return None if instance_id is None else self._statics.get(instance_id)
+
+    def known(self, member_id: str, instance_id: str | None) -> Member:
+        """
+        The member that calls itself so.
+
+        @raise UnknownMemberId: there is none.
+        @raise FencedInstanceId: another has taken its place (KIP-345).
+        """
+        static = self.static(instance_id)
+        if static is not None and static.member_id != member_id:
+            raise FencedInstanceId
+        member = self._members.get(member_id)
+        if member is None or (instance_id is not None and static is None):
+            raise UnknownMemberId
+        return member
+
+    def add(self, member: Member) -> None:
+        """
+        It comes in.
+        """
+        self._members[member.member_id] = member
+        if member.instance_id is not None:
+            self._statics[member.instance_id] = member
+
+    def remove(self, member: Member) -> None:
+        """
+        It is out.
+        """
+        del self._members[member.member_id]
+        if member.instance_id is not None:
+            del self._statics[member.instance_id]
+
+    def rename(self, member: Member, member_id: str) -> None:
+        """
+        A static member has a new member id from now on.
+        """
+        self.remove(member)
+        member.member_id = member_id
+        self.add(member)
+
+    def longest(self) -> float:
+        """
+        Seconds that the slowest may take to join again.
+        """
+        return max((member.rebalance for member in self._members.values()), default=0.0)
+
+    def protocols(self) -> set[str]:
+        """
+        Those that all members can use.
+        """
+        offers = [{name for name, _ in member.protocols} for member in self._members.values()]
+        return set.intersection(*offers) if offers else set()
+
+    def choose(self) -> str:
+        """
+        The protocol of those that got most votes; of several, the one that was
+        voted for first.
+        """
+        candidates = self.protocols()
+        votes = Counter(member.wants(candidates) for member in self._members.values())
+        return votes.most_common(1)[0][0]

@@ -1,0 +1,164 @@
+"""
+How groups and commits get into the metadata store.
+
+Groups are divided into shards, and each shard has one broker that writes it.
+What must be written waits while a commit of the shard is under way, and goes
+into the next one together, as far as there is room: so thousands of commits
+in a second are few writes. Of several values for one key the last is written.
+
+Each commit compares and raises the shard's *sequence*, whose entry also names
+the owner (rule 22 of the log's rules). So there is no doubt: a commit that is
+late, or of a broker that has been replaced, misses; and after one of which
+nothing was heard, the sequence tells whether it was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from kafscale.errors import CommitConflict, NotCoordinator, StoreUnavailable
+from kafscale.group import keys
+from kafscale.interfaces import Compare, Delete, IMetadataStore, Put
+
+ROOM = 99
+"""Operations in one commit; the hundredth raises the sequence."""
+
+
+@attrs.define(eq=False)
+class _Written:
+    """
+    What one caller wants written.
+
+    @ivar left: How many operations are not done yet.
+    """
+
+    done: Deferred[None]
+    left: int
+
+
+class Shard:
+    """
+    One shard, written by one incarnation of a broker.
+    """
+
+    _log = Logger()
+
+    def __init__(self, store: IMetadataStore, number: int, incarnation: int) -> None:
+        self.number = number
+        self._store = store
+        self._key = keys.shard(number)
+        self._incarnation = incarnation
+        self._sequence = 0
+        self._revision = 0  # of the sequence's entry
+        self._waiting: list[tuple[Put | Delete, _Written]] = []
+        self._writing = False
+        self._lost = False
+
+    async def take(self) -> None:
+        """
+        Own it from now on. What a former owner has under way misses.
+        """
+        while True:
+            entry = await self._store.get(self._key)
+            if entry is not None:
+                self._sequence = entry.value["sequence"]
+                self._revision = entry.revision
+            try:
+                await self._raise_with([])
+            except (CommitConflict, StoreUnavailable):
+                continue  # read what came of it
+            return
+
+    def write(self, operations: Sequence[Put | Delete]) -> Deferred[None]:
+        """
+        Do these; fires when all of them are durable. They are done in the
+        order of calls, and not necessarily as one.
+
+        @raise NotCoordinator: (by the Deferred) another owns the shard now.
+        """
+        written = _Written(Deferred(), len(operations))
+        if self._lost:
+            written.done.errback(NotCoordinator())
+        elif not operations:
+            written.done.callback(None)
+        else:
+            self._waiting.extend((operation, written) for operation in operations)
+            if not self._writing:
+                self._writing = True
+                Deferred.fromCoroutine(self._write_all()).addErrback(self._failed)
+        return written.done
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                operations, now = self._take_together()
+                try:
+                    await self._commit(operations)
+                except Exception as error:
+                    self._lost = True
+                    left, self._waiting = self._waiting, []
+                    _refuse(now + [written for _, written in left], error)
+                    raise
+                for written in now:
+                    written.left -= 1
+                    if not written.left:
+                        written.done.callback(None)
+        finally:
+            self._writing = False
+
+    def _take_together(self) -> tuple[list[Put | Delete], list[_Written]]:
+        """
+        What goes into the next commit, and those who wait for it: once for
+        each of their operations.
+        """
+        operations: dict[str, Put | Delete] = {}
+        size = 0
+        for operation, _ in self._waiting:
+            if operation.key not in operations and len(operations) == ROOM:
+                break
+            operations[operation.key] = operation
+            size += 1
+        together, self._waiting = self._waiting[:size], self._waiting[size:]
+        return list(operations.values()), [written for _, written in together]
+
+    async def _commit(self, operations: Sequence[Put | Delete]) -> None:
+        """
+        One commit, until it is certain.
+        """
+        sequence = self._sequence
+        while True:
+            try:
+                await self._raise_with(operations)
+            except (CommitConflict, StoreUnavailable):
+                # Of several attempts with the same compare one at most is done.
+                entry = await self._store.get(self._key)
+                if entry is None or entry.value["owner"] != self._incarnation:
+                    raise NotCoordinator from None
+                if entry.value["sequence"] == sequence + 1:
+                    self._sequence, self._revision = sequence + 1, entry.revision
+                    return
+            else:
+                return
+
+    async def _raise_with(self, operations: Sequence[Put | Delete]) -> None:
+        value = {"owner": self._incarnation, "sequence": self._sequence + 1}
+        self._revision = await self._store.commit(
+            [Compare(self._key, self._revision)], [Put(self._key, value), *operations]
+        )
+        self._sequence += 1
+
+    def _failed(self, failure: object) -> None:
+        self._log.error(
+            "shard {number} of the groups is written by another broker, or not at all: {failure}",
+            number=self.number,
+            failure=failure,
+        )
+
+
+def _refuse(written: Sequence[_Written], error: Exception) -> None:
+    for each in dict.fromkeys(written):
+        each.done.errback(error)
