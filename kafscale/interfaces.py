@@ -519,6 +519,12 @@ class IImage(Interface):
         Who leads it; leader -1 while nobody does.
         """
 
+    def gone(topic_ids: Iterable[UUID]) -> Awaitable[Sequence[UUID]]:
+        """
+        Those of these topics that are deleted, and not merely unknown to the
+        image yet.
+        """
+
 
 class ITopics(Interface):
     """

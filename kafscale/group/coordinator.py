@@ -117,17 +117,20 @@ class Coordinator:
         self._kept = kept
         self._shards = shards
         self._check = self._clock.callLater(CHECK_SECONDS, self._look_through)
-        known = {topic.topic_id for topic in self._image.topics()}
-        for name, one in list(kept.items()):
-            self._remove(name, [where for where in one.offsets.all() if where[0] not in known])
+        read = {where[0] for one in kept.values() for where in one.offsets.all()}
+        for topic_id in await self._image.gone(read):
+            self.topic_deleted(topic_id)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """
-        Coordinate nothing any more; who waits for an answer is told so. What
-        is being written is written.
+        Coordinate nothing any more; who waits for an answer is told so at
+        once. Returns when what is being written is written.
         """
         self._stopped = True
+        shards = self._shards or ()
         self._let_go()
+        for shard in shards:
+            await shard.idle()
 
     def _let_go(self) -> None:
         self._shards = None

@@ -103,7 +103,7 @@ class Group:
         # the first), and whether somebody has come since it last was.
         self._first_left: float | None = None
         self._grew = False
-        # Members of this generation that have not asked for their assignment.
+        # Who has been told of this generation, and has not asked for its part.
         self._unsynced: set[str] = set()
         self._storing = -1  # the generation that is being stored
         self._answers = Answers()
@@ -317,6 +317,7 @@ class Group:
         """
         led = self.leader  # who asks before version 9 must not take itself for the leader
         self._refuse(member, FencedInstanceId())
+        self._unsynced.discard(member.member_id)
         if self.leader == member.member_id:
             self.leader = member_id
         self.members.rename(member, member_id)
@@ -356,6 +357,7 @@ class Group:
         Wait until all members have joined.
         """
         self._stop_waiting()
+        self._unsynced.clear()
         for member in self.members.all():
             self._answer_sync(member, RebalanceInProgress())
         first = self.state is State.EMPTY
@@ -411,11 +413,11 @@ class Group:
         self._first_left = None
         self.generation += 1
         self.protocol = self.members.choose()
-        self._unsynced = {member.member_id for member in self.members.all()}
         self._become(State.COMPLETING)
         self._deadline = self._later(self.members.longest(), self._sync_overdue)
         for member in self.members.all():
             if member.joining is not None:
+                self._unsynced.add(member.member_id)
                 self._answer_join(member, self._joined(member))
                 self._touch(member)
 
@@ -464,7 +466,6 @@ class Group:
             member = self.members.get(member_id)
             if member is not None:
                 self._forget(member)
-        self._unsynced.clear()
         self._prepare()
 
     # -- members ---------------------------------------------------------------

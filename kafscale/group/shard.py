@@ -34,10 +34,12 @@ class _Written:
     What one caller wants written.
 
     @ivar left: How many operations are not done yet.
+    @ivar refused: Whether that was told already.
     """
 
     done: Deferred[None]
     left: int
+    refused: bool = False
 
 
 class Shard:
@@ -56,6 +58,7 @@ class Shard:
         self._revision = 0  # of the sequence's entry
         self._waiting: list[tuple[Put | Delete, _Written]] = []
         self._writing = False
+        self._idle: list[Deferred[None]] = []
         self._lost = False
 
     async def take(self) -> None:
@@ -67,8 +70,9 @@ class Shard:
             if entry is not None:
                 self._sequence = entry.value["sequence"]
                 self._revision = entry.revision
+            self._sequence += 1
             try:
-                await self._raise_with([])
+                await self._attempt([])
             except (CommitConflict, StoreUnavailable):
                 continue  # read what came of it
             return
@@ -89,26 +93,41 @@ class Shard:
             self._waiting.extend((operation, written) for operation in operations)
             if not self._writing:
                 self._writing = True
-                Deferred.fromCoroutine(self._write_all()).addErrback(self._failed)
+                Deferred.fromCoroutine(self._write_all())
         return written.done
 
+    def idle(self) -> Deferred[None]:
+        """
+        Fires when nothing waits to be written.
+        """
+        done: Deferred[None] = Deferred()
+        if self._writing:
+            self._idle.append(done)
+        else:
+            done.callback(None)
+        return done
+
     async def _write_all(self) -> None:
-        try:
-            while self._waiting:
-                operations, now = self._take_together()
-                try:
-                    await self._commit(operations)
-                except Exception as error:
-                    self._lost = True
-                    left, self._waiting = self._waiting, []
-                    _refuse(now + [written for _, written in left], error)
-                    raise
-                for written in now:
-                    written.left -= 1
-                    if not written.left:
-                        written.done.callback(None)
-        finally:
-            self._writing = False
+        while self._waiting:
+            operations, now = self._take_together()
+            try:
+                await self._commit(operations)
+            except NotCoordinator as lost:
+                self._lost = True
+                self._log.warn("shard {number} of the groups is another's now", number=self.number)
+                left, self._waiting = self._waiting, []
+                _refuse(now + [written for _, written in left], lost)
+            except Exception as error:
+                self._log.failure("shard {number} of the groups: not written", number=self.number)
+                _refuse(now, error)
+            for written in now:
+                written.left -= 1
+                if not written.left and not written.refused:
+                    written.done.callback(None)
+        self._writing = False
+        idle, self._idle = self._idle, []
+        for done in idle:
+            done.callback(None)
 
     def _take_together(self) -> tuple[list[Put | Delete], list[_Written]]:
         """
@@ -127,38 +146,40 @@ class Shard:
 
     async def _commit(self, operations: Sequence[Put | Delete]) -> None:
         """
-        One commit, until it is certain.
+        One commit, until it is certain: of several attempts with the same
+        compare one at most is done, and the sequence tells which.
+
+        @raise NotCoordinator: the shard has another owner.
         """
-        sequence = self._sequence
+        self._sequence += 1
         while True:
             try:
-                await self._raise_with(operations)
+                await self._attempt(operations)
             except (CommitConflict, StoreUnavailable):
-                # Of several attempts with the same compare one at most is done.
-                entry = await self._store.get(self._key)
-                if entry is None or entry.value["owner"] != self._incarnation:
-                    raise NotCoordinator from None
-                if entry.value["sequence"] == sequence + 1:
-                    self._sequence, self._revision = sequence + 1, entry.revision
+                if await self._is_done():
                     return
             else:
                 return
 
-    async def _raise_with(self, operations: Sequence[Put | Delete]) -> None:
-        value = {"owner": self._incarnation, "sequence": self._sequence + 1}
+    async def _attempt(self, operations: Sequence[Put | Delete]) -> None:
+        value = {"owner": self._incarnation, "sequence": self._sequence}
         self._revision = await self._store.commit(
             [Compare(self._key, self._revision)], [Put(self._key, value), *operations]
         )
-        self._sequence += 1
 
-    def _failed(self, failure: object) -> None:
-        self._log.error(
-            "shard {number} of the groups is written by another broker, or not at all: {failure}",
-            number=self.number,
-            failure=failure,
-        )
+    async def _is_done(self) -> bool:
+        try:
+            entry = await self._store.get(self._key)
+        except StoreUnavailable:  # it would have waited, but that it is closed
+            raise NotCoordinator from None
+        if entry is None or entry.value["owner"] != self._incarnation:
+            raise NotCoordinator
+        self._revision = entry.revision
+        return bool(entry.value["sequence"] == self._sequence)
 
 
 def _refuse(written: Sequence[_Written], error: Exception) -> None:
     for each in dict.fromkeys(written):
-        each.done.errback(error)
+        if not each.refused:
+            each.refused = True
+            each.done.errback(error)

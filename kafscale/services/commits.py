@@ -288,8 +288,8 @@ class CommitsService:
                 index = partition.partition_index
                 try:
                     wanted[_place(self._image.topic(asked.name), index)] = (asked.name, index)
-                except UnknownTopicOrPartition as error:
-                    outcome[(asked.name, index)] = error.code
+                except UnknownTopicOrPartition:
+                    outcome[(asked.name, index)] = UnknownTopicOrPartition.code
         names = {where[0]: name for where, (name, _) in wanted.items()}
         refused = await self._coordinator.forget(request.group_id, list(wanted), names)
         for where, error in refused.items():

@@ -8,7 +8,13 @@ from typing import TypeAlias
 
 from zope.interface import implementer
 
-from kafscale.errors import NONE, FencedInstanceId, MemberIdRequired, UnknownMemberId
+from kafscale.errors import (
+    NONE,
+    FencedInstanceId,
+    InconsistentGroupProtocol,
+    MemberIdRequired,
+    UnknownMemberId,
+)
 from kafscale.interfaces import (
     ICoordinationService,
     ICoordinator,
@@ -117,6 +123,8 @@ class MembershipService:
         """
         Answered when the leader has assigned.
         """
+        if context.api_version >= 5 and None in (request.protocol_type, request.protocol_name):
+            raise InconsistentGroupProtocol
         synced = await self._coordinator.sync(
             request.group_id,
             Membership(request.member_id, request.generation_id, request.group_instance_id),
