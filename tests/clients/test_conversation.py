@@ -7,30 +7,23 @@ from __future__ import annotations
 
 import struct
 import time
-from uuid import UUID
 
 from kafscale.wire.headers import request_header
 from kafscale.wire.messages import (
     ApiVersionsRequest,
     ApiVersionsResponse,
-    CreatePartitionsRequest,
     CreateTopicsRequest,
-    DeleteRecordsRequest,
-    DeleteTopicsRequest,
-    DescribeClusterRequest,
-    DescribeTopicPartitionsRequest,
-    FetchRequest,
     FindCoordinatorRequest,
     InitProducerIdRequest,
     ListOffsetsRequest,
     MetadataRequest,
-    OffsetForLeaderEpochRequest,
     ProduceRequest,
     SaslHandshakeRequest,
 )
 from kafscale.wire.schema import Request
 from tests.clients.broker import BrokerTestCase, eventually
 from tests.clients.raw import LATEST, RawClient, batch_of
+from tests.clients.requests import ADVERTISED, some_requests
 
 NONE = 0
 UNKNOWN_TOPIC_OR_PARTITION = 3
@@ -39,26 +32,6 @@ UNSUPPORTED_SASL_MECHANISM = 33
 UNSUPPORTED_VERSION = 35
 INVALID_REQUEST = 42
 TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53
-
-#: API key to the lowest and highest version advertised. Produce is told of
-#: lower than it is served (from 3), for librdkafka's sake (KAFKA-18659).
-ADVERTISED = {
-    ProduceRequest: (0, 13),
-    FetchRequest: (4, 18),
-    ListOffsetsRequest: (0, 11),
-    MetadataRequest: (0, 13),
-    FindCoordinatorRequest: (0, 6),
-    SaslHandshakeRequest: (0, 1),
-    ApiVersionsRequest: (0, 4),
-    CreateTopicsRequest: (0, 7),
-    DeleteTopicsRequest: (0, 6),
-    DeleteRecordsRequest: (0, 2),
-    InitProducerIdRequest: (0, 5),
-    OffsetForLeaderEpochRequest: (0, 4),
-    CreatePartitionsRequest: (0, 3),
-    DescribeClusterRequest: (0, 2),
-    DescribeTopicPartitionsRequest: (0, 0),
-}
 
 
 class ConversationTestCase(BrokerTestCase):
@@ -344,44 +317,3 @@ class TransactionTests(ConversationTestCase):
             find = FindCoordinatorRequest(key_type=key_type, coordinator_keys=["g:t:0"])
             (answer,) = self.client.call(find, 6).coordinators
             self.assertEqual((answer.error_code, answer.port), (error, port))
-
-
-def some_requests(topic_id: UUID) -> list[Request]:
-    """
-    A request of each kind that is served, the same for all versions.
-    """
-    produce = ProduceRequest.Topic
-    batch = produce.Partition(index=0, records=memoryview(batch_of([b"x"])))
-    fetch = FetchRequest.Topic
-    position = fetch.Partition(partition=0, fetch_offset=0, partition_max_bytes=1000)
-    offsets = ListOffsetsRequest.Topic
-    when = offsets.Partition(partition_index=0, timestamp=LATEST)
-    epochs = OffsetForLeaderEpochRequest.Topic
-    epoch = epochs.Partition(partition=0, leader_epoch=0)
-    records = DeleteRecordsRequest.Topic
-    before = records.Partition(partition_index=0, offset=0)
-    return [
-        ProduceRequest(
-            acks=-1,
-            timeout_ms=1000,
-            topic_data=[produce(name="talk", topic_id=topic_id, partition_data=[batch])],
-        ),
-        FetchRequest(
-            max_wait_ms=0,
-            min_bytes=1,
-            topics=[fetch(topic="talk", topic_id=topic_id, partitions=[position])],
-        ),
-        ListOffsetsRequest(topics=[offsets(name="talk", partitions=[when])]),
-        MetadataRequest(topics=[MetadataRequest.Topic(name="talk")]),
-        FindCoordinatorRequest(key="group", coordinator_keys=["group"]),
-        SaslHandshakeRequest(mechanism="PLAIN"),
-        ApiVersionsRequest(client_software_name="raw", client_software_version="1"),
-        CreateTopicsRequest(topics=[], timeout_ms=1000),
-        DeleteTopicsRequest(topic_names=[], topics=[], timeout_ms=1000),
-        DeleteRecordsRequest(topics=[records(name="talk", partitions=[before])], timeout_ms=1000),
-        InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000),
-        OffsetForLeaderEpochRequest(topics=[epochs(topic="talk", partitions=[epoch])]),
-        CreatePartitionsRequest(topics=[], timeout_ms=1000, validate_only=False),
-        DescribeClusterRequest(include_cluster_authorized_operations=True),
-        DescribeTopicPartitionsRequest(topics=[]),
-    ]

@@ -1,0 +1,161 @@
+"""
+All that a broker serves: versions, and a request of each kind.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from kafscale.wire.messages import (
+    ApiVersionsRequest,
+    CreatePartitionsRequest,
+    CreateTopicsRequest,
+    DeleteGroupsRequest,
+    DeleteRecordsRequest,
+    DeleteTopicsRequest,
+    DescribeClusterRequest,
+    DescribeGroupsRequest,
+    DescribeTopicPartitionsRequest,
+    FetchRequest,
+    FindCoordinatorRequest,
+    HeartbeatRequest,
+    InitProducerIdRequest,
+    JoinGroupRequest,
+    LeaveGroupRequest,
+    ListGroupsRequest,
+    ListOffsetsRequest,
+    MetadataRequest,
+    OffsetCommitRequest,
+    OffsetDeleteRequest,
+    OffsetFetchRequest,
+    OffsetForLeaderEpochRequest,
+    ProduceRequest,
+    SaslHandshakeRequest,
+    SyncGroupRequest,
+)
+from kafscale.wire.schema import Request
+from tests.clients.raw import LATEST, batch_of
+
+#: API key to the lowest and highest version advertised. Produce is told of
+#: lower than it is served (from 3), for librdkafka's sake (KAFKA-18659).
+ADVERTISED = {
+    ProduceRequest: (0, 13),
+    FetchRequest: (4, 18),
+    ListOffsetsRequest: (0, 11),
+    MetadataRequest: (0, 13),
+    OffsetCommitRequest: (0, 10),
+    OffsetFetchRequest: (0, 10),
+    FindCoordinatorRequest: (0, 6),
+    JoinGroupRequest: (0, 9),
+    HeartbeatRequest: (0, 4),
+    LeaveGroupRequest: (0, 5),
+    SyncGroupRequest: (0, 5),
+    DescribeGroupsRequest: (0, 6),
+    ListGroupsRequest: (0, 5),
+    SaslHandshakeRequest: (0, 1),
+    ApiVersionsRequest: (0, 4),
+    CreateTopicsRequest: (0, 7),
+    DeleteTopicsRequest: (0, 6),
+    DeleteRecordsRequest: (0, 2),
+    InitProducerIdRequest: (0, 5),
+    OffsetForLeaderEpochRequest: (0, 4),
+    CreatePartitionsRequest: (0, 3),
+    DeleteGroupsRequest: (0, 2),
+    OffsetDeleteRequest: (0, 0),
+    DescribeClusterRequest: (0, 2),
+    DescribeTopicPartitionsRequest: (0, 0),
+}
+
+
+def some_requests(topic_id: UUID) -> list[Request]:
+    """
+    A request of each kind that is served, the same for all versions.
+    """
+    produce = ProduceRequest.Topic
+    batch = produce.Partition(index=0, records=memoryview(batch_of([b"x"])))
+    fetch = FetchRequest.Topic
+    position = fetch.Partition(partition=0, fetch_offset=0, partition_max_bytes=1000)
+    offsets = ListOffsetsRequest.Topic
+    when = offsets.Partition(partition_index=0, timestamp=LATEST)
+    epochs = OffsetForLeaderEpochRequest.Topic
+    epoch = epochs.Partition(partition=0, leader_epoch=0)
+    records = DeleteRecordsRequest.Topic
+    before = records.Partition(partition_index=0, offset=0)
+    return [
+        ProduceRequest(
+            acks=-1,
+            timeout_ms=1000,
+            topic_data=[produce(name="talk", topic_id=topic_id, partition_data=[batch])],
+        ),
+        FetchRequest(
+            max_wait_ms=0,
+            min_bytes=1,
+            topics=[fetch(topic="talk", topic_id=topic_id, partitions=[position])],
+        ),
+        ListOffsetsRequest(topics=[offsets(name="talk", partitions=[when])]),
+        MetadataRequest(topics=[MetadataRequest.Topic(name="talk")]),
+        FindCoordinatorRequest(key="group", coordinator_keys=["group"]),
+        *group_requests(topic_id),
+        SaslHandshakeRequest(mechanism="PLAIN"),
+        ApiVersionsRequest(client_software_name="raw", client_software_version="1"),
+        CreateTopicsRequest(topics=[], timeout_ms=1000),
+        DeleteTopicsRequest(topic_names=[], topics=[], timeout_ms=1000),
+        DeleteRecordsRequest(topics=[records(name="talk", partitions=[before])], timeout_ms=1000),
+        InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000),
+        OffsetForLeaderEpochRequest(topics=[epochs(topic="talk", partitions=[epoch])]),
+        CreatePartitionsRequest(topics=[], timeout_ms=1000, validate_only=False),
+        DescribeClusterRequest(include_cluster_authorized_operations=True),
+        DescribeTopicPartitionsRequest(topics=[]),
+    ]
+
+
+def group_requests(topic_id: UUID) -> list[Request]:
+    """
+    Those about groups; none of them is one that waits for others.
+    """
+    member = LeaveGroupRequest.Member(member_id="nobody")
+    commit = OffsetCommitRequest.Topic
+    fetch = OffsetFetchRequest.Topic
+    group = OffsetFetchRequest.Group
+    wanted = group.Topic(name="talk", topic_id=topic_id, partition_indexes=[0, 1])
+    delete = OffsetDeleteRequest.Topic
+    return [
+        JoinGroupRequest(
+            group_id="group",
+            session_timeout_ms=1,
+            member_id="",
+            protocol_type="consumer",
+            protocols=[],
+        ),
+        SyncGroupRequest(
+            group_id="group", generation_id=1, member_id="nobody", assignments=[]
+        ),
+        HeartbeatRequest(group_id="group", generation_id=1, member_id="nobody"),
+        LeaveGroupRequest(group_id="group", member_id="nobody", members=[member]),
+        OffsetCommitRequest(
+            group_id="group",
+            topics=[
+                commit(
+                    name="talk",
+                    topic_id=topic_id,
+                    partitions=[
+                        commit.Partition(
+                            partition_index=0, committed_offset=3, committed_metadata=None
+                        )
+                    ],
+                )
+            ],
+        ),
+        OffsetFetchRequest(
+            group_id="group",
+            topics=[fetch(name="talk", partition_indexes=[0, 1])],
+            groups=[group(group_id="group", topics=[wanted])],
+        ),
+        OffsetDeleteRequest(
+            group_id="group",
+            topics=[delete(name="talk", partitions=[delete.Partition(partition_index=1)])],
+        ),
+        DescribeGroupsRequest(groups=["group", "none"]),
+        ListGroupsRequest(),
+        DeleteGroupsRequest(groups_names=["none"]),
+    ]
