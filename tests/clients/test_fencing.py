@@ -13,13 +13,20 @@ from tests.clients.raw import LATEST, RawClient, batch_of
 NOT_LEADER_OR_FOLLOWER = 6
 
 
+def newest_journal(broker: Broker) -> Path:
+    """
+    The folder of the slots of the broker's present incarnation.
+    """
+    journal = Path(broker.folder) / "data" / "objects" / "default" / "journal"
+    return max(journal.glob("*/*/*"), key=lambda path: int(path.name))
+
+
 def seal(broker: Broker) -> None:
     """
     Do what a successor does to this broker's journal: put a seal where it will
     write next.
     """
-    journal = Path(broker.folder) / "data" / "objects" / "default" / "journal"
-    newest = max(journal.glob("*/*/*"), key=lambda path: int(path.name))
+    newest = newest_journal(broker)
     numbers = [int(path.name) for path in newest.iterdir()]
     (newest / f"{max(numbers) + 1:020d}").write_bytes(write_seal(10**9))
 

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.clients.broker import Broker, BrokerTestCase, eventually, free_port
 from tests.clients.raw import RawClient, batch_of
+from tests.clients.test_fencing import newest_journal, seal
 
 
 class OperatorsTestCase(BrokerTestCase):
@@ -159,6 +160,40 @@ class HealthTests(OperatorsTestCase):
         response = raw.receive(request, 9, waiting)
         self.assertEqual(response.responses[0].partition_responses[0].error_code, 0)
         eventually(lambda: self.get("/readyz") == (200, "ok\n"))
+
+    def test_log_that_is_broken(self) -> None:
+        """
+        A broker that was replaced, and cannot come back because its log is
+        not as it should be, is neither ready nor healthy, and says why. If it
+        can after all it is both; what it had counted it still has.
+        """
+        broker = self.observed()
+        raw = self.connect(broker)
+        raw.create("t")
+        raw.produce("t", 0, batch_of([b"1"]))
+        slot = newest_journal(broker) / f"{0:020d}"
+        content = slot.read_bytes()
+        seal(broker)
+        slot.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+        raw.produce("t", 0, batch_of([b"refused"]))
+        eventually(lambda: self.get("/healthz")[0] == 503)
+        _, why = self.get("/healthz")
+        self.assertEqual(len(why.splitlines()), 1)
+        status, reasons = self.get("/readyz")
+        self.assertEqual(status, 503)
+        self.assertEqual(
+            reasons.splitlines(),
+            [
+                why.strip(),
+                "another broker has taken over: this one joins the cluster again",
+            ],
+        )
+        slot.write_bytes(content)
+        eventually(lambda: self.get("/readyz") == (200, "ok\n"))
+        self.assertEqual(self.get("/healthz"), (200, "ok\n"))
+        raw.produce("t", 0, batch_of([b"2"]))
+        # With what was refused: it was appended, and then taken back.
+        self.assertEqual(self.values()["kafscale_topic_records_in_total", "t"], 3)
 
     def test_nothing_else_is_there(self) -> None:
         """
