@@ -116,6 +116,20 @@ CACHE_BYTES = _metric(
     "kafscale_cache_bytes", "gauge", "",
     "Bytes of segments in memory; `KAFSCALE_CACHE_BYTES` bounds them.",
 )  # fmt: skip
+GROUPS = _metric(
+    "kafscale_groups", "gauge", "state",
+    "Groups that this broker coordinates, by state: `Empty`, `PreparingRebalance`,"
+    " `CompletingRebalance`, `Stable`, `Dead`.",
+)  # fmt: skip
+LAG = _metric(
+    "kafscale_consumer_lag_records", "gauge", "group topic",
+    "How many offsets a group's commits are behind the high watermarks, all partitions of a topic"
+    " together. Partitions without a commit, or led by another broker, are left out.",
+)  # fmt: skip
+LAG_MAX = _metric(
+    "kafscale_consumer_lag_max_records", "gauge", "group topic",
+    "The same of the partition that is farthest behind.",
+)  # fmt: skip
 STORE_OPERATIONS = _metric(
     "kafscale_store_operations_total", "counter", "store operation",
     "Operations of the `objects` or `metadata` store that came to an end, each attempt by itself.",

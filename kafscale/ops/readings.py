@@ -8,6 +8,7 @@ asked. Nothing here is done while nobody asks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from typing import Protocol, TypeAlias
 from uuid import UUID
@@ -20,12 +21,16 @@ from prometheus_client.core import (
 from prometheus_client.core import Metric as Family
 
 from kafscale.counts import SECONDS, ApiCounts, Histogram, LogCounts, LogState, StoreCounts
-from kafscale.errors import BY_CODE
+from kafscale.errors import BY_CODE, KafkaError, NotLeaderOrFollower
+from kafscale.interfaces import ICoordinator, ILog
 from kafscale.ops import catalogue
 from kafscale.ops.catalogue import Metric
 
 Reading: TypeAlias = Callable[[], Iterable[Family]]
 """Gives the families of one room, as they are now."""
+
+STATES = ("Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead")
+"""In which groups may be, see `kafscale.interfaces.DescribedGroup`."""
 
 _BOUNDS = [*(str(bound) for bound in SECONDS), "+Inf"]
 
@@ -133,6 +138,35 @@ def of_log(log: Log, names: Callable[[], Mapping[UUID, str]]) -> Iterator[Family
     yield _gauge(catalogue.UNROLLED_BYTES, state.unrolled_bytes)
     yield _counter(catalogue.SEGMENTS, counts.segments)
     yield _counter(catalogue.SEGMENT_BYTES, counts.segment_bytes)
+
+
+def of_groups(
+    coordinator: ICoordinator, log: ILog, names: Callable[[], Mapping[UUID, str]]
+) -> Iterator[Family]:
+    """
+    Groups, and how far they are behind. While they are being loaded there are
+    none.
+
+    @param names: The names of topics; what was read of others is left out.
+    """
+    known = names()
+    states = dict.fromkeys(STATES, 0)
+    lags: dict[tuple[str, str], list[int]] = {}
+    with suppress(KafkaError):
+        for group in coordinator.groups():
+            states[group.state] += 1
+            for (topic_id, index), committed in coordinator.committed(group.name).items():
+                topic = known.get(topic_id)
+                if topic is None:
+                    continue
+                try:
+                    end = log.partition(topic_id, index).high_watermark
+                except NotLeaderOrFollower:
+                    continue
+                lags.setdefault((group.name, topic), []).append(max(0, end - committed.offset))
+    yield _gauge(catalogue.GROUPS, [((state,), count) for state, count in states.items()])
+    yield _gauge(catalogue.LAG, [(place, sum(each)) for place, each in lags.items()])
+    yield _gauge(catalogue.LAG_MAX, [(place, max(each)) for place, each in lags.items()])
 
 
 def of_cache(cache: Cache) -> Iterator[Family]:

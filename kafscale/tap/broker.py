@@ -173,7 +173,7 @@ class BrokerService(Service):
         dispatch = Dispatch(services, time.monotonic)
         self._factory = BrokerFactory(dispatch, log, reactor, settings)
         self._gate.factory = self._factory
-        self._operators.show(image, log, cache, dispatch, self._factory)
+        self._operators.show(image, log, cache, self._coordinator, dispatch, self._factory)
         collect_seldom()
         self._port.startReading()
         self._log.info(

@@ -8,6 +8,7 @@ import platform
 from functools import partial
 from time import monotonic
 from typing import Any
+from uuid import UUID
 
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
@@ -17,6 +18,7 @@ from kafscale.cluster.image import Image
 from kafscale.config import Settings
 from kafscale.config.kinds import LISTEN, NOWHERE
 from kafscale.errors import SettingError
+from kafscale.group.coordinator import Coordinator
 from kafscale.log.cache import BlockCache
 from kafscale.log.log import Log
 from kafscale.net.dispatch import Dispatch
@@ -24,7 +26,15 @@ from kafscale.net.factory import BrokerFactory
 from kafscale.ops.health import Health, Watched, Why
 from kafscale.ops.http import operators_site
 from kafscale.ops.metrics import Metrics
-from kafscale.ops.readings import of_build, of_cache, of_connections, of_log, of_requests, of_stores
+from kafscale.ops.readings import (
+    of_build,
+    of_cache,
+    of_connections,
+    of_groups,
+    of_log,
+    of_requests,
+    of_stores,
+)
 from kafscale.tap.listening import address_of, take_port
 from kafscale.tap.stores import Stores
 
@@ -82,17 +92,29 @@ class Operators:
             )
 
     def show(
-        self, image: Image, log: Log, cache: BlockCache, dispatch: Dispatch, factory: BrokerFactory
+        self,
+        image: Image,
+        log: Log,
+        cache: BlockCache,
+        coordinator: Coordinator,
+        dispatch: Dispatch,
+        factory: BrokerFactory,
     ) -> None:
         """
         Show these, too, from now on.
         """
-        self._metrics.add(partial(of_requests, dispatch))
-        self._metrics.add(partial(of_connections, factory))
-        self._metrics.add(
-            partial(of_log, log, lambda: {each.topic_id: each.name for each in image.topics()})
-        )
-        self._metrics.add(partial(of_cache, cache))
+
+        def names() -> dict[UUID, str]:
+            return {each.topic_id: each.name for each in image.topics()}
+
+        for reading in (
+            partial(of_requests, dispatch),
+            partial(of_connections, factory),
+            partial(of_log, log, names),
+            partial(of_groups, coordinator, log, names),
+            partial(of_cache, cache),
+        ):
+            self._metrics.add(reading)
 
     async def stop(self) -> None:
         """

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+import confluent_kafka
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.clients.broker import Broker, BrokerTestCase, eventually, free_port
@@ -115,6 +116,46 @@ class MetricsTests(OperatorsTestCase):
         self.assertGreater(found["kafscale_cache_misses_total",], 0)
         self.assertGreater(found["kafscale_cache_hits_total",], 0)
         self.assertGreater(found["kafscale_cache_bytes",], 0)
+
+    def test_groups(self) -> None:
+        """
+        A group that reads is Stable, and as far behind as its commits; when
+        its members have gone it is Empty, and falls behind.
+        """
+        broker = self.observed()
+        raw = self.connect(broker)
+        raw.create("work", 2)
+        raw.produce("work", 0, batch_of([b"x"] * 100))
+        raw.produce("work", 1, batch_of([b"x"] * 10))
+        consumer = confluent_kafka.Consumer(
+            {
+                "bootstrap.servers": broker.address,
+                "group.id": "workers",
+                "enable.auto.commit": False,
+            }
+        )
+        self.addCleanup(consumer.close)
+        consumer.subscribe(["work"])
+
+        def joined() -> bool:
+            consumer.poll(0.1)
+            return len(consumer.assignment()) == 2
+
+        eventually(joined)
+        self.assertEqual(self.values()["kafscale_groups", "Stable"], 1)
+        self.assertNotIn(("kafscale_consumer_lag_records", "work", "workers"), self.values())
+        places = [confluent_kafka.TopicPartition("work", 0, 30)]
+        places.append(confluent_kafka.TopicPartition("work", 1, 8))
+        consumer.commit(offsets=places, asynchronous=False)
+        found = self.values()
+        self.assertEqual(found["kafscale_consumer_lag_records", "work", "workers"], 72)
+        self.assertEqual(found["kafscale_consumer_lag_max_records", "work", "workers"], 70)
+        consumer.close()
+        raw.produce("work", 1, batch_of([b"x"] * 10))
+        eventually(lambda: self.values()["kafscale_groups", "Empty"] == 1)
+        found = self.values()
+        self.assertEqual(found["kafscale_groups", "Stable"], 0)
+        self.assertEqual(found["kafscale_consumer_lag_records", "work", "workers"], 82)
 
     def test_deleted_topic(self) -> None:
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 from uuid import UUID
 
 from prometheus_client.core import CounterMetricFamily
@@ -17,6 +18,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.counts import ApiCounts, LogCounts, LogState, StoreCounts
+from kafscale.errors import CoordinatorLoadInProgress, NotLeaderOrFollower
+from kafscale.group.group import State
+from kafscale.interfaces import CommittedOffset, DescribedGroup
 from kafscale.ops import catalogue, readings
 from kafscale.ops.metrics import Metrics
 
@@ -58,10 +62,59 @@ class FakeCache:
     misses = 2
 
 
+class FakePartition:
+    """
+    As the log room has it.
+    """
+
+    def __init__(self, high_watermark: int) -> None:
+        self.high_watermark = high_watermark
+
+
+class FakeCoordinator:
+    """
+    Two groups, of which one has read of a topic with three partitions.
+    """
+
+    def __init__(self) -> None:
+        self.loading = False
+        self.commits = {
+            (TOPIC, 0): CommittedOffset(60),
+            (TOPIC, 1): CommittedOffset(195),
+            (TOPIC, 2): CommittedOffset(7),
+            (UUID(int=9), 0): CommittedOffset(7),
+        }
+
+    def groups(self) -> list[DescribedGroup]:
+        """
+        See L{ICoordinator.groups}.
+        """
+        if self.loading:
+            raise CoordinatorLoadInProgress
+        return [
+            DescribedGroup("billing", "Stable", "consumer", "range", ()),
+            DescribedGroup("idle", "Empty", "", "", ()),
+        ]
+
+    def committed(self, group: str) -> dict[tuple[UUID, int], CommittedOffset]:
+        """
+        See L{ICoordinator.committed}.
+        """
+        return self.commits if group == "billing" else {}
+
+
 class FakeLog:
     """
     As the log room has it.
     """
+
+    def partition(self, topic_id: UUID, index: int) -> FakePartition:
+        """
+        See L{ILog.partition}; the third is led by another broker.
+        """
+        if index == 2:
+            raise NotLeaderOrFollower
+        return FakePartition((index + 1) * 100)
 
     def __init__(self) -> None:
         self.counts = LogCounts(slots=4, slot_bytes=400, segments=2, segment_bytes=300)
@@ -92,6 +145,7 @@ class MetricsTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.metrics = Metrics(self.clock)
         self.log = FakeLog()
+        self.coordinator = FakeCoordinator()
         topic = self.log.counts.topic(TOPIC)
         topic.bytes_in, topic.records_in, topic.bytes_out = 70, 7, 140
         self.store = StoreCounts("objects")
@@ -104,6 +158,12 @@ class MetricsTestCase(SynchronousTestCase):
             partial(readings.of_requests, FakeDispatch()),
             partial(readings.of_connections, FakeFactory()),
             partial(readings.of_log, self.log, lambda: self.names),
+            partial(
+                readings.of_groups,
+                cast(Any, self.coordinator),
+                cast(Any, self.log),
+                lambda: self.names,
+            ),
             partial(readings.of_cache, FakeCache()),
             partial(readings.of_stores, [self.store]),
             partial(readings.of_build, "1.2.3", "3.11.0"),
@@ -186,6 +246,34 @@ class ReadingsTests(MetricsTestCase):
             "kafscale_cache_bytes": 1000,
         }.items():
             self.assertEqual(self.value(name), value, name)
+
+    def test_groups(self) -> None:
+        """
+        By state, whether or not there is one in it.
+        """
+        for state, count in (("Stable", 1), ("Empty", 1), ("Dead", 0), ("PreparingRebalance", 0)):
+            self.assertEqual(self.value("kafscale_groups", state=state), count)
+        self.coordinator.loading = True
+        self.assertEqual(self.value("kafscale_groups", state="Stable"), 0)
+
+    def test_states(self) -> None:
+        """
+        The states are those that groups have.
+        """
+        self.assertEqual(set(readings.STATES), {state.value for state in State})
+
+    def test_lag(self) -> None:
+        """
+        From the commits to the high watermarks, of all partitions that are
+        led here, of topics that are there. A commit that is ahead, as after a
+        restored backup, is not behind.
+        """
+        labels = {"group": "billing", "topic": "orders"}
+        self.assertEqual(self.value("kafscale_consumer_lag_records", **labels), 45)
+        self.assertEqual(self.value("kafscale_consumer_lag_max_records", **labels), 40)
+        self.assertEqual(self.text().count("kafscale_consumer_lag_records{"), 1)
+        self.coordinator.commits[TOPIC, 0] = CommittedOffset(101)
+        self.assertEqual(self.value("kafscale_consumer_lag_records", **labels), 5)
 
     def test_stores(self) -> None:
         """
