@@ -895,8 +895,8 @@ class Serving:
     @ivar request: The request's class (its C{key} is the API key).
     @ivar lowest: The lowest version that is served.
     @ivar highest: The highest.
-    @ivar answer: Called with (request, context); returns an awaitable of the
-        response, or of None when none is owed (acks=0).
+    @ivar answer: Called with (request, context); returns the response, or None
+        when none is owed (acks=0), or a coroutine or Deferred of it.
     @ivar failed: Called with (request, context, code, message): the response
         that says so in the API's own schema, when C{answer} raised.
     @ivar advertised_lowest: What ApiVersions tells instead of C{lowest}.
@@ -907,7 +907,7 @@ class Serving:
     request: type[Any]
     lowest: int
     highest: int
-    answer: Callable[[Any, RequestContext], Awaitable[Any]]
+    answer: Callable[[Any, RequestContext], Any]
     failed: Callable[[Any, RequestContext, int, str], Any]
     advertised_lowest: int | None = None
     overlaps: bool = False

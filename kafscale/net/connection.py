@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -257,7 +257,7 @@ class Connection(Protocol):
     def _begin(self, frame: memoryview) -> None:
         answer = _Answer(self._dispatch.serving(frame))
         self._owed.append(answer)
-        under_way = Deferred.fromCoroutine(self._dispatch.answer(frame, self._host, self))
+        under_way = maybeDeferred(self._dispatch.answer, frame, self._host, self)
         answer.under_way = under_way.addCallbacks(
             self._answered, self._failed, callbackArgs=(answer,), errbackArgs=(answer,)
         )

@@ -16,8 +16,10 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
 
-from twisted.internet.defer import CancelledError
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from kafscale.counts import ApiCounts
 from kafscale.errors import (
@@ -39,7 +41,7 @@ from kafscale.wire.messages import (
     SaslHandshakeRequest,
     SaslHandshakeResponse,
 )
-from kafscale.wire.schema import MalformedMessage
+from kafscale.wire.schema import MalformedMessage, Request, Response
 
 _LENGTH = struct.Struct(">i")
 
@@ -52,6 +54,28 @@ class Refused(Exception):
     There is no answer to this request: its connection is to be closed. The
     words say why, for the log.
     """
+
+
+@attrs.define(eq=False)
+class _Asked:
+    """
+    A request that is under way.
+
+    @ivar begun: When it came, in seconds.
+    """
+
+    serving: Serving
+    version: int
+    correlation_id: int
+    counts: ApiCounts
+    begun: float
+
+    @property
+    def api(self) -> str:
+        """
+        What the log calls it.
+        """
+        return self.serving.request.__name__
 
 
 class Dispatch:
@@ -96,7 +120,7 @@ class Dispatch:
         if key in self._served:
             raise ValueError(f"{serving.request.__name__} is served twice")
         self._served[key] = serving
-        self.counts[key] = ApiCounts(_name(serving).removesuffix("Request"))
+        self.counts[key] = ApiCounts(serving.request.__name__.removesuffix("Request"))
 
     def serving(self, frame: memoryview) -> Serving | None:
         """
@@ -104,7 +128,9 @@ class Dispatch:
         """
         return self._served.get((frame[0] << 8) | frame[1])
 
-    async def answer(self, frame: memoryview, host: str, connection: object) -> list[bytes] | None:
+    def answer(
+        self, frame: memoryview, host: str, connection: object
+    ) -> Deferred[list[bytes] | None]:
         """
         The whole response to a request, its length included, in pieces to be
         sent one after the other; None when none is owed. What the service
@@ -113,57 +139,69 @@ class Dispatch:
         @param frame: The request, without its length.
         @param host: Where it came from.
         @param connection: What its L{RequestContext} is to hold.
-        @raise Refused: The connection is to be closed.
+        @raise Refused: The connection is to be closed (also as a failure).
         """
         key, version, correlation_id = peek(frame)
         serving = self._served.get(key)
         if serving is None:
             raise self._refusal(f"API key {key} is not served")
-        begun = self._seconds()
         counts = self.counts[key]
         counts.received += _LENGTH.size + len(frame)
+        asked = _Asked(serving, version, correlation_id, counts, self._seconds())
         if not serving.lowest <= version <= serving.highest:
             if key != ApiVersionsRequest.key:
-                raise self._refusal(f"{serving.request.__name__} v{version} is not served")
-            other = self._other_version(serving)
-            framed, size = _framed(key, 0, correlation_id, other.encode(0))
-            counts.answered(other.error_code, self._seconds() - begun, size)
-            return framed
+                raise self._refusal(f"{asked.api} v{version} is not served")
+            asked.version = 0
+            return succeed(self._answered(self._other_version(serving), asked))
         try:
             header, at = read_header(frame)
             # What is left over is ignored, as Kafka ignores it: librdkafka up to
             # 2.16 at least puts three bytes too many into "metadata of all topics".
             request, _ = serving.request.decode_some(version, frame, at)
         except MalformedMessage as error:
-            raise self._refusal(
-                f"malformed {serving.request.__name__} v{version}: {error}"
-            ) from None
-        # The frame is not needed while the answer is waited for.
-        del frame
+            raise self._refusal(f"malformed {asked.api} v{version}: {error}") from None
         context = RequestContext(version, header.client_id, host, connection)
-        try:
-            response = await serving.answer(request, context)
-            if response is None:
-                counts.answered(NONE, self._seconds() - begun, 0)
-                return None
-            pieces = response.encode(version)
-            code = first_error(response)
-        except CancelledError:
-            raise
-        except Exception as error:
-            if not isinstance(error, KafkaError | StoreUnavailable):
-                self._log.failure("{api} v{version} failed", api=_name(serving), version=version)
-            code = code_of(error)
-            failure = serving.failed(request, context, code, message_of(error))
-            if failure is None:
-                counts.answered(code, self._seconds() - begun, 0)
-                raise self._refusal(
-                    f"{_name(serving)} failed, and owes no answer: {error}"
-                ) from None
-            pieces = failure.encode(version)
-        framed, size = _framed(key, version, correlation_id, pieces)
-        counts.answered(code, self._seconds() - begun, size)
-        return framed
+        # Plain callbacks: a coroutine around each request costs as much as a
+        # small one takes in all.
+        answered = maybeDeferred(serving.answer, request, context)
+        answered.addCallback(self._answered, asked)
+        return answered.addErrback(self._failed, asked, request, context)
+
+    def _answered(self, response: Response | None, asked: _Asked) -> list[bytes] | None:
+        if response is None:
+            asked.counts.answered(NONE, self._seconds() - asked.begun, 0)
+            return None
+        return self._framed(response, first_error(response), asked)
+
+    def _failed(
+        self, failure: Failure, asked: _Asked, request: Request, context: RequestContext
+    ) -> list[bytes]:
+        """
+        The response that says what went wrong.
+        """
+        error = failure.value
+        if isinstance(error, CancelledError) or not isinstance(error, Exception):
+            failure.raiseException()
+        if not isinstance(error, KafkaError | StoreUnavailable):
+            self._log.failure(
+                "{api} v{version} failed", failure, api=asked.api, version=asked.version
+            )
+        code = code_of(error)
+        response = asked.serving.failed(request, context, code, message_of(error))
+        if response is None:
+            asked.counts.answered(code, self._seconds() - asked.begun, 0)
+            raise self._refusal(f"{asked.api} failed, and owes no answer: {error}")
+        return self._framed(response, code, asked)
+
+    def _framed(self, response: Response, code: int, asked: _Asked) -> list[bytes]:
+        """
+        A response with its length and header.
+        """
+        pieces = response.encode(asked.version)
+        header = response_header(asked.serving.request.key, asked.version, asked.correlation_id)
+        size = len(header) + sum(map(len, pieces))
+        asked.counts.answered(code, self._seconds() - asked.begun, _LENGTH.size + size)
+        return [_LENGTH.pack(size) + header, *pieces]
 
     def _refusal(self, why: str) -> Refused:
         self.refused += 1
@@ -230,18 +268,3 @@ class Dispatch:
         self, request: SaslHandshakeRequest, context: RequestContext, code: int, message: str
     ) -> SaslHandshakeResponse:
         return SaslHandshakeResponse(error_code=code, mechanisms=[])
-
-
-def _name(serving: Serving) -> str:
-    return serving.request.__name__
-
-
-def _framed(
-    key: int, version: int, correlation_id: int, pieces: list[bytes]
-) -> tuple[list[bytes], int]:
-    """
-    A response's body with its length and header, and the bytes of all that.
-    """
-    header = response_header(key, version, correlation_id)
-    size = len(header) + sum(map(len, pieces))
-    return [_LENGTH.pack(size) + header, *pieces], _LENGTH.size + size

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 import attrs
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -113,7 +113,9 @@ class FetchService:
         """
         return [Serving(FetchRequest, 4, 18, self.fetch, self._failed)]
 
-    def fetch(self, request: FetchRequest, context: RequestContext) -> Deferred[FetchResponse]:
+    def fetch(
+        self, request: FetchRequest, context: RequestContext
+    ) -> FetchResponse | Deferred[FetchResponse]:
         """
         Answer as soon as there are C{min_bytes}, an error, or C{max_wait_ms}
         are over. To cancel it while it waits leaves nothing behind.
@@ -125,7 +127,7 @@ class FetchService:
             try:
                 session = self._sessions.resume(request, by_id)
             except KafkaError as error:
-                return succeed(self._failed(request, context, error.code, ""))
+                return self._failed(request, context, error.code, "")
         asked: Collection[Asked]
         if session is None:
             asked, epoch = asked_in(request, by_id), 0
@@ -146,16 +148,16 @@ class FetchService:
         parked = Parked(self._clock, parts, missing, request.max_wait_ms / 1000, look)
         return parked.done.addCallback(self._read_again, at)
 
-    def _read_again(self, woke: bool, at: _Round) -> Deferred[FetchResponse]:
+    def _read_again(self, woke: bool, at: _Round) -> FetchResponse | Deferred[FetchResponse]:
         if woke:
             for part in at.parts:
                 self._reader.look(part)
         return self._read(at)
 
-    def _read(self, at: _Round) -> Deferred[FetchResponse]:
+    def _read(self, at: _Round) -> FetchResponse | Deferred[FetchResponse]:
         loading = self._reader.read(at.parts, min(at.request.max_bytes, self._most_bytes))
         if loading is None:
-            return succeed(self._response(at))
+            return self._response(at)
         return loading.addCallback(lambda _: self._response(at))
 
     # -- answering -----------------------------------------------------------

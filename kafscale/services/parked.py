@@ -84,3 +84,5 @@ class Parked:
             partition.unwatch(wake)
         self._watches.clear()
         self._missing = 0
+        # The timer knows us, and we it: garbage that only the collector finds.
+        del self._timer

@@ -64,9 +64,7 @@ def open_stores(
         path = ":memory:"
     else:
         directory = lock_directory(settings.data_dir)
-        objects = LocalObjectStore(
-            os.path.join(settings.data_dir, "objects"), pool(OBJECT_THREADS)
-        )
+        objects = LocalObjectStore(os.path.join(settings.data_dir, "objects"), pool(OBJECT_THREADS))
         path = os.path.join(settings.data_dir, "metadata.sqlite")
     metadata = EmbeddedStore(path, pool(1))
     counted_objects = CountedObjectStore(objects, monotonic)

@@ -250,26 +250,36 @@ class Bench:
             share = (server.cpu() - before) / options.seconds
             rows.append([f"CPU of one core, no connection: {server.name}", f"{share:.2%}"])
         for wait in options.waits:
-            shares = {}
-            for server in self.servers:
-                job = {"connections": 200, "partitions": options.wide, "wait_ms": wait}
-                with start_load("poll", server, **job, seconds=options.seconds + 3) as process:
-                    assert process.stdout is not None
-                    process.stdout.readline()
-                    time.sleep(2)
-                    before = server.cpu()
-                    time.sleep(options.seconds)
-                    shares[server.name] = (server.cpu() - before) / options.seconds
-                    process.communicate()
-            for server in self.servers:
-                rows.append(
-                    [
-                        f"CPU of one core, 200 connections that poll for {wait} ms: {server.name}",
-                        f"{shares[server.name]:.2%}",
-                    ]
-                )
+            kinds = [(server, False) for server in self.servers] + [(self.kafscale, True)]
+            for server, sessions in kinds:
+                share = self.polled(server, wait, sessions)
+                how = f"that poll for {wait} ms{' in fetch sessions' if sessions else ''}"
+                what = f"CPU of one core, 200 connections {how}: {server.name}"
+                rows.append([what, f"{share:.2%}"])
         self.stop()
         print_table(f"{options.wide} partitions, nothing produced", ["", ""], rows)
+
+    def polled(self, server: Server, wait_ms: int, sessions: bool) -> float:
+        """
+        The part of a core that 200 long polls take, which find nothing.
+        """
+        options = self.options
+        job = {
+            "connections": 200,
+            "partitions": options.wide,
+            "wait_ms": wait_ms,
+            "sessions": sessions,
+            "seconds": options.seconds + 3,
+        }
+        with start_load("poll", server, **job) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(2)
+            before = server.cpu()
+            time.sleep(options.seconds)
+            share = (server.cpu() - before) / options.seconds
+            process.communicate()
+        return share
 
 
 # --------------------------------------------------------------------------

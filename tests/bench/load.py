@@ -12,6 +12,7 @@ Fetch 4, which both the broker and the floor know. Prints one line of JSON.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import selectors
@@ -20,7 +21,7 @@ import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import confluent_kafka
@@ -257,32 +258,73 @@ def requests(port: int, connections: int, seconds: float, partitions: int) -> Re
     return {"requests": done, "seconds": now - began}
 
 
-def poll(port: int, connections: int, partitions: int, seconds: float, wait_ms: int) -> Result:
+def session_requests(session: int, wait_ms: int) -> Iterator[bytes]:
+    """
+    Fetch 7 requests within a session, in which nothing changes.
+    """
+    head = struct.pack(">hhih4s", 1, 7, 1, 4, b"load")
+    for epoch in itertools.count(1):
+        body = struct.pack(">iiiibii", -1, wait_ms, 1, FETCH_BYTES, 0, session, epoch)
+        body += struct.pack(">ii", 0, 0)
+        yield struct.pack(">i", len(head) + len(body)) + head + body
+
+
+def begin_session(link: socket.socket, places: dict[int, int]) -> int:
+    """
+    The id of a new fetch session (KIP-227) for these partitions.
+    """
+    head = struct.pack(">hhih4s", 1, 7, 1, 4, b"load")
+    body = struct.pack(">iiiibii", -1, 0, 1, FETCH_BYTES, 0, 0, 0)
+    body += struct.pack(">i", 1) + _string(TOPIC) + struct.pack(">i", len(places))
+    for index, offset in places.items():
+        body += struct.pack(">iqqi", index, offset, -1, PARTITION_BYTES)
+    body += struct.pack(">i", 0)
+    link.sendall(struct.pack(">i", len(head) + len(body)) + head + body)
+    error, session = struct.unpack_from(">hi", receive(link, memoryview(bytearray(65536))), 8)
+    if error or not session:
+        raise RuntimeError(f"no fetch session: error {error}, session {session}")
+    return int(session)
+
+
+def poll(
+    port: int,
+    connections: int,
+    partitions: int,
+    seconds: float,
+    wait_ms: int,
+    sessions: bool = False,
+) -> Result:
     """
     Long polls of partitions in which nothing happens, on many connections.
+
+    @param sessions: Whether they name their partitions once, as Java's and
+        Go's clients do, or each time, as librdkafka does.
     """
     each = partitions // connections
     with selectors.DefaultSelector() as selector:
         links = []
         for number in range(connections):
             places = dict.fromkeys(range(number * each, (number + 1) * each), 0)
-            request = fetch_request(places, wait_ms)
             link = connect(port)
             links.append(link)
-            link.sendall(request)
-            selector.register(link, selectors.EVENT_READ, (request, bytearray()))
+            if sessions:
+                polling = session_requests(begin_session(link, places), wait_ms)
+            else:
+                polling = itertools.repeat(fetch_request(places, wait_ms))
+            link.sendall(next(polling))
+            selector.register(link, selectors.EVENT_READ, (polling, bytearray()))
         print("polling", flush=True)
         polls = 0
         began = time.perf_counter()
         while (now := time.perf_counter()) < began + seconds:
             for key, _ in selector.select(0.5):
-                request, waiting = key.data
+                polling, waiting = key.data
                 link = key.fileobj  # type: ignore[assignment]
                 waiting += link.recv(65536)
                 if len(waiting) >= 4 and len(waiting) >= 4 + struct.unpack_from(">i", waiting)[0]:
                     waiting.clear()
                     polls += 1
-                    link.sendall(request)
+                    link.sendall(next(polling))
         for link in links:
             link.close()
     return {"polls": polls, "seconds": now - began}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -341,11 +341,8 @@ class Asking:
         self._case.assertLessEqual(version, serving.highest)
         read = type(request).decode(version, b"".join(request.encode(version)))
 
-        async def answer() -> Any:
-            response = await serving.answer(read, context(version))
-            return response and self._sent(response, version)
-
-        return Deferred.fromCoroutine(answer())
+        answered = maybeDeferred(serving.answer, read, context(version))
+        return answered.addCallback(lambda response: response and self._sent(response, version))
 
     def now(self, request: Request, version: int) -> Any:
         """
