@@ -282,6 +282,27 @@ class AppendRules:
 
 
 @attrs.frozen
+class LogRules:
+    """
+    What a topic's configuration says of segments: when one is made, and when
+    it goes. Without any nothing is asked for: the broker's own bounds hold.
+
+    @ivar retention_ms: ``retention.ms``; -1 for no limit.
+    @ivar retention_bytes: ``retention.bytes``; -1 for no limit.
+    @ivar segment_bytes: ``segment.bytes``.
+    @ivar segment_ms: ``segment.ms``.
+    @ivar delete: ``cleanup.policy`` has delete: what is too old or too much
+        goes.
+    """
+
+    retention_ms: int = -1
+    retention_bytes: int = -1
+    segment_bytes: int = 2**31 - 1
+    segment_ms: int = 2**63 - 1
+    delete: bool = True
+
+
+@attrs.frozen
 class Fetched:
     """
     Whole batches, in order.
@@ -417,6 +438,11 @@ class ILog(Interface):
     def claim(wanted: Iterable[tuple[UUID, int]]) -> Awaitable[None]:
         """
         Lead these partitions, whose leaders are gone or never were.
+        """
+
+    def configured(topic_id: UUID, partitions: int) -> None:
+        """
+        A topic's configuration may have changed; it has so many partitions.
         """
 
     def delete(topic_id: UUID) -> Awaitable[None]:
@@ -558,6 +584,21 @@ class ITopics(Interface):
         @raise InvalidPartitions: not more than there are.
         """
 
+    def alter(
+        topic: Topic,
+        change: Callable[[Mapping[str, str]], Mapping[str, str]],
+        validate_only: bool = False,
+    ) -> Awaitable[Topic]:
+        """
+        Change the topic's configuration: C{change} is given the overrides that
+        there are, and returns those that there shall be; it is asked again if
+        somebody else changes them meanwhile. Durable, and in force on this
+        broker, when it answers.
+
+        @raise InvalidConfig: they cannot be.
+        @raise UnknownTopicOrPartition: it is deleted already.
+        """
+
 
 @attrs.frozen
 class TopicConfig:
@@ -570,6 +611,8 @@ class TopicConfig:
     @ivar source: Where the value comes from: ``topic`` (an override),
         ``broker`` (a setting of the brokers) or ``default``.
     @ivar meaning: One line for people.
+    @ivar synonym: What Kafka calls the setting of the brokers from which it
+        comes where the topic has none; empty when there is no such setting.
     """
 
     name: str
@@ -577,6 +620,7 @@ class TopicConfig:
     kind: str
     source: str
     meaning: str
+    synonym: str = ""
 
 
 class ITopicConfigs(Interface):
@@ -607,6 +651,11 @@ class ITopicConfigs(Interface):
     def append_rules(overrides: Mapping[str, str]) -> AppendRules:
         """
         What they say of a batch that is appended.
+        """
+
+    def log_rules(overrides: Mapping[str, str]) -> LogRules:
+        """
+        What they say of segments.
         """
 
 

@@ -16,7 +16,7 @@ import attrs
 from zope.interface import implementer
 
 from kafscale.errors import InvalidConfig
-from kafscale.interfaces import AppendRules, ITopicConfigs, TopicConfig
+from kafscale.interfaces import AppendRules, ITopicConfigs, LogRules, TopicConfig
 
 _INT = 2**31 - 1
 _LONG = 2**63 - 1
@@ -148,13 +148,13 @@ def _long_row(name: str, default: int, lowest: int, meaning: str) -> Known:
 # fmt: off
 _ROWS = (
     Known("cleanup.policy", "list", "delete", _several_of("compact", "delete"),
-          "Whether old records go by age and size (delete), by key (compact), or both."),
+          "Whether old records go by age and size (delete), or only by key (compact)."),
     Known("compression.gzip.level", "int", "-1", _gzip_level,
           "Level of gzip where compression.type asks for it; -1 is its own default."),
     _int_row("compression.lz4.level", 9, 1,
              "Level of lz4 where compression.type asks for it.", highest=17),
     Known("compression.type", "string", "producer", _compression,
-          "Codec that the topic asks for; producer keeps what the producer chose."),
+          "Codec of the topic; whatever it says, batches stay as producers compressed them."),
     _int_row("compression.zstd.level", 3, -131072,
              "Level of zstd where compression.type asks for it.", highest=22),
     _long_row("delete.retention.ms", _DAY, 0,
@@ -211,19 +211,66 @@ _ROWS = (
     _long_row("retention.ms", 7 * _DAY, -1,
               "Age beyond which records go; -1 for no limit."),
     _int_row("segment.bytes", 1_073_741_824, 14,
-             "Size at which a segment of the log is closed."),
+             "Size at which records become a segment; the broker's own, if that is smaller."),
     _int_row("segment.index.bytes", 10_485_760, 4,
              "Size of an index; it grows with its segment here."),
     _long_row("segment.jitter.ms", 0, 0,
               "By how much the ages at which segments are closed vary."),
     _long_row("segment.ms", 7 * _DAY, 1,
-              "Age at which a segment of the log is closed."),
+              "Age at which records become a segment; the broker's own, if that is shorter."),
     _boolean_row("unclean.leader.election.enable", False,
                  "Whether a replica that lacks records may lead; none can lack any here."),
 )
 # fmt: on
 
 TABLE: Mapping[str, Known] = {row.name: row for row in _ROWS}
+
+IN_FORCE = frozenset(
+    {
+        "cleanup.policy",
+        "compression.type",
+        "max.message.bytes",
+        "message.timestamp.after.max.ms",
+        "message.timestamp.before.max.ms",
+        "message.timestamp.difference.max.ms",
+        "message.timestamp.type",
+        "retention.bytes",
+        "retention.ms",
+        "segment.bytes",
+        "segment.ms",
+    }
+)
+"""Those that something depends on; the others are kept without effect."""
+
+#: What Kafka calls the settings of brokers that are the topics' defaults, where
+#: that is neither the topic's own name nor ``log.`` and that name.
+_SYNONYMS = {
+    "delete.retention.ms": "log.cleaner.delete.retention.ms",
+    "file.delete.delay.ms": "log.segment.delete.delay.ms",
+    "flush.messages": "log.flush.interval.messages",
+    "flush.ms": "log.flush.interval.ms",
+    "max.compaction.lag.ms": "log.cleaner.max.compaction.lag.ms",
+    "max.message.bytes": "message.max.bytes",
+    "min.cleanable.dirty.ratio": "log.cleaner.min.cleanable.ratio",
+    "min.compaction.lag.ms": "log.cleaner.min.compaction.lag.ms",
+    "segment.index.bytes": "log.index.size.max.bytes",
+    "segment.jitter.ms": "log.roll.jitter.ms",
+    "segment.ms": "log.roll.ms",
+}
+_SAME_NAME = ("compression.", "min.insync.", "unclean.")
+_OF_TOPICS_ALONE = ("follower.", "leader.", "remote.")
+
+
+def synonym(name: str) -> str:
+    """
+    What Kafka calls the setting of brokers behind a topic's configuration;
+    empty where there is none (C{ServerTopicConfigSynonyms}).
+    """
+    if name.startswith(_OF_TOPICS_ALONE):
+        return ""
+    if name.startswith(_SAME_NAME):
+        return name
+    return _SYNONYMS.get(name, f"log.{name}")
 
 
 @implementer(ITopicConfigs)
@@ -289,6 +336,18 @@ class TopicConfigs:
             compacted="compact" in self.value(overrides, "cleanup.policy"),
         )
 
+    def log_rules(self, overrides: Mapping[str, str]) -> LogRules:
+        """
+        See L{ITopicConfigs.log_rules}.
+        """
+        return LogRules(
+            retention_ms=self.value(overrides, "retention.ms"),
+            retention_bytes=self.value(overrides, "retention.bytes"),
+            segment_bytes=self.value(overrides, "segment.bytes"),
+            segment_ms=self.value(overrides, "segment.ms"),
+            delete="delete" in self.value(overrides, "cleanup.policy"),
+        )
+
     def _described(self, row: Known, overrides: Mapping[str, str]) -> TopicConfig:
         if row.name in overrides:
             source, text = "topic", overrides[row.name]
@@ -296,7 +355,7 @@ class TopicConfigs:
             source, text = "broker", self._defaults[row.name]
         else:
             source, text = "default", row.default
-        return TopicConfig(row.name, text, row.kind, source, row.meaning)
+        return TopicConfig(row.name, text, row.kind, source, row.meaning, synonym(row.name))
 
 
 def _shown(text: str) -> str:

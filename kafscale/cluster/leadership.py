@@ -97,6 +97,7 @@ class Leaderships:
             if change.key.startswith(keys.TOPICS) and change.entry is not None:
                 topic_id = UUID(change.key.removeprefix(keys.TOPICS))
                 topic = self._image.topic_by_id(topic_id)
+                self._partitions.configured(topic_id, topic.partitions)
                 missing = [
                     index
                     for index in range(topic.partitions)

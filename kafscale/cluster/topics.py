@@ -1,5 +1,5 @@
 """
-Topics are created, deleted and made larger here.
+Topics are created, deleted, made larger and configured here.
 
 Each is one commit, so that whoever dies in the middle leaves nothing half
 done, and of two who create the same name one wins.
@@ -180,6 +180,36 @@ class Topics:
             await self._image.until(revision)
             await self._led(topic.topic_id, range(before, partitions))
             return grown
+
+    async def alter(
+        self,
+        topic: Topic,
+        change: Callable[[Mapping[str, str]], Mapping[str, str]],
+        validate_only: bool = False,
+    ) -> Topic:
+        """
+        See L{ITopics.alter}.
+        """
+        key = keys.topic(topic.topic_id)
+        while True:
+            entry = await self._present(topic)
+            before = topic_of(entry)
+            configs = dict(change(before.configs))
+            self._configs.check(configs)
+            value = {**entry.value, "configs": configs}
+            altered = topic_of(Entry(key, value, entry.revision))
+            if validate_only:
+                return altered
+            revision = entry.revision
+            if configs != before.configs:
+                try:
+                    revision = await self._store.commit(
+                        [Compare(key, entry.revision)], [Put(key, value)]
+                    )
+                except CommitConflict:
+                    continue
+            await self._image.until(revision)
+            return altered
 
     def _check_partitions(self, partitions: int) -> None:
         if partitions < 1:

@@ -18,9 +18,10 @@ from zope.interface import implementer
 
 from kafscale.counts import LogCounts, LogState
 from kafscale.errors import CommitConflict, NotLeaderOrFollower
-from kafscale.interfaces import Delete, ILog, IMetadataStore, IObjectStore, IPressure
+from kafscale.interfaces import Delete, ILog, IMetadataStore, IObjectStore, IPressure, LogRules
 from kafscale.log import keys
 from kafscale.log.cache import BlockCache
+from kafscale.log.changes import RecordChanges
 from kafscale.log.clearing import Clearing
 from kafscale.log.estate import Estates
 from kafscale.log.flush import Slot
@@ -28,12 +29,21 @@ from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
 from kafscale.log.record import PartitionRecord
 from kafscale.log.recovery import Claim, commit_claims, prepare
+from kafscale.log.retention import Retention
 from kafscale.log.rolling import Roller
 from kafscale.log.sealing import listing
 from kafscale.log.segments import Segments
 from kafscale.log.settings import LogSettings
+from kafscale.log.starts import LogStarts
 
 Where = tuple[UUID, int]
+
+
+def no_rules(topic_id: UUID) -> LogRules:
+    """
+    No topic asks for anything.
+    """
+    return LogRules()
 
 
 @implementer(ILog, IPressure)
@@ -57,9 +67,11 @@ class Log:
         broker_id: int,
         settings: LogSettings,
         fenced: Callable[[], None],
+        rules_of: Callable[[UUID], LogRules] = no_rules,
     ) -> None:
         """
         @param wall_clock: Seconds since 1970.
+        @param rules_of: What a topic's configuration says of segments.
         @param fenced: Called when a successor has sealed the journal: every
             partition is dropped by then. `begin` with a new incarnation is how
             to go on.
@@ -72,6 +84,7 @@ class Log:
         self._broker_id = broker_id
         self._settings = settings
         self._on_fenced = fenced
+        self._rules_of = rules_of
         self._partitions: dict[Where, Partition] = {}
         self._waiting: list[Deferred[None]] = []
         self._bytes = 0
@@ -102,10 +115,13 @@ class Log:
         self._clearing = Clearing(
             self._objects, self._metadata, self._clock, self.journal, self._estates, incarnation
         )
+        self._retention = Retention(self._clock, self._wall_clock, self.move_start)
+        changes = RecordChanges(self._metadata, self.journal, incarnation)
         self._roller = Roller(
-            self._objects, self._metadata, self._clock, self.journal, self._clearing,
-            incarnation, settings, self.counts, lambda: self._bytes,
+            self._objects, changes, self._clock, self.journal, self._clearing,
+            incarnation, settings, self.counts, lambda: self._bytes, self._retention,
         )  # fmt: skip
+        self._starts = LogStarts(self._objects, changes, self._roller.roll)
 
     async def stop(self) -> None:
         """
@@ -113,6 +129,7 @@ class Log:
         next incarnation recovers them, as after a crash.
         """
         await self.journal.flush()
+        await self._retention.stop()
         await self._roller.stop()
 
     def _fenced(self) -> None:
@@ -124,6 +141,7 @@ class Log:
         dropped, self._partitions = self._partitions, {}
         for partition in dropped.values():
             partition.drop()
+        self._retention.abandon()
         self._roller.abandon()
         self._relieve()
         self._on_fenced()
@@ -164,7 +182,9 @@ class Log:
             if journal.fenced:
                 return  # what this incarnation has claimed, the next one claims
             for claim, revision in done:
-                self._partitions[claim.where] = self._lead(claim, revision)
+                self._lead(claim, revision)
+                if journal.fenced:
+                    return  # by the first roll of what was just claimed
 
     async def recover(self, wanted: Iterable[Where]) -> None:
         """
@@ -175,7 +195,7 @@ class Log:
         await self.claim(wanted)
         await self._estates.wind_up()
 
-    def _lead(self, claim: Claim, revision: int) -> Partition:
+    def _lead(self, claim: Claim, revision: int) -> None:
         topic_id, index = claim.where
         partition = Partition(
             topic_id,
@@ -186,15 +206,30 @@ class Log:
             segments=self._segments(claim.where, claim.record),
             owner=self,
             counts=self.counts.topic(topic_id),
+            rules=self._rules_of(topic_id),
         )
+        partition.inherit(claim.batches)
+        # Before anything begins that may find out that this broker is fenced.
+        self._partitions[claim.where] = partition
+        self._retention.led(partition)
         if claim.batches:
-            partition.inherit(claim.batches)
             self._roller.inherited(partition)
-        return partition
 
     def _segments(self, where: Where, record: PartitionRecord) -> Segments:
         prefix = keys.partition(self._settings.namespace, *where)
         return Segments(self._objects, self._cache, prefix, record, self._settings.readahead)
+
+    def configured(self, topic_id: UUID, partitions: int) -> None:
+        """
+        See L{ILog.configured}.
+        """
+        rules = self._rules_of(topic_id)
+        for index in range(partitions):
+            partition = self._partitions.get((topic_id, index))
+            if partition is not None and partition.rules != rules:
+                partition.rules = rules
+                self._roller.configured(partition)
+                self._retention.changed(partition)
 
     async def delete(self, topic_id: UUID) -> None:
         """
@@ -204,6 +239,7 @@ class Log:
         for where in [where for where in self._partitions if where[0] == topic_id]:
             partition = self._partitions.pop(where)
             partition.drop()
+            self._retention.forget(partition)
             # A segment that is being made is there before the objects are listed.
             await partition.lock.run(lambda: None)
         # Without a record the journal's ranges count no more (log-rules, 13).
@@ -223,7 +259,7 @@ class Log:
         """
         See L{kafscale.log.partition.Owner.move_start}.
         """
-        await self._roller.move_start(partition, offset)
+        await self._starts.move(partition, offset)
 
     # -- how it is --------------------------------------------------------
 

@@ -18,12 +18,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kafscale.counts import TopicCounts
-from kafscale.errors import (
-    MessageTooLarge,
-    NotLeaderOrFollower,
-    OffsetOutOfRange,
-)
-from kafscale.interfaces import Append, AppendRules, Fetched, IPartition
+from kafscale.errors import MessageTooLarge, NotLeaderOrFollower, OffsetOutOfRange
+from kafscale.interfaces import Append, AppendRules, Fetched, IPartition, LogRules
 from kafscale.log import times
 from kafscale.log.epochs import Epochs
 from kafscale.log.flush import Slot
@@ -67,6 +63,7 @@ class Partition:
     See L{IPartition}.
 
     @ivar record: As last committed; C{revision} is the commit's.
+    @ivar rules: What its topic's configuration says of segments.
     @ivar dropped: Whether this broker does not lead it any more.
     @ivar inherited_end: Offset after the last record that is in a
         predecessor's journal.
@@ -83,6 +80,7 @@ class Partition:
         segments: Segments,
         owner: Owner,
         counts: TopicCounts,
+        rules: LogRules | None = None,
     ) -> None:
         """
         @param record: As committed when this broker claimed the partition.
@@ -94,6 +92,7 @@ class Partition:
         self.revision = revision
         self.leader_epoch = record.epoch
         self.segments = segments
+        self.rules = LogRules() if rules is None else rules
         self.dropped = False
         self.tail = Tail(max(record.rolled_to, record.log_start))
         self.epochs = Epochs(record.epochs)

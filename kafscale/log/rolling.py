@@ -4,7 +4,8 @@ How records get from the journal into segments.
 A partition is rolled when it has enough for a segment; when all partitions
 together hold more memory than they may (the largest first); and when it is
 what keeps the journal's oldest slot from going: because that slot is old, or
-because recovery would have to read too many. So the tail that a successor has
+because recovery would have to read too many. Its topic may ask for smaller and
+younger segments than the broker would make. So the tail that a successor has
 to read is bounded, whatever the traffic looks like.
 """
 
@@ -19,21 +20,16 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from kafscale.counts import LogCounts
-from kafscale.errors import (
-    CommitConflict,
-    KafkaStorageError,
-    NotLeaderOrFollower,
-    ObjectExists,
-    StoreUnavailable,
-)
-from kafscale.interfaces import Compare, IMetadataStore, IObjectStore
-from kafscale.log import keys
+from kafscale.errors import NotLeaderOrFollower, ObjectExists
+from kafscale.interfaces import IObjectStore
+from kafscale.log.agenda import Agenda
+from kafscale.log.changes import RecordChanges
 from kafscale.log.clearing import Clearing
-from kafscale.log.commit import settle
 from kafscale.log.flush import Slot
 from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
 from kafscale.log.producers import ProducerStates
+from kafscale.log.retention import Retention
 from kafscale.log.segment import write_footer
 from kafscale.log.settings import LogSettings
 
@@ -57,7 +53,7 @@ class Roller:
     def __init__(
         self,
         objects: IObjectStore,
-        metadata: IMetadataStore,
+        changes: RecordChanges,
         clock: IReactorTime,
         journal: Journal,
         clearing: Clearing,
@@ -65,20 +61,24 @@ class Roller:
         settings: LogSettings,
         counts: LogCounts,
         held_bytes: Callable[[], int],
+        retention: Retention,
     ) -> None:
         """
         @param held_bytes: How much all partitions have in memory now.
+        @param retention: Is told of partitions that have something to expire.
         """
         self._objects = objects
-        self._metadata = metadata
+        self._changes = changes
         self._clock = clock
         self._journal = journal
         self._clearing = clearing
         self._incarnation = incarnation
         self._settings = settings
         self._counts = counts
-        self._alive = Compare(keys.seal_record(incarnation), 0)
-        self._held: dict[Partition, None] = {}  # those with records in memory
+        self._retention = retention
+        self._held: dict[Partition, float] = {}  # those with records in memory, since when
+        # Those whose topics want them rolled earlier than the oldest slot is.
+        self._ages: Agenda[Partition] = Agenda(clock, clock.seconds, self._aged)
         self._urgent: dict[Partition, None] = {}  # to be rolled whatever their size
         self._rolling: dict[Partition, Deferred[None]] = {}
         self._starting = False
@@ -97,7 +97,9 @@ class Roller:
         """
         for partition in slot.shares:
             assert isinstance(partition, Partition)
-            self._held[partition] = None
+            if partition not in self._held:
+                self._hold(partition)
+                self._retention.appended(partition)
             if self._is_urgent(partition):
                 self._urgent[partition] = None
         self._start()
@@ -107,9 +109,49 @@ class Roller:
         A partition begins with records from a predecessor's journal, which can
         go when these are rolled.
         """
-        self._held[partition] = None
+        self._hold(partition)
         self._urgent[partition] = None
         self._start()
+
+    def configured(self, partition: Partition) -> None:
+        """
+        Its topic's configuration was changed.
+        """
+        since = self._held.get(partition)
+        if since is None:
+            return
+        self._hold(partition, since)
+        if self._is_urgent(partition):
+            self._urgent[partition] = None
+            self._start()
+
+    def _hold(self, partition: Partition, since: float | None = None) -> None:
+        """
+        @param since: When it got the oldest of the records that it has in
+            memory; None for now.
+        """
+        begun = self._clock.seconds() if since is None else since
+        self._held[partition] = begun
+        seconds = partition.rules.segment_ms / 1000
+        if seconds < self._settings.segment_seconds:
+            self._ages.put(partition, begun + seconds)
+        else:
+            self._ages.remove(partition)
+
+    def _release(self, partition: Partition) -> None:
+        """
+        It has nothing in memory that could be rolled.
+        """
+        self._held.pop(partition, None)
+        self._ages.remove(partition)
+
+    def _aged(self, partition: Partition) -> None:
+        if partition in self._held and not partition.dropped:
+            self._urgent[partition] = None
+            self._start()
+
+    def _segment_bytes(self, partition: Partition) -> int:
+        return min(self._settings.segment_bytes, partition.rules.segment_bytes)
 
     def _look(self) -> None:
         oldest = self._journal.oldest()
@@ -137,7 +179,9 @@ class Roller:
                 partition = self._next()
                 if partition is None:
                     return
-                rolling = Deferred.fromCoroutine(self.roll(partition, self._settings.segment_bytes))
+                rolling = Deferred.fromCoroutine(
+                    self.roll(partition, self._segment_bytes(partition))
+                )
                 if not rolling.called:
                     self._rolling[partition] = rolling
                 rolling.addBoth(self._rolled, partition)
@@ -166,7 +210,9 @@ class Roller:
             if not self._is_urgent(partition):
                 self._urgent.pop(partition, None)
             if partition.dropped or not partition.tail.visible_size:
-                self._held.pop(partition, None)
+                self._release(partition)
+            else:
+                self._hold(partition)
             self._start()
         elif not self._stopped and self._retry is None:
             self._log.error("rolling {partition} failed: {why}", partition=partition, why=result)
@@ -178,7 +224,7 @@ class Roller:
         yet durable cannot be, and counts when it is.
         """
         return not partition.dropped and (
-            partition.tail.visible_size >= self._settings.segment_bytes
+            partition.tail.visible_size >= self._segment_bytes(partition)
             or partition.record.rolled_to < partition.inherited_end
         )
 
@@ -233,93 +279,15 @@ class Roller:
                 journals=journals,
             )
             # After the segment exists, never before (log-rules, 16).
-            revision = await self._commit(partition, rolled.to_json())
+            revision = await self._changes.commit(partition, rolled)
             partition.segments.add(base)
             partition.rolled(rolled, revision, producers)
             self._counts.segments += 1
             self._counts.segment_bytes += size
+            if not partition.tail.visible_size:
+                self._release(partition)
+        self._retention.rolled(partition)
         self._clearing.begin()
-
-    async def _commit(self, partition: Partition, value: object) -> int:
-        """
-        Commit a partition's record; its new revision (log-rules, 11).
-
-        @raise NotLeaderOrFollower: the partition is deleted, or somebody
-            else's: it is dropped.
-        """
-        key = keys.partition_record(partition.topic_id, partition.index)
-        try:
-            return await settle(self._metadata, key, partition.revision, value, (self._alive,))
-        except CommitConflict:
-            pass
-        if await self._metadata.get(key) is not None:
-            self._journal.fence()
-        partition.drop()
-        raise NotLeaderOrFollower
-
-    async def _check_record(self, partition: Partition) -> None:
-        """
-        What the record names is not there.
-
-        @raise NotLeaderOrFollower: somebody else has changed the record since.
-        """
-        key = keys.partition_record(partition.topic_id, partition.index)
-        entry = await self._metadata.get(key)
-        if entry is not None and entry.revision == partition.revision:
-            return
-        if entry is not None:
-            self._journal.fence()
-        partition.drop()
-        raise NotLeaderOrFollower
-
-    async def move_start(self, partition: Partition, offset: int) -> None:
-        """
-        Move a partition's log start up to C{offset}, which is not above the
-        high watermark; delete the segments that only hold what is before it.
-        """
-        # The log start never passes rolled_to (log-rules, 20).
-        while partition.record.rolled_to < offset:
-            await self.roll(partition)
-            if partition.dropped:
-                raise NotLeaderOrFollower
-        async with partition.lock:
-            if partition.dropped:
-                raise NotLeaderOrFollower
-            record = partition.record
-            if offset <= record.log_start:
-                return
-            # The newest segment stays even when none of its records is alive:
-            # it carries the end offset and the producers' states (21).
-            try:
-                first = await partition.segments.base_of(offset)
-            except KafkaStorageError:
-                await self._check_record(partition)
-                raise
-            gone = await partition.segments.before(first)
-            epochs = partition.epochs.truncate(offset)
-            moved = attrs.evolve(
-                record,
-                log_start=offset,
-                first_segment=first,
-                stored_bytes=record.stored_bytes - sum(
-                    info.size
-                    for info in gone
-                    # What is before it was to be deleted earlier, and does not count.
-                    if keys.segment_base(info.key) >= (record.first_segment or 0)
-                ),
-                epochs=epochs.entries,
-            )
-            # Committed before anything is deleted, answered after (19).
-            revision = await self._commit(partition, moved.to_json())
-            partition.started(moved, revision, epochs)
-            partition.segments.forget([info.key for info in gone], first)
-        garbage = [info.key for info in gone]
-        try:
-            for at in range(0, len(garbage), 1000):
-                await self._objects.delete(garbage[at : at + 1000])
-        except StoreUnavailable as why:
-            # The log start has moved all the same; the next move deletes them.
-            self._log.warn("segments before the log start stay for now: {why}", why=why)
 
     # -- ending -----------------------------------------------------------
 
@@ -328,6 +296,7 @@ class Roller:
         Begin nothing more.
         """
         self._stopped = True
+        self._ages.stop()
         if self._looking.running:
             self._looking.stop()
         self._clearing.abandon()

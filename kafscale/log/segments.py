@@ -12,6 +12,7 @@ from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
 
+import attrs
 from twisted.logger import Logger
 
 from kafscale.errors import KafkaError, KafkaStorageError, NoSuchObject, OffsetOutOfRange
@@ -28,6 +29,22 @@ SUFFIX = 64 * 1024
 
 FOOTERS = 16
 """How many footers of one partition are kept in memory."""
+
+
+@attrs.frozen
+class Summary:
+    """
+    What a segment is, in a few words.
+
+    @ivar end_offset: The offset after its last record.
+    @ivar max_timestamp: The largest that its batches state, in ms.
+    @ivar size: In bytes, with its footer.
+    """
+
+    base: int
+    end_offset: int
+    max_timestamp: int
+    size: int
 
 
 class Segments:
@@ -139,6 +156,22 @@ class Segments:
         if known is not None:
             self._footers.move_to_end(base)
             return known
+        footer, size = await self._read_footer(base)
+        self._footers[base] = footer, size
+        while len(self._footers) > FOOTERS:
+            self._footers.popitem(last=False)
+        return footer, size
+
+    async def summary(self, base: int) -> Summary:
+        """
+        Of the segment that begins at C{base}. Nothing of it stays in memory.
+
+        @raise KafkaError: there is none; see L{_gone}.
+        """
+        footer, size = self._footers.get(base) or await self._read_footer(base)
+        return Summary(base, footer.end_offset, footer.max_timestamp, size)
+
+    async def _read_footer(self, base: int) -> tuple[Footer, int]:
         key = self.key(base)
         try:
             suffix, size = await self._objects.get_suffix(key, SUFFIX)
@@ -149,9 +182,6 @@ class Segments:
             suffix, size = await self._objects.get_suffix(key, footer)
             footer = read_footer(suffix, size)
             assert not isinstance(footer, int)
-        self._footers[base] = footer, size
-        while len(self._footers) > FOOTERS:
-            self._footers.popitem(last=False)
         return footer, size
 
     async def newest_footer(self) -> Footer | None:

@@ -19,6 +19,9 @@ CLUSTER_OPERATIONS = sum(1 << code for code in (5, 7, 8, 9, 10, 11, 12))
 
 GROUP_OPERATIONS = sum(1 << code for code in (3, 6, 8, 10, 11))
 
+#: C{DescribeConfigsResponse.ConfigSource}.
+CONFIG_SOURCES = {"topic": 1, "broker": 4, "default": 5}
+
 _INTERNAL = frozenset({"__consumer_offsets", "__transaction_state"})
 
 

@@ -30,6 +30,7 @@ from kafscale.interfaces import (
     Serving,
     Topic,
 )
+from kafscale.services.described import CONFIG_SOURCES
 from kafscale.services.failure import told
 from kafscale.services.together import each, within
 from kafscale.wire.messages import (
@@ -51,9 +52,6 @@ Grown: TypeAlias = CreatePartitionsResponse.Result
 
 #: As Kafka's controller: what one request may create.
 MOST_PARTITIONS = 10_000
-
-#: C{DescribeConfigsResponse.ConfigSource}.
-_SOURCES = {"topic": 1, "broker": 4, "default": 5}
 
 #: The store replicates what the one broker that leads a partition writes.
 _REPLICAS = 1
@@ -182,7 +180,7 @@ class TopicsService:
                     name=config.name,
                     value=config.value,
                     read_only=False,
-                    config_source=_SOURCES[config.source],
+                    config_source=CONFIG_SOURCES[config.source],
                     is_sensitive=False,
                 )
                 for config in self._configs.describe(topic.configs)

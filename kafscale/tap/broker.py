@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from kafscale import __version__
+from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.membership import cluster_id, register, unregister
@@ -49,7 +50,7 @@ from kafscale.ops.process import (
 )
 from kafscale.tap.listening import address_of, take_port
 from kafscale.tap.operators import Operators
-from kafscale.tap.serving import all_services, log_settings
+from kafscale.tap.serving import all_services, log_rules, log_settings
 from kafscale.tap.stores import open_stores
 
 REJOIN_SECONDS = 1.0
@@ -144,6 +145,7 @@ class BrokerService(Service):
             settings.broker_rack,
         )
         cluster = await cluster_id(self._metadata)
+        configs = TopicConfigs()
         image = self._image = Image(self._metadata, cluster, self._broker)
         await image.start()
         cache = BlockCache(self._objects, settings.cache_bytes)
@@ -156,6 +158,7 @@ class BrokerService(Service):
             settings.broker_id,
             log_settings(settings),
             self._fenced,
+            log_rules(image, configs),
         )
         self._leaderships = Leaderships(self._metadata, image, log, reactor)
         self._joining = True  # who is replaced while it starts, begins anew below
@@ -168,7 +171,15 @@ class BrokerService(Service):
         await self._coordinator.load(self._incarnation)
         await self._join()
         services = all_services(
-            settings, image, log, self._leaderships, self._coordinator, self._metadata, reactor
+            settings,
+            self._broker,
+            image,
+            configs,
+            log,
+            self._leaderships,
+            self._coordinator,
+            self._metadata,
+            reactor,
         )
         dispatch = Dispatch(services, time.monotonic)
         self._factory = BrokerFactory(dispatch, log, reactor, settings)

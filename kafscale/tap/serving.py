@@ -4,8 +4,10 @@ What a broker serves, and with what settings.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import SystemRandom
 from typing import Any
+from uuid import UUID
 
 from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
@@ -13,27 +15,38 @@ from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.cluster.topics import Topics
 from kafscale.config import Settings
+from kafscale.errors import UnknownTopicId
 from kafscale.group.coordinator import Coordinator
-from kafscale.interfaces import IMetadataStore, IService
+from kafscale.interfaces import Broker, IMetadataStore, IService, LogRules
 from kafscale.log.log import Log
 from kafscale.log.settings import LogSettings
+from kafscale.services.alterations import AlterationService
+from kafscale.services.broker_configs import broker_configs
 from kafscale.services.commits import CommitsService
+from kafscale.services.configs import ConfigsService
 from kafscale.services.coordination import FindCoordinatorService
 from kafscale.services.description import DescriptionService
 from kafscale.services.fetch import FetchService
 from kafscale.services.group_admin import GroupAdminService
 from kafscale.services.groups import MembershipService
+from kafscale.services.log_dirs import LogDirsService
 from kafscale.services.metadata import MetadataService
 from kafscale.services.offsets import OffsetsService
+from kafscale.services.placement import PlacementService
 from kafscale.services.produce import ProduceService
+from kafscale.services.producer_states import ProducerStatesService
 from kafscale.services.producers import ProducerService
+from kafscale.services.quotas import QuotasService
 from kafscale.services.records import RecordsService
 from kafscale.services.topics import TopicsService
+from kafscale.tap.stores import data_of, room_of
 
 
 def all_services(
     settings: Settings,
+    broker: Broker,
     image: Image,
+    configs: TopicConfigs,
     log: Log,
     leaderships: Leaderships,
     coordinator: Coordinator,
@@ -43,7 +56,6 @@ def all_services(
     """
     The services, each with what it needs.
     """
-    configs = TopicConfigs()
     topics = Topics(metadata, image, configs, leaderships.led, reactor)
     ids = ProducerIds(metadata)
     sessions = SystemRandom()
@@ -64,6 +76,12 @@ def all_services(
         DescriptionService(image, topics),
         TopicsService(image, topics, configs, reactor, settings.auto_create_partitions),
         RecordsService(image, log, configs, reactor),
+        ConfigsService(image, topics, configs, broker_configs(settings, broker, configs)),
+        AlterationService(image, topics, configs),
+        LogDirsService(image, log, data_of(settings), lambda: room_of(settings)),
+        ProducerStatesService(image, log, topics),
+        PlacementService(image),
+        QuotasService(),
     ]
 
 
@@ -82,3 +100,18 @@ def log_settings(settings: Settings) -> LogSettings:
         journal_slots=settings.journal_slots,
         readahead=settings.readahead_segments,
     )
+
+
+def log_rules(image: Image, configs: TopicConfigs) -> Callable[[UUID], LogRules]:
+    """
+    What topics' configurations say of segments, by the topic's id.
+    """
+
+    def rules(topic_id: UUID) -> LogRules:
+        try:
+            topic = image.topic_by_id(topic_id)
+        except UnknownTopicId:
+            return LogRules()  # it is deleted, and so will its data be
+        return configs.log_rules(topic.configs)
+
+    return rules

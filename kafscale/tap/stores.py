@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import monotonic
@@ -83,3 +84,21 @@ def open_stores(
             (counted_metadata.counts, lambda: counted_metadata.get(PROBE)),
         ),
     )
+
+
+def data_of(settings: Settings) -> str:
+    """
+    Where the records are, in the words of those who describe log directories.
+    """
+    return ":memory:" if settings.use_memory_s3 else os.path.abspath(settings.data_dir)
+
+
+def room_of(settings: Settings) -> tuple[int, int]:
+    """
+    How much there is for records, and how much of it is free, in bytes; -1 if
+    nobody knows.
+    """
+    if settings.use_memory_s3:
+        return -1, -1
+    disk = shutil.disk_usage(settings.data_dir)
+    return disk.total, disk.free

@@ -7,23 +7,33 @@ from __future__ import annotations
 from uuid import UUID
 
 from kafscale.wire.messages import (
+    AlterConfigsRequest,
+    AlterPartitionReassignmentsRequest,
     ApiVersionsRequest,
     CreatePartitionsRequest,
     CreateTopicsRequest,
     DeleteGroupsRequest,
     DeleteRecordsRequest,
     DeleteTopicsRequest,
+    DescribeClientQuotasRequest,
     DescribeClusterRequest,
+    DescribeConfigsRequest,
     DescribeGroupsRequest,
+    DescribeLogDirsRequest,
+    DescribeProducersRequest,
     DescribeTopicPartitionsRequest,
+    ElectLeadersRequest,
     FetchRequest,
     FindCoordinatorRequest,
     HeartbeatRequest,
+    IncrementalAlterConfigsRequest,
     InitProducerIdRequest,
     JoinGroupRequest,
     LeaveGroupRequest,
+    ListConfigResourcesRequest,
     ListGroupsRequest,
     ListOffsetsRequest,
+    ListPartitionReassignmentsRequest,
     MetadataRequest,
     OffsetCommitRequest,
     OffsetDeleteRequest,
@@ -59,10 +69,20 @@ ADVERTISED = {
     DeleteRecordsRequest: (0, 2),
     InitProducerIdRequest: (0, 5),
     OffsetForLeaderEpochRequest: (0, 4),
+    DescribeConfigsRequest: (0, 4),
+    AlterConfigsRequest: (0, 2),
+    DescribeLogDirsRequest: (0, 5),
     CreatePartitionsRequest: (0, 3),
     DeleteGroupsRequest: (0, 2),
+    ElectLeadersRequest: (0, 2),
+    IncrementalAlterConfigsRequest: (0, 1),
+    AlterPartitionReassignmentsRequest: (0, 1),
+    ListPartitionReassignmentsRequest: (0, 0),
     OffsetDeleteRequest: (0, 0),
+    DescribeClientQuotasRequest: (0, 1),
     DescribeClusterRequest: (0, 2),
+    DescribeProducersRequest: (0, 0),
+    ListConfigResourcesRequest: (0, 1),
     DescribeTopicPartitionsRequest: (0, 0),
 }
 
@@ -106,6 +126,59 @@ def some_requests(topic_id: UUID) -> list[Request]:
         CreatePartitionsRequest(topics=[], timeout_ms=1000, validate_only=False),
         DescribeClusterRequest(include_cluster_authorized_operations=True),
         DescribeTopicPartitionsRequest(topics=[]),
+        *operators_requests(),
+    ]
+
+
+def operators_requests() -> list[Request]:
+    """
+    Those about configurations, and what else operators ask for; nothing is
+    changed by them.
+    """
+    described = DescribeConfigsRequest.Resource
+    replaced = AlterConfigsRequest.Resource
+    changed = IncrementalAlterConfigsRequest.Resource
+    moved = AlterPartitionReassignmentsRequest.Topic
+    return [
+        DescribeConfigsRequest(
+            resources=[
+                described(resource_type=2, resource_name="talk", configuration_keys=None),
+                described(resource_type=4, resource_name="0", configuration_keys=["broker.id"]),
+                described(resource_type=2, resource_name="none", configuration_keys=[]),
+            ],
+            include_synonyms=True,
+            include_documentation=True,
+        ),
+        AlterConfigsRequest(
+            resources=[replaced(resource_type=2, resource_name="talk", configs=[])],
+            validate_only=True,
+        ),
+        IncrementalAlterConfigsRequest(
+            resources=[
+                changed(
+                    resource_type=2,
+                    resource_name="talk",
+                    configs=[
+                        changed.Config(name="retention.ms", config_operation=0, value="5000"),
+                        changed.Config(name="segment.ms", config_operation=1, value=None),
+                    ],
+                )
+            ],
+            validate_only=True,
+        ),
+        ListConfigResourcesRequest(resource_types=[]),
+        DescribeLogDirsRequest(topics=None),
+        DescribeProducersRequest(
+            topics=[DescribeProducersRequest.Topic(name="talk", partition_indexes=[0, 1])]
+        ),
+        ElectLeadersRequest(topic_partitions=None),
+        AlterPartitionReassignmentsRequest(
+            topics=[
+                moved(name="talk", partitions=[moved.Partition(partition_index=0, replicas=None)])
+            ]
+        ),
+        ListPartitionReassignmentsRequest(topics=None),
+        DescribeClientQuotasRequest(components=[], strict=False),
     ]
 
 

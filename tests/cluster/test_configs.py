@@ -4,10 +4,13 @@ The configurations of topics.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from kafscale.cluster.configs import TABLE, TopicConfigs
+from kafscale.cluster.configs import IN_FORCE, TABLE, TopicConfigs
 from kafscale.errors import InvalidConfig
 from kafscale.interfaces import AppendRules, ITopicConfigs
 
@@ -191,6 +194,75 @@ class ValueTests(SynchronousTestCase):
         for row in TABLE.values():
             self.assertTrue(row.meaning.endswith("."), row.name)
             self.assertNotIn("\n", row.meaning)
+
+
+#: Values that are not the default, by name or else by type.
+OTHER = {
+    "boolean": "true",
+    "int": "20",
+    "long": "20",
+    "double": "0.25",
+    "list": "*",
+    "cleanup.policy": "compact",
+    "compression.gzip.level": "5",
+    "compression.lz4.level": "5",
+    "compression.type": "zstd",
+    "message.downconversion.enable": "false",
+    "message.format.version": "2.8",
+    "message.timestamp.type": "LogAppendTime",
+}
+
+
+class DocumentationTests(SynchronousTestCase):
+    """
+    What docs/configuration.md says of topics.
+    """
+
+    def documented(self, heading: str) -> str:
+        """
+        The table below a heading.
+        """
+        path = Path(__file__).parents[2] / "docs" / "configuration.md"
+        section = path.read_text(encoding="utf-8").split(f"\n### {heading}\n")[1]
+        lines = section.split("\n#")[0].splitlines()
+        return "\n".join(line for line in lines if line.startswith("|"))
+
+    def table(self, names: Iterable[str]) -> str:
+        """
+        What it should be.
+        """
+        lines = ["| Name | Default | Meaning |", "|---|---|---|"]
+        for name in sorted(names):
+            row = TABLE[name]
+            default = f"`{row.default}`" if row.default else "-"
+            lines.append(f"| `{name}` | {default} | {row.meaning} |")
+        return "\n".join(lines)
+
+    def test_with_effect(self) -> None:
+        """
+        All that something depends on.
+        """
+        self.assertEqual(self.documented("With effect"), self.table(IN_FORCE))
+
+    def test_without(self) -> None:
+        """
+        All others.
+        """
+        self.assertEqual(self.documented("Without effect"), self.table(TABLE.keys() - IN_FORCE))
+
+    def test_in_force(self) -> None:
+        """
+        Something depends on those of which that is told, and on no other.
+        """
+        configs = TopicConfigs()
+        before = configs.append_rules({}), configs.log_rules({})
+        for name, row in TABLE.items():
+            changed = {name: OTHER.get(name) or OTHER[row.kind]}
+            configs.check(changed)
+            after = configs.append_rules(changed), configs.log_rules(changed)
+            # Of the codecs none but the producer's has an effect.
+            depends = name in IN_FORCE and name != "compression.type"
+            self.assertEqual(after != before, depends, name)
 
 
 class AppendRulesTests(SynchronousTestCase):

@@ -24,6 +24,8 @@ class FakeLog:
     Claims what it is told to, unless it fails or was replaced.
 
     @ivar claims: What was asked for, each time.
+    @ivar changed: Topics of which it was told that they may be configured
+        otherwise, with their numbers of partitions.
     @ivar failures: How often it fails yet.
     @ivar replaced: Whether it claims nothing.
     """
@@ -31,6 +33,7 @@ class FakeLog:
     def __init__(self, cluster: SmallCluster) -> None:
         self._cluster = cluster
         self.claims: list[list[Where]] = []
+        self.changed: list[tuple[UUID, int]] = []
         self.deleted: list[UUID] = []
         self.failures = 0
         self.replaced = False
@@ -52,6 +55,12 @@ class FakeLog:
         The same.
         """
         await self.claim(wanted)
+
+    def configured(self, topic_id: UUID, partitions: int) -> None:
+        """
+        Note it.
+        """
+        self.changed.append((topic_id, partitions))
 
     async def delete(self, topic_id: UUID) -> None:
         """
@@ -184,6 +193,31 @@ class LedTests(LeadershipTestCase):
         self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic("brief")))
         self.cluster.clock.advance(AGAIN)
         self.failureResultOf(led, UnknownTopicId)
+
+
+class ConfiguredTests(LeadershipTestCase):
+    """
+    Configurations that are altered hold at once.
+    """
+
+    def test_before_it_is_answered(self) -> None:
+        """
+        The log is told when a topic's configuration is altered, before who did
+        it has an answer.
+        """
+        self.start()
+        topic_id = self.create("new", 2)
+        self.log.changed.clear()
+        told: list[list[tuple[UUID, int]]] = []
+        altering = begin(
+            self.cluster.topics.alter(
+                self.cluster.image.topic("new"), lambda before: {**before, "retention.ms": "1"}
+            )
+        )
+        altering.addCallback(lambda _: told.append(list(self.log.changed)))
+        self.successResultOf(altering)
+        self.assertEqual(told, [[(topic_id, 2)]])
+        self.assertEqual(self.cluster.image.topic("new").configs, {"retention.ms": "1"})
 
 
 class DeletedTests(LeadershipTestCase):

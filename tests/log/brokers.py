@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.interfaces import Append, AppendRules, Fetched, Put
+from kafscale.interfaces import Append, AppendRules, Fetched, LogRules, Put
 from kafscale.log import keys
 from kafscale.log.cache import BlockCache
 from kafscale.log.log import Log
@@ -186,10 +186,15 @@ class Broker:
         *,
         broker_id: int = 1,
         policy: Policy | None = let_pass,
+        rules: LogRules | None = None,
         **settings: Any,
     ) -> None:
+        """
+        @param rules: Of every topic; see L{configure}.
+        """
         self.shared = shared
         self.fenced = False
+        self.rules = rules or LogRules()
         self.clock = Clock()
         self.clock.advance(NOW)
         self.objects = HostileObjectStore(shared.objects, policy)
@@ -206,6 +211,7 @@ class Broker:
             broker_id,
             LogSettings(**settings),
             self._fenced,
+            lambda topic_id: self.rules,
         )
         self.incarnation = shared.register(broker_id)
         self.log.begin(self.incarnation)
@@ -258,6 +264,13 @@ class Broker:
         Take over from its past, and lead these partitions.
         """
         return begin(self.log.recover(wanted))
+
+    def configure(self, **rules: Any) -> None:
+        """
+        The configuration of the topic is altered.
+        """
+        self.rules = LogRules(**rules)
+        self.log.configured(TOPIC, 1)
 
     def partition(self, where: tuple[UUID, int] = WHERE) -> Partition:
         """

@@ -299,6 +299,11 @@ class FakeLog:
         See L{ILog.claim}; all is led already.
         """
 
+    def configured(self, topic_id: UUID, partitions: int) -> None:
+        """
+        See L{ILog.configured}; nothing depends on it.
+        """
+
     async def delete(self, topic_id: UUID) -> None:
         """
         See L{ILog.delete}; nothing is kept.

@@ -1,0 +1,65 @@
+"""
+How a leader changes the record of its partition.
+
+Each change compares the revision of the last one, and that nobody has stopped
+this incarnation. So whoever was replaced learns it here, at the latest.
+"""
+
+from __future__ import annotations
+
+from kafscale.errors import CommitConflict, NotLeaderOrFollower
+from kafscale.interfaces import Compare, IMetadataStore
+from kafscale.log import keys
+from kafscale.log.commit import settle
+from kafscale.log.journal import Journal
+from kafscale.log.partition import Partition
+from kafscale.log.record import PartitionRecord
+
+
+class RecordChanges:
+    """
+    What one incarnation commits into the records of its partitions.
+    """
+
+    def __init__(self, metadata: IMetadataStore, journal: Journal, incarnation: int) -> None:
+        """
+        @param journal: The incarnation's: fenced by the commit that tells that
+            it was replaced.
+        """
+        self._metadata = metadata
+        self._journal = journal
+        self._alive = Compare(keys.seal_record(incarnation), 0)
+
+    async def commit(self, partition: Partition, record: PartitionRecord) -> int:
+        """
+        Commit a partition's record; its new revision (log-rules, 11).
+
+        @raise NotLeaderOrFollower: the partition is deleted, or somebody
+            else's: it is dropped.
+        """
+        key = keys.partition_record(partition.topic_id, partition.index)
+        try:
+            return await settle(
+                self._metadata, key, partition.revision, record.to_json(), (self._alive,)
+            )
+        except CommitConflict:
+            pass
+        if await self._metadata.get(key) is not None:
+            self._journal.fence()
+        partition.drop()
+        raise NotLeaderOrFollower
+
+    async def check(self, partition: Partition) -> None:
+        """
+        What the record names is not there.
+
+        @raise NotLeaderOrFollower: somebody else has changed the record since.
+        """
+        key = keys.partition_record(partition.topic_id, partition.index)
+        entry = await self._metadata.get(key)
+        if entry is not None and entry.revision == partition.revision:
+            return
+        if entry is not None:
+            self._journal.fence()
+        partition.drop()
+        raise NotLeaderOrFollower

@@ -1,0 +1,136 @@
+"""
+The configuration of this broker, as Kafka's tools read it.
+
+Tools look for Kafka's names, so what has an equivalent is found under that;
+and every setting of this broker is found under its own name,
+C{kafscale.segment.bytes} for C{KAFSCALE_SEGMENT_BYTES}. Settings are made where
+the broker is started, so all of them can only be read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import attrs
+
+from kafscale.config import SETTINGS, Settings
+from kafscale.config.kinds import Listen
+from kafscale.interfaces import Broker, ITopicConfigs
+
+PREFIX = "kafscale."
+
+#: Kafka's names for settings of ours that mean the same.
+_KAFKA_NAMES = {
+    "auto_create_partitions": "num.partitions",
+    "auto_create_topics": "auto.create.topics.enable",
+    "broker_id": "broker.id",
+    "broker_rack": "broker.rack",
+    "connections_max_idle_ms": "connections.max.idle.ms",
+    "data_dir": "log.dirs",
+    "fetch_sessions": "max.incremental.fetch.session.cache.slots",
+    "max_connections": "max.connections",
+    "max_request_bytes": "socket.request.max.bytes",
+}
+
+#: What cannot be set, because it cannot be otherwise.
+_FIXED = (
+    ("default.replication.factor", "1", "int",
+     "Replicas of a topic that says nothing; the object store keeps the copies."),
+    ("delete.topic.enable", "true", "boolean", "Whether topics may be deleted."),
+    ("inter.broker.protocol.version", "4.0-IV3", "string",
+     "The version of Kafka whose protocol this broker speaks."),
+    ("kafscale.s3.bucket", "", "string", "The bucket that holds the records; empty for none."),
+    ("kafscale.s3.endpoint", "", "string", "Where the bucket is served; empty for none."),
+    ("kafscale.s3.region", "", "string", "The region of the bucket; empty for none."),
+    ("log.retention.check.interval.ms", "300000", "long",
+     "After how long at most it is noticed that records are too old; what is altered holds at"
+     " once."),
+    ("node.id", "", "long", "This broker's id in its cluster."),
+    ("process.roles", "broker,controller", "list", "Every broker is a controller, too."),
+)  # fmt: skip
+
+_SECRET = re.compile(r"(^|\.)(secret|password|token)(\.|$)")
+
+
+@attrs.frozen
+class BrokerConfig:
+    """
+    One configuration of the broker.
+
+    @ivar value: As text; None where there is none, or it is a secret.
+    @ivar kind: See `TopicConfig.kind`.
+    @ivar source: C{broker} if somebody set it, else C{default}.
+    """
+
+    name: str
+    value: str | None
+    kind: str
+    source: str
+    meaning: str
+    sensitive: bool = False
+
+
+def broker_configs(
+    settings: Settings, broker: Broker, topic_configs: ITopicConfigs
+) -> Sequence[BrokerConfig]:
+    """
+    All of them, by name.
+
+    @param broker: As clients are told of it.
+    @param topic_configs: Knows the defaults of topics, which Kafka has among
+        the settings of brokers.
+    """
+    found: dict[str, BrokerConfig] = {}
+
+    def add(name: str, value: str | None, kind: str, meaning: str, default: bool = True) -> None:
+        source = "default" if default else "broker"
+        secret = _SECRET.search(name) is not None
+        shown = None if secret and value else value
+        found[name] = BrokerConfig(name, shown, kind, source, meaning, secret)
+
+    for config in topic_configs.describe({}):
+        if config.synonym:
+            is_default = config.source == "default"
+            add(config.synonym, config.value, config.kind, config.meaning, is_default)
+    for fixed in _FIXED:
+        add(*fixed)
+    for setting in SETTINGS:
+        value, kind = _written(getattr(settings, setting.name))
+        names = [PREFIX + setting.name.replace("_", ".")]
+        if setting.name in _KAFKA_NAMES:
+            names.append(_KAFKA_NAMES[setting.name])
+        is_default = getattr(settings, setting.name) == getattr(_DEFAULTS, setting.name)
+        for name in names:
+            add(name, value, kind, setting.meaning.replace("`", ""), is_default)
+    add("node.id", str(broker.broker_id), "long", found["broker.id"].meaning,
+        found["broker.id"].source == "default")  # fmt: skip
+    reached = f"PLAINTEXT://{_host(broker.host)}:{broker.port}"
+    add("advertised.listeners", reached, "string", "Where clients are told to connect to.", False)
+    listen = settings.broker_addr
+    add("listeners", f"PLAINTEXT://{_host(listen.host)}:{listen.port or broker.port}", "string",
+        "Where the broker listens.", False)  # fmt: skip
+    return [found[name] for name in sorted(found)]
+
+
+_DEFAULTS = Settings()
+
+
+def _written(value: object) -> tuple[str | None, str]:
+    """
+    A setting's value as text, None if it has none; and its kind.
+    """
+    match value:
+        case None:
+            return None, "string"
+        case bool():
+            return str(value).lower(), "boolean"
+        case int():
+            return str(value), "long"
+        case Listen():
+            return value.endpoint, "string"
+    return str(value), "string"
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,102 @@
+"""
+DescribeProducers: what partitions remember of those who wrote to them.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from zope.interface import implementer
+
+from kafscale.interfaces import IAdminService, IImage, ILog, ITopics, RequestContext, Serving
+from kafscale.services.failure import told
+from kafscale.services.location import find_partition
+from kafscale.services.together import each
+from kafscale.wire.messages import DescribeProducersRequest, DescribeProducersResponse
+
+Described: TypeAlias = DescribeProducersResponse.Topic.Partition
+
+
+@implementer(IAdminService)
+class ProducerStatesService:
+    """
+    Version 0 of DescribeProducers. There are no transactions.
+    """
+
+    def __init__(self, image: IImage, log: ILog, topics: ITopics) -> None:
+        self._image = image
+        self._log = log
+        self._topics = topics
+
+    def serves(self) -> list[Serving]:
+        """
+        DescribeProducers.
+        """
+        return [Serving(DescribeProducersRequest, 0, 0, self.describe, self._failed)]
+
+    async def describe(
+        self, request: DescribeProducersRequest, context: RequestContext
+    ) -> DescribeProducersResponse:
+        """
+        The idempotent producers; of others nothing is remembered.
+        """
+
+        async def describe(job: tuple[str, int]) -> Described:
+            name, index = job
+            answer = Described(partition_index=index, active_producers=[])
+            try:
+                answer.active_producers = await self._producers(name, index)
+            except Exception as error:
+                what = f"describe the producers of {name}"
+                answer.error_code, answer.error_message = told(error, what)
+            return answer
+
+        jobs = [
+            (topic.name, index) for topic in request.topics for index in topic.partition_indexes
+        ]
+        described = iter(await each(describe, jobs))
+        return DescribeProducersResponse(
+            topics=[
+                DescribeProducersResponse.Topic(
+                    name=topic.name, partitions=[next(described) for _ in topic.partition_indexes]
+                )
+                for topic in request.topics
+            ]
+        )
+
+    async def _producers(self, name: str, index: int) -> list[Described.ActiveProducer]:
+        self._topics.check_name(name)
+        partition = find_partition(self._log, self._image.topic(name), index)
+        if not partition.is_open:
+            await partition.opened()
+        return [
+            Described.ActiveProducer(
+                producer_id=state.producer_id,
+                producer_epoch=state.producer_epoch,
+                last_sequence=state.last_sequence,
+                last_timestamp=state.last_timestamp,
+                coordinator_epoch=-1,
+            )
+            for state in partition.producers()
+        ]
+
+    def _failed(
+        self, request: DescribeProducersRequest, context: RequestContext, code: int, message: str
+    ) -> DescribeProducersResponse:
+        return DescribeProducersResponse(
+            topics=[
+                DescribeProducersResponse.Topic(
+                    name=topic.name,
+                    partitions=[
+                        Described(
+                            partition_index=index,
+                            error_code=code,
+                            error_message=message,
+                            active_producers=[],
+                        )
+                        for index in topic.partition_indexes
+                    ],
+                )
+                for topic in request.topics
+            ]
+        )
