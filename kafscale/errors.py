@@ -338,6 +338,18 @@ class StoreUnavailable(StoreError):
     """
 
 
+class StoreBusy(StoreUnavailable):
+    """
+    The store said that it is asked too much.
+    """
+
+
+class StoreContended(StoreUnavailable):
+    """
+    The store was asked for the same by several at once, and did nothing.
+    """
+
+
 class ObjectExists(StoreError):
     """
     An object of that key is there already, and stays as it is.

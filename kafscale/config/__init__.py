@@ -24,6 +24,7 @@ import attrs
 from kafscale.config.kinds import (
     ADVERTISED,
     BOOLEAN,
+    BUCKET,
     GIB,
     KIB,
     LISTEN,
@@ -31,6 +32,7 @@ from kafscale.config.kinds import (
     MIB,
     NAMESPACE,
     TEXT,
+    URL,
     Kind,
     Listen,
     choice,
@@ -125,13 +127,53 @@ class Settings:
         " taken, by another broker perhaps, nowhere, with a warning.",
     )
     data_dir: str = _setting(
-        TEXT, "./kafscale-data", "Where records and metadata are kept. One broker at a time."
+        TEXT,
+        "./kafscale-data",
+        "Where records and metadata are kept; with `KAFSCALE_S3_BUCKET` only the metadata. One"
+        " broker at a time.",
     )
     namespace: str = _setting(
         NAMESPACE, "default", "Sets apart several clusters that share one store."
     )
     use_memory_s3: bool = _setting(
         BOOLEAN, "0", "Keep everything in memory, and lose it at the end: for tests."
+    )
+    s3_bucket: str | None = _setting(
+        BUCKET,
+        "",
+        "Keep the records in this bucket of S3, or of a store that speaks its protocol. The"
+        " credentials are found as the AWS command line finds them.",
+    )
+    s3_region: str | None = _setting(
+        TEXT,
+        "",
+        "The bucket's region. Otherwise that of `AWS_DEFAULT_REGION` or of the AWS profile, or"
+        " us-east-1.",
+    )
+    s3_endpoint: str | None = _setting(
+        URL, "", "Where the store is, if it is not Amazon's: such as `http://127.0.0.1:9000`."
+    )
+    s3_path_style: bool | None = _setting(
+        BOOLEAN,
+        "",
+        "Whether the bucket is named in the path (1) or in the host's name (0). Otherwise in the"
+        " path if `KAFSCALE_S3_ENDPOINT` is set or the bucket's name has a dot.",
+    )
+    s3_ca_file: str | None = _setting(
+        TEXT,
+        "",
+        "Certificates (PEM) of those who may sign the store's. Otherwise those of `AWS_CA_BUNDLE`,"
+        " or those that the machine trusts.",
+    )
+    s3_kms_arn: str | None = _setting(
+        TEXT,
+        "",
+        "The KMS key with which S3 encrypts what is stored. Otherwise as the bucket says.",
+    )
+    s3_concurrency: int = _setting(
+        number(1, 1024),
+        "64",
+        "How many requests to S3 are under way at once; writes go before reads that wait.",
     )
     segment_bytes: int = _setting(
         size(KIB, GIB),

@@ -201,6 +201,27 @@ def _parse_namespace(text: str) -> str:
     return text
 
 
+def _parse_url(text: str) -> str:
+    match = re.fullmatch(r"(https?)://(\[[^]]+\]|[^:/]+)(?::([0-9]{1,5}))?/?", text, re.IGNORECASE)
+    if match is None:
+        raise ValueError(text)
+    host = _parse_host(match[2])
+    if match[3]:
+        _PORT(match[3])
+    scheme = match[1].lower()
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}{f':{match[3]}' if match[3] else ''}"
+
+
+def _parse_bucket(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]", text, re.ASCII):
+        raise ValueError(text)
+    return text
+
+
+URL = Kind(_parse_url, "http://host:port or https://host:port, without a path")
+BUCKET = Kind(_parse_bucket, "the name of a bucket, without s3:// or a path")
+
+
 def _parse_listen_or_off(text: str) -> Listen:
     return NOWHERE if text.lower() == "off" else _parse_listen(text)
 

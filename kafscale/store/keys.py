@@ -25,9 +25,16 @@ def check_key(key: str) -> str:
 
     @raise ValueError: it is not.
     """
-    if len(key) > LONGEST or _KEY.fullmatch(key) is None:
+    if not is_key(key):
         raise ValueError(f"not an object key: {key!r}")
     return key
+
+
+def is_key(key: str) -> bool:
+    """
+    Whether an object may have this key.
+    """
+    return len(key) <= LONGEST and _KEY.fullmatch(key) is not None
 
 
 def check_prefix(prefix: str) -> str:

@@ -13,6 +13,7 @@ store do not come back to it in step.
 from __future__ import annotations
 
 import builtins
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from kafscale.errors import StoreUnavailable
+from kafscale.errors import StoreBusy, StoreContended, StoreUnavailable
 from kafscale.interfaces import (
     Change,
     Compare,
@@ -39,6 +40,15 @@ T = TypeVar("T")
 
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 5.0
+"""Seconds before the second attempt, and at most between two."""
+
+WAITS: dict[type[StoreUnavailable], tuple[float, float]] = {
+    StoreBusy: (0.5, 20.0),
+    StoreContended: (0.02, 1.0),
+}
+"""The same for failures of these kinds: who is asked too much needs more time, and who was asked
+by several at once needs less."""
+
 PATIENCE = 20.0
 """Seconds for which a read is repeated; below the 30 s after which clients give up."""
 
@@ -67,7 +77,7 @@ class Repeated:
         @raise StoreUnavailable: by then.
         """
         begun = self._clock.seconds()
-        wait = FIRST_WAIT
+        failed: Counter[type[StoreUnavailable]] = Counter()
         told = False
         while True:
             try:
@@ -83,8 +93,10 @@ class Repeated:
                         what=what,
                     )
                     told = True
-                await self._pause(wait)
-                wait = min(wait * 2, LONGEST_WAIT)
+                kind = type(unavailable)
+                first, longest = WAITS.get(kind, (FIRST_WAIT, LONGEST_WAIT))
+                await self._pause(min(first * 2 ** min(failed[kind], 16), longest))
+                failed[kind] += 1
             else:
                 if told:
                     self._log.info("the store answers again ({what})", what=what)

@@ -145,6 +145,7 @@ class BrokerService(Service):
             settings.broker_rack,
         )
         cluster = await cluster_id(self._metadata)
+        await self._stores.probe(cluster)
         configs = TopicConfigs()
         image = self._image = Image(self._metadata, cluster, self._broker)
         await image.start()
@@ -194,9 +195,7 @@ class BrokerService(Service):
             address=address_of(self._port.getHost()),
             host=self._broker.host,
             port=self._broker.port,
-            data="in memory, and gone when it stops"
-            if settings.use_memory_s3
-            else f"in {settings.data_dir}",
+            data=self._stores.where,
         )
 
     async def _begin(self) -> None:
@@ -293,8 +292,8 @@ class BrokerService(Service):
         await self._objects.close()
         for pool in self._pools:
             pool.stop()
-        if self._stores.directory is not None:
-            self._stores.directory.close()
+        if self._stores.lock is not None:
+            self._stores.lock.close()
         await self._operators.stop()
         if self._factory is not None:
             self._log.info("kafscale has stopped; all that was acknowledged is stored")

@@ -7,17 +7,19 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import IO, Any
+from uuid import uuid4
 
 import attrs
 from twisted.internet.defer import Deferred
 
 from kafscale.config import Settings
 from kafscale.counts import StoreCounts
-from kafscale.errors import NoSuchObject
+from kafscale.errors import NoSuchObject, SettingError
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.store.counted import CountedMetadataStore, CountedObjectStore
 from kafscale.store.embedded import EmbeddedStore
@@ -28,9 +30,17 @@ from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 OBJECT_THREADS = 8
 """How many objects are written and read at the same time."""
 
-
 PROBE = "probe"
 """The key that is asked for, and never there, to see whether a store answers."""
+
+Pool = Callable[[int], Callable[..., Deferred[Any]]]
+"""Gives what runs functions in so many threads."""
+
+
+async def _nothing(cluster: str) -> None:
+    """
+    There is nothing to find out.
+    """
 
 
 @attrs.frozen
@@ -38,59 +48,105 @@ class Stores:
     """
     What a broker keeps everything in.
 
-    @ivar directory: The lock of the data directory, if there is one.
+    @ivar where: Where the records are, for the log.
+    @ivar lock: Of the data directory, if there is one.
+    @ivar probe: Finds out whether the object store can hold the log of the
+        cluster with this id; raises SettingError.
     @ivar watched: For each store what it is asked for, and what asks it for
         something small.
     """
 
     objects: IObjectStore
     metadata: IMetadataStore
-    directory: IO[str] | None
+    where: str
+    lock: IO[str] | None
+    probe: Callable[[str], Awaitable[None]]
     watched: Sequence[tuple[StoreCounts, Callable[[], Awaitable[object]]]]
 
 
-def open_stores(
-    settings: Settings, pool: Callable[[int], Callable[..., Deferred[Any]]], reactor: Any
-) -> Stores:
+def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     """
-    The stores, asked again when they do not answer.
+    The stores that the settings ask for, asked again when they do not answer.
 
-    @param pool: Gives what runs functions in that many threads.
-    @raise SettingError: the data directory cannot be used.
+    @raise SettingError: they cannot be used.
     """
     objects: IObjectStore
-    directory = None
+    lock = None
+    probe: Callable[[str], Awaitable[None]] = _nothing
     if settings.use_memory_s3:
+        if settings.s3_bucket:
+            raise SettingError("KAFSCALE_USE_MEMORY_S3 and KAFSCALE_S3_BUCKET exclude each other")
         objects = MemoryObjectStore()
-        path = ":memory:"
+        path, where = ":memory:", "in memory, and gone when it stops"
     else:
-        directory = lock_directory(settings.data_dir)
-        objects = LocalObjectStore(os.path.join(settings.data_dir, "objects"), pool(OBJECT_THREADS))
-        path = os.path.join(settings.data_dir, "metadata.sqlite")
+        lock = lock_directory(settings.data_dir)
+        path, where = os.path.join(settings.data_dir, "metadata.sqlite"), settings.data_dir
+        if settings.s3_bucket:
+            objects, base, probe = _bucket(settings, settings.s3_bucket, pool, reactor)
+            where = f"in {base}, its metadata in {where}"
+        else:
+            directory = os.path.join(settings.data_dir, "objects")
+            objects, where = LocalObjectStore(directory, pool(OBJECT_THREADS)), f"in {where}"
     metadata = EmbeddedStore(path, pool(1))
     counted_objects = CountedObjectStore(objects, monotonic)
     counted_metadata = CountedMetadataStore(metadata, monotonic)
 
-    async def probe_objects() -> None:
+    async def ask_objects() -> None:
         with suppress(NoSuchObject):
             await counted_objects.get(f"{settings.namespace}/{PROBE}")
 
     return Stores(
         RetryingObjectStore(counted_objects, reactor, random.random),
         RetryingMetadataStore(counted_metadata, reactor, random.random),
-        directory,
+        where,
+        lock,
+        probe,
         (
-            (counted_objects.counts, probe_objects),
+            (counted_objects.counts, ask_objects),
             (counted_metadata.counts, lambda: counted_metadata.get(PROBE)),
         ),
     )
+
+
+def _bucket(
+    settings: Settings, bucket: str, pool: Pool, reactor: Any
+) -> tuple[IObjectStore, str, Callable[[str], Awaitable[None]]]:
+    """
+    The objects of a bucket, the bucket's URL, and a probe of it.
+    """
+    # Half a second, which only those pay who use it.
+    from kafscale.store.s3 import S3Client, S3ObjectStore
+    from kafscale.store.s3.probe import Probe
+
+    client = S3Client.for_bucket(
+        bucket,
+        reactor,
+        pool(1),
+        time.time,
+        region=settings.s3_region,
+        endpoint=settings.s3_endpoint,
+        path_style=settings.s3_path_style,
+        kms_arn=settings.s3_kms_arn,
+        ca_file=settings.s3_ca_file,
+        concurrency=settings.s3_concurrency,
+    )
+    objects = S3ObjectStore(client, reactor)
+
+    async def probe(cluster: str) -> None:
+        await Probe(objects, reactor, settings.namespace, uuid4().hex).run(cluster)
+
+    return objects, client.address.base, probe
 
 
 def data_of(settings: Settings) -> str:
     """
     Where the records are, in the words of those who describe log directories.
     """
-    return ":memory:" if settings.use_memory_s3 else os.path.abspath(settings.data_dir)
+    if settings.use_memory_s3:
+        return ":memory:"
+    if settings.s3_bucket:
+        return f"s3://{settings.s3_bucket}/{settings.namespace}"
+    return os.path.abspath(settings.data_dir)
 
 
 def room_of(settings: Settings) -> tuple[int, int]:
@@ -98,7 +154,7 @@ def room_of(settings: Settings) -> tuple[int, int]:
     How much there is for records, and how much of it is free, in bytes; -1 if
     nobody knows.
     """
-    if settings.use_memory_s3:
+    if settings.use_memory_s3 or settings.s3_bucket:
         return -1, -1
     disk = shutil.disk_usage(settings.data_dir)
     return disk.total, disk.free

@@ -71,6 +71,7 @@ class Broker:
     @ivar port: Where it listens; the same for all its processes.
     @ivar settings: What its next process gets as C{KAFSCALE_*} variables.
     @ivar options: What its next process gets on the command line.
+    @ivar variables: What else is in its environment.
     @ivar log: What its processes print, one after the other.
     """
 
@@ -85,6 +86,7 @@ class Broker:
             **settings,
         }
         self.options: list[str] = []
+        self.variables: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -111,7 +113,7 @@ class Broker:
             self._process = subprocess.Popen(
                 twistd(*self.options),
                 cwd=self.folder,
-                env=environment(**self.settings),
+                env={**environment(**self.settings), **self.variables},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

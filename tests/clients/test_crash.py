@@ -15,7 +15,6 @@ from tests.clients.broker import BrokerTestCase
 from tests.clients.raw import EARLIEST, LATEST, RawClient, batch_of
 
 TOPIC = "crash"
-CRASHES = 20
 SECONDS = 60.0
 NOT_LEADER_OR_FOLLOWER = 6
 
@@ -155,9 +154,11 @@ class CrashTests(BrokerTestCase):
     Nothing acknowledged is lost, doubled or moved.
     """
 
+    crashes = 20
+
     def test_killed_again_and_again(self) -> None:
         """
-        After twenty crashes at random moments every acknowledged record is
+        After many crashes at random moments every acknowledged record is
         there, once, in order, and at the offset of its acknowledgement, and
         no batch that was sent again is there twice; log start and high
         watermark never went back.
@@ -173,7 +174,7 @@ class CrashTests(BrokerTestCase):
             each.start()
             self.addCleanup(each.stopping.set)
         marks = [(0, 0), (0, 0)]
-        for _ in range(CRASHES):
+        for _ in range(self.crashes):
             seen = time.monotonic() + chance.uniform(0.05, 0.7)
             with RawClient(broker.port) as raw:
                 while time.monotonic() < seen:

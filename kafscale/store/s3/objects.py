@@ -1,0 +1,176 @@
+"""
+The object store that is a bucket.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from zope.interface import implementer
+
+from kafscale.interfaces import IObjectStore, ObjectInfo
+from kafscale.store.keys import check_key, check_prefix, check_range, is_key
+from kafscale.store.s3.client import PAGE, S3Client
+from kafscale.store.s3.faults import NoAnswer, S3Error, as_store_error
+from kafscale.store.s3.hedge import Hedge
+from kafscale.store.s3.uploads import upload
+
+T = TypeVar("T")
+
+#: Larger objects are sent in parts of so many bytes.
+PART_BYTES = 32 * 1024 * 1024
+
+#: Reads of at most so many bytes may be asked for twice.
+HEDGED_BYTES = 2 * 1024 * 1024
+
+_TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+
+
+@implementer(IObjectStore)
+class S3ObjectStore:
+    """
+    Objects in a bucket.
+
+    @ivar create_only: Whether creates are; False only where the store cannot.
+    @ivar in_parts: Whether large objects are sent in parts.
+    """
+
+    def __init__(
+        self, client: S3Client, clock: IReactorTime, part_bytes: int = PART_BYTES
+    ) -> None:
+        """
+        @param part_bytes: At least 5 MiB, S3's limit.
+        """
+        self.client = client
+        self._clock = clock
+        self._part_bytes = part_bytes
+        self._hedge = Hedge(clock)
+        self.create_only = True
+        self.in_parts = True
+
+    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
+        """
+        See L{IObjectStore.create}.
+        """
+        check_key(key)
+        if self.in_parts and sum(map(len, pieces)) > self._part_bytes:
+            uploading = upload(
+                self.client,
+                key,
+                pieces,
+                self._part_bytes,
+                self._pause,
+                create_only=self.create_only,
+            )
+        else:
+            uploading = self.client.put_object(key, pieces, create_only=self.create_only)
+        await _told(key, uploading)
+
+    async def _pause(self, attempt: int) -> None:
+        await deferLater(self._clock, 0.2 * 2**attempt)
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """
+        See L{IObjectStore.get}.
+        """
+        check_range(start, length)
+        check_key(key)
+        if length == 0:
+            await _told(key, self.client.head_object(key))
+            return b""
+        if length is not None:
+            wanted = f"{start}-{start + length - 1}"
+        else:
+            wanted = f"{start}-" if start else ""
+
+        async def ask() -> bytes:
+            try:
+                answer = await self.client.get_object(key, wanted, length or 0)
+            except S3Error as error:
+                if error.status == 416:  # it begins past the object's end
+                    return b""
+                raise
+            if answer.status == 206:
+                return answer.body
+            return answer.body[start : None if length is None else start + length]
+
+        return await self._read(key, ask, length)
+
+    async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
+        """
+        See L{IObjectStore.get_suffix}.
+        """
+        check_range(0, length)
+        check_key(key)
+        if length == 0:
+            return b"", await _told(key, self.client.head_object(key))
+
+        async def ask() -> tuple[bytes, int]:
+            try:
+                answer = await self.client.get_object(key, f"-{length}", length)
+            except S3Error as error:
+                if error.status == 416:  # it is empty
+                    return b"", 0
+                raise
+            if answer.status != 206:
+                return answer.body[-length:], len(answer.body)
+            total = _TOTAL.fullmatch(answer.headers.get("content-range", ""))
+            if total is None:
+                raise NoAnswer(f"{key}: a range without its object's size")
+            return answer.body, int(total[1])
+
+        return await self._read(key, ask, length)
+
+    async def _read(self, key: str, ask: Callable[[], Awaitable[T]], length: int | None) -> T:
+        if length is not None and length <= HEDGED_BYTES:
+            return await _told(key, self._hedge.call(ask))
+        return await _told(key, ask())
+
+    async def list(
+        self, prefix: str, after: str = "", limit: int = 1000
+    ) -> builtins.list[ObjectInfo]:
+        """
+        See L{IObjectStore.list}. What is in the bucket and has no key of an
+        object store's is not ours, and not shown.
+        """
+        check_prefix(prefix)
+        found: builtins.list[ObjectInfo] = []
+        token = ""
+        while len(found) < limit:
+            page, token = await _told(
+                prefix, self.client.list_objects(prefix, after, limit - len(found), token)
+            )
+            found += [info for info in page if is_key(info.key)]
+            if not token:
+                break
+        return found
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """
+        See L{IObjectStore.delete}.
+        """
+        checked = [check_key(key) for key in keys]
+        for at in range(0, len(checked), PAGE):
+            page = checked[at : at + PAGE]
+            await _told(page[0], self.client.delete_objects(page))
+
+    async def close(self) -> None:
+        """
+        See L{IObjectStore.close}. What is under way ends without an answer.
+        """
+        await self.client.close()
+
+
+async def _told(key: str, asked: Awaitable[T]) -> T:
+    """
+    The answer, and errors in the words of object stores.
+    """
+    try:
+        return await asked
+    except (S3Error, NoAnswer) as error:
+        raise as_store_error(error, key) from error

@@ -1,0 +1,208 @@
+"""
+Whether a bucket can be trusted with a log: found out at each start, before
+anything depends on it.
+
+A broker that is promised "create only if absent" by a store that does not keep
+it loses records without a word, the first time that two brokers meet. So this
+is tried, with several creates at once. A store that fails is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from kafscale.errors import (
+    ObjectExists,
+    SettingError,
+    StoreContended,
+    StoreUnavailable,
+)
+from kafscale.store.s3.client import S3Client
+from kafscale.store.s3.faults import NoAnswer, NoCredentials, S3Error
+from kafscale.store.s3.objects import S3ObjectStore
+
+#: How many creates of one key are tried at once.
+RIVALS = 8
+
+#: Seconds for which a store that does not answer is asked again.
+PATIENCE = 10.0
+
+_log = Logger()
+
+
+class Probe:
+    """
+    Tries a bucket.
+    """
+
+    def __init__(
+        self, store: S3ObjectStore, clock: IReactorTime, namespace: str, name: str
+    ) -> None:
+        """
+        @param name: One that no other probe has.
+        """
+        self._store = store
+        self._client: S3Client = store.client
+        self._clock = clock
+        self._namespace = namespace
+        self._key = f"{namespace}/probes/{name}"
+        self._until = clock.seconds() + PATIENCE
+
+    async def run(self, cluster: str) -> None:
+        """
+        Come back if the bucket can hold the log of this cluster.
+
+        @raise SettingError: it cannot; says why.
+        """
+        while True:
+            try:
+                await self._run(cluster)
+                return
+            except (S3Error, NoAnswer, StoreUnavailable) as error:
+                cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
+                if not _may_pass(cause) or self._clock.seconds() >= self._until:
+                    raise SettingError(self._line(cause or error)) from None
+            await deferLater(self._clock, 0.5)
+
+    async def _run(self, cluster: str) -> None:
+        await self._client.list_objects(f"{self._namespace}/", "", 1)
+        number = 0
+        while not await self._one_of_many_wins(f"{self._key}-{number}"):
+            number += 1
+        key = f"{self._key}-{number}"
+        await self._try_parts(key)
+        await self._store.delete([f"{self._key}-{each}" for each in range(number + 1)])
+        await self._claim(cluster)
+
+    # -- create-only --------------------------------------------------------
+
+    async def _one_of_many_wins(self, key: str) -> bool:
+        """
+        Whether several creates at once told that they can be trusted. When the
+        answer to one is missing nobody can say.
+
+        @raise SettingError: they cannot be.
+        """
+        bodies = [b"%d" % number * 1000 for number in range(RIVALS)]
+        rivals = [Deferred.fromCoroutine(self._create(key, body)) for body in bodies]
+        try:
+            won: Sequence[bool | None] = await gatherResults(rivals, consumeErrors=True)
+        except FirstError as first:
+            error = first.subFailure.value
+            raise (error or first) from (error and error.__cause__)
+        if None in won:
+            await deferLater(self._clock, 0.2)
+            if self._clock.seconds() >= self._until:
+                raise StoreUnavailable("it answers only some of the requests")
+            return False
+        found = await self._store.get(key)
+        winners = [body for body, has_won in zip(bodies, won, strict=True) if has_won]
+        if winners != [found]:
+            raise SettingError(
+                f"{self._where} does not keep to If-None-Match: of {RIVALS} creates of one key"
+                f" at once {len(winners)} were accepted, where it must be one. Two brokers could"
+                " overwrite each other's records there"
+            )
+        return True
+
+    async def _create(self, key: str, body: bytes) -> bool | None:
+        while True:
+            try:
+                await self._store.create(key, [body])
+            except ObjectExists:
+                return False
+            except StoreContended:  # no verdict: the others are not done
+                await deferLater(self._clock, 0.05)
+                if self._clock.seconds() >= self._until:
+                    return None
+            except StoreUnavailable as error:
+                if not _may_pass(error.__cause__):
+                    raise
+                return None
+            else:
+                return True
+
+    async def _try_parts(self, key: str) -> None:
+        """
+        Whether objects can be sent in parts without replacing others. What is
+        not certain is not used: large objects are then sent in one request.
+        """
+        client = self._client
+        why = "it replaces objects"
+        try:
+            upload = await client.create_multipart_upload(key)
+            try:
+                part = await client.upload_part(key, upload, 1, [b"in parts"])
+                await client.complete_multipart_upload(key, upload, [part])
+            except S3Error as error:
+                await client.abort_multipart_upload(key, upload)
+                if error.status == 412:
+                    return
+                raise
+        except S3Error as error:
+            why = str(error)
+        self._store.in_parts = False
+        _log.warn("the store takes no objects in parts ({why}): each is sent whole", why=why)
+
+    # -- whose it is --------------------------------------------------------
+
+    async def _claim(self, cluster: str) -> None:
+        """
+        Let the namespace belong to this cluster. Its metadata store numbers
+        what is written there, and those of two would use the same numbers.
+        """
+        key = f"{self._namespace}/cluster"
+        with suppress(ObjectExists):  # somebody has claimed it: us, most of the time
+            await self._store.create(key, [json.dumps({"cluster_id": cluster}).encode()])
+        try:
+            owner = json.loads(await self._store.get(key))["cluster_id"]
+        except (ValueError, TypeError, LookupError):
+            raise SettingError(f"{self._where}: {key} is not what a broker wrote there") from None
+        if owner != cluster:
+            raise SettingError(
+                f"{self._where} has the records of another cluster in the namespace"
+                f" {self._namespace} ({owner}; by its metadata this broker's is {cluster}). Use"
+                " the KAFSCALE_DATA_DIR that belongs to it, or another KAFSCALE_NAMESPACE"
+            )
+
+    # -- in one line --------------------------------------------------------
+
+    @property
+    def _where(self) -> str:
+        return f"the bucket {self._client.address.bucket} at {self._client.address.base}"
+
+    def _line(self, error: BaseException) -> str:
+        if not isinstance(error, S3Error):
+            return f"{self._where} cannot be used: {error}"
+        region = error.region
+        if region and region != self._client.address.region:
+            return f"{self._where} is in the region {region}: set KAFSCALE_S3_REGION to that"
+        advice = _ADVICE.get(error.code, "")
+        return f"{self._where} cannot be used: {error}{advice}"
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """
+    Whether it is worth asking again.
+    """
+    if isinstance(error, S3Error):
+        return error.status >= 500 or error.status in (409, 429)
+    return not isinstance(error, NoCredentials)
+
+
+_ADVICE = {
+    "AccessDenied": " (it takes the permissions s3:ListBucket, s3:GetObject, s3:PutObject,"
+    " s3:DeleteObject and s3:AbortMultipartUpload)",
+    "AuthorizationHeaderMalformed": " (is KAFSCALE_S3_REGION right?)",
+    "ExpiredToken": " (renew the credentials)",
+    "InvalidAccessKeyId": " (look at AWS_ACCESS_KEY_ID or the profile)",
+    "NoSuchBucket": " (make it, or look at KAFSCALE_S3_BUCKET)",
+    "SignatureDoesNotMatch": " (look at AWS_SECRET_ACCESS_KEY or the profile)",
+}

@@ -1,0 +1,292 @@
+"""
+Requests to one bucket, over connections that are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from botocore.credentials import ReadOnlyCredentials
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import (
+    Certificate,
+    optionsForClientTLS,
+    platformTrust,
+    trustRootFromCertificates,
+)
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseFailed
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from kafscale.errors import SettingError
+from kafscale.store.s3.address import Address
+from kafscale.store.s3.bodies import Collector, Piece, PieceProducer
+from kafscale.store.s3.credentials import Credentials
+from kafscale.store.s3.faults import SKEWED, STALE, Answer, NoAnswer
+from kafscale.store.s3.lanes import Lanes
+from kafscale.store.s3.signing import Signer
+from kafscale.store.s3.vigil import Vigil
+
+CONNECT_SECONDS = 5.0
+
+#: Seconds for which an idle connection is kept. Stores close theirs after some
+#: 20 s or more; a request that meets the closing is lost.
+KEPT_SECONDS = 15
+
+#: Receive buffer of a connection.
+BUFFER = 256 * 1024
+
+
+@attrs.frozen
+class Request:
+    """
+    One request, before it is signed.
+
+    @ivar size: Of the answer's body, if that is known to be large.
+    """
+
+    method: str
+    key: str = ""
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    pieces: Sequence[Piece] | None = None
+    size: int = 0
+
+
+class Transport:
+    """
+    Signs, sends, and waits for answers.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        credentials: Credentials,
+        reactor: Any,
+        now: Callable[[], float],
+        concurrency: int,
+        ca_file: str | None,
+    ) -> None:
+        """
+        @param reactor: Time, and TCP and name resolution.
+        @param now: Seconds since 1970.
+        @param concurrency: How many requests may be under way at once.
+        @param ca_file: Certificates (PEM) of those who may sign the server's;
+            None: those that this machine trusts.
+        @raise SettingError: there are none in it.
+        """
+        self._address = address
+        self._credentials = credentials
+        self._reactor = reactor
+        self._signer = Signer(address.region, now)
+        self._lanes = Lanes(concurrency)
+        self._pool = HTTPConnectionPool(reactor)  # type: ignore[no-untyped-call]
+        self._pool.maxPersistentPerHost = concurrency
+        self._pool.cachedConnectionTimeout = KEPT_SECONDS
+        self._pool.retryAutomatically = False  # who asks decides about that
+        endpoints = _Endpoints(reactor, trust_root(ca_file))
+        agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)  # type: ignore[no-untyped-call]
+        self._http = HTTPClient(agent)
+        self._under_way: set[Deferred[Answer]] = set()
+        self._closed = False
+
+    def send(self, request: Request) -> Deferred[Answer]:
+        """
+        S3's answer, whatever it is. The Deferred can be cancelled.
+
+        Who is refused because of a clock or of credentials that are too old is
+        asked for once more, with better ones.
+
+        @raise NoAnswer: there is none, or none that is whole.
+        """
+        sending = Deferred.fromCoroutine(self._send(request))
+        self._under_way.add(sending)
+
+        def done(result: Any) -> Any:
+            self._under_way.discard(sending)
+            return result
+
+        return sending.addBoth(done)
+
+    async def _send(self, request: Request) -> Answer:
+        if self._closed:
+            raise NoAnswer("the store is closed")
+        try:
+            await self._lanes.enter(urgent=request.pieces is not None)
+            try:
+                return await self._asked(request)
+            finally:
+                self._lanes.leave()
+        except CancelledError:
+            if self._closed:
+                raise NoAnswer("the store is closed") from None
+            raise
+
+    async def _asked(self, request: Request) -> Answer:
+        credentials = await self._credentials.current()
+        answer = await self._signed(request, credentials)
+        if answer.status not in (400, 401, 403):
+            return answer
+        error = answer.error()
+        # An answer to HEAD has no body that would say why: its time may.
+        if error.code in SKEWED or error.code == "403":
+            better = self._signer.learn(error.date)
+        else:
+            better = error.code in STALE and await self._credentials.replace(credentials)
+        return await self._signed(request, await self._credentials.current()) if better else answer
+
+    async def _signed(self, request: Request, credentials: ReadOnlyCredentials) -> Answer:
+        url = self._address.url(request.key, request.query)
+        signed = self._signer.sign(request.method, url, request.headers, credentials)
+        sent = sum(map(len, request.pieces)) if request.pieces else 0
+        vigil = Vigil(self._reactor, max(sent, request.size))
+        try:
+            return await self._exchange(request, url, signed, vigil)
+        except CancelledError:
+            if vigil.verdict:
+                raise NoAnswer(f"{self._address.base}: {vigil.verdict}") from None
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong below HTTP
+            raise NoAnswer(f"{self._address.base}: {_reason(error)}") from error
+        finally:
+            vigil.end()
+
+    async def _exchange(
+        self, request: Request, url: str, signed: Mapping[str, str], vigil: Vigil
+    ) -> Answer:
+        headers = Headers({name: [value] for name, value in signed.items()})
+        body = None
+        if request.pieces is not None:
+            body = PieceProducer(request.pieces, vigil.progressed)
+        responding = self._http.request(
+            request.method,
+            url,
+            headers=headers,
+            data=body,
+            allow_redirects=False,  # which would not be signed
+            unbuffered=True,
+            reactor=self._reactor,
+        )
+        vigil.guard(responding)
+        response = await responding
+        vigil.progressed()
+        if isinstance(response.length, int):
+            vigil.grow(response.length)
+        collector = Collector(vigil.progressed)
+        vigil.guard(collector.done)
+        response.deliverBody(collector)
+        data = await collector.done
+        got = {
+            name.decode("ascii", "replace").lower(): values[-1].decode("utf-8", "replace")
+            for name, values in response.headers.getAllRawHeaders()
+        }
+        return Answer(response.code, got, data)
+
+    async def close(self) -> None:
+        """
+        End what is under way: it is answered L{NoAnswer}.
+        """
+        self._closed = True
+        for sending in list(self._under_way):
+            sending.cancel()
+        await self._pool.closeCachedConnections()  # type: ignore[no-untyped-call]
+
+
+def _reason(error: Exception) -> str:
+    """
+    What went wrong, in a few words.
+    """
+    if isinstance(error, ResponseFailed) and error.reasons:
+        return _reason(error.reasons[-1].value)
+    text = str(error).rstrip(".")
+    return text if text else type(error).__name__
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """
+    Connections with large buffers, and certificates that are checked.
+    """
+
+    def __init__(self, reactor: Any, trust: Any) -> None:
+        self._reactor = reactor
+        self._trust = trust
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802
+        """
+        See L{IAgentEndpointFactory.endpointForURI}.
+        """
+        host = uri.host.decode("ascii").strip("[]")
+        endpoint = _Roomy(
+            HostnameEndpoint(self._reactor, host, uri.port, timeout=CONNECT_SECONDS)
+        )
+        if uri.scheme == b"https":
+            options = optionsForClientTLS(host, trustRoot=self._trust)
+            return _Quiet(wrapClientTLS(options, endpoint))
+        return endpoint
+
+
+@implementer(IStreamClientEndpoint)
+class _Quiet:
+    """
+    An endpoint whose connections are no lines of the log.
+    """
+
+    def __init__(self, endpoint: Any) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """
+        See L{IStreamClientEndpoint.connect}.
+        """
+        factory.noisy = False
+        connecting: Deferred[Any] = self._endpoint.connect(factory)
+        return connecting
+
+
+class _Roomy(_Quiet):
+    """
+    One whose connections have large buffers, too, and send at once.
+    """
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """
+        See L{IStreamClientEndpoint.connect}.
+        """
+
+        def widen(protocol: Any) -> Any:
+            protocol.transport.bufferSize = BUFFER
+            protocol.transport.setTcpNoDelay(True)
+            return protocol
+
+        return super().connect(factory).addCallback(widen)
+
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def trust_root(ca_file: str | None) -> Any:
+    """
+    Whose certificates are believed.
+
+    @raise SettingError: the file has no certificate.
+    """
+    if not ca_file:
+        return platformTrust()  # type: ignore[no-untyped-call]
+    try:
+        with open(ca_file, "rb") as file:
+            found = [Certificate.loadPEM(each) for each in _CERTIFICATE.findall(file.read())]
+    except OSError as error:
+        raise SettingError(f"cannot read {ca_file}: {error.strerror or error}") from None
+    except Exception as error:  # noqa: BLE001 - OpenSSL's, in its own words
+        raise SettingError(f"{ca_file}: a certificate cannot be read ({error})") from None
+    if not found:
+        raise SettingError(f"{ca_file} has no certificate in PEM format")
+    return trustRootFromCertificates(found)  # type: ignore[no-untyped-call]

@@ -1,0 +1,254 @@
+"""
+A broker whose log is in a bucket.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.wire.messages import ProduceResponse
+from tests import s3
+from tests.clients import test_crash
+from tests.clients.broker import ROOT, Broker, BrokerTestCase, eventually, free_port
+from tests.clients.raw import LATEST, RawClient, batch_of
+from tests.clients.wire import Wire
+
+
+class BucketTestCase(BrokerTestCase):
+    """
+    A test with brokers, each with a bucket of its own unless it is told which.
+    """
+
+    def prepared(self, **settings: object) -> Broker:
+        """
+        A broker on a bucket.
+        """
+        settings.setdefault("s3_endpoint", s3.server().endpoint)
+        if "s3_bucket" not in settings:
+            settings["s3_bucket"] = s3.make_bucket()
+        broker = super().prepared(**settings)
+        broker.variables |= s3.KEYS
+        return broker
+
+
+class S3CrashTests(BucketTestCase, test_crash.CrashTests):
+    """
+    On a bucket, too, crashes lose nothing.
+    """
+
+    crashes = 8
+
+
+class BucketTests(BucketTestCase):
+    """
+    Records live in the bucket.
+    """
+
+    def test_all_in_the_bucket(self) -> None:
+        """
+        What was acknowledged is there after C{kill -9}, from journal and
+        segments, also at once after the next; the data directory has metadata
+        only.
+        """
+        broker = self.broker(segment_bytes="64KiB")
+        eventually(lambda: " listens on " in broker.tail())
+        self.assertIn(str(broker.settings["s3_bucket"]), broker.tail())
+        with RawClient(broker.port) as raw:
+            raw.create("kept", 3)
+            for number in range(90):
+                batch = batch_of([b"%d" % number, b"x" * 3000])
+                self.assertEqual(raw.produce("kept", number % 3, batch).error_code, 0)
+        for _ in range(2):
+            broker.kill()
+            broker.start()
+            with RawClient(broker.port) as raw:
+                for index in range(3):
+                    values = [each.value for each in raw.records("kept", index)][::2]
+                    self.assertEqual(values, [b"%d" % n for n in range(index, 90, 3)])
+        broker.restart()
+        with RawClient(broker.port) as raw:
+            self.assertEqual(raw.offset("kept", 0, LATEST), 60)
+        names = {each.name for each in (broker.folder / "data").iterdir()}
+        self.assertLessEqual(names, {"lock", "metadata.sqlite", "metadata.sqlite-wal"})
+
+    def test_segments_in_parts(self) -> None:
+        """
+        A segment that is larger than a part of an upload comes back whole.
+        """
+        broker = self.broker(segment_bytes="40MiB", unrolled_bytes="64MiB")
+        with RawClient(broker.port) as raw:
+            raw.create("large")
+            for number in range(45):
+                batch = batch_of([b"%d" % number, bytes([number]) * 1_000_000])
+                self.assertEqual(raw.produce("large", 0, batch).error_code, 0)
+        broker.restart()
+        with RawClient(broker.port) as raw:
+            found = [each.value or b"" for each in raw.records("large")]
+        self.assertEqual(found[::2], [b"%d" % number for number in range(45)])
+        for number, value in enumerate(found[1::2]):
+            self.assertTrue(value == bytes([number]) * 1_000_000, number)
+
+
+class ImportTests(SynchronousTestCase):
+    """
+    What it costs those who use no bucket.
+    """
+
+    def test_no_botocore(self) -> None:
+        """
+        Botocore, which takes half a second, is not imported for them.
+        """
+        code = "import sys, kafscale.tap; sys.exit('botocore' in sys.modules)"
+        self.assertEqual(subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode, 0)
+
+
+class OutageTests(BucketTestCase):
+    """
+    A store that is away.
+    """
+
+    def test_nothing_acknowledged_nothing_lost(self) -> None:
+        """
+        While the store is away nothing is acknowledged; when it is back the
+        broker goes on by itself, and what was under way is there once.
+        """
+        wire = Wire(int(s3.server().endpoint.rpartition(":")[2]))
+        self.addCleanup(wire.close)
+        broker = self.broker(s3_endpoint=wire.endpoint)
+        raw = self.connect(broker)
+        raw.create("log")
+        self.assertEqual(raw.produce("log", 0, batch_of([b"before"])).error_code, 0)
+        wire.cut()
+        request = raw.produce_request("log", 0, batch_of([b"during"]))
+        correlation = raw.send(request, 9)
+        eventually(lambda: "the store does not answer" in broker.tail())
+        with RawClient(broker.port) as other:
+            self.assertEqual(other.offset("log", 0, LATEST), 1)
+        raw.socket.settimeout(0.5)
+        self.assertRaises(TimeoutError, raw.socket.recv, 1, socket.MSG_PEEK)
+        raw.socket.settimeout(30)
+        wire.mend()
+        answer: ProduceResponse = raw.receive(request, 9, correlation)
+        (part,) = answer.responses[0].partition_responses
+        self.assertEqual((part.error_code, part.base_offset), (0, 1))
+        self.assertEqual([each.value for each in raw.records("log")], [b"before", b"during"])
+        eventually(lambda: "the store answers again" in broker.tail())
+
+
+class RefusalTests(BucketTestCase):
+    """
+    A bucket that cannot hold a log costs one line and exit status 1.
+    """
+
+    def test_no_such_bucket(self) -> None:
+        """
+        It does not exist.
+        """
+        self.assert_refuses(self.prepared(s3_bucket="nowhere"), "nowhere", "NoSuchBucket")
+
+    def test_wrong_key(self) -> None:
+        """
+        The server does not know us.
+        """
+        broker = self.prepared()
+        broker.variables["AWS_ACCESS_KEY_ID"] = "somebody"
+        self.assert_refuses(broker, "InvalidAccessKeyId", "AWS_ACCESS_KEY_ID")
+
+    def test_wrong_secret(self) -> None:
+        """
+        The server knows us, and does not believe us.
+        """
+        broker = self.prepared()
+        broker.variables["AWS_SECRET_ACCESS_KEY"] = "wrong"
+        self.assert_refuses(broker, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY")
+
+    def test_no_credentials(self) -> None:
+        """
+        There are none to be found.
+        """
+        broker = self.prepared()
+        broker.variables |= {
+            "AWS_ACCESS_KEY_ID": "",
+            "AWS_SECRET_ACCESS_KEY": "",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "HOME": str(self.folder),
+        }
+        self.assert_refuses(broker, "no credentials")
+
+    def test_unknown_profile(self) -> None:
+        """
+        The AWS profile does not exist.
+        """
+        broker = self.prepared()
+        broker.variables["AWS_PROFILE"] = "of-nobody"
+        self.assert_refuses(broker, "of-nobody")
+
+    def test_wrong_region(self) -> None:
+        """
+        The bucket is elsewhere; the line says where.
+        """
+        broker = self.prepared(s3_bucket=s3.make_bucket("elsewhere"))
+        self.assert_refuses(broker, "eu-north-1", "KAFSCALE_S3_REGION")
+
+    def test_read_only(self) -> None:
+        """
+        Nothing may be written.
+        """
+        broker = self.prepared(s3_bucket=s3.make_bucket("readonly"))
+        self.assert_refuses(broker, "AccessDenied", "s3:PutObject")
+
+    def test_careless(self) -> None:
+        """
+        The store takes every create, whether the object is there or not.
+        """
+        broker = self.prepared(s3_bucket=s3.make_bucket("careless"))
+        self.assert_refuses(broker, "If-None-Match", "8 were accepted")
+
+    def test_nobody_there(self) -> None:
+        """
+        No server at all. It is waited for, but not for ever.
+        """
+        broker = self.prepared(s3_bucket="any", s3_endpoint=f"http://127.0.0.1:{free_port()}")
+        self.assert_refuses(broker, "127.0.0.1", "refused", seconds=30)
+
+    def test_of_another_cluster(self) -> None:
+        """
+        A namespace belongs to one cluster: a broker with other metadata is
+        refused, and in another namespace it is welcome.
+        """
+        first = self.broker()
+        with RawClient(first.port) as raw:
+            raw.create("first")
+        bucket = first.settings["s3_bucket"]
+        self.assert_refuses(self.prepared(s3_bucket=bucket), "another cluster", "default")
+        other = self.broker(s3_bucket=bucket, namespace="other")
+        with RawClient(other.port) as raw:
+            self.assertEqual([each.name for each in raw.metadata().topics], [])
+
+    def test_no_parts(self) -> None:
+        """
+        A store without uploads in parts is used without them.
+        """
+        broker = self.broker(s3_bucket=s3.make_bucket("wholesale"))
+        eventually(lambda: "takes no objects in parts" in broker.tail())
+
+    def test_two_stores(self) -> None:
+        """
+        In memory and in a bucket exclude each other.
+        """
+        self.assert_refuses(self.prepared(use_memory_s3=1), "KAFSCALE_S3_BUCKET")
+
+    def assert_refuses(self, broker: Broker, *words: str, seconds: float = 10) -> None:
+        """
+        It ends by itself with status 1, and one line has these words.
+        """
+        broker.start(wait=False)
+        self.assertEqual(broker.ended(seconds), 1)
+        log = broker.tail(1000)
+        self.assertNotIn("Traceback", log)
+        found = [line for line in log.splitlines() if all(word in line for word in words)]
+        self.assertEqual(len(found), 1, f"lines with {words}: {found}")

@@ -1,0 +1,91 @@
+"""
+What lies between a broker and its store: a wire that can be cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+
+
+class Wire:
+    """
+    Passes connections on to a server, until it is cut; then they end, new ones
+    are refused, and so until it is mended.
+
+    @ivar port: Where it listens.
+    """
+
+    def __init__(self, to: int) -> None:
+        self._to = to
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._is_cut = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def endpoint(self) -> str:
+        """
+        As C{KAFSCALE_S3_ENDPOINT}.
+        """
+        return f"http://127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """
+        End all connections, in the middle of whatever they carry.
+        """
+        with self._lock:
+            self._is_cut = True
+            for each in self._open:
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        """
+        Let connections pass again.
+        """
+        with self._lock:
+            self._is_cut = False
+
+    def close(self) -> None:
+        """
+        Cut it for good.
+        """
+        self.cut()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                if self._is_cut:
+                    near.close()
+                    continue
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self._open |= {near, far}
+            threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
+
+    def _carry(self, near: socket.socket, far: socket.socket) -> None:
+        others = {near: far, far: near}
+        with selectors.DefaultSelector() as ready, contextlib.suppress(OSError):
+            for each in others:
+                ready.register(each, selectors.EVENT_READ)
+            while True:
+                for key, _ in ready.select():
+                    source = key.fileobj
+                    assert isinstance(source, socket.socket)
+                    data = source.recv(65536)
+                    if not data:
+                        raise OSError("the end")
+                    others[source].sendall(data)
+        with self._lock:
+            self._open -= {near, far}
+            near.close()
+            far.close()

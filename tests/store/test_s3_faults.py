@@ -1,0 +1,429 @@
+"""
+What becomes of an answer of S3's that is not the one that was hoped for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from botocore.credentials import Credentials as BotocoreCredentials
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from kafscale.errors import (
+    NoSuchObject,
+    ObjectExists,
+    StoreBusy,
+    StoreContended,
+    StoreError,
+    StoreUnavailable,
+)
+from kafscale.interfaces import ObjectInfo
+from kafscale.store.s3 import S3ObjectStore
+from kafscale.store.s3.address import Address
+from tests import s3
+from tests.store.contract import begin
+from tests.store.scripted import Say, Script, cut_short, error, hang, reset
+
+LIST = b"""<?xml version="1.0" encoding="UTF-8"?>
+<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
+  <EncodingType>url</EncodingType><IsTruncated>%s</IsTruncated>
+  %s
+</ListBucketResult>"""
+
+BEGUN = b"""<InitiateMultipartUploadResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
+  <UploadId>the/id</UploadId></InitiateMultipartUploadResult>"""
+
+DONE = b"<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>"
+
+
+class ScriptedTestCase(TestCase):
+    """
+    A store on a server with a script, and a clock of the test's for hedges.
+    """
+
+    def setUp(self) -> None:
+        """
+        Listen, and make a store.
+        """
+        self.script = Script()
+        port = s3.listen(self.script.site())
+        self.addCleanup(port.stopListening)
+        self.clock = Clock()
+        address = Address("bucket", "us-east-1", f"http://127.0.0.1:{port.getHost().port}/bucket")
+        self.now = 1_800_000_000.0
+        self.keys = [("test", "secret")]
+        self.client = s3.client(
+            address, now=lambda: self.now, search=self.search, kms_arn="arn:aws:kms:the-key"
+        )
+        self.store = S3ObjectStore(self.client, self.clock, 1000)
+        self.addCleanup(self.store.close)
+
+    def search(self) -> Any:
+        """
+        The next credentials; the last ones again and again.
+        """
+        found = self.keys.pop(0) if len(self.keys) > 1 else self.keys[0]
+        return BotocoreCredentials(*found)
+
+    async def failure(self, awaitable: Any) -> StoreError:
+        """
+        The error that it raises.
+        """
+        try:
+            answer = await awaitable
+        except StoreError as raised:
+            return raised
+        raise self.failureException(f"no error, but {answer!r}")
+
+
+class VerdictTests(ScriptedTestCase):
+    """
+    Errors of one request.
+    """
+
+    async def test_of_creates(self) -> None:
+        """
+        412 says that the object exists, and not whose it is; 409 says nothing;
+        503 says later; nothing else is a verdict either.
+        """
+        for answer, kind in (
+            (error(412, "PreconditionFailed"), ObjectExists),
+            (error(409, "ConditionalRequestConflict"), StoreContended),
+            (error(503, "SlowDown"), StoreBusy),
+            (error(429, "TooManyRequests"), StoreBusy),
+            (error(500, "InternalError"), StoreUnavailable),
+            (error(400, "BadDigest"), StoreUnavailable),
+            (error(403, "AccessDenied"), StoreUnavailable),
+            (error(404, "NoSuchBucket"), StoreUnavailable),
+            (error(301, "PermanentRedirect"), StoreUnavailable),
+            (Say(502, b"<html>bad gateway</html>"), StoreUnavailable),
+            (Say(503), StoreBusy),
+            (Say(500, b"<Error><Code>cut of"), StoreUnavailable),
+            (reset, StoreUnavailable),
+        ):
+            self.script.answers = [answer]
+            self.assertIs(type(await self.failure(self.store.create("a", [b"x"]))), kind, answer)
+
+    async def test_of_reads(self) -> None:
+        """
+        Only S3's own "no such key" means that there is none.
+        """
+        for answer, kind in (
+            (error(404, "NoSuchKey"), NoSuchObject),
+            (error(404, "NoSuchBucket"), StoreUnavailable),
+            (error(403, "AccessDenied"), StoreUnavailable),
+            (error(503, "SlowDown"), StoreBusy),
+            (cut_short, StoreUnavailable),
+            (reset, StoreUnavailable),
+        ):
+            self.script.answers = [answer]
+            self.assertIs(type(await self.failure(self.store.get("a", 0, 10))), kind, answer)
+            self.assertIs(type(await self.failure(self.store.get("a"))), kind, answer)
+            self.assertIs(type(await self.failure(self.store.get_suffix("a", 5))), kind, answer)
+
+    async def test_server_without_ranges(self) -> None:
+        """
+        Whoever answers a range with the whole object is understood.
+        """
+        self.script.answers = [Say(200, b"0123456789")]
+        self.assertEqual(await self.store.get("a", 3, 4), b"3456")
+        self.assertEqual(await self.store.get("a", 3), b"3456789")
+        self.assertEqual(await self.store.get_suffix("a", 3), (b"789", 10))
+
+    async def test_suffix_without_size(self) -> None:
+        """
+        A suffix is of no use without the object's size.
+        """
+        self.script.answers = [Say(206, b"x", {"content-range": "bytes 0-0/*"})]
+        self.assertIsInstance(await self.failure(self.store.get_suffix("a", 1)), StoreUnavailable)
+
+    async def test_listings(self) -> None:
+        """
+        What is no listing is no empty listing, nor is one with a document
+        type, which could blow up.
+        """
+        for body in (
+            b"", b"ok", b"<html/", b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>',
+            LIST % (b"false", b"<Contents><Key>a</Key><Size>many</Size></Contents>"),
+        ):  # fmt: skip
+            self.script.answers = [Say(200, body)]
+            self.assertIsInstance(await self.failure(self.store.list("")), StoreUnavailable)
+
+    async def test_listing_of_strangers(self) -> None:
+        """
+        What others have put into the bucket is passed over, and a page that
+        has nothing else does not end the listing.
+        """
+        strange = b"<Contents><Key>a/%20b</Key><Size>1</Size></Contents>"
+        strange += b"<Contents><Key>folder/</Key><Size>0</Size></Contents>"
+        ours = b"<Contents><Key>a/c%3Dd</Key><Size>7</Size></Contents>"
+        more = b"<NextContinuationToken>1/2=</NextContinuationToken>"
+        self.script.answers = [
+            Say(200, LIST % (b"true", strange + more)),
+            Say(200, LIST % (b"false", ours)),
+        ]
+        self.assertEqual(await self.store.list("a/", "a/0"), [ObjectInfo("a/c=d", 7)])
+        first, second = (asked.uri for asked in self.script.asked)
+        self.assertIn("&start-after=a%2F0", first)
+        self.assertIn("continuation-token=1%2F2%3D", second)
+
+    async def test_deletes(self) -> None:
+        """
+        A key that is not deleted is an error, but for one that was not there.
+        """
+        body = b"<DeleteResult><Error><Key>a</Key><Code>%s</Code></Error></DeleteResult>"
+        self.script.answers = [Say(200, body % b"NoSuchKey")]
+        await self.store.delete(["a"])
+        self.script.answers = [Say(200, body % b"AccessDenied")]
+        self.assertIsInstance(await self.failure(self.store.delete(["a"])), StoreUnavailable)
+
+    async def test_what_is_sent(self) -> None:
+        """
+        A create has its condition, its checksum, the KMS key, and the pieces
+        as they are.
+        """
+        self.script.answers = [Say()]
+        view = memoryview(b"x678x")[1:4]
+        pieces: list[bytes | memoryview] = [b"12345", view, b"", b"9" * 300_000]
+        self.store.in_parts = False
+        await self.store.create("a=b/c", pieces)
+        (asked,) = self.script.asked
+        self.assertEqual((asked.method, asked.uri), ("PUT", "/bucket/a%3Db/c"))
+        self.assertTrue(asked.body == b"".join(pieces))
+        self.assertEqual(asked.headers["if-none-match"], "*")
+        self.assertEqual(asked.headers["x-amz-checksum-crc32c"], s3.crc(asked.body))
+        self.assertEqual(asked.headers["x-amz-server-side-encryption"], "aws:kms")
+        self.assertEqual(
+            asked.headers["x-amz-server-side-encryption-aws-kms-key-id"], "arn:aws:kms:the-key"
+        )
+        for name in ("if-none-match", "x-amz-checksum-crc32c", "x-amz-server-side-encryption"):
+            self.assertIn(name, asked.headers["authorization"])
+
+    async def test_one_connection(self) -> None:
+        """
+        Requests one after the other share a connection, errors among them.
+        """
+        self.script.answers = [Say(200, b"x"), error(500, "InternalError"), Say(200, b"x")]
+        await self.store.get("a")
+        await self.failure(self.store.get("a"))
+        for _ in range(5):
+            await self.store.get("a")
+        self.assertEqual(self.script.connections, 1)
+
+    async def test_close(self) -> None:
+        """
+        Closing ends what is under way, and what comes after is refused.
+        """
+        self.script.answers = [hang]
+        creating = begin(self.store.create("a", [b"x"]))
+        reading = begin(self.store.get("a", 0, 1))
+        await self.script.came(2)
+        await self.store.close()
+        for asked in (creating, reading, self.store.get("a")):
+            self.assertIsInstance(await self.failure(asked), StoreUnavailable)
+
+
+class SigningTests(ScriptedTestCase):
+    """
+    Refusals that another signature cures.
+    """
+
+    async def test_skewed_clock(self) -> None:
+        """
+        Who is told that its clock is wrong signs again with the server's time,
+        at once, and from then on.
+        """
+        refused = error(403, "RequestTimeTooSkewed", date="Sun, 17 Jan 2027 08:00:00 GMT")
+        self.script.answers = [refused, Say(200, b"x")]
+        self.now = 1_800_000_000.0  # 15 January 2027, 8:00
+        await self.store.get("a")
+        self.now += 60
+        await self.store.get("a")
+        self.assertEqual(
+            [asked.headers["x-amz-date"] for asked in self.script.asked],
+            ["20270115T080000Z", "20270117T080000Z", "20270117T080100Z"],
+        )
+
+    async def test_skew_once(self) -> None:
+        """
+        A server that refuses its own time is not asked for ever.
+        """
+        refused = error(403, "RequestTimeTooSkewed", date="Sun, 17 Jan 2027 08:00:00 GMT")
+        self.script.answers = [refused]
+        self.assertIsInstance(await self.failure(self.store.get("a")), StoreUnavailable)
+        self.assertEqual(len(self.script.asked), 2)
+        self.assertIsInstance(await self.failure(self.store.get("a")), StoreUnavailable)
+        self.assertEqual(len(self.script.asked), 3)
+
+    async def test_new_credentials(self) -> None:
+        """
+        Credentials that are refused are looked for again, and the request is
+        signed with what is found.
+        """
+        self.keys = [("old", "secret"), ("new", "secret")]
+        self.script.answers = [error(403, "ExpiredToken"), Say(200, b"x")]
+        self.assertEqual(await self.store.get("a"), b"x")
+        used = [asked.headers["authorization"] for asked in self.script.asked]
+        self.assertIn("Credential=old/", used[0])
+        self.assertIn("Credential=new/", used[1])
+
+    async def test_no_others(self) -> None:
+        """
+        If there are no others the answer stands, and who asks waits as for any
+        store that is away.
+        """
+        self.script.answers = [error(403, "InvalidAccessKeyId")]
+        refused = await self.failure(self.store.get("a"))
+        self.assertIs(type(refused), StoreUnavailable)
+        self.assertIn("InvalidAccessKeyId", str(refused))
+        self.assertEqual(len(self.script.asked), 1)
+
+
+class HedgedTests(ScriptedTestCase):
+    """
+    Reads that are asked for twice.
+    """
+
+    async def test_late_answer(self) -> None:
+        """
+        When the answer is late another request is sent, and its answer taken.
+        """
+        self.script.answers = [hang, Say(206, b"x", {"content-range": "bytes 0-0/1"})]
+        reading = begin(self.store.get_suffix("a", 1))
+        await self.script.came(1)
+        self.clock.advance(2)
+        self.assertEqual(await reading, (b"x", 1))
+        self.assertEqual(len(self.script.asked), 2)
+
+    async def test_not_for_creates(self) -> None:
+        """
+        A create is never sent twice at once, nor is a read that may be large.
+        """
+        self.script.answers = [hang]
+        asked = [begin(self.store.create("a", [b"x"])), begin(self.store.get("a"))]
+        await self.script.came(2)
+        self.clock.advance(60)
+        self.assertEqual(len(self.script.asked), 2)
+        await self.store.close()
+        for each in asked:
+            await self.failure(each)
+
+
+class PartsTests(ScriptedTestCase):
+    """
+    Uploads in parts, of a thousand bytes here.
+    """
+
+    data = bytes(range(250)) * 14  # 3500 bytes
+
+    def answer(self, **special: Any) -> None:
+        """
+        Let all go well but what is special: C{part}, C{complete}.
+        """
+
+        def serve(request: Any) -> None:
+            method, uri = request.method, request.uri
+            say: Callable[[Any], None]
+            if method == b"POST" and b"uploads" in uri:
+                say = Say(200, BEGUN)
+            elif method == b"PUT":
+                say = special.get("part", Say(200, b"", {"etag": '"tag"'}))
+            elif method == b"POST":
+                say = special.get("complete", Say(200, DONE))
+            else:
+                say = Say(204)
+            say(request)
+
+        self.script.answers = [serve]
+
+    def told(self) -> list[str]:
+        """
+        What was asked for, in short.
+        """
+        return [f"{asked.method} {asked.uri.partition('?')[2]}" for asked in self.script.asked]
+
+    async def test_parts(self) -> None:
+        """
+        The parts are the object, and the last request makes it, create-only.
+        """
+        self.answer()
+        await self.store.create("a", [self.data[:1], self.data[1:2700], self.data[2700:]])
+        parts = [asked for asked in self.script.asked if asked.method == "PUT"]
+        parts.sort(key=lambda asked: asked.uri)
+        self.assertTrue(b"".join(asked.body for asked in parts) == self.data)
+        self.assertEqual([len(asked.body) for asked in parts], [1000, 1000, 1000, 500])
+        for asked in parts:
+            self.assertEqual(asked.headers["x-amz-checksum-crc32c"], s3.crc(asked.body))
+            self.assertNotIn("if-none-match", asked.headers)
+        begun, last = self.script.asked[0], self.script.asked[-1]
+        self.assertEqual(begun.headers["x-amz-server-side-encryption"], "aws:kms")
+        self.assertEqual(last.headers["if-none-match"], "*")
+        self.assertEqual(last.uri, "/bucket/a?uploadId=the%2Fid")
+        self.assertIn(b"<PartNumber>4</PartNumber><ETag>\"tag\"</ETag>", last.body)
+
+    async def test_existing(self) -> None:
+        """
+        Of an object that exists the last request tells, as 412 or in an answer
+        that began well; the parts are removed.
+        """
+        late = Say(200, b"<Error><Code>PreconditionFailed</Code></Error>")
+        for answer in (error(412, "PreconditionFailed"), late):
+            self.script.asked.clear()
+            self.answer(complete=answer)
+            refused = await self.failure(self.store.create("a", [self.data]))
+            self.assertIs(type(refused), ObjectExists)
+            await self.script.came(7)
+            self.assertEqual(self.told()[-1], "DELETE uploadId=the%2Fid")
+
+    async def test_failed(self) -> None:
+        """
+        What fails at the end, in whatever way, is not known to be done: the
+        parts are removed, and the caller begins anew.
+        """
+        for answer in (
+            Say(200, b"<Error><Code>InternalError</Code></Error>"),
+            error(404, "NoSuchUpload"),
+            error(500, "InternalError"),
+            reset,
+        ):
+            self.script.asked.clear()
+            self.answer(complete=answer)
+            refused = await self.failure(self.store.create("a", [self.data]))
+            self.assertIs(type(refused), StoreUnavailable)
+            await self.script.came(7)
+            self.assertEqual(self.told()[-1], "DELETE uploadId=the%2Fid")
+
+    async def test_part_again(self) -> None:
+        """
+        A part that fails is sent again, alone.
+        """
+        failing: list[Callable[[Any], None]] = [error(503, "SlowDown"), reset]
+
+        def part(request: Any) -> None:
+            say: Callable[[Any], None] = Say(200, b"", {"etag": '"tag"'})
+            if failing:
+                say = failing.pop()
+            say(request)
+
+        self.answer(part=part)
+        creating = begin(self.store.create("a", [self.data]))
+        await self.script.came(5)
+        while not creating.called:
+            self.clock.advance(1)
+            await s3.moment()
+        await creating
+        self.assertEqual(sum(each.startswith("PUT") for each in self.told()), 6)
+        self.assertEqual(sum("uploads=" in each for each in self.told()), 1)
+
+    async def test_part_given_up(self) -> None:
+        """
+        If it fails again and again, or for good, the upload is removed.
+        """
+        self.answer(part=error(403, "AccessDenied"))
+        refused = await self.failure(self.store.create("a", [self.data]))
+        self.assertIs(type(refused), StoreUnavailable)
+        while "DELETE uploadId=the%2Fid" not in self.told():
+            await s3.moment()
+        self.assertFalse(any(each.startswith("POST uploadId") for each in self.told()))
