@@ -5,9 +5,11 @@ Answers that are given when the state has changed, and not while it does.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 
 class Answers:
@@ -16,7 +18,8 @@ class Answers:
     before the next one is answered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
         self._owed: deque[tuple[Deferred[Any], object]] = deque()
 
     def owe(self, waiting: Deferred[Any] | None, answer: object) -> None:
@@ -36,3 +39,14 @@ class Answers:
                 waiting.errback(answer)
             else:
                 waiting.callback(answer)
+
+    def later(self, seconds: float, do: Callable[..., None], *args: Any) -> IDelayedCall:
+        """
+        Do this in so many seconds, and give the answers that it owes.
+        """
+
+        def now() -> None:
+            do(*args)
+            self.give()
+
+        return self._clock.callLater(seconds, now)

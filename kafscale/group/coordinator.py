@@ -9,7 +9,7 @@ have not noticed have lost nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
 import attrs
@@ -30,17 +30,21 @@ from kafscale.errors import (
     UnknownMemberId,
 )
 from kafscale.group import keys
-from kafscale.group.group import Group, State
+from kafscale.group.description import described
+from kafscale.group.group import Group
+from kafscale.group.joining import join
 from kafscale.group.offsets import Offsets
 from kafscale.group.records import group_value, offset_from, offset_value, restore_group
 from kafscale.group.settings import CHECK_SECONDS, GroupSettings
 from kafscale.group.shard import Shard
+from kafscale.group.state import State
 from kafscale.group.subscription import CONSUMER, subscribed
+from kafscale.group.syncing import sync
 from kafscale.interfaces import (
     CommittedOffset,
     Delete,
     DescribedGroup,
-    DescribedMember,
+    Entry,
     ICoordinator,
     IImage,
     IMetadataStore,
@@ -60,7 +64,15 @@ class _Kept:
     """
 
     group: Group
+    shard: Shard
+    prefix: str  # of the keys of its commits
     offsets: Offsets = attrs.field(factory=Offsets)
+
+    def keys(self, offsets: Iterable[Where]) -> list[str]:
+        """
+        Where the commits for these partitions are.
+        """
+        return [keys.offset(self.prefix, where) for where in offsets]
 
 
 @implementer(ICoordinator)
@@ -101,23 +113,30 @@ class Coordinator:
         answer of before, if there was a before, must look for the coordinator.
         """
         self._let_go()
-        shards = [Shard(self._store, number, incarnation) for number in range(keys.SHARDS)]
-        kept: dict[str, _Kept] = {}
+        shards = [
+            Shard(self._store, number, incarnation, self._shard_lost)
+            for number in range(keys.SHARDS)
+        ]
+        groups: list[Entry] = []
+        offsets: list[Entry] = []
         for shard in shards:
             await shard.take()
-            for entry in (await self._store.range(keys.groups(shard.number)))[0]:
-                name = keys.group_of(entry.key)
-                kept[name] = self._new(name)
-                restore_group(kept[name].group, entry.value)
-            for entry in (await self._store.range(keys.offsets(shard.number)))[0]:
-                name, where = keys.offset_of(entry.key)
-                if name not in kept:
-                    kept[name] = self._new(name)
-                kept[name].offsets.put(where, offset_from(entry.value))
-        self._kept = kept
+            groups += (await self._store.range(keys.groups(shard.number)))[0]
+            offsets += (await self._store.range(keys.offsets(shard.number)))[0]
+        if self._stopped:
+            return
         self._shards = shards
+        for entry in groups:
+            name = keys.group_of(entry.key)
+            kept = self._kept[name] = self._new(name)
+            restore_group(kept.group, entry.value)
+        for entry in offsets:
+            name, where = keys.offset_of(entry.key)
+            if name not in self._kept:
+                self._kept[name] = self._new(name)
+            self._kept[name].offsets.put(where, offset_from(entry.value))
         self._check = self._clock.callLater(CHECK_SECONDS, self._look_through)
-        read = {where[0] for one in kept.values() for where in one.offsets.all()}
+        read = {topic_id for kept in self._kept.values() for topic_id in kept.offsets.topics()}
         for topic_id in await self._image.gone(read):
             self.topic_deleted(topic_id)
 
@@ -140,8 +159,49 @@ class Coordinator:
         for one in kept.values():
             one.group.end(NotCoordinator())
 
+    def _shard_lost(self, shard: Shard) -> None:
+        for name, kept in list(self._kept.items()):
+            if kept.shard is shard:
+                del self._kept[name]
+                kept.group.end(NotCoordinator())
+
     def _new(self, name: str) -> _Kept:
-        return _Kept(Group(name, self._clock, self._settings, self._new_id, self._store_group))
+        group = Group(name, self._clock, self._settings, self._new_id, self._store_group)
+        return _Kept(group, self._loaded()[keys.shard_of(name)], keys.offsets_of(name))
+
+    def _loaded(self) -> list[Shard]:
+        """
+        The shards, to be found by their numbers.
+        """
+        if self._shards is None:
+            raise NotCoordinator if self._stopped else CoordinatorLoadInProgress
+        return self._shards
+
+    def _found(self, name: str) -> _Kept | None:
+        """
+        The group of that name, if there is one.
+
+        @raise KafkaError: that cannot be known here, or not yet.
+        """
+        shards = self._loaded()
+        kept = self._kept.get(name)
+        if kept is None and shards[keys.shard_of(name)].is_lost:
+            raise NotCoordinator
+        return kept
+
+    def _joined(self, name: str) -> Group:
+        kept = self._found(name)
+        if not name:
+            raise InvalidGroupId  # only commits may be of a group without a name
+        if kept is None:
+            raise UnknownMemberId
+        return kept.group
+
+    def _present(self, name: str) -> _Kept:
+        kept = self._found(name)
+        if kept is None:
+            raise GroupIdNotFound
+        return kept
 
     # -- members ---------------------------------------------------------------
 
@@ -149,19 +209,20 @@ class Coordinator:
         """
         See L{ICoordinator.join}.
         """
-        self._check_name(joining.group)
+        kept = self._found(joining.group)
+        if not joining.group:
+            raise InvalidGroupId
         seconds = joining.session_timeout_ms / 1000
         if not self._settings.min_session <= seconds <= self._settings.max_session:
             raise InvalidSessionTimeout
-        kept = self._kept.get(joining.group)
         if kept is None:
             if joining.member_id:
                 raise UnknownMemberId
             kept = self._new(joining.group)
-            answer = kept.group.join(joining)  # it may be refused
+            answer = join(kept.group, joining)  # it may be refused
             self._kept[joining.group] = kept
             return await answer
-        return await kept.group.join(joining)
+        return await join(kept.group, joining)
 
     async def sync(
         self,
@@ -174,7 +235,7 @@ class Coordinator:
         """
         See L{ICoordinator.sync}.
         """
-        return await self._joined(group).sync(member, protocol_type, protocol, assignments)
+        return await sync(self._joined(group), member, protocol_type, protocol, assignments)
 
     def heartbeat(self, group: str, member: Membership) -> None:
         """
@@ -196,8 +257,7 @@ class Coordinator:
         """
         See L{ICoordinator.commit}.
         """
-        self._check_loaded()
-        kept = self._kept.get(group)
+        kept = self._found(group)
         if kept is None:
             if member.generation >= 0:
                 raise GroupIdNotFound
@@ -205,10 +265,11 @@ class Coordinator:
                 return
             kept = self._kept[group] = self._new(group)
         kept.group.check_commit(member)
-        puts = [Put(keys.offset(group, where), offset_value(o)) for where, o in offsets.items()]
+        values = map(offset_value, offsets.values())
+        puts = [Put(key, value) for key, value in zip(kept.keys(offsets), values, strict=True)]
         ticket, durable = kept.offsets.begin(offsets), False
         try:
-            await self._write(group, puts)
+            await kept.shard.write(puts)
             durable = True
         finally:
             kept.offsets.end(ticket, offsets, durable)
@@ -217,8 +278,7 @@ class Coordinator:
         """
         See L{ICoordinator.committed}.
         """
-        self._check_loaded()
-        kept = self._kept.get(group)
+        kept = self._found(group)
         return {} if kept is None else kept.offsets.durable()
 
     async def forget(
@@ -239,7 +299,7 @@ class Coordinator:
         }
         gone = [where for where in wanted if where not in refused]
         kept.offsets.remove(gone)
-        await self._write(group, [Delete(keys.offset(group, where)) for where in gone])
+        await kept.shard.write([Delete(key) for key in kept.keys(gone)])
         return refused
 
     def topic_deleted(self, topic_id: UUID) -> None:
@@ -247,7 +307,7 @@ class Coordinator:
         Nobody has read anything of it any more.
         """
         for name, kept in list(self._kept.items()):
-            self._remove(name, [where for where in kept.offsets.all() if where[0] == topic_id])
+            self._remove(name, kept.offsets.of_topic(topic_id))
 
     # -- groups as seen from outside -------------------------------------------
 
@@ -255,15 +315,15 @@ class Coordinator:
         """
         See L{ICoordinator.describe}.
         """
-        return _described(self._present(group).group, with_members=True)
+        return described(self._present(group).group, with_members=True)
 
     def groups(self) -> Sequence[DescribedGroup]:
         """
         See L{ICoordinator.groups}.
         """
-        self._check_loaded()
+        self._loaded()
         return [
-            _described(self._kept[name].group, with_members=False) for name in sorted(self._kept)
+            described(self._kept[name].group, with_members=False) for name in sorted(self._kept)
         ]
 
     async def delete(self, group: str) -> None:
@@ -277,56 +337,25 @@ class Coordinator:
 
     # -- keeping ---------------------------------------------------------------
 
-    def _check_loaded(self) -> None:
-        if self._shards is None:
-            raise NotCoordinator if self._stopped else CoordinatorLoadInProgress
-
-    def _check_name(self, group: str) -> None:
-        """
-        Only commits may be of a group without a name.
-        """
-        self._check_loaded()
-        if not group:
-            raise InvalidGroupId
-
-    def _joined(self, name: str) -> Group:
-        self._check_name(name)
-        kept = self._kept.get(name)
-        if kept is None:
-            raise UnknownMemberId
-        return kept.group
-
-    def _present(self, name: str) -> _Kept:
-        self._check_loaded()
-        kept = self._kept.get(name)
-        if kept is None:
-            raise GroupIdNotFound
-        return kept
-
     def _store_group(self, group: Group, assignments: Mapping[str, bytes]) -> Deferred[None]:
         kept = self._kept.get(group.name)
         if kept is None or kept.group is not group:
             return succeed(None)  # it was deleted, or its first member is being refused
-        return self._write(
-            group.name, [Put(keys.group(group.name), group_value(group, assignments))]
-        )
-
-    def _write(self, name: str, operations: Sequence[Put | Delete]) -> Deferred[None]:
-        assert self._shards is not None
-        return self._shards[keys.shard_of(name)].write(operations)
+        return kept.shard.write([Put(keys.group(group.name), group_value(group, assignments))])
 
     def _remove(self, name: str, gone: Sequence[Where]) -> None:
         """
         Forget commits in the background.
         """
         if gone:
-            self._kept[name].offsets.remove(gone)
-            removing = self._write(name, [Delete(keys.offset(name, where)) for where in gone])
+            kept = self._kept[name]
+            kept.offsets.remove(gone)
+            removing = kept.shard.write([Delete(key) for key in kept.keys(gone)])
             removing.addErrback(self._not_removed, name)
 
     def _delete(self, name: str, kept: _Kept) -> Deferred[None]:
-        gone = [Delete(keys.offset(name, where)) for where in kept.offsets.all()]
-        deleted = self._write(name, [Delete(keys.group(name)), *gone])
+        gone = [keys.group(name), *kept.keys(kept.offsets.all())]
+        deleted = kept.shard.write([Delete(key) for key in gone])
         del self._kept[name]
         kept.group.end(GroupIdNotFound())
         return deleted
@@ -348,22 +377,3 @@ class Coordinator:
         self._log.warn(
             "what is old in group {name} was not removed: {failure}", name=name, failure=failure
         )
-
-
-def _described(group: Group, with_members: bool) -> DescribedGroup:
-    stable = group.state is State.STABLE
-    protocol = (stable and group.protocol) or ""
-    members = [
-        DescribedMember(
-            member.member_id,
-            member.instance_id,
-            member.client_id,
-            member.client_host,
-            member.metadata(protocol),
-            member.assignment if stable else b"",
-        )
-        for member in (group.members.all() if with_members else ())
-    ]
-    return DescribedGroup(
-        group.name, group.state.value, group.protocol_type or "", protocol, members
-    )

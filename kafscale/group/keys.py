@@ -62,12 +62,19 @@ def group(name: str) -> str:
     return groups(shard_of(name)) + _quoted(name)
 
 
-def offset(name: str, where: Where) -> str:
+def offsets_of(name: str) -> str:
     """
-    Where a group's commit for a partition is.
+    What the keys of all commits of a group begin with.
+    """
+    return f"{offsets(shard_of(name))}{_quoted(name)}/"
+
+
+def offset(prefix: str, where: Where) -> str:
+    """
+    Where a commit for a partition is, of the group with that L{offsets_of}.
     """
     topic_id, index = where
-    return f"{offsets(shard_of(name))}{_quoted(name)}/{topic_id}/{index:010d}"
+    return f"{prefix}{topic_id}/{index:010d}"
 
 
 def group_of(key: str) -> str:

@@ -24,8 +24,8 @@ class Member:
     @ivar rebalance: Seconds that it may take to join again.
     @ivar protocols: Name and metadata, the most wanted first.
     @ivar is_new: It has not been in any generation yet.
-    @ivar expiry: When it will have been silent for too long; None while it
-        waits for an answer of ours.
+    @ivar expiry: When it will have been silent for too long; None while that
+        does not count.
     """
 
     member_id: str
@@ -41,6 +41,22 @@ class Member:
     joining: Deferred[Joined] | None = None
     syncing: Deferred[Synced] | None = None
 
+    @classmethod
+    def joins(cls, joining: Joining, member_id: str) -> Member:
+        """
+        One who has not been in the group before.
+        """
+        return cls(
+            member_id,
+            joining.instance_id,
+            joining.client_id,
+            joining.client_host,
+            joining.session_timeout_ms / 1000,
+            rebalance_seconds(joining),
+            tuple(joining.protocols),
+            is_new=True,
+        )
+
     def update(self, joining: Joining) -> None:
         """
         It joins again, and may have changed.
@@ -50,6 +66,12 @@ class Member:
         self.session = joining.session_timeout_ms / 1000
         self.rebalance = rebalance_seconds(joining)
         self.protocols = tuple(joining.protocols)
+
+    def names(self) -> set[str]:
+        """
+        The protocols that it can use.
+        """
+        return {name for name, _ in self.protocols}
 
     def metadata(self, protocol: str | None) -> bytes:
         """
@@ -74,14 +96,6 @@ class Member:
         Whether it said the same of itself before.
         """
         return self.protocols == tuple(protocols)
-
-    def rest(self) -> None:
-        """
-        Its silence does not count any more.
-        """
-        if self.expiry is not None and self.expiry.active():
-            self.expiry.cancel()
-        self.expiry = None
 
 
 def rebalance_seconds(joining: Joining) -> float:

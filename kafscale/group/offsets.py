@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import count
 from types import MappingProxyType
+from uuid import UUID
 
-from kafscale.group.group import Group, State
+from kafscale.group.group import Group
+from kafscale.group.state import State
 from kafscale.group.subscription import subscribed
 from kafscale.interfaces import CommittedOffset, Where
 
@@ -23,6 +25,7 @@ class Offsets:
         self._offsets: dict[Where, CommittedOffset] = {}
         self._tickets = count()
         self._coming: dict[Where, set[int]] = {}
+        self._topics: dict[UUID, set[Where]] = {}  # all of both
 
     def durable(self) -> Mapping[Where, CommittedOffset]:
         """
@@ -34,7 +37,19 @@ class Offsets:
         """
         Of which partitions there are commits, or will be.
         """
-        return list(dict.fromkeys([*self._offsets, *self._coming]))
+        return [where for topic in self._topics.values() for where in topic]
+
+    def topics(self) -> list[UUID]:
+        """
+        Of which topics there are.
+        """
+        return list(self._topics)
+
+    def of_topic(self, topic_id: UUID) -> list[Where]:
+        """
+        Of which partitions of a topic.
+        """
+        return list(self._topics.get(topic_id, ()))
 
     def begin(self, wanted: Iterable[Where]) -> int:
         """
@@ -43,6 +58,7 @@ class Offsets:
         ticket = next(self._tickets)
         for where in wanted:
             self._coming.setdefault(where, set()).add(ticket)
+            self._topics.setdefault(where[0], set()).add(where)
         return ticket
 
     def end(self, ticket: int, offsets: Mapping[Where, CommittedOffset], durable: bool) -> None:
@@ -58,12 +74,15 @@ class Offsets:
                     del self._coming[where]
                 if durable:
                     self._offsets[where] = offset
+                elif not coming and where not in self._offsets:
+                    self._forget(where)
 
     def put(self, where: Where, offset: CommittedOffset) -> None:
         """
         This one was in the store.
         """
         self._offsets[where] = offset
+        self._topics.setdefault(where[0], set()).add(where)
 
     def remove(self, wanted: Iterable[Where]) -> None:
         """
@@ -72,6 +91,13 @@ class Offsets:
         for where in wanted:
             self._offsets.pop(where, None)
             self._coming.pop(where, None)
+            self._forget(where)
+
+    def _forget(self, where: Where) -> None:
+        topic = self._topics.get(where[0], set())
+        topic.discard(where)
+        if not topic:
+            self._topics.pop(where[0], None)
 
     def expired(
         self, group: Group, now: float, retention: float, name_of: Mapping[object, str]
@@ -83,23 +109,20 @@ class Offsets:
 
         @param name_of: Names of topics by their id.
         """
-        topics = subscribed(group)
-        if group.state is State.STABLE and topics is not None:
-            begin = None
-        elif group.state is not State.EMPTY:
-            return []
-        else:
-            topics = frozenset()
-            begin = group.since if group.protocol_type else None
+        # A commit after the last member has gone is a commit all the same.
+        begin = group.since if group.state is State.EMPTY and group.protocol_type else 0.0
 
         def due(offset: CommittedOffset) -> bool:
             if offset.expires_ms >= 0:
                 return now * 1000 >= offset.expires_ms
-            # A commit after the last member has gone is a commit all the same.
-            return now - max(begin or 0.0, offset.committed_ms / 1000) >= retention
+            return now - max(begin, offset.committed_ms / 1000) >= retention
 
-        return [
+        old = [
             where
             for where, offset in self._offsets.items()
-            if where not in self._coming and name_of.get(where[0]) not in topics and due(offset)
+            if where not in self._coming and due(offset)
         ]
+        if not old or group.state is State.EMPTY:
+            return old
+        topics = subscribed(group) if group.state is State.STABLE else None
+        return [] if topics is None else [w for w in old if name_of.get(w[0]) not in topics]

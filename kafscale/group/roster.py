@@ -8,6 +8,7 @@ from collections import Counter
 
 from kafscale.errors import FencedInstanceId, UnknownMemberId
 from kafscale.group.member import Member
+from kafscale.interfaces import Joining
 
 
 class Roster:
@@ -19,6 +20,7 @@ class Roster:
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
         self._statics: dict[str, Member] = {}
+        self._offers: Counter[str] = Counter()  # how many members have a protocol
 
     def __len__(self) -> int:
         return len(self._members)
@@ -28,6 +30,12 @@ class Roster:
         All members; the list is the caller's own.
         """
         return list(self._members.values())
+
+    def ids(self) -> list[str]:
+        """
+        Their member ids.
+        """
+        return list(self._members)
 
     def get(self, member_id: str) -> Member | None:
         """
@@ -63,6 +71,7 @@ class Roster:
         self._members[member.member_id] = member
         if member.instance_id is not None:
             self._statics[member.instance_id] = member
+        self._offers.update(member.names())
 
     def remove(self, member: Member) -> None:
         """
@@ -71,6 +80,7 @@ class Roster:
         del self._members[member.member_id]
         if member.instance_id is not None:
             del self._statics[member.instance_id]
+        self._offers.subtract(member.names())
 
     def rename(self, member: Member, member_id: str) -> None:
         """
@@ -79,6 +89,14 @@ class Roster:
         self.remove(member)
         member.member_id = member_id
         self.add(member)
+
+    def update(self, member: Member, joining: Joining) -> None:
+        """
+        It joins again, and may have changed.
+        """
+        self._offers.subtract(member.names())
+        member.update(joining)
+        self._offers.update(member.names())
 
     def longest(self) -> float:
         """
@@ -90,8 +108,8 @@ class Roster:
         """
         Those that all members can use.
         """
-        offers = [{name for name, _ in member.protocols} for member in self._members.values()]
-        return set.intersection(*offers) if offers else set()
+        everybody = len(self._members)
+        return {name for name, members in self._offers.items() if members == everybody > 0}
 
     def choose(self) -> str:
         """

@@ -12,6 +12,9 @@ NEW_MEMBER_SECONDS = 300.0
 """How long one who has never been in the group may wait for its first round:
 nobody can tell whether it is still there (KAFKA-7610)."""
 
+LATE_SECONDS = 1.0
+"""How late a session time-out may come and still be the member's fault."""
+
 CHECK_SECONDS = 600.0
 """How often commits and groups that are to be forgotten are looked for
 (Kafka's ``offsets.retention.check.interval.ms``)."""

@@ -14,7 +14,7 @@ nothing was heard, the sequence tells whether it was done.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -45,12 +45,24 @@ class _Written:
 class Shard:
     """
     One shard, written by one incarnation of a broker.
+
+    @ivar is_lost: Another owns it now.
     """
 
     _log = Logger()
 
-    def __init__(self, store: IMetadataStore, number: int, incarnation: int) -> None:
+    def __init__(
+        self,
+        store: IMetadataStore,
+        number: int,
+        incarnation: int,
+        lost: Callable[[Shard], None],
+    ) -> None:
+        """
+        @param lost: Called when another has come to own it.
+        """
         self.number = number
+        self.is_lost = False
         self._store = store
         self._key = keys.shard(number)
         self._incarnation = incarnation
@@ -59,7 +71,7 @@ class Shard:
         self._waiting: list[tuple[Put | Delete, _Written]] = []
         self._writing = False
         self._idle: list[Deferred[None]] = []
-        self._lost = False
+        self._lost = lost
 
     async def take(self) -> None:
         """
@@ -85,7 +97,7 @@ class Shard:
         @raise NotCoordinator: (by the Deferred) another owns the shard now.
         """
         written = _Written(Deferred(), len(operations))
-        if self._lost:
+        if self.is_lost:
             written.done.errback(NotCoordinator())
         elif not operations:
             written.done.callback(None)
@@ -113,9 +125,10 @@ class Shard:
             try:
                 await self._commit(operations)
             except NotCoordinator as lost:
-                self._lost = True
+                self.is_lost = True
                 self._log.warn("shard {number} of the groups is another's now", number=self.number)
                 left, self._waiting = self._waiting, []
+                self._lost(self)
                 _refuse(now + [written for _, written in left], lost)
             except Exception as error:
                 self._log.failure("shard {number} of the groups: not written", number=self.number)
