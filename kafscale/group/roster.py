@@ -86,9 +86,8 @@ class Roster:
         """
         A static member has a new member id from now on.
         """
-        self.remove(member)
         member.member_id = member_id
-        self.add(member)
+        self._members = {each.member_id: each for each in self._members.values()}
 
     def update(self, member: Member, joining: Joining) -> None:
         """

@@ -1,0 +1,411 @@
+"""
+Commits: who may, when they are answered, and when they are forgotten.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import attrs
+
+from kafscale.errors import (
+    GroupIdNotFound,
+    GroupSubscribedToTopic,
+    IllegalGeneration,
+    NonEmptyGroup,
+    RebalanceInProgress,
+    UnknownMemberId,
+)
+from kafscale.group.settings import CHECK_SECONDS
+from kafscale.interfaces import CommittedOffset, Membership
+from kafscale.wire.messages import ConsumerProtocolSubscription
+from tests.group.members import OTHER, SIMPLE, TOPIC, GroupTestCase, member_of
+
+FIRST = (TOPIC.topic_id, 0)
+WEEK = 7 * 86400.0
+
+
+def subscription(*topics: str, version: int = 1) -> bytes:
+    """
+    What a consumer says of itself.
+    """
+    told = ConsumerProtocolSubscription(topics=list(topics))
+    return version.to_bytes(2, "big") + b"".join(told.encode(version))
+
+
+class WhoMayTests(GroupTestCase):
+    """
+    Members in their generation, and consumers that assign to themselves.
+    """
+
+    def test_member(self) -> None:
+        """
+        It is told what it committed, with all that it said.
+        """
+        (led,) = self.stable({})
+        self.successResultOf(self.commit(member_of(led), 41))
+        self.assertEqual(
+            self.coordinator.committed("g"),
+            {FIRST: CommittedOffset(41, 3, "note", round(self.clock.seconds() * 1000))},
+        )
+
+    def test_member_during_a_rebalance(self) -> None:
+        """
+        It may finish what it has while the round is prepared, but not between
+        joining and being assigned. Either way it is alive.
+        """
+        led, other = self.stable({}, {})
+        self.join()
+        for _ in range(3):
+            self.wait(6)
+            self.successResultOf(self.commit(member_of(led)))
+            self.successResultOf(self.commit(member_of(other)))
+        again = [self.join(member_id=each.member_id) for each in (led, other)]
+        self.refused(RebalanceInProgress, self.commit(member_of(self.successResultOf(again[0]))))
+
+    def test_old_generation(self) -> None:
+        """
+        ILLEGAL_GENERATION, whether it is over or never was.
+        """
+        (led,) = self.stable({})
+        for generation in (0, 2, -1):
+            asking = attrs.evolve(member_of(led), generation=generation)
+            self.refused(IllegalGeneration, self.commit(asking))
+        self.assertEqual(self.committed(), {})
+
+    def test_after_leaving(self) -> None:
+        """
+        UNKNOWN_MEMBER_ID, be the group empty or not.
+        """
+        led, other = self.stable({}, {})
+        for each in (led, other):
+            self.coordinator.leave("g", each.member_id, None)
+            self.refused(UnknownMemberId, self.commit(member_of(each)))
+
+    def test_no_such_group(self) -> None:
+        """
+        A generation of a group that is not there; nothing comes of it.
+        """
+        self.refused(GroupIdNotFound, self.commit(Membership("c-1", 3)))
+        self.assertEqual(self.coordinator.groups(), [])
+
+    def test_simple_consumer(self) -> None:
+        """
+        Without a generation, in a group that nobody else is in; its group is
+        listed.
+        """
+        self.successResultOf(self.commit(SIMPLE, 7))
+        self.assertEqual(self.committed(), {FIRST: 7})
+        (group,) = self.coordinator.groups()
+        self.assertEqual((group.name, group.state, group.protocol_type), ("g", "Empty", ""))
+
+    def test_simple_consumer_among_members(self) -> None:
+        """
+        UNKNOWN_MEMBER_ID while there are members; afterwards it may.
+        """
+        (led,) = self.stable({})
+        self.refused(UnknownMemberId, self.commit(SIMPLE))
+        self.coordinator.leave("g", led.member_id, None)
+        self.successResultOf(self.commit(SIMPLE))
+
+    def test_group_without_name(self) -> None:
+        """
+        Old consumers have none.
+        """
+        self.successResultOf(self.commit(SIMPLE, 7, group=""))
+        self.restart()
+        self.assertEqual(self.committed(""), {FIRST: 7})
+
+    def test_nothing_to_commit(self) -> None:
+        """
+        That makes no group; but who asks is looked at.
+        """
+        self.now(self.coordinator.commit("g", SIMPLE, {}))
+        self.assertEqual(self.coordinator.groups(), [])
+        self.stable({})
+        self.refused(UnknownMemberId, self.begin(self.coordinator.commit("g", SIMPLE, {})))
+
+
+class DurabilityTests(GroupTestCase):
+    """
+    Answered is durable, and durable is what is told.
+    """
+
+    def test_told_when_durable(self) -> None:
+        """
+        Nobody sees a commit that a crash could take back.
+        """
+        self.successResultOf(self.commit(SIMPLE, 1))
+        self.store.policy = None
+        asked = self.commit(SIMPLE, 2)
+        self.assertNoResult(asked)
+        self.assertEqual(self.committed(), {FIRST: 1})
+        self.store.settle()
+        self.successResultOf(asked)
+        self.assertEqual(self.committed(), {FIRST: 2})
+
+    def test_many_are_one_write(self) -> None:
+        """
+        What comes while a commit is written is written together, and each is
+        answered for itself.
+        """
+        self.store.policy = None
+        asked = [self.commit(SIMPLE, number) for number in range(50)]
+        (first,) = self.store.pending
+        first.succeed()
+        self.successResultOf(asked[0])
+        (rest,) = self.store.pending
+        self.assertNoResult(asked[1])
+        rest.succeed()
+        for each in asked[1:]:
+            self.successResultOf(each)
+        self.assertEqual(self.store.pending, [])
+        self.assertEqual(self.committed(), {FIRST: 49})
+        self.restart()
+        self.assertEqual(self.committed(), {FIRST: 49})
+
+    def test_heartbeats_write_nothing(self) -> None:
+        """
+        Neither do commits' checks, describing, and joins that change nothing.
+        """
+        led, other = self.stable({}, {})
+        self.store.policy = None
+        for _ in range(10):
+            self.wait(5)
+            self.beat(led)
+            self.beat(other)
+        self.join(member_id=other.member_id)
+        self.coordinator.describe("g")
+        self.assertEqual(self.store.pending, [])
+
+    def test_survives_a_restart(self) -> None:
+        """
+        With everything that was said.
+        """
+        self.successResultOf(self.commit(SIMPLE, 7))
+        kept = CommittedOffset(9, -1, "gr\u00fc\u00dfe \U0001f980", 12, 34_000_000_000_000)
+        self.now(self.coordinator.commit("g", SIMPLE, {(OTHER.topic_id, 3): kept}))
+        before = dict(self.coordinator.committed("g"))
+        self.restart()
+        self.assertEqual(dict(self.coordinator.committed("g")), before)
+        self.assertEqual(before[(OTHER.topic_id, 3)], kept)
+
+
+class ForgettingTests(GroupTestCase):
+    """
+    OffsetDelete, DeleteGroups, deleted topics, and time.
+    """
+
+    def forget(self, *wanted: tuple[UUID, int], group: str = "g") -> dict[object, type]:
+        """
+        Why some of these were not forgotten.
+        """
+        names = {topic.topic_id: topic.name for topic in (TOPIC, OTHER)}
+        refused = self.now(self.coordinator.forget(group, wanted, names))
+        return {where: type(error) for where, error in refused.items()}
+
+    def test_forget(self) -> None:
+        """
+        Of a group without members anything, in the store too.
+        """
+        self.successResultOf(self.commit(SIMPLE, 7))
+        self.successResultOf(self.commit(SIMPLE, 8, where=(OTHER.topic_id, 1)))
+        self.assertEqual(self.forget(FIRST, (TOPIC.topic_id, 3)), {})
+        self.assertEqual(self.committed(), {(OTHER.topic_id, 1): 8})
+        self.restart()
+        self.assertEqual(self.committed(), {(OTHER.topic_id, 1): 8})
+
+    def test_forget_what_is_read(self) -> None:
+        """
+        Of a group with members what none of them is subscribed to.
+        """
+        (led,) = self.stable({"protocols": [("range", subscription("t"))]})
+        for where in (FIRST, (OTHER.topic_id, 1)):
+            self.successResultOf(self.commit(member_of(led), where=where))
+        self.assertEqual(self.forget(FIRST, (OTHER.topic_id, 1)), {FIRST: GroupSubscribedToTopic})
+        self.assertEqual(self.committed(), {FIRST: 5})
+
+    def test_forget_what_nobody_can_tell(self) -> None:
+        """
+        A subscription that cannot be read may be to anything.
+        """
+        for number, nonsense in enumerate((b"", b"\x00", b"\xff\xff", b"\x00\x01\x7f")):
+            self.stable({"group": f"g{number}", "protocols": [("range", nonsense)]})
+            self.assertEqual(
+                self.forget(FIRST, group=f"g{number}"), {FIRST: GroupSubscribedToTopic}
+            )
+
+    def test_newer_subscription(self) -> None:
+        """
+        A version that we do not know begins like the last that we do.
+        """
+        metadata = (99).to_bytes(2, "big") + subscription("t", version=3)[2:] + b"more"
+        self.stable({"protocols": [("range", metadata)]})
+        self.assertEqual(self.forget((OTHER.topic_id, 0)), {})
+
+    def test_forget_of_others(self) -> None:
+        """
+        A group of another type keeps all while it has members; one that is not
+        there has none.
+        """
+        self.stable({"protocol_type": "connect"})
+        self.failureResultOf(
+            self.begin(self.coordinator.forget("g", [FIRST], {})), NonEmptyGroup
+        )
+        self.failureResultOf(
+            self.begin(self.coordinator.forget("none", [FIRST], {})), GroupIdNotFound
+        )
+
+    def test_delete(self) -> None:
+        """
+        A group without members, and all its commits; in the store too.
+        """
+        (led,) = self.stable({})
+        self.successResultOf(self.commit(member_of(led)))
+        self.refused(NonEmptyGroup, self.begin(self.coordinator.delete("g")))
+        self.coordinator.leave("g", led.member_id, None)
+        self.now(self.coordinator.delete("g"))
+        self.refused(GroupIdNotFound, self.begin(self.coordinator.delete("g")))
+        self.assertEqual((self.coordinator.groups(), self.committed()), ([], {}))
+        self.restart()
+        self.assertEqual((self.coordinator.groups(), self.committed()), ([], {}))
+
+    def test_delete_while_committing(self) -> None:
+        """
+        What was on its way is gone too.
+        """
+        self.successResultOf(self.commit(SIMPLE))
+        self.store.policy = None
+        self.commit(SIMPLE, 6, where=(TOPIC.topic_id, 1))
+        deleted = self.begin(self.coordinator.delete("g"))
+        self.assertNoResult(deleted)
+        self.store.settle()
+        self.successResultOf(deleted)
+        self.restart()
+        self.assertEqual(self.coordinator.groups(), [])
+
+    def test_pending_member_of_a_deleted_group(self) -> None:
+        """
+        It is a stranger then.
+        """
+        given = self.successResultOf(self.join(takes_id_first=True))
+        self.now(self.coordinator.delete("g"))
+        self.refused(UnknownMemberId, self.join(member_id=given.member_id))
+
+    def test_topic_deleted(self) -> None:
+        """
+        A topic that is deleted takes the commits for it along, in all groups,
+        also those on their way.
+        """
+        for group in ("g", "h"):
+            self.successResultOf(self.commit(SIMPLE, 7, group))
+            self.successResultOf(self.commit(SIMPLE, 8, group, (OTHER.topic_id, 1)))
+        self.store.policy = None
+        late = self.commit(SIMPLE, 9, where=(TOPIC.topic_id, 2))
+        del self.image.known[TOPIC.topic_id]
+        self.coordinator.topic_deleted(TOPIC.topic_id)
+        self.store.settle()
+        self.successResultOf(late)
+        for _ in range(2):
+            self.assertEqual(self.committed("g"), {(OTHER.topic_id, 1): 8})
+            self.assertEqual(self.committed("h"), {(OTHER.topic_id, 1): 8})
+            self.restart()
+
+    def test_topic_deleted_while_nobody_looked(self) -> None:
+        """
+        It is noticed at the start; but a topic that the image has not heard of
+        yet is not taken for deleted.
+        """
+        self.successResultOf(self.commit(SIMPLE, 7))
+        self.successResultOf(self.commit(SIMPLE, 8, where=(OTHER.topic_id, 1)))
+        self.image.known.clear()
+        self.image.unseen.add(OTHER.topic_id)
+        self.restart()
+        self.assertEqual(self.committed(), {(OTHER.topic_id, 1): 8})
+
+    # -- time ------------------------------------------------------------------
+
+    def check(self) -> None:
+        """
+        Those who look for what is old come round.
+        """
+        self.clock.advance(CHECK_SECONDS)
+
+    def test_simple_commits_grow_old(self) -> None:
+        """
+        A week after the commit; the group, with nothing left, goes too.
+        """
+        self.successResultOf(self.commit(SIMPLE, 7))
+        self.clock.advance(WEEK / 2)
+        self.successResultOf(self.commit(SIMPLE, 8, where=(TOPIC.topic_id, 1)))
+        self.clock.advance(WEEK / 2 - CHECK_SECONDS - 1)
+        self.check()
+        self.assertEqual(len(self.committed()), 2)
+        self.check()
+        self.assertEqual(self.committed(), {(TOPIC.topic_id, 1): 8})
+        self.clock.advance(WEEK / 2)
+        self.check()
+        self.assertEqual(self.coordinator.groups(), [])
+        self.restart()
+        self.assertEqual(self.coordinator.groups(), [])
+
+    def test_commits_of_an_empty_group(self) -> None:
+        """
+        A week after the last member has gone, over restarts.
+        """
+        (led,) = self.stable({"protocols": [("range", subscription("t"))]})
+        self.successResultOf(self.commit(member_of(led)))
+        for _ in range(3):
+            self.wait(5)
+            self.beat(led)
+        gone = self.clock.seconds()
+        self.coordinator.leave("g", led.member_id, None)
+        self.restart()
+        self.clock.advance(WEEK - CHECK_SECONDS)
+        self.assertLess(self.clock.seconds(), gone + WEEK)
+        self.check()
+        self.assertEqual(self.committed(), {})
+
+    def test_commits_of_a_group_that_lives(self) -> None:
+        """
+        What it is subscribed to is kept; what it is not any more grows old.
+        """
+        member = {
+            "protocols": [("range", subscription("t"))],
+            "session_timeout_ms": 1_800_000,
+        }
+        (led,) = self.stable(member)
+        for where in (FIRST, (OTHER.topic_id, 1)):
+            self.successResultOf(self.commit(member_of(led), where=where))
+        until = self.clock.seconds() + WEEK
+        while self.clock.seconds() < until:
+            self.clock.advance(CHECK_SECONDS)
+            self.beat(led)
+        self.check()
+        self.assertEqual(self.committed(), {FIRST: 5})
+
+    def test_time_of_its_own(self) -> None:
+        """
+        A commit with a time of its own (before OffsetCommit 5) goes then.
+        """
+        at = round(self.clock.seconds() * 1000)
+        soon = CommittedOffset(5, -1, "", at, at + 1000)
+        self.now(self.coordinator.commit("g", SIMPLE, {FIRST: soon}))
+        self.successResultOf(self.commit(SIMPLE, 8, where=(TOPIC.topic_id, 1)))
+        self.check()
+        self.assertEqual(self.committed(), {(TOPIC.topic_id, 1): 8})
+
+    def test_empty_group_without_commits(self) -> None:
+        """
+        It is forgotten at the next look, but not while a member is expected.
+        """
+        (led,) = self.stable({})
+        self.coordinator.leave("g", led.member_id, None)
+        given = self.successResultOf(
+            self.join(takes_id_first=True, session_timeout_ms=1_800_000)
+        )
+        self.check()
+        self.assertEqual(self.state(), "Empty")
+        self.coordinator.leave("g", given.member_id, None)
+        self.check()
+        self.assertEqual(self.coordinator.groups(), [])

@@ -1,0 +1,246 @@
+"""
+The coordinator's life: starting, starting again, being replaced, stopping; and
+what operators see.
+"""
+
+from __future__ import annotations
+
+from kafscale.errors import (
+    CoordinatorLoadInProgress,
+    GroupIdNotFound,
+    IllegalGeneration,
+    NotCoordinator,
+    RebalanceInProgress,
+    StoreUnavailable,
+)
+from kafscale.group.coordinator import Coordinator
+from kafscale.interfaces import DescribedMember
+from tests.group.members import SIMPLE, GroupTestCase, member_of
+from tests.hostile import Operation, Verdict, let_pass
+
+
+class RestartTests(GroupTestCase):
+    """
+    C{kill -9}, and go on.
+    """
+
+    def test_members_notice_nothing(self) -> None:
+        """
+        Heartbeats, commits and parts are answered as before, in the same
+        generation.
+        """
+        led, other = self.stable({}, {})
+        before = self.coordinator.describe("g")
+        self.restart()
+        self.assertEqual(self.coordinator.describe("g"), before)
+        for each in (led, other):
+            self.beat(each)
+            self.successResultOf(self.commit(member_of(each)))
+            part = self.successResultOf(self.sync(each))
+            self.assertEqual(part.assignment, each.member_id.encode())
+
+    def test_sessions_begin_anew(self) -> None:
+        """
+        Who does not come back within a session is out.
+        """
+        led, _ = self.stable({}, {})
+        self.wait(9)
+        self.restart()
+        self.wait(9)
+        self.beat(led)
+        self.wait(1)
+        self.assertRaises(RebalanceInProgress, self.beat, led)
+        self.assertEqual(len(self.coordinator.describe("g").members), 1)
+
+    def test_before_anybody_was_assigned(self) -> None:
+        """
+        The round is lost, but nobody had a part in it: it is begun again.
+        """
+        led, _ = self.stable({}, {})
+        asked = self.join(member_id=led.member_id)
+        self.join(member_id="c-2")
+        joined = self.successResultOf(asked)
+        self.restart()
+        self.refused(IllegalGeneration, self.sync(joined))
+        again = self.join(member_id=led.member_id)
+        self.join(member_id="c-2")
+        self.successResultOf(self.sync(self.successResultOf(again)))
+
+    def test_generation_never_falls(self) -> None:
+        """
+        Not over a restart either, once anybody has had a part in it.
+        """
+        generation = 0
+        for _ in range(4):
+            (led,) = self.stable({})
+            self.assertGreater(led.generation, generation)
+            generation = led.generation
+            self.coordinator.leave("g", led.member_id, None)
+            self.restart()
+
+    def test_everything_of_a_member(self) -> None:
+        """
+        Its time-outs and protocols too.
+        """
+        (led,) = self.stable(
+            {
+                "instance_id": "i",
+                "session_timeout_ms": 30_000,
+                "rebalance_timeout_ms": 40_000,
+                "protocols": [("range", b"\x00\xff"), ("sticky", b"s")],
+            }
+        )
+        self.restart()
+        self.wait(29)
+        (member,) = self.coordinator.describe("g").members
+        self.assertEqual(
+            member,
+            DescribedMember("i-1", "i", "c", "/127.0.0.1", b"\x00\xff", b"i-1"),
+        )
+        newcomer = self.join(protocols=[("sticky", b"")], rebalance_timeout_ms=1000)
+        for _ in range(40):
+            self.assertNoResult(newcomer)
+            self.assertRaises(RebalanceInProgress, self.beat, led)
+            self.wait(1)
+        self.assertEqual(self.successResultOf(newcomer).protocol, "sticky")
+
+
+class LifeTests(GroupTestCase):
+    """
+    What is answered while it does not coordinate.
+    """
+
+    def assert_all_refused(self, coordinator: Coordinator, kind: type[Exception]) -> None:
+        """
+        Everything is refused with this error.
+        """
+        self.coordinator = coordinator
+        stranger = member_of(self.joined)
+        self.refused(kind, self.join())  # type: ignore[arg-type]
+        self.refused(kind, self.sync(self.joined))  # type: ignore[arg-type]
+        self.refused(kind, self.commit(SIMPLE))  # type: ignore[arg-type]
+        self.refused(kind, self.begin(coordinator.delete("g")))  # type: ignore[arg-type]
+        self.refused(kind, self.begin(coordinator.forget("g", [], {})))  # type: ignore[arg-type]
+        self.assertRaises(kind, coordinator.heartbeat, "g", stranger)
+        self.assertRaises(kind, coordinator.leave, "g", "x", None)
+        self.assertRaises(kind, coordinator.committed, "g")
+        self.assertRaises(kind, coordinator.describe, "g")
+
+    def setUp(self) -> None:
+        """
+        A stable group of one.
+        """
+        super().setUp()
+        (self.joined,) = self.stable({})
+
+    def test_loading(self) -> None:
+        """
+        COORDINATOR_LOAD_IN_PROGRESS until all is read; who waits for a round
+        of before is sent away.
+        """
+        waiting = self.join()
+        self.store.policy = None
+        loading = self.begin(self.coordinator.load(next(self.incarnations)))
+        self.refused(NotCoordinator, waiting)
+        self.assert_all_refused(self.coordinator, CoordinatorLoadInProgress)
+        self.assertRaises(CoordinatorLoadInProgress, self.coordinator.groups)
+        self.store.settle()
+        self.successResultOf(loading)
+        self.beat(self.joined)
+
+    def test_store_fails_while_loading(self) -> None:
+        """
+        Nothing is served that was read half; loading again does it.
+        """
+
+        def no_ranges(operation: Operation) -> Verdict:
+            return Verdict.FAIL if operation.kind == "range" else Verdict.SUCCEED
+
+        self.store.policy = no_ranges
+        failed = self.begin(self.coordinator.load(next(self.incarnations)))
+        self.failureResultOf(failed, StoreUnavailable)
+        self.assertRaises(CoordinatorLoadInProgress, self.coordinator.groups)
+        self.store.policy = let_pass
+        self.now(self.coordinator.load(next(self.incarnations)))
+        self.beat(self.joined)
+
+    def test_stopped(self) -> None:
+        """
+        Who waits is answered at once, so that its connection can be closed;
+        the end comes when what is being written is written.
+        """
+        waiting = self.join()
+        self.store.policy = None
+        committing = [self.commit(SIMPLE, n, group="h") for n in range(3)]
+        stopping = self.begin(self.coordinator.stop())
+        self.refused(NotCoordinator, waiting)
+        self.assertNoResult(stopping)
+        self.store.settle()
+        self.successResultOf(stopping)
+        for each in committing:
+            self.successResultOf(each)
+        self.assert_all_refused(self.coordinator, NotCoordinator)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_replaced(self) -> None:
+        """
+        Who finds that another writes its groups gives them up: nothing more is
+        acknowledged.
+        """
+        former = self.coordinator
+        waiting = self.join()
+        self.start()
+        self.addCleanup(self.begin, self.coordinator.stop())
+        self.coordinator = former
+        self.refused(NotCoordinator, self.commit(member_of(self.joined)))
+        self.refused(NotCoordinator, waiting)
+        self.assert_all_refused(former, NotCoordinator)
+
+
+class DescriptionTests(GroupTestCase):
+    """
+    What operators see.
+    """
+
+    def test_states(self) -> None:
+        """
+        What members say and have to do is shown of a stable group only.
+        """
+        asked = self.join()
+        self.assertEqual(self.shown(), ("PreparingRebalance", "", [(b"", b"")]))
+        self.wait(3)
+        self.assertEqual(self.shown(), ("CompletingRebalance", "", [(b"", b"")]))
+        led = self.successResultOf(asked)
+        self.sync(led, {"c-1": b"part"})
+        self.assertEqual(self.shown(), ("Stable", "range", [(b"metadata", b"part")]))
+        self.coordinator.leave("g", "c-1", None)
+        self.assertEqual(self.shown(), ("Empty", "", []))
+
+    def shown(self) -> tuple[str, str, list[tuple[bytes, bytes]]]:
+        """
+        State, protocol, and of each member metadata and assignment.
+        """
+        group = self.coordinator.describe("g")
+        return (
+            group.state,
+            group.protocol,
+            [(member.metadata, member.assignment) for member in group.members],
+        )
+
+    def test_unknown(self) -> None:
+        """
+        GROUP_ID_NOT_FOUND.
+        """
+        self.assertRaises(GroupIdNotFound, self.coordinator.describe, "none")
+
+    def test_listed(self) -> None:
+        """
+        All, by name, without members.
+        """
+        self.stable({"group": "b"})
+        self.successResultOf(self.commit(SIMPLE, group="a"))
+        groups = self.coordinator.groups()
+        self.assertEqual(
+            [(group.name, group.state, group.members) for group in groups],
+            [("a", "Empty", []), ("b", "Stable", [])],
+        )

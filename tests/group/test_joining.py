@@ -1,0 +1,365 @@
+"""
+Joining: who may, under which id, and static members (KIP-394, KIP-345).
+"""
+
+from __future__ import annotations
+
+from kafscale.errors import (
+    FencedInstanceId,
+    GroupMaxSizeReached,
+    InconsistentGroupProtocol,
+    InvalidGroupId,
+    InvalidSessionTimeout,
+    RebalanceInProgress,
+    UnknownMemberId,
+)
+from kafscale.group.settings import GroupSettings
+from kafscale.interfaces import Joined
+from tests.group.members import GroupTestCase, member_of
+
+
+class RefusedTests(GroupTestCase):
+    """
+    Joins that are refused, and leave nothing behind.
+    """
+
+    def test_no_name(self) -> None:
+        """
+        Only commits may be of a group without a name.
+        """
+        self.refused(InvalidGroupId, self.join(group=""))
+        self.assertRaises(InvalidGroupId, self.coordinator.leave, "", "c-1", None)
+
+    def test_session_time_outs(self) -> None:
+        """
+        From 6 seconds to 30 minutes.
+        """
+        for milliseconds in (-1, 0, 5999, 1_800_001, 2**31 - 1):
+            self.refused(InvalidSessionTimeout, self.join(session_timeout_ms=milliseconds))
+        for milliseconds in (6000, 1_800_000):
+            self.assertNoResult(self.join(session_timeout_ms=milliseconds))
+
+    def test_nothing_to_agree_on(self) -> None:
+        """
+        A new group needs a protocol type and a protocol.
+        """
+        self.refused(InconsistentGroupProtocol, self.join(protocol_type=""))
+        self.refused(InconsistentGroupProtocol, self.join(protocols=[]))
+        self.assertEqual(self.coordinator.groups(), [])
+
+    def test_mismatched_protocols(self) -> None:
+        """
+        Another type, or no protocol that all members have.
+        """
+        self.stable({}, {"protocols": [("range", b""), ("sticky", b"")]})
+        self.refused(InconsistentGroupProtocol, self.join(protocol_type="connect"))
+        self.refused(InconsistentGroupProtocol, self.join(protocols=[("sticky", b"")]))
+        self.assertEqual(self.state(), "Stable")
+
+    def test_other_protocols_once_empty(self) -> None:
+        """
+        A group without members is anybody's.
+        """
+        (led,) = self.stable({})
+        self.coordinator.leave("g", led.member_id, None)
+        (led,) = self.round({"protocol_type": "connect", "protocols": [("default", b"")]})
+        self.assertEqual((led.protocol_type, led.protocol), ("connect", "default"))
+
+    def test_unknown_id(self) -> None:
+        """
+        Ids are ours to give.
+        """
+        self.refused(UnknownMemberId, self.join(member_id="own"))
+        self.stable({})
+        self.refused(UnknownMemberId, self.join(member_id="own"))
+
+
+class PendingTests(GroupTestCase):
+    """
+    A member id first.
+    """
+
+    def given(self, **changes: object) -> str:
+        """
+        The id that somebody gets who joins without.
+        """
+        joined = self.successResultOf(self.join(takes_id_first=True, **changes))
+        self.assertEqual(joined, Joined(joined.member_id))
+        return joined.member_id
+
+    def test_comes_again(self) -> None:
+        """
+        With the id that it was given it joins.
+        """
+        member_id = self.given()
+        self.assertEqual(self.coordinator.describe("g").members, [])
+        asked = self.join(member_id=member_id, takes_id_first=True)
+        self.wait(3)
+        self.assertEqual(self.successResultOf(asked).member_id, member_id)
+
+    def test_leaves_nobody_behind(self) -> None:
+        """
+        Ids that were given and not used hold up nobody for longer than a
+        session, and are no members.
+        """
+        ghost = self.given()
+        self.given()
+        led = self.join(member_id=self.given(), session_timeout_ms=30_000)
+        self.wait(3)
+        joined = self.successResultOf(led)
+        self.assertEqual([each.member_id for each in joined.members], ["c-3"])
+        self.wait(7)
+        self.refused(UnknownMemberId, self.join(member_id=ghost))
+
+    def test_waited_for(self) -> None:
+        """
+        A later round waits for who was given an id, as long as a session is.
+        """
+        (led,) = self.stable({"session_timeout_ms": 30_000})
+        given = [self.given(), self.given(), self.given()]
+        first = self.join(member_id=given[0])
+        again = self.join(member_id=led.member_id)
+        self.assertNoResult(again)
+        self.coordinator.leave("g", given[1], None)
+        self.assertNoResult(again)
+        self.wait(10)
+        self.assertEqual(self.successResultOf(again).generation, 2)
+        self.successResultOf(first)
+
+    def test_static_members_need_none(self) -> None:
+        """
+        Their instance id says who they are.
+        """
+        asked = self.join(instance_id="i", takes_id_first=True)
+        self.wait(3)
+        self.assertEqual(self.successResultOf(asked).member_id, "i-1")
+
+
+class SizeTests(GroupTestCase):
+    """
+    C{group.max.size}.
+    """
+
+    settings = GroupSettings(max_size=2)
+
+    def test_full(self) -> None:
+        """
+        No more members than that, but those who are in it may join again.
+        """
+        led, other = self.stable({}, {})
+        self.refused(GroupMaxSizeReached, self.join())
+        self.assertEqual(self.state(), "Stable")
+        asked = [self.join(member_id=each.member_id) for each in (led, other)]
+        self.assertEqual({self.successResultOf(each).generation for each in asked}, {2})
+
+    def test_first_come(self) -> None:
+        """
+        In the first round too.
+        """
+        asked = [self.join(), self.join()]
+        self.refused(GroupMaxSizeReached, self.join())
+        self.wait(6)
+        for each in asked:
+            self.successResultOf(each)
+
+    def test_places_are_for_those_who_have_joined(self) -> None:
+        """
+        While a round is prepared, who has not joined again has no place yet,
+        and may lose it.
+        """
+        led, slow = self.stable({}, {})
+        self.join(member_id=led.member_id)
+        asked = [self.join(member_id=led.member_id), self.join()]
+        self.refused(GroupMaxSizeReached, self.join(member_id=slow.member_id))
+        for each in asked:
+            self.assertEqual(self.successResultOf(each).generation, 2)
+
+
+class StaticTests(GroupTestCase):
+    """
+    Static members keep their places.
+    """
+
+    def both(self, **changes: object) -> list[Joined]:
+        """
+        A stable group of two static members, C{a}, which leads, and C{b}.
+        """
+        return self.stable({"instance_id": "a", **changes}, {"instance_id": "b", **changes})
+
+    def test_restarted(self) -> None:
+        """
+        Who comes back has a new id and the old part, and nobody rebalances.
+        """
+        led, old = self.both()
+        new = self.successResultOf(self.join(instance_id="b"))
+        self.assertEqual((new.member_id, new.generation, new.leader), ("b-3", 1, led.member_id))
+        self.assertEqual(self.state(), "Stable")
+        part = self.successResultOf(self.sync(new, instance_id="b"))
+        self.assertEqual(part.assignment, old.member_id.encode())
+        self.beat(led)
+
+    def test_restarted_is_stored(self) -> None:
+        """
+        A restart of the broker knows the new id.
+        """
+        self.both()
+        self.store.policy = None
+        asked = self.join(instance_id="b")
+        self.assertNoResult(asked)
+        self.store.settle()
+        new = self.successResultOf(asked)
+        self.restart()
+        self.coordinator.heartbeat("g", member_of(new, "b"))
+
+    def test_leader_restarted(self) -> None:
+        """
+        It must not assign anew, as nobody would ask for that: it is told that
+        its former self leads; or, if it understands, that it need not.
+        """
+        led, _ = self.both()
+        new = self.successResultOf(self.join(instance_id="a"))
+        self.assertEqual((new.leader, new.members), (led.member_id, ()))
+        newer = self.successResultOf(self.join(instance_id="a", may_skip=True))
+        self.assertTrue(newer.skip_assignment)
+        self.assertEqual(newer.leader, newer.member_id)
+        self.assertEqual([each.instance_id for each in newer.members], ["a", "b"])
+        self.assertEqual(self.state(), "Stable")
+
+    def test_other_than_leader_may_skip(self) -> None:
+        """
+        Skipping is for leaders.
+        """
+        led, _ = self.both()
+        new = self.successResultOf(self.join(instance_id="b", may_skip=True))
+        self.assertEqual((new.skip_assignment, new.members), (False, ()))
+        self.assertEqual(new.leader, led.member_id)
+
+    def test_restarted_with_another_wish(self) -> None:
+        """
+        If another protocol would be chosen now, all must know.
+        """
+        self.both(protocols=[("range", b""), ("sticky", b"")])
+        wish = [("sticky", b""), ("range", b"")]
+        self.successResultOf(self.join(instance_id="b", protocols=wish))  # one against one
+        self.assertNoResult(self.join(instance_id="a", protocols=wish))
+        self.assertEqual(self.state(), "PreparingRebalance")
+
+    def test_restarted_while_assigning(self) -> None:
+        """
+        The leader may assign to the old id: a new round.
+        """
+        led, old = self.round({"instance_id": "a"}, {"instance_id": "b"})
+        waiting = self.sync(old, instance_id="b")
+        new = self.join(instance_id="b")
+        self.refused(FencedInstanceId, waiting)
+        self.assertNoResult(new)
+        self.join(member_id=led.member_id, instance_id="a")
+        self.assertEqual(self.successResultOf(new).generation, 2)
+
+    def test_restarted_while_it_waits(self) -> None:
+        """
+        Who waited under the old id is fenced, and the new one is in the round.
+        """
+        led, other = self.both()
+        self.join()
+        old = self.join(member_id=other.member_id, instance_id="b")
+        new = self.join(instance_id="b")
+        self.refused(FencedInstanceId, old)
+        self.join(member_id=led.member_id, instance_id="a")
+        self.assertEqual(self.successResultOf(new).generation, 2)
+
+    def test_fenced(self) -> None:
+        """
+        Who had the place can do nothing any more.
+        """
+        _, old = self.both()
+        self.successResultOf(self.join(instance_id="b"))
+        asking = member_of(old, "b")
+        self.assertRaises(FencedInstanceId, self.coordinator.heartbeat, "g", asking)
+        self.assertRaises(FencedInstanceId, self.coordinator.leave, "g", old.member_id, "b")
+        self.refused(FencedInstanceId, self.commit(asking))
+        self.refused(FencedInstanceId, self.sync(old, instance_id="b"))
+        self.refused(FencedInstanceId, self.join(member_id=old.member_id, instance_id="b"))
+
+    def test_two_with_one_name(self) -> None:
+        """
+        A duplicate that comes in the same round fences the first.
+        """
+        first = self.join(instance_id="i")
+        second = self.join(instance_id="i")
+        self.refused(FencedInstanceId, first)
+        self.wait(6)
+        self.assertEqual(len(self.successResultOf(second).members), 1)
+
+    def test_leaves_by_instance(self) -> None:
+        """
+        A tool removes it by its instance id alone.
+        """
+        led, _ = self.both()
+        self.coordinator.leave("g", "", "b")
+        self.assertRaises(UnknownMemberId, self.coordinator.leave, "g", "", "b")
+        self.assertRaises(UnknownMemberId, self.coordinator.leave, "g", "", None)
+        self.assertRaises(RebalanceInProgress, self.beat, led)
+
+    def test_keeps_its_place_in_a_round(self) -> None:
+        """
+        A round that begins while it is away is complete without it, and it has
+        its place when it is back within its session.
+        """
+        led, _ = self.both(session_timeout_ms=120_000)
+        newcomer = self.join()
+        self.join(member_id=led.member_id, instance_id="a")
+        self.wait(60)
+        joined = self.successResultOf(newcomer)
+        self.sync(joined)
+        parts = {"b-2": b"kept for b", "c-3": b"mine"}
+        leads = self.sync(joined, parts, member_id=led.member_id, instance_id="a")
+        self.successResultOf(leads)
+        back = self.successResultOf(self.join(instance_id="b"))
+        self.assertEqual(back.generation, 2)
+        part = self.successResultOf(self.sync(back, instance_id="b"))
+        self.assertEqual(part.assignment, b"kept for b")
+        self.assertEqual(self.state(), "Stable")
+
+    def test_all_away(self) -> None:
+        """
+        A round that nobody has joined goes on until somebody does, or all are
+        silent for too long.
+        """
+        self.both(rebalance_timeout_ms=20_000, session_timeout_ms=60_000)
+        ghost = self.join(rebalance_timeout_ms=20_000)
+        self.coordinator.leave("g", "c-3", None)
+        self.refused(UnknownMemberId, ghost)
+        self.wait(30)
+        self.assertEqual(self.state(), "PreparingRebalance")
+        self.wait(30)
+        self.assertEqual(self.state(), "Empty")
+
+    def test_silent_for_too_long(self) -> None:
+        """
+        After its session it is a stranger like any other.
+        """
+        led, _ = self.both()
+        self.wait(6)
+        self.beat(led)
+        self.wait(4)
+        self.assertEqual(self.state(), "PreparingRebalance")
+        self.assertEqual(len(self.coordinator.describe("g").members), 1)
+
+
+class NameTests(GroupTestCase):
+    """
+    A group's name is any text.
+    """
+
+    def test_odd_names(self) -> None:
+        """
+        Each is a group of its own, also in the store.
+        """
+        names = ["a/b", "a%2Fb", "..", "a b\n", "\x00", "gr\u00fc\u00dfe", "\U0001f980", "x" * 249]
+        for name in names:
+            self.stable({"group": name, "session_timeout_ms": 600_000})
+        self.restart()
+        self.assertEqual([group.name for group in self.coordinator.groups()], sorted(names))
+        for name in names:
+            self.assertEqual(self.state(name), "Stable")
