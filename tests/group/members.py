@@ -155,7 +155,7 @@ class GroupTestCase(SynchronousTestCase):
         C{kill -9}, and a new one.
         """
         self.store.cut()
-        for call in self.clock.getDelayedCalls():
+        for call in list(self.clock.getDelayedCalls()):
             call.cancel()
         self.start()
 

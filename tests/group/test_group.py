@@ -131,6 +131,25 @@ class SyncTests(GroupTestCase):
             self.successResultOf(each)
         self.assertEqual(self.state(), "Stable")
 
+    def test_assigned_twice(self) -> None:
+        """
+        While a leader's parts are being stored, others of its do not count:
+        what is told is what is stored.
+        """
+        led, other = self.round({}, {})
+        self.store.policy = None
+        asked = [
+            self.sync(other),
+            self.sync(led, {"c-1": b"first", "c-2": b"first"}),
+            self.sync(led, {"c-1": b"second", "c-2": b"second"}),
+        ]
+        self.store.settle()
+        self.refused(RebalanceInProgress, asked.pop(1))
+        told = [self.successResultOf(each).assignment for each in asked]
+        self.restart()
+        kept = [self.successResultOf(self.sync(each)).assignment for each in (other, led)]
+        self.assertEqual((told, kept), ([b"first"] * 2, [b"first"] * 2))
+
     def test_rebalance_while_storing(self) -> None:
         """
         What is being stored when the group goes on is nobody's part any more.

@@ -321,6 +321,22 @@ class StaticTests(GroupTestCase):
         self.assertEqual(part.assignment, b"kept for b")
         self.assertEqual(self.state(), "Stable")
 
+    def test_leader_away(self) -> None:
+        """
+        Another leads while it is away, and goes on when it is back.
+        """
+        _, other = self.both(session_timeout_ms=120_000)
+        newcomer = self.join()
+        again = self.join(member_id=other.member_id, instance_id="b")
+        self.wait(60)
+        self.assertEqual(self.successResultOf(again).leader, other.member_id)
+        back = [
+            self.join(instance_id="a"),
+            self.join(member_id=other.member_id, instance_id="b"),
+            self.join(member_id=self.successResultOf(newcomer).member_id),
+        ]
+        self.assertEqual({self.successResultOf(each).leader for each in back}, {other.member_id})
+
     def test_all_away(self) -> None:
         """
         A round that nobody has joined goes on until somebody does, or all are

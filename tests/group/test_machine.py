@@ -1,0 +1,431 @@
+"""
+What a group promises, whatever its members do, however the store fails, and
+whenever the broker is killed.
+
+Members come, go, fall silent and ask out of turn; writes succeed, fail, or
+fail though they were done. In a generation all parts come from one leader's
+one assignment; generations grow; everybody who waits is answered; and what was
+answered is there after the next restart.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import attrs
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.errors import FencedInstanceId, KafkaError, NotCoordinator, UnknownMemberId
+from kafscale.group.coordinator import Coordinator
+from kafscale.group.group import Group
+from kafscale.group.settings import GroupSettings
+from kafscale.group.state import State
+from kafscale.interfaces import CommittedOffset, Joined, Membership, Synced
+from kafscale.store.blocking import at_once
+from kafscale.store.embedded import EmbeddedStore
+from tests.group.members import BEGIN, TOPIC, FakeImage, joining
+from tests.hostile import HostileMetadataStore, Verdict, let_pass
+
+WHERE = (TOPIC.topic_id, 0)
+PROTOCOLS = [
+    [("range", b"")],
+    [("range", b""), ("sticky", b"")],
+    [("sticky", b"new"), ("range", b"")],
+]
+INSTANCES = [None, None, "x", "y"]
+
+client_numbers = st.integers(0, 5)
+
+
+@attrs.define(eq=False)
+class Client:
+    """
+    A consumer, and what it takes itself for.
+
+    @ivar joined: The last round that it has joined; None if it must begin
+        without an id.
+    @ivar asking: What it waits for.
+    """
+
+    instance_id: str | None
+    joined: Joined | None = None
+    asking: Deferred[Any] | None = None
+
+    def me(self) -> Membership:
+        """
+        As it calls itself.
+        """
+        if self.joined is None:
+            return Membership("", -1, self.instance_id)
+        return Membership(self.joined.member_id, self.joined.generation, self.instance_id)
+
+
+def who(member_id: str) -> str:
+    """
+    A member, whatever its id: static ones get a new one when they restart.
+    """
+    return member_id[0] if member_id[0] in "xy" else member_id
+
+
+class GroupMachine(RuleBasedStateMachine):
+    """
+    One group, six consumers, and a broker that is killed now and then.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.clock.rightNow = BEGIN
+        self.inner = EmbeddedStore(":memory:", at_once)
+        self.ids = count(1)
+        self.numbers = count(1)
+        self.incarnations = count(1)
+        self.clients = [Client(INSTANCES[n % 4]) for n in range(6)]
+        self.parts: dict[int, int] = {}  # of each generation, which assignment was told
+        self.sent = {-1}  # offsets
+        self.durable = -1
+        self.defects: list[Failure] = []
+        self.start()
+
+    # -- the broker ------------------------------------------------------------
+
+    def start(self) -> None:
+        """
+        A new coordinator, from what is stored.
+        """
+        self.leaders: dict[int, tuple[str, str | None]] = {}
+        self.generation = max(self.parts, default=0)
+        self.store = HostileMetadataStore(self.inner, let_pass)
+        self.coordinator = Coordinator(
+            self.store,
+            FakeImage(),
+            self.clock,
+            GroupSettings(max_size=4),
+            lambda: str(next(self.ids)),
+        )
+        loading = Deferred.fromCoroutine(self.coordinator.load(next(self.incarnations)))
+        assert loading.called
+        told = self.coordinator.committed("g").get(WHERE, CommittedOffset(-1)).offset
+        assert told in self.sent
+        assert told >= self.durable
+        self.durable = told
+
+    def group(self) -> Group | None:
+        """
+        The group, if it is there.
+        """
+        kept = self.coordinator._kept.get("g")
+        return None if kept is None else kept.group
+
+    @rule()
+    def kill(self) -> None:
+        """
+        C{kill -9}: no answer comes any more, and members are where they were.
+        """
+        group = self.group()
+        quiet = group is not None and group.state is State.STABLE and not self.store.pending
+        before = self.coordinator.describe("g") if quiet else None
+        self.store.cut()
+        for call in list(self.clock.getDelayedCalls()):
+            call.cancel()
+        for client in self.clients:
+            client.asking = None
+        self.start()
+        if before is not None:
+            after = self.coordinator.describe("g")
+            assert [m.member_id for m in after.members] == [m.member_id for m in before.members]
+            assert after == before, (before, after)
+
+    @rule(seconds=st.sampled_from([1, 3, 7, 11, 25]))
+    def time_passes(self, seconds: int) -> None:
+        """
+        Some are silent for too long.
+        """
+        self.clock.pump([1.0] * seconds)
+
+    # -- the store -------------------------------------------------------------
+
+    @rule()
+    def store_is_slow(self) -> None:
+        """
+        Writes wait from now on.
+        """
+        self.store.policy = lambda op: None if op.kind == "commit" else Verdict.SUCCEED
+
+    @precondition(lambda self: self.store.pending)
+    @rule(
+        verdict=st.sampled_from(
+            [Verdict.SUCCEED, Verdict.SUCCEED, Verdict.FAIL, Verdict.FAIL_BUT_APPLY]
+        )
+    )
+    def store_decides(self, verdict: Verdict) -> None:
+        """
+        One write comes to its end.
+        """
+        self.store.pending[0].decide(verdict)
+
+    @rule()
+    def store_is_well(self) -> None:
+        """
+        All that waits is done, and nothing waits any more.
+        """
+        self.store.policy = let_pass
+        self.store.settle()
+
+    # -- the members -----------------------------------------------------------
+
+    @rule(
+        number=client_numbers,
+        protocols=st.sampled_from(PROTOCOLS),
+        first=st.booleans(),
+        skips=st.booleans(),
+    )
+    def join(self, number: int, protocols: Any, first: bool, skips: bool) -> None:
+        """
+        It joins, for the first time or again.
+        """
+        client = self.clients[number]
+        asked = self.coordinator.join(
+            joining(
+                member_id=client.joined.member_id if client.joined else "",
+                instance_id=client.instance_id,
+                client_id="c",
+                rebalance_timeout_ms=20_000,
+                protocols=protocols,
+                takes_id_first=first,
+                may_skip=skips,
+            )
+        )
+        self.ask(client, asked, self.has_joined)
+
+    @rule(protocols=st.sampled_from(PROTOCOLS))
+    def all_join(self, protocols: Any) -> None:
+        """
+        As well-behaved consumers would.
+        """
+        for number in range(len(self.clients)):
+            self.join(number, protocols, False, True)
+        self.time_passes(7)
+
+    @rule()
+    def all_sync(self) -> None:
+        """
+        Likewise.
+        """
+        for number in range(len(self.clients)):
+            self.sync(number)
+
+    @rule(number=client_numbers)
+    def restart_member(self, number: int) -> None:
+        """
+        It has forgotten who it was.
+        """
+        self.clients[number] = Client(self.clients[number].instance_id)
+
+    @precondition(lambda self: any(client.joined for client in self.clients))
+    @rule(number=client_numbers)
+    def sync(self, number: int) -> None:
+        """
+        It asks for its part; if it leads, it brings those of all.
+        """
+        client = self.clients[number]
+        if client.joined is None:
+            return
+        parts: dict[str, bytes] = {}
+        if client.joined.leader == client.joined.member_id and not client.joined.skip_assignment:
+            mark = next(self.numbers)
+            for each in client.joined.members:
+                part = f"{client.joined.generation} {mark} {who(each.member_id)}"
+                parts[each.member_id] = part.encode()
+        asked = self.coordinator.sync("g", client.me(), "consumer", client.joined.protocol, parts)
+        self.ask(client, asked, self.has_part)
+
+    @rule(number=client_numbers)
+    def heartbeat(self, number: int) -> None:
+        """
+        It is still there, as it thinks.
+        """
+        client = self.clients[number]
+        try:
+            self.coordinator.heartbeat("g", client.me())
+        except KafkaError as error:
+            assert not isinstance(error, NotCoordinator)
+        else:
+            group = self.group()
+            assert group is not None
+            assert client.joined is not None
+            assert group.state in (State.STABLE, State.COMPLETING)
+            assert client.joined.generation == group.generation
+
+    @rule(number=client_numbers)
+    def leave(self, number: int) -> None:
+        """
+        It goes.
+        """
+        client = self.clients[number]
+        try:
+            self.coordinator.leave("g", client.me().member_id, client.instance_id)
+        except KafkaError as error:
+            assert not isinstance(error, NotCoordinator)
+        client.joined = None
+
+    @rule(number=client_numbers)
+    def commit(self, number: int) -> None:
+        """
+        It says how far it has come.
+        """
+        client = self.clients[number]
+        offset = next(self.numbers)
+        self.sent.add(offset)
+        commits = {WHERE: CommittedOffset(offset, -1, "", round(self.clock.seconds() * 1000))}
+
+        def answered(_: None) -> None:
+            self.durable = max(self.durable, offset)
+
+        asked = Deferred.fromCoroutine(self.coordinator.commit("g", client.me(), commits))
+        asked.addCallbacks(answered, lambda failure: failure.trap(KafkaError))
+
+    def ask(self, client: Client, asked: Any, answered: Any) -> None:
+        """
+        Wait for an answer, instead of any before.
+        """
+        store = self.store
+        waiting = Deferred.fromCoroutine(asked)
+        client.asking = waiting
+
+        def came(answer: Any) -> None:
+            if store is not self.store:
+                return  # the broker that answers is dead
+            if client.asking is waiting:
+                client.asking = None
+            if isinstance(answer, Failure):
+                answer.trap(KafkaError)
+                assert answer.check(NotCoordinator) is None
+                if answer.check(UnknownMemberId, FencedInstanceId):
+                    client.joined = None
+            else:
+                answered(client, answer)
+
+        def broken(failure: Failure) -> None:
+            self.defects.append(failure)
+
+        waiting.addBoth(came).addErrback(broken)
+
+    def has_joined(self, client: Client, joined: Joined) -> None:
+        """
+        One leader and one protocol in each generation.
+        """
+        client.joined = joined
+        if joined.generation < 0:
+            return
+        told = (who(joined.leader), joined.protocol)
+        assert self.leaders.setdefault(joined.generation, told) == told
+        if joined.members:
+            assert joined.leader == joined.member_id
+            assert joined.member_id in {member.member_id for member in joined.members}
+
+    def has_part(self, client: Client, synced: Synced) -> None:
+        """
+        Its own, of this generation, and of one assignment.
+        """
+        assert client.joined is not None
+        generation, mark, member = synced.assignment.decode().split()
+        assert int(generation) == client.joined.generation
+        assert member == who(client.joined.member_id)
+        assert self.parts.setdefault(int(generation), int(mark)) == int(mark)
+
+    # -- always ----------------------------------------------------------------
+
+    @invariant()
+    def nothing_is_broken(self) -> None:
+        """
+        No check failed where it could not be seen.
+        """
+        for failure in self.defects:
+            failure.raiseException()
+
+    @invariant()
+    def told_is_durable(self) -> None:
+        """
+        Commits that are told are not behind those that were answered, and do
+        not go back.
+        """
+        told = self.coordinator.committed("g").get(WHERE, CommittedOffset(-1)).offset
+        assert told >= self.durable
+        self.durable = told
+
+    @invariant()
+    def generation_grows(self) -> None:
+        """
+        And is not below one in which anybody has a part.
+        """
+        group = self.group()
+        if group is not None:
+            assert group.generation >= self.generation
+            self.generation = group.generation
+
+    @invariant()
+    def nobody_is_forgotten(self) -> None:
+        """
+        Every member waits for us, or we for it; and every wait has an end.
+        """
+        group = self.group()
+        if group is None or group.state is State.DEAD:
+            return
+        for member in group.members.all():
+            waits = member.joining is not None or member.syncing is not None
+            assert waits != (member.expiry is not None) or member.is_new
+            assert not (member.joining and member.syncing)
+            assert group.state is not State.STABLE or not waits
+        assert (len(group.members) == 0) <= (group.state in (State.EMPTY, State.PREPARING))
+        if group.state is State.PREPARING:
+            assert group._deadline is not None
+            assert group._deadline.active()
+        elif group.state is State.COMPLETING:
+            storing = group.storing == group.generation
+            assert storing or (group._deadline is not None and group._deadline.active())
+
+    def teardown(self) -> None:
+        """
+        When time passes and nobody says anything more, all who wait are
+        answered, and the group is empty in the end.
+        """
+        self.store_is_well()
+        self.clock.pump([1.0] * 400)
+        assert [client.asking for client in self.clients if client.asking] == []
+        group = self.group()
+        assert group is None or group.is_vacant
+        self.nothing_is_broken()
+
+
+class MachineTests(SynchronousTestCase):
+    """
+    The machine, for a short while.
+    """
+
+    def test_the_group_keeps_its_promise(self) -> None:
+        """
+        No order of events breaks it.
+        """
+        run_state_machine_as_test(
+            GroupMachine,
+            settings=settings(
+                max_examples=300,
+                stateful_step_count=60,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )

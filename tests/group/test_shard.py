@@ -1,0 +1,242 @@
+"""
+How a shard is written: together, in order, and with certainty (rule 22).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.errors import NotCoordinator
+from kafscale.group.shard import ROOM, Shard
+from kafscale.interfaces import Delete, Put
+from kafscale.store.blocking import at_once
+from kafscale.store.embedded import EmbeddedStore
+from tests.hostile import HostileMetadataStore, Operation, Verdict, let_pass
+
+
+class ShardTests(SynchronousTestCase):
+    """
+    One shard, and a store that does its worst.
+    """
+
+    def setUp(self) -> None:
+        """
+        Incarnation 100 owns it.
+        """
+        self.inner = EmbeddedStore(":memory:", at_once)
+        self.store = HostileMetadataStore(self.inner, let_pass)
+        self.losses: list[Shard] = []
+        self.shard = self.taken(self.store, 100)
+
+    def taken(self, store: HostileMetadataStore, incarnation: int) -> Shard:
+        """
+        The shard, as that incarnation has it.
+        """
+        shard = Shard(store, 5, incarnation, self.losses.append)
+        self.successResultOf(Deferred.fromCoroutine(shard.take()))
+        return shard
+
+    def value(self, key: str) -> Any:
+        """
+        What is in the store.
+        """
+        entry = self.successResultOf(Deferred.fromCoroutine(self.inner.get(key)))
+        return None if entry is None else entry.value
+
+    def hold(self) -> None:
+        """
+        From now on the store waits for the test.
+        """
+        self.store.policy = None
+
+    # -- together --------------------------------------------------------------
+
+    def test_written(self) -> None:
+        """
+        Puts and deletions, one write each time, and the sequence counts them.
+        """
+        self.successResultOf(self.shard.write([Put("a", 1), Put("b", 2)]))
+        self.successResultOf(self.shard.write([Delete("a"), Put("b", 3)]))
+        self.assertEqual((self.value("a"), self.value("b")), (None, 3))
+        self.assertEqual(self.value("group-shards/05"), {"owner": 100, "sequence": 3})
+
+    def test_together(self) -> None:
+        """
+        While a write is under way others wait, and go together; of several
+        values for one key the last counts.
+        """
+        self.hold()
+        first = self.shard.write([Put("a", 0)])
+        rest = [self.shard.write([Put("a", n), Put(f"k{n}", n)]) for n in range(1, 4)]
+        (write,) = self.store.pending
+        write.succeed()
+        self.successResultOf(first)
+        (write,) = self.store.pending
+        self.assertEqual(
+            list(write.arguments[1][1:]), [Put("a", 3), Put("k1", 1), Put("k2", 2), Put("k3", 3)]
+        )
+        for each in rest:
+            self.assertNoResult(each)
+        write.succeed()
+        for each in rest:
+            self.successResultOf(each)
+        self.assertEqual(self.store.pending, [])
+
+    def test_more_than_fits(self) -> None:
+        """
+        A commit has room for so many; who wants more is answered with the
+        last of its own, and who fits before it earlier.
+        """
+        self.hold()
+        large = self.shard.write([Put(f"k{n:03d}", n) for n in range(ROOM + 30)])
+        small = self.shard.write([Put("small", 1)])
+        self.assertEqual(len(self.store.pending[0].arguments[1]), 100)
+        self.store.pending[0].succeed()
+        self.assertNoResult(large)
+        self.assertEqual(len(self.store.pending[0].arguments[1]), 32)
+        self.store.pending[0].succeed()
+        self.successResultOf(large)
+        self.successResultOf(small)
+        self.assertEqual((self.value("k000"), self.value(f"k{ROOM + 29:03d}")), (0, ROOM + 29))
+
+    def test_nothing(self) -> None:
+        """
+        Nothing to write is no write.
+        """
+        self.hold()
+        self.successResultOf(self.shard.write([]))
+        self.assertEqual(self.store.pending, [])
+
+    def test_idle(self) -> None:
+        """
+        Idle is when nothing waits any more.
+        """
+        self.successResultOf(self.shard.idle())
+        self.hold()
+        self.shard.write([Put("a", 1)])
+        self.shard.write([Put("a", 2)])
+        idle = self.shard.idle()
+        self.store.pending[0].succeed()
+        self.assertNoResult(idle)
+        self.store.pending[0].succeed()
+        self.successResultOf(idle)
+
+    # -- with certainty --------------------------------------------------------
+
+    def test_outcome_unknown(self) -> None:
+        """
+        Done or not: the sequence is read before anything else, and what was
+        not done is done again, once.
+        """
+        for verdict in (Verdict.FAIL, Verdict.FAIL_BUT_APPLY):
+            self.hold()
+            asked = self.shard.write([Put("a", verdict.name)])
+            waiting = self.shard.write([Put("b", verdict.name)])
+            self.store.pending[0].decide(verdict)
+            self.assertEqual([each.kind for each in self.store.pending], ["get"])
+            self.assertNoResult(asked)
+            self.store.settle()
+            self.successResultOf(asked)
+            self.successResultOf(waiting)
+            self.assertEqual((self.value("a"), self.value("b")), (verdict.name, verdict.name))
+        # Two writes each time, after the one that took the shard: none twice.
+        self.assertEqual(self.value("group-shards/05")["sequence"], 5)
+
+    def test_late(self) -> None:
+        """
+        An attempt that arrives after all does not undo what came later.
+        """
+        self.hold()
+        asked = self.shard.write([Put("a", "early")])
+        late = self.store.pending[0].fail_and_apply_later()
+        self.store.pending[0].succeed()  # not done, as far as can be seen
+        self.store.settle()
+        self.successResultOf(asked)
+        self.store.policy = let_pass
+        self.successResultOf(self.shard.write([Put("a", "later")]))
+        late.apply()
+        self.assertEqual(self.value("a"), "later")
+
+    def test_late_but_first(self) -> None:
+        """
+        It arrives before the second attempt, which misses, and knows why.
+        """
+        self.hold()
+        asked = self.shard.write([Put("a", 1)])
+        late = self.store.pending[0].fail_and_apply_later()
+        self.store.pending[0].succeed()
+        late.apply()
+        self.store.settle()
+        self.successResultOf(asked)
+        self.assertEqual(self.value("group-shards/05")["sequence"], 2)
+
+    def test_never_written(self) -> None:
+        """
+        What cannot be written at all is refused for itself; the next is
+        written, and not mistaken for it.
+        """
+        self.failureResultOf(self.shard.write([Put("a", object())]), Exception)
+        self.flushLoggedErrors()
+        self.hold()
+        asked = self.shard.write([Put("a", 1)])
+        self.store.pending[0].fail_but_apply()
+        self.store.settle()
+        self.successResultOf(asked)
+        self.assertEqual(self.value("a"), 1)
+        self.assertEqual(self.losses, [])
+
+    # -- owners ----------------------------------------------------------------
+
+    def test_replaced(self) -> None:
+        """
+        Another has taken it: what is under way and what waits is refused, once
+        and for all, and nothing of it is in the store.
+        """
+        self.hold()
+        under_way = self.shard.write([Put("a", 1)])
+        waiting = self.shard.write([Put("b", 1)])
+        self.taken(HostileMetadataStore(self.inner, let_pass), 200)
+        self.store.settle()
+        self.failureResultOf(under_way, NotCoordinator)
+        self.failureResultOf(waiting, NotCoordinator)
+        self.failureResultOf(self.shard.write([Put("c", 1)]), NotCoordinator)
+        self.assertEqual(self.losses, [self.shard])
+        self.assertTrue(self.shard.is_lost)
+        self.assertEqual([self.value(key) for key in "abc"], [None, None, None])
+
+    def test_late_of_a_predecessor(self) -> None:
+        """
+        What a former owner has sent misses, however late it comes.
+        """
+        self.hold()
+        self.shard.write([Put("a", "old")]).addErrback(lambda _: None)
+        late = self.store.pending[0].fail_and_apply_later()
+        successor = self.taken(HostileMetadataStore(self.inner, let_pass), 200)
+        self.successResultOf(successor.write([Put("a", "new")]))
+        late.apply()
+        self.assertEqual(self.value("a"), "new")
+
+    def test_taken_in_spite_of_failures(self) -> None:
+        """
+        Taking is repeated until it is certain.
+        """
+        verdicts = [Verdict.FAIL, Verdict.FAIL_BUT_APPLY, Verdict.SUCCEED]
+
+        def fail_some(operation: Operation) -> Verdict:
+            return verdicts.pop(0) if operation.kind == "commit" else Verdict.SUCCEED
+
+        successor = self.taken(HostileMetadataStore(self.inner, fail_some), 200)
+        self.assertEqual(verdicts, [])
+        self.assertEqual(self.value("group-shards/05")["owner"], 200)
+        self.failureResultOf(self.shard.write([Put("a", 1)]), NotCoordinator)
+        self.assertFalse(successor.is_lost)
+
+    def test_store_closed(self) -> None:
+        """
+        A store that does not answer any more is as good as lost.
+        """
+        self.store.policy = lambda operation: Verdict.FAIL
+        self.failureResultOf(self.shard.write([Put("a", 1)]), NotCoordinator)
