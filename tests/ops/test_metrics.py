@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.counts import ApiCounts, LogCounts, LogState, StoreCounts
 from kafscale.errors import CoordinatorLoadInProgress, NotLeaderOrFollower
-from kafscale.group.group import State
+from kafscale.group.state import State
 from kafscale.interfaces import CommittedOffset, DescribedGroup
 from kafscale.ops import catalogue, readings
 from kafscale.ops.metrics import Metrics
