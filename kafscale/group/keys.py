@@ -31,7 +31,7 @@ def shard_of(group: str) -> int:
     """
     The shard of a group.
     """
-    return crc32(group.encode("utf-8", "surrogatepass")) % SHARDS
+    return crc32(group.encode()) % SHARDS
 
 
 def shard(number: int) -> str:
@@ -59,14 +59,14 @@ def group(name: str) -> str:
     """
     Where a group is.
     """
-    return groups(shard_of(name)) + _quoted(name)
+    return groups(shard_of(name)) + quote(name, safe="")
 
 
 def offsets_of(name: str) -> str:
     """
     What the keys of all commits of a group begin with.
     """
-    return f"{offsets(shard_of(name))}{_quoted(name)}/"
+    return offsets(shard_of(name)) + quote(name, safe="") + "/"
 
 
 def offset(prefix: str, where: Where) -> str:
@@ -81,7 +81,7 @@ def group_of(key: str) -> str:
     """
     The name in the key of a group.
     """
-    return _unquoted(key.split("/")[2])
+    return unquote(key.split("/")[2])
 
 
 def offset_of(key: str) -> tuple[str, Where]:
@@ -89,12 +89,4 @@ def offset_of(key: str) -> tuple[str, Where]:
     Group and partition in the key of a commit.
     """
     _, _, name, topic_id, index = key.split("/")
-    return _unquoted(name), (UUID(topic_id), int(index))
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe="", errors="surrogatepass")
-
-
-def _unquoted(text: str) -> str:
-    return unquote(text, errors="surrogatepass")
+    return unquote(name), (UUID(topic_id), int(index))

@@ -1,0 +1,107 @@
+"""
+The services of groups, over a coordinator and a cluster in memory.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from kafscale.group.coordinator import Coordinator
+from kafscale.group.settings import GroupSettings
+from kafscale.interfaces import ICoordinationService
+from kafscale.services.commits import CommitsService
+from kafscale.services.group_admin import GroupAdminService
+from kafscale.services.groups import MembershipService
+from kafscale.wire.messages import JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
+from tests.cluster.small import SmallCluster
+from tests.services.fakes import Asking
+
+
+class GroupedCase(SynchronousTestCase):
+    """
+    The topics C{a} (2 partitions) and C{b} (1), and a group C{g} of no member
+    yet. Rounds do not wait for more members.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.cluster = SmallCluster(self)
+        self.clock = self.cluster.clock
+        self.a = self.cluster.now(self.cluster.topics.create("a", 2, {}))
+        self.b = self.cluster.now(self.cluster.topics.create("b", 1, {}))
+        ids = count(1)
+        self.coordinator = Coordinator(
+            self.cluster.store,
+            self.cluster.image,
+            self.clock,
+            GroupSettings(initial_delay=0.0),
+            lambda: str(next(ids)),
+        )
+        self.cluster.now(self.coordinator.load(100))
+        self.cluster.image.on_topic_deleted(self.coordinator.topic_deleted)
+        self.addCleanup(lambda: self.cluster.now(self.coordinator.stop()))
+        services = [
+            MembershipService(self.coordinator),
+            CommitsService(self.cluster.image, self.coordinator, self.clock, 4096),
+            GroupAdminService(self.coordinator),
+        ]
+        for service in services:
+            self.assertTrue(verifyObject(ICoordinationService, service))
+        self.asking = Asking(self, *services)
+
+    def join_request(self, **changes: Any) -> JoinGroupRequest:
+        """
+        Somebody joins C{g}.
+        """
+        protocol = JoinGroupRequest.Protocol(name="range", metadata=b"wishes")
+        usual = {
+            "group_id": "g",
+            "session_timeout_ms": 10_000,
+            "rebalance_timeout_ms": 20_000,
+            "member_id": "",
+            "protocol_type": "consumer",
+            "protocols": [protocol],
+        }
+        return JoinGroupRequest(**{**usual, **changes})
+
+    def joined(self, version: int = 3, **changes: Any) -> Any:
+        """
+        The answer to the first who joins.
+        """
+        answer = self.asking.start(self.join_request(**changes), version)
+        self.clock.advance(0)
+        return self.successResultOf(answer)
+
+    def stable(self, **changes: Any) -> Any:
+        """
+        The answer to the only member of a stable group, whose part is C{part}.
+        """
+        joined = self.joined(**changes)
+        synced = self.asking.now(self.sync_request(joined, b"part", **changes), 3)
+        self.assertEqual((synced.error_code, synced.assignment), (0, b"part"))
+        return joined
+
+    def sync_request(self, joined: Any, part: bytes = b"", **changes: Any) -> SyncGroupRequest:
+        """
+        Who has joined asks for its part, and brings this one for itself.
+        """
+        assignment = SyncGroupRequest.Assignment(member_id=joined.member_id, assignment=part)
+        return SyncGroupRequest(
+            group_id=changes.get("group_id", "g"),
+            generation_id=joined.generation_id,
+            member_id=joined.member_id,
+            assignments=[assignment],
+        )
+
+    def leave(self, joined: Any) -> None:
+        """
+        Who has joined leaves.
+        """
+        request = LeaveGroupRequest(group_id="g", member_id=joined.member_id, members=[])
+        self.assertEqual(self.asking.now(request, 0).error_code, 0)

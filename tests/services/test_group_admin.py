@@ -1,0 +1,193 @@
+"""
+DescribeGroups, ListGroups and DeleteGroups.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafscale import errors
+from kafscale.interfaces import CommittedOffset, Membership
+from kafscale.wire.messages import (
+    DeleteGroupsRequest,
+    DescribeGroupsRequest,
+    ListGroupsRequest,
+)
+from tests.services.grouped import GroupedCase
+
+NOT_ASKED = -(2**31)
+
+
+class AdminCase(GroupedCase):
+    """
+    A stable group C{g}, and an empty one, C{simple}, with a commit.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        super().setUp()
+        self.member = self.stable()
+        where = (self.a.topic_id, 0)
+        self.cluster.now(
+            self.coordinator.commit("simple", Membership(), {where: CommittedOffset(5)})
+        )
+
+
+class DescribeTests(AdminCase):
+    """
+    One group.
+    """
+
+    def describe(self, *names: str, version: int = 6, operations: bool = False) -> Any:
+        """
+        The groups of an answer.
+        """
+        request = DescribeGroupsRequest(
+            groups=list(names), include_authorized_operations=operations
+        )
+        return self.asking.now(request, version).groups
+
+    def test_every_version(self) -> None:
+        """
+        State, protocol, and members with what they said and what they do.
+        """
+        for version in self.asking.versions(DescribeGroupsRequest):
+            group, empty = self.describe("g", "simple", version=version)
+            self.assertEqual((group.error_code, group.group_state), (0, "Stable"))
+            self.assertEqual((group.protocol_type, group.protocol_data), ("consumer", "range"))
+            (member,) = group.members
+            self.assertEqual(member.member_id, self.member.member_id)
+            self.assertEqual(member.member_metadata, b"wishes")
+            self.assertEqual(member.member_assignment, b"part")
+            self.assertEqual((member.client_id, member.client_host), ("test", "/127.0.0.1"))
+            self.assertEqual((empty.error_code, empty.group_state, empty.members), (0, "Empty", []))
+
+    def test_unknown(self) -> None:
+        """
+        Dead, and no error, up to version 5; GROUP_ID_NOT_FOUND from 6 on.
+        """
+        for version in self.asking.versions(DescribeGroupsRequest):
+            (group,) = self.describe("none", version=version, operations=True)
+            self.assertEqual((group.group_state, group.members), ("Dead", []))
+            self.assertEqual(group.error_code, 69 if version >= 6 else 0)
+            self.assertEqual(group.error_message is not None, version >= 6)
+
+    def test_operations(self) -> None:
+        """
+        All that there are, when asked for: read, delete, describe, and those
+        on its configuration.
+        """
+        (group,) = self.describe("g", operations=True)
+        self.assertEqual(group.authorized_operations, sum(1 << n for n in (3, 6, 8, 10, 11)))
+        (group,) = self.describe("g")
+        self.assertEqual(group.authorized_operations, NOT_ASKED)
+
+    def test_static(self) -> None:
+        """
+        The instance id is told from version 4 on.
+        """
+        self.joined(5, group_id="s", group_instance_id="i")
+        for version in self.asking.versions(DescribeGroupsRequest):
+            (group,) = self.describe("s", version=version)
+            self.assertEqual(group.members[0].group_instance_id, "i" if version >= 4 else None)
+
+    def test_not_here(self) -> None:
+        """
+        Each group has its error.
+        """
+        self.cluster.now(self.coordinator.stop())
+        groups = self.describe("g", "none")
+        self.assertEqual([(g.error_code, g.group_state) for g in groups], [(16, ""), (16, "")])
+        request = DescribeGroupsRequest(groups=["g", "h"])
+        failed = self.asking.failed(request, 6, 16).groups
+        self.assertEqual([(g.group_id, g.error_code) for g in failed], [("g", 16), ("h", 16)])
+
+
+class ListTests(AdminCase):
+    """
+    All groups.
+    """
+
+    def names(self, version: int = 5, **fields: Any) -> list[str]:
+        """
+        The groups of an answer.
+        """
+        answer = self.asking.now(ListGroupsRequest(**fields), version)
+        self.assertEqual(answer.error_code, 0)
+        return [group.group_id for group in answer.groups]
+
+    def test_every_version(self) -> None:
+        """
+        States are told from version 4 on, types from 5 on.
+        """
+        for version in self.asking.versions(ListGroupsRequest):
+            answer = self.asking.now(ListGroupsRequest(), version)
+            told = [
+                (each.group_id, each.protocol_type, each.group_state, each.group_type)
+                for each in answer.groups
+            ]
+            states = ("Stable", "Empty") if version >= 4 else ("", "")
+            kind = "classic" if version >= 5 else ""
+            self.assertEqual(
+                told, [("g", "consumer", states[0], kind), ("simple", "", states[1], kind)]
+            )
+
+    def test_by_state(self) -> None:
+        """
+        Whatever the case of its letters; what there is not matches nothing.
+        """
+        self.assertEqual(self.names(states_filter=["stable"]), ["g"])
+        self.assertEqual(self.names(states_filter=["Empty", "Dead"]), ["simple"])
+        self.assertEqual(self.names(states_filter=["none"]), [])
+
+    def test_by_type(self) -> None:
+        """
+        All are classic.
+        """
+        self.assertEqual(self.names(types_filter=["Classic"]), ["g", "simple"])
+        self.assertEqual(self.names(types_filter=["consumer", "share"]), [])
+        self.assertEqual(self.names(types_filter=["consumer", "classic"]), ["g", "simple"])
+
+    def test_not_here(self) -> None:
+        """
+        An error of the whole.
+        """
+        self.cluster.now(self.coordinator.stop())
+        asked = self.asking.start(ListGroupsRequest(), 5)
+        self.failureResultOf(asked, errors.NotCoordinator)
+        failed = self.asking.failed(ListGroupsRequest(), 5, 16)
+        self.assertEqual((failed.error_code, failed.groups), (16, []))
+
+
+class DeleteTests(AdminCase):
+    """
+    Forgetting groups.
+    """
+
+    def test_every_version(self) -> None:
+        """
+        Each is answered for itself: one with members stays, one that is not
+        there is told so, and so is one that has just been deleted.
+        """
+        where = (self.a.topic_id, 0)
+        for version in self.asking.versions(DeleteGroupsRequest):
+            self.cluster.now(
+                self.coordinator.commit("simple", Membership(), {where: CommittedOffset(5)})
+            )
+            request = DeleteGroupsRequest(groups_names=["g", "simple", "none", "simple"])
+            answer = self.asking.now(request, version)
+            self.assertEqual(
+                [(each.group_id, each.error_code) for each in answer.results],
+                [("g", 68), ("simple", 0), ("none", 69), ("simple", 69)],
+            )
+            self.assertEqual([g.name for g in self.coordinator.groups()], ["g"])
+
+    def test_failed(self) -> None:
+        """
+        Every group has the code.
+        """
+        request = DeleteGroupsRequest(groups_names=["a", "b"])
+        answer = self.asking.failed(request, 2, 15)
+        self.assertEqual([each.error_code for each in answer.results], [15, 15])
