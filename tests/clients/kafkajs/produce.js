@@ -1,21 +1,7 @@
 // Writes the records of one job, given as JSON on standard input, with kafkajs.
-// Snappy is kafkajs's own plugin; those for lz4 and zstd need a compiler, so
-// the two codecs are put in as its documentation shows, on JavaScript and wasm.
 
-const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = require("kafkajs");
-const snappy = require("kafkajs-snappy");
-const lz4 = require("lz4js");
-const zstd = require("@bokuweb/zstd-wasm");
-
-CompressionCodecs[CompressionTypes.Snappy] = snappy;
-CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async (encoder) => Buffer.from(lz4.compress(encoder.buffer)),
-  decompress: async (buffer) => Buffer.from(lz4.decompress(buffer)),
-});
-CompressionCodecs[CompressionTypes.ZSTD] = () => ({
-  compress: async (encoder) => Buffer.from(zstd.compress(encoder.buffer, 3)),
-  decompress: async (buffer) => Buffer.from(zstd.decompress(buffer)),
-});
+const { Kafka, CompressionTypes, logLevel } = require("kafkajs");
+const codecs = require("./codecs");
 
 const TYPES = {
   none: CompressionTypes.None,
@@ -29,7 +15,7 @@ const PER_SEND = 500;
 const bytes = (text) => (text === null ? null : Buffer.from(text, "base64"));
 
 async function main(job) {
-  await zstd.init();
+  await codecs.ready();
   const kafka = new Kafka({ brokers: [job.address], logLevel: logLevel.WARN });
   const producer = kafka.producer(job.idempotent ? { idempotent: true } : {});
   await producer.connect();

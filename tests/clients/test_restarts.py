@@ -1,0 +1,140 @@
+"""
+Groups whose members are restarted one by one, and groups whose broker dies.
+"""
+
+from __future__ import annotations
+
+from tests.clients.broker import eventually
+from tests.clients.members import LONG_MS, SECONDS, SHORT_MS, Flow, Member, MembersTestCase, values
+from tests.clients.raw import RawClient
+from tests.clients.speaking import generation
+
+RECORDS = 20_000
+PARTITIONS = 10
+
+
+class StaticTests(MembersTestCase):
+    """
+    Members with a C{group.instance.id} keep their places (KIP-345).
+    """
+
+    def places(self) -> dict[str, set[int]]:
+        """
+        By instance id, the partitions that belong to it.
+        """
+        return {
+            member.group_instance_id: {
+                each.partition for each in member.assignment.topic_partitions
+            }
+            for member in self.describe().members
+        }
+
+    def member_id(self, instance: str) -> str | None:
+        """
+        Under which the group knows the instance now.
+        """
+        for member in self.describe().members:
+            if member.group_instance_id == instance:
+                return str(member.member_id)
+        return None
+
+    def test_rolling_restart(self) -> None:
+        """
+        Five members, by three libraries, are ended and started again, one
+        after the other, some of them with C{kill -9}: there is no rebalance,
+        and no record is lost.
+        """
+        libraries = ["confluent-kafka", "kafka-python", "aiokafka", "kafka-python"]
+        names = {f"place-{i}": each for i, each in enumerate([*libraries, "confluent-kafka"])}
+        flow = self.flow("t", PARTITIONS, RECORDS)
+        place = {name: self.static(library, name) for name, library in names.items()}
+        self.settled(5, PARTITIONS)
+        before = self.places()
+        with RawClient(self.running.port) as raw:
+            first = generation(raw, "group")
+            for done, (name, library) in enumerate(names.items(), 1):
+                flow.allow(done / 6)
+                eventually(place[name].read, SECONDS)
+                former = self.member_id(name)
+                place[name].crash() if done % 2 else place[name].stop()
+                place[name] = self.static(library, name)
+                self.replaced(name, former)
+            flow.finish()
+            for member in place.values():
+                eventually(member.read, SECONDS)
+            self.all_processed(RECORDS, self.members)
+            self.assertEqual(generation(raw, "group"), first)
+        self.assertEqual(self.places(), before)
+        self.assertEqual(values(self.members), set(range(RECORDS)))
+        self.assertEqual(self.committed(), RECORDS)
+        self.assert_none_twice(self.members)
+        self.assertEqual([member.lost for member in self.members], [0] * len(self.members))
+
+    def replaced(self, instance: str, former: str | None) -> None:
+        """
+        Wait until the new process has the place.
+        """
+        eventually(lambda: self.member_id(instance) not in (None, former), SECONDS)
+
+    def static(self, library: str, instance: str) -> Member:
+        """
+        A new process for this place.
+        """
+        (member,) = self.come(library, assignor="range", instance=instance, session_ms=LONG_MS)
+        return member
+
+
+class BrokerDiesTests(MembersTestCase):
+    """
+    C{kill -9} of the broker below its groups.
+    """
+
+    def test_killed_below_three_groups(self) -> None:
+        """
+        Nobody touches the consumers: they go on by themselves, each from
+        where its group's commits are.
+        """
+        flow = self.flow("t", PARTITIONS, RECORDS)
+        groups = {
+            "one": self.pair("one", "confluent-kafka", "confluent-kafka"),
+            "two": self.pair("two", "kafka-python", "aiokafka"),
+            "three": self.pair("three", "kafkajs", "kafkajs"),
+        }
+        for group in groups:
+            self.settled(2, PARTITIONS, group)
+        for share in (0.3, 0.6):
+            self.crash(flow, share)
+        flow.finish()
+        for group, members in groups.items():
+            self.all_processed(RECORDS, members)
+            self.assertEqual(values(members), set(range(RECORDS)), group)
+            self.assertEqual(self.committed(group), RECORDS, group)
+            self.assert_none_twice(members)
+            for member in members:
+                member.stop()
+
+    def pair(self, group: str, *libraries: str) -> list[Member]:
+        """
+        Its members. One of kafkajs, when it has been without a broker for
+        long, comes as another, and its group waits for the former one.
+        """
+        session_ms = SHORT_MS if "kafkajs" in libraries else LONG_MS
+        return self.come(*libraries, group=group, session_ms=session_ms)
+
+    def crash(self, flow: Flow, share: float) -> None:
+        """
+        The broker is killed while so much is produced and read, and comes
+        again; all members are at work before that.
+        """
+        read = [len(member.read()) for member in self.members]
+        flow.allow(share)
+        eventually(
+            lambda: all(
+                len(member.read()) > before
+                for member, before in zip(self.members, read, strict=True)
+            ),
+            SECONDS,
+        )
+        self.running.kill()
+        self.running.start()
+        self.admin = self.new_admin()
