@@ -65,14 +65,13 @@ class _Kept:
 
     group: Group
     shard: Shard
-    prefix: str  # of the keys of its commits
-    offsets: Offsets = attrs.field(factory=Offsets)
+    offsets: Offsets
 
-    def keys(self, offsets: Iterable[Where]) -> list[str]:
+    def deletions(self, gone: Iterable[Where]) -> list[Delete]:
         """
-        Where the commits for these partitions are.
+        What removes the commits for these partitions from the store.
         """
-        return [keys.offset(self.prefix, where) for where in offsets]
+        return [Delete(self.offsets.key(where)) for where in gone]
 
 
 @implementer(ICoordinator)
@@ -167,7 +166,8 @@ class Coordinator:
 
     def _new(self, name: str) -> _Kept:
         group = Group(name, self._clock, self._settings, self._new_id, self._store_group)
-        return _Kept(group, self._loaded()[keys.shard_of(name)], keys.offsets_of(name))
+        shard = self._loaded()[keys.shard_of(name)]
+        return _Kept(group, shard, Offsets(keys.offsets_of(name)))
 
     def _loaded(self) -> list[Shard]:
         """
@@ -265,8 +265,8 @@ class Coordinator:
                 return
             kept = self._kept[group] = self._new(group)
         kept.group.check_commit(member)
-        values = map(offset_value, offsets.values())
-        puts = [Put(key, value) for key, value in zip(kept.keys(offsets), values, strict=True)]
+        key = kept.offsets.key
+        puts = [Put(key(where), offset_value(offset)) for where, offset in offsets.items()]
         ticket, durable = kept.offsets.begin(offsets), False
         try:
             await kept.shard.write(puts)
@@ -298,8 +298,9 @@ class Coordinator:
             if read is None or topics.get(where[0]) in read
         }
         gone = [where for where in wanted if where not in refused]
+        deletions = kept.deletions(gone)
         kept.offsets.remove(gone)
-        await kept.shard.write([Delete(key) for key in kept.keys(gone)])
+        await kept.shard.write(deletions)
         return refused
 
     def topic_deleted(self, topic_id: UUID) -> None:
@@ -349,13 +350,14 @@ class Coordinator:
         """
         if gone:
             kept = self._kept[name]
+            deletions = kept.deletions(gone)
             kept.offsets.remove(gone)
-            removing = kept.shard.write([Delete(key) for key in kept.keys(gone)])
+            removing = kept.shard.write(deletions)
             removing.addErrback(self._not_removed, name)
 
     def _delete(self, name: str, kept: _Kept) -> Deferred[None]:
-        gone = [keys.group(name), *kept.keys(kept.offsets.all())]
-        deleted = kept.shard.write([Delete(key) for key in gone])
+        deletions = kept.deletions(kept.offsets.all())
+        deleted = kept.shard.write([Delete(keys.group(name)), *deletions])
         del self._kept[name]
         kept.group.end(GroupIdNotFound())
         return deleted

@@ -9,6 +9,7 @@ from itertools import count
 from types import MappingProxyType
 from uuid import UUID
 
+from kafscale.group import keys
 from kafscale.group.group import Group
 from kafscale.group.state import State
 from kafscale.group.subscription import subscribed
@@ -21,7 +22,12 @@ class Offsets:
     way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str) -> None:
+        """
+        @param prefix: What the keys of all of them begin with.
+        """
+        self._prefix = prefix
+        self._keys: dict[Where, str] = {}
         self._offsets: dict[Where, CommittedOffset] = {}
         self._tickets = count()
         self._coming: dict[Where, set[int]] = {}
@@ -50,6 +56,15 @@ class Offsets:
         Of which partitions of a topic.
         """
         return list(self._topics.get(topic_id, ()))
+
+    def key(self, where: Where) -> str:
+        """
+        Where the commit for a partition is in the store.
+        """
+        found = self._keys.get(where)
+        if found is None:
+            found = self._keys[where] = keys.offset(self._prefix, where)
+        return found
 
     def begin(self, wanted: Iterable[Where]) -> int:
         """
@@ -96,6 +111,7 @@ class Offsets:
     def _forget(self, where: Where) -> None:
         topic = self._topics.get(where[0], set())
         topic.discard(where)
+        self._keys.pop(where, None)
         if not topic:
             self._topics.pop(where[0], None)
 

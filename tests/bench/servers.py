@@ -160,12 +160,14 @@ def load(do: str, server: Server, **job: Any) -> dict[str, Any]:
     return result
 
 
-def start_load(do: str, server: Server, **job: Any) -> subprocess.Popen[bytes]:
+def start_load(
+    do: str, server: Server, *, client: str = "load", **job: Any
+) -> subprocess.Popen[bytes]:
     """
-    Begin a job.
+    Begin a job of C{client}, a module of this package.
     """
     text = json.dumps({"do": do, "port": server.port, **job})
-    command = [sys.executable, "-m", "tests.bench.load", text]
+    command = [sys.executable, "-m", f"tests.bench.{client}", text]
     root = Path(__file__).resolve().parents[2]
     return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root)
 
