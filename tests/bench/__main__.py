@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.bench import groups
 from tests.bench.load import BATCH_BYTES, IN_FLIGHT, TOPIC
 from tests.bench.servers import Floor, Kafscale, Server, load, start_load, touch_memory
 from tests.clients.raw import RawClient, batch_of
@@ -281,6 +282,14 @@ class Bench:
             process.communicate()
         return share
 
+    # --------------------------------------------------------------- groups
+
+    def groups(self) -> None:
+        """
+        Consumer groups: settling, heartbeats, commits.
+        """
+        print_table("Consumer groups", ["", ""], groups.measure(self.kafscale, self.options))
+
 
 # --------------------------------------------------------------------------
 # Figures
@@ -335,7 +344,7 @@ def main() -> None:
     """
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     add = parser.add_argument
-    add("what", nargs="*", metavar="BENCHMARK", help="throughput, requests, volume, idle; all")
+    add("what", nargs="*", metavar="BENCHMARK", help="throughput, requests, volume, idle, groups")
     add("--floor", type=Path, default=Path(__file__).with_name("floor.py"), help="its script")
     add("--folder", type=Path, help="where to put data (on a disk, not in memory)")
     add("--rounds", type=int, default=3, help="rounds to take the median of")
@@ -348,9 +357,11 @@ def main() -> None:
     add("--gb", type=float, default=4, help="for volume")
     add("--wide", type=int, default=1000, help="partitions for idle")
     add("--waits", type=_numbers, default=[500, 5000], help="of long polls, in ms, for idle")
+    add("--members", type=int, default=200, help="of the group that settles, for groups")
+    add("--beating", type=int, default=2000, help="members that send heartbeats, for groups")
     add("--touch-gib", type=int, default=4, help="memory to touch beforehand; 0: none")
     options = parser.parse_args()
-    names = ["throughput", "requests", "volume", "idle"]
+    names = ["throughput", "requests", "volume", "idle", "groups"]
     if unknown := set(options.what) - set(names):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     if options.touch_gib:
