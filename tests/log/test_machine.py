@@ -38,6 +38,7 @@ from kafscale.interfaces import Append, Fetched
 from kafscale.log import keys
 from kafscale.log.partition import Partition
 from tests.hostile import Operation, Verdict, let_pass
+from tests.inspect.looking import wrong
 from tests.log.brokers import RULES, Broker, Shared, batch, begin, now, records_of
 
 Where = tuple[UUID, int]
@@ -508,10 +509,19 @@ class LogMachine(RuleBasedStateMachine):
         When all stores are well again, the last incarnation finds everything.
         """
         try:
+            self.stored_as_it_should_be()
             if self.wanted:
                 self._end()
+                self.stored_as_it_should_be()
         finally:
             now(self.shared.metadata.close())
+
+    def stored_as_it_should_be(self) -> None:
+        """
+        Whatever is under way, what is stored is as the rules want it.
+        """
+        found = wrong(self.shared)
+        assert not found, found
 
     def _end(self) -> None:
         for broker in [*self.brokers, *self.asleep]:

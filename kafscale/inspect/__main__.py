@@ -1,0 +1,130 @@
+"""
+The command: ``kafscale-inspect``, or ``python -m kafscale.inspect``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from twisted.internet.task import react
+
+from kafscale.config import from_environment
+from kafscale.errors import NoSuchObject, SettingError, StoreError
+from kafscale.inspect.dump import dump
+from kafscale.inspect.listing import list_all
+from kafscale.inspect.opening import Opened, open_to_read, running
+from kafscale.inspect.verify import Verification
+
+WRONG = 1
+"""The exit status when something is not as it should be."""
+
+CANNOT = 2
+"""When nothing could be looked at; argparse uses it, too."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """
+    What the command takes.
+    """
+    command = argparse.ArgumentParser(
+        prog="kafscale-inspect",
+        description="Look at what a broker has stored. It only reads, and may do so while the"
+        " broker runs.",
+        epilog="Exit status: 0 all is well, 1 something is wrong, 2 it could not look."
+        " The broker's variables, such as KAFSCALE_DATA_DIR, count here too.",
+    )
+    command.add_argument("--data-dir", metavar="DIR", help="where the broker keeps its data")
+    command.add_argument("--namespace", metavar="NAME", help="of the cluster")
+    verbs = command.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    verbs.add_parser("list", help="journals and slots, partitions and segments")
+    verbs.add_parser("verify", help="read everything, and report what is wrong")
+    one = verbs.add_parser("dump", help="the batches and records of one slot or segment")
+    one.add_argument("--batches", action="store_true", help="without the records")
+    one.add_argument("object", help="its key, as list prints it, or its file")
+    return command
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    """
+    Do what is asked; the exit status.
+    """
+    given = {"data-dir": arguments.data_dir, "namespace": arguments.namespace}
+    try:
+        settings, _ = from_environment(os.environ, given)
+        opened = open_to_read(settings)
+    except SettingError as error:
+        return complain(str(error))
+    try:
+        if arguments.verb == "dump":
+            key = key_of(arguments.object, settings.data_dir)
+            whole = await dump(opened.objects, key, arguments.batches, tell)
+        else:
+            whole = await _whole(arguments.verb, opened, settings.data_dir)
+    except SettingError as error:
+        tell(f"wrong: {error}")
+        return WRONG
+    except NoSuchObject as error:
+        return complain(f"there is no object {error}")
+    except (StoreError, ValueError) as error:
+        return complain(str(error))
+    return 0 if whole else WRONG
+
+
+async def _whole(verb: str, opened: Opened, data_dir: str) -> bool:
+    pid = running(data_dir)
+    if pid is not None:
+        tell(f"process {pid} may run a broker on {data_dir}: it may be ahead of this report")
+    if verb == "list":
+        return await list_all(opened.objects, await opened.fresh(), tell)
+    return await Verification(opened.objects, opened.fresh, tell).run()
+
+
+def key_of(name: str, data_dir: str) -> str:
+    """
+    An object's key, given that or its file's name.
+    """
+    root = os.path.join(os.path.abspath(data_dir), "objects", "")
+    path = os.path.abspath(name)
+    return path.removeprefix(root) if path.startswith(root) else name
+
+
+def tell(line: str) -> None:
+    """
+    Print a line of the report.
+    """
+    sys.stdout.write(f"{line}\n")
+
+
+def complain(line: str) -> int:
+    """
+    Print why it could not look.
+    """
+    sys.stderr.write(f"kafscale-inspect: {line}\n")
+    return CANNOT
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """
+    Parse, run, and end the process.
+    """
+    arguments = parser().parse_args(argv)
+
+    async def within(_: object) -> None:
+        try:
+            status = await run(arguments)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read the report has seen enough. Python would complain
+            # when it flushes once more at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = CANNOT
+        raise SystemExit(status)
+
+    react(within)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""
+What an object holds: its batches and their records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kafscale.errors import CorruptMessage, InvalidRecord, KafkaError
+from kafscale.inspect.objects import batches_of, segment_footer
+from kafscale.interfaces import IObjectStore
+from kafscale.log.sealing import footer as slot_footer
+from kafscale.log.slot import Seal
+from kafscale.log.trailer import CorruptObject, intact, proof
+from kafscale.wire.compression import Codec
+from kafscale.wire.records import BatchHeader, Record, read_records
+
+Tell = Callable[[str], None]
+
+INFLATED = 256 << 20
+"""How many bytes the records of one batch may have."""
+
+
+async def dump(objects: IObjectStore, key: str, batches_only: bool, tell: Tell) -> bool:
+    """
+    Tell of each batch and each record; whether all could be read, and had the
+    checksums that they state.
+
+    @raise NoSuchObject: there is none with this key.
+    """
+    try:
+        parts = await _parts(objects, key, tell)
+    except CorruptObject as error:
+        tell(f"wrong: {key}: {error}")
+        return False
+    whole = True
+    for title, start, stop in parts:
+        if title:
+            tell(title)
+        try:
+            async for position, header, batch in batches_of(objects, key, start, stop):
+                whole &= _dump_batch(position, header, batch, batches_only, tell)
+        except CorruptMessage as error:
+            tell(f"wrong: {key}: {error}")
+            whole = False
+    return whole
+
+
+async def _parts(objects: IObjectStore, key: str, tell: Tell) -> list[tuple[str, int, int]]:
+    """
+    Tell what kind of object it is; where batches stand in it, and whose.
+    """
+    if key.endswith(".kfs"):
+        footer, size = await segment_footer(objects, key)
+        tell(
+            f"segment {key}: {size} bytes, offsets {footer.first_offset}-{footer.end_offset - 1},"
+            f" {footer.batch_count} batches, leader epochs {footer.epochs.to_json()}"
+        )
+        return [("", 0, footer.data_size)]
+    held = await slot_footer(objects, key)
+    if held is None:
+        await objects.get_suffix(key, 1)  # says so
+        return []
+    if isinstance(held, Seal):
+        tell(f"seal {key}: by incarnation {held.sealer}")
+        return []
+    tell(f"slot {key}: {len(held)} partitions")
+    return [
+        (
+            f"partition {part.topic_id}/{part.index}: offsets"
+            f" {part.first_offset}-{part.last_offset}, leader epoch {part.leader_epoch}",
+            part.position,
+            part.position + part.length,
+        )
+        for part in held
+    ]
+
+
+def _dump_batch(
+    position: int, header: BatchHeader, batch: bytes, batches_only: bool, tell: Tell
+) -> bool:
+    whole = intact([batch], proof([batch]))
+    try:
+        codec = Codec(header.codec).name.lower()
+    except ValueError:
+        codec = f"unknown ({header.codec})"
+    rest = ""
+    if header.producer_id >= 0:
+        rest = (
+            f", producer {header.producer_id} epoch {header.producer_epoch}"
+            f" sequence {header.base_sequence}"
+        )
+    rest += ", transactional" if header.transactional else ""
+    rest += ", control" if header.control else ""
+    tell(
+        f"batch at {position}: {header.size} bytes, offsets {header.base_offset}-"
+        f"{header.last_offset}, {header.record_count} records, codec {codec},"
+        f" leader epoch {header.leader_epoch},"
+        f" {'LogAppendTime' if header.log_append_time else 'CreateTime'} up to"
+        f" {header.max_timestamp}{rest}"
+    )
+    if not whole:
+        tell("wrong: the batch does not have the checksum that it states")
+    if batches_only:
+        return whole
+    try:
+        for record in read_records(batch, INFLATED):
+            tell(_line(record))
+    except (InvalidRecord, KafkaError) as error:
+        tell(f"wrong: its records cannot be read: {error}")
+        whole = False
+    return whole
+
+
+def _line(record: Record) -> str:
+    headers = "".join(
+        f" header {name.decode(errors='backslashreplace')!r}={_text(value)}"
+        for name, value in record.headers
+    )
+    return (
+        f"  {record.offset} timestamp {record.timestamp} key {_text(record.key)}"
+        f" value {_text(record.value)}{headers}"
+    )
+
+
+def _text(data: bytes | None) -> str:
+    """
+    Bytes as one word of printable characters.
+    """
+    return "null" if data is None else repr(data)[1:]

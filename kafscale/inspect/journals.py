@@ -1,0 +1,265 @@
+"""
+Whether journals are as the rules of the log want them.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import AsyncIterator, Collection, Sequence
+
+import attrs
+
+from kafscale.inspect.findings import Findings
+from kafscale.inspect.objects import check_range
+from kafscale.inspect.view import Incarnation, View, Where
+from kafscale.interfaces import IObjectStore
+from kafscale.log import keys
+from kafscale.log.estate import IN_FLIGHT_AT_MOST
+from kafscale.log.sealing import footer, listing
+from kafscale.log.slot import Range, Seal
+from kafscale.log.trailer import CorruptObject
+
+Held = Sequence[Range] | Seal | CorruptObject
+
+
+class Tails:
+    """
+    Which offsets of each partition the journals hold: as few stretches as
+    they can be told in, normally one.
+    """
+
+    def __init__(self, only: Collection[Where] | None = None) -> None:
+        """
+        @param only: Take no other partitions.
+        """
+        self._only = only
+        self._stretches: dict[Where, list[tuple[int, int]]] = {}
+
+    def take(self, view: View, incarnation: int, parts: Sequence[Range]) -> None:
+        """
+        What a slot holds, as far as it is part of the log.
+        """
+        for part in parts:
+            where = part.topic_id, part.index
+            if self._only is not None and where not in self._only:
+                continue
+            if view.counts(incarnation, where, part.leader_epoch):
+                self._add(where, part.first_offset, part.last_offset + 1)
+
+    def _add(self, where: Where, first: int, end: int) -> None:
+        stretches = self._stretches.setdefault(where, [])
+        if stretches and stretches[-1][1] == first:
+            stretches[-1] = stretches[-1][0], end
+        else:
+            insort(stretches, (first, end))
+
+    def after(self, where: Where, start: int) -> tuple[int, int | None]:
+        """
+        The offset after the last record that follows C{start} without a gap;
+        and the one after the gap, if there is one.
+        """
+        end = start
+        for first, stop in self._stretches.get(where, ()):
+            if stop > end:
+                if first > end:
+                    return end, first
+                end = stop
+        return end, None
+
+
+async def slots_of(
+    objects: IObjectStore, prefix: str, found: Findings | None = None
+) -> AsyncIterator[tuple[str, int, int, Held]]:
+    """
+    Key, number, size and footer of each object of a journal, in order.
+    """
+    async for info in listing(objects, prefix):
+        try:
+            number = keys.slot_number(info.key)
+        except ValueError:
+            number = -1
+        if number < 0 or info.key != keys.slot(prefix, number):
+            if found is not None:
+                found.note(info.key, "not an object of Kafscale")
+            continue
+        held: Held | None
+        try:
+            held = await footer(objects, info.key)
+        except CorruptObject as error:
+            held = error
+        if held is not None:  # deleted just now
+            yield info.key, number, info.size, held
+
+
+async def check_journal(
+    objects: IObjectStore, view: View, incarnation: Incarnation, tails: Tails
+) -> Findings:
+    """
+    What is wrong with a journal.
+
+    @param tails: Is told what the journal holds.
+    """
+    return await _Check(objects, view, incarnation, tails).run()
+
+
+@attrs.define
+class _Check:
+    """
+    A journal that is gone through, slot by slot.
+
+    @ivar next: The slot that should come next.
+    @ivar beyond: How many slots came after the end of a journal whose end is
+        not recorded.
+    @ivar open: Whether that end was not met yet.
+    """
+
+    objects: IObjectStore
+    view: View
+    incarnation: Incarnation
+    tails: Tails
+    found: Findings = attrs.field(factory=Findings)
+    next: int = 0
+    beyond: int = 0
+    open: bool = True
+
+    async def run(self) -> Findings:
+        """
+        From the first slot to the last.
+        """
+        incarnation, found = self.incarnation, self.found
+        self._check_marks()
+        self.next = incarnation.trim
+        prefix = self.view.prefix(incarnation)
+        async for key, number, _, held in slots_of(self.objects, prefix, found):
+            if not incarnation.may_need(number):
+                if isinstance(held, CorruptObject):
+                    found.note(key, f"not needed, and not whole: {held}")
+                elif not isinstance(held, Seal):
+                    below = number < incarnation.trim
+                    found.garbage(key, "below the trim mark" if below else "past the end")
+            elif incarnation.sealed_at is None:
+                await self._unsealed(key, number, held)
+            else:
+                self._missing(number)
+                self.next = number + 1
+                await self._sealed(key, number, held, incarnation.sealed_at)
+        self._check_end()
+        return found
+
+    def _check_marks(self) -> None:
+        where = keys.incarnation_record(self.incarnation.number)
+        trim, sealed_at = self.incarnation.trim, self.incarnation.sealed_at
+        if sealed_at is not None and trim > sealed_at:
+            self.found.wrong(where, f"the trim mark, {trim}, is past the end, {sealed_at}")
+        if self.incarnation.wound_up and trim != sealed_at:
+            self.found.wrong(
+                where, f"wound up, but its trim mark is {trim} and its end {sealed_at}"
+            )
+
+    def _check_end(self) -> None:
+        sealed_at = self.incarnation.sealed_at
+        if sealed_at is not None:
+            self._missing(sealed_at)
+            if self.next <= sealed_at:
+                self.found.wrong(
+                    self._key(sealed_at),
+                    "the seal is missing: a broker that only slept could write on there",
+                )
+        elif self.beyond > IN_FLIGHT_AT_MOST:
+            self.found.wrong(
+                self._key(self.next), f"missing, but {self.beyond} slots come after it"
+            )
+        elif self.beyond:
+            self.found.note(
+                self._key(self.next),
+                f"missing, and {self.beyond} slots come after it: flushes that were under way"
+                " together, unless somebody has removed it",
+            )
+
+    def _missing(self, end: int) -> None:
+        """
+        Slots below C{end} that should be there.
+        """
+        if end - self.next == 1:
+            self.found.wrong(self._key(self.next), "missing")
+        elif end > self.next:
+            self.found.wrong(self._key(self.next), f"missing, as are all up to {end - 1}")
+
+    async def _sealed(self, key: str, number: int, held: Held, sealed_at: int) -> None:
+        """
+        What stands in a journal whose end is recorded, up to there.
+        """
+        if number == sealed_at:
+            if not isinstance(held, Seal):
+                self.found.wrong(key, "the journal ends here, but this is no seal")
+        elif isinstance(held, Seal):
+            self.found.wrong(key, f"a seal, but the journal ends at {sealed_at}")
+        else:
+            await self._slot(key, held)
+
+    async def _unsealed(self, key: str, number: int, held: Held) -> None:
+        """
+        What stands in a journal whose end is not recorded: it ends with the
+        first slot that is missing, or with a seal.
+        """
+        if self.open and number == self.next and not isinstance(held, Seal):
+            self.next += 1
+            await self._slot(key, held)
+            return
+        if self.open and number == self.next:
+            self.found.note(key, "a seal, by a successor that did not record it")
+        self.open = False
+        if isinstance(held, Seal):
+            return  # the end, or a barrier
+        self.beyond += 1
+        if isinstance(held, CorruptObject):
+            return
+        for part in held:
+            where = part.topic_id, part.index
+            if not self.view.counts(self.incarnation.number, where, part.leader_epoch):
+                continue
+            if part.last_offset < self.view.partitions[where].rolled_to:
+                # Only what is acknowledged is rolled (log-rules, 1 and 14).
+                self.found.wrong(
+                    self._key(self.next),
+                    f"missing, though slot {number}, after it, was acknowledged",
+                )
+                return
+
+    async def _slot(self, key: str, held: Sequence[Range] | CorruptObject) -> None:
+        """
+        A slot that counts.
+        """
+        if isinstance(held, CorruptObject):
+            self.found.wrong(key, str(held))
+            return
+        for part in held:
+            wrong = await check_range(self.objects, key, part)
+            if wrong is not None:
+                name = self.view.name((part.topic_id, part.index))
+                self.found.wrong(key, f"{name}: {wrong}")
+        self.tails.take(self.view, self.incarnation.number, held)
+
+    def _key(self, number: int) -> str:
+        return keys.slot(self.view.prefix(self.incarnation), number)
+
+
+async def scan(objects: IObjectStore, view: View, wanted: Collection[Where]) -> Tails:
+    """
+    What journals hold of these partitions, by their footers.
+    """
+    tails = Tails(wanted)
+    for number in sorted({pair[0] for each in wanted for pair in view.partitions[each].journals}):
+        incarnation = view.incarnations.get(number)
+        if incarnation is None:
+            continue
+        following = incarnation.trim
+        async for _, slot, _, held in slots_of(objects, view.prefix(incarnation)):
+            if not incarnation.may_need(slot):
+                continue
+            if isinstance(held, Seal) or (incarnation.sealed_at is None and slot != following):
+                break
+            following = slot + 1
+            if not isinstance(held, CorruptObject):
+                tails.take(view, number, held)
+    return tails

@@ -1,0 +1,89 @@
+"""
+What a namespace holds, line by line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kafscale.errors import NoSuchObject
+from kafscale.inspect.journals import slots_of
+from kafscale.inspect.objects import segment_footer
+from kafscale.inspect.partitions import bases_of
+from kafscale.inspect.view import Incarnation, View, Where
+from kafscale.interfaces import IObjectStore
+from kafscale.log import keys
+from kafscale.log.slot import Range, Seal
+from kafscale.log.trailer import CorruptObject
+
+Tell = Callable[[str], None]
+
+
+async def list_all(objects: IObjectStore, view: View, tell: Tell) -> bool:
+    """
+    Journals and their slots, partitions and their segments. Only footers are
+    read; whether all of them could be.
+    """
+    whole = True
+    tell(f"namespace {view.namespace}, cluster {view.cluster}")
+    for _, incarnation in sorted(view.incarnations.items()):
+        whole &= await _list_journal(objects, view, incarnation, tell)
+    for where in sorted(view.partitions, key=lambda each: (view.name((each[0], 0)), each[1])):
+        whole &= await _list_partition(objects, view, where, tell)
+    return whole
+
+
+async def _list_journal(
+    objects: IObjectStore, view: View, incarnation: Incarnation, tell: Tell
+) -> bool:
+    whole = True
+    end = "not sealed" if incarnation.sealed_at is None else f"sealed at {incarnation.sealed_at}"
+    tell(
+        f"journal {view.prefix(incarnation)}: incarnation {incarnation.number} of broker"
+        f" {incarnation.broker}, trim mark {incarnation.trim}, {end}"
+        f"{', wound up' if incarnation.wound_up else ''}"
+    )
+    async for key, _, size, held in slots_of(objects, view.prefix(incarnation)):
+        whole &= not isinstance(held, CorruptObject)
+        tell(f"  {key} {size} bytes, {_what(view, held)}")
+    return whole
+
+
+def _what(view: View, held: Sequence[Range] | Seal | CorruptObject) -> str:
+    if isinstance(held, CorruptObject):
+        return f"damaged: {held}"
+    if isinstance(held, Seal):
+        return f"seal by {held.sealer}"
+    parts = (
+        f"{view.name((part.topic_id, part.index))} {part.first_offset}-{part.last_offset}"
+        f" epoch {part.leader_epoch}"
+        for part in held
+    )
+    return f"slot: {', '.join(parts)}"
+
+
+async def _list_partition(objects: IObjectStore, view: View, where: Where, tell: Tell) -> bool:
+    whole = True
+    record = view.partitions[where]
+    prefix = keys.partition(view.namespace, *where)
+    journals = ", ".join(f"{number} (epoch {epoch})" for number, epoch in record.journals)
+    tell(
+        f"partition {view.name(where)} {prefix}: leader {record.leader} epoch {record.epoch},"
+        f" log start {record.log_start}, in segments up to {record.rolled_to}"
+        f" ({record.stored_bytes} bytes), then in the journals of {journals or 'nobody'}"
+    )
+    for base in await bases_of(objects, prefix):
+        key = keys.segment(prefix, base)
+        try:
+            footer, size = await segment_footer(objects, key)
+        except NoSuchObject:
+            continue  # deleted just now
+        except CorruptObject as error:
+            whole = False
+            tell(f"  {key} damaged: {error}")
+            continue
+        tell(
+            f"  {key} {size} bytes, segment: {footer.first_offset}-{footer.end_offset - 1},"
+            f" {footer.batch_count} batches, largest timestamp {footer.max_timestamp}"
+        )
+    return whole

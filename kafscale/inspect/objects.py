@@ -1,0 +1,151 @@
+"""
+Whether an object holds what its footer says.
+
+Everything is read in pieces of a megabyte (or one larger batch), so memory
+does not grow with the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from kafscale.errors import CorruptMessage
+from kafscale.inspect.findings import Findings
+from kafscale.interfaces import IObjectStore
+from kafscale.log.segment import Footer, read_footer
+from kafscale.log.segments import SUFFIX
+from kafscale.log.slot import Range
+from kafscale.log.trailer import CorruptObject, intact, proof
+from kafscale.wire.records import BatchHeader, iterate
+
+PIECE = 1 << 20
+"""How much is read at once."""
+
+Batch = tuple[int, BatchHeader, bytes]
+"""Position in the object, header, and all bytes."""
+
+
+async def batches_of(
+    objects: IObjectStore, key: str, start: int, stop: int
+) -> AsyncIterator[Batch]:
+    """
+    The batches that stand between two positions of an object.
+
+    @raise CorruptMessage: what is there are not whole batches.
+    """
+    at = start
+    piece = PIECE
+    while at < stop:
+        data = await objects.get(key, at, min(piece, stop - at))
+        done = 0
+        try:
+            for position, header in iterate(data):
+                yield at + position, header, data[position : position + header.size]
+                done = position + header.size
+        except CorruptMessage:
+            # The last one goes on past this piece, or nothing else can be read.
+            if not done:
+                if piece >= stop - at:
+                    raise
+                piece = stop - at
+                continue
+        if not data:
+            raise CorruptMessage(f"The object ends at {at}, not at {stop}")
+        at += done
+        piece = PIECE
+
+
+async def check_range(objects: IObjectStore, key: str, part: Range) -> str | None:
+    """
+    What is wrong with a slot's batches of one partition.
+    """
+    crc = 0
+    offset = part.first_offset
+    latest = -1
+    try:
+        stop = part.position + part.length
+        async for position, header, batch in batches_of(objects, key, part.position, stop):
+            if not intact([batch], proof([batch])):
+                return f"the batch at byte {position} (offset {header.base_offset}) is damaged"
+            if header.base_offset != offset:
+                return f"offset {header.base_offset} stands where {offset} should"
+            if header.leader_epoch != part.leader_epoch:
+                return f"offset {offset} is of leader epoch {header.leader_epoch}"
+            crc = proof([batch], crc)
+            offset = header.next_offset
+            latest = max(latest, header.max_timestamp)
+    except CorruptMessage as error:
+        return f"batches cannot be read at offset {offset}: {error}"
+    if offset != part.last_offset + 1:
+        return f"the batches end at {offset - 1}, the footer says {part.last_offset}"
+    if crc != part.crc:
+        return "the batches are not those of which the footer has the checksum"
+    if latest != part.max_timestamp:
+        return f"the largest timestamp is {latest}, the footer says {part.max_timestamp}"
+    return None
+
+
+async def segment_footer(objects: IObjectStore, key: str) -> tuple[Footer, int]:
+    """
+    The footer of a segment, and the segment's size.
+
+    @raise NoSuchObject: there is none.
+    @raise CorruptObject: it is no segment, or not whole.
+    """
+    suffix, size = await objects.get_suffix(key, SUFFIX)
+    footer = read_footer(suffix, size)
+    if isinstance(footer, int):
+        suffix, size = await objects.get_suffix(key, footer)
+        footer = read_footer(suffix, size)
+        if isinstance(footer, int):
+            raise CorruptObject("The footer is longer than it states")
+    return footer, size
+
+
+async def check_segment(objects: IObjectStore, key: str, footer: Footer) -> Findings:
+    """
+    What is wrong with a segment's batches. They are read as consumers read
+    them, by the footer's index.
+    """
+    found = Findings()
+    crc = count = 0
+    offset = footer.first_offset
+    latest: int | None = None
+    for start, stop in footer.runs():
+        if footer.offset_at(start) != offset:
+            found.wrong(
+                key, f"the index says {footer.offset_at(start)} of byte {start}, not {offset}"
+            )
+        try:
+            async for position, header, batch in batches_of(objects, key, start, stop):
+                if not intact([batch], proof([batch])):
+                    found.wrong(
+                        key,
+                        f"the batch at byte {position} (offset {header.base_offset}) is damaged",
+                    )
+                if header.base_offset != offset:
+                    found.wrong(key, f"offset {header.base_offset} stands where {offset} should")
+                if footer.epochs.at(header.base_offset) != header.leader_epoch:
+                    found.wrong(
+                        key,
+                        f"offset {header.base_offset} is of leader epoch {header.leader_epoch},"
+                        f" the history says {footer.epochs.at(header.base_offset)}",
+                    )
+                crc = proof([batch], crc)
+                count += 1
+                offset = header.next_offset
+                if latest is None or header.max_timestamp > latest:
+                    latest = header.max_timestamp
+        except CorruptMessage as error:
+            found.wrong(key, f"batches cannot be read at offset {offset}: {error}")
+            return found
+    for what, is_so, said in (
+        ("batches end before", offset, footer.end_offset),
+        ("number of batches is", count, footer.batch_count),
+        ("largest timestamp is", latest, footer.max_timestamp),
+    ):
+        if is_so != said:
+            found.wrong(key, f"the {what} {is_so}, the footer says {said}")
+    if crc != footer.data_crc:
+        found.wrong(key, "the batches are not those of which the footer has the checksum")
+    return found

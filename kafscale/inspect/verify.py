@@ -1,0 +1,137 @@
+"""
+Whether a namespace is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from uuid import UUID
+
+import attrs
+
+from kafscale.inspect.findings import Finding, Findings, Weight, twice
+from kafscale.inspect.journals import Tails, check_journal, scan
+from kafscale.inspect.partitions import check_partition, check_tail
+from kafscale.inspect.view import View
+from kafscale.interfaces import IObjectStore
+from kafscale.log import keys
+from kafscale.log.sealing import listing
+
+Tell = Callable[[str], None]
+
+
+@attrs.define
+class Verification:
+    """
+    @ivar fresh: Reads the metadata as it is now.
+    @ivar tell: Takes a line of the report.
+    """
+
+    objects: IObjectStore
+    fresh: Callable[[], Awaitable[View]]
+    tell: Tell
+    found: dict[Weight, int] = attrs.field(factory=lambda: dict.fromkeys(Weight, 0))
+    count: int = 0
+    size: int = 0
+
+    async def run(self) -> bool:
+        """
+        Look at everything, and tell what is found; whether all is well.
+        """
+        view = await self.fresh()
+        unknown = Findings()
+        for key, text in view.unknown.items():
+            unknown.wrong(key, text)
+        self._report(unknown)
+        tails = Tails()
+        for number in sorted(view.incarnations):
+            self._report(await twice(partial(self._journal, view, number, tails)))
+        for where in sorted(view.partitions):
+            self._report(await twice(partial(self._partition, view, where)))
+        self._report(await twice(partial(self._tails, view, tails)))
+        self._report(await twice(partial(self._strays, view)))
+        wrong = self.found[Weight.WRONG]
+        self.tell(
+            f"{'ok' if not wrong else f'{wrong} wrong'}: {self.count} objects with {self.size}"
+            f" bytes; {len(view.incarnations)} journals, {len(view.partitions)} partitions;"
+            f" {self.found[Weight.GARBAGE]} not needed"
+        )
+        return not wrong
+
+    def _report(self, findings: Findings) -> None:
+        for finding in findings:
+            self.found[finding.weight] += 1
+            self.tell(str(finding))
+
+    async def _journal(self, view: View, number: int, tails: Tails, again: bool) -> Findings:
+        if again:
+            view, tails = await self.fresh(), Tails(())
+        incarnation = view.incarnations.get(number)
+        if incarnation is None:
+            return Findings()
+        return await check_journal(self.objects, view, incarnation, tails)
+
+    async def _partition(self, view: View, where: tuple[UUID, int], again: bool) -> Findings:
+        if again:
+            view = await self.fresh()
+        if where not in view.partitions:
+            return Findings()
+        return await check_partition(self.objects, view, where)
+
+    async def _tails(self, view: View, tails: Tails, again: bool) -> Findings:
+        wanted = [each for each in sorted(view.partitions) if check_tail(view, each, tails)]
+        if again:
+            view = await self.fresh()
+            wanted = [each for each in wanted if each in view.partitions]
+            tails = await scan(self.objects, view, wanted)
+        found = Findings()
+        for where in wanted:
+            found += check_tail(view, where, tails)
+        return found
+
+    async def _strays(self, view: View, again: bool) -> Findings:
+        """
+        Objects that belong to nothing that the metadata knows.
+        """
+        if again:
+            view = await self.fresh()
+        else:
+            self.count = self.size = 0
+        found = Findings()
+        journals = {view.prefix(each) for each in view.incarnations.values()}
+        before = ""
+        for kind in ("journal", "topics"):
+            async for info in listing(self.objects, f"{view.namespace}/{kind}/"):
+                if not again:
+                    self.count += 1
+                    self.size += info.size
+                prefix = info.key[: info.key.rindex("/") + 1]
+                if prefix == before:
+                    continue
+                before = prefix
+                if kind == "topics":
+                    finding = _of_no_partition(view, prefix)
+                    if finding is not None:
+                        found.append(finding)
+                elif prefix not in journals:
+                    found.wrong(prefix, "a journal of which the metadata knows nothing")
+        return found
+
+
+def _of_no_partition(view: View, prefix: str) -> Finding | None:
+    """
+    What it means that there are objects with this prefix.
+    """
+    try:
+        topic, index = prefix.removeprefix(f"{view.namespace}/topics/").strip("/").split("/")
+        where = UUID(topic), int(index)
+    except ValueError:
+        return Finding(Weight.NOTE, prefix, "not of Kafscale")
+    if where in view.partitions:
+        return None
+    if prefix != keys.partition(view.namespace, *where):
+        return Finding(Weight.NOTE, prefix, "not of Kafscale")
+    if where[0] in view.topics:
+        return Finding(Weight.WRONG, prefix, "there are segments, but the metadata has no record")
+    return Finding(Weight.GARBAGE, prefix, "of a topic that was deleted")

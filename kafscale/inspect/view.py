@@ -1,0 +1,142 @@
+"""
+What the metadata says of a namespace's log, at one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+import attrs
+
+from kafscale.cluster import keys as cluster
+from kafscale.interfaces import IMetadataStore
+from kafscale.log import keys
+from kafscale.log.record import PartitionRecord
+
+T = TypeVar("T")
+Where = tuple[UUID, int]
+
+
+@attrs.frozen
+class Incarnation:
+    """
+    @ivar trim: The lowest slot that may be needed.
+    @ivar wound_up: Whether a successor has cleared its journal.
+    @ivar sealed_at: The slot after the last one that counts; None while it is
+        not recorded.
+    """
+
+    number: int
+    broker: int
+    trim: int
+    wound_up: bool
+    sealed_at: int | None
+
+    def may_need(self, slot: int) -> bool:
+        """
+        Whether a slot, or the seal at the end, is part of the journal.
+        """
+        return slot >= self.trim and (self.sealed_at is None or slot <= self.sealed_at)
+
+
+@attrs.frozen
+class View:
+    """
+    @ivar revision: Of the metadata store when this was read.
+    @ivar topics: Name and number of partitions of each.
+    @ivar tombstones: Names of topics whose data may not be gone yet.
+    @ivar unknown: Entries that are not as they should be, and what is wrong.
+    """
+
+    namespace: str
+    cluster: str | None
+    revision: int
+    incarnations: dict[int, Incarnation]
+    partitions: dict[Where, PartitionRecord]
+    topics: dict[UUID, tuple[str, int]]
+    tombstones: dict[UUID, str]
+    unknown: dict[str, str]
+
+    def name(self, where: Where) -> str:
+        """
+        A partition, as a person calls it.
+        """
+        topic_id, index = where
+        topic = self.topics.get(topic_id)
+        return f"{topic_id if topic is None else topic[0]}-{index}"
+
+    def prefix(self, incarnation: Incarnation) -> str:
+        """
+        Of the keys of an incarnation's slots.
+        """
+        return keys.journal(self.namespace, incarnation.broker, incarnation.number)
+
+    def counts(self, incarnation: int, where: Where, epoch: int) -> bool:
+        """
+        Whether what an incarnation has written of a partition in this epoch
+        is part of the log, if it is in no segment (log-rules, 13).
+        """
+        record = self.partitions.get(where)
+        return record is not None and (incarnation, epoch) in record.journals
+
+
+async def load(metadata: IMetadataStore, namespace: str) -> View:
+    """
+    Read it all.
+    """
+    unknown: dict[str, str] = {}
+
+    async def each(prefix: str, take: Callable[[str, Any], tuple[Any, T]]) -> dict[Any, T]:
+        entries, _ = await metadata.range(prefix)
+        found = {}
+        for entry in entries:
+            try:
+                name, value = take(entry.key, entry.value)
+                found[name] = value
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                unknown[entry.key] = f"{entry.value!r} is not understood: {error!r}"
+        return found
+
+    seals = await each(
+        keys.SEALS, lambda key, value: (keys.incarnation_of(key), int(value["sealed_at"]))
+    )
+
+    def incarnation(key: str, value: Any) -> tuple[int, Incarnation]:
+        number = keys.incarnation_of(key)
+        return number, Incarnation(
+            number,
+            int(value["broker"]),
+            int(value["trim"]),
+            bool(value.get("wound_up")),
+            seals.get(number),
+        )
+
+    incarnations = await each(keys.INCARNATIONS, incarnation)
+    for number in seals.keys() - incarnations.keys():
+        unknown[keys.seal_record(number)] = "there is no such incarnation"
+    entry = await metadata.get(cluster.CLUSTER_ID)
+    _, revision = await metadata.range(cluster.CLUSTER_ID)
+    return View(
+        namespace=namespace,
+        cluster=None if entry is None else str(entry.value),
+        revision=revision,
+        incarnations=incarnations,
+        partitions=await each(
+            keys.PARTITIONS,
+            lambda key, value: (keys.partition_of(key), PartitionRecord.from_json(value)),
+        ),
+        topics=await each(
+            cluster.TOPICS,
+            lambda key, value: (
+                UUID(key.removeprefix(cluster.TOPICS)),
+                (str(value["name"]), int(value["partitions"])),
+            ),
+        ),
+        tombstones=await each(
+            cluster.TOMBSTONES,
+            lambda key, value: (UUID(key.removeprefix(cluster.TOMBSTONES)), str(value["name"])),
+        ),
+        unknown=unknown,
+    )

@@ -1,0 +1,152 @@
+"""
+Tests for L{kafscale.store.readonly}.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.errors import NoSuchObject, SettingError, StoreUnavailable
+from kafscale.interfaces import Compare, Put
+from kafscale.store import readonly
+from kafscale.store.blocking import at_once
+from kafscale.store.embedded import EmbeddedStore
+from kafscale.store.local import LocalObjectStore
+from kafscale.store.readonly import LocalReader, copy_of_metadata
+from tests.log.brokers import begin, now
+
+
+class LocalReaderTests(SynchronousTestCase):
+    """
+    Objects, read beside the one who writes them.
+    """
+
+    def setUp(self) -> None:
+        """
+        Two objects, and a file that is being written.
+        """
+        self.root = Path(self.mktemp())
+        store = LocalObjectStore(str(self.root), at_once)
+        now(store.create("a/b/1", [b"one"]))
+        now(store.create("a/c/2", [b"two"]))
+        (self.root / ".tmp" / "9").write_bytes(b"half")
+        self.reader = LocalReader(str(self.root))
+
+    def test_reads(self) -> None:
+        """
+        As the store does.
+        """
+        self.assertEqual([each.key for each in now(self.reader.list(""))], ["a/b/1", "a/c/2"])
+        self.assertEqual(now(self.reader.get("a/b/1", 1)), b"ne")
+        self.assertEqual(now(self.reader.get_suffix("a/c/2", 2)), (b"wo", 3))
+        self.failureResultOf(begin(self.reader.get("a/d")), NoSuchObject)
+        now(self.reader.close())
+
+    def test_changes_nothing(self) -> None:
+        """
+        It refuses to, and what another is writing stays; nor does it make
+        directories.
+        """
+        self.failureResultOf(begin(self.reader.create("a/x", [b""])), StoreUnavailable)
+        self.failureResultOf(begin(self.reader.delete(["a/b/1"])), StoreUnavailable)
+        self.assertEqual((self.root / ".tmp" / "9").read_bytes(), b"half")
+        elsewhere = self.mktemp()
+        self.assertEqual(now(LocalReader(elsewhere).list("")), [])
+        self.assertFalse(os.path.exists(elsewhere))
+
+
+class CopyTests(SynchronousTestCase):
+    """
+    Metadata, copied while its owner writes.
+    """
+
+    def setUp(self) -> None:
+        """
+        A store that is open, and folders for copies.
+        """
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.path = str(self.folder / "metadata.sqlite")
+        self.store = EmbeddedStore(self.path, at_once)
+        self.addCleanup(lambda: now(self.store.close()))
+        self.revision = 0
+
+    def put(self, *keys: str, size: int = 1) -> None:
+        """
+        One commit.
+        """
+        value = "x" * size
+        self.revision = now(self.store.commit([], [Put(key, value) for key in keys]))
+
+    def copied(self) -> tuple[list[str], int]:
+        """
+        The keys and the revision of a copy.
+        """
+        folder = self.folder / "copy"
+        folder.mkdir()
+        copy = copy_of_metadata(self.path, str(folder))
+        entries, revision = now(copy.range(""))
+        now(copy.close())
+        shutil.rmtree(folder)
+        return [entry.key for entry in entries], revision
+
+    def test_as_it_is(self) -> None:
+        """
+        What was committed last is there, though it is in the write-ahead log
+        only; its owner goes on.
+        """
+        self.put("a", "b")
+        self.assertEqual(self.copied(), (["a", "b"], self.revision))
+        self.put("c")
+        self.assertEqual(self.copied(), (["a", "b", "c"], self.revision))
+        now(self.store.commit([Compare("c", self.revision)], [Put("c", 2)]))
+
+    def test_moved_while_it_is_copied(self) -> None:
+        """
+        Between the copying of the two files the owner may move the log into
+        the file, once or again: each copy is of one moment all the same.
+        """
+        copyfile = shutil.copyfile
+        number = 0
+
+        def slowly(source: str, target: str) -> None:
+            nonlocal number
+            copyfile(source, target)
+            if source == self.path and number < 3:
+                number += 1
+                # SQLite does it after a thousand pages of four kilobytes.
+                for _ in range(6):
+                    self.put(*(f"{key:02}" for key in range(60)), size=20_000)
+                self.put(f"last-{number}")
+
+        self.put("first")
+        with mock.patch("shutil.copyfile", slowly):
+            keys, revision = self.copied()
+        self.assertEqual(number, 3)
+        self.assertEqual(revision, self.revision)
+        self.assertEqual(keys[60:], ["first", "last-1", "last-2", "last-3"])
+
+    def test_too_quick(self) -> None:
+        """
+        It does not try for ever.
+        """
+        with mock.patch.object(readonly, "_generation", side_effect=range(1000)):
+            self.assertRaises(StoreUnavailable, self.copied)
+
+    def test_not_there_or_damaged(self) -> None:
+        """
+        It says which file it is.
+        """
+        self.put("a")
+        now(self.store.close())
+        Path(self.path).write_bytes(b"no database at all" * 1000)
+        error = self.assertRaises(SettingError, self.copied)
+        self.assertIn(self.path, str(error))
+        os.unlink(self.path)
+        shutil.rmtree(self.folder / "copy")
+        self.assertRaises(StoreUnavailable, self.copied)
