@@ -133,12 +133,22 @@ def make_bucket(kind: str = "bucket") -> str:
     Make a bucket, and wait for it (for tests without a reactor): its name.
     """
     name = new_name(kind)
-    url = server().address(name).url()
-    key = ReadOnlyCredentials(KEY, SECRET, None)
-    made = Signer("us-east-1", time.time).sign("PUT", url, {}, key)
-    with urlopen(Request(url, b"", made, method="PUT")) as answer:
-        assert answer.status == 200, answer.status
+    _ask("PUT", server().address(name).url())
     return name
+
+
+def remove(bucket: str, key: str) -> None:
+    """
+    Delete an object, and wait for it.
+    """
+    _ask("DELETE", server().address(bucket).url(key))
+
+
+def _ask(verb: str, url: str) -> None:
+    key = ReadOnlyCredentials(KEY, SECRET, None)
+    signed = Signer("us-east-1", time.time).sign(verb, url, {}, key)
+    with urlopen(Request(url, b"", signed, method=verb)) as answer:
+        assert answer.status in (200, 204), answer.status
 
 
 async def new_bucket(kind: str = "bucket") -> Address:

@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet.task import react
 
@@ -47,14 +48,14 @@ def parser() -> argparse.ArgumentParser:
     return command
 
 
-async def run(arguments: argparse.Namespace) -> int:
+async def run(arguments: argparse.Namespace, reactor: Any) -> int:
     """
     Do what is asked; the exit status.
     """
     given = {"data-dir": arguments.data_dir, "namespace": arguments.namespace}
     try:
         settings, _ = from_environment(os.environ, given)
-        opened = open_to_read(settings)
+        opened = open_to_read(settings, reactor)
     except SettingError as error:
         return complain(str(error))
     try:
@@ -112,9 +113,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     arguments = parser().parse_args(argv)
 
-    async def within(_: object) -> None:
+    async def within(reactor: Any) -> None:
         try:
-            status = await run(arguments)
+            status = await run(arguments, reactor)
             sys.stdout.flush()
         except BrokenPipeError:
             # Whoever read the report has seen enough. Python would complain

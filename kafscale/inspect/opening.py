@@ -8,6 +8,7 @@ import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import attrs
 
@@ -15,25 +16,26 @@ from kafscale.config import Settings
 from kafscale.errors import SettingError
 from kafscale.inspect.view import View, load
 from kafscale.interfaces import IObjectStore
+from kafscale.store.blocking import at_once
 from kafscale.store.readonly import LocalReader, copy_of_metadata
+from kafscale.store.retry import RetryingObjectStore
 
 
 @attrs.frozen
 class Opened:
     """
     @ivar fresh: Reads the metadata as it is now.
-    @ivar where: What is looked at.
     """
 
     objects: IObjectStore
     fresh: Callable[[], Awaitable[View]]
-    where: str
 
 
-def open_to_read(settings: Settings) -> Opened:
+def open_to_read(settings: Settings, reactor: Any = None) -> Opened:
     """
     What a broker with these settings would use.
 
+    @param reactor: For what is in a bucket.
     @raise SettingError: there is nothing to be read.
     """
     path = os.path.join(settings.data_dir, "metadata.sqlite")
@@ -48,7 +50,22 @@ def open_to_read(settings: Settings) -> Opened:
             finally:
                 await metadata.close()
 
-    return Opened(LocalReader(os.path.join(settings.data_dir, "objects")), fresh, settings.data_dir)
+    if settings.s3_bucket:
+        return Opened(_bucket(settings, settings.s3_bucket, reactor), fresh)
+    return Opened(LocalReader(os.path.join(settings.data_dir, "objects")), fresh)
+
+
+def _bucket(settings: Settings, bucket: str, reactor: Any) -> IObjectStore:
+    # Half a second, which only those pay who use it.
+    from kafscale.store.s3 import S3ObjectStore
+    from kafscale.store.s3.settings import client_of
+
+    client = client_of(settings, bucket, reactor, at_once, reactor.seconds)
+    # Nobody else asks at the same time, so there is nobody to be out of step with.
+    objects: IObjectStore = RetryingObjectStore(
+        S3ObjectStore(client, reactor), reactor, lambda: 0.5
+    )
+    return objects
 
 
 def running(data_dir: str) -> int | None:

@@ -115,21 +115,11 @@ def _bucket(
     The objects of a bucket, the bucket's URL, and a probe of it.
     """
     # Half a second, which only those pay who use it.
-    from kafscale.store.s3 import S3Client, S3ObjectStore
+    from kafscale.store.s3 import S3ObjectStore
     from kafscale.store.s3.probe import Probe
+    from kafscale.store.s3.settings import client_of
 
-    client = S3Client.for_bucket(
-        bucket,
-        reactor,
-        pool(1),
-        time.time,
-        region=settings.s3_region,
-        endpoint=settings.s3_endpoint,
-        path_style=settings.s3_path_style,
-        kms_arn=settings.s3_kms_arn,
-        ca_file=settings.s3_ca_file,
-        concurrency=settings.s3_concurrency,
-    )
+    client = client_of(settings, bucket, reactor, pool(1), time.time)
     objects = S3ObjectStore(client, reactor)
 
     async def probe(cluster: str) -> None:

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.wire.messages import ProduceResponse
 from tests import s3
 from tests.clients import test_crash
-from tests.clients.broker import ROOT, Broker, BrokerTestCase, eventually, free_port
+from tests.clients.broker import ROOT, Broker, BrokerTestCase, environment, eventually, free_port
 from tests.clients.raw import LATEST, RawClient, batch_of
 from tests.clients.wire import Wire
 
@@ -74,6 +74,42 @@ class BucketTests(BucketTestCase):
             self.assertEqual(raw.offset("kept", 0, LATEST), 60)
         names = {each.name for each in (broker.folder / "data").iterdir()}
         self.assertLessEqual(names, {"lock", "metadata.sqlite", "metadata.sqlite-wal"})
+
+    def test_inspected(self) -> None:
+        """
+        C{kafscale-inspect} looks into the bucket, and misses what is missing.
+        """
+        broker = self.broker(segment_bytes="1KiB")
+        with RawClient(broker.port) as raw:
+            raw.create("looked-at")
+            for number in range(30):
+                batch = batch_of([b"%d" % number * 80])
+                self.assertEqual(raw.produce("looked-at", 0, batch).error_code, 0)
+        broker.kill()
+        bucket = str(broker.settings["s3_bucket"])
+
+        def inspect(*arguments: str) -> tuple[int, str]:
+            done = subprocess.run(
+                [sys.executable, "-m", "kafscale.inspect", *arguments],
+                cwd=ROOT,
+                env={**environment(**broker.settings), **s3.KEYS},
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            return done.returncode, done.stdout + done.stderr
+
+        status, text = inspect("verify")
+        self.assertEqual(status, 0, text)
+        status, text = inspect("list")
+        keys = [line.split()[0] for line in text.splitlines() if ".kfs " in line]
+        self.assertGreaterEqual(len(keys), 2, text)
+        status, text = inspect("dump", keys[0])
+        self.assertIn("value '0000000000", text)
+        s3.remove(bucket, keys[0])
+        status, text = inspect("verify")
+        self.assertEqual(status, 1, text)
+        self.assertIn(f"wrong: {keys[0]}: missing", text)
 
     def test_segments_in_parts(self) -> None:
         """
