@@ -15,6 +15,8 @@ from tests import s3
 from tests.clients import test_crash
 from tests.clients.broker import ROOT, Broker, BrokerTestCase, environment, eventually, free_port
 from tests.clients.raw import LATEST, RawClient, batch_of
+from tests.clients.storm import FATES, Storm
+from tests.clients.test_crash import SECONDS, TOPIC, Librdkafka, Repeater, Writer
 from tests.clients.wire import Wire
 
 
@@ -173,6 +175,65 @@ class OutageTests(BucketTestCase):
         self.assertEqual((part.error_code, part.base_offset), (0, 1))
         self.assertEqual([each.value for each in raw.records("log")], [b"before", b"during"])
         eventually(lambda: "the store answers again" in broker.tail())
+
+
+class StormTests(BucketTestCase):
+    """
+    A store that does its worst, and a broker that is killed meanwhile.
+    """
+
+    def test_once_and_in_order(self) -> None:
+        """
+        Requests are delayed, dropped, done unheard, done late, done twice and
+        refused for no reason, connections end in the middle of an answer, and
+        the broker is killed again and again, and starts in all that. When the
+        storm is over every acknowledged record is there, once, in order, and
+        at the offset of its acknowledgement.
+        """
+        host, _, port = s3.server().endpoint.removeprefix("http://").partition(":")
+        storm = Storm(host, int(port), seed=5)
+        self.addCleanup(storm.close)
+        broker = self.broker(
+            s3_endpoint=storm.endpoint, segment_bytes="64KiB", unrolled_bytes="1MiB"
+        )
+        with RawClient(broker.port) as raw:
+            raw.create(TOPIC, 2)
+        librdkafka, repeater = Librdkafka(broker.address), Repeater(broker.port, 7)
+        writers: list[Writer] = [librdkafka, repeater]
+        storm.calm = False
+        for each in writers:
+            each.start()
+            self.addCleanup(each.stopping.set)
+        for _ in range(3):
+            before = [len(each.acknowledged) for each in writers]
+            eventually(lambda: all_have_more(writers, before), 60)  # noqa: B023
+            broker.kill()
+            broker.start()
+        storm.calm = True
+        for each in writers:
+            each.stopping.set()
+        for each in writers:
+            each.join(SECONDS)
+            self.assertEqual(each.errors, [], each.name)
+            self.assertFalse(each.is_alive(), each.name)
+        self.assertLess(broker.memory("VmHWM"), 300 << 20)
+        self.assertEqual(set(storm.met), {"passed", *FATES})
+        with RawClient(broker.port) as raw:
+            for index, each, count in (
+                (0, librdkafka, len(librdkafka.acknowledged)),
+                (1, repeater, repeater.count),
+            ):
+                found = [int(record.value or b"") for record in raw.records(TOPIC, index)]
+                self.assertEqual(found, list(range(count)))
+                # The place of a record in the list is its offset.
+                self.assertEqual({n: n for n in each.acknowledged}, each.acknowledged)
+
+
+def all_have_more(writers: list[Writer], before: list[int]) -> bool:
+    """
+    Whether each of them got acknowledgements since.
+    """
+    return all(len(each.acknowledged) > n + 20 for each, n in zip(writers, before, strict=True))
 
 
 class RefusalTests(BucketTestCase):

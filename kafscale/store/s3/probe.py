@@ -10,8 +10,9 @@ is tried, with several creates at once. A store that fails is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
@@ -19,6 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from kafscale.errors import (
+    NoSuchObject,
     ObjectExists,
     SettingError,
     StoreContended,
@@ -33,6 +35,8 @@ RIVALS = 8
 
 #: Seconds for which a store that does not answer is asked again.
 PATIENCE = 10.0
+
+T = TypeVar("T")
 
 _log = Logger()
 
@@ -61,70 +65,88 @@ class Probe:
 
         @raise SettingError: it cannot; says why.
         """
+        await self._again(lambda: self._client.list_objects(f"{self._namespace}/", "", 1))
+        keys = [f"{self._key}-0"]
+        while not await self._one_of_many_wins(keys[-1]):
+            keys.append(f"{self._key}-{len(keys)}")
+        await self._again(lambda: self._try_parts(keys[-1]))
+        await self._again(lambda: self._store.delete(keys))
+        await self._claim(cluster)
+
+    async def _again(self, step: Callable[[], Awaitable[T]]) -> T:
+        """
+        What C{step} answers, if it does in time.
+
+        @raise SettingError: it does not, or the answer is no.
+        """
         while True:
             try:
-                await self._run(cluster)
-                return
+                return await step()
             except (S3Error, NoAnswer, StoreUnavailable) as error:
                 cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
-                if not _may_pass(cause) or self._clock.seconds() >= self._until:
+                if not _may_pass(cause) or self._is_late:
                     raise SettingError(self._line(cause or error)) from None
-            await deferLater(self._clock, 0.5)
+            await self._pause(0.3)
 
-    async def _run(self, cluster: str) -> None:
-        await self._client.list_objects(f"{self._namespace}/", "", 1)
-        number = 0
-        while not await self._one_of_many_wins(f"{self._key}-{number}"):
-            number += 1
-        key = f"{self._key}-{number}"
-        await self._try_parts(key)
-        await self._store.delete([f"{self._key}-{each}" for each in range(number + 1)])
-        await self._claim(cluster)
+    @property
+    def _is_late(self) -> bool:
+        return self._clock.seconds() >= self._until
+
+    def _pause(self, seconds: float) -> Deferred[None]:
+        return deferLater(self._clock, seconds)
 
     # -- create-only --------------------------------------------------------
 
     async def _one_of_many_wins(self, key: str) -> bool:
         """
-        Whether several creates at once told that they can be trusted. When the
-        answer to one is missing nobody can say.
+        Whether several creates at once told that they can be trusted. If too
+        many of them have no answer, that is not said.
 
         @raise SettingError: they cannot be.
         """
         bodies = [b"%d" % number * 1000 for number in range(RIVALS)]
         rivals = [Deferred.fromCoroutine(self._create(key, body)) for body in bodies]
         try:
-            won: Sequence[bool | None] = await gatherResults(rivals, consumeErrors=True)
+            told: Sequence[bool | None] = await gatherResults(rivals, consumeErrors=True)
         except FirstError as first:
-            error = first.subFailure.value
-            raise (error or first) from (error and error.__cause__)
-        if None in won:
-            await deferLater(self._clock, 0.2)
-            if self._clock.seconds() >= self._until:
-                raise StoreUnavailable("it answers only some of the requests")
-            return False
-        found = await self._store.get(key)
-        winners = [body for body, has_won in zip(bodies, won, strict=True) if has_won]
-        if winners != [found]:
+            # Who is first says what it is; the others say the same.
+            raise (first.subFailure.value or first) from None
+        winners = [body for body, has_won in zip(bodies, told, strict=True) if has_won]
+        found = await self._again(lambda: self._found(key))
+        if len(winners) > 1 or (winners and winners != [found]):
             raise SettingError(
                 f"{self._where} does not keep to If-None-Match: of {RIVALS} creates of one key"
                 f" at once {len(winners)} were accepted, where it must be one. Two brokers could"
                 " overwrite each other's records there"
             )
-        return True
+        if found in bodies and told.count(False) >= RIVALS / 2:
+            return True
+        if self._is_late:
+            raise SettingError(f"{self._where} cannot be used: too many requests fail")
+        return False
+
+    async def _found(self, key: str) -> bytes:
+        try:
+            return await self._store.get(key)
+        except NoSuchObject:
+            return b""
 
     async def _create(self, key: str, body: bytes) -> bool | None:
+        """
+        Whether this create was the first; None when nobody knows.
+        """
         while True:
             try:
                 await self._store.create(key, [body])
             except ObjectExists:
                 return False
             except StoreContended:  # no verdict: the others are not done
-                await deferLater(self._clock, 0.05)
-                if self._clock.seconds() >= self._until:
+                await self._pause(0.05)
+                if self._is_late:
                     return None
             except StoreUnavailable as error:
                 if not _may_pass(error.__cause__):
-                    raise
+                    raise SettingError(self._line(error.__cause__ or error)) from None
                 return None
             else:
                 return True
@@ -147,6 +169,8 @@ class Probe:
                     return
                 raise
         except S3Error as error:
+            if error.status != 501 and _may_pass(error):
+                raise
             why = str(error)
         self._store.in_parts = False
         _log.warn("the store takes no objects in parts ({why}): each is sent whole", why=why)
@@ -159,10 +183,15 @@ class Probe:
         what is written there, and those of two would use the same numbers.
         """
         key = f"{self._namespace}/cluster"
-        with suppress(ObjectExists):  # somebody has claimed it: us, most of the time
-            await self._store.create(key, [json.dumps({"cluster_id": cluster}).encode()])
+        claim = json.dumps({"cluster_id": cluster}).encode()
+
+        async def read() -> bytes:
+            with suppress(ObjectExists):  # somebody has claimed it: us, most of the time
+                await self._store.create(key, [claim])
+            return await self._store.get(key)
+
         try:
-            owner = json.loads(await self._store.get(key))["cluster_id"]
+            owner = json.loads(await self._again(read))["cluster_id"]
         except (ValueError, TypeError, LookupError):
             raise SettingError(f"{self._where}: {key} is not what a broker wrote there") from None
         if owner != cluster:
