@@ -7,6 +7,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -156,7 +158,8 @@ class OutageTests(BucketTestCase):
         """
         wire = Wire(int(s3.server().endpoint.rpartition(":")[2]))
         self.addCleanup(wire.close)
-        broker = self.broker(s3_endpoint=wire.endpoint)
+        http = free_port()
+        broker = self.broker(s3_endpoint=wire.endpoint, metrics_addr=f"127.0.0.1:{http}")
         raw = self.connect(broker)
         raw.create("log")
         self.assertEqual(raw.produce("log", 0, batch_of([b"before"])).error_code, 0)
@@ -164,6 +167,7 @@ class OutageTests(BucketTestCase):
         request = raw.produce_request("log", 0, batch_of([b"during"]))
         correlation = raw.send(request, 9)
         eventually(lambda: "the store does not answer" in broker.tail())
+        eventually(lambda: not is_ready(http))
         with RawClient(broker.port) as other:
             self.assertEqual(other.offset("log", 0, LATEST), 1)
         raw.socket.settimeout(0.5)
@@ -175,6 +179,49 @@ class OutageTests(BucketTestCase):
         self.assertEqual((part.error_code, part.base_offset), (0, 1))
         self.assertEqual([each.value for each in raw.records("log")], [b"before", b"during"])
         eventually(lambda: "the store answers again" in broker.tail())
+        eventually(lambda: is_ready(http))
+
+
+    def test_stopped_meanwhile(self) -> None:
+        """
+        A broker that is told to stop while the store is away stops in the
+        time that it has, and the next start finds what was acknowledged.
+        """
+        wire = Wire(int(s3.server().endpoint.rpartition(":")[2]))
+        self.addCleanup(wire.close)
+        broker = self.broker(s3_endpoint=wire.endpoint, shutdown_ms=2000)
+        raw = self.connect(broker)
+        raw.create("log")
+        self.assertEqual(raw.produce("log", 0, batch_of([b"before"])).error_code, 0)
+        wire.cut()
+        raw.send(raw.produce_request("log", 0, batch_of([b"during"])), 9)
+        eventually(lambda: "the store does not answer" in broker.tail())
+        self.assertEqual(broker.terminate(), 0)
+        wire.mend()
+        broker.start()
+        values = [each.value for each in self.connect(broker).records("log")]
+        self.assertIn(values, ([b"before"], [b"before", b"during"]))
+
+    def test_stopped_at_the_start(self) -> None:
+        """
+        So does one that is still trying to reach the store.
+        """
+        broker = self.prepared(s3_endpoint=f"http://127.0.0.1:{free_port()}").start(wait=False)
+        eventually(lambda: "kafscale starting on" in broker.tail())
+        self.assertEqual(broker.terminate(), 0)
+        self.assertNotIn("Traceback", broker.tail())
+
+    def test_profile(self) -> None:
+        """
+        Credentials come from a profile, too.
+        """
+        broker = self.prepared()
+        file = self.folder / "credentials"
+        lines = ["[logs]", f"aws_access_key_id = {s3.KEY}", f"aws_secret_access_key = {s3.SECRET}"]
+        file.write_text("\n".join(lines))
+        broker.variables = {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_PROFILE": "logs"}
+        with RawClient(broker.start().port) as raw:
+            raw.create("log")
 
 
 class StormTests(BucketTestCase):
@@ -227,6 +274,17 @@ class StormTests(BucketTestCase):
                 self.assertEqual(found, list(range(count)))
                 # The place of a record in the list is its offset.
                 self.assertEqual({n: n for n in each.acknowledged}, each.acknowledged)
+
+
+def is_ready(port: int) -> bool:
+    """
+    What C{/readyz} says.
+    """
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=30) as answer:
+            return bool(answer.status == 200)
+    except HTTPError:
+        return False
 
 
 def all_have_more(writers: list[Writer], before: list[int]) -> bool:
