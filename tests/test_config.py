@@ -183,6 +183,16 @@ class MalformedTests(SynchronousTestCase):
         """
         self.assert_refused("USE_MEMORY_S3", "2", "maybe", "y")
 
+    def test_endpoints(self) -> None:
+        """
+        Where a store is: as a URL, whose slash at the end is no part of it.
+        """
+        for text, url in {
+            "http://127.0.0.1:9000/": "http://127.0.0.1:9000",
+            "HTTPS://store.example": "https://store.example",
+        }.items():
+            self.assertEqual(settings(S3_ENDPOINT=text).s3_endpoint, url)
+
     def test_addresses(self) -> None:
         """
         Neither an address without port, a port out of bounds, an IPv6 address
@@ -209,6 +219,17 @@ class MalformedTests(SynchronousTestCase):
         A namespace is one part of a key.
         """
         self.assert_refused("NAMESPACE", "a/b", "..", ".", "a b", "ä", "x" * 101)
+
+    def test_buckets(self) -> None:
+        """
+        A bucket is a name, and its store a URL without more than a host and a
+        port.
+        """
+        self.assert_refused("S3_BUCKET", "s3://logs", "logs/a", "a", "-logs", "lögs", "x" * 256)
+        self.assert_refused(
+            "S3_ENDPOINT", "127.0.0.1:9000", "ftp://h", "http://", "http://h:99999", "http://h/path",
+            "http://u:p@h", "http://[::1]:9000", "http://1.2.3",
+        )  # fmt: skip
 
     def test_log_level(self) -> None:
         """

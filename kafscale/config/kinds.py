@@ -202,14 +202,12 @@ def _parse_namespace(text: str) -> str:
 
 
 def _parse_url(text: str) -> str:
-    match = re.fullmatch(r"(https?)://(\[[^]]+\]|[^:/]+)(?::([0-9]{1,5}))?/?", text, re.IGNORECASE)
+    # No IPv6 addresses: treq's URLs cannot hold one.
+    match = re.fullmatch(r"(https?)://([^][:/]+)(?::([0-9]{1,5}))?/?", text, re.IGNORECASE)
     if match is None:
         raise ValueError(text)
-    host = _parse_host(match[2])
-    if match[3]:
-        _PORT(match[3])
-    scheme = match[1].lower()
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}{f':{match[3]}' if match[3] else ''}"
+    scheme, host, port = match.groups()
+    return f"{scheme.lower()}://{_parse_host(host)}{f':{_PORT(port)}' if port else ''}"
 
 
 def _parse_bucket(text: str) -> str:
@@ -218,7 +216,7 @@ def _parse_bucket(text: str) -> str:
     return text
 
 
-URL = Kind(_parse_url, "http://host:port or https://host:port, without a path")
+URL = Kind(_parse_url, "http://host:port or https://host:port, without a path; not an IPv6 address")
 BUCKET = Kind(_parse_bucket, "the name of a bucket, without s3:// or a path")
 
 

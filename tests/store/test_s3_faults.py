@@ -35,7 +35,9 @@ LIST = b"""<?xml version="1.0" encoding="UTF-8"?>
 BEGUN = b"""<InitiateMultipartUploadResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
   <UploadId>the/id</UploadId></InitiateMultipartUploadResult>"""
 
-DONE = b"<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>"
+DONE = b"""  \r
+ <?xml version="1.0" encoding="UTF-8"?>
+<CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>"""
 
 
 class ScriptedTestCase(TestCase):

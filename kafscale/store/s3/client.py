@@ -205,10 +205,18 @@ class S3Client:
         return Part(number, answer.headers.get("etag", ""), crc)
 
     async def complete_multipart_upload(
-        self, key: str, upload: str, parts: Sequence[Part], *, create_only: bool = True
+        self,
+        key: str,
+        upload: str,
+        parts: Sequence[Part],
+        *,
+        create_only: bool = True,
+        size: int = 0,
     ) -> None:
         """
         Make the object of its parts; with C{create_only} unless it is there.
+
+        @param size: Of the object, for how long to wait.
         """
         items = "".join(
             f"<Part><PartNumber>{part.number}</PartNumber><ETag>{escape(part.etag)}</ETag>"
@@ -220,7 +228,9 @@ class S3Client:
             f"{items}</CompleteMultipartUpload>"
         ).encode()
         headers = {"If-None-Match": "*"} if create_only else {}
-        answer = await self._ask(Request("POST", key, {"uploadId": upload}, headers, [body]))
+        answer = await self._ask(
+            Request("POST", key, {"uploadId": upload}, headers, [body], size)
+        )
         # S3 says 200 before it has put the parts together, and may fail after.
         if _xml(answer).tag.rpartition("}")[2] == "Error":
             error = attrs.evolve(answer, status=500).error()
@@ -268,6 +278,7 @@ def _xml(answer: Answer) -> ElementTree.Element:
     if _DOCTYPE.search(answer.body):
         raise NoAnswer("an answer with a document type is not S3's")
     try:
-        return ElementTree.fromstring(answer.body)
+        # S3 sends blanks while it is not done yet, before anything else.
+        return ElementTree.fromstring(answer.body.lstrip())
     except ElementTree.ParseError as error:
         raise NoAnswer(f"an answer that is no XML: {error}") from None

@@ -43,7 +43,9 @@ async def upload(
     upload_id = await client.create_multipart_upload(key)
     try:
         parts = await _parts(client, key, upload_id, pieces, part_bytes, pause)
-        await client.complete_multipart_upload(key, upload_id, parts, create_only=create_only)
+        await client.complete_multipart_upload(
+            key, upload_id, parts, create_only=create_only, size=sum(map(len, pieces))
+        )
     except BaseException:
         # Not waited for: who failed is told now. It may have been completed,
         # if that was the answer that is missing; then there is nothing to abort.
