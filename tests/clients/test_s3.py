@@ -368,7 +368,7 @@ class RefusalTests(BucketTestCase):
         No server at all. It is waited for, but not for ever.
         """
         broker = self.prepared(s3_bucket="any", s3_endpoint=f"http://127.0.0.1:{free_port()}")
-        self.assert_refuses(broker, "127.0.0.1", "refused", seconds=30)
+        self.assert_refuses(broker, "127.0.0.1", "refused")
 
     def test_of_another_cluster(self) -> None:
         """
@@ -397,12 +397,12 @@ class RefusalTests(BucketTestCase):
         """
         self.assert_refuses(self.prepared(use_memory_s3=1), "KAFSCALE_S3_BUCKET")
 
-    def assert_refuses(self, broker: Broker, *words: str, seconds: float = 10) -> None:
+    def assert_refuses(self, broker: Broker, *words: str) -> None:
         """
         It ends by itself with status 1, and one line has these words.
         """
         broker.start(wait=False)
-        self.assertEqual(broker.ended(seconds), 1)
+        self.assertEqual(broker.ended(30), 1)
         log = broker.tail(1000)
         self.assertNotIn("Traceback", log)
         found = [line for line in log.splitlines() if all(word in line for word in words)]
