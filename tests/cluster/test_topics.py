@@ -327,3 +327,80 @@ class GrowTests(SynchronousTestCase):
         """
         self.cluster.now(self.topics.delete(self.topic))
         self.failureResultOf(begin(self.topics.grow(self.topic, 5)), UnknownTopicOrPartition)
+
+
+class AlterTests(SynchronousTestCase):
+    """
+    Altering configurations.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.cluster = SmallCluster(self)
+        self.topics = self.cluster.topics
+        self.topic = self.cluster.now(self.topics.create("orders", 3, {"retention.ms": "5"}))
+
+    def test_altered(self) -> None:
+        """
+        All else stays, and it is in the image when it answers.
+        """
+        self.cluster.now(self.topics.grow(self.topic, 4))
+        altered = self.cluster.now(self.topics.alter(self.topic, lambda _: {"segment.ms": "7"}))
+        self.assertEqual((altered.partitions, altered.configs), (4, {"segment.ms": "7"}))
+        self.assertEqual(self.cluster.image.topic("orders"), altered)
+        self.assertEqual(self.cluster.image.topic_by_id(self.topic.topic_id), altered)
+
+    def test_as_it_was(self) -> None:
+        """
+        What changes nothing is not committed.
+        """
+        _, before = self.cluster.now(self.cluster.store.range(keys.TOPICS))
+        self.cluster.now(self.topics.alter(self.topic, lambda before: before))
+        _, after = self.cluster.now(self.cluster.store.range(keys.TOPICS))
+        self.assertEqual(after, before)
+
+    def test_checked(self) -> None:
+        """
+        What cannot be is refused, as is a topic that is gone.
+        """
+        altering = begin(self.topics.alter(self.topic, lambda _: {"segment.ms": "soon"}))
+        self.failureResultOf(altering, InvalidConfig)
+        self.assertEqual(self.cluster.image.topic("orders").configs, {"retention.ms": "5"})
+        self.cluster.now(self.topics.delete(self.topic))
+        altering = begin(self.topics.alter(self.topic, lambda _: {}))
+        self.failureResultOf(altering, UnknownTopicOrPartition)
+
+    def test_validate_only(self) -> None:
+        """
+        It is checked, and told what it would be.
+        """
+        altering = self.topics.alter(self.topic, lambda _: {"segment.ms": "7"}, True)
+        self.assertEqual(self.cluster.now(altering).configs, {"segment.ms": "7"})
+        self.assertEqual(self.cluster.image.topic("orders").configs, {"retention.ms": "5"})
+
+    def test_changed_meanwhile(self) -> None:
+        """
+        Of two who alter the same topic neither undoes what the other did.
+        """
+        hostile = HostileMetadataStore(self.cluster.store)
+        other = Topics(
+            hostile,
+            self.cluster.image,
+            self.cluster.configs,
+            self.cluster._lead,
+            self.cluster.clock,
+        )
+        altering = begin(other.alter(self.topic, lambda before: {**before, "segment.ms": "7"}))
+        hostile.pending[0].succeed()  # it has read the topic
+        self.cluster.now(
+            self.topics.alter(self.topic, lambda before: {**before, "segment.bytes": "9000"})
+        )
+        hostile.policy = let_pass
+        hostile.pending[0].succeed()
+        self.successResultOf(altering)
+        self.assertEqual(
+            self.cluster.image.topic("orders").configs,
+            {"retention.ms": "5", "segment.ms": "7", "segment.bytes": "9000"},
+        )

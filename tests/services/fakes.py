@@ -86,6 +86,7 @@ class FakePartition:
 
     @ivar cold: Whether reading needs a load from the store.
     @ivar error: Raised by the next calls, if set.
+    @ivar states: Of its producers.
     """
 
     def __init__(self, topic_id: UUID, index: int, settlements: list[FakeSettlement]) -> None:
@@ -100,6 +101,7 @@ class FakePartition:
         self.error: Exception | None = None
         self.batches: list[Batch] = []
         self.rules: list[AppendRules] = []
+        self.states: list[Any] = []
         self.watches: list[Callable[[], None]] = []
         self.opening: list[Deferred[None]] = []
         self.loading: list[Deferred[None]] = []
@@ -258,7 +260,7 @@ class FakePartition:
         """
         See L{IPartition.producers}.
         """
-        return ()
+        return self.states
 
     def size(self) -> int:
         """

@@ -200,6 +200,32 @@ class AppendTests(ProduceCase):
         self.produce((0, BATCH))
         self.assertEqual(len(self.made_rules), 2)
 
+    def alter(self, name: str, value: str) -> None:
+        """
+        Set one configuration of the topic.
+        """
+        self.cluster.now(
+            self.cluster.topics.alter(self.topic, lambda before: {**before, name: value})
+        )
+
+    def test_altered(self) -> None:
+        """
+        What is altered holds for the next batch.
+        """
+        self.produce((0, BATCH))
+        for name, value in (
+            ("max.message.bytes", "77"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("message.timestamp.before.max.ms", "5"),
+            ("message.timestamp.after.max.ms", "6"),
+            ("cleanup.policy", "compact"),
+        ):
+            before = self.partition().rules[-1]
+            self.alter(name, value)
+            self.produce((0, BATCH))
+            self.assertNotEqual(self.partition().rules[-1], before, name)
+        self.assertEqual(self.partition().rules[-1], AppendRules(77, True, 5, 6, True))
+
 
 class OpeningTests(ProduceCase):
     """
