@@ -227,9 +227,9 @@ class Log:
         for index in range(partitions):
             partition = self._partitions.get((topic_id, index))
             if partition is not None and partition.rules != rules:
-                partition.rules = rules
+                before, partition.rules = partition.rules, rules
                 self._roller.configured(partition)
-                self._retention.changed(partition)
+                self._retention.configured(partition, before)
 
     async def delete(self, topic_id: UUID) -> None:
         """

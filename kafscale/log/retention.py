@@ -72,11 +72,14 @@ class Retention:
 
     # -- when to look -----------------------------------------------------
 
-    def changed(self, partition: Partition) -> None:
+    def configured(self, partition: Partition, before: LogRules) -> None:
         """
-        Its rules or its segments are not what they were: it is looked at as
-        soon as may be.
+        Its rules are not what they were.
         """
+        if _of_retention(partition.rules) != _of_retention(before):
+            self._at_once(partition)
+
+    def _at_once(self, partition: Partition) -> None:
         if _limited(partition.rules):
             self._agenda.sooner(partition, self._wall_clock())
         else:
@@ -95,7 +98,7 @@ class Retention:
         """
         # A later segment does not expire before the first, but counts.
         if partition.rules.retention_bytes >= 0:
-            self.changed(partition)
+            self._at_once(partition)
         else:
             self._before_long(partition)
 
@@ -179,10 +182,10 @@ class Retention:
         try:
             offset, due = await self._expired(partition, rules)
         except OffsetOutOfRange:
-            self.changed(partition)  # somebody deleted records meanwhile
+            self._at_once(partition)  # somebody deleted records meanwhile
             return
         if partition.rules is not rules:
-            self.changed(partition)  # what was found may be allowed to stay by now
+            self._at_once(partition)  # what was found may be allowed to stay by now
         elif offset > partition.log_start:
             await self._move_start(partition, offset)
             self._log.info(
@@ -191,7 +194,7 @@ class Retention:
                 partition=partition,
                 offset=partition.log_start,
             )
-            self.changed(partition)
+            self._at_once(partition)
         elif due is not None:
             self._agenda.sooner(partition, max(due, self._wall_clock() + PAUSE))
 
@@ -270,6 +273,13 @@ class Retention:
         """
         self.abandon()
         await DeferredList(list(self._looking.values()), consumeErrors=True)
+
+
+def _of_retention(rules: LogRules) -> tuple[object, ...]:
+    """
+    What of the rules decides about what stays.
+    """
+    return rules.delete, rules.retention_ms, rules.retention_bytes
 
 
 def _limited(rules: LogRules) -> bool:

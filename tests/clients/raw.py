@@ -23,6 +23,7 @@ from kafscale.wire.messages import (
     DeleteRecordsRequest,
     DeleteTopicsRequest,
     FetchRequest,
+    IncrementalAlterConfigsRequest,
     InitProducerIdRequest,
     ListOffsetsRequest,
     MetadataRequest,
@@ -207,6 +208,23 @@ class RawClient:
         (answer,) = self.call(request, 7).topics
         assert answer.error_code == 0, f"{topic}: {answer.error_code} {answer.error_message}"
         return answer.topic_id
+
+    def alter(self, topic: str, **configs: str | None) -> None:
+        """
+        Set some of a topic's configurations, and put those that are None back
+        to their defaults.
+        """
+        changed = IncrementalAlterConfigsRequest.Resource
+        steps = [
+            changed.Config(
+                name=name.replace("_", "."), config_operation=int(value is None), value=value
+            )
+            for name, value in configs.items()
+        ]
+        resource = changed(resource_type=2, resource_name=topic, configs=steps)
+        request = IncrementalAlterConfigsRequest(resources=[resource], validate_only=False)
+        (answer,) = self.call(request, 1).responses
+        assert answer.error_code == 0, f"{topic}: {answer.error_code} {answer.error_message}"
 
     def delete(self, topic: str) -> None:
         """

@@ -322,6 +322,17 @@ class ConfiguredTests(RetentionTestCase):
         broker.run()
         self.assertEqual(self.starts(broker), (0, [0]))
 
+    def test_other_configuration(self) -> None:
+        """
+        One that says nothing of retention does not hurry it.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=HOUR))
+        self.append(broker, b"a", at=1000)
+        broker.run(10)
+        broker.configure(retention_ms=HOUR, segment_ms=1)
+        broker.run(10)
+        self.assertEqual(self.starts(broker), (0, [0]))
+
     def test_other_topics(self) -> None:
         """
         Nothing happens to partitions that are not led, or of other topics.
