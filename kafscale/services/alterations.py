@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from zope.interface import implementer
 
@@ -24,7 +24,7 @@ from kafscale.interfaces import (
     TopicConfig,
 )
 from kafscale.services.failure import told
-from kafscale.services.resources import ResourceType, check_broker, not_known
+from kafscale.services.resources import ResourceType, check_broker, not_known, unique
 from kafscale.services.together import each
 from kafscale.wire.messages import (
     AlterConfigsRequest,
@@ -38,7 +38,6 @@ Replaced: TypeAlias = AlterConfigsResponse.Resource
 Changing: TypeAlias = IncrementalAlterConfigsRequest.Resource
 Changed: TypeAlias = IncrementalAlterConfigsResponse.Resource
 Step: TypeAlias = IncrementalAlterConfigsRequest.Resource.Config
-R = TypeVar("R", Replacing, Changing)
 
 #: From a topic's overrides to those that it shall have.
 Change: TypeAlias = Callable[[Mapping[str, str]], Mapping[str, str]]
@@ -98,7 +97,7 @@ class AlterationService:
                 )
             return answer
 
-        return AlterConfigsResponse(responses=await each(replace, _unique(request.resources)))
+        return AlterConfigsResponse(responses=await each(replace, unique(request.resources)))
 
     async def _alter(self, asked: Replacing | Changing, change: Change, trial: bool) -> None:
         match asked.resource_type:
@@ -154,7 +153,7 @@ class AlterationService:
             return answer
 
         return IncrementalAlterConfigsResponse(
-            responses=await each(change, _unique(request.resources))
+            responses=await each(change, unique(request.resources))
         )
 
     def _changed(self, before: Mapping[str, str], steps: Sequence[Step]) -> Mapping[str, str]:
@@ -229,10 +228,3 @@ def _check_once(asked: Replacing | Changing, times: Mapping[tuple[int, str], int
     names = [one.name for one in asked.configs]
     if len(set(names)) < len(names):
         raise InvalidRequest("A configuration is given more than once")
-
-
-def _unique(resources: Sequence[R]) -> list[R]:
-    """
-    Each resource once, as it is answered.
-    """
-    return list({(one.resource_type, one.resource_name): one for one in resources}.values())

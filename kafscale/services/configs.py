@@ -22,7 +22,7 @@ from kafscale.interfaces import (
 from kafscale.services.broker_configs import BrokerConfig
 from kafscale.services.described import CONFIG_SOURCES
 from kafscale.services.failure import told
-from kafscale.services.resources import ResourceType, check_broker, not_known
+from kafscale.services.resources import ResourceType, check_broker, not_known, unique
 from kafscale.wire.messages import (
     DescribeConfigsRequest,
     DescribeConfigsResponse,
@@ -88,13 +88,15 @@ class ConfigsService:
         self, request: DescribeConfigsRequest, context: RequestContext
     ) -> DescribeConfigsResponse:
         """
-        What is in force for each, and where it comes from.
+        What is in force for each, and where it comes from. Who names one twice
+        is told once: an answer does not get larger than there are things.
         """
         results = []
-        for asked in request.resources:
+        inherited = self._configs.describe({})
+        for asked in unique(request.resources):
             answer = Described(resource_type=asked.resource_type, resource_name=asked.resource_name)
             try:
-                configs = self._described(asked, request.include_synonyms)
+                configs = self._described(asked, inherited, request.include_synonyms)
             except Exception as error:
                 answer.error_code, answer.error_message = told(
                     error, f"describe {asked.resource_name}"
@@ -108,12 +110,16 @@ class ConfigsService:
             results.append(answer)
         return DescribeConfigsResponse(results=results)
 
-    def _described(self, asked: Asked, synonyms: bool) -> list[Config]:
+    def _described(
+        self, asked: Asked, inherited: Sequence[TopicConfig], synonyms: bool
+    ) -> list[Config]:
+        """
+        @param inherited: What topics have that set nothing.
+        """
         match asked.resource_type:
             case ResourceType.TOPIC:
                 self._topics.check_name(asked.resource_name)
                 overrides = self._image.topic(asked.resource_name).configs
-                inherited = self._configs.describe({})
                 return [
                     _topic_config(one, without, synonyms)
                     for one, without in zip(

@@ -58,17 +58,15 @@ class LogDirsService:
         What this broker leads of the topics asked for; what it does not is
         left out, as in Kafka.
         """
-        wanted: list[tuple[Topic, Iterable[int]]]
-        if request.topics is None:
-            wanted = [(topic, range(topic.partitions)) for topic in self._image.topics()]
-        else:
-            known = {topic.name: topic for topic in self._image.topics()}
-            wanted = [
-                (known[asked.topic], dict.fromkeys(asked.partitions))
-                for asked in request.topics
-                if asked.topic in known
-            ]
-        topics = [self._topic(topic, indexes) for topic, indexes in wanted]
+        everything = request.topics is None
+        wanted: dict[str, dict[int, None]] = {}
+        for asked in request.topics or ():
+            wanted.setdefault(asked.topic, {}).update(dict.fromkeys(asked.partitions))
+        topics = [
+            self._topic(topic, range(topic.partitions) if everything else wanted[topic.name])
+            for topic in self._image.topics()
+            if everything or topic.name in wanted
+        ]
         total, usable = self._room()
         directory = Directory(
             log_dir=self._place,

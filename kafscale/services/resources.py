@@ -4,7 +4,9 @@ What has a configuration: topics, and this broker.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
+from typing import Protocol, TypeVar
 
 from kafscale.errors import InvalidRequest, KafkaError
 from kafscale.interfaces import IImage
@@ -20,6 +22,28 @@ class ResourceType(IntEnum):
     BROKER_LOGGER = 8
     CLIENT_METRICS = 16
     GROUP = 32
+
+
+class Resource(Protocol):
+    """
+    What requests say of one.
+    """
+
+    resource_type: int
+    resource_name: str
+
+
+R = TypeVar("R", bound=Resource)
+
+
+def unique(resources: Sequence[R]) -> list[R]:
+    """
+    Each resource once, where it is named first.
+    """
+    found: dict[tuple[int, str], R] = {}
+    for one in resources:
+        found.setdefault((one.resource_type, one.resource_name), one)
+    return list(found.values())
 
 
 def check_broker(image: IImage, name: str) -> None:

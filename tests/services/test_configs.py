@@ -216,6 +216,16 @@ class DescribeTests(ConfigsCase):
                 self.assertEqual((result.error_code, result.configs), (code, []), (kind, name))
                 self.assertTrue(result.error_message)
 
+    def test_twice(self) -> None:
+        """
+        Who names a resource many times is told once: answers have bounds.
+        """
+        resource = DescribeConfigsRequest.Resource(
+            resource_type=TOPIC, resource_name="mine", configuration_keys=None
+        )
+        request = DescribeConfigsRequest(resources=[resource] * 1000)
+        self.assertEqual(len(self.asking.now(request, 4).results), 1)
+
     def test_altered(self) -> None:
         """
         What is altered is told at once.

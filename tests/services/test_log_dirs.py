@@ -80,6 +80,7 @@ class LogDirsTests(SynchronousTestCase):
             Topic(topic="big", partitions=[1, 1, 7]),
             Topic(topic="small", partitions=[-1]),
             Topic(topic="none", partitions=[0]),
+            Topic(topic="big", partitions=[1]),
         ]
         self.log.elsewhere.add((self.big.topic_id, 7))
         self.log.elsewhere.add((self.cluster.image.topic("small").topic_id, -1))
