@@ -29,8 +29,14 @@ _KAFKA_NAMES = {
     "connections_max_idle_ms": "connections.max.idle.ms",
     "data_dir": "log.dirs",
     "fetch_sessions": "max.incremental.fetch.session.cache.slots",
+    "group_initial_rebalance_delay_ms": "group.initial.rebalance.delay.ms",
+    "group_max_session_timeout_ms": "group.max.session.timeout.ms",
+    "group_max_size": "group.max.size",
+    "group_min_session_timeout_ms": "group.min.session.timeout.ms",
     "max_connections": "max.connections",
     "max_request_bytes": "socket.request.max.bytes",
+    "offset_metadata_max_bytes": "offset.metadata.max.bytes",
+    "offsets_retention_minutes": "offsets.retention.minutes",
 }
 
 #: What cannot be set, because it cannot be otherwise.
@@ -40,9 +46,6 @@ _FIXED = (
     ("delete.topic.enable", "true", "boolean", "Whether topics may be deleted."),
     ("inter.broker.protocol.version", "4.0-IV3", "string",
      "The version of Kafka whose protocol this broker speaks."),
-    ("kafscale.s3.bucket", "", "string", "The bucket that holds the records; empty for none."),
-    ("kafscale.s3.endpoint", "", "string", "Where the bucket is served; empty for none."),
-    ("kafscale.s3.region", "", "string", "The region of the bucket; empty for none."),
     ("log.retention.check.interval.ms", "300000", "long",
      "After how long at most it is noticed that records are too old; what is altered holds at"
      " once."),

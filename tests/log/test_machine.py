@@ -34,7 +34,7 @@ from kafscale.errors import (
     OutOfOrderSequenceNumber,
     StoreUnavailable,
 )
-from kafscale.interfaces import Append, Fetched
+from kafscale.interfaces import Append, Fetched, LogRules
 from kafscale.log import keys
 from kafscale.log.partition import Partition
 from tests.hostile import Operation, Verdict, let_pass
@@ -114,6 +114,7 @@ class LogMachine(RuleBasedStateMachine):
         self.sequences: dict[tuple[Where, int], int] = {}
         self.unanswered: dict[tuple[Where, int], Sent] = {}
         self.wrong: list[str] = []
+        self.log_rules = LogRules()
 
     # -- what is known ------------------------------------------------------
 
@@ -154,7 +155,9 @@ class LogMachine(RuleBasedStateMachine):
         """
         Another incarnation takes over, at once or step by step.
         """
-        broker = Broker(self.shared, policy=let_pass if smoothly else gently, **BOUNDS)
+        broker = Broker(
+            self.shared, policy=let_pass if smoothly else gently, rules=self.log_rules, **BOUNDS
+        )
         self.brokers.append(broker)
         broker.recover(self.wanted).addErrback(self._not_recovered)
         if smoothly:
@@ -453,6 +456,20 @@ class LogMachine(RuleBasedStateMachine):
             self.start[where] = max(self.start[where], start)
 
         begin(partition.delete_before(offset)).addCallbacks(moved, self.not_moved)
+
+    @rule(
+        keep_bytes=st.sampled_from([-1, -1, 0, 300, 2000]),
+        keep_ms=st.sampled_from([-1, -1, 1000, 20_000]),
+        segment_bytes=st.sampled_from([100, 10_000]),
+    )
+    def configure(self, keep_bytes: int, keep_ms: int, segment_bytes: int) -> None:
+        """
+        The topic's configuration is altered; old records go.
+        """
+        self.log_rules = LogRules(keep_ms, keep_bytes, segment_bytes)
+        for broker in [*self.brokers, *self.asleep]:
+            broker.rules = self.log_rules
+            broker.log.configured(TOPIC, len(self.wanted))
 
     def not_moved(self, failure: Failure) -> None:
         """
