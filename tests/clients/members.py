@@ -9,7 +9,6 @@ import contextlib
 import json
 import subprocess
 import sys
-import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,7 +18,9 @@ import attrs
 import confluent_kafka
 from confluent_kafka.admin import AdminClient
 
+from kafscale.wire.messages import DescribeGroupsRequest, HeartbeatRequest
 from tests.clients.broker import ROOT, BrokerTestCase, environment, eventually
+from tests.clients.flow import Flow
 from tests.clients.raw import RawClient
 
 SECONDS = 120.0
@@ -28,6 +29,9 @@ SHORT_MS = 8_000
 #: For those that must not be given up: librdkafka's default.
 LONG_MS = 45_000
 KAFKAJS = Path(__file__).with_name("kafkajs")
+NONE = 0
+ILLEGAL_GENERATION = 22
+REBALANCE_IN_PROGRESS = 27
 
 
 @attrs.frozen
@@ -179,74 +183,6 @@ class Member:
         return self._journal.stem
 
 
-class Flow(threading.Thread):
-    """
-    Records with the values 0, 1, 2 ... spread over the partitions: as many as
-    it is allowed, at a leisurely pace.
-
-    @ivar count: How many there are to be in the end.
-    """
-
-    def __init__(self, address: str, topic: str, partitions: int, count: int) -> None:
-        super().__init__(daemon=True)
-        self.count = count
-        self._topic = topic
-        self._partitions = partitions
-        self._producer = confluent_kafka.Producer(
-            {
-                "bootstrap.servers": address,
-                "enable.idempotence": True,
-                "linger.ms": 5,
-                "reconnect.backoff.max.ms": 200,
-                "log_level": 0,
-            }
-        )
-        self._allowed = 0
-        self._failures: list[object] = []
-        self._changed = threading.Condition()
-
-    def allow(self, share: float) -> None:
-        """
-        Go on until so much of it is produced.
-        """
-        with self._changed:
-            self._allowed = max(self._allowed, round(self.count * share))
-            self._changed.notify_all()
-
-    def run(self) -> None:
-        """
-        Produce.
-        """
-        for number in range(self.count):
-            with self._changed:
-                while number >= self._allowed:
-                    self._changed.wait()
-                if number % 100 == 0:
-                    self._changed.wait(0.005)
-            self._producer.produce(
-                self._topic,
-                b"%d" % number,
-                partition=number * 7 // 5 % self._partitions,
-                on_delivery=self._delivered,
-            )
-            self._producer.poll(0)
-        if self._producer.flush(SECONDS):
-            self._failures.append("not all was answered")
-
-    def _delivered(self, error: object, _: object) -> None:
-        if error is not None:
-            self._failures.append(error)
-
-    def finish(self) -> None:
-        """
-        Produce all that is left, and wait for the acknowledgements.
-        """
-        self.allow(1)
-        self.join(SECONDS)
-        assert not self.is_alive(), "producing takes for ever"
-        assert not self._failures, self._failures[:3]
-
-
 class MembersTestCase(BrokerTestCase):
     """
     A broker with topics, and members of groups.
@@ -395,3 +331,18 @@ def values(members: Iterable[Member]) -> set[int]:
     Of all records that they have processed.
     """
     return {record.value for member in members for record in member.read()}
+
+
+def generation(raw: RawClient, group: str) -> int:
+    """
+    That of a group, found out by trying: no API tells it.
+    """
+    (described,) = raw.call(DescribeGroupsRequest(groups=[group]), 5).groups
+    member_id = described.members[0].member_id
+    for number in range(1, 1000):
+        asked = HeartbeatRequest(group_id=group, generation_id=number, member_id=member_id)
+        code = raw.call(asked, 4).error_code
+        assert code in (NONE, ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS), code
+        if code != ILLEGAL_GENERATION:
+            return number
+    raise AssertionError(f"{group} has no generation below 1000")

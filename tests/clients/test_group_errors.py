@@ -10,6 +10,7 @@ from typing import Any
 
 from kafscale.wire.headers import request_header
 from kafscale.wire.messages import (
+    DescribeGroupsRequest,
     HeartbeatRequest,
     JoinGroupRequest,
     LeaveGroupRequest,
@@ -180,6 +181,25 @@ class GroupErrorTests(BrokerTestCase):
             self.committed(commit(self.member, "x" * 1_000_000)), OFFSET_METADATA_TOO_LARGE
         )
         self.assertEqual(self.committed(commit(self.member, "x" * 4096)), NONE)
+
+    def test_large_member_metadata(self) -> None:
+        """
+        What members tell one another is not the broker's business: a megabyte
+        of it is passed on, and kept over a restart.
+        """
+        large = b"\xff" * 1_000_000
+        offered = JoinGroupRequest.Protocol(name="large", metadata=large)
+        joined = self.client.call(joining("h", group_instance_id="j", protocols=[offered]), 9)
+        self.assertEqual((joined.error_code, joined.members[0].metadata), (NONE, large))
+        part = SyncGroupRequest.Assignment(member_id=joined.member_id, assignment=large)
+        request = sync(joined, group_id="h", protocol_name="large", assignments=[part])
+        synced = self.client.call(request, 5)
+        self.assertEqual((synced.error_code, synced.assignment), (NONE, large))
+        self.subject.restart()
+        self.client = self.connect(self.subject)
+        (described,) = self.client.call(DescribeGroupsRequest(groups=["h"]), 5).groups
+        (member,) = described.members
+        self.assertEqual((member.member_metadata, member.member_assignment), (large, large))
 
     def test_odd_names(self) -> None:
         """
