@@ -106,6 +106,7 @@ class LogCounts:
     @ivar flush_seconds: From sending a slot to its being durable.
     @ivar segments: Segments that were made.
     @ivar segment_bytes: Their bytes.
+    @ivar orphans: Objects left over that were deleted.
     @ivar topics: By topic id; those that are deleted go.
     """
 
@@ -114,6 +115,7 @@ class LogCounts:
     flush_seconds: Histogram = attrs.field(factory=Histogram)
     segments: int = 0
     segment_bytes: int = 0
+    orphans: int = 0
     topics: dict[UUID, TopicCounts] = attrs.field(factory=dict)
 
     def topic(self, topic_id: UUID) -> TopicCounts:

@@ -195,6 +195,13 @@ class Settings:
         "4096",
         "How many objects of the journal may stand before the records in the oldest are rolled.",
     )
+    orphan_ms: int = _setting(
+        number(0, 2**31 - 1, "milliseconds"),
+        "3600000",
+        "How often the stores are looked through for what is left over of operations that failed"
+        " or came late; what was unneeded at one look and still is at the next is deleted."
+        " 0: never.",
+    )
     slot_bytes: int = _setting(
         size(64 * KIB, 256 * MIB), "8MiB", "The journal is flushed when this much waits."
     )

@@ -55,6 +55,33 @@ def segment(prefix: str, base_offset: int) -> str:
     return f"{prefix}{base_offset:020d}.kfs"
 
 
+def parse_slot(namespace: str, key: str) -> tuple[int, int] | None:
+    """
+    The incarnation and number of the slot that has this key; None if it is
+    not a slot's.
+    """
+    try:
+        _, broker_id, incarnation, number = key.removeprefix(f"{namespace}/journal/").split("/")
+        prefix = journal(namespace, int(broker_id), int(incarnation))
+        found = int(incarnation), int(number)
+    except ValueError:
+        return None
+    return found if key == slot(prefix, found[1]) else None
+
+
+def parse_segment(namespace: str, key: str) -> tuple[UUID, int, int] | None:
+    """
+    The topic id, index and base offset of the segment that has this key; None
+    if it is not a segment's.
+    """
+    try:
+        topic_id, index, _ = key.removeprefix(f"{namespace}/topics/").split("/")
+        found = UUID(topic_id), int(index), segment_base(key)
+    except ValueError:
+        return None
+    return found if key == segment(partition(namespace, *found[:2]), found[2]) else None
+
+
 def segment_base(key: str) -> int:
     """
     The base offset of the segment that has this key.

@@ -35,6 +35,7 @@ from kafscale.log.sealing import listing
 from kafscale.log.segments import Segments
 from kafscale.log.settings import LogSettings
 from kafscale.log.starts import LogStarts
+from kafscale.log.sweeping import Sweep
 
 Where = tuple[UUID, int]
 
@@ -90,6 +91,9 @@ class Log:
         self._bytes = 0
         self.incarnation = 0
         self.counts = LogCounts()
+        self._sweep = Sweep(
+            objects, metadata, clock, settings.namespace, settings.orphan_seconds, self.counts
+        )
 
     # -- beginning and ending ---------------------------------------------
 
@@ -122,6 +126,7 @@ class Log:
             incarnation, settings, self.counts, lambda: self._bytes, self._retention,
         )  # fmt: skip
         self._starts = LogStarts(self._objects, changes, self._roller.roll)
+        self._sweep.begin()
 
     async def stop(self) -> None:
         """
@@ -131,6 +136,7 @@ class Log:
         await self.journal.flush()
         await self._retention.stop()
         await self._roller.stop()
+        await self._sweep.stop()
 
     def _fenced(self) -> None:
         self._log.error(

@@ -31,8 +31,12 @@ from uuid import UUID
 import attrs
 
 from kafscale.log.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
+from kafscale.wire.records import HEADER_SIZE
 
 _ROW = struct.Struct(">16siiqqqQQI")
+
+SMALLEST_SLOT = HEADER_SIZE + _ROW.size + TRAILER_SIZE
+"""No slot is smaller: it has a batch. A seal always is."""
 
 
 @attrs.frozen

@@ -105,6 +105,10 @@ UNROLLED_BYTES = _metric(
 )  # fmt: skip
 SEGMENTS = _metric("kafscale_segments_rolled_total", "counter", "", "Segments made.")
 SEGMENT_BYTES = _metric("kafscale_segment_bytes_total", "counter", "", "Their bytes.")
+ORPHANS = _metric(
+    "kafscale_orphans_deleted_total", "counter", "",
+    "Objects deleted that were left over of operations that failed or came late.",
+)  # fmt: skip
 CACHE_HITS = _metric(
     "kafscale_cache_hits_total", "counter", "",
     "Runs of segments that readers asked for and that were in memory.",

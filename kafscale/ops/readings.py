@@ -138,6 +138,7 @@ def of_log(log: Log, names: Callable[[], Mapping[UUID, str]]) -> Iterator[Family
     yield _gauge(catalogue.UNROLLED_BYTES, state.unrolled_bytes)
     yield _counter(catalogue.SEGMENTS, counts.segments)
     yield _counter(catalogue.SEGMENT_BYTES, counts.segment_bytes)
+    yield _counter(catalogue.ORPHANS, counts.orphans)
 
 
 def of_groups(

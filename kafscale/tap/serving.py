@@ -98,6 +98,7 @@ def log_settings(settings: Settings) -> LogSettings:
         segment_seconds=settings.segment_ms / 1000,
         unrolled_bytes=settings.unrolled_bytes,
         journal_slots=settings.journal_slots,
+        orphan_seconds=settings.orphan_ms / 1000,
         readahead=settings.readahead_segments,
     )
 

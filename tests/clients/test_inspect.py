@@ -272,6 +272,36 @@ class InspectTests(BrokerTestCase):
         status, said = self.inspect("dump", "--batches", str(segment))
         self.assertEqual((status, said.count(line), said.count("batch at")), (0, 0, 5))
 
+    def test_what_is_left_over(self) -> None:
+        """
+        What came late is found, called garbage, and deleted by the broker
+        that runs; seals stay, and so does every record.
+        """
+        broker = self.leave()
+        seals = [each for each in self.objects("journal") if each not in self.slots()]
+        late = max(seals).with_name(f"{70:020d}")
+        shutil.copy(self.slots()[0], late)
+        segment = self.segments()[0]
+        stray = segment.parents[2] / "0828a36b-12d3-45d3-a145-2ad2cf97bb89" / "0" / segment.name
+        stray.parent.mkdir(parents=True)
+        shutil.copy(segment, stray)
+        before_start = segment.with_name(f"{0:020d}.kfs")
+        self.assertFalse(before_start.exists())
+        shutil.copy(segment, before_start)
+        status, text = self.inspect("verify")
+        self.assertEqual(status, 0, text)
+        for each in (late, stray.parent, before_start):
+            key = str(each.relative_to(self.data / "objects"))
+            self.assertIn(f"garbage: {key}", text)
+        broker.settings["orphan_ms"] = 200
+        broker.start()
+        eventually(lambda: not any(each.exists() for each in (late, stray, before_start)))
+        self.assertTrue(all(each.exists() for each in seals))
+        self.assertEqual(len(self.connect(broker).records(TOPIC, 1)), 40)
+        broker.kill()
+        status, text = self.inspect("verify")
+        self.assertEqual(status, 0, text)
+
     def test_nothing_to_look_at(self) -> None:
         """
         Exit status 2: no data, no such object, no such namespace.

@@ -38,7 +38,7 @@ from kafscale.interfaces import Append, Fetched, LogRules
 from kafscale.log import keys
 from kafscale.log.partition import Partition
 from tests.hostile import Operation, Verdict, let_pass
-from tests.inspect.looking import wrong
+from tests.inspect.looking import report, wrong
 from tests.log.brokers import RULES, Broker, Shared, batch, begin, now, records_of
 
 Where = tuple[UUID, int]
@@ -53,8 +53,9 @@ BOUNDS: dict[str, Any] = {
     "journal_slots": 5,
     "segment_seconds": 30.0,
     "linger": 0.01,
+    "orphan_seconds": 1.0,
 }
-"""So small that slots, rolls and trims happen all the time."""
+"""So small that slots, rolls, trims and sweeps happen all the time."""
 
 READS = {"get", "get_suffix", "list", "range"}
 
@@ -559,6 +560,9 @@ class LogMachine(RuleBasedStateMachine):
             self.log_is_whole(first, where)
         first.clock.advance(BOUNDS["segment_seconds"] + 20)
         first.run(10.0)
+        for _ in range(2):
+            first.clock.advance(BOUNDS["orphan_seconds"])
+            first.run(10.0)
         self.nothing_is_left(before)
         first.crash()
         second = self._last()
@@ -607,9 +611,9 @@ class LogMachine(RuleBasedStateMachine):
             record = self.shared.value(entry.key)
             assert record.get("wound_up"), f"{number} is not wound up"
             assert record["trim"] == self.shared.value(keys.seal_record(number))["sealed_at"]
-            if not entry.value.get("wound_up"):
-                # What lands later than that is found by nobody.
-                assert not self.shared.slots(number), "slots are left"
+            assert not self.shared.slots(number), "slots are left"
+        garbage = [line for line in report(self.shared) if line.startswith("garbage: ")]
+        assert not garbage, garbage
 
 
 def gently(operation: Operation) -> Verdict | None:

@@ -1,0 +1,230 @@
+"""
+What nobody needs, and nobody has deleted.
+
+Whoever lets go of objects deletes them at once (`kafscale.log.clearing`,
+`kafscale.log.estate`, `kafscale.log.starts`). What is left over comes from
+operations that were late, or whose answer was lost: a slot that lands in a
+journal that was wound up, a segment that appears below a log start or in a
+topic that was deleted, a deletion that failed. So all keys are looked through
+seldom, page by page, and what is unneeded at one look, and still is at the
+next, is deleted.
+
+What is unneeded stays so: trim marks, recorded ends and first segments never
+go back, and no topic gets the id of another. Seals are never deleted, nor is a
+segment at or past C{rolled_to} (log-rules, 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from kafscale.counts import LogCounts
+from kafscale.interfaces import IMetadataStore, IObjectStore, ObjectInfo
+from kafscale.log import keys
+from kafscale.log.record import PartitionRecord
+from kafscale.log.sealing import PARALLEL, footer, gather
+from kafscale.log.slot import SMALLEST_SLOT, Seal
+from kafscale.log.trailer import CorruptObject
+
+PAGE = 1000
+"""How many keys are looked at together."""
+
+PAUSE = 1.0
+"""Seconds between two pages."""
+
+REMEMBERED = 100_000
+"""So many keys are remembered from one look to the next; others wait."""
+
+
+class Sweep:
+    """
+    Looks through a namespace again and again.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        objects: IObjectStore,
+        metadata: IMetadataStore,
+        clock: IReactorTime,
+        namespace: str,
+        seconds: float,
+        counts: LogCounts,
+    ) -> None:
+        """
+        @param seconds: Between two looks; 0: there is none.
+        """
+        self._objects = objects
+        self._metadata = metadata
+        self._clock = clock
+        self._namespace = namespace
+        self._seconds = seconds
+        self._counts = counts
+        self._unneeded: set[str] = set()  # at the look before
+        self._next: IDelayedCall | None = None
+        self._pause: tuple[IDelayedCall, Deferred[None]] | None = None
+        self._looking: Deferred[None] | None = None
+        self._stopped = False
+
+    def begin(self) -> None:
+        """
+        Look when it is time; called again, it changes nothing.
+        """
+        if self._seconds and self._next is None and self._looking is None and not self._stopped:
+            self._next = self._clock.callLater(self._seconds, self._look)
+
+    async def stop(self) -> None:
+        """
+        Begin nothing more; return when nothing is under way.
+        """
+        self._stopped = True
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        if self._pause is not None:
+            due, over = self._pause
+            due.cancel()
+            over.callback(None)
+        if self._looking is not None:
+            ended: Deferred[None] = Deferred()
+            self._looking.addBoth(lambda _: ended.callback(None))
+            await ended
+
+    def _look(self) -> None:
+        self._next = None
+        looking = Deferred.fromCoroutine(self._look_through())
+        looking.addErrback(
+            lambda failure: self._log.warn(
+                "looking for what nobody needs: {why}", why=failure.getErrorMessage()
+            )
+        )
+        if not looking.called:
+            self._looking = looking
+        looking.addBoth(self._looked)
+
+    def _looked(self, _: object) -> None:
+        self._looking = None
+        self.begin()
+
+    async def _look_through(self) -> None:
+        before, self._unneeded = self._unneeded, set()
+        deleted = 0
+        for prefix in (f"{self._namespace}/journal/", f"{self._namespace}/topics/"):
+            after = ""
+            while not self._stopped:
+                page = await self._objects.list(prefix, after, PAGE)
+                # The metadata are read after the objects: what made an object
+                # needed was there before the object.
+                found = await self._unneeded_of(page)
+                deleted += await self._delete([key for key in found if key in before])
+                if len(self._unneeded) < REMEMBERED:
+                    self._unneeded.update(key for key in found if key not in before)
+                if len(page) < PAGE:
+                    break
+                after = page[-1].key
+                await self._wait()
+        if deleted:
+            self._log.info(
+                "objects that nobody needed, and that were left over, are deleted: {number}",
+                number=deleted,
+            )
+
+    async def _wait(self) -> None:
+        over: Deferred[None] = Deferred()
+        if not self._stopped:
+            self._pause = self._clock.callLater(PAUSE, over.callback, None), over
+            await over
+            self._pause = None
+
+    # -- what is needed -----------------------------------------------------
+
+    async def _unneeded_of(self, page: Sequence[ObjectInfo]) -> list[str]:
+        """
+        The keys of those that nobody needs, unless they are seals.
+        """
+        marks: dict[int, tuple[int, int | None] | None] = {}
+        firsts: dict[str, int | None] = {}
+        found = []
+        for info in page:
+            slot = keys.parse_slot(self._namespace, info.key)
+            segment = keys.parse_segment(self._namespace, info.key)
+            if slot is not None and info.size >= SMALLEST_SLOT:
+                incarnation, number = slot
+                if incarnation not in marks:
+                    marks[incarnation] = await self._marks(incarnation)
+                if _is_garbage(marks[incarnation], number):
+                    found.append(info.key)
+            elif segment is not None:
+                topic_id, index, base = segment
+                record = keys.partition_record(topic_id, index)
+                if record not in firsts:
+                    firsts[record] = await self._first_segment(record)
+                first = firsts[record]
+                if first is None or base < first:
+                    found.append(info.key)
+        return found
+
+    async def _marks(self, incarnation: int) -> tuple[int, int | None] | None:
+        """
+        An incarnation's trim mark, as committed (log-rules, 9), and its
+        recorded end; None if there is none such: who knows whose it is.
+        """
+        entry = await self._metadata.get(keys.incarnation_record(incarnation))
+        if entry is None:
+            return None
+        sealed = await self._metadata.get(keys.seal_record(incarnation))
+        return entry.value["trim"], None if sealed is None else sealed.value["sealed_at"]
+
+    async def _first_segment(self, key: str) -> int | None:
+        """
+        The base offset of the first segment that a partition needs; None if
+        the partition is gone: without a record there never was a segment.
+        """
+        entry = await self._metadata.get(key)
+        if entry is None:
+            return None
+        return PartitionRecord.from_json(entry.value).first_segment or 0
+
+    # -- deleting -----------------------------------------------------------
+
+    async def _delete(self, garbage: Sequence[str]) -> int:
+        """
+        Delete these, but never a seal; how many there were.
+        """
+        slots = [key for key in garbage if keys.parse_slot(self._namespace, key) is not None]
+        kinds = await gather(
+            [lambda key=key: self._is_seal(key) for key in slots],  # type: ignore[misc]
+            PARALLEL,
+        )
+        stay = {key for key, is_seal in zip(slots, kinds, strict=True) if is_seal}
+        gone = [key for key in garbage if key not in stay]
+        if gone and not self._stopped:
+            await self._objects.delete(gone)
+            self._counts.orphans += len(gone)
+            return len(gone)
+        return 0
+
+    async def _is_seal(self, key: str) -> bool:
+        """
+        Whether it is a seal, or might be one.
+        """
+        try:
+            return isinstance(await footer(self._objects, key), Seal)
+        except CorruptObject:
+            return True
+
+
+def _is_garbage(marks: tuple[int, int | None] | None, number: int) -> bool:
+    """
+    Whether a slot is below the committed trim mark, or past the recorded end
+    (log-rules, 10). What stands at the end is the seal.
+    """
+    if marks is None:
+        return False
+    trim, sealed_at = marks
+    return number < trim or (sealed_at is not None and number > sealed_at)
