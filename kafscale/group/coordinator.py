@@ -9,13 +9,15 @@ have not noticed have lost nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import attrs
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kafscale.errors import (
@@ -118,8 +120,8 @@ class Coordinator:
         ]
         groups: list[Entry] = []
         offsets: list[Entry] = []
+        await _all([shard.take() for shard in shards])
         for shard in shards:
-            await shard.take()
             groups += (await self._store.range(keys.groups(shard.number)))[0]
             offsets += (await self._store.range(keys.offsets(shard.number)))[0]
         if self._stopped:
@@ -379,3 +381,14 @@ class Coordinator:
         self._log.warn(
             "what is old in group {name} was not removed: {failure}", name=name, failure=failure
         )
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """
+    Do these together: so the store writes them together.
+    """
+    begun = [Deferred.fromCoroutine(each) for each in work]
+    for done, result in await DeferredList(begun, consumeErrors=True):
+        if not done:
+            assert isinstance(result, Failure)
+            result.raiseException()

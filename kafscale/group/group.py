@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from kafscale.errors import (
@@ -32,6 +32,7 @@ from kafscale.errors import (
     UnknownMemberId,
 )
 from kafscale.group.answers import Answers
+from kafscale.group.deadline import Deadline
 from kafscale.group.member import Member
 from kafscale.group.pending import Pending
 from kafscale.group.roster import Roster
@@ -85,8 +86,7 @@ class Group:
         self.pending = Pending(self.answers, self._maybe_complete)
         self._clock = clock
         self._store = store
-        # Ends the wait for joins, or for syncs.
-        self._deadline: IDelayedCall | None = None
+        self._deadline = Deadline(clock, self.answers)
         # Of the first round: how long it may yet be prolonged (None: it is not
         # the first), and whether somebody has come since it last was.
         self._first_left: float | None = None
@@ -151,7 +151,7 @@ class Group:
         It is deleted, or coordinated elsewhere: who waits gets this error.
         """
         self._become(State.DEAD)
-        self._stop_waiting()
+        self._deadline.clear()
         self.pending.clear()
         for member in self.members.all():
             self._forget(member, error)
@@ -249,7 +249,7 @@ class Group:
             self._first_left = self.members.longest()
             self._delay_first()
         else:
-            self._wait(self.members.longest(), self._complete)
+            self._deadline.set(self.members.longest(), self._complete)
             self._maybe_complete()
 
     def _delay_first(self) -> None:
@@ -261,7 +261,7 @@ class Group:
         delay = min(self.settings.initial_delay, self._first_left)
         self._first_left -= delay
         self._grew = False
-        self._wait(delay, self._first_delay_over)
+        self._deadline.set(delay, self._first_delay_over)
 
     def _first_delay_over(self) -> None:
         if self._grew and self._first_left:
@@ -281,7 +281,7 @@ class Group:
         Whoever has joined makes the next generation. Static members keep their
         places although they have not.
         """
-        self._stop_waiting()
+        self._deadline.clear()
         for member in self.members.all():
             if member.joining is None and member.instance_id is None:
                 self._forget(member, UnknownMemberId())
@@ -289,7 +289,7 @@ class Group:
         if not self.members:
             self._vacate()
         elif not joined:  # static members only, and all of them silent
-            self._wait(self.members.longest(), self._complete)
+            self._deadline.set(self.members.longest(), self._complete)
         else:
             self._begin_generation(joined)
 
@@ -300,7 +300,7 @@ class Group:
         self.generation += 1
         self.protocol = self.members.choose()
         self._become(State.COMPLETING)
-        self._wait(self.members.longest(), self._sync_overdue)
+        self._deadline.set(self.members.longest(), self._sync_overdue)
         for member in joined:
             self._unsynced.add(member.member_id)
             member.is_new = False
@@ -335,7 +335,7 @@ class Group:
         """
         self._unsynced.discard(member.member_id)
         if not self._unsynced and self.state is not State.PREPARING:
-            self._stop_waiting()
+            self._deadline.clear()
 
     def _sync_overdue(self) -> None:
         """
@@ -386,12 +386,3 @@ class Group:
     def _become(self, state: State) -> None:
         self.state = state
         self.since = self._clock.seconds()
-
-    def _wait(self, seconds: float, then: Callable[[], None]) -> None:
-        self._stop_waiting()
-        self._deadline = self.answers.later(seconds, then)
-
-    def _stop_waiting(self) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-        self._deadline = None

@@ -80,7 +80,7 @@ class Roster:
         del self._members[member.member_id]
         if member.instance_id is not None:
             del self._statics[member.instance_id]
-        self._offers.subtract(member.names())
+        self._withdraw(member)
 
     def rename(self, member: Member, member_id: str) -> None:
         """
@@ -93,9 +93,15 @@ class Roster:
         """
         It joins again, and may have changed.
         """
-        self._offers.subtract(member.names())
+        self._withdraw(member)
         member.update(joining)
         self._offers.update(member.names())
+
+    def _withdraw(self, member: Member) -> None:
+        for name in member.names():
+            self._offers[name] -= 1
+            if not self._offers[name]:
+                del self._offers[name]
 
     def longest(self) -> float:
         """

@@ -13,7 +13,7 @@ NEW_MEMBER_SECONDS = 300.0
 nobody can tell whether it is still there (KAFKA-7610)."""
 
 LATE_SECONDS = 1.0
-"""How late a session time-out may come and still be the member's fault."""
+"""How late a time-out may come and still be the members' fault."""
 
 CHECK_SECONDS = 600.0
 """How often commits and groups that are to be forgotten are looked for

@@ -338,6 +338,17 @@ class RebalanceTests(GroupTestCase):
         self.wait(10)
         self.assertEqual(self.state(), "Empty")
 
+    def test_broker_was_stopped_in_a_round(self) -> None:
+        """
+        Joins that were sent meanwhile count.
+        """
+        led, other = self.stable({}, {})
+        asked = self.join(member_id=led.member_id, rebalance_timeout_ms=30_000)
+        self.clock.advance(600)
+        self.assertNoResult(asked)
+        self.join(member_id=other.member_id, rebalance_timeout_ms=30_000)
+        self.assertEqual(len(self.successResultOf(asked).members), 2)
+
     def test_unchanged_member_joins_again(self) -> None:
         """
         It has lost its answer: it is told of the generation as it is, while

@@ -392,11 +392,10 @@ class GroupMachine(RuleBasedStateMachine):
             assert group.state is not State.STABLE or not waits
         assert (len(group.members) == 0) <= (group.state in (State.EMPTY, State.PREPARING))
         if group.state is State.PREPARING:
-            assert group._deadline is not None
-            assert group._deadline.active()
+            assert group._deadline.is_set
         elif group.state is State.COMPLETING:
             storing = group.storing == group.generation
-            assert storing or (group._deadline is not None and group._deadline.active())
+            assert storing or group._deadline.is_set
 
     def teardown(self) -> None:
         """
