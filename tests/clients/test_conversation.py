@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import time
+from pathlib import Path
 
 from kafscale.wire.headers import request_header
 from kafscale.wire.messages import (
@@ -224,6 +225,22 @@ class VersionTests(ConversationTestCase):
             [(18, 0, 4)],
         )
         self.assertEqual(self.client.offset("talk"), 0)
+
+    def test_documented(self) -> None:
+        """
+        docs/protocol.md has them all, by key; of Produce those that are
+        served.
+        """
+        path = Path(__file__).parents[2] / "docs" / "protocol.md"
+        section = path.read_text(encoding="utf-8").split("\n## Served\n")[1].split("\n## ")[0]
+        rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| ")]
+        found = [(name.removeprefix("| "), key, versions) for name, key, versions, *_ in rows[1:]]
+        expected = []
+        for request, (lowest, highest) in ADVERTISED.items():
+            lowest = 3 if request is ProduceRequest else lowest
+            versions = str(lowest) if lowest == highest else f"{lowest}-{highest}"
+            expected.append((request.__name__.removesuffix("Request"), str(request.key), versions))
+        self.assertEqual(found, sorted(expected, key=lambda row: int(row[1])))
 
     def test_every_version_is_answered(self) -> None:
         """
