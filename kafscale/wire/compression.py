@@ -2,8 +2,9 @@
 The codecs of record batches.
 
 A broker passes compressed batches on as they came. It looks inside only for
-time look-ups and for keys; then the size of what it inflates is bounded
-beforehand, because a few hundred bytes may claim to be gigabytes.
+time look-ups, for keys, and for clients of old formats; then the size of what
+it inflates is bounded beforehand, because a few hundred bytes may claim to be
+gigabytes.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ class Codec(IntEnum):
 XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_START = len(XERIAL_MAGIC) + 8
 _BLOCK = struct.Struct(">I")
+
+# Bits of the first byte after an lz4 frame's magic number: what stands between
+# the two first bytes and the checksum of the header.
+_LZ4_HAS_SIZE = 0x08
+_LZ4_HAS_DICTIONARY = 0x01
 
 
 def inflate(codec: int, data: memoryview, limit: int) -> bytes | memoryview:
@@ -81,6 +87,43 @@ def deflate(codec: int, data: bytes) -> bytes:
             return bytes(cramjam.lz4.compress(data))
         case Codec.ZSTD:
             return bytes(cramjam.zstd.compress(data))
+
+
+def mend_lz4(data: memoryview) -> bytes:
+    """
+    An lz4 frame with the right checksum of its header. Kafka's before 0.10
+    took it over the frame's magic number, too, and all clients of formats
+    before magic 1 do the same (KAFKA-3160).
+
+    @raise InvalidRecord: it ends within its header.
+    """
+    frame = bytearray(data)
+    flags = frame[4] if len(frame) > 4 else 0
+    end = 6 + 8 * bool(flags & _LZ4_HAS_SIZE) + 4 * bool(flags & _LZ4_HAS_DICTIONARY)
+    if end >= len(frame):
+        raise InvalidRecord("lz4 data is broken: it ends within its header")
+    frame[end] = _xxh32(frame[4:end]) >> 8 & 0xFF
+    return bytes(frame)
+
+
+def _xxh32(data: bytearray) -> int:
+    """
+    The hash of lz4's frames, of fewer than 16 bytes, with seed 0
+    (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md).
+    """
+    one, two, three, four, five = 2654435761, 2246822519, 3266489917, 668265263, 374761393
+    word = 0xFFFFFFFF
+    state = five + len(data)
+    words = len(data) // 4 * 4
+    for at in range(0, words, 4):
+        state = state + int.from_bytes(data[at : at + 4], "little") * three & word
+        state = (state << 17 | state >> 15) * four & word
+    for byte in data[words:]:
+        state = state + byte * five & word
+        state = (state << 11 | state >> 21) * one & word
+    state = (state ^ state >> 15) * two & word
+    state = (state ^ state >> 13) * three & word
+    return state ^ state >> 16
 
 
 def _too_large(limit: int) -> InvalidRecord:
