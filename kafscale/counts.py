@@ -128,6 +128,19 @@ class LogCounts:
         return found
 
 
+@attrs.define(eq=False)
+class ConversionCounts:
+    """
+    Records that old clients made the broker convert.
+
+    @ivar produced: From message sets.
+    @ivar fetched: To message sets.
+    """
+
+    produced: int = 0
+    fetched: int = 0
+
+
 @attrs.frozen
 class LogState:
     """

@@ -467,6 +467,11 @@ class IPressure(Interface):
         Fires when it is not spent any more; a new Deferred for each caller.
         """
 
+    def hold(size: int) -> None:
+        """
+        So many bytes more wait in memory to be appended; below 0, less.
+        """
+
 
 # --------------------------------------------------------------------------
 # Cluster
@@ -948,7 +953,6 @@ class Serving:
         when none is owed (acks=0), or a coroutine or Deferred of it.
     @ivar failed: Called with (request, context, code, message): the response
         that says so in the API's own schema, when C{answer} raised.
-    @ivar advertised_lowest: What ApiVersions tells instead of C{lowest}.
     @ivar overlaps: Whether it may be under way together with earlier ones of
         its kind on one connection (Produce).
     """
@@ -958,7 +962,6 @@ class Serving:
     highest: int
     answer: Callable[[Any, RequestContext], Any]
     failed: Callable[[Any, RequestContext, int, str], Any]
-    advertised_lowest: int | None = None
     overlaps: bool = False
 
 

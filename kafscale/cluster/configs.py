@@ -180,7 +180,8 @@ _ROWS = (
     _int_row("max.message.bytes", 1_048_588, 0,
              "The largest record batch that is accepted, as it comes, compressed."),
     _boolean_row("message.downconversion.enable", True,
-                 "Whether old clients get records in an old format; only known, not used."),
+                 "Whether consumers from before Kafka 0.11 get records;"
+                 " if not, UNSUPPORTED_VERSION."),
     Known("message.format.version", "string", "3.0-IV1", _any,
           "Version of the format of records; only known, the format is always v2."),
     _long_row("message.timestamp.after.max.ms", 3_600_000, 0,

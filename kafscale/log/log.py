@@ -89,6 +89,7 @@ class Log:
         self._partitions: dict[Where, Partition] = {}
         self._waiting: list[Deferred[None]] = []
         self._bytes = 0
+        self._held = 0
         self.incarnation = 0
         self.counts = LogCounts()
         self._sweep = Sweep(
@@ -305,7 +306,7 @@ class Log:
         unsettled = settings.slot_bytes * settings.slots_in_flight
         return (
             self._bytes > settings.unrolled_bytes + unsettled
-            or self.journal.unsettled_bytes > unsettled
+            or self.journal.unsettled_bytes + self._held > unsettled
         )
 
     def relieved(self) -> Deferred[None]:
@@ -318,6 +319,14 @@ class Log:
         else:
             waiter.callback(None)
         return waiter
+
+    def hold(self, size: int) -> None:
+        """
+        See L{IPressure.hold}.
+        """
+        self._held += size
+        if size < 0:
+            self._relieve()
 
     def _relieve(self) -> None:
         if self._waiting and not self.spent():

@@ -104,13 +104,7 @@ class Dispatch:
                 self._add(serving)
         self._api_keys = [
             ApiVersionsResponse.ApiKey(
-                api_key=key,
-                min_version=(
-                    serving.lowest
-                    if serving.advertised_lowest is None
-                    else serving.advertised_lowest
-                ),
-                max_version=serving.highest,
+                api_key=key, min_version=serving.lowest, max_version=serving.highest
             )
             for key, serving in sorted(self._served.items())
         ]

@@ -58,6 +58,11 @@ REFUSED = _metric(
     "Requests whose only answer was a closed connection: malformed, not served, or failed with"
     " acks=0.",
 )  # fmt: skip
+CONVERTED = _metric(
+    "kafscale_converted_records_total", "counter", "api",
+    "Records converted for clients from before Kafka 0.11, which costs much CPU: by `Produce`"
+    " before version 3, and by `Fetch` before version 4.",
+)  # fmt: skip
 CONNECTIONS = _metric("kafscale_connections", "gauge", "", "Client connections open.")
 ACCEPTED = _metric(
     "kafscale_connections_accepted_total", "counter", "", "Client connections made."

@@ -20,7 +20,15 @@ from prometheus_client.core import (
 )
 from prometheus_client.core import Metric as Family
 
-from kafscale.counts import SECONDS, ApiCounts, Histogram, LogCounts, LogState, StoreCounts
+from kafscale.counts import (
+    SECONDS,
+    ApiCounts,
+    ConversionCounts,
+    Histogram,
+    LogCounts,
+    LogState,
+    StoreCounts,
+)
 from kafscale.errors import BY_CODE, KafkaError, NotLeaderOrFollower
 from kafscale.interfaces import ICoordinator, ILog
 from kafscale.ops import catalogue
@@ -99,6 +107,15 @@ def of_requests(dispatch: Requests) -> Iterator[Family]:
     yield _counter(catalogue.REQUEST_BYTES, [((each.name,), each.received) for each in asked])
     yield _counter(catalogue.RESPONSE_BYTES, [((each.name,), each.sent) for each in asked])
     yield _counter(catalogue.REFUSED, dispatch.refused)
+
+
+def of_conversions(counts: ConversionCounts) -> Iterator[Family]:
+    """
+    What is converted for old clients.
+    """
+    yield _counter(
+        catalogue.CONVERTED, [(("Produce",), counts.produced), (("Fetch",), counts.fetched)]
+    )
 
 
 def of_connections(factory: Connections) -> Iterator[Family]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -29,6 +29,7 @@ from kafscale.interfaces import IFetchService, IImage, ILog, RequestContext, Ser
 from kafscale.services.budget import Budget
 from kafscale.services.failure import told
 from kafscale.services.location import current_leader, endpoints
+from kafscale.services.old_clients import FETCHES_BATCHES, OldConsumers
 from kafscale.services.parked import Parked
 from kafscale.services.reading import Part, Reader
 from kafscale.services.sessions import Asked, Session, Sessions, asked_in
@@ -66,9 +67,10 @@ class _Round:
 @implementer(IFetchService)
 class FetchService:
     """
-    Versions 4 to 18 of Fetch, for consumers.
+    Versions 0 to 18 of Fetch, for consumers.
 
     ====  ==================================================================
+    v0-3  see L{OldConsumers}
     v4    isolation level, last stable offset, record batches of format 2
     v5    the answer tells where the log starts
     v7    sessions (KIP-227)
@@ -90,12 +92,14 @@ class FetchService:
         log: ILog,
         clock: IReactorTime,
         random_id: Callable[[], int],
+        old: OldConsumers,
         sessions: int = 1000,
         most_bytes: int = MOST_BYTES,
         most_loading: int = MOST_LOADING,
     ) -> None:
         """
         @param random_id: Draws session ids, see L{Sessions}.
+        @param old: Converts what is read for old versions.
         @param sessions: How many fetch sessions are kept
             (C{max.incremental.fetch.session.cache.slots}).
         @param most_bytes: See L{MOST_BYTES}.
@@ -103,15 +107,16 @@ class FetchService:
         """
         self._image = image
         self._clock = clock
+        self._old = old
         self._most_bytes = most_bytes
         self._reader = Reader(image, log, Budget(most_loading))
         self._sessions = Sessions(clock, random_id, most=sessions)
 
     def serves(self) -> list[Serving]:
         """
-        Fetch, in the versions whose records have format 2.
+        Fetch.
         """
-        return [Serving(FetchRequest, 4, 18, self.fetch, self._failed)]
+        return [Serving(FetchRequest, 0, 18, self.fetch, self._failed)]
 
     def fetch(
         self, request: FetchRequest, context: RequestContext
@@ -155,9 +160,18 @@ class FetchService:
         return self._read(at)
 
     def _read(self, at: _Round) -> FetchResponse | Deferred[FetchResponse]:
-        loading = self._reader.read(at.parts, min(at.request.max_bytes, self._most_bytes))
+        max_bytes = min(at.request.max_bytes, self._most_bytes)
+        if at.version < FETCHES_BATCHES:
+            return self._read_old(at, max_bytes)
+        loading = self._reader.read(at.parts, max_bytes)
         if loading is None:
             return self._response(at)
+        return loading.addCallback(lambda _: self._response(at))
+
+    def _read_old(self, at: _Round, max_bytes: int) -> Deferred[FetchResponse]:
+        every = self._old.each_at_least_one(at.version)
+        loading = self._reader.read(at.parts, max_bytes, every) or succeed(None)
+        loading.addCallback(lambda _: self._old.convert(at.parts, at.version, max_bytes))
         return loading.addCallback(lambda _: self._response(at))
 
     # -- answering -----------------------------------------------------------

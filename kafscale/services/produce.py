@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kafscale.counts import ConversionCounts
 from kafscale.errors import (
     NONE,
     InvalidRecord,
@@ -44,6 +45,8 @@ from kafscale.interfaces import (
 )
 from kafscale.services.failure import told
 from kafscale.services.location import current_leader, endpoints, find_partition
+from kafscale.services.old_clients import PRODUCES_BATCHES, OldProducers
+from kafscale.services.turns import Turns
 from kafscale.wire.messages import ProduceRequest, ProduceResponse
 
 TopicData: TypeAlias = ProduceRequest.Topic
@@ -86,9 +89,10 @@ class _Appended:
 @implementer(IProduceService)
 class ProduceService:
     """
-    Versions 3 to 13 of Produce, for producers without transactions.
+    Versions 0 to 13 of Produce, for producers without transactions.
 
     ====  ==================================================================
+    v0-2  see L{OldProducers}
     v3    one batch of format 2 for each partition; transactional id
     v5    the answer tells where the log starts
     v7    zstd is allowed
@@ -105,25 +109,33 @@ class ProduceService:
         image: IImage,
         log: ILog,
         append_rules: Callable[[Mapping[str, str]], AppendRules],
+        turns: Turns,
+        hold: Callable[[int], None],
+        conversions: ConversionCounts,
     ) -> None:
+        """
+        @param append_rules: What a topic's configuration says of a batch.
+        @param turns: Where message sets are converted; in order.
+        @param hold: See L{IPressure.hold}.
+        """
         self._image = image
         self._log = log
         self._append_rules = append_rules
         self._rules: dict[UUID, tuple[Topic, AppendRules]] = {}
+        self._old = OldProducers(image, self._rules_of, turns, hold, conversions)
 
     def serves(self) -> list[Serving]:
         """
-        Produce. Versions 0-2 are told of but not served: old librdkafka
+        Produce. Versions 0-2 matter to newer clients, too: old librdkafka
         compresses nothing for a broker that does not have them (KAFKA-18659).
         """
         return [
             Serving(
                 ProduceRequest,
-                lowest=3,
+                lowest=0,
                 highest=13,
                 answer=self.produce,
                 failed=self._failed,
-                advertised_lowest=0,
                 overlaps=True,
             )
         ]
@@ -142,6 +154,8 @@ class ProduceService:
         acks = request.acks
         if acks not in (-1, 0, 1) or request.transactional_id is not None:
             return self._refuse_all(request, version)
+        if version < PRODUCES_BATCHES:
+            return self._old.produce(request, context, self.produce)
         done = _Appended(version)
         for topic in request.topic_data:
             self._append_topic(topic, done)

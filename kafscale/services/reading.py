@@ -101,12 +101,16 @@ class Reader:
         except Exception as error:
             part.error = error
 
-    def read(self, parts: Iterable[Part], max_bytes: int) -> Deferred[None] | None:
+    def read(
+        self, parts: Iterable[Part], max_bytes: int, every: bool = False
+    ) -> Deferred[None] | None:
         """
         Read for the parts, in their order, at most C{max_bytes}; but at least
         one batch of the first part that has any, so that a batch larger than
         any limit does not stop its consumers for ever.
 
+        @param every: At least one batch of each part, while C{max_bytes} are
+            not reached.
         @return: None if all of it was in memory; else what fires when the rest
             is there.
         """
@@ -134,7 +138,7 @@ class Reader:
                 size = fetched.size
             if size:
                 left -= size
-                first = False
+                first = every and left > 0
         if not loads:
             return None
         return _all_of(loads)

@@ -32,6 +32,7 @@ from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.membership import cluster_id, register, unregister
 from kafscale.config import Settings
+from kafscale.counts import ConversionCounts
 from kafscale.errors import SettingError, StoreError
 from kafscale.group.coordinator import Coordinator
 from kafscale.group.settings import GroupSettings
@@ -88,6 +89,7 @@ class BrokerService(Service):
         try:
             self._stores = open_stores(self._settings, self._pool, reactor)
             self._objects, self._metadata = self._stores.objects, self._stores.metadata
+            self._convert = self._pool(2)  # one thread for producers, one for consumers
             self._listen()
             self._operators = Operators(
                 self._stores, self._absent, lambda: self._lost, reactor
@@ -171,6 +173,7 @@ class BrokerService(Service):
         image.on_topic_deleted(self._coordinator.topic_deleted)
         await self._coordinator.load(self._incarnation)
         await self._join()
+        conversions = ConversionCounts()
         services = all_services(
             settings,
             self._broker,
@@ -181,11 +184,15 @@ class BrokerService(Service):
             self._coordinator,
             self._metadata,
             reactor,
+            self._convert,
+            conversions,
         )
         dispatch = Dispatch(services, time.monotonic)
         self._factory = BrokerFactory(dispatch, log, reactor, settings)
         self._gate.factory = self._factory
-        self._operators.show(image, log, cache, self._coordinator, dispatch, self._factory)
+        self._operators.show(
+            image, log, cache, self._coordinator, dispatch, self._factory, conversions
+        )
         collect_seldom()
         self._port.startReading()
         self._log.info(

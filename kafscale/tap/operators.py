@@ -17,6 +17,7 @@ from kafscale import __version__
 from kafscale.cluster.image import Image
 from kafscale.config import Settings
 from kafscale.config.kinds import LISTEN, NOWHERE
+from kafscale.counts import ConversionCounts
 from kafscale.errors import SettingError
 from kafscale.group.coordinator import Coordinator
 from kafscale.log.cache import BlockCache
@@ -30,6 +31,7 @@ from kafscale.ops.readings import (
     of_build,
     of_cache,
     of_connections,
+    of_conversions,
     of_groups,
     of_log,
     of_requests,
@@ -99,6 +101,7 @@ class Operators:
         coordinator: Coordinator,
         dispatch: Dispatch,
         factory: BrokerFactory,
+        conversions: ConversionCounts,
     ) -> None:
         """
         Show these, too, from now on.
@@ -110,6 +113,7 @@ class Operators:
         for reading in (
             partial(of_requests, dispatch),
             partial(of_connections, factory),
+            partial(of_conversions, conversions),
             partial(of_log, log, names),
             partial(of_groups, coordinator, log, names),
             partial(of_cache, cache),

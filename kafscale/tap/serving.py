@@ -9,12 +9,15 @@ from random import SystemRandom
 from typing import Any
 from uuid import UUID
 
+from twisted.internet.defer import Deferred
+
 from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.cluster.topics import Topics
 from kafscale.config import Settings
+from kafscale.counts import ConversionCounts
 from kafscale.errors import UnknownTopicId
 from kafscale.group.coordinator import Coordinator
 from kafscale.interfaces import Broker, IMetadataStore, IService, LogRules
@@ -32,6 +35,7 @@ from kafscale.services.groups import MembershipService
 from kafscale.services.log_dirs import LogDirsService
 from kafscale.services.metadata import MetadataService
 from kafscale.services.offsets import OffsetsService
+from kafscale.services.old_clients import OldConsumers
 from kafscale.services.placement import PlacementService
 from kafscale.services.produce import ProduceService
 from kafscale.services.producer_states import ProducerStatesService
@@ -39,6 +43,7 @@ from kafscale.services.producers import ProducerService
 from kafscale.services.quotas import QuotasService
 from kafscale.services.records import RecordsService
 from kafscale.services.topics import TopicsService
+from kafscale.services.turns import Turns
 from kafscale.tap.stores import data_of, room_of
 
 
@@ -52,18 +57,40 @@ def all_services(
     coordinator: Coordinator,
     metadata: IMetadataStore,
     reactor: Any,
+    run_blocking: Callable[..., Deferred[Any]],
+    conversions: ConversionCounts,
 ) -> list[IService]:
     """
     The services, each with what it needs.
+
+    @param run_blocking: Where what is compressed is converted for old clients.
     """
     topics = Topics(metadata, image, configs, leaderships.led, reactor)
     ids = ProducerIds(metadata)
     sessions = SystemRandom()
+    old_consumers = OldConsumers(
+        image,
+        lambda overrides: configs.value(overrides, "message.downconversion.enable"),
+        Turns(reactor, run_blocking),
+        conversions,
+    )
     return [
-        ProduceService(image, log, configs.append_rules),
+        ProduceService(
+            image,
+            log,
+            configs.append_rules,
+            Turns(reactor, run_blocking),
+            log.hold,
+            conversions,
+        ),
         ProducerService(ids),
         FetchService(
-            image, log, reactor, lambda: sessions.randrange(1, 2**31), settings.fetch_sessions
+            image,
+            log,
+            reactor,
+            lambda: sessions.randrange(1, 2**31),
+            old_consumers,
+            settings.fetch_sessions,
         ),
         OffsetsService(image, log),
         FindCoordinatorService(image),

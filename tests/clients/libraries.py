@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import aiokafka
@@ -32,10 +32,11 @@ class Library:
     """
     A way to write and to read one partition.
 
-    @cvar codecs: What it calls them, where that is not their name.
+    @cvar options: Settings of its own beside what it is asked for.
     """
 
     name = ""
+    options: ClassVar[dict[str, Any]] = {}
 
     def write(
         self,
@@ -85,7 +86,7 @@ class Confluent(Library):
         """
         See `Library`.
         """
-        options: dict[str, Any] = {"bootstrap.servers": address, "compression.type": codec}
+        options = {"bootstrap.servers": address, "compression.type": codec, **self.options}
         if idempotent:
             options["enable.idempotence"] = True
         producer = confluent_kafka.Producer(options)
@@ -120,7 +121,12 @@ class Confluent(Library):
         See `Library`.
         """
         consumer = confluent_kafka.Consumer(
-            {"bootstrap.servers": address, "group.id": "none", "enable.auto.commit": False}
+            {
+                "bootstrap.servers": address,
+                "group.id": "none",
+                "enable.auto.commit": False,
+                **self.options,
+            }
         )
         try:
             consumer.assign([confluent_kafka.TopicPartition(topic, 0, 0)])
@@ -156,7 +162,7 @@ class KafkaPython(Library):
         """
         See `Library`.
         """
-        options: dict[str, Any] = {"enable_idempotence": True} if idempotent else {}
+        options = {**self.options, "enable_idempotence": True} if idempotent else self.options
         producer = kafka.KafkaProducer(
             bootstrap_servers=address,
             compression_type=None if codec == "none" else codec,
@@ -184,7 +190,7 @@ class KafkaPython(Library):
         """
         See `Library`.
         """
-        consumer = kafka.KafkaConsumer(bootstrap_servers=address, group_id=None)
+        consumer = kafka.KafkaConsumer(bootstrap_servers=address, group_id=None, **self.options)
         try:
             partition = kafka.TopicPartition(topic, 0)
             consumer.assign([partition])
@@ -279,7 +285,7 @@ class Kcat(Library):
     """
 
     name = "kcat"
-    headers = (("written-by", b"kcat"), ("kind", b"order"))
+    headers: tuple[tuple[str, bytes], ...] = (("written-by", b"kcat"), ("kind", b"order"))
 
     def given(self, records: Sequence[Record]) -> list[Record]:
         """
@@ -302,6 +308,7 @@ class Kcat(Library):
         See `Library`; the records are such as `given` returns.
         """
         command = ["kcat", "-P", "-b", address, "-t", topic, "-p", "0", "-K", "\t", "-z", codec]
+        command += [f"-X{name}={value}" for name, value in self.options.items()]
         for name, value in self.headers:
             command += ["-H", f"{name}={value.decode()}"]
         if idempotent:
@@ -315,6 +322,7 @@ class Kcat(Library):
         """
         command = ["kcat", "-C", "-q", "-b", address, "-t", topic, "-p", "0", "-o", "0"]
         command += ["-c", str(count), "-f", r"%T %K %S %h\n%k%s"]
+        command += [f"-X{name}={value}" for name, value in self.options.items()]
         out = _run(command, b"")
         got = []
         at = 0

@@ -46,11 +46,10 @@ from kafscale.wire.messages import (
 from kafscale.wire.schema import Request
 from tests.clients.raw import LATEST, batch_of
 
-#: API key to the lowest and highest version advertised. Produce is told of
-#: lower than it is served (from 3), for librdkafka's sake (KAFKA-18659).
+#: API key to the lowest and highest version advertised.
 ADVERTISED = {
     ProduceRequest: (0, 13),
-    FetchRequest: (4, 18),
+    FetchRequest: (0, 18),
     ListOffsetsRequest: (0, 11),
     MetadataRequest: (0, 13),
     OffsetCommitRequest: (0, 10),

@@ -18,7 +18,6 @@ from kafscale.wire.messages import (
     InitProducerIdRequest,
     ListOffsetsRequest,
     MetadataRequest,
-    ProduceRequest,
     SaslHandshakeRequest,
 )
 from kafscale.wire.schema import Request
@@ -228,8 +227,7 @@ class VersionTests(ConversationTestCase):
 
     def test_documented(self) -> None:
         """
-        docs/protocol.md has them all, by key; of Produce those that are
-        served.
+        docs/protocol.md has them all, by key.
         """
         path = Path(__file__).parents[2] / "docs" / "protocol.md"
         section = path.read_text(encoding="utf-8").split("\n## Served\n")[1].split("\n## ")[0]
@@ -237,25 +235,18 @@ class VersionTests(ConversationTestCase):
         found = [(name.removeprefix("| "), key, versions) for name, key, versions, *_ in rows[1:]]
         expected = []
         for request, (lowest, highest) in ADVERTISED.items():
-            lowest = 3 if request is ProduceRequest else lowest
             versions = str(lowest) if lowest == highest else f"{lowest}-{highest}"
             expected.append((request.__name__.removesuffix("Request"), str(request.key), versions))
         self.assertEqual(found, sorted(expected, key=lambda row: int(row[1])))
 
     def test_every_version_is_answered(self) -> None:
         """
-        Whatever is advertised is answered in its own schema; but Produce
-        before 3, which ends its connection with a line in the log.
+        Whatever is advertised is answered in its own schema.
         """
         for request in some_requests(self.topic_id):
             lowest, highest = ADVERTISED[type(request)]
             for version in range(lowest, highest + 1):
-                if isinstance(request, ProduceRequest) and version < 3:
-                    client = self.connect(self.subject)
-                    client.send(request, version)
-                    self.assert_closes(client, f"ProduceRequest v{version} is not served")
-                else:
-                    self.client.call(request, version)
+                self.client.call(request, version)
         self.assertNotIn("Traceback", self.subject.tail(1000))
 
     def test_not_served(self) -> None:

@@ -214,6 +214,19 @@ class PressureTests(BrokerTestCase):
         broker.run()
         self.successResultOf(waiting)
 
+    def test_held(self) -> None:
+        """
+        What others hold until it is appended counts, too.
+        """
+        broker = self.leader(slot_bytes=500, slots_in_flight=2)
+        broker.log.hold(800)
+        self.assertFalse(broker.log.spent())
+        broker.log.hold(300)
+        self.assertTrue(broker.log.spent())
+        waiting = broker.log.relieved()
+        broker.log.hold(-300)
+        self.successResultOf(waiting)
+
     def test_relieved_by_a_fence(self) -> None:
         """
         Nothing waits any more.

@@ -64,11 +64,8 @@ class FakeService:
         As the services of the broker do.
         """
         return [
-            Serving(
-                ProduceRequest, 3, 13, self._answer, self._failed, advertised_lowest=0,
-                overlaps=True,
-            ),
-            Serving(FetchRequest, 4, 18, self._answer, self._failed),
+            Serving(ProduceRequest, 0, 13, self._answer, self._failed, overlaps=True),
+            Serving(FetchRequest, 0, 18, self._answer, self._failed),
             Serving(HeartbeatRequest, 0, 4, self._answer, self._failed),
         ]  # fmt: skip
 
@@ -120,6 +117,11 @@ class FakePressure:
             return succeed(None)
         self.waiting.append(Deferred())
         return self.waiting[-1]
+
+    def hold(self, size: int) -> None:
+        """
+        See L{IPressure.hold}; the test sets what follows from it.
+        """
 
     def relieve(self) -> None:
         """

@@ -221,9 +221,9 @@ class BrokenTests(SynchronousTestCase):
 
     def test_unknown_version(self) -> None:
         """
-        A version that is not served, be it advertised (Produce 0) or not.
+        A version that is not served.
         """
-        for key, version in ((0, 0), (0, 14), (1, 99), (12, -1)):
+        for key, version in ((0, 14), (1, 99), (12, -1)):
             self.assert_closed(struct.pack(">ihhih", 10, key, version, 1, -1))
 
     def test_malformed(self) -> None:

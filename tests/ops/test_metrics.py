@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.counts import ApiCounts, LogCounts, LogState, StoreCounts
+from kafscale.counts import ApiCounts, ConversionCounts, LogCounts, LogState, StoreCounts
 from kafscale.errors import CoordinatorLoadInProgress, NotLeaderOrFollower
 from kafscale.group.state import State
 from kafscale.interfaces import CommittedOffset, DescribedGroup
@@ -157,6 +157,7 @@ class MetricsTestCase(SynchronousTestCase):
         for reading in (
             partial(readings.of_requests, FakeDispatch()),
             partial(readings.of_connections, FakeFactory()),
+            partial(readings.of_conversions, ConversionCounts(produced=5)),
             partial(readings.of_log, self.log, lambda: self.names),
             partial(
                 readings.of_groups,

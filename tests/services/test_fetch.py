@@ -7,13 +7,16 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, execute
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kafscale import errors
+from kafscale.counts import ConversionCounts
 from kafscale.interfaces import IFetchService
 from kafscale.services.fetch import FetchService
+from kafscale.services.old_clients import OldConsumers
+from kafscale.services.turns import Turns
 from kafscale.wire.messages import FetchRequest
 from kafscale.wire.schema import NO_UUID
 from tests.cluster.small import SmallCluster
@@ -42,8 +45,15 @@ class FetchCase(SynchronousTestCase):
         """
         A service with these limits.
         """
+        self.conversions = ConversionCounts()
+        old = OldConsumers(
+            self.cluster.image,
+            lambda configs: configs.get("message.downconversion.enable") != "false",
+            Turns(self.clock, execute),
+            self.conversions,
+        )
         self.service = FetchService(
-            self.cluster.image, self.log, self.clock, lambda: next(self.ids), **limits
+            self.cluster.image, self.log, self.clock, lambda: next(self.ids), old, **limits
         )
         self.asking = Asking(self, self.service)
 
@@ -115,6 +125,8 @@ class ReadTests(FetchCase):
         self.partition().put(b"one", b"two")
         self.partition().log_start = 1
         for version in self.asking.versions(FetchRequest):
+            if version < 4:
+                continue  # tests.services.test_old_clients has these
             (part,) = self.fetch(at(0, 1), version=version)
             self.assertEqual(bytes(part.records), b"two")
             self.assertEqual((part.error_code, part.high_watermark), (0, 2))

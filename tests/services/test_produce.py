@@ -8,15 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kafscale import errors
+from kafscale.counts import ConversionCounts
 from kafscale.interfaces import AppendRules, IProduceService, Topic
 from kafscale.services import produce
 from kafscale.services.produce import ProduceService
 from kafscale.services.producers import ProducerService
+from kafscale.services.turns import Turns
 from kafscale.wire.compression import Codec
 from kafscale.wire.messages import InitProducerIdRequest, ProduceRequest
 from kafscale.wire.records import Record, build_batch
@@ -39,7 +41,17 @@ class ProduceCase(SynchronousTestCase):
         self.topic = self.cluster.now(self.cluster.topics.create("orders", 3, {}))
         self.log = FakeLog()
         self.made_rules: list[Mapping[str, str]] = []
-        self.service = ProduceService(self.cluster.image, self.log, self.rules)
+        self.held: list[int] = []
+        self.conversions = ConversionCounts()
+        self.turns = Turns(self.cluster.clock, execute)
+        self.service = ProduceService(
+            self.cluster.image,
+            self.log,
+            self.rules,
+            self.turns,
+            self.held.append,
+            self.conversions,
+        )
         self.asking = Asking(self, self.service)
 
     def rules(self, configs: Mapping[str, str]) -> AppendRules:
@@ -107,12 +119,11 @@ class AppendTests(ProduceCase):
 
     def test_interface(self) -> None:
         """
-        It is what others take it for; 0 is advertised (KAFKA-18659).
+        It is what others take it for, from version 0 (KAFKA-18659).
         """
         self.assertTrue(verifyObject(IProduceService, self.service))
         (serving,) = self.service.serves()
-        self.assertEqual((serving.lowest, serving.highest), (3, 13))
-        self.assertEqual(serving.advertised_lowest, 0)
+        self.assertEqual((serving.lowest, serving.highest), (0, 13))
         self.assertTrue(serving.overlaps)
 
     def test_every_version(self) -> None:
