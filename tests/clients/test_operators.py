@@ -28,8 +28,17 @@ class OperatorsTestCase(BrokerTestCase):
         """
         self.http = free_port()
         broker = self.broker(metrics_addr=f"127.0.0.1:{self.http}", **settings)
-        eventually(lambda: self.get("/readyz")[0] == 200)
+        eventually(self.is_ready)
         return broker
+
+    def is_ready(self) -> bool:
+        """
+        Not while nobody listens, as when the broker is starting.
+        """
+        try:
+            return self.get("/readyz")[0] == 200
+        except urllib.error.URLError:
+            return False
 
     def get(self, path: str) -> tuple[int, str]:
         """
