@@ -11,7 +11,7 @@ from it, for each of these reasons alone:
 
 - C{LIMIT_OWED} requests came that are not answered, or whole frames of more than
   C{LIMIT_WAITING} bytes wait for those before them;
-- it does not take its answers: the transport holds as many bytes as it will;
+- it does not take its answers: one waits for room in the kernel;
 - the broker has no room for more records (`IPressure`), when it produces;
 - all connections together hold too much of half-received requests (`Memory`).
 
@@ -355,8 +355,6 @@ class Connection(Protocol):
         )
         read_size = self._memory.read_size(self)
         if read_size != self._read_size:
-            # The transport takes it for its reads, and for how many bytes it
-            # sends until it says that it is full.
             self._read_size = self.transport.bufferSize = read_size
         if reading != self._reading:
             self._reading = reading

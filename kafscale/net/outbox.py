@@ -8,71 +8,79 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
 
-PORTION = 256 * 1024
-"""What a transport is given at a time, in bytes, if it is not one large piece."""
+PORTION = 128 * 1024
+"""What a transport is given at a time, in bytes, and how far small pieces are joined."""
 
 SEND = 1 << 20
-"""How much of it goes to the kernel in one call. Twisted's own 128 KiB make a
-fetch of 1 MiB eight turns of the reactor."""
+"""What the kernel is offered at a time. It is Twisted's limit, too: its own 128
+KiB make a fetch of 1 MiB eight calls."""
 
 
-@implementer(IPushProducer)
+@implementer(IPullProducer)
 class Outbox:
     """
-    Gives a transport as much as it has room for, and keeps the rest.
+    Sends what the kernel has room for at once, and keeps the rest.
 
-    A transport copies what it is given. What is kept here is not copied: it
-    may be records that a cache holds anyway.
+    Twisted's transports write when the reactor comes round to them, which costs
+    a small answer as much as all else that is done for it; and they copy what
+    they are given. So a transport is given something only when the kernel is
+    full, to hear when it is not: a portion of what is left. What is kept here is
+    not copied: it may be records that a cache holds anyway.
 
-    @ivar full: Whether the transport has no room.
+    @ivar full: Whether something waits for room.
     """
 
     def __init__(self, transport: Any, drained: Callable[[], None]) -> None:
         """
-        @param transport: Takes bytes, and tells a producer when it is full.
+        @param transport: Takes bytes, and pulls more from a producer.
         @param drained: Called when there is room again.
         """
         self._transport = transport
         self._drained = drained
-        self._unsent: deque[bytes] = deque()
+        self._unsent: deque[bytes | memoryview] = deque()
         self.full = False
+        # Of the class: TLS's transport passes the name on to the one below,
+        # around its encryption.
+        self._at_once = hasattr(type(transport), "writeSomeData")
         transport.SEND_LIMIT = SEND
-        transport.registerProducer(self, True)
 
     def send(self, pieces: Sequence[bytes]) -> None:
         """
         Send these after all that was sent before.
         """
         self._unsent.extend(pieces)
-        self._send_on()
+        if self.full:
+            return
+        if self._at_once:
+            self._send_at_once()
+        else:
+            self._transport.write(bytes(self._portion(PORTION)))
+        if self._unsent:
+            self.full = True
+            self._transport.registerProducer(self, False)
 
     def close(self) -> None:
         """
-        Close the connection when all is sent.
+        Close the connection when all is sent: a transport that has a producer
+        waits for it.
         """
-        # A transport that has a producer waits for it before it closes.
-        self._transport.unregisterProducer()
-        if self._unsent:
-            self._transport.writeSequence(list(self._unsent))
-            self._unsent.clear()
         self._transport.loseConnection()
-
-    def pauseProducing(self) -> None:
-        """
-        The transport has no room for more.
-        """
-        self.full = True
 
     def resumeProducing(self) -> None:
         """
         The transport has sent what it had.
         """
-        self.full = False
-        self._send_on()
-        self._drained()
+        if self._at_once:
+            self._send_at_once()
+        if self._unsent:
+            self._transport.write(bytes(self._portion(PORTION)))
+        else:
+            self.full = False
+            self._transport.unregisterProducer()
+            self._drained()
 
     def stopProducing(self) -> None:
         """
@@ -80,12 +88,32 @@ class Outbox:
         """
         self._unsent.clear()
 
-    def _send_on(self) -> None:
+    def _send_at_once(self) -> None:
+        sent = size = 0
+        while self._unsent and sent == size:
+            portion = self._portion(SEND)
+            size = len(portion)
+            sent = self._transport.writeSomeData(portion)
+            if not isinstance(sent, int):
+                sent = 0  # The connection is lost: the transport will find out.
+            if sent < size:
+                self._unsent.appendleft(memoryview(portion)[sent:])
+
+    def _portion(self, most: int) -> bytes | memoryview:
+        """
+        What is next, up to C{most} bytes: small pieces together, or a large
+        one, or the beginning of one, alone.
+        """
         unsent = self._unsent
-        while unsent and not self.full:
-            portion = [unsent.popleft()]
-            size = len(portion[0])
-            while unsent and size < PORTION:
-                size += len(unsent[0])
-                portion.append(unsent.popleft())
-            self._transport.writeSequence(portion)
+        first = unsent.popleft()
+        size = len(first)
+        if size > most:
+            unsent.appendleft(memoryview(first)[most:])
+            return memoryview(first)[:most]
+        if not unsent or size + len(unsent[0]) > PORTION:
+            return first
+        portion = [first]
+        while unsent and size + len(unsent[0]) <= PORTION:
+            portion.append(unsent.popleft())
+            size += len(portion[-1])
+        return b"".join(portion)

@@ -135,11 +135,49 @@ class FakePressure:
 
 class Transport(StringTransport):
     """
-    Keeps apart what was asked of it.
+    Keeps apart what was asked of it, and takes only as much as it has room for.
+
+    @ivar room: How many bytes more the kernel would take.
     """
 
     bufferSize = 65536
     aborted = False
+    room = 1 << 30
+    _kept = b""
+
+    def writeSomeData(self, data: bytes | memoryview) -> int:  # noqa: N802
+        """
+        As a transport of TCP; to no other is this to be said.
+        """
+        taken = bytes(data[: self.room])
+        self.room -= len(taken)
+        super().write(taken)
+        return len(taken)
+
+    def write(self, data: bytes) -> None:
+        """
+        Kept until there is room.
+        """
+        assert not self.room, "the transport was given what the kernel would have taken"
+        self._kept += data
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: N802
+        """
+        One that is pulled is pulled at once.
+        """
+        super().registerProducer(producer, streaming)
+        assert not streaming
+        producer.resumeProducing()
+
+    def drain(self, room: int = 1 << 30) -> None:
+        """
+        The client has taken what there was, and there is room again.
+        """
+        self.room = max(0, room - len(self._kept))
+        super().write(self._kept)
+        self._kept = b""
+        if self.producer is not None:
+            self.producer.resumeProducing()
 
     def abortConnection(self) -> None:  # noqa: N802
         """

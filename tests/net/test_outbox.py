@@ -4,83 +4,205 @@ Tests of `kafscale.net.outbox`.
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
+from typing import Any
 
-from kafscale.net.outbox import PORTION, Outbox
+from twisted.internet import reactor  # noqa: TID251 - a real connection
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint as ClientEndpoint
+from twisted.internet.endpoints import TCP4ServerEndpoint, connectProtocol
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from kafscale.net.outbox import PORTION, SEND, Outbox
 from tests.net.fakes import Transport
-
-
-class FullTransport(Transport):
-    """
-    Is full after a write of some size, as transports of the reactor are.
-    """
-
-    def writeSequence(self, data: list[bytes]) -> None:  # noqa: N802
-        """
-        Take it, and say so when it is much.
-        """
-        super().writeSequence(data)
-        if sum(map(len, data)) >= PORTION:
-            assert self.producer is not None
-            self.producer.pauseProducing()
 
 
 class OutboxTests(SynchronousTestCase):
     """
-    What the transport has no room for is kept.
+    What the kernel has no room for is kept.
     """
 
     def setUp(self) -> None:
         """
         An outbox that counts how often it is drained.
         """
-        self.transport = FullTransport()
+        self.transport = Transport()
         self.drained = 0
+        self.outbox = Outbox(self.transport, self.count)
 
-        def drained() -> None:
-            self.drained += 1
-
-        self.outbox = Outbox(self.transport, drained)
+    def count(self) -> None:
+        """
+        There is room again.
+        """
+        self.drained += 1
 
     def test_small(self) -> None:
         """
-        What is small is passed on.
+        What is small is sent at once.
         """
         self.outbox.send([b"ab", b"c"])
         self.assertEqual(self.transport.value(), b"abc")
         self.assertFalse(self.outbox.full)
+        self.assertIsNone(self.transport.producer)
 
     def test_large(self) -> None:
         """
-        What is large is given portion by portion, in order.
+        What the kernel does not take goes when it has room, in order; the
+        transport is given only what makes it tell of that.
         """
-        pieces = [bytes([number]) * (PORTION // 2) for number in range(5)]
+        pieces = [bytes([number]) * (PORTION // 2) for number in range(9)]
+        pieces.append(b"x" * (SEND + 5))
+        self.transport.room = PORTION + 7
         self.outbox.send(pieces)
         self.outbox.send([b"end"])
         self.assertTrue(self.outbox.full)
-        self.assertEqual(len(self.transport.value()), PORTION)
-        self.outbox.resumeProducing()
-        self.assertEqual(len(self.transport.value()), 2 * PORTION)
+        self.assertEqual(len(self.transport.value()), PORTION + 7)
+        self.transport.drain(3 * PORTION)
+        self.assertEqual(len(self.transport.value()), 4 * PORTION + 7)
         self.assertTrue(self.outbox.full)
-        self.outbox.resumeProducing()
+        self.assertEqual(self.drained, 0)
+        self.transport.drain()
         self.assertEqual(self.transport.value(), b"".join(pieces) + b"end")
-        self.assertEqual(self.drained, 2)
+        self.assertFalse(self.outbox.full)
+        self.assertEqual(self.drained, 1)
+        self.assertIsNone(self.transport.producer)
 
     def test_close(self) -> None:
         """
-        To close is to hand over all, unregister, and lose the connection.
+        To close is to lose the connection when all is sent: a producer is
+        waited for.
         """
-        self.outbox.send([bytes(PORTION), b"end"])
+        self.transport.room = 0
+        self.outbox.send([bytes(3 * PORTION), b"end"])
         self.outbox.close()
-        self.assertEqual(len(self.transport.value()), PORTION + 3)
-        self.assertIsNone(self.transport.producer)
         self.assertTrue(self.transport.disconnecting)
+        self.assertIsNotNone(self.transport.producer)
+        self.transport.drain()
+        self.assertEqual(len(self.transport.value()), 3 * PORTION + 3)
+        self.assertIsNone(self.transport.producer)
 
     def test_lost(self) -> None:
         """
         When the connection is lost, what was not sent is let go of.
         """
-        self.outbox.send([bytes(PORTION), b"end"])
+        self.transport.room = 0
+        self.outbox.send([bytes(3 * PORTION), b"end"])
         self.outbox.stopProducing()
-        self.outbox.resumeProducing()
-        self.assertEqual(len(self.transport.value()), PORTION)
+        self.transport.drain()
+        self.assertLess(len(self.transport.value()), 2 * PORTION)
+
+    def test_found_lost(self) -> None:
+        """
+        A connection that is found lost when something is sent is left to its
+        transport.
+        """
+        self.patch(Transport, "writeSomeData", lambda _, data: ConnectionResetError())
+        self.transport.room = 0
+        self.outbox.send([b"ab"])
+        self.assertTrue(self.outbox.full)
+        self.transport.drain()
+        self.assertEqual(self.transport.value(), b"ab")
+
+
+class BehindTests(SynchronousTestCase):
+    """
+    A transport that is not the kernel's, as TLS's is not.
+    """
+
+    def test_portions(self) -> None:
+        """
+        It is given portion by portion, and what it passes on of the transport
+        below is let alone.
+        """
+
+        class Behind(StringTransport):
+            """
+            As a wrapper that knows what it wraps.
+            """
+
+            def __getattr__(self, name: str) -> Any:
+                raise AssertionError(name)
+
+        transport = Behind()
+        outbox = Outbox(transport, lambda: None)
+        outbox.send([b"ab", b"c"])
+        self.assertEqual(transport.value(), b"abc")
+        outbox.send([bytes(PORTION), bytes(PORTION), b"end"])
+        self.assertEqual(len(transport.value()), PORTION + 3)
+        self.assertTrue(outbox.full)
+        for _ in range(3):
+            outbox.resumeProducing()
+        self.assertFalse(outbox.full)
+        self.assertEqual(transport.value()[3:], bytes(2 * PORTION) + b"end")
+
+
+class KernelTests(TestCase):
+    """
+    Over real TCP.
+    """
+
+    async def test_slow_reader(self) -> None:
+        """
+        More than the kernel holds arrives whole at one who is slow to read,
+        and the connection closes after it.
+        """
+        pieces = [bytes([n % 251]) * (n * 997) for n in range(150)]
+        sending = Sending(pieces)
+        server = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        port = await server.listen(Factory.forProtocol(lambda: sending))
+        self.addCleanup(port.stopListening)
+        reading = Reading()
+        client = ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        await connectProtocol(client, reading)
+        self.assertEqual(await reading.done, b"".join(pieces))
+        self.assertTrue(sending.was_full)
+
+
+class Sending(Protocol):
+    """
+    Sends it all, and closes.
+    """
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = pieces
+
+    def connectionMade(self) -> None:
+        """
+        Begin.
+        """
+        outbox = Outbox(self.transport, lambda: None)
+        outbox.send(self.pieces)
+        self.was_full = outbox.full
+        outbox.close()
+
+
+class Reading(Protocol):
+    """
+    Reads after a while.
+    """
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.done: Deferred[bytes] = Deferred()
+        self.received = bytearray()
+
+    def connectionMade(self) -> None:
+        """
+        Wait.
+        """
+        self.transport.pauseProducing()
+        reactor.callLater(0.1, self.transport.resumeProducing)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Some of it.
+        """
+        self.received += data
+
+    def connectionLost(self, reason: object = None) -> None:
+        """
+        That was all.
+        """
+        self.done.callback(bytes(self.received))
