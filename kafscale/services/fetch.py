@@ -33,6 +33,7 @@ from kafscale.services.old_clients import FETCHES_BATCHES, OldConsumers
 from kafscale.services.parked import Parked
 from kafscale.services.reading import Part, Reader
 from kafscale.services.sessions import Asked, Session, Sessions, asked_in
+from kafscale.services.ticks import Ticks
 from kafscale.wire.messages import FetchRequest, FetchResponse
 
 Topic: TypeAlias = FetchResponse.Topic
@@ -107,6 +108,7 @@ class FetchService:
         """
         self._image = image
         self._clock = clock
+        self._ticks = Ticks(clock)
         self._old = old
         self._most_bytes = most_bytes
         self._reader = Reader(image, log, Budget(most_loading))
@@ -150,7 +152,8 @@ class FetchService:
                 ready = True
         if ready or missing <= 0:
             return self._read(at)
-        parked = Parked(self._clock, parts, missing, request.max_wait_ms / 1000, look)
+        seconds = request.max_wait_ms / 1000
+        parked = Parked(self._clock, self._ticks, parts, missing, seconds, look)
         return parked.done.addCallback(self._read_again, at)
 
     def _read_again(self, woke: bool, at: _Round) -> FetchResponse | Deferred[FetchResponse]:

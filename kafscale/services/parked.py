@@ -1,8 +1,8 @@
 """
 A fetch that waits for data.
 
-It is never polled: each partition wakes it, and one timer ends it. Between the
-two it costs its memory and nothing else.
+It is never polled: each partition wakes it, and a tick that it shares with
+others ends it. Between the two it costs its memory and nothing else.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from kafscale.services.reading import Part
+from kafscale.services.ticks import Ticks
 
 
 class Parked:
@@ -25,11 +26,23 @@ class Parked:
         meanwhile. To cancel it leaves no watch and no timer behind.
     """
 
-    __slots__ = ("_look", "_missing", "_parts", "_timer", "_watches", "_woke", "done")
+    __slots__ = (
+        "_clock",
+        "_look",
+        "_missing",
+        "_parts",
+        "_soon",
+        "_tick",
+        "_ticks",
+        "_watches",
+        "_woke",
+        "done",
+    )
 
     def __init__(
         self,
         clock: IReactorTime,
+        ticks: Ticks,
         parts: Sequence[Part],
         missing: int,
         seconds: float,
@@ -44,7 +57,10 @@ class Parked:
         self._parts = parts
         self._missing = missing
         self._look = look
-        self._timer = clock.callLater(seconds, self._time_up)
+        self._clock = clock
+        self._ticks = ticks
+        self._tick = ticks.call_later(seconds, self._time_up)
+        self._soon: IDelayedCall | None = None
         # The partitions as they are now: a part may find another one later.
         self._watches = [
             (part.partition, partial(self._woken, place)) for place, part in enumerate(parts)
@@ -69,14 +85,18 @@ class Parked:
         else:
             # Not at once: what wakes this partition often wakes its neighbours
             # in the same breath, and then they go into the same answer.
-            self._timer.reset(0)
+            self._ticks.cancel(self._tick, self._time_up)
+            self._soon = self._clock.callLater(0, self._time_up)
 
     def _time_up(self) -> None:
         self._end()
         self.done.callback(self._woke)
 
     def _cancelled(self, _: Deferred[bool]) -> None:
-        self._timer.cancel()
+        if self._soon is not None:
+            self._soon.cancel()
+        else:
+            self._ticks.cancel(self._tick, self._time_up)
         self._end()
 
     def _end(self) -> None:
@@ -85,4 +105,4 @@ class Parked:
         self._watches.clear()
         self._missing = 0
         # The timer knows us, and we it: garbage that only the collector finds.
-        del self._timer
+        self._soon = None
