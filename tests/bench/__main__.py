@@ -42,6 +42,7 @@ class Bench:
         """
         Both of them, empty.
         """
+        touch_memory(self.options.touch_gib << 30)
         for server in self.servers:
             server.start(partitions)
 
@@ -74,51 +75,39 @@ class Bench:
         Produce and fetch, by partitions and record size.
         """
         options = self.options
-        total = options.mib << 20
-        prefix = "confluent-" if options.client == "confluent" else ""
+        confluent = options.client == "confluent"
+        prefix = "confluent-" if confluent else ""
         rows: Rows = []
-        for partitions in options.partitions:
-            for size in options.sizes:
-                self.start(partitions)
 
-                def tail(server: Server, partitions: int, size: int) -> dict[str, Any]:
-                    # What lies further back is read from segments: see volume.
-                    wrote = load(
-                        "produce",
-                        server,
-                        partitions=partitions,
-                        record_bytes=size,
-                        total=TAIL_BYTES,
-                    )
-                    places = {"starts": wrote["starts"], "ends": wrote["ends"]}
-                    passes = max(1, total // TAIL_BYTES)
-                    return load(prefix + "fetch", server, **places, passes=passes)
+        def row(
+            what: str, shape: dict[str, int], measure: Callable[[Server], dict[str, Any]]
+        ) -> None:
+            self.start(shape["partitions"])
+            found = self.alternate(options.rounds, measure)
+            self.stop()
+            ours, floors = (found[server.name] for server in self.servers)
+            size = f"{shape['record_bytes']:,} B"
+            rows.append([what, str(shape["partitions"]), size, *_compared(ours, floors)])
 
-                def measure(
-                    server: Server, partitions: int = partitions, size: int = size
-                ) -> dict[str, Any]:
-                    wrote = load(
-                        prefix + "produce",
-                        server,
-                        partitions=partitions,
-                        record_bytes=size,
-                        total=total,
-                    )
-                    return {"produce": wrote, "fetch": tail(server, partitions, size)}
-
-                found = self.alternate(options.rounds, measure)
-                self.stop()
-                for what in ("produce", "fetch"):
-                    ours, floors = (
-                        [each[what] for each in found[server.name]] for server in self.servers
-                    )
-                    rows.append([what, str(partitions), f"{size:,} B", *_compared(ours, floors)])
-        rows.sort(key=lambda row: row[0], reverse=True)
-        client = "confluent-kafka" if prefix else "pre-encoded batches"
+        shapes = [
+            {"partitions": partitions, "record_bytes": size}
+            for partitions in options.partitions
+            for size in options.sizes
+        ]
+        for connections in [1] if confluent else options.producers:
+            job = {"total": options.mib << 20}
+            if not confluent:
+                job["connections"] = connections
+            for shape in shapes:
+                what = "produce" + (f", {connections} connections" if connections > 1 else "")
+                row(what, shape, functools.partial(load, prefix + "produce", **shape, **job))
+        for shape in shapes:
+            row("fetch", shape, functools.partial(self.tail, prefix + "fetch", shape))
+        client = "confluent-kafka" if confluent else "pre-encoded batches"
         print_table(
-            f"Throughput: {client} of up to {BATCH_BYTES:,} B, {IN_FLIGHT} requests ahead,"
-            f" acks=all, fsync on; rounds of {options.mib} MiB, median of {options.rounds};"
-            f" fetch: the newest {TAIL_BYTES >> 20} MiB",
+            f"Throughput: {client} of up to {BATCH_BYTES:,} B, {IN_FLIGHT} requests ahead on a"
+            f" connection, acks=all, fsync on; rounds of {options.mib} MiB, median of"
+            f" {options.rounds}; fetch: the newest {TAIL_BYTES >> 20} MiB",
             [
                 "",
                 "partitions",
@@ -132,6 +121,15 @@ class Bench:
             ],
             rows,
         )
+
+    def tail(self, fetch: str, shape: dict[str, int], server: Server) -> dict[str, Any]:
+        """
+        Read what was just written, again and again; what lies further back is
+        read from segments: see volume.
+        """
+        wrote = load("produce", server, **shape, total=TAIL_BYTES)
+        passes = max(1, (self.options.mib << 20) // TAIL_BYTES)
+        return load(fetch, server, starts=wrote["starts"], ends=wrote["ends"], passes=passes)
 
     # ------------------------------------------------------------- requests
 
@@ -351,6 +349,7 @@ def main() -> None:
     add("--client", choices=["raw", "confluent"], default="raw", help="for throughput")
     add("--partitions", type=_numbers, default=[1, 12], help="for throughput")
     add("--sizes", type=_numbers, default=[100, 1024, 10240], help="of records, for throughput")
+    add("--producers", type=_numbers, default=[1, 4], help="connections, for throughput")
     add("--mib", type=int, default=256, help="in each round of throughput")
     add("--connections", type=_numbers, default=[1, 2, 4, 8, 16], help="for requests")
     add("--seconds", type=float, default=5, help="of each round of requests, and of idling")
@@ -359,13 +358,11 @@ def main() -> None:
     add("--waits", type=_numbers, default=[500, 5000], help="of long polls, in ms, for idle")
     add("--members", type=int, default=200, help="of the group that settles, for groups")
     add("--beating", type=int, default=2000, help="members that send heartbeats, for groups")
-    add("--touch-gib", type=int, default=4, help="memory to touch beforehand; 0: none")
+    add("--touch-gib", type=int, default=2, help="memory to touch before each start")
     options = parser.parse_args()
     names = ["throughput", "requests", "volume", "idle", "groups"]
     if unknown := set(options.what) - set(names):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
-    if options.touch_gib:
-        touch_memory(options.touch_gib << 30)
     with tempfile.TemporaryDirectory(prefix="kafscale-bench-", dir=options.folder) as folder:
         bench = Bench(options, Path(folder))
         try:

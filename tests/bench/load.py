@@ -22,6 +22,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import confluent_kafka
@@ -112,9 +113,11 @@ def produced(response: memoryview) -> int:
     return int(offset)
 
 
-def produce(port: int, partitions: int, record_bytes: int, total: int) -> Result:
+def produce(
+    port: int, partitions: int, record_bytes: int, total: int, connections: int = 1
+) -> Result:
     """
-    Bring so many bytes to the partitions in turn, five requests ahead on one
+    Bring so many bytes to the partitions in turn, five requests ahead on each
     connection.
 
     @return: With the offsets at which each partition began and ended.
@@ -124,23 +127,24 @@ def produce(port: int, partitions: int, record_bytes: int, total: int) -> Result
     requests = max(total // len(batch), partitions)
     starts, ends = [-1] * partitions, [0] * partitions
     buffer = memoryview(bytearray(65536))
-    under_way: deque[int] = deque()
+    under_way: deque[tuple[socket.socket, int]] = deque()
 
     def answered() -> None:
-        index = under_way.popleft()
+        link, index = under_way.popleft()
         offset = produced(receive(link, buffer))
         if starts[index] < 0:
             starts[index] = offset
         ends[index] = offset + count
 
-    with connect(port) as link:
+    with ExitStack() as opened:
+        links = [opened.enter_context(connect(port)) for _ in range(connections)]
         began = time.perf_counter()
         for number in range(requests):
-            if len(under_way) == IN_FLIGHT:
+            if len(under_way) == IN_FLIGHT * connections:
                 answered()
-            index = number % partitions
+            link, index = links[number % connections], number % partitions
             _send(link, heads[index], batch)
-            under_way.append(index)
+            under_way.append((link, index))
         while under_way:
             answered()
         seconds = time.perf_counter() - began
