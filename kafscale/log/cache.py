@@ -9,7 +9,7 @@ ahead; who asks for a run that is under way waits for it with the others.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -52,7 +52,8 @@ class BlockCache:
     def __init__(self, store: IObjectStore, max_bytes: int, ahead: int = 8) -> None:
         """
         @param max_bytes: What is larger is not kept.
-        @param ahead: How many runs may be under way that nobody waits for.
+        @param ahead: How many runs may be under way that nobody waits for; as
+            many again, eight times, may wait for that.
         """
         self._store = store
         self._max_bytes = max_bytes
@@ -61,6 +62,7 @@ class BlockCache:
         self._by_key: dict[str, set[Place]] = {}
         self._under_way: dict[Place, _Reading] = {}
         self._prefetching = 0
+        self._wanted: deque[Place] = deque(maxlen=8 * ahead)  # The oldest is forgotten.
         self.size = 0
         self.hits = 0
         self.misses = 0
@@ -95,22 +97,23 @@ class BlockCache:
 
     def prefetch(self, key: str, start: int, stop: int) -> None:
         """
-        Somebody will soon ask for this: read it, if it is neither in memory
-        nor under way, and not too much is under way already.
+        Somebody will soon ask for this: read it, when those that are to be
+        read ahead before it are read.
         """
-        place = (key, start, stop)
-        if (
-            place in self._runs
-            or place in self._under_way
-            or self._prefetching >= self._ahead
-            or stop - start > self._max_bytes
-        ):
-            return
-        self._prefetching += 1
-        reading = self._under_way[place] = _Reading()
-        fetching = Deferred.fromCoroutine(self._read(place))
-        fetching.addBoth(self._prefetched)
-        fetching.addBoth(self._done, place, reading)
+        if stop - start <= self._max_bytes:
+            self._wanted.append((key, start, stop))
+            self._read_wanted()
+
+    def _read_wanted(self) -> None:
+        while self._wanted and self._prefetching < self._ahead:
+            place = self._wanted.popleft()
+            if place in self._runs or place in self._under_way:
+                continue
+            self._prefetching += 1
+            reading = self._under_way[place] = _Reading()
+            fetching = Deferred.fromCoroutine(self._read(place))
+            fetching.addBoth(self._prefetched)
+            fetching.addBoth(self._done, place, reading)
 
     def drop(self, key: str) -> None:
         """
@@ -131,6 +134,7 @@ class BlockCache:
 
     def _prefetched(self, result: bytes | Failure) -> bytes | Failure:
         self._prefetching -= 1
+        self._read_wanted()
         return result
 
     def _done(self, result: bytes | Failure, place: Place, reading: _Reading) -> None:

@@ -262,16 +262,31 @@ class PrefetchTests(CacheCase):
     def test_bounded(self) -> None:
         """
         Only so many runs are read ahead at a time, and none that would not be
-        kept.
+        kept; the others take their turn, if nobody has read them meanwhile.
         """
         self.cache = make(self.store, 100, ahead=2)
-        for key in "abc":
+        for key in "abcd":
             self.cache.prefetch(key, 0, 10)
+        self.cache.prefetch("e", 0, 101)
         self.assertEqual([asked.place[0] for asked in self.store.asked], ["a", "b"])
+        done = self.get("c")
+        self.store.asked.pop().succeed()
+        self.successResultOf(done)
         self.store.asked.pop().answer.errback(StoreUnavailable())
-        self.cache.prefetch("d", 0, 101)
-        self.cache.prefetch("e", 0, 10)
-        self.assertEqual([asked.place[0] for asked in self.store.asked], ["a", "e"])
+        self.assertEqual([asked.place[0] for asked in self.store.asked], ["a", "d"])
+
+    def test_too_many(self) -> None:
+        """
+        Of those that wait for their turn, the oldest are forgotten.
+        """
+        self.cache = make(self.store, 1000, ahead=1)
+        for number in range(10):
+            self.cache.prefetch(str(number), 0, 10)
+        for number in (0, *range(2, 10)):
+            (asked,) = self.store.asked
+            self.assertEqual(asked.place[0], str(number))
+            self.store.asked.pop().succeed()
+        self.assertEqual(self.store.asked, [])
 
 
 class DropTests(CacheCase):
