@@ -326,9 +326,7 @@ class ShareSessionLimitReached(KafkaError, code=133, retriable=True):
 
 
 class StoreError(Exception):
-    """
-    An object store or metadata store did not do what it was asked for.
-    """
+    """An object store or metadata store did not do what it was asked for."""
 
 
 class StoreUnavailable(StoreError):
@@ -339,39 +337,27 @@ class StoreUnavailable(StoreError):
 
 
 class StoreBusy(StoreUnavailable):
-    """
-    The store said that it is asked too much.
-    """
+    """The store said that it is asked too much."""
 
 
 class StoreContended(StoreUnavailable):
-    """
-    The store was asked for the same by several at once, and did nothing.
-    """
+    """The store was asked for the same by several at once, and did nothing."""
 
 
 class ObjectExists(StoreError):
-    """
-    An object of that key is there already, and stays as it is.
-    """
+    """An object of that key is there already, and stays as it is."""
 
 
 class NoSuchObject(StoreError):
-    """
-    There is no object of that key.
-    """
+    """There is no object of that key."""
 
 
 class CommitConflict(StoreError):
-    """
-    A compare of a commit did not hold, and nothing was changed.
-    """
+    """A compare of a commit did not hold, and nothing was changed."""
 
 
 class SettingError(Exception):
-    """
-    A setting cannot be used; one line that tells the user why.
-    """
+    """A setting cannot be used; one line that tells the user why."""
 
 
 def code_of(exception: BaseException) -> int:

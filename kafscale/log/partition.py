@@ -9,8 +9,7 @@ the tail in memory, which the journal makes durable, into segments.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -24,6 +23,7 @@ from kafscale.log import times
 from kafscale.log.epochs import Epochs
 from kafscale.log.flush import Slot
 from kafscale.log.journal import Journal
+from kafscale.log.owner import Owner
 from kafscale.log.producers import ProducerState, ProducerStates
 from kafscale.log.record import PartitionRecord
 from kafscale.log.segments import Segments
@@ -34,27 +34,6 @@ from kafscale.wire.records import (
     read_batch_header,
     stamp,
 )
-
-
-class Owner(Protocol):
-    """
-    The log, as its partitions know it.
-    """
-
-    def now_ms(self) -> int:
-        """
-        The time, in ms since 1970.
-        """
-
-    def grew(self, size: int) -> None:
-        """
-        So many bytes more are in memory (or less, below 0).
-        """
-
-    def move_start(self, partition: Partition, offset: int) -> Awaitable[None]:
-        """
-        Commit a new log start; segments before it go.
-        """
 
 
 @implementer(IPartition)

@@ -1,0 +1,258 @@
+"""
+What the log promises: appends, reads, and the limits of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import attrs
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+
+@attrs.define(slots=True)
+class Append:
+    """
+    A batch that has its offset, and may not be durable yet.
+
+    @ivar base_offset: Of its first record.
+    @ivar append_time: The broker's time in ms if the topic's timestamp type is
+        LogAppendTime, else -1.
+    @ivar settled: Has the batch's `wait`; None when it is durable already (a
+        duplicate of an old batch).
+    """
+
+    base_offset: int
+    append_time: int
+    settled: ISettlement | None
+
+
+class ISettlement(Interface):
+    """
+    The fate of what was appended together: all durable, or all refused.
+    """
+
+    number = Attribute("""Settlements come in the order of these: waiting for
+        the one with the largest number is waiting for all.""")
+
+    def wait() -> Deferred[None]:
+        """
+        Fires when it is durable and visible; a new Deferred for each caller.
+
+        Fails with a `kafscale.errors.KafkaError` (NOT_LEADER_OR_FOLLOWER)
+        when the broker was fenced.
+        """
+
+
+@attrs.frozen
+class AppendRules:
+    """
+    What a topic's configuration says of a batch.
+
+    @ivar max_bytes: ``max.message.bytes``.
+    @ivar log_append_time: ``message.timestamp.type=LogAppendTime``.
+    @ivar before_ms: ``message.timestamp.before.max.ms``.
+    @ivar after_ms: ``message.timestamp.after.max.ms``.
+    @ivar compacted: ``cleanup.policy`` has compact: every record has a key.
+    """
+
+    max_bytes: int = 1048588
+    log_append_time: bool = False
+    before_ms: int = 2**63 - 1
+    after_ms: int = 3_600_000
+    compacted: bool = False
+
+
+@attrs.frozen
+class LogRules:
+    """
+    What a topic's configuration says of segments: when one is made, and when
+    it goes. Without any nothing is asked for: the broker's own bounds hold.
+
+    @ivar retention_ms: ``retention.ms``; -1 for no limit.
+    @ivar retention_bytes: ``retention.bytes``; -1 for no limit.
+    @ivar segment_bytes: ``segment.bytes``.
+    @ivar segment_ms: ``segment.ms``.
+    @ivar delete: ``cleanup.policy`` has delete: what is too old or too much
+        goes.
+    """
+
+    retention_ms: int = -1
+    retention_bytes: int = -1
+    segment_bytes: int = 2**31 - 1
+    segment_ms: int = 2**63 - 1
+    delete: bool = True
+
+
+@attrs.frozen
+class Fetched:
+    """
+    Whole batches, in order.
+
+    @ivar pieces: Their bytes, to be sent one after the other.
+    @ivar size: The length of all pieces in bytes.
+    """
+
+    pieces: list[bytes] | tuple[bytes, ...] = ()
+    size: int = 0
+
+
+class IPartition(Interface):
+    """
+    One partition that this broker leads.
+    """
+
+    topic_id = Attribute("L{UUID} of the topic.")
+    index = Attribute("Number of the partition in the topic.")
+    leader_epoch = Attribute("The epoch in which this broker leads it.")
+    log_start = Attribute("Offset of the first record that can be read.")
+    high_watermark = Attribute("Offset after the last durable record. Never goes back.")
+    next_offset = Attribute("Offset that the next record will get.")
+    is_open = Attribute("Whether L{append} may be called at once.")
+
+    def opened() -> Deferred[None]:
+        """
+        Fires when the partition's producer states are loaded; those who wait
+        are called in the order in which they came.
+        """
+
+    def append(batch: memoryview, rules: AppendRules) -> Append:
+        """
+        Check one record batch (as it came in a produce request: it is copied)
+        and give it its offset. At once: the order of calls is the order of
+        the log.
+
+        @raise KafkaError: CORRUPT_MESSAGE, INVALID_RECORD, MESSAGE_TOO_LARGE,
+            INVALID_TIMESTAMP, OUT_OF_ORDER_SEQUENCE_NUMBER,
+            INVALID_PRODUCER_EPOCH, NOT_LEADER_OR_FOLLOWER and others.
+        """
+
+    def available(offset: int) -> int:
+        """
+        How many bytes of durable batches stand at and after C{offset}: a
+        quick estimate, 0 only if there are none.
+        """
+
+    def read(offset: int, max_bytes: int, at_least_one: bool) -> Fetched | None:
+        """
+        Durable batches from the one that contains C{offset}, at most
+        C{max_bytes} of them, or one larger batch with C{at_least_one}; at
+        once from memory. None: they must be had with L{load}.
+
+        @raise OffsetOutOfRange: below the log start or above the next offset.
+        """
+
+    def load(offset: int, max_bytes: int, at_least_one: bool) -> Awaitable[Fetched]:
+        """
+        As L{read}, from the object store.
+        """
+
+    def watch(wake: Callable[[], None]) -> None:
+        """
+        Call C{wake} (once for each L{watch}) when the high watermark next
+        moves, or the partition is dropped or deleted.
+        """
+
+    def unwatch(wake: Callable[[], None]) -> None:
+        """
+        Take a L{watch} back; none there is no error.
+        """
+
+    def offset_at(timestamp: int) -> Awaitable[tuple[int, int] | None]:
+        """
+        (timestamp, offset) of the first durable record at or after
+        C{timestamp} (ms), found by record; None when there is none.
+        """
+
+    def latest_timestamp() -> Awaitable[tuple[int, int] | None]:
+        """
+        (timestamp, offset) of the first record with the largest timestamp.
+        """
+
+    def end_of_epoch(epoch: int) -> tuple[int, int]:
+        """
+        (epoch, end offset) for the largest epoch at or below C{epoch}:
+        (-1, -1) when C{epoch} is unknown (KIP-101, KIP-279).
+        """
+
+    def epoch_at(offset: int) -> int:
+        """
+        The leader epoch in which the record at C{offset} was appended; -1 if
+        unknown.
+        """
+
+    def delete_before(offset: int) -> Awaitable[int]:
+        """
+        Move the log start to C{offset} (-1: the high watermark), durably;
+        return the new log start.
+
+        @raise OffsetOutOfRange: past the high watermark or below the start.
+        """
+
+    def producers() -> Sequence[Any]:
+        """
+        The producers' states, for DescribeProducers: objects with
+        C{producer_id}, C{producer_epoch}, C{last_sequence},
+        C{last_timestamp}.
+        """
+
+    def size() -> int:
+        """
+        Bytes stored of the partition.
+        """
+
+
+class ILog(Interface):
+    """
+    The partitions that this broker leads.
+    """
+
+    def partition(topic_id: UUID, index: int) -> IPartition:
+        """
+        @raise NotLeaderOrFollower: this broker does not lead it.
+        """
+
+    def recover(wanted: Iterable[tuple[UUID, int]]) -> Awaitable[None]:
+        """
+        Stop this broker's former incarnations for good, then L{claim}.
+        """
+
+    def claim(wanted: Iterable[tuple[UUID, int]]) -> Awaitable[None]:
+        """
+        Lead these partitions, whose leaders are gone or never were.
+        """
+
+    def configured(topic_id: UUID, partitions: int) -> None:
+        """
+        A topic's configuration may have changed; it has so many partitions.
+        """
+
+    def delete(topic_id: UUID) -> Awaitable[None]:
+        """
+        Remove all that the log has of a topic, records and objects. To be
+        repeated as a whole if it does not come to its end.
+        """
+
+
+class IPressure(Interface):
+    """
+    Whether the broker has room for more.
+    """
+
+    def spent() -> bool:
+        """
+        True while so much waits for the store that clients must be slowed.
+        """
+
+    def relieved() -> Deferred[None]:
+        """
+        Fires when it is not spent any more; a new Deferred for each caller.
+        """
+
+    def hold(size: int) -> None:
+        """
+        So many bytes more wait in memory to be appended; below 0, less.
+        """
