@@ -27,14 +27,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kafscale.interfaces import IPressure, Serving
-from kafscale.net.dispatch import Dispatch, Refused
+from kafscale.net.dispatch import Dispatch, Pieces, Refused
 from kafscale.net.idle import Idle
 from kafscale.net.memory import READ, Memory
 from kafscale.net.outbox import Outbox
@@ -63,8 +63,8 @@ class _Answer:
     """
 
     serving: Serving | None
-    under_way: Deferred[None] | None = None
-    pieces: list[bytes] | None = None
+    under_way: Deferred[Any] | None = None
+    pieces: Pieces = None
     done: bool = False
     refused: bool = False
 
@@ -94,8 +94,7 @@ class Connection(Protocol):
 
     _log = Logger()
 
-    # What a transport of TCP or TLS can do is spread over several interfaces.
-    transport: Any
+    transport: Any  # What TCP's or TLS's can do is spread over several interfaces.
     _outbox: Outbox
     _idle: Idle
 
@@ -120,7 +119,6 @@ class Connection(Protocol):
         self._finishing = False  # no new request is begun
         self._closed = False  # nothing is sent any more
         self._lost = False
-        self._read_size = READ
         self._host = ""
 
     # ----------------------------------------------------------------------
@@ -257,12 +255,18 @@ class Connection(Protocol):
     def _begin(self, frame: memoryview) -> None:
         answer = _Answer(self._dispatch.serving(frame))
         self._owed.append(answer)
-        under_way = maybeDeferred(self._dispatch.answer, frame, self._host, self)
-        answer.under_way = under_way.addCallbacks(
-            self._answered, self._failed, callbackArgs=(answer,), errbackArgs=(answer,)
-        )
+        try:
+            found = self._dispatch.answer(frame, self._host, self)
+        except Exception:
+            self._failed(Failure(), answer)  # type: ignore[no-untyped-call]
+            return
+        if isinstance(found, Deferred):
+            found.addCallbacks(self._answered, self._failed, (answer,), {}, (answer,))
+            answer.under_way = found
+        else:
+            self._answered(found, answer)
 
-    def _answered(self, pieces: list[bytes] | None, answer: _Answer) -> None:
+    def _answered(self, pieces: Pieces, answer: _Answer) -> None:
         answer.pieces = pieces
         answer.done = True
         if self._owed and self._owed[0] is answer:
@@ -353,9 +357,7 @@ class Connection(Protocol):
             or self._waiting_bytes > LIMIT_WAITING
             or not self._memory.may_read(self)
         )
-        read_size = self._memory.read_size(self)
-        if read_size != self._read_size:
-            self._read_size = self.transport.bufferSize = read_size
+        self.transport.bufferSize = self._memory.read_size(self)
         if reading != self._reading:
             self._reading = reading
             if reading:

@@ -15,9 +15,10 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -34,7 +35,7 @@ from kafscale.errors import (
 )
 from kafscale.interfaces import IService, RequestContext, Serving
 from kafscale.wire.codes import first_error
-from kafscale.wire.headers import peek, read_header, response_header
+from kafscale.wire.headers import peek, read_client_id, response_header
 from kafscale.wire.messages import (
     ApiVersionsRequest,
     ApiVersionsResponse,
@@ -42,6 +43,8 @@ from kafscale.wire.messages import (
     SaslHandshakeResponse,
 )
 from kafscale.wire.schema import MalformedMessage, Request, Response
+
+Pieces: TypeAlias = list[bytes] | None
 
 _LENGTH = struct.Struct(">i")
 
@@ -124,11 +127,12 @@ class Dispatch:
 
     def answer(
         self, frame: memoryview, host: str, connection: object
-    ) -> Deferred[list[bytes] | None]:
+    ) -> Pieces | Deferred[Pieces]:
         """
         The whole response to a request, its length included, in pieces to be
         sent one after the other; None when none is owed. What the service
-        does before it first waits is done when this returns.
+        does before it first waits is done when this returns; if that was all,
+        so is the answer.
 
         @param frame: The request, without its length.
         @param host: Where it came from.
@@ -146,22 +150,29 @@ class Dispatch:
             if key != ApiVersionsRequest.key:
                 raise self._refusal(f"{asked.api} v{version} is not served")
             asked.version = 0
-            return succeed(self._answered(self._other_version(serving), asked))
+            return self._answered(self._other_version(serving), asked)
         try:
-            header, at = read_header(frame)
+            client_id, at = read_client_id(frame, serving.request.flexible(version))
             # What is left over is ignored, as Kafka ignores it: librdkafka up to
             # 2.16 at least puts three bytes too many into "metadata of all topics".
             request, _ = serving.request.decode_some(version, frame, at)
         except MalformedMessage as error:
             raise self._refusal(f"malformed {asked.api} v{version}: {error}") from None
-        context = RequestContext(version, header.client_id, host, connection)
-        # Plain callbacks: a coroutine around each request costs as much as a
-        # small one takes in all.
-        answered = maybeDeferred(serving.answer, request, context)
-        answered.addCallback(self._answered, asked)
-        return answered.addErrback(self._failed, asked, request, context)
+        context = RequestContext(version, client_id, host, connection)
+        # No coroutine around each request, and nothing to wait with if there is
+        # nothing to wait for: it costs as much as a small request takes in all.
+        try:
+            answer = serving.answer(request, context)
+            if answer is None or isinstance(answer, Response):
+                return self._answered(answer, asked)
+        except Exception:
+            failure = Failure()  # type: ignore[no-untyped-call]
+            return self._failed(failure, asked, request, context)
+        waiting = answer if isinstance(answer, Deferred) else Deferred.fromCoroutine(answer)
+        waiting.addCallback(self._answered, asked)
+        return waiting.addErrback(self._failed, asked, request, context)
 
-    def _answered(self, response: Response | None, asked: _Asked) -> list[bytes] | None:
+    def _answered(self, response: Response | None, asked: _Asked) -> Pieces:
         if response is None:
             asked.counts.answered(NONE, self._seconds() - asked.begun, 0)
             return None

@@ -143,9 +143,7 @@ class MembershipService:
     ) -> SyncGroupResponse:
         return SyncGroupResponse(error_code=code)
 
-    async def heartbeat(
-        self, request: HeartbeatRequest, context: RequestContext
-    ) -> HeartbeatResponse:
+    def heartbeat(self, request: HeartbeatRequest, context: RequestContext) -> HeartbeatResponse:
         """
         Touches nothing but memory.
         """
@@ -160,9 +158,7 @@ class MembershipService:
     ) -> HeartbeatResponse:
         return HeartbeatResponse(error_code=code)
 
-    async def leave(
-        self, request: LeaveGroupRequest, context: RequestContext
-    ) -> LeaveGroupResponse:
+    def leave(self, request: LeaveGroupRequest, context: RequestContext) -> LeaveGroupResponse:
         """
         Each who leaves is answered for itself.
         """

@@ -71,13 +71,22 @@ def read_header(frame: bytes | memoryview) -> tuple[RequestHeader, int]:
     """
     The header of a request, and where its body begins.
 
-    The client id has a 16-bit length also in header 2, unlike every other
-    string there: brokers read it before they know the version (KIP-482).
-
     @raise MalformedMessage: It is cut short, or there is no such API.
     """
     api_key, api_version, correlation_id = peek(frame)
-    flexible = _flexible(api_key, api_version)
+    client_id, at = read_client_id(frame, _flexible(api_key, api_version))
+    return RequestHeader(api_key, api_version, correlation_id, client_id), at
+
+
+def read_client_id(frame: bytes | memoryview, flexible: bool) -> tuple[str | None, int]:
+    """
+    What of the header L{peek} does not tell, and where the body begins.
+
+    The client id has a 16-bit length also in header 2, unlike every other
+    string there: brokers read it before they know the version (KIP-482).
+
+    @raise MalformedMessage: It is cut short.
+    """
     data = memoryview(frame)
     try:
         (length,) = _LENGTH.unpack_from(data, _FIXED.size)
@@ -92,7 +101,7 @@ def read_header(frame: bytes | memoryview) -> tuple[RequestHeader, int]:
             pos = _skip_tags(data, pos)
     except (struct.error, IndexError, ValueError) as error:
         raise MalformedMessage(f"request header: {error}") from error
-    return RequestHeader(api_key, api_version, correlation_id, client_id), pos
+    return client_id, pos
 
 
 def request_header(
