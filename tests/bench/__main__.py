@@ -16,8 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import groups
+from tests.bench.disk import disk
 from tests.bench.load import BATCH_BYTES, IN_FLIGHT, TOPIC
-from tests.bench.servers import Floor, Kafscale, Server, load, start_load, touch_memory
+from tests.bench.servers import (
+    Floor,
+    Kafscale,
+    Server,
+    load,
+    percents,
+    start_load,
+    touch_memory,
+)
 from tests.clients.raw import RawClient, batch_of
 
 MB = 1_000_000
@@ -34,6 +43,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options = options
+        self.folder = folder
         self.kafscale = Kafscale(folder)
         self.floor = Floor(options.floor)
         self.servers: Sequence[Server] = (self.kafscale, self.floor)
@@ -76,7 +86,7 @@ class Bench:
         """
         options = self.options
         confluent = options.client == "confluent"
-        prefix = "confluent-" if confluent else ""
+        client = "confluent" if confluent else "load"
         rows: Rows = []
 
         def row(
@@ -95,17 +105,18 @@ class Bench:
             for size in options.sizes
         ]
         for connections in [1] if confluent else options.producers:
-            job = {"total": options.mib << 20}
+            job: dict[str, Any] = {"total": options.mib << 20}
             if not confluent:
                 job["connections"] = connections
             for shape in shapes:
                 what = "produce" + (f", {connections} connections" if connections > 1 else "")
-                row(what, shape, functools.partial(load, prefix + "produce", **shape, **job))
+                row(what, shape, functools.partial(load, "produce", client=client, **shape, **job))
         for shape in shapes:
-            row("fetch", shape, functools.partial(self.tail, prefix + "fetch", shape))
-        client = "confluent-kafka" if confluent else "pre-encoded batches"
+            row("fetch", shape, functools.partial(self.tail, client, shape))
+        what = "confluent-kafka" if confluent else "pre-encoded batches"
+        print(f"\n{disk(self.folder)}")
         print_table(
-            f"Throughput: {client} of up to {BATCH_BYTES:,} B, {IN_FLIGHT} requests ahead on a"
+            f"Throughput: {what} of up to {BATCH_BYTES:,} B, {IN_FLIGHT} requests ahead on a"
             f" connection, acks=all, fsync on; rounds of {options.mib} MiB, median of"
             f" {options.rounds}; fetch: the newest {TAIL_BYTES >> 20} MiB",
             [
@@ -122,14 +133,15 @@ class Bench:
             rows,
         )
 
-    def tail(self, fetch: str, shape: dict[str, int], server: Server) -> dict[str, Any]:
+    def tail(self, client: str, shape: dict[str, int], server: Server) -> dict[str, Any]:
         """
         Read what was just written, again and again; what lies further back is
         read from segments: see volume.
         """
         wrote = load("produce", server, **shape, total=TAIL_BYTES)
         passes = max(1, (self.options.mib << 20) // TAIL_BYTES)
-        return load(fetch, server, starts=wrote["starts"], ends=wrote["ends"], passes=passes)
+        places = {"starts": wrote["starts"], "ends": wrote["ends"]}
+        return load("fetch", server, client=client, **places, passes=passes)
 
     # ------------------------------------------------------------- requests
 
@@ -203,6 +215,7 @@ class Bench:
         )
         rows.append(["... to the same with nothing stored", _times(full, empty)])
         rows.append(["... to the floor's start", _times(full, floor)])
+        print(f"\n{disk(self.folder)}")
         print_table(
             f"{options.gb} GB at default settings: 12 partitions, records of 1 KiB", ["", ""], rows
         )
@@ -244,21 +257,19 @@ class Bench:
         rows.append(["... in seconds", f"{created:.2f}"])
         time.sleep(2)
         for server in self.servers:
-            before = server.cpu()
-            time.sleep(options.seconds)
-            share = (server.cpu() - before) / options.seconds
-            rows.append([f"CPU of one core, no connection: {server.name}", f"{share:.2%}"])
+            share = percents(server.shares(options.seconds))
+            rows.append([f"CPU of one core, no connection: {server.name}", share])
         for wait in options.waits:
             kinds = [(server, False) for server in self.servers] + [(self.kafscale, True)]
             for server, sessions in kinds:
                 share = self.polled(server, wait, sessions)
                 how = f"that poll for {wait} ms{' in fetch sessions' if sessions else ''}"
                 what = f"CPU of one core, 200 connections {how}: {server.name}"
-                rows.append([what, f"{share:.2%}"])
+                rows.append([what, share])
         self.stop()
         print_table(f"{options.wide} partitions, nothing produced", ["", ""], rows)
 
-    def polled(self, server: Server, wait_ms: int, sessions: bool) -> float:
+    def polled(self, server: Server, wait_ms: int, sessions: bool) -> str:
         """
         The part of a core that 200 long polls take, which find nothing.
         """
@@ -268,15 +279,13 @@ class Bench:
             "partitions": options.wide,
             "wait_ms": wait_ms,
             "sessions": sessions,
-            "seconds": options.seconds + 3,
+            "seconds": options.seconds + 4,
         }
         with start_load("poll", server, **job) as process:
             assert process.stdout is not None
             process.stdout.readline()
             time.sleep(2)
-            before = server.cpu()
-            time.sleep(options.seconds)
-            share = (server.cpu() - before) / options.seconds
+            share = percents(server.shares(options.seconds))
             process.communicate()
         return share
 

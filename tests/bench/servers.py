@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -54,6 +55,26 @@ class Server:
         """
         stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / TICKS
+
+    def shares(self, seconds: float) -> list[float]:
+        """
+        The part of a core that its threads take, second by second. On a
+        machine with neighbours the same work takes twice as long at times: the
+        least is what it costs, the median what it happened to cost.
+        """
+        found = []
+        for _ in range(max(1, round(seconds))):
+            began, before = time.perf_counter(), self._running()
+            time.sleep(1)
+            found.append((self._running() - before) / (time.perf_counter() - began) / 1e9)
+        return found
+
+    def _running(self) -> int:
+        """
+        Nanoseconds for which the threads that are there now have run.
+        """
+        threads = Path(f"/proc/{self.pid}/task").iterdir()
+        return sum(int((each / "schedstat").read_text().split()[0]) for each in threads)
 
     def peak(self) -> int:
         """
@@ -170,6 +191,13 @@ def start_load(
     command = [sys.executable, "-m", f"tests.bench.{client}", text]
     root = Path(__file__).resolve().parents[2]
     return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root)
+
+
+def percents(shares: list[float]) -> str:
+    """
+    The median and the least of L{Server.shares}.
+    """
+    return f"{statistics.median(shares):.1%} (least {min(shares):.1%})"
 
 
 def touch_memory(size: int) -> None:
