@@ -217,6 +217,15 @@ class Settings:
     cache_bytes: int = _setting(
         size(MIB, 1024 * GIB), "64MiB", "Memory for blocks of segments that were read."
     )
+    disk_cache_dir: str | None = _setting(
+        TEXT,
+        "",
+        "A directory for what was read from the bucket, so that it need not be read again, also"
+        " after a restart. It must be this broker's alone, and may be lost.",
+    )
+    disk_cache_bytes: int = _setting(
+        size(MIB, 1024 * 1024 * GIB), "10GiB", "How much is kept there."
+    )
     readahead_segments: int = _setting(
         number(0, 64), "1", "How many blocks ahead a reader that goes through segments is served."
     )

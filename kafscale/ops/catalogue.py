@@ -125,6 +125,17 @@ CACHE_BYTES = _metric(
     "kafscale_cache_bytes", "gauge", "",
     "Bytes of segments in memory; `KAFSCALE_CACHE_BYTES` bounds them.",
 )  # fmt: skip
+DISK_CACHE_HITS = _metric(
+    "kafscale_disk_cache_hits_total", "counter", "",
+    "Runs that were not in memory and were in `KAFSCALE_DISK_CACHE_DIR`.",
+)  # fmt: skip
+DISK_CACHE_MISSES = _metric(
+    "kafscale_disk_cache_misses_total", "counter", "", "Those that the bucket was asked for."
+)
+DISK_CACHE_BYTES = _metric(
+    "kafscale_disk_cache_bytes", "gauge", "",
+    "Bytes in that directory; `KAFSCALE_DISK_CACHE_BYTES` bounds them.",
+)  # fmt: skip
 GROUPS = _metric(
     "kafscale_groups", "gauge", "state",
     "Groups that this broker coordinates, by state: `Empty`, `PreparingRebalance`,"

@@ -69,7 +69,7 @@ class Connections(Protocol):
 
 class Cache(Protocol):
     """
-    What the cache of segments counts.
+    What a cache of segments counts.
     """
 
     size: int
@@ -189,11 +189,20 @@ def of_groups(
 
 def of_cache(cache: Cache) -> Iterator[Family]:
     """
-    The cache of segments.
+    The cache of segments in memory.
     """
     yield _counter(catalogue.CACHE_HITS, cache.hits)
     yield _counter(catalogue.CACHE_MISSES, cache.misses)
     yield _gauge(catalogue.CACHE_BYTES, cache.size)
+
+
+def of_disk_cache(cache: Cache) -> Iterator[Family]:
+    """
+    The one on disk.
+    """
+    yield _counter(catalogue.DISK_CACHE_HITS, cache.hits)
+    yield _counter(catalogue.DISK_CACHE_MISSES, cache.misses)
+    yield _gauge(catalogue.DISK_CACHE_BYTES, cache.size)
 
 
 def of_stores(stores: Sequence[StoreCounts]) -> Iterator[Family]:

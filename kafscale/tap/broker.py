@@ -151,7 +151,7 @@ class BrokerService(Service):
         configs = TopicConfigs()
         image = self._image = Image(self._metadata, cluster, self._broker)
         await image.start()
-        cache = BlockCache(self._objects, settings.cache_bytes)
+        cache = BlockCache(self._stores.disk_cache or self._objects, settings.cache_bytes)
         log = self._records = Log(
             self._objects,
             self._metadata,
@@ -299,8 +299,9 @@ class BrokerService(Service):
         await self._objects.close()
         for pool in self._pools:
             pool.stop()
-        if self._stores.lock is not None:
-            self._stores.lock.close()
+        for lock in (self._stores.lock, self._stores.disk_cache):
+            if lock is not None:
+                lock.close()
         await self._operators.stop()
         if self._factory is not None:
             self._log.info("kafscale has stopped; all that was acknowledged is stored")

@@ -32,6 +32,7 @@ from kafscale.ops.readings import (
     of_cache,
     of_connections,
     of_conversions,
+    of_disk_cache,
     of_groups,
     of_log,
     of_requests,
@@ -62,6 +63,8 @@ class Operators:
         self._metrics = Metrics(reactor)
         self._metrics.add(partial(of_build, __version__, platform.python_version()))
         self._metrics.add(partial(of_stores, [counts for counts, _ in stores.watched]))
+        if stores.disk_cache is not None:
+            self._metrics.add(partial(of_disk_cache, stores.disk_cache))
         self._port: Any = None
 
     def listen(self, settings: Settings) -> list[str]:

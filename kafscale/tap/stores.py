@@ -22,6 +22,7 @@ from kafscale.counts import StoreCounts
 from kafscale.errors import NoSuchObject, SettingError
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.store.counted import CountedMetadataStore, CountedObjectStore
+from kafscale.store.diskcache import DiskCache
 from kafscale.store.embedded import EmbeddedStore
 from kafscale.store.local import LocalObjectStore, lock_directory
 from kafscale.store.memory import MemoryObjectStore
@@ -29,6 +30,9 @@ from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 
 OBJECT_THREADS = 8
 """How many objects are written and read at the same time."""
+
+CACHE_THREADS = 4
+"""The same for the files of the disk cache."""
 
 PROBE = "probe"
 """The key that is asked for, and never there, to see whether a store answers."""
@@ -50,6 +54,7 @@ class Stores:
 
     @ivar where: Where the records are, for the log.
     @ivar lock: Of the data directory, if there is one.
+    @ivar disk_cache: What segments are read through, if there is one.
     @ivar probe: Finds out whether the object store can hold the log of the
         cluster with this id; raises SettingError.
     @ivar watched: For each store what it is asked for, and what asks it for
@@ -60,6 +65,7 @@ class Stores:
     metadata: IMetadataStore
     where: str
     lock: IO[str] | None
+    disk_cache: DiskCache | None
     probe: Callable[[str], Awaitable[None]]
     watched: Sequence[tuple[StoreCounts, Callable[[], Awaitable[object]]]]
 
@@ -95,17 +101,29 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
         with suppress(NoSuchObject):
             await counted_objects.get(f"{settings.namespace}/{PROBE}")
 
+    asked = RetryingObjectStore(counted_objects, reactor, random.random)
     return Stores(
-        RetryingObjectStore(counted_objects, reactor, random.random),
+        asked,
         RetryingMetadataStore(counted_metadata, reactor, random.random),
         where,
         lock,
+        _disk_cache(settings, asked, pool),
         probe,
         (
             (counted_objects.counts, ask_objects),
             (counted_metadata.counts, lambda: counted_metadata.get(PROBE)),
         ),
     )
+
+
+def _disk_cache(settings: Settings, objects: IObjectStore, pool: Pool) -> DiskCache | None:
+    if settings.disk_cache_dir is None:
+        return None
+    if not settings.s3_bucket:
+        raise SettingError("KAFSCALE_DISK_CACHE_DIR is of use only with KAFSCALE_S3_BUCKET")
+    where = f"{settings.s3_endpoint or ''} {settings.s3_bucket}"
+    path, size = settings.disk_cache_dir, settings.disk_cache_bytes
+    return DiskCache(path, size, where, objects, pool(CACHE_THREADS))
 
 
 def _bucket(

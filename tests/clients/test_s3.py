@@ -79,6 +79,45 @@ class BucketTests(BucketTestCase):
         names = {each.name for each in (broker.folder / "data").iterdir()}
         self.assertLessEqual(names, {"lock", "metadata.sqlite", "metadata.sqlite-wal"})
 
+    def test_disk_cache(self) -> None:
+        """
+        What was read once is on the disk: after a restart the segments are
+        read with hardly a request. A directory in use, or a cache without a
+        bucket, is one line and exit status 1.
+        """
+        metrics = f"127.0.0.1:{free_port()}"
+        cache = self.folder / "cache"
+        broker = self.broker(segment_bytes="64KiB", disk_cache_dir=cache, metrics_addr=metrics)
+
+        def counted() -> dict[str, float]:
+            text = urlopen(f"http://{metrics}/metrics", timeout=30).read().decode()
+            lines = (line.split() for line in text.splitlines() if "_disk_cache_" in line)
+            return {each[0]: float(each[1]) for each in lines if each[0] != "#"}
+
+        with RawClient(broker.port) as raw:
+            raw.create("cold")
+            for number in range(40):
+                raw.produce("cold", 0, batch_of([b"%d" % number * 3000]))
+        broker.restart()
+        with RawClient(broker.port) as raw:
+            before = raw.records("cold")
+            self.assertEqual(len(before), 40)
+        eventually(lambda: counted()["kafscale_disk_cache_bytes"] > 100_000)
+        self.assertGreater(counted()["kafscale_disk_cache_misses_total"], 0)
+        other = self.prepared(disk_cache_dir=cache).start(wait=False)
+        self.assertEqual(other.ended(30), 1)
+        self.assertIn("is in use by another broker", other.tail(1))
+        broker.restart()
+        with RawClient(broker.port) as raw:
+            self.assertEqual(raw.records("cold"), before)
+        found = counted()
+        self.assertGreater(found["kafscale_disk_cache_hits_total"], 0)
+        self.assertEqual(found["kafscale_disk_cache_misses_total"], 0)
+        alone = Broker(self.folder / "alone", disk_cache_dir=self.folder / "none")
+        self.addCleanup(alone.kill)
+        self.assertEqual(alone.start(wait=False).ended(30), 1)
+        self.assertIn("only with KAFSCALE_S3_BUCKET", alone.tail(1))
+
     def test_inspected(self) -> None:
         """
         C{kafscale-inspect} looks into the bucket, and misses what is missing.

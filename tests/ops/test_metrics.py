@@ -166,6 +166,7 @@ class MetricsTestCase(SynchronousTestCase):
                 lambda: self.names,
             ),
             partial(readings.of_cache, FakeCache()),
+            partial(readings.of_disk_cache, FakeCache()),
             partial(readings.of_stores, [self.store]),
             partial(readings.of_build, "1.2.3", "3.11.0"),
         ):
