@@ -109,6 +109,7 @@ class StartTests(BrokerTestCase):
         for a service of our name, is told of, and no more.
         """
         broker = self.broker(segment_byte="1MiB", port_9092_tcp="tcp://10.0.0.1:9092")
+        eventually(lambda: " listens on " in broker.tail())
         self.assert_one_line(broker, "KAFSCALE_SEGMENT_BYTE ")
         self.assert_one_line(broker, "KAFSCALE_PORT_9092_TCP")
 
