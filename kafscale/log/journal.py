@@ -23,6 +23,7 @@ from kafscale.errors import NoSuchObject, NotLeaderOrFollower, ObjectExists
 from kafscale.interfaces import IObjectStore
 from kafscale.log import keys
 from kafscale.log.flush import Share, Slot, Writer
+from kafscale.log.linger import Linger
 
 
 class Journal:
@@ -44,14 +45,14 @@ class Journal:
         *,
         slot_bytes: int,
         in_flight: int,
-        linger: float,
+        linger: Linger,
         counts: LogCounts,
         acknowledged: Callable[[Slot], None],
         fenced: Callable[[], None],
     ) -> None:
         """
         @param prefix: See L{keys.journal}.
-        @param linger: Seconds that the first batch of a slot waits for company.
+        @param linger: How long the first batch of a slot waits for company.
         @param acknowledged: Called with each slot when it is settled well.
         @param fenced: Called once, when a successor's seal is met.
         """
@@ -62,6 +63,7 @@ class Journal:
         self._worth = slot_bytes // 4
         self._in_flight = in_flight
         self._linger = linger
+        self._lingers = linger.longest > 0
         self._counts = counts
         self._acknowledged = acknowledged
         self._on_fenced = fenced
@@ -92,8 +94,9 @@ class Journal:
             slot = self._open = Slot(self._next_slot, self._clock.seconds())
             self._next_slot += 1
             self._unsettled.append(slot)
-            if self._linger or not self._sending:
-                self._flush_due = self._clock.callLater(self._linger, self._linger_over)
+            if self._lingers or not self._sending:
+                wait = self._linger.wait(slot.begun)
+                self._flush_due = self._clock.callLater(wait, self._linger_over)
         return slot
 
     def add(self, writer: Writer, batch: bytes, first: int, end: int, max_timestamp: int) -> Slot:
@@ -117,9 +120,7 @@ class Journal:
         share.size += size
         slot.size += size
         self.unsettled_bytes += size
-        if slot.size >= self._slot_bytes or (
-            slot.size >= self._worth and self._sending < self._in_flight
-        ):
+        if slot.size >= self._worth and self._is_worth_it(slot):
             self._close_slot()
         return slot
 
@@ -141,6 +142,19 @@ class Journal:
         if self._sending < self._in_flight:
             self._close_slot()
 
+    def _is_worth_it(self, slot: Slot) -> bool:
+        """
+        Whether a slot of a quarter of the full size or more goes now. Where
+        each has a price, the more are under way the larger it must be: so
+        those of a busy broker are nearly full, and many bytes are under way
+        even if each takes long.
+        """
+        if slot.size >= self._slot_bytes:
+            return True
+        if self._sending >= self._in_flight:
+            return False
+        return not self._lingers or slot.size >= self._worth * (self._sending + 1)
+
     def _is_due(self, slot: Slot) -> bool:
         """
         Whether the open slot, which waits for no timer, is to be sent when a
@@ -148,7 +162,7 @@ class Journal:
         algorithm: what is under way is waited for, unless there is enough to
         be worth a flush of its own.
         """
-        return bool(self._linger) or not self._sending or slot.size >= self._worth
+        return self._lingers or not self._sending or slot.size >= self._worth
 
     def _close_slot(self) -> None:
         """
@@ -159,6 +173,8 @@ class Journal:
         if self._flush_due is not None:
             self._flush_due.cancel()
             self._flush_due = None
+        if self._lingers:
+            self._linger.closed(self._clock.seconds())
         self._queued.append(self._open)
         self._open = None
         self._send_queued()

@@ -26,6 +26,7 @@ from kafscale.log.clearing import Clearing
 from kafscale.log.estate import Estates
 from kafscale.log.flush import Slot
 from kafscale.log.journal import Journal
+from kafscale.log.linger import Linger
 from kafscale.log.partition import Partition
 from kafscale.log.record import PartitionRecord
 from kafscale.log.recovery import Claim, commit_claims, prepare
@@ -111,7 +112,7 @@ class Log:
             self._clock,
             slot_bytes=settings.slot_bytes,
             in_flight=settings.slots_in_flight,
-            linger=settings.linger,
+            linger=Linger(settings.linger),
             counts=self.counts,
             acknowledged=self._acknowledged,
             fenced=self._fenced,
@@ -303,7 +304,7 @@ class Log:
         See L{IPressure.spent}.
         """
         settings = self._settings
-        unsettled = settings.slot_bytes * settings.slots_in_flight
+        unsettled = settings.unsettled_bytes
         return (
             self._bytes > settings.unrolled_bytes + unsettled
             or self.journal.unsettled_bytes + self._held > unsettled

@@ -33,9 +33,6 @@ from kafscale.log.retention import Retention
 from kafscale.log.segment import write_footer
 from kafscale.log.settings import LogSettings
 
-AT_ONCE = 2
-"""How many segments are made at the same time."""
-
 LOOK = 10.0
 """Seconds between two looks at the age of the oldest slot."""
 
@@ -175,8 +172,8 @@ class Roller:
             return  # a roll that came to its end at once: the loop goes on
         self._starting = True
         try:
-            while len(self._rolling) < AT_ONCE and not self._stopped and self._retry is None:
-                partition = self._next()
+            while len(self._rolling) < self._settings.rolls:
+                partition = None if self._stopped or self._retry is not None else self._next()
                 if partition is None:
                     return
                 rolling = Deferred.fromCoroutine(

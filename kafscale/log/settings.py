@@ -10,7 +10,8 @@ import attrs
 @attrs.frozen
 class LogSettings:
     """
-    @ivar linger: Seconds that the first batch of a slot waits for company.
+    @ivar linger: See L{kafscale.log.linger.Linger.longest}.
+    @ivar rolls: How many segments are made at the same time.
     @ivar segment_seconds: The age at which records are rolled at the latest.
     @ivar unrolled_bytes: How much may be in memory and in no segment.
     @ivar journal_slots: How many slots recovery may have to read.
@@ -23,9 +24,19 @@ class LogSettings:
     slot_bytes: int = 8 << 20
     slots_in_flight: int = 4
     linger: float = 0.0
+    rolls: int = 2
     segment_bytes: int = 64 << 20
     segment_seconds: float = 7200.0
     unrolled_bytes: int = 96 << 20
     journal_slots: int = 4096
     orphan_seconds: float = 3600.0
     readahead: int = 1
+
+    @property
+    def unsettled_bytes(self) -> int:
+        """
+        How much may be appended and not be durable. Where slots linger, others
+        fill while so many are under way.
+        """
+        slots = self.slots_in_flight + (2 if self.linger else 0)
+        return self.slot_bytes * slots

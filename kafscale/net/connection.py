@@ -41,7 +41,7 @@ from kafscale.net.outbox import Outbox
 from kafscale.wire.frames import FrameBuffer, MalformedFrame
 from kafscale.wire.messages import FetchRequest
 
-LIMIT_OWED: Final = 100
+LIMIT_OWED: Final = 1000
 LIMIT_WAITING: Final = 1024 * 1024
 
 # A frame's beginning of fewer bytes is copied by FrameBuffer; a longer one is a
@@ -50,6 +50,11 @@ SMALL_REST = 4096
 
 # What a frame that waits costs beside its bytes.
 FRAME_OVERHEAD = 256
+
+# So many requests under way are everybody's; what each beyond them takes
+# counts as memory, of which all connections together have so much.
+OWED_FREE = 100
+OWED_OVERHEAD = 4096
 
 
 @attrs.define(eq=False)
@@ -332,7 +337,10 @@ class Connection(Protocol):
         Say how much memory the requests take that are not under way.
         """
         if not self._lost:
-            self._memory.hold(self, self._partial, self._waiting_bytes)
+            waiting = self._waiting_bytes
+            if len(self._owed) > OWED_FREE:
+                waiting += (len(self._owed) - OWED_FREE) * OWED_OVERHEAD
+            self._memory.hold(self, self._partial, waiting)
             self._adjust_reading()
 
     def _spare_chunk(self, size: int) -> None:

@@ -17,6 +17,7 @@ from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
 from kafscale.log import keys
 from kafscale.log.flush import Slot
 from kafscale.log.journal import Journal
+from kafscale.log.linger import IDLE, Linger
 from kafscale.log.slot import read_slot, write_seal
 from kafscale.store.memory import MemoryObjectStore
 from tests.hostile import HostileObjectStore, let_pass
@@ -71,7 +72,7 @@ class JournalTestCase(SynchronousTestCase):
             self.clock,
             slot_bytes=1000,
             in_flight=4,
-            linger=self.linger,
+            linger=Linger(self.linger),
             counts=self.counts,
             acknowledged=lambda slot: self.acknowledged.append(slot.number),
             fenced=self._fenced,
@@ -260,21 +261,63 @@ class CountsTests(JournalTestCase):
 
 class LingerTests(JournalTestCase):
     """
-    With a linger of half a second.
+    With half a second from slot to slot.
     """
 
     linger = 0.5
 
+    def test_idle(self) -> None:
+        """
+        The first batch waits for a moment only.
+        """
+        self.add(10)
+        self.clock.advance(IDLE / 2)
+        self.add(10)
+        self.assertEqual(self.sent(), [])
+        self.clock.advance(IDLE / 2)
+        self.assertEqual(self.sent(), [0])
+
     def test_waits_for_company(self) -> None:
         """
-        Half a second from the first batch on; later ones do not prolong it.
+        Half a second from the slot before; later batches do not prolong it.
         """
+        self.add(10)
+        self.clock.advance(IDLE)
+        self.land(0)
         self.add(10)
         self.clock.advance(0.4)
         self.add(10)
         self.assertEqual(self.sent(), [])
         self.clock.advance(0.1)
+        self.assertEqual(self.sent(), [1])
+
+    def test_a_full_slot_does_not_wait(self) -> None:
+        """
+        What is worth a flush of its own goes at once; then the next waits.
+        """
+        self.add(10)
+        self.add(300)
         self.assertEqual(self.sent(), [0])
+        self.add(10)
+        self.clock.advance(0.49)
+        self.assertEqual(self.sent(), [0])
+        self.clock.advance(0.01)
+        self.assertEqual(self.sent(), [0, 1])
+
+    def test_the_more_are_under_way_the_larger(self) -> None:
+        """
+        Slots of a busy broker are nearly full, because each has a price.
+        """
+        self.add(250)
+        self.add(250)
+        self.assertEqual(self.sent(), [0])
+        self.add(250)
+        self.assertEqual(self.sent(), [0, 1])
+        self.add(740)
+        self.assertEqual(self.sent(), [0, 1])
+        self.land(0)
+        self.add(10)
+        self.assertEqual(self.sent(), [1, 2])
 
     def test_waits_for_a_place(self) -> None:
         """

@@ -8,7 +8,8 @@ from typing import Any
 
 from kafscale.log import keys
 from kafscale.log.producers import ProducerStates
-from kafscale.log.rolling import AGAIN, AT_ONCE, LOOK
+from kafscale.log.rolling import AGAIN, LOOK
+from kafscale.log.settings import LogSettings
 from tests.hostile import Operation, Verdict, let_pass
 from tests.log.brokers import RULES, TOPIC, WHERE, Broker, BrokerTestCase, batch, begin, now
 from tests.log.test_rules import EACH, hold
@@ -137,9 +138,9 @@ class WhenTests(RollingTestCase):
         broker.obey(hold("create", "/topics/"))
         for index in range(4):
             self.fill(broker, index, size=1100)
-        self.assertEqual(len(broker.pending("create")), AT_ONCE)
+        self.assertEqual(len(broker.pending("create")), LogSettings().rolls)
         broker.pending("create")[0].succeed()
-        self.assertEqual(len(broker.pending("create")), AT_ONCE)
+        self.assertEqual(len(broker.pending("create")), LogSettings().rolls)
         broker.settle()
         self.assertEqual(self.rolled(), [1, 1, 1, 1])
 

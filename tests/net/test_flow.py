@@ -40,6 +40,20 @@ class OwedTests(SynchronousTestCase):
         self.assertFalse(self.client.transport.paused)
         self.assertEqual(self.client.answered(), list(range(limit + 20)))
 
+    def test_many_count_as_memory(self) -> None:
+        """
+        Some requests under way are everybody's; those beyond them take from
+        what all connections share, until they are answered.
+        """
+        limit = connection.OWED_FREE
+        self.client.send(*map(produce, range(limit)))
+        self.assertEqual(self.broker.memory.total, 0)
+        self.client.send(produce(limit), produce(limit + 1))
+        self.assertEqual(self.broker.memory.total, 2 * connection.OWED_OVERHEAD)
+        for index in range(limit + 2):
+            self.broker.finish(index)
+        self.assertEqual(self.broker.memory.total, 0)
+
     def test_behind_a_long_poll(self) -> None:
         """
         A client that sends on behind a long poll is bounded, too.
