@@ -9,6 +9,7 @@ it names hold the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import attrs
@@ -19,6 +20,7 @@ from kafscale.log import keys
 from kafscale.log.commit import settle
 from kafscale.log.epochs import Epochs
 from kafscale.log.estate import Estates
+from kafscale.log.parts import Parts, read_parts
 from kafscale.log.record import PartitionRecord
 from kafscale.log.sealing import CorruptLog, gather
 from kafscale.log.slot import Range
@@ -65,12 +67,22 @@ async def prepare(
     for topic_id in {where[0] for where in wanted}:
         found, _ = await metadata.range(f"{keys.PARTITIONS}{topic_id}/")
         entries |= {entry.key: entry for entry in found}
+    parts: Parts = {}
+    if len(wanted) > 1:  # their records share slots
+        needed: list[tuple[str, Range]] = []
+        for where in wanted:
+            record = _record(entries.get(keys.partition_record(*where)))
+            with suppress(NoSuchObject, CorruptLog):  # which are looked into below
+                needed += (await _needed(estates, incarnation, where, record))[0]
+        parts = await read_parts(objects, needed)
     claims = []
     for where in wanted:
         entry = entries.get(keys.partition_record(*where))
         while True:
             try:
-                claim = await _recover(objects, estates, broker_id, incarnation, where, entry)
+                claim = await _recover(
+                    objects, estates, broker_id, incarnation, where, entry, parts
+                )
                 break
             except (NoSuchObject, CorruptLog) as missing:
                 # The predecessor, before it was sealed, or another successor
@@ -91,21 +103,12 @@ async def _recover(
     incarnation: int,
     where: Where,
     entry: Entry | None,
+    parts: Parts,
 ) -> Claim:
-    record = PartitionRecord() if entry is None else PartitionRecord.from_json(entry.value)
+    record = _record(entry)
     revision = 0 if entry is None else entry.revision
-    needed: list[tuple[str, Range]] = []
-    journals = []
-    # No claim before the end of each journal is recorded (log-rules, 6). Our
-    # own is named after a claim of which we did not hear that it was done:
-    # nothing was written under it.
-    for past in sorted({number for number, _ in record.journals} - {incarnation}):
-        estate = await estates.of(past)
-        parts = estate.needed(where, record)
-        needed += parts
-        journals += sorted({(past, part.leader_epoch) for _, part in parts})
-    needed.sort(key=lambda found: found[1].first_offset)
-    batches, end = await _read(objects, where, record.rolled_to, needed)
+    needed, journals = await _needed(estates, incarnation, where, record)
+    batches, end = await _read(objects, where, record.rolled_to, needed, parts)
     epoch = record.epoch + 1
     claimed = attrs.evolve(
         record,
@@ -118,15 +121,47 @@ async def _recover(
     return Claim(where, claimed, revision, batches)
 
 
+def _record(entry: Entry | None) -> PartitionRecord:
+    return PartitionRecord() if entry is None else PartitionRecord.from_json(entry.value)
+
+
+async def _needed(
+    estates: Estates, incarnation: int, where: Where, record: PartitionRecord
+) -> tuple[list[tuple[str, Range]], list[tuple[int, int]]]:
+    """
+    What journals hold of a partition that is in no segment, in order; and the
+    (incarnation, epoch) of those that hold some.
+    """
+    needed: list[tuple[str, Range]] = []
+    journals = []
+    # No claim before the end of each journal is recorded (log-rules, 6). Our
+    # own is named after a claim of which we did not hear that it was done:
+    # nothing was written under it.
+    for past in sorted({number for number, _ in record.journals} - {incarnation}):
+        estate = await estates.of(past)
+        parts = estate.needed(where, record)
+        needed += parts
+        journals += sorted({(past, part.leader_epoch) for _, part in parts})
+    needed.sort(key=lambda found: found[1].first_offset)
+    return needed, journals
+
+
 async def _read(
-    objects: IObjectStore, where: Where, start: int, needed: Sequence[tuple[str, Range]]
+    objects: IObjectStore,
+    where: Where,
+    start: int,
+    needed: Sequence[tuple[str, Range]],
+    parts: Parts,
 ) -> tuple[list[bytes], int]:
     """
     The batches from C{start} on, and the offset after the last.
     """
-    fetched = await gather(
-        [lambda k=key, p=part: objects.get(k, p.position, p.length) for key, part in needed]  # type: ignore[misc]
-    )
+
+    async def read(key: str, part: Range) -> bytes:
+        known = parts.pop((key, part.position), None)
+        return await objects.get(key, part.position, part.length) if known is None else known
+
+    fetched = await gather([lambda k=key, p=part: read(k, p) for key, part in needed])  # type: ignore[misc]
     batches: list[bytes] = []
     end = start
     for (key, part), data in zip(needed, fetched, strict=True):
