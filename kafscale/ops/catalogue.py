@@ -167,6 +167,11 @@ STORE_BYTES = _metric(
     "kafscale_store_bytes_total", "counter", "store operation",
     "Bytes of objects written (`create`) and read (`get`, `get_suffix`).",
 )  # fmt: skip
+S3_REQUESTS = _metric(
+    "kafscale_s3_requests_total", "counter", "operation",
+    "Requests sent to S3, under S3's names, as its bill counts them: large objects take several,"
+    " and what failed was sent, too.",
+)  # fmt: skip
 BUILD = _metric(
     "kafscale_build_info", "gauge", "version python", "Always 1; the labels say what runs."
 )

@@ -223,6 +223,15 @@ def of_stores(stores: Sequence[StoreCounts]) -> Iterator[Family]:
     )
 
 
+def of_s3(requests: Mapping[str, int]) -> Iterator[Family]:
+    """
+    What S3 was asked for.
+    """
+    yield _counter(
+        catalogue.S3_REQUESTS, [((operation,), count) for operation, count in requests.items()]
+    )
+
+
 def of_build(version: str, python: str) -> Iterator[Family]:
     """
     What runs.

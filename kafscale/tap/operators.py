@@ -36,6 +36,7 @@ from kafscale.ops.readings import (
     of_groups,
     of_log,
     of_requests,
+    of_s3,
     of_stores,
 )
 from kafscale.tap.listening import address_of, take_port
@@ -65,6 +66,7 @@ class Operators:
         self._metrics.add(partial(of_stores, [counts for counts, _ in stores.watched]))
         if stores.disk_cache is not None:
             self._metrics.add(partial(of_disk_cache, stores.disk_cache))
+        self._metrics.add(partial(of_s3, stores.requests))
         self._port: Any = None
 
     def listen(self, settings: Settings) -> list[str]:

@@ -8,10 +8,10 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
 import attrs
@@ -27,6 +27,9 @@ from kafscale.store.embedded import EmbeddedStore
 from kafscale.store.local import LocalObjectStore, lock_directory
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
+
+if TYPE_CHECKING:
+    from kafscale.store.s3 import S3ObjectStore
 
 OBJECT_THREADS = 8
 """How many objects are written and read at the same time."""
@@ -57,6 +60,7 @@ class Stores:
     @ivar disk_cache: What segments are read through, if there is one.
     @ivar probe: Finds out whether the object store can hold the log of the
         cluster with this id; raises SettingError.
+    @ivar requests: To S3, counted by operation.
     @ivar watched: For each store what it is asked for, and what asks it for
         something small.
     """
@@ -67,6 +71,7 @@ class Stores:
     lock: IO[str] | None
     disk_cache: DiskCache | None
     probe: Callable[[str], Awaitable[None]]
+    requests: Mapping[str, int]
     watched: Sequence[tuple[StoreCounts, Callable[[], Awaitable[object]]]]
 
 
@@ -79,6 +84,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     objects: IObjectStore
     lock = None
     probe: Callable[[str], Awaitable[None]] = _nothing
+    requests: Mapping[str, int] = {}
     if settings.use_memory_s3:
         if settings.s3_bucket:
             raise SettingError("KAFSCALE_USE_MEMORY_S3 and KAFSCALE_S3_BUCKET exclude each other")
@@ -88,8 +94,9 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
         lock = lock_directory(settings.data_dir)
         path, where = os.path.join(settings.data_dir, "metadata.sqlite"), settings.data_dir
         if settings.s3_bucket:
-            objects, base, probe = _bucket(settings, settings.s3_bucket, pool, reactor)
-            where = f"in {base}, its metadata in {where}"
+            bucket, probe = _bucket(settings, settings.s3_bucket, pool, reactor)
+            objects, requests = bucket, bucket.client.requests
+            where = f"in {bucket.client.address.base}, its metadata in {where}"
         else:
             directory = os.path.join(settings.data_dir, "objects")
             objects, where = LocalObjectStore(directory, pool(OBJECT_THREADS)), f"in {where}"
@@ -109,6 +116,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
         lock,
         _disk_cache(settings, asked, pool),
         probe,
+        requests,
         (
             (counted_objects.counts, ask_objects),
             (counted_metadata.counts, lambda: counted_metadata.get(PROBE)),
@@ -128,9 +136,9 @@ def _disk_cache(settings: Settings, objects: IObjectStore, pool: Pool) -> DiskCa
 
 def _bucket(
     settings: Settings, bucket: str, pool: Pool, reactor: Any
-) -> tuple[IObjectStore, str, Callable[[str], Awaitable[None]]]:
+) -> tuple[S3ObjectStore, Callable[[str], Awaitable[None]]]:
     """
-    The objects of a bucket, the bucket's URL, and a probe of it.
+    The objects of a bucket, and a probe of it.
     """
     # Half a second, which only those pay who use it.
     from kafscale.store.s3 import S3ObjectStore
@@ -143,7 +151,7 @@ def _bucket(
     async def probe(cluster: str) -> None:
         await Probe(objects, reactor, settings.namespace, uuid4().hex).run(cluster)
 
-    return objects, client.address.base, probe
+    return objects, probe
 
 
 def data_of(settings: Settings) -> str:

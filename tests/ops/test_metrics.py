@@ -168,6 +168,7 @@ class MetricsTestCase(SynchronousTestCase):
             partial(readings.of_cache, FakeCache()),
             partial(readings.of_disk_cache, FakeCache()),
             partial(readings.of_stores, [self.store]),
+            partial(readings.of_s3, {"PutObject": 7, "UploadPart": 2}),
             partial(readings.of_build, "1.2.3", "3.11.0"),
         ):
             self.metrics.add(reading)
@@ -287,6 +288,13 @@ class ReadingsTests(MetricsTestCase):
         self.assertEqual(self.value("kafscale_store_bytes_total", **labels), 600)
         self.assertNotIn('operation="list"', self.text())
 
+    def test_s3(self) -> None:
+        """
+        By S3's names.
+        """
+        self.assertEqual(self.value("kafscale_s3_requests_total", operation="PutObject"), 7)
+        self.assertEqual(self.value("kafscale_s3_requests_total", operation="UploadPart"), 2)
+
     def test_now(self) -> None:
         """
         Each time as it is then.
@@ -353,5 +361,5 @@ class CatalogueTests(MetricsTestCase):
         """
         text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
         self.assertIn("\n\n" + catalogue.table() + "\n", text)
-        named = set(re.findall(r"\b(?:kafscale|process)_[a-z_]+", text))
+        named = set(re.findall(r"\b(?:kafscale|process)_[a-z0-9_]+", text))
         self.assertEqual(named - {each.name for each in catalogue.METRICS}, set())

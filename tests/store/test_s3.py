@@ -4,7 +4,11 @@ Objects in a bucket of a real server, over real HTTP.
 
 from __future__ import annotations
 
+from twisted.trial.unittest import TestCase
+
+from kafscale.errors import ObjectExists
 from kafscale.interfaces import IObjectStore
+from kafscale.store.s3.objects import S3ObjectStore
 from tests import s3
 from tests.store import contract
 
@@ -31,3 +35,37 @@ class PartsContractTests(contract.ObjectStoreContract):
         In a new bucket, in parts of 5 MiB.
         """
         return s3.store(await s3.new_bucket(), 5 * 1024 * 1024)
+
+
+class CountTests(TestCase):
+    """
+    Requests are counted as S3's bill does.
+    """
+
+    async def test_requests(self) -> None:
+        """
+        An object in parts is several; one that is refused counts; a listing is
+        as many as it has pages.
+        """
+        store: S3ObjectStore = s3.store(await s3.new_bucket(), 5 * 1024 * 1024)
+        await store.create("small", [b"one"])
+        await store.create("large", [bytes(11 * 1024 * 1024)])
+        with self.assertRaises(ObjectExists):
+            await store.create("small", [b"two"])
+        await store.get("small")
+        await store.get_suffix("small", 2)
+        await store.list("")
+        await store.delete(["small", "large"])
+        await store.close()
+        self.assertEqual(
+            dict(store.client.requests),
+            {
+                "PutObject": 2,
+                "CreateMultipartUpload": 1,
+                "UploadPart": 3,
+                "CompleteMultipartUpload": 1,
+                "GetObject": 2,
+                "ListObjectsV2": 1,
+                "DeleteObjects": 1,
+            },
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -97,6 +97,13 @@ class S3Client:
         transport = Transport(address, credentials, reactor, now, concurrency, ca_file)
         return cls(address, transport, kms_arn)
 
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """
+        How many were sent, by S3's name of what they ask for.
+        """
+        return self._transport.requests
+
     # -- objects ------------------------------------------------------------
 
     async def put_object(
@@ -109,7 +116,7 @@ class S3Client:
         headers = {"x-amz-checksum-crc32c": _crc(pieces), **self._encryption}
         if create_only:
             headers["If-None-Match"] = "*"
-        await self._ask(Request("PUT", key, {}, headers, pieces))
+        await self._ask(Request("PutObject", "PUT", key, {}, headers, pieces))
 
     async def get_object(self, key: str, wanted: str = "", size: int = 0) -> Answer:
         """
@@ -119,19 +126,20 @@ class S3Client:
         @param size: How many bytes to expect, for how long to wait.
         """
         headers = {"Range": f"bytes={wanted}"} if wanted else {}
-        return await self._ask(Request("GET", key, {}, headers, size=size))
+        return await self._ask(Request("GetObject", "GET", key, {}, headers, size=size))
 
     async def head_object(self, key: str) -> int:
         """
         The size of an object.
         """
-        return _whole((await self._ask(Request("HEAD", key))).headers.get("content-length"))
+        answer = await self._ask(Request("HeadObject", "HEAD", key))
+        return _whole(answer.headers.get("content-length"))
 
     async def delete_object(self, key: str) -> None:
         """
         Remove an object; one that is not there is no error.
         """
-        await self._ask(Request("DELETE", key))
+        await self._ask(Request("DeleteObject", "DELETE", key))
 
     async def delete_objects(self, keys: Sequence[str]) -> None:
         """
@@ -143,7 +151,9 @@ class S3Client:
         body = f"<Delete>{items}<Quiet>true</Quiet></Delete>".encode()
         digest = hashlib.md5(body, usedforsecurity=False).digest()
         headers = {"Content-MD5": base64.b64encode(digest).decode()}
-        answer = await self._ask(Request("POST", "", {"delete": ""}, headers, [body]))
+        answer = await self._ask(
+            Request("DeleteObjects", "POST", "", {"delete": ""}, headers, [body])
+        )
         for error in _xml(answer).iterfind("{*}Error"):
             code = error.findtext("{*}Code", "")
             if code != "NoSuchKey":
@@ -171,7 +181,7 @@ class S3Client:
             query["continuation-token"] = token
         elif after:
             query["start-after"] = after
-        answer = await self._ask(Request("GET", "", query))
+        answer = await self._ask(Request("ListObjectsV2", "GET", "", query))
         tree = _xml(answer)
         decode = unquote if tree.findtext("{*}EncodingType") == "url" else str
         found = [
@@ -188,7 +198,9 @@ class S3Client:
         Begin an upload in parts: its id.
         """
         headers = {"x-amz-checksum-algorithm": "CRC32C", **self._encryption}
-        answer = await self._ask(Request("POST", key, {"uploads": ""}, headers, []))
+        answer = await self._ask(
+            Request("CreateMultipartUpload", "POST", key, {"uploads": ""}, headers, [])
+        )
         return _xml(answer).findtext("{*}UploadId", "")
 
     async def upload_part(
@@ -200,7 +212,9 @@ class S3Client:
         crc = _crc(pieces)
         query = {"partNumber": str(number), "uploadId": upload}
         answer = await self._ask(
-            Request("PUT", key, query, {"x-amz-checksum-crc32c": crc}, pieces)
+            Request(
+                "UploadPart", "PUT", key, query, {"x-amz-checksum-crc32c": crc}, pieces
+            )
         )
         return Part(number, answer.headers.get("etag", ""), crc)
 
@@ -229,7 +243,15 @@ class S3Client:
         ).encode()
         headers = {"If-None-Match": "*"} if create_only else {}
         answer = await self._ask(
-            Request("POST", key, {"uploadId": upload}, headers, [body], size)
+            Request(
+                "CompleteMultipartUpload",
+                "POST",
+                key,
+                {"uploadId": upload},
+                headers,
+                [body],
+                size,
+            )
         )
         # S3 says 200 before it has put the parts together, and may fail after.
         if _xml(answer).tag.rpartition("}")[2] == "Error":
@@ -241,7 +263,7 @@ class S3Client:
         """
         Remove the parts of an upload that will not be completed.
         """
-        await self._ask(Request("DELETE", key, {"uploadId": upload}))
+        await self._ask(Request("AbortMultipartUpload", "DELETE", key, {"uploadId": upload}))
 
     # -----------------------------------------------------------------------
 

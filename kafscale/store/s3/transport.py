@@ -5,6 +5,7 @@ Requests to one bucket, over connections that are kept.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -49,9 +50,11 @@ class Request:
     """
     One request, before it is signed.
 
+    @ivar operation: What S3 calls it.
     @ivar size: Of the answer's body, if that is known to be large.
     """
 
+    operation: str
     method: str
     key: str = ""
     query: Mapping[str, str] = {}
@@ -63,6 +66,8 @@ class Request:
 class Transport:
     """
     Signs, sends, and waits for answers.
+
+    @ivar requests: How many were sent, by operation: what the bill counts.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Transport:
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)  # type: ignore[no-untyped-call]
         self._http = HTTPClient(agent)
         self._under_way: set[Deferred[Answer]] = set()
+        self.requests: Counter[str] = Counter()
         self._closed = False
 
     def send(self, request: Request) -> Deferred[Answer]:
@@ -147,6 +153,7 @@ class Transport:
         signed = self._signer.sign(request.method, url, request.headers, credentials)
         sent = sum(map(len, request.pieces)) if request.pieces else 0
         vigil = Vigil(self._reactor, max(sent, request.size))
+        self.requests[request.operation] += 1
         try:
             return await self._exchange(request, url, signed, vigil)
         except CancelledError:
