@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import groups
+from tests.bench import groups, s3
 from tests.bench.disk import disk
 from tests.bench.load import BATCH_BYTES, IN_FLIGHT, TOPIC
 from tests.bench.servers import (
@@ -32,6 +32,8 @@ from tests.clients.raw import RawClient, batch_of
 MB = 1_000_000
 TAIL_BYTES = 48 << 20
 """How much is read as the tail: what a broker at default settings has in memory."""
+
+NAMES = ("throughput", "requests", "volume", "idle", "groups", "s3")
 
 Rows = list[list[str]]
 
@@ -298,6 +300,16 @@ class Bench:
         print_table("Consumer groups", ["", ""], groups.measure(self.kafscale, self.options))
 
 
+    # ------------------------------------------------------------------- S3
+
+    def s3(self) -> None:
+        """
+        A store that answers late, and has a price.
+        """
+        for table in s3.tables(self.kafscale.folder.parent, self.options):
+            print_table(*table)
+
+
 # --------------------------------------------------------------------------
 # Figures
 # --------------------------------------------------------------------------
@@ -345,13 +357,21 @@ def _numbers(text: str) -> list[int]:
     return [int(each) for each in text.split(",")]
 
 
+def _rates(text: str) -> list[float]:
+    return [float(each) for each in text.split(",")]
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
 def main() -> None:
     """
     Run the benchmarks that are named, or all.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     add = parser.add_argument
-    add("what", nargs="*", metavar="BENCHMARK", help="throughput, requests, volume, idle, groups")
+    add("what", nargs="*", metavar="BENCHMARK", help=", ".join(NAMES))
     add("--floor", type=Path, default=Path(__file__).with_name("floor.py"), help="its script")
     add("--folder", type=Path, help="where to put data (on a disk, not in memory)")
     add("--rounds", type=int, default=3, help="rounds to take the median of")
@@ -367,15 +387,21 @@ def main() -> None:
     add("--waits", type=_numbers, default=[500, 5000], help="of long polls, in ms, for idle")
     add("--members", type=int, default=200, help="of the group that settles, for groups")
     add("--beating", type=int, default=2000, help="members that send heartbeats, for groups")
+    add("--cases", type=_names, default=list(s3.CASES), help="of s3: " + ", ".join(s3.CASES))
+    add("--rates", type=_rates, default=[1.0, 10.0], help="in MB/s, for s3's puts")
+    add("--spread", type=_numbers, default=[1, 100, 2000], help="partitions, for s3's puts")
+    add("--batch", type=int, default=10_120, help="size in bytes, for s3's puts")
+    add("--window", type=float, default=20, help="seconds to count in, for s3's puts")
+    add("--many-partitions", type=int, default=2000, help="for s3's objects")
+    add("--many-objects", type=int, default=100_000, help="for s3's objects")
     add("--touch-gib", type=int, default=2, help="memory to touch before each start")
     options = parser.parse_args()
-    names = ["throughput", "requests", "volume", "idle", "groups"]
-    if unknown := set(options.what) - set(names):
+    if unknown := set(options.what) - set(NAMES):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory(prefix="kafscale-bench-", dir=options.folder) as folder:
         bench = Bench(options, Path(folder))
         try:
-            for name in options.what or names:
+            for name in options.what or NAMES:
                 getattr(bench, name)()
         finally:
             bench.stop()

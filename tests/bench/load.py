@@ -112,10 +112,15 @@ def produced(response: memoryview) -> int:
 
 
 def produce(
-    port: int, partitions: int, record_bytes: int, total: int, connections: int = 1
+    port: int,
+    partitions: int,
+    record_bytes: int,
+    total: int,
+    connections: int = 1,
+    in_flight: int = IN_FLIGHT,
 ) -> Result:
     """
-    Bring so many bytes to the partitions in turn, five requests ahead on each
+    Bring so many bytes to the partitions in turn, some requests ahead on each
     connection.
 
     @return: With the offsets at which each partition began and ended.
@@ -138,7 +143,7 @@ def produce(
         links = [opened.enter_context(connect(port)) for _ in range(connections)]
         began = time.perf_counter()
         for number in range(requests):
-            if len(under_way) == IN_FLIGHT * connections:
+            if len(under_way) == in_flight * connections:
                 answered()
             link, index = links[number % connections], number % partitions
             _send(link, heads[index], batch)
