@@ -44,7 +44,7 @@ class DefaultsTests(SynchronousTestCase):
         self.assertEqual(found.broker_addr.endpoint, "tcp:9092:interface=127.0.0.1:backlog=1024")
         self.assertEqual(found.data_dir, "./kafscale-data")
         self.assertEqual(found.segment_bytes, 67108864)
-        self.assertEqual(found.flush_interval(), 0)
+        self.assertEqual(found.flush_interval_ms, 0)
         self.assertIs(found.auto_create_topics, True)
         self.assertIs(found.use_memory_s3, False)
         self.assertIsNone(found.broker_host)
@@ -342,20 +342,29 @@ class AdvertisedTests(SynchronousTestCase):
         self.assertEqual(settings(BROKER_PORT="9").advertised_port(4711), 9)
 
 
-class FlushTests(SynchronousTestCase):
+class OnS3Tests(SynchronousTestCase):
     """
-    The time from one flush to the next.
+    Defaults where requests cost money.
     """
 
-    def test_where_a_flush_has_a_price(self) -> None:
+    def test_other_defaults(self) -> None:
         """
-        On S3 there is one, elsewhere none; what is asked for counts first,
-        also if it is 0.
+        Fewer and larger requests; what is asked for counts first, also if it
+        is nothing.
         """
-        self.assertEqual(settings().flush_interval(), 0)
-        self.assertEqual(settings(S3_BUCKET="logs").flush_interval(), 50)
-        self.assertEqual(settings(S3_BUCKET="logs", FLUSH_INTERVAL_MS="0").flush_interval(), 0)
-        self.assertEqual(settings(FLUSH_INTERVAL_MS="7").flush_interval(), 7)
+        self.assertEqual(settings().flush_interval_ms, 0)
+        self.assertEqual(settings(S3_BUCKET="logs").flush_interval_ms, 50)
+        self.assertEqual(settings(S3_BUCKET="logs", FLUSH_INTERVAL_MS="0").flush_interval_ms, 0)
+        self.assertEqual(settings(FLUSH_INTERVAL_MS="7").flush_interval_ms, 7)
+        self.assertEqual(settings(S3_BUCKET="logs").unrolled_bytes, 256 << 20)
+        self.assertEqual(settings().unrolled_bytes, 96 << 20)
+
+    def test_are_told(self) -> None:
+        """
+        In the help, beside the other.
+        """
+        told = {parameters[0]: parameters[-1] for parameters in config.option_parameters()}
+        self.assertIn("[0; on S3 50]", told["flush-interval-ms"] or "")
 
 
 class DocumentationTests(SynchronousTestCase):

@@ -53,12 +53,15 @@ class Setting:
     @ivar name: The attribute of `Settings`.
     @ivar default: As the user would write it; empty when there is none.
     @ivar meaning: In plain words; may hold Markdown.
+    @ivar on_s3: The default where the records are in a bucket, and requests
+        cost money; empty when it is the same.
     """
 
     name: str
     kind: Kind
     default: str
     meaning: str
+    on_s3: str = ""
 
     @property
     def variable(self) -> str:
@@ -86,9 +89,16 @@ class Setting:
             raise SettingError(f"{source}={text!r}: accepted is {self.kind.accepts}") from None
 
 
-def _setting(kind: Kind, default: str, meaning: str) -> Any:
-    value = kind.parse(default) if default else None
-    return attrs.field(default=value, metadata={"setting": (kind, default, meaning)})
+def _setting(kind: Kind, default: str, meaning: str, on_s3: str = "") -> Any:
+    value: Any = kind.parse(default) if default else None
+    if on_s3:
+        elsewhere, there = value, kind.parse(on_s3)
+
+        def either(made: Settings) -> Any:
+            return there if made.s3_bucket else elsewhere
+
+        value = attrs.Factory(either, takes_self=True)
+    return attrs.field(default=value, metadata={"setting": (kind, default, meaning, on_s3)})
 
 
 @attrs.frozen(kw_only=True)
@@ -189,11 +199,13 @@ class Settings:
         "96MiB",
         "Memory for records that are not rolled yet; when it is used up, the partition with most"
         " of them is rolled. A start after a crash reads no more than this.",
+        on_s3="256MiB",
     )
     journal_slots: int = _setting(
         number(16, 1_000_000),
         "4096",
         "How many objects of the journal may stand before the records in the oldest are rolled.",
+        on_s3="16384",
     )
     orphan_ms: int = _setting(
         number(0, 2**31 - 1, "milliseconds"),
@@ -208,13 +220,13 @@ class Settings:
     slots_in_flight: int = _setting(
         number(1, 64), "4", "How many flushes of the journal are under way at once."
     )
-    flush_interval_ms: int | None = _setting(
+    flush_interval_ms: int = _setting(
         number(0, 60_000, "milliseconds"),
-        "",
+        "0",
         "The time from one flush to the next, unless much has come, and so the longest that a batch"
         " waits for others; when nothing was flushed for a while it waits 10 ms. With 0 each flush"
-        " begins as soon as one may; what arrives meanwhile goes into the next. Otherwise 50 with"
-        " `KAFSCALE_S3_BUCKET`, where flushes have a price, and 0 without.",
+        " begins as soon as one may; what arrives meanwhile goes into the next.",
+        on_s3="50",
     )
     cache_bytes: int = _setting(
         size(MIB, 1024 * GIB), "64MiB", "Memory for blocks of segments that were read."
@@ -306,16 +318,6 @@ class Settings:
         """
         return listened if self.broker_port is None else self.broker_port
 
-    def flush_interval(self) -> int:
-        """
-        The time from one flush of the journal to the next. On S3 each costs
-        money: 50 ms are at most 20 requests a second, and make a batch wait
-        for 25 ms more on average, which is little beside what S3 takes.
-        """
-        if self.flush_interval_ms is not None:
-            return self.flush_interval_ms
-        return 50 if self.s3_bucket else 0
-
 
 SETTINGS: Sequence[Setting] = [
     Setting(each.name, *each.metadata["setting"]) for each in attrs.fields(Settings)
@@ -362,6 +364,8 @@ def option_parameters() -> list[list[str | None]]:
     parameters: list[list[str | None]] = []
     for setting in SETTINGS:
         default = f" [{setting.default}]" if setting.default else ""
+        if setting.on_s3:
+            default = f" [{setting.default}; on S3 {setting.on_s3}]"
         parameters.append([setting.option, None, None, setting.meaning.replace("`", "") + default])
     return parameters
 
@@ -374,5 +378,7 @@ def table() -> str:
     for setting in SETTINGS:
         names = f"`{setting.variable}`<br>`--{setting.option}`"
         default = f"`{setting.default}`" if setting.default else "-"
+        if setting.on_s3:
+            default += f"; on S3 `{setting.on_s3}`"
         lines.append(f"| {names} | {default} | {setting.kind.accepts} | {setting.meaning} |")
     return "\n".join(lines) + "\n"

@@ -31,7 +31,7 @@ BARRIER = 16
 SUFFIX = 16 * 1024
 """Enough of a slot's end for the footer of some hundred partitions."""
 
-PARALLEL = 32
+PARALLEL = 64
 """How many footers are asked for at once."""
 
 

@@ -103,7 +103,8 @@ def broker_configs(
         names = [PREFIX + setting.name.replace("_", ".")]
         if setting.name in _KAFKA_NAMES:
             names.append(_KAFKA_NAMES[setting.name])
-        is_default = getattr(settings, setting.name) == getattr(_DEFAULTS, setting.name)
+        defaults = _ON_S3 if settings.s3_bucket else _DEFAULTS
+        is_default = getattr(settings, setting.name) == getattr(defaults, setting.name)
         for name in names:
             add(name, value, kind, setting.meaning.replace("`", ""), is_default)
     add("node.id", str(broker.broker_id), "long", found["broker.id"].meaning,
@@ -117,6 +118,7 @@ def broker_configs(
 
 
 _DEFAULTS = Settings()
+_ON_S3 = Settings(s3_bucket="somebody said so")
 
 
 def _written(value: object) -> tuple[str | None, str]:

@@ -120,7 +120,7 @@ def log_settings(settings: Settings) -> LogSettings:
         namespace=settings.namespace,
         slot_bytes=settings.slot_bytes,
         slots_in_flight=settings.slots_in_flight,
-        linger=settings.flush_interval() / 1000,
+        linger=settings.flush_interval_ms / 1000,
         rolls=16 if settings.s3_bucket else 2,  # S3 takes a while for each, and many at once
         segment_bytes=settings.segment_bytes,
         segment_seconds=settings.segment_ms / 1000,

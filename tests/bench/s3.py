@@ -128,7 +128,7 @@ def _asked(
     """
     At the start nothing has to be rolled; afterwards as much as comes.
     """
-    full = 110 * MB / (rate * MB)
+    full = (256 << 20) * 1.05 / (rate * MB)
     early = min(options.window, full * 0.8)
     seconds = full * 1.3 + options.window + 2
     job = {"batch_bytes": options.batch, "rate": rate * MB, "seconds": seconds}
@@ -221,6 +221,7 @@ def objects(folder: Path, options: argparse.Namespace) -> Table:
             assert store is not None
             if count:
                 _fill(store, count)
+            _starts(broker)  # what stood in the journal is rolled after this
             times = [_starts(broker) for _ in range(options.rounds)]
             medians = [statistics.median(each) for each in zip(*times, strict=True)]
             have = len(store.keys())
@@ -242,9 +243,15 @@ def _two_segments_each(broker: OnS3, partitions: int) -> None:
     batch = batch_of([bytes(20)] * 100)
     for _ in range(2):
         with RawClient(broker.port, 120.0) as raw:
-            for index in range(partitions):
-                part = raw.produce(TOPIC, index, batch)
-                assert part.error_code == 0, f"Produce: {part.error_code}"
+            requests = [raw.produce_request(TOPIC, index, batch) for index in range(partitions)]
+            for at in range(0, partitions, AHEAD):
+                sent = [(each, raw.send(each, 9)) for each in requests[at : at + AHEAD]]
+                for request, correlation in sent:
+                    ((part,),) = [
+                        topic.partition_responses
+                        for topic in raw.receive(request, 9, correlation).responses
+                    ]
+                    assert part.error_code == 0, f"Produce: {part.error_code}"
         store = broker.store
         assert store is not None
         until = time.monotonic() + 120
