@@ -357,14 +357,6 @@ def _numbers(text: str) -> list[int]:
     return [int(each) for each in text.split(",")]
 
 
-def _rates(text: str) -> list[float]:
-    return [float(each) for each in text.split(",")]
-
-
-def _names(text: str) -> list[str]:
-    return text.split(",")
-
-
 def main() -> None:
     """
     Run the benchmarks that are named, or all.
@@ -387,13 +379,7 @@ def main() -> None:
     add("--waits", type=_numbers, default=[500, 5000], help="of long polls, in ms, for idle")
     add("--members", type=int, default=200, help="of the group that settles, for groups")
     add("--beating", type=int, default=2000, help="members that send heartbeats, for groups")
-    add("--cases", type=_names, default=list(s3.CASES), help="of s3: " + ", ".join(s3.CASES))
-    add("--rates", type=_rates, default=[1.0, 10.0], help="in MB/s, for s3's puts")
-    add("--spread", type=_numbers, default=[1, 100, 2000], help="partitions, for s3's puts")
-    add("--batch", type=int, default=10_120, help="size in bytes, for s3's puts")
-    add("--window", type=float, default=20, help="seconds to count in, for s3's puts")
-    add("--many-partitions", type=int, default=2000, help="for s3's objects")
-    add("--many-objects", type=int, default=100_000, help="for s3's objects")
+    s3.add_options(add)
     add("--touch-gib", type=int, default=2, help="memory to touch before each start")
     options = parser.parse_args()
     if unknown := set(options.what) - set(NAMES):

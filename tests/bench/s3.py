@@ -304,3 +304,28 @@ CASES: dict[str, Callable[[Path, argparse.Namespace], Table]] = {
     "throughput": throughput,
     "objects": objects,
 }
+
+
+def add_options(add: Callable[..., object]) -> None:
+    """
+    What the command line has for these.
+    """
+    add("--cases", type=_names, default=list(CASES), help="of s3: " + ", ".join(CASES))
+    add("--rates", type=_rates, default=[1.0, 10.0], help="in MB/s, for s3's puts")
+    add("--spread", type=_numbers, default=[1, 100, 2000], help="partitions, for s3's puts")
+    add("--batch", type=int, default=10_120, help="size in bytes, for s3's puts")
+    add("--window", type=float, default=20, help="seconds to count in, for s3's puts")
+    add("--many-partitions", type=int, default=2000, help="for s3's objects")
+    add("--many-objects", type=int, default=100_000, help="for s3's objects")
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _rates(text: str) -> list[float]:
+    return [float(each) for each in _names(text)]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(each) for each in _names(text)]
