@@ -156,12 +156,13 @@ async def _read(
     """
     The batches from C{start} on, and the offset after the last.
     """
-
-    async def read(key: str, part: Range) -> bytes:
-        known = parts.pop((key, part.position), None)
-        return await objects.get(key, part.position, part.length) if known is None else known
-
-    fetched = await gather([lambda k=key, p=part: read(k, p) for key, part in needed])  # type: ignore[misc]
+    known = [(key, part, parts.pop((key, part.position), None)) for key, part in needed]
+    missing = [(key, part) for key, part, data in known if data is None]
+    read = await gather(
+        [lambda k=key, p=part: objects.get(k, p.position, p.length) for key, part in missing]  # type: ignore[misc]
+    )
+    rest = iter(read)
+    fetched = [next(rest) if data is None else data for _, _, data in known]
     batches: list[bytes] = []
     end = start
     for (key, part), data in zip(needed, fetched, strict=True):

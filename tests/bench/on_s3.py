@@ -131,7 +131,7 @@ class OnS3(Kafscale):
         asked = 'kafscale_s3_requests_total{operation="'
         return Counts(
             time.monotonic(),
-            float(values["kafscale_topic_bytes_in_total{" + f'topic="{TOPIC}"' + "}"]),
+            float(values.get("kafscale_topic_bytes_in_total{" + f'topic="{TOPIC}"' + "}", 0)),
             float(values["kafscale_journal_slots_flushed_total"]),
             float(values["kafscale_segments_rolled_total"]),
             {

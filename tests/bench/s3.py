@@ -20,6 +20,11 @@ from tests.bench.servers import Floor, Kafscale, Server, load, start_load
 from tests.clients.raw import RawClient, batch_of
 
 MB = 1_000_000
+UNROLLED = 256 << 20
+"""What the broker keeps in memory before it rolls, by default."""
+
+PUT_PRICE, GET_PRICE = 0.005 / 1000, 0.0004 / 1000
+"""In US$, of Amazon S3 Standard in us-east-1; to be compared with the price list."""
 
 Table = tuple[str, list[str], list[list[str]]]
 
@@ -101,22 +106,23 @@ def puts(folder: Path, options: argparse.Namespace) -> Table:
             broker.start(partitions)
             broker.slow(PUT=30.0, POST=30.0, GET=15.0)
             try:
-                rows.append(_asked(broker, partitions, rate, options))
+                rows += _asked(broker, partitions, rate, options)
             finally:
                 broker.stop()
     return (
         "Requests to S3, where a PUT takes 30 ms: one producer, batches of"
-        f" {options.batch:,} B, one to a request, to the partitions in turn; from /metrics",
+        f" {options.batch:,} B, one to a request, to the partitions in turn; from /metrics, over"
+        f" {options.window:.0f} s",
         [
             "MB/s",
             "partitions",
+            "memory for records",
             "slots/s",
             "segments/s",
             "PUT and LIST/s",
-            "GET/s",
-            "at the start: slots/s",
-            "segments/s",
-            "PUT and LIST/s",
+            "an hour",
+            "GET an hour",
+            "price of an hour",
         ],
         rows,
     )
@@ -124,31 +130,38 @@ def puts(folder: Path, options: argparse.Namespace) -> Table:
 
 def _asked(
     broker: OnS3, partitions: int, rate: float, options: argparse.Namespace
-) -> list[str]:
+) -> list[list[str]]:
     """
-    At the start nothing has to be rolled; afterwards as much as comes.
+    At first nothing has to be rolled; when memory is full, as much as comes.
     """
-    full = (256 << 20) * 1.05 / (rate * MB)
-    early = min(options.window, full * 0.8)
-    seconds = full * 1.3 + options.window + 2
+    filling = UNROLLED * 1.1 / (rate * MB)
+    waits = [("not full", 2.0)]
+    if filling < options.patience:
+        waits.append(("full", filling))
+    seconds = waits[-1][1] + options.window + 3
     job = {"batch_bytes": options.batch, "rate": rate * MB, "seconds": seconds}
+    rows = []
     with start_load("steady", broker, client="pacing", partitions=partitions, **job) as process:
-        time.sleep(1.5)
-        first = broker.counts()
-        time.sleep(early)
-        begun = broker.counts().rates(first)
-        time.sleep(full * 1.3 - early)
-        before = broker.counts()
-        time.sleep(options.window)
-        found = broker.counts().rates(before)
+        began = time.monotonic()
+        for memory, wait in waits:
+            time.sleep(max(0.0, began + wait - time.monotonic()))
+            before = broker.counts()
+            time.sleep(min(options.window, filling * 0.7))
+            found = broker.counts().rates(before)
+            price = (found.puts() * PUT_PRICE + found.gets() * GET_PRICE) * 3600
+            rows.append(
+                [
+                    f"{found.bytes_in / MB:.2f}",
+                    f"{partitions:,}",
+                    memory,
+                    *(f"{each:.1f}" for each in (found.slots, found.segments, found.puts())),
+                    *(f"{each * 3600:,.0f}" for each in (found.puts(), found.gets())),
+                    f"${price:.3f}",
+                ]
+            )
         process.communicate()
     assert process.returncode == 0, "the producer failed"
-    return [
-        f"{found.bytes_in / MB:.1f}",
-        f"{partitions:,}",
-        *(f"{each:.1f}" for each in (found.slots, found.segments, found.puts(), found.gets())),
-        *(f"{each:.1f}" for each in (begun.slots, begun.segments, begun.puts())),
-    ]
+    return rows
 
 
 # --------------------------------------------------------------------------
@@ -315,6 +328,7 @@ def add_options(add: Callable[..., object]) -> None:
     add("--spread", type=_numbers, default=[1, 100, 2000], help="partitions, for s3's puts")
     add("--batch", type=int, default=10_120, help="size in bytes, for s3's puts")
     add("--window", type=float, default=20, help="seconds to count in, for s3's puts")
+    add("--patience", type=float, default=120, help="seconds to fill the memory, for s3's puts")
     add("--many-partitions", type=int, default=2000, help="for s3's objects")
     add("--many-objects", type=int, default=100_000, help="for s3's objects")
 
