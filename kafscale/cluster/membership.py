@@ -33,7 +33,12 @@ async def cluster_id(store: IMetadataStore, new_id: Callable[[], UUID] = uuid4) 
             await store.commit([Compare(keys.CLUSTER_ID, 0)], [made])
 
 
-async def register(store: IMetadataStore, broker: Broker, lease: int | None = None) -> int:
+async def register(
+    store: IMetadataStore,
+    broker: Broker,
+    lease: int | None = None,
+    fencing: str = "create",
+) -> int:
     """
     Tell the cluster of this broker, and return its new incarnation.
 
@@ -42,13 +47,18 @@ async def register(store: IMetadataStore, broker: Broker, lease: int | None = No
     no harm.
 
     @param lease: What the registration lives with; None: until `unregister`.
+    @param fencing: What stops it (`kafscale.log.fencing`): "create" or
+        "metadata".
     """
     value = {"host": broker.host, "port": broker.port, "rack": broker.rack}
     incarnation = await store.commit([], [Put(keys.broker(broker.broker_id), value, lease)])
     # The number is known only now, so the incarnation's own record is a commit
     # of its own. It is there before anything is written to the journal.
     key = keys.incarnation(incarnation)
-    await store.commit([Compare(key, 0)], [Put(key, {"broker": broker.broker_id, "trim": 0})])
+    record: dict[str, int | str] = {"broker": broker.broker_id, "trim": 0}
+    if fencing != "create":
+        record["fencing"] = fencing
+    await store.commit([Compare(key, 0)], [Put(key, record)])
     return incarnation
 
 

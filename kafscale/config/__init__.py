@@ -180,6 +180,12 @@ class Settings:
         "",
         "The KMS key with which S3 encrypts what is stored. Otherwise as the bucket says.",
     )
+    s3_fencing: str = _setting(
+        choice("create", "metadata"),
+        "create",
+        "What keeps a broker that was replaced from writing: `create`, the bucket, which must"
+        " honour `If-None-Match: *`; or `metadata`, for stores that do not.",
+    )
     s3_concurrency: int = _setting(
         number(1, 1024),
         "64",
@@ -302,6 +308,13 @@ class Settings:
         "8000",
         "How long a broker that is told to stop may take to answer and to flush.",
     )
+
+    def fencing(self) -> str:
+        """
+        What keeps a broker that was replaced from writing. Stores that are no
+        buckets create, and never replace.
+        """
+        return self.s3_fencing if self.s3_bucket else "create"
 
     def advertised_host(self, hostname: Callable[[], str] = socket.gethostname) -> str:
         """

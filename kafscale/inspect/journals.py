@@ -160,7 +160,7 @@ class _Check:
         sealed_at = self.incarnation.sealed_at
         if sealed_at is not None:
             self._missing(sealed_at)
-            if self.next <= sealed_at:
+            if self.next <= sealed_at and not self.incarnation.marked:
                 self.found.wrong(
                     self._key(sealed_at),
                     "the seal is missing: a broker that only slept could write on there",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from kafscale.errors import NoSuchObject
 from kafscale.inspect.journals import slots_of
 from kafscale.inspect.objects import segment_footer
-from kafscale.inspect.partitions import bases_of
+from kafscale.inspect.partitions import segments_of
 from kafscale.inspect.view import Incarnation, View, Where
 from kafscale.interfaces import IObjectStore
 from kafscale.log import keys
@@ -72,8 +72,7 @@ async def _list_partition(objects: IObjectStore, view: View, where: Where, tell:
         f" log start {record.log_start}, in segments up to {record.rolled_to}"
         f" ({record.stored_bytes} bytes), then in the journals of {journals or 'nobody'}"
     )
-    for base in await bases_of(objects, prefix):
-        key = keys.segment(prefix, base)
+    for key in await segments_of(objects, prefix):
         try:
             footer, size = await segment_footer(objects, key)
         except NoSuchObject:

@@ -21,21 +21,19 @@ from kafscale.log.sealing import listing
 from kafscale.log.trailer import CorruptObject
 
 
-async def bases_of(objects: IObjectStore, prefix: str, found: Findings | None = None) -> list[int]:
+async def segments_of(
+    objects: IObjectStore, prefix: str, found: Findings | None = None
+) -> list[str]:
     """
-    The base offsets of all segments that there are of a partition, in order.
+    The keys of all segments that there are of a partition, in order.
     """
-    bases = []
+    segments = []
     async for info in listing(objects, prefix):
-        try:
-            base = keys.segment_base(info.key)
-        except ValueError:
-            base = -1
-        if base >= 0 and info.key == keys.segment(prefix, base):
-            bases.append(base)
+        if keys.is_segment(prefix, info.key):
+            segments.append(info.key)
         elif found is not None:
             found.note(info.key, "not an object of Kafscale")
-    return bases
+    return segments
 
 
 async def check_partition(objects: IObjectStore, view: View, where: Where) -> Findings:
@@ -45,14 +43,19 @@ async def check_partition(objects: IObjectStore, view: View, where: Where) -> Fi
     record = view.partitions[where]
     found = check_record(view, where, record)
     prefix = keys.partition(view.namespace, *where)
-    bases = await bases_of(objects, prefix, found)
+    segments = await segments_of(objects, prefix, found)
+    bases = [keys.segment_base(key) for key in segments]
     chain = await _check_chain(objects, prefix, bases, record, found)
-    for base in bases:
-        key = keys.segment(prefix, base)
+    for key, base in zip(segments, bases, strict=True):
         if record.first_segment is not None and base < record.first_segment:
             found.garbage(key, "before the first segment that is needed")
         elif base == record.rolled_to:
-            found.note(key, "not part of the log yet: the next roll adopts it")
+            adopted = key == keys.segment(prefix, base)
+            found.note(
+                key, f"not part of the log yet{': the next roll adopts it' if adopted else ''}"
+            )
+        elif base in chain and key != keys.segment(prefix, base, record.maker(base)):
+            found.garbage(key, "made by a leader that was replaced")
         elif base not in chain:
             found.wrong(key, "in no chain: no segment ends where this one begins")
     return found
@@ -121,7 +124,7 @@ async def _check_chain(
     whole = True
     while base < record.rolled_to:
         chain.add(base)
-        key = keys.segment(prefix, base)
+        key = keys.segment(prefix, base, record.maker(base))
         try:
             footer, size = await segment_footer(objects, key)
             if footer.first_offset != base:
@@ -143,7 +146,7 @@ async def _check_chain(
             found.wrong(key, f"ends at {base}, past rolled_to, {record.rolled_to}")
     if whole and record.last_segment != last:
         found.wrong(
-            keys.segment(prefix, last),
+            keys.segment(prefix, last, record.maker(last)),
             f"the last of the chain, but the record says {record.last_segment}",
         )
     if whole and stored != record.stored_bytes:

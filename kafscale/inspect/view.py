@@ -13,6 +13,7 @@ import attrs
 from kafscale.cluster import keys as cluster
 from kafscale.interfaces import IMetadataStore
 from kafscale.log import keys
+from kafscale.log.fencing import is_marked
 from kafscale.log.record import PartitionRecord
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ class Incarnation:
     @ivar wound_up: Whether a successor has cleared its journal.
     @ivar sealed_at: The slot after the last one that counts; None while it is
         not recorded.
+    @ivar marked: Whether a mark in the metadata stops it, and no seal.
     """
 
     number: int
@@ -33,12 +35,15 @@ class Incarnation:
     trim: int
     wound_up: bool
     sealed_at: int | None
+    marked: bool = False
 
     def may_need(self, slot: int) -> bool:
         """
         Whether a slot, or the seal at the end, is part of the journal.
         """
-        return slot >= self.trim and (self.sealed_at is None or slot <= self.sealed_at)
+        if slot < self.trim or self.sealed_at is None:
+            return slot >= self.trim
+        return slot < self.sealed_at or (slot == self.sealed_at and not self.marked)
 
 
 @attrs.frozen
@@ -99,9 +104,12 @@ async def load(metadata: IMetadataStore, namespace: str) -> View:
                 unknown[entry.key] = f"{entry.value!r} is not understood: {error!r}"
         return found
 
-    seals = await each(
-        keys.SEALS, lambda key, value: (keys.incarnation_of(key), int(value["sealed_at"]))
-    )
+    def seal(key: str, value: Any) -> tuple[int, int | None]:
+        if "sealed_at" not in value and "by" in value:
+            return keys.incarnation_of(key), None  # marked, and the end not found yet
+        return keys.incarnation_of(key), int(value["sealed_at"])
+
+    seals = await each(keys.SEALS, seal)
 
     def incarnation(key: str, value: Any) -> tuple[int, Incarnation]:
         number = keys.incarnation_of(key)
@@ -111,6 +119,7 @@ async def load(metadata: IMetadataStore, namespace: str) -> View:
             int(value["trim"]),
             bool(value.get("wound_up")),
             seals.get(number),
+            is_marked(value),
         )
 
     incarnations = await each(keys.INCARNATIONS, incarnation)

@@ -136,10 +136,10 @@ class Estates:
         10); what was found past the end, too, but never a seal.
         """
         key = keys.incarnation_record(sealed.incarnation)
-        value = {"broker": sealed.broker, "trim": sealed.sealed_at}
         entry = await self._metadata.get(key)
         if entry is None or entry.value.get("wound_up"):
             return  # another successor did it
+        value = {**entry.value, "trim": sealed.sealed_at}
         revision = entry.revision
         if entry.value != value:
             try:

@@ -22,6 +22,7 @@ from kafscale.counts import LogCounts
 from kafscale.errors import NoSuchObject, NotLeaderOrFollower, ObjectExists
 from kafscale.interfaces import IObjectStore
 from kafscale.log import keys
+from kafscale.log.fencing import Fence
 from kafscale.log.flush import Share, Slot, Writer
 from kafscale.log.linger import Linger
 
@@ -46,6 +47,7 @@ class Journal:
         slot_bytes: int,
         in_flight: int,
         linger: Linger,
+        fence: Fence,
         counts: LogCounts,
         acknowledged: Callable[[Slot], None],
         fenced: Callable[[], None],
@@ -53,8 +55,9 @@ class Journal:
         """
         @param prefix: See L{keys.journal}.
         @param linger: How long the first batch of a slot waits for company.
+        @param fence: Tells of a successor that left no seal here.
         @param acknowledged: Called with each slot when it is settled well.
-        @param fenced: Called once, when a successor's seal is met.
+        @param fenced: Called once, when it is found that there is a successor.
         """
         self._store = store
         self._prefix = prefix
@@ -64,6 +67,7 @@ class Journal:
         self._in_flight = in_flight
         self._linger = linger
         self._lingers = linger.longest > 0
+        self._fence = fence
         self._counts = counts
         self._acknowledged = acknowledged
         self._on_fenced = fenced
@@ -195,8 +199,14 @@ class Journal:
             if not await self._is_mine(key, slot.size, footer):
                 self.fence()
                 return
-        slot.durable = True
         self._sending -= 1
+        passes = self._fence.passes()
+        if passes is not None:
+            self._next()
+            if not await passes:
+                self.fence()
+                return
+        slot.durable = True
         self._counts.slots += 1
         self._counts.slot_bytes += slot.size + len(footer)
         self._counts.flush_seconds.add(self._clock.seconds() - begun)

@@ -48,11 +48,15 @@ def partition(namespace: str, topic_id: UUID, index: int) -> str:
     return f"{namespace}/topics/{topic_id}/{index}/"
 
 
-def segment(prefix: str, base_offset: int) -> str:
+def segment(prefix: str, base_offset: int, maker: int = -1) -> str:
     """
     One segment, under its L{partition}'s prefix.
+
+    @param maker: The leader epoch in which it was made, where keys tell (see
+        `kafscale.log.fencing`); otherwise -1.
     """
-    return f"{prefix}{base_offset:020d}.kfs"
+    made_in = f"-{maker:010d}" if maker >= 0 else ""
+    return f"{prefix}{base_offset:020d}{made_in}.kfs"
 
 
 def parse_slot(namespace: str, key: str) -> tuple[int, int] | None:
@@ -76,17 +80,29 @@ def parse_segment(namespace: str, key: str) -> tuple[UUID, int, int] | None:
     """
     try:
         topic_id, index, _ = key.removeprefix(f"{namespace}/topics/").split("/")
-        found = UUID(topic_id), int(index), segment_base(key)
+        where = UUID(topic_id), int(index)
     except ValueError:
         return None
-    return found if key == segment(partition(namespace, *found[:2]), found[2]) else None
+    prefix = partition(namespace, *where)
+    return (*where, segment_base(key)) if is_segment(prefix, key) else None
+
+
+def is_segment(prefix: str, key: str) -> bool:
+    """
+    Whether a segment of the partition with this prefix may have this key.
+    """
+    base, _, maker = key.removeprefix(prefix).removesuffix(".kfs").partition("-")
+    try:
+        return key == segment(prefix, int(base), int(maker) if maker else -1)
+    except ValueError:
+        return False
 
 
 def segment_base(key: str) -> int:
     """
     The base offset of the segment that has this key.
     """
-    return int(key.rsplit("/", 1)[1].removesuffix(".kfs"))
+    return int(key.rsplit("/", 1)[1].removesuffix(".kfs").partition("-")[0])
 
 
 # The metadata store adds a prefix of its own, so these begin with the kind.
@@ -100,6 +116,8 @@ def incarnation_record(incarnation: int) -> str:
     """
     ``{"broker": id, "trim": slot}``, put by the incarnation itself, and at its
     end by a successor; with C{"wound_up": true} once its slots are deleted.
+    With C{"fencing": "metadata"} from its beginning if that is what stops it
+    (see `kafscale.log.fencing`).
     """
     return f"{INCARNATIONS}{incarnation:020d}"
 
@@ -107,8 +125,9 @@ def incarnation_record(incarnation: int) -> str:
 def seal_record(incarnation: int) -> str:
     """
     ``{"sealed_at": slot, "by": incarnation}``; absent while the incarnation
-    may write. A key of its own, so that "not sealed" can be compared whatever
-    else the incarnation writes.
+    may write; at first without C{sealed_at} if this is what stops it. A key of
+    its own, so that "not sealed" can be compared whatever else the incarnation
+    writes.
     """
     return f"{SEALS}{incarnation:020d}"
 

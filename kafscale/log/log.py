@@ -24,6 +24,7 @@ from kafscale.log.cache import BlockCache
 from kafscale.log.changes import RecordChanges
 from kafscale.log.clearing import Clearing
 from kafscale.log.estate import Estates
+from kafscale.log.fencing import fence_of
 from kafscale.log.flush import Slot
 from kafscale.log.journal import Journal
 from kafscale.log.linger import Linger
@@ -101,11 +102,13 @@ class Log:
 
     def begin(self, incarnation: int) -> None:
         """
-        Write as this incarnation from now on.
+        Write as this incarnation from now on. Its record says how it is
+        fenced, if not by seals.
         """
         settings = self._settings
         self.incarnation = incarnation
         self._bytes = 0
+        fence = fence_of(settings.fencing, self._metadata, incarnation)
         self.journal = Journal(
             self._objects,
             keys.journal(settings.namespace, self._broker_id, incarnation),
@@ -113,6 +116,7 @@ class Log:
             slot_bytes=settings.slot_bytes,
             in_flight=settings.slots_in_flight,
             linger=Linger(settings.linger),
+            fence=fence,
             counts=self.counts,
             acknowledged=self._acknowledged,
             fenced=self._fenced,
@@ -124,7 +128,7 @@ class Log:
         self._retention = Retention(self._clock, self._wall_clock, self.move_start)
         changes = RecordChanges(self._metadata, self.journal, incarnation)
         self._roller = Roller(
-            self._objects, changes, self._clock, self.journal, self._clearing,
+            self._objects, changes, self._clock, self.journal, fence, self._clearing,
             incarnation, settings, self.counts, lambda: self._bytes, self._retention,
         )  # fmt: skip
         self._starts = LogStarts(self._objects, changes, self._roller.roll)

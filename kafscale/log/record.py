@@ -7,9 +7,23 @@ writers that read the same state one loses, whatever the clocks say.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
+
+Makers = tuple[tuple[int, int], ...]
+"""(base offset, leader epoch): segments from this base on have that epoch in
+their keys, up to the next pair's; none if it is -1, and before the first pair."""
+
+
+def maker_of(makers: Sequence[tuple[int, int]], base: int) -> int:
+    """
+    The leader epoch in the key of the segment at C{base}; -1: there is none.
+    """
+    at = bisect_right(makers, base, key=lambda pair: pair[0])
+    return makers[at - 1][1] if at else -1
 
 
 @attrs.frozen
@@ -27,6 +41,7 @@ class PartitionRecord:
     @ivar epochs: History of leader epochs: (epoch, start offset) pairs.
     @ivar journals: The (incarnation, epoch) pairs whose journals may still
         hold records that are not rolled (log-rules, 13).
+    @ivar makers: Which keys segments have.
     """
 
     leader: int = -1
@@ -39,14 +54,40 @@ class PartitionRecord:
     stored_bytes: int = 0
     epochs: tuple[tuple[int, int], ...] = ()
     journals: tuple[tuple[int, int], ...] = ()
+    makers: Makers = ()
+
+    def maker(self, base: int) -> int:
+        """
+        See L{maker_of}.
+        """
+        return maker_of(self.makers, base)
+
+    def made(self, maker: int) -> Makers:
+        """
+        The makers when the next segment, at C{rolled_to}, is of this one.
+        """
+        if maker == self.maker(self.rolled_to):
+            return self.makers
+        return (*self.makers, (self.rolled_to, maker))
+
+    def makers_from(self, base: int | None) -> Makers:
+        """
+        The makers of segments from C{base} on; all if that is None.
+        """
+        if base is None:
+            return self.makers
+        at = bisect_right(self.makers, base, key=lambda pair: pair[0])
+        return self.makers[max(0, at - 1) :]
 
     def to_json(self) -> dict[str, Any]:
         """
         As it stands in the metadata store.
         """
         value = attrs.asdict(self)
-        value["epochs"] = [list(pair) for pair in self.epochs]
-        value["journals"] = [list(pair) for pair in self.journals]
+        for name in _PAIRS:
+            value[name] = [list(pair) for pair in value[name]]
+        if not self.makers:
+            del value["makers"]
         return value
 
     @classmethod
@@ -54,5 +95,9 @@ class PartitionRecord:
         """
         From the metadata store.
         """
-        pairs = {name: tuple((a, b) for a, b in value[name]) for name in ("epochs", "journals")}
-        return cls(**{**value, **pairs})
+        whole = {"makers": (), **value}
+        pairs = {name: tuple((a, b) for a, b in whole[name]) for name in _PAIRS}
+        return cls(**{**whole, **pairs})
+
+
+_PAIRS = ("epochs", "journals", "makers")

@@ -11,7 +11,7 @@ to read is bounded, whatever the traffic looks like.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
@@ -25,6 +25,7 @@ from kafscale.interfaces import IObjectStore
 from kafscale.log.agenda import Agenda
 from kafscale.log.changes import RecordChanges
 from kafscale.log.clearing import Clearing
+from kafscale.log.fencing import Fence
 from kafscale.log.flush import Slot
 from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
@@ -53,6 +54,7 @@ class Roller:
         changes: RecordChanges,
         clock: IReactorTime,
         journal: Journal,
+        fence: Fence,
         clearing: Clearing,
         incarnation: int,
         settings: LogSettings,
@@ -68,6 +70,7 @@ class Roller:
         self._changes = changes
         self._clock = clock
         self._journal = journal
+        self._fence = fence
         self._clearing = clearing
         self._incarnation = incarnation
         self._settings = settings
@@ -248,22 +251,16 @@ class Roller:
                 return
             record = partition.record
             base = record.rolled_to
-            producers = partition.producers_after(batches)
-            footer = write_footer(batches, partition.epochs, producers)
-            size = sum(map(len, batches)) + len(footer)
+            maker = self._fence.maker(partition.leader_epoch)
+            makers = partition.segments.makers = record.made(maker)
             try:
-                await self._objects.create(partition.segments.key(base), [*batches, footer])
-            except ObjectExists:
-                # An attempt of ours whose answer was lost, or a predecessor's
-                # that was never committed: the chain goes on from its end
-                # (log-rules, 15).
-                existing, size = await partition.segments.footer(base)
-                end = existing.end_offset
-                if end > partition.high_watermark:
+                end, size, producers = await self._make(partition, base, batches, end)
+            except Exception:
+                # Under a key that a create may replace, the next attempt would
+                # have to send the same bytes: it is made in another epoch.
+                if maker >= 0:
                     self._journal.fence()
-                    raise NotLeaderOrFollower from None
-                producers = ProducerStates()
-                producers.restore(existing.producers)
+                raise
             journals = record.journals
             if end >= partition.inherited_end:
                 journals = ((self._incarnation, partition.leader_epoch),)
@@ -274,6 +271,7 @@ class Roller:
                 last_segment=base,
                 stored_bytes=record.stored_bytes + size,
                 journals=journals,
+                makers=makers,
             )
             # After the segment exists, never before (log-rules, 16).
             revision = await self._changes.commit(partition, rolled)
@@ -285,6 +283,32 @@ class Roller:
                 self._release(partition)
         self._retention.rolled(partition)
         self._clearing.begin()
+
+    async def _make(
+        self, partition: Partition, base: int, batches: Sequence[bytes], end: int
+    ) -> tuple[int, int, ProducerStates]:
+        """
+        Make the segment that begins at C{base}, or adopt the one that is
+        there: where it ends, its size, and the producers' states at its end.
+
+        @param end: The offset after C{batches}.
+        """
+        producers = partition.producers_after(batches)
+        footer = write_footer(batches, partition.epochs, producers)
+        try:
+            await self._objects.create(partition.segments.key(base), [*batches, footer])
+        except ObjectExists:
+            # An attempt of ours whose answer was lost, or a predecessor's that
+            # was never committed: the chain goes on from its end (log-rules,
+            # 15).
+            existing, size = await partition.segments.footer(base)
+            if existing.end_offset > partition.high_watermark:
+                self._journal.fence()
+                raise NotLeaderOrFollower from None
+            producers = ProducerStates()
+            producers.restore(existing.producers)
+            return existing.end_offset, size, producers
+        return end, sum(map(len, batches)) + len(footer), producers
 
     # -- ending -----------------------------------------------------------
 

@@ -6,6 +6,9 @@ writing. No clock can tell. What stops it is a seal: an object under the key of
 a slot that it has not written yet. Its next attempt to create that slot finds
 the seal, and it acknowledges nothing more. What it had written before the seal
 is the journal's final content, the same for everyone who reads it.
+
+Where the store cannot tell it that there is a seal, a mark in the metadata
+stops it: see `kafscale.log.fencing`.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, ObjectInfo
 from kafscale.log import keys
 from kafscale.log.commit import settle
+from kafscale.log.fencing import is_marked
 from kafscale.log.slot import Range, Seal, read_slot, write_seal
 
 T = TypeVar("T")
@@ -117,36 +121,45 @@ async def seal(
     @param sealer: The incarnation that does this.
     @raise LookupError: there was never such an incarnation.
     """
+    key = keys.seal_record(incarnation)
+    guards: tuple[Compare, ...]
     raised_barrier = False
     while True:
         # The end first: once it is recorded the writer's trim mark stands still.
-        recorded = await metadata.get(keys.seal_record(incarnation))
+        recorded = await metadata.get(key)
         entry = await metadata.get(keys.incarnation_record(incarnation))
         if entry is None:
             raise LookupError(f"incarnation {incarnation} is not in the metadata store")
         broker, trim = entry.value["broker"], entry.value["trim"]
         prefix = keys.journal(namespace, broker, incarnation)
-        if recorded is not None:
+        if recorded is not None and "sealed_at" in recorded.value:
             # What is recorded is the end, whatever seal objects there are: one
             # may have been put over a slot that was deleted (log-rules, 5).
             end = recorded.value["sealed_at"]
             return Sealed(incarnation, broker, prefix, trim, end)
-        if not raised_barrier:
-            await _raise_barrier(objects, prefix, trim, sealer)
-            raised_barrier = True
-        end = await _lowest_missing(objects, prefix, trim, sealer)
-        # The writer may have trimmed past this slot while we walked; the seal
-        # then stands where a slot was deleted, and stops nobody (log-rules, 4).
-        # Comparing the record's revision says so, and of two sealers the first
-        # to record an end wins (log-rules, 5).
+        if is_marked(entry.value):
+            if recorded is None:
+                # This stops it. The trim mark that counts is read after.
+                with suppress(CommitConflict):  # another's mark does, too
+                    await settle(metadata, key, 0, {"by": sealer})
+                continue
+            # All that it has acknowledged was stored before it was marked. It
+            # may go on storing: two who look find different ends, all of them
+            # past that, and the first to record one wins (log-rules, 5).
+            end, _ = await _first_missing(objects, prefix, trim)
+            revision, guards = recorded.revision, ()
+        else:
+            if not raised_barrier:
+                await _raise_barrier(objects, prefix, trim, sealer)
+                raised_barrier = True
+            end = await _seal_first_missing(objects, prefix, trim, sealer)
+            # The writer may have trimmed past this slot while we walked; the
+            # seal then stands where a slot was deleted, and stops nobody
+            # (log-rules, 4). Comparing the record's revision says so, and of
+            # two sealers the first to record an end wins (log-rules, 5).
+            revision, guards = 0, (Compare(entry.key, entry.revision),)
         try:
-            await settle(
-                metadata,
-                keys.seal_record(incarnation),
-                0,
-                {"sealed_at": end, "by": sealer},
-                (Compare(entry.key, entry.revision),),
-            )
+            await settle(metadata, key, revision, {"sealed_at": end, "by": sealer}, guards)
         except CommitConflict:
             continue
         return Sealed(incarnation, broker, prefix, trim, end)
@@ -165,28 +178,38 @@ async def _raise_barrier(objects: IObjectStore, prefix: str, trim: int, sealer: 
         await objects.create(keys.slot(prefix, last + BARRIER), [write_seal(sealer)])
 
 
-async def _lowest_missing(objects: IObjectStore, prefix: str, trim: int, sealer: int) -> int:
+async def _seal_first_missing(objects: IObjectStore, prefix: str, trim: int, sealer: int) -> int:
     """
     Walk from the trim mark over what exists, and seal the first slot that does
     not; a seal met on the way ends the walk.
     """
     number = trim
     while True:
+        number, is_sealed = await _first_missing(objects, prefix, number)
+        if is_sealed:
+            return number
+        try:
+            await objects.create(keys.slot(prefix, number), [write_seal(sealer)])
+        except ObjectExists:
+            continue  # it appeared, or an attempt of ours had come through: look again
+        return number
+
+
+async def _first_missing(objects: IObjectStore, prefix: str, start: int) -> tuple[int, bool]:
+    """
+    The first slot from C{start} on that does not exist, or holds a seal; and
+    whether it does.
+    """
+    number = start
+    while True:
         window = range(number, number + PARALLEL)
         found = await gather(
             [lambda n=n: footer(objects, keys.slot(prefix, n)) for n in window]  # type: ignore[misc]
         )
         for number, held in zip(window, found, strict=True):
-            if isinstance(held, Seal):
-                return number
-            if held is None:
-                try:
-                    await objects.create(keys.slot(prefix, number), [write_seal(sealer)])
-                except ObjectExists:
-                    break  # it appeared, or an attempt of ours had come through: look again
-                return number
-        else:
-            number += 1
+            if held is None or isinstance(held, Seal):
+                return number, held is not None
+        number += 1
 
 
 async def ranges(objects: IObjectStore, sealed: Sealed) -> list[tuple[str, Sequence[Range]]]:

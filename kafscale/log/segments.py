@@ -19,7 +19,7 @@ from kafscale.errors import KafkaError, KafkaStorageError, NoSuchObject, OffsetO
 from kafscale.interfaces import Fetched, IObjectStore, ObjectInfo
 from kafscale.log import keys
 from kafscale.log.cache import BlockCache
-from kafscale.log.record import PartitionRecord
+from kafscale.log.record import PartitionRecord, maker_of
 from kafscale.log.sealing import listing
 from kafscale.log.segment import Footer, cut, read_footer
 from kafscale.wire.records import iterate
@@ -50,6 +50,9 @@ class Summary:
 class Segments:
     """
     The segments of one partition.
+
+    @ivar makers: Which keys they have (`kafscale.log.record`), the next one
+        included.
     """
 
     _log = Logger()
@@ -72,6 +75,7 @@ class Segments:
         self._readahead = readahead
         self._first = record.first_segment
         self._newest = record.last_segment
+        self.makers = record.makers
         self._bases: list[int] | None = None  # sorted; None until somebody needs them
         self._footers: OrderedDict[int, tuple[Footer, int]] = OrderedDict()
 
@@ -79,7 +83,7 @@ class Segments:
         """
         The key of the segment that begins at offset C{base}.
         """
-        return keys.segment(self._prefix, base)
+        return keys.segment(self._prefix, base, maker_of(self.makers, base))
 
     # -- which there are --------------------------------------------------
 
@@ -109,12 +113,13 @@ class Segments:
         if self._bases is None:
             bases = set()
             if self._first is not None and self._newest is not None:
-                after = self.key(self._first - 1) if self._first else ""
+                after = keys.segment(self._prefix, self._first - 1) if self._first else ""
                 async for info in listing(self._objects, self._prefix, after):
                     base = keys.segment_base(info.key)
                     # Past the newest there may be one that was made and never
-                    # committed: it is not part of the log yet.
-                    if base <= self._newest:
+                    # committed, and before it those of others who made one in
+                    # the place of what was committed: not part of the log.
+                    if base <= self._newest and info.key == self.key(base):
                         bases.add(base)
                 bases |= {self._first, self._newest}
             self._bases = sorted(bases)
@@ -122,7 +127,7 @@ class Segments:
 
     async def before(self, base: int | None) -> list[ObjectInfo]:
         """
-        The segments that begin before C{base}.
+        The segments that begin before C{base}, part of the log or not.
         """
         if base is None:
             return []

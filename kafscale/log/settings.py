@@ -10,6 +10,7 @@ import attrs
 @attrs.frozen
 class LogSettings:
     """
+    @ivar fencing: L{kafscale.log.fencing.METADATA} if creates may replace.
     @ivar linger: See L{kafscale.log.linger.Linger.longest}.
     @ivar rolls: How many segments are made at the same time.
     @ivar segment_seconds: The age at which records are rolled at the latest.
@@ -21,6 +22,7 @@ class LogSettings:
     """
 
     namespace: str = "default"
+    fencing: str = "create"
     slot_bytes: int = 8 << 20
     slots_in_flight: int = 4
     linger: float = 0.0

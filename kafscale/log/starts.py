@@ -66,15 +66,21 @@ class LogStarts:
             gone = await partition.segments.before(first)
             epochs = partition.epochs.truncate(offset)
             # What is before the first was to be deleted earlier, and does not
-            # count any more.
+            # count any more; what is not part of the log never did.
             counted = record.first_segment or 0
-            freed = sum(info.size for info in gone if keys.segment_base(info.key) >= counted)
+            freed = sum(
+                info.size
+                for info in gone
+                if (base := keys.segment_base(info.key)) >= counted
+                and info.key == partition.segments.key(base)
+            )
             moved = attrs.evolve(
                 record,
                 log_start=offset,
                 first_segment=first,
                 stored_bytes=record.stored_bytes - freed,
                 epochs=epochs.entries,
+                makers=record.makers_from(first),
             )
             revision = await self._changes.commit(partition, moved)
             partition.started(moved, revision, epochs)

@@ -16,6 +16,7 @@ segment at or past C{rolled_to} (log-rules, 10).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
@@ -25,6 +26,7 @@ from twisted.logger import Logger
 from kafscale.counts import LogCounts
 from kafscale.interfaces import IMetadataStore, IObjectStore, ObjectInfo
 from kafscale.log import keys
+from kafscale.log.fencing import is_marked
 from kafscale.log.record import PartitionRecord
 from kafscale.log.sealing import PARALLEL, footer, gather
 from kafscale.log.slot import SMALLEST_SLOT, Seal
@@ -147,48 +149,52 @@ class Sweep:
         """
         The keys of those that nobody needs, unless they are seals.
         """
-        marks: dict[int, tuple[int, int | None] | None] = {}
-        firsts: dict[str, int | None] = {}
+        needed: dict[int, range | None] = {}
+        records: dict[str, PartitionRecord | None] = {}
         found = []
         for info in page:
             slot = keys.parse_slot(self._namespace, info.key)
             segment = keys.parse_segment(self._namespace, info.key)
             if slot is not None and info.size >= SMALLEST_SLOT:
                 incarnation, number = slot
-                if incarnation not in marks:
-                    marks[incarnation] = await self._marks(incarnation)
-                if _is_garbage(marks[incarnation], number):
+                if incarnation not in needed:
+                    needed[incarnation] = await self._needed(incarnation)
+                slots = needed[incarnation]
+                if slots is not None and number not in slots:
                     found.append(info.key)
             elif segment is not None:
                 topic_id, index, base = segment
-                record = keys.partition_record(topic_id, index)
-                if record not in firsts:
-                    firsts[record] = await self._first_segment(record)
-                first = firsts[record]
-                if first is None or base < first:
+                key = keys.partition_record(topic_id, index)
+                if key not in records:
+                    records[key] = await self._record(key)
+                record = records[key]
+                if record is None or _is_garbage(record, base, info.key):
                     found.append(info.key)
         return found
 
-    async def _marks(self, incarnation: int) -> tuple[int, int | None] | None:
+    async def _needed(self, incarnation: int) -> range | None:
         """
-        An incarnation's trim mark, as committed (log-rules, 9), and its
-        recorded end; None if there is none such: who knows whose it is.
+        The numbers of an incarnation's slots that may be needed: from its trim
+        mark, as committed (log-rules, 9), to its recorded end (10); None if
+        there is none such: who knows whose they are.
         """
         entry = await self._metadata.get(keys.incarnation_record(incarnation))
         if entry is None:
             return None
         sealed = await self._metadata.get(keys.seal_record(incarnation))
-        return entry.value["trim"], None if sealed is None else sealed.value["sealed_at"]
+        if sealed is None or "sealed_at" not in sealed.value:
+            return range(entry.value["trim"], sys.maxsize)
+        # At the end stands the seal, if seals stop it.
+        ends = sealed.value["sealed_at"] + (0 if is_marked(entry.value) else 1)
+        return range(entry.value["trim"], ends)
 
-    async def _first_segment(self, key: str) -> int | None:
+    async def _record(self, key: str) -> PartitionRecord | None:
         """
-        The base offset of the first segment that a partition needs; None if
-        the partition is gone: without a record there never was a segment.
+        A partition's record; None if the partition is gone: without a record
+        there never was a segment.
         """
         entry = await self._metadata.get(key)
-        if entry is None:
-            return None
-        return PartitionRecord.from_json(entry.value).first_segment or 0
+        return None if entry is None else PartitionRecord.from_json(entry.value)
 
     # -- deleting -----------------------------------------------------------
 
@@ -219,12 +225,12 @@ class Sweep:
             return True
 
 
-def _is_garbage(marks: tuple[int, int | None] | None, number: int) -> bool:
+def _is_garbage(record: PartitionRecord, base: int, key: str) -> bool:
     """
-    Whether a slot is below the committed trim mark, or past the recorded end
-    (log-rules, 10). What stands at the end is the seal.
+    Whether a partition needs no segment at C{base} any more, or has another
+    one there.
     """
-    if marks is None:
-        return False
-    trim, sealed_at = marks
-    return number < trim or (sealed_at is not None and number > sealed_at)
+    if base < (record.first_segment or 0):
+        return True
+    name = key.rsplit("/", 1)[1]
+    return base < record.rolled_to and name != keys.segment("", base, record.maker(base))

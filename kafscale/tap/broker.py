@@ -210,7 +210,9 @@ class BrokerService(Service):
         Become a new incarnation.
         """
         assert self._records is not None
-        self._incarnation = await register(self._metadata, self._broker)
+        self._incarnation = await register(
+            self._metadata, self._broker, fencing=self._settings.fencing()
+        )
         self._records.begin(self._incarnation)
 
     def _not_started(self, failure: Failure) -> None:

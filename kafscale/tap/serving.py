@@ -118,6 +118,7 @@ def log_settings(settings: Settings) -> LogSettings:
     """
     return LogSettings(
         namespace=settings.namespace,
+        fencing=settings.fencing(),
         slot_bytes=settings.slot_bytes,
         slots_in_flight=settings.slots_in_flight,
         linger=settings.flush_interval_ms / 1000,

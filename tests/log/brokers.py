@@ -102,16 +102,18 @@ class Shared:
     What all brokers of a cluster see.
     """
 
-    def __init__(self) -> None:
-        self.objects = MemoryObjectStore()
+    def __init__(self, objects: MemoryObjectStore | None = None) -> None:
+        self.objects = objects or MemoryObjectStore()
         self.metadata = EmbeddedStore(":memory:", at_once)
 
-    def register(self, broker_id: int) -> int:
+    def register(self, broker_id: int, fencing: str = "create") -> int:
         """
         A new incarnation, as `kafscale.cluster.membership.register` makes it.
         """
         number = now(self.metadata.commit([], [Put(f"brokers/{broker_id}", {})]))
-        record = {"broker": broker_id, "trim": 0}
+        record: dict[str, Any] = {"broker": broker_id, "trim": 0}
+        if fencing != "create":
+            record["fencing"] = fencing
         now(self.metadata.commit([], [Put(keys.incarnation_record(number), record)]))
         return number
 
@@ -213,7 +215,7 @@ class Broker:
             self._fenced,
             lambda topic_id: self.rules,
         )
-        self.incarnation = shared.register(broker_id)
+        self.incarnation = shared.register(broker_id, settings.get("fencing", "create"))
         self.log.begin(self.incarnation)
         _kept.append(self)
 

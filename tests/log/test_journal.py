@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.counts import LogCounts
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
 from kafscale.log import keys
+from kafscale.log.fencing import CreateOnly, Fence
 from kafscale.log.flush import Slot
 from kafscale.log.journal import Journal
 from kafscale.log.linger import IDLE, Linger
@@ -73,6 +74,7 @@ class JournalTestCase(SynchronousTestCase):
             slot_bytes=1000,
             in_flight=4,
             linger=Linger(self.linger),
+            fence=self.fence(),
             counts=self.counts,
             acknowledged=lambda slot: self.acknowledged.append(slot.number),
             fenced=self._fenced,
@@ -80,6 +82,12 @@ class JournalTestCase(SynchronousTestCase):
 
     def _fenced(self) -> None:
         self.fences += 1
+
+    def fence(self) -> Fence:
+        """
+        What the journal asks; by default nothing.
+        """
+        return CreateOnly()
 
     def add(self, size: int = 10, writer: FakeWriter | None = None) -> Slot:
         """

@@ -37,6 +37,8 @@ from kafscale.errors import (
 from kafscale.interfaces import Append, Fetched, LogRules
 from kafscale.log import keys
 from kafscale.log.partition import Partition
+from kafscale.store.memory import MemoryObjectStore
+from tests.careless import CarelessObjectStore
 from tests.hostile import Operation, Verdict, let_pass
 from tests.inspect.looking import report, wrong
 from tests.log.brokers import RULES, Broker, Shared, batch, begin, now, records_of
@@ -99,11 +101,17 @@ class Leading:
 class LogMachine(RuleBasedStateMachine):
     """
     Brokers, their stores, and what is known of the log.
+
+    @cvar store: What the objects are in.
+    @cvar fencings: How incarnations are stopped, for each one of these.
     """
+
+    store: type[MemoryObjectStore] = MemoryObjectStore
+    fencings: tuple[str, ...] = ("create",)
 
     def __init__(self) -> None:
         super().__init__()
-        self.shared = Shared()
+        self.shared = Shared(self.store())
         self.brokers: list[Broker] = []  # those that are scheduled
         self.asleep: list[Broker] = []
         self.gone: list[Broker] = []  # their operations may still be done
@@ -136,28 +144,35 @@ class LogMachine(RuleBasedStateMachine):
 
     # -- brokers ------------------------------------------------------------
 
-    @initialize(partitions=st.integers(1, 2))
-    def begin(self, partitions: int) -> None:
+    def incarnation(self, choice: int, **named: Any) -> Broker:
+        """
+        A broker that begins, and is stopped by one means or the other.
+        """
+        fencing = self.fencings[choice % len(self.fencings)]
+        return Broker(self.shared, fencing=fencing, **named, **BOUNDS)
+
+    @initialize(partitions=st.integers(1, 2), choice=st.integers(0, 1))
+    def begin(self, partitions: int, choice: int) -> None:
         """
         A broker leads a partition or two.
         """
         self.wanted = [(TOPIC, index) for index in range(partitions)]
         self.truth = {where: {} for where in self.wanted}
         self.start = dict.fromkeys(self.wanted, 0)
-        broker = Broker(self.shared, **BOUNDS)
+        broker = self.incarnation(choice)
         self.brokers.append(broker)
         broker.recover(self.wanted).addErrback(self._not_recovered)
         broker.run()
         broker.obey(gently)
 
     @precondition(lambda self: len(self.brokers) + len(self.asleep) < MOST_BROKERS)
-    @rule(smoothly=st.sampled_from([True, True, False]))
-    def succeed(self, smoothly: bool) -> None:
+    @rule(smoothly=st.sampled_from([True, True, False]), choice=st.integers(0, 1))
+    def succeed(self, smoothly: bool, choice: int) -> None:
         """
         Another incarnation takes over, at once or step by step.
         """
-        broker = Broker(
-            self.shared, policy=let_pass if smoothly else gently, rules=self.log_rules, **BOUNDS
+        broker = self.incarnation(
+            choice, policy=let_pass if smoothly else gently, rules=self.log_rules
         )
         self.brokers.append(broker)
         broker.recover(self.wanted).addErrback(self._not_recovered)
@@ -540,6 +555,9 @@ class LogMachine(RuleBasedStateMachine):
         """
         found = wrong(self.shared)
         assert not found, found
+        objects = self.shared.objects
+        if isinstance(objects, CarelessObjectStore):
+            assert not objects.replaced, objects.replaced
 
     def _end(self) -> None:
         for broker in [*self.brokers, *self.asleep]:
@@ -572,7 +590,7 @@ class LogMachine(RuleBasedStateMachine):
         assert second.log._bytes == 0
 
     def _last(self) -> Broker:
-        broker = Broker(self.shared, **BOUNDS)
+        broker = self.incarnation(len(self.gone))
         self.brokers = [broker]
         recovering = broker.recover(self.wanted)
         broker.run(10.0)
@@ -630,19 +648,36 @@ def pending(broker: Broker) -> list[Operation]:
     return [operation for view in broker.views for operation in view.pending]
 
 
-class MachineTests(SynchronousTestCase):
+class CarelessMachine(LogMachine):
     """
-    The machine, for a short while.
+    The same where creates replace, and marks stop brokers.
     """
 
-    def test_the_log_keeps_its_promise(self) -> None:
+    store = CarelessObjectStore
+    fencings = ("metadata",)
+
+
+class ChangingMachine(LogMachine):
+    """
+    The same where some incarnations are stopped by seals and some by marks.
+    """
+
+    fencings = ("create", "metadata")
+
+
+class MachineTests(SynchronousTestCase):
+    """
+    The machines, for a short while.
+    """
+
+    def run_machine(self, machine: type[LogMachine], examples: int) -> None:
         """
-        No order of events loses, repeats or withdraws a record.
+        So many histories.
         """
         run_state_machine_as_test(
-            LogMachine,
+            machine,
             settings=settings(
-                max_examples=250,
+                max_examples=examples,
                 stateful_step_count=60,
                 deadline=None,
                 # Shrinking takes minutes; the steps are not many anyway.
@@ -650,3 +685,22 @@ class MachineTests(SynchronousTestCase):
                 suppress_health_check=list(HealthCheck),
             ),
         )
+
+    def test_the_log_keeps_its_promise(self) -> None:
+        """
+        No order of events loses, repeats or withdraws a record.
+        """
+        self.run_machine(LogMachine, 250)
+
+    def test_on_a_store_that_replaces(self) -> None:
+        """
+        Nor where a create replaces what is there; and no key is given two
+        contents.
+        """
+        self.run_machine(CarelessMachine, 200)
+
+    def test_from_one_fencing_to_the_other(self) -> None:
+        """
+        Nor when the setting is changed from one start to the next.
+        """
+        self.run_machine(ChangingMachine, 100)

@@ -4,7 +4,9 @@ anything depends on it.
 
 A broker that is promised "create only if absent" by a store that does not keep
 it loses records without a word, the first time that two brokers meet. So this
-is tried, with several creates at once. A store that fails is refused.
+is tried, with several creates at once. A store that fails is refused, unless
+the metadata store is to see to that (C{KAFSCALE_S3_FENCING=metadata}); then it
+is enough that what was stored can be read and listed at once.
 """
 
 from __future__ import annotations
@@ -47,16 +49,23 @@ class Probe:
     """
 
     def __init__(
-        self, store: S3ObjectStore, clock: IReactorTime, namespace: str, name: str
+        self,
+        store: S3ObjectStore,
+        clock: IReactorTime,
+        namespace: str,
+        name: str,
+        fencing: str = "create",
     ) -> None:
         """
         @param name: One that no other probe has.
+        @param fencing: As C{KAFSCALE_S3_FENCING}.
         """
         self._store = store
         self._client: S3Client = store.client
         self._clock = clock
         self._namespace = namespace
         self._key = f"{namespace}/probes/{name}"
+        self._may_replace = fencing == "metadata"
         self._until = clock.seconds() + PATIENCE
 
     async def run(self, cluster: str) -> None:
@@ -67,8 +76,11 @@ class Probe:
         """
         await self._again(lambda: self._client.list_objects(f"{self._namespace}/", "", 1))
         keys = [f"{self._key}-0"]
-        while not await self._one_of_many_wins(keys[-1]):
-            keys.append(f"{self._key}-{len(keys)}")
+        if self._may_replace:
+            await self._again(lambda: self._try_one(keys[0]))
+        else:
+            while not await self._one_of_many_wins(keys[-1]):
+                keys.append(f"{self._key}-{len(keys)}")
         await self._again(lambda: self._try_parts(keys[-1]))
         await self._again(lambda: self._store.delete(keys))
         await self._claim(cluster)
@@ -117,7 +129,8 @@ class Probe:
             raise SettingError(
                 f"{self._where} does not keep to If-None-Match: of {RIVALS} creates of one key"
                 f" at once {len(winners)} were accepted, where it must be one. Two brokers could"
-                " overwrite each other's records there"
+                " overwrite each other's records there, unless each has"
+                " KAFSCALE_S3_FENCING=metadata"
             )
         if found in bodies and told.count(False) >= RIVALS / 2:
             return True
@@ -147,9 +160,33 @@ class Probe:
             except StoreUnavailable as error:
                 if not _may_pass(error.__cause__):
                     raise SettingError(self._line(error.__cause__ or error)) from None
+                if _is_unknown(error.__cause__):
+                    raise SettingError(
+                        f"{self._where} does not know If-None-Match: it can be used with"
+                        " KAFSCALE_S3_FENCING=metadata only"
+                    ) from None
                 return None
             else:
                 return True
+
+    async def _try_one(self, key: str) -> None:
+        """
+        Find out whether what is stored is there at once, and whether the store
+        knows of creates at all.
+        """
+        body = b"1" * 1000
+        try:
+            with suppress(ObjectExists):  # made by an attempt before
+                await self._store.create(key, [body])
+        except StoreUnavailable as error:
+            if _is_unknown(error.__cause__):
+                self._store.create_only = False
+            raise
+        listed = [info.key for info in await self._store.list(key)]
+        if await self._found(key) != body or listed != [key]:
+            raise SettingError(
+                f"{self._where} cannot be used: what was stored cannot be read and listed at once"
+            )
 
     async def _try_parts(self, key: str) -> None:
         """
@@ -162,7 +199,11 @@ class Probe:
             upload = await client.create_multipart_upload(key)
             try:
                 part = await client.upload_part(key, upload, 1, [b"in parts"])
-                await client.complete_multipart_upload(key, upload, [part])
+                await client.complete_multipart_upload(
+                    key, upload, [part], create_only=self._store.create_only
+                )
+                if self._may_replace:
+                    return
             except S3Error as error:
                 await client.abort_multipart_upload(key, upload)
                 if error.status == 412:
@@ -186,6 +227,10 @@ class Probe:
         claim = json.dumps({"cluster_id": cluster}).encode()
 
         async def read() -> bytes:
+            if self._may_replace:
+                with suppress(NoSuchObject):
+                    return await self._store.get(key)
+                await self._stand_alone(cluster, claim)
             with suppress(ObjectExists):  # somebody has claimed it: us, most of the time
                 await self._store.create(key, [claim])
             return await self._store.get(key)
@@ -199,6 +244,24 @@ class Probe:
                 f"{self._where} has the records of another cluster in the namespace"
                 f" {self._namespace} ({owner}; by its metadata this broker's is {cluster}). Use"
                 " the KAFSCALE_DATA_DIR that belongs to it, or another KAFSCALE_NAMESPACE"
+            )
+
+    async def _stand_alone(self, cluster: str, claim: bytes) -> None:
+        """
+        Come back if no other cluster claims the namespace for the first time:
+        each first says that it does, and looks for others afterwards. So of
+        two one at least sees the other, and none replaces another's claim.
+        """
+        claims = f"{self._namespace}/claims/"
+        mine = f"{claims}{cluster}"
+        with suppress(ObjectExists):
+            await self._store.create(mine, [claim])
+        others = [info.key for info in await self._store.list(claims) if info.key != mine]
+        if others:
+            await self._store.delete([mine])
+            raise SettingError(
+                f"{self._where}: another cluster begins in the namespace {self._namespace} at the"
+                f" same time. If there is none such any more, delete {others[0]} and start again"
             )
 
     # -- in one line --------------------------------------------------------
@@ -224,6 +287,13 @@ def _may_pass(error: BaseException | None) -> bool:
     if isinstance(error, S3Error):
         return error.status >= 500 or error.status in (409, 429)
     return not isinstance(error, NoCredentials)
+
+
+def _is_unknown(error: BaseException | None) -> bool:
+    """
+    Whether the store says that it does not know what was asked of it.
+    """
+    return isinstance(error, S3Error) and error.status == 501
 
 
 _ADVICE = {
