@@ -383,6 +383,44 @@ class MarkTests(CarelessTestCase):
         self.assertEqual(self.shared.value(keys.seal_record(writer.incarnation))["sealed_at"], 2)
         self.assertEqual(self.read_all(successor), [b"0", b"1"])
 
+    def test_the_trim_mark_is_read_after_anothers_mark(self) -> None:
+        """
+        Whoever put it there: a slot that was trimmed is not taken for the end.
+        """
+        writer = self.leader()
+        self.successResultOf(self.append(writer, b"0"))
+        slow = self.broker(policy=hold("get", keys.SEALS))
+        sealing = self.seal(writer, slow)
+        self.successResultOf(begin(writer.log._roller.roll(writer.partition())))
+        self.successResultOf(self.append(writer, b"1"))
+        first = self.broker(policy=hold("get_suffix", "/journal/"))
+        self.seal(writer, first)
+        first.crash()
+        slow.obey(let_pass)
+        slow.run()
+        self.assertEqual(self.successResultOf(sealing).sealed_at, 2)
+        self.assertEqual(self.read_all(self.leader()), [b"0", b"1"])
+
+    def test_who_looks_for_longer(self) -> None:
+        """
+        Takes the end that was recorded meanwhile, though there is a slot more
+        by now.
+        """
+        writer = self.leader()
+        self.successResultOf(self.append(writer, b"0"))
+        writer.obey(hold("create", "/journal/"))
+        self.append(writer, b"1").addErrback(lambda _: None)
+        slow = self.broker(policy=hold("get_suffix", "/journal/"))
+        sealing = self.seal(writer, slow)
+        quick = self.broker()
+        self.assertEqual(self.successResultOf(self.seal(writer, quick)).sealed_at, 1)
+        self.late(writer, "/journal/").apply()
+        slow.obey(let_pass)
+        slow.run()
+        self.assertEqual(self.successResultOf(sealing).sealed_at, 1)
+        self.assertEqual(self.shared.value(keys.seal_record(writer.incarnation))["sealed_at"], 1)
+        self.assertEqual(self.read_all(self.leader()), [b"0"])
+
     def test_winding_up_keeps_what_stops_it(self) -> None:
         """
         The incarnation's record says for ever that no seal is to be looked

@@ -230,6 +230,15 @@ class LogMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(pending(broker) for broker in self.brokers))
     @rule(data=st.data())
+    def happen(self, data: st.DataObject) -> None:
+        """
+        One operation is done, and the answer, of that moment, is on its way.
+        """
+        waiting = [one for broker in self.brokers for one in pending(broker)]
+        data.draw(st.sampled_from(waiting)).apply()
+
+    @precondition(lambda self: any(pending(broker) for broker in self.brokers))
+    @rule(data=st.data())
     def let_most_pass(self, data: st.DataObject) -> None:
         """
         All that one broker waits for comes, but not what it asks for then.
