@@ -28,6 +28,7 @@ from kafscale.store.s3.address import Address
 from kafscale.store.s3.client import S3Client
 from kafscale.store.s3.credentials import Credentials
 from kafscale.store.s3.objects import PART_BYTES, S3ObjectStore
+from kafscale.store.s3.probe import Probe
 from kafscale.store.s3.signing import Signer
 from kafscale.store.s3.transport import Transport
 
@@ -98,6 +99,13 @@ def store(address: Address, part_bytes: int = PART_BYTES) -> S3ObjectStore:
     The objects of a bucket, on the test's reactor.
     """
     return S3ObjectStore(client(address), reactor, part_bytes)
+
+
+async def probe(store: S3ObjectStore, cluster: str, fencing: str) -> None:
+    """
+    What a broker of this cluster does with a bucket at its start.
+    """
+    await Probe(store, reactor, "default", new_name("probe"), fencing).run(cluster)
 
 
 def listen(factory: Any) -> Any:

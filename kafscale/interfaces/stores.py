@@ -37,7 +37,9 @@ class IObjectStore(Interface):
     def create(key: str, pieces: Sequence[bytes | memoryview]) -> Awaitable[None]:
         """
         Store the concatenation of C{pieces} under C{key}, durably, unless the
-        key exists (in S3's words: ``If-None-Match: *``).
+        key exists (in S3's words: ``If-None-Match: *``). A store that cannot
+        do that replaces what is there, whole; it is used only where nobody
+        depends on it (`kafscale.log.fencing`).
 
         The pieces must not change until the answer.
 

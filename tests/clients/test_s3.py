@@ -416,10 +416,14 @@ class RefusalTests(BucketTestCase):
 
     def test_careless(self) -> None:
         """
-        The store takes every create, whether the object is there or not.
+        The store takes every create, whether the object is there or not; or
+        it refuses every one. The line says what can be done about it.
         """
+        advice = "KAFSCALE_S3_FENCING=metadata"
         broker = self.prepared(s3_bucket=s3.make_bucket("careless"))
-        self.assert_refuses(broker, "If-None-Match", "8 were accepted")
+        self.assert_refuses(broker, "If-None-Match", "8 were accepted", advice)
+        broker = self.prepared(s3_bucket=s3.make_bucket("plain"))
+        self.assert_refuses(broker, "does not know If-None-Match", advice)
 
     def test_nobody_there(self) -> None:
         """

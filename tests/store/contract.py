@@ -307,6 +307,41 @@ class ObjectStoreContract(TestCase):
             self.assertEqual(info.key, f"size/{info.size}")
 
 
+class ReplacingStoreContract(ObjectStoreContract):
+    """
+    What a store promises whose creates may replace: all the rest.
+    """
+
+    async def test_created_once(self) -> None:
+        """
+        What was created last is there, and at once, read and listed.
+        """
+        for data in (b"first", b"the second", b"3"):
+            await self.store.create("a/b", [data])
+            self.assertEqual(await self.store.get("a/b"), data)
+            self.assertEqual(await self.store.get_suffix("a/b", 1), (data[-1:], len(data)))
+            self.assertEqual(await self.store.list("a/"), [ObjectInfo("a/b", len(data))])
+
+    async def test_one_of_many_wins(self) -> None:
+        """
+        Of creates under way together one is the last: objects are not mixed.
+        """
+        bodies = [b"%d" % number * 1000 for number in range(8)]
+        found = await outcomes([self.store.create("race/a", [body]) for body in bodies])
+        self.assertEqual(found, [None] * 8)
+        self.assertIn(await self.store.get("race/a"), bodies)
+
+    async def test_empty_object(self) -> None:
+        """
+        An object of no bytes is an object.
+        """
+        await self.store.create("empty", [b"not yet"])
+        await self.store.create("empty", [])
+        self.assertEqual(await self.store.get("empty"), b"")
+        self.assertEqual(await self.store.get_suffix("empty", 10), (b"", 0))
+        self.assertEqual(await self.store.list(""), [ObjectInfo("empty", 0)])
+
+
 class MetadataStoreContract(TestCase):
     """
     What L{IMetadataStore} promises.

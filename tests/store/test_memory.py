@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.interfaces import IObjectStore
 from kafscale.store.memory import MemoryObjectStore
+from tests.careless import CarelessObjectStore
 from tests.store import contract
 
 
@@ -23,6 +24,18 @@ class MemoryContractTests(contract.ObjectStoreContract):
         In memory.
         """
         return MemoryObjectStore()
+
+
+class CarelessContractTests(contract.ReplacingStoreContract):
+    """
+    So does the one that tests take for a store that replaces, but for that.
+    """
+
+    async def make_store(self) -> IObjectStore:
+        """
+        In memory.
+        """
+        return CarelessObjectStore()
 
 
 class MemoryListingTests(SynchronousTestCase):

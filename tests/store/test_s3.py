@@ -37,6 +37,18 @@ class PartsContractTests(contract.ObjectStoreContract):
         return s3.store(await s3.new_bucket(), 5 * 1024 * 1024)
 
 
+class CarelessContractTests(contract.ReplacingStoreContract):
+    """
+    Where C{If-None-Match} is ignored the rest of it holds.
+    """
+
+    async def make_store(self) -> IObjectStore:
+        """
+        In a new bucket, in parts of 5 MiB.
+        """
+        return s3.store(await s3.new_bucket("careless"), 5 * 1024 * 1024)
+
+
 class CountTests(TestCase):
     """
     Requests are counted as S3's bill does.
