@@ -633,6 +633,29 @@ class OtherFencingTests(BrokerTestCase):
         self.failureResultOf(settled.wait(), NotLeaderOrFollower)
         self.assertEqual(self.read_all(successor), [b"0"])
 
+    def test_what_is_missing(self) -> None:
+        """
+        C{kafscale-inspect} misses a slot before the end, and no seal.
+        """
+        writer = self.leader(fencing="metadata", **EACH)
+        for value in (b"0", b"1"):
+            writer.append(value)
+        successor = self.broker(policy=hold("create", "/topics/"))
+        successor.recover()
+        self.assertEqual(wrong(self.shared), [])
+        key = keys.slot(keys.journal("default", 1, writer.incarnation), 1)
+        now(self.shared.objects.delete([key]))
+        self.assertIn(f"wrong: {key}: missing", wrong(self.shared))
+
+    def test_a_mark_that_makes_no_sense(self) -> None:
+        """
+        Neither a mark nor an end.
+        """
+        writer = self.leader(fencing="metadata", **EACH)
+        key = keys.seal_record(writer.incarnation)
+        now(self.shared.metadata.commit([], [Put(key, {})]))
+        self.assertIn(key, "".join(wrong(self.shared)))
+
     def test_what_stands_in_the_way(self) -> None:
         """
         On a store that creates only, an object that is not its own stops it,
