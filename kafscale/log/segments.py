@@ -117,9 +117,9 @@ class Segments:
                 async for info in listing(self._objects, self._prefix, after):
                     base = keys.segment_base(info.key)
                     # Past the newest there may be one that was made and never
-                    # committed, and before it those of others who made one in
-                    # the place of what was committed: not part of the log.
-                    if base <= self._newest and info.key == self.key(base):
+                    # committed: it is not part of the log yet. One that was
+                    # made in another's place has the base of that one.
+                    if base <= self._newest:
                         bases.add(base)
                 bases |= {self._first, self._newest}
             self._bases = sorted(bases)
