@@ -139,6 +139,8 @@ def one_by_one(application: Callable[..., Iterable[bytes]]) -> Callable[..., Ite
             environ.pop("HTTP_IF_NONE_MATCH", None)
         if bucket.startswith("plain-") and "HTTP_IF_NONE_MATCH" in environ:
             return refusal("501 Not Implemented", "NotImplemented", start_response)
+        if bucket.startswith("puzzled-") and "HTTP_IF_NONE_MATCH" in environ:
+            return refusal("400 Bad Request", "InvalidArgument", start_response)
         if bucket.startswith("wholesale-") and "uploads" in environ["QUERY_STRING"]:
             return refusal("501 Not Implemented", "NotImplemented", start_response)
         told = environ.get("HTTP_X_AMZ_CHECKSUM_CRC32C")

@@ -31,7 +31,7 @@ from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
 from kafscale.log.producers import ProducerStates
 from kafscale.log.retention import Retention
-from kafscale.log.segment import write_footer
+from kafscale.log.segment import Footer, write_footer
 from kafscale.log.settings import LogSettings
 
 LOOK = 10.0
@@ -251,16 +251,24 @@ class Roller:
                 return
             record = partition.record
             base = record.rolled_to
+            producers = partition.producers_after(batches)
+            pieces = [*batches, write_footer(batches, partition.epochs, producers)]
             maker = self._fence.maker(partition.leader_epoch)
             makers = partition.segments.makers = record.made(maker)
             try:
-                end, size, producers = await self._make(partition, base, batches, end)
+                adopted = await self._make(partition, base, pieces)
             except Exception:
                 # Under a key that a create may replace, the next attempt would
                 # have to send the same bytes: it is made in another epoch.
                 if maker >= 0:
                     self._journal.fence()
                 raise
+            size = sum(map(len, pieces))
+            if adopted is not None:
+                existing, size = adopted
+                end = existing.end_offset
+                producers = ProducerStates()
+                producers.restore(existing.producers)
             journals = record.journals
             if end >= partition.inherited_end:
                 journals = ((self._incarnation, partition.leader_epoch),)
@@ -285,30 +293,26 @@ class Roller:
         self._clearing.begin()
 
     async def _make(
-        self, partition: Partition, base: int, batches: Sequence[bytes], end: int
-    ) -> tuple[int, int, ProducerStates]:
+        self, partition: Partition, base: int, pieces: Sequence[bytes]
+    ) -> tuple[Footer, int] | None:
         """
-        Make the segment that begins at C{base}, or adopt the one that is
-        there: where it ends, its size, and the producers' states at its end.
+        Make the segment that begins at C{base}; or adopt the one that is there:
+        its footer, and its size.
 
-        @param end: The offset after C{batches}.
+        @raise NotLeaderOrFollower: that is a successor's.
         """
-        producers = partition.producers_after(batches)
-        footer = write_footer(batches, partition.epochs, producers)
         try:
-            await self._objects.create(partition.segments.key(base), [*batches, footer])
+            await self._objects.create(partition.segments.key(base), pieces)
         except ObjectExists:
             # An attempt of ours whose answer was lost, or a predecessor's that
             # was never committed: the chain goes on from its end (log-rules,
             # 15).
-            existing, size = await partition.segments.footer(base)
-            if existing.end_offset > partition.high_watermark:
+            adopted = await partition.segments.footer(base)
+            if adopted[0].end_offset > partition.high_watermark:
                 self._journal.fence()
                 raise NotLeaderOrFollower from None
-            producers = ProducerStates()
-            producers.restore(existing.producers)
-            return existing.end_offset, size, producers
-        return end, sum(map(len, batches)) + len(footer), producers
+            return adopted
+        return None
 
     # -- ending -----------------------------------------------------------
 

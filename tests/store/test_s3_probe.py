@@ -62,10 +62,19 @@ class ProbeTests(TestCase):
         """
         It is sent none.
         """
-        store = self.opened(await s3.new_bucket("plain"))
-        await self.probe(store, "one")
-        self.assertFalse(store.create_only)
-        self.assertTrue(store.in_parts)
+        for kind in ("plain", "puzzled"):
+            store = self.opened(await s3.new_bucket(kind))
+            await self.probe(store, "one")
+            self.assertFalse(store.create_only)
+            self.assertTrue(store.in_parts)
+
+    async def test_a_store_that_takes_nothing(self) -> None:
+        """
+        With a condition or without: it says why, as ever.
+        """
+        store = self.opened(await s3.new_bucket("readonly"))
+        with self.assertRaisesRegex(SettingError, "AccessDenied"):
+            await self.probe(store, "one")
 
     async def test_a_store_without_parts(self) -> None:
         """

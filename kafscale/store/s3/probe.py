@@ -172,16 +172,18 @@ class Probe:
     async def _try_one(self, key: str) -> None:
         """
         Find out whether what is stored is there at once, and whether the store
-        knows of creates at all.
+        takes it with a condition.
         """
         body = b"1" * 1000
-        try:
-            with suppress(ObjectExists):  # made by an attempt before
+        with suppress(ObjectExists):  # made by an attempt before
+            try:
                 await self._store.create(key, [body])
-        except StoreUnavailable as error:
-            if _is_unknown(error.__cause__):
+            except StoreUnavailable as error:
+                cause = error.__cause__
+                if not isinstance(cause, S3Error) or cause.status not in (400, 501):
+                    raise
                 self._store.create_only = False
-            raise
+                await self._store.create(key, [body])
         listed = [info.key for info in await self._store.list(key)]
         if await self._found(key) != body or listed != [key]:
             raise SettingError(
