@@ -524,6 +524,8 @@ class LogMachine(RuleBasedStateMachine):
                 if leading is None or leading.partition is not partition:
                     leading = Leading(partition, end, end, start)
                     self.led[broker.incarnation, where] = leading
+                    if self.claimed_past(partition):
+                        continue  # it has heard of its claim after it was replaced
                     assert start >= self.start[where], f"the log start is {start} again"
                     assert end > max(self.truth[where], default=-1), f"the log ends at {end} again"
                 assert end >= leading.high_watermark
