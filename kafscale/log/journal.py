@@ -202,7 +202,7 @@ class Journal:
         self._sending -= 1
         passes = self._fence.passes()
         if passes is not None:
-            self._next()
+            self._next()  # its place is free already
             if not await passes:
                 self.fence()
                 return
@@ -211,7 +211,10 @@ class Journal:
         self._counts.slot_bytes += slot.size + len(footer)
         self._counts.flush_seconds.add(self._clock.seconds() - begun)
         self._settle()
-        self._next()
+        if passes is None:
+            self._next()
+        elif not self._unsettled:
+            self._tell_idle()
 
     async def _is_mine(self, key: str, size: int, footer: bytes) -> bool:
         """

@@ -153,6 +153,30 @@ class MarkedJournalTests(JournalTestCase):
         self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 1)
 
 
+class LingeringTests(MarkedJournalTests):
+    """
+    The same with a linger.
+    """
+
+    linger = 0.5
+
+    def test_an_answer_frees_no_place(self) -> None:
+        """
+        It came free when the slot was stored: what waits for one when the
+        answer comes goes on filling.
+        """
+        for _ in range(5):
+            self.add(1000)
+        self.land(0)
+        self.add(10)
+        self.clock.advance(1)
+        self.assertEqual(self.sent(), [1, 2, 3, 4])
+        self.read().succeed()
+        self.add(10)
+        self.land(1)
+        self.assertEqual((self.sent(), self.journal.span), ([2, 3, 4, 5], 6))
+
+
 class CarelessTestCase(BrokerTestCase):
     """
     Brokers on a store whose creates replace.
