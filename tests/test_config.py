@@ -359,6 +359,14 @@ class OnS3Tests(SynchronousTestCase):
         self.assertEqual(settings(S3_BUCKET="logs").unrolled_bytes, 256 << 20)
         self.assertEqual(settings().unrolled_bytes, 96 << 20)
 
+    def test_fencing(self) -> None:
+        """
+        Only buckets can be such that marks are needed.
+        """
+        self.assertEqual(settings(S3_BUCKET="logs").fencing(), "create")
+        self.assertEqual(settings(S3_BUCKET="logs", S3_FENCING="metadata").fencing(), "metadata")
+        self.assertEqual(settings(S3_FENCING="metadata").fencing(), "create")
+
     def test_are_told(self) -> None:
         """
         In the help, beside the other.

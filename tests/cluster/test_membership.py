@@ -95,6 +95,18 @@ class RegisterTests(StoreCase):
         assert record is not None
         self.assertEqual(record.value, {"broker": 7, "trim": 0})
 
+    def test_fencing(self) -> None:
+        """
+        The record tells from the beginning how the incarnation is to be
+        stopped, if not by seals.
+        """
+        for fencing, more in (("create", {}), ("metadata", {"fencing": "metadata"})):
+            registering = begin(register(self.store, BROKER, fencing=fencing))
+            incarnation = self.successResultOf(registering)
+            record = self.stored(f"incarnations/{incarnation:020d}")
+            assert record is not None
+            self.assertEqual(record.value, {"broker": 7, "trim": 0, **more})
+
     def test_never_again(self) -> None:
         """
         Each registration has a number above all before it.
