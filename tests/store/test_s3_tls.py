@@ -16,8 +16,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import TestCase
 
 from kafscale.errors import SettingError, StoreUnavailable
+from kafscale.store.http import trust_root
 from kafscale.store.s3.address import Address
-from kafscale.store.s3.transport import trust_root
 from tests import s3
 from tests.store.scripted import Say, Script
 

@@ -4,7 +4,6 @@ Requests to one bucket, over connections that are kept.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,20 +12,10 @@ import attrs
 from botocore.credentials import ReadOnlyCredentials
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import (
-    Certificate,
-    optionsForClientTLS,
-    platformTrust,
-    trustRootFromCertificates,
-)
-from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseFailed
+from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory
-from zope.interface import implementer
 
-from kafscale.errors import SettingError
+from kafscale.store.http import Endpoints, reason_of, trust_root
 from kafscale.store.s3.address import Address
 from kafscale.store.s3.bodies import Collector, Piece, PieceProducer
 from kafscale.store.s3.credentials import Credentials
@@ -35,15 +24,9 @@ from kafscale.store.s3.lanes import Lanes
 from kafscale.store.s3.signing import Signer
 from kafscale.store.s3.vigil import Vigil
 
-CONNECT_SECONDS = 5.0
-
 #: Seconds for which an idle connection is kept. Stores close theirs after some
 #: 20 s or more; a request that meets the closing is lost.
 KEPT_SECONDS = 15
-
-#: Receive buffer of a connection.
-BUFFER = 256 * 1024
-
 
 @attrs.frozen
 class Request:
@@ -96,7 +79,7 @@ class Transport:
         self._pool.maxPersistentPerHost = concurrency
         self._pool.cachedConnectionTimeout = KEPT_SECONDS
         self._pool.retryAutomatically = False  # who asks decides about that
-        endpoints = _Endpoints(reactor, trust_root(ca_file))
+        endpoints = Endpoints(reactor, trust_root(ca_file))
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)  # type: ignore[no-untyped-call]
         self._http = HTTPClient(agent)
         self._under_way: set[Deferred[Answer]] = set()
@@ -161,7 +144,7 @@ class Transport:
                 raise NoAnswer(f"{self._address.base}: {vigil.verdict}") from None
             raise
         except Exception as error:  # noqa: BLE001 - whatever goes wrong below HTTP
-            raise NoAnswer(f"{self._address.base}: {_reason(error)}") from error
+            raise NoAnswer(f"{self._address.base}: {reason_of(error)}") from error
         finally:
             vigil.end()
 
@@ -204,96 +187,3 @@ class Transport:
         for sending in list(self._under_way):
             sending.cancel()
         await self._pool.closeCachedConnections()  # type: ignore[no-untyped-call]
-
-
-def _reason(error: Exception) -> str:
-    """
-    What went wrong, in a few words.
-    """
-    if isinstance(error, ResponseFailed) and error.reasons:
-        return _reason(error.reasons[-1].value)
-    text = str(error).rstrip(".")
-    return text if text else type(error).__name__
-
-
-@implementer(IAgentEndpointFactory)
-class _Endpoints:
-    """
-    Connections with large buffers, and certificates that are checked.
-    """
-
-    def __init__(self, reactor: Any, trust: Any) -> None:
-        self._reactor = reactor
-        self._trust = trust
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802
-        """
-        See L{IAgentEndpointFactory.endpointForURI}.
-        """
-        host = uri.host.decode("ascii").strip("[]")
-        endpoint = _Roomy(
-            HostnameEndpoint(self._reactor, host, uri.port, timeout=CONNECT_SECONDS)
-        )
-        if uri.scheme == b"https":
-            options = optionsForClientTLS(host, trustRoot=self._trust)
-            return _Quiet(wrapClientTLS(options, endpoint))
-        return endpoint
-
-
-@implementer(IStreamClientEndpoint)
-class _Quiet:
-    """
-    An endpoint whose connections are no lines of the log.
-    """
-
-    def __init__(self, endpoint: Any) -> None:
-        self._endpoint = endpoint
-
-    def connect(self, factory: Any) -> Deferred[Any]:
-        """
-        See L{IStreamClientEndpoint.connect}.
-        """
-        factory.noisy = False
-        connecting: Deferred[Any] = self._endpoint.connect(factory)
-        return connecting
-
-
-class _Roomy(_Quiet):
-    """
-    One whose connections have large buffers, too, and send at once.
-    """
-
-    def connect(self, factory: Any) -> Deferred[Any]:
-        """
-        See L{IStreamClientEndpoint.connect}.
-        """
-
-        def widen(protocol: Any) -> Any:
-            protocol.transport.bufferSize = BUFFER
-            protocol.transport.setTcpNoDelay(True)
-            return protocol
-
-        return super().connect(factory).addCallback(widen)
-
-
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-
-
-def trust_root(ca_file: str | None) -> Any:
-    """
-    Whose certificates are believed.
-
-    @raise SettingError: the file has no certificate.
-    """
-    if not ca_file:
-        return platformTrust()  # type: ignore[no-untyped-call]
-    try:
-        with open(ca_file, "rb") as file:
-            found = [Certificate.loadPEM(each) for each in _CERTIFICATE.findall(file.read())]
-    except OSError as error:
-        raise SettingError(f"cannot read {ca_file}: {error.strerror or error}") from None
-    except Exception as error:  # noqa: BLE001 - OpenSSL's, in its own words
-        raise SettingError(f"{ca_file}: a certificate cannot be read ({error})") from None
-    if not found:
-        raise SettingError(f"{ca_file} has no certificate in PEM format")
-    return trustRootFromCertificates(found)  # type: ignore[no-untyped-call]

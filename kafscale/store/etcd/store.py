@@ -1,0 +1,190 @@
+"""
+Metadata in etcd.
+"""
+
+from __future__ import annotations
+
+import builtins
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from kafscale.errors import CommitConflict
+from kafscale.interfaces import Change, Compare, Delete, Entry, IMetadataStore, IWatch, Put
+from kafscale.store.commits import commit_of
+from kafscale.store.etcd.client import EtcdClient
+from kafscale.store.etcd.faults import INVALID_ARGUMENT, NOT_FOUND, OUT_OF_RANGE, EtcdError
+from kafscale.store.etcd.leases import Leases
+from kafscale.store.etcd.watch import Compacted, Watch
+from kafscale.store.etcd.words import end_of, entry_in, key_of, name_in, revision_in
+
+PAGE = 1000
+"""How many entries of a range are asked for at a time."""
+
+
+@implementer(IMetadataStore)
+class EtcdStore:
+    """
+    What an etcd cluster has below the keys of one namespace.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, client: EtcdClient, clock: IReactorTime, namespace: str, page: int = PAGE
+    ) -> None:
+        """
+        @param namespace: All keys begin with it, and a slash.
+        """
+        self._client = client
+        self._clock = clock
+        self._prefix = f"{namespace}/"
+        self._page = page
+        self._leases = Leases(client, clock)
+        self._watches: set[Watch] = set()
+
+    async def get(self, key: str) -> Entry | None:
+        """
+        See L{IMetadataStore.get}. Linearizable: what a commit that was
+        answered before has done is seen.
+        """
+        answer = await self._client.call("/v3/kv/range", {"key": key_of(self._prefix + key)})
+        for kv in answer.get("kvs", ()):
+            return entry_in(kv, self._prefix)
+        return None
+
+    async def range(self, prefix: str) -> tuple[builtins.list[Entry], int]:
+        """
+        See L{IMetadataStore.range}.
+        """
+        kvs, revision = await self._pages(prefix)
+        return [entry_in(kv, self._prefix) for kv in kvs], revision
+
+    async def _pages(
+        self, prefix: str, revision: int = 0, keys_only: bool = False
+    ) -> tuple[builtins.list[dict[str, Any]], int]:
+        """
+        All of one moment: the revision's, or now (0).
+
+        @raise Compacted: the moment is forgotten.
+        """
+        while True:
+            try:
+                return await self._pages_at(self._prefix + prefix, revision, keys_only)
+            except EtcdError as error:
+                if error.code != OUT_OF_RANGE:
+                    raise
+                if revision:
+                    raise Compacted(error.reason) from None
+                # It was compacted between two pages: from the beginning.
+
+    async def _pages_at(
+        self, below: str, revision: int, keys_only: bool
+    ) -> tuple[builtins.list[dict[str, Any]], int]:
+        found: builtins.list[dict[str, Any]] = []
+        start = key_of(below)
+        while True:
+            request: dict[str, Any] = {
+                "key": start,
+                "range_end": end_of(below),
+                "limit": str(self._page),
+                "revision": str(revision),
+                "keys_only": keys_only,
+            }
+            answer = await self._client.call("/v3/kv/range", request)
+            found += answer.get("kvs", ())
+            revision = revision or revision_in(answer)
+            if not answer.get("more"):
+                return found, revision
+            start = key_of(name_in(found[-1]) + "\0")
+
+    async def commit(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> int:
+        """
+        See L{IMetadataStore.commit}.
+        """
+        checked = commit_of(compares, operations)
+        request = {
+            "compare": [
+                {
+                    "key": key_of(self._prefix + each.key),
+                    "target": "MOD",
+                    "result": "EQUAL",
+                    "mod_revision": str(each.revision),
+                }
+                for each in checked.compares
+            ],
+            "success": [self._operation(*each) for each in checked.operations],
+        }
+        try:
+            answer = await self._client.call("/v3/kv/txn", request)
+        except EtcdError as error:
+            if error.code == NOT_FOUND:
+                raise CommitConflict(error.reason) from None
+            if error.code == INVALID_ARGUMENT:
+                raise ValueError(error.reason) from None
+            raise
+        if not answer.get("succeeded"):
+            keys = ", ".join(each.key for each in checked.compares)
+            raise CommitConflict(f"one of {keys} is at another revision")
+        return revision_in(answer)
+
+    def _operation(self, key: str, value: str | None, lease: int | None) -> dict[str, Any]:
+        name = key_of(self._prefix + key)
+        if value is None:
+            return {"request_delete_range": {"key": name}}
+        data = b64encode(value.encode()).decode()
+        return {"request_put": {"key": name, "value": data, "lease": str(lease or 0)}}
+
+    async def watch(
+        self, prefix: str, revision: int, changed: Callable[[Sequence[Change]], None]
+    ) -> IWatch:
+        """
+        See L{IMetadataStore.watch}.
+
+        @raise StoreUnavailable: etcd does not answer, or has forgotten what
+            came after C{revision}: read anew, and watch from there.
+        """
+        kvs, _ = await self._pages(prefix, revision, keys_only=True)
+        known = {name_in(kv).removeprefix(self._prefix): int(kv["mod_revision"]) for kv in kvs}
+        watch = Watch(
+            self._client,
+            self._clock,
+            self._prefix,
+            prefix,
+            revision,
+            known,
+            lambda: self._present(prefix),
+            changed,
+        )
+        await watch.begin()
+        self._watches.add(watch)
+        return watch
+
+    def _present(self, prefix: str) -> Deferred[tuple[builtins.list[Entry], int]]:
+        return Deferred.fromCoroutine(self.range(prefix))
+
+    async def lease(self, seconds: float) -> int:
+        """
+        See L{IMetadataStore.lease}.
+        """
+        return await self._leases.grant(seconds)
+
+    async def revoke(self, lease: int) -> None:
+        """
+        See L{IMetadataStore.revoke}.
+        """
+        await self._leases.revoke(lease)
+
+    async def close(self) -> None:
+        """
+        See L{IMetadataStore.close}.
+        """
+        for watch in self._watches:
+            watch.stop()
+        self._leases.stop()
+        await self._client.close()

@@ -1,0 +1,149 @@
+"""
+Connections to stores that speak HTTP.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import (
+    Certificate,
+    PrivateCertificate,
+    optionsForClientTLS,
+    platformTrust,
+    trustRootFromCertificates,
+)
+from twisted.web.client import URI, ResponseFailed
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from kafscale.errors import SettingError
+
+CONNECT_SECONDS = 5.0
+
+#: Receive buffer of a connection.
+BUFFER = 256 * 1024
+
+
+def reason_of(error: Exception) -> str:
+    """
+    What went wrong, in a few words.
+    """
+    if isinstance(error, ResponseFailed) and error.reasons:
+        return reason_of(error.reasons[-1].value)
+    text = str(error).rstrip(".")
+    return text if text else type(error).__name__
+
+
+@implementer(IAgentEndpointFactory)
+class Endpoints:
+    """
+    Connections with large buffers, and certificates that are checked.
+    """
+
+    def __init__(self, reactor: Any, trust: Any, certificate: Any = None) -> None:
+        """
+        @param trust: See L{trust_root}.
+        @param certificate: What the client proves itself with, if it does; see
+            L{client_certificate}.
+        """
+        self._reactor = reactor
+        self._trust = trust
+        self._certificate = certificate
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802
+        """
+        See L{IAgentEndpointFactory.endpointForURI}.
+        """
+        host = uri.host.decode("ascii").strip("[]")
+        endpoint = _Roomy(
+            HostnameEndpoint(self._reactor, host, uri.port, timeout=CONNECT_SECONDS)
+        )
+        if uri.scheme == b"https":
+            options = optionsForClientTLS(
+                host, trustRoot=self._trust, clientCertificate=self._certificate
+            )
+            return _Quiet(wrapClientTLS(options, endpoint))
+        return endpoint
+
+
+@implementer(IStreamClientEndpoint)
+class _Quiet:
+    """
+    An endpoint whose connections are no lines of the log.
+    """
+
+    def __init__(self, endpoint: Any) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """
+        See L{IStreamClientEndpoint.connect}.
+        """
+        factory.noisy = False
+        connecting: Deferred[Any] = self._endpoint.connect(factory)
+        return connecting
+
+
+class _Roomy(_Quiet):
+    """
+    One whose connections have large buffers, too, and send at once.
+    """
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """
+        See L{IStreamClientEndpoint.connect}.
+        """
+
+        def widen(protocol: Any) -> Any:
+            protocol.transport.bufferSize = BUFFER
+            protocol.transport.setTcpNoDelay(True)
+            return protocol
+
+        return super().connect(factory).addCallback(widen)
+
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def trust_root(ca_file: str | None) -> Any:
+    """
+    Whose certificates are believed.
+
+    @raise SettingError: the file has no certificate.
+    """
+    if not ca_file:
+        return platformTrust()  # type: ignore[no-untyped-call]
+    try:
+        with open(ca_file, "rb") as file:
+            found = [Certificate.loadPEM(each) for each in _CERTIFICATE.findall(file.read())]
+    except OSError as error:
+        raise SettingError(f"cannot read {ca_file}: {error.strerror or error}") from None
+    except Exception as error:  # noqa: BLE001 - OpenSSL's, in its own words
+        raise SettingError(f"{ca_file}: a certificate cannot be read ({error})") from None
+    if not found:
+        raise SettingError(f"{ca_file} has no certificate in PEM format")
+    return trustRootFromCertificates(found)  # type: ignore[no-untyped-call]
+
+
+def client_certificate(certificate_file: str, key_file: str) -> Any:
+    """
+    What a client proves itself with: a certificate and its key, both PEM.
+
+    @raise SettingError: they cannot be read, or do not belong together.
+    """
+    text = []
+    for name in (certificate_file, key_file):
+        try:
+            with open(name, "rb") as file:
+                text.append(file.read())
+        except OSError as error:
+            raise SettingError(f"cannot read {name}: {error.strerror or error}") from None
+    try:
+        return PrivateCertificate.loadPEM(b"\n".join(text))  # type: ignore[no-untyped-call]
+    except Exception as error:  # noqa: BLE001 - OpenSSL's, in its own words
+        raise SettingError(f"{certificate_file}, {key_file}: not a pair ({error})") from None

@@ -1,0 +1,133 @@
+"""
+A real etcd: Debian's, a process of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Mapping
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+from tests.clients.broker import eventually, free_port
+
+START_SECONDS = 60.0
+
+_namespaces = count(1)
+
+
+class Etcd:
+    """
+    One member, which is the whole cluster.
+
+    @ivar url: Where clients ask.
+    """
+
+    def __init__(self, options: Mapping[str, str] | None = None) -> None:
+        """
+        @param options: More than a directory and addresses, such as
+            C{{"cert-file": ...}}, with which it speaks TLS.
+        """
+        self._folder = Path(tempfile.mkdtemp(prefix="kafscale-etcd-"))
+        port = free_port()
+        self.url = f"https://localhost:{port}" if options else f"http://127.0.0.1:{port}"
+        listening = self.url.replace("localhost", "127.0.0.1")
+        peer = f"http://127.0.0.1:{free_port()}"
+        self._health = f"http://127.0.0.1:{free_port()}"
+        given = {
+            "data-dir": str(self._folder / "data"),
+            "listen-client-urls": listening,
+            "advertise-client-urls": self.url,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": f"default={peer}",
+            "listen-metrics-urls": self._health,
+            "log-level": "error",
+            **(options or {}),
+        }
+        self._options = [f"--{name}={value}" for name, value in given.items()]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Etcd:
+        """
+        Begin, or go on with what it has; it answers when this returns.
+        """
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD_")}
+        with open(self._folder / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                ["etcd", *self._options], env=environment, stdout=log, stderr=log
+            )
+        eventually(self._is_healthy, START_SECONDS)
+        return self
+
+    def _is_healthy(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "log").read_text()
+        try:
+            with urllib.request.urlopen(self._health + "/health", timeout=5):
+                return True
+        except OSError:
+            return False
+
+    def ask(self, path: str, body: dict[str, str]) -> None:
+        """
+        As somebody else does, at once.
+        """
+        data = json.dumps(body).encode()
+        with urllib.request.urlopen(self.url + path, data, timeout=60) as answer:
+            answer.read()
+
+    def kill(self) -> None:
+        """
+        C{kill -9}.
+        """
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """
+        It answers nobody, and ends no connection.
+        """
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """
+        It goes on.
+        """
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def remove(self) -> None:
+        """
+        End it, and forget what it has.
+        """
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@cache
+def server() -> Etcd:
+    """
+    One for all tests that do it no harm.
+    """
+    etcd = Etcd()
+    atexit.register(etcd.remove)
+    return etcd.start()
+
+
+def namespace() -> str:
+    """
+    One that no other test has.
+    """
+    return f"test-{os.getpid()}-{next(_namespaces)}"
