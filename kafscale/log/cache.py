@@ -112,8 +112,10 @@ class BlockCache:
         Somebody will soon ask for this: read it, when those that are to be
         read ahead before it are read.
         """
-        if stop - start <= self._max_bytes:
-            self._wanted.append((key, start, stop))
+        place = (key, start, stop)
+        known = place in self._runs or place in self._under_way or place in self._wanted
+        if not known and stop - start <= self._max_bytes:
+            self._wanted.append(place)
             self._read_wanted()
 
     def _read_wanted(self) -> None:
@@ -136,6 +138,8 @@ class BlockCache:
         for place, reading in self._under_way.items():
             if place[0] == key:
                 reading.dropped = True
+        for place in [place for place in self._wanted if place[0] == key]:
+            self._wanted.remove(place)
 
     async def _read(self, place: Place) -> bytes:
         key, start, stop = place

@@ -39,7 +39,7 @@ from kafscale.interfaces import IPressure, Serving
 from kafscale.net.dispatch import Dispatch, Pieces, Refused
 from kafscale.net.idle import Idle
 from kafscale.net.memory import READ, Memory
-from kafscale.net.outbox import Outbox
+from kafscale.net.outbox import Outbox, outbox_of
 from kafscale.wire.frames import FrameBuffer, MalformedFrame
 from kafscale.wire.messages import FetchRequest
 
@@ -100,7 +100,6 @@ class Connection(Protocol):
     """
 
     _log = Logger()
-
     transport: Any  # What TCP's or TLS's can do is spread over several interfaces.
     _outbox: Outbox
     _idle: Idle
@@ -141,7 +140,7 @@ class Connection(Protocol):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
         self.transport.bufferSize = READ
-        self._outbox = Outbox(self.transport, self._drained)
+        self._outbox = outbox_of(self.transport, self._drained)
         self._idle = Idle(self._clock, self._idle_seconds, self._waits_for_us, self._is_idle)
         self._memory.join(self)
 
@@ -380,9 +379,9 @@ class Connection(Protocol):
         Whether the client waits for an answer, or to be read from. One that
         sends a frame bit by bit does not, nor one that takes no answers.
         """
-        if self._owed or self._relief is not None:
-            return True
-        return not (self._reading or self._outbox.full or self._closed)
+        if self._closed or self._owed or self._relief is not None:
+            return not self._closed
+        return not (self._reading or self._outbox.full)
 
     def _is_idle(self) -> None:
         self._log.debug("Connection from {host} was idle: closed", host=self._host)
@@ -407,4 +406,5 @@ class Connection(Protocol):
         Let go of what came and is not under way.
         """
         self._waiting.clear()
+        self._waiting_bytes = self._partial = 0
         self._frames = FrameBuffer(0)

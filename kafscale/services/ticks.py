@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 Call: TypeAlias = Callable[[], None]
 
@@ -25,6 +26,8 @@ class Ticks:
     each of them, twice: for its answer and for its next request. Those whose
     polls end together ask together, too.
     """
+
+    _log = Logger()
 
     def __init__(self, clock: IReactorTime, tick: float = TICK) -> None:
         """
@@ -64,5 +67,8 @@ class Ticks:
         while calls:  # One call may cancel another.
             call = next(iter(calls))
             del calls[call]
-            call()
+            try:
+                call()
+            except Exception:
+                self._log.failure("a call of a tick failed")
         del self._ticks[number]

@@ -51,11 +51,13 @@ class DiskCache:
         max_bytes: int,
         where: str,
         store: IObjectStore,
-        run_blocking: RunBlocking,
+        read_blocking: RunBlocking,
+        write_blocking: RunBlocking,
     ) -> None:
         """
         @param where: Names the bucket: a directory may have served another one.
         @param store: Asked for what is not there.
+        @param write_blocking: Does the writing: reads do not wait for it.
 
         @raise SettingError: nothing can be kept in the directory, or another
             broker uses it.
@@ -65,7 +67,8 @@ class DiskCache:
         self._max_bytes = max_bytes
         self._where = where
         self._store = store
-        self._run_blocking = run_blocking
+        self._read_blocking = read_blocking
+        self._write_blocking = write_blocking
         self._files: OrderedDict[str, int] = OrderedDict()  # sizes; used longest ago first
         self._writing: set[str] = set()
         self._failing = False
@@ -99,7 +102,7 @@ class DiskCache:
         name = hashlib.blake2b(place.encode(), digest_size=20).hexdigest()
         if name in self._files:
             self._files.move_to_end(name)
-            data = await self._run_blocking(_read, os.path.join(self._folder, name), length)
+            data = await self._read_blocking(_read, os.path.join(self._folder, name), length)
             if data is not None:
                 self.hits += 1
                 return data
@@ -114,7 +117,7 @@ class DiskCache:
     async def _keep(self, name: str, data: bytes) -> None:
         path = os.path.join(self._folder, name)
         try:
-            await self._run_blocking(_write, path, data)
+            await self._write_blocking(_write, path, data)
         except OSError as error:
             if not self._failing:
                 self._log.warn(
@@ -130,7 +133,7 @@ class DiskCache:
             self.size += self._files[name]
             gone = [os.path.join(self._folder, each) for each in self._surplus()]
             if gone:
-                await self._run_blocking(_remove, gone)
+                await self._write_blocking(_remove, gone)
         finally:
             self._writing.discard(name)
 
@@ -162,7 +165,10 @@ def _read(path: str, length: int) -> bytes | None:
             end = file.read(_END.size + 1)
     except OSError:
         return None
-    return data if end == _END.pack(crc32c(data)) else None
+    if end != _END.pack(crc32c(data)):
+        _remove([path])
+        return None
+    return data
 
 
 def _write(path: str, data: bytes) -> None:

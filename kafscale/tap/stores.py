@@ -35,7 +35,7 @@ OBJECT_THREADS = 8
 """How many objects are written and read at the same time."""
 
 CACHE_THREADS = 4
-"""The same for the files of the disk cache."""
+"""The same for the files of the disk cache, for reading and for writing."""
 
 PROBE = "probe"
 """The key that is asked for, and never there, to see whether a store answers."""
@@ -129,9 +129,11 @@ def _disk_cache(settings: Settings, objects: IObjectStore, pool: Pool) -> DiskCa
         return None
     if not settings.s3_bucket:
         raise SettingError("KAFSCALE_DISK_CACHE_DIR is of use only with KAFSCALE_S3_BUCKET")
+    if os.path.realpath(settings.disk_cache_dir) == os.path.realpath(settings.data_dir):
+        raise SettingError("KAFSCALE_DISK_CACHE_DIR must not be KAFSCALE_DATA_DIR")
     where = f"{settings.s3_endpoint or ''} {settings.s3_bucket}"
     path, size = settings.disk_cache_dir, settings.disk_cache_bytes
-    return DiskCache(path, size, where, objects, pool(CACHE_THREADS))
+    return DiskCache(path, size, where, objects, pool(CACHE_THREADS), pool(CACHE_THREADS))
 
 
 def _bucket(

@@ -308,6 +308,20 @@ class DropTests(CacheCase):
         self.assertNotKept("a", 10, 30)
         self.cache.drop("never there")
 
+    def test_wanted(self) -> None:
+        """
+        What was to be read ahead is not read any more.
+        """
+        self.cache = make(self.store, 100, ahead=1)
+        self.cache.prefetch("a", 0, 10)
+        for _ in range(2):
+            self.cache.prefetch("b", 0, 10)
+        self.cache.prefetch("c", 0, 10)
+        self.cache.drop("b")
+        self.store.asked.pop().succeed()
+        (asked,) = self.store.asked
+        self.assertEqual(asked.place[0], "c")
+
     def test_under_way(self) -> None:
         """
         What is under way reaches those who wait, and is not kept.

@@ -377,6 +377,25 @@ class IdleTests(SynchronousTestCase):
         self.client.transport.drain(0)
         self.assert_closes_after(60)
 
+    def test_closing_not_taken(self) -> None:
+        """
+        A connection that is being closed, with an answer that is not taken
+        and requests that are never to be answered, is idle; and it takes no
+        memory from the others.
+        """
+        self.client.send(produce(1), produce(2, acks=0), produce(3, size=10))
+        self.client.send(struct.pack(">i", 1000) + b"half a request")
+        self.client.transport.room = 0
+        self.broker.finish(0)
+        self.broker.begun[1].answer.errback(ValueError("no"))
+        self.flushLoggedErrors(ValueError)
+        self.assertTrue(self.client.transport.disconnecting)
+        self.assertEqual(self.broker.memory.total, 0)
+        self.client.transport.drain(0)
+        self.assertEqual(self.broker.memory.total, 0)
+        self.broker.clock.advance(120)
+        self.assertTrue(self.client.transport.aborted)
+
     def test_slowed(self) -> None:
         """
         A client that the broker does not read from is not idle.

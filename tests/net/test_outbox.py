@@ -8,13 +8,16 @@ from typing import Any
 
 from twisted.internet import reactor  # noqa: TID251 - a real connection
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint as ClientEndpoint
-from twisted.internet.endpoints import TCP4ServerEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.task import deferLater
 from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from kafscale.net.outbox import PORTION, SEND, Outbox
+from kafscale.net.outbox import PORTION, SEND, Outbox, TransportOutbox, outbox_of
+from tests.certificates import self_signed
 from tests.net.fakes import Transport
 
 
@@ -29,7 +32,7 @@ class OutboxTests(SynchronousTestCase):
         """
         self.transport = Transport()
         self.drained = 0
-        self.outbox = Outbox(self.transport, self.count)
+        self.outbox = outbox_of(self.transport, self.count)
 
     def count(self) -> None:
         """
@@ -110,10 +113,10 @@ class BehindTests(SynchronousTestCase):
     A transport that is not the kernel's, as TLS's is not.
     """
 
-    def test_portions(self) -> None:
+    def test_room(self) -> None:
         """
-        It is given portion by portion, and what it passes on of the transport
-        below is let alone.
+        It is given as much as it says that it has room for, and what it
+        passes on of the transport below is let alone.
         """
 
         class Behind(StringTransport):
@@ -124,15 +127,25 @@ class BehindTests(SynchronousTestCase):
             def __getattr__(self, name: str) -> Any:
                 raise AssertionError(name)
 
+            def write(self, data: bytes) -> None:
+                """
+                Full after more than a little.
+                """
+                super().write(data)
+                if len(data) >= PORTION:
+                    assert isinstance(outbox, TransportOutbox)
+                    outbox.pauseProducing()
+
         transport = Behind()
-        outbox = Outbox(transport, lambda: None)
+        outbox = outbox_of(transport, lambda: None)
         outbox.send([b"ab", b"c"])
         self.assertEqual(transport.value(), b"abc")
         outbox.send([bytes(PORTION), bytes(PORTION), b"end"])
         self.assertEqual(len(transport.value()), PORTION + 3)
         self.assertTrue(outbox.full)
-        for _ in range(3):
-            outbox.resumeProducing()
+        outbox.resumeProducing()
+        self.assertTrue(outbox.full)
+        outbox.resumeProducing()
         self.assertFalse(outbox.full)
         self.assertEqual(transport.value()[3:], bytes(2 * PORTION) + b"end")
 
@@ -147,44 +160,84 @@ class KernelTests(TestCase):
         More than the kernel holds arrives whole at one who is slow to read,
         and the connection closes after it.
         """
-        pieces = [bytes([n % 251]) * (n * 997) for n in range(150)]
-        sending = Sending(pieces)
-        server = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
-        port = await server.listen(Factory.forProtocol(lambda: sending))
-        self.addCleanup(port.stopListening)
+        await self.assert_arrives([bytes([n % 251]) * (n * 997) for n in range(150)], False)
+
+    async def test_slow_reader_of_tls(self) -> None:
+        """
+        Nor is anything lost through TLS, however much it is.
+        """
+        for size in (3, 70_000, 131_073, 181_072, 453_216, 9_000_000):
+            await self.assert_arrives([b"x" * size, b"end"], True)
+
+    async def test_full_behind_tls(self) -> None:
+        """
+        A client of TLS that reads nothing makes it full, with however small
+        answers.
+        """
+        sending, reading = Sending([b"x" * 10_000] * 2000, closes=False), Reading(waits=False)
+        await self.connect(sending, reading, True)
+        await deferLater(reactor, 0.2)
+        self.assertTrue(sending.outbox.full)
+        self.assertGreater(sum(map(len, sending.outbox._unsent)), 10_000_000)
+        reading.transport.abortConnection()
+        await reading.done
+
+    async def assert_arrives(self, pieces: list[bytes], secret: bool) -> None:
+        """
+        All of it.
+        """
         reading = Reading()
-        client = ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
-        await connectProtocol(client, reading)
-        self.assertEqual(await reading.done, b"".join(pieces))
-        self.assertTrue(sending.was_full)
+        await self.connect(Sending(pieces), reading, secret)
+        self.assertTrue(await reading.done == b"".join(pieces))
+
+    async def connect(self, sending: Sending, reading: Reading, secret: bool) -> None:
+        """
+        With or without TLS.
+        """
+        server: Any = Factory.forProtocol(lambda: sending)
+        client: Any = Factory.forProtocol(lambda: reading)
+        if secret:
+            certificate = self_signed("localhost")
+            trust = trustRootFromCertificates([Certificate(certificate.original)])
+            believing = optionsForClientTLS("localhost", trustRoot=trust)
+            server = TLSMemoryBIOFactory(certificate.options(), False, server)
+            client = TLSMemoryBIOFactory(believing, True, client)
+        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(server)
+        self.addCleanup(port.stopListening)
+        await TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(client)
 
 
 class Sending(Protocol):
     """
-    Sends it all, and closes.
+    Sends it all, one after the other, and closes.
     """
 
-    def __init__(self, pieces: list[bytes]) -> None:
+    outbox: Outbox
+
+    def __init__(self, pieces: list[bytes], closes: bool = True) -> None:
         self.pieces = pieces
+        self.closes = closes
 
     def connectionMade(self) -> None:
         """
         Begin.
         """
-        outbox = Outbox(self.transport, lambda: None)
-        outbox.send(self.pieces)
-        self.was_full = outbox.full
-        outbox.close()
+        self.outbox = outbox_of(self.transport, lambda: None)
+        for piece in self.pieces:
+            self.outbox.send([piece])
+        if self.closes:
+            self.outbox.close()
 
 
 class Reading(Protocol):
     """
-    Reads after a while.
+    Reads after a while, if at all.
     """
 
     transport: Any
 
-    def __init__(self) -> None:
+    def __init__(self, waits: bool = True) -> None:
+        self.waits = waits
         self.done: Deferred[bytes] = Deferred()
         self.received = bytearray()
 
@@ -193,7 +246,8 @@ class Reading(Protocol):
         Wait.
         """
         self.transport.pauseProducing()
-        reactor.callLater(0.1, self.transport.resumeProducing)
+        if self.waits:
+            reactor.callLater(0.1, self.transport.resumeProducing)
 
     def dataReceived(self, data: bytes) -> None:
         """

@@ -81,3 +81,17 @@ class TicksTests(SynchronousTestCase):
         self.clock.advance(0.4)
         self.assertEqual(self.made, ["again"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_failure(self) -> None:
+        """
+        A call that fails is logged, and holds up no other.
+        """
+
+        def fail() -> None:
+            raise ValueError("no")
+
+        self.ticks.call_later(0.2, fail)
+        self.later(0.2, "other")
+        self.clock.advance(1)
+        self.assertEqual(self.made, ["other"])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)

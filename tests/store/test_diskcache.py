@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import NoSuchObject, SettingError
+from kafscale.store import diskcache
 from kafscale.store.blocking import at_once
 from kafscale.store.diskcache import FILES, WRITES, DiskCache
 from kafscale.store.memory import MemoryObjectStore
@@ -52,7 +53,7 @@ class DiskCacheCase(SynchronousTestCase):
         """
         A cache in the same directory.
         """
-        cache = DiskCache(str(self.folder), max_bytes, where, self.store, at_once)
+        cache = DiskCache(str(self.folder), max_bytes, where, self.store, at_once, at_once)
         self.addCleanup(cache.close)
         return cache
 
@@ -157,6 +158,10 @@ class BrokenTests(DiskCacheCase):
         self.read(asked=1)
         (file,) = self.files()
         file.write_bytes(content)
+        self.patch(diskcache, "WRITES", 0)
+        self.read(asked=1)
+        self.assertEqual(self.files(), [])
+        self.patch(diskcache, "WRITES", 8)
         self.read(asked=1)
         self.read()
         self.assertEqual(self.cache.size, 100 + END)
@@ -255,7 +260,7 @@ class SlowTests(DiskCacheCase):
             waiting.append(Deferred())
             return waiting[-1]
 
-        self.cache._run_blocking = slowly  # type: ignore[assignment]
+        self.cache._write_blocking = slowly  # type: ignore[assignment]
         for number in range(WRITES + 3):
             self.read(number, asked=1)
         self.assertEqual(len(waiting), WRITES)

@@ -23,9 +23,9 @@ from kafscale.store.etcd.client import Login
 from kafscale.store.etcd.faults import EtcdError, NotSent
 from kafscale.store.http import client_certificate, trust_root
 from tests import etcd
+from tests.certificates import self_signed
 from tests.clients.broker import free_port
 from tests.store import contract
-from tests.store.test_s3_tls import self_signed
 
 SECONDS = 60.0
 
