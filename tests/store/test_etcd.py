@@ -8,6 +8,7 @@ import contextlib
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import random  # noqa: TID251 - real waits
 from typing import Any
 
 from OpenSSL.crypto import FILETYPE_PEM
@@ -20,7 +21,7 @@ from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import Change, Entry, IMetadataStore, Put
 from kafscale.store.etcd import EtcdClient, EtcdStore
 from kafscale.store.etcd.client import Login
-from kafscale.store.etcd.faults import EtcdError, NotSent
+from kafscale.store.etcd.faults import LoginRefused, NotSent
 from kafscale.store.http import client_certificate, trust_root
 from tests import etcd
 from tests.certificates import self_signed
@@ -55,7 +56,7 @@ class EtcdContractTests(contract.MetadataStoreContract):
         In a namespace of its own.
         """
         client = EtcdClient([etcd.server().url], reactor)
-        return EtcdStore(client, reactor, etcd.namespace(), page=4)
+        return EtcdStore(client, reactor, random, etcd.namespace(), page=4)
 
     async def until(self, told: Sequence[Sequence[Change]], number: int) -> None:
         """
@@ -86,9 +87,17 @@ class EtcdCase(TestCase):
         A store, closed with the test.
         """
         client = EtcdClient(members or [self.etcd.url], reactor, login=login)
-        store = EtcdStore(client, reactor, namespace)
+        store = EtcdStore(client, reactor, random, namespace)
         self.addCleanup(store.close)
         return store
+
+    def connections(self) -> int:
+        """
+        How many this process has to the test's etcd.
+        """
+        port = f":{int(self.etcd.url.rpartition(':')[2]):04X}"
+        lines = (line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:])
+        return sum(line[2].endswith(port) and line[3] == "01" for line in lines)
 
     def keys_told(self) -> list[tuple[str, Any]]:
         """
@@ -179,6 +188,8 @@ class OutageTests(EtcdCase):
             await deferLater(reactor, 0.5)
             await store.commit([], [Put("a", number)])
         await until(lambda: len(self.told) == 5)
+        # The streams before are gone: one stays, and one for calls.
+        await until(lambda: self.connections() <= 2)
         self.assertEqual(self.keys_told(), [("a", number) for number in range(5)])
 
     async def test_lease_ends(self) -> None:
@@ -220,6 +231,56 @@ class MembersTests(EtcdCase):
         store = self.store(f"http://127.0.0.1:{port}")
         with self.assertRaisesRegex(NotSent, rf"http://127.0.0.1:{port}: .*refused"):
             await store.get("a")
+
+
+class TakenTests(EtcdCase):
+    """
+    Changes that somebody else makes, or nobody takes.
+    """
+
+    async def test_not_ours(self) -> None:
+        """
+        A value that is no JSON is no change; what comes after it is.
+        """
+        store = self.store()
+        revision = await store.commit([], [Put("a", 1)])
+        await store.watch("", revision, self.told.append)
+        self.etcd.ask("/v3/kv/put", {"key": base64("n/b"), "value": base64("{no")})
+        await store.commit([], [Put("c", 1)])
+        await until(lambda: self.told)
+        self.assertEqual(self.keys_told(), [("c", 1)])
+        self.flushLoggedErrors()
+
+    async def test_refused(self) -> None:
+        """
+        Who fails at a change is told the next one, too; and nothing once the
+        watch is stopped, also by the one who is told.
+        """
+        store = self.store()
+        revision = await store.commit([], [Put("a", 1)])
+
+        def fail(changes: Sequence[Change]) -> None:
+            self.told.append(changes)
+            raise ValueError("no")
+
+        await store.watch("", revision, fail)
+        last = await store.commit([], [Put("a", 2)])
+        await store.commit([], [Put("a", 3)])
+        await until(lambda: len(self.told) == 2)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
+        told: Told = []
+
+        def stop(changes: Sequence[Change]) -> None:
+            told.append(changes)
+            watch.stop()
+
+        watch = await store.watch("", last, stop)
+        await store.commit([], [Put("a", 4)])
+        await until(lambda: len(self.told) == 3)
+        await deferLater(reactor, 0.2)
+        self.assertEqual(len(told), 1)
+        self.flushLoggedErrors(ValueError)
 
 
 class CompactionTests(EtcdCase):
@@ -304,7 +365,7 @@ class TLSTests(TestCase):
         client = EtcdClient(
             [self.etcd.url], reactor, trust_root(self.files[trusted]), proof if proven else None
         )
-        store = EtcdStore(client, reactor, "n")
+        store = EtcdStore(client, reactor, random, "n")
         self.addCleanup(store.close)
         return store
 
@@ -364,20 +425,25 @@ class LoginTests(EtcdCase):
         await store.watch("", revision, self.told.append)
         self.etcd.kill()
         self.etcd.start()
+        # The watch finds out by itself.
+        await self.store(login=Login("root", "secret")).commit([], [Put("a", 2)])
+        await until(lambda: self.told)
         # The connection that was kept may have ended.
         with contextlib.suppress(StoreUnavailable):
             await store.get("a")
-        await store.commit([], [Put("a", 2)])
-        await until(lambda: self.told)
+        await store.commit([], [Put("a", 3)])
 
     async def test_without(self) -> None:
         """
         Others may do nothing, and are told why.
         """
         for login in (None, Login("root", "wrong"), Login("nobody", "secret")):
-            with self.assertRaises(EtcdError) as raised:
-                await self.store(login=login).get("a")
-            self.assertRegex(str(raised.exception), "user name|authentication failed")
+            store = self.store(login=login)
+            for call in (lambda: store.get("a"), lambda: store.commit([], [Put("a", 1)])):  # noqa: B023
+                with self.assertRaisesRegex(LoginRefused, "user name|authentication failed"):
+                    await call()
+            with self.assertRaises(LoginRefused):
+                await store.watch("", 1, self.told.append)
 
 
 def base64(text: str) -> str:

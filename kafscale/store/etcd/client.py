@@ -13,27 +13,39 @@ from typing import Any
 
 import attrs
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredLock,
+    TimeoutError,
+    maybeDeferred,
+)
 from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
     ConnectionRefusedError,
     DNSLookupError,
 )
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed, readBody
+from twisted.web.client import (
+    Agent,
+    HTTPConnectionPool,
+    ResponseFailed,
+)
 from twisted.web.http_headers import Headers
 
 from kafscale.errors import StoreUnavailable
 from kafscale.store.etcd.faults import (
     MISTAKES,
-    UNAUTHENTICATED,
     EtcdError,
+    LoginRefused,
     NotSent,
+    Quiet,
     error_in,
-    error_of,
+    is_old_token,
+    is_refusal,
 )
+from kafscale.store.etcd.stream import Body, Stream
 from kafscale.store.http import Endpoints, reason_of
 
 ANSWER_SECONDS = 8.0
@@ -41,12 +53,7 @@ ANSWER_SECONDS = 8.0
 
 KEPT_SECONDS = 60
 
-_NEVER_CONNECTED = (
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionRefusedError,
-    DNSLookupError,
-)
+_NEVER_CONNECTED = (ConnectError, ConnectionRefusedError, DNSLookupError)
 
 
 @attrs.frozen
@@ -88,6 +95,7 @@ class EtcdClient:
         self._reactor = reactor
         self._login = login
         self._token: str | None = None
+        self._logging_in = DeferredLock()
         self._pool = HTTPConnectionPool(reactor)  # type: ignore[no-untyped-call]
         self._pool.maxPersistentPerHost = 64
         self._pool.cachedConnectionTimeout = KEPT_SECONDS
@@ -111,31 +119,37 @@ class EtcdClient:
         """
         return self._members[self._at]
 
-    async def call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def call(
+        self,
+        path: str,
+        body: dict[str, Any],
+        seconds: float = ANSWER_SECONDS,
+        repeatable: bool = False,
+    ) -> dict[str, Any]:
         """
         The answer to one request.
 
         @param path: Such as C{/v3/kv/range}.
+        @param seconds: How long a member may take.
+        @param repeatable: Whether the next member may be asked after one that
+            did not answer.
         @raise EtcdError: etcd says no.
+        @raise LoginRefused: etcd does not let us in.
         @raise NotSent: no member could be connected to.
         @raise StoreUnavailable: there is no answer; what was asked for may
             have been done.
         """
-        for left in reversed(range(len(self._members))):
-            member = self.member
+        members = self._members[self._at :] + self._members[: self._at]
+        for member in members:
             try:
-                return await self._authorized(member, path, body)
-            except NotSent:
-                self._leave(member)
-                if not left:
-                    raise
-            except EtcdError as error:
-                if error.code not in MISTAKES:
+                return await self._authorized(member, path, body, seconds)
+            except StoreUnavailable as error:
+                says_no = isinstance(error, EtcdError)
+                if not (isinstance(error, EtcdError) and error.code in MISTAKES):
                     self._leave(member)
-                raise
-            except StoreUnavailable:
-                self._leave(member)
-                raise
+                again = isinstance(error, NotSent) or (repeatable and not says_no)
+                if not again or member is members[-1]:
+                    raise
         raise AssertionError("there are no members")
 
     def _leave(self, member: str) -> None:
@@ -145,34 +159,55 @@ class EtcdClient:
         if member == self.member:
             self._at = (self._at + 1) % len(self._members)
 
-    async def _authorized(self, member: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def _authorized(
+        self, member: str, path: str, body: dict[str, Any], seconds: float
+    ) -> dict[str, Any]:
         for first in (True, False):
+            token = await self._token_of(member)
             try:
-                token = await self._token_of(member)
-                return await self._post(member, path, body, token)
+                return await self._post(member, path, body, token, seconds)
             except EtcdError as error:
-                if not (first and self._login and is_old_token(error)):
+                if first and self._login and is_old_token(error):
+                    self._forget(token)
+                elif is_refusal(error):
+                    raise LoginRefused(str(error)) from None
+                else:
                     raise
-                self._token = None
         raise AssertionError("not reached")
 
+    def _forget(self, token: str | None) -> None:
+        if token == self._token:
+            self._token = None
+
     async def _token_of(self, member: str) -> str | None:
-        if self._login is None or self._token is not None:
-            return self._token
-        login = {"name": self._login.user, "password": self._login.password}
-        answer = await self._post(member, "/v3/auth/authenticate", login, None)
-        self._token = str(answer["token"])
+        if self._login is not None and self._token is None:
+            async with self._logging_in:  # for all who need it
+                if self._token is None:
+                    self._token = await self._log_in(member, self._login)
         return self._token
 
+    async def _log_in(self, member: str, login: Login) -> str:
+        body = {"name": login.user, "password": login.password}
+        try:
+            answer = await self._post(
+                member, "/v3/auth/authenticate", body, None, self.seconds
+            )
+        except EtcdError as error:
+            if is_refusal(error):
+                raise LoginRefused(str(error)) from None
+            raise
+        return str(answer["token"])
+
     async def _post(
-        self, member: str, path: str, body: dict[str, Any], token: str | None
+        self, member: str, path: str, body: dict[str, Any], token: str | None, seconds: float
     ) -> dict[str, Any]:
+        seconds = min(seconds, self.seconds)
         asking = Deferred.fromCoroutine(self._asked(member, path, body, token))
-        asking.addTimeout(self.seconds, self._reactor)
+        asking.addTimeout(seconds, self._reactor)
         try:
             answer: dict[str, Any] = await self._guarded(asking)
         except TimeoutError:
-            raise StoreUnavailable(f"{member}: no answer in {self.seconds:g} s") from None
+            raise StoreUnavailable(f"{member}: no answer in {seconds:g} s") from None
         return answer
 
     def _guarded(self, asking: Deferred[Any]) -> Deferred[Any]:
@@ -194,12 +229,7 @@ class EtcdClient:
         self, member: str, path: str, body: dict[str, Any], token: str | None
     ) -> dict[str, Any]:
         response = await self._responded(self._http, member, path, body, token)
-        try:
-            data = await readBody(response)
-        except Exception as error:
-            raise _unheard(member, error) from error
-        if response.code != 200:
-            raise error_in(member, response.code, data)
+        data = await self._body_of(member, response)
         try:
             answer: dict[str, Any] = json.loads(data)
         except ValueError:
@@ -229,6 +259,23 @@ class EtcdClient:
         except Exception as error:
             raise _unheard(member, error) from error
 
+    async def _body_of(self, member: str, response: Any) -> bytes:
+        body = Body()
+        response.deliverBody(body)
+        try:
+            data = await body.whole
+        except Exception as error:
+            raise _unheard(member, error) from error
+        if response.code != 200:
+            raise error_in(member, response.code, data)
+        return data
+
+    async def _begun(self, member: str, path: str, body: dict[str, Any], token: str | None) -> Any:
+        response = await self._responded(self._streaming, member, path, body, token)
+        if response.code != 200:
+            await self._body_of(member, response)  # raises
+        return response
+
     async def stream(
         self, path: str, body: dict[str, Any], told: Callable[[dict[str, Any]], None]
     ) -> Stream:
@@ -239,21 +286,17 @@ class EtcdClient:
         @raise StoreUnavailable: it did not begin.
         """
         member = self.member
+        token = None
         try:
             token = await self._token_of(member)
-            beginning = Deferred.fromCoroutine(
-                self._responded(self._streaming, member, path, body, token)
-            )
+            beginning = Deferred.fromCoroutine(self._begun(member, path, body, token))
             beginning.addTimeout(self.seconds, self._reactor)
             response = await self._guarded(beginning)
-            if response.code != 200:
-                raise error_in(member, response.code, await readBody(response))
         except TimeoutError:
             self._leave(member)
             raise StoreUnavailable(f"{member}: no answer in {self.seconds:g} s") from None
-        except StoreUnavailable as error:
-            if isinstance(error, EtcdError) and is_old_token(error):
-                self._token = None
+        except StoreUnavailable:
+            self._forget(token)
             self._leave(member)
             raise
         stream = Stream(member, told)
@@ -262,7 +305,9 @@ class EtcdClient:
 
         def ended(failure: Failure) -> Failure:
             self._streams.discard(stream)
-            if not failure.check(CancelledError):  # type: ignore[no-untyped-call]
+            if not failure.check(CancelledError, Quiet):  # type: ignore[no-untyped-call]
+                # The token may be why: etcd says so in several ways.
+                self._forget(token)
                 self._leave(member)
             return failure
 
@@ -277,55 +322,8 @@ class EtcdClient:
         for asking in list(self._under_way):
             asking.cancel()
         for stream in list(self._streams):
-            stream.ended.cancel()
+            stream.end(CancelledError())
         await maybeDeferred(self._pool.closeCachedConnections)
-
-
-class Stream(Protocol):
-    """
-    Messages, each a JSON object on a line of its own.
-
-    @ivar ended: Fails when there are no more. To cancel it is to end them.
-    """
-
-    transport: Any
-
-    def __init__(self, member: str, told: Callable[[dict[str, Any]], None]) -> None:
-        self._member = member
-        self._told = told
-        self._rest = b""
-        self.ended: Deferred[None] = Deferred(lambda _: self._cut())
-
-    def dataReceived(self, data: bytes) -> None:
-        """
-        Some of it.
-        """
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if self.ended.called:
-                return
-            try:
-                message = json.loads(line)
-                if "error" in message:
-                    raise error_of(self._member, message)
-                self._told(message["result"])
-            except Exception as error:  # noqa: BLE001 - it is for who waits for the end
-                self._end(error)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        That was all.
-        """
-        self._end(StoreUnavailable(f"{self._member}: the stream ended"))
-
-    def _end(self, error: Exception) -> None:
-        if not self.ended.called:
-            self.ended.errback(error)
-            self._cut()
-
-    def _cut(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
 
 
 def _unheard(member: str, error: Exception) -> Exception:
@@ -333,14 +331,8 @@ def _unheard(member: str, error: Exception) -> Exception:
     What it means that a request ended without an answer.
     """
     reasons = [each.value for each in error.reasons] if isinstance(error, ResponseFailed) else []
-    if any(isinstance(each, CancelledError) for each in (error, *reasons)):
+    cancelled = (CancelledError, ConnectingCancelledError)
+    if any(isinstance(each, cancelled) for each in (error, *reasons)):
         return CancelledError()
     kind = NotSent if isinstance(error, _NEVER_CONNECTED) else StoreUnavailable
     return kind(f"{member}: {reason_of(error)}")
-
-
-def is_old_token(error: EtcdError) -> bool:
-    """
-    Whether a new token may help.
-    """
-    return error.code == UNAUTHENTICATED or "invalid auth token" in error.reason

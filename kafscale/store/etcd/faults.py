@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kafscale.errors import StoreUnavailable
+from kafscale.errors import StoreError, StoreUnavailable
 
 # Codes of gRPC, which etcd speaks behind its gateway.
 INVALID_ARGUMENT = 3
@@ -16,6 +16,8 @@ FAILED_PRECONDITION = 9
 OUT_OF_RANGE = 11
 UNAUTHENTICATED = 16
 
+PERMISSION_DENIED = 7
+
 MISTAKES = frozenset({INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, OUT_OF_RANGE})
 """Answers about what was asked, and not about who was asked: another member
 would say the same."""
@@ -23,6 +25,14 @@ would say the same."""
 
 class NotSent(StoreUnavailable):
     """No connection could be made: what was asked for was surely not done."""
+
+
+class Quiet(StoreUnavailable):
+    """A stream on which nothing was heard for long."""
+
+
+class LoginRefused(StoreError):
+    """etcd does not let us in: no repetition helps."""
 
 
 class EtcdError(StoreUnavailable):
@@ -62,3 +72,30 @@ def error_of(where: str, told: dict[str, Any]) -> EtcdError:
     code = int(told.get("code") or told.get("grpc_code") or -1)
     reason = told.get("message") or told.get("error") or "no reason given"
     return EtcdError(where, code, str(reason))
+
+
+# etcd's own words, in api/v3rpc/rpctypes/error.go.
+_OLD_TOKEN = ("invalid auth token", "revision of auth store is old")
+_REFUSED = ("authentication failed", "user name is empty", "permission denied")
+_TOO_MUCH = ("too many operations", "duplicate key", "request is too large")
+
+
+def is_old_token(error: EtcdError) -> bool:
+    """
+    Whether a new token may help.
+    """
+    return error.code == UNAUTHENTICATED or any(text in error.reason for text in _OLD_TOKEN)
+
+
+def is_refusal(error: EtcdError) -> bool:
+    """
+    Whether we may not do what we asked for.
+    """
+    return error.code == PERMISSION_DENIED or any(text in error.reason for text in _REFUSED)
+
+
+def is_too_much(error: EtcdError) -> bool:
+    """
+    Whether a commit can never be done.
+    """
+    return any(text in error.reason for text in _TOO_MUCH)

@@ -5,6 +5,7 @@ Leases, kept alive.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -24,8 +25,14 @@ class Leases:
 
     _log = Logger()
 
-    def __init__(self, client: EtcdClient, clock: IReactorTime) -> None:
+    def __init__(
+        self, client: EtcdClient, clock: IReactorTime, jitter: Callable[[], float]
+    ) -> None:
+        """
+        @param jitter: A number from 0 to 1, another one at each call.
+        """
         self._client = client
+        self._jitter = jitter
         self._clock = clock
         self._due: dict[int, IDelayedCall] = {}
         self._seconds: dict[int, float] = {}
@@ -78,13 +85,19 @@ class Leases:
         """
         Ask once; the stream of the gateway has one answer.
         """
+        if lease not in self._seconds:
+            return
         try:
-            answer = await self._client.call("/v3/lease/keepalive", {"ID": str(lease)})
+            # In time to ask the next member, too, before it ends.
+            seconds = self._seconds[lease] / 6
+            answer = await self._client.call(
+                "/v3/lease/keepalive", {"ID": str(lease)}, seconds, repeatable=True
+            )
             left = int(answer.get("result", {}).get("TTL", 0))
         except StoreUnavailable as error:
             if lease in self._seconds:
                 self._log.warn("a lease is not kept alive yet: {reason}", reason=error)
-                self._later(lease, AGAIN_SECONDS)
+                self._later(lease, AGAIN_SECONDS * (0.5 + self._jitter()))
             return
         if lease not in self._seconds:
             return

@@ -9,7 +9,6 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -18,7 +17,7 @@ from kafscale.errors import CommitConflict
 from kafscale.interfaces import Change, Compare, Delete, Entry, IMetadataStore, IWatch, Put
 from kafscale.store.commits import commit_of
 from kafscale.store.etcd.client import EtcdClient
-from kafscale.store.etcd.faults import INVALID_ARGUMENT, NOT_FOUND, OUT_OF_RANGE, EtcdError
+from kafscale.store.etcd.faults import NOT_FOUND, OUT_OF_RANGE, EtcdError, is_too_much
 from kafscale.store.etcd.leases import Leases
 from kafscale.store.etcd.watch import Compacted, Watch
 from kafscale.store.etcd.words import end_of, entry_in, key_of, name_in, revision_in
@@ -36,16 +35,23 @@ class EtcdStore:
     _log = Logger()
 
     def __init__(
-        self, client: EtcdClient, clock: IReactorTime, namespace: str, page: int = PAGE
+        self,
+        client: EtcdClient,
+        clock: IReactorTime,
+        jitter: Callable[[], float],
+        namespace: str,
+        page: int = PAGE,
     ) -> None:
         """
+        @param jitter: A number from 0 to 1, another one at each call.
         @param namespace: All keys begin with it, and a slash.
         """
         self._client = client
         self._clock = clock
+        self._jitter = jitter
         self._prefix = f"{namespace}/"
         self._page = page
-        self._leases = Leases(client, clock)
+        self._leases = Leases(client, clock, jitter)
         self._watches: set[Watch] = set()
 
     async def get(self, key: str) -> Entry | None:
@@ -123,9 +129,10 @@ class EtcdStore:
         try:
             answer = await self._client.call("/v3/kv/txn", request)
         except EtcdError as error:
-            if error.code == NOT_FOUND:
+            leased = any(lease for _, _, lease in checked.operations)
+            if leased and error.code == NOT_FOUND:
                 raise CommitConflict(error.reason) from None
-            if error.code == INVALID_ARGUMENT:
+            if is_too_much(error):
                 raise ValueError(error.reason) from None
             raise
         if not answer.get("succeeded"):
@@ -149,24 +156,25 @@ class EtcdStore:
         @raise StoreUnavailable: etcd does not answer, or has forgotten what
             came after C{revision}: read anew, and watch from there.
         """
-        kvs, _ = await self._pages(prefix, revision, keys_only=True)
+        kvs: builtins.list[dict[str, Any]] = []
+        if revision:
+            kvs, _ = await self._pages(prefix, revision, keys_only=True)
         known = {name_in(kv).removeprefix(self._prefix): int(kv["mod_revision"]) for kv in kvs}
         watch = Watch(
             self._client,
             self._clock,
+            self._jitter,
             self._prefix,
             prefix,
             revision,
             known,
-            lambda: self._present(prefix),
+            lambda: self.range(prefix),
             changed,
+            self._watches.discard,
         )
         await watch.begin()
         self._watches.add(watch)
         return watch
-
-    def _present(self, prefix: str) -> Deferred[tuple[builtins.list[Entry], int]]:
-        return Deferred.fromCoroutine(self.range(prefix))
 
     async def lease(self, seconds: float) -> int:
         """
@@ -184,7 +192,7 @@ class EtcdStore:
         """
         See L{IMetadataStore.close}.
         """
-        for watch in self._watches:
+        for watch in list(self._watches):
             watch.stop()
         self._leases.stop()
         await self._client.close()
