@@ -37,12 +37,16 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 all is well, 1 something is wrong, 2 it could not look."
         " The broker's variables, such as KAFSCALE_DATA_DIR, count here too.",
     )
-    command.add_argument("--data-dir", metavar="DIR", help="where the broker keeps its data")
-    command.add_argument("--namespace", metavar="NAME", help="of the cluster")
+    where = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    for each in (command, where):  # before the verb or after it
+        each.add_argument("--data-dir", metavar="DIR", help="where the broker keeps its data")
+        each.add_argument("--namespace", metavar="NAME", help="of the cluster")
     verbs = command.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    verbs.add_parser("list", help="journals and slots, partitions and segments")
-    verbs.add_parser("verify", help="read everything, and report what is wrong")
-    one = verbs.add_parser("dump", help="the batches and records of one slot or segment")
+    verbs.add_parser("list", parents=[where], help="journals and slots, partitions and segments")
+    verbs.add_parser("verify", parents=[where], help="read everything, and report what is wrong")
+    one = verbs.add_parser(
+        "dump", parents=[where], help="the batches and records of one slot or segment"
+    )
     one.add_argument("--batches", action="store_true", help="without the records")
     one.add_argument("object", help="its key, as list prints it, or its file")
     return command

@@ -150,6 +150,10 @@ class InspectTests(BrokerTestCase):
         self.assertTrue(text.startswith("ok: "), text)
         status, listed = self.inspect("list")
         self.assertEqual(status, 0)
+        where = ("--data-dir", str(self.data), "--namespace", "default")
+        self.assertEqual(self.inspect("list", *where), (0, listed))
+        self.assertEqual(self.inspect(*where, "list"), (0, listed))
+        self.assertEqual(self.inspect("verify", "--data-dir", "/nowhere")[0], 2)
         for each in [*self.objects("journal"), *self.objects("topics")]:
             self.assertIn(str(each.relative_to(self.data / "objects")), listed)
         self.assertEqual(self.print_of(), before)

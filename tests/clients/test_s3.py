@@ -247,9 +247,15 @@ class OutageTests(BucketTestCase):
         """
         So does one that is still trying to reach the store.
         """
-        broker = self.prepared(s3_endpoint=f"http://127.0.0.1:{free_port()}").start(wait=False)
-        eventually(lambda: "kafscale starting on" in broker.tail())
-        self.assertEqual(broker.terminate(), 0)
+        with socket.create_server(("127.0.0.1", 0)) as store:
+            endpoint = f"http://127.0.0.1:{store.getsockname()[1]}"
+            broker = self.prepared(s3_endpoint=endpoint).start(wait=False)
+            store.settimeout(60)
+            asking, _ = store.accept()
+            with asking:
+                asking.settimeout(60)
+                self.assertTrue(asking.recv(1))
+                self.assertEqual(broker.terminate(), 0)
         self.assertNotIn("Traceback", broker.tail())
 
     def test_profile(self) -> None:
