@@ -63,11 +63,11 @@ class Journal:
         self._prefix = prefix
         self._clock = clock
         self._slot_bytes = slot_bytes
-        self._worth = slot_bytes // 4
         self._in_flight = in_flight
         self._linger = linger
         self._lingers = linger.longest > 0
         self._fence = fence
+        self._worth = slot_bytes // (8 if self._lingers else 4)
         self._counts = counts
         self._acknowledged = acknowledged
         self._on_fenced = fenced
@@ -148,25 +148,28 @@ class Journal:
 
     def _is_worth_it(self, slot: Slot) -> bool:
         """
-        Whether a slot of a quarter of the full size or more goes now. Where
-        each has a price, the more are under way the larger it must be: so
-        those of a busy broker are nearly full, and many bytes are under way
+        Whether a slot that is worth a flush of its own goes now. Where each
+        has a price, it must be larger the more are under way: who waits for
+        an answer before he sends more is not kept waiting, and the slots of
+        a broker with much to do are full, so that many bytes are under way
         even if each takes long.
         """
         if slot.size >= self._slot_bytes:
             return True
         if self._sending >= self._in_flight:
             return False
-        return not self._lingers or slot.size >= self._worth * (self._sending + 1)
+        return not self._lingers or slot.size >= self._worth << self._sending
 
     def _is_due(self, slot: Slot) -> bool:
         """
-        Whether the open slot, which waits for no timer, is to be sent when a
-        place in the pipeline is free. Without a linger it is like Nagle's
-        algorithm: what is under way is waited for, unless there is enough to
-        be worth a flush of its own.
+        Whether the open slot is to be sent now that a place in the pipeline
+        is free. Without a linger it is like Nagle's algorithm: what is under
+        way is waited for, unless there is enough to be worth a flush of its
+        own.
         """
-        return self._lingers or not self._sending or slot.size >= self._worth
+        if slot.size >= self._worth and self._is_worth_it(slot):
+            return True
+        return self._flush_due is None and (self._lingers or not self._sending)
 
     def _close_slot(self) -> None:
         """
@@ -259,7 +262,7 @@ class Journal:
         """
         if self._queued:
             self._send_queued()
-        elif self._open is not None and self._flush_due is None and self._is_due(self._open):
+        elif self._open is not None and self._is_due(self._open):
             self._close_slot()
         if not self._unsettled:
             self._tell_idle()

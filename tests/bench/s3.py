@@ -16,7 +16,7 @@ from typing import Any
 from tests.bench.load import TOPIC, one_batch
 from tests.bench.on_s3 import BUCKET, OnS3, Store
 from tests.bench.pacing import AHEAD
-from tests.bench.servers import Floor, Kafscale, Server, load, start_load
+from tests.bench.servers import Floor, Kafscale, Server, load, start_load, touch_memory
 from tests.clients.raw import RawClient, batch_of
 
 MB = 1_000_000
@@ -176,6 +176,7 @@ def throughput(folder: Path, options: argparse.Namespace) -> Table:
     servers: Sequence[Server] = (OnS3(folder), Kafscale(folder), Floor(options.floor))
     partitions, tail = 12, 48 << 20
     shape: dict[str, Any] = {"partitions": partitions, "record_bytes": 1024}
+    touch_memory(options.touch_gib << 30)
     for server in servers:
         server.start(partitions)
 

@@ -316,16 +316,33 @@ class LingerTests(JournalTestCase):
         """
         Slots of a busy broker are nearly full, because each has a price.
         """
-        self.add(250)
-        self.add(250)
+        self.add(125)
         self.assertEqual(self.sent(), [0])
-        self.add(250)
-        self.assertEqual(self.sent(), [0, 1])
-        self.add(740)
-        self.assertEqual(self.sent(), [0, 1])
-        self.land(0)
+        self.add(240)
+        self.assertEqual(self.sent(), [0])
         self.add(10)
-        self.assertEqual(self.sent(), [1, 2])
+        self.assertEqual(self.sent(), [0, 1])
+        self.add(490)
+        self.add(9)
+        self.assertEqual(self.sent(), [0, 1])
+        self.add(1)
+        self.assertEqual(self.sent(), [0, 1, 2])
+        self.add(990)
+        self.assertEqual(self.sent(), [0, 1, 2])
+
+    def test_as_the_others_land(self) -> None:
+        """
+        What is large enough beside fewer goes when there are fewer, whatever
+        is left of its wait: its producer may wait for nothing else.
+        """
+        self.add(130)
+        self.add(200)
+        self.assertEqual(self.sent(), [0])
+        self.land(0)
+        self.assertEqual(self.sent(), [1])
+        self.add(10)
+        self.land(1)
+        self.assertEqual(self.sent(), [])
 
     def test_waits_for_a_place(self) -> None:
         """
