@@ -227,6 +227,16 @@ class PressureTests(BrokerTestCase):
         broker.log.hold(-300)
         self.successResultOf(waiting)
 
+    def test_where_slots_linger(self) -> None:
+        """
+        Two more slots may fill while so many are under way.
+        """
+        broker = self.leader(slot_bytes=500, slots_in_flight=2, linger=0.05)
+        broker.log.hold(2000)
+        self.assertFalse(broker.log.spent())
+        broker.log.hold(1)
+        self.assertTrue(broker.log.spent())
+
     def test_relieved_by_a_fence(self) -> None:
         """
         Nothing waits any more.
