@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -103,7 +104,7 @@ class BrokerService(Service):
             raise
 
     def _pool(self, threads: int) -> Callable[..., Deferred[Any]]:
-        pool = ThreadPool(0, threads)
+        pool = Pool(0, threads)
         self._pools.append(pool)
 
         def run(function: Callable[..., Any], *args: Any, **named: Any) -> Deferred[Any]:
@@ -152,7 +153,7 @@ class BrokerService(Service):
         image = self._image = Image(self._metadata, cluster, self._broker)
         await image.start()
         cache = BlockCache(self._stores.disk_cache or self._objects, settings.cache_bytes)
-        log = self._records = Log(
+        log = Log(
             self._objects,
             self._metadata,
             cache,
@@ -165,7 +166,7 @@ class BrokerService(Service):
         )
         self._leaderships = Leaderships(self._metadata, image, log, reactor)
         self._joining = True  # who is replaced while it starts, begins anew below
-        await self._begin()
+        await self._begin(log)
         await self._leaderships.start()
         self._coordinator = Coordinator(
             self._metadata, image, reactor, GroupSettings.of(settings), lambda: str(uuid4())
@@ -205,15 +206,15 @@ class BrokerService(Service):
             data=self._stores.where,
         )
 
-    async def _begin(self) -> None:
+    async def _begin(self, log: Log) -> None:
         """
         Become a new incarnation.
         """
-        assert self._records is not None
         self._incarnation = await register(
             self._metadata, self._broker, fencing=self._settings.fencing()
         )
-        self._records.begin(self._incarnation)
+        log.begin(self._incarnation)
+        self._records = log  # from now on there is something to be stopped
 
     def _not_started(self, failure: Failure) -> None:
         if isinstance(failure.value, CancelledError):
@@ -235,11 +236,12 @@ class BrokerService(Service):
             Deferred.fromCoroutine(self._join())
 
     async def _join(self) -> None:
+        assert self._records is not None
         self._joining = True
         while self.running and self._replaced:
             self._replaced = False
             try:
-                await self._begin()
+                await self._begin(self._records)
                 await self._leaderships.recover()
                 await self._coordinator.load(self._incarnation)
             except (StoreError, CorruptLog) as error:
@@ -314,6 +316,24 @@ class BrokerService(Service):
         else:
             why = f"failed: {failure.getErrorMessage()}"
         self._log.error("stopping {why}; the next start recovers what was acknowledged", why=why)
+
+
+class PoolThread(Thread):
+    """
+    Keeps no process from ending: when stopping took too long or failed, it may
+    be waiting for a disk or a network.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, daemon=True, **named)
+
+
+class Pool(ThreadPool):
+    """
+    Such threads.
+    """
+
+    threadFactory = PoolThread  # noqa: N815 - Twisted's name
 
 
 class Gate(ServerFactory):

@@ -5,11 +5,15 @@ Starting and stopping, as a user meets it.
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from kafscale.wire.messages import ProduceResponse
-from tests.clients.broker import Broker, BrokerTestCase, eventually
+from tests.clients.broker import ROOT, START_SECONDS, Broker, BrokerTestCase, eventually
 from tests.clients.raw import LATEST, RawClient, batch_of
 
 
@@ -118,7 +122,7 @@ class StartTests(BrokerTestCase):
         It ends at once with status 1, and one line has these words.
         """
         broker.start(wait=False)
-        self.assertEqual(broker.ended(), 1)
+        self.assertEqual(broker.ended(START_SECONDS), 1)
         self.assert_one_line(broker, *words)
 
     def assert_one_line(self, broker: Broker, *words: str) -> None:
@@ -235,6 +239,27 @@ class StopTests(BrokerTestCase):
         self.assertEqual(after.cluster_id, before.cluster_id)
         self.assertEqual(after.topics[0].topic_id, before.topics[0].topic_id)
         self.assertEqual([each.value for each in raw.records("kept", 2)], [b"one", b"two"])
+
+
+class ThreadTests(SynchronousTestCase):
+    """
+    Threads that wait for something that does not come.
+    """
+
+    def test_process_ends(self) -> None:
+        """
+        They keep no process from ending.
+        """
+        code = """if True:
+            from threading import Event
+            from kafscale.tap.broker import Pool
+            pool, runs = Pool(0, 1), Event()
+            pool.start()
+            pool.callInThread(lambda: (runs.set(), Event().wait()))
+            runs.wait()
+            """
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60)
+        self.assertEqual(done.returncode, 0)
 
 
 class MemoryTests(BrokerTestCase):
