@@ -13,8 +13,9 @@ brought closer to S3:
   is a request whose signature, with the test's key, is not right to the letter
   of what has come.
 
-And to what else goes by that name: what a bucket's name begins with says how
-it is treated (see L{one_by_one}).
+And to what else goes by that name: a bucket whose name begins with one of the
+words of L{TREATMENTS} is treated as that says; and C{PUT /treat/BUCKET} says
+how another one is treated from then on.
 """
 
 from __future__ import annotations
@@ -38,8 +39,10 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
-#: The only key that is let in.
-KEY, SECRET = "test", "a secret"
+from tests.identities import KEY, READER, SECRETS, TREATMENTS, variables
+
+#: Where a bucket is that is elsewhere.
+ELSEWHERE = "eu-north-1"
 
 
 class Quiet(MotoRequestHandler):  # type: ignore[misc]  # moto carries no types
@@ -55,12 +58,11 @@ class Quiet(MotoRequestHandler):  # type: ignore[misc]  # moto carries no types
         """
 
 
-def refusal(
-    status: str, code: str, start_response: Any, region: str = ""
-) -> Iterable[bytes]:
+def refusal(status: str, code: str, start_response: Any) -> Iterable[bytes]:
     """
     An error, as S3 has it.
     """
+    region = ELSEWHERE if code == "PermanentRedirect" else ""
     told = f"<Code>{code}</Code><Message>by the test</Message><Region>{region}</Region>"
     body = f"<Error>{told}</Error>".encode()
     headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
@@ -81,7 +83,7 @@ def what_is_wrong(environ: dict[str, Any]) -> str:
     if match is None:
         return "AccessDenied"
     key, day, region, names, signature = match.groups()
-    if key != KEY:
+    if key not in SECRETS:
         return "InvalidAccessKeyId"
     path, _, query = environ["RAW_URI"].partition("?")
     headers = {
@@ -106,10 +108,35 @@ def what_is_wrong(environ: dict[str, Any]) -> str:
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     scope = f"{day}/{region}/s3/aws4_request"
     text = f"AWS4-HMAC-SHA256\n{headers['x-amz-date']}\n{scope}\n{digest}"
-    secret = f"AWS4{SECRET}".encode()
+    secret = f"AWS4{SECRETS[key]}".encode()
     for part in (day, region, "s3", "aws4_request", text):
         secret = hmac.digest(secret, part.encode(), "sha256")
     return "" if secret.hex() == signature else "SignatureDoesNotMatch"
+
+
+def told_by(treatment: str, environ: dict[str, Any], changes: bool) -> tuple[str, str] | None:
+    """
+    The error with which a request is answered before anybody looks at it, if
+    there is one: status and code.
+    """
+    key = environ["HTTP_AUTHORIZATION"].partition("Credential=")[2].partition("/")[0]
+    if changes and (treatment == "readonly" or key == READER):
+        return "403 Forbidden", "AccessDenied"
+    if treatment == "elsewhere" and not changes:
+        return "301 Moved", "PermanentRedirect"
+    if treatment == "plain" and "HTTP_IF_NONE_MATCH" in environ:
+        return "501 Not Implemented", "NotImplemented"
+    if treatment == "puzzled" and "HTTP_IF_NONE_MATCH" in environ:
+        return "400 Bad Request", "InvalidArgument"
+    if treatment == "wholesale" and "uploads" in environ["QUERY_STRING"]:
+        return "501 Not Implemented", "NotImplemented"
+    if treatment == "expired" and key == KEY:
+        return "400 Bad Request", "ExpiredToken"
+    if treatment == "unknown" and key == KEY:
+        return "403 Forbidden", "InvalidAccessKeyId"
+    if treatment == "gone":
+        return "404 Not Found", "NoSuchBucket"
+    return None
 
 
 def one_by_one(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
@@ -117,6 +144,7 @@ def one_by_one(application: Callable[..., Iterable[bytes]]) -> Callable[..., Ite
     The application, with the changes to moto that this module's head tells.
     """
     lock = threading.Lock()
+    treatments: dict[str, str] = {}
 
     def serve(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         length = int(environ.get("CONTENT_LENGTH") or 0)
@@ -124,6 +152,13 @@ def one_by_one(application: Callable[..., Iterable[bytes]]) -> Callable[..., Ite
         environ["wsgi.input"] = io.BytesIO(body)
         if environ["PATH_INFO"].startswith("/moto-api/"):
             return application(environ, start_response)
+        if environ["PATH_INFO"].startswith("/treat/"):
+            treatment = body.decode()
+            if treatment not in TREATMENTS:
+                return refusal("400 Bad Request", "InvalidArgument", start_response)
+            treatments[environ["PATH_INFO"].removeprefix("/treat/")] = treatment
+            start_response("200 OK", [("Content-Length", "0")])
+            return []
         if len(body) != length:
             return refusal("400 Bad Request", "IncompleteBody", start_response)
         wrong = what_is_wrong(environ)
@@ -131,18 +166,13 @@ def one_by_one(application: Callable[..., Iterable[bytes]]) -> Callable[..., Ite
             return refusal("403 Forbidden", wrong, start_response)
         bucket, _, key = environ["PATH_INFO"].lstrip("/").partition("/")
         changes = environ["REQUEST_METHOD"] in ("PUT", "POST", "DELETE")
-        if bucket.startswith("readonly-") and key and changes:
-            return refusal("403 Forbidden", "AccessDenied", start_response)
-        if bucket.startswith("elsewhere-") and environ["REQUEST_METHOD"] == "GET":
-            return refusal("301 Moved", "PermanentRedirect", start_response, "eu-north-1")
-        if bucket.startswith("careless-"):  # as if it had never heard of it
+        treatment = treatments.get(bucket, bucket.partition("-")[0])
+        making = environ["REQUEST_METHOD"] == "PUT" and not key
+        error = None if making else told_by(treatment, environ, changes)
+        if error:
+            return refusal(*error, start_response)
+        if treatment == "careless":
             environ.pop("HTTP_IF_NONE_MATCH", None)
-        if bucket.startswith("plain-") and "HTTP_IF_NONE_MATCH" in environ:
-            return refusal("501 Not Implemented", "NotImplemented", start_response)
-        if bucket.startswith("puzzled-") and "HTTP_IF_NONE_MATCH" in environ:
-            return refusal("400 Bad Request", "InvalidArgument", start_response)
-        if bucket.startswith("wholesale-") and "uploads" in environ["QUERY_STRING"]:
-            return refusal("501 Not Implemented", "NotImplemented", start_response)
         told = environ.get("HTTP_X_AMZ_CHECKSUM_CRC32C")
         if told and base64.b64decode(told) != crc32c(body).to_bytes(4, "big"):
             return refusal("400 Bad Request", "BadDigest", start_response)
@@ -158,7 +188,7 @@ def main() -> None:
     """
     Serve until standard input ends.
     """
-    os.environ.update(AWS_ACCESS_KEY_ID=KEY, AWS_SECRET_ACCESS_KEY=SECRET)
+    os.environ.update(variables(KEY))
     application = one_by_one(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
     threading.Thread(target=server.serve_forever, daemon=True).start()

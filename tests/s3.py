@@ -31,10 +31,16 @@ from kafscale.store.s3.objects import PART_BYTES, S3ObjectStore
 from kafscale.store.s3.probe import Probe
 from kafscale.store.s3.signing import Signer
 from kafscale.store.s3.transport import Transport
+from tests.identities import KEY, SECRETS, TREATMENTS, variables
 
 #: What a broker process needs to be let in.
-KEY, SECRET = "test", "a secret"
-KEYS = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+KEYS = variables(KEY)
+
+#: The variable that says which server has the buckets of the tests; moto's if nothing does.
+VARIABLE = "KAFSCALE_TEST_S3"
+
+#: The servers, and the modules that run them.
+SERVERS = {"moto": "tests.moto_server", "seaweedfs": "tests.seaweed_server"}
 
 _numbers = itertools.count(1)
 
@@ -45,6 +51,7 @@ class Server:
     An S3 server that runs.
     """
 
+    name: str
     endpoint: str
 
     def address(self, bucket: str) -> Address:
@@ -54,16 +61,18 @@ class Server:
         return Address(bucket, "us-east-1", f"{self.endpoint}/{bucket}")
 
 
-_running: list[Server] = []
+_running: dict[str, Server] = {}
 
 
-def server() -> Server:
+def server(name: str = "") -> Server:
     """
-    The server of this test run, started when it is first asked for.
+    The server of this test run, or the one with this name; started when it is
+    first asked for.
     """
-    if not _running:
+    name = name or os.environ.get(VARIABLE) or "moto"
+    if name not in _running:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.moto_server"],
+            [sys.executable, "-m", SERVERS[name]],
             cwd=Path(__file__).resolve().parents[1],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
             stdin=subprocess.PIPE,
@@ -71,17 +80,19 @@ def server() -> Server:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        _running.append(Server(f"http://127.0.0.1:{int(process.stdout.readline())}"))
+        _running[name] = Server(
+            name, f"http://127.0.0.1:{int(process.stdout.readline())}"
+        )
         atexit.register(process.wait)
         atexit.register(process.stdin.close)  # called first: this ends it
-    return _running[0]
+    return _running[name]
 
 
 def client(
     address: Address,
     concurrency: int = 64,
     now: Callable[[], float] = time.time,
-    search: Callable[[], Any] = lambda: BotocoreCredentials(KEY, SECRET),
+    search: Callable[[], Any] = lambda: BotocoreCredentials(KEY, SECRETS[KEY]),
     clock: Any = reactor,
     ca_file: str | None = None,
     kms_arn: str | None = None,
@@ -131,29 +142,41 @@ def crc(data: bytes) -> str:
 
 def new_name(kind: str = "bucket") -> str:
     """
-    A name that no bucket has yet; see L{tests.moto_server} for other kinds.
+    A name that no bucket has yet; see L{TREATMENTS} for other kinds.
     """
     return f"{kind}-{os.getpid()}-{next(_numbers)}"
 
 
-def make_bucket(kind: str = "bucket") -> str:
+def server_of(bucket: str) -> Server:
+    """
+    The server that a bucket is on, by its name: it is moto that treats them.
+    """
+    return server("moto" if bucket.partition("-")[0] in TREATMENTS else "")
+
+
+def make_bucket(kind: str = "bucket", on: str = "") -> str:
     """
     Make a bucket, and wait for it (for tests without a reactor): its name.
+
+    @param on: Which server, if it is to be a certain one.
     """
     name = new_name(kind)
-    _ask("PUT", server().address(name).url())
+    _ask("PUT", (server(on) if on else server_of(name)).address(name).url())
     return name
 
 
-def remove(bucket: str, key: str) -> None:
+def treat(bucket: str, how: str) -> None:
     """
-    Delete an object, and wait for it.
+    Have moto treat a bucket in another way from now on: see
+    L{tests.moto_server}.
     """
-    _ask("DELETE", server().address(bucket).url(key))
+    url = f"{server('moto').endpoint}/treat/{bucket}"
+    with urlopen(Request(url, how.encode(), method="PUT")) as answer:
+        assert answer.status == 200, answer.status
 
 
 def _ask(verb: str, url: str) -> None:
-    key = ReadOnlyCredentials(KEY, SECRET, None)
+    key = ReadOnlyCredentials(KEY, SECRETS[KEY], None)
     signed = Signer("us-east-1", time.time).sign(verb, url, {}, key)
     with urlopen(Request(url, b"", signed, method=verb)) as answer:
         assert answer.status in (200, 204), answer.status
@@ -163,7 +186,8 @@ async def new_bucket(kind: str = "bucket") -> Address:
     """
     The address of a bucket that is new and empty.
     """
-    address = server().address(new_name(kind))
+    name = new_name(kind)
+    address = server_of(name).address(name)
     making = client(address)
     await making.put_object("", [], create_only=False)
     await making.close()

@@ -67,6 +67,10 @@ class IObjectStore(Interface):
         At most C{limit} objects whose key begins with C{prefix} and is greater
         than C{after}, in the order of their keys (as UTF-8 bytes). Fewer than
         C{limit} means that there are no more.
+
+        A store may compare keys part by part, a part being what is between
+        slashes, if it does so for C{after}, too. For the keys that we make
+        that is the same.
         """
 
     def delete(keys: Sequence[str]) -> Awaitable[None]:

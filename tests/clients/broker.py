@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import random
 import resource
 import signal
 import socket
@@ -21,26 +20,14 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import s3
 from tests.clients.raw import RawClient
+from tests.clients.stored import Bucket, Directory, Stored, in_bucket
+from tests.ports import free_port as free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
-
-
-def free_port() -> int:
-    """
-    A port that nobody listens on, below those that the kernel gives to
-    outgoing connections: so none of these takes it while a broker restarts.
-    """
-    while True:
-        port = random.randint(10_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def environment(**settings: object) -> dict[str, str]:
@@ -72,6 +59,7 @@ class Broker:
     @ivar settings: What its next process gets as C{KAFSCALE_*} variables.
     @ivar options: What its next process gets on the command line.
     @ivar variables: What else is in its environment.
+    @ivar entering: What comes before its command, to let it run elsewhere.
     @ivar log: What its processes print, one after the other.
     """
 
@@ -87,6 +75,7 @@ class Broker:
         }
         self.options: list[str] = []
         self.variables: dict[str, str] = {}
+        self.entering: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -95,6 +84,23 @@ class Broker:
         For a client's C{bootstrap.servers}.
         """
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def data(self) -> Path:
+        """
+        Its data directory.
+        """
+        return Path(str(self.settings["data_dir"]))
+
+    @property
+    def objects(self) -> Stored:
+        """
+        What it has stored, for who looks past it.
+        """
+        bucket = self.settings.get("s3_bucket")
+        if bucket is None:
+            return Directory(self.data / "objects")
+        return Bucket(str(self.settings["s3_endpoint"]), str(bucket))
 
     @property
     def pid(self) -> int:
@@ -111,7 +117,7 @@ class Broker:
         assert self._process is None, "the broker runs already"
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                twistd(*self.options),
+                [*self.entering, *twistd(*self.options)],
                 cwd=self.folder,
                 env={**environment(**self.settings), **self.variables},
                 stdin=subprocess.DEVNULL,
@@ -218,7 +224,12 @@ def eventually(what: Callable[[], Any], seconds: float = START_SECONDS) -> None:
 class BrokerTestCase(SynchronousTestCase):
     """
     A test with brokers; when it fails, the end of their logs is told with it.
+
+    @cvar bucketed: Whether they keep their objects in a bucket however the
+        tests are run.
     """
+
+    bucketed = False
 
     def __init_subclass__(cls, **named: Any) -> None:
         super().__init_subclass__(**named)
@@ -253,9 +264,26 @@ class BrokerTestCase(SynchronousTestCase):
         The same, not started.
         """
         broker = Broker(self.folder / f"broker-{len(self.brokers)}", **settings)
+        if self.bucketed or (in_bucket(self.id()) and "use_memory_s3" not in settings):
+            self._move(broker)
         self.brokers.append(broker)
         self.addCleanup(broker.kill)
         return broker
+
+    def _move(self, broker: Broker) -> None:
+        """
+        Let its objects be in a bucket: that of the brokers before it on the
+        same data directory, else a new one.
+        """
+        settings = broker.settings
+        if "s3_bucket" not in settings:
+            before = [each for each in self.brokers if each.data == broker.data]
+            settings["s3_bucket"] = (
+                before[0].settings["s3_bucket"] if before else s3.make_bucket()
+            )
+        server = s3.server_of(str(settings["s3_bucket"]))
+        settings.setdefault("s3_endpoint", server.endpoint)
+        broker.variables |= s3.KEYS
 
 
 def telling_logs(method: Callable[..., Any]) -> Callable[..., Any]:

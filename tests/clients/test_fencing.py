@@ -4,8 +4,6 @@ A broker that finds a successor's seal where it wants to write.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from kafscale.log.slot import write_seal
 from tests.clients.broker import Broker, BrokerTestCase, eventually
 from tests.clients.raw import LATEST, RawClient, batch_of
@@ -13,12 +11,13 @@ from tests.clients.raw import LATEST, RawClient, batch_of
 NOT_LEADER_OR_FOLLOWER = 6
 
 
-def newest_journal(broker: Broker) -> Path:
+def newest_journal(broker: Broker) -> list[str]:
     """
-    The folder of the slots of the broker's present incarnation.
+    The keys of the slots and seals of the broker's present incarnation.
     """
-    journal = Path(broker.folder) / "data" / "objects" / "default" / "journal"
-    return max(journal.glob("*/*/*"), key=lambda path: int(path.name))
+    keys = list(broker.objects.sizes("default/journal/"))
+    newest = max(int(key.split("/")[-2]) for key in keys)
+    return [key for key in keys if int(key.split("/")[-2]) == newest]
 
 
 def seal(broker: Broker) -> None:
@@ -26,9 +25,8 @@ def seal(broker: Broker) -> None:
     Do what a successor does to this broker's journal: put a seal where it will
     write next.
     """
-    newest = newest_journal(broker)
-    numbers = [int(path.name) for path in newest.iterdir()]
-    (newest / f"{max(numbers) + 1:020d}").write_bytes(write_seal(10**9))
+    folder, _, last = newest_journal(broker)[-1].rpartition("/")
+    broker.objects.write(f"{folder}/{int(last) + 1:020d}", write_seal(10**9))
 
 
 class FencingTests(BrokerTestCase):

@@ -12,7 +12,7 @@ from typing import Any
 import confluent_kafka
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.clients.broker import Broker, BrokerTestCase, eventually, free_port
+from tests.clients.broker import START_SECONDS, Broker, BrokerTestCase, eventually, free_port
 from tests.clients.raw import RawClient, batch_of
 from tests.clients.test_fencing import newest_journal, seal
 
@@ -194,7 +194,7 @@ class HealthTests(OperatorsTestCase):
         broker = self.observed()
         raw = self.connect(broker)
         raw.create("t")
-        objects = broker.folder / "data" / "objects"
+        objects = broker.data / "objects"
         aside = objects.rename(objects.with_name("aside"))
         objects.write_text("not a directory")
         request = raw.produce_request("t", 0, batch_of([b"x"]))
@@ -221,10 +221,10 @@ class HealthTests(OperatorsTestCase):
         raw = self.connect(broker)
         raw.create("t")
         raw.produce("t", 0, batch_of([b"1"]))
-        slot = newest_journal(broker) / f"{0:020d}"
-        content = slot.read_bytes()
+        slot, *_ = newest_journal(broker)
+        content = broker.objects.read(slot)
         seal(broker)
-        slot.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+        broker.objects.write(slot, bytes([content[0] ^ 1]) + content[1:])
         raw.produce("t", 0, batch_of([b"refused"]))
         eventually(lambda: self.get("/healthz")[0] == 503)
         _, why = self.get("/healthz")
@@ -238,7 +238,7 @@ class HealthTests(OperatorsTestCase):
                 "another broker has taken over: this one joins the cluster again",
             ],
         )
-        slot.write_bytes(content)
+        broker.objects.write(slot, content)
         eventually(lambda: self.get("/readyz") == (200, "ok\n"))
         self.assertEqual(self.get("/healthz"), (200, "ok\n"))
         raw.produce("t", 0, batch_of([b"2"]))
@@ -272,7 +272,7 @@ class AddressTests(OperatorsTestCase):
             port = other.getsockname()[1]
             broker = self.prepared(metrics_addr=f"127.0.0.1:{port}")
             broker.start(wait=False)
-            self.assertEqual(broker.ended(), 1)
+            self.assertEqual(broker.ended(START_SECONDS), 1)
         lines = [line for line in broker.tail().splitlines() if str(port) in line]
         self.assertEqual(len(lines), 1, lines)
         self.assertIn("KAFSCALE_METRICS_ADDR", lines[0])

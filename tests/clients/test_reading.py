@@ -325,8 +325,7 @@ class ListOffsetsTests(ReadingTestCase):
             values = [b"%d" % number + bytes(500)] * 5  # a millisecond apart
             batch = batch_of(values, timestamp=START + 10 * number)
             self.client.produce("read", 0, batch)
-        data = self.subject.folder / "data"
-        eventually(lambda: len(list(data.rglob("*.kfs"))) > 5)
+        eventually(lambda: len(self.subject.objects.sizes("default/topics/")) > 5)
         self.assert_times(0)
         self.assertEqual(self.client.delete_records("read", 0, 123), 123)
         self.assert_times(123)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from uuid import UUID
 
 import aiokafka
@@ -56,11 +55,11 @@ class RetentionCase(BrokerTestCase):
             answer = self.raw.produce(name, 0, batch_of(values, timestamp=timestamp))
             self.assertEqual((answer.error_code, answer.base_offset), (0, first))
 
-    def segments(self, name: str) -> list[Path]:
+    def segments(self, name: str) -> dict[str, int]:
         """
-        The topic's segments.
+        The sizes of the topic's segments, by their keys.
         """
-        return sorted(self.subject.folder.glob(f"data/objects/*/topics/{self.ids[name]}/0/*.kfs"))
+        return self.subject.objects.sizes(f"default/topics/{self.ids[name]}/0/")
 
     def rolled(self, name: str, segments: int) -> None:
         """
@@ -120,7 +119,7 @@ class DeletingTests(RetentionCase):
         self.create("mine")
         self.write("mine", 6)
         self.rolled("mine", 6)
-        each = self.segments("mine")[0].stat().st_size
+        each = next(iter(self.segments("mine").values()))
         self.raw.alter("mine", retention_bytes=str(3 * each - 100))
         eventually(lambda: self.begins("mine") > 0, SECONDS)
         self.assertEqual(self.offsets("mine"), list(range(30, 60)))
@@ -194,7 +193,7 @@ class RollingTests(RetentionCase):
         self.create("mine")
         self.raw.alter("mine", segment_bytes=None)
         self.write("mine", 3)
-        self.assertEqual(self.segments("mine"), [])
+        self.assertEqual(self.segments("mine"), {})
         self.raw.alter("mine", segment_bytes="9000")
         self.rolled("mine", 3)
         self.assertEqual(self.offsets("mine"), list(range(30)))

@@ -4,49 +4,31 @@ A broker whose log is in a bucket.
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
 from typing import ClassVar
-from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.wire.messages import ProduceResponse
 from tests import s3
-from tests.clients import test_crash
 from tests.clients.broker import ROOT, Broker, BrokerTestCase, environment, eventually, free_port
 from tests.clients.raw import LATEST, RawClient, batch_of
 from tests.clients.storm import FATES, Storm
 from tests.clients.test_crash import SECONDS, TOPIC, Librdkafka, Repeater, Writer
-from tests.clients.wire import Wire
+from tests.identities import KEY, SECRETS
 
 
 class BucketTestCase(BrokerTestCase):
     """
     A test with brokers, each with a bucket of its own unless it is told which.
+
+    @cvar on: The server that has them; the test run's if it is empty.
     """
 
-    def prepared(self, **settings: object) -> Broker:
-        """
-        A broker on a bucket.
-        """
-        settings.setdefault("s3_endpoint", s3.server().endpoint)
-        if "s3_bucket" not in settings:
-            settings["s3_bucket"] = s3.make_bucket()
-        broker = super().prepared(**settings)
-        broker.variables |= s3.KEYS
-        return broker
-
-
-class S3CrashTests(BucketTestCase, test_crash.CrashTests):
-    """
-    On a bucket, too, crashes lose nothing.
-    """
-
-    crashes = 8
+    bucketed = True
+    on = ""
 
 
 class BucketTests(BucketTestCase):
@@ -130,8 +112,8 @@ class BucketTests(BucketTestCase):
             for number in range(30):
                 batch = batch_of([b"%d" % number * 80])
                 self.assertEqual(raw.produce("looked-at", 0, batch).error_code, 0)
+        eventually(lambda: len(broker.objects.sizes("default/topics/")) >= 2)
         broker.kill()
-        bucket = str(broker.settings["s3_bucket"])
 
         def inspect(*arguments: str) -> tuple[int, str]:
             done = subprocess.run(
@@ -151,7 +133,7 @@ class BucketTests(BucketTestCase):
         self.assertGreaterEqual(len(keys), 2, text)
         status, text = inspect("dump", keys[0])
         self.assertIn("value '0000000000", text)
-        s3.remove(bucket, keys[0])
+        broker.objects.remove(keys[0])
         status, text = inspect("verify")
         self.assertEqual(status, 1, text)
         self.assertIn(f"wrong: {keys[0]}: missing", text)
@@ -173,6 +155,18 @@ class BucketTests(BucketTestCase):
         for number, value in enumerate(found[1::2]):
             self.assertTrue(value == bytes([number]) * 1_000_000, number)
 
+    def test_profile(self) -> None:
+        """
+        Credentials come from a profile, too.
+        """
+        broker = self.prepared()
+        file = self.folder / "credentials"
+        lines = ["[logs]", f"aws_access_key_id = {KEY}", f"aws_secret_access_key = {SECRETS[KEY]}"]
+        file.write_text("\n".join(lines))
+        broker.variables = {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_PROFILE": "logs"}
+        with RawClient(broker.start().port) as raw:
+            raw.create("log")
+
 
 class ImportTests(SynchronousTestCase):
     """
@@ -185,90 +179,6 @@ class ImportTests(SynchronousTestCase):
         """
         code = "import sys, kafscale.tap; sys.exit('botocore' in sys.modules)"
         self.assertEqual(subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode, 0)
-
-
-class OutageTests(BucketTestCase):
-    """
-    A store that is away.
-    """
-
-    def test_nothing_acknowledged_nothing_lost(self) -> None:
-        """
-        While the store is away nothing is acknowledged; when it is back the
-        broker goes on by itself, and what was under way is there once.
-        """
-        wire = Wire(int(s3.server().endpoint.rpartition(":")[2]))
-        self.addCleanup(wire.close)
-        http = free_port()
-        broker = self.broker(s3_endpoint=wire.endpoint, metrics_addr=f"127.0.0.1:{http}")
-        raw = self.connect(broker)
-        raw.create("log")
-        self.assertEqual(raw.produce("log", 0, batch_of([b"before"])).error_code, 0)
-        wire.cut()
-        request = raw.produce_request("log", 0, batch_of([b"during"]))
-        correlation = raw.send(request, 9)
-        eventually(lambda: "the store does not answer" in broker.tail())
-        eventually(lambda: not is_ready(http))
-        with RawClient(broker.port) as other:
-            self.assertEqual(other.offset("log", 0, LATEST), 1)
-        raw.socket.settimeout(0.5)
-        self.assertRaises(TimeoutError, raw.socket.recv, 1, socket.MSG_PEEK)
-        raw.socket.settimeout(30)
-        wire.mend()
-        answer: ProduceResponse = raw.receive(request, 9, correlation)
-        (part,) = answer.responses[0].partition_responses
-        self.assertEqual((part.error_code, part.base_offset), (0, 1))
-        self.assertEqual([each.value for each in raw.records("log")], [b"before", b"during"])
-        eventually(lambda: "the store answers again" in broker.tail())
-        eventually(lambda: is_ready(http))
-
-
-    def test_stopped_meanwhile(self) -> None:
-        """
-        A broker that is told to stop while the store is away stops in the
-        time that it has, and the next start finds what was acknowledged.
-        """
-        wire = Wire(int(s3.server().endpoint.rpartition(":")[2]))
-        self.addCleanup(wire.close)
-        broker = self.broker(s3_endpoint=wire.endpoint, shutdown_ms=2000)
-        raw = self.connect(broker)
-        raw.create("log")
-        self.assertEqual(raw.produce("log", 0, batch_of([b"before"])).error_code, 0)
-        wire.cut()
-        raw.send(raw.produce_request("log", 0, batch_of([b"during"])), 9)
-        eventually(lambda: "the store does not answer" in broker.tail())
-        self.assertEqual(broker.terminate(), 0)
-        wire.mend()
-        broker.start()
-        values = [each.value for each in self.connect(broker).records("log")]
-        self.assertIn(values, ([b"before"], [b"before", b"during"]))
-
-    def test_stopped_at_the_start(self) -> None:
-        """
-        So does one that is still trying to reach the store.
-        """
-        with socket.create_server(("127.0.0.1", 0)) as store:
-            endpoint = f"http://127.0.0.1:{store.getsockname()[1]}"
-            broker = self.prepared(s3_endpoint=endpoint).start(wait=False)
-            store.settimeout(60)
-            asking, _ = store.accept()
-            with asking:
-                asking.settimeout(60)
-                self.assertTrue(asking.recv(1))
-                self.assertEqual(broker.terminate(), 0)
-        self.assertNotIn("Traceback", broker.tail())
-
-    def test_profile(self) -> None:
-        """
-        Credentials come from a profile, too.
-        """
-        broker = self.prepared()
-        file = self.folder / "credentials"
-        lines = ["[logs]", f"aws_access_key_id = {s3.KEY}", f"aws_secret_access_key = {s3.SECRET}"]
-        file.write_text("\n".join(lines))
-        broker.variables = {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_PROFILE": "logs"}
-        with RawClient(broker.start().port) as raw:
-            raw.create("log")
 
 
 class StormTests(BucketTestCase):
@@ -290,7 +200,7 @@ class StormTests(BucketTestCase):
         storm is over every acknowledged record is there, once, in order, and
         at the offset of its acknowledgement.
         """
-        host, _, port = s3.server().endpoint.removeprefix("http://").partition(":")
+        host, _, port = s3.server(self.on).endpoint.removeprefix("http://").partition(":")
         storm = Storm(host, int(port), seed=5)
         self.addCleanup(storm.close)
         broker = self.broker(
@@ -340,138 +250,8 @@ class StormTests(BucketTestCase):
                 self.assertEqual({n: n for n in each.acknowledged}, each.acknowledged)
 
 
-def is_ready(port: int) -> bool:
-    """
-    What C{/readyz} says.
-    """
-    try:
-        with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=30) as answer:
-            return bool(answer.status == 200)
-    except HTTPError:
-        return False
-
-
 def all_have_more(writers: list[Writer], before: list[int]) -> bool:
     """
     Whether each of them got acknowledgements since.
     """
     return all(len(each.acknowledged) > n + 20 for each, n in zip(writers, before, strict=True))
-
-
-class RefusalTests(BucketTestCase):
-    """
-    A bucket that cannot hold a log costs one line and exit status 1.
-    """
-
-    def test_no_such_bucket(self) -> None:
-        """
-        It does not exist.
-        """
-        self.assert_refuses(self.prepared(s3_bucket="nowhere"), "nowhere", "NoSuchBucket")
-
-    def test_wrong_key(self) -> None:
-        """
-        The server does not know us.
-        """
-        broker = self.prepared()
-        broker.variables["AWS_ACCESS_KEY_ID"] = "somebody"
-        self.assert_refuses(broker, "InvalidAccessKeyId", "AWS_ACCESS_KEY_ID")
-
-    def test_wrong_secret(self) -> None:
-        """
-        The server knows us, and does not believe us.
-        """
-        broker = self.prepared()
-        broker.variables["AWS_SECRET_ACCESS_KEY"] = "wrong"
-        self.assert_refuses(broker, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY")
-
-    def test_no_credentials(self) -> None:
-        """
-        There are none to be found.
-        """
-        broker = self.prepared()
-        broker.variables |= {
-            "AWS_ACCESS_KEY_ID": "",
-            "AWS_SECRET_ACCESS_KEY": "",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "HOME": str(self.folder),
-        }
-        self.assert_refuses(broker, "no credentials")
-
-    def test_unknown_profile(self) -> None:
-        """
-        The AWS profile does not exist.
-        """
-        broker = self.prepared()
-        broker.variables["AWS_PROFILE"] = "of-nobody"
-        self.assert_refuses(broker, "of-nobody")
-
-    def test_wrong_region(self) -> None:
-        """
-        The bucket is elsewhere; the line says where.
-        """
-        broker = self.prepared(s3_bucket=s3.make_bucket("elsewhere"))
-        self.assert_refuses(broker, "eu-north-1", "KAFSCALE_S3_REGION")
-
-    def test_read_only(self) -> None:
-        """
-        Nothing may be written.
-        """
-        broker = self.prepared(s3_bucket=s3.make_bucket("readonly"))
-        self.assert_refuses(broker, "AccessDenied", "s3:PutObject")
-
-    def test_careless(self) -> None:
-        """
-        The store takes every create, whether the object is there or not; or
-        it refuses every one. The line says what can be done about it.
-        """
-        advice = "KAFSCALE_S3_FENCING=metadata"
-        broker = self.prepared(s3_bucket=s3.make_bucket("careless"))
-        self.assert_refuses(broker, "If-None-Match", "8 were accepted", advice)
-        broker = self.prepared(s3_bucket=s3.make_bucket("plain"))
-        self.assert_refuses(broker, "does not know If-None-Match", advice)
-
-    def test_nobody_there(self) -> None:
-        """
-        No server at all. It is waited for, but not for ever.
-        """
-        broker = self.prepared(s3_bucket="any", s3_endpoint=f"http://127.0.0.1:{free_port()}")
-        self.assert_refuses(broker, "127.0.0.1", "refused")
-
-    def test_of_another_cluster(self) -> None:
-        """
-        A namespace belongs to one cluster: a broker with other metadata is
-        refused, and in another namespace it is welcome.
-        """
-        first = self.broker()
-        with RawClient(first.port) as raw:
-            raw.create("first")
-        bucket = first.settings["s3_bucket"]
-        self.assert_refuses(self.prepared(s3_bucket=bucket), "another cluster", "default")
-        other = self.broker(s3_bucket=bucket, namespace="other")
-        with RawClient(other.port) as raw:
-            self.assertEqual([each.name for each in raw.metadata().topics], [])
-
-    def test_no_parts(self) -> None:
-        """
-        A store without uploads in parts is used without them.
-        """
-        broker = self.broker(s3_bucket=s3.make_bucket("wholesale"))
-        eventually(lambda: "takes no objects in parts" in broker.tail())
-
-    def test_two_stores(self) -> None:
-        """
-        In memory and in a bucket exclude each other.
-        """
-        self.assert_refuses(self.prepared(use_memory_s3=1), "KAFSCALE_S3_BUCKET")
-
-    def assert_refuses(self, broker: Broker, *words: str) -> None:
-        """
-        It ends by itself with status 1, and one line has these words.
-        """
-        broker.start(wait=False)
-        self.assertEqual(broker.ended(30), 1)
-        log = broker.tail(1000)
-        self.assertNotIn("Traceback", log)
-        found = [line for line in log.splitlines() if all(word in line for word in words)]
-        self.assertEqual(len(found), 1, f"lines with {words}: {found}")

@@ -19,6 +19,8 @@ class MarkedTestCase(test_s3.BucketTestCase):
     A test with such brokers.
     """
 
+    on = "moto"
+
     def prepared(self, **settings: object) -> Broker:
         """
         A broker on a careless server, told so.

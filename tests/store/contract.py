@@ -214,27 +214,63 @@ class ObjectStoreContract(TestCase):
         await self.assert_raises(ValueError, self.store.get("a", 0, -1))
         self.assertEqual(await self.store.list(""), [])
 
+    def place(self, key: str) -> Any:
+        """
+        What decides where a key stands in a listing.
+        """
+        return key.encode()
+
     async def test_listing(self) -> None:
         """
-        A listing has whole keys, sizes, and the order of the keys' bytes.
+        A listing has whole keys, sizes, and its order.
         """
-        for key in ("t/a/1", "t/a-/1", "t/a.b", "t/a0", "t/a/0", "u", "t/B", "s/z"):
+        keys = ("t/a/1", "t/a-/1", "t/a.b", "t/a0", "t/a/0", "u", "t/B", "s/z")
+        for key in keys:
             await self.store.create(key, [key.encode()])
-        everything = ["s/z", "t/B", "t/a-/1", "t/a.b", "t/a/0", "t/a/1", "t/a0", "u"]
-        infos = [ObjectInfo(key, len(key)) for key in everything]
-        self.assertEqual(await self.store.list(""), infos)
-        self.assertEqual(await self.store.list("t/"), infos[1:7])
-        self.assertEqual(await self.store.list("t/a"), infos[2:7])
-        self.assertEqual(await self.store.list("t/a/"), infos[4:6])
-        self.assertEqual(await self.store.list("t/a/1"), infos[5:6])
-        self.assertEqual(await self.store.list("t/a/1/"), [])
-        self.assertEqual(await self.store.list("t/", after="t/a.b"), infos[4:7])
-        self.assertEqual(await self.store.list("t/", after="t/a/"), infos[4:7])
-        self.assertEqual(await self.store.list("t/", after="t/a.zzz"), infos[4:7])
-        self.assertEqual(await self.store.list("t/", after="a"), infos[1:7])
-        self.assertEqual(await self.store.list("t/", after="z"), [])
-        self.assertEqual(await self.store.list("t/", "t/B", 2), infos[2:4])
-        self.assertEqual(await self.store.list("nothing/here"), [])
+        for prefix, after, limit in [
+            *((prefix, "", 1000) for prefix in ("", "t/", "t/a", "t/a/", "t/a/1", "t/a/1/", "no/")),
+            *(("t/", after, 1000) for after in ("t/a.b", "t/a/", "t/a.zzz", "a", "z")),
+            ("t/", "t/B", 2),
+        ]:
+            expected = sorted(
+                (
+                    key
+                    for key in keys
+                    if key.startswith(prefix) and self.place(key) > self.place(after)
+                ),
+                key=self.place,
+            )
+            self.assertEqual(
+                await self.store.list(prefix, after, limit),
+                [ObjectInfo(key, len(key)) for key in expected[:limit]],
+                (prefix, after, limit),
+            )
+
+    async def test_listing_of_a_log(self) -> None:
+        """
+        The keys of a broker stand in the order of their bytes, in every store,
+        and page by page.
+        """
+        topic = "0828a36b-12d3-45d3-a145-2ad2cf97bb89"
+        other = "0828a36b-12d3-45d3-a145-2ad2cf97bb8a"
+        keys = [
+            "n/cluster",
+            *(f"n/journal/{spread}/{broker}/{incarnation}/{slot:020d}"
+              for spread in ("00", "0a", "a0")
+              for broker in (1, 10, 2)
+              for incarnation in (7, 70, 8)
+              for slot in (0, 9, 10)),
+            *(f"n/topics/{each}/{partition}/{base:020d}.kfs"
+              for each in (topic, other)
+              for partition in (0, 1, 10, 2)
+              for base in (0, 5, 50)),
+        ]  # fmt: skip
+        for key in keys:
+            await self.store.create(key, [b"x"])
+        found: list[str] = []
+        while page := await self.store.list("n/", found[-1] if found else "", 7):
+            found += [info.key for info in page]
+        self.assertEqual(found, sorted(keys, key=str.encode))
 
     async def test_pages(self) -> None:
         """

@@ -1,0 +1,176 @@
+"""
+Buckets that are treated badly: what moto can be told to do (see
+L{tests.moto_server}), and no other server.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from kafscale.wire.messages import ProduceResponse
+from tests import s3
+from tests.clients.broker import Broker, eventually
+from tests.clients.raw import RawClient, batch_of
+from tests.clients.test_s3_failures import FailureTestCase
+from tests.identities import KEY, OTHER, variables
+
+
+class TreatedTestCase(FailureTestCase):
+    """
+    A broker whose bucket is treated in some way.
+    """
+
+    def treated(self, how: str = "", **settings: object) -> Broker:
+        """
+        One whose bucket is treated in this way (L{tests.moto_server}).
+        """
+        settings["s3_endpoint"] = s3.server("moto").endpoint
+        settings["s3_bucket"] = s3.make_bucket(on="moto")
+        broker = self.observed(**settings)
+        self.treat(broker, how)
+        return broker
+
+    def treat(self, broker: Broker, how: str) -> None:
+        """
+        Treat its bucket in another way from now on.
+        """
+        s3.treat(str(broker.settings["s3_bucket"]), how)
+
+
+class RefusalTests(TreatedTestCase):
+    """
+    Treatments that a broker meets at its start.
+    """
+
+    def test_expired(self) -> None:
+        """
+        The credentials were good once.
+        """
+        self.assert_refuses(self.treated("expired"), "ExpiredToken", "renew the credentials")
+
+    def test_wrong_region(self) -> None:
+        """
+        The bucket is elsewhere; the line says where.
+        """
+        broker = self.treated("elsewhere")
+        self.assert_refuses(broker, "eu-north-1", "KAFSCALE_S3_REGION")
+
+    def test_careless(self) -> None:
+        """
+        The store takes every create, whether the object is there or not; or
+        it refuses every one. The line says what can be done about it.
+        """
+        advice = "KAFSCALE_S3_FENCING=metadata"
+        broker = self.treated("careless")
+        self.assert_refuses(broker, "If-None-Match", "8 were accepted", advice)
+        broker = self.treated("plain")
+        self.assert_refuses(broker, "does not know If-None-Match", advice)
+
+    def test_no_parts(self) -> None:
+        """
+        A store without uploads in parts is used without them.
+        """
+        broker = self.treated("wholesale").start()
+        eventually(lambda: "takes no objects in parts" in broker.tail())
+
+
+class LaterTests(TreatedTestCase):
+    """
+    A bucket that refuses a broker which it has served.
+    """
+
+    def test_read_only(self) -> None:
+        """
+        Somebody has taken the permission to write.
+        """
+        self.assert_waits("readonly", "AccessDenied")
+
+    def test_wrong_key(self) -> None:
+        """
+        Somebody has deleted the key.
+        """
+        self.assert_waits("unknown", "InvalidAccessKeyId")
+
+    def test_expired(self) -> None:
+        """
+        The credentials have expired.
+        """
+        self.assert_waits("expired", "ExpiredToken")
+
+    def test_gone(self) -> None:
+        """
+        The bucket is not there: no reason to believe that objects are not.
+        """
+        self.assert_waits("gone", "NoSuchBucket")
+
+    def test_new_credentials(self) -> None:
+        """
+        Expired credentials that are replaced in their profile are all that it
+        takes to go on.
+        """
+        broker = self.treated()
+        file = self.folder / "credentials"
+        self.write_profile(file, KEY)
+        broker.variables = {"AWS_SHARED_CREDENTIALS_FILE": str(file), "AWS_PROFILE": "logs"}
+        raw = self.connect(broker.start())
+        raw.create("log")
+        self.treat(broker, "expired")
+        request = raw.produce_request("log", 0, batch_of([b"during"]))
+        correlation = raw.send(request, 9)
+        eventually(lambda: "ExpiredToken" in self.get("/readyz")[1])
+        self.write_profile(file, OTHER)
+        answer: ProduceResponse = raw.receive(request, 9, correlation)
+        self.assertEqual(answer.responses[0].partition_responses[0].error_code, 0)
+        eventually(lambda: self.get("/readyz")[0] == 200)
+        self.assertEqual([each.value for each in raw.records("log")], [b"during"])
+
+    def write_profile(self, file: Path, key: str) -> None:
+        """
+        A file of credentials with one profile.
+        """
+        lines = [f"{name.lower()} = {value}" for name, value in variables(key).items()]
+        file.write_text("\n".join(["[logs]", *lines]))
+
+    def assert_waits(self, treatment: str, code: str) -> None:
+        """
+        Nothing is acknowledged, the log and C{/readyz} say why, records in
+        memory can be read, and the process lives; when it is over what waited
+        is there once. A broker that was killed meanwhile does not start, and
+        says why; afterwards it does, and has it all.
+        """
+        broker = self.treated().start()
+        raw = self.connect(broker)
+        raw.create("log")
+        self.assertEqual(raw.produce("log", 0, batch_of([b"before"])).error_code, 0)
+        self.treat(broker, treatment)
+        request = raw.produce_request("log", 0, batch_of([b"during"]))
+        correlation = raw.send(request, 9)
+        eventually(lambda: self.lines(broker, "the store does not answer", code))
+        eventually(lambda: self.get("/readyz")[0] == 503)
+        self.assertRegex(self.get("/readyz")[1], rf"\Aobjects store: create failed: .*{code}.*\n\Z")
+        self.assertEqual(self.get("/healthz"), (200, "ok\n"))
+        with RawClient(broker.port) as other:
+            self.assertEqual([each.value for each in other.records("log")], [b"before"])
+        raw.socket.settimeout(0.5)
+        self.assertRaises(TimeoutError, raw.socket.recv, 1, socket.MSG_PEEK)
+        raw.socket.settimeout(30)
+        self.treat(broker, "")
+        answer: ProduceResponse = raw.receive(request, 9, correlation)
+        (part,) = answer.responses[0].partition_responses
+        self.assertEqual((part.error_code, part.base_offset), (0, 1))
+        eventually(lambda: self.get("/readyz") == (200, "ok\n"))
+        self.treat(broker, treatment)
+        broker.kill()
+        self.assert_refuses(broker, "cannot start", code)
+        self.treat(broker, "")
+        values = [each.value for each in self.connect(broker.start()).records("log")]
+        self.assertEqual(values, [b"before", b"during"])
+        self.assertEqual(self.lines(broker, "Traceback"), [])
+
+    def lines(self, broker: Broker, *words: str) -> list[str]:
+        """
+        Those of its log that have these words.
+        """
+        lines = broker.tail(100_000).splitlines()
+        return [line for line in lines if all(word in line for word in words)]
