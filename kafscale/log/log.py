@@ -308,10 +308,9 @@ class Log:
         See L{IPressure.spent}.
         """
         settings = self._settings
-        unsettled = settings.unsettled_bytes
         return (
-            self._bytes > settings.unrolled_bytes + unsettled
-            or self.journal.unsettled_bytes + self._held > unsettled
+            self._bytes > settings.held_bytes
+            or self.journal.unsettled_bytes + self._held > settings.unsettled_bytes
         )
 
     def relieved(self) -> Deferred[None]:

@@ -42,3 +42,12 @@ class LogSettings:
         """
         slots = self.slots_in_flight + (2 if self.linger else 0)
         return self.slot_bytes * slots
+
+    @property
+    def held_bytes(self) -> int:
+        """
+        How much may be in memory and in no segment before producers have to
+        wait. Where a store takes a while, many segments are made meanwhile.
+        """
+        under_way = self.unrolled_bytes // 4 if self.linger else 0
+        return self.unrolled_bytes + under_way + self.unsettled_bytes
