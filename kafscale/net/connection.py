@@ -30,16 +30,16 @@ from typing import Any, Final
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from kafscale.interfaces import IPressure, Serving
-from kafscale.net.dispatch import Dispatch, Pieces, Refused
+from kafscale.interfaces import Serving
+from kafscale.net.dispatch import Pieces, Refused
 from kafscale.net.idle import Idle
-from kafscale.net.memory import READ, Memory
+from kafscale.net.memory import READ
 from kafscale.net.outbox import Outbox, outbox_of
+from kafscale.net.surroundings import Surroundings
 from kafscale.wire.frames import FrameBuffer, MalformedFrame
 from kafscale.wire.messages import FetchRequest
 
@@ -76,30 +76,13 @@ class _Answer:
     refused: bool = False
 
 
-@attrs.frozen
-class Surroundings:
-    """
-    What all connections of a broker share.
-
-    @ivar max_request_bytes: The largest frame that is accepted.
-    @ivar idle_seconds: A connection on which nothing was asked, and nothing is
-        owed, is closed after so long; 0: never.
-    """
-
-    dispatch: Dispatch
-    pressure: IPressure
-    memory: Memory
-    clock: IReactorTime
-    max_request_bytes: int
-    idle_seconds: float
-
-
 class Connection(Protocol):
     """
     One client's connection, from accept to close.
     """
 
     _log = Logger()
+
     transport: Any  # What TCP's or TLS's can do is spread over several interfaces.
     _outbox: Outbox
     _idle: Idle

@@ -13,9 +13,10 @@ from twisted.logger import Logger
 
 from kafscale.config import Settings
 from kafscale.interfaces import IPressure
-from kafscale.net.connection import Connection, Surroundings
+from kafscale.net.connection import Connection
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.memory import Memory
+from kafscale.net.surroundings import Surroundings
 
 # When the broker stops, fetches that wait for records are given up after this.
 POLL_SECONDS = 1.0

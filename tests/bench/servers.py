@@ -58,9 +58,9 @@ class Server:
 
     def shares(self, seconds: float) -> list[float]:
         """
-        The part of a core that its threads take, second by second. On a
-        machine with neighbours the same work takes twice as long at times: the
-        least is what it costs, the median what it happened to cost.
+        The part of a core that its threads take, second by second. The median
+        is the figure. (What comes in rounds, as polls that end together do, is
+        in some seconds more often than in others.)
         """
         found = []
         for _ in range(max(1, round(seconds))):
@@ -195,9 +195,9 @@ def start_load(
 
 def percents(shares: list[float]) -> str:
     """
-    The median and the least of L{Server.shares}.
+    The median of L{Server.shares}.
     """
-    return f"{statistics.median(shares):.1%} (least {min(shares):.1%})"
+    return f"{statistics.median(shares):.1%}"
 
 
 def touch_memory(size: int) -> None:
