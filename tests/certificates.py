@@ -17,19 +17,30 @@ def self_signed(host: str) -> PrivateCertificate:
     """
     A certificate for a host, signed by itself.
     """
+    return signed(host, None)
+
+
+def signed(host: str, by: PrivateCertificate | None) -> PrivateCertificate:
+    """
+    A certificate for a host, signed by the owner of another, or by itself.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    issuer, signer = name, key
+    if by is not None:
+        issuer = by.original.to_cryptography().subject
+        signer = by.privateKey.original.to_cryptography_key()
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
-        .issuer_name(name)
+        .issuer_name(issuer)
         .public_key(key.public_key())
-        .serial_number(1)
+        .serial_number(x509.random_serial_number())
         .not_valid_before(datetime(2020, 1, 1))
         .not_valid_after(datetime(2120, 1, 1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+        .sign(signer, hashes.SHA256())
     )
     return PrivateCertificate.loadPEM(
         made.public_bytes(Encoding.PEM)

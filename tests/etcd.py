@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import urllib.request
+from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
 from itertools import count
@@ -77,7 +78,7 @@ class Etcd:
         except OSError:
             return False
 
-    def ask(self, path: str, body: dict[str, str]) -> None:
+    def ask(self, path: str, body: dict[str, object]) -> None:
         """
         As somebody else does, at once.
         """
@@ -124,6 +125,13 @@ def server() -> Etcd:
     etcd = Etcd()
     atexit.register(etcd.remove)
     return etcd.start()
+
+
+def base64(text: str) -> str:
+    """
+    A key or a value, as etcd's gateway has it.
+    """
+    return b64encode(text.encode()).decode()
 
 
 def namespace() -> str:

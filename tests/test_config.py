@@ -231,6 +231,21 @@ class MalformedTests(SynchronousTestCase):
             "http://u:p@h", "http://[::1]:9000", "http://1.2.3",
         )  # fmt: skip
 
+    def test_etcd(self) -> None:
+        """
+        Each member is a URL, and named once.
+        """
+        self.assert_refused(
+            "ETCD_ENDPOINTS", "127.0.0.1:2379", "http://a,", "http://a,http://b/x", "http://a http://b",
+            "http://a, http://a/",
+        )  # fmt: skip
+
+    def test_weight(self) -> None:
+        """
+        More than nothing, and no more than a thousand.
+        """
+        self.assert_refused("BROKER_WEIGHT", "0", "-1", "1e3", "nan", "inf", "1000.1", "1,5", ".5")
+
     def test_log_level(self) -> None:
         """
         Only the levels that there are.
@@ -251,6 +266,39 @@ class AcceptedTests(SynchronousTestCase):
             ("2048", 2048), ("2K", 2048), ("2kib", 2048), ("3 MiB", 3 << 20), ("1g", 1 << 30),
         ]:  # fmt: skip
             self.assertEqual(settings(SEGMENT_BYTES=text).segment_bytes, bytes_, text)
+
+    def test_endpoints(self) -> None:
+        """
+        One or more, with or without spaces between them.
+        """
+        for text in ("http://a:1,https://b", " HTTP://a:1/ , https://b "):
+            self.assertEqual(
+                settings(ETCD_ENDPOINTS=text).etcd_endpoints, ("http://a:1", "https://b")
+            )
+
+    def test_weights(self) -> None:
+        """
+        With or without a decimal point.
+        """
+        for text, weight in (("2", 2.0), ("0.25", 0.25), ("1000", 1000.0)):
+            self.assertEqual(settings(BROKER_WEIGHT=text).broker_weight, weight)
+
+    def test_secrets(self) -> None:
+        """
+        A password is not shown where settings are.
+        """
+        found = settings(ETCD_PASSWORD="hush")
+        self.assertEqual(found.etcd_password, "hush")
+        self.assertNotIn("hush", repr(found))
+
+    def test_members(self) -> None:
+        """
+        One or more, with or without spaces between them.
+        """
+        for text in ("http://a:1,https://b", " HTTP://a:1/ , https://b "):
+            self.assertEqual(
+                settings(ETCD_ENDPOINTS=text).etcd_endpoints, ("http://a:1", "https://b")
+            )
 
     def test_booleans(self) -> None:
         """

@@ -19,7 +19,6 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 
-
 @attrs.frozen
 class Listen:
     """
@@ -98,6 +97,22 @@ def _in_words(count: int) -> str:
         if count and count % unit == 0:
             return f"{count // unit}{name}"
     return str(count)
+
+
+def fraction(lowest: str, highest: str) -> Kind:
+    """
+    A decimal number within bounds, which are written as users write them.
+    """
+
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text, re.ASCII):
+            raise ValueError(text)
+        value = float(text)
+        if not float(lowest) <= value <= float(highest):
+            raise ValueError(text)
+        return value
+
+    return Kind(parse, f"a number from {lowest} to {highest}, such as 1 or 0.5")
 
 
 def choice(*values: str) -> Kind:
@@ -210,6 +225,16 @@ def _parse_url(text: str) -> str:
     return f"{scheme.lower()}://{_parse_host(host)}{f':{_PORT(port)}' if port else ''}"
 
 
+def _parse_urls(text: str) -> tuple[str, ...]:
+    """
+    None of them twice: each is one more to ask.
+    """
+    found = tuple(_parse_url(each.strip()) for each in text.split(","))
+    if len(set(found)) < len(found):
+        raise ValueError(text)
+    return found
+
+
 def _parse_bucket(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]", text, re.ASCII):
         raise ValueError(text)
@@ -217,6 +242,9 @@ def _parse_bucket(text: str) -> str:
 
 
 URL = Kind(_parse_url, "http://host:port or https://host:port, without a path; not an IPv6 address")
+URLS = Kind(
+    _parse_urls, "one or more of http://host:port and https://host:port, with commas between them"
+)
 BUCKET = Kind(_parse_bucket, "the name of a bucket, without s3:// or a path")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.internet.task import react
 
-from kafscale.config import from_environment
+from kafscale.config import Settings, from_environment
 from kafscale.errors import NoSuchObject, SettingError, StoreError
 from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
@@ -67,7 +67,7 @@ async def run(arguments: argparse.Namespace, reactor: Any) -> int:
             key = key_of(arguments.object, settings.data_dir)
             whole = await dump(opened.objects, key, arguments.batches, tell)
         else:
-            whole = await _whole(arguments.verb, opened, settings.data_dir)
+            whole = await _whole(arguments.verb, opened, settings)
     except SettingError as error:
         tell(f"wrong: {error}")
         return WRONG
@@ -78,9 +78,11 @@ async def run(arguments: argparse.Namespace, reactor: Any) -> int:
     return 0 if whole else WRONG
 
 
-async def _whole(verb: str, opened: Opened, data_dir: str) -> bool:
-    pid = running(data_dir)
-    if pid is not None:
+async def _whole(verb: str, opened: Opened, settings: Settings) -> bool:
+    data_dir = settings.data_dir
+    if settings.etcd_endpoints:
+        tell("brokers that run on this etcd may be ahead of this report")
+    elif (pid := running(data_dir)) is not None:
         tell(f"process {pid} may run a broker on {data_dir}: it may be ahead of this report")
     if verb == "list":
         return await list_all(opened.objects, await opened.fresh(), tell)

@@ -13,12 +13,13 @@ from typing import Any
 import attrs
 
 from kafscale.config import Settings
+from kafscale.config.agreement import check_etcd
 from kafscale.errors import SettingError
 from kafscale.inspect.view import View, load
 from kafscale.interfaces import IObjectStore
 from kafscale.store.blocking import at_once
 from kafscale.store.readonly import LocalReader, copy_of_metadata
-from kafscale.store.retry import RetryingObjectStore
+from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 
 
 @attrs.frozen
@@ -38,6 +39,15 @@ def open_to_read(settings: Settings, reactor: Any = None) -> Opened:
     @param reactor: For what is in a bucket.
     @raise SettingError: there is nothing to be read.
     """
+    check_etcd(settings)
+    if settings.etcd_endpoints and settings.s3_bucket:
+        from kafscale.store.etcd.settings import store_of
+
+        shared = RetryingMetadataStore(store_of(settings, reactor, _in_step), reactor, _in_step)
+        return Opened(
+            _bucket(settings, settings.s3_bucket, reactor),
+            lambda: load(shared, settings.namespace),
+        )
     path = os.path.join(settings.data_dir, "metadata.sqlite")
     if not os.path.exists(path):
         raise SettingError(f"{settings.data_dir} holds no data: there is no metadata.sqlite")
@@ -61,11 +71,15 @@ def _bucket(settings: Settings, bucket: str, reactor: Any) -> IObjectStore:
     from kafscale.store.s3.settings import client_of
 
     client = client_of(settings, bucket, reactor, at_once, reactor.seconds)
-    # Nobody else asks at the same time, so there is nobody to be out of step with.
-    objects: IObjectStore = RetryingObjectStore(
-        S3ObjectStore(client, reactor), reactor, lambda: 0.5
-    )
+    objects: IObjectStore = RetryingObjectStore(S3ObjectStore(client, reactor), reactor, _in_step)
     return objects
+
+
+def _in_step() -> float:
+    """
+    The jitter: nobody else asks at the same time.
+    """
+    return 0.5
 
 
 def running(data_dir: str) -> int | None:

@@ -132,6 +132,10 @@ def _written(value: object) -> tuple[str | None, str]:
             return str(value).lower(), "boolean"
         case int():
             return str(value), "long"
+        case float():
+            return str(value), "double"
+        case tuple():
+            return ",".join(value), "list"
         case Listen():
             return value.endpoint, "string"
     return str(value), "string"

@@ -5,8 +5,10 @@ Connections to stores that speak HTTP.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -39,13 +41,26 @@ def reason_of(error: Exception) -> str:
     return text if text else type(error).__name__
 
 
+@attrs.frozen
+class Proof:
+    """
+    What a client proves itself with.
+
+    @ivar certificate: With its key, a L{PrivateCertificate}.
+    @ivar chain: OpenSSL's certificates between it and one that servers know.
+    """
+
+    certificate: Any
+    chain: Sequence[Any] = ()
+
+
 @implementer(IAgentEndpointFactory)
 class Endpoints:
     """
     Connections with large buffers, and certificates that are checked.
     """
 
-    def __init__(self, reactor: Any, trust: Any, certificate: Any = None) -> None:
+    def __init__(self, reactor: Any, trust: Any, certificate: Proof | None = None) -> None:
         """
         @param trust: See L{trust_root}.
         @param certificate: What the client proves itself with, if it does; see
@@ -64,8 +79,12 @@ class Endpoints:
             HostnameEndpoint(self._reactor, host, uri.port, timeout=CONNECT_SECONDS)
         )
         if uri.scheme == b"https":
+            proof = self._certificate
             options = optionsForClientTLS(
-                host, trustRoot=self._trust, clientCertificate=self._certificate
+                host,
+                trustRoot=self._trust,
+                clientCertificate=None if proof is None else proof.certificate,
+                extraCertificateOptions={"extraCertChain": proof.chain} if proof else None,
             )
             return _Quiet(wrapClientTLS(options, endpoint))
         return endpoint
@@ -130,9 +149,10 @@ def trust_root(ca_file: str | None) -> Any:
     return trustRootFromCertificates(found)  # type: ignore[no-untyped-call]
 
 
-def client_certificate(certificate_file: str, key_file: str) -> Any:
+def client_certificate(certificate_file: str, key_file: str) -> Proof:
     """
-    What a client proves itself with: a certificate and its key, both PEM.
+    What a client proves itself with: a certificate, those that lead from it to
+    a known one, and its key; all PEM.
 
     @raise SettingError: they cannot be read, or do not belong together.
     """
@@ -144,6 +164,8 @@ def client_certificate(certificate_file: str, key_file: str) -> Any:
         except OSError as error:
             raise SettingError(f"cannot read {name}: {error.strerror or error}") from None
     try:
-        return PrivateCertificate.loadPEM(b"\n".join(text))  # type: ignore[no-untyped-call]
+        pair = PrivateCertificate.loadPEM(b"\n".join(text))  # type: ignore[no-untyped-call]
+        rest = _CERTIFICATE.findall(text[0])[1:]
+        return Proof(pair, [Certificate.loadPEM(each).original for each in rest])
     except Exception as error:  # noqa: BLE001 - OpenSSL's, in its own words
         raise SettingError(f"{certificate_file}, {key_file}: not a pair ({error})") from None

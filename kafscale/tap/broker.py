@@ -147,6 +147,7 @@ class BrokerService(Service):
             settings.advertised_port(listened),
             settings.broker_rack,
         )
+        await self._stores.reach()
         cluster = await cluster_id(self._metadata)
         await self._stores.probe(cluster)
         configs = TopicConfigs()

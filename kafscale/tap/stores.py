@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from kafscale.config import Settings
+from kafscale.config.agreement import check_etcd
 from kafscale.counts import StoreCounts
 from kafscale.errors import NoSuchObject, SettingError
 from kafscale.interfaces import IMetadataStore, IObjectStore
@@ -44,7 +46,7 @@ Pool = Callable[[int], Callable[..., Deferred[Any]]]
 """Gives what runs functions in so many threads."""
 
 
-async def _nothing(cluster: str) -> None:
+async def _nothing(*_: object) -> None:
     """
     There is nothing to find out.
     """
@@ -58,6 +60,8 @@ class Stores:
     @ivar where: Where the records are, for the log.
     @ivar lock: Of the data directory, if there is one.
     @ivar disk_cache: What segments are read through, if there is one.
+    @ivar reach: Finds out whether the metadata store answers; raises
+        SettingError.
     @ivar probe: Finds out whether the object store can hold the log of the
         cluster with this id; raises SettingError.
     @ivar requests: To S3, counted by operation.
@@ -70,6 +74,7 @@ class Stores:
     where: str
     lock: IO[str] | None
     disk_cache: DiskCache | None
+    reach: Callable[[], Awaitable[None]]
     probe: Callable[[str], Awaitable[None]]
     requests: Mapping[str, int]
     watched: Sequence[tuple[StoreCounts, Callable[[], Awaitable[object]]]]
@@ -82,17 +87,30 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     @raise SettingError: they cannot be used.
     """
     objects: IObjectStore
+    metadata: IMetadataStore
     lock = None
+    reach: Callable[[], Awaitable[None]] = _nothing
     probe: Callable[[str], Awaitable[None]] = _nothing
     requests: Mapping[str, int] = {}
+    check_etcd(settings)
     if settings.use_memory_s3:
         if settings.s3_bucket:
             raise SettingError("KAFSCALE_USE_MEMORY_S3 and KAFSCALE_S3_BUCKET exclude each other")
-        objects = MemoryObjectStore()
-        path, where = ":memory:", "in memory, and gone when it stops"
+        objects, metadata = MemoryObjectStore(), EmbeddedStore(":memory:", pool(1))
+        where = "in memory, and gone when it stops"
     else:
-        lock = lock_directory(settings.data_dir)
-        path, where = os.path.join(settings.data_dir, "metadata.sqlite"), settings.data_dir
+        if settings.etcd_endpoints:
+            # A quarter of a second, which only those pay who use it.
+            from kafscale.store.etcd.settings import reach as reach_etcd
+            from kafscale.store.etcd.settings import store_of
+
+            metadata = store_of(settings, reactor, random.random)
+            members = len(settings.etcd_endpoints)
+            reach = partial(reach_etcd, metadata, PROBE, members, reactor)
+            where = ", ".join(settings.etcd_endpoints)
+        else:
+            lock, where = lock_directory(settings.data_dir), settings.data_dir
+            metadata = EmbeddedStore(os.path.join(where, "metadata.sqlite"), pool(1))
         if settings.s3_bucket:
             bucket, probe = _bucket(settings, settings.s3_bucket, pool, reactor)
             objects, requests = bucket, bucket.client.requests
@@ -100,7 +118,6 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
         else:
             directory = os.path.join(settings.data_dir, "objects")
             objects, where = LocalObjectStore(directory, pool(OBJECT_THREADS)), f"in {where}"
-    metadata = EmbeddedStore(path, pool(1))
     counted_objects = CountedObjectStore(objects, monotonic)
     counted_metadata = CountedMetadataStore(metadata, monotonic)
 
@@ -115,6 +132,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
         where,
         lock,
         _disk_cache(settings, asked, pool),
+        reach,
         probe,
         requests,
         (

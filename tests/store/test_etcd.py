@@ -5,7 +5,6 @@ The metadata store in a real etcd.
 from __future__ import annotations
 
 import contextlib
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import random  # noqa: TID251 - real waits
@@ -24,7 +23,7 @@ from kafscale.store.etcd.client import Login
 from kafscale.store.etcd.faults import LoginRefused, NotSent
 from kafscale.store.http import client_certificate, trust_root
 from tests import etcd
-from tests.certificates import self_signed
+from tests.certificates import self_signed, signed
 from tests.clients.broker import free_port
 from tests.store import contract
 
@@ -245,7 +244,7 @@ class TakenTests(EtcdCase):
         store = self.store()
         revision = await store.commit([], [Put("a", 1)])
         await store.watch("", revision, self.told.append)
-        self.etcd.ask("/v3/kv/put", {"key": base64("n/b"), "value": base64("{no")})
+        self.etcd.ask("/v3/kv/put", {"key": etcd.base64("n/b"), "value": etcd.base64("{no")})
         await store.commit([], [Put("c", 1)])
         await until(lambda: self.told)
         self.assertEqual(self.keys_told(), [("c", 1)])
@@ -303,8 +302,8 @@ class CompactionTests(EtcdCase):
         self.etcd.start()
         # Quicker than the watch, which waits half a second.
         for key, value in (("n/w/changed", "2"), ("n/w/new", "3")):
-            self.etcd.ask("/v3/kv/put", {"key": base64(key), "value": base64(value)})
-        self.etcd.ask("/v3/kv/deleterange", {"key": base64("n/w/gone")})
+            self.etcd.ask("/v3/kv/put", {"key": etcd.base64(key), "value": etcd.base64(value)})
+        self.etcd.ask("/v3/kv/deleterange", {"key": etcd.base64("n/w/gone")})
         self.etcd.ask("/v3/kv/compaction", {"revision": str(start + 3)})
         await until(lambda: len(self.keys_told()) >= 3)
         self.assertEqual(
@@ -338,14 +337,13 @@ class TLSTests(TestCase):
         One certificate for all, and a key to it.
         """
         other, ours = self_signed("localhost"), self_signed("localhost")
-        self.files = {}
+        self.files: dict[str, str] = {}
         for name, content in (
             ("other", Certificate(other.original).dumpPEM()),
             ("certificate", Certificate(ours.original).dumpPEM()),
             ("key", ours.privateKey.dump(FILETYPE_PEM)),
         ):
-            self.files[name] = self.mktemp()
-            Path(self.files[name]).write_bytes(content)
+            self.write(name, content)
         self.etcd = etcd.Etcd(
             {
                 "cert-file": self.files["certificate"],
@@ -356,6 +354,13 @@ class TLSTests(TestCase):
         )
         self.addCleanup(self.etcd.remove)
         self.etcd.start()
+
+    def write(self, name: str, content: bytes) -> None:
+        """
+        A file of its own for this.
+        """
+        self.files[name] = self.mktemp()
+        Path(self.files[name]).write_bytes(content)
 
     def store(self, trusted: str, proven: bool) -> EtcdStore:
         """
@@ -387,6 +392,45 @@ class TLSTests(TestCase):
         for trusted, proven in (("certificate", False), ("other", True)):
             with self.assertRaises(StoreUnavailable):
                 await self.store(trusted, proven).commit([], [Put("a", 1)])
+
+    async def test_chain(self) -> None:
+        """
+        Who is known by one who is known shows both certificates.
+        """
+        root = self_signed("root")
+        between = signed("between", root)
+        ours = signed("localhost", between)
+        pem = {
+            name: Certificate(each.original).dumpPEM()
+            for name, each in (("root", root), ("between", between), ("ours", ours))
+        }
+        for name, content in (
+            ("root", pem["root"]),
+            ("alone", pem["ours"]),
+            ("all", pem["ours"] + pem["between"]),
+            ("key", ours.privateKey.dump(FILETYPE_PEM)),
+        ):
+            self.write(name, content)
+        server = etcd.Etcd(
+            {
+                "cert-file": self.files["all"],
+                "key-file": self.files["key"],
+                "trusted-ca-file": self.files["root"],
+                "client-cert-auth": "true",
+            }
+        )
+        self.addCleanup(server.remove)
+        server.start()
+        for shown, is_known in (("all", True), ("alone", False)):
+            proof = client_certificate(self.files[shown], self.files["key"])
+            client = EtcdClient([server.url], reactor, trust_root(self.files["root"]), proof)
+            store = EtcdStore(client, reactor, random, "n")
+            self.addCleanup(store.close)
+            if is_known:
+                await store.commit([], [Put("a", 1)])
+            else:
+                with self.assertRaises(StoreUnavailable):
+                    await store.commit([], [Put("a", 1)])
 
     def test_not_a_pair(self) -> None:
         """
@@ -444,13 +488,6 @@ class LoginTests(EtcdCase):
                     await call()
             with self.assertRaises(LoginRefused):
                 await store.watch("", 1, self.told.append)
-
-
-def base64(text: str) -> str:
-    """
-    As etcd's gateway has keys and values.
-    """
-    return b64encode(text.encode()).decode()
 
 
 async def until_raises(call: Callable[[], Any]) -> None:

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from kafscale.errors import StoreUnavailable
+from kafscale.errors import StoreError
 from kafscale.store.etcd.client import EtcdClient
 from kafscale.store.etcd.faults import NOT_FOUND, EtcdError
 
@@ -94,7 +94,7 @@ class Leases:
                 "/v3/lease/keepalive", {"ID": str(lease)}, seconds, repeatable=True
             )
             left = int(answer.get("result", {}).get("TTL", 0))
-        except StoreUnavailable as error:
+        except StoreError as error:  # also who is not let in may be, later
             if lease in self._seconds:
                 self._log.warn("a lease is not kept alive yet: {reason}", reason=error)
                 self._later(lease, AGAIN_SECONDS * (0.5 + self._jitter()))
