@@ -2,10 +2,11 @@
 Where groups are in the metadata store, and what stands there.
 
 ================================================  =================================
-``group-shards/{shard}``                          ``{"owner", "sequence"}``: the
-                                                  incarnation that coordinates the
-                                                  shard's groups, and how many
-                                                  commits the shard has had
+``group-shards/{shard}``                          ``{"owner", "since", "sequence"}``:
+                                                  the incarnation that coordinates the
+                                                  shard's groups, how many commits the
+                                                  shard has had, and with which of
+                                                  them it was taken
 ``groups/{shard}/{group}``                        a group (see ``records``)
 ``offsets/{shard}/{group}/{topic_id}/{index}``    a committed offset (likewise)
 ================================================  =================================

@@ -9,7 +9,9 @@ in a second are few writes. Of several values for one key the last is written.
 Each commit compares and raises the shard's *sequence*, whose entry also names
 the owner (rule 22 of the log's rules). So there is no doubt: a commit that is
 late, or of a broker that has been replaced, misses; and after one of which
-nothing was heard, the sequence tells whether it was done.
+nothing was heard, the sequence tells whether it was done. The entry has also
+the sequence with which the owner took the shard: a broker may lose a shard
+and take it again, while a commit from before is in doubt.
 """
 
 from __future__ import annotations
@@ -67,6 +69,7 @@ class Shard:
         self._key = keys.shard(number)
         self._incarnation = incarnation
         self._sequence = 0
+        self._since = 0  # the sequence of taking it
         self._revision = 0  # of the sequence's entry
         self._waiting: list[tuple[Put | Delete, _Written]] = []
         self._writing = False
@@ -83,6 +86,7 @@ class Shard:
                 self._sequence = entry.value["sequence"]
                 self._revision = entry.revision
             self._sequence += 1
+            self._since = self._sequence
             try:
                 await self._attempt([])
             except (CommitConflict, StoreUnavailable):
@@ -175,7 +179,11 @@ class Shard:
                 return
 
     async def _attempt(self, operations: Sequence[Put | Delete]) -> None:
-        value = {"owner": self._incarnation, "sequence": self._sequence}
+        value = {
+            "owner": self._incarnation,
+            "since": self._since,
+            "sequence": self._sequence,
+        }
         self._revision = await self._store.commit(
             [Compare(self._key, self._revision)], [Put(self._key, value), *operations]
         )
@@ -187,6 +195,8 @@ class Shard:
             raise NotCoordinator from None
         if entry is None or entry.value["owner"] != self._incarnation:
             raise NotCoordinator
+        if entry.value.get("since") != self._since:
+            raise NotCoordinator  # taken anew by this broker itself
         self._revision = entry.revision
         return bool(entry.value["sequence"] == self._sequence)
 

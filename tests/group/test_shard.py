@@ -61,7 +61,9 @@ class ShardTests(SynchronousTestCase):
         self.successResultOf(self.shard.write([Put("a", 1), Put("b", 2)]))
         self.successResultOf(self.shard.write([Delete("a"), Put("b", 3)]))
         self.assertEqual((self.value("a"), self.value("b")), (None, 3))
-        self.assertEqual(self.value("group-shards/05"), {"owner": 100, "sequence": 3})
+        self.assertEqual(
+            self.value("group-shards/05"), {"owner": 100, "since": 1, "sequence": 3}
+        )
 
     def test_together(self) -> None:
         """
@@ -206,6 +208,23 @@ class ShardTests(SynchronousTestCase):
         self.assertEqual(self.losses, [self.shard])
         self.assertTrue(self.shard.is_lost)
         self.assertEqual([self.value(key) for key in "abc"], [None, None, None])
+
+    def test_taken_again(self) -> None:
+        """
+        The broker itself has lost it and taken it again while a write was in
+        doubt: taking it was a commit of the same owner with the same number,
+        and is not mistaken for that write.
+        """
+        self.hold()
+        asked = self.shard.write([Put("a", 1)])
+        again = self.taken(HostileMetadataStore(self.inner, let_pass), 100)
+        self.assertEqual(self.value("group-shards/05")["sequence"], 2)
+        self.store.pending[0].fail()
+        self.store.settle()
+        self.failureResultOf(asked, NotCoordinator)
+        self.assertIsNone(self.value("a"))
+        self.successResultOf(again.write([Put("a", 2)]))
+        self.assertEqual(self.value("a"), 2)
 
     def test_late_of_a_predecessor(self) -> None:
         """
