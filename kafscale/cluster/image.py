@@ -48,6 +48,22 @@ def topic_of(entry: Entry) -> Topic:
     )
 
 
+def broker_of(broker_id: int, entry: Entry) -> Broker:
+    """
+    The broker that a key below ``brokers/`` describes.
+    """
+    value = entry.value
+    return Broker(
+        broker_id,
+        value["host"],
+        value["port"],
+        value["rack"],
+        value["incarnation"],
+        value["weight"],
+        value["leaving"],
+    )
+
+
 @implementer(IImage)
 class Image:
     """
@@ -178,15 +194,10 @@ class Image:
     def _apply_broker(self, key: str, entry: Entry | None) -> None:
         broker_id = int(key.removeprefix(keys.BROKERS))
         self._sorted_brokers = None
-        if broker_id == self.broker_id:
-            return  # of itself the broker knows best
-        if entry is None:
+        if entry is not None:
+            self._brokers[broker_id] = broker_of(broker_id, entry)
+        elif broker_id != self.broker_id:  # that one lives: it looks at this
             self._brokers.pop(broker_id, None)
-        else:
-            value = entry.value
-            self._brokers[broker_id] = Broker(
-                broker_id, value["host"], value["port"], value["rack"]
-            )
 
     def _apply_topic(self, key: str, entry: Entry | None) -> None:
         topic_id = UUID(key.removeprefix(keys.TOPICS))
@@ -204,11 +215,11 @@ class Image:
         if entry is None:
             self._leaders.pop(where, None)
             return
-        leader, epoch = entry.value["leader"], entry.value["epoch"]
-        known = self._leaders.get(where)
+        value = entry.value
+        leadership = Leadership(value["leader"], value["epoch"], value["incarnation"])
         # Most changes of this record are about the log, not about who leads.
-        if known is None or known.leader != leader or known.leader_epoch != epoch:
-            self._leaders[where] = Leadership(leader, epoch)
+        if self._leaders.get(where) != leadership:
+            self._leaders[where] = leadership
 
     def _apply_tombstone(self, key: str, entry: Entry | None) -> None:
         """

@@ -3,9 +3,13 @@ Where the cluster's facts are in the metadata store, and what stands there.
 
 =============================== ==============================================
 ``cluster/id``                  the cluster's id, a string
-``brokers/{id}``                ``{"host", "port", "rack"}``; the revision of
-                                this key is the broker's incarnation
+``last-incarnation``            the id of the broker that drew an incarnation
+                                last; its number is this key's revision
+``brokers/{id}``                ``{"host", "port", "rack", "weight",
+                                "version", "incarnation", "leaving"}``, under
+                                the lease of a broker that lives
 ``incarnations/{incarnation}``  ``{"broker", "trim"}``
+``seals/{incarnation}``         the incarnation is stopped
 ``names/{name}``                ``{"topic_id"}``
 ``topics/{topic_id}``           ``{"name", "partitions", "configs",
                                 "created_ms"}``
@@ -23,6 +27,7 @@ from uuid import UUID
 
 CLUSTER_ID = "cluster/id"
 PRODUCER_IDS = "producer-ids"
+DRAWN = "last-incarnation"
 
 BROKERS = "brokers/"
 NAMES = "names/"
@@ -43,6 +48,13 @@ def incarnation(number: int) -> str:
     Where an incarnation keeps its trim mark.
     """
     return f"incarnations/{number:020d}"
+
+
+def seal(number: int) -> str:
+    """
+    What is there once an incarnation is stopped.
+    """
+    return f"seals/{number:020d}"
 
 
 def name(topic_name: str) -> str:

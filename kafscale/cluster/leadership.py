@@ -1,14 +1,19 @@
 """
 Who leads what, and bringing it about.
 
-A broker that is alone leads every partition: those that it finds when it
-starts, and those that appear in its image later. What was deleted it removes,
-also when it was interrupted in that before.
+Who should lead a partition everyone computes alike (`kafscale.cluster.spread`).
+Nothing is decided between brokers: each takes what it should lead and nobody
+does, because its leader has released it or is gone; and it releases what it
+should not lead. So a partition moves from a living leader by that leader's own
+act, and from a dead one by a seal (`kafscale.log.sealing`), and two who are of
+different minds for a moment, because their images are, do no harm.
+
+What was deleted is removed, also when its removal was interrupted before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -18,11 +23,18 @@ from twisted.logger import Logger
 
 from kafscale.cluster import keys
 from kafscale.cluster.image import Image
+from kafscale.cluster.spread import leaders
 from kafscale.errors import UnknownTopicId
-from kafscale.interfaces import Change, Delete, ILog, IMetadataStore, Topic
+from kafscale.interfaces import Change, Delete, ILog, IMetadataStore, Leadership
 
 AGAIN = 1.0
 """Seconds after which what failed is tried again."""
+
+TOGETHER = 50
+"""How many partitions are released at a time: none of them can be written from
+then on until it has been claimed."""
+
+Where = tuple[UUID, int]
 
 
 class Leaderships:
@@ -41,10 +53,19 @@ class Leaderships:
         # claimed first.
         self._steps = DeferredLock()
         self._running = False
+        self._owners: dict[UUID, Sequence[int]] = {}  # as computed from the image
+        self._unseen: dict[UUID, None] = {}  # topics to be looked at
+        self._late: set[UUID] = set()  # topics to be looked at after a while
+        self._looking = False
+        self._led: list[Deferred[None]] = []
+        self._deleted: dict[UUID, bool] = {}  # with a tombstone; whether it is dealt with now
+
+    # -- beginning and end -----------------------------------------------------
 
     async def start(self) -> None:
         """
-        Lead all partitions that there are, and from now on those that appear.
+        Lead all partitions that this broker should, and from now on those that
+        it comes to be the one for.
 
         @raise Exception: what a partition's recovery raised: the broker cannot
             serve its data.
@@ -58,15 +79,13 @@ class Leaderships:
 
     async def recover(self) -> None:
         """
-        Lead all partitions that there are, as a new incarnation.
+        Lead, as a new incarnation, what this broker should.
         """
-        wanted = [
-            (topic.topic_id, index)
-            for topic in self._image.topics()
-            for index in range(topic.partitions)
-        ]
+        self._owners.clear()
+        topics = [topic.topic_id for topic in self._image.topics()]
         async with self._steps:
-            await self._partitions.recover(wanted)
+            await self._partitions.recover(await self._to_claim(topics))
+        self._look_at(topics)
 
     def stop(self) -> None:
         """
@@ -74,66 +93,209 @@ class Leaderships:
         """
         self._running = False
 
+    async def leave(self) -> None:
+        """
+        Release everything, for others to lead; it has been announced that this
+        broker leaves.
+        """
+        self._running = False
+        async with self._steps:
+            await self._release(self._partitions.led())
+
+    # -- what should be -------------------------------------------------------
+
+    def owner(self, topic_id: UUID, index: int) -> int:
+        """
+        The id of the broker that should lead a partition; -1: there is none.
+        """
+        topic = self._image.topic_by_id(topic_id)
+        owners = self._owners.get(topic_id)
+        if owners is None or len(owners) != topic.partitions:
+            owners = leaders(str(topic_id), topic.partitions, self._image.brokers())
+            self._owners[topic_id] = owners
+        return owners[index]
+
+    def _mine(self, topics: Iterable[UUID]) -> list[tuple[Where, bool]]:
+        """
+        The partitions of these topics that this broker should lead, and
+        whether it does.
+        """
+        found = []
+        for topic_id in topics:
+            try:
+                topic = self._image.topic_by_id(topic_id)
+            except UnknownTopicId:
+                continue
+            for index in range(topic.partitions):
+                if self.owner(topic_id, index) == self._image.broker_id:
+                    where = topic_id, index
+                    found.append((where, self._partitions.leads(where)))
+        return found
+
+    async def _to_claim(self, topics: Iterable[UUID]) -> list[Where]:
+        """
+        What this broker should lead, and nobody does.
+        """
+        gone: dict[Leadership, bool] = {}
+        found = []
+        for where, led in self._mine(topics):
+            if led:
+                continue
+            leadership = self._image.leadership(*where)
+            who = Leadership(leadership.leader, -1, leadership.incarnation)
+            if who not in gone:
+                gone[who] = await self._is_gone(who)
+            if gone[who]:
+                found.append(where)
+        return found
+
+    async def _is_gone(self, who: Leadership) -> bool:
+        """
+        Whether a leader has released, or is not a member of the cluster any
+        more.
+        """
+        if who.leader in (-1, self._image.broker_id):
+            return True
+        known = {each.broker_id: each.incarnation for each in self._image.brokers()}
+        if known.get(who.leader) == who.incarnation:
+            return False
+        # The image may not have its registration yet.
+        entry = await self._store.get(keys.broker(who.leader))
+        return entry is None or entry.value["incarnation"] != who.incarnation
+
+    # -- bringing it about ------------------------------------------------------
+
+    def _changed(self, changes: Sequence[Change]) -> None:
+        if not self._running:
+            return
+        for change in changes:
+            kind, _, rest = change.key.partition("/")
+            if kind == "partitions":
+                where = keys.partition_of(change.key)
+                if self._is_misled(where):
+                    self._unseen[where[0]] = None
+            elif kind == "brokers":
+                self._owners.clear()
+                self._unseen |= dict.fromkeys(each.topic_id for each in self._image.topics())
+                for topic_id in list(self._deleted):
+                    self._remove(topic_id)
+            elif kind == "topics" and change.entry is not None:
+                topic_id = UUID(rest)
+                self._partitions.configured(topic_id, self._image.topic_by_id(topic_id).partitions)
+                self._unseen[topic_id] = None
+            elif kind == "topics":
+                self._owners.pop(UUID(rest), None)
+            elif kind == "tombstones" and change.entry is not None:
+                self._remove(UUID(rest))
+            elif kind == "tombstones":
+                self._deleted.pop(UUID(rest), None)
+        self._look()
+        waiting, self._led = self._led, []
+        for waiter in waiting:
+            waiter.callback(None)
+
+    def _is_misled(self, where: Where) -> bool:
+        """
+        Whether another leads it than should, as far as this broker is to do
+        something about it.
+        """
+        try:
+            mine = self.owner(*where) == self._image.broker_id
+        except (UnknownTopicId, IndexError):
+            return False  # deleted, or not seen yet
+        return mine != self._partitions.leads(where)
+
+    def _look_at(self, topics: Iterable[UUID]) -> None:
+        self._unseen |= dict.fromkeys(topics)
+        self._look()
+
+    def _look(self) -> None:
+        if self._unseen and not self._looking and self._running:
+            self._looking = True
+            Deferred.fromCoroutine(self._settle())
+
+    async def _settle(self) -> None:
+        """
+        Release and claim until everything is as it should be, or waits for
+        somebody else.
+        """
+        while self._unseen and self._running:
+            topics, self._unseen = self._unseen, {}
+            try:
+                async with self._steps:
+                    mine = {where for where, _ in self._mine(topics)}
+                    await self._release(
+                        [
+                            where
+                            for where in self._partitions.led()
+                            if where[0] in topics and where not in mine
+                        ]
+                    )
+                    wanted = await self._to_claim(topics)
+                    if wanted:
+                        await self._partitions.claim(wanted)
+            except Exception:
+                self._log.failure("not all partitions could be claimed or released")
+                left = set(topics)
+            else:
+                # Somebody else was faster, or this broker is replaced, and
+                # claims nothing until it has joined anew.
+                left = {where[0] for where in wanted if not self._partitions.leads(where)}
+            self._look_later(left)
+        self._looking = False
+
+    def _look_later(self, topics: set[UUID]) -> None:
+        if topics and not self._late:
+            self._clock.callLater(AGAIN, self._time_up)
+        self._late |= topics
+
+    def _time_up(self) -> None:
+        late, self._late = self._late, set()
+        self._look_at(late)
+
+    async def _release(self, wheres: Sequence[Where]) -> None:
+        for at in range(0, len(wheres), TOGETHER):
+            await self._partitions.release(wheres[at : at + TOGETHER])
+
     async def led(self, topic_id: UUID, indexes: Sequence[int]) -> None:
         """
         Return when all these partitions of a topic have a leader.
 
         @raise UnknownTopicId: the topic is deleted.
         """
-        wanted = [(topic_id, index) for index in indexes]
-        pause = 0.0  # at first: the image may be a moment behind
-        while any(self._image.leadership(*where).leader < 0 for where in wanted):
+        while True:
             self._image.topic_by_id(topic_id)  # raises if it is gone
-            async with self._steps:
-                await self._partitions.claim(wanted)
-            await deferLater(self._clock, pause)
-            # Who was replaced claims nothing until it is back.
-            pause = min(AGAIN, 2 * pause + 0.005)
+            if all(self._image.leadership(topic_id, index).leader >= 0 for index in indexes):
+                return
+            self._look_at([topic_id])
+            waiter: Deferred[None] = Deferred()
+            self._led.append(waiter)
+            await waiter
 
-    def _changed(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            if not self._running:
-                return
-            if change.key.startswith(keys.TOPICS) and change.entry is not None:
-                topic_id = UUID(change.key.removeprefix(keys.TOPICS))
-                topic = self._image.topic_by_id(topic_id)
-                self._partitions.configured(topic_id, topic.partitions)
-                missing = [
-                    index
-                    for index in range(topic.partitions)
-                    if self._image.leadership(topic_id, index).leader < 0
-                ]
-                if missing:
-                    Deferred.fromCoroutine(self._claim(topic, missing))
-            elif change.key.startswith(keys.TOMBSTONES) and change.entry is not None:
-                self._remove(UUID(change.key.removeprefix(keys.TOMBSTONES)))
-
-    async def _claim(self, topic: Topic, indexes: Sequence[int]) -> None:
-        while self._running:
-            try:
-                await self.led(topic.topic_id, indexes)
-            except UnknownTopicId:
-                return
-            except Exception:
-                self._log.failure("claiming partitions of {topic} failed", topic=topic.name)
-                await deferLater(self._clock, AGAIN)
-            else:
-                return
+    # -- deleted topics ---------------------------------------------------------
 
     def _remove(self, topic_id: UUID) -> None:
-        Deferred.fromCoroutine(self._delete(topic_id))
+        if not self._deleted.get(topic_id):
+            self._deleted[topic_id] = True
+            Deferred.fromCoroutine(self._delete(topic_id))
 
     async def _delete(self, topic_id: UUID) -> None:
         """
-        Remove a deleted topic's data, then its tombstone.
+        Let go of a deleted topic; one of the brokers removes its data, and then
+        the tombstone.
         """
         while self._running:
             try:
                 async with self._steps:
+                    await self._partitions.drop(topic_id)
+                    if leaders(str(topic_id), 1, self._image.brokers()) != [self._image.broker_id]:
+                        self._deleted[topic_id] = False
+                        return
                     await self._partitions.delete(topic_id)
                 await self._store.commit([], [Delete(keys.tombstone(topic_id))])
             except Exception:
                 self._log.failure("deleting the data of {topic_id} failed", topic_id=topic_id)
                 await deferLater(self._clock, AGAIN)
             else:
-                return
+                break
+        self._deleted.pop(topic_id, None)

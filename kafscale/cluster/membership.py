@@ -4,19 +4,37 @@ How a broker joins the cluster, and leaves it.
 Each start of a broker is an incarnation, which owns a journal of its own. Its
 number must never have been used before, and it is not enough that it is random:
 numbers that grow tell an operator which came first. The metadata store's
-revision is such a number already, so registering *is* drawing it.
+revision is such a number already, so the number is that of a commit.
+
+A broker is a member while its registration is there: a key under a lease,
+which goes when the broker is not heard of any more. That says who is alive to
+the best of everyone's knowledge; what stops an incarnation is its seal. So a
+registration that goes, while nobody has sealed the incarnation, is made again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 from uuid import UUID, uuid4
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from kafscale.cluster import keys
 from kafscale.cluster.ids import base64_of, fresh
-from kafscale.errors import CommitConflict
-from kafscale.interfaces import Broker, Compare, Delete, IMetadataStore, Put
+from kafscale.errors import CommitConflict, SettingError, StoreError, StoreUnavailable
+from kafscale.interfaces import Broker, Compare, Delete, Entry, IMetadataStore, Put
+
+LOOK = 0.5
+"""Seconds between two looks at a registration that is another's."""
+
+AGAIN = 1.0
+"""Seconds after which what failed is tried again."""
 
 
 async def cluster_id(store: IMetadataStore, new_id: Callable[[], UUID] = uuid4) -> str:
@@ -33,41 +51,220 @@ async def cluster_id(store: IMetadataStore, new_id: Callable[[], UUID] = uuid4) 
             await store.commit([Compare(keys.CLUSTER_ID, 0)], [made])
 
 
-async def register(
-    store: IMetadataStore,
-    broker: Broker,
-    lease: int | None = None,
-    fencing: str = "create",
-) -> int:
+class Membership:
     """
-    Tell the cluster of this broker, and return its new incarnation.
+    This broker's place in the cluster.
 
-    After a failure of unknown outcome it is called again as a whole: an
-    incarnation that was drawn and never used has an empty journal, and does
-    no harm.
-
-    @param lease: What the registration lives with; None: until `unregister`.
-    @param fencing: What stops it (`kafscale.log.fencing`): "create" or
-        "metadata".
+    @ivar incarnation: The present one; 0 before L{join}.
+    @ivar revision: At which it was registered.
     """
-    value = {"host": broker.host, "port": broker.port, "rack": broker.rack}
-    incarnation = await store.commit([], [Put(keys.broker(broker.broker_id), value, lease)])
-    # The number is known only now, so the incarnation's own record is a commit
-    # of its own. It is there before anything is written to the journal.
-    key = keys.incarnation(incarnation)
-    record: dict[str, int | str] = {"broker": broker.broker_id, "trim": 0}
-    if fencing != "create":
-        record["fencing"] = fencing
-    await store.commit([Compare(key, 0)], [Put(key, record)])
-    return incarnation
 
+    _log = Logger()
 
-async def unregister(store: IMetadataStore, broker_id: int, incarnation: int) -> None:
-    """
-    Take the broker out of the cluster, unless a later incarnation of it has
-    registered meanwhile.
-    """
-    key = keys.broker(broker_id)
-    # A conflict: the registration is another's, or has ended with its lease.
-    with suppress(CommitConflict):
-        await store.commit([Compare(key, incarnation)], [Delete(key)])
+    def __init__(
+        self,
+        store: IMetadataStore,
+        broker: Broker,
+        clock: IReactorTime,
+        replaced: Callable[[], None],
+        *,
+        lease_seconds: float = 10.0,
+        fencing: str = "create",
+        version: str = "",
+    ) -> None:
+        """
+        @param broker: As it is to be registered.
+        @param replaced: Called when the incarnation turns out to be another's
+            past: it is sealed, or somebody else has registered in its place.
+        @param lease_seconds: How long the registration outlives the broker.
+        @param fencing: What stops it (`kafscale.log.fencing`): "create" or
+            "metadata".
+        @param version: Of the broker's software, for operators to read.
+        """
+        self._store = store
+        self._key = keys.broker(broker.broker_id)
+        self._broker = broker
+        self._clock = clock
+        self._replaced = replaced
+        self._lease_seconds = lease_seconds
+        self._fencing = fencing
+        self._version = version
+        self._leases: list[int] = []
+        self._drawn: set[int] = set()  # all numbers that were this broker's
+        self._leaving = False
+        self._renewing = False
+        self._absent = False  # it was taken away while it was being renewed
+        self.incarnation = 0
+        self.revision = 0
+
+    async def join(self) -> int:
+        """
+        Become a new incarnation, and register as that. Its number.
+
+        After a failure of unknown outcome it is called again as a whole: an
+        incarnation that was drawn and never used has an empty journal, and
+        does no harm.
+
+        @raise SettingError: another broker lives that has this one's id.
+        """
+        number = await self._store.commit([], [Put(keys.DRAWN, self._broker.broker_id)])
+        self._drawn.add(number)
+        record: dict[str, int | str] = {"broker": self._broker.broker_id, "trim": 0}
+        if self._fencing != "create":
+            record["fencing"] = self._fencing
+        lease = await self._lease()
+        waited = 0.0
+        while True:
+            found = await self._store.get(self._key)
+            if found is not None and not self._is_past(found):
+                # It may be dead, and its lease not over; or a mistake.
+                if waited > self._lease_seconds + AGAIN:
+                    raise SettingError(
+                        f"broker id {self._broker.broker_id} is in use by"
+                        f" {found.value['host']}:{found.value['port']}: each broker needs its own"
+                        " (KAFSCALE_BROKER_ID)"
+                    )
+                await deferLater(self._clock, LOOK)
+                waited += LOOK
+                continue
+            revision = 0 if found is None else found.revision
+            with suppress(CommitConflict):
+                # Together: who sees the registration finds the journal's record.
+                self.revision = await self._store.commit(
+                    [Compare(keys.incarnation(number), 0), Compare(self._key, revision)],
+                    [
+                        Put(keys.incarnation(number), record),
+                        Put(self._key, self._value(number), lease),
+                    ],
+                )
+                self.incarnation = number
+                self._absent = False
+                await self._end_leases(but=lease)
+                return number
+
+    def _value(self, incarnation: int) -> dict[str, Any]:
+        broker = self._broker
+        return {
+            "host": broker.host,
+            "port": broker.port,
+            "rack": broker.rack,
+            "weight": broker.weight,
+            "version": self._version,
+            "incarnation": incarnation,
+            "leaving": self._leaving,
+        }
+
+    def _is_past(self, found: Entry) -> bool:
+        """
+        Whether a registration is our own: of an incarnation that we were; or,
+        before we were any, of who had our address, and has left it to us.
+        """
+        value = found.value
+        if value.get("incarnation") in self._drawn:
+            return True
+        same = (value["host"], value["port"]) == (self._broker.host, self._broker.port)
+        return same and not self.incarnation
+
+    # -- staying -------------------------------------------------------------
+
+    def seen(self, entry: Entry | None) -> None:
+        """
+        What is registered for this broker's id now; None for nothing.
+        """
+        if not self.incarnation:
+            return
+        if entry is None:
+            self._absent = True
+            if not self._renewing:
+                self._renewing = True
+                Deferred.fromCoroutine(self._renew()).addErrback(self._not_renewed)
+        elif entry.value.get("incarnation", 0) > max(self._drawn):
+            self._log.error(
+                "another process at {host}:{port} has registered with the id of this broker",
+                **{name: entry.value[name] for name in ("host", "port")},
+            )
+            self._replaced()
+
+    async def _renew(self) -> None:
+        """
+        The lease has ended, as if this broker were dead: unless somebody has
+        stopped it, it is there.
+        """
+        try:
+            while self._absent and not self._leaving:
+                incarnation = self.incarnation
+                try:
+                    await self._register_again(incarnation)
+                except (StoreUnavailable, CommitConflict) as why:
+                    if incarnation != self.incarnation:
+                        continue  # joined anew meanwhile
+                    if await self._store.get(keys.seal(incarnation)) is not None:
+                        self._absent = False
+                        self._replaced()
+                        return
+                    found = await self._store.get(self._key)
+                    if found is not None:  # done; if by another, `seen` will be told
+                        self._absent = False
+                        return
+                    self._log.warn("not registered again yet: {why}", why=why)
+                    await deferLater(self._clock, AGAIN)
+        finally:
+            self._renewing = False
+
+    async def _register_again(self, incarnation: int) -> None:
+        lease = await self._lease()
+        await self._store.commit(
+            [Compare(keys.seal(incarnation), 0), Compare(self._key, 0)],
+            [Put(self._key, self._value(incarnation), lease)],
+        )
+        self._absent = False
+        self._log.warn("registered again: the lease had ended, but nobody has taken over")
+        await self._end_leases(but=lease)
+
+    def _not_renewed(self, failure: Failure) -> None:
+        self._log.failure("not registered any more", failure)
+
+    # -- leaving -------------------------------------------------------------
+
+    async def announce_leaving(self) -> None:
+        """
+        Tell the others that this broker is about to go: they are to lead what
+        it leads.
+        """
+        self._leaving = True
+        found = await self._store.get(self._key)
+        if found is not None and found.value.get("incarnation") == self.incarnation:
+            with suppress(CommitConflict):
+                await self._store.commit(
+                    [Compare(self._key, found.revision)],
+                    [Put(self._key, self._value(self.incarnation), self._leases[-1])],
+                )
+
+    async def leave(self) -> None:
+        """
+        Take the broker out of the cluster, unless a later incarnation of it has
+        registered meanwhile.
+        """
+        self._leaving = True
+        found = await self._store.get(self._key)
+        if found is not None and found.value.get("incarnation") == self.incarnation:
+            # A conflict: it is another's by now, or has ended with its lease.
+            with suppress(CommitConflict):
+                await self._store.commit([Compare(self._key, found.revision)], [Delete(self._key)])
+        await self._end_leases()
+
+    # -- leases --------------------------------------------------------------
+
+    async def _lease(self) -> int:
+        lease = await self._store.lease(self._lease_seconds)
+        self._leases.append(lease)
+        return lease
+
+    async def _end_leases(self, but: int | None = None) -> None:
+        """
+        What registrations of the past lived with.
+        """
+        for lease in [each for each in self._leases if each != but]:
+            self._leases.remove(lease)
+            with suppress(StoreError):  # then it ends by itself
+                await self._store.revoke(lease)

@@ -9,7 +9,7 @@ have not noticed have lost nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -79,7 +79,7 @@ class _Kept:
 @implementer(ICoordinator)
 class Coordinator:
     """
-    Coordinates the groups of all shards, once they are loaded.
+    Coordinates the groups of the shards that it owns, once they are loaded.
     """
 
     _log = Logger()
@@ -91,54 +91,69 @@ class Coordinator:
         clock: IReactorTime,
         settings: GroupSettings,
         new_id: Callable[[], str],
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         """
         @param clock: In seconds since 1970, as commits are kept for days.
         @param new_id: Gives text that no other member id has.
+        @param lost: Called when another turns out to own a shard.
         """
         self._store = store
         self._image = image
         self._clock = clock
         self._settings = settings
         self._new_id = new_id
+        self._lost = lost
+        self._incarnation = 0
         self._kept: dict[str, _Kept] = {}
-        self._shards: list[Shard] | None = None  # None while they are loaded
+        self._shards: dict[int, Shard] = {}
+        self._loading: set[int] = set()
         self._stopped = False
         self._check: IDelayedCall | None = None
 
     # -- beginning and end -----------------------------------------------------
 
-    async def load(self, incarnation: int) -> None:
+    def begin(self, incarnation: int) -> None:
         """
-        Take all groups over, and go on where they stood. Who waits for an
-        answer of before, if there was a before, must look for the coordinator.
+        See L{ICoordinator.begin}.
         """
-        self._let_go()
-        shards = [
-            Shard(self._store, number, incarnation, self._shard_lost)
-            for number in range(keys.SHARDS)
-        ]
+        self._let_go(list(self._shards))
+        self._incarnation = incarnation
+        self._loading = set(range(keys.SHARDS))
+        if self._check is None:
+            self._check = self._clock.callLater(CHECK_SECONDS, self._look_through)
+
+    async def own(self, numbers: Collection[int]) -> None:
+        """
+        See L{ICoordinator.own}.
+        """
+        self._let_go([number for number in self._shards if number not in numbers])
+        new = [number for number in numbers if number not in self._shards]
+        self._loading = set(new)
+        incarnation = self._incarnation
+        shards = [Shard(self._store, number, incarnation, self._shard_lost) for number in new]
+        await _all([shard.take() for shard in shards])
         groups: list[Entry] = []
         offsets: list[Entry] = []
-        await _all([shard.take() for shard in shards])
         for shard in shards:
             groups += (await self._store.range(keys.groups(shard.number)))[0]
             offsets += (await self._store.range(keys.offsets(shard.number)))[0]
-        if self._stopped:
+        if self._stopped or incarnation != self._incarnation:
             return
-        self._shards = shards
+        self._shards |= {shard.number: shard for shard in shards}
+        self._loading -= set(new)
         for entry in groups:
             name = keys.group_of(entry.key)
             kept = self._kept[name] = self._new(name)
             restore_group(kept.group, entry.value)
+        read: set[UUID] = set()
         for entry in offsets:
             name, where = keys.offset_of(entry.key)
             if name not in self._kept:
                 self._kept[name] = self._new(name)
             self._kept[name].offsets.put(where, offset_from(entry.value))
-        self._check = self._clock.callLater(CHECK_SECONDS, self._look_through)
-        read = {topic_id for kept in self._kept.values() for topic_id in kept.offsets.topics()}
-        for topic_id in await self._image.gone(read):
+            read.add(where[0])
+        for topic_id in await self._image.gone(sorted(read)):
             self.topic_deleted(topic_id)
 
     async def stop(self) -> None:
@@ -147,37 +162,45 @@ class Coordinator:
         once. Returns when what is being written is written.
         """
         self._stopped = True
-        shards = self._shards or ()
-        self._let_go()
+        if self._check is not None and self._check.active():
+            self._check.cancel()
+        shards = list(self._shards.values())
+        self._loading.clear()
+        self._let_go(list(self._shards))
         for shard in shards:
             await shard.idle()
 
-    def _let_go(self) -> None:
-        self._shards = None
-        if self._check is not None and self._check.active():
-            self._check.cancel()
-        kept, self._kept = self._kept, {}
-        for one in kept.values():
-            one.group.end(NotCoordinator())
+    def _let_go(self, numbers: Collection[int]) -> None:
+        """
+        These are others' to coordinate.
+        """
+        for number in numbers:
+            shard = self._shards.pop(number)
+            for name, kept in list(self._kept.items()):
+                if kept.shard is shard:
+                    del self._kept[name]
+                    kept.group.end(NotCoordinator())
 
     def _shard_lost(self, shard: Shard) -> None:
-        for name, kept in list(self._kept.items()):
-            if kept.shard is shard:
-                del self._kept[name]
-                kept.group.end(NotCoordinator())
+        if self._shards.get(shard.number) is shard:
+            self._let_go([shard.number])
+            self._lost()
 
     def _new(self, name: str) -> _Kept:
         group = Group(name, self._clock, self._settings, self._new_id, self._store_group)
-        shard = self._loaded()[keys.shard_of(name)]
-        return _Kept(group, shard, Offsets(keys.offsets_of(name)))
+        return _Kept(group, self._shard(name), Offsets(keys.offsets_of(name)))
 
-    def _loaded(self) -> list[Shard]:
+    def _shard(self, name: str) -> Shard:
         """
-        The shards, to be found by their numbers.
+        The shard of a group.
+
+        @raise KafkaError: it is another's, or not loaded yet.
         """
-        if self._shards is None:
-            raise NotCoordinator if self._stopped else CoordinatorLoadInProgress
-        return self._shards
+        number = keys.shard_of(name)
+        shard = self._shards.get(number)
+        if shard is None:
+            raise CoordinatorLoadInProgress if number in self._loading else NotCoordinator
+        return shard
 
     def _found(self, name: str) -> _Kept | None:
         """
@@ -185,11 +208,8 @@ class Coordinator:
 
         @raise KafkaError: that cannot be known here, or not yet.
         """
-        shards = self._loaded()
-        kept = self._kept.get(name)
-        if kept is None and shards[keys.shard_of(name)].is_lost:
-            raise NotCoordinator
-        return kept
+        self._shard(name)
+        return self._kept.get(name)
 
     def _joined(self, name: str) -> Group:
         kept = self._found(name)
@@ -324,7 +344,10 @@ class Coordinator:
         """
         See L{ICoordinator.groups}.
         """
-        self._loaded()
+        if self._stopped:
+            raise NotCoordinator
+        if self._loading:
+            raise CoordinatorLoadInProgress
         return [
             described(self._kept[name].group, with_members=False) for name in sorted(self._kept)
         ]

@@ -17,13 +17,21 @@ from kafscale.interfaces.log import AppendRules, LogRules
 @attrs.frozen
 class Broker:
     """
-    A broker of the cluster, as clients are told of it.
+    A broker of the cluster: an address for clients, and what the others need to
+    share the work with it.
+
+    @ivar incarnation: 0 if that is not known.
+    @ivar weight: Its part of the work, in relation to the others'.
+    @ivar leaving: Whether it is about to go: it is to lead nothing.
     """
 
     broker_id: int
     host: str
     port: int
     rack: str | None = None
+    incarnation: int = 0
+    weight: float = 1.0
+    leaving: bool = False
 
 
 @attrs.frozen
@@ -47,10 +55,12 @@ class Leadership:
     Who leads a partition.
 
     @ivar leader: Broker id, or -1.
+    @ivar incarnation: The leader's, 0 if there is none.
     """
 
     leader: int
     leader_epoch: int
+    incarnation: int = 0
 
 
 class IImage(Interface):

@@ -4,7 +4,7 @@ What the coordinator of consumer groups promises.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from uuid import UUID
 
 import attrs
@@ -160,6 +160,19 @@ class ICoordinator(Interface):
     methods raise `CoordinatorLoadInProgress` while these are read from the
     store, and `NotCoordinator` when somebody else coordinates the group.
     """
+
+    def begin(incarnation: int) -> None:
+        """
+        Coordinate as this incarnation of the broker, which owns no shard of
+        the groups yet. Who waits for an answer of before, if there was a
+        before, must look for the coordinator.
+        """
+
+    def own(numbers: Collection[int]) -> Awaitable[None]:
+        """
+        Coordinate the groups of these shards, and no others: those that are
+        new go on where their groups stood. One call after the other.
+        """
 
     def join(joining: Joining) -> Awaitable[Joined]:
         """

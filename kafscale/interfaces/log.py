@@ -215,6 +215,16 @@ class ILog(Interface):
         @raise NotLeaderOrFollower: this broker does not lead it.
         """
 
+    def leads(where: tuple[UUID, int]) -> bool:
+        """
+        Whether this broker leads it.
+        """
+
+    def led() -> Sequence[tuple[UUID, int]]:
+        """
+        All that this broker leads.
+        """
+
     def recover(wanted: Iterable[tuple[UUID, int]]) -> Awaitable[None]:
         """
         Stop this broker's former incarnations for good, then L{claim}.
@@ -225,9 +235,21 @@ class ILog(Interface):
         Lead these partitions, whose leaders are gone or never were.
         """
 
+    def release(wanted: Iterable[tuple[UUID, int]]) -> Awaitable[None]:
+        """
+        Lead these no more, so that others may: all that was appended is
+        settled, and in segments, when it answers. What is appended meanwhile
+        is refused.
+        """
+
     def configured(topic_id: UUID, partitions: int) -> None:
         """
         A topic's configuration may have changed; it has so many partitions.
+        """
+
+    def drop(topic_id: UUID) -> Awaitable[None]:
+        """
+        A topic is deleted: lead nothing of it any more.
         """
 
     def delete(topic_id: UUID) -> Awaitable[None]:

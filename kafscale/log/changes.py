@@ -7,10 +7,12 @@ this incarnation. So whoever was replaced learns it here, at the latest.
 
 from __future__ import annotations
 
-from kafscale.errors import CommitConflict, NotLeaderOrFollower
+from collections.abc import Sequence
+
+from kafscale.errors import NotLeaderOrFollower
 from kafscale.interfaces import Compare, IMetadataStore
 from kafscale.log import keys
-from kafscale.log.commit import settle
+from kafscale.log.commit import Change, settle_all
 from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
 from kafscale.log.record import PartitionRecord
@@ -37,17 +39,33 @@ class RecordChanges:
         @raise NotLeaderOrFollower: the partition is deleted, or somebody
             else's: it is dropped.
         """
-        key = keys.partition_record(partition.topic_id, partition.index)
-        try:
-            return await settle(
-                self._metadata, key, partition.revision, record.to_json(), (self._alive,)
-            )
-        except CommitConflict:
-            pass
-        if await self._metadata.get(key) is not None:
-            self._journal.fence()
-        partition.drop()
-        raise NotLeaderOrFollower
+        (revision,) = await self.commit_all([(partition, record)])
+        if revision is None:
+            raise NotLeaderOrFollower
+        return revision
+
+    async def commit_all(
+        self, changed: Sequence[tuple[Partition, PartitionRecord]]
+    ) -> list[int | None]:
+        """
+        Commit several partitions' records; their new revisions, None for each
+        that is deleted, or somebody else's: it is dropped.
+        """
+        named = [
+            (keys.partition_record(partition.topic_id, partition.index), partition, record)
+            for partition, record in changed
+        ]
+        revisions = await settle_all(
+            self._metadata,
+            [Change(key, partition.revision, record.to_json()) for key, partition, record in named],
+            (self._alive,),
+        )
+        for (key, partition, _), revision in zip(named, revisions, strict=True):
+            if revision is None:
+                if await self._metadata.get(key) is not None:
+                    self._journal.fence()
+                partition.drop()
+        return revisions
 
     async def check(self, partition: Partition) -> None:
         """

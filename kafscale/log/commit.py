@@ -9,10 +9,16 @@ it had, or as if it had not: it is read back, until the store tells
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import attrs
 
 from kafscale.errors import CommitConflict, StoreUnavailable
 from kafscale.interfaces import Compare, IMetadataStore, Put
+
+TOGETHER = 50
+"""How many changes go into one commit."""
 
 
 async def settle(
@@ -49,3 +55,45 @@ async def settle(
             raise CommitConflict(key)
         # Not done, or not yet: the next attempt is guarded by the same
         # revision, so one of the two will miss.
+
+
+@attrs.frozen
+class Change:
+    """
+    C{value} is to replace what is at C{key} in C{revision}.
+    """
+
+    key: str
+    revision: int
+    value: Any
+
+
+async def settle_all(
+    store: IMetadataStore, changes: Sequence[Change], guards: tuple[Compare, ...] = ()
+) -> list[int | None]:
+    """
+    L{settle} many, as far as they can be in one commit: their new revisions;
+    None for each that lost against somebody else, or against a guard.
+    """
+    revisions: list[int | None] = []
+    for at in range(0, len(changes), TOGETHER):
+        group = changes[at : at + TOGETHER]
+        try:
+            revision = await store.commit(
+                [*guards, *(Compare(each.key, each.revision) for each in group)],
+                [Put(each.key, each.value) for each in group],
+            )
+        except (CommitConflict, StoreUnavailable) as why:
+            in_doubt = isinstance(why, StoreUnavailable)
+            for each in group:  # one by one, to see which
+                try:
+                    revisions.append(
+                        await settle(
+                            store, each.key, each.revision, each.value, guards, in_doubt=in_doubt
+                        )
+                    )
+                except CommitConflict:
+                    revisions.append(None)
+        else:
+            revisions += [revision] * len(group)
+    return revisions

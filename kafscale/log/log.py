@@ -31,6 +31,7 @@ from kafscale.log.linger import Linger
 from kafscale.log.partition import Partition
 from kafscale.log.record import PartitionRecord
 from kafscale.log.recovery import Claim, commit_claims, prepare
+from kafscale.log.releasing import release
 from kafscale.log.retention import Retention
 from kafscale.log.rolling import Roller
 from kafscale.log.sealing import listing
@@ -131,6 +132,7 @@ class Log:
             self._objects, changes, self._clock, self.journal, fence, self._clearing,
             incarnation, settings, self.counts, lambda: self._bytes, self._retention,
         )  # fmt: skip
+        self._changes = changes
         self._starts = LogStarts(self._objects, changes, self._roller.roll)
         self._sweep.begin()
 
@@ -243,17 +245,53 @@ class Log:
                 self._roller.configured(partition)
                 self._retention.configured(partition, before)
 
+    def leads(self, where: Where) -> bool:
+        """
+        See L{ILog.leads}.
+        """
+        return where in self._partitions
+
+    def led(self) -> Sequence[Where]:
+        """
+        See L{ILog.led}.
+        """
+        return tuple(self._partitions)
+
+    async def release(self, wanted: Iterable[Where]) -> None:
+        """
+        See L{ILog.release}.
+        """
+        partitions = [self._partitions[where] for where in wanted if where in self._partitions]
+        await release(partitions, self._roller.roll, self._changes)
+        for partition in partitions:
+            self._forget(partition)
+        self._clearing.begin()
+
+    def _forget(self, partition: Partition) -> None:
+        where = partition.topic_id, partition.index
+        if self._partitions.get(where) is partition:
+            del self._partitions[where]
+        partition.drop()
+        self._retention.forget(partition)
+
+    async def drop(self, topic_id: UUID) -> None:
+        """
+        See L{ILog.drop}.
+        """
+        for where in [where for where in self._partitions if where[0] == topic_id]:
+            partition = self._partitions[where]
+            self._forget(partition)
+            # A segment that is being made is there before the objects are listed.
+            await partition.lock.run(lambda: None)
+        self.counts.topics.pop(topic_id, None)
+        self._clearing.begin()
+
     async def delete(self, topic_id: UUID) -> None:
         """
         Remove all that the log has of a topic. To be repeated as a whole if it
         does not come to its end.
         """
-        for where in [where for where in self._partitions if where[0] == topic_id]:
-            partition = self._partitions.pop(where)
-            partition.drop()
-            self._retention.forget(partition)
-            # A segment that is being made is there before the objects are listed.
-            await partition.lock.run(lambda: None)
+        await self.drop(topic_id)
         # Without a record the journal's ranges count no more (log-rules, 13).
         entries, _ = await self._metadata.range(f"{keys.PARTITIONS}{topic_id}/")
         for at in range(0, len(entries), 100):
@@ -265,7 +303,6 @@ class Log:
             for key in found[at : at + 1000]:
                 self._cache.drop(key)
         self._clearing.begin()
-        self.counts.topics.pop(topic_id, None)
 
     async def move_start(self, partition: Partition, offset: int) -> None:
         """

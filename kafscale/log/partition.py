@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -73,6 +74,7 @@ class Partition:
         self.segments = segments
         self.rules = LogRules() if rules is None else rules
         self.dropped = False
+        self._closed = False  # nothing is appended while it is released
         self.tail = Tail(max(record.rolled_to, record.log_start))
         self.epochs = Epochs(record.epochs)
         self.inherited_end = 0
@@ -176,7 +178,7 @@ class Partition:
         """
         See L{IPartition.append}.
         """
-        if self.dropped:
+        if self.dropped or self._closed:
             raise NotLeaderOrFollower
         if len(batch) > rules.max_bytes:
             raise MessageTooLarge(
@@ -366,6 +368,26 @@ class Partition:
         The producers' states after C{batches}, the first that are not rolled.
         """
         return self._rolled_producers.after(batches, self._owner.now_ms())
+
+    def close(self) -> None:
+        """
+        Nothing more may be appended.
+        """
+        self._closed = True
+
+    def reopen(self) -> None:
+        """
+        It may again.
+        """
+        self._closed = False
+
+    async def settled(self) -> None:
+        """
+        Return when all that was appended is durable, or refused.
+        """
+        while self._slots and not self._slots[-1][1].settled:
+            with suppress(NotLeaderOrFollower):
+                await self._slots[-1][1].wait()
 
     def drop(self) -> None:
         """

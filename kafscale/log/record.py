@@ -29,7 +29,7 @@ def maker_of(makers: Sequence[tuple[int, int]], base: int) -> int:
 @attrs.frozen
 class PartitionRecord:
     """
-    @ivar leader: Broker id of the leader, -1 if it was never led.
+    @ivar leader: Broker id of the leader, -1 if it was never led, or was released.
     @ivar incarnation: The leader's incarnation, 0 if none.
     @ivar epoch: Leader epoch; grows with every claim.
     @ivar rolled_to: Offset after the last record that is in a segment.

@@ -14,10 +14,10 @@ from uuid import UUID
 
 import attrs
 
-from kafscale.errors import CommitConflict, CorruptMessage, NoSuchObject, StoreUnavailable
-from kafscale.interfaces import Compare, Entry, IMetadataStore, IObjectStore, Put
+from kafscale.errors import CommitConflict, CorruptMessage, NoSuchObject
+from kafscale.interfaces import Compare, Entry, IMetadataStore, IObjectStore
 from kafscale.log import keys
-from kafscale.log.commit import settle
+from kafscale.log.commit import Change, settle_all
 from kafscale.log.epochs import Epochs
 from kafscale.log.estate import Estates
 from kafscale.log.parts import Parts, read_parts
@@ -28,9 +28,6 @@ from kafscale.log.trailer import intact
 from kafscale.wire.records import iterate, read_batch_header
 
 Where = tuple[UUID, int]
-
-TOGETHER = 50
-"""How many claims go into one commit."""
 
 
 @attrs.frozen
@@ -195,31 +192,19 @@ async def commit_claims(
     @raise CommitConflict: this incarnation is sealed.
     """
     alive = Compare(keys.seal_record(incarnation), 0)
+    changes = [
+        Change(keys.partition_record(*claim.where), claim.revision, claim.record.to_json())
+        for claim in claims
+    ]
     done: list[tuple[Claim, int]] = []
     lost: list[Where] = []
-    for at in range(0, len(claims), TOGETHER):
-        group = claims[at : at + TOGETHER]
-        named = [(keys.partition_record(*claim.where), claim) for claim in group]
-        try:
-            revision = await metadata.commit(
-                [alive, *(Compare(key, claim.revision) for key, claim in named)],
-                [Put(key, claim.record.to_json()) for key, claim in named],
-            )
-        except (CommitConflict, StoreUnavailable) as why:
-            in_doubt = isinstance(why, StoreUnavailable)
-            for key, claim in named:  # one by one, to see which
-                value = claim.record.to_json()
-                try:
-                    claimed = await settle(
-                        metadata, key, claim.revision, value, (alive,), in_doubt=in_doubt
-                    )
-                    done.append((claim, claimed))
-                except CommitConflict:
-                    if await metadata.get(alive.key) is not None:
-                        raise
-                    lost.append(claim.where)
+    for claim, revision in zip(claims, await settle_all(metadata, changes, (alive,)), strict=True):
+        if revision is not None:
+            done.append((claim, revision))
         else:
-            done += [(claim, revision) for claim in group]
+            lost.append(claim.where)
+    if lost and await metadata.get(alive.key) is not None:
+        raise CommitConflict(alive.key)
     return done, lost
 
 

@@ -4,17 +4,21 @@ FindCoordinator: who looks after a group.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from zope.interface import implementer
 
 from kafscale.errors import (
-    NONE,
+    CoordinatorNotAvailable,
     InvalidRequest,
     KafkaError,
     TransactionalIdAuthorizationFailed,
 )
-from kafscale.interfaces import ICoordinationService, IImage, RequestContext, Serving
-from kafscale.services.location import this_broker
+from kafscale.interfaces import Broker, ICoordinationService, RequestContext, Serving
 from kafscale.wire.messages import FindCoordinatorRequest, FindCoordinatorResponse
+
+Found: TypeAlias = FindCoordinatorResponse.Coordinator
 
 _GROUP = 0
 _TRANSACTION = 1
@@ -35,8 +39,11 @@ class FindCoordinatorService:
 
     """
 
-    def __init__(self, image: IImage) -> None:
-        self._image = image
+    def __init__(self, coordinator: Callable[[str], Broker | None]) -> None:
+        """
+        @param coordinator: Who should coordinate a group; None: nobody now.
+        """
+        self._coordinator = coordinator
 
     def serves(self) -> list[Serving]:
         """
@@ -48,24 +55,30 @@ class FindCoordinatorService:
         self, request: FindCoordinatorRequest, context: RequestContext
     ) -> FindCoordinatorResponse:
         """
-        This broker coordinates every group.
+        Every broker knows it. Who is named may have to take the group over
+        first, and says so.
         """
         error = _refusal(request.key_type)
         if error is not None:
             return self._failed(request, context, error.code, str(error))
-        broker = this_broker(self._image)
         if context.api_version < 4:
+            found = self._found(request.key)
             return FindCoordinatorResponse(
-                node_id=broker.broker_id, host=broker.host, port=broker.port, error_code=NONE
+                error_code=found.error_code,
+                error_message=found.error_message,
+                node_id=found.node_id,
+                host=found.host,
+                port=found.port,
             )
         return FindCoordinatorResponse(
-            coordinators=[
-                FindCoordinatorResponse.Coordinator(
-                    key=key, node_id=broker.broker_id, host=broker.host, port=broker.port
-                )
-                for key in request.coordinator_keys
-            ]
+            coordinators=[self._found(key) for key in request.coordinator_keys]
         )
+
+    def _found(self, key: str) -> Found:
+        broker = self._coordinator(key)
+        if broker is None:
+            return _nobody(key, CoordinatorNotAvailable.code, "No broker is there to coordinate")
+        return Found(key=key, node_id=broker.broker_id, host=broker.host, port=broker.port)
 
     def _failed(
         self, request: FindCoordinatorRequest, context: RequestContext, code: int, message: str
@@ -75,18 +88,12 @@ class FindCoordinatorService:
                 error_code=code, error_message=message, node_id=-1, host="", port=-1
             )
         return FindCoordinatorResponse(
-            coordinators=[
-                FindCoordinatorResponse.Coordinator(
-                    key=key,
-                    node_id=-1,
-                    host="",
-                    port=-1,
-                    error_code=code,
-                    error_message=message,
-                )
-                for key in request.coordinator_keys
-            ]
+            coordinators=[_nobody(key, code, message) for key in request.coordinator_keys]
         )
+
+
+def _nobody(key: str, code: int, message: str) -> Found:
+    return Found(key=key, node_id=-1, host="", port=-1, error_code=code, error_message=message)
 
 
 def _refusal(key_type: int) -> KafkaError | None:

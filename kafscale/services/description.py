@@ -88,7 +88,7 @@ class DescriptionService:
         )
         return DescribeClusterResponse(
             cluster_id=self._image.cluster_id,
-            controller_id=self._image.broker_id,
+            controller_id=self._image.brokers()[0].broker_id,
             brokers=[
                 DescribeClusterResponse.Broker(
                     broker_id=broker.broker_id,

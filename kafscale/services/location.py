@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from kafscale.errors import FencedLeaderEpoch, UnknownLeaderEpoch, UnknownTopicOrPartition
-from kafscale.interfaces import Broker, IImage, ILog, IPartition, Topic
+from kafscale.interfaces import IImage, ILog, IPartition, Topic
 
 N = TypeVar("N")
 
@@ -45,8 +45,9 @@ def current_leader(image: IImage, kind: type[N], topic_id: UUID, index: int) -> 
     Who leads the partition, as the message's C{kind} of it (KIP-951).
     """
     known = image.leadership(topic_id, index)
+    living = any(broker.broker_id == known.leader for broker in image.brokers())
     make: Any = kind
-    leader: N = make(leader_id=known.leader, leader_epoch=known.leader_epoch)
+    leader: N = make(leader_id=known.leader if living else -1, leader_epoch=known.leader_epoch)
     return leader
 
 
@@ -61,10 +62,3 @@ def endpoints(image: IImage, kind: type[N], broker_ids: Iterable[int]) -> list[N
         for broker in image.brokers()
         if broker.broker_id in wanted
     ]
-
-
-def this_broker(image: IImage) -> Broker:
-    """
-    The broker that answers.
-    """
-    return next(each for each in image.brokers() if each.broker_id == image.broker_id)

@@ -158,7 +158,7 @@ class MetadataService:
                 for broker in self._image.brokers()
             ],
             cluster_id=self._image.cluster_id,
-            controller_id=self._image.broker_id,
+            controller_id=self._image.brokers()[0].broker_id,
             topics=[],
             cluster_authorized_operations=NO_OPERATIONS,
         )

@@ -11,9 +11,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from random import SystemRandom
 from threading import Thread
 from typing import Any
-from uuid import uuid4
 
 from twisted.application.service import Service
 from twisted.internet import reactor
@@ -21,25 +21,15 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
-from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from kafscale import __version__
-from kafscale.cluster.configs import TopicConfigs
-from kafscale.cluster.image import Image
-from kafscale.cluster.leadership import Leaderships
-from kafscale.cluster.membership import cluster_id, register, unregister
 from kafscale.config import Settings
-from kafscale.counts import ConversionCounts
 from kafscale.errors import SettingError, StoreError
-from kafscale.group.coordinator import Coordinator
-from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import Broker
-from kafscale.log.cache import BlockCache
-from kafscale.log.log import Log
 from kafscale.log.sealing import CorruptLog
 from kafscale.net.connection import Connection
 from kafscale.net.dispatch import Dispatch
@@ -51,12 +41,9 @@ from kafscale.ops.process import (
     restrict_log,
 )
 from kafscale.tap.listening import address_of, take_port
+from kafscale.tap.node import Node
 from kafscale.tap.operators import Operators
-from kafscale.tap.serving import all_services, log_rules, log_settings
 from kafscale.tap.stores import open_stores
-
-REJOIN_SECONDS = 1.0
-"""Seconds between two attempts of a broker that was replaced to come back."""
 
 
 class BrokerService(Service):
@@ -73,10 +60,7 @@ class BrokerService(Service):
         self._starting: Deferred[None] | None = None
         self._pools: list[ThreadPool] = []
         self._factory: BrokerFactory | None = None
-        self._records: Log | None = None
-        self._replaced = False
-        self._joining = False
-        self._lost: str | None = None
+        self._node: Node | None = None
         self._port: Any = None  # a listening port, with stopReading and startReading
 
     # -- starting -----------------------------------------------------------
@@ -89,12 +73,9 @@ class BrokerService(Service):
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         try:
             self._stores = open_stores(self._settings, self._pool, reactor)
-            self._objects, self._metadata = self._stores.objects, self._stores.metadata
             self._convert = self._pool(2)  # one thread for producers, one for consumers
             self._listen()
-            self._operators = Operators(
-                self._stores, self._absent, lambda: self._lost, reactor
-            )
+            self._operators = Operators(self._stores, self._absent, self._lost, reactor)
             self._warnings += self._operators.listen(self._settings)
         except SettingError as error:
             # twistd tells its parent, if it is a daemon, and removes its pid
@@ -146,55 +127,24 @@ class BrokerService(Service):
             settings.advertised_host(),
             settings.advertised_port(listened),
             settings.broker_rack,
+            weight=settings.broker_weight,
         )
         await self._stores.reach()
-        cluster = await cluster_id(self._metadata)
-        await self._stores.probe(cluster)
-        configs = TopicConfigs()
-        image = self._image = Image(self._metadata, cluster, self._broker)
-        await image.start()
-        cache = BlockCache(self._stores.disk_cache or self._objects, settings.cache_bytes)
-        log = Log(
-            self._objects,
-            self._metadata,
-            cache,
-            reactor,
-            time.time,
-            settings.broker_id,
-            log_settings(settings),
-            self._fenced,
-            log_rules(image, configs),
-        )
-        self._leaderships = Leaderships(self._metadata, image, log, reactor)
-        self._joining = True  # who is replaced while it starts, begins anew below
-        await self._begin(log)
-        await self._leaderships.start()
-        self._coordinator = Coordinator(
-            self._metadata, image, reactor, GroupSettings.of(settings), lambda: str(uuid4())
-        )
-        image.on_topic_deleted(self._coordinator.topic_deleted)
-        await self._coordinator.load(self._incarnation)
-        await self._join()
-        conversions = ConversionCounts()
-        services = all_services(
+        node = self._node = Node(
             settings,
             self._broker,
-            image,
-            configs,
-            log,
-            self._leaderships,
-            self._coordinator,
-            self._metadata,
+            self._stores.objects,
+            self._stores.metadata,
+            self._stores.disk_cache or self._stores.objects,
             reactor,
+            SystemRandom(),
             self._convert,
-            conversions,
         )
-        dispatch = Dispatch(services, time.monotonic)
-        self._factory = BrokerFactory(dispatch, log, reactor, settings)
+        await node.start(self._stores.probe)
+        dispatch = Dispatch(node.services, time.monotonic)
+        self._factory = BrokerFactory(dispatch, node.log, reactor, settings)
         self._gate.factory = self._factory
-        self._operators.show(
-            image, log, cache, self._coordinator, dispatch, self._factory, conversions
-        )
+        self._operators.show(node, dispatch, self._factory)
         collect_seldom()
         self._port.startReading()
         self._log.info(
@@ -207,16 +157,6 @@ class BrokerService(Service):
             data=self._stores.where,
         )
 
-    async def _begin(self, log: Log) -> None:
-        """
-        Become a new incarnation.
-        """
-        self._incarnation = await register(
-            self._metadata, self._broker, fencing=self._settings.fencing()
-        )
-        log.begin(self._incarnation)
-        self._records = log  # from now on there is something to be stopped
-
     def _not_started(self, failure: Failure) -> None:
         if isinstance(failure.value, CancelledError):
             return
@@ -226,40 +166,7 @@ class BrokerService(Service):
             self._log.failure("cannot start", failure)
         reactor.callLater(0, end_with_failure, reactor.stop)
 
-    # -- being replaced -----------------------------------------------------
-
-    def _fenced(self) -> None:
-        """
-        Another broker has taken over: come back as a new incarnation.
-        """
-        self._replaced = True
-        if self.running and not self._joining:
-            Deferred.fromCoroutine(self._join())
-
-    async def _join(self) -> None:
-        assert self._records is not None
-        self._joining = True
-        while self.running and self._replaced:
-            self._replaced = False
-            try:
-                await self._begin(self._records)
-                await self._leaderships.recover()
-                await self._coordinator.load(self._incarnation)
-            except (StoreError, CorruptLog) as error:
-                self._log.error("cannot join the cluster again yet: {error}", error=error)
-                self._replaced = True
-                # A store comes back; a log that is not as it should be does not.
-                self._lost = None if isinstance(error, StoreError) else str(error)
-            except Exception as error:
-                self._log.failure("cannot join the cluster again yet")
-                self._replaced = True
-                self._lost = f"{type(error).__name__}: {error}"
-            if self._replaced:
-                await deferLater(reactor, REJOIN_SECONDS)
-            else:
-                self._lost = None
-                self._log.info("joined again, as incarnation {number}", number=self._incarnation)
-        self._joining = False
+    # -- how it is ----------------------------------------------------------
 
     def _absent(self) -> str | None:
         """
@@ -267,11 +174,17 @@ class BrokerService(Service):
         """
         if not self.running:
             return "the broker stops"
-        if self._factory is None:
+        if self._factory is None or self._node is None:
             return "the broker starts: it has not recovered yet"
-        if self._replaced or self._joining:
+        if not self._node.is_present:
             return "another broker has taken over: this one joins the cluster again"
         return None
+
+    def _lost(self) -> str | None:
+        """
+        Why nobody will be, unless somebody does something.
+        """
+        return None if self._node is None else self._node.lost
 
     # -- stopping -----------------------------------------------------------
 
@@ -287,21 +200,21 @@ class BrokerService(Service):
         )
 
     async def _stop(self) -> None:
-        await maybeDeferred(self._port.stopListening)
         assert self._starting is not None
         self._starting.cancel()
-        if self._factory is not None:
+        node = self._node
+        if self._factory is not None and node is not None:
+            await node.hand_over()
+        await maybeDeferred(self._port.stopListening)
+        if self._factory is not None and node is not None:
             # The larger part of the time is for the clients' answers.
             answered = self._factory.stop(self._settings.shutdown_ms / 1000 * 0.7)
-            await self._coordinator.stop()  # who waits for a round would wait for too long
+            await node.answer_waiting()
             await answered
-        if self._records is not None:
-            self._leaderships.stop()
-            await self._records.stop()
-            self._image.stop()
-            await unregister(self._metadata, self._broker.broker_id, self._incarnation)
-        await self._metadata.close()
-        await self._objects.close()
+        if node is not None:
+            await node.stop()
+        await self._stores.metadata.close()
+        await self._stores.objects.close()
         for pool in self._pools:
             pool.stop()
         for lock in (self._stores.lock, self._stores.disk_cache):

@@ -14,14 +14,9 @@ from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from kafscale import __version__
-from kafscale.cluster.image import Image
 from kafscale.config import Settings
 from kafscale.config.kinds import LISTEN, NOWHERE
-from kafscale.counts import ConversionCounts
 from kafscale.errors import SettingError
-from kafscale.group.coordinator import Coordinator
-from kafscale.log.cache import BlockCache
-from kafscale.log.log import Log
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.factory import BrokerFactory
 from kafscale.ops.health import Health, Watched, Why
@@ -40,6 +35,7 @@ from kafscale.ops.readings import (
     of_stores,
 )
 from kafscale.tap.listening import address_of, take_port
+from kafscale.tap.node import Node
 from kafscale.tap.stores import Stores
 
 USUAL = LISTEN.parse("127.0.0.1:9308")
@@ -100,28 +96,25 @@ class Operators:
 
     def show(
         self,
-        image: Image,
-        log: Log,
-        cache: BlockCache,
-        coordinator: Coordinator,
+        node: Node,
         dispatch: Dispatch,
         factory: BrokerFactory,
-        conversions: ConversionCounts,
     ) -> None:
         """
         Show these, too, from now on.
         """
+        log = node.log
 
         def names() -> dict[UUID, str]:
-            return {each.topic_id: each.name for each in image.topics()}
+            return {each.topic_id: each.name for each in node.image.topics()}
 
         for reading in (
             partial(of_requests, dispatch),
             partial(of_connections, factory),
-            partial(of_conversions, conversions),
+            partial(of_conversions, node.conversions),
             partial(of_log, log, names),
-            partial(of_groups, coordinator, log, names),
-            partial(of_cache, cache),
+            partial(of_groups, node.coordinator, log, names),
+            partial(of_cache, node.cache),
         ):
             self._metrics.add(reading)
 

@@ -5,7 +5,7 @@ What a broker serves, and with what settings.
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import SystemRandom
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -15,11 +15,13 @@ from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.producer_ids import ProducerIds
+from kafscale.cluster.sharing import Sharing
 from kafscale.cluster.topics import Topics
 from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import UnknownTopicId
 from kafscale.group.coordinator import Coordinator
+from kafscale.group.keys import shard_of
 from kafscale.interfaces import Broker, IMetadataStore, IService, LogRules
 from kafscale.log.log import Log
 from kafscale.log.settings import LogSettings
@@ -55,19 +57,28 @@ def all_services(
     log: Log,
     leaderships: Leaderships,
     coordinator: Coordinator,
+    sharing: Sharing,
     metadata: IMetadataStore,
     reactor: Any,
     run_blocking: Callable[..., Deferred[Any]],
+    chance: Random,
     conversions: ConversionCounts,
 ) -> list[IService]:
     """
     The services, each with what it needs.
 
     @param run_blocking: Where what is compressed is converted for old clients.
+    @param chance: Where ids come from.
     """
-    topics = Topics(metadata, image, configs, leaderships.led, reactor)
+    topics = Topics(
+        metadata,
+        image,
+        configs,
+        leaderships.led,
+        reactor,
+        lambda: UUID(int=chance.getrandbits(128), version=4),
+    )
     ids = ProducerIds(metadata)
-    sessions = SystemRandom()
     old_consumers = OldConsumers(
         image,
         lambda overrides: configs.value(overrides, "message.downconversion.enable"),
@@ -88,12 +99,12 @@ def all_services(
             image,
             log,
             reactor,
-            lambda: sessions.randrange(1, 2**31),
+            lambda: chance.randrange(1, 2**31),
             old_consumers,
             settings.fetch_sessions,
         ),
         OffsetsService(image, log),
-        FindCoordinatorService(image),
+        FindCoordinatorService(lambda group: sharing.coordinator(shard_of(group))),
         MembershipService(coordinator),
         CommitsService(image, coordinator, reactor, settings.offset_metadata_max_bytes),
         GroupAdminService(coordinator),

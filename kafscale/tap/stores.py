@@ -169,9 +169,9 @@ def _bucket(
     objects = S3ObjectStore(client, reactor)
 
     async def probe(cluster: str) -> None:
-        await Probe(
-            objects, reactor, settings.namespace, uuid4().hex, settings.fencing()
-        ).run(cluster)
+        await Probe(objects, reactor, settings.namespace, uuid4().hex, settings.fencing()).run(
+            cluster
+        )
 
     return objects, probe
 

@@ -17,7 +17,7 @@ from kafscale.cluster import keys
 from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
 from kafscale.cluster.topics import Topics
-from kafscale.interfaces import Broker, IMetadataStore, Put
+from kafscale.interfaces import Broker, Delete, IMetadataStore, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.embedded import EmbeddedStore
 
@@ -71,12 +71,36 @@ class SmallCluster:
         """
         return self._case.successResultOf(begin(awaitable))
 
-    def put_leader(self, topic_id: UUID, index: int, leader: int, epoch: int) -> None:
+    def put_leader(
+        self, topic_id: UUID, index: int, leader: int, epoch: int, incarnation: int = 1
+    ) -> None:
         """
-        Make a broker the leader of a partition.
+        Make an incarnation of a broker the leader of a partition.
         """
         key = f"{keys.PARTITIONS}{topic_id}/{index:010d}"
-        self.now(self.store.commit([], [Put(key, {"leader": leader, "epoch": epoch})]))
+        record = {"leader": leader, "epoch": epoch, "incarnation": incarnation}
+        self.now(self.store.commit([], [Put(key, record)]))
+
+    def put_broker(self, broker: Broker) -> None:
+        """
+        Register another broker, or this one otherwise.
+        """
+        value = {
+            "host": broker.host,
+            "port": broker.port,
+            "rack": broker.rack,
+            "weight": broker.weight,
+            "version": "",
+            "incarnation": broker.incarnation,
+            "leaving": broker.leaving,
+        }
+        self.now(self.store.commit([], [Put(keys.broker(broker.broker_id), value)]))
+
+    def end_broker(self, broker_id: int) -> None:
+        """
+        End a registration.
+        """
+        self.now(self.store.commit([], [Delete(keys.broker(broker_id))]))
 
     async def _lead(self, topic_id: UUID, indexes: Sequence[int]) -> None:
         if not self.leaderless:

@@ -112,20 +112,20 @@ class ImageTests(SynchronousTestCase):
         """
         self.assertEqual(self.image.leadership(TOPIC_ID, 0), Leadership(-1, -1))
         self.cluster.put_leader(TOPIC_ID, 0, 7, 4)
-        self.assertEqual(self.image.leadership(TOPIC_ID, 0), Leadership(7, 4))
+        self.assertEqual(self.image.leadership(TOPIC_ID, 0), Leadership(7, 4, 1))
 
     def test_brokers(self) -> None:
         """
-        Brokers come by id, this one always among them, as it knows itself.
+        Brokers come by id, this one always among them: it knows that it lives.
         """
-        self.put(keys.broker(9), {"host": "nine", "port": 1, "rack": "r"})
-        self.put(keys.broker(3), {"host": "three", "port": 2, "rack": None})
-        self.put(keys.broker(7), {"host": "stale", "port": 3, "rack": None})
-        self.assertEqual(
-            list(self.image.brokers()),
-            [Broker(3, "three", 2), BROKER, Broker(9, "nine", 1, "r")],
-        )
-        self.cluster.now(self.store.commit([], [Delete(keys.broker(7)), Delete(keys.broker(3))]))
+        three, nine = Broker(3, "three", 2), Broker(9, "nine", 1, "r", 5, 2.5, True)
+        self.assertEqual(self.image.brokers(), (BROKER,))
+        seven = Broker(7, "broker.example", 9092, incarnation=4)
+        for broker in (nine, three, seven):
+            self.cluster.put_broker(broker)
+        self.assertEqual(self.image.brokers(), (three, seven, nine))
+        self.cluster.end_broker(7)
+        self.cluster.end_broker(3)
         self.assertEqual([broker.broker_id for broker in self.image.brokers()], [7, 9])
 
     def test_reads_what_was_there_before(self) -> None:
@@ -134,11 +134,11 @@ class ImageTests(SynchronousTestCase):
         """
         self.put(keys.topic(TOPIC_ID), value("orders"))
         self.cluster.put_leader(TOPIC_ID, 0, 7, 4)
-        self.put(keys.broker(9), {"host": "nine", "port": 1, "rack": None})
+        self.cluster.put_broker(Broker(9, "nine", 1))
         later = Image(self.store, CLUSTER_ID, BROKER)
         self.cluster.now(later.start())
         self.assertEqual(later.topic("orders"), self.image.topic("orders"))
-        self.assertEqual(later.leadership(TOPIC_ID, 0), Leadership(7, 4))
+        self.assertEqual(later.leadership(TOPIC_ID, 0), Leadership(7, 4, 1))
         self.assertEqual(later.brokers(), self.image.brokers())
 
     def test_stopped(self) -> None:
@@ -157,7 +157,7 @@ class ImageTests(SynchronousTestCase):
         revision = self.put(keys.topic(TOPIC_ID), value("orders"))
         self.successResultOf(self.image.until(revision))
         waiting = self.image.until(revision + 2)
-        self.put(keys.broker(9), {"host": "nine", "port": 1, "rack": None})
+        self.cluster.put_broker(Broker(9, "nine", 1))
         self.assertNoResult(waiting)
         self.put(keys.topic(TOPIC_ID), value("orders", 2))
         self.successResultOf(waiting)

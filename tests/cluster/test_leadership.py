@@ -4,7 +4,7 @@ Who leads what, kept in step with the image.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -24,6 +24,8 @@ class FakeLog:
     Claims what it is told to, unless it fails or was replaced.
 
     @ivar claims: What was asked for, each time.
+    @ivar releases: What was released, each time.
+    @ivar leading: What it leads.
     @ivar changed: Topics of which it was told that they may be configured
         otherwise, with their numbers of partitions.
     @ivar failures: How often it fails yet.
@@ -33,6 +35,9 @@ class FakeLog:
     def __init__(self, cluster: SmallCluster) -> None:
         self._cluster = cluster
         self.claims: list[list[Where]] = []
+        self.releases: list[list[Where]] = []
+        self.leading: dict[Where, None] = {}
+        self.dropped: list[UUID] = []
         self.changed: list[tuple[UUID, int]] = []
         self.deleted: list[UUID] = []
         self.failures = 0
@@ -45,16 +50,50 @@ class FakeLog:
         self.claims.append(list(wanted))
         self._fail()
         if not self.replaced:
-            led = {"leader": BROKER.broker_id, "epoch": 0}
-            for topic_id, index in self.claims[-1]:
-                key = f"{keys.PARTITIONS}{topic_id}/{index:010d}"
-                await self._cluster.store.commit([], [Put(key, led)])
+            for where in self.claims[-1]:
+                await self._put(where, {"leader": BROKER.broker_id, "epoch": 0, "incarnation": 1})
+                self.leading[where] = None
+
+    async def release(self, wanted: Iterable[Where]) -> None:
+        """
+        Make nobody the leader of all of these.
+        """
+        self.releases.append(list(wanted))
+        self._fail()
+        for where in self.releases[-1]:
+            del self.leading[where]
+            await self._put(where, {"leader": -1, "epoch": 0, "incarnation": 0})
+
+    async def _put(self, where: Where, record: dict[str, int]) -> None:
+        key = f"{keys.PARTITIONS}{where[0]}/{where[1]:010d}"
+        await self._cluster.store.commit([], [Put(key, record)])
+
+    def leads(self, where: Where) -> bool:
+        """
+        Whether it has claimed it.
+        """
+        return where in self.leading
+
+    def led(self) -> Sequence[Where]:
+        """
+        What it has claimed.
+        """
+        return tuple(self.leading)
 
     async def recover(self, wanted: Iterable[Where]) -> None:
         """
-        The same.
+        The same as to claim, for a new incarnation.
         """
+        self.leading.clear()
         await self.claim(wanted)
+
+    async def drop(self, topic_id: UUID) -> None:
+        """
+        Lead nothing of it.
+        """
+        self.dropped.append(topic_id)
+        for where in [where for where in self.leading if where[0] == topic_id]:
+            del self.leading[where]
 
     def configured(self, topic_id: UUID, partitions: int) -> None:
         """
@@ -169,8 +208,9 @@ class LedTests(LeadershipTestCase):
         Who waits for leaders waits until there are some; while the broker is
         replaced, and may claim nothing, it is not asked over and over again.
         """
-        topic_id = self.create("new", 1)
         self.log.replaced = True
+        self.start()
+        topic_id = self.create("new", 1)
         led = begin(self.leaderships.led(topic_id, [0]))
         for _ in range(10_000):
             self.cluster.clock.advance(0.001)
@@ -186,8 +226,9 @@ class LedTests(LeadershipTestCase):
         Who waits for the leaders of a topic that is deleted waits in vain, and
         is told.
         """
-        topic_id = self.create("brief", 1)
         self.log.replaced = True
+        self.start()
+        topic_id = self.create("brief", 1)
         led = begin(self.leaderships.led(topic_id, [0]))
         self.assertNoResult(led)
         self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic("brief")))

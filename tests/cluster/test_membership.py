@@ -5,21 +5,23 @@ Brokers join, leave, and share out producer ids.
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode
+from typing import Any
 from uuid import UUID
 
 from twisted.internet.defer import gatherResults
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kafscale.cluster import keys
-from kafscale.cluster.membership import cluster_id, register, unregister
+from kafscale.cluster.membership import LOOK, Membership, cluster_id
 from kafscale.cluster.producer_ids import ProducerIds
-from kafscale.errors import StoreUnavailable
-from kafscale.interfaces import Broker, Entry, IProducerIds
+from kafscale.errors import SettingError, StoreUnavailable
+from kafscale.interfaces import Broker, Delete, Entry, IProducerIds, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.embedded import EmbeddedStore
 from tests.cluster.small import begin
-from tests.hostile import HostileMetadataStore, Verdict, let_pass
+from tests.hostile import HostileMetadataStore, Operation, Verdict, let_pass
 
 BROKER = Broker(7, "broker.example", 9092, "here")
 
@@ -77,60 +79,272 @@ class ClusterIdTests(StoreCase):
         self.assertEqual(self.successResultOf(asking), other)
 
 
-class RegisterTests(StoreCase):
+class MembershipCase(StoreCase):
     """
-    Registering is drawing an incarnation.
+    A broker that is to be a member, seen through a store that may fail.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        super().setUp()
+        self.clock = Clock()
+        self.hostile = HostileMetadataStore(self.store, let_pass)
+        self.replaced: list[int] = []
+        self.membership = self.member()
+
+    def member(self, broker: Broker = BROKER, fencing: str = "create") -> Membership:
+        """
+        Another process that starts as that broker.
+        """
+        made = Membership(
+            self.hostile,
+            broker,
+            self.clock,
+            lambda: self.replaced.append(made.incarnation),
+            lease_seconds=10.0,
+            fencing=fencing,
+            version="1.2",
+        )
+        return made
+
+    def join(self, member: Membership | None = None) -> int:
+        """
+        The number of the incarnation that it becomes.
+        """
+        return self.successResultOf(begin((member or self.membership).join()))
+
+    def registration(self) -> Any:
+        """
+        What stands there of the broker now.
+        """
+        entry = self.stored("brokers/7")
+        return None if entry is None else entry.value
+
+    def end_lease(self) -> None:
+        """
+        The broker was not heard of for too long.
+        """
+        self.successResultOf(begin(self.store.commit([], [Delete("brokers/7")])))
+        self.membership.seen(None)
+
+
+class JoinTests(MembershipCase):
+    """
+    Joining is drawing an incarnation, and registering.
     """
 
     def test_records(self) -> None:
         """
-        The broker's address is there, and the incarnation's own record.
+        The registration is there, and the incarnation's own record.
         """
-        incarnation = self.successResultOf(begin(register(self.store, BROKER)))
-        broker = self.stored("brokers/7")
-        assert broker is not None
-        self.assertEqual(broker.value, {"host": "broker.example", "port": 9092, "rack": "here"})
-        self.assertEqual(broker.revision, incarnation)
+        incarnation = self.join()
+        self.assertEqual(
+            self.registration(),
+            {
+                "host": "broker.example",
+                "port": 9092,
+                "rack": "here",
+                "weight": 1.0,
+                "version": "1.2",
+                "incarnation": incarnation,
+                "leaving": False,
+            },
+        )
         record = self.stored(f"incarnations/{incarnation:020d}")
         assert record is not None
         self.assertEqual(record.value, {"broker": 7, "trim": 0})
+        self.assertEqual(record.revision, self.membership.revision)
 
     def test_fencing(self) -> None:
         """
         The record tells from the beginning how the incarnation is to be
         stopped, if not by seals.
         """
-        for fencing, more in (("create", {}), ("metadata", {"fencing": "metadata"})):
-            registering = begin(register(self.store, BROKER, fencing=fencing))
-            incarnation = self.successResultOf(registering)
-            record = self.stored(f"incarnations/{incarnation:020d}")
-            assert record is not None
-            self.assertEqual(record.value, {"broker": 7, "trim": 0, **more})
+        incarnation = self.join(self.member(fencing="metadata"))
+        record = self.stored(f"incarnations/{incarnation:020d}")
+        assert record is not None
+        self.assertEqual(record.value, {"broker": 7, "trim": 0, "fencing": "metadata"})
 
     def test_never_again(self) -> None:
         """
-        Each registration has a number above all before it.
+        Each incarnation has a number above all before it.
         """
-        numbers = [self.successResultOf(begin(register(self.store, BROKER))) for _ in range(3)]
+        numbers = [self.join() for _ in range(3)]
         self.assertEqual(numbers, sorted(set(numbers)))
 
-    def test_unregister(self) -> None:
+    def test_predecessor(self) -> None:
         """
-        The address goes; the incarnation's record stays for its successor.
+        Who starts where a broker was killed takes its place at once, though
+        the lease is not over.
         """
-        incarnation = self.successResultOf(begin(register(self.store, BROKER)))
-        self.successResultOf(begin(unregister(self.store, 7, incarnation)))
-        self.assertIsNone(self.stored("brokers/7"))
+        self.join()
+        second = self.member()
+        incarnation = self.join(second)
+        self.assertEqual(self.registration()["incarnation"], incarnation)
+
+    def test_id_in_use(self) -> None:
+        """
+        While another address has the id it is waited for; after more than a
+        lease lasts it is clear that it lives.
+        """
+        self.join()
+        second = self.member(Broker(7, "other.example", 9092))
+        joining = begin(second.join())
+        for _ in range(22):
+            self.assertNoResult(joining)
+            self.clock.advance(LOOK)
+        self.clock.pump([LOOK] * 3)
+        failure = self.failureResultOf(joining, SettingError)
+        self.assertIn("broker id 7 is in use by broker.example:9092", str(failure.value))
+
+    def test_id_left(self) -> None:
+        """
+        Who had the id at another address was dead.
+        """
+        self.join()
+        second = self.member(Broker(7, "other.example", 9092))
+        joining = begin(second.join())
+        self.successResultOf(begin(self.store.commit([], [Delete("brokers/7")])))
+        self.clock.advance(LOOK)
+        self.successResultOf(joining)
+
+    def test_unknown_outcome(self) -> None:
+        """
+        If nobody heard that it was registered, it is called again as a whole.
+        """
+        done = 0
+
+        def second_commit(operation: Operation) -> Verdict:
+            nonlocal done
+            done += operation.kind == "commit"
+            return Verdict.FAIL_BUT_APPLY if done == 2 else Verdict.SUCCEED
+
+        self.join()
+        done = 0
+        self.hostile.policy = second_commit
+        self.failureResultOf(begin(self.membership.join()), StoreUnavailable)
+        incarnation = self.join()
+        self.assertEqual(self.registration()["incarnation"], incarnation)
+
+
+class StayTests(MembershipCase):
+    """
+    A registration that goes comes back, unless the incarnation is stopped.
+    """
+
+    def test_again(self) -> None:
+        """
+        With the same incarnation: nobody has taken anything from it.
+        """
+        incarnation = self.join()
+        self.end_lease()
+        self.assertEqual(self.registration()["incarnation"], incarnation)
+        self.assertEqual(self.replaced, [])
+
+    def test_store_away(self) -> None:
+        """
+        As soon as the store answers again.
+        """
+        self.join()
+        self.hostile.policy = lambda operation: (
+            Verdict.FAIL if operation.kind == "commit" else Verdict.SUCCEED
+        )
+        self.end_lease()
+        self.clock.pump([1.0] * 3)
+        self.assertIsNone(self.registration())
+        self.hostile.policy = let_pass
+        self.clock.pump([1.0] * 3)
+        self.assertIsNotNone(self.registration())
+
+    def test_done_unheard(self) -> None:
+        """
+        Once is enough, if it was done and nobody heard of it.
+        """
+        incarnation = self.join()
+        self.hostile.policy = lambda operation: (
+            Verdict.FAIL_BUT_APPLY if operation.kind == "commit" else Verdict.SUCCEED
+        )
+        self.end_lease()
+        self.hostile.policy = let_pass
+        self.clock.pump([1.0] * 3)
+        self.assertEqual(self.registration()["incarnation"], incarnation)
+        self.assertEqual(self.replaced, [])
+
+    def test_sealed(self) -> None:
+        """
+        Who was stopped meanwhile is told, and does not come back as the same.
+        """
+        incarnation = self.join()
+        seal = Put(keys.seal(incarnation), {"sealed_at": 0, "by": 99})
+        self.successResultOf(begin(self.store.commit([], [seal])))
+        self.end_lease()
+        self.assertIsNone(self.registration())
+        self.assertEqual(self.replaced, [incarnation])
+
+    def test_another_with_the_id(self) -> None:
+        """
+        A second process with the same id and address wins; who has lost does
+        not take it back while that one lives.
+        """
+        first = self.join()
+        self.join(self.member())
+        self.membership.seen(self.stored("brokers/7"))
+        self.assertEqual(self.replaced, [first])
+        self.flushLoggedErrors()
+        joining = begin(self.membership.join())
+        self.clock.pump([LOOK] * 30)
+        self.failureResultOf(joining, SettingError)
+
+    def test_old_news(self) -> None:
+        """
+        What was registered before this broker joined concerns nobody.
+        """
+        before = self.join()
+        entry = self.stored("brokers/7")
+        second = self.member()
+        second.seen(entry)
+        second.seen(None)
+        self.assertGreater(self.join(second), before)
+        second.seen(entry)
+        self.assertEqual(self.replaced, [])
+
+
+class LeaveTests(MembershipCase):
+    """
+    Leaving in good order.
+    """
+
+    def test_announced(self) -> None:
+        """
+        It is still there, and says that it goes.
+        """
+        incarnation = self.join()
+        self.successResultOf(begin(self.membership.announce_leaving()))
+        self.assertTrue(self.registration()["leaving"])
+        self.assertEqual(self.registration()["incarnation"], incarnation)
+
+    def test_left(self) -> None:
+        """
+        The registration goes; the incarnation's record stays for its
+        successor, and nothing comes back.
+        """
+        incarnation = self.join()
+        self.successResultOf(begin(self.membership.leave()))
+        self.membership.seen(None)
+        self.clock.advance(10)
+        self.assertIsNone(self.registration())
         self.assertIsNotNone(self.stored(keys.incarnation(incarnation)))
 
-    def test_unregister_late(self) -> None:
+    def test_late(self) -> None:
         """
-        An older incarnation does not take away a younger one's address.
+        An older incarnation does not take away a younger one's registration.
         """
-        older = self.successResultOf(begin(register(self.store, BROKER)))
-        self.successResultOf(begin(register(self.store, BROKER)))
-        self.successResultOf(begin(unregister(self.store, 7, older)))
-        self.assertIsNotNone(self.stored("brokers/7"))
+        self.join()
+        incarnation = self.join(self.member())
+        self.successResultOf(begin(self.membership.leave()))
+        self.assertEqual(self.registration()["incarnation"], incarnation)
 
 
 class ProducerIdTests(StoreCase):

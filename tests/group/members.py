@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from kafscale.errors import KafkaError, UnknownTopicId, UnknownTopicOrPartition
+from kafscale.group import keys
 from kafscale.group.coordinator import Coordinator
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import (
@@ -39,6 +40,14 @@ T = TypeVar("T")
 BEGIN = 1_700_000_000.0
 TOPIC = Topic(UUID(int=0x1001), "t", 4, {})
 OTHER = Topic(UUID(int=0x1002), "other", 4, {})
+
+
+async def load(coordinator: Coordinator, incarnation: int) -> None:
+    """
+    Coordinate all groups, as this incarnation.
+    """
+    coordinator.begin(incarnation)
+    await coordinator.own(range(keys.SHARDS))
 
 
 @implementer(IImage)
@@ -148,7 +157,7 @@ class GroupTestCase(SynchronousTestCase):
         self.coordinator = Coordinator(
             self.store, self.image, self.clock, self.settings, lambda: str(next(self.ids))
         )
-        self.now(self.coordinator.load(next(self.incarnations)))
+        self.now(load(self.coordinator, next(self.incarnations)))
 
     def restart(self) -> None:
         """

@@ -15,7 +15,7 @@ from kafscale.errors import (
 )
 from kafscale.group.coordinator import Coordinator
 from kafscale.interfaces import DescribedMember
-from tests.group.members import SIMPLE, GroupTestCase, member_of
+from tests.group.members import SIMPLE, GroupTestCase, load, member_of
 from tests.hostile import Operation, Verdict, let_pass
 
 
@@ -140,7 +140,7 @@ class LifeTests(GroupTestCase):
         """
         waiting = self.join()
         self.store.policy = None
-        loading = self.begin(self.coordinator.load(next(self.incarnations)))
+        loading = self.begin(load(self.coordinator, next(self.incarnations)))
         self.refused(NotCoordinator, waiting)
         self.assert_all_refused(self.coordinator, CoordinatorLoadInProgress)
         self.assertRaises(CoordinatorLoadInProgress, self.coordinator.groups)
@@ -157,11 +157,11 @@ class LifeTests(GroupTestCase):
             return Verdict.FAIL if operation.kind == "range" else Verdict.SUCCEED
 
         self.store.policy = no_ranges
-        failed = self.begin(self.coordinator.load(next(self.incarnations)))
+        failed = self.begin(load(self.coordinator, next(self.incarnations)))
         self.failureResultOf(failed, StoreUnavailable)
         self.assertRaises(CoordinatorLoadInProgress, self.coordinator.groups)
         self.store.policy = let_pass
-        self.now(self.coordinator.load(next(self.incarnations)))
+        self.now(load(self.coordinator, next(self.incarnations)))
         self.beat(self.joined)
 
     def test_stopped(self) -> None:

@@ -36,7 +36,7 @@ from kafscale.group.state import State
 from kafscale.interfaces import CommittedOffset, Joined, Membership, Synced
 from kafscale.store.blocking import at_once
 from kafscale.store.embedded import EmbeddedStore
-from tests.group.members import BEGIN, TOPIC, FakeImage, joining
+from tests.group.members import BEGIN, TOPIC, FakeImage, joining, load
 from tests.hostile import HostileMetadataStore, Verdict, let_pass
 
 WHERE = (TOPIC.topic_id, 0)
@@ -116,7 +116,7 @@ class GroupMachine(RuleBasedStateMachine):
             GroupSettings(max_size=4),
             lambda: str(next(self.ids)),
         )
-        loading = Deferred.fromCoroutine(self.coordinator.load(next(self.incarnations)))
+        loading = Deferred.fromCoroutine(load(self.coordinator, next(self.incarnations)))
         assert loading.called
         told = self.coordinator.committed("g").get(WHERE, CommittedOffset(-1)).offset
         assert told in self.sent

@@ -291,6 +291,28 @@ class FakeLog:
             self._partitions[where] = FakePartition(topic_id, index, self.settlements)
         return self._partitions[where]
 
+    def leads(self, where: tuple[UUID, int]) -> bool:
+        """
+        See L{ILog.leads}.
+        """
+        return where not in self.elsewhere
+
+    def led(self) -> Sequence[tuple[UUID, int]]:
+        """
+        See L{ILog.led}.
+        """
+        return tuple(self._partitions)
+
+    async def release(self, wanted: Iterable[tuple[UUID, int]]) -> None:
+        """
+        See L{ILog.release}; nobody else takes them.
+        """
+
+    async def drop(self, topic_id: UUID) -> None:
+        """
+        See L{ILog.drop}; a test drops partitions itself.
+        """
+
     async def recover(self, wanted: Iterable[tuple[UUID, int]]) -> None:
         """
         See L{ILog.recover}; there is nothing to recover.

@@ -18,6 +18,7 @@ from kafscale.services.group_admin import GroupAdminService
 from kafscale.services.groups import MembershipService
 from kafscale.wire.messages import JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
 from tests.cluster.small import SmallCluster
+from tests.group.members import load
 from tests.services.fakes import Asking
 
 
@@ -43,7 +44,7 @@ class GroupedCase(SynchronousTestCase):
             GroupSettings(initial_delay=0.0),
             lambda: str(next(ids)),
         )
-        self.cluster.now(self.coordinator.load(100))
+        self.cluster.now(load(self.coordinator, 100))
         self.cluster.image.on_topic_deleted(self.coordinator.topic_deleted)
         self.addCleanup(lambda: self.cluster.now(self.coordinator.stop()))
         services = [

@@ -11,8 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kafscale import errors
-from kafscale.cluster import keys
-from kafscale.interfaces import IAdminService, ICoordinationService, Put, Topic
+from kafscale.interfaces import Broker, IAdminService, ICoordinationService, Topic
 from kafscale.services.coordination import FindCoordinatorService
 from kafscale.services.description import DescriptionService
 from kafscale.services.metadata import MetadataService
@@ -48,13 +47,16 @@ class MetadataCase(SynchronousTestCase):
         The services, with topics created by asking or not.
         """
         image, topics = self.cluster.image, self.cluster.topics
+        self.coordinators: dict[str, Broker | None] = {}  # others than this broker
         services = [
             MetadataService(image, topics, auto_create, 3),
             DescriptionService(image, topics),
         ]
         for service in services:
             self.assertTrue(verifyObject(IAdminService, service))
-        coordination = FindCoordinatorService(image)
+        coordination = FindCoordinatorService(
+            lambda group: self.coordinators.get(group, image.brokers()[0])
+        )
         self.assertTrue(verifyObject(ICoordinationService, coordination))
         self.asking = Asking(self, *services, coordination)
 
@@ -236,11 +238,7 @@ class MetadataTests(MetadataCase):
         """
         All live brokers are listed, with their racks.
         """
-        self.cluster.now(
-            self.cluster.store.commit(
-                [], [Put(keys.broker(8), {"host": "eight", "port": 1, "rack": "r"})]
-            )
-        )
+        self.cluster.put_broker(Broker(8, "eight", 1, "r"))
         response = self.ask()
         self.assertEqual(
             [(each.node_id, each.rack) for each in response.brokers], [(7, None), (8, "r")]

@@ -9,8 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from kafscale.cluster import keys
-from kafscale.interfaces import IAdminService, Put
+from kafscale.interfaces import Broker, IAdminService
 from kafscale.services.placement import PlacementService
 from kafscale.wire.messages import (
     AlterPartitionReassignmentsRequest,
@@ -184,8 +183,7 @@ class MoveTests(PlacementCase):
         """
         There is one replica; who forbids another number is told so.
         """
-        joined = Put(f"{keys.BROKERS}8", {"host": "other.example", "port": 9092, "rack": None})
-        self.cluster.now(self.cluster.store.commit([], [joined]))
+        self.cluster.put_broker(Broker(8, "other.example", 9092))
         self.assertEqual(self.code("mine", 0, [7, 8]), INVALID_ASSIGNMENT)
         forbids = {"allow_replication_factor_change": False}
         self.assertEqual(self.code("mine", 0, [7, 8], **forbids), INVALID_FACTOR)
