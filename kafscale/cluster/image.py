@@ -27,6 +27,7 @@ from kafscale.interfaces import (
     IMetadataStore,
     IWatch,
     Leadership,
+    Phase,
     Topic,
 )
 
@@ -60,7 +61,7 @@ def broker_of(broker_id: int, entry: Entry) -> Broker:
         value["rack"],
         value["incarnation"],
         value["weight"],
-        value["leaving"],
+        Phase(value["phase"]),
     )
 
 

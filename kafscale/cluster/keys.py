@@ -6,7 +6,7 @@ Where the cluster's facts are in the metadata store, and what stands there.
 ``last-incarnation``            the id of the broker that drew an incarnation
                                 last; its number is this key's revision
 ``brokers/{id}``                ``{"host", "port", "rack", "weight",
-                                "version", "incarnation", "leaving"}``, under
+                                "version", "incarnation", "phase"}``, under
                                 the lease of a broker that lives
 ``incarnations/{incarnation}``  ``{"broker", "trim"}``
 ``seals/{incarnation}``         the incarnation is stopped

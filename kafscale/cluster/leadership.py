@@ -13,7 +13,8 @@ What was deleted is removed, also when its removal was interrupted before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -25,7 +26,7 @@ from kafscale.cluster import keys
 from kafscale.cluster.image import Image
 from kafscale.cluster.spread import leaders
 from kafscale.errors import UnknownTopicId
-from kafscale.interfaces import Change, Delete, ILog, IMetadataStore, Leadership
+from kafscale.interfaces import Change, Delete, ILog, IMetadataStore, Phase
 
 AGAIN = 1.0
 """Seconds after which what failed is tried again."""
@@ -84,7 +85,7 @@ class Leaderships:
         self._owners.clear()
         topics = [topic.topic_id for topic in self._image.topics()]
         async with self._steps:
-            await self._partitions.recover(await self._to_claim(topics))
+            await self._partitions.recover(await self._to_claim(topics), self._is_gone)
         self._look_at(topics)
 
     def stop(self) -> None:
@@ -136,32 +137,46 @@ class Leaderships:
         """
         What this broker should lead, and nobody does.
         """
-        gone: dict[Leadership, bool] = {}
+        gone: dict[tuple[int, int], bool] = {(-1, 0): True}
         found = []
         for where, led in self._mine(topics):
             if led:
                 continue
             leadership = self._image.leadership(*where)
-            who = Leadership(leadership.leader, -1, leadership.incarnation)
+            who = leadership.leader, leadership.incarnation
             if who not in gone:
-                gone[who] = await self._is_gone(who)
+                gone[who] = await self._is_gone(*who)
             if gone[who]:
                 found.append(where)
         return found
 
-    async def _is_gone(self, who: Leadership) -> bool:
+    def _to_release(self, topics: Collection[UUID]) -> list[Where]:
         """
-        Whether a leader has released, or is not a member of the cluster any
-        more.
+        What this broker leads, and another should that is ready to.
         """
-        if who.leader in (-1, self._image.broker_id):
-            return True
+        serving = {
+            each.broker_id for each in self._image.brokers() if each.phase is Phase.SERVING
+        } - {self._image.broker_id}
+        found = []
+        for where in self._partitions.led():
+            if where[0] in topics:
+                with suppress(UnknownTopicId):  # it is about to be dropped
+                    if self.owner(*where) in serving:
+                        found.append(where)
+        return found
+
+    async def _is_gone(self, broker_id: int, incarnation: int) -> bool:
+        """
+        Whether an incarnation is not a member of the cluster any more.
+        """
+        if broker_id == self._image.broker_id:
+            return True  # its place is this process's now
         known = {each.broker_id: each.incarnation for each in self._image.brokers()}
-        if known.get(who.leader) == who.incarnation:
+        if known.get(broker_id) == incarnation:
             return False
         # The image may not have its registration yet.
-        entry = await self._store.get(keys.broker(who.leader))
-        return entry is None or entry.value["incarnation"] != who.incarnation
+        entry = await self._store.get(keys.broker(broker_id))
+        return entry is None or entry.value["incarnation"] != incarnation
 
     # -- bringing it about ------------------------------------------------------
 
@@ -223,17 +238,21 @@ class Leaderships:
             topics, self._unseen = self._unseen, {}
             try:
                 async with self._steps:
-                    mine = {where for where, _ in self._mine(topics)}
-                    await self._release(
-                        [
-                            where
-                            for where in self._partitions.led()
-                            if where[0] in topics and where not in mine
-                        ]
-                    )
+                    released = self._to_release(topics)
+                    if released:
+                        await self._release(released)
+                        self._log.info(
+                            "handed {number} partitions over to other brokers",
+                            number=len(released),
+                        )
                     wanted = await self._to_claim(topics)
                     if wanted:
-                        await self._partitions.claim(wanted)
+                        await self._partitions.claim(wanted, self._is_gone)
+                        self._log.info(
+                            "took over {number} partitions of {asked} that had no leader",
+                            number=sum(map(self._partitions.leads, wanted)),
+                            asked=len(wanted),
+                        )
             except Exception:
                 self._log.failure("not all partitions could be claimed or released")
                 left = set(topics)

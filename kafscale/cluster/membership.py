@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from kafscale.cluster import keys
 from kafscale.cluster.ids import base64_of, fresh
 from kafscale.errors import CommitConflict, SettingError, StoreError, StoreUnavailable
-from kafscale.interfaces import Broker, Compare, Delete, Entry, IMetadataStore, Put
+from kafscale.interfaces import Broker, Compare, Delete, Entry, IMetadataStore, Phase, Put
 
 LOOK = 0.5
 """Seconds between two looks at a registration that is another's."""
@@ -91,7 +91,7 @@ class Membership:
         self._version = version
         self._leases: list[int] = []
         self._drawn: set[int] = set()  # all numbers that were this broker's
-        self._leaving = False
+        self._phase = Phase.STARTING
         self._renewing = False
         self._absent = False  # it was taken away while it was being renewed
         self.incarnation = 0
@@ -107,6 +107,7 @@ class Membership:
 
         @raise SettingError: another broker lives that has this one's id.
         """
+        self._phase = Phase.STARTING
         number = await self._store.commit([], [Put(keys.DRAWN, self._broker.broker_id)])
         self._drawn.add(number)
         record: dict[str, int | str] = {"broker": self._broker.broker_id, "trim": 0}
@@ -151,7 +152,7 @@ class Membership:
             "weight": broker.weight,
             "version": self._version,
             "incarnation": incarnation,
-            "leaving": self._leaving,
+            "phase": self._phase,
         }
 
     def _is_past(self, found: Entry) -> bool:
@@ -191,7 +192,7 @@ class Membership:
         stopped it, it is there.
         """
         try:
-            while self._absent and not self._leaving:
+            while self._absent and self._phase is not Phase.LEAVING:
                 incarnation = self.incarnation
                 try:
                     await self._register_again(incarnation)
@@ -224,28 +225,31 @@ class Membership:
     def _not_renewed(self, failure: Failure) -> None:
         self._log.failure("not registered any more", failure)
 
-    # -- leaving -------------------------------------------------------------
-
-    async def announce_leaving(self) -> None:
+    async def announce(self, phase: Phase) -> None:
         """
-        Tell the others that this broker is about to go: they are to lead what
-        it leads.
+        Tell the others how far this broker is.
         """
-        self._leaving = True
-        found = await self._store.get(self._key)
-        if found is not None and found.value.get("incarnation") == self.incarnation:
-            with suppress(CommitConflict):
+        self._phase = phase
+        while True:
+            found = await self._store.get(self._key)
+            if found is None or found.value.get("incarnation") != self.incarnation:
+                return  # it is told with the next registration, if there is one
+            value = self._value(self.incarnation)
+            if found.value == value:
+                return
+            with suppress(CommitConflict, StoreUnavailable):  # read what came of it
                 await self._store.commit(
-                    [Compare(self._key, found.revision)],
-                    [Put(self._key, self._value(self.incarnation), self._leases[-1])],
+                    [Compare(self._key, found.revision)], [Put(self._key, value, self._leases[-1])]
                 )
+
+    # -- leaving -------------------------------------------------------------
 
     async def leave(self) -> None:
         """
         Take the broker out of the cluster, unless a later incarnation of it has
         registered meanwhile.
         """
-        self._leaving = True
+        self._phase = Phase.LEAVING
         found = await self._store.get(self._key)
         if found is not None and found.value.get("incarnation") == self.incarnation:
             # A conflict: it is another's by now, or has ended with its lease.

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from kafscale.cluster.image import Image
 from kafscale.cluster.spread import leaders
-from kafscale.interfaces import Broker, Change, ICoordinator
+from kafscale.interfaces import Broker, Change, ICoordinator, Phase
 
 AGAIN = 1.0
 """Seconds after which what failed is tried again."""
@@ -79,7 +79,9 @@ class Sharing:
         Who should coordinate the groups of a shard.
         """
         if not self._owners:
-            self._owners = leaders(NAME, self._shards, self._image.brokers())
+            brokers = self._image.brokers()
+            serving = [each for each in brokers if each.phase is Phase.SERVING]
+            self._owners = leaders(NAME, self._shards, serving or brokers)
         owner = self._owners[shard]
         return next((each for each in self._image.brokers() if each.broker_id == owner), None)
 

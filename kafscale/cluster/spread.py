@@ -21,7 +21,7 @@ from hashlib import blake2b
 from math import floor, log
 from typing import TypeVar
 
-from kafscale.interfaces import Broker
+from kafscale.interfaces import Broker, Phase
 
 K = TypeVar("K", bound=Hashable)
 
@@ -33,7 +33,7 @@ def leaders(name: str, parts: int, brokers: Sequence[Broker]) -> Sequence[int]:
 
     @param brokers: Those that live.
     """
-    staying = [broker for broker in brokers if not broker.leaving]
+    staying = [broker for broker in brokers if broker.phase is not Phase.LEAVING]
     if len(staying) < 2:
         return [staying[0].broker_id if staying else -1] * parts
     room = _rooms(name, parts, staying)

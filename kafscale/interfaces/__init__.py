@@ -14,6 +14,7 @@ from kafscale.interfaces.cluster import (
     ITopicConfigs,
     ITopics,
     Leadership,
+    Phase,
     Topic,
     TopicConfig,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "LogRules",
     "Membership",
     "ObjectInfo",
+    "Phase",
     "Put",
     "RequestContext",
     "Serving",

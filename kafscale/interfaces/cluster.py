@@ -5,6 +5,7 @@ What there is: brokers, topics, leaders, configurations.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,18 @@ import attrs
 from zope.interface import Attribute, Interface
 
 from kafscale.interfaces.log import AppendRules, LogRules
+
+
+class Phase(StrEnum):
+    """
+    Of a broker's life as a member of the cluster.
+    """
+
+    #: It takes over what a broker that died has left to it, and no more.
+    STARTING = "starting"
+    SERVING = "serving"
+    #: It is about to go, and is to lead nothing.
+    LEAVING = "leaving"
 
 
 @attrs.frozen
@@ -22,7 +35,7 @@ class Broker:
 
     @ivar incarnation: 0 if that is not known.
     @ivar weight: Its part of the work, in relation to the others'.
-    @ivar leaving: Whether it is about to go: it is to lead nothing.
+    @ivar phase: Of its life.
     """
 
     broker_id: int
@@ -31,7 +44,7 @@ class Broker:
     rack: str | None = None
     incarnation: int = 0
     weight: float = 1.0
-    leaving: bool = False
+    phase: Phase = Phase.SERVING
 
 
 @attrs.frozen

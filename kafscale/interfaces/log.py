@@ -225,14 +225,22 @@ class ILog(Interface):
         All that this broker leads.
         """
 
-    def recover(wanted: Iterable[tuple[UUID, int]]) -> Awaitable[None]:
+    def recover(
+        wanted: Iterable[tuple[UUID, int]], is_gone: Callable[[int, int], Awaitable[bool]]
+    ) -> Awaitable[None]:
         """
         Stop this broker's former incarnations for good, then L{claim}.
         """
 
-    def claim(wanted: Iterable[tuple[UUID, int]]) -> Awaitable[None]:
+    def claim(
+        wanted: Iterable[tuple[UUID, int]], is_gone: Callable[[int, int], Awaitable[bool]]
+    ) -> Awaitable[None]:
         """
-        Lead these partitions, whose leaders are gone or never were.
+        Lead those of these partitions that were released, or never led, or
+        whose leaders are gone, which are stopped for good.
+
+        @param is_gone: Whether an incarnation of a broker (its id, its number)
+            is not alive, as far as anybody can tell.
         """
 
     def release(wanted: Iterable[tuple[UUID, int]]) -> Awaitable[None]:

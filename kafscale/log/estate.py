@@ -20,6 +20,7 @@ from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.log import keys
 from kafscale.log.commit import settle
 from kafscale.log.record import PartitionRecord
+from kafscale.log.rereading import Rereading
 from kafscale.log.sealing import CorruptLog, Sealed, footer, listing, ranges, seal
 from kafscale.log.slot import Range, Seal
 
@@ -60,6 +61,9 @@ class Estate:
 class Estates:
     """
     The estates that this broker has opened.
+
+    @ivar slots: The objects, for who reads of estates what it may have seen
+        when they were opened.
     """
 
     _log = Logger()
@@ -71,6 +75,7 @@ class Estates:
         self._metadata = metadata
         self._namespace = namespace
         self._incarnation = incarnation
+        self.slots = Rereading(objects)
         self._open: dict[int, Estate] = {}
         self._winding_up = DeferredLock()
 
@@ -87,10 +92,10 @@ class Estates:
         trim = -1
         while True:
             sealed = await seal(
-                self._objects, self._metadata, self._namespace, incarnation, self._incarnation
+                self.slots, self._metadata, self._namespace, incarnation, self._incarnation
             )
             try:
-                return Estate(sealed, await ranges(self._objects, sealed))
+                return Estate(sealed, await ranges(self.slots, sealed))
             except CorruptLog:
                 # Another successor may wind it up while we read; then the trim
                 # mark has moved.

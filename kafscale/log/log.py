@@ -30,7 +30,7 @@ from kafscale.log.journal import Journal
 from kafscale.log.linger import Linger
 from kafscale.log.partition import Partition
 from kafscale.log.record import PartitionRecord
-from kafscale.log.recovery import Claim, commit_claims, prepare
+from kafscale.log.recovery import Claim, Gone, commit_claims, prepare
 from kafscale.log.releasing import release
 from kafscale.log.retention import Retention
 from kafscale.log.rolling import Roller
@@ -177,17 +177,16 @@ class Log:
         """
         return tuple(self._partitions.values())
 
-    async def claim(self, wanted: Iterable[Where]) -> None:
+    async def claim(self, wanted: Iterable[Where], is_gone: Gone) -> None:
         """
-        Lead these partitions, whose leaders are gone or never were. Those of
-        which the record is lost to somebody else meanwhile are left out.
+        See L{ILog.claim}.
         """
         journal, incarnation = self.journal, self.incarnation
         remaining = [where for where in wanted if where not in self._partitions]
         while remaining and not journal.fenced:
             claims = await prepare(
-                self._objects, self._metadata, self._estates,
-                self._broker_id, incarnation, remaining,
+                self._estates.slots, self._metadata, self._estates,
+                self._broker_id, incarnation, remaining, is_gone,
             )  # fmt: skip
             try:
                 done, remaining = await commit_claims(self._metadata, incarnation, claims)
@@ -195,18 +194,19 @@ class Log:
                 journal.fence()
             if journal.fenced:
                 return  # what this incarnation has claimed, the next one claims
+            self._estates.slots.forget()
             for claim, revision in done:
                 self._lead(claim, revision)
                 if journal.fenced:
                     return  # by the first roll of what was just claimed
 
-    async def recover(self, wanted: Iterable[Where]) -> None:
+    async def recover(self, wanted: Iterable[Where], is_gone: Gone) -> None:
         """
-        Stop this broker's former incarnations, and claim these partitions.
+        See L{ILog.recover}.
         """
         for incarnation in await self._estates.left(self._broker_id):
             await self._estates.of(incarnation)
-        await self.claim(wanted)
+        await self.claim(wanted, is_gone)
         await self._estates.wind_up()
 
     def _lead(self, claim: Claim, revision: int) -> None:

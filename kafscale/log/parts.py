@@ -23,10 +23,10 @@ GAP = 256 * 1024
 """So many bytes that nobody needs are read rather than asked around."""
 
 AT_MOST = 8 << 20
-"""Bytes that are asked for at once, but for a range that is longer."""
+"""Bytes that one request asks for, but for a range that is longer."""
 
-TOGETHER = 8
-"""How many requests are under way."""
+UNDER_WAY = 64 << 20
+"""Bytes that are asked for at the same time."""
 
 
 async def read_parts(objects: IObjectStore, needed: Iterable[tuple[str, Range]]) -> Parts:
@@ -40,10 +40,9 @@ async def read_parts(objects: IObjectStore, needed: Iterable[tuple[str, Range]])
     found: Parts = {}
 
     async def read(key: str, run: Sequence[Range]) -> None:
-        first, last = run[0], run[-1]
-        size = last.position + last.length - first.position
+        first = run[0]
         try:
-            data = await objects.get(key, first.position, size)
+            data = await objects.get(key, first.position, _size(run))
         except NoSuchObject:
             return
         for part in run:
@@ -51,8 +50,17 @@ async def read_parts(objects: IObjectStore, needed: Iterable[tuple[str, Range]])
             found[key, part.position] = data[begin : begin + part.length]
 
     runs = [(key, run) for key, parts in slots.items() for run in _runs(parts)]
-    await gather([lambda k=key, r=run: read(k, r) for key, run in runs], TOGETHER)  # type: ignore[misc]
+    while runs:
+        together, size = 0, 0
+        while together < len(runs) and (size := size + _size(runs[together][1])) <= UNDER_WAY:
+            together += 1
+        now, runs = runs[: together or 1], runs[together or 1 :]
+        await gather([lambda k=key, r=run: read(k, r) for key, run in now])  # type: ignore[misc]
     return found
+
+
+def _size(run: Sequence[Range]) -> int:
+    return run[-1].position + run[-1].length - run[0].position
 
 
 def _runs(parts: Iterable[Range]) -> Iterator[list[Range]]:

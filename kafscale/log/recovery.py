@@ -8,7 +8,7 @@ it names hold the rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -28,6 +28,10 @@ from kafscale.log.trailer import intact
 from kafscale.wire.records import iterate, read_batch_header
 
 Where = tuple[UUID, int]
+
+Gone = Callable[[int, int], Awaitable[bool]]
+"""Whether an incarnation of a broker (its id, its number) is not alive, as far
+as anybody can tell."""
 
 
 @attrs.frozen
@@ -53,10 +57,11 @@ async def prepare(
     broker_id: int,
     incarnation: int,
     wanted: Sequence[Where],
+    is_gone: Gone,
 ) -> list[Claim]:
     """
     Read the partitions' records, seal the journals that they name, and read
-    what is theirs there.
+    what is theirs there. Partitions whose leaders are not gone are left out.
 
     @raise CorruptLog: something that was acknowledged is not there.
     """
@@ -64,6 +69,11 @@ async def prepare(
     for topic_id in {where[0] for where in wanted}:
         found, _ = await metadata.range(f"{keys.PARTITIONS}{topic_id}/")
         entries |= {entry.key: entry for entry in found}
+    wanted = [
+        where
+        for where in wanted
+        if await _is_free(entries.get(keys.partition_record(*where)), is_gone)
+    ]
     parts: Parts = {}
     if len(wanted) > 1:  # their records share slots
         needed: list[tuple[str, Range]] = []
@@ -75,10 +85,10 @@ async def prepare(
     claims = []
     for where in wanted:
         entry = entries.get(keys.partition_record(*where))
-        while True:
+        while await _is_free(entry, is_gone):
             try:
-                claim = await _recover(
-                    objects, estates, broker_id, incarnation, where, entry, parts
+                claims.append(
+                    await _recover(objects, estates, broker_id, incarnation, where, entry, parts)
                 )
                 break
             except (NoSuchObject, CorruptLog) as missing:
@@ -89,8 +99,15 @@ async def prepare(
                 if newer == entry:
                     raise CorruptLog(f"{_name(where)} cannot be recovered: {missing}") from None
                 entry = newer
-        claims.append(claim)
     return claims
+
+
+async def _is_free(entry: Entry | None, is_gone: Gone) -> bool:
+    """
+    Whether a partition with this record may be taken.
+    """
+    record = _record(entry)
+    return record.leader < 0 or await is_gone(record.leader, record.incarnation)
 
 
 async def _recover(

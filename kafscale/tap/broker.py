@@ -147,6 +147,7 @@ class BrokerService(Service):
         self._operators.show(node, dispatch, self._factory)
         collect_seldom()
         self._port.startReading()
+        await node.serve()
         self._log.info(
             "kafscale {version} listens on {address}, as {host}:{port} to its clients;"
             " its data is {data}",

@@ -29,7 +29,7 @@ from kafscale.errors import SettingError, StoreError
 from kafscale.group.coordinator import Coordinator
 from kafscale.group.keys import SHARDS
 from kafscale.group.settings import GroupSettings
-from kafscale.interfaces import Broker, Change, IMetadataStore, IObjectStore, IService
+from kafscale.interfaces import Broker, Change, IMetadataStore, IObjectStore, IService, Phase
 from kafscale.log.cache import BlockCache, Reads
 from kafscale.log.log import Log
 from kafscale.log.sealing import CorruptLog
@@ -159,6 +159,12 @@ class Node:
             self.conversions,
         )
 
+    async def serve(self) -> None:
+        """
+        Take part in the cluster's work: clients that come are served.
+        """
+        await self._membership.announce(Phase.SERVING)
+
     def _new_id(self) -> UUID:
         return UUID(int=self._chance.getrandbits(128), version=4)
 
@@ -195,6 +201,7 @@ class Node:
                 await self._begin()
                 await self._leaderships.recover()
                 await self._sharing.start(self._membership.incarnation)
+                await self._membership.announce(Phase.SERVING)
             except (StoreError, CorruptLog, SettingError) as error:
                 self._log.error("cannot join the cluster again yet: {error}", error=error)
                 self._replaced = True
@@ -230,10 +237,10 @@ class Node:
         others = [
             broker
             for broker in self.image.brokers()
-            if broker.broker_id != self._broker.broker_id and not broker.leaving
+            if broker.broker_id != self._broker.broker_id and broker.phase is Phase.SERVING
         ]
         if others:
-            await self._membership.announce_leaving()
+            await self._membership.announce(Phase.LEAVING)
             await self._sharing.leave()
             await self._leaderships.leave()
 

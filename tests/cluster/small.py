@@ -92,7 +92,7 @@ class SmallCluster:
             "weight": broker.weight,
             "version": "",
             "incarnation": broker.incarnation,
-            "leaving": broker.leaving,
+            "phase": broker.phase,
         }
         self.now(self.store.commit([], [Put(keys.broker(broker.broker_id), value)]))
 

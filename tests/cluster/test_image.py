@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 from kafscale.cluster import keys
 from kafscale.cluster.image import Image
 from kafscale.errors import UnknownTopicId, UnknownTopicOrPartition
-from kafscale.interfaces import Broker, Change, Delete, IImage, Leadership, Put
+from kafscale.interfaces import Broker, Change, Delete, IImage, Leadership, Phase, Put
 from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
 
 TOPIC_ID = UUID(int=77)
@@ -118,7 +118,7 @@ class ImageTests(SynchronousTestCase):
         """
         Brokers come by id, this one always among them: it knows that it lives.
         """
-        three, nine = Broker(3, "three", 2), Broker(9, "nine", 1, "r", 5, 2.5, True)
+        three, nine = Broker(3, "three", 2), Broker(9, "nine", 1, "r", 5, 2.5, Phase.LEAVING)
         self.assertEqual(self.image.brokers(), (BROKER,))
         seven = Broker(7, "broker.example", 9092, incarnation=4)
         for broker in (nine, three, seven):

@@ -4,19 +4,22 @@ Who leads what, kept in step with the image.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 from uuid import UUID
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.cluster import keys
+from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import AGAIN, Leaderships
 from kafscale.errors import StoreUnavailable, UnknownTopicId
-from kafscale.interfaces import ILog, Put
-from tests.cluster.small import BROKER, SmallCluster, begin
+from kafscale.interfaces import Broker, ILog, Leadership, Phase, Put
+from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
 
 Where = tuple[UUID, int]
+Gone = Callable[[int, int], Awaitable[bool]]
 
 
 class FakeLog:
@@ -43,7 +46,7 @@ class FakeLog:
         self.failures = 0
         self.replaced = False
 
-    async def claim(self, wanted: Iterable[Where]) -> None:
+    async def claim(self, wanted: Iterable[Where], is_gone: Gone) -> None:
         """
         Make the broker the leader of all of these.
         """
@@ -80,12 +83,12 @@ class FakeLog:
         """
         return tuple(self.leading)
 
-    async def recover(self, wanted: Iterable[Where]) -> None:
+    async def recover(self, wanted: Iterable[Where], is_gone: Gone) -> None:
         """
         The same as to claim, for a new incarnation.
         """
         self.leading.clear()
-        await self.claim(wanted)
+        await self.claim(wanted, is_gone)
 
     async def drop(self, topic_id: UUID) -> None:
         """
@@ -234,6 +237,144 @@ class LedTests(LeadershipTestCase):
         self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic("brief")))
         self.cluster.clock.advance(AGAIN)
         self.failureResultOf(led, UnknownTopicId)
+
+
+class SharedTests(LeadershipTestCase):
+    """
+    Several brokers: each leads its share.
+    """
+
+    OTHER = Broker(8, "other.example", 9092, incarnation=50)
+
+    def owned(self, topic_id: UUID, broker_id: int) -> list[Where]:
+        """
+        What that broker should lead of six partitions.
+        """
+        return [
+            (topic_id, index)
+            for index in range(6)
+            if self.leaderships.owner(topic_id, index) == broker_id
+        ]
+
+    def test_share(self) -> None:
+        """
+        Of what is created it claims its own, and waits for the other to do
+        the same.
+        """
+        self.cluster.put_broker(self.OTHER)
+        self.start()
+        topic_id = self.create("new", 6)
+        mine, theirs = self.owned(topic_id, 7), self.owned(topic_id, 8)
+        self.assertEqual((len(mine), len(theirs)), (3, 3))
+        self.assertEqual(list(self.log.leading), mine)
+        led = begin(self.leaderships.led(topic_id, range(6)))
+        self.assertNoResult(led)
+        for where in theirs:
+            self.cluster.put_leader(*where, 8, 0, 50)
+        self.successResultOf(led)
+        self.cluster.clock.advance(AGAIN)
+        self.assertEqual(list(self.log.leading), mine)
+
+    def test_another_comes(self) -> None:
+        """
+        It is handed its share, once it serves; the rest stays where it is.
+        """
+        self.start()
+        topic_id = self.create("new", 6)
+        self.cluster.put_broker(attrs.evolve(self.OTHER, phase=Phase.STARTING))
+        self.assertEqual(self.log.releases, [])
+        self.cluster.put_broker(self.OTHER)
+        theirs = self.owned(topic_id, 8)
+        self.assertEqual(self.log.releases, [theirs])
+        self.assertEqual(list(self.log.leading), self.owned(topic_id, 7))
+        for where in theirs:
+            self.assertEqual(self.cluster.image.leadership(*where).leader, -1)
+
+    def test_another_dies(self) -> None:
+        """
+        What it led is claimed when its registration ends, and not before.
+        """
+        self.cluster.put_broker(self.OTHER)
+        topic_id = self.create("old", 6)
+        for where in self.owned(topic_id, 8):
+            self.cluster.put_leader(*where, 8, 0, 50)
+        self.start()
+        self.assertEqual(len(self.log.leading), 3)
+        self.cluster.end_broker(8)
+        self.assertEqual(len(self.log.leading), 6)
+
+    def test_another_comes_back(self) -> None:
+        """
+        It takes what its dead predecessor led; nobody else does.
+        """
+        self.cluster.put_broker(self.OTHER)
+        topic_id = self.create("old", 6)
+        for where in self.owned(topic_id, 8):
+            self.cluster.put_leader(*where, 8, 0, 50)
+        self.start()
+        self.cluster.put_broker(attrs.evolve(self.OTHER, incarnation=60, phase=Phase.STARTING))
+        self.cluster.clock.advance(AGAIN)
+        self.assertEqual(len(self.log.leading), 3)
+
+    def test_released(self) -> None:
+        """
+        What another releases, and should not lead, is claimed at once.
+        """
+        self.cluster.put_broker(self.OTHER)
+        topic_id = self.create("old", 6)
+        for index in range(6):
+            self.cluster.put_leader(topic_id, index, 8, 0, 50)
+        self.start()
+        self.assertEqual(list(self.log.leading), [])
+        for where in self.owned(topic_id, 7):
+            self.cluster.put_leader(*where, -1, 0, 0)
+        self.assertEqual(list(self.log.leading), self.owned(topic_id, 7))
+
+    def test_image_behind(self) -> None:
+        """
+        A leader of which the image does not know yet lives all the same: the
+        store is asked.
+        """
+        topic_id = self.create("old", 1)
+        later = Image(self.cluster.store, CLUSTER_ID, BROKER)
+        self.cluster.now(later.start())
+        for watch in later._watches:
+            watch.stop()
+        leaderships = Leaderships(
+            self.cluster.store, later, cast(ILog, self.log), self.cluster.clock
+        )
+        self.cluster.put_broker(self.OTHER)
+        later._leaders[topic_id, 0] = Leadership(8, 0, 50)
+        self.cluster.now(leaderships.start())
+        self.assertEqual(list(self.log.leading), [])
+
+    def test_leaving(self) -> None:
+        """
+        Everything is released, whoever is to have it, fifty at a time.
+        """
+        self.start()
+        topic_id = self.create("new", 120)
+        self.cluster.now(self.leaderships.leave())
+        self.assertEqual(list(self.log.leading), [])
+        self.assertEqual([len(each) for each in self.log.releases], [50, 50, 20])
+        self.assertEqual(set(self.leaders(topic_id, 120)), {-1})
+
+    def test_deleted(self) -> None:
+        """
+        Every broker lets go of a deleted topic; one of them removes its data,
+        or another if that one dies before.
+        """
+        self.cluster.put_broker(self.OTHER)
+        self.start()
+        topic_ids = [self.create(f"t{number}", 1) for number in range(8)]
+        for number in range(8):
+            self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic(f"t{number}")))
+        self.assertEqual(self.log.dropped, topic_ids)
+        self.assertEqual(len(self.tombstones()), 8 - len(self.log.deleted))
+        self.assertNotIn(len(self.log.deleted), (0, 8))
+        self.cluster.end_broker(8)
+        self.assertEqual(sorted(self.log.deleted), topic_ids)
+        self.assertEqual(self.tombstones(), [])
 
 
 class ConfiguredTests(LeadershipTestCase):

@@ -17,7 +17,7 @@ from kafscale.cluster import keys
 from kafscale.cluster.membership import LOOK, Membership, cluster_id
 from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.errors import SettingError, StoreUnavailable
-from kafscale.interfaces import Broker, Delete, Entry, IProducerIds, Put
+from kafscale.interfaces import Broker, Delete, Entry, IProducerIds, Phase, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.embedded import EmbeddedStore
 from tests.cluster.small import begin
@@ -149,7 +149,7 @@ class JoinTests(MembershipCase):
                 "weight": 1.0,
                 "version": "1.2",
                 "incarnation": incarnation,
-                "leaving": False,
+                "phase": "starting",
             },
         )
         record = self.stored(f"incarnations/{incarnation:020d}")
@@ -321,8 +321,8 @@ class LeaveTests(MembershipCase):
         It is still there, and says that it goes.
         """
         incarnation = self.join()
-        self.successResultOf(begin(self.membership.announce_leaving()))
-        self.assertTrue(self.registration()["leaving"])
+        self.successResultOf(begin(self.membership.announce(Phase.LEAVING)))
+        self.assertEqual(self.registration()["phase"], "leaving")
         self.assertEqual(self.registration()["incarnation"], incarnation)
 
     def test_left(self) -> None:

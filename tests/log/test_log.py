@@ -8,7 +8,16 @@ from kafscale.errors import NotLeaderOrFollower
 from kafscale.interfaces import ILog, IPressure, Put
 from kafscale.log import keys
 from tests.hostile import let_pass
-from tests.log.brokers import RULES, TOPIC, WHERE, BrokerTestCase, batch, begin, now
+from tests.log.brokers import (
+    RULES,
+    TOPIC,
+    WHERE,
+    BrokerTestCase,
+    batch,
+    begin,
+    everybody_is_gone,
+    now,
+)
 from tests.log.test_rules import EACH, hold
 
 OTHER = (TOPIC, 1)
@@ -25,7 +34,7 @@ class ClaimTests(BrokerTestCase):
         """
         wanted = [(TOPIC, index) for index in range(120)]
         broker = self.leader()
-        claiming = begin(broker.log.claim(wanted))
+        claiming = begin(broker.log.claim(wanted, everybody_is_gone))
         broker.settle()
         self.successResultOf(claiming)
         self.assertEqual(len(broker.log.partitions()), 120)
@@ -45,7 +54,7 @@ class ClaimTests(BrokerTestCase):
         """
         broker = self.leader()
         before = broker.partition()
-        now(broker.log.claim([WHERE, OTHER]))
+        now(broker.log.claim([WHERE, OTHER], everybody_is_gone))
         self.assertIs(broker.log.partition(*WHERE), before)
         self.assertEqual(self.shared.record().epoch, 0)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.log import parts as module
+from kafscale.log import rereading
 from kafscale.log.parts import read_parts
 from kafscale.log.slot import Range
 from kafscale.store.memory import MemoryObjectStore
@@ -122,7 +123,28 @@ class RecoveryTests(BrokerTestCase):
                 asked.append(operation.key)
             return Verdict.SUCCEED
 
+        self.patch(rereading, "KEPT", 0)  # as if slots were large
         successor = self.leader(both, policy=note)
         self.assertEqual(len(asked), 1)
         for where in both:
             self.assertEqual(self.read_all(successor, where), [b"one"])
+
+    def test_small_slots_are_not_asked_for_again(self) -> None:
+        """
+        Who has looked at the end of a small slot has seen all of it.
+        """
+        broker = self.leader()
+        for value in (b"a", b"b", b"c"):
+            broker.append(value)
+            broker.run()
+        asked: list[str] = []
+
+        def note(operation: Operation) -> Verdict:
+            if operation.kind.startswith("get") and "/journal/" in operation.key:
+                asked.append(operation.key)
+            return Verdict.SUCCEED
+
+        successor = self.leader(policy=note)
+        self.assertEqual(self.read_all(successor), [b"a", b"b", b"c"])
+        slots = [broker.log.journal.key(number) for number in range(3)]
+        self.assertEqual([asked.count(key) for key in slots], [1, 1, 1])

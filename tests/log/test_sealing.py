@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from kafscale.errors import NoSuchObject, StoreUnavailable
 from kafscale.interfaces import Put
-from kafscale.log import keys
+from kafscale.log import keys, rereading
 from kafscale.log.sealing import BARRIER, PARALLEL, CorruptLog, gather, ranges, seal
 from kafscale.log.slot import Seal
 from tests.hostile import Operation, Verdict, let_pass
@@ -201,6 +201,7 @@ class CorruptTests(BrokerTestCase):
         """
         And the partition's record has not changed: nobody of us did that.
         """
+        self.patch(rereading, "KEPT", 0)  # as if slots were large
         successor = self.broker(policy=hold("get", "/journal/"))
         recovering = successor.recover()
         now(self.shared.objects.delete([keys.slot(self.prefix, 1)]))
@@ -246,6 +247,7 @@ class TwoSuccessorsTests(BrokerTestCase):
         """
         A successor that waits by C{policy} while another does everything.
         """
+        self.patch(rereading, "KEPT", 0)  # as if slots were large
         writer = self.leader(**EACH)
         writer.append(b"0")
         writer.append(b"1")

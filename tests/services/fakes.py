@@ -4,7 +4,7 @@ A log that does what a test says, and how tests ask a service.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -269,6 +269,9 @@ class FakePartition:
         return sum(len(each.data) for each in self.batches)
 
 
+Gone = Callable[[int, int], Awaitable[bool]]
+
+
 @implementer(ILog)
 class FakeLog:
     """
@@ -313,12 +316,12 @@ class FakeLog:
         See L{ILog.drop}; a test drops partitions itself.
         """
 
-    async def recover(self, wanted: Iterable[tuple[UUID, int]]) -> None:
+    async def recover(self, wanted: Iterable[tuple[UUID, int]], is_gone: Gone) -> None:
         """
         See L{ILog.recover}; there is nothing to recover.
         """
 
-    async def claim(self, wanted: Iterable[tuple[UUID, int]]) -> None:
+    async def claim(self, wanted: Iterable[tuple[UUID, int]], is_gone: Gone) -> None:
         """
         See L{ILog.claim}; all is led already.
         """

@@ -1,0 +1,87 @@
+"""
+Looking at the same slots more than once.
+
+Who takes a journal over walks along it to find its end, asks what each slot
+holds, and reads that. Most slots of a broker that flushes often are so small
+that the first look has shown all of it.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+
+from zope.interface import implementer
+
+from kafscale.interfaces import IObjectStore, ObjectInfo
+
+KEPT = 64 << 20
+"""Bytes of ends that are remembered at most."""
+
+
+@implementer(IObjectStore)
+class Rereading:
+    """
+    An object store that is not asked again for ends of objects that it has
+    given: what exists never changes.
+    """
+
+    def __init__(self, store: IObjectStore) -> None:
+        self._store = store
+        self._room = KEPT
+        self._ends: dict[str, tuple[bytes, int]] = {}
+
+    def forget(self) -> None:
+        """
+        Everything.
+        """
+        self._ends.clear()
+        self._room = KEPT
+
+    async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
+        """
+        See L{IObjectStore.get_suffix}.
+        """
+        end, size = self._ends.get(key, (b"", -1))
+        if len(end) >= min(length, size) >= 0:
+            return end[max(0, len(end) - length) :], size
+        end, size = await self._store.get_suffix(key, length)
+        if len(end) <= self._room:
+            self._room -= len(end)
+            self._ends[key] = end, size
+        return end, size
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """
+        See L{IObjectStore.get}.
+        """
+        end, size = self._ends.get(key, (b"", -1))
+        begin = start - (size - len(end))
+        if size >= 0 and begin >= 0:
+            return end[begin:] if length is None else end[begin : begin + length]
+        return await self._store.get(key, start, length)
+
+    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
+        """
+        See L{IObjectStore.create}.
+        """
+        await self._store.create(key, pieces)
+
+    async def list(
+        self, prefix: str, after: str = "", limit: int = 1000
+    ) -> builtins.list[ObjectInfo]:
+        """
+        See L{IObjectStore.list}.
+        """
+        return await self._store.list(prefix, after, limit)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """
+        See L{IObjectStore.delete}.
+        """
+        await self._store.delete(keys)
+
+    async def close(self) -> None:
+        """
+        Nothing: the store is another's.
+        """

@@ -1,0 +1,141 @@
+"""
+Everyone computes alike who should lead what.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.cluster.spread import leaders, shares
+from kafscale.interfaces import Broker, Phase
+
+
+def broker(number: int, rack: str | None = None, weight: float = 1.0) -> Broker:
+    """
+    One that serves.
+    """
+    return Broker(number, "h", 1, rack, weight=weight)
+
+
+BROKERS = st.lists(
+    st.builds(
+        broker,
+        st.integers(0, 20),
+        st.sampled_from([None, "a", "b", "c"]),
+        st.floats(0.1, 10.0),
+    ),
+    min_size=1,
+    max_size=9,
+    unique_by=lambda each: each.broker_id,
+)
+
+
+class LeadersTests(SynchronousTestCase):
+    """
+    Who leads the partitions of a topic.
+    """
+
+    def counts(self, parts: int, brokers: Sequence[Broker], name: str = "t") -> dict[int, int]:
+        """
+        How many each of the brokers has.
+        """
+        return Counter(leaders(name, parts, brokers))
+
+    def test_nobody(self) -> None:
+        """
+        Without brokers nobody does; nor does one that leaves.
+        """
+        self.assertEqual(leaders("t", 2, []), [-1, -1])
+        self.assertEqual(leaders("t", 1, [Broker(1, "h", 1, phase=Phase.LEAVING)]), [-1])
+
+    def test_alone(self) -> None:
+        """
+        Who is alone leads everything, also while it starts.
+        """
+        alone = [Broker(4, "h", 1, phase=Phase.STARTING)]
+        self.assertEqual(leaders("t", 3, alone), [4, 4, 4])
+
+    def test_leaving(self) -> None:
+        """
+        Who leaves is to lead nothing.
+        """
+        both = [broker(1), Broker(2, "h", 1, phase=Phase.LEAVING)]
+        self.assertEqual(leaders("t", 3, both), [1, 1, 1])
+
+    def test_forever(self) -> None:
+        """
+        Brokers of several versions must agree: this is never to change.
+        """
+        brokers = [broker(1), broker(2), broker(3)]
+        name = "6d6f7265-2074-6861-6e20-6f6e65206f66"
+        self.assertEqual(leaders(name, 6, brokers), [2, 2, 1, 3, 3, 1])
+
+    @given(BROKERS, st.integers(0, 40), st.text(max_size=8))
+    def test_even(self, brokers: Sequence[Broker], parts: int, name: str) -> None:
+        """
+        Whatever their order, each broker has what its weight gives it a right
+        to, give or take one; and so has each rack.
+        """
+        found = leaders(name, parts, brokers)
+        self.assertEqual(found, leaders(name, parts, brokers[::-1]))
+        whole = sum(each.weight for each in brokers)
+        racks: Counter[str | None] = Counter()
+        weights: Counter[str | None] = Counter()
+        for each in brokers:
+            racks[each.rack] += list(found).count(each.broker_id)
+            weights[each.rack] += each.weight  # type: ignore[assignment]
+        self.assertEqual(sum(racks.values()), parts)
+        for rack, weight in weights.items():
+            self.assertLess(abs(racks[rack] - parts * weight / whole), 1 + 1e-6)
+        for each in brokers:
+            in_rack = each.weight / weights[each.rack]
+            have = list(found).count(each.broker_id)
+            self.assertLess(abs(have - racks[each.rack] * in_rack), 1 + 1e-6)
+
+    def test_little_moves(self) -> None:
+        """
+        When a broker comes, hardly more moves than what it gets; what it gets
+        comes from all.
+        """
+        for parts, allowed in ((12, 2.0), (48, 1.4), (200, 1.25)):
+            moved = 0
+            for topic in range(50):
+                before = leaders(f"{topic}", parts, [broker(n) for n in range(4)])
+                after = leaders(f"{topic}", parts, [broker(n) for n in range(5)])
+                moved += sum(old != new for old, new in zip(before, after, strict=True))
+            self.assertLess(moved / 50, parts / 5 * allowed)
+
+    def test_small_topics(self) -> None:
+        """
+        Those of one partition are spread, too, and as the weights say.
+        """
+        brokers = [broker(1), broker(2), broker(3, weight=2.0)]
+        counts = Counter(leaders(f"{topic}", 1, brokers)[0] for topic in range(4000))
+        for number, share in ((1, 1000), (2, 1000), (3, 2000)):
+            self.assertLess(abs(counts[number] - share), 150)
+
+    def test_racks(self) -> None:
+        """
+        Three partitions over three racks of two are one in each.
+        """
+        brokers = [broker(n, "abc"[n % 3]) for n in range(6)]
+        for topic in range(50):
+            racks = {"abc"[each % 3] for each in leaders(f"{topic}", 3, brokers)}
+            self.assertEqual(len(racks), 3)
+
+
+class SharesTests(SynchronousTestCase):
+    """
+    Numbers in proportion to weights.
+    """
+
+    def test_exact(self) -> None:
+        """
+        What divides evenly is divided so.
+        """
+        self.assertEqual(shares("t", 12, {"a": 1.0, "b": 2.0, "c": 3.0}), {"a": 2, "b": 4, "c": 6})

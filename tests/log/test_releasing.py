@@ -1,0 +1,222 @@
+"""
+A living leader hands its partitions over.
+"""
+
+from __future__ import annotations
+
+from unittest import mock
+
+from twisted.internet.defer import Deferred
+
+from kafscale.errors import NotLeaderOrFollower, StoreError
+from kafscale.log import keys
+from tests.hostile import Operation, Verdict
+from tests.log.brokers import RULES, TOPIC, WHERE, Broker, BrokerTestCase, batch, begin
+from tests.log.test_rules import EACH, hold
+
+OTHER = (TOPIC, 1)
+
+
+async def nobody_is_gone(broker_id: int, incarnation: int) -> bool:
+    """
+    For whoever claims only what was released.
+    """
+    return False
+
+
+class ReleaseTests(BrokerTestCase):
+    """
+    Two brokers that live: what one releases the other claims.
+    """
+
+    def setUp(self) -> None:
+        """
+        The first leads two partitions, the second none.
+        """
+        super().setUp()
+        self.first = self.leader([WHERE, OTHER])
+        self.second = self.broker(broker_id=2)
+
+    def release(self, *wanted: tuple[object, int]) -> Deferred[None]:
+        """
+        The first lets go.
+        """
+        return begin(self.first.log.release(wanted or [WHERE]))  # type: ignore[arg-type]
+
+    def take(self, broker: Broker | None = None) -> bool:
+        """
+        Another claims; whether it leads then.
+        """
+        broker = broker or self.second
+        claiming = begin(broker.log.claim([WHERE], nobody_is_gone))
+        broker.run()
+        self.successResultOf(claiming)
+        return broker.log.leads(WHERE)
+
+    def test_nothing_of_the_living_is_taken(self) -> None:
+        """
+        Who claims what has a living leader gets nothing, and stops nobody.
+        """
+        self.first.append(b"a")
+        self.first.run()
+        self.assertFalse(self.take())
+        self.assertIsNone(self.shared.value(keys.seal_record(self.first.incarnation)))
+        self.assertEqual(self.first.append(b"b").base_offset, 1)
+
+    def test_handed_over(self) -> None:
+        """
+        All that was appended is there, under the next epoch; nobody is stopped
+        for it, and nothing is needed of the first one's journal.
+        """
+        self.first.append(b"a")
+        self.first.run()
+        releasing = self.release()
+        self.first.run()
+        self.successResultOf(releasing)
+        self.assertEqual(self.first.log.led(), (OTHER,))
+        record = self.shared.record()
+        self.assertEqual((record.leader, record.incarnation, record.epoch), (-1, 0, 0))
+        self.assertEqual((record.rolled_to, record.journals), (1, ()))
+        self.assertEqual(self.shared.slots(self.first.incarnation), [])
+        self.assertTrue(self.take())
+        self.assertIsNone(self.shared.value(keys.seal_record(self.first.incarnation)))
+        self.assertEqual(self.second.partition().leader_epoch, 1)
+        self.assertEqual(self.second.append(b"b").base_offset, 1)
+        self.second.run()
+        self.assertEqual(self.read_all(self.second), [b"a", b"b"])
+
+    def test_many_at_once(self) -> None:
+        """
+        They are released by one commit.
+        """
+        wanted = [(TOPIC, index) for index in range(40)]
+        claiming = begin(self.first.log.claim(wanted, nobody_is_gone))
+        self.first.run()
+        self.successResultOf(claiming)
+        commits: list[str] = []
+
+        def count(operation: Operation) -> Verdict:
+            if operation.kind == "commit":
+                commits.append(operation.key)
+            return Verdict.SUCCEED
+
+        self.first.obey(count)
+        releasing = self.release(*wanted)
+        self.first.run()
+        self.successResultOf(releasing)
+        self.assertEqual(len(commits), 1)
+        self.assertEqual(self.first.log.led(), ())
+
+    def test_sequences(self) -> None:
+        """
+        What producers have sent is known to the next leader.
+        """
+        self.first.append(b"a", producer=5, sequence=0)
+        self.first.run()
+        self.release()
+        self.first.run()
+        self.assertTrue(self.take())
+        partition = self.second.partition()
+        self.second.run()
+        again = partition.append(batch(b"a", producer=5, sequence=0), RULES)
+        self.assertEqual((again.base_offset, again.settled), (0, None))
+
+    def test_appended_while_it_is_rolled(self) -> None:
+        """
+        Producers go on while what there is is put into a segment; what they
+        append then goes along.
+        """
+        self.first.append(b"a")
+        self.first.run()
+        self.first.obey(hold("create", "/topics/"))
+        releasing = self.release()
+        self.first.append(b"b")
+        self.first.obey(hold("commit", "nothing"))
+        self.first.run()
+        self.successResultOf(releasing)
+        self.assertTrue(self.take())
+        self.assertEqual(self.read_all(self.second), [b"a", b"b"])
+
+    def test_17_released_only_after_everything_is_settled(self) -> None:
+        """
+        While an append is under way it is not released, and nothing more may
+        be appended; who appended is answered.
+        """
+        first = self.leader(**EACH)
+        self.first = first
+        first.obey(hold("create", "/journal/"))
+        settled = first.append(b"a").settled
+        assert settled is not None
+        told = settled.wait()
+        releasing = self.release()
+        first.clock.advance(1)
+        self.assertNoResult(releasing)
+        self.assertEqual(self.shared.record().leader, 1)
+        self.assertRaises(NotLeaderOrFollower, first.append, b"b")
+        first.obey(hold("commit", "nothing"))
+        first.run()
+        self.successResultOf(told)
+        self.successResultOf(releasing)
+        self.assertTrue(self.take())
+        self.assertEqual(self.read_all(self.second), [b"a"])
+
+    def test_18_who_does_not_know_whether_it_released_leads_no_more(self) -> None:
+        """
+        Only a new claim resumes, in the next epoch.
+        """
+        self.first.append(b"a")
+        self.first.run()
+        partition = self.first.partition()
+
+        rolling = begin(self.first.log._roller.roll(partition))
+        self.first.run()
+        self.successResultOf(rolling)
+        self.first.metadata.policy = lambda operation: (
+            Verdict.FAIL_BUT_APPLY
+            if operation.kind == "commit"
+            else None  # and nobody answers what came of it
+        )
+        releasing = self.release()
+        self.first.clock.advance(5)
+        self.assertNoResult(releasing)
+        self.assertRaises(NotLeaderOrFollower, partition.append, batch(b"b"), RULES)
+        self.assertEqual(self.shared.record().leader, -1)
+        self.first.obey(hold("commit", "nothing"))
+        self.first.run()
+        self.successResultOf(releasing)
+        self.assertFalse(self.first.log.leads(WHERE))
+        self.assertTrue(self.take(self.first))
+        self.assertEqual(self.first.partition().leader_epoch, 1)
+
+    def test_store_fails(self) -> None:
+        """
+        What cannot be rolled is led as before.
+        """
+        self.first.append(b"a")
+        self.first.run()
+        with mock.patch.object(self.first.objects, "create", side_effect=StoreError("no room")):
+            releasing = self.release()
+            self.first.run()
+        self.failureResultOf(releasing, StoreError)
+        self.first.obey(hold("commit", "nothing"))
+        self.assertEqual(self.first.append(b"b").base_offset, 1)
+
+    def test_fenced_meanwhile(self) -> None:
+        """
+        Who is replaced while it hands over has nothing to hand over.
+        """
+        first = self.leader(**EACH)
+        self.first = first
+        first.obey(hold("create", "/journal/"))
+        settled = first.append(b"a").settled
+        assert settled is not None
+        told = settled.wait()
+        releasing = self.release()
+        successor = self.leader(broker_id=2)
+        first.obey(hold("commit", "nothing"))
+        first.run()
+        self.failureResultOf(told, NotLeaderOrFollower)
+        self.successResultOf(releasing)
+        self.assertTrue(first.fenced)
+        self.assertEqual(self.shared.record().leader, 2)
+        self.assertEqual(successor.append(b"b").base_offset, 0)
