@@ -134,14 +134,14 @@ class BrokerConfigsTests(SynchronousTestCase):
             (
                 ("node.id", "", "long", "Its id."),
                 ("kafscale.s3.secret.key", "hush", "string", "A secret."),
-                ("kafscale.etcd.password", "", "string", "None."),
+                ("kafscale.proxy.password", "", "string", "None."),
                 ("kafscale.secretary", "Ann", "string", "A name."),
             ),
         )
         found = described()
         for name, value, sensitive in (
             ("kafscale.s3.secret.key", None, True),
-            ("kafscale.etcd.password", "", True),
+            ("kafscale.proxy.password", "", True),
             ("kafscale.secretary", "Ann", False),
         ):
             self.assertEqual((found[name].value, found[name].sensitive), (value, sensitive))
