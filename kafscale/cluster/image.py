@@ -72,6 +72,7 @@ class Image:
 
     @ivar cluster_id: The id of the cluster.
     @ivar broker_id: The id of this broker.
+    @ivar topic_changes: See L{IImage}.
     """
 
     _log = Logger()
@@ -83,6 +84,7 @@ class Image:
         """
         self.cluster_id = cluster_id
         self.broker_id = broker.broker_id
+        self.topic_changes = 0
         self._store = store
         self._watches: list[IWatch] = []
         self._subscribers: list[Changed] = []
@@ -203,6 +205,7 @@ class Image:
     def _apply_topic(self, key: str, entry: Entry | None) -> None:
         topic_id = UUID(key.removeprefix(keys.TOPICS))
         self._sorted_topics = None
+        self.topic_changes += 1
         before = self._topics.pop(topic_id, None)
         if before is not None and self._names.get(before.name) is before:
             del self._names[before.name]

@@ -39,6 +39,7 @@ from kafscale.interfaces.log import (
     IPressure,
     ISettlement,
     LogRules,
+    Watcher,
 )
 from kafscale.interfaces.services import (
     IAdminService,
@@ -104,5 +105,6 @@ __all__ = [
     "Synced",
     "Topic",
     "TopicConfig",
+    "Watcher",
     "Where",
 ]

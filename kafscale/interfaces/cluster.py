@@ -83,6 +83,7 @@ class IImage(Interface):
 
     cluster_id = Attribute("Stable, 22 characters of base64url.")
     broker_id = Attribute("This broker's id.")
+    topic_changes = Attribute("How often a topic has come, changed or gone.")
 
     def brokers() -> Sequence[Broker]:
         """

@@ -4,8 +4,8 @@ What the log promises: appends, reads, and the limits of memory.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any, Protocol
 from uuid import UUID
 
 import attrs
@@ -100,6 +100,17 @@ class Fetched:
     size: int = 0
 
 
+class Watcher(Protocol):
+    """
+    Who waits for something to change in a partition.
+    """
+
+    def wake(self) -> None:
+        """
+        It has.
+        """
+
+
 class IPartition(Interface):
     """
     One partition that this broker leads.
@@ -112,6 +123,7 @@ class IPartition(Interface):
     high_watermark = Attribute("Offset after the last durable record. Never goes back.")
     next_offset = Attribute("Offset that the next record will get.")
     is_open = Attribute("Whether L{append} may be called at once.")
+    dropped = Attribute("Whether this broker does not lead it any more.")
 
     def opened() -> Deferred[None]:
         """
@@ -150,15 +162,11 @@ class IPartition(Interface):
         As L{read}, from the object store.
         """
 
-    def watch(wake: Callable[[], None]) -> None:
+    def watch(watcher: Watcher) -> None:
         """
-        Call C{wake} (once for each L{watch}) when the high watermark next
-        moves, or the partition is dropped or deleted.
-        """
-
-    def unwatch(wake: Callable[[], None]) -> None:
-        """
-        Take a L{watch} back; none there is no error.
+        Wake C{watcher} once, when the high watermark or the log start next
+        moves, or the partition is dropped or deleted; never, when nobody else
+        refers to it any more.
         """
 
     def offset_at(timestamp: int) -> Awaitable[tuple[int, int] | None]:

@@ -11,7 +11,7 @@ import attrs
 from zope.interface import Interface
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class RequestContext:
     """
     Where a request came from.
@@ -21,12 +21,15 @@ class RequestContext:
     @ivar host: The address that the client's connection comes from.
     @ivar connection: Identifies the connection: requests of one connection
         have the same object here.
+    @ivar kept: Where a service keeps what it found, for when the same request
+        comes again (see L{Serving.repeats}).
     """
 
     api_version: int
     client_id: str | None
     host: str
     connection: object
+    kept: Any = None
 
 
 @attrs.frozen
@@ -44,6 +47,10 @@ class Serving:
         that says so in the API's own schema, when C{answer} raised.
     @ivar overlaps: Whether it may be under way together with earlier ones of
         its kind on one connection (Produce).
+    @ivar repeats: Whether clients ask the same again and again (Fetch). A
+        request that is, byte for byte, the one before it on its connection is
+        given to C{answer} as the same object with the same context; and a
+        response that is the same object as the one before is not encoded anew.
     """
 
     request: type[Any]
@@ -52,6 +59,7 @@ class Serving:
     answer: Callable[[Any, RequestContext], Any]
     failed: Callable[[Any, RequestContext, int, str], Any]
     overlaps: bool = False
+    repeats: bool = False
 
 
 class IService(Interface):

@@ -9,9 +9,10 @@ the tail in memory, which the journal makes durable, into segments.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
+from weakref import ref
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.python.failure import Failure
@@ -19,7 +20,7 @@ from zope.interface import implementer
 
 from kafscale.counts import TopicCounts
 from kafscale.errors import MessageTooLarge, NotLeaderOrFollower, OffsetOutOfRange
-from kafscale.interfaces import Append, AppendRules, Fetched, IPartition, LogRules
+from kafscale.interfaces import Append, AppendRules, Fetched, IPartition, LogRules, Watcher
 from kafscale.log import times
 from kafscale.log.epochs import Epochs
 from kafscale.log.flush import Slot
@@ -88,7 +89,7 @@ class Partition:
         # ahead of the records before it.
         self._rolled_producers = ProducerStates()
         self._slots: deque[tuple[int, Slot]] = deque()  # (end of its share, slot), in order
-        self._watchers: dict[Callable[[], None], None] = {}
+        self._watchers: dict[ref[Watcher], None] = {}
         self._opening: list[Deferred[None]] | None = None
 
     # -- what clients see -------------------------------------------------
@@ -276,23 +277,22 @@ class Partition:
         self._counts.bytes_out += fetched.size
         return fetched
 
-    def watch(self, wake: Callable[[], None]) -> None:
+    def watch(self, watcher: Watcher) -> None:
         """
         See L{IPartition.watch}.
         """
-        self._watchers[wake] = None
+        self._watchers[ref(watcher, self._unwatch)] = None
 
-    def unwatch(self, wake: Callable[[], None]) -> None:
-        """
-        See L{IPartition.unwatch}.
-        """
-        self._watchers.pop(wake, None)
+    def _unwatch(self, gone: ref[Watcher]) -> None:
+        self._watchers.pop(gone, None)
 
     def _wake(self) -> None:
         if self._watchers:
             watchers, self._watchers = self._watchers, {}
-            for wake in watchers:
-                wake()
+            for watcher in watchers:
+                there = watcher()
+                if there is not None:
+                    there.wake()
 
     # -- looking up -------------------------------------------------------
 
@@ -362,6 +362,7 @@ class Partition:
         self.record = record
         self.revision = revision
         self.epochs = epochs
+        self._wake()
 
     def producers_after(self, batches: Sequence[bytes]) -> ProducerStates:
         """

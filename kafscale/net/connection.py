@@ -35,6 +35,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kafscale.interfaces import Serving
+from kafscale.net.caller import Caller
 from kafscale.net.dispatch import Pieces, Refused
 from kafscale.net.idle import Idle
 from kafscale.net.memory import READ
@@ -84,6 +85,7 @@ class Connection(Protocol):
     _log = Logger()
 
     transport: Any  # What TCP's or TLS's can do is spread over several interfaces.
+    _caller: Caller
     _outbox: Outbox
     _idle: Idle
 
@@ -119,6 +121,7 @@ class Connection(Protocol):
         A client is there.
         """
         self._host = getattr(self.transport.getPeer(), "host", "")
+        self._caller = Caller(self._host, self)
         if hasattr(self.transport, "setTcpNoDelay"):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
@@ -167,7 +170,7 @@ class Connection(Protocol):
         self.abandon()
         self._gone(self)
         # They refer to us: without them we are freed at once.
-        del self._outbox, self._idle
+        del self._outbox, self._idle, self._caller
 
     # ----------------------------------------------------------------------
     # What the factory tells
@@ -214,18 +217,20 @@ class Connection(Protocol):
         if self._proceeding:
             return
         self._proceeding = True
-        while self._waiting and not self._outbox.full and not self._closed and self._may_begin():
+        while self._waiting and not self._outbox.full and not self._closed:
+            serving = self._dispatch.serving(self._waiting[0])
+            if not self._may_begin(serving):
+                break
             frame = self._waiting.popleft()
             self._waiting_bytes -= len(frame) + FRAME_OVERHEAD
-            self._begin(frame)
+            self._begin(frame, serving)
         self._proceeding = False
         self._account()
 
-    def _may_begin(self) -> bool:
+    def _may_begin(self, serving: Serving | None) -> bool:
         """
         Whether the first request that waits may be under way now.
         """
-        serving = self._dispatch.serving(self._waiting[0])
         overlaps = serving is not None and serving.overlaps
         if self._owed and (not overlaps or self._owed[-1].serving is not serving):
             return False
@@ -241,11 +246,11 @@ class Connection(Protocol):
         if not self._lost:
             self._proceed()
 
-    def _begin(self, frame: memoryview) -> None:
-        answer = _Answer(self._dispatch.serving(frame))
+    def _begin(self, frame: memoryview, serving: Serving | None) -> None:
+        answer = _Answer(serving)
         self._owed.append(answer)
         try:
-            found = self._dispatch.answer(frame, self._host, self)
+            found = self._dispatch.answer(frame, self._caller)
         except Exception:
             self._failed(Failure(), answer)  # type: ignore[no-untyped-call]
             return

@@ -11,7 +11,8 @@ coroutine, and what only goes wrong is kept out of its way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import attrs
@@ -32,7 +33,7 @@ from kafscale.services.location import current_leader, endpoints
 from kafscale.services.old_clients import FETCHES_BATCHES, OldConsumers
 from kafscale.services.parked import Parked
 from kafscale.services.reading import Part, Reader
-from kafscale.services.sessions import Asked, Session, Sessions, asked_in
+from kafscale.services.sessions import Session, Sessions, asked_in
 from kafscale.services.ticks import Ticks
 from kafscale.wire.messages import FetchRequest, FetchResponse
 
@@ -56,13 +57,15 @@ class _Round:
     @ivar session: What it goes on with; None without a session, or when one is
         only begun with the answer.
     @ivar epoch: The session's epoch as this request left it.
+    @ivar response: The answer as long as nothing changes, if that is known.
     """
 
     request: FetchRequest
-    version: int
+    context: RequestContext
     parts: list[Part]
     session: Session | None
     epoch: int
+    response: FetchResponse | None
 
 
 @implementer(IFetchService)
@@ -118,7 +121,7 @@ class FetchService:
         """
         Fetch.
         """
-        return [Serving(FetchRequest, 0, 18, self.fetch, self._failed)]
+        return [Serving(FetchRequest, 0, 18, self.fetch, self._failed, repeats=True)]
 
     def fetch(
         self, request: FetchRequest, context: RequestContext
@@ -126,6 +129,10 @@ class FetchService:
         """
         Answer as soon as there are C{min_bytes}, an error, or C{max_wait_ms}
         are over. To cancel it while it waits leaves nothing behind.
+
+        Most fetches find nothing, and are asked again at once. So a fetch that
+        had nothing to tell leaves behind what it found: where it is the same
+        in a session or, without one, with the request itself.
         """
         version = context.api_version
         by_id = version >= 13
@@ -135,36 +142,46 @@ class FetchService:
                 session = self._sessions.resume(request, by_id)
             except KafkaError as error:
                 return self._failed(request, context, error.code, "")
-        asked: Collection[Asked]
-        if session is None:
-            asked, epoch = asked_in(request, by_id), 0
+        keeper = context if session is None else session
+        kept, keeper.kept = keeper.kept, None  # nobody else has it meanwhile
+        if kept is not None:
+            parts, response = kept
         else:
-            asked, epoch = session.partitions.values(), session.epoch
-        parts = [Part(each) for each in asked]
-        at = _Round(request, version, parts, session, epoch)
+            asked = asked_in(request, by_id) if session is None else session.partitions.values()
+            parts, response = [Part(each) for each in asked], None
+        epoch = 0 if session is None else session.epoch
+        at = _Round(request, context, parts, session, epoch, response)
+        self._look_again(at)
         missing = min(request.min_bytes, request.max_bytes, self._most_bytes)
         ready = not parts or request.max_wait_ms <= 0
-        look = self._reader.look
         for part in parts:
-            look(part)
             missing -= part.available
             if part.tells:
                 ready = True
         if ready or missing <= 0:
             return self._read(at)
         seconds = request.max_wait_ms / 1000
+        look = partial(self._look, at)
         parked = Parked(self._clock, self._ticks, parts, missing, seconds, look)
         return parked.done.addCallback(self._read_again, at)
 
-    def _read_again(self, woke: bool, at: _Round) -> FetchResponse | Deferred[FetchResponse]:
-        if woke:
-            for part in at.parts:
-                self._reader.look(part)
+    def _look(self, at: _Round, part: Part) -> None:
+        at.response = None
+        self._reader.look(part)
+
+    def _look_again(self, at: _Round) -> None:
+        if self._reader.look_again(at.parts):
+            at.response = None
+
+    def _read_again(self, _: None, at: _Round) -> FetchResponse | Deferred[FetchResponse]:
+        self._look_again(at)
         return self._read(at)
 
     def _read(self, at: _Round) -> FetchResponse | Deferred[FetchResponse]:
+        if at.response is not None:
+            return self._response(at)
         max_bytes = min(at.request.max_bytes, self._most_bytes)
-        if at.version < FETCHES_BATCHES:
+        if at.context.api_version < FETCHES_BATCHES:
             return self._read_old(at, max_bytes)
         loading = self._reader.read(at.parts, max_bytes)
         if loading is None:
@@ -172,9 +189,10 @@ class FetchService:
         return loading.addCallback(lambda _: self._response(at))
 
     def _read_old(self, at: _Round, max_bytes: int) -> Deferred[FetchResponse]:
-        every = self._old.each_at_least_one(at.version)
+        version = at.context.api_version
+        every = self._old.each_at_least_one(version)
         loading = self._reader.read(at.parts, max_bytes, every) or succeed(None)
-        loading.addCallback(lambda _: self._old.convert(at.parts, at.version, max_bytes))
+        loading.addCallback(lambda _: self._old.convert(at.parts, version, max_bytes))
         return loading.addCallback(lambda _: self._response(at))
 
     # -- answering -----------------------------------------------------------
@@ -184,14 +202,31 @@ class FetchService:
         if session is not None and session.epoch != at.epoch:
             # Another request of the session came by, on another connection.
             return FetchResponse(error_code=InvalidFetchSessionEpoch.code, responses=[])
+        if session is not None and not self._sessions.holds(session):
+            at.response = None  # it said that there is a session
+        response = at.response or self._new_response(at)
+        if at.response is not None:
+            (session or at.context).kept = at.parts, response
+        return response
+
+    def _new_response(self, at: _Round) -> FetchResponse:
+        """
+        The answer, left in C{at} if it stays the same until something changes.
+        """
+        session = at.session
+        version = at.context.api_version
         incremental = session is not None
-        if session is None and at.version >= 7 and at.request.session_epoch == _FIRST_EPOCH:
-            session = self._sessions.begin((part.asked for part in at.parts), at.version >= 13)
+        begins = not incremental and version >= 7 and at.request.session_epoch == _FIRST_EPOCH
+        if begins:
+            session = self._sessions.begin((part.asked for part in at.parts), version >= 13)
         responses: list[Topic] = []
         moved: set[int] = set()
+        stays = not begins
         for part in at.parts:
             if incremental and not _is_news(part):
                 continue
+            if incremental or part.fetched.size or part.tells:
+                stays = False
             asked = part.asked
             answer = self._answer(part, at, moved)
             # After an error the consumer is told everything, when it is over.
@@ -211,8 +246,10 @@ class FetchService:
             session_id=session.session_id if session is not None and held else 0,
             responses=responses,
         )
-        if moved and at.version >= 16:
+        if moved and version >= 16:
             response.node_endpoints = endpoints(self._image, FetchResponse.NodeEndpoint, moved)
+        if stays and held == incremental:
+            at.response = response
         return response
 
     def _answer(self, part: Part, at: _Round, moved: set[int]) -> Answer:
@@ -240,7 +277,8 @@ class FetchService:
         answer = Answer(
             partition_index=asked.index, error_code=code, high_watermark=-1, records=b""
         )
-        if at.version >= 12 and isinstance(error, NotLeaderOrFollower | FencedLeaderEpoch):
+        elsewhere = isinstance(error, NotLeaderOrFollower | FencedLeaderEpoch)
+        if elsewhere and at.context.api_version >= 12:
             leader = current_leader(self._image, Answer.CurrentLeader, part.topic_id, asked.index)
             answer.current_leader = leader
             moved.add(leader.leader_id)

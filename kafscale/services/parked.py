@@ -7,8 +7,7 @@ others ends it. Between the two it costs its memory and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -22,8 +21,10 @@ class Parked:
     Waits until the partitions together have enough, one of them has something
     else to tell, or the time is up.
 
-    @ivar done: Fires then, with whether any partition had something to tell
-        meanwhile. To cancel it leaves no watch and no timer behind.
+    Only one may wait with the same parts.
+
+    @ivar done: Fires then. To cancel it leaves no timer behind. (Its parts stay
+        watched: a fetch that is repeated begins with them.)
     """
 
     __slots__ = (
@@ -34,8 +35,6 @@ class Parked:
         "_soon",
         "_tick",
         "_ticks",
-        "_watches",
-        "_woke",
         "done",
     )
 
@@ -43,7 +42,7 @@ class Parked:
         self,
         clock: IReactorTime,
         ticks: Ticks,
-        parts: Sequence[Part],
+        parts: Iterable[Part],
         missing: int,
         seconds: float,
         look: Callable[[Part], None],
@@ -52,8 +51,7 @@ class Parked:
         @param missing: How many more bytes are needed.
         @param look: Brings a part up to date.
         """
-        self.done: Deferred[bool] = Deferred(self._cancelled)
-        self._woke = False
+        self.done: Deferred[None] = Deferred(self._cancelled)
         self._parts = parts
         self._missing = missing
         self._look = look
@@ -61,19 +59,16 @@ class Parked:
         self._ticks = ticks
         self._tick = ticks.call_later(seconds, self._time_up)
         self._soon: IDelayedCall | None = None
-        # The partitions as they are now: a part may find another one later.
-        self._watches = [
-            (part.partition, partial(self._woken, place)) for place, part in enumerate(parts)
-        ]
-        for partition, wake in self._watches:
-            partition.watch(wake)
+        woken = self._woken
+        for part in parts:
+            part.woken = woken
+            if not part.watched:
+                part.watch()
 
-    def _woken(self, place: int) -> None:
-        self._woke = True
+    def _woken(self, part: Part) -> None:
         if self._missing <= 0:
             return
-        part = self._parts[place]
-        watched, wake = self._watches[place]
+        watched = part.partition
         before = part.available
         self._look(part)
         if part.tells or part.partition is not watched:
@@ -81,7 +76,7 @@ class Parked:
         else:
             self._missing -= part.available - before
         if self._missing > 0:
-            watched.watch(wake)
+            part.watch()
         else:
             # Not at once: what wakes this partition often wakes its neighbours
             # in the same breath, and then they go into the same answer.
@@ -90,9 +85,9 @@ class Parked:
 
     def _time_up(self) -> None:
         self._end()
-        self.done.callback(self._woke)
+        self.done.callback(None)
 
-    def _cancelled(self, _: Deferred[bool]) -> None:
+    def _cancelled(self, _: Deferred[None]) -> None:
         if self._soon is not None:
             self._soon.cancel()
         else:
@@ -100,9 +95,8 @@ class Parked:
         self._end()
 
     def _end(self) -> None:
-        for partition, wake in self._watches:
-            partition.unwatch(wake)
-        self._watches.clear()
+        for part in self._parts:
+            part.woken = None
         self._missing = 0
         # The timer knows us, and we it: garbage that only the collector finds.
         self._soon = None

@@ -4,12 +4,12 @@ Reading what a fetch asks for, within its limits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
-from kafscale.errors import OffsetOutOfRange
+from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.interfaces import Fetched, IImage, ILog, IPartition
 from kafscale.services.budget import Budget
 from kafscale.services.location import check_epoch, find_partition
@@ -30,20 +30,28 @@ class Part:
         this one's; None when all of it is.
     @ivar available: How many bytes there are to be had, at most what is asked.
     @ivar fetched: What was read.
+    @ivar watched: Whether nothing that a look may find has changed since the
+        last look, and the partition tells when it does.
+    @ivar woken: Called with the part when it does; None while nobody waits.
     """
 
     __slots__ = (
+        "__weakref__",
         "asked",
         "available",
         "diverging",
         "error",
         "fetched",
         "partition",
+        "topic_changes",
         "topic_id",
+        "watched",
+        "woken",
     )
 
     partition: IPartition
     topic_id: UUID
+    topic_changes: int  # as many as the last look knew of
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
@@ -51,6 +59,23 @@ class Part:
         self.diverging: tuple[int, int] | None = None
         self.available = 0
         self.fetched = _NOTHING
+        self.watched = False
+        self.woken: Callable[[Part], None] | None = None
+
+    def watch(self) -> None:
+        """
+        Be told of the next change.
+        """
+        self.partition.watch(self)
+        self.watched = True
+
+    def wake(self) -> None:
+        """
+        Something has changed.
+        """
+        self.watched = False
+        if self.woken is not None:
+            self.woken(self)
 
     @property
     def tells(self) -> bool:
@@ -73,6 +98,19 @@ class Reader:
         self._log = log
         self._budget = budget
 
+    def look_again(self, parts: Iterable[Part]) -> bool:
+        """
+        Look at those parts of which a look may find something else than the
+        last one did: whether there were any.
+        """
+        topic_changes = self._image.topic_changes
+        changed = False
+        for part in parts:
+            if not part.watched or part.topic_changes != topic_changes:
+                changed = True
+                self.look(part)
+        return changed
+
     def look(self, part: Part) -> None:
         """
         Find out what there is for a part now, without reading.
@@ -80,6 +118,7 @@ class Reader:
         asked = part.asked
         part.error = part.diverging = None
         part.available = 0
+        part.topic_changes = self._image.topic_changes
         try:
             if asked.by_id:
                 topic = self._image.topic_by_id(asked.topic_id)
@@ -87,6 +126,8 @@ class Reader:
                 topic = self._image.topic(asked.name)
             part.topic_id = topic.topic_id
             partition = part.partition = find_partition(self._log, topic, asked.index)
+            if partition.dropped:
+                raise NotLeaderOrFollower
             if asked.leader_epoch != -1:
                 check_epoch(partition, asked.leader_epoch)
             if asked.last_epoch != -1:

@@ -10,7 +10,7 @@ time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import attrs
@@ -97,6 +97,7 @@ class Session:
     @ivar by_id: Whether it names topics by id.
     @ivar created: When, in seconds.
     @ivar used: When it was used last, in seconds.
+    @ivar kept: See L{RequestContext}; nothing, once something else is asked.
     """
 
     session_id: int
@@ -105,6 +106,7 @@ class Session:
     created: float
     used: float
     epoch: int = 1
+    kept: Any = None
 
     def to_end(self, asked: Asked) -> None:
         """
@@ -119,6 +121,9 @@ class Session:
         Add and change what the request names, drop what it forgets; by how
         many partitions the session grew.
         """
+        if not request.topics and not request.forgotten_topics_data:
+            return 0
+        self.kept = None
         before = len(self.partitions)
         for topic in request.topics:
             for partition in topic.partitions:

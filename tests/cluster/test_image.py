@@ -97,6 +97,21 @@ class ImageTests(SynchronousTestCase):
         self.put(keys.topic(TOPIC_ID), value("orders", 2))
         self.assertIsNot(self.image.topic("orders"), before)
 
+    def test_counts_changes_of_topics(self) -> None:
+        """
+        Each time one comes, changes or goes; of other keys none.
+        """
+        counts = [self.image.topic_changes]
+        for what in (value("orders", 3), value("orders", 4), None):
+            if what is None:
+                self.cluster.now(self.store.commit([], [Delete(keys.topic(TOPIC_ID))]))
+            else:
+                self.put(keys.topic(TOPIC_ID), what)
+            counts.append(self.image.topic_changes)
+        self.assertEqual(len(set(counts)), 4)
+        self.put(keys.tombstone(TOPIC_ID), {})
+        self.assertEqual(self.image.topic_changes, counts[-1])
+
     def test_topics_in_order(self) -> None:
         """
         All topics come by name.

@@ -62,6 +62,7 @@ class FakeImage:
 
     cluster_id = "qLbRyF0aTQ2eFTNQ2bZAbA"
     broker_id = 7
+    topic_changes = 0
 
     def __init__(self) -> None:
         self.known = {topic.topic_id: topic for topic in (TOPIC, OTHER)}

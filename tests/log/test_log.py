@@ -18,6 +18,7 @@ from tests.log.brokers import (
     everybody_is_gone,
     now,
 )
+from tests.log.test_partition import Waiting
 from tests.log.test_rules import EACH, hold
 
 OTHER = (TOPIC, 1)
@@ -133,7 +134,8 @@ class DeleteTests(BrokerTestCase):
         self.read_all(broker)
         broker.append(b"1")
         woken: list[bool] = []
-        partition.watch(lambda: woken.append(partition.dropped))
+        waiting = Waiting(lambda: woken.append(partition.dropped))
+        partition.watch(waiting)
         now(broker.log.delete(TOPIC))
         self.assertEqual(woken, [True])
         self.assertEqual(broker.log.partitions(), ())

@@ -4,7 +4,10 @@ Tests for L{kafscale.log.partition}.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import attrs
 
 from kafscale.errors import (
     CorruptMessage,
@@ -20,6 +23,21 @@ from kafscale.interfaces import AppendRules, IPartition, ISettlement
 from kafscale.wire.records import check_batch, read_batch_header
 from tests.log.brokers import RULES, WHERE, BrokerTestCase, batch, now, records_of, values_of
 from tests.log.test_rules import EACH, hold
+
+
+class Waiting:
+    """
+    Who waits for a partition.
+    """
+
+    def __init__(self, woken: Callable[[], object]) -> None:
+        self._woken = woken
+
+    def wake(self) -> None:
+        """
+        See L{Watcher}.
+        """
+        self._woken()
 
 
 class PartitionTestCase(BrokerTestCase):
@@ -318,15 +336,13 @@ class ReadTests(PartitionTestCase):
 
     def test_watch(self) -> None:
         """
-        Once for each watch, when the high watermark moves or the partition is
-        dropped.
+        Once, when the high watermark or the log start moves or the partition
+        is dropped; however often it was watched before.
         """
         woken: list[str] = []
-        one, other = (lambda: woken.append("one")), (lambda: woken.append("other"))
+        one, other = Waiting(lambda: woken.append("one")), Waiting(lambda: woken.append("other"))
         self.partition.watch(one)
-        self.partition.watch(other)
-        self.partition.unwatch(other)
-        self.partition.unwatch(other)
+        self.partition.watch(one)
         self.main.append(b"a")
         self.assertEqual(woken, [])
         self.land()
@@ -335,9 +351,30 @@ class ReadTests(PartitionTestCase):
         self.land()
         self.assertEqual(woken, ["one"])
         self.partition.watch(other)
-        self.partition.drop()
-        self.partition.drop()
+        record = attrs.evolve(self.partition.record, log_start=1)
+        self.partition.started(record, self.partition.revision, self.partition.epochs)
         self.assertEqual(woken, ["one", "other"])
+        self.partition.watch(one)
+        self.partition.drop()
+        self.partition.drop()
+        self.assertEqual(woken, ["one", "other", "one"])
+
+    def test_nobody_watches_any_more(self) -> None:
+        """
+        Who is forgotten by all others is forgotten by the partition, too.
+        """
+        woken: list[str] = []
+        one, other = Waiting(lambda: woken.append("one")), Waiting(lambda: woken.append("other"))
+        self.partition.watch(one)
+        self.partition.watch(other)
+        del one
+        self.assertEqual(len(self.partition._watchers), 1)
+        self.main.append(b"a")
+        self.land()
+        self.assertEqual(woken, ["other"])
+        self.partition.watch(other)
+        del other
+        self.assertEqual(len(self.partition._watchers), 0)
 
     def test_who_is_woken_may_watch_again(self) -> None:
         """
@@ -347,9 +384,10 @@ class ReadTests(PartitionTestCase):
 
         def wake() -> None:
             woken.append(self.partition.high_watermark)
-            self.partition.watch(wake)
+            self.partition.watch(waiting)
 
-        self.partition.watch(wake)
+        waiting = Waiting(wake)
+        self.partition.watch(waiting)
         for _ in range(2):
             self.main.append(b"a")
             self.land()

@@ -5,7 +5,7 @@ Services that answer when a test says so, and a client that speaks bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -52,9 +52,12 @@ class Begun:
 class FakeService:
     """
     Produce, Fetch and Heartbeat; each waits for the test, unless C{at_once}.
+
+    @ivar fetched: Answers fetches instead, if set.
     """
 
     def __init__(self) -> None:
+        self.fetched: Callable[[Any, RequestContext], Any] | None = None
         self.begun: list[Begun] = []
         self.at_once = False
         self.records = b""
@@ -65,7 +68,7 @@ class FakeService:
         """
         return [
             Serving(ProduceRequest, 0, 13, self._answer, self._failed, overlaps=True),
-            Serving(FetchRequest, 0, 18, self._answer, self._failed),
+            Serving(FetchRequest, 0, 18, self._fetch, self._failed, repeats=True),
             Serving(HeartbeatRequest, 0, 4, self._answer, self._failed),
         ]  # fmt: skip
 
@@ -81,6 +84,9 @@ class FakeService:
                 topics = [FetchResponse.Topic(topic="t", partitions=[partition])]
             return FetchResponse(responses=topics)
         return HeartbeatResponse(error_code=code)
+
+    def _fetch(self, request: Any, context: RequestContext) -> Any:
+        return (self.fetched or self._answer)(request, context)
 
     async def _answer(self, request: Any, context: RequestContext) -> Any:
         begun = Begun(request, context)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
+from weakref import WeakSet
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -23,6 +24,7 @@ from kafscale.interfaces import (
     ISettlement,
     RequestContext,
     Serving,
+    Watcher,
 )
 from kafscale.wire.messages import RESPONSES
 from kafscale.wire.schema import Request
@@ -97,12 +99,13 @@ class FakePartition:
         self.high_watermark = 0
         self.next_offset = 0
         self.is_open = True
+        self.dropped = False
         self.cold = False
         self.error: Exception | None = None
         self.batches: list[Batch] = []
         self.rules: list[AppendRules] = []
         self.states: list[Any] = []
-        self.watches: list[Callable[[], None]] = []
+        self.watches: WeakSet[Watcher] = WeakSet()
         self.opening: list[Deferred[None]] = []
         self.loading: list[Deferred[None]] = []
         self.epochs: dict[int, tuple[int, int]] = {}
@@ -160,9 +163,9 @@ class FakePartition:
         """
         Wake all who wait.
         """
-        watches, self.watches = self.watches, []
-        for wake in watches:
-            wake()
+        watches, self.watches = self.watches, WeakSet()
+        for watcher in watches:
+            watcher.wake()
 
     def _from(self, offset: int) -> list[Batch]:
         return [each for each in self.batches if offset <= each.offset < self.high_watermark]
@@ -201,18 +204,11 @@ class FakePartition:
         await waiter
         return self._fetched(offset, max_bytes, at_least_one)
 
-    def watch(self, wake: Callable[[], None]) -> None:
+    def watch(self, watcher: Watcher) -> None:
         """
         See L{IPartition.watch}.
         """
-        self.watches.append(wake)
-
-    def unwatch(self, wake: Callable[[], None]) -> None:
-        """
-        See L{IPartition.unwatch}.
-        """
-        if wake in self.watches:
-            self.watches.remove(wake)
+        self.watches.add(watcher)
 
     async def offset_at(self, timestamp: int) -> tuple[int, int] | None:
         """
