@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
-from weakref import ref
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.python.failure import Failure
@@ -30,6 +29,7 @@ from kafscale.log.producers import ProducerState, ProducerStates
 from kafscale.log.record import PartitionRecord
 from kafscale.log.segments import Segments
 from kafscale.log.tail import Tail
+from kafscale.log.watchers import Watchers
 from kafscale.wire.records import (
     check_batch,
     check_keys,
@@ -89,7 +89,7 @@ class Partition:
         # ahead of the records before it.
         self._rolled_producers = ProducerStates()
         self._slots: deque[tuple[int, Slot]] = deque()  # (end of its share, slot), in order
-        self._watchers: dict[ref[Watcher], None] = {}
+        self._watchers = Watchers()
         self._opening: list[Deferred[None]] | None = None
 
     # -- what clients see -------------------------------------------------
@@ -235,7 +235,7 @@ class Partition:
             self._release(self.tail.end)
             return
         self.tail.show(end)
-        self._wake()
+        self._watchers.wake()
 
     # -- reading ----------------------------------------------------------
 
@@ -281,18 +281,7 @@ class Partition:
         """
         See L{IPartition.watch}.
         """
-        self._watchers[ref(watcher, self._unwatch)] = None
-
-    def _unwatch(self, gone: ref[Watcher]) -> None:
-        self._watchers.pop(gone, None)
-
-    def _wake(self) -> None:
-        if self._watchers:
-            watchers, self._watchers = self._watchers, {}
-            for watcher in watchers:
-                there = watcher()
-                if there is not None:
-                    there.wake()
+        self._watchers.add(watcher)
 
     # -- looking up -------------------------------------------------------
 
@@ -362,7 +351,7 @@ class Partition:
         self.record = record
         self.revision = revision
         self.epochs = epochs
-        self._wake()
+        self._watchers.wake()
 
     def producers_after(self, batches: Sequence[bytes]) -> ProducerStates:
         """
@@ -400,7 +389,7 @@ class Partition:
         self.dropped = True
         self._owner.grew(-self.tail.drop_before(self.tail.end))
         self._release(self.tail.end)
-        self._wake()
+        self._watchers.wake()
 
     def _release(self, end: int) -> None:
         """
