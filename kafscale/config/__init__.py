@@ -189,6 +189,7 @@ class Settings:
         number(16, 1_000_000),
         "4096",
         "How many objects of the journal may stand before the records in the oldest are rolled.",
+        on_s3="16384",
     )
     orphan_ms: int = setting(
         number(0, 2**31 - 1, "milliseconds"),

@@ -4,13 +4,14 @@ What an object holds: its batches and their records.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from kafscale.errors import CorruptMessage, InvalidRecord, KafkaError
 from kafscale.inspect.objects import batches_of, segment_footer
 from kafscale.interfaces import IObjectStore
+from kafscale.log.bundles import read_bundle
 from kafscale.log.sealing import footer as slot_footer
-from kafscale.log.slot import Seal
+from kafscale.log.slot import Range, Seal, read_slot
 from kafscale.log.trailer import CorruptObject, intact, proof
 from kafscale.wire.compression import Codec
 from kafscale.wire.records import BatchHeader, Record, read_records
@@ -57,6 +58,8 @@ async def _parts(objects: IObjectStore, key: str, tell: Tell) -> list[tuple[str,
             f" {footer.batch_count} batches, leader epochs {footer.epochs.to_json()}"
         )
         return [("", 0, footer.data_size)]
+    if "/bundles/" in key:
+        return _bundled(key, await objects.get(key), tell)
     held = await slot_footer(objects, key)
     if held is None:
         await objects.get_suffix(key, 1)  # says so
@@ -65,12 +68,30 @@ async def _parts(objects: IObjectStore, key: str, tell: Tell) -> list[tuple[str,
         tell(f"seal {key}: by incarnation {held.sealer}")
         return []
     tell(f"slot {key}: {len(held)} partitions")
+    return _parts_of(held)
+
+
+def _bundled(key: str, data: bytes, tell: Tell) -> list[tuple[str, int, int]]:
+    slots = list(read_bundle(data))
+    tell(f"bundle {key}: {len(slots)} slots")
+    parts = []
+    begin = 0
+    for number, slot in slots:
+        held = read_slot(slot, len(slot))
+        if isinstance(held, int | Seal):
+            raise CorruptObject(f"slot {number} of the bundle holds no records")
+        parts += _parts_of(held, f"slot {number}, ", begin)
+        begin += len(slot)
+    return parts
+
+
+def _parts_of(held: Sequence[Range], title: str = "", begin: int = 0) -> list[tuple[str, int, int]]:
     return [
         (
-            f"partition {part.topic_id}/{part.index}: offsets"
+            f"{title}partition {part.topic_id}/{part.index}: offsets"
             f" {part.first_offset}-{part.last_offset}, leader epoch {part.leader_epoch}",
-            part.position,
-            part.position + part.length,
+            begin + part.position,
+            begin + part.position + part.length,
         )
         for part in held
     ]

@@ -13,6 +13,7 @@ from kafscale.inspect.partitions import segments_of
 from kafscale.inspect.view import Incarnation, View, Where
 from kafscale.interfaces import IObjectStore
 from kafscale.log import keys
+from kafscale.log.sealing import listing
 from kafscale.log.slot import Range, Seal
 from kafscale.log.trailer import CorruptObject
 
@@ -46,6 +47,9 @@ async def _list_journal(
     async for key, _, size, held in slots_of(objects, view.prefix(incarnation)):
         whole &= not isinstance(held, CorruptObject)
         tell(f"  {key} {size} bytes, {_what(view, held)}")
+    bundles = keys.bundles(view.namespace, incarnation.broker, incarnation.number)
+    async for info in listing(objects, bundles):
+        tell(f"  {info.key} {info.size} bytes, a bundle of slots")
     return whole
 
 

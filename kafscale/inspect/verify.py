@@ -10,6 +10,7 @@ from uuid import UUID
 
 import attrs
 
+from kafscale.inspect.bundles import check_bundles
 from kafscale.inspect.findings import Finding, Findings, Weight, twice
 from kafscale.inspect.journals import Tails, check_journal, scan
 from kafscale.inspect.partitions import check_partition, check_tail
@@ -70,7 +71,9 @@ class Verification:
         incarnation = view.incarnations.get(number)
         if incarnation is None:
             return Findings()
-        return await check_journal(self.objects, view, incarnation, tails)
+        found = await check_journal(self.objects, view, incarnation, tails)
+        found += await check_bundles(self.objects, view, incarnation)
+        return found
 
     async def _partition(self, view: View, where: tuple[UUID, int], again: bool) -> Findings:
         if again:
@@ -101,7 +104,11 @@ class Verification:
         found = Findings()
         journals = {view.prefix(each) for each in view.incarnations.values()}
         before = ""
-        for kind in ("journal", "topics"):
+        bundles = {
+            keys.bundles(view.namespace, each.broker, each.number)
+            for each in view.incarnations.values()
+        }
+        for kind in ("journal", "bundles", "topics"):
             async for info in listing(self.objects, f"{view.namespace}/{kind}/"):
                 if not again:
                     self.count += 1
@@ -114,7 +121,7 @@ class Verification:
                     finding = _of_no_partition(view, prefix)
                     if finding is not None:
                         found.append(finding)
-                elif prefix not in journals:
+                elif prefix not in (bundles if kind == "bundles" else journals):
                     found.wrong(prefix, "a journal of which the metadata knows nothing")
         return found
 

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from kafscale.errors import CommitConflict
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore
 from kafscale.log import keys
+from kafscale.log.bundles import Bundles
 from kafscale.log.commit import settle
 from kafscale.log.estate import Estates
 from kafscale.log.journal import Journal
@@ -37,6 +38,7 @@ class Clearing:
         clock: IReactorTime,
         journal: Journal,
         estates: Estates,
+        bundles: Bundles,
         incarnation: int,
     ) -> None:
         self._objects = objects
@@ -44,6 +46,7 @@ class Clearing:
         self._clock = clock
         self._journal = journal
         self._estates = estates
+        self._bundles = bundles
         self._incarnation = incarnation
         self._alive = Compare(keys.seal_record(incarnation), 0)
         self._trim = 0  # as committed
@@ -118,6 +121,9 @@ class Clearing:
             self._journal.fence()
             return
         first, self._trim = self._trim, target
+        bundled = self._bundles.below(first, target)
+        for at in range(0, len(bundled), 1000):
+            await self._objects.delete(bundled[at : at + 1000])
         for at in range(first, target, 1000):
             await self._objects.delete(
                 [self._journal.key(number) for number in range(at, min(at + 1000, target))]

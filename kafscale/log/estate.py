@@ -15,16 +15,21 @@ from uuid import UUID
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from kafscale.errors import CommitConflict
+from kafscale.errors import CommitConflict, NoSuchObject
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.log import keys
+from kafscale.log.bundles import GROUP, read_bundle
 from kafscale.log.commit import settle
 from kafscale.log.record import PartitionRecord
 from kafscale.log.rereading import Rereading
-from kafscale.log.sealing import CorruptLog, Sealed, footer, listing, ranges, seal
+from kafscale.log.sealing import CorruptLog, Sealed, footer, gather, listing, ranges, seal
 from kafscale.log.slot import Range, Seal
+from kafscale.log.trailer import CorruptObject
 
 Where = tuple[UUID, int]
+
+BUNDLES_AT_ONCE = 16
+"""How many bundles of slots are asked for at once."""
 
 IN_FLIGHT_AT_MOST = 64
 """So many flushes of a journal may be under way at once (see `kafscale.config`)."""
@@ -89,10 +94,11 @@ class Estates:
         return estate
 
     async def _opened(self, incarnation: int) -> Estate:
+        known = await self._read_bundles(incarnation)
         trim = -1
         while True:
             sealed = await seal(
-                self.slots, self._metadata, self._namespace, incarnation, self._incarnation
+                self.slots, self._metadata, self._namespace, incarnation, self._incarnation, known
             )
             try:
                 return Estate(sealed, await ranges(self.slots, sealed))
@@ -102,6 +108,33 @@ class Estates:
                 if sealed.trim == trim:
                     raise
                 trim = sealed.trim
+
+    async def _read_bundles(self, incarnation: int) -> int:
+        """
+        Read many slots at once, where they are bundled. All slots before the
+        returned number were acknowledged.
+        """
+        entry = await self._metadata.get(keys.incarnation_record(incarnation))
+        if entry is None:
+            return 0  # as `seal` will find
+        prefix = keys.bundles(self._namespace, entry.value["broker"], incarnation)
+        slots = keys.journal(self._namespace, entry.value["broker"], incarnation)
+
+        async def read(key: str) -> int:
+            end = 0
+            try:
+                for number, data in read_bundle(await self._objects.get(key)):
+                    self.slots.know(keys.slot(slots, number), data)
+                    end = number + 1
+            except (NoSuchObject, CorruptObject) as why:
+                self._log.warn("slots are read one by one: {key}: {why}", key=key, why=why)
+            return end
+
+        trim = entry.value["trim"]
+        after = keys.slot(prefix, trim - GROUP) if trim >= GROUP else ""
+        found = [info.key async for info in listing(self._objects, prefix, after)]
+        ends = await gather([lambda key=key: read(key) for key in found], BUNDLES_AT_ONCE)  # type: ignore[misc]
+        return max(ends, default=0)
 
     async def left(self, broker_id: int) -> list[int]:
         """
@@ -151,6 +184,8 @@ class Estates:
                 revision = await settle(self._metadata, key, revision, value)
             except CommitConflict:
                 return  # another successor does it
+        bundles = keys.bundles(self._namespace, sealed.broker, sealed.incarnation)
+        gone = [info.key async for info in listing(self._objects, bundles)]
         garbage = []
         past_end = 0
         async for info in listing(self._objects, sealed.prefix):
@@ -160,8 +195,9 @@ class Estates:
                     continue
                 past_end += 1
             garbage.append(info.key)
-        for at in range(0, len(garbage), 1000):
-            await self._objects.delete(garbage[at : at + 1000])
+        gone += garbage
+        for at in range(0, len(gone), 1000):
+            await self._objects.delete(gone[at : at + 1000])
         # Said only now: who is interrupted before has it done by the next one.
         with suppress(CommitConflict):
             await settle(self._metadata, key, revision, {**value, "wound_up": True})

@@ -51,17 +51,20 @@ class Slot:
     Batches that share one fate: an object of the journal, before and after it
     is stored.
 
+    @ivar frozen: The bytes that are stored, from when they are sent until the
+        slot is acknowledged.
     @ivar shares: What is in it, by partition. After the slot is settled its
         keys are the partitions that have records here which no segment has.
     """
 
-    __slots__ = ("_failure", "_waiting", "begun", "durable", "number", "shares", "size")
+    __slots__ = ("_failure", "_waiting", "begun", "durable", "frozen", "number", "shares", "size")
 
     def __init__(self, number: int, begun: float) -> None:
         self.number = number
         self.begun = begun
         self.size = 0
         self.durable = False
+        self.frozen: list[bytes] | None = None
         self.shares: dict[Writer, Share | None] = {}
         self._waiting: list[Deferred[None]] | None = []
         self._failure: Exception | None = None

@@ -194,10 +194,11 @@ class Journal:
 
     async def _send(self, slot: Slot) -> None:
         pieces, footer = slot.freeze()
+        slot.frozen = [*pieces, footer]
         key = keys.slot(self._prefix, slot.number)
         begun = self._clock.seconds()
         try:
-            await self._store.create(key, [*pieces, footer])
+            await self._store.create(key, slot.frozen)
         except ObjectExists:
             if not await self._is_mine(key, slot.size, footer):
                 self.fence()
@@ -255,6 +256,7 @@ class Journal:
             writer.acknowledge(end)
         slot.settle()
         self._acknowledged(slot)
+        slot.frozen = None
 
     def _next(self) -> None:
         """

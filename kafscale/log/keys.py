@@ -7,6 +7,7 @@ that the order of the keys is the order of the numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 from zlib import crc32
 
@@ -20,9 +21,17 @@ def journal(namespace: str, broker_id: int, incarnation: int) -> str:
     return f"{namespace}/journal/{spread:02x}/{broker_id}/{incarnation}/"
 
 
+def bundles(namespace: str, broker_id: int, incarnation: int) -> str:
+    """
+    The prefix of the bundles of an incarnation's slots; a bundle's number is
+    that of its first slot.
+    """
+    return journal(namespace, broker_id, incarnation).replace("/journal/", "/bundles/", 1)
+
+
 def slot(prefix: str, number: int) -> str:
     """
-    One slot, under its L{journal}'s prefix.
+    One slot, under its L{journal}'s prefix; or a bundle of them, under its own.
     """
     return f"{prefix}{number:020d}"
 
@@ -64,9 +73,23 @@ def parse_slot(namespace: str, key: str) -> tuple[int, int] | None:
     The incarnation and number of the slot that has this key; None if it is
     not a slot's.
     """
+    return _parse_numbered(namespace, key, "journal", journal)
+
+
+def parse_bundle(namespace: str, key: str) -> tuple[int, int] | None:
+    """
+    The incarnation and the number of the first slot of the bundle that has
+    this key; None if it is not a bundle's.
+    """
+    return _parse_numbered(namespace, key, "bundles", bundles)
+
+
+def _parse_numbered(
+    namespace: str, key: str, kind: str, prefix_of: Callable[[str, int, int], str]
+) -> tuple[int, int] | None:
     try:
-        _, broker_id, incarnation, number = key.removeprefix(f"{namespace}/journal/").split("/")
-        prefix = journal(namespace, int(broker_id), int(incarnation))
+        _, broker_id, incarnation, number = key.removeprefix(f"{namespace}/{kind}/").split("/")
+        prefix = prefix_of(namespace, int(broker_id), int(incarnation))
         found = int(incarnation), int(number)
     except ValueError:
         return None

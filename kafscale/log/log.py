@@ -20,6 +20,7 @@ from kafscale.counts import LogCounts, LogState
 from kafscale.errors import CommitConflict, NotLeaderOrFollower
 from kafscale.interfaces import Delete, ILog, IMetadataStore, IObjectStore, IPressure, LogRules
 from kafscale.log import keys
+from kafscale.log.bundles import Bundles
 from kafscale.log.cache import BlockCache
 from kafscale.log.changes import RecordChanges
 from kafscale.log.clearing import Clearing
@@ -123,9 +124,12 @@ class Log:
             fenced=self._fenced,
         )
         self._estates = Estates(self._objects, self._metadata, settings.namespace, incarnation)
+        bundles = keys.bundles(settings.namespace, self._broker_id, incarnation)
+        self._bundles = Bundles(self._objects, bundles, settings.bundled)
         self._clearing = Clearing(
-            self._objects, self._metadata, self._clock, self.journal, self._estates, incarnation
-        )
+            self._objects, self._metadata, self._clock, self.journal, self._estates,
+            self._bundles, incarnation,
+        )  # fmt: skip
         self._retention = Retention(self._clock, self._wall_clock, self.move_start)
         changes = RecordChanges(self._metadata, self.journal, incarnation)
         self._roller = Roller(
@@ -142,6 +146,7 @@ class Log:
         next incarnation recovers them, as after a crash.
         """
         await self.journal.flush()
+        self._bundles.abandon()
         await self._retention.stop()
         await self._roller.stop()
         await self._sweep.stop()
@@ -155,6 +160,7 @@ class Log:
         dropped, self._partitions = self._partitions, {}
         for partition in dropped.values():
             partition.drop()
+        self._bundles.abandon()
         self._retention.abandon()
         self._roller.abandon()
         self._relieve()
@@ -377,5 +383,7 @@ class Log:
                     waiter.callback(None)
 
     def _acknowledged(self, slot: Slot) -> None:
+        if slot.frozen is not None:
+            self._bundles.acknowledged(slot.number, slot.frozen)
         self._roller.settled(slot)
         self._relieve()

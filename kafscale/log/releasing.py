@@ -9,6 +9,7 @@ nothing more taken, for as long as the rest needs.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import attrs
 
@@ -54,8 +55,9 @@ async def release(partitions: Sequence[Partition], roll: Roll, changes: RecordCh
 
 async def _roll(partitions: Sequence[Partition], roll: Roll) -> None:
     async def rolled(partition: Partition) -> None:
-        while partition.tail.visible_size and not partition.dropped:
-            await roll(partition)
+        with suppress(NotLeaderOrFollower):  # it is lost already
+            while partition.tail.visible_size and not partition.dropped:
+                await roll(partition)
 
     await gather([lambda each=each: rolled(each) for each in partitions], PARALLEL)  # type: ignore[misc]
 

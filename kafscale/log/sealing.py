@@ -113,12 +113,15 @@ async def seal(
     namespace: str,
     incarnation: int,
     sealer: int,
+    known: int = 0,
 ) -> Sealed:
     """
     Stop an incarnation for good, and tell where its journal ends. Any number
     of successors may do this at once: they all get the same answer.
 
     @param sealer: The incarnation that does this.
+    @param known: All slots before this one were acknowledged: they need not be
+        walked along.
     @raise LookupError: there was never such an incarnation.
     """
     key = keys.seal_record(incarnation)
@@ -146,13 +149,13 @@ async def seal(
             # All that it has acknowledged was stored before it was marked. It
             # may go on storing: two who look find different ends, all of them
             # past that, and the first to record one wins (log-rules, 5).
-            end, _ = await _first_missing(objects, prefix, trim)
+            end, _ = await _first_missing(objects, prefix, max(trim, known))
             revision, guards = recorded.revision, ()
         else:
             if not raised_barrier:
-                await _raise_barrier(objects, prefix, trim, sealer)
+                await _raise_barrier(objects, prefix, max(trim, known), sealer)
                 raised_barrier = True
-            end = await _seal_first_missing(objects, prefix, trim, sealer)
+            end = await _seal_first_missing(objects, prefix, max(trim, known), sealer)
             # The writer may have trimmed past this slot while we walked; the
             # seal then stands where a slot was deleted, and stops nobody
             # (log-rules, 4). Comparing the record's revision says so, and of
@@ -165,25 +168,25 @@ async def seal(
         return Sealed(incarnation, broker, prefix, trim, end)
 
 
-async def _raise_barrier(objects: IObjectStore, prefix: str, trim: int, sealer: int) -> None:
+async def _raise_barrier(objects: IObjectStore, prefix: str, first: int, sealer: int) -> None:
     """
     Put a seal ahead of a writer that lives and is busy, for it to run into: who
     only chases it, slot by slot, never catches it (log-rules, 3).
     """
-    last = trim - 1
-    after = keys.slot(prefix, trim - 1) if trim else ""
+    last = first - 1
+    after = keys.slot(prefix, first - 1) if first else ""
     async for info in listing(objects, prefix, after):
         last = keys.slot_number(info.key)
     with suppress(ObjectExists):  # by a slot or another's barrier: both do
         await objects.create(keys.slot(prefix, last + BARRIER), [write_seal(sealer)])
 
 
-async def _seal_first_missing(objects: IObjectStore, prefix: str, trim: int, sealer: int) -> int:
+async def _seal_first_missing(objects: IObjectStore, prefix: str, first: int, sealer: int) -> int:
     """
-    Walk from the trim mark over what exists, and seal the first slot that does
+    Walk from the trim mark, or past it, over what exists, and seal the first slot that does
     not; a seal met on the way ends the walk.
     """
-    number = trim
+    number = first
     while True:
         number, is_sealed = await _first_missing(objects, prefix, number)
         if is_sealed:

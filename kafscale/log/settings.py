@@ -16,6 +16,7 @@ class LogSettings:
     @ivar segment_seconds: The age at which records are rolled at the latest.
     @ivar unrolled_bytes: How much may be in memory and in no segment.
     @ivar journal_slots: How many slots recovery may have to read.
+    @ivar bundled: How many small slots are stored once more together; 0: none.
     @ivar orphan_seconds: How long something is unneeded before it is deleted,
         if whoever let go of it has not; 0: for ever.
     @ivar readahead: How many runs of a segment are read ahead of a reader.
@@ -31,6 +32,7 @@ class LogSettings:
     segment_seconds: float = 7200.0
     unrolled_bytes: int = 96 << 20
     journal_slots: int = 4096
+    bundled: int = 0
     orphan_seconds: float = 3600.0
     readahead: int = 1
 

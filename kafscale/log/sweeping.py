@@ -26,6 +26,7 @@ from twisted.logger import Logger
 from kafscale.counts import LogCounts
 from kafscale.interfaces import IMetadataStore, IObjectStore, ObjectInfo
 from kafscale.log import keys
+from kafscale.log.bundles import GROUP
 from kafscale.log.fencing import is_marked
 from kafscale.log.record import PartitionRecord
 from kafscale.log.sealing import PARALLEL, footer, gather
@@ -116,8 +117,8 @@ class Sweep:
     async def _look_through(self) -> None:
         before, self._unneeded = self._unneeded, set()
         deleted = 0
-        for prefix in (f"{self._namespace}/journal/", f"{self._namespace}/topics/"):
-            after = ""
+        for kind in ("journal", "bundles", "topics"):
+            prefix, after = f"{self._namespace}/{kind}/", ""
             while not self._stopped:
                 page = await self._objects.list(prefix, after, PAGE)
                 # The metadata are read after the objects: what made an object
@@ -154,6 +155,7 @@ class Sweep:
         found = []
         for info in page:
             slot = keys.parse_slot(self._namespace, info.key)
+            bundle = keys.parse_bundle(self._namespace, info.key)
             segment = keys.parse_segment(self._namespace, info.key)
             if slot is not None and info.size >= SMALLEST_SLOT:
                 incarnation, number = slot
@@ -161,6 +163,13 @@ class Sweep:
                     needed[incarnation] = await self._needed(incarnation)
                 slots = needed[incarnation]
                 if slots is not None and number not in slots:
+                    found.append(info.key)
+            elif bundle is not None:
+                incarnation, number = bundle
+                if incarnation not in needed:
+                    needed[incarnation] = await self._needed(incarnation)
+                slots = needed[incarnation]
+                if slots is not None and number + GROUP <= slots.start:
                     found.append(info.key)
             elif segment is not None:
                 topic_id, index, base = segment

@@ -23,6 +23,7 @@ from kafscale.errors import UnknownTopicId
 from kafscale.group.coordinator import Coordinator
 from kafscale.group.keys import shard_of
 from kafscale.interfaces import Broker, IMetadataStore, IService, LogRules
+from kafscale.log.bundles import GROUP
 from kafscale.log.log import Log
 from kafscale.log.settings import LogSettings
 from kafscale.services.alterations import AlterationService
@@ -138,6 +139,7 @@ def log_settings(settings: Settings) -> LogSettings:
         segment_seconds=settings.segment_ms / 1000,
         unrolled_bytes=settings.unrolled_bytes,
         journal_slots=settings.journal_slots,
+        bundled=GROUP if settings.s3_bucket else 0,
         orphan_seconds=settings.orphan_ms / 1000,
         readahead=settings.readahead_segments,
     )

@@ -320,6 +320,71 @@ class JournalTests(LookTestCase):
         )
 
 
+class BundleTests(LookTestCase):
+    """
+    Bundles say what their slots say.
+    """
+
+    def setUp(self) -> None:
+        """
+        A broker that bundles by twos, with a bundle or two.
+        """
+        super().setUp()
+        self.broker_ = self.leader(slot_bytes=1, bundled=2)
+        for number in range(5):
+            self.broker_.append(b"%d" % number)
+            self.broker_.run()
+        prefix = keys.bundles("default", 1, self.broker_.incarnation)
+        self.first, self.second = keys.slot(prefix, 0), keys.slot(prefix, 2)
+
+    def test_well(self) -> None:
+        """
+        Copies are nothing to tell of.
+        """
+        self.assert_well()
+        self.assertIn("a bundle of slots", "\n".join(self.listed()))
+
+    def listed(self) -> list[str]:
+        """
+        The lines of a listing.
+        """
+        lines: list[str] = []
+        view = now(view_of(self.shared))
+        self.assertTrue(now(list_all(self.shared.objects, view, lines.append)))
+        return lines
+
+    def test_dumped(self) -> None:
+        """
+        A bundle's records, slot by slot.
+        """
+        lines: list[str] = []
+        self.assertTrue(now(dump(self.shared.objects, self.first, False, lines.append)))
+        self.assertIn("2 slots", lines[0])
+        self.assertEqual([line[-3:] for line in lines if "value" in line], ["'0'", "'1'"])
+
+    def test_differs(self) -> None:
+        """
+        A copy of something else is wrong.
+        """
+        self.put(self.second, self.get(self.second).replace(b"3", b"4", 1))
+        self.assert_wrong(self.second, "differs from slot")
+
+    def test_damaged(self) -> None:
+        """
+        One that cannot be read is told of.
+        """
+        self.put(self.second, self.get(self.second)[1:])
+        self.assert_wrong(self.second, "A bundle")
+
+    def test_nobodys(self) -> None:
+        """
+        Bundles of an incarnation that nobody knows.
+        """
+        key = keys.slot(keys.bundles("default", 9, 999), 0)
+        self.put(key, self.get(self.first))
+        self.assert_wrong(key.rsplit("/", 1)[0] + "/", "knows nothing")
+
+
 class SegmentTests(LookTestCase):
     """
     Partitions and their chains.

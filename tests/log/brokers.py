@@ -104,6 +104,13 @@ async def everybody_is_gone(broker_id: int, incarnation: int) -> bool:
     return True
 
 
+async def nobody_is_gone(broker_id: int, incarnation: int) -> bool:
+    """
+    For whoever claims only what was released.
+    """
+    return False
+
+
 class Shared:
     """
     What all brokers of a cluster see.

@@ -41,7 +41,7 @@ from kafscale.store.memory import MemoryObjectStore
 from tests.careless import CarelessObjectStore
 from tests.hostile import Operation, Verdict, let_pass
 from tests.inspect.looking import report, wrong
-from tests.log.brokers import RULES, Broker, Shared, batch, begin, now, records_of
+from tests.log.brokers import RULES, Broker, Shared, batch, begin, nobody_is_gone, now, records_of
 
 Where = tuple[UUID, int]
 
@@ -53,6 +53,7 @@ BOUNDS: dict[str, Any] = {
     "segment_bytes": 400,
     "unrolled_bytes": 700,
     "journal_slots": 5,
+    "bundled": 2,
     "segment_seconds": 30.0,
     "linger": 0.01,
     "orphan_seconds": 1.0,
@@ -216,6 +217,25 @@ class LogMachine(RuleBasedStateMachine):
         broker = data.draw(st.sampled_from(self.asleep))
         self.asleep.remove(broker)
         self.brokers.append(broker)
+
+    @precondition(lambda self: self.leaders())
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        """
+        A broker hands a partition over; the next that begins claims it.
+        """
+        broker, where = data.draw(st.sampled_from(self.leaders()))
+        releasing = begin(broker.log.release([where]))
+        releasing.addErrback(self.not_moved)
+
+    @precondition(lambda self: self.brokers)
+    @rule(data=st.data())
+    def claim(self, data: st.DataObject) -> None:
+        """
+        A broker claims what was released, and nothing else.
+        """
+        broker = data.draw(st.sampled_from(self.brokers))
+        begin(broker.log.claim(self.wanted, nobody_is_gone)).addErrback(self._not_recovered)
 
     # -- stores and time ----------------------------------------------------
 

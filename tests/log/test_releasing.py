@@ -11,17 +11,19 @@ from twisted.internet.defer import Deferred
 from kafscale.errors import NotLeaderOrFollower, StoreError
 from kafscale.log import keys
 from tests.hostile import Operation, Verdict
-from tests.log.brokers import RULES, TOPIC, WHERE, Broker, BrokerTestCase, batch, begin
+from tests.log.brokers import (
+    RULES,
+    TOPIC,
+    WHERE,
+    Broker,
+    BrokerTestCase,
+    batch,
+    begin,
+    nobody_is_gone,
+)
 from tests.log.test_rules import EACH, hold
 
 OTHER = (TOPIC, 1)
-
-
-async def nobody_is_gone(broker_id: int, incarnation: int) -> bool:
-    """
-    For whoever claims only what was released.
-    """
-    return False
 
 
 class ReleaseTests(BrokerTestCase):

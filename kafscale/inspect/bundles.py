@@ -1,0 +1,42 @@
+"""
+Whether bundles of slots are what they should be: copies.
+"""
+
+from __future__ import annotations
+
+from kafscale.errors import NoSuchObject
+from kafscale.inspect.findings import Findings
+from kafscale.inspect.view import Incarnation, View
+from kafscale.interfaces import IObjectStore
+from kafscale.log import keys
+from kafscale.log.bundles import GROUP, read_bundle
+from kafscale.log.sealing import listing
+from kafscale.log.trailer import CorruptObject
+
+
+async def check_bundles(objects: IObjectStore, view: View, incarnation: Incarnation) -> Findings:
+    """
+    What is wrong with the bundles of a journal. A successor believes them, so
+    one that says something else than the slots is as bad as wrong slots.
+    """
+    found = Findings()
+    slots = view.prefix(incarnation)
+    prefix = keys.bundles(view.namespace, incarnation.broker, incarnation.number)
+    async for info in listing(objects, prefix):
+        if keys.parse_bundle(view.namespace, info.key) is None:
+            found.note(info.key, "not an object of Kafscale")
+            continue
+        if keys.slot_number(info.key) + GROUP <= incarnation.trim:
+            found.garbage(info.key, f"a bundle of slots below the trim mark {incarnation.trim}")
+            continue
+        try:
+            for number, data in read_bundle(await objects.get(info.key)):
+                if number >= incarnation.trim and data != await objects.get(
+                    keys.slot(slots, number)
+                ):
+                    found.wrong(info.key, f"a bundle that differs from slot {number}")
+        except CorruptObject as error:
+            found.wrong(info.key, str(error))
+        except NoSuchObject as missing:
+            found.wrong(info.key, f"a bundle of slots that are not there: {missing}")
+    return found
