@@ -194,6 +194,9 @@ class Leaderships:
                 self._unseen |= dict.fromkeys(each.topic_id for each in self._image.topics())
                 for topic_id in list(self._deleted):
                     self._remove(topic_id)
+                if change.entry is None:
+                    # After what is urgent: others wait for what it led.
+                    self._clock.callLater(AGAIN, self._clear_up)
             elif kind == "topics" and change.entry is not None:
                 topic_id = UUID(rest)
                 self._partitions.configured(topic_id, self._image.topic_by_id(topic_id).partitions)
@@ -291,6 +294,28 @@ class Leaderships:
             self._led.append(waiter)
             await waiter
 
+    def _clear_up(self) -> None:
+        """
+        One of the brokers removes what is left of those that are gone.
+        """
+        if self._running and self._is_chosen("incarnations"):
+            Deferred.fromCoroutine(self._cleared_up()).addErrback(
+                lambda failure: self._log.warn(
+                    "what brokers that are gone have left stays for now: {why}",
+                    why=failure.getErrorMessage(),
+                )
+            )
+
+    async def _cleared_up(self) -> None:
+        async with self._steps:
+            await self._partitions.clear_up(self._is_gone)
+
+    def _is_chosen(self, what: str) -> bool:
+        """
+        Whether it falls to this broker to do what one of them has to.
+        """
+        return leaders(what, 1, self._image.brokers())[0] == self._image.broker_id
+
     # -- deleted topics ---------------------------------------------------------
 
     def _remove(self, topic_id: UUID) -> None:
@@ -307,7 +332,7 @@ class Leaderships:
             try:
                 async with self._steps:
                     await self._partitions.drop(topic_id)
-                    if leaders(str(topic_id), 1, self._image.brokers()) != [self._image.broker_id]:
+                    if not self._is_chosen(str(topic_id)):
                         self._deleted[topic_id] = False
                         return
                     await self._partitions.delete(topic_id)

@@ -258,6 +258,14 @@ class ILog(Interface):
         is refused.
         """
 
+    def clear_up(is_gone: Callable[[int, int], Awaitable[bool]]) -> Awaitable[None]:
+        """
+        Stop all incarnations of other brokers that are gone, whatever they led, and remove what
+        nobody needs of them.
+
+        @param is_gone: See L{claim}.
+        """
+
     def configured(topic_id: UUID, partitions: int) -> None:
         """
         A topic's configuration may have changed; it has so many partitions.

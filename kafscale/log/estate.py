@@ -136,17 +136,18 @@ class Estates:
         ends = await gather([lambda key=key: read(key) for key in found], BUNDLES_AT_ONCE)  # type: ignore[misc]
         return max(ends, default=0)
 
-    async def left(self, broker_id: int) -> list[int]:
+    async def left(self) -> list[tuple[int, int]]:
         """
-        The broker's own incarnations of the past that are not wound up.
+        The incarnations other than this one that are not wound up, and of
+        which broker each is; some of them may live.
         """
         entries, _ = await self._metadata.range(keys.INCARNATIONS)
-        past = [
-            keys.incarnation_of(entry.key)
+        return [
+            (keys.incarnation_of(entry.key), entry.value["broker"])
             for entry in entries
-            if entry.value["broker"] == broker_id and not entry.value.get("wound_up")
+            if not entry.value.get("wound_up")
+            and keys.incarnation_of(entry.key) != self._incarnation
         ]
-        return [number for number in past if number < self._incarnation]
 
     async def wind_up(self) -> None:
         """

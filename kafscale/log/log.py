@@ -210,10 +210,21 @@ class Log:
         """
         See L{ILog.recover}.
         """
-        for incarnation in await self._estates.left(self._broker_id):
-            await self._estates.of(incarnation)
+        for incarnation, broker_id in await self._estates.left():
+            if broker_id == self._broker_id and incarnation < self.incarnation:
+                await self._estates.of(incarnation)
         await self.claim(wanted, is_gone)
         await self._estates.wind_up()
+
+    async def clear_up(self, is_gone: Gone) -> None:
+        """
+        See L{ILog.clear_up}.
+        """
+        for incarnation, broker_id in await self._estates.left():
+            # Of its own past `recover` has taken care.
+            if broker_id != self._broker_id and await is_gone(broker_id, incarnation):
+                await self._estates.of(incarnation)
+        self._clearing.begin()
 
     def _lead(self, claim: Claim, revision: int) -> None:
         topic_id, index = claim.where

@@ -29,6 +29,7 @@ class FakeLog:
     @ivar claims: What was asked for, each time.
     @ivar releases: What was released, each time.
     @ivar leading: What it leads.
+    @ivar cleared: How often it was to clear up after those who are gone.
     @ivar changed: Topics of which it was told that they may be configured
         otherwise, with their numbers of partitions.
     @ivar failures: How often it fails yet.
@@ -41,6 +42,7 @@ class FakeLog:
         self.releases: list[list[Where]] = []
         self.leading: dict[Where, None] = {}
         self.dropped: list[UUID] = []
+        self.cleared = 0
         self.changed: list[tuple[UUID, int]] = []
         self.deleted: list[UUID] = []
         self.failures = 0
@@ -89,6 +91,12 @@ class FakeLog:
         """
         self.leading.clear()
         await self.claim(wanted, is_gone)
+
+    async def clear_up(self, is_gone: Gone) -> None:
+        """
+        Note it.
+        """
+        self.cleared += 1
 
     async def drop(self, topic_id: UUID) -> None:
         """
@@ -300,8 +308,11 @@ class SharedTests(LeadershipTestCase):
             self.cluster.put_leader(*where, 8, 0, 50)
         self.start()
         self.assertEqual(len(self.log.leading), 3)
+        self.assertEqual(self.log.cleared, 0)
         self.cluster.end_broker(8)
         self.assertEqual(len(self.log.leading), 6)
+        self.cluster.clock.advance(AGAIN)
+        self.assertEqual(self.log.cleared, 1)
 
     def test_another_comes_back(self) -> None:
         """

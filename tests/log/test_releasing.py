@@ -19,6 +19,7 @@ from tests.log.brokers import (
     BrokerTestCase,
     batch,
     begin,
+    everybody_is_gone,
     nobody_is_gone,
 )
 from tests.log.test_rules import EACH, hold
@@ -202,6 +203,27 @@ class ReleaseTests(BrokerTestCase):
         self.failureResultOf(releasing, StoreError)
         self.first.obey(hold("commit", "nothing"))
         self.assertEqual(self.first.append(b"b").base_offset, 1)
+
+    def test_left_behind(self) -> None:
+        """
+        Who released everything, and then died, has a journal that nobody's
+        record names: it is cleared up all the same.
+        """
+        self.first.append(b"a")
+        self.first.run()
+        self.release(WHERE, OTHER)
+        self.first.run()
+        self.first.crash()
+        clearing = begin(self.second.log.clear_up(nobody_is_gone))
+        self.second.run()
+        self.successResultOf(clearing)
+        self.assertIsNone(self.shared.value(keys.seal_record(self.first.incarnation)))
+        clearing = begin(self.second.log.clear_up(everybody_is_gone))
+        self.second.run()
+        self.successResultOf(clearing)
+        record = self.shared.value(keys.incarnation_record(self.first.incarnation))
+        self.assertTrue(record["wound_up"])
+        self.assertFalse(self.second.fenced)
 
     def test_fenced_meanwhile(self) -> None:
         """

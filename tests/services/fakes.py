@@ -307,6 +307,11 @@ class FakeLog:
         See L{ILog.release}; nobody else takes them.
         """
 
+    async def clear_up(self, is_gone: Gone) -> None:
+        """
+        See L{ILog.clear_up}; there is nothing.
+        """
+
     async def drop(self, topic_id: UUID) -> None:
         """
         See L{ILog.drop}; a test drops partitions itself.
