@@ -202,7 +202,11 @@ class Settings:
         size(64 * KIB, 256 * MIB), "8MiB", "The journal is flushed when this much waits."
     )
     slots_in_flight: int = setting(
-        number(1, 64), "4", "How many flushes of the journal are under way at once."
+        number(1, 64),
+        "4",
+        "How many flushes of the journal are under way at once. What they hold is memory beyond"
+        " that for records that are not rolled yet.",
+        on_s3="16",
     )
     flush_interval_ms: int = setting(
         number(0, 60_000, "milliseconds"),

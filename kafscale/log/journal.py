@@ -3,10 +3,9 @@ Where a record becomes durable.
 
 A flush costs the object store one request whatever it holds, so the batches
 of all partitions that arrive together go into one object, a slot. Slots are
-numbered; up to four are under way at once, and they may land in any order,
-but only the contiguous prefix of those that are known to be durable is
-acknowledged and shown (log-rules, 1): what recovery will find is exactly
-that, and never less.
+numbered; some are under way at once, and they may land in any order, but only
+the contiguous prefix of those that are known to be durable is acknowledged and
+shown (log-rules, 1): what recovery will find is exactly that, and never less.
 """
 
 from __future__ import annotations

@@ -29,8 +29,9 @@ from kafscale.log.slot import Range, Seal, read_slot, write_seal
 
 T = TypeVar("T")
 
-BARRIER = 16
-"""How many slots past the last one listed the barrier goes (log-rules, 3)."""
+BARRIER = 32
+"""How many slots past the last one listed the barrier goes at first (log-rules, 3):
+more than a writer has under way, and what it sends until the barrier is there."""
 
 SUFFIX = 16 * 1024
 """Enough of a slot's end for the footer of some hundred partitions."""
@@ -171,14 +172,23 @@ async def seal(
 async def _raise_barrier(objects: IObjectStore, prefix: str, first: int, sealer: int) -> None:
     """
     Put a seal ahead of a writer that lives and is busy, for it to run into: who
-    only chases it, slot by slot, never catches it (log-rules, 3).
+    only chases it, slot by slot, never catches it (log-rules, 3). Where the
+    writer is past it already, farther ahead, until it is in time.
     """
     last = first - 1
-    after = keys.slot(prefix, first - 1) if first else ""
-    async for info in listing(objects, prefix, after):
-        last = keys.slot_number(info.key)
-    with suppress(ObjectExists):  # by a slot or another's barrier: both do
-        await objects.create(keys.slot(prefix, last + BARRIER), [write_seal(sealer)])
+    ahead = BARRIER
+    while True:
+        after = keys.slot(prefix, last) if last >= 0 else ""
+        async for info in listing(objects, prefix, after):
+            last = keys.slot_number(info.key)
+        barrier = keys.slot(prefix, last + ahead)
+        try:
+            await objects.create(barrier, [write_seal(sealer)])
+            return
+        except ObjectExists:
+            if isinstance(await footer(objects, barrier), Seal):
+                return  # another's does, too
+        ahead *= 2
 
 
 async def _seal_first_missing(objects: IObjectStore, prefix: str, first: int, sealer: int) -> int:

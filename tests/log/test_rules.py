@@ -182,6 +182,26 @@ class SealingTests(RuleTestCase):
         self.assertEqual(values, [b"%d" % number for number in range(len(values))])
         self.assertGreaterEqual(len(values), written - 1)
 
+    def test_03_a_writer_that_is_past_the_barrier_already(self) -> None:
+        """
+        It had more under way than the barrier is ahead: another one is put,
+        farther ahead.
+        """
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        values = [b"%d" % number for number in range(1, 2 * BARRIER)]
+
+        def busy(operation: Operation) -> Verdict:
+            while operation.kind == "create" and values:
+                writer.append(values.pop(0))
+            return Verdict.SUCCEED
+
+        sealer = self.broker(policy=busy)
+        self.successResultOf(sealer.recover())
+        end, barrier = self.shared.seals(writer.incarnation)
+        self.assertEqual((end, barrier), (2 * BARRIER, 2 * BARRIER - 1 + 2 * BARRIER))
+        self.assertEqual(len(self.read_all(sealer)), 2 * BARRIER)
+
     def test_03_the_lowest_missing_slot_is_sealed(self) -> None:
         """
         What exists below it counts, what exists above it does not.
