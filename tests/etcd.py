@@ -109,6 +109,20 @@ class Etcd:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def save(self, to: Path) -> None:
+        """
+        Copy what it has, while it does not run.
+        """
+        shutil.copytree(self._folder / "data", to)
+
+    def load(self, backup: Path | None) -> None:
+        """
+        Have what was saved, or nothing, from the next start on.
+        """
+        shutil.rmtree(self._folder / "data")
+        if backup is not None:
+            shutil.copytree(backup, self._folder / "data")
+
     def remove(self) -> None:
         """
         End it, and forget what it has.

@@ -145,6 +145,8 @@ class BrokerService(Service):
         self._factory = BrokerFactory(dispatch, node.log, reactor, settings)
         self._gate.factory = self._factory
         self._operators.show(node, dispatch, self._factory)
+        if self._stores.milestones is not None:
+            self._stores.milestones.keep(self._set_back)
         collect_seldom()
         self._port.startReading()
         await node.serve()
@@ -166,6 +168,24 @@ class BrokerService(Service):
         else:
             self._log.failure("cannot start", failure)
         reactor.callLater(0, end_with_failure, reactor.stop)
+
+    def _set_back(self, why: str) -> None:
+        """
+        The metadata store has forgotten what this broker knows: it must not go
+        on, and the next start says so, too.
+        """
+        self._log.critical("cannot go on: {reason}", reason=why)
+        Deferred.fromCoroutine(self._end_silently())
+
+    async def _end_silently(self) -> None:
+        """
+        The metadata store must not be told anything, not even that this broker
+        leaves.
+        """
+        try:
+            await self._stores.metadata.close()
+        finally:
+            end_with_failure(reactor.stop)
 
     # -- how it is ----------------------------------------------------------
 
@@ -214,6 +234,8 @@ class BrokerService(Service):
             await answered
         if node is not None:
             await node.stop()
+        if self._stores.milestones is not None:
+            await self._stores.milestones.end()
         await self._stores.metadata.close()
         await self._stores.objects.close()
         for pool in self._pools:

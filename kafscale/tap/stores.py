@@ -28,6 +28,7 @@ from kafscale.store.diskcache import DiskCache
 from kafscale.store.embedded import EmbeddedStore
 from kafscale.store.local import LocalObjectStore, lock_directory
 from kafscale.store.memory import MemoryObjectStore
+from kafscale.store.milestones import Milestones
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Stores:
         SettingError.
     @ivar probe: Finds out whether the object store can hold the log of the
         cluster with this id; raises SettingError.
+    @ivar milestones: Tell that the metadata store has gone back, where it can.
     @ivar requests: To S3, counted by operation.
     @ivar watched: For each store what it is asked for, and what asks it for
         something small.
@@ -76,6 +78,7 @@ class Stores:
     disk_cache: DiskCache | None
     reach: Callable[[], Awaitable[None]]
     probe: Callable[[str], Awaitable[None]]
+    milestones: Milestones | None
     requests: Mapping[str, int]
     watched: Sequence[tuple[StoreCounts, Callable[[], Awaitable[object]]]]
 
@@ -88,7 +91,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     """
     objects: IObjectStore
     metadata: IMetadataStore
-    lock = None
+    lock = etcd = None
     reach: Callable[[], Awaitable[None]] = _nothing
     probe: Callable[[str], Awaitable[None]] = _nothing
     requests: Mapping[str, int] = {}
@@ -104,7 +107,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             from kafscale.store.etcd.settings import reach as reach_etcd
             from kafscale.store.etcd.settings import store_of
 
-            metadata = store_of(settings, reactor, random.random)
+            metadata = etcd = store_of(settings, reactor, random.random)
             members = len(settings.etcd_endpoints)
             reach = partial(reach_etcd, metadata, PROBE, members, reactor)
             where = ", ".join(settings.etcd_endpoints)
@@ -126,20 +129,44 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             await counted_objects.get(f"{settings.namespace}/{PROBE}")
 
     asked = RetryingObjectStore(counted_objects, reactor, random.random)
+    asked_metadata = RetryingMetadataStore(counted_metadata, reactor, random.random)
+    milestones = None
+    if etcd is not None:
+        # A file in a data directory goes where that goes.
+        milestones = Milestones(
+            asked_metadata,
+            lambda: etcd.committed,
+            asked,
+            settings.namespace,
+            reactor,
+            lambda: uuid4().hex[:16],
+        )
+        probe = _one_after_the_other(probe, milestones.begin)
     return Stores(
         asked,
-        RetryingMetadataStore(counted_metadata, reactor, random.random),
+        asked_metadata,
         where,
         lock,
         _disk_cache(settings, asked, pool),
         reach,
         probe,
+        milestones,
         requests,
         (
             (counted_objects.counts, ask_objects),
             (counted_metadata.counts, lambda: counted_metadata.get(PROBE)),
         ),
     )
+
+
+def _one_after_the_other(
+    probe: Callable[[str], Awaitable[None]], then: Callable[[], Awaitable[None]]
+) -> Callable[[str], Awaitable[None]]:
+    async def both(cluster: str) -> None:
+        await probe(cluster)
+        await then()
+
+    return both
 
 
 def _disk_cache(settings: Settings, objects: IObjectStore, pool: Pool) -> DiskCache | None:

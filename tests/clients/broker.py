@@ -155,6 +155,18 @@ class Broker:
             self._process.wait()
             self._process = None
 
+    def pause(self) -> None:
+        """
+        C{kill -STOP}: it does nothing, and ends no connection.
+        """
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """
+        C{kill -CONT}.
+        """
+        os.kill(self.pid, signal.SIGCONT)
+
     def terminate(self) -> int:
         """
         SIGTERM; the exit status, which must come within ten seconds: 0 when

@@ -1,5 +1,5 @@
 """
-What lies between a broker and its store: a wire that can be cut.
+What lies between a broker and its store: a wire that can be cut, or held.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import threading
 class Wire:
     """
     Passes connections on to a server, until it is cut; then they end, new ones
-    are refused, and so until it is mended.
+    are refused, and so until it is mended. Held, it carries nothing either, and
+    tells nobody: as a network does that loses what it is given.
 
     @ivar port: Where it listens.
     """
 
     def __init__(self, to: int) -> None:
         self._to = to
+        self._flows = threading.Event()
+        self._flows.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
@@ -40,16 +43,24 @@ class Wire:
         """
         with self._lock:
             self._is_cut = True
+            self._flows.set()
             for each in self._open:
                 with contextlib.suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
 
+    def hold(self) -> None:
+        """
+        Carry nothing from now on.
+        """
+        self._flows.clear()
+
     def mend(self) -> None:
         """
-        Let connections pass again.
+        Let connections pass again, and those that were held.
         """
         with self._lock:
             self._is_cut = False
+            self._flows.set()
 
     def close(self) -> None:
         """
@@ -68,7 +79,11 @@ class Wire:
                 if self._is_cut:
                     near.close()
                     continue
-                far = socket.create_connection(("127.0.0.1", self._to))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._to))
+                except OSError:  # the server is away
+                    near.close()
+                    continue
                 self._open |= {near, far}
             threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
 
@@ -79,6 +94,7 @@ class Wire:
                 ready.register(each, selectors.EVENT_READ)
             while True:
                 for key, _ in ready.select():
+                    self._flows.wait()
                     source = key.fileobj
                     assert isinstance(source, socket.socket)
                     data = source.recv(65536)

@@ -30,6 +30,8 @@ PAGE = 1000
 class EtcdStore:
     """
     What an etcd cluster has below the keys of one namespace.
+
+    @ivar committed: The revision of the last commit; 0 before the first.
     """
 
     _log = Logger()
@@ -53,6 +55,7 @@ class EtcdStore:
         self._page = page
         self._leases = Leases(client, clock, jitter)
         self._watches: set[Watch] = set()
+        self.committed = 0
 
     async def get(self, key: str) -> Entry | None:
         """
@@ -138,7 +141,9 @@ class EtcdStore:
         if not answer.get("succeeded"):
             keys = ", ".join(each.key for each in checked.compares)
             raise CommitConflict(f"one of {keys} is at another revision")
-        return revision_in(answer)
+        revision = revision_in(answer)
+        self.committed = max(self.committed, revision)
+        return revision
 
     def _operation(self, key: str, value: str | None, lease: int | None) -> dict[str, Any]:
         name = key_of(self._prefix + key)

@@ -245,7 +245,8 @@ class Probe:
             raise SettingError(
                 f"{self._where} has the records of another cluster in the namespace"
                 f" {self._namespace} ({owner}; by its metadata this broker's is {cluster}). Use"
-                " the KAFSCALE_DATA_DIR that belongs to it, or another KAFSCALE_NAMESPACE"
+                " the KAFSCALE_DATA_DIR or KAFSCALE_ETCD_ENDPOINTS that belongs to it, or another"
+                " KAFSCALE_NAMESPACE"
             )
 
     async def _stand_alone(self, cluster: str, claim: bytes) -> None:
