@@ -58,7 +58,7 @@ class Leaderships:
         self._unseen: dict[UUID, None] = {}  # topics to be looked at
         self._late: set[UUID] = set()  # topics to be looked at after a while
         self._looking = False
-        self._led: list[Deferred[None]] = []
+        self._led: dict[UUID, list[Deferred[None]]] = {}  # those who wait for leaders
         self._deleted: dict[UUID, bool] = {}  # with a tombstone; whether it is dealt with now
 
     # -- beginning and end -----------------------------------------------------
@@ -183,10 +183,12 @@ class Leaderships:
     def _changed(self, changes: Sequence[Change]) -> None:
         if not self._running:
             return
+        touched: set[UUID] = set()
         for change in changes:
             kind, _, rest = change.key.partition("/")
             if kind == "partitions":
                 where = keys.partition_of(change.key)
+                touched.add(where[0])
                 if self._is_misled(where):
                     self._unseen[where[0]] = None
             elif kind == "brokers":
@@ -203,14 +205,15 @@ class Leaderships:
                 self._unseen[topic_id] = None
             elif kind == "topics":
                 self._owners.pop(UUID(rest), None)
+                touched.add(UUID(rest))
             elif kind == "tombstones" and change.entry is not None:
                 self._remove(UUID(rest))
             elif kind == "tombstones":
                 self._deleted.pop(UUID(rest), None)
         self._look()
-        waiting, self._led = self._led, []
-        for waiter in waiting:
-            waiter.callback(None)
+        for topic_id in touched & self._led.keys():
+            for waiter in self._led.pop(topic_id):
+                waiter.callback(None)
 
     def _is_misled(self, where: Where) -> bool:
         """
@@ -285,13 +288,16 @@ class Leaderships:
 
         @raise UnknownTopicId: the topic is deleted.
         """
+        self._look_at([topic_id])
         while True:
             self._image.topic_by_id(topic_id)  # raises if it is gone
-            if all(self._image.leadership(topic_id, index).leader >= 0 for index in indexes):
+            indexes = [
+                index for index in indexes if self._image.leadership(topic_id, index).leader < 0
+            ]
+            if not indexes:
                 return
-            self._look_at([topic_id])
             waiter: Deferred[None] = Deferred()
-            self._led.append(waiter)
+            self._led.setdefault(topic_id, []).append(waiter)
             await waiter
 
     def _clear_up(self) -> None:
