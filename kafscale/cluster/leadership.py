@@ -13,7 +13,7 @@ What was deleted is removed, also when its removal was interrupted before.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -36,6 +36,7 @@ TOGETHER = 50
 then on until it has been claimed."""
 
 Where = tuple[UUID, int]
+Gone = Callable[[int, int], Awaitable[bool]]
 
 
 class Leaderships:
@@ -85,7 +86,8 @@ class Leaderships:
         self._owners.clear()
         topics = [topic.topic_id for topic in self._image.topics()]
         async with self._steps:
-            await self._partitions.recover(await self._to_claim(topics), self._is_gone)
+            is_gone = self._roll_call()
+            await self._partitions.recover(await self._to_claim(topics, is_gone), is_gone)
         self._look_at(topics)
 
     def stop(self) -> None:
@@ -133,20 +135,16 @@ class Leaderships:
                     found.append((where, self._partitions.leads(where)))
         return found
 
-    async def _to_claim(self, topics: Iterable[UUID]) -> list[Where]:
+    async def _to_claim(self, topics: Iterable[UUID], is_gone: Gone) -> list[Where]:
         """
         What this broker should lead, and nobody does.
         """
-        gone: dict[tuple[int, int], bool] = {(-1, 0): True}
         found = []
         for where, led in self._mine(topics):
             if led:
                 continue
-            leadership = self._image.leadership(*where)
-            who = leadership.leader, leadership.incarnation
-            if who not in gone:
-                gone[who] = await self._is_gone(*who)
-            if gone[who]:
+            leader = self._image.leadership(*where)
+            if leader.leader < 0 or await is_gone(leader.leader, leader.incarnation):
                 found.append(where)
         return found
 
@@ -165,10 +163,22 @@ class Leaderships:
                         found.append(where)
         return found
 
+    def _roll_call(self) -> Gone:
+        """
+        Tells of incarnations whether they are members of the cluster no more;
+        of each it finds that out once.
+        """
+        gone: dict[tuple[int, int], bool] = {}
+
+        async def is_gone(broker_id: int, incarnation: int) -> bool:
+            who = broker_id, incarnation
+            if who not in gone:
+                gone[who] = await self._is_gone(*who)
+            return gone[who]
+
+        return is_gone
+
     async def _is_gone(self, broker_id: int, incarnation: int) -> bool:
-        """
-        Whether an incarnation is not a member of the cluster any more.
-        """
         if broker_id == self._image.broker_id:
             return True  # its place is this process's now
         known = {each.broker_id: each.incarnation for each in self._image.brokers()}
@@ -251,9 +261,10 @@ class Leaderships:
                             "handed {number} partitions over to other brokers",
                             number=len(released),
                         )
-                    wanted = await self._to_claim(topics)
+                    is_gone = self._roll_call()
+                    wanted = await self._to_claim(topics, is_gone)
                     if wanted:
-                        await self._partitions.claim(wanted, self._is_gone)
+                        await self._partitions.claim(wanted, is_gone)
                         self._log.info(
                             "took over {number} partitions of {asked} that had no leader",
                             number=sum(map(self._partitions.leads, wanted)),
@@ -314,7 +325,7 @@ class Leaderships:
 
     async def _cleared_up(self) -> None:
         async with self._steps:
-            await self._partitions.clear_up(self._is_gone)
+            await self._partitions.clear_up(self._roll_call())
 
     def _is_chosen(self, what: str) -> bool:
         """

@@ -224,12 +224,16 @@ class BrokerService(Service):
         assert self._starting is not None
         self._starting.cancel()
         node = self._node
+        seconds = self._settings.shutdown_ms / 1000
         if self._factory is not None and node is not None:
-            await node.hand_over()
+            begun = reactor.seconds()
+            handing_over = Deferred.fromCoroutine(node.hand_over())
+            await handing_over.addTimeout(seconds / 2, reactor).addErrback(self._not_handed_over)
+            seconds -= reactor.seconds() - begun
         await maybeDeferred(self._port.stopListening)
         if self._factory is not None and node is not None:
             # The larger part of the time is for the clients' answers.
-            answered = self._factory.stop(self._settings.shutdown_ms / 1000 * 0.7)
+            answered = self._factory.stop(seconds * 0.7)
             await node.answer_waiting()
             await answered
         if node is not None:
@@ -246,6 +250,12 @@ class BrokerService(Service):
         await self._operators.stop()
         if self._factory is not None:
             self._log.info("kafscale has stopped; all that was acknowledged is stored")
+
+    def _not_handed_over(self, failure: Failure) -> None:
+        self._log.warn(
+            "not everything was handed over: {why}; other brokers take it when this one is gone",
+            why=failure.getErrorMessage() or failure.type.__name__,
+        )
 
     def _not_stopped(self, failure: Failure) -> None:
         if failure.check(DeferredTimeoutError):  # type: ignore[no-untyped-call]

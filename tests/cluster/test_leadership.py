@@ -17,6 +17,7 @@ from kafscale.cluster.leadership import AGAIN, Leaderships
 from kafscale.errors import StoreUnavailable, UnknownTopicId
 from kafscale.interfaces import Broker, ILog, Leadership, Phase, Put
 from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
+from tests.hostile import HostileMetadataStore, Operation, Verdict
 
 Where = tuple[UUID, int]
 Gone = Callable[[int, int], Awaitable[bool]]
@@ -313,6 +314,30 @@ class SharedTests(LeadershipTestCase):
         self.assertEqual(len(self.log.leading), 6)
         self.cluster.clock.advance(AGAIN)
         self.assertEqual(self.log.cleared, 1)
+
+    def test_asked_once(self) -> None:
+        """
+        However much a broker led that is gone, the store is asked about it
+        once.
+        """
+        self.cluster.put_broker(self.OTHER)
+        topic_id = self.create("old", 6)
+        for index in range(6):
+            self.cluster.put_leader(topic_id, index, 8, 0, 50)
+        self.cluster.end_broker(8)
+        asked: list[str] = []
+
+        def note(operation: Operation) -> Verdict:
+            asked.append(operation.key)
+            return Verdict.SUCCEED
+
+        store = HostileMetadataStore(self.cluster.store, note)
+        leaderships = Leaderships(
+            store, self.cluster.image, cast(ILog, self.log), self.cluster.clock
+        )
+        self.cluster.now(leaderships.start())
+        self.assertEqual(len(self.log.leading), 6)
+        self.assertEqual(asked.count("brokers/8"), 1)
 
     def test_another_comes_back(self) -> None:
         """
