@@ -37,8 +37,12 @@ KEY = "milestones"
 KNOWN = 100
 """How many they are."""
 
-SECONDS = 60.0
+SECONDS = 15.0
 """From one look to the next."""
+
+SELDOM = 4
+"""After how many looks one is set, if there is something new: it costs a
+request to the bucket."""
 
 
 class Milestones:
@@ -68,6 +72,7 @@ class Milestones:
         self._new_name = new_name
         self._name = ""  # the last one that we have put
         self._made = 0  # our last milestone
+        self._looks = 0  # since then
         self._due: IDelayedCall | None = None
         self._lost: Callable[[str], None] = lambda _: None
 
@@ -122,14 +127,16 @@ class Milestones:
         again.addBoth(done)
 
     async def _look_and_set(self) -> None:
+        self._looks += 1
         with suppress(StoreError):  # it is away: the milestone is all the more needed
             revision, names, _ = await self._look()
             if revision < self._committed() or self._name not in names:
                 await self._renew()
                 self._lost(_line(revision, self._committed()))
                 return
-            if self._committed() > self._made:
-                await self._put()
+            if self._looks < SELDOM or self._committed() <= self._made:
+                return
+            await self._put()
         await self._renew()
 
     async def _renew(self) -> None:
@@ -159,6 +166,7 @@ class Milestones:
             body = json.dumps({"name": self._name}).encode()
             await self._objects.create(self._key(revision), [body])
         self._made = revision
+        self._looks = 0
 
     async def _look(self) -> tuple[int, list[str], int]:
         """

@@ -18,7 +18,7 @@ from kafscale.interfaces import Compare, Delete, Entry, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.embedded import EmbeddedStore
 from kafscale.store.memory import MemoryObjectStore
-from kafscale.store.milestones import SECONDS, Milestones
+from kafscale.store.milestones import SECONDS, SELDOM, Milestones
 
 
 class Told(EmbeddedStore):
@@ -108,13 +108,18 @@ class MilestonesTests(SynchronousTestCase):
     def test_made_after_changes(self) -> None:
         """
         A milestone takes the place of the one before it when the broker has
-        committed something, and stays when it has not.
+        committed something, but not too soon; and stays when it has not.
         """
         milestones = self.milestones()
         (first,) = self.made()
-        self.clock.advance(SECONDS)
+        self.clock.pump([SECONDS] * SELDOM)
         self.assertEqual(self.made(), [first])
         self.change()
+        self.clock.advance(SECONDS)
+        self.assertEqual(self.made(), [self.committed])
+        self.change()
+        self.clock.pump([SECONDS] * (SELDOM - 1))
+        self.assertLess(self.made(), [self.committed])
         self.clock.advance(SECONDS)
         self.assertEqual(self.made(), [self.committed])
         self.change()
