@@ -254,7 +254,7 @@ class BrokerService(Service):
     def _not_handed_over(self, failure: Failure) -> None:
         self._log.warn(
             "not everything was handed over: {why}; other brokers take it when this one is gone",
-            why=failure.getErrorMessage() or failure.type.__name__,
+            why=failure.getErrorMessage() or "time is up",
         )
 
     def _not_stopped(self, failure: Failure) -> None:
