@@ -129,7 +129,7 @@ class Membership:
                 waited += LOOK
                 continue
             revision = 0 if found is None else found.revision
-            with suppress(CommitConflict):
+            try:
                 # Together: who sees the registration finds the journal's record.
                 self.revision = await self._store.commit(
                     [Compare(keys.incarnation(number), 0), Compare(self._key, revision)],
@@ -138,10 +138,14 @@ class Membership:
                         Put(self._key, self._value(number), lease),
                     ],
                 )
-                self.incarnation = number
-                self._absent = False
-                await self._end_leases(but=lease)
-                return number
+            except CommitConflict:
+                # Somebody else has registered; or the lease has ended meanwhile.
+                lease = await self._lease()
+                continue
+            self.incarnation = number
+            self._absent = False
+            await self._end_leases(before=lease)
+            return number
 
     def _value(self, incarnation: int) -> dict[str, Any]:
         broker = self._broker
@@ -220,7 +224,7 @@ class Membership:
         )
         self._absent = False
         self._log.warn("registered again: the lease had ended, but nobody has taken over")
-        await self._end_leases(but=lease)
+        await self._end_leases(before=lease)
 
     def _not_renewed(self, failure: Failure) -> None:
         self._log.failure("not registered any more", failure)
@@ -264,11 +268,16 @@ class Membership:
         self._leases.append(lease)
         return lease
 
-    async def _end_leases(self, but: int | None = None) -> None:
+    async def _end_leases(self, before: int | None = None) -> None:
         """
-        What registrations of the past lived with.
+        What registrations of the past lived with: the leases that were given
+        before this one; all, if none is named.
         """
-        for lease in [each for each in self._leases if each != but]:
-            self._leases.remove(lease)
-            with suppress(StoreError):  # then it ends by itself
-                await self._store.revoke(lease)
+        ended = list(self._leases)
+        if before is not None:
+            ended = ended[: ended.index(before)] if before in ended else []
+        for lease in ended:
+            if lease in self._leases:  # joining and registering again may do this together
+                self._leases.remove(lease)
+                with suppress(StoreError):  # then it ends by itself
+                    await self._store.revoke(lease)

@@ -210,6 +210,44 @@ class JoinTests(MembershipCase):
         self.clock.advance(LOOK)
         self.successResultOf(joining)
 
+    def test_lease_over(self) -> None:
+        """
+        If the lease ends before it could register, it takes another one.
+        """
+        self.join()
+        second = self.member(Broker(7, "other.example", 9092))
+        joining = begin(second.join())
+        self.clock.advance(LOOK)
+        for lease in sorted(self.store._leases):
+            self.successResultOf(begin(self.store.revoke(lease)))
+        self.clock.advance(LOOK)
+        self.successResultOf(joining)
+        registered = self.registration()
+        self.assertEqual(registered["host"], "other.example")
+
+    def test_leases_end_once(self) -> None:
+        """
+        Joining anew and registering again may end leases of the past at the
+        same time: each is ended by one of them.
+        """
+        self.join()
+        revoked: list[int] = []
+
+        def hold(operation: Operation) -> Verdict | None:
+            if operation.kind != "revoke":
+                return Verdict.SUCCEED
+            revoked.append(operation.arguments[0])
+            return None
+
+        self.hostile.policy = hold
+        joining = [begin(self.membership.join()) for _ in range(3)]
+        while self.hostile.pending:
+            self.hostile.pending[0].succeed()
+        for each in joining:
+            self.successResultOf(each)
+        self.assertEqual(len(revoked), len(set(revoked)))
+        self.assertEqual(len(self.store._leases), 1)
+
     def test_unknown_outcome(self) -> None:
         """
         If nobody heard that it was registered, it is called again as a whole.
