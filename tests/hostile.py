@@ -3,7 +3,7 @@ Stores that do their worst, on a test's orders.
 
 A wrapper is one broker's view of a store that several may share. Each call
 waits as an L{Operation} until the test decides about it; nothing here is
-random. With a L{policy <_Hostile.policy>} the decisions are made at once::
+random. With a L{policy <Hostile.policy>} the decisions are made at once::
 
     shared = MemoryObjectStore()
     store = HostileObjectStore(shared)
@@ -68,7 +68,7 @@ class Operation:
     kind: str
     key: str
     arguments: tuple[Any, ...]
-    _store: _Hostile
+    _store: Hostile
     _perform: Callable[[], Awaitable[Any]]
     answer: Deferred[Any] = attrs.field(factory=Deferred, repr=False)
     outcome: Any = None
@@ -86,6 +86,13 @@ class Operation:
         if self in self._store.late:
             self._store.late.remove(self)
         Deferred.fromCoroutine(_coroutine(self._perform)).addBoth(self._outcome_came)
+
+    def repeat(self) -> None:
+        """
+        Do it once more, as a message does that was sent twice. Nobody hears
+        what comes of it.
+        """
+        Deferred.fromCoroutine(_coroutine(self._perform)).addErrback(lambda _: None)
 
     def succeed(self) -> None:
         """
@@ -166,7 +173,7 @@ def let_pass(operation: Operation) -> Verdict:
 Policy = Callable[[Operation], Verdict | None]
 
 
-class _Hostile:
+class Hostile:
     """
     What hostile stores have in common.
 
@@ -198,13 +205,18 @@ class _Hostile:
         while self.pending and not self.is_cut:
             self.pending[0].succeed()
 
-    def _ask(
+    def ask(
         self,
         kind: str,
         key: str,
         arguments: tuple[Any, ...],
         perform: Callable[[], Awaitable[Any]],
     ) -> Deferred[Any]:
+        """
+        A new operation, which awaits its verdict.
+
+        @param perform: Asks the store behind.
+        """
         operation = Operation(kind, key, arguments, self, perform)
         self.pending.append(operation)
         verdict = self.policy(operation) if self.policy is not None and not self.is_cut else None
@@ -214,7 +226,7 @@ class _Hostile:
 
 
 @implementer(IObjectStore)
-class HostileObjectStore(_Hostile):
+class HostileObjectStore(Hostile):
     """
     A hostile view of an object store.
     """
@@ -229,7 +241,7 @@ class HostileObjectStore(_Hostile):
         bytes of the moment of the call.
         """
         data = b"".join(pieces)
-        await self._ask("create", key, (key, data), lambda: self.inner.create(key, [data]))
+        await self.ask("create", key, (key, data), lambda: self.inner.create(key, [data]))
         if b"".join(pieces) != data:
             raise AssertionError(f"the pieces of {key} changed while it was created")
 
@@ -238,14 +250,14 @@ class HostileObjectStore(_Hostile):
         See L{IObjectStore.get}.
         """
         arguments = (key, start, length)
-        data: bytes = await self._ask("get", key, arguments, lambda: self.inner.get(*arguments))
+        data: bytes = await self.ask("get", key, arguments, lambda: self.inner.get(*arguments))
         return data
 
     async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
         """
         See L{IObjectStore.get_suffix}.
         """
-        found: tuple[bytes, int] = await self._ask(
+        found: tuple[bytes, int] = await self.ask(
             "get_suffix", key, (key, length), lambda: self.inner.get_suffix(key, length)
         )
         return found
@@ -257,7 +269,7 @@ class HostileObjectStore(_Hostile):
         See L{IObjectStore.list}.
         """
         arguments = (prefix, after, limit)
-        found: builtins.list[ObjectInfo] = await self._ask(
+        found: builtins.list[ObjectInfo] = await self.ask(
             "list", prefix, arguments, lambda: self.inner.list(*arguments)
         )
         return found
@@ -268,7 +280,7 @@ class HostileObjectStore(_Hostile):
         """
         several = tuple(keys)
         first = several[0] if several else ""
-        await self._ask("delete", first, (several,), lambda: self.inner.delete(several))
+        await self.ask("delete", first, (several,), lambda: self.inner.delete(several))
 
     async def close(self) -> None:
         """
@@ -278,7 +290,7 @@ class HostileObjectStore(_Hostile):
 
 
 @implementer(IMetadataStore)
-class HostileMetadataStore(_Hostile):
+class HostileMetadataStore(Hostile):
     """
     A hostile view of a metadata store.
 
@@ -304,14 +316,14 @@ class HostileMetadataStore(_Hostile):
         """
         See L{IMetadataStore.get}.
         """
-        entry: Entry | None = await self._ask("get", key, (key,), lambda: self.inner.get(key))
+        entry: Entry | None = await self.ask("get", key, (key,), lambda: self.inner.get(key))
         return entry
 
     async def range(self, prefix: str) -> tuple[list[Entry], int]:
         """
         See L{IMetadataStore.range}.
         """
-        found: tuple[list[Entry], int] = await self._ask(
+        found: tuple[list[Entry], int] = await self.ask(
             "range", prefix, (prefix,), lambda: self.inner.range(prefix)
         )
         return found
@@ -324,7 +336,7 @@ class HostileMetadataStore(_Hostile):
         """
         arguments = (tuple(compares), tuple(operations))
         first = operations[0].key if operations else ""
-        revision: int = await self._ask(
+        revision: int = await self.ask(
             "commit", first, arguments, lambda: self.inner.commit(*arguments)
         )
         return revision
@@ -347,7 +359,7 @@ class HostileMetadataStore(_Hostile):
             watch.begun(await self.inner.watch(prefix, revision, came))
 
         try:
-            await self._ask("watch", prefix, (prefix, revision), begin)
+            await self.ask("watch", prefix, (prefix, revision), begin)
         except BaseException:
             watch.stop()  # who failed to get it is told nothing
             raise
@@ -357,14 +369,14 @@ class HostileMetadataStore(_Hostile):
         """
         See L{IMetadataStore.lease}.
         """
-        lease: int = await self._ask("lease", "", (seconds,), lambda: self.inner.lease(seconds))
+        lease: int = await self.ask("lease", "", (seconds,), lambda: self.inner.lease(seconds))
         return lease
 
     async def revoke(self, lease: int) -> None:
         """
         See L{IMetadataStore.revoke}.
         """
-        await self._ask("revoke", "", (lease,), lambda: self.inner.revoke(lease))
+        await self.ask("revoke", "", (lease,), lambda: self.inner.revoke(lease))
 
     async def close(self) -> None:
         """

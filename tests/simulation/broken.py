@@ -1,0 +1,340 @@
+"""
+What brokers do that break a rule of the log, in place of what they should do.
+
+Each function takes what it takes the place of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from kafscale.errors import CommitConflict, ObjectExists, StoreUnavailable
+from kafscale.group.shard import Shard
+from kafscale.interfaces import Compare, IMetadataStore, Put
+from kafscale.log import keys, recovery, releasing, sealing
+from kafscale.log.changes import RecordChanges
+from kafscale.log.journal import Journal
+from kafscale.log.partition import Partition
+from kafscale.log.rolling import Roller
+from kafscale.log.segments import Segments
+from kafscale.log.starts import LogStarts
+from kafscale.log.tail import Tail
+
+# -- acknowledging ------------------------------------------------------------
+
+
+def settle_any(original: Any) -> Any:
+    """
+    Settle every slot that is durable, whatever is before it.
+    """
+    def settle(self: Journal) -> None:
+        if self._settling:
+            return
+        self._settling = True
+        try:
+            for slot in [slot for slot in self._unsettled if slot.durable]:
+                if not self.fenced:
+                    self._unsettled.remove(slot)
+                    self._settle_one(slot)
+        finally:
+            self._settling = False
+
+    return settle
+
+
+def anything_is_mine(original: Any) -> Any:
+    """
+    Take whatever stands at a slot's key for the slot.
+    """
+    async def is_mine(self: Journal, key: str, size: int, footer: bytes) -> bool:
+        return True
+
+    return is_mine
+
+
+# -- sealing ------------------------------------------------------------------
+
+
+def seal_nothing(original: Any) -> Any:
+    """
+    Find the first missing slot, and leave it missing.
+    """
+    async def seal_first_missing(objects: Any, prefix: str, trim: int, sealer: int) -> int:
+        number, _ = await sealing._first_missing(objects, prefix, trim)
+        return number
+
+    return seal_first_missing
+
+
+def without_guards(original: Any) -> Any:
+    """
+    Demand of the key alone what is to be.
+    """
+    async def settle(
+        store: IMetadataStore, key: str, revision: int, value: Any, guards: Any = (), **named: Any
+    ) -> int:
+        made: int = await original(store, key, revision, value, (), **named)
+        return made
+
+    return settle
+
+
+async def _overwrite(
+    store: IMetadataStore, key: str, revision: int, value: Any, guards: Any = (), **named: Any
+) -> int:
+    """
+    Put it whatever is there, until it is.
+    """
+    while True:
+        with suppress(StoreUnavailable):
+            return await store.commit(list(guards), [Put(key, value)])
+
+
+def overwriting(original: Any) -> Any:
+    """
+    Put it, whatever is there.
+    """
+    return _overwrite
+
+
+def record_nothing(original: Any) -> Any:
+    """
+    Commit nothing.
+    """
+    async def settle(
+        store: IMetadataStore, key: str, revision: int, value: Any, *rest: Any, **named: Any
+    ) -> int:
+        return 0
+
+    return settle
+
+
+# -- trimming -----------------------------------------------------------------
+
+
+def trim_what_is_settled(original: Any) -> Any:
+    """
+    Hold each slot for rolled that is acknowledged.
+    """
+    def trimmable(self: Journal) -> int:
+        original.fget(self)
+        return self._unsettled[0].number if self._unsettled else self._next_slot
+
+    return property(trimmable)
+
+
+def try_once(original: Any) -> Any:
+    """
+    Take a commit for done of which nothing was heard.
+    """
+    async def settle(
+        store: IMetadataStore, key: str, revision: int, value: Any, guards: Any = (), **named: Any
+    ) -> int:
+        with suppress(StoreUnavailable):
+            return await store.commit([Compare(key, revision), *guards], [Put(key, value)])
+        return 0
+
+    return settle
+
+
+def nothing_is_a_seal(original: Any) -> Any:
+    """
+    Know no seal when one is seen.
+    """
+    async def footer(objects: Any, key: str) -> None:
+        return None
+
+    return footer
+
+
+# -- records ------------------------------------------------------------------
+
+
+def compare_the_guards_only(original: Any) -> Any:
+    """
+    Compare no record's revision.
+    """
+    async def settle_all(
+        store: IMetadataStore, changes: Sequence[Any], guards: Any = ()
+    ) -> list[int | None]:
+        found: list[int | None] = []
+        for each in changes:
+            try:
+                found.append(await _overwrite(store, each.key, 0, each.value, guards))
+            except CommitConflict:
+                found.append(None)
+        return found
+
+    return settle_all
+
+
+def claim_whatever(original: Any) -> Any:
+    """
+    Claim whatever anybody has claimed since.
+    """
+    async def commit_claims(
+        metadata: IMetadataStore, incarnation: int, claims: Sequence[recovery.Claim]
+    ) -> Any:
+        done = []
+        for claim in claims:
+            key = keys.partition_record(*claim.where)
+            revision = await _overwrite(metadata, key, 0, claim.record.to_json())
+            done.append((claim, revision))
+        return done, []
+
+    return commit_claims
+
+
+def name_only_mine(original: Any) -> Any:
+    """
+    Name one's own journal alone.
+    """
+    async def recover(*arguments: Any, **named: Any) -> recovery.Claim:
+        claim: recovery.Claim = await original(*arguments, **named)
+        record = attrs.evolve(claim.record, journals=claim.record.journals[-1:])
+        return attrs.evolve(claim, record=record)
+
+    return recover
+
+
+# -- segments -----------------------------------------------------------------
+
+
+def all_batches(original: Any) -> Any:
+    """
+    Hold everything for durable.
+    """
+    def visible_batches(self: Tail, max_bytes: int | None = None) -> tuple[list[bytes], int]:
+        return list(self._batches), self.end
+
+    return visible_batches
+
+
+def adopt_nothing(original: Any) -> Any:
+    """
+    Hold a segment that exists for the one that was to be made.
+    """
+    async def make(self: Roller, partition: Partition, base: int, pieces: Any) -> None:
+        with suppress(ObjectExists):
+            await self._objects.create(partition.segments.key(base), pieces)
+
+    return make
+
+
+def make_later(original: Any) -> Any:
+    """
+    Make segments when there is time.
+    """
+    async def make(self: Roller, partition: Partition, base: int, pieces: Any) -> None:
+        begun = Deferred.fromCoroutine(original(self, partition, base, pieces))
+        begun.addErrback(lambda _: None)
+
+    return make
+
+
+# -- handing over -------------------------------------------------------------
+
+
+def wait_for_nothing(original: Any) -> Any:
+    """
+    Wait for no record that is under way.
+    """
+    async def settled(self: Partition) -> None:
+        """
+        Whatever is under way.
+        """
+
+    return settled
+
+
+def release_as_it_is(original: Any) -> Any:
+    """
+    Release whatever is not rolled.
+    """
+    def released(partition: Partition) -> Any:
+        return attrs.evolve(partition.record, leader=-1, incarnation=0, journals=())
+
+    return released
+
+
+def go_on_when_in_doubt(original: Any) -> Any:
+    """
+    Keep what may have been released.
+    """
+    async def commit(partitions: Sequence[Partition], changes: RecordChanges) -> None:
+        for partition in partitions:
+            key = keys.partition_record(partition.topic_id, partition.index)
+            value = releasing._released(partition).to_json()
+            compares = [Compare(key, partition.revision), changes._alive]
+            with suppress(CommitConflict):
+                await changes._metadata.commit(compares, [Put(key, value)])
+            partition.drop()
+
+    return commit
+
+
+# -- log start ----------------------------------------------------------------
+
+
+def delete_first(original: Any) -> Any:
+    """
+    Delete segments, then commit that they are not needed.
+    """
+    async def move(self: LogStarts, partition: Partition, offset: int) -> None:
+        first = await partition.segments.base_of(offset)
+        gone = await partition.segments.before(first)
+        await self._objects.delete([info.key for info in gone])
+        await original(self, partition, offset)
+
+    return move
+
+
+def do_not_roll(original: Any) -> Any:
+    """
+    Pretend that all is rolled.
+    """
+    async def move(self: LogStarts, partition: Partition, offset: int) -> None:
+        roll, self._roll = self._roll, lambda partition: _pretend(partition, offset)
+        try:
+            await original(self, partition, offset)
+        finally:
+            self._roll = roll
+
+    async def _pretend(partition: Partition, offset: int) -> None:
+        partition.record = attrs.evolve(
+            partition.record, log_start=partition.record.log_start, rolled_to=offset
+        )
+
+    return move
+
+
+def keep_none(original: Any) -> Any:
+    """
+    Need no segment in which nothing is alive.
+    """
+    async def base_of(self: Segments, offset: int) -> int | None:
+        base: int | None = await original(self, offset)
+        if base is not None and (await self.footer(base))[0].end_offset <= offset:
+            return offset
+        return base
+
+    return base_of
+
+
+# -- coordinators -------------------------------------------------------------
+
+
+def compare_nothing(original: Any) -> Any:
+    """
+    Write, whoever has written meanwhile.
+    """
+    async def attempt(self: Shard, operations: Any) -> None:
+        value = {"owner": self._incarnation, "since": self._since, "sequence": self._sequence}
+        self._revision = await self._store.commit([], [Put(self._key, value), *operations])
+
+    return attempt

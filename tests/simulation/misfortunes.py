@@ -1,0 +1,209 @@
+"""
+What goes wrong, one thing after the other, as chance has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.simulation.process import Process
+    from tests.simulation.world import World
+
+class Misfortunes:
+    """
+    Happens to a world.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._chance = Random(f"{world.seed} misfortunes")
+        self.running = True
+        self._does: dict[str, Callable[[], bool]] = {
+            "crash": lambda: self._crash(False),
+            "power loss": lambda: self._crash(True),
+            "stop": self._stop,
+            "pause": self._pause_one,
+            "etcd cut": lambda: self._cut("etcd"),
+            "objects cut": lambda: self._cut("objects"),
+            "clients cut": self._cut_clients,
+            "slow": self._slow,
+            "lease lost": self._end_lease,
+            "drift": self._drift,
+            "storm": self._storm,
+            "streams broken": self._break_streams,
+            "compaction": self._compact,
+            "another broker": self._add,
+        }
+
+    async def run(self) -> None:
+        """
+        Until it is enough.
+        """
+        plan = self._world.plan
+        names, weights = list(plan.weights), list(plan.weights.values())
+        while self.running:
+            await self._world.schedule.sleep(self._chance.expovariate(1 / plan.pause))
+            if not self.running:
+                return
+            name = self._chance.choices(names, weights)[0]
+            if self._does[name]():
+                self._world.count(name)
+
+    # -- to processes ---------------------------------------------------------
+
+    def _one(self) -> Process | None:
+        living = self._world.living()
+        return self._chance.choice(living) if living else None
+
+    def _while(self) -> float:
+        """
+        How long something lasts: mostly short, or about as long as a lease, or
+        much longer.
+        """
+        return self._chance.choice(
+            (
+                self._chance.uniform(0.1, 3.0),
+                self._chance.uniform(3.0, 10.0),
+                self._chance.uniform(9.0, 25.0),
+                self._chance.uniform(20.0, 90.0),
+            )
+        )
+
+    def _later(self, seconds: float, function: Callable[[], object]) -> None:
+        self._world.schedule.after(seconds, function)
+
+    def _crash(self, silently: bool) -> bool:
+        process = self._one()
+        if process is None:
+            return False
+        process.crash(silently)
+        self._later(self._while(), lambda: self._world.begin(process.broker_id))
+        return True
+
+    def _stop(self) -> bool:
+        process = self._one()
+        if process is None or process.leaving:
+            return False
+        process.stop()
+        seconds = self._while()
+
+        def follow() -> None:
+            if not process.done:
+                # As a supervisor that has waited for long enough.
+                process.crash(False)
+            if process.broker_id <= self._world.brokers or self._chance.random() < 0.3:
+                self._world.begin(process.broker_id)
+
+        self._later(20.0 + seconds, follow)
+        return True
+
+    def _pause_one(self) -> bool:
+        process = self._one()
+        if process is None or process.clock.paused:
+            return False
+        seconds = self._while()
+        process.clock.pause()
+        self._later(seconds, process.clock.go_on)
+        if seconds > 10.0:
+            self._world.count("pause past the lease")
+        return True
+
+    def _drift(self) -> bool:
+        process = self._one()
+        if process is None:
+            return False
+        jump = self._chance.choice((0.0, 0.0, -5.0, 3.0, 60.0))
+        process.clock.drift(self._chance.choice((0.7, 0.95, 1.0, 1.05, 1.5)), jump)
+        return True
+
+    def _add(self) -> bool:
+        another = self._world.brokers + 1
+        if self._world.running(another):
+            return False
+        self._world.begin(another)
+        return True
+
+    # -- to what is between ---------------------------------------------------
+
+    def _cut(self, which: str) -> bool:
+        process = self._one()
+        link = None if process is None else process.link(which)
+        if process is None or link is None or link.is_cut:
+            return False
+        link.cut()
+        breaks = self._chance.random() < 0.5
+
+        def heal() -> None:
+            link.heal()
+            if which == "etcd":
+                if breaks:
+                    process.etcd.break_streams()
+                process.etcd.go_on()
+
+        self._later(self._while(), heal)
+        return True
+
+    def _cut_clients(self) -> bool:
+        process = self._one()
+        if process is None:
+            return False
+        for client in self._world.clients:
+            if self._chance.random() < 0.5:
+                road = client.road(process.broker_id)
+                if not road.is_cut:
+                    road.is_cut = True
+                    self._later(self._while(), road.heal)
+        return True
+
+    def _slow(self) -> bool:
+        process = self._one()
+        if process is None:
+            return False
+        link = process.link(self._chance.choice(("etcd", "objects")))
+        link.slowness = self._chance.choice((10.0, 50.0, 200.0))
+        roads = [client.road(process.broker_id) for client in self._world.clients]
+        slow = [road for road in roads if self._chance.random() < 0.3]
+        for road in slow:
+            road.slowness = 100.0
+
+        def end() -> None:
+            link.slowness = 1.0
+            for road in slow:
+                road.slowness = 1.0
+
+        self._later(self._while(), end)
+        return True
+
+    # -- to stores ------------------------------------------------------------
+
+    def _end_lease(self) -> bool:
+        leases = self._world.etcd.leases()
+        if not leases:
+            return False
+        self._world.etcd.end_lease(self._chance.choice(leases))
+        return True
+
+    def _storm(self) -> bool:
+        weather = self._world.weather[self._chance.choice(("etcd", "objects"))]
+        before = weather.writes, weather.reads
+        weather.writes, weather.reads = self._chance.choice(((0.3, 0.1), (0.6, 0.3), (0.95, 0.7)))
+
+        def end() -> None:
+            weather.writes, weather.reads = self._world.usual
+
+        self._later(min(30.0, self._while()), end)
+        return before == self._world.usual
+
+    def _break_streams(self) -> bool:
+        process = self._one()
+        if process is None:
+            return False
+        process.etcd.break_streams()
+        return True
+
+    def _compact(self) -> bool:
+        self._world.etcd.compact()
+        return True

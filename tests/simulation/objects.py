@@ -1,0 +1,74 @@
+"""
+The object store that all brokers share, and that looks at what they delete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kafscale.log import keys
+from kafscale.log.record import PartitionRecord
+from kafscale.log.slot import Seal, read_slot
+from kafscale.store.memory import MemoryObjectStore
+from tests.log.brokers import now
+from tests.simulation.checker import Checker
+
+
+class Objects(MemoryObjectStore):
+    """
+    Tells the checker of what is deleted, and may be needed (log-rules, 9, 10,
+    19 and 21).
+    """
+
+    def __init__(self, checker: Checker, namespace: str, value_of: Callable[[str], Any]) -> None:
+        """
+        @param value_of: What is in the metadata store under a key.
+        """
+        super().__init__()
+        self._checker = checker
+        self._namespace = namespace
+        self._value_of = value_of
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """
+        See L{IObjectStore.delete}.
+        """
+        for key in keys:
+            for info in now(self.list(key, limit=1)):
+                if info.key == key and (why := self._need(key)) is not None:
+                    self._checker.note(False, f"{key} is deleted: {why}")
+        await super().delete(keys)
+
+    def _need(self, key: str) -> str | None:
+        """
+        Why it is needed; None if it is not.
+        """
+        slot = keys.parse_slot(self._namespace, key)
+        segment = keys.parse_segment(self._namespace, key)
+        if slot is not None:
+            data = now(self.get(key))
+            is_seal = isinstance(read_slot(data, len(data)), Seal)
+            return self._counts(*slot, is_seal)
+        if segment is None:
+            return None
+        topic_id, index, base = segment
+        value = self._value_of(keys.partition_record(topic_id, index))
+        if value is None or topic_id in self._checker.gone:
+            return None
+        begins = base >= (PartitionRecord.from_json(value).first_segment or 0)
+        return f"the record is {value}" if begins else None
+
+    def _counts(self, incarnation: int, number: int, is_seal: bool) -> str | None:
+        """
+        Why a slot is needed. A seal that was put over a deleted slot, below
+        the trim mark, stops nobody.
+        """
+        record = self._value_of(keys.incarnation_record(incarnation))
+        seal = self._value_of(keys.seal_record(incarnation))
+        end = None if seal is None else seal.get("sealed_at")
+        if record is None or number < record["trim"]:
+            return None
+        if end is not None and number >= end and not is_seal:
+            return None
+        return f"seal: {is_seal}, the incarnation is {record}, its end {seal}"

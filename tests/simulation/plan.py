@@ -1,0 +1,54 @@
+"""
+What a history is to be like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from tests.hostile import Operation
+
+#: How often each misfortune is chosen, in proportion.
+WEIGHTS: Mapping[str, int] = {
+    "crash": 10,
+    "power loss": 6,
+    "stop": 8,
+    "pause": 14,
+    "etcd cut": 10,
+    "objects cut": 10,
+    "clients cut": 8,
+    "slow": 8,
+    "lease lost": 6,
+    "drift": 6,
+    "storm": 10,
+    "streams broken": 5,
+    "compaction": 3,
+    "another broker": 4,
+}
+
+#: How much goes wrong on links anyway, of which one is chosen.
+WEATHERS = ((0.0, 0.0), (0.01, 0.005), (0.03, 0.01))
+
+
+@attrs.frozen
+class Plan:
+    """
+    @ivar weights: Of misfortunes.
+    @ivar pause: Seconds between two, on average.
+    @ivar weathers: How much of what changes something goes wrong, and of what
+        does not, when there is no storm: one of these.
+    @ivar produce: Seconds between two sendings of a producer.
+    @ivar doomed: Which operations are done, and never answered.
+    """
+
+    weights: Mapping[str, int] = WEIGHTS
+    pause: float = 10.0
+    weathers: tuple[tuple[float, float], ...] = WEATHERS
+    produce: float = 3.0
+    doomed: Callable[[Operation], bool] | None = None
+
+
+USUAL = Plan()
+"""Everything."""

@@ -1,0 +1,360 @@
+"""
+A cluster, its clients and its misfortunes: one seed, one history.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections import Counter
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from random import Random
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+from kafscale.errors import KafkaError, StoreError
+from kafscale.group import keys as group_keys
+from tests.log.brokers import now
+from tests.simulation.admin import Admin
+from tests.simulation.checker import Checker, Where, Wrong
+from tests.simulation.client import Client
+from tests.simulation.consuming import Member
+from tests.simulation.etcd import Etcd
+from tests.simulation.groups import Groups
+from tests.simulation.link import Weather
+from tests.simulation.misfortunes import Misfortunes
+from tests.simulation.objects import Objects
+from tests.simulation.plan import USUAL, Plan
+from tests.simulation.process import NAMESPACE, Process
+from tests.simulation.producing import Producer
+from tests.simulation.reading import Reader
+from tests.simulation.records import Records
+from tests.simulation.schedule import BEGIN, Schedule
+
+BROKERS = 3
+TOPICS = [("one", 2), ("two", 3)]
+
+SETTLE_SECONDS = 240.0
+"""How long a cluster may take, at most, until all is well when nothing goes
+wrong any more."""
+
+
+@attrs.frozen
+class Outcome:
+    """
+    What came of a seed.
+
+    @ivar wrong: What was not as it should be, None if all was.
+    @ivar digest: The same for the same history.
+    @ivar notes: What brokers had to say, for who looks for a reason.
+    """
+
+    seed: int
+    wrong: str | None
+    minutes: float
+    counts: Counter[str]
+    digest: str
+    notes: list[str] = attrs.field(repr=False)
+
+
+class World:
+    """
+    Everything there is.
+
+    @ivar counts: What went wrong by intent, and what was done, by kind.
+    @ivar notes: What brokers had to say, for who looks for a reason.
+    """
+
+    def __init__(self, seed: int, plan: Plan = USUAL) -> None:
+        self.seed = seed
+        self.plan = plan
+        self.brokers = BROKERS
+        self.chance = Random(f"{seed} world")
+        self.schedule = Schedule()
+        self.counts: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self.usual = self.chance.choice(plan.weathers)
+        late = self.chance.choice((5.0, 20.0, 60.0))
+        self.weather = {name: Weather(*self.usual, late) for name in ("etcd", "objects")}
+        self.etcd = Etcd(self.schedule)
+        self.checker = Checker(self.schedule, self._log_start)
+        self.objects = Objects(self.checker, NAMESPACE, self._value)
+        self.groups = Groups(self.checker, self._coordinates)
+        self.records = Records(self.checker, NAMESPACE)
+        self.etcd.seen.append(self.records.seen)
+        self.clients: list[Client] = []
+        self._processes: list[Process] = []
+        self._failure: Failure | None = None
+
+    # -- brokers --------------------------------------------------------------
+
+    def begin(self, broker_id: int) -> None:
+        """
+        Start a broker, unless it runs.
+        """
+        if not self.running(broker_id):
+            process = Process(self, broker_id, len(self._processes))
+            self._processes.append(process)
+            process.start()
+
+    def living(self) -> list[Process]:
+        """
+        The processes that there are.
+        """
+        return [process for process in self._processes if not process.done]
+
+    def running(self, broker_id: int) -> Process | None:
+        """
+        The process of a broker.
+        """
+        for process in reversed(self._processes):
+            if process.broker_id == broker_id and not process.done:
+                return process
+        return None
+
+    def server(self, broker_id: int) -> Process | None:
+        """
+        Who takes connections for a broker.
+        """
+        process = self.running(broker_id)
+        return process if process is not None and process.listens else None
+
+    def broker_ids(self) -> list[int]:
+        """
+        Whom clients may ask first.
+        """
+        return list(range(1, self.brokers + 1))
+
+    # -- what is known without asking -----------------------------------------
+
+    def _value(self, key: str) -> Any:
+        text = self.etcd.text(f"{NAMESPACE}/{key}")
+        return None if text is None else json.loads(text)
+
+    def _log_start(self, where: Where) -> int | None:
+        record = self._value(f"partitions/{where[0]}/{where[1]:010d}")
+        return None if record is None else int(record["log_start"])
+
+    def leads(self, broker_id: int, where: Where) -> bool:
+        """
+        Whether a broker leads a partition, and nobody has replaced it.
+        """
+        record = self._value(f"partitions/{where[0]}/{where[1]:010d}")
+        return record is not None and self._is(broker_id, record["incarnation"])
+
+    def _is(self, broker_id: int, incarnation: int) -> bool:
+        process = self.running(broker_id)
+        return process is not None and process.node.log.incarnation == incarnation
+
+    def _coordinates(self, broker_id: int, group: str) -> bool:
+        owner = self._value(group_keys.shard(group_keys.shard_of(group)))
+        return owner is not None and self._is(broker_id, owner["owner"])
+
+    # -- running --------------------------------------------------------------
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """
+        Begin something that is expected to succeed.
+        """
+        return Deferred.fromCoroutine(work).addErrback(self.failed)
+
+    async def all(self, works: Sequence[Coroutine[Any, Any, Any]]) -> None:
+        """
+        Do these together.
+        """
+        begun = [self.start(work) for work in works]
+        for each in begun:
+            await each
+
+    def failed(self, failure: Failure) -> None:
+        """
+        Something is not as it should be.
+        """
+        if self._failure is None:
+            self._failure = failure
+            self.schedule.halt()
+
+    def count(self, what: str) -> None:
+        """
+        It has happened once more.
+        """
+        self.counts[what] += 1
+
+    def run(self, minutes: float) -> Outcome:
+        """
+        The history of so many minutes, and what came of it.
+        """
+        wrong = None
+        with _alone(self._heard):
+            try:
+                self._live(minutes * 60.0)
+            except Wrong as error:
+                wrong = str(error)
+        return Outcome(
+            self.seed,
+            wrong,
+            (self.schedule.now - BEGIN) / 60,
+            self.counts,
+            self._digest(),
+            self.notes,
+        )
+
+    def _heard(self, event: LogEvent) -> None:
+        failure = event.get("log_failure")
+        if failure is not None:
+            self.notes.append(f"{self.schedule.now - BEGIN:.3f} {failure}")
+            self.count("brokers: failures logged")
+            text = failure.getTraceback()
+            # What is missing of a topic that is being deleted is no loss.
+            dead = any(str(topic_id) in text for topic_id in self.checker.gone)
+            self.checker.note(dead or failure.check(StoreError, KafkaError) is not None, text)
+
+    def _pass(self, seconds: float) -> None:
+        """
+        @raise Wrong: something went wrong.
+        """
+        self.schedule.run(self.schedule.now + seconds)
+        self._look()
+
+    def _look(self) -> None:
+        if self._failure is not None:
+            value = self._failure.value
+            if isinstance(value, Wrong):
+                raise value
+            raise Wrong(self._failure.getTraceback())
+        if self.checker.wrong:
+            raise Wrong(self.checker.wrong[0])
+
+    def _until(self, done: Deferred[Any], what: str, seconds: float = SETTLE_SECONDS) -> None:
+        end = self.schedule.now + seconds
+        while not done.called and self.schedule.now < end:
+            self._pass(0.5)
+        if not done.called:
+            raise Wrong(f"{what}: not done after {seconds:g} s in which nothing went wrong")
+
+    def _live(self, seconds: float) -> None:
+        for broker_id in self.broker_ids():
+            self.begin(broker_id)
+        admin = Admin(self, "admin")
+        self._until(self.start(self._create(admin)), "creating topics")
+        producers = [Producer(self, f"p{number}", TOPICS, self.plan.produce) for number in range(2)]
+        members = [Member(self, f"m{number}", f"g{number % 2}", TOPICS) for number in range(4)]
+        tail = Reader(self, "tail")
+        self.clients += [admin, *producers, *members, tail]
+        for producer in producers:
+            self.start(producer.run())
+        for member in members:
+            self.start(member.run(3.0))
+        self.start(self._tail(tail))
+        administration = self.start(admin.run(TOPICS, 25.0))
+        misfortunes = Misfortunes(self)
+        self.start(misfortunes.run())
+        self._pass(seconds)
+        misfortunes.running = admin.running = False
+        self._heal()
+        for producer in producers:
+            producer.running = False
+        self._until(administration, "the last act of the operator")
+        self._until(self.start(self._quiet(producers)), "acknowledging everything")
+        tail.running = False
+        for member in members:
+            member.running = False
+        for number in range(2):
+            reader = Reader(self, f"last {number}", 500)
+            wanted = [(topic, index) for topic, count in TOPICS for index in range(count)]
+            self._until(self.start(reader.read_all(wanted)), "reading everything")
+            self.counts["records read in the end"] += sum(
+                len(position.values) for position in reader.positions.values()
+            )
+        self.counts["records acknowledged"] = sum(each.acknowledged for each in producers)
+        self.counts["batches sent again"] = sum(each.retries for each in producers)
+        self.counts["groups: told by who was replaced"] = self.groups.stale
+        self.counts["commits acknowledged"] = self.groups.commits
+        self.counts["records deleted, times"] = admin.deletions
+        self.counts["processes"] = len(self._processes)
+
+    async def _create(self, admin: Admin) -> None:
+        for name, partitions in TOPICS:
+            await admin.create(name, partitions)
+
+    async def _tail(self, reader: Reader) -> None:
+        reader.follow(TOPICS)
+        await reader.run(4.0)
+
+    async def _quiet(self, producers: Sequence[Producer]) -> None:
+        while any(producer.pending() for producer in producers):
+            await self.schedule.sleep(1.0)
+
+    def _heal(self) -> None:
+        """
+        Nothing goes wrong any more.
+        """
+        self.usual = (0.0, 0.0)
+        for weather in self.weather.values():
+            weather.writes = weather.reads = 0.0
+        for process in self.living():
+            process.clock.drift(1.0)
+            process.clock.go_on()
+            for which in ("etcd", "objects"):
+                link = process.link(which)
+                link.slowness = 1.0
+                link.heal()
+            process.etcd.go_on()
+        for client in self.clients:
+            for road in client.roads.values():
+                road.slowness = 1.0
+                road.heal()
+        for broker_id in self.broker_ids():
+            running = self.running(broker_id)
+            if running is not None and running.leaving:
+                running.crash(False)
+            self.begin(broker_id)
+
+    def _digest(self) -> str:
+        summed = blake2b(digest_size=8)
+        summed.update(f"{self.schedule.steps} {self.schedule.now!r}".encode())
+        for key in self.etcd.below(""):
+            summed.update(f"{key} {self.etcd.text(key)}".encode())
+        for info in now(self.objects.list("", limit=1 << 30)):
+            summed.update(f"{info.key} {info.size}".encode())
+        summed.update(repr(sorted(self.counts.items())).encode())
+        return summed.hexdigest()
+
+
+def history(seed: int, minutes: float, plan: Plan = USUAL) -> Outcome:
+    """
+    Run a seed, and forget it.
+    """
+    with _alone(lambda event: None):
+        outcome = World(seed, plan).run(minutes)
+        # What still waits for something is ended by this: nobody is to hear.
+        gc.collect()
+    return outcome
+
+
+@contextmanager
+def _alone(heard: Any) -> Iterator[None]:
+    """
+    Nobody else hears what brokers log, which would take most of the time; and
+    nothing is collected as garbage while it may still be thought of.
+    """
+    others = list(globalLogPublisher._observers)
+    for observer in others:
+        globalLogPublisher.removeObserver(observer)
+    globalLogPublisher.addObserver(heard)
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+        globalLogPublisher.removeObserver(heard)
+        for observer in others:
+            globalLogPublisher.addObserver(observer)
