@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from functools import cache
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from tests.clients.broker import eventually, free_port
 
@@ -78,13 +79,23 @@ class Etcd:
         except OSError:
             return False
 
-    def ask(self, path: str, body: dict[str, object]) -> None:
+    def ask(self, path: str, body: dict[str, object]) -> dict[str, Any]:
         """
-        As somebody else does, at once.
+        As somebody else does, at once; the answer.
         """
         data = json.dumps(body).encode()
         with urllib.request.urlopen(self.url + path, data, timeout=60) as answer:
-            answer.read()
+            said: dict[str, Any] = json.load(answer)
+        return said
+
+    def size(self) -> int:
+        """
+        Of its data, in bytes.
+        """
+        with urllib.request.urlopen(self._health + "/metrics", timeout=60) as answer:
+            lines = answer.read().decode().splitlines()
+        name = "etcd_mvcc_db_total_size_in_use_in_bytes "
+        return int(float(next(line for line in lines if line.startswith(name)).split()[1]))
 
     def kill(self) -> None:
         """

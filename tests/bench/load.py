@@ -21,7 +21,7 @@ import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -118,15 +118,17 @@ def produce(
     total: int,
     connections: int = 1,
     in_flight: int = IN_FLIGHT,
+    which: Sequence[int] = (),
 ) -> Result:
     """
     Bring so many bytes to the partitions in turn, some requests ahead on each
     connection.
 
+    @param which: Which partitions they are, if not the first ones.
     @return: With the offsets at which each partition began and ended.
     """
     batch, count = one_batch(record_bytes)
-    heads = [produce_head(index, len(batch)) for index in range(partitions)]
+    heads = [produce_head(index, len(batch)) for index in which or range(partitions)]
     requests = max(total // len(batch), partitions)
     starts, ends = [-1] * partitions, [0] * partitions
     buffer = memoryview(bytearray(65536))

@@ -167,6 +167,12 @@ class Broker:
         """
         os.kill(self.pid, signal.SIGCONT)
 
+    def signal_to_stop(self) -> None:
+        """
+        SIGTERM.
+        """
+        os.kill(self.pid, signal.SIGTERM)
+
     def terminate(self) -> int:
         """
         SIGTERM; the exit status, which must come within ten seconds: 0 when

@@ -79,22 +79,24 @@ class Cluster:
         folder: Path,
         count: int,
         racks: Sequence[str] = (),
+        endpoint: str = "",
         bucket: str = "",
         **settings: object,
     ) -> None:
         """
         @param racks: Of the brokers, by turns; none if it is empty.
-        @param bucket: A new one unless it is told, on a server that does not
-            take much of the machine's time.
+        @param endpoint: The S3 server that has the bucket; otherwise both are
+            new, and SeaweedFS, which takes less of the machine's time than
+            moto.
         @param settings: Of all of them.
         """
         self.etcd = etcd.Etcd()
         self.bucket = bucket or s3.make_bucket(on="seaweedfs")
+        self._endpoint = endpoint or s3.server("seaweedfs").endpoint
         self.brokers: list[ClusterBroker] = []
         self._folder = folder
         self._racks = racks
         self._settings: dict[str, object] = {"lease_seconds": LEASE_SECONDS, **settings}
-        self._server = s3.server("seaweedfs")
         for _ in range(count):
             self.add()
 
@@ -104,7 +106,7 @@ class Cluster:
         """
         number = len(self.brokers) + 1
         to_etcd, to_s3 = (
-            Wire(urlsplit(url).port or 80) for url in (self.etcd.url, self._server.endpoint)
+            Wire(urlsplit(url).port or 80) for url in (self.etcd.url, self._endpoint)
         )
         given: dict[str, Any] = {
             "metrics_addr": f"127.0.0.1:{free_port()}",

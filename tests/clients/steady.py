@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_right
 from itertools import pairwise
 from typing import Any
 
@@ -125,6 +126,14 @@ class Steady(threading.Thread):
             later = [each for each in times if each >= since]
             found.append(max((b - a for a, b in pairwise(later)), default=0.0))
         return found
+
+    def first_after(self, partition: int, moment: float) -> float | None:
+        """
+        When the first acknowledgement after a moment came, if one has.
+        """
+        times = self._times[partition]
+        at = bisect_right(times, moment)
+        return times[at] if at < len(times) else None
 
     def abandon(self) -> None:
         """

@@ -1,0 +1,405 @@
+"""
+Three brokers on one etcd and one S3 server, all on this machine.
+
+    python -m tests.bench.cluster --cases failover,chaos,scale,partitions
+
+failover: a broker is killed again and again, and clients wait for the others.
+chaos: the same under load, and all records are counted in the end. scale: what
+one, two and three brokers take, with their clients on the same cores.
+partitions: how long it takes to start, to take over and to hand over many of
+them, and what etcd has to do with that.
+
+The first two have their records in SeaweedFS, the others in a server that costs
+little (`tests.bench.s3_server`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests import etcd as etcds
+from tests.bench.load import TOPIC
+from tests.bench.on_s3 import BUCKET, KEYS, Store
+from tests.bench.servers import TICKS
+from tests.clients.broker import ROOT, environment, eventually
+from tests.clients.cluster import Cluster, ClusterBroker
+from tests.clients.members import SHORT_MS, Job, Member
+from tests.clients.raw import RawClient
+from tests.clients.steady import Steady, check
+
+Row = list[str]
+Table = tuple[str, list[str], list[Row]]
+PARTITIONS = 12
+LONG = 300.0
+
+
+@contextmanager
+def running(folder: Path, count: int, **settings: Any) -> Iterator[Cluster]:
+    """
+    A cluster, for a while.
+    """
+    cluster = Cluster(folder, count, **settings)
+    for broker in cluster.brokers:
+        broker.variables |= KEYS if "endpoint" in settings else {}
+    try:
+        yield cluster.start()
+    except BaseException:
+        for broker in cluster.brokers:
+            print(f"--- {broker.broker_id}\n{broker.tail(30)}", file=sys.stderr)
+        raise
+    finally:
+        cluster.close()
+
+
+def led_by(cluster: Cluster, topics: Sequence[str], brokers: Sequence[ClusterBroker]) -> bool:
+    """
+    Whether all partitions of topics are led by one of these brokers, as the
+    first of them tells.
+    """
+    ids = {each.broker_id for each in brokers}
+    with RawClient(brokers[0].port, LONG) as raw:
+        told = raw.metadata(*topics).topics
+        leaders = {part.leader_id for topic in told for part in topic.partitions}
+        return bool(leaders) and leaders <= ids and len(leaders) == len(ids)
+
+
+def seconds_until(what: Callable[[], bool], since: float | None = None) -> float:
+    """
+    How long it takes until it is so.
+    """
+    begun = time.monotonic() if since is None else since
+    eventually(what, LONG)
+    return time.monotonic() - begun
+
+
+def spread(values: Sequence[float], of: str = "s") -> str:
+    """
+    Median and maximum.
+    """
+    return f"{statistics.median(values):.1f} {of}, at most {max(values):.1f} {of}"
+
+
+# ------------------------------------------------------------------- failover
+
+
+def failover(folder: Path, options: argparse.Namespace) -> Table:
+    """
+    From C{kill -9} until the others lead, and until a client of each partition
+    got an acknowledgement again.
+    """
+    led, acknowledged = [], []
+    with running(folder, 3, lease_seconds=options.lease) as cluster:
+        with RawClient(cluster.brokers[0].port) as raw:
+            raw.create(TOPIC, PARTITIONS)
+        producer = Steady(cluster.addresses, TOPIC, PARTITIONS)
+        producer.start()
+        for number in range(options.kills):
+            eventually(lambda: led_by(cluster, [TOPIC], cluster.brokers), LONG)
+            time.sleep(random.uniform(2, 4))
+            victim = cluster.brokers[number % 3]
+            others = [each for each in cluster.brokers if each is not victim]
+            leaders = cluster.leaders(TOPIC)
+            mine = [i for i, leader in enumerate(leaders) if leader == victim.broker_id]
+            killed = time.monotonic()
+            victim.kill()
+            led.append(seconds_until(lambda: led_by(cluster, [TOPIC], others), killed))  # noqa: B023
+            # What comes in the first half second was acknowledged before.
+            eventually(lambda: all(producer.first_after(p, killed + 0.5) for p in mine), LONG)  # noqa: B023
+            firsts = [producer.first_after(p, killed + 0.5) or 0 for p in mine]
+            acknowledged.append(max(firsts) - killed)
+            victim.start()
+        producer.finish()
+        count = check(cluster.addresses, TOPIC, producer)
+    rows = [
+        ["kills", f"{options.kills}"],
+        ["all partitions have a leader again: p50 and max", spread(led)],
+        ["a client has an acknowledgement of each: p50 and max", spread(acknowledged)],
+        ["records, each there once and in order", f"{count:,}"],
+    ]
+    return f"Failover, lease of {options.lease} s", ["", "after `kill -9`"], rows
+
+
+# ---------------------------------------------------------------------- chaos
+
+
+def chaos(folder: Path, options: argparse.Namespace) -> Table:
+    """
+    Kills at a steady pace.
+    """
+    stalls = []
+    with running(folder, 3, lease_seconds=options.lease) as cluster:
+        with RawClient(cluster.brokers[0].port) as raw:
+            raw.create(TOPIC, PARTITIONS)
+        producer = Steady(cluster.addresses, TOPIC, PARTITIONS, rate=options.rate)
+        producer.start()
+        members = [
+            Member(
+                folder,
+                Job(library, cluster.addresses, "group", TOPIC, None, None, SHORT_MS,
+                    str(folder / f"{number}-{library}.journal")),
+            )
+            for number, library in enumerate(("confluent-kafka", "aiokafka") * 2)
+        ]  # fmt: skip
+        begun = time.monotonic()
+        chance = random.Random(options.seed)
+        try:
+            for number in itertools.count(1):
+                time.sleep(max(0.0, begun + number * options.pace - time.monotonic()))
+                if time.monotonic() > begun + options.minutes * 60:
+                    break
+                victim = chance.choice(cluster.brokers)
+                killed = time.monotonic()
+                victim.kill()
+                time.sleep(min(options.pace / 2, options.lease + 3))
+                stalls.append(max(producer.stalls(killed)))
+                victim.start()
+            producer.finish()
+            count = check(cluster.addresses, TOPIC, producer)
+            late = seconds_until(lambda: processed(members) >= set(all_of(producer)))
+            for member in members:
+                member.stop()
+        finally:
+            for member in members:
+                member.clear()
+    rows = [
+        ["kills", f"{len(stalls)} in {options.minutes:g} minutes"],
+        ["records acknowledged, each there once and in order", f"{count:,}"],
+        ["the consumers had processed all of them after", f"{late:.1f} s"],
+        ["longest time without an acknowledgement in a partition: p50 and max", spread(stalls)],
+    ]
+    return f"A kill every {options.pace:g} s, lease of {options.lease} s", ["", ""], rows
+
+
+def processed(members: Sequence[Member]) -> set[tuple[int, int]]:
+    """
+    Partitions and offsets that members have done their work with.
+    """
+    return {(each.partition, each.offset) for member in members for each in member.read()}
+
+
+def all_of(producer: Steady) -> Iterator[tuple[int, int]]:
+    """
+    The same of all that was acknowledged.
+    """
+    for partition, count in enumerate(producer.counts()):
+        for offset in range(count):
+            yield partition, offset
+
+
+# ---------------------------------------------------------------------- scale
+
+
+def scale(folder: Path, options: argparse.Namespace) -> Table:
+    """
+    Everything as fast as it goes, with one client process for each broker.
+    """
+    rows: list[Row] = []
+    base = 0.0
+    for count in (1, 2, 3):
+        store = Store()
+        try:
+            with running(
+                folder / str(count), count, endpoint=store.endpoint, bucket=BUCKET
+            ) as cluster:
+                with RawClient(cluster.brokers[0].port) as raw:
+                    raw.create(TOPIC, PARTITIONS)
+                eventually(lambda: led_by(cluster, [TOPIC], cluster.brokers), LONG)
+                found = [_round(cluster, options) for _ in range(options.rounds + 1)][1:]
+        finally:
+            store.stop()
+        speed = statistics.median(each[0] for each in found)
+        cost = statistics.median(each[1] for each in found)
+        base = base or cost
+        rows.append([str(count), f"{speed:.0f}", f"{cost:.2f}", f"{cost / base:.2f}"])
+    title = f"Produce, {options.record} B records, brokers, clients and stores on the same cores"
+    return title, ["Brokers", "MB/s", "CPU s per GB, brokers", "to one broker"], rows
+
+
+def _round(cluster: Cluster, options: argparse.Namespace) -> tuple[float, float]:
+    """
+    MB/s of all, and seconds of CPU time per GB.
+    """
+    leaders = cluster.leaders(TOPIC)
+    before = sum(map(cpu, cluster.brokers))
+    clients = []
+    for broker in cluster.brokers:
+        job = {
+            "do": "produce",
+            "port": broker.port,
+            "partitions": leaders.count(broker.broker_id),
+            "which": [i for i, leader in enumerate(leaders) if leader == broker.broker_id],
+            "record_bytes": options.record,
+            "total": (options.mib << 20) // len(cluster.brokers),
+        }
+        command = [sys.executable, "-m", "tests.bench.load", json.dumps(job)]
+        clients.append(
+            subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE)
+        )
+    results = [json.loads(client.communicate()[0]) for client in clients]
+    size = sum(each["bytes"] for each in results)
+    spent = sum(map(cpu, cluster.brokers)) - before
+    return size / max(each["seconds"] for each in results) / 1e6, spent / size * 1e9
+
+
+def cpu(broker: ClusterBroker) -> float:
+    """
+    Seconds of CPU time that its process has used so far.
+    """
+    stat = Path(f"/proc/{broker.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / TICKS
+
+
+# ----------------------------------------------------------------- partitions
+
+
+def partitions(folder: Path, options: argparse.Namespace) -> Table:
+    """
+    Very many of them.
+    """
+    rows: list[Row] = []
+    topics = [f"wide-{number}" for number in range(10)]
+    store = Store()
+
+    def row(what: str, value: str) -> None:
+        rows.append([what, value])
+        print(f"{what}: {value}", file=sys.stderr)
+
+    try:
+        with running(
+            folder,
+            3,
+            endpoint=store.endpoint,
+            bucket=BUCKET,
+            lease_seconds=options.lease,
+            shutdown_ms=120_000,
+        ) as cluster:
+            begun = time.monotonic()
+            with RawClient(cluster.brokers[0].port, LONG) as raw:
+                for topic in topics:
+                    raw.create(topic, options.wide // len(topics))
+            everyone = cluster.brokers
+            eventually(lambda: led_by(cluster, topics, everyone), LONG)
+            row("created, and all led", f"{time.monotonic() - begun:.1f} s")
+            etcd = cluster.etcd
+            keys, revision = _keys(etcd)
+            row("keys in etcd", f"{keys:,}")
+            row("bytes of etcd", f"{etcd.size():,}")
+            time.sleep(20)
+            row("commits in etcd a second, idle", f"{(_keys(etcd)[1] - revision) / 20:.1f}")
+            producer = Steady(cluster.addresses, topics[0], options.wide // len(topics), rate=500)
+            producer.start()
+            time.sleep(10)
+            revision = _keys(etcd)[1]
+            time.sleep(20)
+            row(
+                "commits in etcd a second, 500 records a second to 1000 partitions",
+                f"{(_keys(etcd)[1] - revision) / 20:.1f}",
+            )
+            producer.finish()
+            last, others = everyone[2], everyone[:2]
+            begun = time.monotonic()
+            status = last_terminated(last)
+            row("SIGTERM to the end of one", f"{time.monotonic() - begun:.1f} s ({status})")
+            row(
+                "... until all is led by the others",
+                f"{seconds_until(lambda: led_by(cluster, topics, others), begun):.1f} s",
+            )
+            begun = time.monotonic()
+            last.start()
+            row(
+                "start of one, until it has its share",
+                f"{seconds_until(lambda: led_by(cluster, topics, everyone), begun):.1f} s",
+            )
+            begun = time.monotonic()
+            last.kill()
+            row(
+                f"`kill -9` of one, until all is led (lease {options.lease} s)",
+                f"{seconds_until(lambda: led_by(cluster, topics, others), begun):.1f} s",
+            )
+            last.start()
+            eventually(lambda: led_by(cluster, topics, everyone), LONG)
+            for broker in everyone:
+                broker.kill()
+            begun = time.monotonic()
+            for broker in everyone:
+                broker.start(wait=False)
+            for broker in everyone:
+                broker.wait_until_listening()
+            row(
+                "start of all three after `kill -9`, until all is led",
+                f"{seconds_until(lambda: led_by(cluster, topics, everyone), begun):.1f} s",
+            )
+            peak = max(broker.memory("VmHWM") for broker in everyone)
+            row("memory of a broker, at most", f"{peak >> 20} MiB")
+    finally:
+        store.stop()
+    return f"{options.wide:,} partitions, three brokers", ["", ""], rows
+
+
+def last_terminated(broker: ClusterBroker) -> str:
+    """
+    How a broker ends that may take its time.
+    """
+    broker.signal_to_stop()
+    broker.ended(LONG)
+    return "handed over" if broker.count("that was acknowledged is stored") else "not in time"
+
+
+def _keys(etcd: etcds.Etcd) -> tuple[int, int]:
+    """
+    How many keys it has, and its revision.
+    """
+    everything = {"key": etcds.base64("/"), "range_end": etcds.base64("0"), "count_only": True}
+    answer = etcd.ask("/v3/kv/range", everything)
+    return int(answer["count"]), int(answer["header"]["revision"])
+
+
+CASES: dict[str, Callable[[Path, argparse.Namespace], Table]] = {
+    "failover": failover,
+    "chaos": chaos,
+    "scale": scale,
+    "partitions": partitions,
+}
+
+
+def main() -> None:
+    """
+    Run the cases that are named, or all.
+    """
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.cluster", description=__doc__)
+    add = parser.add_argument
+    add("--cases", type=lambda text: text.split(","), default=list(CASES), help=", ".join(CASES))
+    add("--lease", type=int, default=10, help="seconds")
+    add("--kills", type=int, default=20, help="for failover")
+    add("--minutes", type=float, default=5, help="of chaos")
+    add("--pace", type=float, default=20, help="seconds between two kills, for chaos")
+    add("--rate", type=float, default=300, help="records a second, for chaos")
+    add("--seed", type=int, default=1, help="for chaos")
+    add("--record", type=int, default=1024, help="bytes, for scale")
+    add("--mib", type=int, default=512, help="in each round of scale")
+    add("--rounds", type=int, default=3, help="of scale, to take the median of")
+    add("--wide", type=int, default=10_000, help="for partitions")
+    options = parser.parse_args()
+    for name in options.cases:
+        with tempfile.TemporaryDirectory(prefix="kafscale-bench-") as folder:
+            title, head, rows = CASES[name](Path(folder), options)
+        print(f"\n{title}\n")
+        for row in (head, ["---"] * len(head), *rows):
+            print("| " + " | ".join(row) + " |")
+        print(flush=True)
+
+
+if __name__ == "__main__":
+    main()
