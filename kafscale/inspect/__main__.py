@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("list", parents=[where], help="journals and slots, partitions and segments")
     verbs.add_parser("verify", parents=[where], help="read everything, and report what is wrong")
     one = verbs.add_parser(
-        "dump", parents=[where], help="the batches and records of one slot or segment"
+        "dump", parents=[where], help="the batches and records of one slot, bundle or segment"
     )
     one.add_argument("--batches", action="store_true", help="without the records")
     one.add_argument("object", help="its key, as list prints it, or its file")
