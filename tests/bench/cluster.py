@@ -170,6 +170,7 @@ def chaos(folder: Path, options: argparse.Namespace) -> Table:
             late = seconds_until(lambda: processed(members) >= set(all_of(producer)))
             for member in members:
                 member.stop()
+            cluster.verify()
         finally:
             for member in members:
                 member.clear()

@@ -4,6 +4,8 @@ Several brokers, processes of their own, on one etcd and one bucket.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from tests import etcd, s3
-from tests.clients.broker import Broker, eventually, free_port
+from tests.clients.broker import ROOT, Broker, environment, eventually, free_port
 from tests.clients.members import SHORT_MS, Job, Member
 from tests.clients.raw import RawClient
 from tests.clients.steady import Steady
@@ -178,6 +180,20 @@ class Cluster:
         """
         leaders = self.leaders(topic, via or brokers[0])
         return bool(leaders) and set(leaders) == {each.broker_id for each in brokers}
+
+    def verify(self) -> None:
+        """
+        Have C{kafscale-inspect} read everything, and find nothing wrong.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "kafscale.inspect", "verify"],
+            cwd=ROOT,
+            env={**environment(**self.brokers[0].settings), **self.brokers[0].variables},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
     def close(self) -> None:
         """

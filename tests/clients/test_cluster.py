@@ -110,6 +110,7 @@ class KillTests(ClusterTestCase):
         producer.finish()
         self.assertGreater(check(cluster.addresses, TOPIC, producer), 1000)
         self.assert_consumed(producer, members)
+        cluster.verify()
 
 
 class PausedTests(ClusterTestCase):

@@ -4,14 +4,16 @@ A broker whose metadata is in etcd, and its records in a bucket.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from OpenSSL.crypto import FILETYPE_PEM
 from twisted.internet.ssl import Certificate
 
-from tests import etcd
+from tests import etcd, s3
 from tests.certificates import self_signed
-from tests.clients.broker import Broker, free_port
+from tests.clients.broker import ROOT, Broker, environment, free_port
 from tests.clients.raw import LATEST, RawClient, batch_of
 from tests.clients.test_s3 import BucketTestCase
 from tests.clients.test_s3_failures import FailureTestCase
@@ -120,6 +122,29 @@ class ServedTests(BucketTestCase):
             server.start()
             raw.create("made-later")
             self.assertEqual(raw.offset("made-later", 0, LATEST), 0)
+
+    def test_inspected(self) -> None:
+        """
+        C{kafscale-inspect} finds what etcd and the bucket have, with the
+        broker's variables, and finds nothing wrong.
+        """
+        broker = self.on_etcd(etcd.server())
+        with RawClient(broker.port) as raw:
+            raw.create("looked-at")
+            self.assertEqual(raw.produce("looked-at", 0, batch_of([b"a"])).error_code, 0)
+        broker.kill()
+        for verb, word in (("verify", "ok: 1 objects"), ("list", "looked-at")):
+            done = subprocess.run(
+                [sys.executable, "-m", "kafscale.inspect", verb],
+                cwd=ROOT,
+                env={**environment(**broker.settings), **s3.KEYS},
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            text = done.stdout + done.stderr
+            self.assertEqual(done.returncode, 0, text)
+            self.assertIn(word, text)
 
     def own(self, options: dict[str, str] | None = None) -> etcd.Etcd:
         """
