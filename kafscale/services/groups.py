@@ -4,15 +4,18 @@ JoinGroup, SyncGroup, Heartbeat and LeaveGroup: being a member of a group.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TypeAlias
 
 from zope.interface import implementer
 
 from kafscale.errors import (
     NONE,
+    CoordinatorLoadInProgress,
     FencedInstanceId,
     InconsistentGroupProtocol,
     MemberIdRequired,
+    RebalanceInProgress,
     UnknownMemberId,
 )
 from kafscale.interfaces import (
@@ -141,16 +144,24 @@ class MembershipService:
     def _sync_failed(
         self, request: SyncGroupRequest, context: RequestContext, code: int, message: str
     ) -> SyncGroupResponse:
+        if code == CoordinatorLoadInProgress.code:
+            # The round is lost with the broker that had it: as on Kafka
+            # (C{handleSyncGroup}), whose clients expect to be told of no load.
+            code = RebalanceInProgress.code
         return SyncGroupResponse(error_code=code)
 
     def heartbeat(self, request: HeartbeatRequest, context: RequestContext) -> HeartbeatResponse:
         """
-        Touches nothing but memory.
+        Touches nothing but memory. While the group is loaded nobody can be
+        late, and nobody is told to wait: as on Kafka
+        (C{GroupCoordinator.handleHeartbeat}), for there are clients that give
+        up when they are.
         """
-        self._coordinator.heartbeat(
-            request.group_id,
-            Membership(request.member_id, request.generation_id, request.group_instance_id),
-        )
+        with suppress(CoordinatorLoadInProgress):
+            self._coordinator.heartbeat(
+                request.group_id,
+                Membership(request.member_id, request.generation_id, request.group_instance_id),
+            )
         return HeartbeatResponse()
 
     def _heartbeat_failed(

@@ -191,6 +191,45 @@ class HeartbeatTests(GroupedCase):
         self.failureResultOf(self.asking.start(request, 3), errors.FencedInstanceId)
 
 
+class LoadingTests(GroupedCase):
+    """
+    The coordinator has just taken the group over, and reads what it was.
+    """
+
+    def setUp(self) -> None:
+        """
+        It says so to everybody.
+        """
+        super().setUp()
+        self.member = self.stable()
+
+        def refuse(*_: object) -> None:
+            raise errors.CoordinatorLoadInProgress
+
+        self.patch(self.coordinator, "heartbeat", refuse)
+
+    def test_heartbeat(self) -> None:
+        """
+        All is well: aiokafka gives up when it is told of the load.
+        """
+        request = HeartbeatRequest(
+            group_id="g",
+            generation_id=self.member.generation_id,
+            member_id=self.member.member_id,
+        )
+        for version in self.asking.versions(HeartbeatRequest):
+            self.assertEqual(self.asking.now(request, version).error_code, 0)
+
+    def test_sync(self) -> None:
+        """
+        The round is lost, and there is another.
+        """
+        code = errors.CoordinatorLoadInProgress.code
+        for version in self.asking.versions(SyncGroupRequest):
+            failed = self.asking.failed(self.sync_request(self.member, b""), version, code)
+            self.assertEqual(failed.error_code, errors.RebalanceInProgress.code)
+
+
 class LeaveTests(GroupedCase):
     """
     Going.
