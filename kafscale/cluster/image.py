@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from kafscale.cluster import keys
+from kafscale.cluster.racks import Racks
 from kafscale.errors import UnknownTopicId, UnknownTopicOrPartition
 from kafscale.interfaces import (
     Broker,
@@ -97,6 +98,7 @@ class Image:
         # What is asked for as a whole and sorted; None when it must be made anew.
         self._sorted_brokers: Sequence[Broker] | None = None
         self._sorted_topics: Sequence[Topic] | None = None
+        self._racks: Racks | None = None
 
     # -- keeping it ----------------------------------------------------------
 
@@ -196,7 +198,7 @@ class Image:
 
     def _apply_broker(self, key: str, entry: Entry | None) -> None:
         broker_id = int(key.removeprefix(keys.BROKERS))
-        self._sorted_brokers = None
+        self._sorted_brokers = self._racks = None
         if entry is not None:
             self._brokers[broker_id] = broker_of(broker_id, entry)
         elif broker_id != self.broker_id:  # that one lives: it looks at this
@@ -274,3 +276,26 @@ class Image:
         Who leads it; leader -1 while nobody does.
         """
         return self._leaders.get((topic_id, index), _NOBODY)
+
+    def _by_rack(self) -> Racks:
+        if self._racks is None:
+            self._racks = Racks(self.brokers())
+        return self._racks
+
+    def nearest(self, rack: str, topic_id: UUID, index: int) -> int:
+        """
+        See L{IImage.nearest}.
+        """
+        where = topic_id, index
+        return self._by_rack().nearest(rack, where, self._leaders.get(where, _NOBODY).leader)
+
+    def replicas(self, topic_id: UUID, index: int) -> Sequence[int]:
+        """
+        See L{IImage.replicas}.
+        """
+        where = topic_id, index
+        leader = self._leaders.get(where, _NOBODY).leader
+        racks = self._by_rack()
+        if not racks.alive(leader):
+            return ()
+        return racks.replicas(where, leader) if racks.several else (leader,)

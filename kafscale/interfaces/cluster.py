@@ -110,6 +110,18 @@ class IImage(Interface):
         Who leads it; leader -1 while nobody does.
         """
 
+    def nearest(rack: str, topic_id: UUID, index: int) -> int:
+        """
+        The broker from which readers in a rack should read: the leader if it
+        is there, or no other that serves is; -1 if there is none at all.
+        """
+
+    def replicas(topic_id: UUID, index: int) -> Sequence[int]:
+        """
+        The brokers that clients may read it from, its leader first, if that is
+        alive.
+        """
+
     def gone(topic_ids: Iterable[UUID]) -> Awaitable[Sequence[UUID]]:
         """
         Those of these topics that are deleted, and not merely unknown to the

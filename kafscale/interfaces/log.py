@@ -111,36 +111,18 @@ class Watcher(Protocol):
         """
 
 
-class IPartition(Interface):
+class IReadable(Interface):
     """
-    One partition that this broker leads.
+    One partition, as its readers have it.
     """
 
     topic_id = Attribute("L{UUID} of the topic.")
     index = Attribute("Number of the partition in the topic.")
-    leader_epoch = Attribute("The epoch in which this broker leads it.")
+    leader_epoch = Attribute("The epoch of its leader.")
     log_start = Attribute("Offset of the first record that can be read.")
     high_watermark = Attribute("Offset after the last durable record. Never goes back.")
     next_offset = Attribute("Offset that the next record will get.")
-    is_open = Attribute("Whether L{append} may be called at once.")
-    dropped = Attribute("Whether this broker does not lead it any more.")
-
-    def opened() -> Deferred[None]:
-        """
-        Fires when the partition's producer states are loaded; those who wait
-        are called in the order in which they came.
-        """
-
-    def append(batch: memoryview, rules: AppendRules) -> Append:
-        """
-        Check one record batch (as it came in a produce request: it is copied)
-        and give it its offset. At once: the order of calls is the order of
-        the log.
-
-        @raise KafkaError: CORRUPT_MESSAGE, INVALID_RECORD, MESSAGE_TOO_LARGE,
-            INVALID_TIMESTAMP, OUT_OF_ORDER_SEQUENCE_NUMBER,
-            INVALID_PRODUCER_EPOCH, NOT_LEADER_OR_FOLLOWER and others.
-        """
+    dropped = Attribute("Whether it cannot be read here any more.")
 
     def available(offset: int) -> int:
         """
@@ -169,6 +151,37 @@ class IPartition(Interface):
         refers to it any more.
         """
 
+    def end_of_epoch(epoch: int) -> tuple[int, int]:
+        """
+        (epoch, end offset) for the largest epoch at or below C{epoch}:
+        (-1, -1) when C{epoch} is unknown (KIP-101, KIP-279).
+        """
+
+
+class IPartition(IReadable):
+    """
+    One partition that this broker leads.
+    """
+
+    is_open = Attribute("Whether L{append} may be called at once.")
+
+    def opened() -> Deferred[None]:
+        """
+        Fires when the partition's producer states are loaded; those who wait
+        are called in the order in which they came.
+        """
+
+    def append(batch: memoryview, rules: AppendRules) -> Append:
+        """
+        Check one record batch (as it came in a produce request: it is copied)
+        and give it its offset. At once: the order of calls is the order of
+        the log.
+
+        @raise KafkaError: CORRUPT_MESSAGE, INVALID_RECORD, MESSAGE_TOO_LARGE,
+            INVALID_TIMESTAMP, OUT_OF_ORDER_SEQUENCE_NUMBER,
+            INVALID_PRODUCER_EPOCH, NOT_LEADER_OR_FOLLOWER and others.
+        """
+
     def offset_at(timestamp: int) -> Awaitable[tuple[int, int] | None]:
         """
         (timestamp, offset) of the first durable record at or after
@@ -178,12 +191,6 @@ class IPartition(Interface):
     def latest_timestamp() -> Awaitable[tuple[int, int] | None]:
         """
         (timestamp, offset) of the first record with the largest timestamp.
-        """
-
-    def end_of_epoch(epoch: int) -> tuple[int, int]:
-        """
-        (epoch, end offset) for the largest epoch at or below C{epoch}:
-        (-1, -1) when C{epoch} is unknown (KIP-101, KIP-279).
         """
 
     def epoch_at(offset: int) -> int:
@@ -213,7 +220,18 @@ class IPartition(Interface):
         """
 
 
-class ILog(Interface):
+class IPartitions(Interface):
+    """
+    Where partitions are found.
+    """
+
+    def partition(topic_id: UUID, index: int) -> IReadable:
+        """
+        @raise NotLeaderOrFollower: it is not to be had here.
+        """
+
+
+class ILog(IPartitions):
     """
     The partitions that this broker leads.
     """

@@ -138,6 +138,16 @@ class Tail:
             count = len(self._bases)
         else:
             count = max(0, bisect_right(self._bases, offset) - 1)
+        return self._drop(count)
+
+    def keep(self, size: int) -> int:
+        """
+        Forget the first batches until at most so many bytes are left; how many
+        bytes they had.
+        """
+        return self._drop(bisect_left(self._before, self._written - size))
+
+    def _drop(self, count: int) -> int:
         freed = self._position(count) - self._before[0] if count else 0
         self.start = max(self.start, self._offset(count))
         del self._bases[:count], self._batches[:count], self._before[:count]

@@ -28,8 +28,9 @@ _INTERNAL = frozenset({"__consumer_offsets", "__transaction_state"})
 @attrs.frozen
 class DescribedPartition:
     """
-    A partition as clients see it. The store replicates, so the leader is the
-    only replica there is.
+    A partition as clients see it. The store replicates, so the replicas are
+    those brokers that it may be read from: the leader and, where there are
+    racks, one in each other rack (KIP-392).
     """
 
     error_code: int
@@ -53,8 +54,9 @@ def partitions_of(
         known = image.leadership(topic.topic_id, index)
         leader = known.leader
         if leader in alive:
+            readers = list(image.replicas(topic.topic_id, index))
             described.append(
-                DescribedPartition(NONE, index, leader, known.leader_epoch, [leader], [])
+                DescribedPartition(NONE, index, leader, known.leader_epoch, readers, [])
             )
         else:
             replicas = [leader] if leader >= 0 else []

@@ -30,6 +30,7 @@ from kafscale.interfaces import IFetchService, IImage, ILog, RequestContext, Ser
 from kafscale.services.budget import Budget
 from kafscale.services.failure import told
 from kafscale.services.location import current_leader, endpoints
+from kafscale.services.nearby import Nearby, ReadElsewhere
 from kafscale.services.old_clients import FETCHES_BATCHES, OldConsumers
 from kafscale.services.parked import Parked
 from kafscale.services.reading import Part, Reader
@@ -57,6 +58,7 @@ class _Round:
     @ivar session: What it goes on with; None without a session, or when one is
         only begun with the answer.
     @ivar epoch: The session's epoch as this request left it.
+    @ivar reader: Finds what is read.
     @ivar response: The answer as long as nothing changes, if that is known.
     """
 
@@ -65,6 +67,7 @@ class _Round:
     parts: list[Part]
     session: Session | None
     epoch: int
+    reader: Reader
     response: FetchResponse | None
 
 
@@ -79,7 +82,7 @@ class FetchService:
     v5    the answer tells where the log starts
     v7    sessions (KIP-227)
     v9    the leader epoch that the consumer knows is checked (KIP-320)
-    v11   rack of the consumer (nobody else has the data, so it is ignored)
+    v11   rack of the consumer, see L{Nearby} (KIP-392)
     v12   flexible; last fetched epoch, diverging epoch, current leader
     v13   topics by id
     v15   replica id moves into a tagged field
@@ -100,6 +103,7 @@ class FetchService:
         sessions: int = 1000,
         most_bytes: int = MOST_BYTES,
         most_loading: int = MOST_LOADING,
+        nearby: Nearby | None = None,
     ) -> None:
         """
         @param random_id: Draws session ids, see L{Sessions}.
@@ -108,13 +112,17 @@ class FetchService:
             (C{max.incremental.fetch.session.cache.slots}).
         @param most_bytes: See L{MOST_BYTES}.
         @param most_loading: See L{MOST_LOADING}.
+        @param nearby: For consumers that say in which rack they are; None if
+            that makes no difference.
         """
         self._image = image
         self._clock = clock
         self._ticks = Ticks(clock)
         self._old = old
         self._most_bytes = most_bytes
-        self._reader = Reader(image, log, Budget(most_loading))
+        self._budget = Budget(most_loading)
+        self._reader = Reader(image, log, self._budget)
+        self._nearby = nearby
         self._sessions = Sessions(clock, random_id, most=sessions)
 
     def serves(self) -> list[Serving]:
@@ -150,7 +158,11 @@ class FetchService:
             asked = asked_in(request, by_id) if session is None else session.partitions.values()
             parts, response = [Part(each) for each in asked], None
         epoch = 0 if session is None else session.epoch
-        at = _Round(request, context, parts, session, epoch, response)
+        reader = self._reader
+        if request.rack_id and self._nearby is not None:
+            near = self._nearby.seen_from(request.rack_id, context.connection)
+            reader = Reader(self._image, near, self._budget)
+        at = _Round(request, context, parts, session, epoch, reader, response)
         self._look_again(at)
         missing = min(request.min_bytes, request.max_bytes, self._most_bytes)
         ready = not parts or request.max_wait_ms <= 0
@@ -167,10 +179,10 @@ class FetchService:
 
     def _look(self, at: _Round, part: Part) -> None:
         at.response = None
-        self._reader.look(part)
+        at.reader.look(part)
 
     def _look_again(self, at: _Round) -> None:
-        if self._reader.look_again(at.parts):
+        if at.reader.look_again(at.parts):
             at.response = None
 
     def _read_again(self, _: None, at: _Round) -> FetchResponse | Deferred[FetchResponse]:
@@ -183,7 +195,7 @@ class FetchService:
         max_bytes = min(at.request.max_bytes, self._most_bytes)
         if at.context.api_version < FETCHES_BATCHES:
             return self._read_old(at, max_bytes)
-        loading = self._reader.read(at.parts, max_bytes)
+        loading = at.reader.read(at.parts, max_bytes)
         if loading is None:
             return self._response(at)
         return loading.addCallback(lambda _: self._response(at))
@@ -191,7 +203,7 @@ class FetchService:
     def _read_old(self, at: _Round, max_bytes: int) -> Deferred[FetchResponse]:
         version = at.context.api_version
         every = self._old.each_at_least_one(version)
-        loading = self._reader.read(at.parts, max_bytes, every) or succeed(None)
+        loading = at.reader.read(at.parts, max_bytes, every) or succeed(None)
         loading.addCallback(lambda _: self._old.convert(at.parts, version, max_bytes))
         return loading.addCallback(lambda _: self._response(at))
 
@@ -273,6 +285,15 @@ class FetchService:
 
     def _refusal(self, part: Part, error: Exception, at: _Round, moved: set[int]) -> Answer:
         asked = part.asked
+        if isinstance(error, ReadElsewhere):
+            high_watermark = error.partition.high_watermark
+            return Answer(
+                partition_index=asked.index,
+                high_watermark=high_watermark,
+                last_stable_offset=high_watermark,
+                log_start_offset=error.partition.log_start,
+                preferred_read_replica=error.broker_id,
+            )
         code, _ = told(error, "fetch")
         answer = Answer(
             partition_index=asked.index, error_code=code, high_watermark=-1, records=b""

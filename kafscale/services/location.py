@@ -5,16 +5,24 @@ Where a partition is: here, with another broker, or nowhere.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 from uuid import UUID
 
 from kafscale.errors import FencedLeaderEpoch, UnknownLeaderEpoch, UnknownTopicOrPartition
-from kafscale.interfaces import IImage, ILog, IPartition, Topic
+from kafscale.interfaces import IImage, ILog, IPartition, IPartitions, IReadable, Topic
 
 N = TypeVar("N")
 
 
-def find_partition(log: ILog, topic: Topic, index: int) -> IPartition:
+@overload
+def find_partition(log: ILog, topic: Topic, index: int) -> IPartition: ...
+
+
+@overload
+def find_partition(log: IPartitions, topic: Topic, index: int) -> IReadable: ...
+
+
+def find_partition(log: IPartitions, topic: Topic, index: int) -> IReadable:
     """
     The partition, if this broker leads it.
 
@@ -26,7 +34,7 @@ def find_partition(log: ILog, topic: Topic, index: int) -> IPartition:
     return log.partition(topic.topic_id, index)
 
 
-def check_epoch(partition: IPartition, leader_epoch: int) -> None:
+def check_epoch(partition: IReadable, leader_epoch: int) -> None:
     """
     Compare what the client takes for the leader's epoch (-1: it does not say)
     with what it is (KIP-320).

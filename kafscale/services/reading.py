@@ -10,7 +10,7 @@ from uuid import UUID
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
-from kafscale.interfaces import Fetched, IImage, ILog, IPartition
+from kafscale.interfaces import Fetched, IImage, IPartitions, IReadable
 from kafscale.services.budget import Budget
 from kafscale.services.location import check_epoch, find_partition
 from kafscale.services.sessions import Asked
@@ -49,7 +49,7 @@ class Part:
         "woken",
     )
 
-    partition: IPartition
+    partition: IReadable
     topic_id: UUID
     topic_changes: int  # as many as the last look knew of
 
@@ -90,8 +90,9 @@ class Reader:
     Finds partitions and reads from them.
     """
 
-    def __init__(self, image: IImage, log: ILog, budget: Budget) -> None:
+    def __init__(self, image: IImage, log: IPartitions, budget: Budget) -> None:
         """
+        @param log: Where partitions are found.
         @param budget: For what is read from the object store.
         """
         self._image = image
@@ -196,7 +197,7 @@ class Reader:
             self._budget.give(taken)
 
 
-def _diverging(partition: IPartition, asked: Asked) -> tuple[int, int] | None:
+def _diverging(partition: IReadable, asked: Asked) -> tuple[int, int] | None:
     """
     Where the log of a consumer that read up to C{asked.offset}, the last
     record in C{asked.last_epoch}, leaves this one (KIP-595).

@@ -174,7 +174,7 @@ class TopicsService:
             name=topic.name,
             topic_id=NO_UUID if validate_only else topic.topic_id,
             num_partitions=topic.partitions,
-            replication_factor=_REPLICAS,
+            replication_factor=max(1, len(self._image.replicas(topic.topic_id, 0))),
             configs=[
                 Created.Config(
                     name=config.name,
