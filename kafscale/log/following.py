@@ -31,8 +31,8 @@ from kafscale.interfaces import (
 from kafscale.log import keys
 from kafscale.log.cache import BlockCache
 from kafscale.log.feed import SILENCE, Feed, Where
-from kafscale.log.record import PartitionRecord
 from kafscale.log.followed import FollowedSegments
+from kafscale.log.record import PartitionRecord
 from kafscale.log.replica import Replica
 from kafscale.log.settings import LogSettings
 

@@ -136,6 +136,18 @@ DISK_CACHE_BYTES = _metric(
     "kafscale_disk_cache_bytes", "gauge", "",
     "Bytes in that directory; `KAFSCALE_DISK_CACHE_BYTES` bounds them.",
 )  # fmt: skip
+FOLLOWED = _metric(
+    "kafscale_partitions_followed", "gauge", "",
+    "Partitions of leaders in other racks that clients of this one's read here.",
+)  # fmt: skip
+FOLLOWED_BYTES = _metric(
+    "kafscale_followed_bytes", "gauge", "",
+    "Bytes of their records in memory; at most 64 MiB, and an answer of each leader.",
+)  # fmt: skip
+FETCHED_BYTES = _metric(
+    "kafscale_fetched_bytes_total", "counter", "",
+    "Bytes of their records that came from their leaders, not from the object store.",
+)  # fmt: skip
 GROUPS = _metric(
     "kafscale_groups", "gauge", "state",
     "Groups that this broker coordinates, by state: `Empty`, `PreparingRebalance`,"

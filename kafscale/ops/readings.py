@@ -77,6 +77,20 @@ class Cache(Protocol):
     misses: int
 
 
+class Followed(Protocol):
+    """
+    What there is of partitions that other brokers lead.
+    """
+
+    size: int
+    fetched: int
+
+    def __len__(self) -> int:
+        """
+        How many there are.
+        """
+
+
 class Log(Protocol):
     """
     What the log counts.
@@ -203,6 +217,15 @@ def of_disk_cache(cache: Cache) -> Iterator[Family]:
     yield _counter(catalogue.DISK_CACHE_HITS, cache.hits)
     yield _counter(catalogue.DISK_CACHE_MISSES, cache.misses)
     yield _gauge(catalogue.DISK_CACHE_BYTES, cache.size)
+
+
+def of_following(following: Followed) -> Iterator[Family]:
+    """
+    Partitions that are read here, and led elsewhere.
+    """
+    yield _gauge(catalogue.FOLLOWED, len(following))
+    yield _gauge(catalogue.FOLLOWED_BYTES, following.size)
+    yield _counter(catalogue.FETCHED_BYTES, following.fetched)
 
 
 def of_stores(stores: Sequence[StoreCounts]) -> Iterator[Family]:

@@ -53,9 +53,6 @@ Grown: TypeAlias = CreatePartitionsResponse.Result
 #: As Kafka's controller: what one request may create.
 MOST_PARTITIONS = 10_000
 
-#: The store replicates what the one broker that leads a partition writes.
-_REPLICAS = 1
-
 _NO_ASSIGNMENT = "Brokers share the partitions by themselves: replicas cannot be assigned"
 
 

@@ -19,6 +19,7 @@ from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.threads import deferToThreadPool
@@ -34,6 +35,7 @@ from kafscale.log.sealing import CorruptLog
 from kafscale.net.connection import Connection
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.factory import BrokerFactory
+from kafscale.net.peer import Peer
 from kafscale.ops.process import (
     allow_many_files,
     collect_seldom,
@@ -44,6 +46,9 @@ from kafscale.tap.listening import address_of, take_port
 from kafscale.tap.node import Node
 from kafscale.tap.operators import Operators
 from kafscale.tap.stores import open_stores
+
+DIAL_SECONDS = 5.0
+"""How long a connection to another broker may take to be made."""
 
 
 class BrokerService(Service):
@@ -93,6 +98,10 @@ class BrokerService(Service):
 
         return run
 
+    def _dial(self, other: Broker) -> Peer:
+        endpoint = HostnameEndpoint(reactor, other.host, other.port, timeout=DIAL_SECONDS)
+        return Peer(endpoint, reactor, f"kafscale-{self._broker.broker_id}")
+
     def _listen(self) -> None:
         """
         Take the port. Who connects already waits in the kernel's queue until
@@ -139,6 +148,7 @@ class BrokerService(Service):
             reactor,
             SystemRandom(),
             self._convert,
+            self._dial,
         )
         await node.start(self._stores.probe)
         dispatch = Dispatch(node.services, time.monotonic)

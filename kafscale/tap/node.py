@@ -29,8 +29,17 @@ from kafscale.errors import SettingError, StoreError
 from kafscale.group.coordinator import Coordinator
 from kafscale.group.keys import SHARDS
 from kafscale.group.settings import GroupSettings
-from kafscale.interfaces import Broker, Change, IMetadataStore, IObjectStore, IService, Phase
+from kafscale.interfaces import (
+    Broker,
+    Change,
+    IMetadataStore,
+    IObjectStore,
+    IPeer,
+    IService,
+    Phase,
+)
 from kafscale.log.cache import BlockCache, Reads
+from kafscale.log.following import Following
 from kafscale.log.log import Log
 from kafscale.log.sealing import CorruptLog
 from kafscale.tap.serving import all_services, log_rules, log_settings
@@ -54,6 +63,7 @@ class Node:
     image: Image
     log: Log
     cache: BlockCache
+    following: Following
     coordinator: Coordinator
     services: list[IService]
     conversions: ConversionCounts
@@ -68,12 +78,14 @@ class Node:
         clock: Any,
         chance: Random,
         run_blocking: Callable[..., Deferred[Any]],
+        dial: Callable[[Broker], IPeer],
     ) -> None:
         """
         @param cached: The objects, as segments are read.
         @param clock: L{IReactorTime}, in seconds since 1970.
         @param run_blocking: Where what is compressed is converted for old
             clients.
+        @param dial: Makes the means of asking another broker.
         """
         self._settings = settings
         self._broker = broker
@@ -83,6 +95,7 @@ class Node:
         self._clock = clock
         self._chance = chance
         self._run_blocking = run_blocking
+        self._dial = dial
         self._membership = Membership(
             metadata,
             broker,
@@ -127,6 +140,17 @@ class Node:
             self._fenced,
             log_rules(image, configs),
         )
+        self.following = Following(
+            self._objects,
+            self._metadata,
+            self.cache,
+            image,
+            clock,
+            log_settings(settings),
+            self.log.counts,
+            self._dial,
+        )
+        image.on_change(self.following.changed)
         self._leaderships = Leaderships(self._metadata, image, self.log, clock)
         self.coordinator = Coordinator(
             self._metadata,
@@ -149,6 +173,7 @@ class Node:
             image,
             configs,
             self.log,
+            self.following,
             self._leaderships,
             self.coordinator,
             self._sharing,
@@ -258,6 +283,7 @@ class Node:
         if self._begun:
             self._leaderships.stop()
             self._sharing.stop()
+            self.following.stop()
             await self.log.stop()
             self.image.stop()
             await self._membership.leave()

@@ -28,6 +28,7 @@ from kafscale.ops.readings import (
     of_connections,
     of_conversions,
     of_disk_cache,
+    of_following,
     of_groups,
     of_log,
     of_requests,
@@ -115,6 +116,7 @@ class Operators:
             partial(of_log, log, names),
             partial(of_groups, node.coordinator, log, names),
             partial(of_cache, node.cache),
+            partial(of_following, node.following),
         ):
             self._metrics.add(reading)
 

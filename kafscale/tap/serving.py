@@ -24,6 +24,7 @@ from kafscale.group.coordinator import Coordinator
 from kafscale.group.keys import shard_of
 from kafscale.interfaces import Broker, IMetadataStore, IService, LogRules
 from kafscale.log.bundles import GROUP
+from kafscale.log.following import Following
 from kafscale.log.log import Log
 from kafscale.log.settings import LogSettings
 from kafscale.services.alterations import AlterationService
@@ -37,6 +38,7 @@ from kafscale.services.group_admin import GroupAdminService
 from kafscale.services.groups import MembershipService
 from kafscale.services.log_dirs import LogDirsService
 from kafscale.services.metadata import MetadataService
+from kafscale.services.nearby import Nearby
 from kafscale.services.offsets import OffsetsService
 from kafscale.services.old_clients import OldConsumers
 from kafscale.services.placement import PlacementService
@@ -56,6 +58,7 @@ def all_services(
     image: Image,
     configs: TopicConfigs,
     log: Log,
+    following: Following,
     leaderships: Leaderships,
     coordinator: Coordinator,
     sharing: Sharing,
@@ -103,6 +106,7 @@ def all_services(
             lambda: chance.randrange(1, 2**31),
             old_consumers,
             settings.fetch_sessions,
+            nearby=Nearby(image, log, following, broker.rack, reactor),
         ),
         OffsetsService(image, log),
         FindCoordinatorService(lambda group: sharing.coordinator(shard_of(group))),

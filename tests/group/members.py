@@ -103,6 +103,18 @@ class FakeImage:
         """
         return Leadership(7, 0)
 
+    def nearest(self, rack: str, topic_id: UUID, index: int) -> int:
+        """
+        See L{IImage.nearest}.
+        """
+        return 7
+
+    def replicas(self, topic_id: UUID, index: int) -> Sequence[int]:
+        """
+        See L{IImage.replicas}.
+        """
+        return (7,)
+
     async def gone(self, topic_ids: Iterable[UUID]) -> Sequence[UUID]:
         """
         See L{IImage.gone}.

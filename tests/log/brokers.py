@@ -124,7 +124,9 @@ class Shared:
         """
         A new incarnation, as `kafscale.cluster.membership.register` makes it.
         """
-        number = now(self.metadata.commit([], [Put(f"brokers/{broker_id}", {})]))
+        address = {"host": "h", "port": 1, "rack": "a", "weight": 1.0, "incarnation": 0}
+        put = Put(f"brokers/{broker_id}", address | {"phase": "serving", "version": ""})
+        number = now(self.metadata.commit([], [put]))
         record: dict[str, Any] = {"broker": broker_id, "trim": 0}
         if fencing != "create":
             record["fencing"] = fencing

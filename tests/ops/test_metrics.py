@@ -52,6 +52,18 @@ class FakeFactory:
     connections = 2
 
 
+class FakeFollowing:
+    """
+    Three partitions.
+    """
+
+    size = 11
+    fetched = 12
+
+    def __len__(self) -> int:
+        return 3
+
+
 class FakeCache:
     """
     As the log room has it.
@@ -166,6 +178,7 @@ class MetricsTestCase(SynchronousTestCase):
                 lambda: self.names,
             ),
             partial(readings.of_cache, FakeCache()),
+            partial(readings.of_following, FakeFollowing()),
             partial(readings.of_disk_cache, FakeCache()),
             partial(readings.of_stores, [self.store]),
             partial(readings.of_s3, {"PutObject": 7, "UploadPart": 2}),

@@ -31,7 +31,14 @@ from kafscale.wire.schema import Request
 
 R = TypeVar("R")
 
-CONNECTION = object()
+
+class Connection:
+    """
+    Where requests come from.
+    """
+
+
+CONNECTION = Connection()
 
 
 @implementer(ISettlement)

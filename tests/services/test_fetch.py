@@ -41,7 +41,7 @@ class FetchCase(SynchronousTestCase):
         self.ids = iter(range(100, 10_000))
         self.make()
 
-    def make(self, **limits: int) -> None:
+    def make(self, **limits: Any) -> None:
         """
         A service with these limits.
         """

@@ -1,0 +1,120 @@
+"""
+Everyone tells readers alike where to read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from uuid import UUID
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.cluster.racks import Racks
+from kafscale.interfaces import Broker, Phase
+from tests.cluster.small import SmallCluster
+
+TOPIC = UUID(int=5)
+WHERE = TOPIC, 0
+
+
+def broker(number: int, rack: str | None, phase: Phase = Phase.SERVING) -> Broker:
+    """
+    One in a rack.
+    """
+    return Broker(number, "h", 1, rack, phase=phase)
+
+
+class RacksTests(SynchronousTestCase):
+    """
+    Who reads where.
+    """
+
+    def test_no_racks(self) -> None:
+        """
+        Without racks, or with one, everybody reads from the leader.
+        """
+        for rack in (None, "a"):
+            racks = Racks([broker(1, rack), broker(2, rack)])
+            self.assertFalse(racks.several)
+            for place in ("a", "b"):
+                self.assertEqual(racks.nearest(place, WHERE, 1), 1)
+
+    def test_own_rack(self) -> None:
+        """
+        A reader reads in its own rack: from the leader, if that is there.
+        """
+        racks = Racks([broker(1, "a"), broker(2, "b"), broker(3, "a")])
+        self.assertEqual(racks.nearest("a", WHERE, 1), 1)
+        self.assertEqual(racks.nearest("a", WHERE, 3), 3)
+        self.assertEqual(racks.nearest("b", WHERE, 1), 2)
+        self.assertEqual(racks.replicas(WHERE, 1), [1, 2])
+
+    def test_unknown_rack(self) -> None:
+        """
+        One from where no broker is reads from the leader.
+        """
+        racks = Racks([broker(1, "a"), broker(2, "b")])
+        self.assertEqual(racks.nearest("c", WHERE, 2), 2)
+
+    def test_leader_without_rack(self) -> None:
+        """
+        A leader that is nowhere is far from all who are somewhere.
+        """
+        racks = Racks([broker(1, None), broker(2, "b")])
+        self.assertEqual(racks.nearest("b", WHERE, 1), 2)
+        self.assertEqual(racks.replicas(WHERE, 1), [1, 2])
+        self.assertEqual(racks.replicas(WHERE, 2), [2])
+
+    def test_serving_only(self) -> None:
+        """
+        Who starts or leaves is not sent readers, but is one's own leader.
+        """
+        leaving, starting = broker(2, "b", Phase.LEAVING), broker(3, "c", Phase.STARTING)
+        racks = Racks([broker(1, "a"), leaving, starting])
+        self.assertEqual(racks.nearest("b", WHERE, 1), 1)
+        self.assertEqual(racks.nearest("c", WHERE, 1), 1)
+        self.assertEqual(racks.nearest("b", WHERE, 2), 2)
+        self.assertEqual(racks.replicas(WHERE, 2), [2, 1])
+
+    def test_without_leader(self) -> None:
+        """
+        While nobody leads it, what there is in segments is read all the same.
+        """
+        racks = Racks([broker(1, "a"), broker(2, "b")])
+        self.assertEqual(racks.nearest("b", WHERE, -1), 2)
+        self.assertEqual(racks.nearest("c", WHERE, 9), -1)
+
+    def test_spread(self) -> None:
+        """
+        Of several in a rack each has its share, and one that goes leaves only
+        its own to the others.
+        """
+        four = [broker(1, "a"), *(broker(number, "b") for number in (2, 3, 4))]
+        before, after = Racks(four), Racks(four[:3])
+        chosen = [before.nearest("b", (TOPIC, index), 1) for index in range(300)]
+        self.assertTrue(all(70 < count < 130 for count in Counter(chosen).values()))
+        self.assertEqual(chosen, [before.nearest("b", (TOPIC, index), 1) for index in range(300)])
+        for index, who in enumerate(chosen):
+            if who != 4:
+                self.assertEqual(after.nearest("b", (TOPIC, index), 1), who)
+
+
+class ImageTests(SynchronousTestCase):
+    """
+    What the image says of it.
+    """
+
+    def test_brokers_come_and_go(self) -> None:
+        """
+        It is up to date.
+        """
+        cluster = SmallCluster(self)
+        topic = cluster.now(cluster.topics.create("t", 1, {}))
+        image, where = cluster.image, (topic.topic_id, 0)
+        self.assertEqual((image.nearest("b", *where), image.replicas(*where)), (7, (7,)))
+        cluster.put_broker(broker(8, "b"))
+        self.assertEqual((image.nearest("b", *where), image.replicas(*where)), (8, [7, 8]))
+        cluster.put_leader(*where, 8, 1)
+        self.assertEqual((image.nearest("b", *where), image.replicas(*where)), (8, [8]))
+        cluster.end_broker(8)
+        self.assertEqual((image.nearest("b", *where), image.replicas(*where)), (-1, ()))
