@@ -72,7 +72,10 @@ class Settings:
     )
     broker_id: int = setting(number(0, 2**31 - 1), "0", "This broker's id in its cluster.")
     broker_rack: str | None = setting(
-        TEXT, "", "The rack or availability zone of this broker, as clients are told."
+        TEXT,
+        "",
+        "The rack or availability zone of this broker. Partitions are spread over racks, and"
+        " consumers that say in which they are (`client.rack`) read there.",
     )
     broker_weight: float = setting(
         fraction("0.001", "1000"),

@@ -184,7 +184,7 @@ class PlacementService:
         )
 
     def _check_move(self, name: str, asked: Move, other_factor: bool) -> None:
-        leader = self._leader(name, asked.partition_index)
+        self._leader(name, asked.partition_index)
         if asked.replicas is None:
             raise NoReassignmentInProgress("The partition is not being moved")
         replicas = asked.replicas
@@ -195,7 +195,8 @@ class PlacementService:
         unknown = set(replicas) - self._brokers()
         if unknown:
             raise InvalidReplicaAssignment(f"There is no broker {min(unknown)}")
-        if replicas == [leader]:
+        topic_id = self._image.topic(name).topic_id
+        if replicas == list(self._image.replicas(topic_id, asked.partition_index)):
             return
         if len(replicas) > 1 and not other_factor:
             raise InvalidReplicationFactor("A partition has one replica: the store keeps copies")

@@ -5,36 +5,32 @@ Consumers that say in which rack they are, in a cluster that has some.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from urllib.request import urlopen
 
 import confluent_kafka
 
-from tests import etcd, s3
-from tests.clients.broker import Broker, eventually, free_port
+from tests.clients.broker import eventually
+from tests.clients.cluster import Cluster, ClusterBroker, ClusterTestCase
 from tests.clients.raw import RawClient, batch_of
-from tests.clients.test_s3 import BucketTestCase
 
 TOPIC = "racked"
-LEASE_SECONDS = 3
 PATIENCE = 60.0
 
 
 class Reader:
     """
-    A consumer of the only partition, in a rack.
+    A consumer of the only partition, in the rack of this broker.
 
     @ivar values: Of the records that it has read, in the order in which they
         came.
     """
 
-    def __init__(self, brokers: list[Broker], rack: str) -> None:
+    def __init__(self, cluster: Cluster, near: ClusterBroker) -> None:
         self.values: list[bytes] = []
         self._consumer = confluent_kafka.Consumer(
             {
-                "bootstrap.servers": ",".join(broker.address for broker in brokers),
-                "group.id": f"in-{rack}",
-                "client.rack": rack,
+                "bootstrap.servers": cluster.addresses,
+                "group.id": "readers",
+                "client.rack": near.settings["broker_rack"],
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 100,
                 "fetch.error.backoff.ms": 100,
@@ -63,50 +59,47 @@ class Reader:
         self._consumer.close()
 
 
-class RackTests(BucketTestCase):
+class RackTests(ClusterTestCase):
     """
     Each broker is in a rack of its own.
     """
 
-    def cluster(self, *racks: str) -> dict[int, Broker]:
+    def racked(self, *racks: str) -> Cluster:
         """
-        Brokers that share etcd and a bucket, by id.
+        A cluster with the topic.
         """
-        shared = {
-            "namespace": etcd.namespace(),
-            "etcd_endpoints": etcd.server().url,
-            "s3_bucket": s3.make_bucket(),
-            "lease_seconds": LEASE_SECONDS,
-            "segment_bytes": "256KiB",
-        }
-        brokers = {
-            number: self.broker(
-                broker_id=number,
-                broker_rack=rack,
-                metrics_addr=f"127.0.0.1:{free_port()}",
-                **shared,
-            )
-            for number, rack in enumerate(racks, 1)
-        }
+        cluster = self.cluster(len(racks), racks=racks, segment_bytes="256KiB")
         self.written = 0
-        return brokers
+        with RawClient(cluster.brokers[0].port) as raw:
+            raw.create(TOPIC)
+        eventually(lambda: all(self.leader(cluster, each) for each in cluster.brokers))
+        return cluster
 
-    def reader(self, brokers: dict[int, Broker], rack: str) -> Reader:
+    def leader(self, cluster: Cluster, via: ClusterBroker) -> ClusterBroker | None:
         """
-        A consumer in that rack, closed with the test.
+        The partition's leader, as a broker tells.
         """
-        reader = Reader(list(brokers.values()), rack)
+        (leader,) = cluster.leaders(TOPIC, via) or [-1]
+        return cluster.brokers[leader - 1] if leader > 0 else None
+
+    def moved(self, cluster: Cluster, via: ClusterBroker, *before: ClusterBroker) -> ClusterBroker:
+        """
+        The leader that comes after those before.
+        """
+        eventually(lambda: self.leader(cluster, via) not in (None, *before))
+        found = self.leader(cluster, via)
+        assert found is not None
+        return found
+
+    def reader(self, cluster: Cluster, near: ClusterBroker) -> Reader:
+        """
+        A consumer in the rack of this broker, closed with the test.
+        """
+        reader = Reader(cluster, near)
         self.addCleanup(reader.close)
         return reader
 
-    def leader(self, broker: Broker) -> int:
-        """
-        The id of the partition's leader, as this broker tells.
-        """
-        with RawClient(broker.port) as raw:
-            return int(raw.metadata(TOPIC).topics[0].partitions[0].leader_id)
-
-    def write(self, broker: Broker, count: int, size: int = 10_000) -> list[bytes]:
+    def write(self, broker: ClusterBroker, count: int, size: int = 10_000) -> list[bytes]:
         """
         Append so many records; the values of all that were written.
         """
@@ -117,92 +110,60 @@ class RackTests(BucketTestCase):
                 self.written += 1
         return [value(number, size) for number in range(self.written)]
 
-    def create(self, brokers: dict[int, Broker]) -> int:
-        """
-        Make the topic, once all brokers know of one another; the id of its
-        leader.
-        """
-
-        def all_are_known() -> bool:
-            for broker in brokers.values():
-                with RawClient(broker.port) as raw:
-                    if len(raw.metadata().brokers) < len(brokers):
-                        return False
-            return True
-
-        eventually(all_are_known)
-        with RawClient(brokers[1].port) as raw:
-            raw.create(TOPIC)
-        eventually(lambda: self.leader(brokers[1]) in brokers)
-        return self.leader(brokers[1])
-
     def test_read_where_it_is_near(self) -> None:
         """
         Two consumers in one rack read all, in order, from the broker there:
         what is in segments it reads itself, and the rest comes from the leader
         once for both. The replicas that metadata names are the brokers that
-        may be asked.
+        may be asked. When their broker is killed they go on with the leader.
         """
-        brokers = self.cluster("a", "b")
-        leader = self.create(brokers)
-        other = 3 - leader
-        with RawClient(brokers[1].port) as raw:
+        cluster = self.racked("a", "b")
+        leader = self.moved(cluster, cluster.brokers[0])
+        (other,) = (each for each in cluster.brokers if each is not leader)
+        with RawClient(other.port) as raw:
             (partition,) = raw.metadata(TOPIC).topics[0].partitions
-        self.assertEqual(partition.replica_nodes, [leader, other])
-        self.assertEqual(partition.isr_nodes, [leader, other])
-        rack = str(brokers[other].settings["broker_rack"])
-        readers = [self.reader(brokers, rack) for _ in range(2)]
-        wanted = self.write(brokers[leader], 100)
+        self.assertEqual(partition.replica_nodes, [leader.broker_id, other.broker_id])
+        self.assertEqual(partition.isr_nodes, partition.replica_nodes)
+        wanted = self.write(leader, 100)
+        readers = [self.reader(cluster, other) for _ in range(2)]
         for reader in readers:
             self.assertEqual(reader.read(100), wanted)
-        wanted = self.write(brokers[leader], 20)
+        wanted = self.write(leader, 20)
         for reader in readers:
             self.assertEqual(reader.read(120), wanted)
         size = sum(map(len, wanted))
-        here, there = counted(brokers[other]), counted(brokers[leader])
-        self.assertGreaterEqual(here(f'topic_bytes_out_total{{topic="{TOPIC}"}}'), 2 * size)
-        self.assertLess(there(f'topic_bytes_out_total{{topic="{TOPIC}"}}'), 1.2 * size)
-        self.assertLess(here("fetched_bytes_total"), size)
-        self.assertEqual(here("partitions_followed"), 1)
+        read = f'kafscale_topic_bytes_out_total{{topic="{TOPIC}"}}'
+        here, there = other.metrics(), leader.metrics()
+        self.assertGreaterEqual(here[read], 2 * size)
+        self.assertLess(here["kafscale_fetched_bytes_total"], size)
+        # The leader has given what the other has fetched, and no more.
+        self.assertLessEqual(there[read], here["kafscale_fetched_bytes_total"] + 10_000)
+        self.assertEqual(here["kafscale_partitions_followed"], 1)
+        other.kill()
+        wanted = self.write(leader, 10)
+        for reader in readers:
+            self.assertEqual(reader.read(130), wanted)
 
-    def test_its_broker_dies(self) -> None:
+    def test_the_leader_goes(self) -> None:
         """
-        When the broker of its rack is killed, a consumer goes on with the
-        leader; and back when there is one again.
+        When the leader is killed, and when the next one is ended, a consumer
+        reads on in order what their successors append.
         """
-        brokers = self.cluster("a", "b")
-        leader = self.create(brokers)
-        other = 3 - leader
-        reader = self.reader(brokers, str(brokers[other].settings["broker_rack"]))
-        self.write(brokers[leader], 10)
+        cluster = self.racked("a", "b", "c")
+        first = self.moved(cluster, cluster.brokers[0])
+        near, *_ = (each for each in cluster.brokers if each is not first)
+        reader = self.reader(cluster, near)
+        self.write(first, 10)
         reader.read(10)
-        self.assertEqual(counted(brokers[other])("partitions_followed"), 1)
-        brokers[other].kill()
-        wanted = self.write(brokers[leader], 10)
+        self.assertEqual(near.metrics()["kafscale_partitions_followed"], 1)
+        first.kill()
+        second = self.moved(cluster, near, first)
+        wanted = self.write(second, 10)
         self.assertEqual(reader.read(20), wanted)
-
-    def test_the_leader_dies(self) -> None:
-        """
-        When the leader is killed or ended, consumers in a third rack go on
-        reading from their own broker, in order, what the next one appends.
-        """
-        brokers = self.cluster("a", "b", "c")
-        leader = self.create(brokers)
-        near = next(number for number in brokers if number != leader)
-        # The one that leads next must be another than the consumer's: the
-        # spread decides, so the consumer goes where it is not.
-        reader = self.reader(brokers, str(brokers[near].settings["broker_rack"]))
-        self.write(brokers[leader], 10)
-        reader.read(10)
-        brokers[leader].kill()
-        eventually(lambda: self.leader(brokers[near]) not in (-1, leader))
-        after = self.leader(brokers[near])
-        wanted = self.write(brokers[after], 10)
-        self.assertEqual(reader.read(20), wanted)
-        last = next(number for number in brokers if number not in (leader, after))
-        self.assertEqual(brokers[after].terminate(), 0)
-        eventually(lambda: self.leader(brokers[last]) == last)
-        wanted = self.write(brokers[last], 10)
+        (last,) = (each for each in cluster.brokers if each not in (first, second))
+        self.assertEqual(second.terminate(), 0)
+        self.assertIs(self.moved(cluster, last, first, second), last)
+        wanted = self.write(last, 10)
         self.assertEqual(reader.read(30), wanted)
 
 
@@ -211,14 +172,3 @@ def value(number: int, size: int) -> bytes:
     Of the record at this offset.
     """
     return (b"%d " % number).ljust(size, b"x")
-
-
-def counted(broker: Broker) -> Callable[[str], float]:
-    """
-    What the broker has counted so far, by the metric's name without its first
-    word; 0 if it does not tell.
-    """
-    url = f"http://{broker.settings['metrics_addr']}/metrics"
-    text = urlopen(url, timeout=30).read().decode()
-    found = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    return lambda name: float(found.get(f"kafscale_{name}", 0.0))
