@@ -87,6 +87,7 @@ class Following:
         self._replicas: dict[Where, Replica] = {}
         self._feeds: dict[Broker, Feed] = {}  # by leaders as they were registered
         self._routes: dict[Replica, Broker] = {}
+        self._opening: set[Replica] = set()
         self._sweep: IDelayedCall | None = None
         self.size = 0
         self.fetched = 0
@@ -117,6 +118,9 @@ class Following:
         return replica
 
     async def _open(self, replica: Replica) -> None:
+        if replica in self._opening:
+            return
+        self._opening.add(replica)
         late = self._clock.callLater(SILENCE, replica.fell_silent)
         try:
             key = keys.partition_record(replica.topic_id, replica.index)
@@ -124,10 +128,10 @@ class Following:
         except Exception:
             self._log.failure("the record of a partition could not be read")
             entry = None
+        self._opening.discard(replica)
         if late.active():
             late.cancel()
         if entry is not None and not replica.dropped:
-            replica.silent = False
             replica.follow(PartitionRecord.from_json(entry.value), entry.revision)
         elif replica.record is None:
             replica.fell_silent()
@@ -228,8 +232,10 @@ class Following:
             elif replica.wanted and now - replica.wanted_at >= IDLE_SECONDS:
                 self._unroute(replica)
                 replica.unwanted()
-            elif now - min(replica.read_at, replica.wanted_at) >= DOUBT_SECONDS:
+            elif now - (replica.wanted_at if replica.wanted else replica.read_at) >= DOUBT_SECONDS:
                 replica.wake()
+            if replica.record is None and replica.silent and not replica.dropped:
+                Deferred.fromCoroutine(self._open(replica))
         self._sweep = None
         if self._replicas:
             self._sweep = self._clock.callLater(SWEEP_SECONDS, self._look_around)

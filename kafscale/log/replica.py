@@ -192,6 +192,8 @@ class Replica:
         """
         if revision <= self._revision:
             return  # a later one was seen already
+        if self.record is None:
+            self.silent = False
         self._revision = revision
         self.record = record
         self._segments.follow(record)

@@ -79,11 +79,17 @@ class Nearby:
         """
         One of them.
         """
+        me = self._image.broker_id
         nearest = self._image.nearest(rack, *where)
-        if nearest == self._image.broker_id and rack == self._rack and not self._log.leads(where):
+        if (
+            nearest == me
+            and rack == self._rack
+            and self._image.leadership(*where).leader != me
+            and not self._log.leads(where)
+        ):
             return self._replicas.partition(*where)
         partition = self._log.partition(*where)
-        if nearest in (-1, self._image.broker_id):
+        if nearest in (-1, me):
             return partition
         now = self._clock.seconds()
         if now < self._sent.get(connection, {}).get(where, 0.0):

@@ -18,6 +18,7 @@ from kafscale.errors import (
     NotLeaderOrFollower,
     OffsetNotAvailable,
     OffsetOutOfRange,
+    StoreUnavailable,
     UnknownLeaderEpoch,
 )
 from kafscale.interfaces import (
@@ -35,6 +36,7 @@ from kafscale.interfaces import (
 from kafscale.log import following, keys
 from kafscale.log.cache import BlockCache
 from kafscale.log.following import Following
+from kafscale.log.record import PartitionRecord
 from kafscale.log.replica import Replica
 from kafscale.log.settings import LogSettings
 from kafscale.services.fetch import FetchService
@@ -637,5 +639,39 @@ class FeedTests(FollowingCase):
         """
         Of a partition that nobody ever led there is nothing to tell.
         """
-        replica = self.following.partition(UUID(int=77), 0)
+        where = UUID(int=77), 0
+        replica = self.following.partition(*where)
         self.assertRaises(NotLeaderOrFollower, replica.available, 0)
+        record = PartitionRecord(leader=1, epoch=0, rolled_to=1).to_json()
+        now(self.shared.metadata.commit([], [Put(keys.partition_record(*where), record)]))
+        self.assertTrue(replica.available(0))
+
+    def test_store_is_away(self) -> None:
+        """
+        While the metadata store does not answer, readers are told to ask the
+        leader; it is asked again until it does.
+        """
+        self.append(b"a")
+        away: list[Deferred[None]] = []
+        get = self.shared.metadata.get
+
+        async def late(key: str) -> Any:
+            away.append(Deferred())
+            await away[-1]
+            return await get(key)
+
+        self.patch(self.shared.metadata, "get", late)
+        reading = Reading(self.replica())
+        self.assertEqual(reading.look(), 0)
+        self.run_for(6.0)
+        self.assertEqual(reading.woken, 1)
+        self.assertRaises(NotLeaderOrFollower, reading.look)
+        self.run_for(20.0)
+        self.assertRaises(NotLeaderOrFollower, reading.look)
+        self.assertEqual(len(away), 1)
+        away[0].errback(StoreUnavailable())
+        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 1)
+        self.run_for(12.0)
+        self.assertRaises(NotLeaderOrFollower, reading.look)
+        away[1].callback(None)
+        self.assertEqual(self.read_all(reading), [b"a"])

@@ -245,6 +245,15 @@ class FollowerTests(NearbyCase):
             if version >= 12:
                 self.assertEqual(part.current_leader.leader_id, 8)
 
+    def test_about_to_lead(self) -> None:
+        """
+        While this broker is about to lead it, nothing is read of another.
+        """
+        self.cluster.put_leader(self.topic.topic_id, 0, 7, 4)
+        self.replica.put(b"one")
+        (part,) = self.fetch(at(0, 0), rack_id="a")
+        self.assertEqual(part.error_code, errors.NotLeaderOrFollower.code)
+
     def test_other_of_the_rack(self) -> None:
         """
         So are those whom another broker of the rack is to serve: what comes
