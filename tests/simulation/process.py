@@ -21,7 +21,8 @@ from kafscale.wire.schema import Request
 from tests.hostile import HostileObjectStore
 from tests.simulation.gateway import EtcdLink
 from tests.simulation.link import Link
-from tests.simulation.network import Pipe
+from tests.simulation.network import Pipe, Road
+from tests.simulation.peer import SimulatedPeer
 from tests.simulation.schedule import ProcessClock
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Process:
             self.clock,
             chance,
             at_once,
+            lambda other: SimulatedPeer(self, other.broker_id, Road(world.schedule, chance)),
         )
         self._served: dict[type[Request], Serving] = {}
         self._starting: Deferred[None] | None = None
