@@ -9,6 +9,7 @@ import threading
 import time
 from bisect import bisect_right
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 import confluent_kafka
@@ -116,16 +117,15 @@ class Steady(threading.Thread):
         """
         return all(now > was + by for now, was in zip(self.counts(), counts, strict=True))
 
-    def stalls(self, since: float = 0.0) -> list[float]:
+    def stalls(self, since: float = 0.0, until: float = inf) -> list[float]:
         """
         Of each partition the longest time without an acknowledgement, in
-        seconds, after this moment.
+        seconds, that began between these moments.
         """
-        found = []
-        for times in self._times:
-            later = [each for each in times if each >= since]
-            found.append(max((b - a for a, b in pairwise(later)), default=0.0))
-        return found
+        return [
+            max((b - a for a, b in pairwise(times) if since <= a < until), default=0.0)
+            for times in self._times
+        ]
 
     def first_after(self, partition: int, moment: float) -> float | None:
         """
