@@ -32,12 +32,13 @@ INIT_VERSION = 4
 @attrs.define(eq=False)
 class Batch:
     """
+    @ivar flying: To which broker it is on its way.
     @ivar tries: How often it was sent.
     """
 
     sequence: int
     values: tuple[bytes, ...]
-    flying: bool = False
+    flying: int | None = None
     tries: int = 0
 
 
@@ -139,7 +140,9 @@ class Producer(Client):
         Send what may be sent now. What is sent again goes alone, when nothing
         before it is unanswered; so does the first batch of all: a leader takes
         any sequence from a producer that it does not know, as in Kafka, and so
-        the second, when it was still none of the leader at the first.
+        the second, when it was still none of the leader at the first. While
+        one is on its way to another broker nothing is sent: brokers know again
+        only the last five.
         """
         most = IN_FLIGHT if stream.begun else 1
         if stream.resting:
@@ -150,13 +153,15 @@ class Producer(Client):
             return
         flying = 0
         for batch in list(stream.pending):
-            if batch.flying:
+            if batch.flying is not None:
+                if batch.flying != led.leader:
+                    return
                 flying += 1
             elif flying >= most or (batch.tries and batch is not stream.pending[0]):
                 return
             else:
                 flying += 1
-                batch.flying = True
+                batch.flying = led.leader
                 batch.tries += 1
                 self.retries += batch.tries > 1
                 self.world.start(self._send(stream, batch, led.leader, led.topic_id))
@@ -189,11 +194,11 @@ class Producer(Client):
         try:
             response = await self.ask(leader, request, PRODUCE_VERSION)
         except Disconnected:
-            batch.flying = False
+            batch.flying = None
             self._rest(stream)
             return
         answer = response.responses[0].partition_responses[0]
-        batch.flying = False
+        batch.flying = None
         if answer.error_code == 0:
             where = topic_id, stream.index
             self.world.checker.acknowledged(where, answer.base_offset, batch.values)
