@@ -87,7 +87,10 @@ class Leaderships:
         topics = [topic.topic_id for topic in self._image.topics()]
         async with self._steps:
             is_gone = self._roll_call()
-            await self._partitions.recover(await self._to_claim(topics, is_gone), is_gone)
+            wanted = await self._to_claim(topics, is_gone)
+            await self._partitions.recover(wanted, is_gone)
+            for where in wanted:
+                self._check(where)
         self._look_at(topics)
 
     def stop(self) -> None:
@@ -199,6 +202,7 @@ class Leaderships:
             if kind == "partitions":
                 where = keys.partition_of(change.key)
                 touched.add(where[0])
+                self._check(where)
                 if self._is_misled(where):
                     self._unseen[where[0]] = None
             elif kind == "brokers":
@@ -224,6 +228,13 @@ class Leaderships:
         for topic_id in touched & self._led.keys():
             for waiter in self._led.pop(topic_id):
                 waiter.callback(None)
+
+    def _check(self, where: Where) -> None:
+        """
+        Who was replaced, and has written nothing since, learns it from the
+        partition's record.
+        """
+        self._partitions.recorded(where, self._image.leadership(*where).leader_epoch)
 
     def _is_misled(self, where: Where) -> bool:
         """
@@ -265,6 +276,8 @@ class Leaderships:
                     wanted = await self._to_claim(topics, is_gone)
                     if wanted:
                         await self._partitions.claim(wanted, is_gone)
+                        for where in wanted:
+                            self._check(where)  # what was told before it was led
                         self._log.info(
                             "took over {number} partitions of {asked} that had no leader",
                             number=sum(map(self._partitions.leads, wanted)),

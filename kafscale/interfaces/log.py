@@ -246,6 +246,12 @@ class ILog(IPartitions):
         Whether this broker leads it.
         """
 
+    def recorded(where: tuple[UUID, int], leader_epoch: int) -> None:
+        """
+        The partition's record has this leader epoch. Whoever leads it with an
+        earlier one, and has not just released it, was replaced, and is fenced.
+        """
+
     def led() -> Sequence[tuple[UUID, int]]:
         """
         All that this broker leads.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -30,7 +30,6 @@ from kafscale.log.flush import Slot
 from kafscale.log.journal import Journal
 from kafscale.log.linger import Linger
 from kafscale.log.partition import Partition
-from kafscale.log.record import PartitionRecord
 from kafscale.log.recovery import Claim, Gone, commit_claims, prepare
 from kafscale.log.releasing import release
 from kafscale.log.retention import Retention
@@ -42,13 +41,6 @@ from kafscale.log.starts import LogStarts
 from kafscale.log.sweeping import Sweep
 
 Where = tuple[UUID, int]
-
-
-def no_rules(topic_id: UUID) -> LogRules:
-    """
-    No topic asks for anything.
-    """
-    return LogRules()
 
 
 @implementer(ILog, IPressure)
@@ -72,7 +64,7 @@ class Log:
         broker_id: int,
         settings: LogSettings,
         fenced: Callable[[], None],
-        rules_of: Callable[[UUID], LogRules] = no_rules,
+        rules_of: Callable[[UUID], LogRules] = lambda topic_id: LogRules(),
     ) -> None:
         """
         @param wall_clock: Seconds since 1970.
@@ -228,13 +220,16 @@ class Log:
 
     def _lead(self, claim: Claim, revision: int) -> None:
         topic_id, index = claim.where
+        prefix = keys.partition(self._settings.namespace, topic_id, index)
+        readahead = self._settings.readahead
+        segments = Segments(self._objects, self._cache, prefix, claim.record, readahead)
         partition = Partition(
             topic_id,
             index,
             claim.record,
             revision,
             journal=self.journal,
-            segments=self._segments(claim.where, claim.record),
+            segments=segments,
             owner=self,
             counts=self.counts.topic(topic_id),
             rules=self._rules_of(topic_id),
@@ -245,10 +240,6 @@ class Log:
         self._retention.led(partition)
         if claim.batches:
             self._roller.inherited(partition)
-
-    def _segments(self, where: Where, record: PartitionRecord) -> Segments:
-        prefix = keys.partition(self._settings.namespace, *where)
-        return Segments(self._objects, self._cache, prefix, record, self._settings.readahead)
 
     def configured(self, topic_id: UUID, partitions: int) -> None:
         """
@@ -268,6 +259,15 @@ class Log:
         """
         return where in self._partitions
 
+    def recorded(self, where: Where, leader_epoch: int) -> None:
+        """
+        See L{ILog.recorded}.
+        """
+        partition = self._partitions.get(where)
+        # What is closed is released: the next leader may be heard of first.
+        if partition and not partition.closed and partition.leader_epoch < leader_epoch:
+            self.journal.fence()
+
     def led(self) -> Sequence[Where]:
         """
         See L{ILog.led}.
@@ -279,10 +279,13 @@ class Log:
         See L{ILog.release}.
         """
         partitions = [self._partitions[where] for where in wanted if where in self._partitions]
-        await release(partitions, self._roller.roll, self._changes)
-        for partition in partitions:
-            self._forget(partition)
-        self._clearing.begin()
+        try:
+            await release(partitions, self._roller.roll, self._changes)
+        finally:
+            for partition in partitions:  # whatever came of it (log-rules, 18)
+                if partition.dropped:
+                    self._forget(partition)
+            self._clearing.begin()
 
     def _forget(self, partition: Partition) -> None:
         where = partition.topic_id, partition.index
@@ -371,11 +374,9 @@ class Log:
         """
         See L{IPressure.relieved}.
         """
-        waiter: Deferred[None] = Deferred()
-        if self.spent():
-            self._waiting.append(waiter)
-        else:
-            waiter.callback(None)
+        if not self.spent():
+            return succeed(None)
+        self._waiting.append(waiter := Deferred[None]())
         return waiter
 
     def hold(self, size: int) -> None:

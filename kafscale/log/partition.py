@@ -46,6 +46,7 @@ class Partition:
     @ivar record: As last committed; C{revision} is the commit's.
     @ivar rules: What its topic's configuration says of segments.
     @ivar dropped: Whether this broker does not lead it any more.
+    @ivar closed: Whether nothing is appended, because it is being released.
     @ivar inherited_end: Offset after the last record that is in a
         predecessor's journal.
     """
@@ -75,7 +76,7 @@ class Partition:
         self.segments = segments
         self.rules = LogRules() if rules is None else rules
         self.dropped = False
-        self._closed = False  # nothing is appended while it is released
+        self.closed = False
         self.tail = Tail(max(record.rolled_to, record.log_start))
         self.epochs = Epochs(record.epochs)
         self.inherited_end = 0
@@ -179,7 +180,7 @@ class Partition:
         """
         See L{IPartition.append}.
         """
-        if self.dropped or self._closed:
+        if self.dropped or self.closed:
             raise NotLeaderOrFollower
         if len(batch) > rules.max_bytes:
             raise MessageTooLarge(
@@ -363,13 +364,13 @@ class Partition:
         """
         Nothing more may be appended.
         """
-        self._closed = True
+        self.closed = True
 
     def reopen(self) -> None:
         """
         It may again.
         """
-        self._closed = False
+        self.closed = False
 
     async def settled(self) -> None:
         """

@@ -30,6 +30,7 @@ class FakeLog:
     @ivar claims: What was asked for, each time.
     @ivar releases: What was released, each time.
     @ivar leading: What it leads.
+    @ivar epochs: The leader epochs that it was told last.
     @ivar cleared: How often it was to clear up after those who are gone.
     @ivar changed: Topics of which it was told that they may be configured
         otherwise, with their numbers of partitions.
@@ -44,6 +45,7 @@ class FakeLog:
         self.leading: dict[Where, None] = {}
         self.dropped: list[UUID] = []
         self.cleared = 0
+        self.epochs: dict[Where, int] = {}
         self.changed: list[tuple[UUID, int]] = []
         self.deleted: list[UUID] = []
         self.failures = 0
@@ -79,6 +81,12 @@ class FakeLog:
         Whether it has claimed it.
         """
         return where in self.leading
+
+    def recorded(self, where: Where, leader_epoch: int) -> None:
+        """
+        Note it.
+        """
+        self.epochs[where] = leader_epoch
 
     def led(self) -> Sequence[Where]:
         """
@@ -383,6 +391,17 @@ class SharedTests(LeadershipTestCase):
         later._leaders[topic_id, 0] = Leadership(8, 0, 50)
         self.cluster.now(leaderships.start())
         self.assertEqual(list(self.log.leading), [])
+
+    def test_told_of_epochs(self) -> None:
+        """
+        Whatever becomes of a partition's record its leader hears of the epoch:
+        it may have been replaced.
+        """
+        self.start()
+        topic_id = self.create("new", 1)
+        self.assertEqual(self.log.epochs, {(topic_id, 0): 0})
+        self.cluster.put_leader(topic_id, 0, 8, 5, 50)
+        self.assertEqual(self.log.epochs, {(topic_id, 0): 5})
 
     def test_leaving(self) -> None:
         """

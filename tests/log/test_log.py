@@ -118,6 +118,32 @@ class ClaimTests(BrokerTestCase):
         self.assertEqual(self.read_all(broker), [b"0"])
 
 
+class RecordedTests(BrokerTestCase):
+    """
+    A leader hears what its partition's record says.
+    """
+
+    def test_replaced(self) -> None:
+        """
+        An epoch that it has not claimed: it was replaced, though it has met no
+        seal, as it has written nothing.
+        """
+        broker = self.leader()
+        broker.log.recorded(WHERE, 0)
+        self.assertFalse(broker.fenced)
+        broker.log.recorded(WHERE, 1)
+        self.assertTrue(broker.fenced)
+        self.assertFalse(broker.log.leads(WHERE))
+
+    def test_of_others(self) -> None:
+        """
+        Of what it does not lead it may hear anything.
+        """
+        broker = self.leader()
+        broker.log.recorded((TOPIC, 1), 7)
+        self.assertFalse(broker.fenced)
+
+
 class DeleteTests(BrokerTestCase):
     """
     Deleting a topic.

@@ -191,6 +191,24 @@ class ReleaseTests(BrokerTestCase):
         self.assertTrue(self.take(self.first))
         self.assertEqual(self.first.partition().leader_epoch, 1)
 
+    def test_heard_of_by_the_next_first(self) -> None:
+        """
+        The release is done, and the next leader has claimed before the answer
+        comes: nobody was replaced.
+        """
+        self.first.obey(hold("commit", keys.PARTITIONS))
+        releasing = self.release()
+        [commit] = self.first.pending("commit")
+        commit.apply()
+        self.assertTrue(self.take())
+        self.first.log.recorded(WHERE, 1)
+        commit.succeed()
+        self.first.run()
+        self.successResultOf(releasing)
+        self.assertFalse(self.first.fenced)
+        self.assertFalse(self.first.log.leads(WHERE))
+        self.assertTrue(self.first.log.leads(OTHER))
+
     def test_store_fails(self) -> None:
         """
         What cannot be rolled is led as before.

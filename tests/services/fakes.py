@@ -303,6 +303,11 @@ class FakeLog:
         """
         return where not in self.elsewhere
 
+    def recorded(self, where: tuple[UUID, int], leader_epoch: int) -> None:
+        """
+        See L{ILog.recorded}.
+        """
+
     def led(self) -> Sequence[tuple[UUID, int]]:
         """
         See L{ILog.led}.
