@@ -78,6 +78,12 @@ UNHEARD = Plan({"stop": 10, "another broker": 10}, 15.0, ((0.0, 0.0),), 1.0, _is
 """A schedule that is written for the case: each release is done, and its
 answer is lost. By chance alone that takes hundreds of seeds."""
 
+LATE = Plan({"lease lost": 10, "slow": 10}, 2.0, ((0.03, 0.01),), 0.3)
+"""Commits take long, and come when others have taken over."""
+
+DYING = Plan({"crash": 10, "power loss": 10, "slow": 15}, 4.0, ((0.03, 0.01),), 1.0)
+"""Brokers die before they are done, and so do their successors."""
+
 DOUBTFUL = Plan({"stop": 10, "another broker": 10, "lease lost": 5}, 6.0, ((0.25, 0.02),), 1.5)
 """Much is handed over, and nobody knows what came of a commit."""
 
@@ -118,7 +124,7 @@ MUTATIONS = [
         "07",
         "trim though they are sealed",
         [(clearing, "settle", broken.without_guards)],
-        DOUBTFUL,
+        LATE,
     ),
     Mutation(
         "08",
@@ -145,11 +151,13 @@ MUTATIONS = [
         "12",
         "claim whatever has happened",
         [(log, "commit_claims", broken.claim_whatever)],
+        BUSY,
     ),
     Mutation(
         "13",
         "name no other's journal",
         [(recovery, "_recover", broken.name_only_mine)],
+        DYING,
     ),
     Mutation(
         "14",
@@ -165,6 +173,7 @@ MUTATIONS = [
         "16",
         "commit rolled_to before the segment is there",
         [(Roller, "_make", broken.make_later)],
+        DYING,
     ),
     Mutation(
         "17",
