@@ -180,8 +180,12 @@ class Log:
         See L{ILog.claim}.
         """
         journal, incarnation = self.journal, self.incarnation
-        remaining = [where for where in wanted if where not in self._partitions]
-        while remaining and not journal.fenced:
+        remaining = list(wanted)
+        while not journal.fenced:
+            # Also what another call has claimed meanwhile is led already.
+            remaining = [where for where in remaining if where not in self._partitions]
+            if not remaining:
+                return
             claims = await prepare(
                 self._estates.slots, self._metadata, self._estates,
                 self._broker_id, incarnation, remaining, is_gone,
@@ -194,7 +198,8 @@ class Log:
                 return  # what this incarnation has claimed, the next one claims
             self._estates.slots.forget()
             for claim, revision in done:
-                self._lead(claim, revision)
+                if claim.where not in self._partitions:
+                    self._lead(claim, revision)
                 if journal.fenced:
                     return  # by the first roll of what was just claimed
 

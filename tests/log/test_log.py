@@ -59,6 +59,24 @@ class ClaimTests(BrokerTestCase):
         self.assertIs(broker.log.partition(*WHERE), before)
         self.assertEqual(self.shared.record().epoch, 0)
 
+    def test_at_the_same_time(self) -> None:
+        """
+        Two calls that ask for the same are one claim: what is appended after
+        the first is not taken from itself by the second.
+        """
+        for order in (0, 1), (1, 0):
+            broker = self.broker(policy=hold("commit", keys.PARTITIONS), **EACH)
+            claims = [begin(broker.log.claim([WHERE], everybody_is_gone)) for _ in order]
+            commits = broker.pending("commit", keys.PARTITIONS)
+            for number in order:
+                commits[number].succeed()
+                broker.append(b"%d" % number)
+            broker.run()
+            for claim in claims:
+                self.successResultOf(claim)
+            self.assertEqual(self.read_all(broker)[-2:], [b"%d" % number for number in order])
+            self.assertFalse(broker.fenced)
+
     def test_what_is_not_led(self) -> None:
         """
         Somebody else's, or nobody's.
