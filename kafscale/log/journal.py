@@ -66,7 +66,7 @@ class Journal:
         self._linger = linger
         self._lingers = linger.longest > 0
         self._fence = fence
-        self._worth = slot_bytes // (8 if self._lingers else 4)
+        self._worth = slot_bytes // (8 if self._lingers else 6)
         self._counts = counts
         self._acknowledged = acknowledged
         self._on_fenced = fenced
@@ -147,17 +147,19 @@ class Journal:
 
     def _is_worth_it(self, slot: Slot) -> bool:
         """
-        Whether a slot that is worth a flush of its own goes now. Where each
-        has a price, it must be larger the more are under way: who waits for
-        an answer before he sends more is not kept waiting, and the slots of
-        a broker with much to do are full, so that many bytes are under way
-        even if each takes long.
+        Whether a slot that is worth a flush of its own goes now. It must be
+        larger the more are under way: who waits for an answer before he sends
+        more is not kept waiting, and the slots of a broker with much to do are
+        full, so that many bytes are under way even if each takes long. Where
+        a flush has no price the second beside the first need not be larger:
+        while one is synced the disk can write.
         """
         if slot.size >= self._slot_bytes:
             return True
         if self._sending >= self._in_flight:
             return False
-        return not self._lingers or slot.size >= self._worth << self._sending
+        free = 0 if self._lingers else 1
+        return slot.size >= self._worth << max(0, self._sending - free)
 
     def _is_due(self, slot: Slot) -> bool:
         """

@@ -127,7 +127,7 @@ class WritingTests(JournalTestCase):
         Whatever partitions they are of; the slot's footer says what is whose.
         """
         other = FakeWriter(1)
-        slots = {self.add(100), self.add(100, other), self.add(120)}
+        slots = {self.add(52), self.add(50, other), self.add(54)}
         self.assertEqual(len(slots), 1)
         self.clock.advance(0)
         self.assertEqual(self.sent(), [0])
@@ -140,7 +140,7 @@ class WritingTests(JournalTestCase):
                 (part.index, part.first_offset, part.last_offset, part.length, part.leader_epoch)
                 for part in held
             ],
-            [(0, 0, 1, 220, 7), (1, 0, 0, 100, 7)],
+            [(0, 0, 1, 106, 7), (1, 0, 0, 50, 7)],
         )
         self.assertEqual([part.max_timestamp for part in held], [10, 0])
         self.assertEqual((self.writer.ends, other.ends), ([2], [1]))
@@ -152,6 +152,24 @@ class WritingTests(JournalTestCase):
         self.add(1000)
         self.assertEqual(self.sent(), [0])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_two_small_ones_go_beside_each_other(self) -> None:
+        """
+        While one is synced the disk can write the other; the more are under
+        way beyond these, the larger the next one must be.
+        """
+        self.add(170)
+        self.assertEqual(self.sent(), [0])
+        self.add(100)
+        self.clock.advance(0)
+        self.assertEqual(self.sent(), [0])
+        self.add(70)
+        self.assertEqual(self.sent(), [0, 1])
+        self.add(170)
+        self.add(160)
+        self.assertEqual(self.sent(), [0, 1])
+        self.add(10)
+        self.assertEqual(self.sent(), [0, 1, 2])
 
     def test_four_slots_are_under_way(self) -> None:
         """
