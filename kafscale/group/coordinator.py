@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, 
 from typing import Any
 from uuid import UUID
 
-import attrs
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -35,6 +34,7 @@ from kafscale.group import keys
 from kafscale.group.description import described
 from kafscale.group.group import Group
 from kafscale.group.joining import join
+from kafscale.group.kept import Kept
 from kafscale.group.offsets import Offsets
 from kafscale.group.records import group_value, offset_from, offset_value, restore_group
 from kafscale.group.settings import CHECK_SECONDS, GroupSettings
@@ -57,23 +57,6 @@ from kafscale.interfaces import (
     Synced,
     Where,
 )
-
-
-@attrs.frozen
-class _Kept:
-    """
-    A group, and its commits.
-    """
-
-    group: Group
-    shard: Shard
-    offsets: Offsets
-
-    def deletions(self, gone: Iterable[Where]) -> list[Delete]:
-        """
-        What removes the commits for these partitions from the store.
-        """
-        return [Delete(self.offsets.key(where)) for where in gone]
 
 
 @implementer(ICoordinator)
@@ -105,7 +88,7 @@ class Coordinator:
         self._new_id = new_id
         self._lost = lost
         self._incarnation = 0
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, Kept] = {}
         self._shards: dict[int, Shard] = {}
         self._loading: set[int] = set()
         self._stopped = False
@@ -186,9 +169,9 @@ class Coordinator:
             self._let_go([shard.number])
             self._lost()
 
-    def _new(self, name: str) -> _Kept:
+    def _new(self, name: str) -> Kept:
         group = Group(name, self._clock, self._settings, self._new_id, self._store_group)
-        return _Kept(group, self._shard(name), Offsets(keys.offsets_of(name)))
+        return Kept(group, self._shard(name), Offsets(keys.offsets_of(name)))
 
     def _shard(self, name: str) -> Shard:
         """
@@ -202,7 +185,7 @@ class Coordinator:
             raise CoordinatorLoadInProgress if number in self._loading else NotCoordinator
         return shard
 
-    def _found(self, name: str) -> _Kept | None:
+    def _found(self, name: str) -> Kept | None:
         """
         The group of that name, if there is one.
 
@@ -219,7 +202,7 @@ class Coordinator:
             raise UnknownMemberId
         return kept.group
 
-    def _present(self, name: str) -> _Kept:
+    def _present(self, name: str) -> Kept:
         kept = self._found(name)
         if kept is None:
             raise GroupIdNotFound
@@ -380,7 +363,7 @@ class Coordinator:
             removing = kept.shard.write(deletions)
             removing.addErrback(self._not_removed, name)
 
-    def _delete(self, name: str, kept: _Kept) -> Deferred[None]:
+    def _delete(self, name: str, kept: Kept) -> Deferred[None]:
         deletions = kept.deletions(kept.offsets.all())
         deleted = kept.shard.write([Delete(keys.group(name)), *deletions])
         del self._kept[name]

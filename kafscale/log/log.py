@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from kafscale.counts import LogCounts, LogState
 from kafscale.errors import CommitConflict, NotLeaderOrFollower
-from kafscale.interfaces import Delete, ILog, IMetadataStore, IObjectStore, IPressure, LogRules
+from kafscale.interfaces import Delete, ILog, IMetadataStore, IObjectStore, LogRules
 from kafscale.log import keys
 from kafscale.log.bundles import Bundles
 from kafscale.log.cache import BlockCache
@@ -30,6 +29,7 @@ from kafscale.log.flush import Slot
 from kafscale.log.journal import Journal
 from kafscale.log.linger import Linger
 from kafscale.log.partition import Partition
+from kafscale.log.pressure import Pressure
 from kafscale.log.recovery import Claim, Gone, commit_claims, prepare
 from kafscale.log.releasing import release
 from kafscale.log.retention import Retention
@@ -43,13 +43,14 @@ from kafscale.log.sweeping import Sweep
 Where = tuple[UUID, int]
 
 
-@implementer(ILog, IPressure)
+@implementer(ILog)
 class Log:
     """
     See L{ILog}.
 
     @ivar incarnation: Of this broker; 0 before L{begin}.
     @ivar counts: Of all incarnations of this process.
+    @ivar pressure: Whether there is room for more.
     """
 
     _log = Logger()
@@ -83,9 +84,7 @@ class Log:
         self._on_fenced = fenced
         self._rules_of = rules_of
         self._partitions: dict[Where, Partition] = {}
-        self._waiting: list[Deferred[None]] = []
-        self._bytes = 0
-        self._held = 0
+        self.pressure = Pressure(settings, lambda: self.journal.unsettled_bytes)
         self.incarnation = 0
         self.counts = LogCounts()
         self._sweep = Sweep(
@@ -101,7 +100,7 @@ class Log:
         """
         settings = self._settings
         self.incarnation = incarnation
-        self._bytes = 0
+        self.pressure.size = 0
         fence = fence_of(settings.fencing, self._metadata, incarnation)
         self.journal = Journal(
             self._objects,
@@ -126,7 +125,7 @@ class Log:
         changes = RecordChanges(self._metadata, self.journal, incarnation)
         self._roller = Roller(
             self._objects, changes, self._clock, self.journal, fence, self._clearing,
-            incarnation, settings, self.counts, lambda: self._bytes, self._retention,
+            incarnation, settings, self.counts, lambda: self.pressure.size, self._retention,
         )  # fmt: skip
         self._changes = changes
         self._starts = LogStarts(self._objects, changes, self._roller.roll)
@@ -155,7 +154,7 @@ class Log:
         self._bundles.abandon()
         self._retention.abandon()
         self._roller.abandon()
-        self._relieve()
+        self.pressure.relieve()
         self._on_fenced()
 
     # -- partitions -------------------------------------------------------
@@ -343,13 +342,13 @@ class Log:
         """
         return LogState(
             partitions=len(self._partitions),
-            unrolled_bytes=self._bytes,
+            unrolled_bytes=self.pressure.size,
             unsettled_bytes=self.journal.unsettled_bytes,
             journal_slots=self.journal.span,
             slots_under_way=self.journal.sending,
         )
 
-    # -- memory -----------------------------------------------------------
+    # -- for its partitions ------------------------------------------------
 
     def now_ms(self) -> int:
         """
@@ -361,46 +360,10 @@ class Log:
         """
         See L{kafscale.log.partition.Owner.grew}.
         """
-        self._bytes += size
-        if size < 0:
-            self._relieve()
-
-    def spent(self) -> bool:
-        """
-        See L{IPressure.spent}.
-        """
-        settings = self._settings
-        return (
-            self._bytes > settings.held_bytes
-            or self.journal.unsettled_bytes + self._held > settings.unsettled_bytes
-        )
-
-    def relieved(self) -> Deferred[None]:
-        """
-        See L{IPressure.relieved}.
-        """
-        if not self.spent():
-            return succeed(None)
-        self._waiting.append(waiter := Deferred[None]())
-        return waiter
-
-    def hold(self, size: int) -> None:
-        """
-        See L{IPressure.hold}.
-        """
-        self._held += size
-        if size < 0:
-            self._relieve()
-
-    def _relieve(self) -> None:
-        if self._waiting and not self.spent():
-            waiting, self._waiting = self._waiting, []
-            for waiter in waiting:
-                if not waiter.called:
-                    waiter.callback(None)
+        self.pressure.grew(size)
 
     def _acknowledged(self, slot: Slot) -> None:
         if slot.frozen is not None:
             self._bundles.acknowledged(slot.number, slot.frozen)
         self._roller.settled(slot)
-        self._relieve()
+        self.pressure.relieve()

@@ -152,7 +152,7 @@ class BrokerService(Service):
         )
         await node.start(self._stores.probe)
         dispatch = Dispatch(node.services, time.monotonic)
-        self._factory = BrokerFactory(dispatch, node.log, reactor, settings)
+        self._factory = BrokerFactory(dispatch, node.log.pressure, reactor, settings)
         self._gate.factory = self._factory
         self._operators.show(node, dispatch, self._factory)
         if self._stores.milestones is not None:

@@ -95,7 +95,7 @@ def all_services(
             log,
             configs.append_rules,
             Turns(reactor, run_blocking),
-            log.hold,
+            log.pressure.hold,
             conversions,
         ),
         ProducerService(ids),

@@ -47,7 +47,7 @@ class ClaimTests(BrokerTestCase):
         self.assertEqual((record.leader, record.incarnation), (1, broker.incarnation))
         self.assertEqual(record.journals, ((broker.incarnation, 0),))
         self.assertTrue(ILog.providedBy(broker.log))
-        self.assertTrue(IPressure.providedBy(broker.log))
+        self.assertTrue(IPressure.providedBy(broker.log.pressure))
 
     def test_what_is_led_already(self) -> None:
         """
@@ -185,7 +185,7 @@ class DeleteTests(BrokerTestCase):
         self.assertEqual(broker.log.partitions(), ())
         self.assertEqual(self.shared.keys(), [])
         self.assertIsNone(self.shared.value(keys.partition_record(*WHERE)))
-        self.assertEqual((broker.log._bytes, broker.cache.size), (0, 0))
+        self.assertEqual((broker.log.pressure.size, broker.cache.size), (0, 0))
         self.assertFalse(broker.fenced)
 
     def test_with_records_under_way(self) -> None:
@@ -201,7 +201,7 @@ class DeleteTests(BrokerTestCase):
         for each in settled:
             assert each is not None
             self.successResultOf(each.wait())
-        self.assertEqual(broker.log._bytes, 0)
+        self.assertEqual(broker.log.pressure.size, 0)
         self.assertEqual(broker.log.journal.trimmable, 3)
 
     def test_repeated(self) -> None:
@@ -245,23 +245,23 @@ class PressureTests(BrokerTestCase):
         While too much waits for the journal, or for segments.
         """
         broker = self.leader(slot_bytes=500, slots_in_flight=2, unrolled_bytes=2000)
-        self.assertFalse(broker.log.spent())
-        self.successResultOf(broker.log.relieved())
+        self.assertFalse(broker.log.pressure.spent())
+        self.successResultOf(broker.log.pressure.relieved())
         broker.obey(hold("create", "/journal/"))
         for _ in range(3):
-            self.assertFalse(broker.log.spent())
+            self.assertFalse(broker.log.pressure.spent())
             broker.append(b"x" * 400)
-        self.assertTrue(broker.log.spent())
-        waiting = broker.log.relieved()
+        self.assertTrue(broker.log.pressure.spent())
+        waiting = broker.log.pressure.relieved()
         self.assertNoResult(waiting)
         broker.settle()
         self.successResultOf(waiting)
-        self.assertFalse(broker.log.spent())
+        self.assertFalse(broker.log.pressure.spent())
         broker.obey(hold("create", "/topics/"))
-        while not broker.log.spent():
+        while not broker.log.pressure.spent():
             broker.append(b"x" * 400)
-        waiting = broker.log.relieved()
-        given_up = broker.log.relieved()
+        waiting = broker.log.pressure.relieved()
+        given_up = broker.log.pressure.relieved()
         given_up.cancel()
         self.failureResultOf(given_up)
         self.assertNoResult(waiting)
@@ -274,12 +274,12 @@ class PressureTests(BrokerTestCase):
         What others hold until it is appended counts, too.
         """
         broker = self.leader(slot_bytes=500, slots_in_flight=2)
-        broker.log.hold(800)
-        self.assertFalse(broker.log.spent())
-        broker.log.hold(300)
-        self.assertTrue(broker.log.spent())
-        waiting = broker.log.relieved()
-        broker.log.hold(-300)
+        broker.log.pressure.hold(800)
+        self.assertFalse(broker.log.pressure.spent())
+        broker.log.pressure.hold(300)
+        self.assertTrue(broker.log.pressure.spent())
+        waiting = broker.log.pressure.relieved()
+        broker.log.pressure.hold(-300)
         self.successResultOf(waiting)
 
     def test_where_slots_linger(self) -> None:
@@ -287,10 +287,10 @@ class PressureTests(BrokerTestCase):
         Two more slots may fill while so many are under way.
         """
         broker = self.leader(slot_bytes=500, slots_in_flight=2, linger=0.05)
-        broker.log.hold(2000)
-        self.assertFalse(broker.log.spent())
-        broker.log.hold(1)
-        self.assertTrue(broker.log.spent())
+        broker.log.pressure.hold(2000)
+        self.assertFalse(broker.log.pressure.spent())
+        broker.log.pressure.hold(1)
+        self.assertTrue(broker.log.pressure.spent())
 
     def test_relieved_by_a_fence(self) -> None:
         """
@@ -300,11 +300,11 @@ class PressureTests(BrokerTestCase):
         broker.obey(hold("create", "/journal/"))
         for _ in range(3):
             broker.append(b"x" * 400)
-        waiting = broker.log.relieved()
+        waiting = broker.log.pressure.relieved()
         self.assertNoResult(waiting)
         broker.log.journal.fence()
         self.successResultOf(waiting)
-        self.assertEqual(broker.log._bytes, 0)
+        self.assertEqual(broker.log.pressure.size, 0)
 
 
 class StopTests(BrokerTestCase):

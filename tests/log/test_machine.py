@@ -563,7 +563,7 @@ class LogMachine(RuleBasedStateMachine):
         """
         for broker in [*self.brokers, *self.asleep]:
             held = sum(partition.tail.size for partition in broker.log.partitions())
-            assert broker.log._bytes == held
+            assert broker.log.pressure.size == held
             assert broker.log.journal.unsettled_bytes <= held
 
     # -- the end --------------------------------------------------------------
@@ -618,7 +618,7 @@ class LogMachine(RuleBasedStateMachine):
         for where in self.wanted:
             assert second.log.partition(*where).tail.size == 0, "the tail was not rolled"
             self.log_is_whole(second, where)
-        assert second.log._bytes == 0
+        assert second.log.pressure.size == 0
 
     def _last(self) -> Broker:
         broker = self.incarnation(len(self.gone))

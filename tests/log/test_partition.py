@@ -109,7 +109,7 @@ class AppendTests(PartitionTestCase):
         """
         self.assertRaises(error, self.partition.append, sent, AppendRules(**rules))
         self.assertEqual(self.partition.next_offset, 0)
-        self.assertEqual(self.main.log._bytes, 0)
+        self.assertEqual(self.main.log.pressure.size, 0)
         self.assertEqual(self.main.log.journal.unsettled_bytes, 0)
 
     def test_too_large(self) -> None:
@@ -181,7 +181,7 @@ class AppendTests(PartitionTestCase):
         self.successResultOf(settled.wait())
         self.assertEqual(self.read_all(broker), [b"a"])
         self.assertEqual(self.shared.slots(broker.incarnation), [])
-        self.assertEqual(broker.log._bytes, 0)
+        self.assertEqual(broker.log.pressure.size, 0)
 
 
 class IdempotenceTests(PartitionTestCase):

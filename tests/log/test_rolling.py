@@ -85,7 +85,7 @@ class WhenTests(RollingTestCase):
         broker.pending("create")[0].succeed()
         self.assertEqual(self.rolled(), [1, 0, 0, 0])
         broker.settle()
-        self.assertLessEqual(broker.log._bytes, 3000)
+        self.assertLessEqual(broker.log.pressure.size, 3000)
 
     def test_the_largest_first_under_the_budget(self) -> None:
         """
@@ -98,7 +98,7 @@ class WhenTests(RollingTestCase):
         self.assertEqual(self.rolled(), [0, 0, 0, 0])
         self.fill(broker, 0, 1)
         self.assertEqual(self.rolled(), [0, 3, 0, 0])
-        self.assertEqual(broker.log._bytes, sum(each.tail.size for each in broker.log.partitions()))
+        self.assertEqual(broker.log.pressure.size, sum(each.tail.size for each in broker.log.partitions()))
 
     def test_age(self) -> None:
         """
@@ -115,7 +115,7 @@ class WhenTests(RollingTestCase):
         broker.run(60)
         self.assertEqual(self.rolled(), [0, 0, 1, 1])
         self.assertEqual(self.shared.slots(broker.incarnation), [])
-        self.assertEqual(broker.log._bytes, 0)
+        self.assertEqual(broker.log.pressure.size, 0)
 
     def test_journal_span(self) -> None:
         """
@@ -158,7 +158,7 @@ class WhenTests(RollingTestCase):
         broker.crash()
         successor = self.leader(wanted)
         self.assertEqual({self.shared.record(where).rolled_to for where in wanted}, {1})
-        self.assertEqual(successor.log._bytes, 0)
+        self.assertEqual(successor.log.pressure.size, 0)
 
 
 class WhatTests(RollingTestCase):
@@ -276,7 +276,7 @@ class FailureTests(RollingTestCase):
         self.successResultOf(deleting)
         self.assertEqual(self.shared.keys("default/topics/"), [])
         self.assertEqual(self.shared.slots(broker.incarnation), [])
-        self.assertEqual(broker.log._bytes, 0)
+        self.assertEqual(broker.log.pressure.size, 0)
         self.assertIsNone(self.shared.value(keys.partition_record(*WHERE)))
 
     def test_fenced_while_its_record_is_committed(self) -> None:
@@ -288,10 +288,10 @@ class FailureTests(RollingTestCase):
         broker.obey(hold("commit", keys.PARTITIONS))
         rolling = begin(broker.log._roller.roll(broker.partition()))
         broker.log.journal.fence()
-        self.assertEqual(broker.log._bytes, 0)
+        self.assertEqual(broker.log.pressure.size, 0)
         broker.settle()
         self.successResultOf(rolling)
-        self.assertEqual(broker.log._bytes, 0)
+        self.assertEqual(broker.log.pressure.size, 0)
 
     def test_stop(self) -> None:
         """

@@ -451,7 +451,7 @@ class WindingUpTests(BrokerTestCase):
         successor = self.leader(segment_bytes=300)
         self.assertEqual(self.shared.record().rolled_to, 20)
         self.assertTrue(self.wound_up(writer.incarnation))
-        self.assertEqual(successor.log._bytes, 0)
+        self.assertEqual(successor.log.pressure.size, 0)
         self.assertEqual(len(self.read_all(successor)), 20)
 
     def test_of_a_deleted_topic(self) -> None:

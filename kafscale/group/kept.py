@@ -1,0 +1,31 @@
+"""
+A group as its coordinator has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from kafscale.group.group import Group
+from kafscale.group.offsets import Offsets
+from kafscale.group.shard import Shard
+from kafscale.interfaces import Delete, Where
+
+
+@attrs.frozen
+class Kept:
+    """
+    A group, and its commits.
+    """
+
+    group: Group
+    shard: Shard
+    offsets: Offsets
+
+    def deletions(self, gone: Iterable[Where]) -> list[Delete]:
+        """
+        What removes the commits for these partitions from the store.
+        """
+        return [Delete(self.offsets.key(where)) for where in gone]
