@@ -98,7 +98,9 @@ class WhenTests(RollingTestCase):
         self.assertEqual(self.rolled(), [0, 0, 0, 0])
         self.fill(broker, 0, 1)
         self.assertEqual(self.rolled(), [0, 3, 0, 0])
-        self.assertEqual(broker.log.pressure.size, sum(each.tail.size for each in broker.log.partitions()))
+        self.assertEqual(
+            broker.log.pressure.size, sum(each.tail.size for each in broker.log.partitions())
+        )
 
     def test_age(self) -> None:
         """
