@@ -1,15 +1,16 @@
 """
 Three brokers on one etcd and one S3 server, all on this machine.
 
-    python -m tests.bench.cluster --cases failover,chaos,scale,partitions
+    python -m tests.bench.cluster --cases failover,chaos,rolling,scale,partitions
 
 failover: a broker is killed again and again, and clients wait for the others.
-chaos: the same under load, and all records are counted in the end. scale: what
+chaos: the same under load, and all records are counted in the end. rolling: each
+broker is restarted in good order. scale: what
 one, two and three brokers take, with their clients on the same cores.
 partitions: how long it takes to start, to take over and to hand over many of
 them, and what etcd has to do with that.
 
-The first two have their records in SeaweedFS, the others in a server that costs
+The first three have their records in SeaweedFS, the others in a server that costs
 little (`tests.bench.s3_server`).
 """
 
@@ -25,71 +26,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from tests import etcd as etcds
+from tests.bench.clusters import (
+    LONG,
+    PARTITIONS,
+    Row,
+    Table,
+    led_by,
+    running,
+    seconds_until,
+    spread,
+)
 from tests.bench.load import TOPIC
-from tests.bench.on_s3 import BUCKET, KEYS, Store
+from tests.bench.on_s3 import BUCKET, Store
 from tests.bench.servers import TICKS
+from tests.bench.wide import partitions
 from tests.clients.broker import ROOT, environment, eventually
 from tests.clients.cluster import Cluster, ClusterBroker
 from tests.clients.members import SHORT_MS, Job, Member
 from tests.clients.raw import RawClient
 from tests.clients.steady import Steady, check
-
-Row = list[str]
-Table = tuple[str, list[str], list[Row]]
-PARTITIONS = 12
-LONG = 300.0
-
-
-@contextmanager
-def running(folder: Path, count: int, **settings: Any) -> Iterator[Cluster]:
-    """
-    A cluster, for a while.
-    """
-    cluster = Cluster(folder, count, **settings)
-    for broker in cluster.brokers:
-        broker.variables |= KEYS if "endpoint" in settings else {}
-    try:
-        yield cluster.start()
-    except BaseException:
-        for broker in cluster.brokers:
-            print(f"--- {broker.broker_id}\n{broker.tail(30)}", file=sys.stderr)
-        raise
-    finally:
-        cluster.close()
-
-
-def led_by(cluster: Cluster, topics: Sequence[str], brokers: Sequence[ClusterBroker]) -> bool:
-    """
-    Whether all partitions of topics are led by one of these brokers, as the
-    first of them tells.
-    """
-    ids = {each.broker_id for each in brokers}
-    with RawClient(brokers[0].port, LONG) as raw:
-        told = raw.metadata(*topics).topics
-        leaders = {part.leader_id for topic in told for part in topic.partitions}
-        return bool(leaders) and leaders <= ids and len(leaders) == len(ids)
-
-
-def seconds_until(what: Callable[[], bool], since: float | None = None) -> float:
-    """
-    How long it takes until it is so.
-    """
-    begun = time.monotonic() if since is None else since
-    eventually(what, LONG)
-    return time.monotonic() - begun
-
-
-def spread(values: Sequence[float], of: str = "s") -> str:
-    """
-    Median and maximum.
-    """
-    return f"{statistics.median(values):.1f} {of}, at most {max(values):.1f} {of}"
-
 
 # ------------------------------------------------------------------- failover
 
@@ -205,6 +162,41 @@ def all_of(producer: Steady) -> Iterator[tuple[int, int]]:
             yield partition, offset
 
 
+# -------------------------------------------------------------------- rolling
+
+
+def rolling(folder: Path, options: argparse.Namespace) -> Table:
+    """
+    Each broker is stopped in good order and started again, one after the other.
+    """
+    stops: list[float] = []
+    with running(folder, 3, lease_seconds=options.lease) as cluster:
+        with RawClient(cluster.brokers[0].port) as raw:
+            raw.create(TOPIC, PARTITIONS)
+        producer = Steady(cluster.addresses, TOPIC, PARTITIONS, rate=options.rate)
+        producer.start()
+        eventually(lambda: led_by(cluster, [TOPIC], cluster.brokers), LONG)
+        time.sleep(5)
+        begun = time.monotonic()
+        for broker in cluster.brokers:
+            stopping = time.monotonic()
+            broker.terminate()
+            stops.append(time.monotonic() - stopping)
+            time.sleep(2)
+            broker.start()
+            eventually(lambda: led_by(cluster, [TOPIC], cluster.brokers), LONG)
+            time.sleep(3)
+        stalls = producer.stalls(begun)
+        producer.finish()
+        count = check(cluster.addresses, TOPIC, producer)
+    rows = [
+        ["longest time without an acknowledgement in a partition: p50 and max", spread(stalls)],
+        ["from SIGTERM to the end of a process: p50 and max", spread(stops)],
+        ["records, each there once and in order, no error at the client", f"{count:,}"],
+    ]
+    return "A restart of each of three brokers", ["", ""], rows
+
+
 # ---------------------------------------------------------------------- scale
 
 
@@ -268,114 +260,10 @@ def cpu(broker: ClusterBroker) -> float:
     return (int(stat[11]) + int(stat[12])) / TICKS
 
 
-# ----------------------------------------------------------------- partitions
-
-
-def partitions(folder: Path, options: argparse.Namespace) -> Table:
-    """
-    Very many of them.
-    """
-    rows: list[Row] = []
-    topics = [f"wide-{number}" for number in range(10)]
-    store = Store()
-
-    def row(what: str, value: str) -> None:
-        rows.append([what, value])
-        print(f"{what}: {value}", file=sys.stderr)
-
-    try:
-        with running(
-            folder,
-            3,
-            endpoint=store.endpoint,
-            bucket=BUCKET,
-            lease_seconds=options.lease,
-            shutdown_ms=120_000,
-        ) as cluster:
-            begun = time.monotonic()
-            with RawClient(cluster.brokers[0].port, LONG) as raw:
-                for topic in topics:
-                    raw.create(topic, options.wide // len(topics))
-            everyone = cluster.brokers
-            eventually(lambda: led_by(cluster, topics, everyone), LONG)
-            row("created, and all led", f"{time.monotonic() - begun:.1f} s")
-            etcd = cluster.etcd
-            keys, revision = _keys(etcd)
-            row("keys in etcd", f"{keys:,}")
-            row("bytes of etcd", f"{etcd.size():,}")
-            time.sleep(20)
-            row("commits in etcd a second, idle", f"{(_keys(etcd)[1] - revision) / 20:.1f}")
-            producer = Steady(cluster.addresses, topics[0], options.wide // len(topics), rate=500)
-            producer.start()
-            time.sleep(10)
-            revision = _keys(etcd)[1]
-            time.sleep(20)
-            row(
-                "commits in etcd a second, 500 records a second to 1000 partitions",
-                f"{(_keys(etcd)[1] - revision) / 20:.1f}",
-            )
-            producer.finish()
-            last, others = everyone[2], everyone[:2]
-            begun = time.monotonic()
-            status = last_terminated(last)
-            row("SIGTERM to the end of one", f"{time.monotonic() - begun:.1f} s ({status})")
-            row(
-                "... until all is led by the others",
-                f"{seconds_until(lambda: led_by(cluster, topics, others), begun):.1f} s",
-            )
-            begun = time.monotonic()
-            last.start()
-            row(
-                "start of one, until it has its share",
-                f"{seconds_until(lambda: led_by(cluster, topics, everyone), begun):.1f} s",
-            )
-            begun = time.monotonic()
-            last.kill()
-            row(
-                f"`kill -9` of one, until all is led (lease {options.lease} s)",
-                f"{seconds_until(lambda: led_by(cluster, topics, others), begun):.1f} s",
-            )
-            last.start()
-            eventually(lambda: led_by(cluster, topics, everyone), LONG)
-            for broker in everyone:
-                broker.kill()
-            begun = time.monotonic()
-            for broker in everyone:
-                broker.start(wait=False)
-            for broker in everyone:
-                broker.wait_until_listening()
-            row(
-                "start of all three after `kill -9`, until all is led",
-                f"{seconds_until(lambda: led_by(cluster, topics, everyone), begun):.1f} s",
-            )
-            peak = max(broker.memory("VmHWM") for broker in everyone)
-            row("memory of a broker, at most", f"{peak >> 20} MiB")
-    finally:
-        store.stop()
-    return f"{options.wide:,} partitions, three brokers", ["", ""], rows
-
-
-def last_terminated(broker: ClusterBroker) -> str:
-    """
-    How a broker ends that may take its time.
-    """
-    broker.signal_to_stop()
-    broker.ended(LONG)
-    return "handed over" if broker.count("that was acknowledged is stored") else "not in time"
-
-
-def _keys(etcd: etcds.Etcd) -> tuple[int, int]:
-    """
-    How many keys it has, and its revision.
-    """
-    everything = {"key": etcds.base64("/"), "range_end": etcds.base64("0"), "count_only": True}
-    answer = etcd.ask("/v3/kv/range", everything)
-    return int(answer["count"]), int(answer["header"]["revision"])
-
-
 CASES: dict[str, Callable[[Path, argparse.Namespace], Table]] = {
     "failover": failover,
     "chaos": chaos,
+    "rolling": rolling,
     "scale": scale,
     "partitions": partitions,
 }

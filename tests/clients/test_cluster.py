@@ -160,15 +160,18 @@ class LinkTests(ClusterTestCase):
     are refused; or nothing comes through, and nobody says so.
     """
 
-    def survive(self, seconds: float, link: str) -> None:
+    def survive(self, link: str, held: float) -> None:
         """
-        Lose one under load, for so long, in either way.
+        Lose one under load, cut for a minute, and silent for so many seconds.
         """
         cluster = self.cluster()
         producer = self.produce(cluster, TOPIC, PARTITIONS)
         members = self.consume(cluster, TOPIC, *LIBRARIES)
         eventually(lambda: all(member.read() for member in members), 60)
-        for broker, lose in ((cluster.brokers[2], Wire.cut), (cluster.brokers[1], Wire.hold)):
+        for broker, lose, seconds in (
+            (cluster.brokers[2], Wire.cut, 60.0),
+            (cluster.brokers[1], Wire.hold, held),
+        ):
             wire: Wire = getattr(broker, link)
             lose(wire)
             time.sleep(seconds)
@@ -184,14 +187,14 @@ class LinkTests(ClusterTestCase):
         """
         Until the lease is over, and the others take over.
         """
-        self.survive(LEASE_SECONDS * 2, "to_etcd")
+        self.survive("to_etcd", LEASE_SECONDS * 2)
 
     def test_s3(self) -> None:
         """
         It keeps what it leads, and what waits is stored when the bucket is
         back.
         """
-        self.survive(5, "to_s3")
+        self.survive("to_s3", 5)
 
 
 class RollingTests(ClusterTestCase):
