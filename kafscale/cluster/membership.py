@@ -239,7 +239,7 @@ class Membership:
             if found is None or found.value.get("incarnation") != self.incarnation:
                 return  # it is told with the next registration, if there is one
             value = self._value(self.incarnation)
-            if found.value == value:
+            if found.value == value or not self._leases:  # it has left meanwhile
                 return
             with suppress(CommitConflict, StoreUnavailable):  # read what came of it
                 await self._store.commit(

@@ -363,6 +363,22 @@ class LeaveTests(MembershipCase):
         self.assertEqual(self.registration()["phase"], "leaving")
         self.assertEqual(self.registration()["incarnation"], incarnation)
 
+    def test_announced_too_late(self) -> None:
+        """
+        Who leaves while it is being announced how far it is, is not registered
+        again.
+        """
+        self.join()
+        self.hostile.policy = None
+        announcing = begin(self.membership.announce(Phase.SERVING))
+        self.hostile.pending[0].apply()  # it is still there
+        asked = self.hostile.pending[0]
+        self.hostile.policy = let_pass
+        self.successResultOf(begin(self.membership.leave()))
+        asked.succeed()
+        self.successResultOf(announcing)
+        self.assertIsNone(self.registration())
+
     def test_left(self) -> None:
         """
         The registration goes; the incarnation's record stays for its

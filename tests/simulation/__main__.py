@@ -7,11 +7,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from time import process_time
+from functools import partial
+from multiprocessing import get_context
+from time import perf_counter
 
 from tests.simulation.mutations import MUTATIONS
-from tests.simulation.world import history
+from tests.simulation.plan import USUAL
+from tests.simulation.world import Outcome, history
 
 
 def main() -> int:
@@ -22,49 +27,56 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seed", type=int, help="only this one")
     parser.add_argument("--from", type=int, default=1, dest="first", help="the first seed")
-    parser.add_argument("--seeds", type=int, help="so many seeds")
     parser.add_argument("--minutes", type=float, default=100.0, help="so many minutes in all")
-    parser.add_argument("--notes", action="store_true", help="print what brokers logged")
     parser.add_argument("--each", type=float, default=10.0, help="minutes of one seed")
-    parser.add_argument("--mutation", help="of brokers that break this rule of the log")
+    parser.add_argument("--processes", type=int, default=1, help="how many work on it")
+    parser.add_argument("--mutation", help="with brokers that break this rule of the log")
+    parser.add_argument("--notes", action="store_true", help="print what brokers logged")
     chosen = parser.parse_args()
+    if chosen.seed is None:
+        seeds = range(chosen.first, chosen.first + max(1, round(chosen.minutes / chosen.each)))
+    else:
+        seeds = range(chosen.seed, chosen.seed + 1)
+    plan = USUAL
     with ExitStack() as stack:
         if chosen.mutation:
             (mutation,) = [each for each in MUTATIONS if each.name == chosen.mutation]
             stack.enter_context(mutation.applied())
-        return run(chosen)
+            plan = mutation.plan
+        run = partial(history, minutes=chosen.each, plan=plan)
+        if chosen.processes == 1:
+            return report(map(run, seeds), chosen)
+        # Forked, so that they have the mutation, too.
+        pool = ProcessPoolExecutor(chosen.processes, mp_context=get_context("fork"))
+        return report(stack.enter_context(pool).map(run, seeds), chosen)
 
 
-def run(chosen: argparse.Namespace) -> int:
+def report(outcomes: Iterable[Outcome], chosen: argparse.Namespace) -> int:
     """
-    Run these histories.
+    Tell of each, and of all; 1 if one was wrong.
     """
-    first = chosen.seed if chosen.seed is not None else chosen.first
-    several = chosen.seeds or max(1, round(chosen.minutes / chosen.each))
-    seeds = range(first, first + (1 if chosen.seed is not None else several))
     total: Counter[str] = Counter()
     minutes = 0.0
-    begun = process_time()
     failed = 0
-    for seed in seeds:
-        at = process_time()
-        outcome = history(seed, chosen.each)
+    begun = perf_counter()
+    for outcome in outcomes:
         total += outcome.counts
         minutes += outcome.minutes
+        verdict = "WRONG" if outcome.wrong else "right"
         print(
-            f"seed {seed}: {'WRONG' if outcome.wrong else 'right'}, {outcome.minutes:.1f} minutes"
-            f" in {process_time() - at:.1f} s, {outcome.digest}",
+            f"seed {outcome.seed}: {verdict}, {outcome.minutes:.1f} minutes, {outcome.digest}",
             flush=True,
         )
         if outcome.wrong:
             failed += 1
             print(outcome.wrong)
-            print(f"again: python -m tests.simulation --seed {seed} --each {chosen.each:g}")
+            print(f"again: python -m tests.simulation --seed {outcome.seed} --each {chosen.each:g}")
         if chosen.notes:
             print("\n".join(outcome.notes))
     for what, number in sorted(total.items()):
         print(f"{number:8} {what}")
-    print(f"{minutes:.0f} minutes in {process_time() - begun:.1f} s, {failed} seeds wrong")
+    seconds = perf_counter() - begun
+    print(f"{minutes:.0f} minutes in {seconds:.0f} s, {failed} seeds wrong")
     return 1 if failed else 0
 
 

@@ -20,10 +20,12 @@ from kafscale.log import keys, recovery, releasing, sealing
 from kafscale.log.changes import RecordChanges
 from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
+from kafscale.log.replica import Replica
 from kafscale.log.rolling import Roller
 from kafscale.log.segments import Segments
 from kafscale.log.starts import LogStarts
 from kafscale.log.tail import Tail
+from kafscale.wire.records import iterate
 
 # -- acknowledging ------------------------------------------------------------
 
@@ -324,6 +326,25 @@ def keep_none(original: Any) -> Any:
         return base
 
     return base_of
+
+
+# -- reading elsewhere --------------------------------------------------------
+
+
+def feed_the_newest(original: Any) -> Any:
+    """
+    Take the newest batch of what the leader sends.
+    """
+
+    def fed(
+        self: Replica, position: int, high_watermark: int, log_start: int, records: Any
+    ) -> int:
+        begins = [at for at, _ in iterate(records)]
+        newest = records[begins[-1] :] if begins else records
+        size: int = original(self, position, high_watermark, log_start, newest)
+        return size
+
+    return fed
 
 
 # -- coordinators -------------------------------------------------------------

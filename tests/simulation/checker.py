@@ -63,6 +63,7 @@ class Checker:
     Knows every record.
 
     @ivar gone: Topics of which the deletion was asked for.
+    @ivar near: How often records came from one who does not lead.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Checker:
         self._described: dict[tuple[Pipe, UUID, int], int] = {}
         self._watermarks: dict[tuple[str, UUID, int, int], int] = {}
         self.reads = 0
+        self.near = 0
 
     def known(self, where: Where) -> Known:
         """
@@ -148,9 +150,35 @@ class Checker:
 
         @return: Where to read on, and the values.
         """
-        self.reads += 1
         self._ends(who, where, epoch, high_watermark, log_start)
-        how = f"shown in epoch {epoch}"
+        return self._shown(where, f"shown in epoch {epoch}", offset, high_watermark, pieces)
+
+    def shown_near(
+        self,
+        who: str,
+        where: Where,
+        epoch: int,
+        offset: int,
+        high_watermark: int,
+        log_start: int,
+        pieces: Sequence[bytes],
+    ) -> tuple[int, list[bytes]]:
+        """
+        The same by a broker that does not lead it: what it shows is as true,
+        but it may be behind.
+        """
+        self.near += bool(pieces)
+        return self._shown(where, "shown nearby", offset, high_watermark, pieces)
+
+    def _shown(
+        self,
+        where: Where,
+        how: str,
+        offset: int,
+        high_watermark: int,
+        pieces: Sequence[bytes],
+    ) -> tuple[int, list[bytes]]:
+        self.reads += 1
         values: list[bytes] = []
         expected: int | None = None
         for piece in pieces:
@@ -161,7 +189,7 @@ class Checker:
                 for record in read_records(piece[position : position + header.size], 1 << 20):
                     value = record.value or b""
                     self._true(where, record.offset, value, how)
-                    if record.offset >= high_watermark:
+                    if record.offset >= high_watermark >= 0:  # -1: not known there
                         self.wrongly(f"{where} {record.offset} is shown above the high watermark")
                     if record.offset >= offset:
                         if record.offset > offset:
@@ -245,6 +273,12 @@ class Checker:
                         f" and is {each.leader_epoch}, on one connection"
                     )
                 self._described[key] = each.leader_epoch
+
+    def end(self, where: Where) -> int:
+        """
+        The offset after the last record that is known of.
+        """
+        return max(self.known(where).truth, default=-1) + 1
 
     # -- the end --------------------------------------------------------------
 

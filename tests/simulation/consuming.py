@@ -60,9 +60,9 @@ class Member(Reader):
     """
 
     def __init__(
-        self, world: World, name: str, group: str, topics: list[tuple[str, int]]
+        self, world: World, name: str, group: str, topics: list[tuple[str, int]], rack: str = ""
     ) -> None:
-        super().__init__(world, name)
+        super().__init__(world, name, rack=rack)
         self.group = group
         self._topics = topics
         self._coordinator = -1

@@ -16,6 +16,7 @@ from kafscale.group.shard import Shard
 from kafscale.log import changes, clearing, estate, log, recovery, releasing, sealing
 from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
+from kafscale.log.replica import Replica
 from kafscale.log.rolling import Roller
 from kafscale.log.segments import Segments
 from kafscale.log.starts import LogStarts
@@ -74,7 +75,7 @@ def _is_release(operation: Operation) -> bool:
     return any(put and b'"leader":-1' in b64decode(put["value"]) for put in puts)
 
 
-UNHEARD = Plan({"stop": 10, "another broker": 10}, 15.0, ((0.0, 0.0),), 1.0, _is_release)
+UNHEARD = Plan({"stop": 10, "another broker": 10}, 15.0, ((0.0, 0.0),), 1.0, 0.0, _is_release)
 """A schedule that is written for the case: each release is done, and its
 answer is lost. By chance alone that takes hundreds of seeds."""
 
@@ -86,6 +87,9 @@ DYING = Plan({"crash": 10, "power loss": 10, "slow": 15}, 4.0, ((0.03, 0.01),), 
 
 DOUBTFUL = Plan({"stop": 10, "another broker": 10, "lease lost": 5}, 6.0, ((0.25, 0.02),), 1.5)
 """Much is handed over, and nobody knows what came of a commit."""
+
+IN_RACKS = Plan(racks=1.0)
+"""Consumers read from brokers that do not lead."""
 
 #: One for each rule.
 MUTATIONS = [
@@ -208,5 +212,11 @@ MUTATIONS = [
         "22",
         "write what a shard has, whoever owns it",
         [(Shard, "_attempt", broken.compare_nothing)],
+    ),
+    Mutation(
+        "23",
+        "show not the whole run, where they do not lead",
+        [(Replica, "fed", broken.feed_the_newest)],
+        IN_RACKS,
     ),
 ]

@@ -40,13 +40,15 @@ class Plan:
     @ivar weathers: How much of what changes something goes wrong, and of what
         does not, when there is no storm: one of these.
     @ivar produce: Seconds between two sendings of a producer.
+    @ivar racks: How likely brokers and consumers are in racks, from 0 to 1.
     @ivar doomed: Which operations are done, and never answered.
     """
 
     weights: Mapping[str, int] = WEIGHTS
     pause: float = 10.0
     weathers: tuple[tuple[float, float], ...] = WEATHERS
-    produce: float = 3.0
+    produce: float = 4.0
+    racks: float = 0.2
     doomed: Callable[[Operation], bool] | None = None
 
 

@@ -83,7 +83,7 @@ class Process:
         settings = Settings(broker_id=broker_id, **SETTINGS)
         self.node = Node(
             settings,
-            Broker(broker_id, f"broker-{broker_id}", 9092),
+            Broker(broker_id, f"broker-{broker_id}", 9092, world.rack_of(broker_id) or None),
             objects,
             self.metadata,
             objects,

@@ -51,8 +51,15 @@ class Reader(Client):
     Reads partitions on, from whoever leads them.
     """
 
-    def __init__(self, world: World, name: str, wait_ms: int = 8000) -> None:
+    def __init__(
+        self, world: World, name: str, wait_ms: int = 8000, rack: str = ""
+    ) -> None:
+        """
+        @param rack: Where it is; it reads from a broker there, if it is sent.
+        """
         super().__init__(world, name)
+        self._rack = rack
+        self._near: dict[Name, int] = {}  # to whom it was sent
         self.positions: dict[Name, Position] = {}
         self.running = True
         self._wait_ms = wait_ms
@@ -71,17 +78,17 @@ class Reader(Client):
         """
         Ask all leaders, each once, and take what they answer.
         """
-        by_leader: dict[int, dict[Name, Position]] = {}
+        by_broker: dict[int, dict[Name, Position]] = {}
         blind = False
         for name, position in self.positions.items():
             led = self.leaders.get(name)
             if led is None or led.leader < 0 or led.epoch < position.epoch:
                 blind = True
             else:
-                by_leader.setdefault(led.leader, {})[name] = position
+                by_broker.setdefault(self._near.get(name, led.leader), {})[name] = position
         if blind:
             await self.look_again()
-        fetches = [self._from(leader, wanted) for leader, wanted in by_leader.items()]
+        fetches = [self._from(broker_id, wanted) for broker_id, wanted in by_broker.items()]
         await self.world.all(fetches)
 
     async def look_again(self) -> None:
@@ -93,17 +100,20 @@ class Reader(Client):
         await self.pause(rest)
         await self.refresh(list(dict.fromkeys(topic for topic, _ in self.positions)))
 
-    async def _from(self, leader: int, wanted: Mapping[Name, Position]) -> None:
+    async def _from(self, broker_id: int, wanted: Mapping[Name, Position]) -> None:
         try:
             for name, position in wanted.items():
                 if position.offset < 0:
-                    await self._find_start(leader, name, position)
+                    self._near.pop(name, None)  # the leader knows
+                    await self._find_start(self.leaders[name].leader, name, position)
             known = {name: each for name, each in wanted.items() if each.offset >= 0}
             if known:
-                await self._fetch(leader, known)
+                await self._fetch(broker_id, known)
             else:
                 await self.look_again()
         except Disconnected:
+            for name in wanted:
+                self._near.pop(name, None)
             await self.look_again()
 
     async def _find_start(self, leader: int, name: Name, position: Position) -> None:
@@ -124,7 +134,7 @@ class Reader(Client):
                 retriable(answer.error_code), f"ListOffsets {name}: {answer.error_code}"
             )
 
-    async def _fetch(self, leader: int, wanted: Mapping[Name, Position]) -> None:
+    async def _fetch(self, broker_id: int, wanted: Mapping[Name, Position]) -> None:
         by_topic: dict[str, list[FetchRequest.Topic.Partition]] = {}
         asked = {}
         for name, position in wanted.items():
@@ -143,9 +153,11 @@ class Reader(Client):
                                partitions=parts)
             for topic, parts in by_topic.items()
         ]
-        request = FetchRequest(max_wait_ms=self._wait_ms, min_bytes=1, topics=topics)
+        request = FetchRequest(
+            max_wait_ms=self._wait_ms, min_bytes=1, topics=topics, rack_id=self._rack
+        )
         response = await self.ask(
-            leader, request, FETCH_VERSION, self._wait_ms / 1000 + 10.0
+            broker_id, request, FETCH_VERSION, self._wait_ms / 1000 + 10.0
         )
         lost = False
         for topic in response.responses:
@@ -156,8 +168,13 @@ class Reader(Client):
                     continue
                 where = topic.topic_id, name[1]
                 code = answer.error_code
-                if code == 0:
-                    position.offset, values = self.world.checker.shown(
+                # Who was the leader, and is not, may serve who is near.
+                near = bool(self._rack)
+                if code == 0 and answer.preferred_read_replica >= 0:
+                    self._near[name] = answer.preferred_read_replica
+                elif code == 0:
+                    shows = self.world.checker.shown_near if near else self.world.checker.shown
+                    position.offset, values = shows(
                         self.name, where, epoch, offset,
                         answer.high_watermark, answer.log_start_offset, answer.records or (),
                     )  # fmt: skip
@@ -167,6 +184,11 @@ class Reader(Client):
                         self._rest = AGAIN_SECONDS
                     if position.keeps:
                         position.values += values
+                elif self._near.pop(name, None) is not None:
+                    self.world.checker.expect(
+                        retriable(code) or code == errors.OffsetOutOfRange.code,
+                        f"Fetch {name} at {offset}, near: {code}",
+                    )
                 elif code == errors.OffsetOutOfRange.code:
                     self.world.checker.out_of_range(where, offset)
                     position.offset = -1
@@ -192,11 +214,18 @@ class Reader(Client):
         checker that this is all.
         """
         self.positions = {name: Position(keeps=True) for name in wanted}
-        while any(
-            each.offset < 0 or each.end < 0 or each.offset < each.end
-            for each in self.positions.values()
-        ):
+        while any(self._is_behind(name, each) for name, each in self.positions.items()):
             await self.read_once()
         for name, position in self.positions.items():
             where = self.leaders[name].topic_id, name[1]
             self.world.checker.whole(where, position.start, position.values)
+
+    def _is_behind(self, name: Name, position: Position) -> bool:
+        """
+        Whether there is more to read. Whoever does not lead a partition may
+        not know its end yet.
+        """
+        if position.offset < 0 or position.end < 0 or position.offset < position.end:
+            return True
+        where = self.leaders[name].topic_id, name[1]
+        return bool(self._rack) and position.offset < self.world.checker.end(where)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -20,6 +21,7 @@ from twisted.python.failure import Failure
 
 from kafscale.errors import KafkaError, StoreError
 from kafscale.group import keys as group_keys
+from kafscale.log import sealing
 from tests.log.brokers import now
 from tests.simulation.admin import Admin
 from tests.simulation.checker import Checker, Where, Wrong
@@ -79,6 +81,7 @@ class World:
         self.schedule = Schedule()
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.has_racks = self.chance.random() < plan.racks
         self.usual = self.chance.choice(plan.weathers)
         late = self.chance.choice((5.0, 20.0, 60.0))
         self.weather = {name: Weather(*self.usual, late) for name in ("etcd", "objects")}
@@ -93,6 +96,12 @@ class World:
         self._failure: Failure | None = None
 
     # -- brokers --------------------------------------------------------------
+
+    def rack_of(self, number: int) -> str:
+        """
+        Where a broker or a client is, if there are racks.
+        """
+        return "ab"[number % 2] if self.has_racks else ""
 
     def begin(self, broker_id: int) -> None:
         """
@@ -244,13 +253,16 @@ class World:
         admin = Admin(self, "admin")
         self._until(self.start(self._create(admin)), "creating topics")
         producers = [Producer(self, f"p{number}", TOPICS, self.plan.produce) for number in range(2)]
-        members = [Member(self, f"m{number}", f"g{number % 2}", TOPICS) for number in range(4)]
-        tail = Reader(self, "tail")
+        members = [
+            Member(self, f"m{number}", f"g{number % 2}", TOPICS, self.rack_of(number))
+            for number in range(4)
+        ]
+        tail = Reader(self, "tail", rack=self.rack_of(1))
         self.clients += [admin, *producers, *members, tail]
         for producer in producers:
             self.start(producer.run())
         for member in members:
-            self.start(member.run(3.0))
+            self.start(member.run(5.0))
         self.start(self._tail(tail))
         administration = self.start(admin.run(TOPICS, 25.0))
         misfortunes = Misfortunes(self)
@@ -266,12 +278,13 @@ class World:
         for member in members:
             member.running = False
         for number in range(2):
-            reader = Reader(self, f"last {number}", 500)
+            reader = Reader(self, f"last {number}", 500, self.rack_of(number))
             wanted = [(topic, index) for topic, count in TOPICS for index in range(count)]
             self._until(self.start(reader.read_all(wanted)), "reading everything")
             self.counts["records read in the end"] += sum(
                 len(position.values) for position in reader.positions.values()
             )
+        self.counts["answers from a broker nearby"] = self.checker.near
         self.counts["records acknowledged"] = sum(each.acknowledged for each in producers)
         self.counts["batches sent again"] = sum(each.retries for each in producers)
         self.counts["groups: told by who was replaced"] = self.groups.stale
@@ -285,7 +298,7 @@ class World:
 
     async def _tail(self, reader: Reader) -> None:
         reader.follow(TOPICS)
-        await reader.run(4.0)
+        await reader.run(6.0)
 
     async def _quiet(self, producers: Sequence[Producer]) -> None:
         while any(producer.pending() for producer in producers):
@@ -332,9 +345,14 @@ def history(seed: int, minutes: float, plan: Plan = USUAL) -> Outcome:
     Run a seed, and forget it.
     """
     with _alone(lambda event: None):
-        outcome = World(seed, plan).run(minutes)
-        # What still waits for something is ended by this: nobody is to hear.
-        gc.collect()
+        gc.freeze()  # what is there already need not be looked through
+        # Journals are short here: not so many slots need be looked at together.
+        with patch.object(sealing, "PARALLEL", 8):
+            outcome = World(seed, plan).run(minutes)
+        for _ in range(2):
+            # What still waits for something is ended by this: nobody is to hear.
+            gc.collect()
+        gc.unfreeze()
     return outcome
 
 
