@@ -1,5 +1,5 @@
 """
-Brokers that break one of the log's rules each (docs/storage.md has them), to
+Brokers that break one of the log's rules each (docs/architecture.md has them), to
 see whether the simulation finds out.
 """
 
