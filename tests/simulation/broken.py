@@ -18,6 +18,7 @@ from kafscale.group.shard import Shard
 from kafscale.interfaces import Compare, IMetadataStore, Put
 from kafscale.log import keys, recovery, releasing, sealing
 from kafscale.log.changes import RecordChanges
+from kafscale.log.fencing import Marked
 from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
 from kafscale.log.replica import Replica
@@ -57,6 +58,17 @@ def anything_is_mine(original: Any) -> Any:
         return True
 
     return is_mine
+
+
+def look_for_no_mark(original: Any) -> Any:
+    """
+    Acknowledge what is stored, whoever has taken over.
+    """
+
+    def passes(self: Marked) -> None:
+        return None
+
+    return passes
 
 
 # -- sealing ------------------------------------------------------------------

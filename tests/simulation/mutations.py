@@ -14,6 +14,7 @@ import attrs
 
 from kafscale.group.shard import Shard
 from kafscale.log import changes, clearing, estate, log, recovery, releasing, sealing
+from kafscale.log.fencing import Marked
 from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
 from kafscale.log.replica import Replica
@@ -23,7 +24,7 @@ from kafscale.log.starts import LogStarts
 from kafscale.log.tail import Tail
 from tests.hostile import Operation
 from tests.simulation import broken
-from tests.simulation.plan import USUAL, Plan
+from tests.simulation.plan import STRICT, Plan
 
 Change = tuple[Any, str, Callable[[Any], Any]]
 """Where, what, and what to make of it."""
@@ -42,7 +43,7 @@ class Mutation:
     name: str
     says: str
     changes: Sequence[Change]
-    plan: Plan = USUAL
+    plan: Plan = STRICT
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -75,7 +76,7 @@ def _is_release(operation: Operation) -> bool:
     return any(put and b'"leader":-1' in b64decode(put["value"]) for put in puts)
 
 
-UNHEARD = Plan({"stop": 10, "another broker": 10}, 15.0, ((0.0, 0.0),), 1.0, 0.0, _is_release)
+UNHEARD = Plan({"stop": 10, "another broker": 10}, 15.0, ((0.0, 0.0),), 1.0, doomed=_is_release)
 """A schedule that is written for the case: each release is done, and its
 answer is lost. By chance alone that takes hundreds of seeds."""
 
@@ -91,7 +92,10 @@ DOUBTFUL = Plan({"stop": 10, "another broker": 10, "lease lost": 5}, 6.0, ((0.25
 IN_RACKS = Plan(racks=1.0)
 """Consumers read from brokers that do not lead."""
 
-#: One for each rule.
+CARELESS = Plan(careless=1.0)
+"""Marks stop brokers, and not seals."""
+
+#: One for each rule, at least.
 MUTATIONS = [
     Mutation(
         "01",
@@ -102,6 +106,12 @@ MUTATIONS = [
         "02",
         "take a seal for their own slot",
         [(Journal, "_is_mine", broken.anything_is_mine)],
+    ),
+    Mutation(
+        "02b",
+        "look for no mark",
+        [(Marked, "passes", broken.look_for_no_mark)],
+        CARELESS,
     ),
     Mutation(
         "03",

@@ -21,14 +21,35 @@ class Objects(MemoryObjectStore):
     19 and 21).
     """
 
-    def __init__(self, checker: Checker, namespace: str, value_of: Callable[[str], Any]) -> None:
+    def __init__(
+        self,
+        checker: Checker,
+        namespace: str,
+        value_of: Callable[[str], Any],
+        is_careless: bool = False,
+    ) -> None:
         """
         @param value_of: What is in the metadata store under a key.
+        @param is_careless: Whether a create replaces what is there; then no
+            key may be given two contents.
         """
         super().__init__()
+        self._is_careless = is_careless
+        self._given: dict[str, bytes] = {}
         self._checker = checker
         self._namespace = namespace
         self._value_of = value_of
+
+    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
+        """
+        See L{IObjectStore.create}.
+        """
+        if self._is_careless:
+            data = b"".join(pieces)
+            if self._given.setdefault(key, data) != data:
+                self._checker.note(False, f"{key} is given another content")
+            await super().delete([key])
+        await super().create(key, pieces)
 
     async def delete(self, keys: Sequence[str]) -> None:
         """
@@ -56,8 +77,13 @@ class Objects(MemoryObjectStore):
         value = self._value_of(keys.partition_record(topic_id, index))
         if value is None or topic_id in self._checker.gone:
             return None
-        begins = base >= (PartitionRecord.from_json(value).first_segment or 0)
-        return f"the record is {value}" if begins else None
+        record = PartitionRecord.from_json(value)
+        name = keys.segment("", base, record.maker(base))
+        if base < (record.first_segment or 0):
+            return None
+        if base < record.rolled_to and not key.endswith(name):
+            return None  # one that was made in its place counts
+        return f"the record is {value}"
 
     def _counts(self, incarnation: int, number: int, is_seal: bool) -> str | None:
         """

@@ -41,6 +41,8 @@ class Plan:
         does not, when there is no storm: one of these.
     @ivar produce: Seconds between two sendings of a producer.
     @ivar racks: How likely brokers and consumers are in racks, from 0 to 1.
+    @ivar careless: How likely the object store replaces what it should only
+        create, so that brokers are stopped by marks and not by seals.
     @ivar doomed: Which operations are done, and never answered.
     """
 
@@ -49,8 +51,12 @@ class Plan:
     weathers: tuple[tuple[float, float], ...] = WEATHERS
     produce: float = 4.0
     racks: float = 0.2
+    careless: float = 0.0
     doomed: Callable[[Operation], bool] | None = None
 
 
-USUAL = Plan()
+STRICT = Plan()
+"""Everything, on an object store that does as it should."""
+
+USUAL = Plan(careless=0.15)
 """Everything."""

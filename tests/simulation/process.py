@@ -7,6 +7,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -81,6 +82,8 @@ class Process:
         objects = RetryingObjectStore(self._objects, self.clock, chance.random)
         self.metadata = RetryingMetadataStore(metadata, self.clock, chance.random)
         settings = Settings(broker_id=broker_id, **SETTINGS)
+        if world.is_careless:
+            settings = attrs.evolve(settings, s3_bucket="careless", s3_fencing="metadata")
         self.node = Node(
             settings,
             Broker(broker_id, f"broker-{broker_id}", 9092, world.rack_of(broker_id) or None),

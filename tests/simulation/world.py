@@ -81,13 +81,14 @@ class World:
         self.schedule = Schedule()
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.is_careless = self.chance.random() < plan.careless
         self.has_racks = self.chance.random() < plan.racks
         self.usual = self.chance.choice(plan.weathers)
         late = self.chance.choice((5.0, 20.0, 60.0))
         self.weather = {name: Weather(*self.usual, late) for name in ("etcd", "objects")}
         self.etcd = Etcd(self.schedule)
         self.checker = Checker(self.schedule, self._log_start)
-        self.objects = Objects(self.checker, NAMESPACE, self._value)
+        self.objects = Objects(self.checker, NAMESPACE, self._value, self.is_careless)
         self.groups = Groups(self.checker, self._coordinates)
         self.records = Records(self.checker, NAMESPACE)
         self.etcd.seen.append(self.records.seen)
@@ -290,6 +291,7 @@ class World:
         self.counts["groups: told by who was replaced"] = self.groups.stale
         self.counts["commits acknowledged"] = self.groups.commits
         self.counts["records deleted, times"] = admin.deletions
+        self.counts["histories with a careless store"] = self.is_careless
         self.counts["processes"] = len(self._processes)
 
     async def _create(self, admin: Admin) -> None:
