@@ -25,6 +25,7 @@ from kafscale.errors import (
     RequestTimedOut,
     StoreUnavailable,
     TopicAlreadyExists,
+    UnknownTopicId,
     UnknownTopicOrPartition,
 )
 from kafscale.interfaces import (
@@ -121,6 +122,15 @@ class Topics:
         await self._image.until(revision)
         await self._led(topic.topic_id, range(partitions))
         return topic
+
+    async def led(self, topic: Topic) -> None:
+        """
+        See L{ITopics.led}.
+        """
+        try:
+            await self._led(topic.topic_id, range(topic.partitions))
+        except UnknownTopicId:
+            raise UnknownTopicOrPartition(f"Topic '{topic.name}' does not exist.") from None
 
     async def delete(self, topic: Topic) -> None:
         """

@@ -149,6 +149,13 @@ class ITopics(Interface):
             INVALID_PARTITIONS, INVALID_CONFIG.
         """
 
+    def led(topic: Topic) -> Awaitable[None]:
+        """
+        Return when all partitions of a topic have a leader.
+
+        @raise UnknownTopicOrPartition: it is deleted.
+        """
+
     def delete(topic: Topic) -> Awaitable[None]:
         """
         Durable when it answers; the data goes afterwards.

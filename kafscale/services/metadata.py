@@ -112,15 +112,27 @@ class MetadataService:
         if asked.name is None:
             return self._image.topic_by_id(asked.topic_id)
         try:
-            return self._image.topic(asked.name)
+            topic = self._image.topic(asked.name)
         except UnknownTopicOrPartition:
             self._topics.check_name(asked.name)
             if not create:
                 raise
-        try:
-            return await self._topics.create(asked.name, self._auto_create_partitions, {})
-        except TopicAlreadyExists:
-            return self._image.topic(asked.name)  # somebody else asked, too
+            try:
+                return await self._topics.create(asked.name, self._auto_create_partitions, {})
+            except TopicAlreadyExists:
+                topic = self._image.topic(asked.name)  # somebody else asked, too
+        if create and self._is_new(topic):
+            await self._topics.led(topic)
+        return topic
+
+    def _is_new(self, topic: Topic) -> bool:
+        """
+        Whether nobody has led some of it yet: it is just being created.
+        """
+        return any(
+            self._image.leadership(topic.topic_id, index).leader_epoch < 0
+            for index in range(topic.partitions)
+        )
 
     def _described(self, topic: Topic) -> Described:
         return Described(

@@ -4,9 +4,11 @@ Metadata, DescribeCluster, DescribeTopicPartitions and FindCoordinator.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -22,7 +24,7 @@ from kafscale.wire.messages import (
     MetadataRequest,
 )
 from kafscale.wire.schema import NO_UUID
-from tests.cluster.small import CLUSTER_ID, SmallCluster
+from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
 from tests.services.fakes import Asking
 
 NOBODY_ASKED = -(2**31)
@@ -175,6 +177,32 @@ class MetadataTests(MetadataCase):
         self.asking = Asking(self, MetadataService(image, Late(), True, 3))  # type: ignore[arg-type]
         (topic,) = self.ask("new").topics
         self.assertEqual((topic.error_code, len(topic.partitions)), (0, 1))
+
+    def test_being_created(self) -> None:
+        """
+        Who comes while another creates it waits for leaders, too; but not for
+        those of a topic that had some.
+        """
+        waiting: list[Deferred[None]] = []
+
+        async def slow(topic_id: UUID, indexes: Sequence[int]) -> None:
+            waiting.append(Deferred())
+            await waiting[-1]
+            for index in indexes:
+                self.cluster.put_leader(topic_id, index, BROKER.broker_id, 0)
+
+        self.patch(self.cluster.topics, "_led", slow)
+        creating = begin(self.cluster.topics.create("new", 2, {}))
+        asked = self.asking.start(self.request("new"), 12)
+        self.assertNoResult(asked)
+        for each in waiting:
+            each.callback(None)
+        self.successResultOf(creating)
+        (topic,) = self.successResultOf(asked).topics
+        self.assertEqual([each.leader_id for each in topic.partitions], [7, 7])
+        self.cluster.put_leader(topic.topic_id, 1, -1, 0, 0)
+        (topic,) = self.ask("new").topics
+        self.assertEqual([each.leader_id for each in topic.partitions], [7, -1])
 
     def test_bad_name(self) -> None:
         """
