@@ -23,6 +23,7 @@ from kafscale.errors import UnknownTopicId, UnknownTopicOrPartition
 from kafscale.interfaces import (
     Broker,
     Change,
+    Compare,
     Entry,
     IImage,
     IMetadataStore,
@@ -94,6 +95,7 @@ class Image:
         self._brokers: dict[int, Broker] = {broker.broker_id: broker}
         self._names: dict[str, Topic] = {}
         self._topics: dict[UUID, Topic] = {}
+        self._revisions: dict[UUID, int] = {}  # of topics' entries
         self._leaders: dict[tuple[UUID, int], Leadership] = {}
         # What is asked for as a whole and sorted; None when it must be made anew.
         self._sorted_brokers: Sequence[Broker] | None = None
@@ -209,11 +211,13 @@ class Image:
         self._sorted_topics = None
         self.topic_changes += 1
         before = self._topics.pop(topic_id, None)
+        self._revisions.pop(topic_id, None)
         if before is not None and self._names.get(before.name) is before:
             del self._names[before.name]
         if entry is not None:
             topic = topic_of(entry)
             self._topics[topic_id] = topic
+            self._revisions[topic_id] = entry.revision
             self._names[topic.name] = topic
 
     def _apply_partition(self, key: str, entry: Entry | None) -> None:
@@ -270,6 +274,13 @@ class Image:
         if topic is None:
             raise UnknownTopicId
         return topic
+
+    def guard_of(self, topic_id: UUID) -> Compare:
+        """
+        What holds in the store while a topic is there, and as it is here.
+        """
+        # None is ever at revision -1.
+        return Compare(keys.topic(topic_id), self._revisions.get(topic_id, -1))
 
     def leadership(self, topic_id: UUID, index: int) -> Leadership:
         """

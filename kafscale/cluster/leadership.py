@@ -88,7 +88,7 @@ class Leaderships:
         async with self._steps:
             is_gone = self._roll_call()
             wanted = await self._to_claim(topics, is_gone)
-            await self._partitions.recover(wanted, is_gone)
+            await self._partitions.recover(wanted, is_gone, self._image.guard_of)
             for where in wanted:
                 self._check(where)
         self._look_at(topics)
@@ -275,7 +275,7 @@ class Leaderships:
                     is_gone = self._roll_call()
                     wanted = await self._to_claim(topics, is_gone)
                     if wanted:
-                        await self._partitions.claim(wanted, is_gone)
+                        await self._partitions.claim(wanted, is_gone, self._image.guard_of)
                         for where in wanted:
                             self._check(where)  # what was told before it was led
                         self._log.info(

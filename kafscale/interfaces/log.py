@@ -12,6 +12,8 @@ import attrs
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from kafscale.interfaces.stores import Compare
+
 
 @attrs.define(slots=True)
 class Append:
@@ -258,14 +260,18 @@ class ILog(IPartitions):
         """
 
     def recover(
-        wanted: Iterable[tuple[UUID, int]], is_gone: Callable[[int, int], Awaitable[bool]]
+        wanted: Iterable[tuple[UUID, int]],
+        is_gone: Callable[[int, int], Awaitable[bool]],
+        guard_of: Callable[[UUID], Compare | None],
     ) -> Awaitable[None]:
         """
         Stop this broker's former incarnations for good, then L{claim}.
         """
 
     def claim(
-        wanted: Iterable[tuple[UUID, int]], is_gone: Callable[[int, int], Awaitable[bool]]
+        wanted: Iterable[tuple[UUID, int]],
+        is_gone: Callable[[int, int], Awaitable[bool]],
+        guard_of: Callable[[UUID], Compare | None],
     ) -> Awaitable[None]:
         """
         Lead those of these partitions that were released, or never led, or
@@ -273,6 +279,8 @@ class ILog(IPartitions):
 
         @param is_gone: Whether an incarnation of a broker (its id, its number)
             is not alive, as far as anybody can tell.
+        @param guard_of: What holds in the metadata store while a topic is
+            there: nothing of a deleted one is claimed anew.
         """
 
     def release(wanted: Iterable[tuple[UUID, int]]) -> Awaitable[None]:

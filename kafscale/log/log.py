@@ -30,7 +30,7 @@ from kafscale.log.journal import Journal
 from kafscale.log.linger import Linger
 from kafscale.log.partition import Partition
 from kafscale.log.pressure import Pressure
-from kafscale.log.recovery import Claim, Gone, commit_claims, prepare
+from kafscale.log.recovery import Claim, Gone, GuardOf, commit_claims, prepare
 from kafscale.log.releasing import release
 from kafscale.log.retention import Retention
 from kafscale.log.rolling import Roller
@@ -41,6 +41,12 @@ from kafscale.log.starts import LogStarts
 from kafscale.log.sweeping import Sweep
 
 Where = tuple[UUID, int]
+
+
+def no_guard(topic_id: UUID) -> None:
+    """
+    No topic is deleted.
+    """
 
 
 @implementer(ILog)
@@ -174,7 +180,9 @@ class Log:
         """
         return tuple(self._partitions.values())
 
-    async def claim(self, wanted: Iterable[Where], is_gone: Gone) -> None:
+    async def claim(
+        self, wanted: Iterable[Where], is_gone: Gone, guard_of: GuardOf = no_guard
+    ) -> None:
         """
         See L{ILog.claim}.
         """
@@ -190,7 +198,7 @@ class Log:
                 self._broker_id, incarnation, remaining, is_gone,
             )  # fmt: skip
             try:
-                done, remaining = await commit_claims(self._metadata, incarnation, claims)
+                done, remaining = await commit_claims(self._metadata, incarnation, claims, guard_of)
             except CommitConflict:
                 journal.fence()
             if journal.fenced:
@@ -202,14 +210,16 @@ class Log:
                 if journal.fenced:
                     return  # by the first roll of what was just claimed
 
-    async def recover(self, wanted: Iterable[Where], is_gone: Gone) -> None:
+    async def recover(
+        self, wanted: Iterable[Where], is_gone: Gone, guard_of: GuardOf = no_guard
+    ) -> None:
         """
         See L{ILog.recover}.
         """
         for incarnation, broker_id in await self._estates.left():
             if broker_id == self._broker_id and incarnation < self.incarnation:
                 await self._estates.of(incarnation)
-        await self.claim(wanted, is_gone)
+        await self.claim(wanted, is_gone, guard_of)
         await self._estates.wind_up()
 
     async def clear_up(self, is_gone: Gone) -> None:

@@ -29,6 +29,9 @@ from kafscale.wire.records import iterate, read_batch_header
 
 Where = tuple[UUID, int]
 
+GuardOf = Callable[[UUID], Compare | None]
+"""What holds while a topic is there; None: nobody knows better."""
+
 Gone = Callable[[int, int], Awaitable[bool]]
 """Whether an incarnation of a broker (its id, its number) is not alive, as far
 as anybody can tell."""
@@ -198,29 +201,40 @@ async def _read(
 
 
 async def commit_claims(
-    metadata: IMetadataStore, incarnation: int, claims: Sequence[Claim]
+    metadata: IMetadataStore, incarnation: int, claims: Sequence[Claim], guard_of: GuardOf
 ) -> tuple[list[tuple[Claim, int]], list[Where]]:
     """
     Commit the claims, each if its record is as it was when recovery began, and
-    if this incarnation is not sealed itself (log-rules, 12).
+    if this incarnation is not sealed itself (log-rules, 12). A partition
+    without a record was never led, or its topic is deleted: it is claimed only
+    while that is there, and else left out.
 
     @return: Those done, with their revisions; and the partitions of those that
         lost a race, to be recovered again.
     @raise CommitConflict: this incarnation is sealed.
     """
     alive = Compare(keys.seal_record(incarnation), 0)
-    changes = [
-        Change(keys.partition_record(*claim.where), claim.revision, claim.record.to_json())
-        for claim in claims
-    ]
+    groups: dict[UUID | None, list[Claim]] = {}
+    for claim in claims:
+        groups.setdefault(None if claim.revision else claim.where[0], []).append(claim)
     done: list[tuple[Claim, int]] = []
     lost: list[Where] = []
-    for claim, revision in zip(claims, await settle_all(metadata, changes, (alive,)), strict=True):
-        if revision is not None:
-            done.append((claim, revision))
-        else:
-            lost.append(claim.where)
-    if lost and await metadata.get(alive.key) is not None:
+    left_out = False
+    for topic_id, group in groups.items():
+        guard = None if topic_id is None else guard_of(topic_id)
+        changes = [
+            Change(keys.partition_record(*claim.where), claim.revision, claim.record.to_json())
+            for claim in group
+        ]
+        guards = (alive,) if guard is None else (alive, guard)
+        for claim, revision in zip(group, await settle_all(metadata, changes, guards), strict=True):
+            if revision is not None:
+                done.append((claim, revision))
+            elif guard is None:
+                lost.append(claim.where)
+            else:
+                left_out = True
+    if (lost or left_out) and await metadata.get(alive.key) is not None:
         raise CommitConflict(alive.key)
     return done, lost
 

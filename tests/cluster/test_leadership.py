@@ -15,12 +15,13 @@ from kafscale.cluster import keys
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import AGAIN, Leaderships
 from kafscale.errors import StoreUnavailable, UnknownTopicId
-from kafscale.interfaces import Broker, ILog, Leadership, Phase, Put
+from kafscale.interfaces import Broker, Compare, ILog, Leadership, Phase, Put
 from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
 from tests.hostile import HostileMetadataStore, Operation, Verdict
 
 Where = tuple[UUID, int]
 Gone = Callable[[int, int], Awaitable[bool]]
+GuardOf = Callable[[UUID], Compare | None]
 
 
 class FakeLog:
@@ -51,7 +52,7 @@ class FakeLog:
         self.failures = 0
         self.replaced = False
 
-    async def claim(self, wanted: Iterable[Where], is_gone: Gone) -> None:
+    async def claim(self, wanted: Iterable[Where], is_gone: Gone, guard_of: GuardOf) -> None:
         """
         Make the broker the leader of all of these.
         """
@@ -94,12 +95,12 @@ class FakeLog:
         """
         return tuple(self.leading)
 
-    async def recover(self, wanted: Iterable[Where], is_gone: Gone) -> None:
+    async def recover(self, wanted: Iterable[Where], is_gone: Gone, guard_of: GuardOf) -> None:
         """
         The same as to claim, for a new incarnation.
         """
         self.leading.clear()
-        await self.claim(wanted, is_gone)
+        await self.claim(wanted, is_gone, guard_of)
 
     async def clear_up(self, is_gone: Gone) -> None:
         """

@@ -5,7 +5,7 @@ Tests for L{kafscale.log.log}: all partitions of a broker together.
 from __future__ import annotations
 
 from kafscale.errors import NotLeaderOrFollower
-from kafscale.interfaces import ILog, IPressure, Put
+from kafscale.interfaces import Compare, Delete, ILog, IPressure, Put
 from kafscale.log import keys
 from tests.hostile import let_pass
 from tests.log.brokers import (
@@ -48,6 +48,24 @@ class ClaimTests(BrokerTestCase):
         self.assertEqual(record.journals, ((broker.incarnation, 0),))
         self.assertTrue(ILog.providedBy(broker.log))
         self.assertTrue(IPressure.providedBy(broker.log.pressure))
+
+    def test_of_a_deleted_topic(self) -> None:
+        """
+        A partition that has no record is not made again when its topic is
+        deleted, whatever the claimer knows of that.
+        """
+        broker = self.leader()
+        key = f"topics/{TOPIC}"
+        there = now(self.shared.metadata.commit([], [Put(key, {})]))
+        guard = Compare(key, there)
+        now(self.shared.metadata.commit([], [Delete(key)]))
+        wanted = [(TOPIC, 5), (TOPIC, 6)]
+        claiming = begin(broker.log.claim(wanted, everybody_is_gone, lambda _: guard))
+        broker.settle()
+        self.successResultOf(claiming)
+        self.assertFalse(broker.log.leads((TOPIC, 5)))
+        self.assertIsNone(self.shared.value(keys.partition_record(TOPIC, 5)))
+        self.assertFalse(broker.fenced)
 
     def test_what_is_led_already(self) -> None:
         """

@@ -18,6 +18,7 @@ from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.interfaces import (
     Append,
     AppendRules,
+    Compare,
     Fetched,
     ILog,
     IPartition,
@@ -273,6 +274,7 @@ class FakePartition:
 
 
 Gone = Callable[[int, int], Awaitable[bool]]
+GuardOf = Callable[[UUID], Compare | None]
 
 
 @implementer(ILog)
@@ -329,12 +331,16 @@ class FakeLog:
         See L{ILog.drop}; a test drops partitions itself.
         """
 
-    async def recover(self, wanted: Iterable[tuple[UUID, int]], is_gone: Gone) -> None:
+    async def recover(
+        self, wanted: Iterable[tuple[UUID, int]], is_gone: Gone, guard_of: GuardOf
+    ) -> None:
         """
         See L{ILog.recover}; there is nothing to recover.
         """
 
-    async def claim(self, wanted: Iterable[tuple[UUID, int]], is_gone: Gone) -> None:
+    async def claim(
+        self, wanted: Iterable[tuple[UUID, int]], is_gone: Gone, guard_of: GuardOf
+    ) -> None:
         """
         See L{ILog.claim}; all is led already.
         """
