@@ -109,7 +109,7 @@ class Reader(Client):
             known = {name: each for name, each in wanted.items() if each.offset >= 0}
             if known:
                 await self._fetch(broker_id, known)
-            else:
+            if len(known) < len(wanted):
                 await self.look_again()
         except Disconnected:
             for name in wanted:
