@@ -159,6 +159,13 @@ class IReadable(Interface):
         (-1, -1) when C{epoch} is unknown (KIP-101, KIP-279).
         """
 
+    def confirm() -> Awaitable[None]:
+        """
+        Return if nobody else knows more of it, as far as can be found out.
+
+        @raise NotLeaderOrFollower: somebody else leads it.
+        """
+
 
 class IPartition(IReadable):
     """

@@ -69,7 +69,8 @@ class RecordChanges:
 
     async def check(self, partition: Partition) -> None:
         """
-        What the record names is not there.
+        Ask the store whether the record is as this broker has it: something
+        is not there that should be.
 
         @raise NotLeaderOrFollower: somebody else has changed the record since.
         """

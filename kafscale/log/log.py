@@ -338,6 +338,12 @@ class Log:
                 self._cache.drop(key)
         self._clearing.begin()
 
+    async def confirm(self, partition: Partition) -> None:
+        """
+        See L{kafscale.log.partition.Owner.confirm}.
+        """
+        await self._changes.check(partition)
+
     async def move_start(self, partition: Partition, offset: int) -> None:
         """
         See L{kafscale.log.partition.Owner.move_start}.

@@ -26,6 +26,11 @@ class Owner(Protocol):
         So many bytes more are in memory (or less, below 0).
         """
 
+    def confirm(self, partition: Partition) -> Awaitable[None]:
+        """
+        Raise NotLeaderOrFollower if somebody else leads it.
+        """
+
     def move_start(self, partition: Partition, offset: int) -> Awaitable[None]:
         """
         Commit a new log start; segments before it go.

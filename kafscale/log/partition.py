@@ -360,6 +360,15 @@ class Partition:
         """
         return self._rolled_producers.after(batches, self._owner.now_ms())
 
+    async def confirm(self) -> None:
+        """
+        See L{IReadable.confirm}. Asks the metadata store.
+        """
+        async with self.lock:
+            if self.dropped:
+                raise NotLeaderOrFollower
+            await self._owner.confirm(self)
+
     def close(self) -> None:
         """
         Nothing more may be appended.

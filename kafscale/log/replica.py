@@ -375,6 +375,11 @@ class Replica:
             return None
         return Fetched()
 
+    async def confirm(self) -> None:
+        """
+        See L{IReadable.confirm}. What it knows it has from the leader.
+        """
+
     async def load(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
         """
         See L{IReadable.load}.

@@ -174,3 +174,9 @@ class _Elsewhere:
         See L{IReadable.end_of_epoch}.
         """
         return self._partition.end_of_epoch(epoch)
+
+    async def confirm(self) -> None:
+        """
+        See L{IReadable.confirm}.
+        """
+        await self._partition.confirm()

@@ -161,6 +161,8 @@ class Reader:
         loads: list[Deferred[None]] = []
         for part in parts:
             if not part.available:
+                if part.error is not None and _is_ahead(part):
+                    loads.append(Deferred.fromCoroutine(self._confirm(part)))
                 continue
             if left <= 0 and not first:
                 break
@@ -185,6 +187,14 @@ class Reader:
             return None
         return _all_of(loads)
 
+    async def _confirm(self, part: Part) -> None:
+        try:
+            await part.partition.confirm()
+        except CancelledError:
+            raise
+        except Exception as error:
+            part.error = error
+
     async def _load(self, part: Part, most: int, at_least_one: bool) -> None:
         taken = await self._budget.take(most)
         try:
@@ -195,6 +205,17 @@ class Reader:
             part.error = error
         finally:
             self._budget.give(taken)
+
+
+def _is_ahead(part: Part) -> bool:
+    """
+    Whether the consumer asks for more than there is. Either it is wrong, or
+    this broker was replaced and does not know it yet; many a consumer would
+    begin from the start if it were told the former.
+    """
+    return (
+        isinstance(part.error, OffsetOutOfRange) and part.asked.offset >= part.partition.log_start
+    )
 
 
 def _diverging(partition: IReadable, asked: Asked) -> tuple[int, int] | None:

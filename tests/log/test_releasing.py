@@ -222,6 +222,20 @@ class ReleaseTests(BrokerTestCase):
         self.first.obey(hold("commit", "nothing"))
         self.assertEqual(self.first.append(b"b").base_offset, 1)
 
+    def test_confirmed(self) -> None:
+        """
+        Who was replaced, and has not noticed, finds out when it is asked.
+        """
+        partition = self.first.partition()
+        confirming = begin(partition.confirm())
+        self.first.run()
+        self.successResultOf(confirming)
+        self.leader(broker_id=2)
+        confirming = begin(partition.confirm())
+        self.first.run()
+        self.failureResultOf(confirming, NotLeaderOrFollower)
+        self.assertTrue(self.first.fenced)
+
     def test_left_behind(self) -> None:
         """
         Who released everything, and then died, has a journal that nobody's

@@ -95,6 +95,8 @@ class FakePartition:
     Batches of one record each, durable when the test settles them.
 
     @ivar cold: Whether reading needs a load from the store.
+    @ivar replaced: Whether somebody else leads it, which shows when it is asked
+        to confirm.
     @ivar error: Raised by the next calls, if set.
     @ivar states: Of its producers.
     """
@@ -109,6 +111,7 @@ class FakePartition:
         self.is_open = True
         self.dropped = False
         self.cold = False
+        self.replaced = False
         self.error: Exception | None = None
         self.batches: list[Batch] = []
         self.rules: list[AppendRules] = []
@@ -247,6 +250,13 @@ class FakePartition:
         See L{IPartition.epoch_at}.
         """
         return 2 if offset < self.next_offset else -1
+
+    async def confirm(self) -> None:
+        """
+        See L{IReadable.confirm}.
+        """
+        if self.replaced:
+            raise NotLeaderOrFollower
 
     async def delete_before(self, offset: int) -> int:
         """

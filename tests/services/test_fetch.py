@@ -481,6 +481,19 @@ class RefusalTests(FetchCase):
         for offset in (0, 4, -1, 2**62):
             self.assertEqual(self.refused(at(0, offset)), 1)
 
+    def test_ahead_of_who_was_replaced(self) -> None:
+        """
+        Above the end of a broker that was replaced, and has not noticed, there
+        may be records: it says that it does not lead. What it has deleted is
+        gone, whoever leads.
+        """
+        partition = self.partition()
+        partition.put(b"a", b"b", b"c")
+        partition.log_start = 1
+        partition.replaced = True
+        self.assertEqual(self.refused(at(0, 4)), 6)
+        self.assertEqual(self.refused(at(0, 0)), 1)
+
     def test_unknown(self) -> None:
         """
         By name 3, by id 100; a partition outside the topic is 3.
