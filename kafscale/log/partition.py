@@ -369,18 +369,6 @@ class Partition:
                 raise NotLeaderOrFollower
             await self._owner.confirm(self)
 
-    def close(self) -> None:
-        """
-        Nothing more may be appended.
-        """
-        self.closed = True
-
-    def reopen(self) -> None:
-        """
-        It may again.
-        """
-        self.closed = False
-
     async def settled(self) -> None:
         """
         Return when all that was appended is durable, or refused.

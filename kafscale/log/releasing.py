@@ -34,7 +34,7 @@ async def release(partitions: Sequence[Partition], roll: Roll, changes: RecordCh
     """
     await _roll(partitions, roll)
     for partition in partitions:
-        partition.close()
+        partition.closed = True
     try:
         # Every record that was appended is acknowledged or refused (log-rules,
         # 17), and then in a segment: the next leader needs no journal of ours.
@@ -50,7 +50,7 @@ async def release(partitions: Sequence[Partition], roll: Roll, changes: RecordCh
                 partition.lock.release()
     finally:
         for partition in partitions:
-            partition.reopen()
+            partition.closed = False
 
 
 async def _roll(partitions: Sequence[Partition], roll: Roll) -> None:

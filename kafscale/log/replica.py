@@ -10,7 +10,7 @@ for it, and room.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -27,6 +27,7 @@ from kafscale.interfaces import Fetched, IImage, IReadable, Watcher
 from kafscale.log.epochs import UNKNOWN, Epochs
 from kafscale.log.followed import FollowedSegments
 from kafscale.log.record import PartitionRecord
+from kafscale.log.source import Source
 from kafscale.log.tail import Tail
 from kafscale.log.watchers import Watchers
 from kafscale.wire.records import iterate
@@ -39,30 +40,6 @@ an offset."""
 _MOST_AHEAD = 100
 _SOMETHING = 1 << 20  # bytes, where nobody knows how many
 _END: Final = 2**63 - 1
-
-
-class Source(Protocol):
-    """
-    Where replicas have what is in no segment.
-    """
-
-    def want(self, replica: Replica) -> None:
-        """
-        From now on there are readers for it.
-        """
-
-    async def fetch(self, replica: Replica, offset: int, max_bytes: int) -> bytes:
-        """
-        Batches from the one that contains C{offset}, at least one, from the
-        leader.
-
-        @raise KafkaError: it does not have them.
-        """
-
-    def grew(self, size: int) -> None:
-        """
-        So many bytes more are in memory; below 0, less.
-        """
 
 
 @implementer(IReadable)

@@ -156,8 +156,8 @@ class MetadataService:
 
     def _of_cluster(self) -> MetadataResponse:
         """
-        The answer without topics. Every broker does what a controller does, so
-        this one calls itself that.
+        The answer without topics. Every broker does what a controller does;
+        the one with the lowest id is called that, so that all say the same.
         """
         return MetadataResponse(
             brokers=[

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -237,6 +239,20 @@ def eventually(what: Callable[[], Any], seconds: float = START_SECONDS) -> None:
     while not what():
         assert time.monotonic() < until, f"not so after {seconds} s"
         time.sleep(0.02)
+
+
+def page(port: int, path: str) -> tuple[int, str]:
+    """
+    What a broker says to operators there: status and text; 0 if nobody
+    answers.
+    """
+    try:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
+    except URLError:
+        return 0, ""
 
 
 class BrokerTestCase(SynchronousTestCase):

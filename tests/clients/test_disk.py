@@ -5,11 +5,9 @@ A disk that is full.
 from __future__ import annotations
 
 import socket
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 from kafscale.wire.messages import CreateTopicsRequest, ProduceResponse
-from tests.clients.broker import Broker, BrokerTestCase, eventually, free_port
+from tests.clients.broker import Broker, BrokerTestCase, eventually, free_port, page
 from tests.clients.disk import MIB, SmallDisk
 from tests.clients.raw import LATEST, RawClient, batch_of
 
@@ -38,13 +36,7 @@ class DiskTestCase(BrokerTestCase):
         """
         What the broker says of itself: status and text.
         """
-        try:
-            with urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=30) as answer:
-                return answer.status, answer.read().decode()
-        except HTTPError as error:
-            return error.code, error.read().decode()
-        except URLError:  # not yet
-            return 0, ""
+        return page(self.http, path)
 
     def assert_refuses(self, broker: Broker) -> None:
         """

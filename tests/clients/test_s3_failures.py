@@ -5,12 +5,10 @@ Buckets that are away, or refuse: at the start, and later.
 from __future__ import annotations
 
 import socket
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 from kafscale.wire.messages import ProduceResponse
 from tests import s3
-from tests.clients.broker import Broker, eventually, free_port
+from tests.clients.broker import Broker, eventually, free_port, page
 from tests.clients.raw import LATEST, RawClient, batch_of
 from tests.clients.test_s3 import BucketTestCase
 from tests.clients.wire import Wire
@@ -39,13 +37,7 @@ class FailureTestCase(BucketTestCase):
         """
         What the broker says of itself: status and text.
         """
-        try:
-            with urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=30) as answer:
-                return answer.status, answer.read().decode()
-        except HTTPError as error:
-            return error.code, error.read().decode()
-        except URLError:  # not yet
-            return 0, ""
+        return page(self.http, path)
 
     def assert_refuses(self, broker: Broker, *words: str) -> None:
         """

@@ -56,6 +56,17 @@ class ReleaseTests(BrokerTestCase):
         self.successResultOf(claiming)
         return broker.log.leads(WHERE)
 
+    def appending(self) -> tuple[Broker, Deferred[None]]:
+        """
+        The first broker anew, with an append that is under way to the store,
+        and what fires when that is durable.
+        """
+        self.first = self.leader(**EACH)
+        self.first.obey(hold("create", "/journal/"))
+        settled = self.first.append(b"a").settled
+        assert settled is not None
+        return self.first, settled.wait()
+
     def test_nothing_of_the_living_is_taken(self) -> None:
         """
         Who claims what has a living leader gets nothing, and stops nobody.
@@ -145,12 +156,7 @@ class ReleaseTests(BrokerTestCase):
         While an append is under way it is not released, and nothing more may
         be appended; who appended is answered.
         """
-        first = self.leader(**EACH)
-        self.first = first
-        first.obey(hold("create", "/journal/"))
-        settled = first.append(b"a").settled
-        assert settled is not None
-        told = settled.wait()
+        first, told = self.appending()
         releasing = self.release()
         first.clock.advance(1)
         self.assertNoResult(releasing)
@@ -261,12 +267,7 @@ class ReleaseTests(BrokerTestCase):
         """
         Who is replaced while it hands over has nothing to hand over.
         """
-        first = self.leader(**EACH)
-        self.first = first
-        first.obey(hold("create", "/journal/"))
-        settled = first.append(b"a").settled
-        assert settled is not None
-        told = settled.wait()
+        first, told = self.appending()
         releasing = self.release()
         successor = self.leader(broker_id=2)
         first.obey(hold("commit", "nothing"))
