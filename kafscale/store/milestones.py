@@ -28,7 +28,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists, SettingError, StoreError
+from kafscale.errors import (
+    CommitConflict,
+    NoSuchObject,
+    ObjectExists,
+    SettingError,
+    StoreError,
+    StoreSetBack,
+)
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, Put
 
 KEY = "milestones"
@@ -129,10 +136,13 @@ class Milestones:
     async def _look_and_set(self) -> None:
         self._looks += 1
         with suppress(StoreError):  # it is away: the milestone is all the more needed
-            revision, names, _ = await self._look()
-            if revision < self._committed() or self._name not in names:
+            try:
+                revision, names, _ = await self._look()
+                if self._name not in names:
+                    raise StoreSetBack(revision, self._committed())
+            except StoreSetBack as error:
                 await self._renew()
-                self._lost(_line(revision, self._committed()))
+                self._lost(_line(error.here, error.seen))
                 return
             if self._looks < SELDOM or self._committed() <= self._made:
                 return

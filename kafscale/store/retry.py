@@ -23,7 +23,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from kafscale.errors import StoreBusy, StoreContended, StoreUnavailable
+from kafscale.errors import StoreBusy, StoreContended, StoreSetBack, StoreUnavailable
 from kafscale.interfaces import (
     Change,
     Compare,
@@ -82,6 +82,8 @@ class Repeated:
         while True:
             try:
                 answer = await once()
+            except StoreSetBack:
+                raise
             except StoreUnavailable as unavailable:
                 waited = self._clock.seconds() - begun
                 if self._closed or waited >= patience:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from random import random  # noqa: TID251 - real waits
 from typing import Any
@@ -16,7 +17,7 @@ from twisted.internet.ssl import Certificate
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from kafscale.errors import SettingError, StoreUnavailable
+from kafscale.errors import SettingError, StoreSetBack, StoreUnavailable
 from kafscale.interfaces import Change, Entry, IMetadataStore, Put
 from kafscale.store.etcd import EtcdClient, EtcdStore
 from kafscale.store.etcd.client import Login
@@ -204,6 +205,60 @@ class OutageTests(EtcdCase):
         await first.close()
         await until(lambda: self.told)
         self.assertEqual(self.keys_told(), [("a", None)])
+
+
+class SetBackTests(EtcdCase):
+    """
+    etcd was restored from a backup.
+    """
+
+    def setUp(self) -> None:
+        """
+        There is one.
+        """
+        super().setUp()
+        self.backup = Path(self.mktemp())
+
+    def back_up(self) -> None:
+        """
+        Of now.
+        """
+        self.etcd.kill()
+        self.etcd.save(self.backup)
+        self.etcd.start()
+
+    def set_back(self) -> None:
+        """
+        To then.
+        """
+        self.etcd.kill()
+        self.etcd.load(self.backup)
+        self.etcd.start()
+
+    async def test_noticed(self) -> None:
+        """
+        Who was told of a later revision, by an answer or by a watch, notices
+        it at the first answer; and believes nothing that comes after it, also
+        when etcd's revision is as high again.
+        """
+        store, watching, other = self.store(), self.store(), self.store()
+        start = await store.commit([], [Put("a", 1)])
+        await watching.watch("", start, self.told.append)
+        self.back_up()
+        last = await until_answered(lambda: store.commit([], [Put("a", 2)]))
+        await until(lambda: self.told)
+        self.set_back()
+        for each in (store, watching):
+            with self.assertRaisesRegex(StoreSetBack, f"at revision {start}, and was at {last}"):
+                await until_answered(partial(each.get, "a"))
+        for value in range(5):
+            await until_answered(partial(other.commit, [], [Put("a", value)]))
+        for call in (lambda: store.get("a"), lambda: watching.commit([], [Put("a", 9)])):
+            with self.assertRaises(StoreSetBack):
+                await call()
+        entry = await other.get("a")
+        assert entry is not None
+        self.assertEqual(entry.value, 4)
 
 
 class MembersTests(EtcdCase):
@@ -499,6 +554,19 @@ async def until_raises(call: Callable[[], Any]) -> None:
             await call()
         except StoreUnavailable:
             return
+
+
+async def until_answered(call: Callable[[], Any]) -> Any:
+    """
+    What it answers, as soon as etcd is there again.
+    """
+    while True:
+        try:
+            return await call()
+        except StoreSetBack:
+            raise
+        except StoreUnavailable:
+            await deferLater(reactor, 0.1)
 
 
 def etcd_watch() -> Any:

@@ -14,6 +14,7 @@ from kafscale.errors import (
     ObjectExists,
     StoreBusy,
     StoreContended,
+    StoreSetBack,
     StoreUnavailable,
 )
 from kafscale.store.memory import MemoryObjectStore
@@ -89,11 +90,13 @@ class RetryTests(SynchronousTestCase):
 
     def test_verdicts_are_not_repeated(self) -> None:
         """
-        "It exists" and "there is none" are answers.
+        "It exists" and "there is none" are answers; and who has forgotten
+        what was will not remember.
         """
-        self.inner.failures = [ObjectExists("a"), NoSuchObject("b")]
+        self.inner.failures = [ObjectExists("a"), NoSuchObject("b"), StoreSetBack(1, 2)]
         self.failureResultOf(begin(self.store.create("a", [b"x"])), ObjectExists)
         self.failureResultOf(begin(self.store.get("b")), NoSuchObject)
+        self.failureResultOf(begin(self.store.get("b")), StoreSetBack)
 
     def test_create_for_as_long_as_it_takes(self) -> None:
         """

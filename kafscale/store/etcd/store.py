@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from kafscale.errors import CommitConflict
+from kafscale.errors import CommitConflict, StoreSetBack
 from kafscale.interfaces import Change, Compare, Delete, Entry, IMetadataStore, IWatch, Put
 from kafscale.store.commits import commit_of
 from kafscale.store.etcd.client import EtcdClient
@@ -56,13 +56,37 @@ class EtcdStore:
         self._leases = Leases(client, clock, jitter)
         self._watches: set[Watch] = set()
         self.committed = 0
+        self._seen = 0  # the highest revision that etcd was at
+        self._set_back: StoreSetBack | None = None
+
+    async def _ask(self, path: str, request: dict[str, Any]) -> dict[str, Any]:
+        """
+        Ask what is answered by all members together: no answer comes from an
+        earlier moment than one that was here before it was asked for.
+
+        @raise StoreSetBack: but this one does, or one before it did. What was
+            committed is in what etcd was set back to.
+        """
+        if self._set_back is not None:
+            raise self._set_back
+        seen = self._seen
+        answer = await self._client.call(path, request)
+        revision = revision_in(answer)
+        if revision < seen:
+            self._set_back = StoreSetBack(revision, seen)
+            raise self._set_back
+        self._saw(revision)
+        return answer
+
+    def _saw(self, revision: int) -> None:
+        self._seen = max(self._seen, revision)
 
     async def get(self, key: str) -> Entry | None:
         """
         See L{IMetadataStore.get}. Linearizable: what a commit that was
         answered before has done is seen.
         """
-        answer = await self._client.call("/v3/kv/range", {"key": key_of(self._prefix + key)})
+        answer = await self._ask("/v3/kv/range", {"key": key_of(self._prefix + key)})
         for kv in answer.get("kvs", ()):
             return entry_in(kv, self._prefix)
         return None
@@ -105,7 +129,7 @@ class EtcdStore:
                 "revision": str(revision),
                 "keys_only": keys_only,
             }
-            answer = await self._client.call("/v3/kv/range", request)
+            answer = await self._ask("/v3/kv/range", request)
             found += answer.get("kvs", ())
             revision = revision or revision_in(answer)
             if not answer.get("more"):
@@ -130,7 +154,7 @@ class EtcdStore:
             "success": [self._operation(*each) for each in checked.operations],
         }
         try:
-            answer = await self._client.call("/v3/kv/txn", request)
+            answer = await self._ask("/v3/kv/txn", request)
         except EtcdError as error:
             leased = any(lease for _, _, lease in checked.operations)
             if leased and error.code == NOT_FOUND:
@@ -164,6 +188,11 @@ class EtcdStore:
         kvs: builtins.list[dict[str, Any]] = []
         if revision:
             kvs, _ = await self._pages(prefix, revision, keys_only=True)
+
+        def told(changes: Sequence[Change]) -> None:
+            self._saw(changes[-1].revision)
+            changed(changes)
+
         known = {name_in(kv).removeprefix(self._prefix): int(kv["mod_revision"]) for kv in kvs}
         watch = Watch(
             self._client,
@@ -174,7 +203,7 @@ class EtcdStore:
             revision,
             known,
             lambda: self.range(prefix),
-            changed,
+            told,
             self._watches.discard,
         )
         await watch.begin()
