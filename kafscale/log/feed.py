@@ -267,6 +267,8 @@ class Feed:
                 if answer.error_code:
                     raise BY_CODE.get(answer.error_code, UnknownServerError)
                 assert isinstance(answer.records, memoryview)
+                # What is told with them may not be less than what is shown.
+                replica.heard(answer.high_watermark, answer.log_start_offset)
                 records = bytes(answer.records)
                 self._came(len(records))
                 return records

@@ -203,13 +203,20 @@ class Replica:
             if self.tail is not None:
                 self.tail.show(self.tail.end)
                 self._source.grew(size)
-        self._told = max(self._told, self._least, high_watermark, self.position if size else 0)
-        self._least = self._told
-        self._log_start = max(self._log_start, log_start)
-        self._ahead = {each: at for each, at in self._ahead.items() if each > self._told}
+        self.heard(max(high_watermark, self.position if size else 0), log_start)
         self.silent = False
         self.wake()
         return size
+
+    def heard(self, high_watermark: int, log_start: int) -> None:
+        """
+        The leader has told this.
+        """
+        self._least = max(self._least, high_watermark)
+        if self.wanted:
+            self._told = max(self._told, self._least)
+        self._log_start = max(self._log_start, log_start)
+        self._ahead = {each: at for each, at in self._ahead.items() if each > self._told}
 
     def missed(self) -> None:
         """

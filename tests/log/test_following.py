@@ -477,6 +477,21 @@ class MemoryTests(FollowingCase):
         self.assertLess(self.following.size, 15_000)
         self.assertEqual(self.read_all(slow), self.written)
 
+    def test_heard(self) -> None:
+        """
+        What comes with an answer to one slow reader is told to all: less than
+        what was shown is never the high watermark.
+        """
+        self.append(b"a")
+        replica = self.replica()
+        self.read_all()
+        self.assertEqual(replica.high_watermark, 1)
+        replica.heard(5, 0)
+        self.assertEqual(replica.high_watermark, 5)
+        replica.unwanted()
+        replica.heard(7, 0)
+        self.assertEqual(replica.high_watermark, 7)
+
     def test_lookup_fails(self) -> None:
         """
         What can be had neither here nor from the leader is refused, so that
