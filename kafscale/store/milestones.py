@@ -41,8 +41,9 @@ from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, Put
 KEY = "milestones"
 """Where the last names are in the metadata store."""
 
-KNOWN = 100
-"""How many they are."""
+KNOWN = 1000
+"""How many they are at most: the last two of each broker, and those of brokers
+that are no more."""
 
 SECONDS = 15.0
 """From one look to the next."""
@@ -77,7 +78,7 @@ class Milestones:
         self._prefix = f"{namespace}/milestones/"
         self._clock = clock
         self._new_name = new_name
-        self._name = ""  # the last one that we have put
+        self._name = self._name_before = ""  # the last two that we have put
         self._made = 0  # our last milestone
         self._looks = 0  # since then
         self._due: IDelayedCall | None = None
@@ -144,7 +145,10 @@ class Milestones:
                 await self._renew()
                 self._lost(_line(error.here, error.seen))
                 return
-            if self._looks < SELDOM or self._committed() <= self._made:
+            # Who has nothing new for long must not be forgotten all the same.
+            is_old = names.index(self._name) < len(names) - KNOWN // 2
+            is_due = self._looks >= SELDOM and self._committed() > self._made
+            if not is_old and not is_due:
                 return
             await self._put()
         await self._renew()
@@ -162,12 +166,14 @@ class Milestones:
         """
         while True:
             _, names, at = await self._look()
+            # The last one stays: it is in the bucket until the new one is.
+            names = [each for each in names if each != self._name_before]
             name = self._new_name()
             with suppress(CommitConflict):  # another broker was faster
                 await self._metadata.commit(
                     [Compare(KEY, at)], [Put(KEY, [*names, name][-KNOWN:])]
                 )
-                self._name = name
+                self._name_before, self._name = self._name, name
                 return
 
     async def _set(self) -> None:

@@ -15,10 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import Compare, Delete, Entry, Put
+from kafscale.store import milestones
 from kafscale.store.blocking import at_once
 from kafscale.store.embedded import EmbeddedStore
 from kafscale.store.memory import MemoryObjectStore
-from kafscale.store.milestones import SECONDS, SELDOM, Milestones
+from kafscale.store.milestones import KEY, SECONDS, SELDOM, Milestones
 
 
 class Told(EmbeddedStore):
@@ -79,12 +80,12 @@ class MilestonesTests(SynchronousTestCase):
         As a broker has them that has started.
         """
         metadata = self.metadata
-        milestones = Milestones(
+        made = Milestones(
             metadata, lambda: self.committed, self.objects, "n", self.clock, lambda: uuid4().hex
         )
-        self.result(milestones.begin())
-        milestones.keep(self.lost.append)
-        return milestones
+        self.result(made.begin())
+        made.keep(self.lost.append)
+        return made
 
     def change(self) -> None:
         """
@@ -192,6 +193,40 @@ class MilestonesTests(SynchronousTestCase):
         Somebody else commits something.
         """
         self.result(EmbeddedStore.commit(self.metadata, [], [Put("b", 1)]))
+
+    def names(self) -> list[str]:
+        """
+        Those that the metadata store knows.
+        """
+        entries, _ = self.result(self.metadata.range(KEY))
+        return list(next(entry.value for entry in entries if entry.key == KEY))
+
+    def test_beside_busy_ones(self) -> None:
+        """
+        Of each broker the last two names are known, however many it sets.
+        """
+        self.milestones()
+        busy = [self.milestones() for _ in range(2)]
+        for _ in range(10):
+            for each in busy:
+                self.change()
+                self.result(each._put())
+            self.clock.advance(SECONDS)
+        self.assertEqual(self.lost, [])
+        self.assertLessEqual(len(self.names()), 6)
+
+    def test_beside_new_ones(self) -> None:
+        """
+        A broker that commits nothing for long is not forgotten, though others
+        start again and again, and leave their names.
+        """
+        self.patch(milestones, "KNOWN", 10)
+        self.milestones()
+        for _ in range(30):
+            self.result(self.milestones().end())
+            self.clock.advance(SECONDS)
+        self.assertEqual(self.lost, [])
+        self.assertEqual(len(self.names()), 10)
 
     def test_away(self) -> None:
         """
