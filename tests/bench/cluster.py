@@ -5,8 +5,9 @@ Three brokers on one etcd and one S3 server, all on this machine.
 
 failover: a broker is killed again and again, and clients wait for the others.
 chaos: the same under load, and all records are counted in the end. rolling: each
-broker is restarted in good order. scale: what
-one, two and three brokers take, with their clients on the same cores.
+broker is restarted in good order. scale: what one, two and three brokers take,
+with their clients on the same cores, and beside that as many brokers that have
+nothing to do with each other.
 partitions: how long it takes to start, to take over and to hand over many of
 them, and what etcd has to do with that.
 
@@ -26,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench.clusters import (
@@ -53,10 +55,10 @@ from tests.clients.steady import Steady, check
 
 def failover(folder: Path, options: argparse.Namespace) -> Table:
     """
-    From C{kill -9} until the others lead, and until a client of each partition
-    got an acknowledgement again.
+    From C{kill -9} until the others lead, and until a client got an
+    acknowledgement from a new leader, and of each partition.
     """
-    led, acknowledged = [], []
+    led, first, acknowledged = [], [], []
     with running(folder, 3, lease_seconds=options.lease) as cluster:
         with RawClient(cluster.brokers[0].port) as raw:
             raw.create(TOPIC, PARTITIONS)
@@ -75,6 +77,7 @@ def failover(folder: Path, options: argparse.Namespace) -> Table:
             # What comes in the first half second was acknowledged before.
             eventually(lambda: all(producer.first_after(p, killed + 0.5) for p in mine), LONG)  # noqa: B023
             firsts = [producer.first_after(p, killed + 0.5) or 0 for p in mine]
+            first.append(min(firsts) - killed)
             acknowledged.append(max(firsts) - killed)
             victim.start()
         producer.finish()
@@ -82,11 +85,12 @@ def failover(folder: Path, options: argparse.Namespace) -> Table:
     rows = [
         ["kills", f"{options.kills}"],
         [
-            "acknowledged within the lease and 2 s",
-            f"{sum(each <= options.lease + 2 for each in acknowledged)}",
+            "first acknowledgement of a new leader within the lease and 2 s",
+            f"{sum(each <= options.lease + 2 for each in first)}",
         ],
         ["all partitions have a leader again: p50 and max", spread(led)],
-        ["a client has an acknowledgement of each: p50 and max", spread(acknowledged)],
+        ["a client has an acknowledgement of a new leader: p50 and max", spread(first)],
+        ["... of each partition: p50 and max", spread(acknowledged)],
         ["records, each there once and in order", f"{count:,}"],
     ]
     return f"Failover, lease of {options.lease} s", ["", "after `kill -9`"], rows
@@ -202,53 +206,79 @@ def rolling(folder: Path, options: argparse.Namespace) -> Table:
 
 def scale(folder: Path, options: argparse.Namespace) -> Table:
     """
-    Everything as fast as it goes, with one client process for each broker.
+    Everything as fast as it goes, with one client process for each broker; and
+    beside it as many brokers that have nothing to do with each other.
     """
     rows: list[Row] = []
-    base = 0.0
     for count in (1, 2, 3):
+        together, alone = [], []
         store = Store()
         try:
-            with running(
-                folder / str(count), count, endpoint=store.endpoint, bucket=BUCKET
-            ) as cluster:
-                with RawClient(cluster.brokers[0].port) as raw:
-                    raw.create(TOPIC, PARTITIONS)
-                eventually(lambda: led_by(cluster, [TOPIC], cluster.brokers), LONG)
-                found = [_round(cluster, options) for _ in range(options.rounds + 1)][1:]
+            with ExitStack() as stack:
+
+                def begun(brokers: int, name: str, stack: ExitStack = stack) -> Cluster:
+                    where = folder / f"{count}-{name}"  # noqa: B023 - called at once
+                    given = {"endpoint": store.endpoint, "bucket": BUCKET, "namespace": name}  # noqa: B023
+                    cluster = stack.enter_context(running(where, brokers, **given))
+                    with RawClient(cluster.brokers[0].port) as raw:
+                        raw.create(TOPIC, PARTITIONS)
+                    eventually(lambda: led_by(cluster, [TOPIC], cluster.brokers), LONG)
+                    return cluster
+
+                one = [begun(count, "together")]
+                several = [begun(1, f"alone-{number}") for number in range(count)]
+                for _ in range(options.rounds + 1):
+                    together.append(_round(one, options))
+                    alone.append(_round(several, options))
         finally:
             store.stop()
-        speed = statistics.median(each[0] for each in found)
-        cost = statistics.median(each[1] for each in found)
-        base = base or cost
-        rows.append([str(count), f"{speed:.0f}", f"{cost:.2f}", f"{cost / base:.2f}"])
-    title = f"Produce, {options.record} B records, brokers, clients and stores on the same cores"
-    return title, ["Brokers", "MB/s", "CPU s per GB, brokers", "to one broker"], rows
+        speed, cost = (statistics.median(each) for each in zip(*together[1:], strict=True))
+        others, theirs = (statistics.median(each) for each in zip(*alone[1:], strict=True))
+        ratio = statistics.median(
+            a[1] / b[1] for a, b in zip(together[1:], alone[1:], strict=True)
+        )
+        rows.append(
+            [
+                *(str(count), f"{speed:.0f}", f"{others:.0f}"),
+                *(f"{each:.2f}" for each in (cost, theirs, ratio)),
+            ]
+        )
+    title = (
+        f"Produce, {options.record} B records: brokers in one cluster, and as many that have"
+        " nothing to do with each other, by turns; with their clients and stores on the same cores"
+    )
+    return title, [
+        "Brokers", "MB/s", "MB/s, each alone", "CPU s per GB, brokers", "each alone", "ratio",
+    ], rows  # fmt: skip
 
 
-def _round(cluster: Cluster, options: argparse.Namespace) -> tuple[float, float]:
+def _round(clusters: Sequence[Cluster], options: argparse.Namespace) -> tuple[float, float]:
     """
     MB/s of all, and seconds of CPU time per GB.
     """
-    leaders = cluster.leaders(TOPIC)
-    before = sum(map(cpu, cluster.brokers))
+    brokers = [broker for cluster in clusters for broker in cluster.brokers]
+    before = sum(map(cpu, brokers))
     clients = []
-    for broker in cluster.brokers:
-        job = {
-            "do": "produce",
-            "port": broker.port,
-            "partitions": leaders.count(broker.broker_id),
-            "which": [i for i, leader in enumerate(leaders) if leader == broker.broker_id],
-            "record_bytes": options.record,
-            "total": (options.mib << 20) // len(cluster.brokers),
-        }
-        command = [sys.executable, "-m", "tests.bench.load", json.dumps(job)]
-        clients.append(
-            subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE)
-        )
+    for cluster in clusters:
+        leaders = cluster.leaders(TOPIC)
+        for broker in cluster.brokers:
+            which = [i for i, leader in enumerate(leaders) if leader == broker.broker_id]
+            which = which[: PARTITIONS // len(brokers)]
+            job = {
+                "do": "produce",
+                "port": broker.port,
+                "partitions": len(which),
+                "which": which,
+                "record_bytes": options.record,
+                "total": (options.mib << 20) // len(brokers),
+            }
+            command = [sys.executable, "-m", "tests.bench.load", json.dumps(job)]
+            clients.append(
+                subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE)
+            )
     results = [json.loads(client.communicate()[0]) for client in clients]
     size = sum(each["bytes"] for each in results)
-    spent = sum(map(cpu, cluster.brokers)) - before
+    spent = sum(map(cpu, brokers)) - before
     return size / max(each["seconds"] for each in results) / 1e6, spent / size * 1e9
 
 
