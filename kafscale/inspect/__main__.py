@@ -42,10 +42,12 @@ def parser() -> argparse.ArgumentParser:
         each.add_argument("--data-dir", metavar="DIR", help="where the broker keeps its data")
         each.add_argument("--namespace", metavar="NAME", help="of the cluster")
     verbs = command.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    verbs.add_parser("list", parents=[where], help="journals and slots, partitions and segments")
+    verbs.add_parser("list", parents=[where], help="journals, partitions, and the objects of each")
     verbs.add_parser("verify", parents=[where], help="read everything, and report what is wrong")
     one = verbs.add_parser(
-        "dump", parents=[where], help="the batches and records of one slot, bundle or segment"
+        "dump",
+        parents=[where],
+        help="the batches and records of one slot, bundle, segment or volume",
     )
     one.add_argument("--batches", action="store_true", help="without the records")
     one.add_argument("object", help="its key, as list prints it, or its file")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from kafscale.errors import CorruptMessage, InvalidRecord, KafkaError
 from kafscale.inspect.objects import batches_of, segment_footer
+from kafscale.inspect.volumes import footer_of, rows_of
 from kafscale.interfaces import IObjectStore
 from kafscale.log.bundles import read_bundle
 from kafscale.log.sealing import footer as slot_footer
@@ -60,6 +61,8 @@ async def _parts(objects: IObjectStore, key: str, tell: Tell) -> list[tuple[str,
         return [("", 0, footer.data_size)]
     if "/bundles/" in key:
         return _bundled(key, await objects.get(key), tell)
+    if "/volumes/" in key:
+        return await _bound(objects, key, tell)
     held = await slot_footer(objects, key)
     if held is None:
         await objects.get_suffix(key, 1)  # says so
@@ -82,6 +85,24 @@ def _bundled(key: str, data: bytes, tell: Tell) -> list[tuple[str, int, int]]:
             raise CorruptObject(f"slot {number} of the bundle holds no records")
         parts += _parts_of(held, f"slot {number}, ", begin)
         begin += len(slot)
+    return parts
+
+
+async def _bound(objects: IObjectStore, key: str, tell: Tell) -> list[tuple[str, int, int]]:
+    rows = await rows_of(objects, key)
+    tell(f"volume {key}: {len(rows)} chapters")
+    parts = []
+    for row in rows:
+        title = f"partition {row.topic_id}/{row.index}: "
+        try:
+            footer = await footer_of(objects, key, row)
+        except CorruptObject as error:
+            # The whole chapter: its footer is no batch, so it is told as wrong.
+            title += f"from offset {row.base}, damaged: {error}"
+            parts.append((title, row.position, row.position + row.size))
+            continue
+        title += f"offsets {footer.first_offset}-{footer.end_offset - 1}"
+        parts.append((title, row.position, row.position + footer.data_size))
     return parts
 
 

@@ -11,6 +11,7 @@ from kafscale.inspect.journals import slots_of
 from kafscale.inspect.objects import segment_footer
 from kafscale.inspect.partitions import segments_of
 from kafscale.inspect.view import Incarnation, View, Where
+from kafscale.inspect.volumes import chapter_of, named_by, rows_of
 from kafscale.interfaces import IObjectStore
 from kafscale.log import keys
 from kafscale.log.sealing import listing
@@ -22,8 +23,8 @@ Tell = Callable[[str], None]
 
 async def list_all(objects: IObjectStore, view: View, tell: Tell) -> bool:
     """
-    Journals and their slots, partitions and their segments. Only footers are
-    read; whether all of them could be.
+    Journals and their slots, partitions and their segments, volumes. Only
+    footers are read; whether all of them could be.
     """
     whole = True
     tell(f"namespace {view.namespace}, cluster {view.cluster}")
@@ -31,7 +32,7 @@ async def list_all(objects: IObjectStore, view: View, tell: Tell) -> bool:
         whole &= await _list_journal(objects, view, incarnation, tell)
     for where in sorted(view.partitions, key=lambda each: (view.name((each[0], 0)), each[1])):
         whole &= await _list_partition(objects, view, where, tell)
-    return whole
+    return await _list_volumes(objects, view, tell) and whole
 
 
 async def _list_journal(
@@ -77,16 +78,46 @@ async def _list_partition(objects: IObjectStore, view: View, where: Where, tell:
         f" ({record.stored_bytes} bytes), then in the journals of {journals or 'nobody'}"
     )
     for key in await segments_of(objects, prefix):
+        whole &= await _list_segment(objects, key, key, "segment", tell)
+    for chapter in record.chapters:
+        one = chapter_of(objects, view.namespace, chapter)
+        name = f"{one.volume} at byte {one.position}:"
+        whole &= await _list_segment(one, one.volume, name, "chapter", tell)
+    return whole
+
+
+async def _list_segment(objects: IObjectStore, key: str, name: str, kind: str, tell: Tell) -> bool:
+    try:
+        footer, size = await segment_footer(objects, key)
+    except NoSuchObject:
+        return True  # deleted just now
+    except CorruptObject as error:
+        tell(f"  {name} damaged: {error}")
+        return False
+    tell(
+        f"  {name} {size} bytes, {kind}: {footer.first_offset}-{footer.end_offset - 1},"
+        f" {footer.batch_count} batches, largest timestamp {footer.max_timestamp}"
+    )
+    return True
+
+
+async def _list_volumes(objects: IObjectStore, view: View, tell: Tell) -> bool:
+    whole = True
+    named = named_by(view)
+    async for info in listing(objects, f"{view.namespace}/volumes/"):
+        volume = keys.parse_volume(view.namespace, info.key)
+        if volume is None:
+            continue
         try:
-            footer, size = await segment_footer(objects, key)
+            rows = await rows_of(objects, info.key)
         except NoSuchObject:
             continue  # deleted just now
         except CorruptObject as error:
             whole = False
-            tell(f"  {key} damaged: {error}")
+            tell(f"volume {info.key} damaged: {error}")
             continue
         tell(
-            f"  {key} {size} bytes, segment: {footer.first_offset}-{footer.end_offset - 1},"
-            f" {footer.batch_count} batches, largest timestamp {footer.max_timestamp}"
+            f"volume {info.key} {info.size} bytes, {len(rows)} chapters, of which records name"
+            f" {len(named.get(volume, ()))}"
         )
     return whole

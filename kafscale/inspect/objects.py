@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from kafscale.errors import CorruptMessage
 from kafscale.inspect.findings import Findings
 from kafscale.interfaces import IObjectStore
+from kafscale.log.epochs import UNKNOWN
 from kafscale.log.segment import Footer, read_footer
 from kafscale.log.segments import SUFFIX
 from kafscale.log.slot import Range
@@ -125,11 +126,15 @@ async def check_segment(objects: IObjectStore, key: str, footer: Footer) -> Find
                     )
                 if header.base_offset != offset:
                     found.wrong(key, f"offset {header.base_offset} stands where {offset} should")
-                if footer.epochs.at(header.base_offset) != header.leader_epoch:
+                epoch = footer.epochs.at(header.base_offset)
+                # Before the log start as it was when chapters became this
+                # segment nothing was known any more.
+                deleted = epoch == UNKNOWN and footer.epochs.entries
+                if epoch != header.leader_epoch and not deleted:
                     found.wrong(
                         key,
                         f"offset {header.base_offset} is of leader epoch {header.leader_epoch},"
-                        f" the history says {footer.epochs.at(header.base_offset)}",
+                        f" the history says {epoch}",
                     )
                 crc = proof([batch], crc)
                 count += 1

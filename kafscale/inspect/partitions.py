@@ -1,6 +1,7 @@
 """
 Whether partitions are as the rules of the log want them: the record in the
-metadata, the chain of segments, and what follows it in journals.
+metadata, the chain of segments, the last of which may be chapters of volumes,
+and what follows it in journals.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from kafscale.inspect.findings import Findings
 from kafscale.inspect.journals import Tails
 from kafscale.inspect.objects import check_segment, segment_footer
 from kafscale.inspect.view import View, Where
+from kafscale.inspect.volumes import chapter_of
 from kafscale.interfaces import IObjectStore
 from kafscale.log import keys
 from kafscale.log.record import PartitionRecord
@@ -25,7 +27,8 @@ async def segments_of(
     objects: IObjectStore, prefix: str, found: Findings | None = None
 ) -> list[str]:
     """
-    The keys of all segments that there are of a partition, in order.
+    The keys of all segments that there are of a partition, in order, but for
+    those that are chapters.
     """
     segments = []
     async for info in listing(objects, prefix):
@@ -44,21 +47,33 @@ async def check_partition(objects: IObjectStore, view: View, where: Where) -> Fi
     found = check_record(view, where, record)
     prefix = keys.partition(view.namespace, *where)
     segments = await segments_of(objects, prefix, found)
-    bases = [keys.segment_base(key) for key in segments]
-    chain = await _check_chain(objects, prefix, bases, record, found)
-    for key, base in zip(segments, bases, strict=True):
-        if record.first_segment is not None and base < record.first_segment:
-            found.garbage(key, "before the first segment that is needed")
-        elif base == record.rolled_to:
-            adopted = key == keys.segment(prefix, base)
-            found.note(
-                key, f"not part of the log yet{': the next roll adopts it' if adopted else ''}"
-            )
-        elif base in chain and key != keys.segment(prefix, base, record.maker(base)):
-            found.garbage(key, "made by a leader that was replaced")
-        elif base not in chain:
-            found.wrong(key, "in no chain: no segment ends where this one begins")
+    chain = await _Chain(objects, view, where, segments, found).check()
+    for key in segments:
+        if key not in chain:
+            _check_stray(prefix, key, record, found)
     return found
+
+
+def _check_stray(prefix: str, key: str, record: PartitionRecord, found: Findings) -> None:
+    """
+    What it means that there is a segment of which the chain does not consist.
+    """
+    base = keys.segment_base(key)
+    named = record.maker(base) >= 0 or record.chapters  # epochs stand in keys
+    if record.first_segment is not None and base < record.first_segment:
+        found.garbage(key, "before the first segment that is needed")
+    elif base == record.next_base and not named and key == keys.segment(prefix, base):
+        found.note(key, "not part of the log yet: the next roll adopts it")
+    elif base == record.next_base and key == keys.segment(prefix, base, record.epoch):
+        found.note(key, "not part of the log yet")
+    elif (
+        base == record.next_base
+        or any(base == chapter.base for chapter in record.chapters)
+        or (base < record.rolled_to and key != keys.segment(prefix, base, record.maker(base)))
+    ):
+        found.garbage(key, "made by a leader that was replaced")
+    else:
+        found.wrong(key, "in no chain: no segment ends where this one begins")
 
 
 def check_record(view: View, where: Where, record: PartitionRecord) -> Findings:
@@ -85,6 +100,7 @@ def check_record(view: View, where: Where, record: PartitionRecord) -> Findings:
             f"the log starts at {record.log_start}, before the first segment,"
             f" {record.first_segment}",
         )
+    _check_chapters(key, record, found)
     epochs = record.epochs
     if any(a[0] >= b[0] or a[1] >= b[1] for a, b in pairwise(epochs)):
         found.wrong(key, f"the history of leader epochs goes back: {list(epochs)}")
@@ -104,56 +120,137 @@ def check_record(view: View, where: Where, record: PartitionRecord) -> Findings:
     return found
 
 
-async def _check_chain(
-    objects: IObjectStore,
-    prefix: str,
-    bases: Sequence[int],
-    record: PartitionRecord,
-    found: Findings,
-) -> set[int]:
+def _check_chapters(key: str, record: PartitionRecord, found: Findings) -> None:
     """
-    From the first segment to C{rolled_to}: each begins where the one before
-    ends. The bases that the chain has.
+    Where a record's chapters cannot be the last segments, one after another.
     """
-    chain: set[int] = set()
-    if record.first_segment is None:
-        return chain
-    base = record.first_segment
-    last = base
-    stored = 0
-    whole = True
-    while base < record.rolled_to:
-        chain.add(base)
-        key = keys.segment(prefix, base, record.maker(base))
-        try:
-            footer, size = await segment_footer(objects, key)
-            if footer.first_offset != base:
-                raise CorruptObject(f"its footer says that it begins at {footer.first_offset}")
-            if footer.end_offset <= base:
-                raise CorruptObject(f"its footer says that it ends at {footer.end_offset}")
-        except (CorruptObject, NoSuchObject) as error:
-            missing = isinstance(error, NoSuchObject)
+    chapters = record.chapters
+    if not chapters:
+        return
+    bases = [chapter.base for chapter in chapters]
+    if any(a >= b for a, b in pairwise(bases)):
+        found.wrong(key, f"its chapters are out of order: {bases}")
+    least = record.first_segment or 0
+    if not all(least <= base < record.rolled_to for base in bases):
+        found.wrong(
+            key, f"its chapters begin at {bases}, the segments are {least}-{record.rolled_to - 1}"
+        )
+    if bases[-1] != record.last_segment:
+        found.wrong(
+            key,
+            f"its last segment is {record.last_segment}, but its last chapter {bases[-1]}",
+        )
+    places = sorted((each.incarnation, each.number, each.position, each.size) for each in chapters)
+    for before, after in pairwise(places):
+        if before[:2] == after[:2] and before[2] + before[3] > after[2]:
             found.wrong(
-                key, f"missing: it has the records from offset {base} on" if missing else str(error)
+                key,
+                f"its chapters overlap at byte {after[2]} of volume {after[1]} of incarnation"
+                f" {after[0]}",
             )
-            whole = False
-            at = bisect_right(bases, base)
-            base = bases[at] if at < len(bases) else record.rolled_to
-            continue
-        found += await check_segment(objects, key, footer)
-        last, stored, base = base, stored + size, footer.end_offset
-        if base > record.rolled_to:
-            found.wrong(key, f"ends at {base}, past rolled_to, {record.rolled_to}")
-    if whole and record.last_segment != last:
-        found.wrong(
-            keys.segment(prefix, last, record.maker(last)),
-            f"the last of the chain, but the record says {record.last_segment}",
-        )
-    if whole and stored != record.stored_bytes:
-        found.wrong(
-            prefix, f"the segments have {stored} bytes, the record says {record.stored_bytes}"
-        )
-    return chain
+
+
+class _Chain:
+    """
+    The segments of a partition that make up its log.
+    """
+
+    def __init__(
+        self,
+        objects: IObjectStore,
+        view: View,
+        where: Where,
+        segments: Sequence[str],
+        found: Findings,
+    ) -> None:
+        """
+        @param segments: The keys of those that there are, chapters apart.
+        """
+        self._objects = objects
+        self._view = view
+        self._where = where
+        self._record = record = view.partitions[where]
+        self._prefix = keys.partition(view.namespace, *where)
+        self._chapters = {chapter.base: chapter for chapter in record.chapters}
+        self._found = found
+        expected = {
+            base
+            for key in segments
+            if key == keys.segment(self._prefix, base := keys.segment_base(key), record.maker(base))
+        }
+        self._bases = sorted(expected | self._chapters.keys())
+
+    async def check(self) -> set[str]:
+        """
+        From the first segment to C{rolled_to}: each begins where the one
+        before ends. The keys of those that are objects of their own.
+        """
+        record, found = self._record, self._found
+        chain: set[str] = set()
+        if record.first_segment is None:
+            return chain
+        missed = set(self._chapters)
+        base = last = record.first_segment
+        stored = 0
+        whole = True
+        while base < record.rolled_to:
+            missed.discard(base)
+            objects, key = self._place(base)
+            if base not in self._chapters:
+                chain.add(key)
+                if record.chapters and base > record.chapters[0].base:
+                    found.wrong(key, "an object of its own, though a chapter comes before it")
+            try:
+                footer, size = await segment_footer(objects, key)
+                if footer.first_offset != base:
+                    raise CorruptObject(f"its footer says that it begins at {footer.first_offset}")
+                if footer.end_offset <= base:
+                    raise CorruptObject(f"its footer says that it ends at {footer.end_offset}")
+            except (CorruptObject, NoSuchObject) as error:
+                missing = isinstance(error, NoSuchObject)
+                found.wrong(
+                    key,
+                    f"missing: it has the records from offset {base} on" if missing else str(error),
+                )
+                whole = False
+                at = bisect_right(self._bases, base)
+                base = self._bases[at] if at < len(self._bases) else record.rolled_to
+                continue
+            found += await check_segment(objects, key, footer)
+            last, stored, base = base, stored + size, footer.end_offset
+            if base > record.rolled_to:
+                found.wrong(key, f"ends at {base}, past rolled_to, {record.rolled_to}")
+        for base in sorted(missed):
+            found.wrong(self._place(base)[1], "in no chain: no segment ends where this one begins")
+        if whole:
+            self._check_sum(last, stored)
+        return chain
+
+    def _place(self, base: int) -> tuple[IObjectStore, str]:
+        """
+        What holds the segment that begins at C{base}, and what it is called.
+        """
+        chapter = self._chapters.get(base)
+        if chapter is None:
+            return self._objects, keys.segment(self._prefix, base, self._record.maker(base))
+        one = chapter_of(self._objects, self._view.namespace, chapter)
+        return one, f"{one.volume}, {self._view.name(self._where)} from {base}"
+
+    def _check_sum(self, last: int, stored: int) -> None:
+        """
+        @param stored: How many bytes all segments have, up to the C{last}.
+        """
+        record = self._record
+        if record.last_segment != last:
+            self._found.wrong(
+                self._place(last)[1],
+                f"the last of the chain, but the record says {record.last_segment}",
+            )
+        if stored != record.stored_bytes:
+            self._found.wrong(
+                self._prefix,
+                f"the segments have {stored} bytes, the record says {record.stored_bytes}",
+            )
 
 
 def check_tail(view: View, where: Where, tails: Tails) -> Findings:

@@ -15,6 +15,7 @@ from kafscale.inspect.findings import Finding, Findings, Weight, twice
 from kafscale.inspect.journals import Tails, check_journal, scan
 from kafscale.inspect.partitions import check_partition, check_tail
 from kafscale.inspect.view import View
+from kafscale.inspect.volumes import UNNAMED, check_volumes, named_by
 from kafscale.interfaces import IObjectStore
 from kafscale.log import keys
 from kafscale.log.sealing import listing
@@ -51,6 +52,7 @@ class Verification:
         for where in sorted(view.partitions):
             self._report(await twice(partial(self._partition, view, where)))
         self._report(await twice(partial(self._tails, view, tails)))
+        self._report(await self._named_since(await twice(partial(self._volumes, view))))
         self._report(await twice(partial(self._strays, view)))
         wrong = self.found[Weight.WRONG]
         self.tell(
@@ -93,6 +95,22 @@ class Verification:
             found += check_tail(view, where, tails)
         return found
 
+    async def _volumes(self, view: View, again: bool) -> Findings:
+        if again:
+            view = await self.fresh()
+        return await check_volumes(self.objects, view)
+
+    async def _named_since(self, found: Findings) -> Findings:
+        """
+        Without the volumes that were made after the metadata was read, and
+        are named by now.
+        """
+        if not any(each.text == UNNAMED for each in found):
+            return found
+        view = await self.fresh()
+        named = {keys.volume(view.namespace, *volume) for volume in named_by(view)}
+        return Findings(each for each in found if each.text != UNNAMED or each.where not in named)
+
     async def _strays(self, view: View, again: bool) -> Findings:
         """
         Objects that belong to nothing that the metadata knows.
@@ -108,14 +126,14 @@ class Verification:
             keys.bundles(view.namespace, each.broker, each.number)
             for each in view.incarnations.values()
         }
-        for kind in ("journal", "bundles", "topics"):
+        for kind in ("journal", "bundles", "topics", "volumes"):
             async for info in listing(self.objects, f"{view.namespace}/{kind}/"):
                 if not again:
                     self.count += 1
                     self.size += info.size
                 prefix = info.key[: info.key.rindex("/") + 1]
-                if prefix == before:
-                    continue
+                if prefix == before or kind == "volumes":
+                    continue  # volumes are looked at one by one
                 before = prefix
                 if kind == "topics":
                     finding = _of_no_partition(view, prefix)

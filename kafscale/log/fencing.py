@@ -38,17 +38,28 @@ def is_marked(record: dict[str, Any]) -> bool:
     return bool(record.get("fencing") == METADATA)
 
 
-def fence_of(fencing: str, metadata: IMetadataStore, incarnation: int) -> Fence:
+def fence_of(
+    fencing: str, metadata: IMetadataStore, incarnation: int, names_epochs: bool
+) -> Fence:
     """
     The fence of an incarnation that begins.
+
+    @param names_epochs: Whether the leader epoch stands in keys of segments
+        even if nothing can be replaced.
     """
-    return Marked(metadata, incarnation) if fencing == METADATA else CreateOnly()
+    if fencing == METADATA:
+        return Marked(metadata, incarnation)
+    return CreateOnly(names_epochs)
 
 
 class Fence(Protocol):
     """
     What an incarnation does so as not to go on when it has been replaced.
+
+    @ivar may_replace: Whether a create may replace what is there.
     """
+
+    may_replace: bool
 
     def passes(self) -> Deferred[bool] | None:
         """
@@ -67,6 +78,11 @@ class CreateOnly:
     The store replaces nothing: what could be created was created in time.
     """
 
+    may_replace = False
+
+    def __init__(self, names_epochs: bool = False) -> None:
+        self._names_epochs = names_epochs
+
     def passes(self) -> None:
         """
         See L{Fence}.
@@ -76,13 +92,15 @@ class CreateOnly:
         """
         See L{Fence}.
         """
-        return -1
+        return leader_epoch if self._names_epochs else -1
 
 
 class Marked:
     """
     The store may replace: the metadata store knows who was replaced.
     """
+
+    may_replace = True
 
     def __init__(self, metadata: IMetadataStore, incarnation: int) -> None:
         self._metadata = metadata

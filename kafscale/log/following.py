@@ -105,7 +105,8 @@ class Following:
             segments = FollowedSegments(
                 self._objects,
                 self._cache,
-                keys.partition(self._settings.namespace, *where),
+                self._settings.namespace,
+                where,
                 PartitionRecord(),
                 self._settings.readahead,
             )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -325,12 +326,13 @@ class Journal:
             return self._standing[0].number
         return self._unsettled[0].number if self._unsettled else self._next_slot
 
-    def oldest(self) -> Slot | None:
+    def oldest(self, number: int) -> list[Slot]:
         """
-        The oldest slot that is acknowledged and still needed.
+        The oldest slots that are acknowledged, the first of them still needed;
+        at most so many.
         """
         self.trimmable  # noqa: B018 - forgets those that are not needed
-        return self._standing[0] if self._standing else None
+        return list(islice(self._standing, number))
 
     def key(self, number: int) -> str:
         """

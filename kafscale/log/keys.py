@@ -68,6 +68,27 @@ def segment(prefix: str, base_offset: int, maker: int = -1) -> str:
     return f"{prefix}{base_offset:020d}{made_in}.kfs"
 
 
+def volume(namespace: str, incarnation: int, number: int) -> str:
+    """
+    One of the volumes that an incarnation has made; spread as its slots are.
+    """
+    spread = crc32(str(incarnation).encode()) & 0xFF
+    return f"{namespace}/volumes/{spread:02x}/{incarnation}/{number:020d}"
+
+
+def parse_volume(namespace: str, key: str) -> tuple[int, int] | None:
+    """
+    The incarnation and the number of the volume that has this key; None if it
+    is not a volume's.
+    """
+    try:
+        _, incarnation, number = key.removeprefix(f"{namespace}/volumes/").split("/")
+        found = int(incarnation), int(number)
+    except ValueError:
+        return None
+    return found if key == volume(namespace, *found) else None
+
+
 def parse_slot(namespace: str, key: str) -> tuple[int, int] | None:
     """
     The incarnation and number of the slot that has this key; None if it is
@@ -126,6 +147,13 @@ def segment_base(key: str) -> int:
     The base offset of the segment that has this key.
     """
     return int(key.rsplit("/", 1)[1].removesuffix(".kfs").partition("-")[0])
+
+
+def segment_maker(key: str) -> int:
+    """
+    The leader epoch in the key of a segment; -1: there is none.
+    """
+    return int(key.rsplit("/", 1)[1].removesuffix(".kfs").partition("-")[2] or -1)
 
 
 # The metadata store adds a prefix of its own, so these begin with the kind.

@@ -30,6 +30,7 @@ from kafscale.log.journal import Journal
 from kafscale.log.linger import Linger
 from kafscale.log.partition import Partition
 from kafscale.log.pressure import Pressure
+from kafscale.log.record import PartitionRecord
 from kafscale.log.recovery import Claim, Gone, GuardOf, commit_claims, prepare
 from kafscale.log.releasing import release
 from kafscale.log.retention import Retention
@@ -39,6 +40,8 @@ from kafscale.log.segments import Segments
 from kafscale.log.settings import LogSettings
 from kafscale.log.starts import LogStarts
 from kafscale.log.sweeping import Sweep
+from kafscale.log.volumes import Volumes
+from kafscale.log.writing import SegmentWriter
 
 Where = tuple[UUID, int]
 
@@ -94,8 +97,9 @@ class Log:
         self.incarnation = 0
         self.counts = LogCounts()
         self._sweep = Sweep(
-            objects, metadata, clock, settings.namespace, settings.orphan_seconds, self.counts
-        )
+            objects, metadata, clock, settings.namespace, settings.orphan_seconds, self.counts,
+            lambda *volume: self._volumes.is_settled(*volume),
+        )  # fmt: skip
 
     # -- beginning and ending ---------------------------------------------
 
@@ -107,7 +111,7 @@ class Log:
         settings = self._settings
         self.incarnation = incarnation
         self.pressure.size = 0
-        fence = fence_of(settings.fencing, self._metadata, incarnation)
+        fence = fence_of(settings.fencing, self._metadata, incarnation, settings.chapters > 0)
         self.journal = Journal(
             self._objects,
             keys.journal(settings.namespace, self._broker_id, incarnation),
@@ -128,13 +132,18 @@ class Log:
             self._bundles, incarnation,
         )  # fmt: skip
         self._retention = Retention(self._clock, self._wall_clock, self.move_start)
-        changes = RecordChanges(self._metadata, self.journal, incarnation)
-        self._roller = Roller(
-            self._objects, changes, self._clock, self.journal, fence, self._clearing,
-            incarnation, settings, self.counts, lambda: self.pressure.size, self._retention,
+        changes = self._changes = RecordChanges(self._metadata, self.journal, incarnation)
+        namespace = settings.namespace
+        self._volumes = Volumes(self._objects, self._clock, namespace, incarnation)
+        writer = SegmentWriter(
+            self._objects, changes, self.journal, fence, self._volumes, namespace, incarnation,
+            self.counts,
         )  # fmt: skip
-        self._changes = changes
-        self._starts = LogStarts(self._objects, changes, self._roller.roll)
+        self._roller = Roller(
+            writer, self._clock, self.journal, self._clearing, settings,
+            lambda: self.pressure.size, self._retention,
+        )  # fmt: skip
+        self._starts = LogStarts(self._objects, changes, self._roller.roll, self._volumes)
         self._sweep.begin()
 
     async def stop(self) -> None:
@@ -146,6 +155,7 @@ class Log:
         self._bundles.abandon()
         await self._retention.stop()
         await self._roller.stop()
+        self._volumes.abandon()
         await self._sweep.stop()
 
     def _fenced(self) -> None:
@@ -160,6 +170,7 @@ class Log:
         self._bundles.abandon()
         self._retention.abandon()
         self._roller.abandon()
+        self._volumes.abandon()
         self.pressure.relieve()
         self._on_fenced()
 
@@ -204,11 +215,12 @@ class Log:
             if journal.fenced:
                 return  # what this incarnation has claimed, the next one claims
             self._estates.slots.forget()
-            for claim, revision in done:
-                if claim.where not in self._partitions:
-                    self._lead(claim, revision)
-                if journal.fenced:
-                    return  # by the first roll of what was just claimed
+            led = [
+                self._lead(claim, revision)
+                for claim, revision in done
+                if claim.where not in self._partitions
+            ]
+            self._roller.inherited(partition for partition in led if partition.tail.size)
 
     async def recover(
         self, wanted: Iterable[Where], is_gone: Gone, guard_of: GuardOf = no_guard
@@ -232,11 +244,13 @@ class Log:
                 await self._estates.of(incarnation)
         self._clearing.begin()
 
-    def _lead(self, claim: Claim, revision: int) -> None:
+    def _lead(self, claim: Claim, revision: int) -> Partition:
         topic_id, index = claim.where
-        prefix = keys.partition(self._settings.namespace, topic_id, index)
-        readahead = self._settings.readahead
-        segments = Segments(self._objects, self._cache, prefix, claim.record, readahead)
+        settings = self._settings
+        segments = Segments(
+            self._objects, self._cache, settings.namespace, claim.where, claim.record,
+            settings.readahead,
+        )  # fmt: skip
         partition = Partition(
             topic_id,
             index,
@@ -252,8 +266,7 @@ class Log:
         # Before anything begins that may find out that this broker is fenced.
         self._partitions[claim.where] = partition
         self._retention.led(partition)
-        if claim.batches:
-            self._roller.inherited(partition)
+        return partition
 
     def configured(self, topic_id: UUID, partitions: int) -> None:
         """
@@ -294,7 +307,7 @@ class Log:
         """
         partitions = [self._partitions[where] for where in wanted if where in self._partitions]
         try:
-            await release(partitions, self._roller.roll, self._changes)
+            await release(partitions, self._roller.roll_all, self._changes)
         finally:
             for partition in partitions:  # whatever came of it (log-rules, 18)
                 if partition.dropped:
@@ -330,6 +343,8 @@ class Log:
         entries, _ = await self._metadata.range(f"{keys.PARTITIONS}{topic_id}/")
         for at in range(0, len(entries), 100):
             await self._metadata.commit([], [Delete(entry.key) for entry in entries[at : at + 100]])
+        for entry in entries:
+            self._volumes.dropped(PartitionRecord.from_json(entry.value).chapters)
         prefix = keys.topic(self._settings.namespace, topic_id)
         found = [info.key async for info in listing(self._objects, prefix)]
         for at in range(0, len(found), 1000):

@@ -340,6 +340,7 @@ class Partition:
         """
         self.record = record
         self.revision = revision
+        self.segments.follow(record)
         self._rolled_producers = producers
         self._owner.grew(-self.tail.drop_before(record.rolled_to))
         self._release(record.rolled_to)
@@ -351,6 +352,7 @@ class Partition:
         """
         self.record = record
         self.revision = revision
+        self.segments.follow(record)
         self.epochs = epochs
         self._watchers.wake()
 

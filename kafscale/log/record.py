@@ -27,6 +27,23 @@ def maker_of(makers: Sequence[tuple[int, int]], base: int) -> int:
 
 
 @attrs.frozen
+class Chapter:
+    """
+    A segment that is in a volume with others (see `kafscale.log.volumes`).
+
+    @ivar base: Its base offset.
+    @ivar incarnation: Whose volume it is in; C{number} is the volume's.
+    @ivar position: Where it begins there; C{size} is its length in bytes.
+    """
+
+    base: int
+    incarnation: int
+    number: int
+    position: int
+    size: int
+
+
+@attrs.frozen
 class PartitionRecord:
     """
     @ivar leader: Broker id of the leader, -1 if it was never led, or was released.
@@ -41,7 +58,8 @@ class PartitionRecord:
     @ivar epochs: History of leader epochs: (epoch, start offset) pairs.
     @ivar journals: The (incarnation, epoch) pairs whose journals may still
         hold records that are not rolled (log-rules, 13).
-    @ivar makers: Which keys segments have.
+    @ivar makers: Which keys segments have that are objects of their own.
+    @ivar chapters: The last segments, as far as they are in volumes; in order.
     """
 
     leader: int = -1
@@ -55,6 +73,7 @@ class PartitionRecord:
     epochs: tuple[tuple[int, int], ...] = ()
     journals: tuple[tuple[int, int], ...] = ()
     makers: Makers = ()
+    chapters: tuple[Chapter, ...] = ()
 
     def maker(self, base: int) -> int:
         """
@@ -62,13 +81,21 @@ class PartitionRecord:
         """
         return maker_of(self.makers, base)
 
+    @property
+    def next_base(self) -> int:
+        """
+        Where the next segment begins that is an object of its own: it takes
+        the chapters in.
+        """
+        return self.chapters[0].base if self.chapters else self.rolled_to
+
     def made(self, maker: int) -> Makers:
         """
-        The makers when the next segment, at C{rolled_to}, is of this one.
+        The makers when the next segment, at L{next_base}, is of this one.
         """
-        if maker == self.maker(self.rolled_to):
+        if maker == self.maker(self.next_base):
             return self.makers
-        return (*self.makers, (self.rolled_to, maker))
+        return (*self.makers, (self.next_base, maker))
 
     def makers_from(self, base: int | None) -> Makers:
         """
@@ -86,8 +113,10 @@ class PartitionRecord:
         value = attrs.asdict(self)
         for name in _PAIRS:
             value[name] = [list(pair) for pair in value[name]]
-        if not self.makers:
-            del value["makers"]
+        value["chapters"] = [list(attrs.astuple(each)) for each in self.chapters]
+        for name in _SELDOM:
+            if not value[name]:
+                del value[name]
         return value
 
     @classmethod
@@ -95,9 +124,12 @@ class PartitionRecord:
         """
         From the metadata store.
         """
-        whole = {"makers": (), **value}
+        whole = {**dict.fromkeys(_SELDOM, ()), **value}
         pairs = {name: tuple((a, b) for a, b in whole[name]) for name in _PAIRS}
-        return cls(**{**whole, **pairs})
+        chapters = tuple(Chapter(*each) for each in whole["chapters"])
+        return cls(**{**whole, **pairs, "chapters": chapters})
 
 
 _PAIRS = ("epochs", "journals", "makers")
+_SELDOM = ("makers", "chapters")
+"""What only some records have."""

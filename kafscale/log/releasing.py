@@ -9,7 +9,7 @@ nothing more taken, for as long as the rest needs.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack
 
 import attrs
 
@@ -17,22 +17,18 @@ from kafscale.errors import NotLeaderOrFollower
 from kafscale.log.changes import RecordChanges
 from kafscale.log.partition import Partition
 from kafscale.log.record import PartitionRecord
-from kafscale.log.sealing import gather
 
-PARALLEL = 16
-"""How many partitions are rolled at once."""
-
-Roll = Callable[[Partition], Awaitable[None]]
+Roll = Callable[[Sequence[Partition]], Awaitable[None]]
 
 
 async def release(partitions: Sequence[Partition], roll: Roll, changes: RecordChanges) -> None:
     """
     Lead these no more.
 
-    @param roll: Puts what is durable of a partition into a segment.
+    @param roll: Puts what is durable of partitions into segments.
     @raise Exception: what rolling raised; they are led as before.
     """
-    await _roll(partitions, roll)
+    await roll(partitions)
     for partition in partitions:
         partition.closed = True
     try:
@@ -40,26 +36,20 @@ async def release(partitions: Sequence[Partition], roll: Roll, changes: RecordCh
         # 17), and then in a segment: the next leader needs no journal of ours.
         for partition in partitions:
             await partition.settled()
-        await _roll(partitions, roll)
-        for partition in partitions:
-            await partition.lock.acquire()
-        try:
-            await _commit([each for each in partitions if not each.dropped], changes)
-        finally:
+        while left := [each for each in partitions if _is_unrolled(each)]:
+            await roll(left)
+        async with AsyncExitStack() as locks:
             for partition in partitions:
-                partition.lock.release()
+                await partition.lock.acquire()
+                locks.callback(partition.lock.release)
+            await _commit([each for each in partitions if not each.dropped], changes)
     finally:
         for partition in partitions:
             partition.closed = False
 
 
-async def _roll(partitions: Sequence[Partition], roll: Roll) -> None:
-    async def rolled(partition: Partition) -> None:
-        with suppress(NotLeaderOrFollower):  # it is lost already
-            while partition.tail.visible_size and not partition.dropped:
-                await roll(partition)
-
-    await gather([lambda each=each: rolled(each) for each in partitions], PARALLEL)  # type: ignore[misc]
+def _is_unrolled(partition: Partition) -> bool:
+    return bool(partition.tail.visible_size) and not partition.dropped
 
 
 async def _commit(partitions: Sequence[Partition], changes: RecordChanges) -> None:

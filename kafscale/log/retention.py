@@ -19,11 +19,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from kafscale.errors import KafkaError, NotLeaderOrFollower, OffsetOutOfRange, StoreError
+from kafscale.errors import KafkaError, NotLeaderOrFollower, StoreError
 from kafscale.interfaces import LogRules
 from kafscale.log.agenda import Agenda
 from kafscale.log.partition import Partition
-from kafscale.log.segments import Summary
+from kafscale.log.segments import Missing, Summary
 from kafscale.wire.records import read_batch_header
 
 AT_ONCE = 4
@@ -179,10 +179,14 @@ class Retention:
         if partition.dropped:
             return
         rules = partition.rules
+        rewritings = partition.segments.rewritings
         try:
             offset, due = await self._expired(partition, rules)
-        except OffsetOutOfRange:
-            self._at_once(partition)  # somebody deleted records meanwhile
+        except Missing as missing:
+            deleted = missing.base < (partition.record.first_segment or 0)
+            if not deleted and rewritings == partition.segments.rewritings:
+                raise
+            self._at_once(partition)  # somebody deleted records meanwhile, or they went elsewhere
             return
         if partition.rules is not rules:
             self._at_once(partition)  # what was found may be allowed to stay by now
@@ -250,7 +254,7 @@ class Retention:
 
     async def _summary(self, partition: Partition, base: int, oldest: bool) -> Summary:
         known = self._oldest.get(partition)
-        if known is not None and known.base == base:
+        if known is not None and known.place == partition.segments.place(base):
             return known
         summary = await partition.segments.summary(base)
         if oldest:

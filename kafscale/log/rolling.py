@@ -6,39 +6,45 @@ together hold more memory than they may (the largest first); and when it is
 what keeps the journal's oldest slot from going: because that slot is old, or
 because recovery would have to read too many. Its topic may ask for smaller and
 younger segments than the broker would make. So the tail that a successor has
-to read is bounded, whatever the traffic looks like.
+to read is bounded, whatever the traffic looks like. What is small goes together
+with others that are (`kafscale.log.volumes`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from heapq import nlargest
 
-import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from kafscale.counts import LogCounts
-from kafscale.errors import NotLeaderOrFollower, ObjectExists
-from kafscale.interfaces import IObjectStore
+from kafscale.errors import NotLeaderOrFollower
 from kafscale.log.agenda import Agenda
-from kafscale.log.changes import RecordChanges
 from kafscale.log.clearing import Clearing
-from kafscale.log.fencing import Fence
 from kafscale.log.flush import Slot
 from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
-from kafscale.log.producers import ProducerStates
 from kafscale.log.retention import Retention
-from kafscale.log.segment import Footer, write_footer
+from kafscale.log.sealing import gather
 from kafscale.log.settings import LogSettings
+from kafscale.log.volumes import CHAPTER_SIZE, VOLUME_CHAPTERS, VOLUME_SIZE
+from kafscale.log.writing import SegmentWriter
 
 LOOK = 10.0
 """Seconds between two looks at the age of the oldest slot."""
 
 AGAIN = 1.0
 """Seconds after which what failed is tried again."""
+
+COMPANY = 16
+"""This part of the journal is let go together, when its oldest slot has to."""
+
+PARALLEL = 16
+"""How many segments or volumes are made at once of what is handed over."""
 
 
 class Roller:
@@ -50,15 +56,11 @@ class Roller:
 
     def __init__(
         self,
-        objects: IObjectStore,
-        changes: RecordChanges,
+        writer: SegmentWriter,
         clock: IReactorTime,
         journal: Journal,
-        fence: Fence,
         clearing: Clearing,
-        incarnation: int,
         settings: LogSettings,
-        counts: LogCounts,
         held_bytes: Callable[[], int],
         retention: Retention,
     ) -> None:
@@ -66,21 +68,18 @@ class Roller:
         @param held_bytes: How much all partitions have in memory now.
         @param retention: Is told of partitions that have something to expire.
         """
-        self._objects = objects
-        self._changes = changes
+        self._writer = writer
         self._clock = clock
         self._journal = journal
-        self._fence = fence
         self._clearing = clearing
-        self._incarnation = incarnation
         self._settings = settings
-        self._counts = counts
         self._retention = retention
         self._held: dict[Partition, float] = {}  # those with records in memory, since when
         # Those whose topics want them rolled earlier than the oldest slot is.
         self._ages: Agenda[Partition] = Agenda(clock, clock.seconds, self._aged)
         self._urgent: dict[Partition, None] = {}  # to be rolled whatever their size
-        self._rolling: dict[Partition, Deferred[None]] = {}
+        self._rolling: set[Partition] = set()
+        self._under_way: set[Deferred[None]] = set()
         self._starting = False
         self._retry: IDelayedCall | None = None
         self._stopped = False
@@ -104,13 +103,14 @@ class Roller:
                 self._urgent[partition] = None
         self._start()
 
-    def inherited(self, partition: Partition) -> None:
+    def inherited(self, partitions: Iterable[Partition]) -> None:
         """
-        A partition begins with records from a predecessor's journal, which can
+        Partitions begin with records from a predecessor's journal, which can
         go when these are rolled.
         """
-        self._hold(partition)
-        self._urgent[partition] = None
+        for partition in partitions:
+            self._hold(partition)
+            self._urgent[partition] = None
         self._start()
 
     def configured(self, partition: Partition) -> None:
@@ -154,18 +154,21 @@ class Roller:
         return min(self._settings.segment_bytes, partition.rules.segment_bytes)
 
     def _look(self) -> None:
-        oldest = self._journal.oldest()
-        if oldest is None:
-            return
-        age = self._clock.seconds() - oldest.begun
-        if age >= self._settings.segment_seconds:
-            self._hurry(oldest)
-            self._start()
+        for oldest in self._journal.oldest(1):
+            if self._clock.seconds() - oldest.begun >= self._settings.segment_seconds:
+                self._hurry()
+                self._start()
 
-    def _hurry(self, slot: Slot) -> None:
-        for partition in slot.shares:
-            assert isinstance(partition, Partition)
-            self._urgent[partition] = None
+    def _hurry(self) -> None:
+        """
+        Let the oldest slot go; where small segments go together, what is
+        nearly as old keeps it company.
+        """
+        together = self._settings.journal_slots // COMPANY if self._settings.chapters else 0
+        for slot in self._journal.oldest(max(1, together)):
+            for partition in slot.shares:
+                assert isinstance(partition, Partition)
+                self._urgent[partition] = None
 
     def _start(self) -> None:
         """
@@ -175,47 +178,101 @@ class Roller:
             return  # a roll that came to its end at once: the loop goes on
         self._starting = True
         try:
-            while len(self._rolling) < self._settings.rolls:
-                partition = None if self._stopped or self._retry is not None else self._next()
-                if partition is None:
+            while len(self._under_way) < self._settings.rolls:
+                chosen = [] if self._stopped or self._retry is not None else self._next()
+                if not chosen:
                     return
+                before = [each.record.rolled_to for each in chosen]
                 rolling = Deferred.fromCoroutine(
-                    self.roll(partition, self._segment_bytes(partition))
+                    self._roll_group(chosen, self._segment_bytes(chosen[0]))
                 )
-                if not rolling.called:
-                    self._rolling[partition] = rolling
-                rolling.addBoth(self._rolled, partition)
+                self._under_way.add(rolling)
+                self._rolling.update(chosen)
+                rolling.addBoth(self._rolled, rolling, chosen, before)
         finally:
             self._starting = False
 
-    def _next(self) -> Partition | None:
-        if self._journal.span > self._settings.journal_slots and not self._urgent:
-            oldest = self._journal.oldest()
-            if oldest is not None:
-                self._hurry(oldest)
-        for partition in self._urgent:
-            if partition not in self._rolling:
-                return partition
+    def _next(self) -> list[Partition]:
+        """
+        What is to be rolled now, together; nothing if nothing is due.
+        """
+        if self._journal.span > self._settings.journal_slots and any(
+            slot.shares.keys() - self._urgent.keys() for slot in self._journal.oldest(1)
+        ):
+            self._hurry()
+        urgent = (partition for partition in self._urgent if partition not in self._rolling)
+        chosen = next(self._grouped(urgent), [])
+        if chosen:
+            return chosen
         free = {partition for partition in self._held if partition not in self._rolling}
         if not free:
-            return None
+            return []
         under_way = sum(partition.tail.size for partition in self._rolling)
         if self._held_bytes() - under_way <= self._settings.unrolled_bytes:
-            return None
-        return max(free, key=lambda partition: partition.tail.visible_size)
+            return []
+        return next(self._grouped(nlargest(VOLUME_CHAPTERS, free, key=_size)))
 
-    def _rolled(self, result: object, partition: Partition) -> None:
-        self._rolling.pop(partition, None)
-        if result is None or partition.dropped:
-            if not self._is_urgent(partition):
-                self._urgent.pop(partition, None)
+    def _grouped(self, partitions: Iterable[Partition]) -> Iterator[list[Partition]]:
+        """
+        All of them: those that are small in groups, each of the others alone.
+        """
+        group: list[Partition] = []
+        size = 0
+        for partition in partitions:
+            if not self._is_small(partition):
+                yield [partition]
+                continue
+            group.append(partition)
+            size += _size(partition)
+            if size >= VOLUME_SIZE or len(group) >= VOLUME_CHAPTERS:
+                yield group
+                group, size = [], 0
+        if group:
+            yield group
+
+    def _is_small(self, partition: Partition) -> bool:
+        """
+        Whether what it has is worth no object of its own; who is busy is
+        waited for alone.
+        """
+        settings, chapters = self._settings, partition.record.chapters
+        if len(chapters) >= settings.chapters or partition.lock.locked:
+            return False
+        if partition.rules.segment_ms < settings.segment_seconds * 1000:
+            return False  # its topic wants segments of an age of their own
+        size = _size(partition) + sum(each.size for each in chapters)
+        return size < min(CHAPTER_SIZE, self._segment_bytes(partition))
+
+    def _rolled(
+        self,
+        result: object,
+        rolling: Deferred[None],
+        partitions: Sequence[Partition],
+        before: Sequence[int],
+    ) -> None:
+        """
+        @param before: How far they were rolled.
+        """
+        self._under_way.discard(rolling)
+        self._rolling.difference_update(partitions)
+        for partition, rolled_to in zip(partitions, before, strict=True):
             if partition.dropped or not partition.tail.visible_size:
+                self._urgent.pop(partition, None)
                 self._release(partition)
-            else:
+            elif partition.record.rolled_to > rolled_to:
+                if not self._is_urgent(partition):
+                    self._urgent.pop(partition, None)
                 self._hold(partition)
+        if result is None or all(partition.dropped for partition in partitions):
             self._start()
         elif not self._stopped and self._retry is None:
-            self._log.error("rolling {partition} failed: {why}", partition=partition, why=result)
+            first, others = partitions[0], len(partitions) - 1
+            self._log.error(
+                "rolling {first.topic_id}/{first.index}{others} failed: {why}",
+                first=first,
+                others=f" and {others} others" if others else "",
+                why=result,
+            )
             self._retry = self._clock.callLater(AGAIN, self._start_again)
 
     def _is_urgent(self, partition: Partition) -> bool:
@@ -241,78 +298,38 @@ class Roller:
 
         @raise NotLeaderOrFollower: it was lost meanwhile.
         """
-        await partition.opened()
-        async with partition.lock:
-            if partition.dropped:
-                return
-            # Only records below the high watermark are rolled (log-rules, 14).
-            batches, end = partition.tail.visible_batches(max_bytes)
-            if not batches:
-                return
-            record = partition.record
-            base = record.rolled_to
-            producers = partition.producers_after(batches)
-            pieces = [*batches, write_footer(batches, partition.epochs, producers)]
-            maker = self._fence.maker(partition.leader_epoch)
-            makers = partition.segments.makers = record.made(maker)
+        await self._writer.segment(partition, max_bytes)
+        self._written([partition])
+
+    async def roll_all(self, partitions: Sequence[Partition]) -> None:
+        """
+        Put what these have of durable records into segments; of those that
+        are busy, perhaps not yet.
+
+        @raise Exception: what rolling raised.
+        """
+        left = [each for each in partitions if not each.dropped and each.tail.visible_size]
+        await gather([partial(self._roll_group, group) for group in self._grouped(left)], PARALLEL)
+
+    async def _roll_group(
+        self, partitions: Sequence[Partition], max_bytes: int | None = None
+    ) -> None:
+        if len(partitions) == 1:
+            with suppress(NotLeaderOrFollower):  # it is lost already
+                await self.roll(partitions[0], max_bytes)
+        else:
             try:
-                adopted = await self._make(partition, base, pieces)
-            except Exception:
-                # Under a key that a create may replace, the next attempt would
-                # have to send the same bytes: it is made in another epoch.
-                if maker >= 0:
-                    self._journal.fence()
-                raise
-            size = sum(map(len, pieces))
-            if adopted is not None:
-                existing, size = adopted
-                end = existing.end_offset
-                producers = ProducerStates()
-                producers.restore(existing.producers)
-            journals = record.journals
-            if end >= partition.inherited_end:
-                journals = ((self._incarnation, partition.leader_epoch),)
-            rolled = attrs.evolve(
-                record,
-                rolled_to=end,
-                first_segment=base if record.first_segment is None else record.first_segment,
-                last_segment=base,
-                stored_bytes=record.stored_bytes + size,
-                journals=journals,
-                makers=makers,
-            )
-            # After the segment exists, never before (log-rules, 16).
-            revision = await self._changes.commit(partition, rolled)
-            partition.segments.add(base)
-            partition.rolled(rolled, revision, producers)
-            self._counts.segments += 1
-            self._counts.segment_bytes += size
+                await self._writer.volume(partitions)
+            finally:
+                self._written(partitions)
+
+    def _written(self, partitions: Sequence[Partition]) -> None:
+        for partition in partitions:
             if not partition.tail.visible_size:
                 self._release(partition)
-        self._retention.rolled(partition)
+            if not partition.dropped:
+                self._retention.rolled(partition)
         self._clearing.begin()
-
-    async def _make(
-        self, partition: Partition, base: int, pieces: Sequence[bytes]
-    ) -> tuple[Footer, int] | None:
-        """
-        Make the segment that begins at C{base}; or adopt the one that is there:
-        its footer, and its size.
-
-        @raise NotLeaderOrFollower: that is a successor's.
-        """
-        try:
-            await self._objects.create(partition.segments.key(base), pieces)
-        except ObjectExists:
-            # An attempt of ours whose answer was lost, or a predecessor's that
-            # was never committed: the chain goes on from its end (log-rules,
-            # 15).
-            adopted = await partition.segments.footer(base)
-            if adopted[0].end_offset > partition.high_watermark:
-                self._journal.fence()
-                raise NotLeaderOrFollower from None
-            return adopted
-        return None
 
     # -- ending -----------------------------------------------------------
 
@@ -334,5 +351,9 @@ class Roller:
         Begin nothing more, and let what is under way come to its end.
         """
         self.abandon()
-        await DeferredList(list(self._rolling.values()), consumeErrors=True)
+        await DeferredList(list(self._under_way), consumeErrors=True)
         await self._clearing.ended()
+
+
+def _size(partition: Partition) -> int:
+    return partition.tail.visible_size

@@ -218,6 +218,18 @@ def read_footer(suffix: bytes, size: int) -> Footer | int:
     )
 
 
+def whole_footer(suffix: bytes, size: int) -> Footer:
+    """
+    The same where C{suffix} is long enough.
+
+    @raise CorruptObject: it is not, or holds no footer.
+    """
+    footer = read_footer(suffix, size)
+    if isinstance(footer, int):
+        raise CorruptObject(f"A segment ends before byte {size}")
+    return footer
+
+
 def cut(run: bytes, offset: int, max_bytes: int, at_least_one: bool) -> tuple[int, int]:
     """
     The whole batches of a run from the one that contains C{offset}: where they

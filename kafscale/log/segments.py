@@ -3,14 +3,18 @@ The segments of one partition: which there are, and reading them.
 
 Segments form a chain: each begins where the one before ends. The listing is a
 hint about it, made when the first reader needs it; where it lacks one, the
-chain says what is missing (the end of the one before is its key).
+chain says what is missing (the end of the one before is its key). The last may
+be chapters of volumes, which the partition's record tells; several of them
+become one segment in time, at the place of the first.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import TypeVar
+from uuid import UUID
 
 import attrs
 from twisted.logger import Logger
@@ -19,9 +23,9 @@ from kafscale.errors import KafkaError, KafkaStorageError, NoSuchObject, OffsetO
 from kafscale.interfaces import Fetched, IObjectStore, ObjectInfo
 from kafscale.log import keys
 from kafscale.log.cache import BlockCache
-from kafscale.log.record import PartitionRecord, maker_of
+from kafscale.log.record import Chapter, PartitionRecord, maker_of
 from kafscale.log.sealing import listing
-from kafscale.log.segment import Footer, cut, read_footer
+from kafscale.log.segment import Footer, cut, read_footer, whole_footer
 from kafscale.wire.records import iterate
 
 SUFFIX = 64 * 1024
@@ -31,17 +35,35 @@ FOOTERS = 16
 """How many footers of one partition are kept in memory."""
 
 
+T = TypeVar("T")
+Place = tuple[str, int]
+"""The object that a segment is in, and where in that it begins."""
+
+
+class Missing(KafkaStorageError):
+    """
+    A segment is not there.
+
+    @ivar base: Its base offset.
+    """
+
+    def __init__(self, base: int) -> None:
+        super().__init__("A segment is missing")
+        self.base = base
+
+
 @attrs.frozen
 class Summary:
     """
     What a segment is, in a few words.
 
+    @ivar place: Where it was found.
     @ivar end_offset: The offset after its last record.
     @ivar max_timestamp: The largest that its batches state, in ms.
     @ivar size: In bytes, with its footer.
     """
 
-    base: int
+    place: Place
     end_offset: int
     max_timestamp: int
     size: int
@@ -51,8 +73,8 @@ class Segments:
     """
     The segments of one partition.
 
-    @ivar makers: Which keys they have (`kafscale.log.record`), the next one
-        included.
+    @ivar rewritings: How often chapters went into a segment; who found a segment L{Missing}
+        and began before the last time has to look again.
     """
 
     _log = Logger()
@@ -61,53 +83,68 @@ class Segments:
         self,
         objects: IObjectStore,
         cache: BlockCache,
-        prefix: str,
+        namespace: str,
+        where: tuple[UUID, int],
         record: PartitionRecord,
         readahead: int,
     ) -> None:
         """
-        @param prefix: See L{keys.partition}.
+        @param where: Topic id and index of the partition.
         @param readahead: How many runs are read ahead of a reader.
         """
         self._objects = objects
         self._cache = cache
-        self._prefix = prefix
+        self._namespace = namespace
+        self._prefix = keys.partition(namespace, *where)
         self._readahead = readahead
+        self._bases: list[int] | None = None  # sorted; None until somebody needs them
+        self._footers: OrderedDict[Place, tuple[Footer, int]] = OrderedDict()
+        self._chapters: dict[int, Chapter] = {}
+        self.rewritings = 0
+        self.follow(record)
+
+    def follow(self, record: PartitionRecord) -> None:
+        """
+        The record is this one (now).
+        """
         self._first = record.first_segment
         self._newest = record.last_segment
-        self.makers = record.makers
-        self._bases: list[int] | None = None  # sorted; None until somebody needs them
-        self._footers: OrderedDict[int, tuple[Footer, int]] = OrderedDict()
+        self._makers = record.makers
+        before, self._chapters = self._chapters, {each.base: each for each in record.chapters}
+        gone = before.keys() - self._chapters.keys()
+        self.rewritings += bool(gone)
+        if self._bases is not None and self._first is not None and self._newest is not None:
+            # What is not among them the chain tells.
+            first = self._first
+            stay = {base for base in self._bases if base >= first and base not in gone}
+            self._bases = sorted(stay | {first, self._newest} | self._chapters.keys())
 
     def key(self, base: int) -> str:
         """
-        The key of the segment that begins at offset C{base}.
+        The key that the segment which begins at offset C{base} has if it is no
+        chapter.
         """
-        return keys.segment(self._prefix, base, maker_of(self.makers, base))
+        return keys.segment(self._prefix, base, maker_of(self._makers, base))
+
+    def place(self, base: int) -> Place:
+        """
+        Where the segment is that begins at offset C{base}.
+        """
+        chapter = self._chapters.get(base)
+        if chapter is None:
+            return self.key(base), 0
+        key = keys.volume(self._namespace, chapter.incarnation, chapter.number)
+        return key, chapter.position
 
     # -- which there are --------------------------------------------------
 
-    def add(self, base: int) -> None:
+    def forget(self, gone: Iterable[str]) -> None:
         """
-        A segment was made, the newest now.
+        These objects are to be deleted.
         """
-        if self._first is None:
-            self._first = base
-        self._newest = base
-        if self._bases is not None and (not self._bases or self._bases[-1] < base):
-            self._bases.append(base)
-
-    def forget(self, gone: Iterable[str], first: int | None) -> None:
-        """
-        These segments are to be deleted; C{first} is the first that stays.
-        """
-        self._first = first
         for key in gone:
-            base = keys.segment_base(key)
-            self._footers.pop(base, None)
+            self._footers.pop((key, 0), None)
             self._cache.drop(key)
-            if self._bases is not None and base in self._bases:
-                self._bases.remove(base)
 
     async def _listed(self) -> list[int]:
         if self._bases is None:
@@ -117,11 +154,11 @@ class Segments:
                 async for info in listing(self._objects, self._prefix, after):
                     base = keys.segment_base(info.key)
                     # Past the newest there may be one that was made and never
-                    # committed: it is not part of the log yet. One that was
-                    # made in another's place has the base of that one.
-                    if base <= self._newest:
+                    # committed: it is not part of the log yet; and of a leader
+                    # that was replaced there may be some anywhere.
+                    if base <= self._newest and info.key == self.key(base):
                         bases.add(base)
-                bases |= {self._first, self._newest}
+                bases |= {self._first, self._newest} | self._chapters.keys()
             self._bases = sorted(bases)
         return self._bases
 
@@ -145,7 +182,7 @@ class Segments:
         """
         if self._newest is None:
             return None
-        located = await self._locate(offset)
+        located = await self._steadily(lambda: self._locate(offset))
         return self._newest if located is None else located[0]
 
     # -- footers ----------------------------------------------------------
@@ -155,14 +192,15 @@ class Segments:
         The footer of the segment that begins at C{base}, and the segment's
         size in bytes.
 
-        @raise KafkaError: there is none; see L{_gone}.
+        @raise Missing: there is none.
         """
-        known = self._footers.get(base)
+        place = self.place(base)
+        known = self._footers.get(place)
         if known is not None:
-            self._footers.move_to_end(base)
+            self._footers.move_to_end(place)
             return known
         footer, size = await self._read_footer(base)
-        self._footers[base] = footer, size
+        self._footers[place] = footer, size
         while len(self._footers) > FOOTERS:
             self._footers.popitem(last=False)
         return footer, size
@@ -171,34 +209,55 @@ class Segments:
         """
         Of the segment that begins at C{base}. Nothing of it stays in memory.
 
-        @raise KafkaError: there is none; see L{_gone}.
+        @raise Missing: there is none.
         """
-        footer, size = self._footers.get(base) or await self._read_footer(base)
-        return Summary(base, footer.end_offset, footer.max_timestamp, size)
+        place = self.place(base)
+        footer, size = self._footers.get(place) or await self._read_footer(base)
+        return Summary(place, footer.end_offset, footer.max_timestamp, size)
 
     async def _read_footer(self, base: int) -> tuple[Footer, int]:
-        key = self.key(base)
+        key, chapter = self.place(base)[0], self._chapters.get(base)
+
         try:
-            suffix, size = await self._objects.get_suffix(key, SUFFIX)
+            if chapter is None:
+                return await self.existing(key)
+            end = chapter.position + chapter.size
+            length = min(SUFFIX, chapter.size)
+            suffix = await self._objects.get(key, end - length, length)
+            footer = read_footer(suffix, chapter.size)
+            if isinstance(footer, int):
+                suffix = await self._objects.get(key, end - footer, footer)
+                footer = whole_footer(suffix, chapter.size)
+            return footer, chapter.size
         except NoSuchObject:
-            raise self._gone(base) from None
+            raise Missing(base) from None
+
+    async def existing(self, key: str) -> tuple[Footer, int]:
+        """
+        The footer of the segment with this key, and its size in bytes.
+
+        @raise NoSuchObject: there is none.
+        """
+        suffix, size = await self._objects.get_suffix(key, SUFFIX)
         footer = read_footer(suffix, size)
         if isinstance(footer, int):
             suffix, size = await self._objects.get_suffix(key, footer)
-            footer = read_footer(suffix, size)
-            assert not isinstance(footer, int)
+            footer = whole_footer(suffix, size)
         return footer, size
 
     async def newest_footer(self) -> Footer | None:
         """
         The footer of the newest segment; None when there is none.
         """
+        return await self._steadily(self._newest_footer)
+
+    async def _newest_footer(self) -> Footer | None:
         return None if self._newest is None else (await self.footer(self._newest))[0]
 
-    async def _locate(self, offset: int) -> tuple[int, Footer] | None:
+    async def _locate(self, offset: int) -> tuple[int, Footer, Place] | None:
         """
-        The segment that holds C{offset}: its base, and its footer. None when
-        all end before.
+        The segment that holds C{offset}: its base, its footer, and where that
+        was found. None when all end before.
 
         @raise OffsetOutOfRange: all begin after.
         """
@@ -208,20 +267,35 @@ class Segments:
         if base > offset:
             raise OffsetOutOfRange("its segment was deleted meanwhile")
         while True:
+            place = self.place(base)
             footer, _ = await self.footer(base)
             if offset < footer.end_offset:
-                return base, footer
+                return base, footer, place
             if base == self._newest:
                 return None
             base = footer.end_offset
             if base not in bases:
                 insort(bases, base)  # the listing did not have it
 
-    async def _run(self, base: int, start: int, stop: int) -> bytes:
+    async def _run(self, base: int, place: Place, start: int, stop: int) -> bytes:
+        key, begin = place
         try:
-            return await self._cache.get(self.key(base), start, stop)
+            return await self._cache.get(key, begin + start, begin + stop)
         except NoSuchObject:
-            raise self._gone(base) from None
+            raise Missing(base) from None
+
+    async def _steadily(self, walk: Callable[[], Awaitable[T]]) -> T:
+        """
+        What somebody finds who walks along the chain. If chapters went
+        meanwhile, and he lost his way, he begins anew.
+        """
+        while True:
+            before = self.rewritings
+            try:
+                return await walk()
+            except Missing as missing:
+                if before == self.rewritings:
+                    raise self._gone(missing.base) from None
 
     def _gone(self, base: int) -> KafkaError:
         """
@@ -229,8 +303,8 @@ class Segments:
         """
         if self._first is None or base < self._first:
             return OffsetOutOfRange("its segment was deleted meanwhile")
-        self._log.error("records are lost: {key} is not in the store", key=self.key(base))
-        return KafkaStorageError("a segment is missing")
+        self._log.error("records are lost: {key} is not in the store", key=self.place(base)[0])
+        return Missing(base)
 
     # -- reading ----------------------------------------------------------
 
@@ -241,16 +315,18 @@ class Segments:
 
         @raise OffsetOutOfRange: its segment was deleted meanwhile.
         """
+        return await self._steadily(lambda: self._read(offset, max_bytes, at_least_one))
+
+    async def _read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
         located = await self._locate(offset)
         if located is None:
             return Fetched()
-        base, footer = located
-        key = self.key(base)
+        base, footer, place = located
         pieces: list[bytes] = []
         size = 0
         while offset < footer.end_offset:
             start, stop = footer.locate(offset)
-            run = await self._run(base, start, stop)
+            run = await self._run(base, place, start, stop)
             begin, end = cut(run, offset, max_bytes - size, at_least_one and not pieces)
             if end > begin:
                 pieces.append(run if end - begin == len(run) else run[begin:end])
@@ -258,17 +334,18 @@ class Segments:
             if end < len(run):
                 return Fetched(pieces, size)
             offset = footer.offset_at(stop)
-            self._read_ahead(key, footer, offset)
+            self._read_ahead(place, footer, offset)
             if size >= max_bytes:
                 break
         return Fetched(pieces, size)
 
-    def _read_ahead(self, key: str, footer: Footer, offset: int) -> None:
+    def _read_ahead(self, place: Place, footer: Footer, offset: int) -> None:
+        key, begin = place
         for _ in range(self._readahead):
             if offset >= footer.end_offset:
                 return
             start, stop = footer.locate(offset)
-            self._cache.prefetch(key, start, stop)
+            self._cache.prefetch(key, begin + start, begin + stop)
             offset = footer.offset_at(stop)
 
     # -- times ------------------------------------------------------------
@@ -279,23 +356,31 @@ class Segments:
         C{timestamp}.
         """
         while True:
-            located = await self._locate(offset)
-            if located is None:
-                return
-            base, footer = located
-            while offset < footer.end_offset:
-                if footer.max_timestamp >= timestamp:
-                    start, stop = footer.locate(offset)
-                    if footer.reaches(stop, timestamp):
-                        yield await self._run(base, start, stop)
-                    offset = footer.offset_at(stop)
-                else:
-                    offset = footer.end_offset
+            before = self.rewritings
+            try:
+                located = await self._locate(offset)
+                if located is None:
+                    return
+                base, footer, place = located
+                while offset < footer.end_offset:
+                    if footer.max_timestamp >= timestamp:
+                        start, stop = footer.locate(offset)
+                        if footer.reaches(stop, timestamp):
+                            yield await self._run(base, place, start, stop)
+                        offset = footer.offset_at(stop)
+                    else:
+                        offset = footer.end_offset
+            except Missing as missing:
+                if before == self.rewritings:
+                    raise self._gone(missing.base) from None
 
     async def latest_batch(self) -> bytes | None:
         """
         The first batch that announces the largest timestamp of all.
         """
+        return await self._steadily(self._latest_batch)
+
+    async def _latest_batch(self) -> bytes | None:
         if self._first is None:
             return None
         best: tuple[int, int] | None = None  # timestamp, base of the segment

@@ -17,6 +17,8 @@ class LogSettings:
     @ivar unrolled_bytes: How much may be in memory and in no segment.
     @ivar journal_slots: How many slots recovery may have to read.
     @ivar bundled: How many small slots are stored once more together; 0: none.
+    @ivar chapters: How many small segments of a partition may be in volumes
+        with those of others; 0: each segment is an object of its own.
     @ivar orphan_seconds: How long something is unneeded before it is deleted,
         if whoever let go of it has not; 0: for ever.
     @ivar readahead: How many runs of a segment are read ahead of a reader.
@@ -33,6 +35,7 @@ class LogSettings:
     unrolled_bytes: int = 96 << 20
     journal_slots: int = 4096
     bundled: int = 0
+    chapters: int = 0
     orphan_seconds: float = 3600.0
     readahead: int = 1
 

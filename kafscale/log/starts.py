@@ -18,6 +18,7 @@ from kafscale.interfaces import IObjectStore
 from kafscale.log import keys
 from kafscale.log.changes import RecordChanges
 from kafscale.log.partition import Partition
+from kafscale.log.volumes import Volumes
 
 
 class LogStarts:
@@ -32,10 +33,12 @@ class LogStarts:
         objects: IObjectStore,
         changes: RecordChanges,
         roll: Callable[[Partition], Awaitable[None]],
+        volumes: Volumes,
     ) -> None:
         """
         @param roll: Puts what is durable of a partition into a segment.
         """
+        self._volumes = volumes
         self._objects = objects
         self._changes = changes
         self._roll = roll
@@ -68,12 +71,16 @@ class LogStarts:
             # What is before the first was to be deleted earlier, and does not
             # count any more; what is not part of the log never did.
             counted = record.first_segment or 0
+            bound = {each.base for each in record.chapters}
             freed = sum(
                 info.size
                 for info in gone
                 if (base := keys.segment_base(info.key)) >= counted
+                and base not in bound
                 and info.key == partition.segments.key(base)
             )
+            dropped = [each for each in record.chapters if first is None or each.base < first]
+            freed += sum(each.size for each in dropped)
             moved = attrs.evolve(
                 record,
                 log_start=offset,
@@ -81,10 +88,12 @@ class LogStarts:
                 stored_bytes=record.stored_bytes - freed,
                 epochs=epochs.entries,
                 makers=record.makers_from(first),
+                chapters=record.chapters[len(dropped) :],
             )
             revision = await self._changes.commit(partition, moved)
             partition.started(moved, revision, epochs)
-            partition.segments.forget([info.key for info in gone], first)
+            partition.segments.forget([info.key for info in gone])
+            self._volumes.dropped(dropped)
         garbage = [info.key for info in gone]
         try:
             for at in range(0, len(garbage), 1000):

@@ -17,7 +17,7 @@ segment at or past C{rolled_to} (log-rules, 10).
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -58,10 +58,13 @@ class Sweep:
         namespace: str,
         seconds: float,
         counts: LogCounts,
+        is_settled: Callable[[int, int], bool],
     ) -> None:
         """
         @param seconds: Between two looks; 0: there is none.
+        @param is_settled: See L{kafscale.log.volumes.Volumes.is_settled}.
         """
+        self._is_settled = is_settled
         self._objects = objects
         self._metadata = metadata
         self._clock = clock
@@ -117,13 +120,14 @@ class Sweep:
     async def _look_through(self) -> None:
         before, self._unneeded = self._unneeded, set()
         deleted = 0
-        for kind in ("journal", "bundles", "topics"):
+        for kind in ("journal", "bundles", "topics", "volumes"):
             prefix, after = f"{self._namespace}/{kind}/", ""
             while not self._stopped:
                 page = await self._objects.list(prefix, after, PAGE)
                 # The metadata are read after the objects: what made an object
                 # needed was there before the object.
-                found = await self._unneeded_of(page)
+                unneeded_of = self._volumes_of if kind == "volumes" else self._unneeded_of
+                found = await unneeded_of(page)
                 deleted += await self._delete([key for key in found if key in before])
                 if len(self._unneeded) < REMEMBERED:
                     self._unneeded.update(key for key in found if key not in before)
@@ -180,6 +184,36 @@ class Sweep:
                 if record is None or _is_garbage(record, base, info.key):
                     found.append(info.key)
         return found
+
+    async def _volumes_of(self, page: Sequence[ObjectInfo]) -> list[str]:
+        """
+        The keys of the volumes that no record names, nor ever will: only who
+        leads a partition names one, and only for who it was made for.
+        """
+        found = {
+            info.key: volume
+            for info in page
+            if (volume := keys.parse_volume(self._namespace, info.key)) is not None
+        }
+        if not found:
+            return []
+        settled = {volume for volume in found.values() if self._is_settled(*volume)}
+        entries, _ = await self._metadata.range(keys.PARTITIONS)
+        records = [PartitionRecord.from_json(entry.value) for entry in entries]
+        known = {
+            incarnation
+            for incarnation in {volume[0] for volume in found.values()}
+            if await self._metadata.get(keys.incarnation_record(incarnation)) is not None
+        }
+        named = {(each.incarnation, each.number) for record in records for each in record.chapters}
+        leading = {record.incarnation for record in records}
+        return [
+            key
+            for key, volume in found.items()
+            if volume not in named
+            and volume[0] in known
+            and (volume[0] not in leading or volume in settled)
+        ]
 
     async def _needed(self, incarnation: int) -> range | None:
         """
@@ -241,5 +275,10 @@ def _is_garbage(record: PartitionRecord, base: int, key: str) -> bool:
     """
     if base < (record.first_segment or 0):
         return True
+    if base >= record.rolled_to:
+        return False
+    if base >= record.next_base:
+        # Chapters are there, and what takes them in may be about to be named.
+        return keys.segment_maker(key) < record.epoch
     name = key.rsplit("/", 1)[1]
-    return base < record.rolled_to and name != keys.segment("", base, record.maker(base))
+    return name != keys.segment("", base, record.maker(base))

@@ -6,7 +6,8 @@ and after that a trailer of 20 bytes, by which the footer is found from behind
 with one ranged read (big-endian)::
 
     UINT32  length of the footer
-    UINT16  kind: 1 slot, 2 seal, 3 segment, 4 bundle of slots
+    UINT16  kind: 1 slot, 2 seal, 3 segment, 4 bundle of slots,
+            5 volume of small segments
     UINT16  version of the footer's layout: 1
     UINT32  CRC-32C of the footer and the 8 bytes before this field
     8 bytes "kafscale"
@@ -42,6 +43,7 @@ class Kind(IntEnum):
     SEAL = 2
     SEGMENT = 3
     BUNDLE = 4
+    VOLUME = 5
 
 
 class CorruptObject(StoreError):

@@ -27,6 +27,7 @@ from kafscale.log.bundles import GROUP
 from kafscale.log.following import Following
 from kafscale.log.log import Log
 from kafscale.log.settings import LogSettings
+from kafscale.log.volumes import CHAPTERS
 from kafscale.services.alterations import AlterationService
 from kafscale.services.broker_configs import broker_configs
 from kafscale.services.commits import CommitsService
@@ -144,6 +145,7 @@ def log_settings(settings: Settings) -> LogSettings:
         unrolled_bytes=settings.unrolled_bytes,
         journal_slots=settings.journal_slots,
         bundled=GROUP if settings.s3_bucket else 0,
+        chapters=CHAPTERS if settings.s3_bucket else 0,
         orphan_seconds=settings.orphan_ms / 1000,
         readahead=settings.readahead_segments,
     )

@@ -93,10 +93,10 @@ class MarkedBucketTests(MarkedTestCase):
         status, text = self.inspect(broker, "verify")
         self.assertEqual(status, 0, text)
         status, text = self.inspect(broker, "list")
-        keys = [line.split()[0] for line in text.splitlines() if ".kfs " in line]
-        names = [key.rpartition("/")[2] for key in keys]
-        self.assertTrue(any("-" in name for name in names), text)
-        self.assertTrue(any("-" not in name for name in names), text)
+        # Of the three that were stopped two were by seals, and one by a mark.
+        self.assertEqual(text.count(", sealed at"), 3, text)
+        seals = [line.split()[0] for line in text.splitlines() if "bytes, seal by" in line]
+        self.assertEqual(len({key.rpartition("/")[0] for key in seals}), 2, text)
 
     def test_a_server_that_refuses_conditions(self) -> None:
         """

@@ -500,13 +500,13 @@ class TrimmableTests(JournalTestCase):
         self.assertEqual((self.journal.trimmable, self.journal.span), (0, 3))
         self.journal.rolled(other, slots[1])
         self.assertEqual(self.journal.trimmable, 0)
-        self.assertIs(self.journal.oldest(), slots[0])
+        self.assertEqual(self.journal.oldest(2), slots[:2])
         self.journal.rolled(self.writer, slots[0])
         self.assertEqual((self.journal.trimmable, self.journal.span), (2, 1))
-        self.assertIs(self.journal.oldest(), slots[2])
+        self.assertEqual(self.journal.oldest(1), [slots[2]])
         self.journal.rolled(self.writer, slots[2])
         self.assertEqual((self.journal.trimmable, self.journal.span), (3, 0))
-        self.assertIsNone(self.journal.oldest())
+        self.assertEqual(self.journal.oldest(9), [])
 
     def test_not_past_what_is_under_way(self) -> None:
         """

@@ -105,10 +105,12 @@ class LogMachine(RuleBasedStateMachine):
 
     @cvar store: What the objects are in.
     @cvar fencings: How incarnations are stopped, for each one of these.
+    @cvar chapters: How many small segments of a partition go into volumes.
     """
 
     store: type[MemoryObjectStore] = MemoryObjectStore
     fencings: tuple[str, ...] = ("create",)
+    chapters = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,14 +152,17 @@ class LogMachine(RuleBasedStateMachine):
         A broker that begins, and is stopped by one means or the other.
         """
         fencing = self.fencings[choice % len(self.fencings)]
-        return Broker(self.shared, fencing=fencing, **named, **BOUNDS)
+        bounds = {**BOUNDS, "chapters": self.chapters}
+        if self.chapters:  # segments are small, and memory is full
+            bounds |= {"segment_bytes": 5000, "unrolled_bytes": 1200}
+        return Broker(self.shared, fencing=fencing, **named, **bounds)
 
     @initialize(partitions=st.integers(1, 2), choice=st.integers(0, 1))
     def begin(self, partitions: int, choice: int) -> None:
         """
-        A broker leads a partition or two.
+        A broker leads a partition or two, and more if they share volumes.
         """
-        self.wanted = [(TOPIC, index) for index in range(partitions)]
+        self.wanted = [(TOPIC, index) for index in range(partitions + self.chapters)]
         self.truth = {where: {} for where in self.wanted}
         self.start = dict.fromkeys(self.wanted, 0)
         broker = self.incarnation(choice)
@@ -686,6 +691,7 @@ class CarelessMachine(LogMachine):
 
     store = CarelessObjectStore
     fencings = ("metadata",)
+    chapters = 1
 
 
 class ChangingMachine(LogMachine):
@@ -694,6 +700,15 @@ class ChangingMachine(LogMachine):
     """
 
     fencings = ("create", "metadata")
+    chapters = 1
+
+
+class BindingMachine(LogMachine):
+    """
+    The same with volumes.
+    """
+
+    chapters = 2
 
 
 class MachineTests(SynchronousTestCase):
@@ -722,6 +737,12 @@ class MachineTests(SynchronousTestCase):
         No order of events loses, repeats or withdraws a record.
         """
         self.run_machine(LogMachine, 250)
+
+    def test_with_volumes(self) -> None:
+        """
+        Nor where small segments go together, and apart again.
+        """
+        self.run_machine(BindingMachine, 250)
 
     def test_on_a_store_that_replaces(self) -> None:
         """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from kafscale.errors import NotLeaderOrFollower, StoreError
 from kafscale.log import keys
@@ -196,6 +196,24 @@ class ReleaseTests(BrokerTestCase):
         self.assertFalse(self.first.log.leads(WHERE))
         self.assertTrue(self.take(self.first))
         self.assertEqual(self.first.partition().leader_epoch, 1)
+
+    def test_given_up(self) -> None:
+        """
+        A release that takes too long, because somebody changes one of the
+        partitions, leaves all of them as they were.
+        """
+        self.first.recover([WHERE, (TOPIC, 1)])
+        self.first.run()
+        one, other = self.first.partition(), self.first.partition((TOPIC, 1))
+        self.assertTrue(other.lock.acquire().called)
+        releasing = begin(self.first.log.release([WHERE, (TOPIC, 1)]))
+        self.first.run()
+        self.assertNoResult(releasing)
+        releasing.addErrback(lambda failure: failure.trap(CancelledError))
+        releasing.cancel()
+        self.assertFalse(one.lock.locked)
+        self.assertFalse(one.closed or one.dropped)
+        other.lock.release()
 
     def test_heard_of_by_the_next_first(self) -> None:
         """

@@ -102,6 +102,20 @@ class WhenTests(RollingTestCase):
             broker.log.pressure.size, sum(each.tail.size for each in broker.log.partitions())
         )
 
+    def test_company(self) -> None:
+        """
+        Where small segments go together, the partitions of the oldest slots
+        do, though each has slots of its own.
+        """
+        broker = self.leading(chapters=3, journal_slots=32, unrolled_bytes=1 << 20)
+        self.fill(broker, 0)
+        self.fill(broker, 1)
+        self.fill(broker, 2, 30)
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        self.fill(broker, 2)
+        self.assertEqual(self.rolled(), [1, 1, 0, 0])
+        self.assertEqual(len(self.shared.keys("default/volumes/")), 1)
+
     def test_age(self) -> None:
         """
         What is in the oldest slot is rolled when that is old.

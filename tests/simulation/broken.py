@@ -22,10 +22,10 @@ from kafscale.log.fencing import Marked
 from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
 from kafscale.log.replica import Replica
-from kafscale.log.rolling import Roller
 from kafscale.log.segments import Segments
 from kafscale.log.starts import LogStarts
 from kafscale.log.tail import Tail
+from kafscale.log.writing import Draft, SegmentWriter
 from kafscale.wire.records import iterate
 
 # -- acknowledging ------------------------------------------------------------
@@ -233,22 +233,23 @@ def adopt_nothing(original: Any) -> Any:
     """
     Hold a segment that exists for the one that was to be made.
     """
-    async def make(self: Roller, partition: Partition, base: int, pieces: Any) -> None:
+    async def create(self: SegmentWriter, partition: Partition, draft: Draft, maker: int) -> None:
+        prefix = keys.partition(self._namespace, partition.topic_id, partition.index)
         with suppress(ObjectExists):
-            await self._objects.create(partition.segments.key(base), pieces)
+            await self._objects.create(keys.segment(prefix, draft.base, maker), draft.pieces)
 
-    return make
+    return create
 
 
 def make_later(original: Any) -> Any:
     """
     Make segments when there is time.
     """
-    async def make(self: Roller, partition: Partition, base: int, pieces: Any) -> None:
-        begun = Deferred.fromCoroutine(original(self, partition, base, pieces))
+    async def create(self: SegmentWriter, partition: Partition, draft: Draft, maker: int) -> None:
+        begun = Deferred.fromCoroutine(original(self, partition, draft, maker))
         begun.addErrback(lambda _: None)
 
-    return make
+    return create
 
 
 # -- handing over -------------------------------------------------------------

@@ -18,10 +18,10 @@ from kafscale.log.fencing import Marked
 from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
 from kafscale.log.replica import Replica
-from kafscale.log.rolling import Roller
 from kafscale.log.segments import Segments
 from kafscale.log.starts import LogStarts
 from kafscale.log.tail import Tail
+from kafscale.log.writing import SegmentWriter
 from tests.hostile import Operation
 from tests.simulation import broken
 from tests.simulation.plan import STRICT, Plan
@@ -181,12 +181,12 @@ MUTATIONS = [
     Mutation(
         "15",
         "adopt no segment",
-        [(Roller, "_make", broken.adopt_nothing)],
+        [(SegmentWriter, "_create", broken.adopt_nothing)],
     ),
     Mutation(
         "16",
         "commit rolled_to before the segment is there",
-        [(Roller, "_make", broken.make_later)],
+        [(SegmentWriter, "_create", broken.make_later)],
         DYING,
     ),
     Mutation(

@@ -26,10 +26,12 @@ class Objects(MemoryObjectStore):
         checker: Checker,
         namespace: str,
         value_of: Callable[[str], Any],
+        records: Callable[[], list[PartitionRecord]],
         is_careless: bool = False,
     ) -> None:
         """
         @param value_of: What is in the metadata store under a key.
+        @param records: Those of all partitions.
         @param is_careless: Whether a create replaces what is there; then no
             key may be given two contents.
         """
@@ -39,6 +41,8 @@ class Objects(MemoryObjectStore):
         self._checker = checker
         self._namespace = namespace
         self._value_of = value_of
+        self._records = records
+        self.volumes_deleted = 0
 
     async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
         """
@@ -67,6 +71,12 @@ class Objects(MemoryObjectStore):
         """
         slot = keys.parse_slot(self._namespace, key)
         segment = keys.parse_segment(self._namespace, key)
+        volume = keys.parse_volume(self._namespace, key)
+        if volume is not None:
+            self.volumes_deleted += 1
+            named = (each for record in self._records() for each in record.chapters)
+            found = [each for each in named if (each.incarnation, each.number) == volume]
+            return f"records name {found}" if found else None
         if slot is not None:
             data = now(self.get(key))
             is_seal = isinstance(read_slot(data, len(data)), Seal)
@@ -81,6 +91,10 @@ class Objects(MemoryObjectStore):
         name = keys.segment("", base, record.maker(base))
         if base < (record.first_segment or 0):
             return None
+        if record.next_base <= base < record.rolled_to:
+            # The leader may be about to name it instead of the chapters.
+            is_old = keys.segment_maker(key) < record.epoch
+            return None if is_old else f"the record is {value}"
         if base < record.rolled_to and not key.endswith(name):
             return None  # one that was made in its place counts
         return f"the record is {value}"

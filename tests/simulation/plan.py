@@ -43,6 +43,8 @@ class Plan:
     @ivar racks: How likely brokers and consumers are in racks, from 0 to 1.
     @ivar careless: How likely the object store replaces what it should only
         create, so that brokers are stopped by marks and not by seals.
+    @ivar volumes: How likely small segments go together, as in a bucket; where
+        the object store is careless they do.
     @ivar doomed: Which operations are done, and never answered.
     """
 
@@ -52,11 +54,12 @@ class Plan:
     produce: float = 4.0
     racks: float = 0.2
     careless: float = 0.0
+    volumes: float = 0.0
     doomed: Callable[[Operation], bool] | None = None
 
 
 STRICT = Plan()
 """Everything, on an object store that does as it should."""
 
-USUAL = Plan(careless=0.15)
+USUAL = Plan(careless=0.15, volumes=0.5)
 """Everything."""

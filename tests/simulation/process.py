@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from random import Random
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -17,6 +18,7 @@ from kafscale.interfaces import Broker, IService, Serving
 from kafscale.store.blocking import at_once
 from kafscale.store.etcd import EtcdStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
+from kafscale.tap import serving
 from kafscale.tap.node import Node
 from kafscale.wire.schema import Request
 from tests.hostile import HostileObjectStore
@@ -44,6 +46,9 @@ SETTINGS: dict[str, Any] = {
     "cache_bytes": 1 << 20,
 }
 """So small that slots, rolls, trims and sweeps happen all the time."""
+
+CHAPTERS = 3
+"""So few that volumes are left behind all the time."""
 
 OBJECT_LATENCY = 0.03
 OBJECT_PATIENCE = 20.0
@@ -84,17 +89,20 @@ class Process:
         settings = Settings(broker_id=broker_id, **SETTINGS)
         if world.is_careless:
             settings = attrs.evolve(settings, s3_bucket="careless", s3_fencing="metadata")
-        self.node = Node(
-            settings,
-            Broker(broker_id, f"broker-{broker_id}", 9092, world.rack_of(broker_id) or None),
-            objects,
-            self.metadata,
-            objects,
-            self.clock,
-            chance,
-            at_once,
-            lambda other: SimulatedPeer(self, other.broker_id, Road(world.schedule, chance)),
-        )
+        elif world.has_volumes:
+            settings = attrs.evolve(settings, s3_bucket="careful")
+        with patch.object(serving, "CHAPTERS", CHAPTERS):
+            self.node = Node(
+                settings,
+                Broker(broker_id, f"broker-{broker_id}", 9092, world.rack_of(broker_id) or None),
+                objects,
+                self.metadata,
+                objects,
+                self.clock,
+                chance,
+                at_once,
+                lambda other: SimulatedPeer(self, other.broker_id, Road(world.schedule, chance)),
+            )
         self._served: dict[type[Request], Serving] = {}
         self._starting: Deferred[None] | None = None
 
@@ -136,8 +144,8 @@ class Process:
 
     def _serve(self, services: list[IService]) -> None:
         for service in services:
-            for serving in service.serves():
-                self._served[serving.request] = serving
+            for served in service.serves():
+                self._served[served.request] = served
 
     def _not_started(self, failure: Failure) -> None:
         self.world.count(f"not started: {type(failure.value).__name__}")

@@ -17,12 +17,15 @@ GROWING = ("epoch", "rolled_to", "log_start")
 class Records:
     """
     Sees every change of a record that has an order.
+
+    @ivar bound: How many segments have taken chapters in.
     """
 
     def __init__(self, checker: Checker, namespace: str) -> None:
         self._checker = checker
         self._prefix = f"{namespace}/"
         self._ends: dict[str, int] = {}  # of sealed incarnations
+        self.bound = 0
 
     def seen(self, done: list[Done]) -> None:
         """
@@ -38,10 +41,12 @@ class Records:
                 continue
             if kind == "partitions":
                 self._grow(each, GROWING)
-                after = _value(each.after)
+                before, after = _value(each.before), _value(each.after)
                 self._checker.note(
                     after["log_start"] <= after["rolled_to"], f"{each.key} is {after}"
                 )
+                rolled = after["rolled_to"] > before["rolled_to"]
+                self.bound += rolled and "chapters" in before and "chapters" not in after
             elif kind == "group-shards":
                 before, after = _value(each.before), _value(each.after)
                 self._checker.note(

@@ -21,7 +21,8 @@ from twisted.python.failure import Failure
 
 from kafscale.errors import KafkaError, StoreError
 from kafscale.group import keys as group_keys
-from kafscale.log import sealing
+from kafscale.log import keys, sealing
+from kafscale.log.record import PartitionRecord
 from tests.log.brokers import now
 from tests.simulation.admin import Admin
 from tests.simulation.checker import Checker, Where, Wrong
@@ -82,13 +83,16 @@ class World:
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []
         self.is_careless = self.chance.random() < plan.careless
+        self.has_volumes = Random(f"{seed} volumes").random() < plan.volumes
         self.has_racks = self.chance.random() < plan.racks
         self.usual = self.chance.choice(plan.weathers)
         late = self.chance.choice((5.0, 20.0, 60.0))
         self.weather = {name: Weather(*self.usual, late) for name in ("etcd", "objects")}
         self.etcd = Etcd(self.schedule)
         self.checker = Checker(self.schedule, self._log_start)
-        self.objects = Objects(self.checker, NAMESPACE, self._value, self.is_careless)
+        self.objects = Objects(
+            self.checker, NAMESPACE, self._value, self._partition_records, self.is_careless
+        )
         self.groups = Groups(self.checker, self._coordinates)
         self.records = Records(self.checker, NAMESPACE)
         self.etcd.seen.append(self.records.seen)
@@ -146,6 +150,10 @@ class World:
     def _value(self, key: str) -> Any:
         text = self.etcd.text(f"{NAMESPACE}/{key}")
         return None if text is None else json.loads(text)
+
+    def _partition_records(self) -> list[PartitionRecord]:
+        found = (self.etcd.text(key) for key in self.etcd.below(f"{NAMESPACE}/{keys.PARTITIONS}"))
+        return [PartitionRecord.from_json(json.loads(text)) for text in found if text]
 
     def _log_start(self, where: Where) -> int | None:
         record = self._value(f"partitions/{where[0]}/{where[1]:010d}")
@@ -292,6 +300,9 @@ class World:
         self.counts["commits acknowledged"] = self.groups.commits
         self.counts["records deleted, times"] = admin.deletions
         self.counts["histories with a careless store"] = self.is_careless
+        self.counts["histories with volumes"] = self.has_volumes or self.is_careless
+        self.counts["volumes deleted"] = self.objects.volumes_deleted
+        self.counts["segments that took chapters in"] = self.records.bound
         self.counts["processes"] = len(self._processes)
 
     async def _create(self, admin: Admin) -> None:

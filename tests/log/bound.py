@@ -1,0 +1,141 @@
+"""
+Brokers whose partitions have chapters in volumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kafscale.log import keys
+from kafscale.log.partition import Partition
+from tests.log.brokers import RULES, TOPIC, Broker, BrokerTestCase, batch, begin, now, records_of
+from tests.log.test_rules import EACH
+
+PARTITIONS = [(TOPIC, index) for index in range(4)]
+VOLUMES = "default/volumes/"
+EVERY = 100.0
+"""Seconds between two looks for what nobody needs."""
+
+
+class VolumeTestCase(BrokerTestCase):
+    """
+    Brokers that lead four partitions, with up to three chapters each.
+    """
+
+    def leading(self, **settings: Any) -> Broker:
+        """
+        All opened. Nobody looks for garbage, if the test does not say so.
+        """
+        wanted = {**EACH, "chapters": 3, "orphan_seconds": 0, **settings}
+        broker = self.leader(PARTITIONS, **wanted)
+        for where in PARTITIONS:
+            broker.partition(where)
+        return broker
+
+    def all_of(self, broker: Broker) -> list[Partition]:
+        """
+        All of them.
+        """
+        return [broker.log.partition(*where) for where in PARTITIONS]
+
+    def fill(self, broker: Broker, value: bytes, times: Sequence[int] = ()) -> None:
+        """
+        A record more in each partition.
+        """
+        for partition in self.all_of(broker):
+            partition.append(batch(value, times=times), RULES)
+
+    def bind(self, broker: Broker, *values: bytes) -> None:
+        """
+        A volume for each value: a record in each partition has it.
+        """
+        for value in values:
+            self.fill(broker, value)
+            now(broker.log._roller.roll_all(self.all_of(broker)))
+
+    def roll(self, broker: Broker, value: bytes = b"last", index: int = 0) -> None:
+        """
+        A record more in one partition, and a segment that takes its chapters
+        in.
+        """
+        partition = broker.partition(PARTITIONS[index])
+        partition.append(batch(value), RULES)
+        self.assertTrue(partition.tail.visible_size)
+        now(broker.log._roller.roll(partition))
+
+    def volumes(self) -> list[tuple[int, int]]:
+        """
+        The incarnation and number of all that there are.
+        """
+        found = [keys.parse_volume("default", key) for key in self.shared.keys(VOLUMES)]
+        return [volume for volume in found if volume is not None]
+
+    def numbers(self) -> list[int]:
+        """
+        The numbers alone.
+        """
+        return [number for _, number in self.volumes()]
+
+    def chapters(self) -> list[int]:
+        """
+        How many each partition's record has.
+        """
+        return [len(self.shared.record(where).chapters) for where in PARTITIONS]
+
+    def rolled(self) -> list[int]:
+        """
+        How far each partition is rolled.
+        """
+        return [self.shared.record(where).rolled_to for where in PARTITIONS]
+
+    def own(self, index: int = 0) -> list[str]:
+        """
+        The keys of a partition's segments that are objects of their own.
+        """
+        return self.shared.keys(keys.partition("default", *PARTITIONS[index]))
+
+    def key_of(self, index: int, base: int, epoch: int) -> str:
+        """
+        That of such a segment.
+        """
+        return keys.segment(keys.partition("default", *PARTITIONS[index]), base, epoch)
+
+    def assert_holds(self, broker: Broker, expected: Sequence[bytes], index: int = 0) -> None:
+        """
+        Read from each offset on; nothing that was known helps.
+        """
+        partition = broker.partition(PARTITIONS[index])
+        for offset in range(partition.log_start, partition.high_watermark):
+            partition.segments._footers.clear()
+            loading = begin(partition.load(offset, 1, True))
+            broker.settle()
+            found = records_of(self.successResultOf(loading))
+            first = next(record for record in found if record.offset >= offset)
+            self.assertEqual((first.offset, first.value), (offset, expected[offset]))
+        alive = list(expected)[partition.log_start :]
+        self.assertEqual(self.read_all(broker, PARTITIONS[index]), alive)
+
+    def read_one(self, broker: Broker, offset: int) -> bytes | None:
+        """
+        The first partition's record at an offset; nothing that was known helps.
+        """
+        partition = broker.partition()
+        partition.segments._footers.clear()
+        loading = begin(partition.load(offset, 1, True))
+        broker.settle()
+        found = records_of(self.successResultOf(loading))
+        return next(record.value for record in found if record.offset == offset)
+
+    def successor(self, **settings: Any) -> Broker:
+        """
+        Another broker that leads them now.
+        """
+        return self.leading(broker_id=2, **settings)
+
+    def wait(self, broker: Broker, seconds: float) -> None:
+        """
+        Let time pass; what is held stays so.
+        """
+        for _ in range(10):
+            broker.clock.advance(seconds / 10)
