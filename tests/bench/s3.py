@@ -146,7 +146,8 @@ def _asked(
         for memory, wait in waits:
             time.sleep(max(0.0, began + wait - time.monotonic()))
             before = broker.counts()
-            time.sleep(min(options.window, filling * 0.7))
+            short = memory == "not full"  # not for long
+            time.sleep(min(options.window, filling * 0.7) if short else options.window)
             found = broker.counts().rates(before)
             price = (found.puts() * PUT_PRICE + found.gets() * GET_PRICE) * 3600
             rows.append(
