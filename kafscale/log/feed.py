@@ -93,6 +93,8 @@ class Feed:
         self._followed: dict[Where, _Followed] = {}
         self._session = (0, 0)  # id and epoch of the next request
         self._asked: dict[Where, int] = {}  # what the leader's session has
+        # What it has from earlier: it would tell nothing that it has told then.
+        self._forget: set[Where] = set()
         self._running = False
         self._under_way: Deferred[None] | None = None
         self._away = False
@@ -106,6 +108,8 @@ class Feed:
         """
         where = replica.topic_id, replica.index
         self._followed[where] = _Followed(replica, self._clock.seconds())
+        if where in self._asked:
+            self._forget.add(where)
         if not self._running:
             self._running = True
             self._under_way = Deferred.fromCoroutine(self._run())
@@ -177,6 +181,7 @@ class Feed:
     def _begin_anew(self) -> None:
         self._session = 0, 0
         self._asked = {}
+        self._forget.clear()
 
     def _request(self) -> FetchRequest | None:
         """
@@ -194,6 +199,8 @@ class Feed:
             elif replica.unread * 2 > room:
                 followed.heard = now  # it is we who do not ask
                 seconds = SOON
+            elif where in self._forget:
+                seconds = SOON  # and then it is new
             else:
                 wanted[where] = replica.position
         if not wanted:
@@ -204,6 +211,7 @@ class Feed:
         news = {where: at for where, at in wanted.items() if asked.get(where) != at}
         forgotten = [where for where in asked if where not in wanted]
         self._asked = wanted
+        self._forget.clear()
         return FetchRequest(
             max_wait_ms=int(seconds * 1000),
             min_bytes=1,

@@ -525,6 +525,23 @@ class FeedTests(FollowingCase):
         self.assertEqual([each.session_epoch for each in asked[:4]], [0, 1, 2, 3])
         self.assertEqual([len(each.topics) for each in asked[:4]], [1, 1, 0, 0])
 
+    def test_wanted_again(self) -> None:
+        """
+        Who is not read any more, and is again before the leader was asked
+        anything, is told what the leader has told before.
+        """
+        self.append(b"a")
+        self.read_all()
+        replica = self.replica()
+        (feed,) = self.following._feeds.values()
+        feed.remove(replica)
+        replica.unwanted()
+        self.assertEqual(replica.available(1), 0)
+        feed.add(replica)
+        self.assertEqual(replica.high_watermark, -1)
+        self.run_for(3.0)
+        self.assertEqual(replica.high_watermark, 1)
+
     def test_session_lost(self) -> None:
         """
         A leader that has forgotten it is told everything again.
