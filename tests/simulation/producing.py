@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 IN_FLIGHT = 5
 AGAIN_SECONDS = 0.4
 
-PRODUCE_VERSION = 12
+PRODUCE_VERSION = 13
 INIT_VERSION = 4
 
 
@@ -189,7 +189,8 @@ class Producer(Client):
             base_sequence=batch.sequence,
         )
         part = ProduceRequest.Topic.Partition(index=stream.index, records=memoryview(data))
-        topic = ProduceRequest.Topic(name=stream.topic, partition_data=[part])
+        # By its id: another topic may have the name, when this one is gone.
+        topic = ProduceRequest.Topic(topic_id=topic_id, partition_data=[part])
         request = ProduceRequest(acks=-1, timeout_ms=30000, topic_data=[topic])
         try:
             response = await self.ask(leader, request, PRODUCE_VERSION)
