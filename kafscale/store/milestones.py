@@ -79,6 +79,7 @@ class Milestones:
         self._clock = clock
         self._new_name = new_name
         self._name = self._name_before = ""  # the last two that we have put
+        self._name_set = ""  # of the last milestone that is in the bucket
         self._made = 0  # our last milestone
         self._looks = 0  # since then
         self._due: IDelayedCall | None = None
@@ -150,7 +151,9 @@ class Milestones:
             is_due = self._looks >= SELDOM and self._committed() > self._made
             if not is_old and not is_due:
                 return
-            await self._put()
+            # While the bucket is away its last milestone has the name before.
+            if self._name == self._name_set:
+                await self._put()
         await self._renew()
 
     async def _renew(self) -> None:
@@ -181,6 +184,7 @@ class Milestones:
         with suppress(ObjectExists):  # our own, by an attempt before
             body = json.dumps({"name": self._name}).encode()
             await self._objects.create(self._key(revision), [body])
+        self._name_set = self._name
         self._made = revision
         self._looks = 0
 

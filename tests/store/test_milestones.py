@@ -51,6 +51,18 @@ class Away(EmbeddedStore):
         raise StoreUnavailable("away")
 
 
+class AwayObjects(MemoryObjectStore):
+    """
+    Takes nothing.
+    """
+
+    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
+        """
+        Fails.
+        """
+        raise StoreUnavailable("away")
+
+
 class MilestonesTests(SynchronousTestCase):
     """
     A bucket, and a metadata store that may be set back.
@@ -214,6 +226,22 @@ class MilestonesTests(SynchronousTestCase):
             self.clock.advance(SECONDS)
         self.assertEqual(self.lost, [])
         self.assertLessEqual(len(self.names()), 6)
+
+    def test_the_bucket_is_away(self) -> None:
+        """
+        For as long as one likes: what its last milestone says stays known,
+        and the next start finds all well.
+        """
+        first = self.milestones()
+        (before,) = self.names()
+        first._objects = AwayObjects()
+        for _ in range(20):
+            self.change()
+            self.clock.advance(SECONDS)
+        self.assertEqual(self.lost, [])
+        self.assertIn(before, self.names())
+        self.assertLessEqual(len(self.names()), 2)
+        self.milestones()
 
     def test_beside_new_ones(self) -> None:
         """
