@@ -13,10 +13,9 @@ from kafscale.errors import CorruptMessage
 from kafscale.inspect.findings import Findings
 from kafscale.interfaces import IObjectStore
 from kafscale.log.epochs import UNKNOWN
-from kafscale.log.segment import Footer, read_footer
-from kafscale.log.segments import SUFFIX
+from kafscale.log.segment import Footer
 from kafscale.log.slot import Range
-from kafscale.log.trailer import CorruptObject, intact, proof
+from kafscale.log.trailer import intact, proof
 from kafscale.wire.records import BatchHeader, iterate
 
 PIECE = 1 << 20
@@ -84,23 +83,6 @@ async def check_range(objects: IObjectStore, key: str, part: Range) -> str | Non
     if latest != part.max_timestamp:
         return f"the largest timestamp is {latest}, the footer says {part.max_timestamp}"
     return None
-
-
-async def segment_footer(objects: IObjectStore, key: str) -> tuple[Footer, int]:
-    """
-    The footer of a segment, and the segment's size.
-
-    @raise NoSuchObject: there is none.
-    @raise CorruptObject: it is no segment, or not whole.
-    """
-    suffix, size = await objects.get_suffix(key, SUFFIX)
-    footer = read_footer(suffix, size)
-    if isinstance(footer, int):
-        suffix, size = await objects.get_suffix(key, footer)
-        footer = read_footer(suffix, size)
-        if isinstance(footer, int):
-            raise CorruptObject("The footer is longer than it states")
-    return footer, size
 
 
 async def check_segment(objects: IObjectStore, key: str, footer: Footer) -> Findings:

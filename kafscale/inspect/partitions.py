@@ -13,13 +13,14 @@ from itertools import pairwise
 from kafscale.errors import NoSuchObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.journals import Tails
-from kafscale.inspect.objects import check_segment, segment_footer
+from kafscale.inspect.objects import check_segment
 from kafscale.inspect.view import View, Where
 from kafscale.inspect.volumes import chapter_of
 from kafscale.interfaces import IObjectStore
 from kafscale.log import keys
 from kafscale.log.record import PartitionRecord
 from kafscale.log.sealing import listing
+from kafscale.log.segments import segment_footer
 from kafscale.log.trailer import CorruptObject
 
 

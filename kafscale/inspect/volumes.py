@@ -1,92 +1,29 @@
 """
 Whether volumes are what the records of partitions, which alone decide, say of
-them; and one chapter of a volume, as if it were an object of its own.
+them.
 """
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Sequence
 
-import attrs
-from zope.interface import implementer
-
-from kafscale.errors import NoSuchObject, StoreUnavailable
+from kafscale.errors import NoSuchObject
 from kafscale.inspect.findings import Findings
-from kafscale.inspect.objects import segment_footer
 from kafscale.inspect.view import View, Where
-from kafscale.interfaces import IObjectStore, ObjectInfo
+from kafscale.interfaces import IObjectStore
 from kafscale.log import keys
+from kafscale.log.ends import read_end_of
 from kafscale.log.record import Chapter
 from kafscale.log.sealing import listing
 from kafscale.log.segment import Footer
-from kafscale.log.segments import SUFFIX
+from kafscale.log.segments import SUFFIX, segment_footer
 from kafscale.log.trailer import CorruptObject
-from kafscale.log.volumes import Row, read_rows
+from kafscale.log.volumes import OneChapter, Row, read_rows
 
 Named = dict[tuple[int, int], list[tuple[Where, Chapter]]]
 """The chapters that records name, by the incarnation and number of volumes."""
 
 UNNAMED = "a volume of which no record names a chapter"
-
-
-@implementer(IObjectStore)
-@attrs.frozen
-class OneChapter:
-    """
-    Some bytes of a volume, as if they were an object; whatever key is asked
-    for, it is this one.
-    """
-
-    objects: IObjectStore
-    volume: str
-    position: int
-    size: int
-
-    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
-        """
-        Refused: see L{IObjectStore.create}.
-        """
-        raise StoreUnavailable(f"{key}: opened for reading only")
-
-    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """
-        See L{IObjectStore.get}.
-        """
-        left = max(0, self.size - start)
-        length = left if length is None else min(length, left)
-        return bytes(await self.objects.get(self.volume, self.position + start, length))
-
-    async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
-        """
-        See L{IObjectStore.get_suffix}.
-
-        @raise CorruptObject: the volume ends before the chapter does.
-        """
-        length = min(length, self.size)
-        suffix = await self.get(key, self.size - length, length)
-        if len(suffix) < length:
-            raise CorruptObject(f"The volume ends before byte {self.position + self.size}")
-        return suffix, self.size
-
-    async def list(
-        self, prefix: str, after: str = "", limit: int = 1000
-    ) -> builtins.list[ObjectInfo]:
-        """
-        See L{IObjectStore.list}: those that there really are.
-        """
-        return await self.objects.list(prefix, after, limit)
-
-    async def delete(self, keys: Sequence[str]) -> None:
-        """
-        Refused: see L{IObjectStore.delete}.
-        """
-        raise StoreUnavailable("opened for reading only")
-
-    async def close(self) -> None:
-        """
-        See L{IObjectStore.close}.
-        """
 
 
 def chapter_of(objects: IObjectStore, namespace: str, chapter: Chapter) -> OneChapter:
@@ -116,13 +53,7 @@ async def rows_of(objects: IObjectStore, key: str) -> list[Row]:
     @raise CorruptObject: it is no volume, or not whole, or its chapters do not
         follow one another.
     """
-    suffix, size = await objects.get_suffix(key, SUFFIX)
-    rows = read_rows(suffix, size)
-    if isinstance(rows, int):
-        suffix, size = await objects.get_suffix(key, rows)
-        rows = read_rows(suffix, size)
-        if isinstance(rows, int):
-            raise CorruptObject("The footer is longer than it states")
+    rows, _ = await read_end_of(objects, key, SUFFIX, read_rows)
     end = 0
     for row in rows:
         if row.position != end:

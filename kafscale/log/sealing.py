@@ -24,6 +24,7 @@ from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, ObjectInfo
 from kafscale.log import keys
 from kafscale.log.commit import settle
+from kafscale.log.ends import read_end_of
 from kafscale.log.fencing import is_marked
 from kafscale.log.slot import Range, Seal, read_slot, write_seal
 
@@ -84,13 +85,9 @@ async def footer(store: IObjectStore, key: str) -> Sequence[Range] | Seal | None
     What a slot holds; None when there is no such object.
     """
     try:
-        suffix, size = await store.get_suffix(key, SUFFIX)
-        needed = read_slot(suffix, size)
-        if isinstance(needed, int):
-            suffix, size = await store.get_suffix(key, needed)
-            needed = read_slot(suffix, size)
-            assert not isinstance(needed, int)
-        return needed
+        held: Sequence[Range] | Seal
+        held, _ = await read_end_of(store, key, SUFFIX, read_slot)
+        return held
     except NoSuchObject:
         return None
 

@@ -23,9 +23,11 @@ from kafscale.errors import KafkaError, KafkaStorageError, NoSuchObject, OffsetO
 from kafscale.interfaces import Fetched, IObjectStore, ObjectInfo
 from kafscale.log import keys
 from kafscale.log.cache import BlockCache
+from kafscale.log.ends import read_end_of
 from kafscale.log.record import Chapter, PartitionRecord, maker_of
 from kafscale.log.sealing import listing
-from kafscale.log.segment import Footer, cut, read_footer, whole_footer
+from kafscale.log.segment import Footer, cut, read_footer
+from kafscale.log.volumes import OneChapter
 from kafscale.wire.records import iterate
 
 SUFFIX = 64 * 1024
@@ -38,6 +40,16 @@ FOOTERS = 16
 T = TypeVar("T")
 Place = tuple[str, int]
 """The object that a segment is in, and where in that it begins."""
+
+
+async def segment_footer(objects: IObjectStore, key: str) -> tuple[Footer, int]:
+    """
+    The footer of a segment, and the segment's size in bytes.
+
+    @raise NoSuchObject: there is none.
+    @raise CorruptObject: it is no segment, or not whole.
+    """
+    return await read_end_of(objects, key, SUFFIX, read_footer)
 
 
 class Missing(KafkaStorageError):
@@ -217,33 +229,13 @@ class Segments:
 
     async def _read_footer(self, base: int) -> tuple[Footer, int]:
         key, chapter = self.place(base)[0], self._chapters.get(base)
-
+        objects = self._objects
+        if chapter is not None:
+            objects = OneChapter(objects, key, chapter.position, chapter.size)
         try:
-            if chapter is None:
-                return await self.existing(key)
-            end = chapter.position + chapter.size
-            length = min(SUFFIX, chapter.size)
-            suffix = await self._objects.get(key, end - length, length)
-            footer = read_footer(suffix, chapter.size)
-            if isinstance(footer, int):
-                suffix = await self._objects.get(key, end - footer, footer)
-                footer = whole_footer(suffix, chapter.size)
-            return footer, chapter.size
+            return await segment_footer(objects, key)
         except NoSuchObject:
             raise Missing(base) from None
-
-    async def existing(self, key: str) -> tuple[Footer, int]:
-        """
-        The footer of the segment with this key, and its size in bytes.
-
-        @raise NoSuchObject: there is none.
-        """
-        suffix, size = await self._objects.get_suffix(key, SUFFIX)
-        footer = read_footer(suffix, size)
-        if isinstance(footer, int):
-            suffix, size = await self._objects.get_suffix(key, footer)
-            footer = whole_footer(suffix, size)
-        return footer, size
 
     async def newest_footer(self) -> Footer | None:
         """

@@ -27,6 +27,7 @@ garbage.
 
 from __future__ import annotations
 
+import builtins
 import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -36,9 +37,10 @@ from uuid import UUID
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from zope.interface import implementer
 
-from kafscale.errors import ObjectExists, StoreError
-from kafscale.interfaces import IObjectStore
+from kafscale.errors import ObjectExists, StoreError, StoreUnavailable
+from kafscale.interfaces import IObjectStore, ObjectInfo
 from kafscale.log import keys
 from kafscale.log.record import Chapter
 from kafscale.log.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
@@ -171,6 +173,65 @@ class Volumes:
         for due in self._going.values():
             due.cancel()
         self._going.clear()
+
+
+@implementer(IObjectStore)
+@attrs.frozen
+class OneChapter:
+    """
+    Some bytes of a volume, as if they were an object; whatever key is asked
+    for, it is this one.
+    """
+
+    objects: IObjectStore
+    volume: str
+    position: int
+    size: int
+
+    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
+        """
+        Refused: see L{IObjectStore.create}.
+        """
+        raise StoreUnavailable(f"{key}: a chapter is only read")
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """
+        See L{IObjectStore.get}.
+        """
+        left = max(0, self.size - start)
+        length = left if length is None else min(length, left)
+        return bytes(await self.objects.get(self.volume, self.position + start, length))
+
+    async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
+        """
+        See L{IObjectStore.get_suffix}.
+
+        @raise CorruptObject: the volume ends before the chapter does.
+        """
+        length = min(length, self.size)
+        suffix = await self.get(key, self.size - length, length)
+        if len(suffix) < length:
+            raise CorruptObject(f"The volume ends before byte {self.position + self.size}")
+        return suffix, self.size
+
+    async def list(
+        self, prefix: str, after: str = "", limit: int = 1000
+    ) -> builtins.list[ObjectInfo]:
+        """
+        See L{IObjectStore.list}: those that there really are.
+        """
+        return await self.objects.list(prefix, after, limit)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """
+        Refused: see L{IObjectStore.delete}.
+        """
+        raise StoreUnavailable("a chapter is only read")
+
+    async def close(self) -> None:
+        """
+        See L{IObjectStore.close}.
+        """
 
 
 def write_rows(rows: Sequence[Row]) -> bytes:

@@ -35,6 +35,7 @@ from kafscale.log.producers import ProducerStates
 from kafscale.log.record import Chapter, PartitionRecord
 from kafscale.log.sealing import CorruptLog, gather
 from kafscale.log.segment import Footer, whole_footer, write_footer
+from kafscale.log.segments import segment_footer
 from kafscale.log.trailer import CorruptObject, intact
 from kafscale.log.volumes import VOLUME_SIZE, Volumes
 from kafscale.wire.records import iterate
@@ -217,7 +218,7 @@ class SegmentWriter:
             # An attempt of ours whose answer was lost, or a predecessor's that
             # was never committed: the chain goes on from its end (log-rules,
             # 15).
-            existing, size = await partition.segments.existing(key)
+            existing, size = await segment_footer(self._objects, key)
             least, most = partition.record.rolled_to, partition.high_watermark
             if not least < existing.end_offset <= most:
                 self._journal.fence()

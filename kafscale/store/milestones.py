@@ -34,9 +34,9 @@ from kafscale.errors import (
     ObjectExists,
     SettingError,
     StoreError,
-    StoreSetBack,
 )
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, Put
+from kafscale.store.set_back import StoreSetBack
 
 KEY = "milestones"
 """Where the last names are in the metadata store."""

@@ -23,7 +23,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from kafscale.errors import StoreBusy, StoreContended, StoreSetBack, StoreUnavailable
+from kafscale.errors import StoreBusy, StoreContended, StoreUnavailable
 from kafscale.interfaces import (
     Change,
     Compare,
@@ -35,6 +35,7 @@ from kafscale.interfaces import (
     ObjectInfo,
     Put,
 )
+from kafscale.store.set_back import StoreSetBack
 
 T = TypeVar("T")
 

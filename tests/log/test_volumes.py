@@ -8,10 +8,14 @@ from __future__ import annotations
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.errors import StoreUnavailable
+from kafscale.inspect.volumes import rows_of
 from kafscale.log import keys
 from kafscale.log.trailer import CorruptObject, Kind, end_with
-from kafscale.log.volumes import GRACE, Row, read_rows, write_rows
+from kafscale.log.volumes import GRACE, OneChapter, Row, read_rows, write_rows
+from kafscale.store.memory import MemoryObjectStore
 from tests.hostile import let_pass
 from tests.inspect.looking import wrong
 from tests.log.bound import EVERY, VOLUMES, VolumeTestCase
@@ -268,3 +272,61 @@ class FormatTests(BrokerTestCase):
         self.assertEqual(keys.segment_maker(keys.segment(prefix, 5, 12)), 12)
         self.assertEqual(keys.segment_maker(keys.segment(prefix, 5, 0)), 0)
         self.assertEqual(keys.segment_maker(keys.segment(prefix, 5)), -1)
+
+
+class OneChapterTests(SynchronousTestCase):
+    """
+    Some bytes of an object, as if they were one.
+    """
+
+    def setUp(self) -> None:
+        """
+        Four bytes of ten.
+        """
+        self.objects = MemoryObjectStore()
+        now(self.objects.create("whole", [b"0123456789"]))
+        self.one = OneChapter(self.objects, "whole", 3, 4)
+
+    def test_get(self) -> None:
+        """
+        Nothing of what is around it.
+        """
+        self.assertEqual(now(self.one.get("any")), b"3456")
+        self.assertEqual(now(self.one.get("any", 1)), b"456")
+        self.assertEqual(now(self.one.get("any", 1, 2)), b"45")
+        self.assertEqual(now(self.one.get("any", 2, 9)), b"56")
+        self.assertEqual(now(self.one.get("any", 9, 1)), b"")
+
+    def test_get_suffix(self) -> None:
+        """
+        Its last bytes, and its size.
+        """
+        self.assertEqual(now(self.one.get_suffix("any", 2)), (b"56", 4))
+        self.assertEqual(now(self.one.get_suffix("any", 64)), (b"3456", 4))
+
+    def test_past_the_end(self) -> None:
+        """
+        The object is too short.
+        """
+        one = OneChapter(self.objects, "whole", 8, 4)
+        with self.assertRaises(CorruptObject):
+            now(one.get_suffix("any", 2))
+
+    def test_only_to_be_read(self) -> None:
+        """
+        It changes nothing.
+        """
+        with self.assertRaises(StoreUnavailable):
+            now(self.one.create("any", [b"1"]))
+        with self.assertRaises(StoreUnavailable):
+            now(self.one.delete(["whole"]))
+        now(self.one.close())
+        self.assertEqual([info.key for info in now(self.one.list(""))], ["whole"])
+
+    def test_a_footer_longer_than_what_is_read_first(self) -> None:
+        """
+        A volume may have many chapters.
+        """
+        rows = [Row(TOPIC, index, 0, 0, 0) for index in range(2000)]
+        now(self.objects.create("many", [write_rows(rows)]))
+        self.assertEqual(now(rows_of(self.objects, "many")), rows)

@@ -17,12 +17,13 @@ from twisted.internet.ssl import Certificate
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from kafscale.errors import SettingError, StoreSetBack, StoreUnavailable
+from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import Change, Entry, IMetadataStore, Put
 from kafscale.store.etcd import EtcdClient, EtcdStore
 from kafscale.store.etcd.client import Login
 from kafscale.store.etcd.faults import LoginRefused, NotSent
 from kafscale.store.http import client_certificate, trust_root
+from kafscale.store.set_back import StoreSetBack
 from tests import etcd
 from tests.certificates import self_signed, signed
 from tests.clients.broker import free_port

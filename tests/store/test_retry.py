@@ -14,7 +14,6 @@ from kafscale.errors import (
     ObjectExists,
     StoreBusy,
     StoreContended,
-    StoreSetBack,
     StoreUnavailable,
 )
 from kafscale.store.memory import MemoryObjectStore
@@ -25,6 +24,7 @@ from kafscale.store.retry import (
     WAITS,
     RetryingObjectStore,
 )
+from kafscale.store.set_back import StoreSetBack
 from tests.store.contract import begin
 
 

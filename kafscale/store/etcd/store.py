@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from kafscale.errors import CommitConflict, StoreSetBack
+from kafscale.errors import CommitConflict
 from kafscale.interfaces import Change, Compare, Delete, Entry, IMetadataStore, IWatch, Put
 from kafscale.store.commits import commit_of
 from kafscale.store.etcd.client import EtcdClient
@@ -21,6 +21,7 @@ from kafscale.store.etcd.faults import NOT_FOUND, OUT_OF_RANGE, EtcdError, is_to
 from kafscale.store.etcd.leases import Leases
 from kafscale.store.etcd.watch import Compacted, Watch
 from kafscale.store.etcd.words import end_of, entry_in, key_of, name_in, revision_in
+from kafscale.store.set_back import StoreSetBack
 
 PAGE = 1000
 """How many entries of a range are asked for at a time."""
