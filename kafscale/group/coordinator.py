@@ -39,7 +39,6 @@ from kafscale.group.offsets import Offsets
 from kafscale.group.records import group_value, offset_from, offset_value, restore_group
 from kafscale.group.settings import CHECK_SECONDS, GroupSettings
 from kafscale.group.shard import Shard
-from kafscale.group.state import State
 from kafscale.group.subscription import CONSUMER, subscribed
 from kafscale.group.syncing import sync
 from kafscale.interfaces import (
@@ -47,6 +46,7 @@ from kafscale.interfaces import (
     Delete,
     DescribedGroup,
     Entry,
+    GroupState,
     ICoordinator,
     IImage,
     IMetadataStore,
@@ -340,7 +340,7 @@ class Coordinator:
         See L{ICoordinator.delete}.
         """
         kept = self._present(group)
-        if kept.group.state is not State.EMPTY:
+        if kept.group.state is not GroupState.EMPTY:
             raise NonEmptyGroup
         await self._delete(group, kept)
 

@@ -5,8 +5,7 @@ A group as operators see it.
 from __future__ import annotations
 
 from kafscale.group.group import Group
-from kafscale.group.state import State
-from kafscale.interfaces import DescribedGroup, DescribedMember
+from kafscale.interfaces import DescribedGroup, DescribedMember, GroupState
 
 
 def described(group: Group, with_members: bool) -> DescribedGroup:
@@ -14,7 +13,7 @@ def described(group: Group, with_members: bool) -> DescribedGroup:
     What members say of themselves and have to do is told of a stable group
     only: in any other it is of the past.
     """
-    stable = group.state is State.STABLE
+    stable = group.state is GroupState.STABLE
     protocol = (stable and group.protocol) or ""
     members = [
         DescribedMember(

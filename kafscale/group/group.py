@@ -38,8 +38,7 @@ from kafscale.group.pending import Pending
 from kafscale.group.roster import Roster
 from kafscale.group.settings import GroupSettings
 from kafscale.group.silence import Silence
-from kafscale.group.state import State
-from kafscale.interfaces import Joined, Membership, Synced
+from kafscale.interfaces import GroupState, Joined, Membership, Synced
 
 
 class Group:
@@ -72,7 +71,7 @@ class Group:
             (by member id); fires when that is durable.
         """
         self.name = name
-        self.state = State.EMPTY
+        self.state = GroupState.EMPTY
         self.generation = 0
         self.protocol_type: str | None = None
         self.protocol: str | None = None
@@ -103,7 +102,7 @@ class Group:
         too.
         """
         self.silence.heard(self.present(asking))
-        if self.state is State.PREPARING:
+        if self.state is GroupState.PREPARING:
             raise RebalanceInProgress
 
     def leave(self, member_id: str, instance_id: str | None) -> None:
@@ -128,10 +127,10 @@ class Group:
             FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS.
         """
         self.check_alive()
-        if asking.generation < 0 and self.state is State.EMPTY:
+        if asking.generation < 0 and self.state is GroupState.EMPTY:
             return
         self.silence.heard(self.present(asking))
-        if self.state is State.COMPLETING:
+        if self.state is GroupState.COMPLETING:
             raise RebalanceInProgress
 
     # -- what the coordinator does ---------------------------------------------
@@ -144,13 +143,13 @@ class Group:
         for member in members:
             self.members.add(member)
             self.silence.heard(member)
-        self.state = State.STABLE if members else State.EMPTY
+        self.state = GroupState.STABLE if members else GroupState.EMPTY
 
     def end(self, error: KafkaError) -> None:
         """
         It is deleted, or coordinated elsewhere: who waits gets this error.
         """
-        self._become(State.DEAD)
+        self._become(GroupState.DEAD)
         self._deadline.clear()
         self.pending.clear()
         for member in self.members.all():
@@ -162,7 +161,7 @@ class Group:
         """
         There are no members, and none is about to come.
         """
-        return self.state is State.EMPTY and not self.pending
+        return self.state is GroupState.EMPTY and not self.pending
 
     # -- members ---------------------------------------------------------------
 
@@ -171,7 +170,7 @@ class Group:
         @raise CoordinatorNotAvailable: it was deleted, or is coordinated
             elsewhere.
         """
-        if self.state is State.DEAD:
+        if self.state is GroupState.DEAD:
             raise CoordinatorNotAvailable
 
     def drop(self, member: Member) -> None:
@@ -229,7 +228,7 @@ class Group:
         return waiting
 
     def _members_changed(self) -> None:
-        if self.state is State.PREPARING:
+        if self.state is GroupState.PREPARING:
             self._maybe_complete()
         else:
             self.rebalance()
@@ -243,8 +242,8 @@ class Group:
             if member.syncing is not None:
                 self.answer_sync(member, RebalanceInProgress())
                 self.silence.heard(member)
-        first = self.state is State.EMPTY
-        self._become(State.PREPARING)
+        first = self.state is GroupState.EMPTY
+        self._become(GroupState.PREPARING)
         if first:
             self._first_left = self.members.longest()
             self._delay_first()
@@ -270,7 +269,7 @@ class Group:
             self._complete()
 
     def _maybe_complete(self) -> None:
-        if self.state is not State.PREPARING or self.pending:
+        if self.state is not GroupState.PREPARING or self.pending:
             return
         delayed = self._first_left is not None and self.members
         if not delayed and all(member.joining is not None for member in self.members.all()):
@@ -299,7 +298,7 @@ class Group:
         self._first_left = None
         self.generation += 1
         self.protocol = self.members.choose()
-        self._become(State.COMPLETING)
+        self._become(GroupState.COMPLETING)
         self._deadline.set(self.members.longest(), self._sync_overdue)
         for member in joined:
             self._unsynced.add(member.member_id)
@@ -312,7 +311,7 @@ class Group:
         self._first_left = None
         self.generation += 1
         self.protocol = self.leader = None
-        self._become(State.EMPTY)
+        self._become(GroupState.EMPTY)
         self.store().addErrback(
             lambda failure: self._log.warn(
                 "group {name} is empty, which was not stored: {error}",
@@ -325,7 +324,7 @@ class Group:
         """
         These are the parts of all members, and stored.
         """
-        self._become(State.STABLE)
+        self._become(GroupState.STABLE)
         for member in self.members.all():
             member.assignment = assignments[member.member_id]
 
@@ -334,7 +333,7 @@ class Group:
         This one has asked for its part.
         """
         self._unsynced.discard(member.member_id)
-        if not self._unsynced and self.state is not State.PREPARING:
+        if not self._unsynced and self.state is not GroupState.PREPARING:
             self._deadline.clear()
 
     def _sync_overdue(self) -> None:
@@ -383,6 +382,6 @@ class Group:
 
     # -- time ------------------------------------------------------------------
 
-    def _become(self, state: State) -> None:
+    def _become(self, state: GroupState) -> None:
         self.state = state
         self.since = self._clock.seconds()

@@ -20,8 +20,7 @@ from twisted.internet.defer import Deferred, succeed
 from kafscale.errors import FencedInstanceId, GroupMaxSizeReached, InconsistentGroupProtocol
 from kafscale.group.group import Group
 from kafscale.group.member import Member
-from kafscale.group.state import State
-from kafscale.interfaces import Joined, Joining
+from kafscale.interfaces import GroupState, Joined, Joining
 
 
 def join(group: Group, joining: Joining) -> Deferred[Joined]:
@@ -59,7 +58,7 @@ def _has_room_for(group: Group, known: Member | None) -> bool:
     limit = group.settings.max_size
     if len(group.members) < limit:
         return True
-    if group.state is not State.PREPARING:
+    if group.state is not GroupState.PREPARING:
         return known is not None
     if known is not None and known.joining is not None:
         return True
@@ -99,8 +98,8 @@ def _add(group: Group, joining: Joining, member_id: str) -> Deferred[Joined]:
 def _join_again(group: Group, joining: Joining) -> Deferred[Joined]:
     member = group.members.known(joining.member_id, joining.instance_id)
     if member.matches(joining.protocols) and (
-        group.state is State.COMPLETING
-        or (group.state is State.STABLE and member.member_id != group.leader)
+        group.state is GroupState.COMPLETING
+        or (group.state is GroupState.STABLE and member.member_id != group.leader)
     ):
         group.silence.heard(member)
         return succeed(group.joined(member))
@@ -116,7 +115,7 @@ def _replace(group: Group, joining: Joining, member: Member, member_id: str) -> 
     led = group.leader
     group.rename(member, member_id)
     group.members.update(member, joining)
-    if group.state is not State.STABLE or group.members.choose() != group.protocol:
+    if group.state is not GroupState.STABLE or group.members.choose() != group.protocol:
         return group.wait_for_round(member)
     group.silence.heard(member)
     joined = group.joined(member)

@@ -11,9 +11,8 @@ from uuid import UUID
 
 from kafscale.group import keys
 from kafscale.group.group import Group
-from kafscale.group.state import State
 from kafscale.group.subscription import subscribed
-from kafscale.interfaces import CommittedOffset, Where
+from kafscale.interfaces import CommittedOffset, GroupState, Where
 
 
 class Offsets:
@@ -126,7 +125,7 @@ class Offsets:
         @param name_of: Names of topics by their id.
         """
         # A commit after the last member has gone is a commit all the same.
-        begin = group.since if group.state is State.EMPTY and group.protocol_type else 0.0
+        begin = group.since if group.state is GroupState.EMPTY and group.protocol_type else 0.0
 
         def due(offset: CommittedOffset) -> bool:
             if offset.expires_ms >= 0:
@@ -138,7 +137,7 @@ class Offsets:
             for where, offset in self._offsets.items()
             if where not in self._coming and due(offset)
         ]
-        if not old or group.state is State.EMPTY:
+        if not old or group.state is GroupState.EMPTY:
             return old
-        topics = subscribed(group) if group.state is State.STABLE else None
+        topics = subscribed(group) if group.state is GroupState.STABLE else None
         return [] if topics is None else [w for w in old if name_of.get(w[0]) not in topics]

@@ -13,8 +13,7 @@ from twisted.python.failure import Failure
 from kafscale.errors import InconsistentGroupProtocol, RebalanceInProgress
 from kafscale.group.group import Group
 from kafscale.group.member import Member
-from kafscale.group.state import State
-from kafscale.interfaces import Membership, Synced
+from kafscale.interfaces import GroupState, Membership, Synced
 
 _log = Logger()
 
@@ -32,10 +31,10 @@ def sync(
     member = group.present(asking)
     if protocol_type not in (None, group.protocol_type) or protocol not in (None, group.protocol):
         raise InconsistentGroupProtocol
-    if group.state is State.PREPARING:
+    if group.state is GroupState.PREPARING:
         raise RebalanceInProgress
     group.has_asked(member)
-    if group.state is State.STABLE:
+    if group.state is GroupState.STABLE:
         group.silence.heard(member)
         return succeed(_part(group, member))
     group.answers.owe(member.syncing, RebalanceInProgress())  # it asks again: the first is lost
@@ -54,7 +53,7 @@ def _assign(group: Group, assignments: Mapping[str, bytes]) -> None:
     group.storing = generation = group.generation
 
     def done(failure: Failure | None) -> None:
-        if group.state is not State.COMPLETING or group.generation != generation:
+        if group.state is not GroupState.COMPLETING or group.generation != generation:
             return  # the group has gone on meanwhile
         if failure is None:
             group.become_stable(assignments)

@@ -5,12 +5,25 @@ What the coordinator of consumer groups promises.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Collection, Mapping, Sequence
+from enum import Enum
 from uuid import UUID
 
 import attrs
 from zope.interface import Interface
 
 from kafscale.errors import KafkaError
+
+
+class GroupState(Enum):
+    """
+    The state of a group, by the name that Kafka's tools show.
+    """
+
+    EMPTY = "Empty"
+    PREPARING = "PreparingRebalance"
+    COMPLETING = "CompletingRebalance"
+    STABLE = "Stable"
+    DEAD = "Dead"
 
 
 @attrs.frozen
@@ -142,8 +155,7 @@ class DescribedGroup:
     """
     A group, as it is shown.
 
-    @ivar state: ``Empty``, ``PreparingRebalance``, ``CompletingRebalance``,
-        ``Stable`` or ``Dead``.
+    @ivar state: The value of a L{GroupState}.
     @ivar protocol: Empty while the group rebalances.
     """
 

@@ -30,15 +30,12 @@ from kafscale.counts import (
     StoreCounts,
 )
 from kafscale.errors import BY_CODE, KafkaError, NotLeaderOrFollower
-from kafscale.interfaces import ICoordinator, ILog
+from kafscale.interfaces import GroupState, ICoordinator, ILog
 from kafscale.ops import catalogue
 from kafscale.ops.catalogue import Metric
 
 Reading: TypeAlias = Callable[[], Iterable[Family]]
 """Gives the families of one room, as they are now."""
-
-STATES = ("Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead")
-"""In which groups may be, see `kafscale.interfaces.DescribedGroup`."""
 
 _BOUNDS = [*(str(bound) for bound in SECONDS), "+Inf"]
 
@@ -182,7 +179,7 @@ def of_groups(
     @param names: The names of topics; what was read of others is left out.
     """
     known = names()
-    states = dict.fromkeys(STATES, 0)
+    states = {state.value: 0 for state in GroupState}
     lags: dict[tuple[str, str], list[int]] = {}
     with suppress(KafkaError):
         for group in coordinator.groups():

@@ -32,8 +32,7 @@ from kafscale.errors import FencedInstanceId, KafkaError, NotCoordinator, Unknow
 from kafscale.group.coordinator import Coordinator
 from kafscale.group.group import Group
 from kafscale.group.settings import GroupSettings
-from kafscale.group.state import State
-from kafscale.interfaces import CommittedOffset, Joined, Membership, Synced
+from kafscale.interfaces import CommittedOffset, GroupState, Joined, Membership, Synced
 from kafscale.store.blocking import at_once
 from kafscale.store.embedded import EmbeddedStore
 from tests.group.members import BEGIN, TOPIC, FakeImage, joining, load
@@ -136,7 +135,7 @@ class GroupMachine(RuleBasedStateMachine):
         C{kill -9}: no answer comes any more, and members are where they were.
         """
         group = self.group()
-        quiet = group is not None and group.state is State.STABLE and not self.store.pending
+        quiet = group is not None and group.state is GroupState.STABLE and not self.store.pending
         before = self.coordinator.describe("g") if quiet else None
         self.store.cut()
         for call in list(self.clock.getDelayedCalls()):
@@ -267,7 +266,7 @@ class GroupMachine(RuleBasedStateMachine):
             group = self.group()
             assert group is not None
             assert client.joined is not None
-            assert group.state in (State.STABLE, State.COMPLETING)
+            assert group.state in (GroupState.STABLE, GroupState.COMPLETING)
             assert client.joined.generation == group.generation
 
     @rule(number=client_numbers)
@@ -383,17 +382,18 @@ class GroupMachine(RuleBasedStateMachine):
         Every member waits for us, or we for it; and every wait has an end.
         """
         group = self.group()
-        if group is None or group.state is State.DEAD:
+        if group is None or group.state is GroupState.DEAD:
             return
         for member in group.members.all():
             waits = member.joining is not None or member.syncing is not None
             assert waits != (member.expiry is not None) or member.is_new
             assert not (member.joining and member.syncing)
-            assert group.state is not State.STABLE or not waits
-        assert (len(group.members) == 0) <= (group.state in (State.EMPTY, State.PREPARING))
-        if group.state is State.PREPARING:
+            assert group.state is not GroupState.STABLE or not waits
+        without_members = (GroupState.EMPTY, GroupState.PREPARING)
+        assert (len(group.members) == 0) <= (group.state in without_members)
+        if group.state is GroupState.PREPARING:
             assert group._deadline.is_set
-        elif group.state is State.COMPLETING:
+        elif group.state is GroupState.COMPLETING:
             storing = group.storing == group.generation
             assert storing or group._deadline.is_set
 

@@ -19,7 +19,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.counts import ApiCounts, ConversionCounts, LogCounts, LogState, StoreCounts
 from kafscale.errors import CoordinatorLoadInProgress, NotLeaderOrFollower
-from kafscale.group.state import State
 from kafscale.interfaces import CommittedOffset, DescribedGroup
 from kafscale.ops import catalogue, readings
 from kafscale.ops.metrics import Metrics
@@ -271,12 +270,6 @@ class ReadingsTests(MetricsTestCase):
             self.assertEqual(self.value("kafscale_groups", state=state), count)
         self.coordinator.loading = True
         self.assertEqual(self.value("kafscale_groups", state="Stable"), 0)
-
-    def test_states(self) -> None:
-        """
-        The states are those that groups have.
-        """
-        self.assertEqual(set(readings.STATES), {state.value for state in State})
 
     def test_lag(self) -> None:
         """
