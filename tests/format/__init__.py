@@ -1,0 +1,3 @@
+"""
+What is stored: its formats, and data of earlier versions.
+"""

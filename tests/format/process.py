@@ -1,0 +1,289 @@
+"""
+A broker's process in a fixed history: a L{Node} over stores with a constant
+latency, in which nothing goes wrong but what the script says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from kafscale.interfaces import Broker, IMetadataStore, IService, RequestContext, Serving
+from kafscale.store.blocking import at_once
+from kafscale.store.embedded import EmbeddedStore
+from kafscale.store.etcd import EtcdStore
+from kafscale.store.memory import MemoryObjectStore
+from kafscale.store.milestones import Milestones
+from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
+from kafscale.store.s3.faults import S3Error
+from kafscale.store.s3.probe import Probe
+from kafscale.tap.node import Node
+from kafscale.wire.messages import RESPONSES
+from kafscale.wire.schema import Request
+from tests.hostile import Hostile, HostileMetadataStore, HostileObjectStore, Operation
+from tests.simulation.etcd import Etcd
+from tests.simulation.gateway import EtcdLink
+from tests.simulation.link import Link, Weather
+from tests.simulation.schedule import ProcessClock
+
+if TYPE_CHECKING:
+    from tests.format.cluster import Cluster
+
+NAMESPACE = "default"
+
+LATENCY = 0.002
+"""Seconds that a message to a store takes, and its answer."""
+
+PATIENCE = 600.0
+"""Seconds after which a process gives up: longer than any answer takes."""
+
+
+class Even:
+    """
+    The middle of all chance: every message takes its usual time.
+    """
+
+    def random(self) -> float:
+        """
+        As L{Random.random}.
+        """
+        return 0.5
+
+
+class Replacing(MemoryObjectStore):
+    """
+    Objects in memory; a create replaces what is there.
+    """
+
+    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
+        """
+        See L{IObjectStore.create}.
+        """
+        await super().delete([key])
+        await super().create(key, pieces)
+
+
+class Bucket(HostileObjectStore):
+    """
+    A process's view of the objects, with as much of a bucket's client as
+    L{Probe} asks for.
+    """
+
+    create_only = True
+    in_parts = True
+
+    @property
+    def client(self) -> Bucket:
+        """
+        See L{kafscale.store.s3.S3ObjectStore}.
+        """
+        return self
+
+    async def list_objects(self, prefix: str, after: str, limit: int) -> Any:
+        """
+        See L{kafscale.store.s3.S3Client}; the others likewise.
+        """
+        return await self.list(prefix, after, limit)
+
+    async def create_multipart_upload(self, key: str) -> str:
+        """
+        The upload's id.
+        """
+        return key
+
+    async def upload_part(self, key: str, upload: str, number: int, pieces: Any) -> str:
+        """
+        Nothing is kept: a probe's is thrown away.
+        """
+        return upload
+
+    async def complete_multipart_upload(
+        self, key: str, upload: str, parts: Any, create_only: bool
+    ) -> None:
+        """
+        @raise S3Error: the key is there, as a probe sees to.
+        """
+        if not isinstance(self.inner, Replacing):
+            raise S3Error(412, "PreconditionFailed", "")
+
+    async def abort_multipart_upload(self, key: str, upload: str) -> None:
+        """
+        There is nothing to be done.
+        """
+
+
+class Process:
+    """
+    One start of a broker.
+
+    @ivar loses: Which operations on a store never arrive.
+    """
+
+    def __init__(self, cluster: Cluster, broker_id: int, number: int) -> None:
+        chance = Random(f"golden {cluster.name} {number}")
+        schedule = cluster.schedule
+        self.broker_id = broker_id
+        self.clock = ProcessClock(schedule)
+        self.loses: Callable[[Operation], bool] = lambda operation: False
+        self._number = number
+        self._cluster = cluster
+        self._chance = chance
+        self._serving: dict[type[Request], Serving] = {}
+        self._views: list[Hostile] = []
+        even: Any = Even()
+        self._objects = Bucket(cluster.objects, self._policy("objects"))
+        self._views.append(self._objects)
+        objects = RetryingObjectStore(self._objects, self.clock, even.random)
+        metadata = RetryingMetadataStore(self._metadata(cluster.metadata), self.clock, even.random)
+        settings = cluster.settings(broker_id)
+        self.node = Node(
+            settings,
+            Broker(broker_id, f"broker-{broker_id}", 9092, settings.broker_rack),
+            objects,
+            metadata,
+            objects,
+            self.clock,
+            chance,
+            at_once,
+            _no_peer,
+        )
+        self._milestones: Milestones | None = None
+        if isinstance(cluster.metadata, Etcd):
+            self._milestones = Milestones(
+                metadata,
+                lambda: self._etcd.committed,
+                objects,
+                NAMESPACE,
+                self.clock,
+                lambda: f"{chance.getrandbits(64):016x}",
+            )
+        self._settings = settings
+
+    def _policy(self, name: str) -> Callable[[Operation], None]:
+        even: Any = Even()
+        link = Link(
+            name, self._cluster.schedule, self.clock, even, self._cluster.counts, Weather(),
+            LATENCY, PATIENCE,
+        )  # fmt: skip
+        self._link = link
+
+        def decide(operation: Operation) -> None:
+            if not self.loses(operation):
+                link(operation)
+
+        return decide
+
+    def _metadata(self, store: EmbeddedStore | Etcd) -> IMetadataStore:
+        policy = self._policy("metadata")
+        if isinstance(store, Etcd):
+            link = EtcdLink(store, self._cluster.schedule, self._link, PATIENCE)
+            link.policy = policy
+            self._views.append(link)
+            client: Any = link
+            even: Any = Even()
+            self._etcd = EtcdStore(client, self.clock, even.random, NAMESPACE)
+            return self._etcd
+        view = HostileMetadataStore(store, policy)
+        self._views.append(view)
+        return view
+
+    # -- its life -------------------------------------------------------------
+
+    def start(self) -> Deferred[None]:
+        """
+        Fires when it serves.
+        """
+        started: Deferred[None] = Deferred()
+        self.clock.deliver(
+            lambda: Deferred.fromCoroutine(self._start()).chainDeferred(started)
+        )
+        return started
+
+    async def _start(self) -> None:
+        await self.node.start(self._probe)
+        self._serving = serving_of(self.node.services)
+        if self._milestones is not None:
+            self._milestones.keep(self._set_back)
+        await self.node.serve()
+
+    async def _probe(self, cluster_id: str) -> None:
+        """
+        As `kafscale.tap.stores` has it done.
+        """
+        if self._settings.s3_bucket is not None:
+            store: Any = self._objects
+            fencing = self._settings.fencing()
+            await Probe(store, self.clock, NAMESPACE, f"{self._number}", fencing).run(cluster_id)
+        if self._milestones is not None:
+            await self._milestones.begin()
+
+    def _set_back(self, why: str) -> None:
+        raise AssertionError(why)
+
+    def stop(self) -> Deferred[None]:
+        """
+        As by SIGTERM; fires when it has ended.
+        """
+        stopped: Deferred[None] = Deferred()
+        self.clock.deliver(
+            lambda: Deferred.fromCoroutine(self._stop()).chainDeferred(stopped)
+        )
+        return stopped
+
+    async def _stop(self) -> None:
+        await self.node.hand_over()
+        await self.node.answer_waiting()
+        await self.node.stop()
+        if self._milestones is not None:
+            await self._milestones.end()
+        self.crash()
+
+    def crash(self) -> None:
+        """
+        It is never scheduled again.
+        """
+        self.clock.die()
+        for view in self._views:
+            view.cut()
+            if isinstance(view, EtcdLink):
+                view.break_off()
+
+    def ask(self, request: Request, version: int) -> Deferred[Any]:
+        """
+        The response, as a client has it.
+        """
+        answered: Deferred[Any] = Deferred()
+
+        def begin() -> None:
+            answer = Deferred.fromCoroutine(ask(self._serving, request, version))
+            answer.chainDeferred(answered)
+
+        self.clock.deliver(begin)
+        return answered
+
+
+def serving_of(services: Sequence[IService]) -> dict[type[Request], Serving]:
+    """
+    How a broker serves each kind of request.
+    """
+    return {served.request: served for service in services for served in service.serves()}
+
+
+async def ask(serving: Mapping[type[Request], Serving], request: Request, version: int) -> Any:
+    """
+    A broker's response, as a client decodes it.
+    """
+    answer = serving[type(request)].answer(
+        request, RequestContext(version, "golden", "127.0.0.1", serving)
+    )
+    if isinstance(answer, Awaitable):
+        answer = await answer
+    data = b"".join(answer.encode(version))
+    return RESPONSES[type(request).key].decode(version, data)
+
+
+def _no_peer(other: Broker) -> Any:
+    raise AssertionError("no reader is nearer to one broker than to another")
