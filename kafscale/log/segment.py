@@ -20,7 +20,7 @@ headers state. Blocks are read and cached in *runs* of up to 1 MiB. The footer
     n UINT32  position of each block
     n UINT32  its first offset, less that of the segment
     n INT64   its largest timestamp
-    p bytes   the producers' states at the end (see `kafscale.log.producers`)
+    p bytes   the producers' states at the end (see L{kafscale.log.producers.ProducerStates})
     j bytes   {"epochs": [[epoch, first offset], ...], "transactions": []}
 
 The index of transactions is for those that were aborted; there are none yet.
@@ -38,7 +38,6 @@ from collections.abc import Sequence
 import attrs
 
 from kafscale.log.epochs import Epochs
-from kafscale.log.producers import ProducerStates
 from kafscale.log.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, proof, read_end
 from kafscale.wire.records import HEADER_SIZE, LENGTH_OVERHEAD, read_batch_header
 
@@ -125,7 +124,7 @@ class Footer:
 def write_footer(
     batches: Sequence[bytes],
     epochs: Epochs,
-    producers: ProducerStates,
+    producers: bytes,
     transactions: Sequence[object] = (),
 ) -> bytes:
     """
@@ -133,7 +132,7 @@ def write_footer(
 
     @param batches: Each of them one batch, as the log keeps it.
     @param epochs: The history at their end.
-    @param producers: The states at their end.
+    @param producers: L{ProducerStates.snapshot} at their end.
     @raise ValueError: there is none, their offsets leave a gap, or they are
         too long for one segment.
     """
@@ -164,14 +163,13 @@ def write_footer(
         block_size += size
     if first is None:
         raise ValueError("A segment has at least one batch")
-    states = producers.snapshot()
     rest = json.dumps(
         {"epochs": epochs.to_json(), "transactions": list(transactions)}, separators=(",", ":")
     ).encode()
-    counts = (len(batches), len(positions), len(states), len(rest))
+    counts = (len(batches), len(positions), len(producers), len(rest))
     fixed = _FIXED.pack(first, end, latest, position, proof(batches), *counts)
     index = [_packed(column) for column in (positions, offsets, timestamps)]
-    return end_with(Kind.SEGMENT, b"".join((fixed, *index, states, rest)))
+    return end_with(Kind.SEGMENT, b"".join((fixed, *index, producers, rest)))
 
 
 def read_footer(suffix: bytes, size: int) -> Footer | int:

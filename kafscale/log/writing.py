@@ -189,7 +189,7 @@ class SegmentWriter:
         batches = [*before, *batches]
         record = self._rolled(partition, end)
         base = partition.record.next_base if before else partition.record.rolled_to
-        pieces = [*batches, write_footer(batches, partition.epochs, producers)]
+        pieces = [*batches, write_footer(batches, partition.epochs, producers.snapshot())]
         return Draft(partition, base, pieces, record, producers)
 
     def _rolled(self, partition: Partition, end: int) -> PartitionRecord:

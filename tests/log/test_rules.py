@@ -15,7 +15,6 @@ from kafscale.errors import NotLeaderOrFollower
 from kafscale.interfaces import Put
 from kafscale.log import keys
 from kafscale.log.epochs import Epochs
-from kafscale.log.producers import ProducerStates
 from kafscale.log.sealing import BARRIER, Sealed, seal
 from kafscale.log.segment import write_footer
 from tests.hostile import Operation, Verdict
@@ -596,7 +595,7 @@ class SegmentTests(RuleTestCase):
         broker.append(b"0")
         other = self.leader([(WHERE[0], 1)], broker_id=2)
         appended = [b"".join(fetched) for fetched in self._batches(other, 2)]
-        footer = write_footer(appended, Epochs(((0, 0),)), ProducerStates())
+        footer = write_footer(appended, Epochs(((0, 0),)), b"")
         key = broker.partition().segments.key(0)
         now(self.shared.objects.create(key, [*appended, footer]))
         self.failureResultOf(self.roll(broker), NotLeaderOrFollower)

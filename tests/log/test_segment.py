@@ -52,7 +52,7 @@ def footer_of(batches: list[bytes], producers: ProducerStates | None = None) -> 
     """
     What is read of the footer that was written for these.
     """
-    written = write_footer(batches, EPOCHS, producers or ProducerStates())
+    written = write_footer(batches, EPOCHS, (producers or ProducerStates()).snapshot())
     footer = read_footer(written, sum(map(len, batches)) + len(written))
     assert isinstance(footer, Footer)
     return footer
@@ -84,7 +84,7 @@ class FooterTests(SynchronousTestCase):
             "0000000000001000"  # its largest timestamp
             "0100000000"        # the states of no producer
         ) + rest  # fmt: skip
-        written = write_footer([data], EPOCHS, ProducerStates())
+        written = write_footer([data], EPOCHS, ProducerStates().snapshot())
         self.assertEqual(written.hex(), end_with(Kind.SEGMENT, expected).hex())
 
     def test_round_trip(self) -> None:
@@ -115,7 +115,7 @@ class FooterTests(SynchronousTestCase):
         From a suffix that is too short it is known how long it must be.
         """
         data = batch(0)
-        written = write_footer([data], EPOCHS, ProducerStates())
+        written = write_footer([data], EPOCHS, ProducerStates().snapshot())
         size = len(data) + len(written)
         self.assertEqual(read_footer(written[1:], size), len(written))
         self.assertEqual(read_footer(written[-30:], size), len(written))
@@ -127,7 +127,7 @@ class FooterTests(SynchronousTestCase):
         and so are other kinds of objects and damaged bytes.
         """
         data = batch(0)
-        written = write_footer([data], EPOCHS, ProducerStates())
+        written = write_footer([data], EPOCHS, ProducerStates().snapshot())
         size = len(data) + len(written)
         self.assertRaises(CorruptObject, read_footer, written, size + 1)
         self.assertRaises(CorruptObject, read_footer, written, size - 1)
@@ -150,7 +150,7 @@ class FooterTests(SynchronousTestCase):
             [batch(0), batch(0)],
             [batch(0) + batch(1)],
         ):
-            self.assertRaises(ValueError, write_footer, batches, EPOCHS, ProducerStates())
+            self.assertRaises(ValueError, write_footer, batches, EPOCHS, ProducerStates().snapshot())
 
 
 class RunTests(SynchronousTestCase):
@@ -202,7 +202,7 @@ class RunTests(SynchronousTestCase):
         batches needs about 2 KiB.
         """
         batches = segment([1_000] * 8_000)
-        written = write_footer(batches, EPOCHS, ProducerStates())
+        written = write_footer(batches, EPOCHS, ProducerStates().snapshot())
         self.assertLess(len(written), 2_300)
         self.assertGreater(len(written), 16 * (sum(map(len, batches)) // (BLOCK_SIZE + 1_100)))
 
