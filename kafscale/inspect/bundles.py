@@ -5,13 +5,13 @@ Whether bundles of slots are what they should be: copies.
 from __future__ import annotations
 
 from kafscale.errors import NoSuchObject
+from kafscale.format import keys
+from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.view import Incarnation, View
 from kafscale.interfaces import IObjectStore
-from kafscale.log import keys
 from kafscale.log.bundles import GROUP, read_bundle
 from kafscale.log.sealing import listing
-from kafscale.log.trailer import CorruptObject
 
 
 async def check_bundles(objects: IObjectStore, view: View, incarnation: Incarnation) -> Findings:

@@ -7,14 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kafscale.errors import CorruptMessage, InvalidRecord, KafkaError
+from kafscale.format.slot import Range, Seal, read_slot
+from kafscale.format.trailer import CorruptObject, intact, proof
 from kafscale.inspect.objects import batches_of
 from kafscale.inspect.volumes import footer_of, rows_of
 from kafscale.interfaces import IObjectStore
 from kafscale.log.bundles import read_bundle
 from kafscale.log.sealing import footer as slot_footer
 from kafscale.log.segments import segment_footer
-from kafscale.log.slot import Range, Seal, read_slot
-from kafscale.log.trailer import CorruptObject, intact, proof
 from kafscale.wire.compression import Codec
 from kafscale.wire.records import BatchHeader, Record, read_records
 

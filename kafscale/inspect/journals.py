@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 import attrs
 
+from kafscale.format import keys
+from kafscale.format.slot import Range, Seal
+from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.objects import check_range
 from kafscale.inspect.view import Incarnation, View, Where
 from kafscale.interfaces import IObjectStore
-from kafscale.log import keys
 from kafscale.log.estate import IN_FLIGHT_AT_MOST
 from kafscale.log.sealing import footer, listing
-from kafscale.log.slot import Range, Seal
-from kafscale.log.trailer import CorruptObject
 
 Held = Sequence[Range] | Seal | CorruptObject
 

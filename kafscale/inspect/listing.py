@@ -7,16 +7,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kafscale.errors import NoSuchObject
+from kafscale.format import keys
+from kafscale.format.slot import Range, Seal
+from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.journals import slots_of
 from kafscale.inspect.partitions import segments_of
 from kafscale.inspect.view import Incarnation, View, Where
 from kafscale.inspect.volumes import chapter_of, named_by, rows_of
 from kafscale.interfaces import IObjectStore
-from kafscale.log import keys
 from kafscale.log.sealing import listing
 from kafscale.log.segments import segment_footer
-from kafscale.log.slot import Range, Seal
-from kafscale.log.trailer import CorruptObject
 
 Tell = Callable[[str], None]
 

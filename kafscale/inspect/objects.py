@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from kafscale.errors import CorruptMessage
+from kafscale.format.epochs import UNKNOWN
+from kafscale.format.segment import Footer
+from kafscale.format.slot import Range
+from kafscale.format.trailer import intact, proof
 from kafscale.inspect.findings import Findings
 from kafscale.interfaces import IObjectStore
-from kafscale.log.epochs import UNKNOWN
-from kafscale.log.segment import Footer
-from kafscale.log.slot import Range
-from kafscale.log.trailer import intact, proof
 from kafscale.wire.records import BatchHeader, iterate
 
 PIECE = 1 << 20

@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from kafscale.errors import NoSuchObject
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
+from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.journals import Tails
 from kafscale.inspect.objects import check_segment
 from kafscale.inspect.view import View, Where
 from kafscale.inspect.volumes import chapter_of
 from kafscale.interfaces import IObjectStore
-from kafscale.log import keys
-from kafscale.log.record import PartitionRecord
 from kafscale.log.sealing import listing
 from kafscale.log.segments import segment_footer
-from kafscale.log.trailer import CorruptObject
 
 
 async def segments_of(

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import attrs
 
+from kafscale.format import keys
 from kafscale.inspect.bundles import check_bundles
 from kafscale.inspect.findings import Finding, Findings, Weight, twice
 from kafscale.inspect.journals import Tails, check_journal, scan
@@ -17,7 +18,6 @@ from kafscale.inspect.partitions import check_partition, check_tail
 from kafscale.inspect.view import View
 from kafscale.inspect.volumes import UNNAMED, check_volumes, named_by
 from kafscale.interfaces import IObjectStore
-from kafscale.log import keys
 from kafscale.log.sealing import listing
 
 Tell = Callable[[str], None]

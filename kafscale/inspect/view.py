@@ -11,10 +11,10 @@ from uuid import UUID
 import attrs
 
 from kafscale.cluster import keys as cluster
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
 from kafscale.interfaces import IMetadataStore
-from kafscale.log import keys
 from kafscale.log.fencing import is_marked
-from kafscale.log.record import PartitionRecord
 
 T = TypeVar("T")
 Where = tuple[UUID, int]

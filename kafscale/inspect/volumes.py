@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kafscale.errors import NoSuchObject
+from kafscale.format import keys
+from kafscale.format.partition import Chapter
+from kafscale.format.segment import Footer
+from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.view import View, Where
 from kafscale.interfaces import IObjectStore
-from kafscale.log import keys
 from kafscale.log.ends import read_end_of
-from kafscale.log.record import Chapter
 from kafscale.log.sealing import listing
-from kafscale.log.segment import Footer
 from kafscale.log.segments import SUFFIX, segment_footer
-from kafscale.log.trailer import CorruptObject
 from kafscale.log.volumes import OneChapter, Row, read_rows
 
 Named = dict[tuple[int, int], list[tuple[Where, Chapter]]]

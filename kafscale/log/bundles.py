@@ -8,7 +8,7 @@ one object where it would have asked for sixty-four.
 
 A bundle is the slots, byte for byte, one after the other, then a footer of
 INT64 (number of the first slot) and a UINT32 for the length of each
-(big-endian), then the trailer of `kafscale.log.trailer`. It tells nothing that
+(big-endian), then the trailer of `kafscale.format.trailer`. It tells nothing that
 its slots do not tell: what is durable and what is not is never decided by it.
 Of a slot that a bundle has it is only known that it was acknowledged; so it
 stands before the journal's end, wherever that is.
@@ -24,9 +24,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from kafscale.errors import ObjectExists
+from kafscale.format import keys
+from kafscale.format.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
 from kafscale.interfaces import IObjectStore
-from kafscale.log import keys
-from kafscale.log.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
 
 GROUP = 64
 """How many neighbours go together, at most: those whose numbers have the same

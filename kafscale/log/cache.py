@@ -16,7 +16,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from kafscale.log.trailer import CorruptObject
+from kafscale.format.trailer import CorruptObject
 
 Place = tuple[str, int, int]
 """An object's key, and where a run begins and ends in it."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kafscale.errors import NotLeaderOrFollower
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
 from kafscale.interfaces import Compare, IMetadataStore
-from kafscale.log import keys
 from kafscale.log.commit import Change, settle_all
 from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
-from kafscale.log.record import PartitionRecord
 
 
 class RecordChanges:

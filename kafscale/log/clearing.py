@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from kafscale.errors import CommitConflict
+from kafscale.format import keys
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore
-from kafscale.log import keys
 from kafscale.log.bundles import Bundles
 from kafscale.log.commit import settle
 from kafscale.log.estate import Estates

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from kafscale.format.trailer import CorruptObject
 from kafscale.interfaces import IObjectStore
-from kafscale.log.trailer import CorruptObject
 
 T = TypeVar("T")
 

@@ -16,15 +16,15 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from kafscale.errors import CommitConflict, NoSuchObject
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
+from kafscale.format.slot import Range, Seal
+from kafscale.format.trailer import CorruptObject
 from kafscale.interfaces import IMetadataStore, IObjectStore
-from kafscale.log import keys
 from kafscale.log.bundles import GROUP, read_bundle
 from kafscale.log.commit import settle
-from kafscale.log.record import PartitionRecord
 from kafscale.log.rereading import Rereading
 from kafscale.log.sealing import CorruptLog, Sealed, footer, gather, listing, ranges, seal
-from kafscale.log.slot import Range, Seal
-from kafscale.log.trailer import CorruptObject
 
 Where = tuple[UUID, int]
 

@@ -12,7 +12,7 @@ metadata store does it:
   successor sees it. What comes later was never acknowledged.
 - No key is ever given two contents: slots belong to their incarnation alone,
   and in keys of segments stands the leader epoch in which they were made. The
-  partition's record says which of several counts (`kafscale.log.record`).
+  partition's record says which of several counts (`kafscale.format.partition`).
 
 Which of the two holds for an incarnation its record tells, for those who are
 to stop it.
@@ -24,8 +24,8 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from kafscale.format import keys
 from kafscale.interfaces import IMetadataStore
-from kafscale.log import keys
 
 METADATA = "metadata"
 """As settings and incarnations' records call it when marks stop a broker."""

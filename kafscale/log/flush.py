@@ -10,9 +10,9 @@ from uuid import UUID
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from kafscale.format.slot import Range, write_slot_footer
+from kafscale.format.trailer import proof
 from kafscale.interfaces import ISettlement
-from kafscale.log.slot import Range, write_slot_footer
-from kafscale.log.trailer import proof
 
 
 class Writer(Protocol):

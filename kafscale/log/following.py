@@ -19,6 +19,8 @@ from zope.interface import implementer
 
 from kafscale.counts import LogCounts
 from kafscale.errors import NotLeaderOrFollower
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
 from kafscale.interfaces import (
     Broker,
     Change,
@@ -28,11 +30,9 @@ from kafscale.interfaces import (
     IPeer,
     IReplicas,
 )
-from kafscale.log import keys
 from kafscale.log.cache import BlockCache
 from kafscale.log.feed import SILENCE, Feed, Where
 from kafscale.log.followed import FollowedSegments
-from kafscale.log.record import PartitionRecord
 from kafscale.log.replica import Replica
 from kafscale.log.settings import LogSettings
 

@@ -20,8 +20,8 @@ from twisted.logger import Logger
 
 from kafscale.counts import LogCounts
 from kafscale.errors import NoSuchObject, NotLeaderOrFollower, ObjectExists
+from kafscale.format import keys
 from kafscale.interfaces import IObjectStore
-from kafscale.log import keys
 from kafscale.log.fencing import Fence
 from kafscale.log.flush import Share, Slot, Writer
 from kafscale.log.linger import Linger

@@ -17,8 +17,9 @@ from zope.interface import implementer
 
 from kafscale.counts import LogCounts, LogState
 from kafscale.errors import CommitConflict, NotLeaderOrFollower
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
 from kafscale.interfaces import Delete, ILog, IMetadataStore, IObjectStore, LogRules
-from kafscale.log import keys
 from kafscale.log.bundles import Bundles
 from kafscale.log.cache import BlockCache
 from kafscale.log.changes import RecordChanges
@@ -30,7 +31,6 @@ from kafscale.log.journal import Journal
 from kafscale.log.linger import Linger
 from kafscale.log.partition import Partition
 from kafscale.log.pressure import Pressure
-from kafscale.log.record import PartitionRecord
 from kafscale.log.recovery import Claim, Gone, GuardOf, commit_claims, prepare
 from kafscale.log.releasing import release
 from kafscale.log.retention import Retention

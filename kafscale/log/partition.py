@@ -19,14 +19,14 @@ from zope.interface import implementer
 
 from kafscale.counts import TopicCounts
 from kafscale.errors import MessageTooLarge, NotLeaderOrFollower, OffsetOutOfRange
+from kafscale.format.epochs import Epochs
+from kafscale.format.partition import PartitionRecord
 from kafscale.interfaces import Append, AppendRules, Fetched, IPartition, LogRules, Watcher
 from kafscale.log import times
-from kafscale.log.epochs import Epochs
 from kafscale.log.flush import Slot
 from kafscale.log.journal import Journal
 from kafscale.log.owner import Owner
 from kafscale.log.producers import ProducerState, ProducerStates
-from kafscale.log.record import PartitionRecord
 from kafscale.log.segments import Segments
 from kafscale.log.tail import Tail
 from kafscale.log.watchers import Watchers

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from kafscale.errors import NoSuchObject
+from kafscale.format.slot import Range
 from kafscale.interfaces import IObjectStore
 from kafscale.log.sealing import gather
-from kafscale.log.slot import Range
 
 Parts: TypeAlias = dict[tuple[str, int], bytes]
 """Ranges of slots, by the slot's key and their position in it."""

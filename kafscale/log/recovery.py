@@ -15,16 +15,16 @@ from uuid import UUID
 import attrs
 
 from kafscale.errors import CommitConflict, CorruptMessage, NoSuchObject
+from kafscale.format import keys
+from kafscale.format.epochs import Epochs
+from kafscale.format.partition import PartitionRecord
+from kafscale.format.slot import Range
+from kafscale.format.trailer import intact
 from kafscale.interfaces import Compare, Entry, IMetadataStore, IObjectStore
-from kafscale.log import keys
 from kafscale.log.commit import Change, settle_all
-from kafscale.log.epochs import Epochs
 from kafscale.log.estate import Estates
 from kafscale.log.parts import Parts, read_parts
-from kafscale.log.record import PartitionRecord
 from kafscale.log.sealing import CorruptLog, gather
-from kafscale.log.slot import Range
-from kafscale.log.trailer import intact
 from kafscale.wire.records import iterate, read_batch_header
 
 Where = tuple[UUID, int]

@@ -14,9 +14,9 @@ from contextlib import AsyncExitStack
 import attrs
 
 from kafscale.errors import NotLeaderOrFollower
+from kafscale.format.partition import PartitionRecord
 from kafscale.log.changes import RecordChanges
 from kafscale.log.partition import Partition
-from kafscale.log.record import PartitionRecord
 
 Roll = Callable[[Sequence[Partition]], Awaitable[None]]
 

@@ -23,10 +23,10 @@ from kafscale.errors import (
     OffsetOutOfRange,
     UnknownLeaderEpoch,
 )
+from kafscale.format.epochs import UNKNOWN, Epochs
+from kafscale.format.partition import PartitionRecord
 from kafscale.interfaces import Fetched, IImage, IReadable, Watcher
-from kafscale.log.epochs import UNKNOWN, Epochs
 from kafscale.log.followed import FollowedSegments
-from kafscale.log.record import PartitionRecord
 from kafscale.log.source import Source
 from kafscale.log.tail import Tail
 from kafscale.log.watchers import Watchers

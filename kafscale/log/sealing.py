@@ -21,12 +21,12 @@ import attrs
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists
+from kafscale.format import keys
+from kafscale.format.slot import Range, Seal, read_slot, write_seal
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, ObjectInfo
-from kafscale.log import keys
 from kafscale.log.commit import settle
 from kafscale.log.ends import read_end_of
 from kafscale.log.fencing import is_marked
-from kafscale.log.slot import Range, Seal, read_slot, write_seal
 
 T = TypeVar("T")
 

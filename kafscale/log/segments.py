@@ -20,13 +20,13 @@ import attrs
 from twisted.logger import Logger
 
 from kafscale.errors import KafkaError, KafkaStorageError, NoSuchObject, OffsetOutOfRange
+from kafscale.format import keys
+from kafscale.format.partition import Chapter, PartitionRecord, maker_of
+from kafscale.format.segment import Footer, cut, read_footer
 from kafscale.interfaces import Fetched, IObjectStore, ObjectInfo
-from kafscale.log import keys
 from kafscale.log.cache import BlockCache
 from kafscale.log.ends import read_end_of
-from kafscale.log.record import Chapter, PartitionRecord, maker_of
 from kafscale.log.sealing import listing
-from kafscale.log.segment import Footer, cut, read_footer
 from kafscale.log.volumes import OneChapter
 from kafscale.wire.records import iterate
 

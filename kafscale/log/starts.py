@@ -14,8 +14,8 @@ import attrs
 from twisted.logger import Logger
 
 from kafscale.errors import KafkaStorageError, NotLeaderOrFollower, StoreUnavailable
+from kafscale.format import keys
 from kafscale.interfaces import IObjectStore
-from kafscale.log import keys
 from kafscale.log.changes import RecordChanges
 from kafscale.log.partition import Partition
 from kafscale.log.volumes import Volumes

@@ -24,14 +24,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from kafscale.counts import LogCounts
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
+from kafscale.format.slot import SMALLEST_SLOT, Seal
+from kafscale.format.trailer import CorruptObject
 from kafscale.interfaces import IMetadataStore, IObjectStore, ObjectInfo
-from kafscale.log import keys
 from kafscale.log.bundles import GROUP
 from kafscale.log.fencing import is_marked
-from kafscale.log.record import PartitionRecord
 from kafscale.log.sealing import PARALLEL, footer, gather
-from kafscale.log.slot import SMALLEST_SLOT, Seal
-from kafscale.log.trailer import CorruptObject
 
 PAGE = 1000
 """How many keys are looked at together."""

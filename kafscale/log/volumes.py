@@ -10,8 +10,8 @@ with what came after them, as one segment that is an object of its own
 (`kafscale.log.writing`).
 
 A volume is its chapters, each byte for byte a segment (see
-`kafscale.log.segment`), then a footer with a row for each (big-endian), then
-the trailer of `kafscale.log.trailer`::
+`kafscale.format.segment`), then a footer with a row for each (big-endian), then
+the trailer of `kafscale.format.trailer`::
 
     16 bytes  topic id
     INT32     index of the partition in the topic
@@ -40,10 +40,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 from kafscale.errors import ObjectExists, StoreError, StoreUnavailable
+from kafscale.format import keys
+from kafscale.format.partition import Chapter
+from kafscale.format.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
 from kafscale.interfaces import IObjectStore, ObjectInfo
-from kafscale.log import keys
-from kafscale.log.record import Chapter
-from kafscale.log.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
 
 CHAPTERS = 32
 """So many of a partition's segments may be in volumes."""

@@ -24,19 +24,19 @@ from kafscale.errors import (
     ObjectExists,
     StoreError,
 )
+from kafscale.format import keys
+from kafscale.format.partition import Chapter, PartitionRecord
+from kafscale.format.segment import Footer, whole_footer, write_footer
+from kafscale.format.trailer import CorruptObject, intact
 from kafscale.interfaces import IObjectStore
-from kafscale.log import keys
 from kafscale.log.changes import RecordChanges
 from kafscale.log.commit import TOGETHER
 from kafscale.log.fencing import Fence
 from kafscale.log.journal import Journal
 from kafscale.log.partition import Partition
 from kafscale.log.producers import ProducerStates
-from kafscale.log.record import Chapter, PartitionRecord
 from kafscale.log.sealing import CorruptLog, gather
-from kafscale.log.segment import Footer, whole_footer, write_footer
 from kafscale.log.segments import segment_footer
-from kafscale.log.trailer import CorruptObject, intact
 from kafscale.log.volumes import VOLUME_SIZE, Volumes
 from kafscale.wire.records import iterate
 

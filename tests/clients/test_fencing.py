@@ -4,7 +4,7 @@ A broker that finds a successor's seal where it wants to write.
 
 from __future__ import annotations
 
-from kafscale.log.slot import write_seal
+from kafscale.format.slot import write_seal
 from tests.clients.broker import Broker, BrokerTestCase, eventually
 from tests.clients.raw import LATEST, RawClient, batch_of
 

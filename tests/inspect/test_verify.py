@@ -11,13 +11,13 @@ from uuid import UUID
 
 import attrs
 
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
+from kafscale.format.slot import write_seal
 from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
 from kafscale.interfaces import Delete, Put
-from kafscale.log import keys
 from kafscale.log.estate import IN_FLIGHT_AT_MOST
-from kafscale.log.record import PartitionRecord
-from kafscale.log.slot import write_seal
 from tests.hostile import Operation, Verdict
 from tests.inspect.looking import report, view_of, wrong
 from tests.log.brokers import WHERE, Broker, BrokerTestCase, now

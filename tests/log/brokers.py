@@ -12,14 +12,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
+from kafscale.format.slot import Range, Seal, read_slot
 from kafscale.interfaces import Append, AppendRules, Fetched, LogRules, Put
-from kafscale.log import keys
 from kafscale.log.cache import BlockCache
 from kafscale.log.log import Log
 from kafscale.log.partition import Partition
-from kafscale.log.record import PartitionRecord
 from kafscale.log.settings import LogSettings
-from kafscale.log.slot import Range, Seal, read_slot
 from kafscale.store.blocking import at_once
 from kafscale.store.embedded import EmbeddedStore
 from kafscale.store.memory import MemoryObjectStore

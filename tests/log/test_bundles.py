@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.format import keys
+from kafscale.format.trailer import CorruptObject
 from kafscale.log import bundles as module
-from kafscale.log import keys
 from kafscale.log.bundles import read_bundle, write_bundle
-from kafscale.log.trailer import CorruptObject
 from tests.hostile import Operation, Verdict, let_pass
 from tests.log.brokers import Broker, BrokerTestCase, now
 from tests.log.test_rules import EACH, hold

@@ -8,9 +8,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import NoSuchObject, StoreUnavailable
+from kafscale.format.trailer import CorruptObject
 from kafscale.interfaces import IObjectStore
 from kafscale.log.cache import BlockCache
-from kafscale.log.trailer import CorruptObject
 
 
 class Asked:

@@ -12,8 +12,9 @@ from typing import Any
 from twisted.logger import LogLevel, capturedLogs
 
 from kafscale.errors import NotLeaderOrFollower
+from kafscale.format import keys
 from kafscale.interfaces import LogRules
-from kafscale.log import keys, volumes
+from kafscale.log import volumes
 from kafscale.log.cache import BlockCache
 from kafscale.log.followed import FollowedSegments
 from tests.hostile import HostileObjectStore, Operation, Verdict, let_pass

@@ -12,12 +12,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
+from kafscale.format.slot import write_seal
 from kafscale.interfaces import Put
-from kafscale.log import keys
 from kafscale.log.fencing import Fence, Marked
-from kafscale.log.record import PartitionRecord
 from kafscale.log.sealing import Sealed, seal
-from kafscale.log.slot import write_seal
 from kafscale.store.blocking import at_once
 from kafscale.store.embedded import EmbeddedStore
 from tests.careless import CarelessObjectStore

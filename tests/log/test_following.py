@@ -21,6 +21,8 @@ from kafscale.errors import (
     StoreUnavailable,
     UnknownLeaderEpoch,
 )
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
 from kafscale.interfaces import (
     Broker as Address,
 )
@@ -33,10 +35,9 @@ from kafscale.interfaces import (
     Put,
     RequestContext,
 )
-from kafscale.log import following, keys
+from kafscale.log import following
 from kafscale.log.cache import BlockCache
 from kafscale.log.following import Following
-from kafscale.log.record import PartitionRecord
 from kafscale.log.replica import Replica
 from kafscale.log.settings import LogSettings
 from kafscale.services.fetch import FetchService

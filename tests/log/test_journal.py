@@ -14,12 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.counts import LogCounts
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
-from kafscale.log import keys
+from kafscale.format import keys
+from kafscale.format.slot import read_slot, write_seal
 from kafscale.log.fencing import CreateOnly, Fence
 from kafscale.log.flush import Slot
 from kafscale.log.journal import Journal
 from kafscale.log.linger import IDLE, Linger
-from kafscale.log.slot import read_slot, write_seal
 from kafscale.store.memory import MemoryObjectStore
 from tests.hostile import HostileObjectStore, let_pass
 from tests.log.brokers import batch, now

@@ -5,8 +5,8 @@ Tests for L{kafscale.log.log}: all partitions of a broker together.
 from __future__ import annotations
 
 from kafscale.errors import NotLeaderOrFollower
+from kafscale.format import keys
 from kafscale.interfaces import Compare, Delete, ILog, IPressure, Put
-from kafscale.log import keys
 from tests.hostile import let_pass
 from tests.log.brokers import (
     RULES,

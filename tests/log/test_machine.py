@@ -34,8 +34,8 @@ from kafscale.errors import (
     OutOfOrderSequenceNumber,
     StoreUnavailable,
 )
+from kafscale.format import keys
 from kafscale.interfaces import Append, Fetched, LogRules
-from kafscale.log import keys
 from kafscale.log.partition import Partition
 from kafscale.store.memory import MemoryObjectStore
 from tests.careless import CarelessObjectStore

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.format.slot import Range
 from kafscale.log import parts as module
 from kafscale.log import rereading
 from kafscale.log.parts import read_parts
-from kafscale.log.slot import Range
 from kafscale.store.memory import MemoryObjectStore
 from tests.hostile import HostileObjectStore, Operation, Verdict
 from tests.log.brokers import RULES, TOPIC, WHERE, BrokerTestCase, batch, now

@@ -9,7 +9,7 @@ from unittest import mock
 from twisted.internet.defer import CancelledError, Deferred
 
 from kafscale.errors import NotLeaderOrFollower, StoreError
-from kafscale.log import keys
+from kafscale.format import keys
 from tests.hostile import Operation, Verdict
 from tests.log.brokers import (
     RULES,

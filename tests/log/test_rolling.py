@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kafscale.log import keys
+from kafscale.format import keys
 from kafscale.log.producers import ProducerStates
 from kafscale.log.rolling import AGAIN, LOOK
 from kafscale.log.settings import LogSettings

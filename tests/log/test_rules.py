@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from kafscale.errors import NotLeaderOrFollower
+from kafscale.format import keys
+from kafscale.format.epochs import Epochs
+from kafscale.format.segment import write_footer
 from kafscale.interfaces import Put
-from kafscale.log import keys
-from kafscale.log.epochs import Epochs
 from kafscale.log.sealing import BARRIER, Sealed, seal
-from kafscale.log.segment import write_footer
 from tests.hostile import Operation, Verdict
 from tests.log.brokers import RULES, WHERE, Broker, BrokerTestCase, batch, begin, now
 

@@ -13,10 +13,11 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from kafscale.errors import NoSuchObject, StoreUnavailable
+from kafscale.format import keys
+from kafscale.format.slot import Seal
 from kafscale.interfaces import Put
-from kafscale.log import keys, rereading
+from kafscale.log import rereading
 from kafscale.log.sealing import BARRIER, PARALLEL, CorruptLog, gather, ranges, seal
-from kafscale.log.slot import Seal
 from tests.hostile import Operation, Verdict, let_pass
 from tests.log.brokers import TOPIC, WHERE, Broker, BrokerTestCase, begin, now
 from tests.log.test_rules import EACH, hold

@@ -5,8 +5,8 @@ Tests for L{kafscale.log.segments}.
 from __future__ import annotations
 
 from kafscale.errors import KafkaStorageError, OffsetOutOfRange
+from kafscale.format import segment as layout
 from kafscale.interfaces import ObjectInfo
-from kafscale.log import segment as layout
 from tests.hostile import Operation, Verdict, let_pass
 from tests.log.brokers import (
     NOW,

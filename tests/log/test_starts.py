@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
-from kafscale.log import keys
+from kafscale.format import keys
 from tests.hostile import Verdict, let_pass
 from tests.log.brokers import begin, now
 from tests.log.test_rolling import PARTITIONS, RollingTestCase

@@ -10,10 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from kafscale.errors import StoreUnavailable
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
+from kafscale.format.slot import SMALLEST_SLOT, write_seal
 from kafscale.interfaces import Delete, Put
-from kafscale.log import keys
-from kafscale.log.record import PartitionRecord
-from kafscale.log.slot import SMALLEST_SLOT, write_seal
 from kafscale.log.sweeping import PAGE, Sweep
 from tests.hostile import Operation, Verdict
 from tests.log.brokers import RULES, Broker, BrokerTestCase, batch, begin, now

@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import StoreUnavailable
+from kafscale.format import keys
+from kafscale.format.trailer import CorruptObject, Kind, end_with
 from kafscale.inspect.volumes import rows_of
-from kafscale.log import keys
-from kafscale.log.trailer import CorruptObject, Kind, end_with
 from kafscale.log.volumes import GRACE, OneChapter, Row, read_rows, write_rows
 from kafscale.store.memory import MemoryObjectStore
 from tests.hostile import let_pass

@@ -7,8 +7,9 @@ from __future__ import annotations
 from twisted.logger import LogLevel, capturedLogs
 
 from kafscale.errors import KafkaError, StoreError
+from kafscale.format import keys
 from kafscale.interfaces import Delete
-from kafscale.log import commit, keys, writing
+from kafscale.log import commit, writing
 from kafscale.log.rolling import AGAIN
 from kafscale.log.volumes import GRACE
 from tests.hostile import Operation, Verdict, let_pass

@@ -14,9 +14,10 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from kafscale.errors import CommitConflict, ObjectExists, StoreUnavailable
+from kafscale.format import keys
 from kafscale.group.shard import Shard
 from kafscale.interfaces import Compare, IMetadataStore, Put
-from kafscale.log import keys, recovery, releasing, sealing
+from kafscale.log import recovery, releasing, sealing
 from kafscale.log.changes import RecordChanges
 from kafscale.log.fencing import Marked
 from kafscale.log.journal import Journal

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kafscale.log import keys
-from kafscale.log.record import PartitionRecord
-from kafscale.log.slot import Seal, read_slot
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
+from kafscale.format.slot import Seal, read_slot
 from kafscale.store.memory import MemoryObjectStore
 from tests.log.brokers import now
 from tests.simulation.checker import Checker

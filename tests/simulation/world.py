@@ -20,9 +20,10 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from kafscale.errors import KafkaError, StoreError
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
 from kafscale.group import keys as group_keys
-from kafscale.log import keys, sealing
-from kafscale.log.record import PartitionRecord
+from kafscale.log import sealing
 from tests.log.brokers import now
 from tests.simulation.admin import Admin
 from tests.simulation.checker import Checker, Where, Wrong

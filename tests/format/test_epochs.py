@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.log.epochs import Epochs
+from kafscale.format.epochs import Epochs
 
 HISTORY = Epochs([(1, 0), (3, 10), (4, 25)])
 

@@ -2,7 +2,7 @@
 What a segment looks like in the object store, and what is found in it.
 
 A segment is a stretch of one partition's log: its batches, then a footer, then
-the trailer (see `kafscale.log.trailer`). The batches are divided into *blocks*
+the trailer (see `kafscale.format.trailer`). The batches are divided into *blocks*
 of at least 64 KiB (the last may be shorter); for each, the footer's index has
 where it begins, its first offset, and the largest timestamp that its batches'
 headers state. Blocks are read and cached in *runs* of up to 1 MiB. The footer
@@ -37,8 +37,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from kafscale.log.epochs import Epochs
-from kafscale.log.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, proof, read_end
+from kafscale.format.epochs import Epochs
+from kafscale.format.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, proof, read_end
 from kafscale.wire.records import HEADER_SIZE, LENGTH_OVERHEAD, read_batch_header
 
 BLOCK_SIZE = 64 * 1024

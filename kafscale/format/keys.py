@@ -185,7 +185,7 @@ def seal_record(incarnation: int) -> str:
 
 def partition_record(topic_id: UUID, index: int) -> str:
     """
-    The record described at `kafscale.log.record.PartitionRecord`.
+    The record described at `kafscale.format.partition.PartitionRecord`.
     """
     return f"{PARTITIONS}{topic_id}/{index:010d}"
 

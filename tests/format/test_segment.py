@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.log.epochs import Epochs
-from kafscale.log.producers import ProducerStates
-from kafscale.log.segment import (
+from kafscale.format.epochs import Epochs
+from kafscale.format.segment import (
     BLOCK_SIZE,
     RUN_SIZE,
     Footer,
@@ -22,7 +21,8 @@ from kafscale.log.segment import (
     read_footer,
     write_footer,
 )
-from kafscale.log.trailer import CorruptObject, Kind, end_with
+from kafscale.format.trailer import CorruptObject, Kind, end_with
+from kafscale.log.producers import ProducerStates
 from kafscale.wire.records import HEADER_SIZE, Record, build_batch, iterate, read_batch_header
 
 EPOCHS = Epochs([(0, 0), (3, 10)])

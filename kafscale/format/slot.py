@@ -3,7 +3,7 @@ What a slot of the journal looks like in the object store.
 
 A slot is the batches of many partitions, those of one partition side by side,
 then a footer that says where each partition's are, then the trailer (see
-`kafscale.log.trailer`). The footer is a row for each partition, big-endian::
+`kafscale.format.trailer`). The footer is a row for each partition, big-endian::
 
     16 bytes  topic id
     INT32     index of the partition in the topic
@@ -30,7 +30,7 @@ from uuid import UUID
 
 import attrs
 
-from kafscale.log.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
+from kafscale.format.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
 from kafscale.wire.records import HEADER_SIZE
 
 _ROW = struct.Struct(">16siiqqqQQI")
@@ -46,7 +46,7 @@ class Range:
 
     @ivar position: Where its batches begin in the object.
     @ivar length: Of all of them, in bytes.
-    @ivar crc: L{kafscale.log.trailer.proof} of all of them.
+    @ivar crc: L{kafscale.format.trailer.proof} of all of them.
     """
 
     topic_id: UUID
