@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kafscale.concurrency.watchers import Watchers
 from kafscale.counts import TopicCounts
 from kafscale.errors import MessageTooLarge, NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.format.epochs import Epochs
@@ -29,7 +30,6 @@ from kafscale.log.owner import Owner
 from kafscale.log.producers import ProducerState, ProducerStates
 from kafscale.log.segments import Segments
 from kafscale.log.tail import Tail
-from kafscale.log.watchers import Watchers
 from kafscale.wire.records import (
     check_batch,
     check_keys,

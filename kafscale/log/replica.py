@@ -16,6 +16,7 @@ from uuid import UUID
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
+from kafscale.concurrency.watchers import Watchers
 from kafscale.counts import TopicCounts
 from kafscale.errors import (
     NotLeaderOrFollower,
@@ -29,7 +30,6 @@ from kafscale.interfaces import Fetched, IImage, IReadable, Watcher
 from kafscale.log.followed import FollowedSegments
 from kafscale.log.source import Source
 from kafscale.log.tail import Tail
-from kafscale.log.watchers import Watchers
 from kafscale.wire.records import iterate
 
 AHEAD_SECONDS: Final = 2.0

@@ -19,9 +19,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from kafscale.concurrency.due_queue import Agenda
 from kafscale.errors import KafkaError, NotLeaderOrFollower, StoreError
 from kafscale.interfaces import LogRules
-from kafscale.log.agenda import Agenda
 from kafscale.log.partition import Partition
 from kafscale.log.segments import Missing, Summary
 from kafscale.wire.records import read_batch_header

@@ -22,8 +22,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from kafscale.concurrency.due_queue import Agenda
 from kafscale.errors import NotLeaderOrFollower
-from kafscale.log.agenda import Agenda
 from kafscale.log.clearing import Clearing
 from kafscale.log.flush import Slot
 from kafscale.log.journal import Journal

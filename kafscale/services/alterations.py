@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from zope.interface import implementer
 
+from kafscale.concurrency.gathering import each
 from kafscale.errors import InvalidConfig, InvalidRequest
 from kafscale.interfaces import (
     IAdminService,
@@ -25,7 +26,6 @@ from kafscale.interfaces import (
 )
 from kafscale.services.failure import told
 from kafscale.services.resources import ResourceType, check_broker, not_known, unique
-from kafscale.services.together import each
 from kafscale.wire.messages import (
     AlterConfigsRequest,
     AlterConfigsResponse,

@@ -20,6 +20,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from kafscale.concurrency.byte_budget import Budget
+from kafscale.concurrency.coarse_timers import Ticks
 from kafscale.errors import (
     FencedLeaderEpoch,
     InvalidFetchSessionEpoch,
@@ -27,7 +29,6 @@ from kafscale.errors import (
     NotLeaderOrFollower,
 )
 from kafscale.interfaces import IFetchService, IImage, ILog, RequestContext, Serving
-from kafscale.services.budget import Budget
 from kafscale.services.failure import told
 from kafscale.services.location import current_leader, endpoints
 from kafscale.services.nearby import Nearby, ReadElsewhere
@@ -35,7 +36,6 @@ from kafscale.services.old_clients import FETCHES_BATCHES, OldConsumers
 from kafscale.services.parked import Parked
 from kafscale.services.reading import Part, Reader
 from kafscale.services.sessions import Session, Sessions, asked_in
-from kafscale.services.ticks import Ticks
 from kafscale.wire.messages import FetchRequest, FetchResponse
 
 Topic: TypeAlias = FetchResponse.Topic

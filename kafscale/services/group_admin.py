@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 from zope.interface import implementer
 
+from kafscale.concurrency.gathering import each
 from kafscale.errors import GroupIdNotFound, KafkaError
 from kafscale.interfaces import ICoordinationService, ICoordinator, RequestContext, Serving
 from kafscale.services.described import GROUP_OPERATIONS, NO_OPERATIONS
 from kafscale.services.failure import told
-from kafscale.services.together import each
 from kafscale.wire.messages import (
     DeleteGroupsRequest,
     DeleteGroupsResponse,

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from zope.interface import implementer
 
+from kafscale.concurrency.gathering import each
 from kafscale.errors import TopicAlreadyExists, UnknownTopicOrPartition
 from kafscale.interfaces import (
     IAdminService,
@@ -25,7 +26,6 @@ from kafscale.services.described import (
     partitions_of,
 )
 from kafscale.services.failure import told
-from kafscale.services.together import each
 from kafscale.wire.messages import MetadataRequest, MetadataResponse
 
 Described: TypeAlias = MetadataResponse.Topic

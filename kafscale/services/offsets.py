@@ -10,11 +10,11 @@ from typing import TypeAlias
 import attrs
 from zope.interface import implementer
 
+from kafscale.concurrency.gathering import each
 from kafscale.errors import InvalidRequest, UnsupportedVersion
 from kafscale.interfaces import IFetchService, IImage, ILog, IPartition, RequestContext, Serving
 from kafscale.services.failure import told
 from kafscale.services.location import check_epoch, find_partition
-from kafscale.services.together import each
 from kafscale.wire.messages import (
     ListOffsetsRequest,
     ListOffsetsResponse,

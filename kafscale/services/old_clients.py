@@ -15,12 +15,12 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from kafscale.concurrency.work_queue import Turns
 from kafscale.counts import ConversionCounts
 from kafscale.errors import KafkaError, UnsupportedVersion
 from kafscale.interfaces import AppendRules, Fetched, IImage, RequestContext, Topic
 from kafscale.services.failure import told
 from kafscale.services.reading import Part
-from kafscale.services.turns import Turns
 from kafscale.wire.message_sets import Steps, is_message_set, to_batch, to_messages
 from kafscale.wire.messages import ProduceRequest, ProduceResponse
 from kafscale.wire.records import read_batch_header

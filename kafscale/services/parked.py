@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from kafscale.concurrency.coarse_timers import Ticks
 from kafscale.services.reading import Part
-from kafscale.services.ticks import Ticks
 
 
 class Parked:

@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kafscale.concurrency.work_queue import Turns
 from kafscale.counts import ConversionCounts
 from kafscale.errors import (
     NONE,
@@ -46,7 +47,6 @@ from kafscale.interfaces import (
 from kafscale.services.failure import told
 from kafscale.services.location import current_leader, endpoints, find_partition
 from kafscale.services.old_clients import PRODUCES_BATCHES, OldProducers
-from kafscale.services.turns import Turns
 from kafscale.wire.messages import ProduceRequest, ProduceResponse
 
 TopicData: TypeAlias = ProduceRequest.Topic

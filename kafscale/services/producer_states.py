@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 from zope.interface import implementer
 
+from kafscale.concurrency.gathering import each
 from kafscale.interfaces import IAdminService, IImage, ILog, ITopics, RequestContext, Serving
 from kafscale.services.failure import told
 from kafscale.services.location import find_partition
-from kafscale.services.together import each
 from kafscale.wire.messages import DescribeProducersRequest, DescribeProducersResponse
 
 Described: TypeAlias = DescribeProducersResponse.Topic.Partition

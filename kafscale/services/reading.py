@@ -9,9 +9,9 @@ from uuid import UUID
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
+from kafscale.concurrency.byte_budget import Budget
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.interfaces import Fetched, IImage, IPartitions, IReadable
-from kafscale.services.budget import Budget
 from kafscale.services.location import check_epoch, find_partition
 from kafscale.services.sessions import Asked
 

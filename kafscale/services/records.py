@@ -9,6 +9,7 @@ from typing import TypeAlias
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from kafscale.concurrency.gathering import each, within
 from kafscale.errors import OffsetOutOfRange, PolicyViolation
 from kafscale.interfaces import (
     IAdminService,
@@ -20,7 +21,6 @@ from kafscale.interfaces import (
 )
 from kafscale.services.failure import told
 from kafscale.services.location import find_partition
-from kafscale.services.together import each, within
 from kafscale.wire.messages import DeleteRecordsRequest, DeleteRecordsResponse
 
 Deleted: TypeAlias = DeleteRecordsResponse.Topic.Partition

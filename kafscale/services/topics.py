@@ -13,6 +13,7 @@ from typing import TypeAlias
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from kafscale.concurrency.gathering import each, within
 from kafscale.errors import (
     InvalidConfig,
     InvalidPartitions,
@@ -32,7 +33,6 @@ from kafscale.interfaces import (
 )
 from kafscale.services.described import CONFIG_SOURCES
 from kafscale.services.failure import told
-from kafscale.services.together import each, within
 from kafscale.wire.messages import (
     CreatePartitionsRequest,
     CreatePartitionsResponse,

@@ -17,6 +17,7 @@ from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.cluster.sharing import Sharing
 from kafscale.cluster.topics import Topics
+from kafscale.concurrency.work_queue import Turns
 from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import UnknownTopicId
@@ -49,7 +50,6 @@ from kafscale.services.producers import ProducerService
 from kafscale.services.quotas import QuotasService
 from kafscale.services.records import RecordsService
 from kafscale.services.topics import TopicsService
-from kafscale.services.turns import Turns
 from kafscale.tap.stores import data_of, room_of
 
 

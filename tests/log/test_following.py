@@ -13,6 +13,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from kafscale.cluster.image import Image
+from kafscale.concurrency.work_queue import Turns
 from kafscale.counts import ConversionCounts, LogCounts
 from kafscale.errors import (
     NotLeaderOrFollower,
@@ -42,7 +43,6 @@ from kafscale.log.replica import Replica
 from kafscale.log.settings import LogSettings
 from kafscale.services.fetch import FetchService
 from kafscale.services.old_clients import OldConsumers
-from kafscale.services.turns import Turns
 from kafscale.wire.messages import FetchRequest, FetchResponse
 from tests.log.brokers import (
     TOPIC,

@@ -12,11 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kafscale import errors
+from kafscale.concurrency.work_queue import Turns
 from kafscale.counts import ConversionCounts
 from kafscale.interfaces import IFetchService
 from kafscale.services.fetch import FetchService
 from kafscale.services.old_clients import OldConsumers
-from kafscale.services.turns import Turns
 from kafscale.wire.messages import FetchRequest
 from kafscale.wire.schema import NO_UUID
 from tests.cluster.small import SmallCluster

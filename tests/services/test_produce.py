@@ -13,12 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kafscale import errors
+from kafscale.concurrency.work_queue import Turns
 from kafscale.counts import ConversionCounts
 from kafscale.interfaces import AppendRules, IProduceService, Topic
 from kafscale.services import produce
 from kafscale.services.produce import ProduceService
 from kafscale.services.producers import ProducerService
-from kafscale.services.turns import Turns
 from kafscale.wire.compression import Codec
 from kafscale.wire.messages import InitProducerIdRequest, ProduceRequest
 from kafscale.wire.records import Record, build_batch

@@ -15,14 +15,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.concurrency.limiter import Lanes
+from kafscale.concurrency.stall_timeout import GRACE_SECONDS, LEAST_RATE, STALL_SECONDS, Vigil
 from kafscale.store.blocking import at_once
 from kafscale.store.s3.address import address_of
 from kafscale.store.s3.bodies import CHUNK, PieceProducer, checksum, chunks, cut
 from kafscale.store.s3.credentials import LOOK_SECONDS, SEARCH_SECONDS, Credentials
 from kafscale.store.s3.faults import NoCredentials
 from kafscale.store.s3.hedge import ENOUGH, LATEST, MOST, SOONEST, Hedge
-from kafscale.store.s3.lanes import Lanes
-from kafscale.store.s3.vigil import GRACE_SECONDS, LEAST_RATE, STALL_SECONDS, Vigil
 from tests.store.contract import begin
 
 _sizes = st.sampled_from([0, 1, 7, 1000, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 9 * CHUNK])

@@ -15,14 +15,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
+from kafscale.concurrency.limiter import Lanes
+from kafscale.concurrency.stall_timeout import Vigil
 from kafscale.store.http import Endpoints, reason_of, trust_root
 from kafscale.store.s3.address import Address
 from kafscale.store.s3.bodies import Collector, Piece, PieceProducer
 from kafscale.store.s3.credentials import Credentials
 from kafscale.store.s3.faults import SKEWED, STALE, Answer, NoAnswer
-from kafscale.store.s3.lanes import Lanes
 from kafscale.store.s3.signing import Signer
-from kafscale.store.s3.vigil import Vigil
 
 #: Seconds for which an idle connection is kept. Stores close theirs after some
 #: 20 s or more; a request that meets the closing is lost.

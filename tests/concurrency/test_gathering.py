@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.concurrency.byte_budget import Budget
+from kafscale.concurrency.gathering import each, within
 from kafscale.errors import RequestTimedOut
-from kafscale.services.budget import Budget
-from kafscale.services.together import each, within
 
 
 class EachTests(SynchronousTestCase):

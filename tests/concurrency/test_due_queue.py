@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.log.agenda import LONGEST, STALE, Agenda
+from kafscale.concurrency.due_queue import LONGEST, STALE, Agenda
 
 
 class AgendaTests(SynchronousTestCase):

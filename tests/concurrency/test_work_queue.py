@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.services.turns import TURN, Turns
+from kafscale.concurrency.work_queue import TURN, Turns
 from kafscale.wire.message_sets import Steps
 
 

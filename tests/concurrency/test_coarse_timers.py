@@ -1,5 +1,5 @@
 """
-Tests of `kafscale.services.ticks`.
+Tests of `kafscale.concurrency.coarse_timers`.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.services.ticks import Call, Ticks
+from kafscale.concurrency.coarse_timers import Call, Ticks
 
 
 class TicksTests(SynchronousTestCase):
