@@ -5,7 +5,7 @@ Who should lead a partition everyone computes alike (`kafscale.cluster.spread`).
 Nothing is decided between brokers: each takes what it should lead and nobody
 does, because its leader has released it or is gone; and it releases what it
 should not lead. So a partition moves from a living leader by that leader's own
-act, and from a dead one by a seal (`kafscale.log.sealing`), and two who are of
+act, and from a dead one by a seal (`kafscale.log.takeover.sealing`), and two who are of
 different minds for a moment, because their images are, do no harm.
 
 What was deleted is removed, also when its removal was interrupted before.

@@ -77,7 +77,7 @@ class Membership:
         @param replaced: Called when the incarnation turns out to be another's
             past: it is sealed, or somebody else has registered in its place.
         @param lease_seconds: How long the registration outlives the broker.
-        @param fencing: What stops it (`kafscale.log.fencing`): "create" or
+        @param fencing: What stops it (`kafscale.log.journal.fencing`): "create" or
             "metadata".
         @param version: Of the broker's software, for operators to read.
         """

@@ -62,7 +62,7 @@ def segment(prefix: str, base_offset: int, maker: int = -1) -> str:
     One segment, under its L{partition}'s prefix.
 
     @param maker: The leader epoch in which it was made, where keys tell (see
-        `kafscale.log.fencing`); otherwise -1.
+        `kafscale.log.journal.fencing`); otherwise -1.
     """
     made_in = f"-{maker:010d}" if maker >= 0 else ""
     return f"{prefix}{base_offset:020d}{made_in}.kfs"
@@ -168,7 +168,7 @@ def incarnation_record(incarnation: int) -> str:
     ``{"broker": id, "trim": slot}``, put by the incarnation itself, and at its
     end by a successor; with C{"wound_up": true} once its slots are deleted.
     With C{"fencing": "metadata"} from its beginning if that is what stops it
-    (see `kafscale.log.fencing`).
+    (see `kafscale.log.journal.fencing`).
     """
     return f"{INCARNATIONS}{incarnation:020d}"
 

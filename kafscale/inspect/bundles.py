@@ -10,8 +10,8 @@ from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.view import Incarnation, View
 from kafscale.interfaces import IObjectStore
-from kafscale.log.bundles import GROUP, read_bundle
-from kafscale.log.sealing import listing
+from kafscale.log.journal.bundles import GROUP, read_bundle
+from kafscale.log.takeover.sealing import listing
 
 
 async def check_bundles(objects: IObjectStore, view: View, incarnation: Incarnation) -> Findings:

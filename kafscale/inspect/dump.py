@@ -12,9 +12,9 @@ from kafscale.format.trailer import CorruptObject, intact, proof
 from kafscale.inspect.objects import batches_of
 from kafscale.inspect.volumes import footer_of, rows_of
 from kafscale.interfaces import IObjectStore
-from kafscale.log.bundles import read_bundle
-from kafscale.log.sealing import footer as slot_footer
-from kafscale.log.segments import segment_footer
+from kafscale.log.journal.bundles import read_bundle
+from kafscale.log.reading.segments import segment_footer
+from kafscale.log.takeover.sealing import footer as slot_footer
 from kafscale.wire.compression import Codec
 from kafscale.wire.records import BatchHeader, Record, read_records
 

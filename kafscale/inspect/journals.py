@@ -16,8 +16,8 @@ from kafscale.inspect.findings import Findings
 from kafscale.inspect.objects import check_range
 from kafscale.inspect.view import Incarnation, View, Where
 from kafscale.interfaces import IObjectStore
-from kafscale.log.estate import IN_FLIGHT_AT_MOST
-from kafscale.log.sealing import footer, listing
+from kafscale.log.takeover.sealed_journals import IN_FLIGHT_AT_MOST
+from kafscale.log.takeover.sealing import footer, listing
 
 Held = Sequence[Range] | Seal | CorruptObject
 

@@ -15,8 +15,8 @@ from kafscale.inspect.partitions import segments_of
 from kafscale.inspect.view import Incarnation, View, Where
 from kafscale.inspect.volumes import chapter_of, named_by, rows_of
 from kafscale.interfaces import IObjectStore
-from kafscale.log.sealing import listing
-from kafscale.log.segments import segment_footer
+from kafscale.log.reading.segments import segment_footer
+from kafscale.log.takeover.sealing import listing
 
 Tell = Callable[[str], None]
 

@@ -20,8 +20,8 @@ from kafscale.inspect.objects import check_segment
 from kafscale.inspect.view import View, Where
 from kafscale.inspect.volumes import chapter_of
 from kafscale.interfaces import IObjectStore
-from kafscale.log.sealing import listing
-from kafscale.log.segments import segment_footer
+from kafscale.log.reading.segments import segment_footer
+from kafscale.log.takeover.sealing import listing
 
 
 async def segments_of(

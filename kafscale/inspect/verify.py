@@ -18,7 +18,7 @@ from kafscale.inspect.partitions import check_partition, check_tail
 from kafscale.inspect.view import View
 from kafscale.inspect.volumes import UNNAMED, check_volumes, named_by
 from kafscale.interfaces import IObjectStore
-from kafscale.log.sealing import listing
+from kafscale.log.takeover.sealing import listing
 
 Tell = Callable[[str], None]
 

@@ -14,7 +14,7 @@ from kafscale.cluster import keys as cluster
 from kafscale.format import keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.interfaces import IMetadataStore
-from kafscale.log.fencing import is_marked
+from kafscale.log.journal.fencing import is_marked
 
 T = TypeVar("T")
 Where = tuple[UUID, int]

@@ -15,10 +15,10 @@ from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.view import View, Where
 from kafscale.interfaces import IObjectStore
-from kafscale.log.ends import read_end_of
-from kafscale.log.sealing import listing
-from kafscale.log.segments import SUFFIX, segment_footer
-from kafscale.log.volumes import OneChapter, Row, read_rows
+from kafscale.log.reading.footers import read_end_of
+from kafscale.log.reading.segments import SUFFIX, segment_footer
+from kafscale.log.reading.volumes import OneChapter, Row, read_rows
+from kafscale.log.takeover.sealing import listing
 
 Named = dict[tuple[int, int], list[tuple[Where, Chapter]]]
 """The chapters that records name, by the incarnation and number of volumes."""

@@ -39,7 +39,7 @@ class IObjectStore(Interface):
         Store the concatenation of C{pieces} under C{key}, durably, unless the
         key exists (in S3's words: ``If-None-Match: *``). A store that cannot
         do that replaces what is there, whole; it is used only where nobody
-        depends on it (`kafscale.log.fencing`).
+        depends on it (`kafscale.log.journal.fencing`).
 
         The pieces must not change until the answer.
 

@@ -20,28 +20,28 @@ from kafscale.errors import CommitConflict, NotLeaderOrFollower
 from kafscale.format import keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.interfaces import Delete, ILog, IMetadataStore, IObjectStore, LogRules
-from kafscale.log.bundles import Bundles
-from kafscale.log.cache import BlockCache
-from kafscale.log.changes import RecordChanges
-from kafscale.log.clearing import Clearing
-from kafscale.log.estate import Estates
-from kafscale.log.fencing import fence_of
-from kafscale.log.flush import Slot
-from kafscale.log.journal import Journal
-from kafscale.log.linger import Linger
-from kafscale.log.partition import Partition
+from kafscale.log.journal.bundles import Bundles
+from kafscale.log.journal.fencing import fence_of
+from kafscale.log.journal.journal import Journal
+from kafscale.log.journal.linger import Linger
+from kafscale.log.journal.slots import Slot
+from kafscale.log.partition.partition import Partition
+from kafscale.log.partition.record_changes import RecordChanges
 from kafscale.log.pressure import Pressure
-from kafscale.log.recovery import Claim, Gone, GuardOf, commit_claims, prepare
-from kafscale.log.releasing import release
-from kafscale.log.retention import Retention
-from kafscale.log.rolling import Roller
-from kafscale.log.sealing import listing
-from kafscale.log.segments import Segments
+from kafscale.log.reading.cache import BlockCache
+from kafscale.log.reading.segments import Segments
+from kafscale.log.reading.volumes import Volumes
+from kafscale.log.retention.log_start import LogStarts
+from kafscale.log.retention.orphans import Sweep
+from kafscale.log.retention.retention import Retention
+from kafscale.log.retention.trimming import Clearing
+from kafscale.log.rolling.releasing import release
+from kafscale.log.rolling.roller import Roller
+from kafscale.log.rolling.writer import SegmentWriter
 from kafscale.log.settings import LogSettings
-from kafscale.log.starts import LogStarts
-from kafscale.log.sweeping import Sweep
-from kafscale.log.volumes import Volumes
-from kafscale.log.writing import SegmentWriter
+from kafscale.log.takeover.recovery import Claim, Gone, GuardOf, commit_claims, prepare
+from kafscale.log.takeover.sealed_journals import Estates
+from kafscale.log.takeover.sealing import listing
 
 Where = tuple[UUID, int]
 
@@ -355,13 +355,13 @@ class Log:
 
     async def confirm(self, partition: Partition) -> None:
         """
-        See L{kafscale.log.partition.Owner.confirm}.
+        See L{kafscale.log.partition.partition.Owner.confirm}.
         """
         await self._changes.check(partition)
 
     async def move_start(self, partition: Partition, offset: int) -> None:
         """
-        See L{kafscale.log.partition.Owner.move_start}.
+        See L{kafscale.log.partition.partition.Owner.move_start}.
         """
         await self._starts.move(partition, offset)
 
@@ -383,13 +383,13 @@ class Log:
 
     def now_ms(self) -> int:
         """
-        See L{kafscale.log.partition.Owner.now_ms}.
+        See L{kafscale.log.partition.partition.Owner.now_ms}.
         """
         return int(self._wall_clock() * 1000)
 
     def grew(self, size: int) -> None:
         """
-        See L{kafscale.log.partition.Owner.grew}.
+        See L{kafscale.log.partition.partition.Owner.grew}.
         """
         self.pressure.grew(size)
 

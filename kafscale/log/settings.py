@@ -10,8 +10,8 @@ import attrs
 @attrs.frozen
 class LogSettings:
     """
-    @ivar fencing: L{kafscale.log.fencing.METADATA} if creates may replace.
-    @ivar linger: See L{kafscale.log.linger.Linger.longest}.
+    @ivar fencing: L{kafscale.log.journal.fencing.METADATA} if creates may replace.
+    @ivar linger: See L{kafscale.log.journal.linger.Linger.longest}.
     @ivar rolls: How many segments are made at the same time.
     @ivar segment_seconds: The age at which records are rolled at the latest.
     @ivar unrolled_bytes: How much may be in memory and in no segment.

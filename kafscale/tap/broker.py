@@ -31,7 +31,7 @@ from kafscale import __version__
 from kafscale.config import Settings
 from kafscale.errors import SettingError, StoreError
 from kafscale.interfaces import Broker
-from kafscale.log.sealing import CorruptLog
+from kafscale.log.takeover.sealing import CorruptLog
 from kafscale.net.connection import Connection
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.factory import BrokerFactory

@@ -38,10 +38,10 @@ from kafscale.interfaces import (
     IService,
     Phase,
 )
-from kafscale.log.cache import BlockCache, Reads
-from kafscale.log.following import Following
 from kafscale.log.log import Log
-from kafscale.log.sealing import CorruptLog
+from kafscale.log.reading.cache import BlockCache, Reads
+from kafscale.log.replicas.replicas import Following
+from kafscale.log.takeover.sealing import CorruptLog
 from kafscale.tap.serving import all_services, log_rules, log_settings
 
 REJOIN_SECONDS = 1.0

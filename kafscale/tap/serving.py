@@ -24,11 +24,11 @@ from kafscale.errors import UnknownTopicId
 from kafscale.group.coordinator import Coordinator
 from kafscale.group.keys import shard_of
 from kafscale.interfaces import Broker, IMetadataStore, IService, LogRules
-from kafscale.log.bundles import GROUP
-from kafscale.log.following import Following
+from kafscale.log.journal.bundles import GROUP
 from kafscale.log.log import Log
+from kafscale.log.reading.volumes import CHAPTERS
+from kafscale.log.replicas.replicas import Following
 from kafscale.log.settings import LogSettings
-from kafscale.log.volumes import CHAPTERS
 from kafscale.services.alterations import AlterationService
 from kafscale.services.broker_configs import broker_configs
 from kafscale.services.commits import CommitsService

@@ -22,7 +22,7 @@ from kafscale.format.segment import (
     write_footer,
 )
 from kafscale.format.trailer import CorruptObject, Kind, end_with
-from kafscale.log.producers import ProducerStates
+from kafscale.log.partition.producers import ProducerStates
 from kafscale.wire.records import HEADER_SIZE, Record, build_batch, iterate, read_batch_header
 
 EPOCHS = Epochs([(0, 0), (3, 10)])

@@ -17,7 +17,7 @@ from kafscale.format.slot import write_seal
 from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
 from kafscale.interfaces import Delete, Put
-from kafscale.log.estate import IN_FLIGHT_AT_MOST
+from kafscale.log.takeover.sealed_journals import IN_FLIGHT_AT_MOST
 from tests.hostile import Operation, Verdict
 from tests.inspect.looking import report, view_of, wrong
 from tests.log.brokers import WHERE, Broker, BrokerTestCase, now

@@ -13,7 +13,7 @@ from kafscale.format import keys
 from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
 from kafscale.inspect.volumes import rows_of
-from kafscale.log.volumes import GRACE, write_rows
+from kafscale.log.reading.volumes import GRACE, write_rows
 from tests.inspect.looking import report, view_of, wrong
 from tests.inspect.test_verify import PARTITION, RECORD, LookTestCase
 from tests.log.brokers import RULES, TOPIC, Broker, batch, now

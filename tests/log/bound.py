@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kafscale.format import keys
-from kafscale.log.partition import Partition
+from kafscale.log.partition.partition import Partition
 from tests.log.brokers import RULES, TOPIC, Broker, BrokerTestCase, batch, begin, now, records_of
 from tests.log.test_rules import EACH
 

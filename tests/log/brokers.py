@@ -16,9 +16,9 @@ from kafscale.format import keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import Range, Seal, read_slot
 from kafscale.interfaces import Append, AppendRules, Fetched, LogRules, Put
-from kafscale.log.cache import BlockCache
 from kafscale.log.log import Log
-from kafscale.log.partition import Partition
+from kafscale.log.partition.partition import Partition
+from kafscale.log.reading.cache import BlockCache
 from kafscale.log.settings import LogSettings
 from kafscale.store.blocking import at_once
 from kafscale.store.embedded import EmbeddedStore

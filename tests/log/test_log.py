@@ -18,7 +18,7 @@ from tests.log.brokers import (
     everybody_is_gone,
     now,
 )
-from tests.log.test_partition import Waiting
+from tests.log.partition.test_partition import Waiting
 from tests.log.test_rules import EACH, hold
 
 OTHER = (TOPIC, 1)

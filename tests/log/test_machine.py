@@ -36,7 +36,7 @@ from kafscale.errors import (
 )
 from kafscale.format import keys
 from kafscale.interfaces import Append, Fetched, LogRules
-from kafscale.log.partition import Partition
+from kafscale.log.partition.partition import Partition
 from kafscale.store.memory import MemoryObjectStore
 from tests.careless import CarelessObjectStore
 from tests.hostile import Operation, Verdict, let_pass

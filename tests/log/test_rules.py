@@ -16,7 +16,7 @@ from kafscale.format import keys
 from kafscale.format.epochs import Epochs
 from kafscale.format.segment import write_footer
 from kafscale.interfaces import Put
-from kafscale.log.sealing import BARRIER, Sealed, seal
+from kafscale.log.takeover.sealing import BARRIER, Sealed, seal
 from tests.hostile import Operation, Verdict
 from tests.log.brokers import RULES, WHERE, Broker, BrokerTestCase, batch, begin, now
 

@@ -17,16 +17,17 @@ from kafscale.errors import CommitConflict, ObjectExists, StoreUnavailable
 from kafscale.format import keys
 from kafscale.group.shard import Shard
 from kafscale.interfaces import Compare, IMetadataStore, Put
-from kafscale.log import recovery, releasing, sealing
-from kafscale.log.changes import RecordChanges
-from kafscale.log.fencing import Marked
-from kafscale.log.journal import Journal
-from kafscale.log.partition import Partition
-from kafscale.log.replica import Replica
-from kafscale.log.segments import Segments
-from kafscale.log.starts import LogStarts
-from kafscale.log.tail import Tail
-from kafscale.log.writing import Draft, SegmentWriter
+from kafscale.log.journal.fencing import Marked
+from kafscale.log.journal.journal import Journal
+from kafscale.log.partition.partition import Partition
+from kafscale.log.partition.record_changes import RecordChanges
+from kafscale.log.partition.tail import Tail
+from kafscale.log.reading.segments import Segments
+from kafscale.log.replicas.replica import Replica
+from kafscale.log.retention.log_start import LogStarts
+from kafscale.log.rolling import releasing
+from kafscale.log.rolling.writer import Draft, SegmentWriter
+from kafscale.log.takeover import recovery, sealing
 from kafscale.wire.records import iterate
 
 # -- acknowledging ------------------------------------------------------------

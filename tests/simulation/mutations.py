@@ -13,15 +13,20 @@ from typing import Any
 import attrs
 
 from kafscale.group.shard import Shard
-from kafscale.log import changes, clearing, estate, log, recovery, releasing, sealing
-from kafscale.log.fencing import Marked
-from kafscale.log.journal import Journal
-from kafscale.log.partition import Partition
-from kafscale.log.replica import Replica
-from kafscale.log.segments import Segments
-from kafscale.log.starts import LogStarts
-from kafscale.log.tail import Tail
-from kafscale.log.writing import SegmentWriter
+from kafscale.log import log
+from kafscale.log.journal.fencing import Marked
+from kafscale.log.journal.journal import Journal
+from kafscale.log.partition import record_changes as changes
+from kafscale.log.partition.partition import Partition
+from kafscale.log.partition.tail import Tail
+from kafscale.log.reading.segments import Segments
+from kafscale.log.replicas.replica import Replica
+from kafscale.log.retention import trimming as clearing
+from kafscale.log.retention.log_start import LogStarts
+from kafscale.log.rolling import releasing
+from kafscale.log.rolling.writer import SegmentWriter
+from kafscale.log.takeover import recovery, sealing
+from kafscale.log.takeover import sealed_journals as estate
 from tests.hostile import Operation
 from tests.simulation import broken
 from tests.simulation.plan import STRICT, Plan

@@ -23,7 +23,7 @@ from kafscale.errors import KafkaError, StoreError
 from kafscale.format import keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.group import keys as group_keys
-from kafscale.log import sealing
+from kafscale.log.takeover import sealing
 from tests.log.brokers import now
 from tests.simulation.admin import Admin
 from tests.simulation.checker import Checker, Where, Wrong

@@ -1,0 +1,4 @@
+"""
+One partition on its leader: offsets, the tail in memory, producers' states, and
+the commits on its record.
+"""

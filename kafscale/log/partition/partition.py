@@ -1,0 +1,399 @@
+"""
+One partition that this broker leads.
+
+The owner of its offsets: the next one to be given, the high watermark below
+which records are durable and may be shown, and the log start. Records go from
+the tail in memory, which the journal makes durable, into segments.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from uuid import UUID
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from kafscale.concurrency.watchers import Watchers
+from kafscale.counts import TopicCounts
+from kafscale.errors import MessageTooLarge, NotLeaderOrFollower, OffsetOutOfRange
+from kafscale.format.epochs import Epochs
+from kafscale.format.partition import PartitionRecord
+from kafscale.interfaces import Append, AppendRules, Fetched, IPartition, LogRules, Watcher
+from kafscale.log.journal.journal import Journal
+from kafscale.log.journal.slots import Slot
+from kafscale.log.partition import times
+from kafscale.log.partition.owner import Owner
+from kafscale.log.partition.producers import ProducerState, ProducerStates
+from kafscale.log.partition.tail import Tail
+from kafscale.log.reading.segments import Segments
+from kafscale.wire.records import (
+    check_batch,
+    check_keys,
+    read_batch_header,
+    stamp,
+)
+
+
+@implementer(IPartition)
+class Partition:
+    """
+    See L{IPartition}.
+
+    @ivar record: As last committed; C{revision} is the commit's.
+    @ivar rules: What its topic's configuration says of segments.
+    @ivar dropped: Whether this broker does not lead it any more.
+    @ivar closed: Whether nothing is appended, because it is being released.
+    @ivar inherited_end: Offset after the last record that is in a
+        predecessor's journal.
+    """
+
+    def __init__(
+        self,
+        topic_id: UUID,
+        index: int,
+        record: PartitionRecord,
+        revision: int,
+        *,
+        journal: Journal,
+        segments: Segments,
+        owner: Owner,
+        counts: TopicCounts,
+        rules: LogRules | None = None,
+    ) -> None:
+        """
+        @param record: As committed when this broker claimed the partition.
+        @param counts: Of the topic.
+        """
+        self.topic_id = topic_id
+        self.index = index
+        self.record = record
+        self.revision = revision
+        self.leader_epoch = record.epoch
+        self.segments = segments
+        self.rules = LogRules() if rules is None else rules
+        self.dropped = False
+        self.closed = False
+        self.tail = Tail(max(record.rolled_to, record.log_start))
+        self.epochs = Epochs(record.epochs)
+        self.inherited_end = 0
+        self.is_open = False
+        self.lock = DeferredLock()  # held while the record changes
+        self._journal = journal
+        self._owner = owner
+        self._counts = counts
+        self._producers = ProducerStates()
+        # The states at rolled_to: what a segment's footer holds may not be
+        # ahead of the records before it.
+        self._rolled_producers = ProducerStates()
+        self._slots: deque[tuple[int, Slot]] = deque()  # (end of its share, slot), in order
+        self._watchers = Watchers()
+        self._opening: list[Deferred[None]] | None = None
+
+    # -- what clients see -------------------------------------------------
+
+    @property
+    def log_start(self) -> int:
+        """
+        See L{IPartition}.
+        """
+        return self.record.log_start
+
+    @property
+    def high_watermark(self) -> int:
+        """
+        See L{IPartition}.
+        """
+        return self.tail.visible_end
+
+    @property
+    def next_offset(self) -> int:
+        """
+        See L{IPartition}.
+        """
+        return self.tail.end
+
+    def size(self) -> int:
+        """
+        See L{IPartition.size}.
+        """
+        return self.record.stored_bytes + self.tail.size
+
+    def producers(self) -> Sequence[ProducerState]:
+        """
+        See L{IPartition.producers}.
+        """
+        return self._producers.all()
+
+    # -- opening ----------------------------------------------------------
+
+    def opened(self) -> Deferred[None]:
+        """
+        See L{IPartition.opened}.
+        """
+        waiter: Deferred[None] = Deferred()
+        if self.is_open:
+            waiter.callback(None)
+            return waiter
+        if self._opening is not None:
+            self._opening.append(waiter)
+            return waiter
+        self._opening = [waiter]
+        Deferred.fromCoroutine(self._open()).addBoth(self._opening_done)
+        return waiter
+
+    async def _open(self) -> None:
+        footer = await self.segments.newest_footer()
+        if footer is not None:
+            self._rolled_producers.restore(footer.producers)
+        self._producers = self.producers_after(self.tail.from_offset(self.tail.start))
+        self.is_open = True
+
+    def _opening_done(self, result: Failure | None) -> None:
+        waiting, self._opening = self._opening, None
+        for waiter in waiting or ():
+            if waiter.called:
+                continue
+            if result is None:
+                waiter.callback(None)
+            else:
+                waiter.errback(result)
+
+    def inherit(self, batches: Sequence[bytes]) -> None:
+        """
+        Records from a predecessor's journal, which are durable: before the
+        partition is shown to anybody.
+        """
+        for batch in batches:
+            header = read_batch_header(batch)
+            self.tail.append(batch, header.base_offset, header.next_offset)
+            self._owner.grew(len(batch))
+        self.tail.show(self.tail.end)
+        self.inherited_end = self.tail.end if batches else 0
+
+    # -- appending --------------------------------------------------------
+
+    def append(self, batch: memoryview, rules: AppendRules) -> Append:
+        """
+        See L{IPartition.append}.
+        """
+        if self.dropped or self.closed:
+            raise NotLeaderOrFollower
+        if len(batch) > rules.max_bytes:
+            raise MessageTooLarge(
+                f"The batch has {len(batch)} bytes, max.message.bytes is {rules.max_bytes}"
+            )
+        header = check_batch(batch)
+        if rules.compacted:
+            check_keys(batch, times.INFLATED_LIMIT)
+        now = self._owner.now_ms()
+        if not rules.log_append_time:
+            times.check(header, now, rules)
+        if header.producer_id >= 0:
+            original = self._producers.check(header, now)
+            if original is not None:
+                # A retry. If the first attempt is still under way, it shares
+                # that one's fate: success may not be told before it is true.
+                return Append(original, -1, self._settlement_of(original))
+        base = self.tail.end
+        append_time = now if rules.log_append_time else -1
+        stamped = stamp(batch, header, base, self.leader_epoch, append_time)
+        end = base + header.last_offset_delta + 1
+        slot = self._journal.open_slot()
+        if header.producer_id >= 0:
+            self._producers.append(header, base, now)
+        self.tail.append(stamped, base, end)
+        self._owner.grew(len(stamped))
+        self._counts.bytes_in += len(stamped)
+        self._counts.records_in += header.record_count
+        if self._slots and self._slots[-1][1] is slot:
+            self._slots[-1] = (end, slot)
+        else:
+            self._slots.append((end, slot))
+        # Last, because it may be acknowledged, even rolled, before this returns.
+        self._journal.add(
+            self, stamped, base, end, append_time if append_time >= 0 else header.max_timestamp
+        )
+        return Append(base, append_time, slot)
+
+    def _settlement_of(self, offset: int) -> Slot | None:
+        """
+        The slot that holds the record at C{offset}, if it is not settled yet.
+        """
+        if offset < self.tail.visible_end:
+            return None
+        return next(slot for end, slot in self._slots if offset < end)
+
+    def acknowledge(self, end: int) -> None:
+        """
+        All records before C{end} are durable: the journal says so, slot by
+        slot, in order.
+        """
+        if self.dropped:
+            self._release(self.tail.end)
+            return
+        self.tail.show(end)
+        self._watchers.wake()
+
+    # -- reading ----------------------------------------------------------
+
+    def available(self, offset: int) -> int:
+        """
+        See L{IPartition.available}.
+        """
+        if offset >= self.tail.start:
+            return self.tail.available(offset)
+        # Somewhere in the segments: their size, in proportion.
+        rolled = max(1, self.tail.start - self.log_start)
+        part = self.record.stored_bytes * (self.tail.start - offset) // rolled
+        return max(1, part) + self.tail.available(self.tail.start)
+
+    def read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched | None:
+        """
+        See L{IPartition.read}.
+        """
+        if self.dropped:
+            raise NotLeaderOrFollower
+        if offset >= self.tail.start and offset >= self.log_start:
+            if offset > self.tail.end:
+                raise OffsetOutOfRange
+            fetched = self.tail.read(offset, max_bytes, at_least_one)
+            self._counts.bytes_out += fetched.size
+            return fetched
+        if offset < self.log_start:
+            raise OffsetOutOfRange
+        return None
+
+    async def load(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
+        """
+        See L{IPartition.load}.
+        """
+        found = self.read(offset, max_bytes, at_least_one)
+        if found is not None:
+            return found  # it was deleted up to here meanwhile
+        fetched = await self.segments.read(offset, max_bytes, at_least_one)
+        self._counts.bytes_out += fetched.size
+        return fetched
+
+    def watch(self, watcher: Watcher) -> None:
+        """
+        See L{IPartition.watch}.
+        """
+        self._watchers.add(watcher)
+
+    # -- looking up -------------------------------------------------------
+
+    async def offset_at(self, timestamp: int) -> tuple[int, int] | None:
+        """
+        See L{IPartition.offset_at}.
+        """
+        return await times.first_since(*self._durable(), timestamp, self.log_start)
+
+    async def latest_timestamp(self) -> tuple[int, int] | None:
+        """
+        See L{IPartition.latest_timestamp}.
+        """
+        return await times.latest_of(*self._durable())
+
+    def _durable(self) -> tuple[Segments | None, Sequence[bytes]]:
+        """
+        The segments, if there is something in them, and the tail as it is now:
+        what is rolled while somebody waits is not lost on the way.
+        """
+        rolled = self.tail.start > self.log_start
+        batches = self.tail.from_offset(max(self.tail.start, self.log_start))
+        return self.segments if rolled else None, batches
+
+    def end_of_epoch(self, epoch: int) -> tuple[int, int]:
+        """
+        See L{IPartition.end_of_epoch}.
+        """
+        return self.epochs.end_of(epoch, self.leader_epoch, self.high_watermark)
+
+    def epoch_at(self, offset: int) -> int:
+        """
+        See L{IPartition.epoch_at}.
+        """
+        return self.epochs.at(offset)
+
+    # -- moving on --------------------------------------------------------
+
+    async def delete_before(self, offset: int) -> int:
+        """
+        See L{IPartition.delete_before}.
+        """
+        if offset == -1:
+            offset = self.high_watermark
+        if offset < self.log_start or offset > self.high_watermark:
+            raise OffsetOutOfRange
+        if offset > self.log_start:
+            await self._owner.move_start(self, offset)
+        return self.log_start
+
+    def rolled(self, record: PartitionRecord, revision: int, producers: ProducerStates) -> None:
+        """
+        Records up to C{record.rolled_to} are in segments: the record says so,
+        and was committed.
+        """
+        self.record = record
+        self.revision = revision
+        self.segments.follow(record)
+        self._rolled_producers = producers
+        self._owner.grew(-self.tail.drop_before(record.rolled_to))
+        self._release(record.rolled_to)
+
+    def started(self, record: PartitionRecord, revision: int, epochs: Epochs) -> None:
+        """
+        The log starts at C{record.log_start}: the record says so, and was
+        committed.
+        """
+        self.record = record
+        self.revision = revision
+        self.segments.follow(record)
+        self.epochs = epochs
+        self._watchers.wake()
+
+    def producers_after(self, batches: Sequence[bytes]) -> ProducerStates:
+        """
+        The producers' states after C{batches}, the first that are not rolled.
+        """
+        return self._rolled_producers.after(batches, self._owner.now_ms())
+
+    async def confirm(self) -> None:
+        """
+        See L{IReadable.confirm}. Asks the metadata store.
+        """
+        async with self.lock:
+            if self.dropped:
+                raise NotLeaderOrFollower
+            await self._owner.confirm(self)
+
+    async def settled(self) -> None:
+        """
+        Return when all that was appended is durable, or refused.
+        """
+        while self._slots and not self._slots[-1][1].settled:
+            with suppress(NotLeaderOrFollower):
+                await self._slots[-1][1].wait()
+
+    def drop(self) -> None:
+        """
+        This broker does not lead it any more, or it is deleted: whoever waits
+        is told.
+        """
+        if self.dropped:
+            return
+        self.dropped = True
+        self._owner.grew(-self.tail.drop_before(self.tail.end))
+        self._release(self.tail.end)
+        self._watchers.wake()
+
+    def _release(self, end: int) -> None:
+        """
+        The journal's slots hold nothing needed of this partition before C{end}.
+        """
+        while self._slots and self._slots[0][0] <= end and self._slots[0][1].durable:
+            self._journal.rolled(self, self._slots.popleft()[1])

@@ -1,0 +1,99 @@
+"""
+What the broker does with the timestamps of records.
+
+A batch's header states the largest of them; only its producer knows whether
+that is true. So the header says where to look, and the records decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kafscale.errors import InvalidRecord, InvalidTimestamp
+from kafscale.interfaces import AppendRules
+from kafscale.log.reading.segments import Segments
+from kafscale.wire.records import (
+    BatchHeader,
+    first_at_or_after,
+    iterate,
+    latest,
+    read_batch_header,
+    read_records,
+)
+
+INFLATED_LIMIT = 64 * 1024 * 1024
+"""How large a batch may become where the broker must look inside, in bytes."""
+
+
+def check(header: BatchHeader, now: int, rules: AppendRules) -> None:
+    """
+    @param now: The broker's time in ms.
+    @raise InvalidTimestamp: further from now than the topic's configuration
+        allows (KIP-937).
+    """
+    if header.max_timestamp - now > rules.after_ms:
+        raise InvalidTimestamp(f"Timestamp {header.max_timestamp} is too far in the future")
+    if header.base_timestamp >= 0 and now - header.base_timestamp > rules.before_ms:
+        raise InvalidTimestamp(f"Timestamp {header.base_timestamp} is too far in the past")
+
+
+def first_in(batch: bytes | memoryview, timestamp: int, log_start: int) -> tuple[int, int] | None:
+    """
+    (timestamp, offset) of the first record at or after C{timestamp} that is
+    not before the log start; None when there is none.
+    """
+    header = read_batch_header(batch)
+    try:
+        if header.base_offset >= log_start:
+            return first_at_or_after(batch, timestamp, INFLATED_LIMIT)
+        for record in read_records(batch, INFLATED_LIMIT):
+            if record.offset >= log_start and record.timestamp >= timestamp:
+                return record.timestamp, record.offset
+        return None
+    except InvalidRecord:
+        # Only its producer knows what it sent; its header must do.
+        return header.max_timestamp, max(header.base_offset, log_start)
+
+
+async def first_since(
+    segments: Segments | None, batches: Sequence[bytes], timestamp: int, log_start: int
+) -> tuple[int, int] | None:
+    """
+    (timestamp, offset) of the first record at or after C{timestamp} that is
+    not before the log start, in segments and in batches that come after them;
+    None when there is none.
+    """
+    if segments is not None:
+        async for run in segments.runs_reaching(timestamp, log_start):
+            for position, header in iterate(run):
+                if header.max_timestamp >= timestamp and header.next_offset > log_start:
+                    found = first_in(run[position : position + header.size], timestamp, log_start)
+                    if found is not None:
+                        return found
+    for batch in batches:
+        if _largest(batch) >= timestamp:
+            found = first_in(batch, timestamp, log_start)
+            if found is not None:
+                return found
+    return None
+
+
+async def latest_of(segments: Segments | None, batches: Sequence[bytes]) -> tuple[int, int] | None:
+    """
+    (timestamp, offset) of the first record with the largest timestamp, in
+    segments and in batches that come after them; None when there is none.
+    """
+    best = await segments.latest_batch() if segments is not None else None
+    for batch in batches:
+        if best is None or _largest(batch) > _largest(best):
+            best = batch
+    if best is None:
+        return None
+    try:
+        return latest(best, INFLATED_LIMIT)
+    except InvalidRecord:
+        return _largest(best), read_batch_header(best).base_offset
+
+
+def _largest(batch: bytes) -> int:
+    return read_batch_header(batch).max_timestamp

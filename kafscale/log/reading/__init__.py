@@ -1,0 +1,3 @@
+"""
+Reading segments and volumes through the block cache.
+"""

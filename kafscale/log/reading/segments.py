@@ -1,0 +1,391 @@
+"""
+The segments of one partition: which there are, and reading them.
+
+Segments form a chain: each begins where the one before ends. The listing is a
+hint about it, made when the first reader needs it; where it lacks one, the
+chain says what is missing (the end of the one before is its key). The last may
+be chapters of volumes, which the partition's record tells; several of them
+become one segment in time, at the place of the first.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import TypeVar
+from uuid import UUID
+
+import attrs
+from twisted.logger import Logger
+
+from kafscale.errors import KafkaError, KafkaStorageError, NoSuchObject, OffsetOutOfRange
+from kafscale.format import keys
+from kafscale.format.partition import Chapter, PartitionRecord, maker_of
+from kafscale.format.segment import Footer, cut, read_footer
+from kafscale.interfaces import Fetched, IObjectStore, ObjectInfo
+from kafscale.log.reading.cache import BlockCache
+from kafscale.log.reading.footers import read_end_of
+from kafscale.log.reading.volumes import OneChapter
+from kafscale.log.takeover.sealing import listing
+from kafscale.wire.records import iterate
+
+SUFFIX = 64 * 1024
+"""Enough of a segment's end for nearly every footer."""
+
+FOOTERS = 16
+"""How many footers of one partition are kept in memory."""
+
+
+T = TypeVar("T")
+Place = tuple[str, int]
+"""The object that a segment is in, and where in that it begins."""
+
+
+async def segment_footer(objects: IObjectStore, key: str) -> tuple[Footer, int]:
+    """
+    The footer of a segment, and the segment's size in bytes.
+
+    @raise NoSuchObject: there is none.
+    @raise CorruptObject: it is no segment, or not whole.
+    """
+    return await read_end_of(objects, key, SUFFIX, read_footer)
+
+
+class Missing(KafkaStorageError):
+    """
+    A segment is not there.
+
+    @ivar base: Its base offset.
+    """
+
+    def __init__(self, base: int) -> None:
+        super().__init__("A segment is missing")
+        self.base = base
+
+
+@attrs.frozen
+class Summary:
+    """
+    What a segment is, in a few words.
+
+    @ivar place: Where it was found.
+    @ivar end_offset: The offset after its last record.
+    @ivar max_timestamp: The largest that its batches state, in ms.
+    @ivar size: In bytes, with its footer.
+    """
+
+    place: Place
+    end_offset: int
+    max_timestamp: int
+    size: int
+
+
+class Segments:
+    """
+    The segments of one partition.
+
+    @ivar rewritings: How often chapters went into a segment; who found a segment L{Missing}
+        and began before the last time has to look again.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        objects: IObjectStore,
+        cache: BlockCache,
+        namespace: str,
+        where: tuple[UUID, int],
+        record: PartitionRecord,
+        readahead: int,
+    ) -> None:
+        """
+        @param where: Topic id and index of the partition.
+        @param readahead: How many runs are read ahead of a reader.
+        """
+        self._objects = objects
+        self._cache = cache
+        self._namespace = namespace
+        self._prefix = keys.partition(namespace, *where)
+        self._readahead = readahead
+        self._bases: list[int] | None = None  # sorted; None until somebody needs them
+        self._footers: OrderedDict[Place, tuple[Footer, int]] = OrderedDict()
+        self._chapters: dict[int, Chapter] = {}
+        self.rewritings = 0
+        self.follow(record)
+
+    def follow(self, record: PartitionRecord) -> None:
+        """
+        The record is this one (now).
+        """
+        self._first = record.first_segment
+        self._newest = record.last_segment
+        self._makers = record.makers
+        before, self._chapters = self._chapters, {each.base: each for each in record.chapters}
+        gone = before.keys() - self._chapters.keys()
+        self.rewritings += bool(gone)
+        if self._bases is not None and self._first is not None and self._newest is not None:
+            # What is not among them the chain tells.
+            first = self._first
+            stay = {base for base in self._bases if base >= first and base not in gone}
+            self._bases = sorted(stay | {first, self._newest} | self._chapters.keys())
+
+    def key(self, base: int) -> str:
+        """
+        The key that the segment which begins at offset C{base} has if it is no
+        chapter.
+        """
+        return keys.segment(self._prefix, base, maker_of(self._makers, base))
+
+    def place(self, base: int) -> Place:
+        """
+        Where the segment is that begins at offset C{base}.
+        """
+        chapter = self._chapters.get(base)
+        if chapter is None:
+            return self.key(base), 0
+        key = keys.volume(self._namespace, chapter.incarnation, chapter.number)
+        return key, chapter.position
+
+    # -- which there are --------------------------------------------------
+
+    def forget(self, gone: Iterable[str]) -> None:
+        """
+        These objects are to be deleted.
+        """
+        for key in gone:
+            self._footers.pop((key, 0), None)
+            self._cache.drop(key)
+
+    async def _listed(self) -> list[int]:
+        if self._bases is None:
+            bases = set()
+            if self._first is not None and self._newest is not None:
+                after = keys.segment(self._prefix, self._first - 1) if self._first else ""
+                async for info in listing(self._objects, self._prefix, after):
+                    base = keys.segment_base(info.key)
+                    # Past the newest there may be one that was made and never
+                    # committed: it is not part of the log yet; and of a leader
+                    # that was replaced there may be some anywhere.
+                    if base <= self._newest and info.key == self.key(base):
+                        bases.add(base)
+                bases |= {self._first, self._newest} | self._chapters.keys()
+            self._bases = sorted(bases)
+        return self._bases
+
+    async def before(self, base: int | None) -> list[ObjectInfo]:
+        """
+        The segments that begin before C{base}, part of the log or not.
+        """
+        if base is None:
+            return []
+        found = []
+        async for info in listing(self._objects, self._prefix):
+            if keys.segment_base(info.key) >= base:
+                break
+            found.append(info)
+        return found
+
+    async def base_of(self, offset: int) -> int | None:
+        """
+        The base of the segment that holds C{offset}; of the newest, when that
+        ends before. None when there is no segment.
+        """
+        if self._newest is None:
+            return None
+        located = await self._steadily(lambda: self._locate(offset))
+        return self._newest if located is None else located[0]
+
+    # -- footers ----------------------------------------------------------
+
+    async def footer(self, base: int) -> tuple[Footer, int]:
+        """
+        The footer of the segment that begins at C{base}, and the segment's
+        size in bytes.
+
+        @raise Missing: there is none.
+        """
+        place = self.place(base)
+        known = self._footers.get(place)
+        if known is not None:
+            self._footers.move_to_end(place)
+            return known
+        footer, size = await self._read_footer(base)
+        self._footers[place] = footer, size
+        while len(self._footers) > FOOTERS:
+            self._footers.popitem(last=False)
+        return footer, size
+
+    async def summary(self, base: int) -> Summary:
+        """
+        Of the segment that begins at C{base}. Nothing of it stays in memory.
+
+        @raise Missing: there is none.
+        """
+        place = self.place(base)
+        footer, size = self._footers.get(place) or await self._read_footer(base)
+        return Summary(place, footer.end_offset, footer.max_timestamp, size)
+
+    async def _read_footer(self, base: int) -> tuple[Footer, int]:
+        key, chapter = self.place(base)[0], self._chapters.get(base)
+        objects = self._objects
+        if chapter is not None:
+            objects = OneChapter(objects, key, chapter.position, chapter.size)
+        try:
+            return await segment_footer(objects, key)
+        except NoSuchObject:
+            raise Missing(base) from None
+
+    async def newest_footer(self) -> Footer | None:
+        """
+        The footer of the newest segment; None when there is none.
+        """
+        return await self._steadily(self._newest_footer)
+
+    async def _newest_footer(self) -> Footer | None:
+        return None if self._newest is None else (await self.footer(self._newest))[0]
+
+    async def _locate(self, offset: int) -> tuple[int, Footer, Place] | None:
+        """
+        The segment that holds C{offset}: its base, its footer, and where that
+        was found. None when all end before.
+
+        @raise OffsetOutOfRange: all begin after.
+        """
+        bases = await self._listed()
+        at = max(0, bisect_right(bases, offset) - 1)
+        base = bases[at]
+        if base > offset:
+            raise OffsetOutOfRange("its segment was deleted meanwhile")
+        while True:
+            place = self.place(base)
+            footer, _ = await self.footer(base)
+            if offset < footer.end_offset:
+                return base, footer, place
+            if base == self._newest:
+                return None
+            base = footer.end_offset
+            if base not in bases:
+                insort(bases, base)  # the listing did not have it
+
+    async def _run(self, base: int, place: Place, start: int, stop: int) -> bytes:
+        key, begin = place
+        try:
+            return await self._cache.get(key, begin + start, begin + stop)
+        except NoSuchObject:
+            raise Missing(base) from None
+
+    async def _steadily(self, walk: Callable[[], Awaitable[T]]) -> T:
+        """
+        What somebody finds who walks along the chain. If chapters went
+        meanwhile, and he lost his way, he begins anew.
+        """
+        while True:
+            before = self.rewritings
+            try:
+                return await walk()
+            except Missing as missing:
+                if before == self.rewritings:
+                    raise self._gone(missing.base) from None
+
+    def _gone(self, base: int) -> KafkaError:
+        """
+        What it means that a segment is not there.
+        """
+        if self._first is None or base < self._first:
+            return OffsetOutOfRange("its segment was deleted meanwhile")
+        self._log.error("records are lost: {key} is not in the store", key=self.place(base)[0])
+        return Missing(base)
+
+    # -- reading ----------------------------------------------------------
+
+    async def read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
+        """
+        Batches from the one that contains C{offset}, up to the end of its
+        segment.
+
+        @raise OffsetOutOfRange: its segment was deleted meanwhile.
+        """
+        return await self._steadily(lambda: self._read(offset, max_bytes, at_least_one))
+
+    async def _read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
+        located = await self._locate(offset)
+        if located is None:
+            return Fetched()
+        base, footer, place = located
+        pieces: list[bytes] = []
+        size = 0
+        while offset < footer.end_offset:
+            start, stop = footer.locate(offset)
+            run = await self._run(base, place, start, stop)
+            begin, end = cut(run, offset, max_bytes - size, at_least_one and not pieces)
+            if end > begin:
+                pieces.append(run if end - begin == len(run) else run[begin:end])
+                size += end - begin
+            if end < len(run):
+                return Fetched(pieces, size)
+            offset = footer.offset_at(stop)
+            self._read_ahead(place, footer, offset)
+            if size >= max_bytes:
+                break
+        return Fetched(pieces, size)
+
+    def _read_ahead(self, place: Place, footer: Footer, offset: int) -> None:
+        key, begin = place
+        for _ in range(self._readahead):
+            if offset >= footer.end_offset:
+                return
+            start, stop = footer.locate(offset)
+            self._cache.prefetch(key, begin + start, begin + stop)
+            offset = footer.offset_at(stop)
+
+    # -- times ------------------------------------------------------------
+
+    async def runs_reaching(self, timestamp: int, offset: int) -> AsyncIterator[bytes]:
+        """
+        The runs from C{offset} on that may hold a record at or after
+        C{timestamp}.
+        """
+        while True:
+            before = self.rewritings
+            try:
+                located = await self._locate(offset)
+                if located is None:
+                    return
+                base, footer, place = located
+                while offset < footer.end_offset:
+                    if footer.max_timestamp >= timestamp:
+                        start, stop = footer.locate(offset)
+                        if footer.reaches(stop, timestamp):
+                            yield await self._run(base, place, start, stop)
+                        offset = footer.offset_at(stop)
+                    else:
+                        offset = footer.end_offset
+            except Missing as missing:
+                if before == self.rewritings:
+                    raise self._gone(missing.base) from None
+
+    async def latest_batch(self) -> bytes | None:
+        """
+        The first batch that announces the largest timestamp of all.
+        """
+        return await self._steadily(self._latest_batch)
+
+    async def _latest_batch(self) -> bytes | None:
+        if self._first is None:
+            return None
+        best: tuple[int, int] | None = None  # timestamp, base of the segment
+        base = self._first
+        while True:  # along the chain: the listing may lack one
+            footer, _ = await self.footer(base)
+            if best is None or footer.max_timestamp > best[0]:
+                best = footer.max_timestamp, base
+            if base == self._newest:
+                break
+            base = footer.end_offset
+        async for run in self.runs_reaching(best[0], best[1]):
+            for position, header in iterate(run):
+                if header.max_timestamp >= best[0]:
+                    return run[position : position + header.size]
+        return None

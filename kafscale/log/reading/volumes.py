@@ -1,0 +1,265 @@
+"""
+Small segments of many partitions, bound into one object.
+
+Who leads thousands of partitions has little of each in memory when the memory
+is full. A segment of each would be a request for each, and the requests would
+grow with the partitions. So small segments go together, as the chapters of a
+volume: one request. The partition's record says where its chapters are; when
+they are many, or much, the next roll reads them and writes them once more,
+with what came after them, as one segment that is an object of its own
+(`kafscale.log.rolling.writer`).
+
+A volume is its chapters, each byte for byte a segment (see
+`kafscale.format.segment`), then a footer with a row for each (big-endian), then
+the trailer of `kafscale.format.trailer`::
+
+    16 bytes  topic id
+    INT32     index of the partition in the topic
+    INT64     offset of the first record
+    UINT64    position in the object
+    UINT32    length
+
+Which chapters count is never decided by it, but by the records alone: only the
+leader of a partition names a chapter, in a commit that compares the record's
+revision. So a volume that no record names, whose writer is not about to, is
+garbage.
+"""
+
+from __future__ import annotations
+
+import builtins
+import struct
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from uuid import UUID
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from zope.interface import implementer
+
+from kafscale.errors import ObjectExists, StoreError, StoreUnavailable
+from kafscale.format import keys
+from kafscale.format.partition import Chapter
+from kafscale.format.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
+from kafscale.interfaces import IObjectStore, ObjectInfo
+
+CHAPTERS = 32
+"""So many of a partition's segments may be in volumes."""
+
+CHAPTER_SIZE = 4 << 20
+"""What has so many bytes is worth an object of its own."""
+
+VOLUME_SIZE = 8 << 20
+"""A volume is full with so many bytes,"""
+
+VOLUME_CHAPTERS = 1000
+"""or with so many chapters."""
+
+GRACE = 60.0
+"""Seconds for which an unneeded volume stays: somebody may be reading."""
+
+_ROW = struct.Struct(">16siqQI")
+
+
+@attrs.frozen
+class Row:
+    """
+    What a volume's footer says of a chapter.
+    """
+
+    topic_id: UUID
+    index: int
+    base: int
+    position: int
+    size: int
+
+
+class Volumes:
+    """
+    Those that one incarnation makes.
+    """
+
+    def __init__(
+        self, objects: IObjectStore, clock: IReactorTime, namespace: str, incarnation: int
+    ) -> None:
+        self._objects = objects
+        self._clock = clock
+        self._namespace = namespace
+        self._incarnation = incarnation
+        self._made = 0
+        self._named: Counter[int] = Counter()  # how many chapters of each are in records
+        self._unnamed: set[int] = set()  # those that records may be about to name
+        self._going: dict[int, IDelayedCall] = {}
+        self._stopped = False
+
+    def begin(self) -> int:
+        """
+        The number of a new one, which is to be L{named} as soon as nothing
+        that might name it is under way or in doubt.
+        """
+        number, self._made = self._made, self._made + 1
+        self._unnamed.add(number)
+        return number
+
+    async def make(
+        self, number: int, segments: Sequence[tuple[UUID, int, int, Sequence[bytes]]]
+    ) -> list[Chapter]:
+        """
+        Make the volume with this number of these: topic id, index, base offset
+        and all pieces of each.
+        """
+        rows = []
+        position = 0
+        for topic_id, index, base, pieces in segments:
+            size = sum(map(len, pieces))
+            rows.append(Row(topic_id, index, base, position, size))
+            position += size
+        data = [piece for *_, pieces in segments for piece in pieces]
+        key = keys.volume(self._namespace, self._incarnation, number)
+        with suppress(ObjectExists):  # by an attempt of ours whose answer was lost
+            await self._objects.create(key, [*data, write_rows(rows)])
+        return [
+            Chapter(row.base, self._incarnation, number, row.position, row.size) for row in rows
+        ]
+
+    def named(self, number: int, chapters: int) -> None:
+        """
+        So many chapters of a volume are in records, and the others never will
+        be.
+        """
+        self._unnamed.discard(number)
+        self._named[number] = chapters
+        self._let_go(number)
+
+    def dropped(self, chapters: Iterable[Chapter]) -> None:
+        """
+        No record has these any more.
+        """
+        for chapter in chapters:
+            number = chapter.number
+            if chapter.incarnation == self._incarnation and number in self._named:
+                self._named[number] -= 1
+                self._let_go(number)
+
+    def _let_go(self, number: int) -> None:
+        if self._named[number] <= 0:
+            del self._named[number]
+            if not self._stopped:
+                self._going[number] = self._clock.callLater(GRACE, self._delete, number)
+
+    def _delete(self, number: int) -> None:
+        del self._going[number]
+        # What fails is left over, for `kafscale.log.retention.orphans`.
+        Deferred.fromCoroutine(self._deleted(number)).addErrback(lambda _: None)
+
+    async def _deleted(self, number: int) -> None:
+        with suppress(StoreError):
+            await self._objects.delete([keys.volume(self._namespace, self._incarnation, number)])
+
+    def is_settled(self, incarnation: int, number: int) -> bool:
+        """
+        Whether it is a volume of this incarnation that no record is about to
+        name any more.
+        """
+        return incarnation == self._incarnation and number not in self._unnamed
+
+    def abandon(self) -> None:
+        """
+        Delete nothing more.
+        """
+        self._stopped = True
+        for due in self._going.values():
+            due.cancel()
+        self._going.clear()
+
+
+@implementer(IObjectStore)
+@attrs.frozen
+class OneChapter:
+    """
+    Some bytes of a volume, as if they were an object; whatever key is asked
+    for, it is this one.
+    """
+
+    objects: IObjectStore
+    volume: str
+    position: int
+    size: int
+
+    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
+        """
+        Refused: see L{IObjectStore.create}.
+        """
+        raise StoreUnavailable(f"{key}: a chapter is only read")
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """
+        See L{IObjectStore.get}.
+        """
+        left = max(0, self.size - start)
+        length = left if length is None else min(length, left)
+        return bytes(await self.objects.get(self.volume, self.position + start, length))
+
+    async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
+        """
+        See L{IObjectStore.get_suffix}.
+
+        @raise CorruptObject: the volume ends before the chapter does.
+        """
+        length = min(length, self.size)
+        suffix = await self.get(key, self.size - length, length)
+        if len(suffix) < length:
+            raise CorruptObject(f"The volume ends before byte {self.position + self.size}")
+        return suffix, self.size
+
+    async def list(
+        self, prefix: str, after: str = "", limit: int = 1000
+    ) -> builtins.list[ObjectInfo]:
+        """
+        See L{IObjectStore.list}: those that there really are.
+        """
+        return await self.objects.list(prefix, after, limit)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """
+        Refused: see L{IObjectStore.delete}.
+        """
+        raise StoreUnavailable("a chapter is only read")
+
+    async def close(self) -> None:
+        """
+        See L{IObjectStore.close}.
+        """
+
+
+def write_rows(rows: Sequence[Row]) -> bytes:
+    """
+    The last bytes of a volume with these chapters.
+    """
+    packed = [
+        _ROW.pack(row.topic_id.bytes, row.index, row.base, row.position, row.size) for row in rows
+    ]
+    return end_with(Kind.VOLUME, b"".join(packed))
+
+
+def read_rows(suffix: bytes, size: int) -> list[Row] | int:
+    """
+    The chapters of a volume; or, if C{suffix} does not tell, how long a suffix
+    does.
+
+    @param suffix: The last bytes of the object.
+    @param size: Of the whole object.
+    @raise CorruptObject: it is none.
+    """
+    end = read_end(suffix, size)
+    if isinstance(end, int):
+        return end
+    kind, footer = end
+    if kind is not Kind.VOLUME or len(footer) % _ROW.size:
+        raise CorruptObject(f"A volume has the footer of a {kind.name.lower()}")
+    rows = [Row(UUID(bytes=topic), *rest) for topic, *rest in _ROW.iter_unpack(footer)]
+    if sum(row.size for row in rows) + len(footer) + TRAILER_SIZE != size:
+        raise CorruptObject(f"A volume of {size} bytes has a footer for others")
+    return rows

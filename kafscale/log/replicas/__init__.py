@@ -1,0 +1,3 @@
+"""
+Partitions that other brokers lead, read here (KIP-392).
+"""

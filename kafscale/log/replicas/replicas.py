@@ -1,0 +1,271 @@
+"""
+The partitions that are read here and that other brokers lead.
+
+There is one from the moment when a reader asks for it, for as long as it is
+read: nobody has to be told, and nothing is done for partitions that nobody
+reads here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from kafscale.counts import LogCounts
+from kafscale.errors import NotLeaderOrFollower
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
+from kafscale.interfaces import (
+    Broker,
+    Change,
+    IImage,
+    IMetadataStore,
+    IObjectStore,
+    IPeer,
+    IReplicas,
+)
+from kafscale.log.reading.cache import BlockCache
+from kafscale.log.reading.followed import FollowedSegments
+from kafscale.log.replicas.leader_fetcher import SILENCE, Feed, Where
+from kafscale.log.replicas.replica import Replica
+from kafscale.log.settings import LogSettings
+
+MOST_BYTES: Final = 64 << 20
+"""What all of them together may have in memory, beside one answer of each
+leader."""
+
+EACH_BYTES: Final = 8 << 20
+"""What one of them may have."""
+
+SWEEP_SECONDS: Final = 10.0
+DOUBT_SECONDS: Final = 20.0
+"""After so long readers are asked whether they are still there."""
+IDLE_SECONDS: Final = 40.0
+"""After so long they are not."""
+
+
+@implementer(IReplicas)
+class Following:
+    """
+    See L{IReplicas}.
+
+    @ivar size: Bytes of records in memory.
+    @ivar fetched: Bytes of records that have come from leaders, ever.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        objects: IObjectStore,
+        metadata: IMetadataStore,
+        cache: BlockCache,
+        image: IImage,
+        clock: IReactorTime,
+        settings: LogSettings,
+        counts: LogCounts,
+        dial: Callable[[Broker], IPeer],
+    ) -> None:
+        """
+        @param image: L{changed} is to be told of its changes.
+        @param dial: Makes the means of asking another broker.
+        """
+        self._objects = objects
+        self._metadata = metadata
+        self._cache = cache
+        self._image = image
+        self._clock = clock
+        self._settings = settings
+        self._counts = counts
+        self._dial = dial
+        self._replicas: dict[Where, Replica] = {}
+        self._feeds: dict[Broker, Feed] = {}  # by leaders as they were registered
+        self._routes: dict[Replica, Broker] = {}
+        self._opening: set[Replica] = set()
+        self._sweep: IDelayedCall | None = None
+        self.size = 0
+        self.fetched = 0
+
+    def __len__(self) -> int:
+        return len(self._replicas)
+
+    def partition(self, topic_id: UUID, index: int) -> Replica:
+        """
+        See L{IReplicas.partition}.
+        """
+        where = topic_id, index
+        replica = self._replicas.get(where)
+        if replica is None:
+            segments = FollowedSegments(
+                self._objects,
+                self._cache,
+                self._settings.namespace,
+                where,
+                PartitionRecord(),
+                self._settings.readahead,
+            )
+            counts = self._counts.topic(topic_id)
+            replica = Replica(topic_id, index, self._image, segments, counts, self._clock, self)
+            self._replicas[where] = replica
+            Deferred.fromCoroutine(self._open(replica))
+            if self._sweep is None:
+                self._sweep = self._clock.callLater(SWEEP_SECONDS, self._look_around)
+        return replica
+
+    async def _open(self, replica: Replica) -> None:
+        if replica in self._opening:
+            return
+        self._opening.add(replica)
+        late = self._clock.callLater(SILENCE, replica.fell_silent)
+        try:
+            key = keys.partition_record(replica.topic_id, replica.index)
+            entry = await self._metadata.get(key)
+        except Exception:
+            self._log.failure("the record of a partition could not be read")
+            entry = None
+        self._opening.discard(replica)
+        if late.active():
+            late.cancel()
+        if entry is not None and not replica.dropped:
+            replica.follow(PartitionRecord.from_json(entry.value), entry.revision)
+        elif replica.record is None:
+            replica.fell_silent()
+
+    def stop(self) -> None:
+        """
+        Let go of everything.
+        """
+        for replica in list(self._replicas.values()):
+            self._drop(replica)
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+
+    # -- being in step with the cluster ---------------------------------------
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        """
+        The image has changed so.
+        """
+        if not self._replicas:
+            return
+        for change in changes:
+            if change.key.startswith(keys.PARTITIONS):
+                replica = self._replicas.get(keys.partition_of(change.key))
+                if replica is not None:
+                    self._follow(replica, change)
+            elif change.key.startswith("brokers/"):
+                for replica in self._replicas.values():
+                    if replica.wanted:
+                        self._route(replica)
+
+    def _follow(self, replica: Replica, change: Change) -> None:
+        if change.entry is None:
+            self._drop(replica)
+            return
+        record = PartitionRecord.from_json(change.entry.value)
+        if record.leader == self._image.broker_id:
+            self._drop(replica)
+            return
+        replica.follow(record, change.entry.revision)
+        if replica.wanted:
+            self._route(replica)
+
+    def _route(self, replica: Replica) -> None:
+        """
+        Follow who leads it now.
+        """
+        leader = self._image.leadership(replica.topic_id, replica.index).leader
+        if leader == self._image.broker_id:
+            return  # it will be dropped
+        broker = next((each for each in self._image.brokers() if each.broker_id == leader), None)
+        if broker is not None:
+            broker = Broker(leader, broker.host, broker.port, incarnation=broker.incarnation)
+        before = self._routes.get(replica)
+        if before == broker:
+            return
+        self._unroute(replica)
+        if broker is not None:
+            self._routes[replica] = broker
+            feed = self._feeds.get(broker)
+            if feed is None:
+                feed = self._feeds[broker] = Feed(
+                    leader,
+                    self._dial(broker),
+                    self._dial(broker),
+                    self._clock,
+                    self._room,
+                    self._came,
+                )
+            feed.add(replica)
+
+    def _unroute(self, replica: Replica) -> None:
+        broker = self._routes.pop(replica, None)
+        if broker is not None:
+            feed = self._feeds[broker]
+            feed.remove(replica)
+            if not len(feed):
+                del self._feeds[broker]
+                feed.stop()
+
+    def _drop(self, replica: Replica) -> None:
+        self._replicas.pop((replica.topic_id, replica.index), None)
+        self._unroute(replica)
+        replica.drop()
+
+    # -- readers come and go ----------------------------------------------------
+
+    def _look_around(self) -> None:
+        """
+        Forget what is not read any more. Who waits for records does not ask
+        again while there are none, so first all are woken.
+        """
+        now = self._clock.seconds()
+        for replica in list(self._replicas.values()):
+            if now - replica.read_at >= IDLE_SECONDS:
+                self._drop(replica)
+            elif replica.wanted and now - replica.wanted_at >= IDLE_SECONDS:
+                self._unroute(replica)
+                replica.unwanted()
+            elif now - (replica.wanted_at if replica.wanted else replica.read_at) >= DOUBT_SECONDS:
+                replica.wake()
+            if replica.record is None and replica.silent and not replica.dropped:
+                Deferred.fromCoroutine(self._open(replica))
+        self._sweep = None
+        if self._replicas:
+            self._sweep = self._clock.callLater(SWEEP_SECONDS, self._look_around)
+
+    # -- where replicas have what is in no segment --------------------------------
+
+    def want(self, replica: Replica) -> None:
+        """
+        See L{kafscale.log.replicas.replica.Source.want}.
+        """
+        self._route(replica)
+
+    async def fetch(self, replica: Replica, offset: int, max_bytes: int) -> bytes:
+        """
+        See L{kafscale.log.replicas.replica.Source.fetch}.
+        """
+        broker = self._routes.get(replica)
+        if broker is None:
+            raise NotLeaderOrFollower("it has no leader now")
+        return await self._feeds[broker].fetch(replica, offset, max_bytes)
+
+    def grew(self, size: int) -> None:
+        """
+        See L{kafscale.log.replicas.replica.Source.grew}.
+        """
+        self.size += size
+
+    def _room(self) -> int:
+        return min(EACH_BYTES, MOST_BYTES // max(1, len(self._routes)))
+
+    def _came(self, size: int) -> None:
+        self.fetched += size

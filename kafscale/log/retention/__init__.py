@@ -1,0 +1,3 @@
+"""
+Moving log starts, trimming the journal, and deleting what no log needs.
+"""

@@ -1,0 +1,284 @@
+"""
+What nobody needs, and nobody has deleted.
+
+Whoever lets go of objects deletes them at once
+(`kafscale.log.retention.trimming`, `kafscale.log.takeover.sealed_journals`,
+`kafscale.log.retention.log_start`). What is left over comes from operations
+that were late, or whose answer was lost: a slot that lands in a journal that
+was wound up, a segment that appears below a log start or in a topic that was
+deleted, a deletion that failed. So all keys are looked through seldom, page by
+page, and what is unneeded at one look, and still is at the next, is deleted.
+
+What is unneeded stays so: trim marks, recorded ends and first segments never
+go back, and no topic gets the id of another. Seals are never deleted, nor is a
+segment at or past C{rolled_to} (log-rules, 10).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from kafscale.counts import LogCounts
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
+from kafscale.format.slot import SMALLEST_SLOT, Seal
+from kafscale.format.trailer import CorruptObject
+from kafscale.interfaces import IMetadataStore, IObjectStore, ObjectInfo
+from kafscale.log.journal.bundles import GROUP
+from kafscale.log.journal.fencing import is_marked
+from kafscale.log.takeover.sealing import PARALLEL, footer, gather
+
+PAGE = 1000
+"""How many keys are looked at together."""
+
+PAUSE = 1.0
+"""Seconds between two pages."""
+
+REMEMBERED = 100_000
+"""So many keys are remembered from one look to the next; others wait."""
+
+
+class Sweep:
+    """
+    Looks through a namespace again and again.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        objects: IObjectStore,
+        metadata: IMetadataStore,
+        clock: IReactorTime,
+        namespace: str,
+        seconds: float,
+        counts: LogCounts,
+        is_settled: Callable[[int, int], bool],
+    ) -> None:
+        """
+        @param seconds: Between two looks; 0: there is none.
+        @param is_settled: See L{kafscale.log.reading.volumes.Volumes.is_settled}.
+        """
+        self._is_settled = is_settled
+        self._objects = objects
+        self._metadata = metadata
+        self._clock = clock
+        self._namespace = namespace
+        self._seconds = seconds
+        self._counts = counts
+        self._unneeded: set[str] = set()  # at the look before
+        self._next: IDelayedCall | None = None
+        self._pause: tuple[IDelayedCall, Deferred[None]] | None = None
+        self._looking: Deferred[None] | None = None
+        self._stopped = False
+
+    def begin(self) -> None:
+        """
+        Look when it is time; called again, it changes nothing.
+        """
+        if self._seconds and self._next is None and self._looking is None and not self._stopped:
+            self._next = self._clock.callLater(self._seconds, self._look)
+
+    async def stop(self) -> None:
+        """
+        Begin nothing more; return when nothing is under way.
+        """
+        self._stopped = True
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        if self._pause is not None:
+            due, over = self._pause
+            due.cancel()
+            over.callback(None)
+        if self._looking is not None:
+            ended: Deferred[None] = Deferred()
+            self._looking.addBoth(lambda _: ended.callback(None))
+            await ended
+
+    def _look(self) -> None:
+        self._next = None
+        looking = Deferred.fromCoroutine(self._look_through())
+        looking.addErrback(
+            lambda failure: self._log.warn(
+                "looking for what nobody needs: {why}", why=failure.getErrorMessage()
+            )
+        )
+        if not looking.called:
+            self._looking = looking
+        looking.addBoth(self._looked)
+
+    def _looked(self, _: object) -> None:
+        self._looking = None
+        self.begin()
+
+    async def _look_through(self) -> None:
+        before, self._unneeded = self._unneeded, set()
+        deleted = 0
+        for kind in ("journal", "bundles", "topics", "volumes"):
+            prefix, after = f"{self._namespace}/{kind}/", ""
+            while not self._stopped:
+                page = await self._objects.list(prefix, after, PAGE)
+                # The metadata are read after the objects: what made an object
+                # needed was there before the object.
+                unneeded_of = self._volumes_of if kind == "volumes" else self._unneeded_of
+                found = await unneeded_of(page)
+                deleted += await self._delete([key for key in found if key in before])
+                if len(self._unneeded) < REMEMBERED:
+                    self._unneeded.update(key for key in found if key not in before)
+                if len(page) < PAGE:
+                    break
+                after = page[-1].key
+                await self._wait()
+        if deleted:
+            self._log.info(
+                "objects that nobody needed, and that were left over, are deleted: {number}",
+                number=deleted,
+            )
+
+    async def _wait(self) -> None:
+        over: Deferred[None] = Deferred()
+        if not self._stopped:
+            self._pause = self._clock.callLater(PAUSE, over.callback, None), over
+            await over
+            self._pause = None
+
+    # -- what is needed -----------------------------------------------------
+
+    async def _unneeded_of(self, page: Sequence[ObjectInfo]) -> list[str]:
+        """
+        The keys of those that nobody needs, unless they are seals.
+        """
+        needed: dict[int, range | None] = {}
+        records: dict[str, PartitionRecord | None] = {}
+        found = []
+        for info in page:
+            slot = keys.parse_slot(self._namespace, info.key)
+            bundle = keys.parse_bundle(self._namespace, info.key)
+            segment = keys.parse_segment(self._namespace, info.key)
+            if slot is not None and info.size >= SMALLEST_SLOT:
+                incarnation, number = slot
+                if incarnation not in needed:
+                    needed[incarnation] = await self._needed(incarnation)
+                slots = needed[incarnation]
+                if slots is not None and number not in slots:
+                    found.append(info.key)
+            elif bundle is not None:
+                incarnation, number = bundle
+                if incarnation not in needed:
+                    needed[incarnation] = await self._needed(incarnation)
+                slots = needed[incarnation]
+                if slots is not None and number + GROUP <= slots.start:
+                    found.append(info.key)
+            elif segment is not None:
+                topic_id, index, base = segment
+                key = keys.partition_record(topic_id, index)
+                if key not in records:
+                    records[key] = await self._record(key)
+                record = records[key]
+                if record is None or _is_garbage(record, base, info.key):
+                    found.append(info.key)
+        return found
+
+    async def _volumes_of(self, page: Sequence[ObjectInfo]) -> list[str]:
+        """
+        The keys of the volumes that no record names, nor ever will: only who
+        leads a partition names one, and only for who it was made for.
+        """
+        found = {
+            info.key: volume
+            for info in page
+            if (volume := keys.parse_volume(self._namespace, info.key)) is not None
+        }
+        if not found:
+            return []
+        settled = {volume for volume in found.values() if self._is_settled(*volume)}
+        entries, _ = await self._metadata.range(keys.PARTITIONS)
+        records = [PartitionRecord.from_json(entry.value) for entry in entries]
+        known = {
+            incarnation
+            for incarnation in {volume[0] for volume in found.values()}
+            if await self._metadata.get(keys.incarnation_record(incarnation)) is not None
+        }
+        named = {(each.incarnation, each.number) for record in records for each in record.chapters}
+        leading = {record.incarnation for record in records}
+        return [
+            key
+            for key, volume in found.items()
+            if volume not in named
+            and volume[0] in known
+            and (volume[0] not in leading or volume in settled)
+        ]
+
+    async def _needed(self, incarnation: int) -> range | None:
+        """
+        The numbers of an incarnation's slots that may be needed: from its trim
+        mark, as committed (log-rules, 9), to its recorded end (10); None if
+        there is none such: who knows whose they are.
+        """
+        entry = await self._metadata.get(keys.incarnation_record(incarnation))
+        if entry is None:
+            return None
+        sealed = await self._metadata.get(keys.seal_record(incarnation))
+        if sealed is None or "sealed_at" not in sealed.value:
+            return range(entry.value["trim"], sys.maxsize)
+        # At the end stands the seal, if seals stop it.
+        ends = sealed.value["sealed_at"] + (0 if is_marked(entry.value) else 1)
+        return range(entry.value["trim"], ends)
+
+    async def _record(self, key: str) -> PartitionRecord | None:
+        """
+        A partition's record; None if the partition is gone: without a record
+        there never was a segment.
+        """
+        entry = await self._metadata.get(key)
+        return None if entry is None else PartitionRecord.from_json(entry.value)
+
+    # -- deleting -----------------------------------------------------------
+
+    async def _delete(self, garbage: Sequence[str]) -> int:
+        """
+        Delete these, but never a seal; how many there were.
+        """
+        slots = [key for key in garbage if keys.parse_slot(self._namespace, key) is not None]
+        kinds = await gather(
+            [lambda key=key: self._is_seal(key) for key in slots],  # type: ignore[misc]
+            PARALLEL,
+        )
+        stay = {key for key, is_seal in zip(slots, kinds, strict=True) if is_seal}
+        gone = [key for key in garbage if key not in stay]
+        if gone and not self._stopped:
+            await self._objects.delete(gone)
+            self._counts.orphans += len(gone)
+            return len(gone)
+        return 0
+
+    async def _is_seal(self, key: str) -> bool:
+        """
+        Whether it is a seal, or might be one.
+        """
+        try:
+            return isinstance(await footer(self._objects, key), Seal)
+        except CorruptObject:
+            return True
+
+
+def _is_garbage(record: PartitionRecord, base: int, key: str) -> bool:
+    """
+    Whether a partition needs no segment at C{base} any more, or has another
+    one there.
+    """
+    if base < (record.first_segment or 0):
+        return True
+    if base >= record.rolled_to:
+        return False
+    if base >= record.next_base:
+        # Chapters are there, and what takes them in may be about to be named.
+        return keys.segment_maker(key) < record.epoch
+    name = key.rsplit("/", 1)[1]
+    return name != keys.segment("", base, record.maker(base))

@@ -1,0 +1,302 @@
+"""
+Old records go: what is past C{retention.ms}, and what is more than
+C{retention.bytes}.
+
+Whole segments go, from the log start on, each when the largest timestamp in it
+is too old, as in Kafka. What is in no segment yet counts as the last one. A
+partition is looked at when its oldest segment may expire, when it has got a
+new one, and when its topic's configuration has changed; not otherwise. Who
+writes records that are too old already can read them for a few minutes, as in
+Kafka, where nobody looks more often than every five.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from kafscale.concurrency.due_queue import Agenda
+from kafscale.errors import KafkaError, NotLeaderOrFollower, StoreError
+from kafscale.interfaces import LogRules
+from kafscale.log.partition.partition import Partition
+from kafscale.log.reading.segments import Missing, Summary
+from kafscale.wire.records import read_batch_header
+
+AT_ONCE = 4
+"""How many partitions are looked at at the same time."""
+
+AT_MOST = 1000
+"""How many segments of a partition go in one step."""
+
+CHECK = 300.0
+"""Seconds after which a partition is looked at that was not looked at before
+(Kafka's C{log.retention.check.interval.ms})."""
+
+PAUSE = 1.0
+"""Seconds at least between two looks at a partition in which nothing changed."""
+
+AGAIN = 60.0
+"""Seconds after which what failed is tried again."""
+
+
+class Retention:
+    """
+    Deletes what the topics' configurations let go.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        wall_clock: Callable[[], float],
+        move_start: Callable[[Partition, int], Awaitable[None]],
+    ) -> None:
+        """
+        @param wall_clock: Seconds since 1970, as records' timestamps.
+        @param move_start: Moves a partition's log start up to an offset.
+        """
+        self._wall_clock = wall_clock
+        self._move_start = move_start
+        self._agenda: Agenda[Partition] = Agenda(clock, wall_clock, self._reached)
+        self._waiting: dict[Partition, None] = {}
+        self._looking: dict[Partition, Deferred[None]] = {}
+        # Of the first segment of each, so that it is not read at every look.
+        self._oldest: dict[Partition, Summary] = {}
+        self._starting = False
+        self._stopped = False
+
+    # -- when to look -----------------------------------------------------
+
+    def configured(self, partition: Partition, before: LogRules) -> None:
+        """
+        Its rules are not what they were.
+        """
+        if _of_retention(partition.rules) != _of_retention(before):
+            self._at_once(partition)
+
+    def _at_once(self, partition: Partition) -> None:
+        if _limited(partition.rules):
+            self._agenda.sooner(partition, self._wall_clock())
+        else:
+            self.forget(partition)
+
+    def led(self, partition: Partition) -> None:
+        """
+        This broker leads it now, with what was written before.
+        """
+        if partition.high_watermark > partition.log_start:
+            self._before_long(partition)
+
+    def rolled(self, partition: Partition) -> None:
+        """
+        It has one more segment.
+        """
+        # A later segment does not expire before the first, but counts.
+        if partition.rules.retention_bytes >= 0:
+            self._at_once(partition)
+        else:
+            self._before_long(partition)
+
+    def appended(self, partition: Partition) -> None:
+        """
+        It has records in memory, and had none before.
+        """
+        self._before_long(partition)
+
+    def _before_long(self, partition: Partition) -> None:
+        rules = partition.rules
+        if partition in self._agenda or not _limited(rules):
+            return
+        # Not later than what is new now may have to go.
+        age = rules.retention_ms / 1000 if rules.retention_ms >= 0 else CHECK
+        self._agenda.put(partition, self._wall_clock() + max(PAUSE, min(age, CHECK)))
+
+    def forget(self, partition: Partition) -> None:
+        """
+        Nothing of it goes by itself.
+        """
+        self._agenda.remove(partition)
+        self._waiting.pop(partition, None)
+        self._oldest.pop(partition, None)
+
+    # -- looking ----------------------------------------------------------
+
+    def _reached(self, partition: Partition) -> None:
+        if partition in self._looking:
+            self._agenda.put(partition, self._wall_clock() + PAUSE)
+            return
+        self._waiting[partition] = None
+        self._start()
+
+    def _start(self) -> None:
+        if self._starting:
+            return  # a look that came to its end at once: the loop goes on
+        self._starting = True
+        try:
+            while self._waiting and len(self._looking) < AT_ONCE and not self._stopped:
+                partition = next(iter(self._waiting))
+                del self._waiting[partition]
+                looking = Deferred.fromCoroutine(self._look(partition))
+                if not looking.called:
+                    self._looking[partition] = looking
+                looking.addErrback(self._failed, partition)
+                looking.addBoth(self._looked, partition)
+        finally:
+            self._starting = False
+
+    def _failed(self, failure: Failure, partition: Partition) -> None:
+        if self._stopped or partition.dropped or isinstance(failure.value, NotLeaderOrFollower):
+            return
+        if isinstance(failure.value, KafkaError | StoreError):
+            self._log.warn(
+                "old records of {partition.topic_id}/{partition.index} stay for now: {why}",
+                partition=partition,
+                why=failure.value,
+            )
+        else:
+            self._log.failure(
+                "old records of {partition.topic_id}/{partition.index} stay for now",
+                failure,
+                partition=partition,
+            )
+        self._agenda.sooner(partition, self._wall_clock() + AGAIN)
+
+    def _looked(self, result: None, partition: Partition) -> None:
+        self._looking.pop(partition, None)
+        if partition.dropped:
+            self.forget(partition)
+        self._start()
+
+    async def _look(self, partition: Partition) -> None:
+        """
+        Delete what may go, and note when to look again.
+        """
+        if partition.dropped:
+            return
+        rules = partition.rules
+        rewritings = partition.segments.rewritings
+        try:
+            offset, due = await self._expired(partition, rules)
+        except Missing as missing:
+            deleted = missing.base < (partition.record.first_segment or 0)
+            if not deleted and rewritings == partition.segments.rewritings:
+                raise
+            self._at_once(partition)  # somebody deleted records meanwhile, or they went elsewhere
+            return
+        if partition.rules is not rules:
+            self._at_once(partition)  # what was found may be allowed to stay by now
+        elif offset > partition.log_start:
+            await self._move_start(partition, offset)
+            self._log.info(
+                "records of {partition.topic_id}/{partition.index} before offset {offset} are"
+                " deleted: they were too old or too many",
+                partition=partition,
+                offset=partition.log_start,
+            )
+            self._at_once(partition)
+        elif due is not None:
+            self._agenda.sooner(partition, max(due, self._wall_clock() + PAUSE))
+
+    async def _expired(self, partition: Partition, rules: LogRules) -> tuple[int, float | None]:
+        """
+        Up to which offset the partition's records may go, and when the first
+        that stays will have to; None if never.
+        """
+        record = partition.record
+        if not rules.delete:
+            return record.log_start, None
+        offset = record.log_start
+        # The newest segment stays without any record that is alive; that does
+        # not count.
+        alive = record.first_segment is not None and offset < record.rolled_to
+        size = partition.tail.size + (record.stored_bytes if alive else 0)
+        excess = size - rules.retention_bytes if rules.retention_bytes >= 0 else 0
+        first = record.first_segment if alive else None
+        base = record.rolled_to if first is None else first
+        for _ in range(AT_MOST):
+            # As it is now: what was in memory may have become a segment while
+            # others were read.
+            if base >= partition.record.rolled_to:
+                return self._expired_in_memory(partition, rules, offset)
+            summary = await self._summary(partition, base, base == first)
+            expires = _expires(summary.max_timestamp, rules)
+            too_old = expires is not None and expires <= self._wall_clock()
+            # What is more than the limit goes, but not below it.
+            if not too_old and excess < summary.size:
+                return offset, expires
+            excess -= summary.size
+            base = offset = summary.end_offset
+        return offset, None
+
+    def _expired_in_memory(
+        self, partition: Partition, rules: LogRules, offset: int
+    ) -> tuple[int, float | None]:
+        """
+        The same where all segments may go.
+
+        @param offset: Where they end.
+        """
+        due = None
+        # The newest first: in what is written to, it is the one that stays.
+        for batch in reversed(partition.tail.from_offset(partition.tail.start)):
+            expires = _expires(read_batch_header(batch).max_timestamp, rules)
+            if expires is None:
+                return offset, None
+            due = expires if due is None else max(due, expires)
+            if due > self._wall_clock():
+                return offset, due
+        return max(offset, partition.high_watermark), None
+
+    async def _summary(self, partition: Partition, base: int, oldest: bool) -> Summary:
+        known = self._oldest.get(partition)
+        if known is not None and known.place == partition.segments.place(base):
+            return known
+        summary = await partition.segments.summary(base)
+        if oldest:
+            self._oldest[partition] = summary
+        return summary
+
+    # -- ending -----------------------------------------------------------
+
+    def abandon(self) -> None:
+        """
+        Begin nothing more.
+        """
+        self._stopped = True
+        self._agenda.stop()
+        self._waiting.clear()
+
+    async def stop(self) -> None:
+        """
+        Begin nothing more, and let what is under way come to its end.
+        """
+        self.abandon()
+        await DeferredList(list(self._looking.values()), consumeErrors=True)
+
+
+def _of_retention(rules: LogRules) -> tuple[object, ...]:
+    """
+    What of the rules decides about what stays.
+    """
+    return rules.delete, rules.retention_ms, rules.retention_bytes
+
+
+def _limited(rules: LogRules) -> bool:
+    """
+    Whether anything goes by itself.
+    """
+    return rules.delete and (rules.retention_ms >= 0 or rules.retention_bytes >= 0)
+
+
+def _expires(timestamp: int, rules: LogRules) -> float | None:
+    """
+    When what has this timestamp goes, in seconds since 1970; None if never.
+    """
+    if rules.retention_ms < 0 or timestamp < 0:
+        return None
+    return (timestamp + rules.retention_ms + 1) / 1000

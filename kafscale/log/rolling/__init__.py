@@ -1,0 +1,3 @@
+"""
+Copying records from the journal into segments, and releasing partitions.
+"""

@@ -1,0 +1,3 @@
+"""
+Sealing the journals of earlier incarnations, and recovering partitions from them.
+"""

@@ -1,0 +1,215 @@
+"""
+What dead incarnations left: sealed journals that may hold records which are in
+no segment yet.
+
+An estate is wound up when its last record is in a segment: then its slots go.
+Its seals stay for ever, because their writer may only have been asleep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from uuid import UUID
+
+from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
+
+from kafscale.errors import CommitConflict, NoSuchObject
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
+from kafscale.format.slot import Range, Seal
+from kafscale.format.trailer import CorruptObject
+from kafscale.interfaces import IMetadataStore, IObjectStore
+from kafscale.log.commit import settle
+from kafscale.log.journal.bundles import GROUP, read_bundle
+from kafscale.log.takeover.sealing import CorruptLog, Sealed, footer, gather, listing, ranges, seal
+from kafscale.log.takeover.suffix_cache import Rereading
+
+Where = tuple[UUID, int]
+
+BUNDLES_AT_ONCE = 16
+"""How many bundles of slots are asked for at once."""
+
+IN_FLIGHT_AT_MOST = 64
+"""So many flushes of a journal may be under way at once (see `kafscale.config`)."""
+
+
+class Estate:
+    """
+    One sealed journal.
+
+    @ivar ranges: By partition: the key of each slot that holds records of it,
+        and where they are in that slot.
+    """
+
+    def __init__(self, sealed: Sealed, slots: Sequence[tuple[str, Sequence[Range]]]) -> None:
+        self.sealed = sealed
+        self.ranges: dict[Where, list[tuple[str, Range]]] = {}
+        for key, held in slots:
+            for part in held:
+                self.ranges.setdefault((part.topic_id, part.index), []).append((key, part))
+
+    def needed(self, where: Where, record: PartitionRecord) -> list[tuple[str, Range]]:
+        """
+        The ranges of a partition that are in no segment, in order. Only those
+        written in an epoch that the record names count (log-rules, 13).
+        """
+        return [
+            (key, part)
+            for key, part in self.ranges.get(where, ())
+            if part.last_offset >= record.rolled_to
+            and (self.sealed.incarnation, part.leader_epoch) in record.journals
+        ]
+
+
+class Estates:
+    """
+    The estates that this broker has opened.
+
+    @ivar slots: The objects, for who reads of estates what it may have seen
+        when they were opened.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, objects: IObjectStore, metadata: IMetadataStore, namespace: str, incarnation: int
+    ) -> None:
+        self._objects = objects
+        self._metadata = metadata
+        self._namespace = namespace
+        self._incarnation = incarnation
+        self.slots = Rereading(objects)
+        self._open: dict[int, Estate] = {}
+        self._winding_up = DeferredLock()
+
+    async def of(self, incarnation: int) -> Estate:
+        """
+        The estate of an incarnation, which is stopped for good by this.
+        """
+        estate = self._open.get(incarnation)
+        if estate is None:
+            estate = self._open[incarnation] = await self._opened(incarnation)
+        return estate
+
+    async def _opened(self, incarnation: int) -> Estate:
+        known = await self._read_bundles(incarnation)
+        trim = -1
+        while True:
+            sealed = await seal(
+                self.slots, self._metadata, self._namespace, incarnation, self._incarnation, known
+            )
+            try:
+                return Estate(sealed, await ranges(self.slots, sealed))
+            except CorruptLog:
+                # Another successor may wind it up while we read; then the trim
+                # mark has moved.
+                if sealed.trim == trim:
+                    raise
+                trim = sealed.trim
+
+    async def _read_bundles(self, incarnation: int) -> int:
+        """
+        Read many slots at once, where they are bundled. All slots before the
+        returned number were acknowledged.
+        """
+        entry = await self._metadata.get(keys.incarnation_record(incarnation))
+        if entry is None:
+            return 0  # as `seal` will find
+        prefix = keys.bundles(self._namespace, entry.value["broker"], incarnation)
+        slots = keys.journal(self._namespace, entry.value["broker"], incarnation)
+
+        async def read(key: str) -> int:
+            end = 0
+            try:
+                for number, data in read_bundle(await self._objects.get(key)):
+                    self.slots.know(keys.slot(slots, number), data)
+                    end = number + 1
+            except (NoSuchObject, CorruptObject) as why:
+                self._log.warn("slots are read one by one: {key}: {why}", key=key, why=why)
+            return end
+
+        trim = entry.value["trim"]
+        after = keys.slot(prefix, trim - GROUP) if trim >= GROUP else ""
+        found = [info.key async for info in listing(self._objects, prefix, after)]
+        ends = await gather([lambda key=key: read(key) for key in found], BUNDLES_AT_ONCE)  # type: ignore[misc]
+        return max(ends, default=0)
+
+    async def left(self) -> list[tuple[int, int]]:
+        """
+        The incarnations other than this one that are not wound up, and of
+        which broker each is; some of them may live.
+        """
+        entries, _ = await self._metadata.range(keys.INCARNATIONS)
+        return [
+            (keys.incarnation_of(entry.key), entry.value["broker"])
+            for entry in entries
+            if not entry.value.get("wound_up")
+            and keys.incarnation_of(entry.key) != self._incarnation
+        ]
+
+    async def wind_up(self) -> None:
+        """
+        Let go of the estates of which everything is in segments.
+        """
+        async with self._winding_up:
+            for incarnation, estate in list(self._open.items()):
+                if await self._is_rolled(estate):
+                    await self._bury(estate.sealed)
+                    del self._open[incarnation]
+
+    async def _is_rolled(self, estate: Estate) -> bool:
+        for topic_id, index in list(estate.ranges):
+            entry = await self._metadata.get(keys.partition_record(topic_id, index))
+            if entry is not None:
+                record = PartitionRecord.from_json(entry.value)
+                if estate.needed((topic_id, index), record):
+                    return False
+            estate.ranges.pop((topic_id, index), None)
+        return True
+
+    async def _bury(self, sealed: Sealed) -> None:
+        """
+        Move the trim mark to the end, then delete the slots (log-rules, 9 and
+        10); what was found past the end, too, but never a seal.
+        """
+        key = keys.incarnation_record(sealed.incarnation)
+        entry = await self._metadata.get(key)
+        if entry is None or entry.value.get("wound_up"):
+            return  # another successor did it
+        value = {**entry.value, "trim": sealed.sealed_at}
+        revision = entry.revision
+        if entry.value != value:
+            try:
+                revision = await settle(self._metadata, key, revision, value)
+            except CommitConflict:
+                return  # another successor does it
+        bundles = keys.bundles(self._namespace, sealed.broker, sealed.incarnation)
+        gone = [info.key async for info in listing(self._objects, bundles)]
+        garbage = []
+        past_end = 0
+        async for info in listing(self._objects, sealed.prefix):
+            number = keys.slot_number(info.key)
+            if number >= sealed.sealed_at:
+                if isinstance(await footer(self._objects, info.key), Seal):
+                    continue
+                past_end += 1
+            garbage.append(info.key)
+        gone += garbage
+        for at in range(0, len(gone), 1000):
+            await self._objects.delete(gone[at : at + 1000])
+        # Said only now: who is interrupted before has it done by the next one.
+        with suppress(CommitConflict):
+            await settle(self._metadata, key, revision, {**value, "wound_up": True})
+        # A writer that died with several flushes under way leaves a few; more
+        # than that, and somebody has removed a slot by hand.
+        tell = self._log.warn if past_end > IN_FLIGHT_AT_MOST else self._log.debug
+        tell(
+            "incarnation {incarnation} is wound up; slots of its journal deleted: {slots}, of"
+            " them {past_end} past its end at {end}",
+            incarnation=sealed.incarnation,
+            slots=len(garbage),
+            past_end=past_end,
+            end=sealed.sealed_at,
+        )

@@ -1,0 +1,245 @@
+"""
+How a successor stops a predecessor.
+
+A predecessor may be dead, or only slow: it may wake up in an hour and go on
+writing. No clock can tell. What stops it is a seal: an object under the key of
+a slot that it has not written yet. Its next attempt to create that slot finds
+the seal, and it acknowledges nothing more. What it had written before the seal
+is the journal's final content, the same for everyone who reads it.
+
+Where the store cannot tell it that there is a seal, a mark in the metadata
+stops it: see `kafscale.log.journal.fencing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+
+from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists
+from kafscale.format import keys
+from kafscale.format.slot import Range, Seal, read_slot, write_seal
+from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, ObjectInfo
+from kafscale.log.commit import settle
+from kafscale.log.journal.fencing import is_marked
+from kafscale.log.reading.footers import read_end_of
+
+T = TypeVar("T")
+
+BARRIER = 32
+"""How many slots past the last one listed the barrier goes at first (log-rules, 3):
+more than a writer has under way, and what it sends until the barrier is there."""
+
+SUFFIX = 16 * 1024
+"""Enough of a slot's end for the footer of some hundred partitions."""
+
+PARALLEL = 64
+"""How many footers are asked for at once."""
+
+
+@attrs.frozen
+class Sealed:
+    """
+    A journal that nobody writes any more.
+
+    @ivar prefix: Of its slots' keys.
+    @ivar trim: The lowest slot that may still be needed.
+    @ivar sealed_at: The slot after the last one that counts.
+    """
+
+    incarnation: int
+    broker: int
+    prefix: str
+    trim: int
+    sealed_at: int
+
+
+async def gather(calls: Sequence[Callable[[], Awaitable[T]]], parallel: int = PARALLEL) -> list[T]:
+    """
+    The results of all calls, at most C{parallel} of them under way at once.
+    """
+    results: list[T] = []
+    for begin in range(0, len(calls), parallel):
+        group = [_started(call()) for call in calls[begin : begin + parallel]]
+        try:
+            results += await gatherResults(group, consumeErrors=True)
+        except FirstError as first:
+            # Who calls knows it by its own name.
+            raise (first.subFailure.value or first) from None
+    return results
+
+
+def _started(awaitable: Awaitable[T]) -> Deferred[T]:
+    async def run() -> T:
+        return await awaitable
+
+    return Deferred.fromCoroutine(run())
+
+
+async def footer(store: IObjectStore, key: str) -> Sequence[Range] | Seal | None:
+    """
+    What a slot holds; None when there is no such object.
+    """
+    try:
+        held: Sequence[Range] | Seal
+        held, _ = await read_end_of(store, key, SUFFIX, read_slot)
+        return held
+    except NoSuchObject:
+        return None
+
+
+async def listing(store: IObjectStore, prefix: str, after: str = "") -> AsyncIterator[ObjectInfo]:
+    """
+    All objects below C{prefix}, page by page.
+    """
+    while True:
+        page = await store.list(prefix, after)
+        for info in page:
+            yield info
+        if len(page) < 1000:
+            return
+        after = page[-1].key
+
+
+async def seal(
+    objects: IObjectStore,
+    metadata: IMetadataStore,
+    namespace: str,
+    incarnation: int,
+    sealer: int,
+    known: int = 0,
+) -> Sealed:
+    """
+    Stop an incarnation for good, and tell where its journal ends. Any number
+    of successors may do this at once: they all get the same answer.
+
+    @param sealer: The incarnation that does this.
+    @param known: All slots before this one were acknowledged: they need not be
+        walked along.
+    @raise LookupError: there was never such an incarnation.
+    """
+    key = keys.seal_record(incarnation)
+    guards: tuple[Compare, ...]
+    raised_barrier = False
+    while True:
+        # The end first: once it is recorded the writer's trim mark stands still.
+        recorded = await metadata.get(key)
+        entry = await metadata.get(keys.incarnation_record(incarnation))
+        if entry is None:
+            raise LookupError(f"incarnation {incarnation} is not in the metadata store")
+        broker, trim = entry.value["broker"], entry.value["trim"]
+        prefix = keys.journal(namespace, broker, incarnation)
+        if recorded is not None and "sealed_at" in recorded.value:
+            # What is recorded is the end, whatever seal objects there are: one
+            # may have been put over a slot that was deleted (log-rules, 5).
+            end = recorded.value["sealed_at"]
+            return Sealed(incarnation, broker, prefix, trim, end)
+        if is_marked(entry.value):
+            if recorded is None:
+                # This stops it. The trim mark that counts is read after.
+                with suppress(CommitConflict):  # another's mark does, too
+                    await settle(metadata, key, 0, {"by": sealer})
+                continue
+            # All that it has acknowledged was stored before it was marked. It
+            # may go on storing: two who look find different ends, all of them
+            # past that, and the first to record one wins (log-rules, 5).
+            end, _ = await _first_missing(objects, prefix, max(trim, known))
+            revision, guards = recorded.revision, ()
+        else:
+            if not raised_barrier:
+                await _raise_barrier(objects, prefix, max(trim, known), sealer)
+                raised_barrier = True
+            end = await _seal_first_missing(objects, prefix, max(trim, known), sealer)
+            # The writer may have trimmed past this slot while we walked; the
+            # seal then stands where a slot was deleted, and stops nobody
+            # (log-rules, 4). Comparing the record's revision says so, and of
+            # two sealers the first to record an end wins (log-rules, 5).
+            revision, guards = 0, (Compare(entry.key, entry.revision),)
+        try:
+            await settle(metadata, key, revision, {"sealed_at": end, "by": sealer}, guards)
+        except CommitConflict:
+            continue
+        return Sealed(incarnation, broker, prefix, trim, end)
+
+
+async def _raise_barrier(objects: IObjectStore, prefix: str, first: int, sealer: int) -> None:
+    """
+    Put a seal ahead of a writer that lives and is busy, for it to run into: who
+    only chases it, slot by slot, never catches it (log-rules, 3). Where the
+    writer is past it already, farther ahead, until it is in time.
+    """
+    last = first - 1
+    ahead = BARRIER
+    while True:
+        after = keys.slot(prefix, last) if last >= 0 else ""
+        async for info in listing(objects, prefix, after):
+            last = keys.slot_number(info.key)
+        barrier = keys.slot(prefix, last + ahead)
+        try:
+            await objects.create(barrier, [write_seal(sealer)])
+            return
+        except ObjectExists:
+            if isinstance(await footer(objects, barrier), Seal):
+                return  # another's does, too
+        ahead *= 2
+
+
+async def _seal_first_missing(objects: IObjectStore, prefix: str, first: int, sealer: int) -> int:
+    """
+    Walk from the trim mark, or past it, over what exists, and seal the first slot that does
+    not; a seal met on the way ends the walk.
+    """
+    number = first
+    while True:
+        number, is_sealed = await _first_missing(objects, prefix, number)
+        if is_sealed:
+            return number
+        try:
+            await objects.create(keys.slot(prefix, number), [write_seal(sealer)])
+        except ObjectExists:
+            continue  # it appeared, or an attempt of ours had come through: look again
+        return number
+
+
+async def _first_missing(objects: IObjectStore, prefix: str, start: int) -> tuple[int, bool]:
+    """
+    The first slot from C{start} on that does not exist, or holds a seal; and
+    whether it does.
+    """
+    number = start
+    while True:
+        window = range(number, number + PARALLEL)
+        found = await gather(
+            [lambda n=n: footer(objects, keys.slot(prefix, n)) for n in window]  # type: ignore[misc]
+        )
+        for number, held in zip(window, found, strict=True):
+            if held is None or isinstance(held, Seal):
+                return number, held is not None
+        number += 1
+
+
+async def ranges(objects: IObjectStore, sealed: Sealed) -> list[tuple[str, Sequence[Range]]]:
+    """
+    The slots of a sealed journal that may hold records that are in no segment:
+    their keys and what is in them.
+
+    @raise CorruptLog: a slot is missing, or a seal stands before the end.
+    """
+    slots = [keys.slot(sealed.prefix, number) for number in range(sealed.trim, sealed.sealed_at)]
+    found = await gather([lambda key=key: footer(objects, key) for key in slots])  # type: ignore[misc]
+    result = []
+    for key, held in zip(slots, found, strict=True):
+        if held is None or isinstance(held, Seal):
+            raise CorruptLog(f"{key} should hold records, but holds {held}")
+        result.append((key, held))
+    return result
+
+
+class CorruptLog(Exception):
+    """
+    The log is not what its records say: somebody else has changed it.
+    """

@@ -1,0 +1,211 @@
+"""
+Small slots stored once more, many in one object.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.format import keys
+from kafscale.format.trailer import CorruptObject
+from kafscale.log.journal import bundles as module
+from kafscale.log.journal.bundles import read_bundle, write_bundle
+from tests.hostile import Operation, Verdict, let_pass
+from tests.log.brokers import Broker, BrokerTestCase, now
+from tests.log.test_rules import EACH, hold
+
+
+class LayoutTests(SynchronousTestCase):
+    """
+    Bytes of a bundle.
+    """
+
+    def test_layout(self) -> None:
+        """
+        The slots, then what is where, then the trailer.
+        """
+        self.assertEqual(
+            b"".join(write_bundle(64, [[b"ab", b"c"], [b"de"]]))[:-12],
+            b"abc"
+            b"de"
+            b"\0\0\0\0\0\0\0\x40"  # the first is slot 64
+            b"\0\0\0\x03"  # it has three bytes
+            b"\0\0\0\x02"  # and the next has two
+            b"\0\0\0\x10"  # so much is the footer
+            b"\0\x04"  # of a bundle
+            b"\0\x01",  # in its first version
+        )
+
+    @given(st.integers(0, 2**62), st.lists(st.lists(st.binary(max_size=9)), max_size=5))
+    def test_round_trip(self, first: int, slots: list[list[bytes]]) -> None:
+        """
+        What is written is read.
+        """
+        read = dict(read_bundle(b"".join(write_bundle(first, slots))))
+        self.assertEqual(read, {first + place: b"".join(slot) for place, slot in enumerate(slots)})
+
+    @given(st.binary(max_size=60))
+    def test_garbage(self, data: bytes) -> None:
+        """
+        What is no bundle is refused.
+        """
+        self.assertRaises(CorruptObject, lambda: list(read_bundle(data)))
+
+    def test_other_objects(self) -> None:
+        """
+        So is one that was cut.
+        """
+        data = b"".join(write_bundle(0, [[b"abc"], [b"de"]]))
+        self.assertRaises(CorruptObject, lambda: list(read_bundle(data[1:])))
+
+
+class BundledTests(BrokerTestCase):
+    """
+    A writer that bundles its slots by fours.
+    """
+
+    def writer(self, slots: int) -> Broker:
+        """
+        With so many slots, of one record each.
+        """
+        broker = self.leader(bundled=4, **EACH)
+        for number in range(slots):
+            broker.append(b"%d" % number)
+            broker.run()
+        return broker
+
+    def bundles(self, broker: Broker) -> list[int]:
+        """
+        The first slots of its bundles.
+        """
+        prefix = keys.bundles("default", 1, broker.incarnation)
+        return [keys.slot_number(key) for key in self.shared.keys(prefix)]
+
+    def asked(self, of: Broker) -> tuple[Broker, list[str]]:
+        """
+        A successor, and the keys of the slots of its predecessor that it has
+        asked for.
+        """
+        asked: list[str] = []
+
+        def note(operation: Operation) -> Verdict:
+            if operation.kind.startswith("get") and "/journal/" in operation.key:
+                asked.append(operation.key)
+            return Verdict.SUCCEED
+
+        successor = self.leader(policy=note)
+        prefix = keys.journal("default", 1, of.incarnation)
+        return successor, [key for key in asked if key.startswith(prefix)]
+
+    def test_bundled(self) -> None:
+        """
+        A successor asks for none of the slots that are in bundles, and finds
+        everything.
+        """
+        writer = self.writer(11)
+        self.assertEqual(self.bundles(writer), [0, 4])
+        writer.crash()
+        successor, asked = self.asked(writer)
+        self.assertEqual(min(map(keys.slot_number, asked)), 8)
+        self.assertEqual(self.read_all(successor), [b"%d" % number for number in range(11)])
+
+    def test_gone_with_the_slots(self) -> None:
+        """
+        When all slots of a bundle are trimmed; and all of them, when what was
+        left behind is wound up.
+        """
+        writer = self.writer(6)
+        now(writer.log._roller.roll(writer.partition()))
+        writer.run()
+        self.assertEqual(self.shared.slots(writer.incarnation), [])
+        self.assertEqual(self.bundles(writer), [])
+        for number in range(6, 10):
+            writer.append(b"%d" % number)
+            writer.run()
+        self.assertEqual(self.bundles(writer), [4])
+        for number in range(10, 13):
+            writer.append(b"%d" % number)
+            writer.run()
+        self.assertEqual(self.bundles(writer), [4, 8])
+        writer.crash()
+        successor, _ = self.asked(writer)
+        successor.run()
+        self.assertEqual(self.bundles(writer), [])
+        self.assertEqual(self.read_all(successor), [b"%d" % number for number in range(13)])
+
+    def test_lost(self) -> None:
+        """
+        Without its bundles a journal is what it is; so too with one that
+        cannot be read.
+        """
+        writer = self.writer(9)
+        writer.crash()
+        prefix = keys.bundles("default", 1, writer.incarnation)
+        now(self.shared.objects.delete([keys.slot(prefix, 0), keys.slot(prefix, 4)]))
+        now(self.shared.objects.create(keys.slot(prefix, 4), [b"nonsense"]))
+        successor, asked = self.asked(writer)
+        self.assertEqual(min(map(keys.slot_number, asked)), 0)
+        self.assertEqual(self.read_all(successor), [b"%d" % number for number in range(9)])
+
+    def test_not_before_they_are_acknowledged(self) -> None:
+        """
+        A bundle that could be read before its slots would tell of records that
+        may yet not be.
+        """
+        writer = self.leader(bundled=4, **EACH)
+        writer.obey(hold("create", f"/{1:020d}"))
+        for number in range(4):
+            writer.append(b"%d" % number)
+        writer.clock.advance(1)
+        self.assertEqual(self.bundles(writer), [])
+        self.assertEqual(len(self.shared.slots(writer.incarnation)), 3)
+        writer.obey(let_pass)
+        writer.run()
+        self.assertEqual(self.bundles(writer), [0])
+
+    def test_large(self) -> None:
+        """
+        What is large together is not stored twice.
+        """
+        self.patch(module, "WORTH", 1000)
+        writer = self.leader(bundled=4, **EACH)
+        for size in (10, 900, 10, 10, 10, 10, 10, 10):
+            writer.append(b"x" * size)
+            writer.run()
+        self.assertEqual(self.bundles(writer), [4])
+
+    def test_store_away(self) -> None:
+        """
+        While one bundle waits for the store no other does.
+        """
+        writer = self.leader(bundled=2, **EACH)
+        writer.obey(hold("create", "/bundles/"))
+        for number in range(8):
+            writer.append(b"%d" % number)
+            writer.clock.advance(0.1)
+        self.assertEqual(len(writer.pending("create", "/bundles/")), 1)
+        writer.obey(let_pass)
+        writer.run()
+        self.assertEqual(self.bundles(writer), [0])
+        writer.append(b"8")
+        writer.append(b"9")
+        writer.run()
+        self.assertEqual(self.bundles(writer), [0, 8])
+
+    def test_swept(self) -> None:
+        """
+        A bundle that lands after its slots were trimmed is found.
+        """
+        writer = self.leader(bundled=2, orphan_seconds=10.0, **EACH)
+        writer.obey(hold("create", "/bundles/"))
+        for number in range(66):
+            writer.append(b"%d" % number)
+            writer.clock.advance(0.01)
+        now(writer.log._roller.roll(writer.partition()))
+        writer.obey(let_pass)
+        writer.settle()
+        self.assertEqual(self.bundles(writer), [0])
+        writer.run(30.0)
+        self.assertEqual(self.bundles(writer), [])

@@ -1,0 +1,693 @@
+"""
+Tests for L{kafscale.log.journal.fencing}: brokers on a store whose creates replace.
+
+That nothing is lost there whatever happens is tested in
+L{tests.log.test_machine}, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
+from kafscale.format import keys
+from kafscale.format.partition import PartitionRecord
+from kafscale.format.slot import write_seal
+from kafscale.interfaces import Put
+from kafscale.log.journal.fencing import Fence, Marked
+from kafscale.log.takeover.sealing import Sealed, seal
+from kafscale.store.blocking import at_once
+from kafscale.store.embedded import EmbeddedStore
+from tests.careless import CarelessObjectStore
+from tests.hostile import HostileMetadataStore, Operation, Verdict, let_pass
+from tests.inspect.looking import report, wrong
+from tests.log.brokers import WHERE, Broker, BrokerTestCase, Shared, begin, now
+from tests.log.journal.test_journal import JournalTestCase
+from tests.log.test_rules import EACH, hold
+
+INCARNATION = 5
+
+
+class MarkedJournalTests(JournalTestCase):
+    """
+    A slot is acknowledged when it is stored, and no mark was found after.
+    """
+
+    def fence(self) -> Fence:
+        """
+        A metadata store that waits for the test, without a mark yet.
+        """
+        self.inner_metadata = EmbeddedStore(":memory:", at_once)
+        self.addCleanup(lambda: now(self.inner_metadata.close()))
+        self.metadata = HostileMetadataStore(self.inner_metadata)
+        return Marked(self.metadata, INCARNATION)
+
+    def mark(self) -> None:
+        """
+        A successor begins.
+        """
+        key = keys.seal_record(INCARNATION)
+        now(self.inner_metadata.commit([], [Put(key, {"by": 9})]))
+
+    def read(self) -> Operation:
+        """
+        The one read of the mark that is under way.
+        """
+        (operation,) = self.metadata.pending
+        self.assertEqual((operation.kind, operation.key), ("get", keys.seal_record(INCARNATION)))
+        return operation
+
+    def test_acknowledged_after_the_read(self) -> None:
+        """
+        Being stored is not enough.
+        """
+        told = self.add(1000).wait()
+        self.assertEqual(self.metadata.pending, [])
+        self.land(0)
+        self.assertNoResult(told)
+        self.assertEqual((self.writer.ends, self.counts.slots), ([], 0))
+        self.read().succeed()
+        self.successResultOf(told)
+        self.assertEqual((self.writer.ends, self.counts.slots), ([1], 1))
+
+    def test_one_read_for_many(self) -> None:
+        """
+        It covers what was stored before it began; what is stored while it is
+        under way waits for the next one.
+        """
+        for _ in range(4):
+            self.add(1000)
+        self.land(0)
+        first = self.read()
+        for number in (1, 2, 3):
+            self.land(number)
+        self.assertIs(self.read(), first)
+        first.succeed()
+        self.assertEqual(self.writer.ends, [1])
+        self.read().succeed()
+        self.assertEqual(self.writer.ends, [1, 2, 3, 4])
+        self.assertEqual(self.metadata.pending, [])
+
+    def test_a_mark_refuses_all(self) -> None:
+        """
+        What is stored, and what is not yet.
+        """
+        told = [self.add(1000).wait() for _ in range(3)]
+        self.land(1)
+        self.land(0)
+        self.mark()
+        self.read().succeed()
+        for answer in told:
+            self.failureResultOf(answer, NotLeaderOrFollower)
+        self.assertEqual((self.fences, self.writer.ends, self.acknowledged), (1, [], []))
+        self.land(2)
+        self.metadata.settle()
+        self.assertEqual((self.fences, self.writer.ends), (1, []))
+
+    def test_a_read_that_began_too_early(self) -> None:
+        """
+        It finds no mark; by the time that the second slot is stored there is
+        one.
+        """
+        told = [self.add(1000).wait() for _ in range(2)]
+        self.land(0)
+        early = self.read()
+        early.apply()
+        self.mark()
+        self.land(1)
+        early.succeed()
+        self.successResultOf(told[0])
+        self.assertNoResult(told[1])
+        self.read().succeed()
+        self.failureResultOf(told[1], NotLeaderOrFollower)
+
+    def test_the_pipeline_does_not_wait_for_the_read(self) -> None:
+        """
+        A slot that is stored has left its place to the next.
+        """
+        for _ in range(5):
+            self.add(1000)
+        self.assertEqual(self.sent(), [0, 1, 2, 3])
+        self.land(0)
+        self.assertEqual(self.sent(), [1, 2, 3, 4])
+        self.assertEqual(self.journal.sending, 4)
+        flushed = self.journal.flush()
+        for number in range(1, 5):
+            self.land(number)
+        self.assertNoResult(flushed)
+        self.metadata.settle()
+        self.successResultOf(flushed)
+
+    def test_who_cannot_read_stops(self) -> None:
+        """
+        A store that refuses for good: nothing may be acknowledged.
+        """
+        told = [self.add(1000).wait() for _ in range(2)]
+        self.land(0)
+        self.read().fail()
+        for answer in told:
+            self.failureResultOf(answer, NotLeaderOrFollower)
+        self.assertEqual(self.fences, 1)
+        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 1)
+
+
+class LingeringTests(MarkedJournalTests):
+    """
+    The same with a linger.
+    """
+
+    linger = 0.5
+
+    def test_an_answer_frees_no_place(self) -> None:
+        """
+        It came free when the slot was stored: what waits for one when the
+        answer comes goes on filling.
+        """
+        for _ in range(5):
+            self.add(1000)
+        self.land(0)
+        self.add(10)
+        self.clock.advance(1)
+        self.assertEqual(self.sent(), [1, 2, 3, 4])
+        self.read().succeed()
+        self.add(10)
+        self.land(1)
+        self.assertEqual((self.sent(), self.journal.span), ([2, 3, 4, 5], 6))
+
+
+class CarelessTestCase(BrokerTestCase):
+    """
+    Brokers on a store whose creates replace.
+    """
+
+    objects: CarelessObjectStore
+
+    def setUp(self) -> None:
+        """
+        Nothing is stored yet.
+        """
+        self.objects = CarelessObjectStore()
+        self.shared = Shared(self.objects)
+
+    def tearDown(self) -> None:
+        """
+        No key was given two contents, and all is as the rules want it.
+        """
+        self.assertEqual(self.objects.replaced, [])
+        self.assertEqual(wrong(self.shared), [])
+
+    def broker(self, **settings: Any) -> Broker:
+        """
+        A new incarnation, stopped by a mark unless it is told otherwise.
+        """
+        return super().broker(**{"fencing": "metadata", **EACH, **settings})
+
+    def append(self, broker: Broker, value: bytes) -> Deferred[None]:
+        """
+        The fate of a record.
+        """
+        settled = broker.append(value).settled
+        assert settled is not None
+        return settled.wait()
+
+    def late(self, broker: Broker, part: str) -> Operation:
+        """
+        What a broker creates now, to be done when the test says so.
+        """
+        (operation,) = broker.pending("create", part)
+        return operation
+
+
+class MarkTests(CarelessTestCase):
+    """
+    How a successor stops who may replace what is there.
+    """
+
+    def test_marks_first_and_looks_afterwards(self) -> None:
+        """
+        Nothing of the journal is read before the mark is known to be there,
+        and no seal is made.
+        """
+        writer = self.leader()
+        self.successResultOf(self.append(writer, b"0"))
+        successor = self.broker(policy=hold("commit", keys.SEALS))
+        recovering = successor.recover()
+        self.assertEqual(successor.pending("get_suffix"), [])
+        (mark,) = successor.pending("commit", keys.SEALS)
+        self.assertEqual(mark.arguments[1][0].value, {"by": successor.incarnation})
+        looked: list[Operation] = []
+
+        def note(operation: Operation) -> Verdict | None:
+            if operation.kind == "get_suffix":
+                looked.append(operation)
+            return hold("commit", keys.SEALS)(operation)
+
+        successor.obey(note)
+        mark.fail()
+        successor.clock.advance(0.1)
+        self.assertEqual(looked, [])
+        (mark,) = successor.pending("commit", keys.SEALS)
+        mark.succeed()
+        self.assertTrue(looked)
+        (end,) = successor.pending("commit", keys.SEALS)
+        value = {"sealed_at": 1, "by": successor.incarnation}
+        self.assertEqual(end.arguments[1][0].value, value)
+        self.assertEqual(self.shared.record().incarnation, writer.incarnation)
+        successor.obey(let_pass)
+        successor.run()
+        self.successResultOf(recovering)
+        self.assertEqual(self.shared.value(keys.seal_record(writer.incarnation)), value)
+        self.assertEqual(self.read_all(successor), [b"0"])
+        self.assertEqual(self.shared.seals(writer.incarnation), [])
+
+    def test_who_is_marked_acknowledges_nothing_more(self) -> None:
+        """
+        It sleeps through its replacement, and goes on writing: what it writes
+        is refused, and does not appear.
+        """
+        writer = self.leader()
+        self.successResultOf(self.append(writer, b"0"))
+        successor = self.leader()
+        self.failureResultOf(self.append(writer, b"refused"), NotLeaderOrFollower)
+        self.assertTrue(writer.fenced)
+        self.assertEqual(self.read_all(successor), [b"0"])
+        self.assertEqual(self.read_all(self.leader()), [b"0"])
+
+    def test_stored_before_the_mark_and_not_acknowledged(self) -> None:
+        """
+        It counts: whether its writer has read in time nobody else knows.
+        """
+        writer = self.leader()
+        writer.obey(hold("get", keys.SEALS))
+        told = self.append(writer, b"0")
+        successor = self.leader()
+        self.assertEqual(self.read_all(successor), [b"0"])
+        writer.settle()
+        self.failureResultOf(told, NotLeaderOrFollower)
+
+    def test_stored_after_the_end_was_found(self) -> None:
+        """
+        It does not count, now or later, and goes; also if it lands when the
+        journal was wound up, at the very end.
+        """
+        writer = self.leader()
+        self.successResultOf(self.append(writer, b"0"))
+        writer.obey(hold("create", "/journal/"))
+        told = self.append(writer, b"1")
+        slot = self.late(writer, "/journal/")
+        successor = self.leader(orphan_seconds=100.0)
+        slot.apply()
+        self.assertEqual(self.shared.slots(writer.incarnation), [1])
+        self.assertIn("past the end", "".join(report(self.shared)))
+        slot.succeed()
+        self.failureResultOf(told, NotLeaderOrFollower)
+        self.assertEqual(self.read_all(successor), [b"0"])
+        for _ in range(2):
+            successor.clock.advance(100)
+            successor.run()
+        self.assertEqual(self.shared.slots(writer.incarnation), [])
+
+    def test_a_slot_that_lands_again(self) -> None:
+        """
+        An attempt whose answer was lost is done a second time, when others
+        read it.
+        """
+        writer = self.leader()
+        writer.obey(hold("create", "/journal/"))
+        told = self.append(writer, b"0")
+        again = self.late(writer, "/journal/").fail_and_apply_later()
+        writer.obey(let_pass)
+        writer.run()
+        self.successResultOf(told)
+        writer.crash()
+        successor = self.broker(policy=hold("create", "/topics/"))
+        successor.recover()
+        again.apply()
+        self.assertEqual(self.read_all(successor), [b"0"])
+        successor.obey(let_pass)
+        successor.run()
+        self.assertEqual(self.read_all(self.leader()), [b"0"])
+
+    def test_two_who_find_different_ends(self) -> None:
+        """
+        A slot lands between their looks: the first to record an end wins.
+        """
+        for first in (0, 1):
+            writer = self.leader()
+            self.successResultOf(self.append(writer, b"0"))
+            writer.obey(hold("create", "/journal/"))
+            told = self.append(writer, b"1")
+            slot = self.late(writer, "/journal/")
+            sealers = [self.broker(policy=hold("commit", keys.SEALS)) for _ in range(2)]
+            sealing = [self.seal(writer, each) for each in sealers]
+            for each in sealers:
+                each.pending("commit", keys.SEALS)[0].succeed()
+                if each is sealers[0]:
+                    slot.apply()
+            found = [
+                each.pending("commit", keys.SEALS)[0].arguments[1][0].value["sealed_at"]
+                for each in sealers
+            ]
+            self.assertEqual(found, [1, 2])
+            for each in sealers if first == 0 else sealers[::-1]:
+                each.obey(let_pass)
+                each.run()
+            ends = [self.successResultOf(done).sealed_at for done in sealing]
+            self.assertEqual(ends, [found[first]] * 2)
+            slot.succeed()
+            self.failureResultOf(told, NotLeaderOrFollower)
+            values = [b"0", b"1"][: found[first]]
+            self.assertEqual(self.read_all(self.leader())[-len(values) :], values)
+
+    def seal(self, writer: Broker, sealer: Broker) -> Deferred[Sealed]:
+        """
+        Stop a broker.
+        """
+        return begin(
+            seal(
+                sealer.log._objects,
+                sealer.log._metadata,
+                "default",
+                writer.incarnation,
+                sealer.incarnation,
+            )
+        )
+
+    def test_who_marks_and_dies(self) -> None:
+        """
+        The next one finds the mark, and then the end.
+        """
+        writer = self.leader()
+        self.successResultOf(self.append(writer, b"0"))
+        first = self.broker(policy=hold("get_suffix", "/journal/"))
+        first.recover()
+        first.crash()
+        key = keys.seal_record(writer.incarnation)
+        self.assertEqual(self.shared.value(key), {"by": first.incarnation})
+        self.assertEqual(wrong(self.shared), [])
+        self.failureResultOf(self.append(writer, b"1"), NotLeaderOrFollower)
+        successor = self.leader(orphan_seconds=100.0)
+        self.assertEqual(self.read_all(successor), [b"0", b"1"])
+
+    def test_the_trim_mark_is_read_after_the_mark(self) -> None:
+        """
+        The writer trims until it is marked, and not after.
+        """
+        writer = self.leader()
+        self.successResultOf(self.append(writer, b"0"))
+        successor = self.broker(policy=hold("commit", keys.SEALS))
+        recovering = successor.recover()
+        self.successResultOf(begin(writer.log._roller.roll(writer.partition())))
+        self.successResultOf(self.append(writer, b"1"))
+        successor.obey(let_pass)
+        successor.run()
+        self.successResultOf(recovering)
+        self.assertEqual(self.shared.value(keys.seal_record(writer.incarnation))["sealed_at"], 2)
+        self.assertEqual(self.read_all(successor), [b"0", b"1"])
+
+    def test_the_trim_mark_is_read_after_anothers_mark(self) -> None:
+        """
+        Whoever put it there: a slot that was trimmed is not taken for the end.
+        """
+        writer = self.leader()
+        self.successResultOf(self.append(writer, b"0"))
+        slow = self.broker(policy=hold("get", keys.SEALS))
+        sealing = self.seal(writer, slow)
+        self.successResultOf(begin(writer.log._roller.roll(writer.partition())))
+        self.successResultOf(self.append(writer, b"1"))
+        first = self.broker(policy=hold("get_suffix", "/journal/"))
+        self.seal(writer, first)
+        first.crash()
+        slow.obey(let_pass)
+        slow.run()
+        self.assertEqual(self.successResultOf(sealing).sealed_at, 2)
+        self.assertEqual(self.read_all(self.leader()), [b"0", b"1"])
+
+    def test_who_looks_for_longer(self) -> None:
+        """
+        Takes the end that was recorded meanwhile, though there is a slot more
+        by now.
+        """
+        writer = self.leader()
+        self.successResultOf(self.append(writer, b"0"))
+        writer.obey(hold("create", "/journal/"))
+        self.append(writer, b"1").addErrback(lambda _: None)
+        slow = self.broker(policy=hold("get_suffix", "/journal/"))
+        sealing = self.seal(writer, slow)
+        quick = self.broker()
+        self.assertEqual(self.successResultOf(self.seal(writer, quick)).sealed_at, 1)
+        self.late(writer, "/journal/").apply()
+        slow.obey(let_pass)
+        slow.run()
+        self.assertEqual(self.successResultOf(sealing).sealed_at, 1)
+        self.assertEqual(self.shared.value(keys.seal_record(writer.incarnation))["sealed_at"], 1)
+        self.assertEqual(self.read_all(self.leader()), [b"0"])
+
+    def test_winding_up_keeps_what_stops_it(self) -> None:
+        """
+        The incarnation's record says for ever that no seal is to be looked
+        for.
+        """
+        writer = self.leader()
+        self.successResultOf(self.append(writer, b"0"))
+        self.leader()
+        self.assertEqual(
+            self.shared.value(keys.incarnation_record(writer.incarnation)),
+            {"broker": 1, "trim": 1, "fencing": "metadata", "wound_up": True},
+        )
+
+    def test_a_journal_without_slots(self) -> None:
+        """
+        Ends at 0.
+        """
+        writer = self.leader()
+        self.leader()
+        self.assertEqual(self.shared.value(keys.seal_record(writer.incarnation))["sealed_at"], 0)
+        self.assertEqual(self.shared.keys(), [])
+
+
+class RivalTests(CarelessTestCase):
+    """
+    Segments of leaders that were replaced.
+    """
+
+    def roll(self, broker: Broker) -> Deferred[None]:
+        """
+        Roll the first partition now.
+        """
+        return begin(broker.log._roller.roll(broker.partition()))
+
+    def segment(self, base: int, epoch: int = -1) -> str:
+        """
+        The name of a segment.
+        """
+        return keys.segment(keys.partition("default", *WHERE), base, epoch)
+
+    def names(self) -> list[str]:
+        """
+        The keys of all segments.
+        """
+        return self.shared.keys("default/topics/")
+
+    def test_a_late_one_replaces_nothing(self) -> None:
+        """
+        A leader makes a segment of its first record, is replaced, and its
+        segment lands when its successor's, of two records, is in use.
+        """
+        writer = self.leader()
+        self.successResultOf(self.append(writer, b"0"))
+        writer.obey(hold("create", "/topics/"))
+        self.roll(writer)
+        late = self.late(writer, "/topics/")
+        writer.obey(let_pass)
+        self.successResultOf(self.append(writer, b"1"))
+        successor = self.leader(orphan_seconds=100.0)
+        self.assertEqual(self.names(), [self.segment(0, 1)])
+        self.assertEqual(self.shared.record().makers, ((0, 1),))
+        late.apply()
+        self.assertEqual(self.names(), [self.segment(0, 0), self.segment(0, 1)])
+        self.assertEqual(self.read_all(successor), [b"0", b"1"])
+        third = self.leader(orphan_seconds=100.0)
+        self.assertEqual(self.read_all(third), [b"0", b"1"])
+        self.assertEqual(
+            [line for line in report(self.shared) if line.startswith("garbage")],
+            [f"garbage: {self.segment(0, 0)}: made by a leader that was replaced"],
+        )
+        for _ in range(2):
+            third.clock.advance(100)
+            third.run()
+        self.assertEqual(self.names(), [self.segment(0, 1)])
+
+    def test_one_that_was_not_committed(self) -> None:
+        """
+        Its maker died. The successor makes its own, and the bytes of the other
+        are not counted.
+        """
+        writer = self.leader()
+        self.successResultOf(self.append(writer, b"0"))
+        writer.obey(hold("commit", keys.PARTITIONS))
+        self.roll(writer)
+        self.assertEqual(self.names(), [self.segment(0, 0)])
+        self.assertIn("not part of the log yet", "".join(report(self.shared)))
+        writer.crash()
+        successor = self.leader()
+        self.successResultOf(self.append(successor, b"1"))
+        self.successResultOf(self.roll(successor))
+        self.assertEqual(
+            self.names(), [self.segment(0, 0), self.segment(0, 1), self.segment(1, 1)]
+        )
+        self.assertEqual(now(successor.partition().delete_before(1)), 1)
+        self.assertEqual(self.names(), [self.segment(1, 1)])
+        size = len(now(self.objects.get(self.segment(1, 1))))
+        self.assertEqual(self.shared.record().stored_bytes, size)
+
+    def test_from_seals_to_marks_and_back(self) -> None:
+        """
+        All segments are found, whoever made them; and what is before the first
+        is forgotten with it.
+        """
+        expected = []
+        for number, fencing in enumerate(("create", "metadata", "create", "metadata")):
+            broker = self.leader(fencing=fencing)
+            self.successResultOf(self.append(broker, b"%d" % number))
+            self.successResultOf(self.roll(broker))
+            expected.append(b"%d" % number)
+            self.assertEqual(self.read_all(broker), expected)
+        names = [self.segment(0), self.segment(1, 1), self.segment(2), self.segment(3, 3)]
+        self.assertEqual(self.names(), names)
+        self.assertEqual(self.shared.record().makers, ((1, 1), (2, -1), (3, 3)))
+        last = self.leader()
+        self.assertEqual(self.read_all(last), expected)
+        self.assertEqual(now(last.partition().delete_before(2)), 2)
+        self.assertEqual(self.shared.record().makers, ((2, -1), (3, 3)))
+        self.assertEqual(self.names(), names[2:])
+        self.assertEqual(self.read_all(self.leader()), expected[2:])
+
+    def test_what_failed_is_not_tried_again(self) -> None:
+        """
+        Whether the first attempt will land nobody knows, and the second would
+        have other bytes: only another epoch may.
+        """
+        broker = self.leader()
+        self.successResultOf(self.append(broker, b"0"))
+
+        async def fail(key: str, pieces: Any) -> None:
+            raise ValueError("something nobody has thought of")
+
+        create = broker.log._objects.create
+        broker.log._objects.create = fail  # type: ignore[method-assign]
+        self.failureResultOf(self.roll(broker), ValueError)
+        broker.log._objects.create = create  # type: ignore[method-assign]
+        self.assertTrue(broker.fenced)
+        self.assertEqual(self.read_all(self.leader()), [b"0"])
+
+
+class MakersTests(BrokerTestCase):
+    """
+    What a partition's record says of keys.
+    """
+
+    RECORD = PartitionRecord(rolled_to=50, makers=((10, 4), (20, -1), (30, 7)))
+
+    def test_maker(self) -> None:
+        """
+        The last pair that is not past the base.
+        """
+        found = [self.RECORD.maker(base) for base in (0, 9, 10, 19, 20, 29, 30, 99)]
+        self.assertEqual(found, [-1, -1, 4, 4, -1, -1, 7, 7])
+
+    def test_made(self) -> None:
+        """
+        A pair for each change.
+        """
+        self.assertEqual(self.RECORD.made(7), self.RECORD.makers)
+        self.assertEqual(self.RECORD.made(8), (*self.RECORD.makers, (50, 8)))
+        self.assertEqual(PartitionRecord().made(-1), ())
+
+    def test_makers_from(self) -> None:
+        """
+        The pair that holds there, and those after it.
+        """
+        makers = self.RECORD.makers
+        for base, left in ((None, 0), (0, 0), (10, 0), (19, 0), (20, 1), (35, 2)):
+            self.assertEqual(self.RECORD.makers_from(base), makers[left:], base)
+
+    def test_json(self) -> None:
+        """
+        Records without makers are as they always were.
+        """
+        value = self.RECORD.to_json()
+        self.assertEqual(value["makers"], [[10, 4], [20, -1], [30, 7]])
+        self.assertEqual(PartitionRecord.from_json(value), self.RECORD)
+        plain = PartitionRecord(rolled_to=3)
+        self.assertNotIn("makers", plain.to_json())
+        self.assertEqual(PartitionRecord.from_json(plain.to_json()), plain)
+
+
+class OtherFencingTests(BrokerTestCase):
+    """
+    Who stops an incarnation goes by that one's record, not by its own setting.
+    """
+
+    def test_who_is_stopped_by_seals(self) -> None:
+        """
+        Is stopped by a seal: it reads no mark.
+        """
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        successor = self.leader(fencing="metadata", **EACH)
+        self.assertIn(1, self.shared.seals(writer.incarnation))
+        settled = writer.append(b"1").settled
+        assert settled is not None
+        self.failureResultOf(settled.wait(), NotLeaderOrFollower)
+        self.assertEqual(self.read_all(successor), [b"0"])
+
+    def test_who_is_stopped_by_marks(self) -> None:
+        """
+        Is stopped by a mark, and no seal is made.
+        """
+        writer = self.leader(fencing="metadata", **EACH)
+        writer.append(b"0")
+        successor = self.leader(**EACH)
+        self.assertEqual(self.shared.seals(writer.incarnation), [])
+        settled = writer.append(b"1").settled
+        assert settled is not None
+        self.failureResultOf(settled.wait(), NotLeaderOrFollower)
+        self.assertEqual(self.read_all(successor), [b"0"])
+
+    def test_what_is_missing(self) -> None:
+        """
+        C{kafscale-inspect} misses a slot before the end, and no seal.
+        """
+        writer = self.leader(fencing="metadata", **EACH)
+        for value in (b"0", b"1"):
+            writer.append(value)
+        successor = self.broker(policy=hold("create", "/topics/"))
+        successor.recover()
+        self.assertEqual(wrong(self.shared), [])
+        key = keys.slot(keys.journal("default", 1, writer.incarnation), 1)
+        now(self.shared.objects.delete([key]))
+        self.assertIn(f"wrong: {key}: missing", wrong(self.shared))
+
+    def test_a_mark_that_makes_no_sense(self) -> None:
+        """
+        Neither a mark nor an end.
+        """
+        writer = self.leader(fencing="metadata", **EACH)
+        key = keys.seal_record(writer.incarnation)
+        now(self.shared.metadata.commit([], [Put(key, {})]))
+        self.assertIn(key, "".join(wrong(self.shared)))
+
+    def test_what_stands_in_the_way(self) -> None:
+        """
+        On a store that creates only, an object that is not its own stops it,
+        too.
+        """
+        writer = self.leader(fencing="metadata", **EACH)
+        key = keys.slot(keys.journal("default", 1, writer.incarnation), 0)
+        now(self.shared.objects.create(key, [write_seal(99)]))
+        settled = writer.append(b"0").settled
+        assert settled is not None
+        self.failureResultOf(settled.wait(), NotLeaderOrFollower)

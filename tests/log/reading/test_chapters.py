@@ -1,0 +1,246 @@
+"""
+Tests of who reads chapters, or looks at them, while they become a segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from typing import Any
+
+from twisted.logger import LogLevel, capturedLogs
+
+from kafscale.errors import NotLeaderOrFollower
+from kafscale.format import keys
+from kafscale.interfaces import LogRules
+from kafscale.log.reading import volumes
+from kafscale.log.reading.cache import BlockCache
+from kafscale.log.reading.followed import FollowedSegments
+from tests.hostile import HostileObjectStore, Operation, Verdict, let_pass
+from tests.inspect.looking import wrong
+from tests.log.bound import PARTITIONS, VolumeTestCase
+from tests.log.brokers import NOW, RULES, batch, begin, now
+from tests.log.brokers import records_of as records
+
+
+class ReaderTests(VolumeTestCase):
+    """
+    Readers that began before chapters became a segment.
+    """
+
+    def setUp(self) -> None:
+        """
+        A broker with three chapters in each partition; a record more in the
+        first one.
+        """
+        super().setUp()
+        self.patch(volumes, "GRACE", 5.0)  # less than the patience of a read
+        self.reading = self.leading()
+        self.bind(self.reading, b"0", b"1", b"2")
+        self.first = self.reading.partition()
+        self.first.append(batch(b"3", times=[NOW * 1000 + 3]), RULES)
+        self.first.segments._footers.clear()
+
+    def overtaken(
+        self,
+        read: Callable[[], Any],
+        number: int,
+        get: Callable[[Operation], None],
+        nth: int = 0,
+        *,
+        early: bool = False,
+    ) -> Any:
+        """
+        What somebody reads while one of his reads of a volume takes so long
+        that all volumes are deleted.
+
+        @param number: The volume's; its C{nth} read takes that long.
+        @param get: What becomes of the read then.
+        @param early: Whether it finds what was there before.
+        """
+        held: list[Operation] = []
+        left = nth + 1
+
+        def policy(operation: Operation) -> Verdict | None:
+            nonlocal left
+            if operation.kind == "get" and operation.key.endswith(f"{number:020d}") and left:
+                left -= 1
+                if not left:
+                    held.append(operation)
+                    return None
+            return Verdict.SUCCEED
+
+        with capturedLogs() as logged:
+            self.reading.obey(policy)
+            answer = begin(read())
+            (operation,) = held
+            if early:
+                operation.apply()
+            self.reading.obey(let_pass)
+            now(self.reading.log._roller.roll(self.first))
+            for index in range(1, 4):
+                self.roll(self.reading, b"3", index)
+            self.wait(self.reading, 6)
+            self.assertEqual((self.chapters(), self.numbers()), ([0, 0, 0, 0], []))
+            get(operation)
+            self.reading.run(30)
+            result = self.successResultOf(answer)
+        self.assertEqual([each for each in logged if each["log_level"] >= LogLevel.error], [])
+        return result
+
+    def test_every_get(self) -> None:
+        """
+        Of footers and of records, that were on their way or are repeated.
+        """
+        cases = product(range(3), range(2), (Operation.succeed, Operation.fail), (False, True))
+        for number, nth, get, early in cases:
+            self.setUp()
+            read = partial(self.first.load, number, 1, True)
+            fetched = self.overtaken(read, number, get, nth, early=early)
+            found = [record for record in records(fetched) if record.offset >= number]
+            self.assertEqual(found[0].value, b"%d" % number)
+
+    def test_the_latest_timestamp(self) -> None:
+        """
+        Who walks along the chain finds his way, wherever he stands.
+        """
+        for number, early in product(range(3), (False, True)):
+            self.setUp()
+            found = self.overtaken(
+                self.first.latest_timestamp, number, Operation.succeed, early=early
+            )
+            self.assertEqual(found, (NOW * 1000 + 3, 3))
+
+    def test_an_offset_at_a_time(self) -> None:
+        """
+        Likewise.
+        """
+        for number, early in product(range(3), (False, True)):
+            self.setUp()
+            read = partial(self.first.offset_at, NOW * 1000 + 1)
+            found = self.overtaken(read, number, Operation.succeed, early=early)
+            self.assertEqual(found, (NOW * 1000 + 3, 3))
+
+    def test_what_is_lost(self) -> None:
+        """
+        It is told, once and for all, if nothing was bound.
+        """
+        now(self.shared.objects.delete([keys.volume("default", self.reading.incarnation, 1)]))
+        with capturedLogs() as logged:
+            failure = self.failureResultOf(begin(self.first.load(1, 1, True)))
+        self.assertIn("missing", str(failure.value))
+        (line,) = [each for each in logged if each["log_level"] >= LogLevel.error]
+        self.assertIn("records are lost", line["log_format"])
+
+    def follow(self) -> tuple[FollowedSegments, HostileObjectStore]:
+        """
+        The first partition's segments, as another broker sees them.
+        """
+        objects = HostileObjectStore(self.shared.objects)
+        cache = BlockCache(objects, 1 << 20)
+        where = PARTITIONS[0]
+        return FollowedSegments(objects, cache, "default", where, self.shared.record(), 0), objects
+
+    def test_followers(self) -> None:
+        """
+        Those who have heard of it look again; the others ask the leader.
+        """
+        for has_heard in (True, False):
+            if not has_heard:
+                self.setUp()
+            followed, objects = self.follow()
+            with capturedLogs() as logged:
+                answer = begin(followed.read(1, 1, True))
+                objects.policy = None
+                objects.pending[0].succeed()  # the listing
+                (waiting,) = objects.pending
+                self.roll(self.reading)
+                for index in range(1, 4):
+                    self.roll(self.reading, b"3", index)
+                self.wait(self.reading, 6)
+                self.assertEqual(self.numbers(), [])
+                if has_heard:
+                    followed.follow(self.shared.record())
+                objects.policy = let_pass
+                waiting.succeed()
+            if has_heard:
+                found = records(self.successResultOf(answer))
+                self.assertIn((1, b"1"), [(each.offset, each.value) for each in found])
+            else:
+                self.failureResultOf(answer, NotLeaderOrFollower)
+            self.assertEqual([each for each in logged if each["log_level"] >= LogLevel.error], [])
+
+
+class RetentionTests(VolumeTestCase):
+    """
+    Chapters that are old.
+    """
+
+    def test_they_go(self) -> None:
+        """
+        One after the other, as segments do; their volumes too.
+        """
+        broker = self.leading(rules=LogRules(retention_ms=100_000))
+        for number, seconds in enumerate((0, 0, 500)):
+            self.fill(broker, b"%d" % number, times=[(NOW + seconds) * 1000])
+            now(broker.log._roller.roll_all(self.all_of(broker)))
+        broker.run(99)
+        self.assertEqual(self.chapters(), [3, 3, 3, 3])
+        for _ in range(5):
+            broker.run(60)
+        self.assertEqual((self.chapters(), self.numbers()), ([1, 1, 1, 1], [2]))
+        self.assertEqual(broker.partition().log_start, 2)
+        self.assert_holds(broker, [b"0", b"1", b"2"])
+        self.assertEqual(wrong(self.shared), [])
+
+    def test_they_are_too_many(self) -> None:
+        """
+        What is more than C{retention.bytes} goes.
+        """
+        broker = self.leading()
+        self.bind(broker, b"0" * 1000, b"1" * 1000, b"2" * 1000)
+        broker.configure(retention_bytes=2300)
+        broker.run(10)
+        self.assertEqual(self.chapters(), [2, 3, 3, 3])
+        self.assertEqual(broker.partition().log_start, 1)
+        self.assertEqual(wrong(self.shared), [])
+
+    def test_bound_while_it_looks(self) -> None:
+        """
+        It looks once more, without a word.
+        """
+        for number, early in product(range(3), (False, True)):
+            self.setUp()
+            self.patch(volumes, "GRACE", 5.0)
+            broker = self.leading()
+            self.bind(broker, b"0", b"1", b"2")
+            partition = broker.partition()
+            partition.append(batch(b"3", times=[(NOW + 500) * 1000]), RULES)
+            held: list[Operation] = []
+
+            def policy(operation: Operation) -> Verdict | None:
+                if operation.kind != "get" or held or not operation.key.endswith(str(number)):  # noqa: B023
+                    return Verdict.SUCCEED
+                held.append(operation)  # noqa: B023
+                return None
+
+            broker.obey(policy)
+            with capturedLogs() as logged:
+                broker.configure(retention_ms=1)
+                self.wait(broker, 3)
+                (operation,) = held
+                if early:
+                    operation.apply()
+                broker.obey(let_pass)
+                now(broker.log._roller.roll(partition))
+                for index in range(1, 4):
+                    self.roll(broker, b"3", index)
+                self.wait(broker, 6)
+                self.assertEqual(self.numbers(), [])
+                operation.succeed()
+                self.wait(broker, 60)
+            self.assertEqual([each for each in logged if each["log_level"] >= LogLevel.warn], [])
+            # The new segment has a record that is young.
+            self.assertEqual((partition.log_start, partition.record.stored_bytes > 0), (0, True))
+            self.assert_holds(broker, [b"0", b"1", b"2", b"3"])

@@ -1,0 +1,332 @@
+"""
+Tests for L{kafscale.log.reading.volumes}: what volumes are, and who may delete them,
+and when.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.errors import StoreUnavailable
+from kafscale.format import keys
+from kafscale.format.trailer import CorruptObject, Kind, end_with
+from kafscale.inspect.volumes import rows_of
+from kafscale.log.reading.volumes import GRACE, OneChapter, Row, read_rows, write_rows
+from kafscale.store.memory import MemoryObjectStore
+from tests.hostile import let_pass
+from tests.inspect.looking import wrong
+from tests.log.bound import EVERY, VOLUMES, VolumeTestCase
+from tests.log.brokers import TOPIC, Broker, BrokerTestCase, begin, now
+from tests.log.test_rules import hold
+
+
+class GraceTests(VolumeTestCase):
+    """
+    When the maker of a volume deletes it.
+    """
+
+    def test_when_no_record_names_it(self) -> None:
+        """
+        After a while, not at once.
+        """
+        broker = self.leading()
+        self.bind(broker, b"0", b"1", b"2", b"3")
+        self.wait(broker, GRACE - 1)
+        self.assertEqual(self.numbers(), [0, 1, 2])
+        self.wait(broker, 2)
+        self.assertEqual(self.numbers(), [])
+        self.assert_holds(broker, [b"0", b"1", b"2", b"3"])
+        self.assertEqual(wrong(self.shared), [])
+
+    def test_while_one_record_names_it(self) -> None:
+        """
+        It stays, whatever became of the others.
+        """
+        broker = self.leading()
+        self.bind(broker, b"0", b"1")
+        for index in range(3):
+            self.roll(broker, b"2", index)
+        self.wait(broker, 3 * GRACE)
+        self.assertEqual(self.numbers(), [0, 1])
+        self.assert_holds(broker, [b"0", b"1"], 3)
+        self.roll(broker, b"2", 3)
+        self.wait(broker, GRACE + 1)
+        self.assertEqual(self.numbers(), [])
+
+    def test_deleted_records(self) -> None:
+        """
+        Chapters before the log start are named no more.
+        """
+        broker = self.leading()
+        self.bind(broker, b"0", b"1", b"2")
+        for partition in self.all_of(broker):
+            now(partition.delete_before(2))
+        self.assertEqual(self.chapters(), [1, 1, 1, 1])
+        record = self.shared.record()
+        self.assertEqual(record.stored_bytes, record.chapters[0].size)
+        self.wait(broker, GRACE + 1)
+        self.assertEqual(self.numbers(), [2])
+        self.assert_holds(broker, [b"0", b"1", b"2"])
+        self.assertEqual(wrong(self.shared), [])
+
+    def test_a_deleted_topic(self) -> None:
+        """
+        Its chapters are named no more.
+        """
+        broker = self.leading()
+        self.bind(broker, b"0")
+        now(broker.log.delete(TOPIC))
+        self.wait(broker, GRACE + 1)
+        self.assertEqual(self.numbers(), [])
+
+    def test_stop(self) -> None:
+        """
+        Who stops deletes nothing more, and waits for nothing.
+        """
+        broker = self.leading()
+        self.bind(broker, b"0", b"1", b"2", b"3")
+        now(broker.log.stop())
+        self.assertEqual(broker.clock.getDelayedCalls(), [])
+        self.assertEqual(self.numbers(), [0, 1, 2])
+
+
+class SweepTests(VolumeTestCase):
+    """
+    Which volumes and segments are taken for what nobody needs.
+    """
+
+    def look(self, broker: Broker, times: int = 2) -> None:
+        """
+        Look so often.
+        """
+        for _ in range(times):
+            broker.clock.advance(EVERY)
+
+    def test_a_predecessors(self) -> None:
+        """
+        They are left to whoever sweeps, and go when no record names them.
+        """
+        first = self.leading()
+        self.bind(first, b"0", b"1")
+        first.crash()
+        second = self.successor(orphan_seconds=EVERY)
+        self.look(second, 3)
+        self.assertEqual(self.numbers(), [0, 1])
+        for index in range(4):
+            self.roll(second, b"2", index)
+        self.wait(second, GRACE + 1)
+        self.assertEqual(self.numbers(), [0, 1])
+        self.look(second, 3)
+        self.assertEqual(self.numbers(), [])
+        self.assert_holds(second, [b"0", b"1", b"2"])
+
+    def test_its_own_before_they_are_named(self) -> None:
+        """
+        They stay, for as long as it takes.
+        """
+        for broker_id in (1, 2):
+            self.setUp()
+            writer = self.leading(orphan_seconds=EVERY if broker_id == 1 else 0)
+            sweeper = writer if broker_id == 1 else self.broker(broker_id=2, orphan_seconds=EVERY)
+            self.fill(writer, b"0")
+            writer.obey(hold("commit", keys.PARTITIONS))
+            binding = begin(writer.log._roller.roll_all(self.all_of(writer)))
+            self.look(sweeper, 5)
+            self.assertEqual((self.chapters(), self.numbers()), ([0, 0, 0, 0], [0]))
+            writer.obey(let_pass)
+            writer.settle()
+            self.successResultOf(binding)
+            self.look(sweeper, 5)
+            self.assertEqual((self.chapters(), self.numbers()), ([1, 1, 1, 1], [0]))
+            self.assert_holds(writer, [b"0"])
+
+    def test_of_whom_is_known(self) -> None:
+        """
+        Not those of incarnations that the metadata do not know, nor of those
+        that lead something; but what they say themselves is settled.
+        """
+        other = (UUID(int=5), 0)
+        leading = self.leader([other], broker_id=3)
+        idle = self.shared.register(4)
+        sweeper = self.leading(orphan_seconds=EVERY)
+        for incarnation in (leading.incarnation, idle, 999, sweeper.incarnation):
+            key = keys.volume("default", incarnation, 77)
+            now(self.shared.objects.create(key, [b"x"]))
+        self.look(sweeper, 1)
+        self.assertEqual(len(self.volumes()), 4)
+        self.look(sweeper, 2)
+        self.assertEqual(set(self.volumes()), {(leading.incarnation, 77), (999, 77)})
+
+    def bind_under_way(self) -> tuple[Broker, Deferred[None]]:
+        """
+        A broker that has made a segment of its chapters, and is about to name
+        it.
+        """
+        broker = self.leading()
+        self.bind(broker, b"0", b"1")
+        self.fill(broker, b"2")
+        broker.obey(hold("commit", keys.PARTITIONS))
+        rolling = begin(broker.log._roller.roll(broker.partition()))
+        self.assertNoResult(rolling)
+        self.assertEqual(self.own(), [self.key_of(0, 0, 0)])
+        return broker, rolling
+
+    def test_a_segment_that_takes_chapters_in(self) -> None:
+        """
+        It stays until its maker has named it, although it begins before
+        C{rolled_to}.
+        """
+        writer, rolling = self.bind_under_way()
+        self.look(self.broker(broker_id=2, orphan_seconds=EVERY), 5)
+        self.assertEqual(self.own(), [self.key_of(0, 0, 0)])
+        writer.obey(let_pass)
+        writer.settle()
+        self.successResultOf(rolling)
+        self.assert_holds(writer, [b"0", b"1", b"2"])
+
+    def test_of_a_leader_that_was_replaced(self) -> None:
+        """
+        It goes: nobody adopts it.
+        """
+        first = self.leading()
+        self.bind(first, b"0", b"1")
+        first.crash()
+        second = self.successor(orphan_seconds=EVERY)
+        now(self.shared.objects.create(self.key_of(0, 0, 0), [b"late"]))
+        self.look(second, 3)
+        self.assertEqual((self.own(), self.chapters()), ([], [2, 2, 2, 2]))
+        self.roll(second, b"2")
+        self.assertEqual(self.own(), [self.key_of(0, 0, 1)])
+        self.assert_holds(second, [b"0", b"1", b"2"])
+        self.assertEqual(wrong(self.shared), [])
+
+    def test_deleted_records_beside_it(self) -> None:
+        """
+        A segment of a predecessor where a chapter is now: its size never
+        counted, and is not taken off.
+        """
+        first = self.leading()
+        self.roll(first, b"0")
+        first.crash()
+        second = self.successor()
+        self.bind(second, b"1", b"2")
+        late = self.key_of(0, 1, 0)
+        self.assertEqual(second.partition().segments.key(1), late)
+        now(self.shared.objects.create(late, [b"late"]))
+        now(second.partition().delete_before(2))
+        record = self.shared.record()
+        self.assertEqual(record.stored_bytes, sum(each.size for each in record.chapters))
+        self.assertEqual((len(record.chapters), self.own()), (1, []))
+        self.assertEqual(wrong(self.shared), [])
+
+
+class FormatTests(BrokerTestCase):
+    """
+    Keys and footers of volumes.
+    """
+
+    ROWS = (Row(TOPIC, 0, 0, 0, 10), Row(UUID(int=2**128 - 1), 2**31 - 1, 2**62, 10, 5))
+
+    def test_rows(self) -> None:
+        """
+        They are read as they were written; who has too little of the end is
+        told how much it takes.
+        """
+        data = b"x" * 15 + write_rows(self.ROWS)
+        self.assertEqual(read_rows(data, len(data)), list(self.ROWS))
+        needed = read_rows(data[-30:], len(data))
+        self.assertEqual(needed, len(data) - 15)
+        self.assertEqual(read_rows(data[15:], len(data)), list(self.ROWS))
+
+    def test_what_is_none(self) -> None:
+        """
+        Damaged, of another kind, or of another size.
+        """
+        data = b"x" * 15 + write_rows(self.ROWS)
+        broken = bytearray(data)
+        broken[20] ^= 1
+        odd = end_with(Kind.VOLUME, b"y" * 41)
+        other = data[:15] + end_with(Kind.SEGMENT, b"y" * 80)
+        for bad in (bytes(broken), data[1:], odd, other, b"", b"x" * 200, data[:-1]):
+            self.assertRaises(CorruptObject, read_rows, bad, len(bad))
+
+    def test_keys(self) -> None:
+        """
+        Only what is made as a volume's key is one.
+        """
+        key = keys.volume("default", 7, 3)
+        self.assertTrue(key.startswith(VOLUMES))
+        self.assertEqual(keys.parse_volume("default", key), (7, 3))
+        for bad in (key + "0", f"{key}.kfs", key.replace("default", "other"), f"{VOLUMES}7/3", "x"):
+            self.assertIsNone(keys.parse_volume("default", bad))
+        self.assertIsNone(keys.parse_segment("default", key))
+
+    def test_makers(self) -> None:
+        """
+        The epoch in which a segment was made.
+        """
+        prefix = keys.partition("default", TOPIC, 0)
+        self.assertEqual(keys.segment_maker(keys.segment(prefix, 5, 12)), 12)
+        self.assertEqual(keys.segment_maker(keys.segment(prefix, 5, 0)), 0)
+        self.assertEqual(keys.segment_maker(keys.segment(prefix, 5)), -1)
+
+
+class OneChapterTests(SynchronousTestCase):
+    """
+    Some bytes of an object, as if they were one.
+    """
+
+    def setUp(self) -> None:
+        """
+        Four bytes of ten.
+        """
+        self.objects = MemoryObjectStore()
+        now(self.objects.create("whole", [b"0123456789"]))
+        self.one = OneChapter(self.objects, "whole", 3, 4)
+
+    def test_get(self) -> None:
+        """
+        Nothing of what is around it.
+        """
+        self.assertEqual(now(self.one.get("any")), b"3456")
+        self.assertEqual(now(self.one.get("any", 1)), b"456")
+        self.assertEqual(now(self.one.get("any", 1, 2)), b"45")
+        self.assertEqual(now(self.one.get("any", 2, 9)), b"56")
+        self.assertEqual(now(self.one.get("any", 9, 1)), b"")
+
+    def test_get_suffix(self) -> None:
+        """
+        Its last bytes, and its size.
+        """
+        self.assertEqual(now(self.one.get_suffix("any", 2)), (b"56", 4))
+        self.assertEqual(now(self.one.get_suffix("any", 64)), (b"3456", 4))
+
+    def test_past_the_end(self) -> None:
+        """
+        The object is too short.
+        """
+        one = OneChapter(self.objects, "whole", 8, 4)
+        with self.assertRaises(CorruptObject):
+            now(one.get_suffix("any", 2))
+
+    def test_only_to_be_read(self) -> None:
+        """
+        It changes nothing.
+        """
+        with self.assertRaises(StoreUnavailable):
+            now(self.one.create("any", [b"1"]))
+        with self.assertRaises(StoreUnavailable):
+            now(self.one.delete(["whole"]))
+        now(self.one.close())
+        self.assertEqual([info.key for info in now(self.one.list(""))], ["whole"])
+
+    def test_a_footer_longer_than_what_is_read_first(self) -> None:
+        """
+        A volume may have many chapters.
+        """
+        rows = [Row(TOPIC, index, 0, 0, 0) for index in range(2000)]
+        now(self.objects.create("many", [write_rows(rows)]))
+        self.assertEqual(now(rows_of(self.objects, "many")), rows)

@@ -1,0 +1,576 @@
+"""
+What goes by itself, and what stays; and what topics say of segments.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafscale.errors import OffsetOutOfRange, StoreUnavailable
+from kafscale.interfaces import LogRules
+from kafscale.log.retention import retention
+from kafscale.log.retention.retention import CHECK
+from tests.hostile import Operation, Verdict
+from tests.log.brokers import NOW, TOPIC, WHERE, Broker, BrokerTestCase, begin
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+
+
+class RetentionTestCase(BrokerTestCase):
+    """
+    One partition, in whose log segments are made when the test says so.
+    """
+
+    def segment(self, broker: Broker, *values: bytes, at: int = NOW * 1000) -> None:
+        """
+        Append records with this timestamp, and make them a segment.
+        """
+        self.append(broker, *values, at=at)
+        done = begin(broker.log._roller.roll(broker.partition()))
+        broker.settle()
+        self.successResultOf(done)
+
+    def append(self, broker: Broker, *values: bytes, at: int = NOW * 1000) -> None:
+        """
+        Append records with this timestamp.
+        """
+        broker.append(*values, times=[at] * len(values))
+        broker.run(0)
+
+    def starts(self, broker: Broker) -> tuple[int, list[int]]:
+        """
+        Where the log starts, and where the segments do.
+        """
+        self.assertEqual(self.shared.record().log_start, broker.partition().log_start)
+        return broker.partition().log_start, self.shared.segments()
+
+
+class TimeTests(RetentionTestCase):
+    """
+    C{retention.ms}.
+    """
+
+    def test_oldest_first(self) -> None:
+        """
+        A segment goes when the largest of its timestamps is too old, and not
+        before; those after it stay.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=HOUR))
+        for minute in range(3):
+            self.segment(broker, b"x", b"y", at=(NOW + 60 * minute) * 1000)
+        broker.clock.advance(3599)
+        broker.run()
+        self.assertEqual(self.starts(broker), (0, [0, 2, 4]))
+        broker.run(3)
+        self.assertEqual(self.starts(broker), (2, [2, 4]))
+        broker.run(60)
+        self.assertEqual(self.starts(broker), (4, [4]))
+        self.assertEqual(self.read_all(broker), [b"x", b"y"])
+
+    def test_newest_segment_stays(self) -> None:
+        """
+        When all of its records are too old the log is empty, and goes on at the
+        same offset; the segment, which carries what the log knows, stays.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=MINUTE))
+        self.segment(broker, b"a")
+        self.segment(broker, b"b")
+        broker.run(70)
+        self.assertEqual(self.starts(broker), (2, [1]))
+        self.assertEqual(broker.partition().high_watermark, 2)
+        successor = self.leader(rules=LogRules(retention_ms=MINUTE))
+        self.assertEqual(successor.append(b"c").base_offset, 2)
+
+    def test_what_is_in_no_segment(self) -> None:
+        """
+        Records that were not rolled yet expire as the others do.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=MINUTE))
+        self.append(broker, b"a")
+        broker.run(30)
+        self.append(broker, b"b", at=(NOW + 30) * 1000)
+        broker.run(40)
+        self.assertEqual(self.starts(broker), (0, []))
+        broker.run(40)
+        self.assertEqual(self.starts(broker)[0], 2)
+        self.append(broker, b"c", at=(NOW + 110) * 1000)
+        self.assertEqual(self.read_all(broker), [b"c"])
+        broker.run(80)
+        self.assertEqual(self.starts(broker)[0], 3)
+
+    def test_future(self) -> None:
+        """
+        What claims to be of tomorrow stays until then, and so does what comes
+        after it; and what has no timestamp stays.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=MINUTE))
+        self.segment(broker, b"a", at=(NOW + 3000) * 1000)
+        self.segment(broker, b"b")
+        broker.clock.advance(2000)
+        broker.run()
+        self.assertEqual(self.starts(broker), (0, [0, 1]))
+        broker.clock.advance(1100)
+        broker.run(2)
+        self.assertEqual(self.starts(broker)[0], 2)
+        self.segment(broker, b"c", at=-1)
+        broker.clock.advance(100_000)
+        broker.run(2)
+        self.assertEqual(self.starts(broker)[0], 2)
+
+    def test_no_limit(self) -> None:
+        """
+        With -1 nothing goes, and nothing is looked at.
+        """
+        broker = self.leader(rules=LogRules())
+        self.segment(broker, b"a", at=0)
+        broker.clock.advance(10**9)
+        broker.run()
+        self.assertEqual(self.starts(broker), (0, [0]))
+        self.assertNotIn(broker.partition(), broker.log._retention._agenda)
+
+    def test_compacted(self) -> None:
+        """
+        Of a topic that is only compacted nothing goes; of one that is both,
+        it does.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=1, retention_bytes=1, delete=False))
+        self.segment(broker, b"a", at=0)
+        self.segment(broker, b"b", at=0)
+        self.append(broker, b"c", at=0)
+        broker.run(300)
+        self.assertEqual(self.starts(broker), (0, [0, 1]))
+        broker.configure(retention_ms=1, delete=True)
+        broker.run(2)
+        self.assertEqual(self.starts(broker)[0], 3)
+
+    def test_after_a_restart(self) -> None:
+        """
+        A successor finds what is too old by itself, with one read of each
+        segment's end.
+        """
+        broker = self.leader()
+        for number in range(5):
+            self.segment(broker, b"x", at=(NOW + 20 * number) * 1000)
+        broker.crash()
+        successor = self.broker(rules=LogRules(retention_ms=MINUTE))
+        successor.clock.advance(65)
+        self.successResultOf(successor.recover())
+        successor.run(61)
+        self.assertEqual(self.starts(successor), (4, [4]))
+
+    def test_old_when_written(self) -> None:
+        """
+        Records that are older than they may be when they are written, or when
+        the broker starts, can be read for some minutes all the same.
+        """
+        rules = LogRules(retention_ms=HOUR)
+        broker = self.leader(rules=rules)
+        self.append(broker, b"a", at=1000)
+        broker.run(CHECK - 1)
+        self.assertEqual(self.starts(broker), (0, []))
+        broker.run(2)
+        self.assertEqual(self.starts(broker), (1, [0]))
+        self.append(broker, b"b", at=1000)
+        broker.crash()
+        successor = self.leader(rules=rules)
+        successor.run(CHECK - 5)
+        self.assertEqual(self.read_all(successor), [b"b"])
+        successor.run(6)
+        self.assertEqual(self.starts(successor)[0], 2)
+
+    def test_idle_costs_nothing(self) -> None:
+        """
+        Until the first segment may expire no store is asked for anything.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=HOUR))
+        self.segment(broker, b"a")
+        broker.run(CHECK)
+        broker.obey(lambda operation: self.fail(f"{operation.kind} {operation.key}"))
+        for _ in range(50):
+            broker.clock.advance(60)
+        broker.obey(lambda operation: Verdict.SUCCEED)
+        broker.run(400)
+        self.assertEqual(self.starts(broker)[0], 1)
+
+    def test_many_in_one_step(self) -> None:
+        """
+        More segments than go in one step go in several.
+        """
+        self.patch(retention, "AT_MOST", 2)
+        broker = self.leader(rules=LogRules(retention_ms=MINUTE))
+        for _ in range(7):
+            self.segment(broker, b"x")
+        broker.run(70)
+        self.assertEqual(self.starts(broker), (7, [6]))
+
+
+class SizeTests(RetentionTestCase):
+    """
+    C{retention.bytes}.
+    """
+
+    def test_oldest_first(self) -> None:
+        """
+        Segments go while the rest is still as large as the limit.
+        """
+        broker = self.leader()
+        for _ in range(5):
+            self.segment(broker, bytes(1000))
+        each = broker.partition().size() // 5
+        broker.configure(retention_bytes=3 * each)
+        broker.run()
+        self.assertEqual(self.starts(broker), (2, [2, 3, 4]))
+        self.assertEqual(broker.partition().size(), 3 * each)
+        self.segment(broker, bytes(1000))
+        broker.run()
+        self.assertEqual(self.starts(broker), (3, [3, 4, 5]))
+
+    def test_never_below_the_limit(self) -> None:
+        """
+        A segment of which some is within the limit stays whole.
+        """
+        broker = self.leader()
+        for _ in range(3):
+            self.segment(broker, bytes(1000))
+        broker.configure(retention_bytes=broker.partition().size() - 100)
+        broker.run(100)
+        self.assertEqual(self.starts(broker), (0, [0, 1, 2]))
+
+    def test_nothing_allowed(self) -> None:
+        """
+        With 0 every record in a segment goes; the newest object stays, and is
+        not counted for ever.
+        """
+        broker = self.leader(rules=LogRules(retention_bytes=0))
+        for _ in range(3):
+            self.segment(broker, bytes(1000))
+            broker.run()
+        self.assertEqual(self.starts(broker), (3, [2]))
+        commits = self.shared.metadata
+        before = self.shared.record()
+        broker.run(300)
+        self.assertEqual(self.shared.record(), before, commits)
+
+    def test_both(self) -> None:
+        """
+        What either limit lets go goes.
+        """
+        broker = self.leader()
+        for number in range(4):
+            self.segment(broker, bytes(1000), at=(NOW - 100 + 10 * number) * 1000)
+        each = broker.partition().size() // 4
+        broker.configure(retention_bytes=3 * each, retention_ms=85_000)
+        broker.run()
+        self.assertEqual(self.starts(broker)[0], 2)
+
+
+class ReaderTests(RetentionTestCase):
+    """
+    Who reads at the edge.
+    """
+
+    def test_out_of_range(self) -> None:
+        """
+        Below the new start there is nothing to read, from memory or from
+        segments; from there on all is as before.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=MINUTE))
+        self.segment(broker, b"a", b"b")
+        self.segment(broker, b"c", at=(NOW + 60) * 1000)
+        partition = broker.partition()
+        self.assertIsNone(partition.read(0, 100, True))
+        loading = begin(partition.load(0, 100, True))
+        broker.settle()
+        self.successResultOf(loading)
+        broker.run(70)
+        for offset in (0, 1):
+            self.assertRaises(OffsetOutOfRange, partition.read, offset, 100, True)
+            self.failureResultOf(begin(partition.load(offset, 100, True)), OffsetOutOfRange)
+        self.assertEqual(self.read_all(broker), [b"c"])
+
+
+class ConfiguredTests(RetentionTestCase):
+    """
+    At a moment's notice.
+    """
+
+    def test_shorter(self) -> None:
+        """
+        What an altered configuration lets go goes at once, also from memory.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=HOUR))
+        self.segment(broker, b"a")
+        self.append(broker, b"b")
+        broker.run(30)
+        broker.configure(retention_ms=10_000)
+        broker.run(0.1)
+        self.assertEqual(self.starts(broker)[0], 2)
+
+    def test_longer(self) -> None:
+        """
+        What may stay longer stays.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=MINUTE))
+        self.segment(broker, b"a")
+        broker.run(30)
+        broker.configure(retention_ms=HOUR)
+        broker.run(300)
+        self.assertEqual(self.starts(broker), (0, [0]))
+        broker.configure()
+        broker.clock.advance(10_000)
+        broker.run()
+        self.assertEqual(self.starts(broker), (0, [0]))
+
+    def test_other_configuration(self) -> None:
+        """
+        One that says nothing of retention does not hurry it.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=HOUR))
+        self.append(broker, b"a", at=1000)
+        broker.run(10)
+        broker.configure(retention_ms=HOUR, segment_ms=1)
+        broker.run(10)
+        self.assertEqual(self.starts(broker), (0, [0]))
+
+    def test_other_topics(self) -> None:
+        """
+        Nothing happens to partitions that are not led, or of other topics.
+        """
+        broker = self.leader()
+        broker.log.configured(TOPIC, 5)
+        self.segment(broker, b"a", at=0)
+        broker.rules = LogRules(retention_ms=1)
+        broker.log.configured(type(TOPIC)(int=1), 5)
+        broker.run()
+        self.assertEqual(self.starts(broker), (0, [0]))
+
+    def test_deleted_topic(self) -> None:
+        """
+        A topic that is deleted has nothing to expire.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=MINUTE))
+        self.segment(broker, b"a")
+        partition = broker.partition()
+        broker.run(2)
+        deleting = begin(broker.log.delete(TOPIC))
+        broker.settle()
+        self.successResultOf(deleting)
+        self.assertNotIn(partition, broker.log._retention._agenda)
+        broker.run(100)
+        self.assertEqual(self.shared.segments(), [])
+
+
+class MeanwhileTests(RetentionTestCase):
+    """
+    What happens while segments are looked at.
+    """
+
+    def looking(self) -> Broker:
+        """
+        A broker that waits to be told how old its second segment is: too old,
+        as the first. A record that is not is in memory.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=MINUTE))
+        self.segment(broker, b"old")
+        self.segment(broker, b"old, too")
+        self.append(broker, b"new", at=(NOW + 65) * 1000)
+        broker.obey(lambda each: None if each.kind == "get_suffix" else Verdict.SUCCEED)
+        broker.clock.advance(65)
+        self.assertEqual(len(broker.pending("get_suffix")), 1)
+        return broker
+
+    def test_rolled(self) -> None:
+        """
+        A record that becomes a segment in that time is not taken for one that
+        is too old.
+        """
+        broker = self.looking()
+        done = begin(broker.log._roller.roll(broker.partition()))
+        self.successResultOf(done)
+        self.assertEqual(broker.partition().tail.size, 0)
+        broker.run()
+        self.assertEqual(self.starts(broker), (2, [2]))
+        self.assertEqual(self.read_all(broker), [b"new"])
+
+    def test_may_stay(self) -> None:
+        """
+        What may stay by then stays.
+        """
+        broker = self.looking()
+        broker.configure(retention_ms=HOUR)
+        broker.run(100)
+        self.assertEqual(self.starts(broker), (0, [0, 1]))
+
+    def test_deleted(self) -> None:
+        """
+        Records may be deleted by somebody else in that time: the rest is looked
+        at anew, without complaint.
+        """
+        broker = self.looking()
+        deleting = begin(broker.partition().delete_before(3))
+        for _ in range(9):
+            for each in broker.pending("get_suffix")[1:]:
+                each.succeed()
+        self.successResultOf(deleting)
+        broker.run()
+        self.assertEqual(self.starts(broker)[0], 3)
+        self.append(broker, b"newer", at=(NOW + 66) * 1000)
+        self.assertEqual(self.read_all(broker), [b"newer"])
+        broker.run(65)
+        self.assertEqual(self.starts(broker)[0], 4)
+
+    def test_dropped(self) -> None:
+        """
+        Nothing of a partition that was lost is deleted, or remembered.
+        """
+        broker = self.looking()
+        partition = broker.partition()
+        partition.drop()
+        broker.run(100)
+        self.assertEqual(self.shared.record().log_start, 0)
+        self.assertNotIn(partition, broker.log._retention._agenda)
+        self.assertNotIn(partition, broker.log._retention._oldest)
+
+
+class FailureTests(RetentionTestCase):
+    """
+    The store is not what it should be.
+    """
+
+    def test_tried_again(self) -> None:
+        """
+        What fails is told, and tried again later.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=MINUTE))
+        self.segment(broker, b"a")
+        self.segment(broker, b"b")
+        broker.run(30)
+        failing: list[Any] = []
+
+        async def move_start(partition: Any, offset: int) -> None:
+            failing.append(offset)
+            raise StoreUnavailable("away")
+
+        self.patch(broker.log._retention, "_move_start", move_start)
+        broker.run(40)
+        self.assertEqual(failing, [2])
+        self.patch(broker.log._retention, "_move_start", broker.log.move_start)
+        broker.run(61)
+        self.assertEqual(self.starts(broker), (2, [1]))
+
+    def test_stop_waits(self) -> None:
+        """
+        A stop lets what is under way come to its end, and nothing begins
+        after.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=MINUTE))
+        self.segment(broker, b"a")
+        self.segment(broker, b"b")
+        broker.run(30)
+        broker.obey(None)
+        broker.clock.advance(40)
+        broker.clock.advance(1)
+        stopping = begin(broker.log.stop())
+        self.assertNoResult(stopping)
+        broker.settle()
+        self.successResultOf(stopping)
+        self.assertEqual(self.starts(broker), (2, [1]))
+        self.assertEqual(broker.clock.getDelayedCalls(), [])
+
+    def test_replaced(self) -> None:
+        """
+        A broker that was replaced deletes nothing more.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=MINUTE))
+        self.segment(broker, b"a")
+        self.segment(broker, b"b")
+        self.leader()
+
+        def only_reads(operation: Operation) -> Verdict:
+            return Verdict.SUCCEED
+
+        broker.obey(only_reads)
+        broker.run(100)
+        self.assertEqual(self.shared.record().log_start, 0)
+        self.assertEqual(self.shared.segments(), [0, 1])
+        self.assertTrue(broker.fenced)
+
+
+class RollingTests(RetentionTestCase):
+    """
+    C{segment.bytes} and C{segment.ms}.
+    """
+
+    def test_smaller(self) -> None:
+        """
+        A topic may want smaller segments than the broker makes, not larger.
+        """
+        broker = self.leader(segment_bytes=5000, rules=LogRules(segment_bytes=1000))
+        for _ in range(4):
+            self.append(broker, bytes(600))
+        broker.run(0.1)
+        self.assertEqual(self.shared.segments(), [0, 1, 2])
+        broker.configure(segment_bytes=10**9)
+        for _ in range(9):
+            self.append(broker, bytes(600))
+        broker.run(0.1)
+        self.assertEqual(self.shared.segments(), [0, 1, 2, 3])
+
+    def test_smaller_at_once(self) -> None:
+        """
+        What is larger than an altered configuration allows is rolled.
+        """
+        broker = self.leader()
+        self.append(broker, bytes(600))
+        broker.run(0.1)
+        self.assertEqual(self.shared.segments(), [])
+        broker.configure(segment_bytes=500)
+        broker.run(0.1)
+        self.assertEqual(self.shared.segments(), [0])
+
+    def test_younger(self) -> None:
+        """
+        A topic may want its records rolled earlier than the broker would; the
+        time counts from the first of them.
+        """
+        broker = self.leader(rules=LogRules(segment_ms=5000))
+        self.append(broker, b"a")
+        broker.run(4)
+        self.append(broker, b"b")
+        self.assertEqual(self.shared.segments(), [])
+        broker.run(2)
+        self.assertEqual(self.shared.segments(), [0])
+        self.assertEqual(self.shared.record().rolled_to, 2)
+        broker.run(10)
+        self.append(broker, b"c")
+        broker.run(4)
+        self.assertEqual(self.shared.segments(), [0])
+        broker.run(2)
+        self.assertEqual(self.shared.segments(), [0, 2])
+
+    def test_younger_at_once(self) -> None:
+        """
+        What is older than an altered configuration allows is rolled; what it
+        does not want any more is not done.
+        """
+        broker = self.leader()
+        self.append(broker, b"a")
+        broker.run(60)
+        broker.configure(segment_ms=50_000)
+        broker.run(0.1)
+        self.assertEqual(self.shared.segments(), [0])
+        self.append(broker, b"b")
+        broker.run(1)
+        broker.configure()
+        broker.run(60)
+        self.assertEqual(self.shared.segments(), [0])
+
+    def test_not_older(self) -> None:
+        """
+        However old the topic's segments may be, the broker's bound holds.
+        """
+        broker = self.leader(segment_seconds=20.0, rules=LogRules(segment_ms=HOUR))
+        self.append(broker, b"a")
+        broker.run(40)
+        self.assertEqual(self.shared.segments(WHERE), [0])

@@ -1,0 +1,326 @@
+"""
+Tests for L{kafscale.log.rolling.roller}: what is rolled when, and what becomes of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafscale.format import keys
+from kafscale.log.partition.producers import ProducerStates
+from kafscale.log.rolling.roller import AGAIN, LOOK
+from kafscale.log.settings import LogSettings
+from tests.hostile import Operation, Verdict, let_pass
+from tests.log.brokers import RULES, TOPIC, WHERE, Broker, BrokerTestCase, batch, begin, now
+from tests.log.test_rules import EACH, hold
+
+PARTITIONS = [(TOPIC, index) for index in range(4)]
+
+
+class RollingTestCase(BrokerTestCase):
+    """
+    A broker that leads four partitions.
+    """
+
+    def leading(self, **settings: Any) -> Broker:
+        """
+        All opened.
+        """
+        broker = self.leader(PARTITIONS, **{**EACH, **settings})
+        for where in PARTITIONS:
+            broker.log.partition(*where).opened()
+        return broker
+
+    def fill(self, broker: Broker, index: int, number: int = 1, size: int = 1000) -> None:
+        """
+        Append batches of about C{size} bytes to a partition.
+        """
+        for _ in range(number):
+            broker.log.partition(TOPIC, index).append(batch(b"x" * (size - 70)), RULES)
+
+    def rolled(self) -> list[int]:
+        """
+        How far each partition is rolled.
+        """
+        return [self.shared.record(where).rolled_to for where in PARTITIONS]
+
+
+class WhenTests(RollingTestCase):
+    """
+    What makes a partition due.
+    """
+
+    def test_a_segment_is_full(self) -> None:
+        """
+        Only that partition is rolled, only as far as a segment holds.
+        """
+        broker = self.leading(segment_bytes=3000)
+        self.fill(broker, 0, 2)
+        self.fill(broker, 1, 2)
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        self.fill(broker, 1)
+        self.assertEqual(self.rolled(), [0, 3, 0, 0])
+        self.assertEqual(self.shared.segments(PARTITIONS[1]), [0])
+
+    def test_what_is_not_durable_does_not_make_it_full(self) -> None:
+        """
+        A partition with little that is durable and much that is not is not
+        asked again and again.
+        """
+        broker = self.leading(segment_bytes=3000, unrolled_bytes=1 << 20)
+        broker.obey(hold("create", "/journal/"))
+        self.fill(broker, 0, 10)
+        broker.pending("create")[0].succeed()
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        broker.settle()
+        self.assertEqual(self.rolled(), [9, 0, 0, 0])
+
+    def test_memory_is_spent_by_what_is_not_durable(self) -> None:
+        """
+        All that can be rolled is; then it waits.
+        """
+        broker = self.leading(unrolled_bytes=3000)
+        broker.obey(hold("create", "/journal/"))
+        self.fill(broker, 0, 10)
+        broker.pending("create")[0].succeed()
+        self.assertEqual(self.rolled(), [1, 0, 0, 0])
+        broker.settle()
+        self.assertLessEqual(broker.log.pressure.size, 3000)
+
+    def test_the_largest_first_under_the_budget(self) -> None:
+        """
+        Until what is held is within the budget again.
+        """
+        broker = self.leading(unrolled_bytes=6500)
+        self.fill(broker, 0, 1)
+        self.fill(broker, 1, 3)
+        self.fill(broker, 2, 2)
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        self.fill(broker, 0, 1)
+        self.assertEqual(self.rolled(), [0, 3, 0, 0])
+        self.assertEqual(
+            broker.log.pressure.size, sum(each.tail.size for each in broker.log.partitions())
+        )
+
+    def test_company(self) -> None:
+        """
+        Where small segments go together, the partitions of the oldest slots
+        do, though each has slots of its own.
+        """
+        broker = self.leading(chapters=3, journal_slots=32, unrolled_bytes=1 << 20)
+        self.fill(broker, 0)
+        self.fill(broker, 1)
+        self.fill(broker, 2, 30)
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        self.fill(broker, 2)
+        self.assertEqual(self.rolled(), [1, 1, 0, 0])
+        self.assertEqual(len(self.shared.keys("default/volumes/")), 1)
+
+    def test_age(self) -> None:
+        """
+        What is in the oldest slot is rolled when that is old.
+        """
+        broker = self.leading(segment_seconds=100)
+        self.fill(broker, 2)
+        broker.clock.advance(60)
+        self.fill(broker, 3)
+        broker.run(39)
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        broker.run(LOOK + 1)
+        self.assertEqual(self.rolled(), [0, 0, 1, 0])
+        broker.run(60)
+        self.assertEqual(self.rolled(), [0, 0, 1, 1])
+        self.assertEqual(self.shared.slots(broker.incarnation), [])
+        self.assertEqual(broker.log.pressure.size, 0)
+
+    def test_journal_span(self) -> None:
+        """
+        What keeps the oldest slot is rolled when recovery would have to read
+        too many slots.
+        """
+        broker = self.leading(journal_slots=5)
+        self.fill(broker, 3)
+        self.fill(broker, 0, 4)
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        self.fill(broker, 0)
+        self.assertEqual(self.rolled(), [0, 0, 0, 1])
+        self.assertEqual(self.shared.slots(broker.incarnation), [1, 2, 3, 4, 5])
+
+    def test_so_many_at_once(self) -> None:
+        """
+        And no more.
+        """
+        broker = self.leading(segment_bytes=1000)
+        broker.obey(hold("create", "/topics/"))
+        for index in range(4):
+            self.fill(broker, index, size=1100)
+        self.assertEqual(len(broker.pending("create")), LogSettings().rolls)
+        broker.pending("create")[0].succeed()
+        self.assertEqual(len(broker.pending("create")), LogSettings().rolls)
+        broker.settle()
+        self.assertEqual(self.rolled(), [1, 1, 1, 1])
+
+    def test_many_partitions_that_roll_at_once(self) -> None:
+        """
+        With a store that answers at once they do not pile up on the stack.
+        """
+        wanted = [(TOPIC, index) for index in range(300)]
+        broker = self.leader(wanted)
+        for where in wanted:
+            partition = broker.log.partition(*where)
+            partition.opened()
+            partition.append(batch(b"x"), RULES)
+        broker.run()
+        broker.crash()
+        successor = self.leader(wanted)
+        self.assertEqual({self.shared.record(where).rolled_to for where in wanted}, {1})
+        self.assertEqual(successor.log.pressure.size, 0)
+
+
+class WhatTests(RollingTestCase):
+    """
+    What a roll makes.
+    """
+
+    def test_the_record(self) -> None:
+        """
+        It says where the segments are, and how large.
+        """
+        broker = self.leading()
+        partition = broker.partition()
+        for expected in (2, 3):
+            self.fill(broker, 0, expected - partition.record.rolled_to)
+            now(broker.log._roller.roll(partition))
+        record = self.shared.record()
+        self.assertEqual(record, partition.record)
+        self.assertEqual((record.rolled_to, record.first_segment, record.last_segment), (3, 0, 2))
+        sizes = [len(now(self.shared.objects.get(partition.segments.key(at)))) for at in (0, 2)]
+        self.assertEqual(record.stored_bytes, sum(sizes))
+        self.assertEqual(partition.size(), sum(sizes))
+
+    def test_the_footer(self) -> None:
+        """
+        The producers' states in it are those at its end, not later ones.
+        """
+        broker = self.leading()
+        partition = broker.partition()
+        broker.append(b"a", b"b", producer=5)
+        broker.obey(hold("create", "/topics/"))
+        rolling = begin(broker.log._roller.roll(partition))
+        broker.append(b"c", producer=5, sequence=2)
+        broker.obey(let_pass)
+        broker.settle()
+        self.successResultOf(rolling)
+        footer, _ = now(partition.segments.footer(0))
+        states = ProducerStates()
+        states.restore(footer.producers)
+        self.assertEqual([state.last_sequence for state in states.all()], [1])
+        self.assertEqual((footer.first_offset, footer.end_offset), (0, 2))
+        self.assertEqual(footer.epochs.entries, ((0, 0),))
+        now(broker.log._roller.roll(partition))
+        footer, _ = now(partition.segments.footer(2))
+        states.restore(footer.producers)
+        self.assertEqual([state.last_sequence for state in states.all()], [2])
+
+    def test_nothing_to_roll(self) -> None:
+        """
+        No empty segment is made.
+        """
+        broker = self.leading()
+        now(broker.log._roller.roll(broker.partition()))
+        self.assertEqual(self.shared.segments(), [])
+
+    def test_states_after_adopting(self) -> None:
+        """
+        They are those of the segment that was there.
+        """
+        first = self.leading()
+        first.append(b"a", producer=5)
+        first.obey(hold("commit", keys.PARTITIONS))
+        begin(first.log._roller.roll(first.partition()))
+        first.append(b"b", producer=6)
+        first.crash()
+        second = self.leader(PARTITIONS)
+        footer, _ = now(second.partition().segments.footer(1))
+        states = ProducerStates()
+        states.restore(footer.producers)
+        self.assertEqual([state.producer_id for state in states.all()], [5, 6])
+
+
+class FailureTests(RollingTestCase):
+    """
+    Rolls that do not come to their end.
+    """
+
+    def test_tried_again(self) -> None:
+        """
+        After a while; other partitions wait meanwhile.
+        """
+        broker = self.leading(segment_bytes=900)
+
+        def corrupt(operation: Operation) -> Verdict | None:
+            return None if "/topics/" in operation.key else Verdict.SUCCEED
+
+        broker.obey(corrupt)
+        self.fill(broker, 0)
+        broker.pending("create")[0].answer.errback(ValueError("a fault of ours"))
+        broker.objects.pending.clear()
+        broker.obey(let_pass)
+        self.fill(broker, 1)
+        self.assertEqual(self.rolled(), [0, 0, 0, 0])
+        broker.clock.advance(AGAIN)
+        self.assertEqual(self.rolled(), [1, 1, 0, 0])
+
+    def test_dropped_while_its_segment_is_made(self) -> None:
+        """
+        The topic is deleted: its memory is given back once, its objects go,
+        the slots too.
+        """
+        broker = self.leading(**EACH)
+        self.fill(broker, 0)
+        self.fill(broker, 1)
+        for held in ("create", "commit"):
+            broker.obey(hold(held, "topics/" if held == "create" else keys.PARTITIONS))
+            rolling = begin(broker.log._roller.roll(broker.log.partition(TOPIC, held == "commit")))
+            if held == "create":
+                broker.settle()
+                self.successResultOf(rolling)
+        deleting = begin(broker.log.delete(TOPIC))
+        self.assertNoResult(deleting)
+        broker.obey(let_pass)
+        broker.settle()
+        self.successResultOf(deleting)
+        self.assertEqual(self.shared.keys("default/topics/"), [])
+        self.assertEqual(self.shared.slots(broker.incarnation), [])
+        self.assertEqual(broker.log.pressure.size, 0)
+        self.assertIsNone(self.shared.value(keys.partition_record(*WHERE)))
+
+    def test_fenced_while_its_record_is_committed(self) -> None:
+        """
+        Memory is given back once.
+        """
+        broker = self.leading()
+        self.fill(broker, 0)
+        broker.obey(hold("commit", keys.PARTITIONS))
+        rolling = begin(broker.log._roller.roll(broker.partition()))
+        broker.log.journal.fence()
+        self.assertEqual(broker.log.pressure.size, 0)
+        broker.settle()
+        self.successResultOf(rolling)
+        self.assertEqual(broker.log.pressure.size, 0)
+
+    def test_stop(self) -> None:
+        """
+        What is under way comes to its end; nothing more begins, and no timer
+        is left.
+        """
+        broker = self.leading(segment_bytes=900)
+        broker.obey(hold("create", "/topics/"))
+        for index in range(4):
+            self.fill(broker, index)
+        stopping = begin(broker.log.stop())
+        self.assertNoResult(stopping)
+        broker.settle()
+        self.successResultOf(stopping)
+        self.assertEqual(self.rolled(), [1, 1, 0, 0])
+        self.assertEqual(broker.clock.getDelayedCalls(), [])

@@ -1,0 +1,251 @@
+"""
+Tests for L{kafscale.log.rolling.writer}: what fails on the way into volumes.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import LogLevel, capturedLogs
+
+from kafscale.errors import KafkaError, StoreError
+from kafscale.format import keys
+from kafscale.interfaces import Delete
+from kafscale.log import commit
+from kafscale.log.reading.volumes import GRACE
+from kafscale.log.rolling import writer as writing
+from kafscale.log.rolling.roller import AGAIN
+from tests.hostile import Operation, Verdict, let_pass
+from tests.inspect.looking import wrong
+from tests.log.bound import EVERY, PARTITIONS, VOLUMES, VolumeTestCase
+from tests.log.brokers import RULES, TOPIC, Broker, batch, begin, now
+from tests.log.test_rules import hold
+
+
+class CommitTests(VolumeTestCase):
+    """
+    Chapters that some records name, and others do not.
+    """
+
+    def commits(self, broker: Broker, at: int, applied: bool) -> None:
+        """
+        The commit of chapters with this number is refused; whether it was done
+        all the same.
+        """
+        left = at
+
+        def policy(operation: Operation) -> Verdict | None:
+            nonlocal left
+            if operation.kind == "commit" and keys.PARTITIONS in operation.key:
+                left -= 1
+                if left == -1:
+                    return None
+            return Verdict.SUCCEED
+
+        broker.obey(policy)
+        self.fill(broker, b"0")
+        rolling = begin(broker.log._roller.roll_all(self.all_of(broker)))
+        (operation,) = broker.pending("commit")
+        if applied:
+            operation.apply()
+        broker.metadata.pending.remove(operation)
+        operation.answer.errback(StoreError("who are you?"))
+        broker.obey(let_pass)
+        self.failureResultOf(rolling, StoreError)
+
+    def test_one_is_refused(self) -> None:
+        """
+        The volume stays, whatever came of it; what was named before goes on.
+        """
+        for at in range(2):
+            for applied in (False, True):
+                self.setUp()
+                self.patch(writing, "TOGETHER", 2)
+                self.patch(commit, "TOGETHER", 2)
+                broker = self.leading()
+                self.commits(broker, at, applied)
+                named = 2 * (at + applied)
+                self.assertEqual(self.chapters(), [1] * named + [0] * (4 - named))
+                self.wait(broker, 3 * GRACE)
+                self.assertIn(0, self.numbers())
+                # Who was named, and knows it, goes on.
+                for index in range(2 * at):
+                    self.roll(broker, b"1", index)
+                self.wait(broker, 3 * GRACE)
+                self.assertIn(0, self.numbers())
+                if not applied:
+                    now(broker.log._roller.roll_all(self.all_of(broker)))
+                    self.assertEqual(self.rolled(), [2] * 2 * at + [1] * (4 - 2 * at))
+                    self.wait(broker, 3 * GRACE)
+                    self.assertFalse(broker.fenced)
+                broker.crash()
+                successor = self.successor()
+                for index in range(4):
+                    expected = [b"0", b"1"] if index < 2 * at else [b"0"]
+                    self.assert_holds(successor, expected, index)
+                self.assertEqual(wrong(self.shared), [])
+
+    def test_a_topic_is_deleted_meanwhile(self) -> None:
+        """
+        The others are named; the volume goes when they need it no more.
+        """
+        broker = self.leading()
+        self.fill(broker, b"0")
+        broker.obey(hold("commit", keys.PARTITIONS))
+        binding = begin(broker.log._roller.roll_all(self.all_of(broker)))
+        key = keys.partition_record(*PARTITIONS[1])
+        now(self.shared.metadata.commit([], [Delete(key)]))
+        broker.obey(let_pass)
+        broker.settle()
+        self.successResultOf(binding)
+        self.assertFalse(broker.fenced)
+        left = (0, 2, 3)
+        self.assertEqual(
+            [len(self.shared.record((TOPIC, each)).chapters) for each in left], [1] * 3
+        )
+        self.assertTrue(broker.log.partition(*PARTITIONS[1]).dropped)
+        for index in left:
+            self.assertEqual(self.numbers(), [0])
+            self.assert_holds(broker, [b"0"], index)
+            self.roll(broker, b"1", index)
+        self.wait(broker, GRACE + 1)
+        self.assertEqual(self.numbers(), [])
+
+    def test_replaced_meanwhile(self) -> None:
+        """
+        Nothing is named, nothing is lost; who swept deletes the volume.
+        """
+        broker = self.leading()
+        self.fill(broker, b"0")
+        broker.obey(hold("commit", keys.PARTITIONS))
+        binding = begin(broker.log._roller.roll_all(self.all_of(broker)))
+        successor = self.successor(orphan_seconds=EVERY)
+        broker.obey(let_pass)
+        broker.settle()
+        self.assertTrue(binding.called)
+        self.assertTrue(broker.fenced)
+        for index in range(4):
+            self.assert_holds(successor, [b"0"], index)
+        self.wait(broker, 3 * GRACE)
+        self.assertIn((broker.incarnation, 0), self.volumes())
+        for _ in range(3):
+            successor.run(EVERY)
+        self.assertNotIn((broker.incarnation, 0), self.volumes())
+        for index in range(4):
+            self.assert_holds(successor, [b"0"], index)
+        self.assertEqual(wrong(self.shared), [])
+
+
+class FailureTests(VolumeTestCase):
+    """
+    Volumes that cannot be made or read as they should.
+    """
+
+    def test_an_answer_is_lost(self) -> None:
+        """
+        The second attempt finds the volume there: it is ours.
+        """
+        broker = self.leading()
+        self.fill(broker, b"0")
+        lost: list[Operation] = []
+
+        def policy(operation: Operation) -> Verdict | None:
+            if operation.kind == "create" and operation.key.startswith(VOLUMES) and not lost:
+                lost.append(operation)
+                return Verdict.FAIL_BUT_APPLY
+            return Verdict.SUCCEED
+
+        broker.obey(policy)
+        releasing = begin(broker.log.release(PARTITIONS))
+        broker.run()
+        self.successResultOf(releasing)
+        self.assertEqual((len(lost), self.numbers(), self.chapters()), (1, [0], [1, 1, 1, 1]))
+
+    def test_one_cannot_be_opened(self) -> None:
+        """
+        The others are rolled all the same.
+        """
+        first = self.leading()
+        self.roll(first, b"0")
+        first.obey(hold("create", "/topics/"))
+        self.fill(first, b"1")
+        first.crash()
+        (key,) = self.own()
+        now(self.shared.objects.delete([key]))
+        second = self.leader(PARTITIONS, broker_id=2, chapters=3, orphan_seconds=0)
+        for _ in range(5):
+            second.run(AGAIN)
+        with capturedLogs():
+            rolling = begin(second.log._roller.roll_all(self.all_of(second)))
+            second.run()
+        self.failureResultOf(rolling, KafkaError)
+        self.assertEqual(self.rolled(), [1, 1, 1, 1])
+        for index in range(1, 4):
+            self.assert_holds(second, [b"1"], index)
+
+    def damage(self, number: int, position: int) -> None:
+        """
+        Change a byte of a volume.
+        """
+        (key,) = [each for each in self.shared.keys(VOLUMES) if each.endswith(f"{number:020d}")]
+        data = bytearray(now(self.shared.objects.get(key)))
+        data[position] ^= 1
+        now(self.shared.objects.delete([key]))
+        now(self.shared.objects.create(key, [bytes(data)]))
+
+    def test_a_chapter_is_lost(self) -> None:
+        """
+        A whole volume, its end, some records, or a footer: what comes after
+        it is rolled, as a chapter more, and it is told.
+        """
+        for what in ("volume", "cut", "records", "end"):
+            self.setUp()
+            broker = self.leading()
+            self.bind(broker, b"0", b"1", b"2")
+            chapter = self.shared.record().chapters[1]
+            if what == "volume":
+                now(self.shared.objects.delete([keys.volume("default", chapter.incarnation, 1)]))
+            elif what == "cut":
+                key = keys.volume("default", chapter.incarnation, 1)
+                data = now(self.shared.objects.get(key))
+                now(self.shared.objects.delete([key]))
+                now(self.shared.objects.create(key, [data[: chapter.position]]))
+            elif what == "records":
+                self.damage(1, chapter.position + 62)
+            else:
+                self.damage(1, chapter.position + chapter.size - 30)
+            for value, chapters in ((b"3", 4), (b"4", 5)):
+                broker.partition().append(batch(value), RULES)
+                with capturedLogs() as logged:
+                    now(broker.log._roller.roll(broker.partition()))
+                errors = [each for each in logged if each["log_level"] >= LogLevel.error]
+                self.assertEqual(len(errors), 1)
+                self.assertIn("are lost", errors[0]["log_format"])
+                self.assertEqual(self.chapters()[0], chapters)
+            for offset, value in ((0, b"0"), (2, b"2"), (3, b"3"), (4, b"4")):
+                self.assertEqual(self.read_one(broker, offset), value)
+            record = self.shared.record()
+            self.assertEqual((record.rolled_to, record.last_segment), (5, 4))
+            self.assertEqual(record.stored_bytes, sum(each.size for each in record.chapters))
+            self.assertEqual(broker.log.pressure.size, 0)
+            # Those before it, and it, may go as ever.
+            now(broker.partition().delete_before(2))
+            self.roll(broker, b"5")
+            self.assertEqual(self.chapters()[0], 0)
+            self.assert_holds(broker, [b"0", b"1", b"2", b"3", b"4", b"5"])
+
+    def test_a_zombie(self) -> None:
+        """
+        Who finds a chapter gone because another broker leads asks, and stops.
+        """
+        broker = self.leading()
+        self.bind(broker, b"0")
+        broker.partition().append(batch(b"1"), RULES)
+        successor = self.successor(orphan_seconds=EVERY)
+        for index in range(4):
+            self.roll(successor, b"2", index)
+        for _ in range(3):
+            successor.run(EVERY)
+        self.assertEqual(self.numbers(), [])
+        with capturedLogs() as logged:
+            begin(broker.log._roller.roll(broker.partition())).addErrback(lambda _: None)
+        self.assertTrue(broker.fenced)
+        self.assertEqual([each for each in logged if "are lost" in (each["log_format"] or "")], [])

@@ -1,0 +1,469 @@
+"""
+Tests for L{kafscale.log.takeover.sealing}, L{kafscale.log.takeover.sealed_journals} and
+L{kafscale.log.takeover.recovery}: what successors do with journals of the past. The
+rules that they keep are tested in L{tests.log.test_rules}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from kafscale.errors import NoSuchObject, StoreUnavailable
+from kafscale.format import keys
+from kafscale.format.slot import Seal
+from kafscale.interfaces import Put
+from kafscale.log.takeover import suffix_cache as rereading
+from kafscale.log.takeover.sealing import BARRIER, PARALLEL, CorruptLog, gather, ranges, seal
+from tests.hostile import Operation, Verdict, let_pass
+from tests.log.brokers import TOPIC, WHERE, Broker, BrokerTestCase, begin, now
+from tests.log.test_rules import EACH, hold
+
+
+class GatherTests(BrokerTestCase):
+    """
+    Many calls at once, but not too many.
+    """
+
+    def test_in_order_and_bounded(self) -> None:
+        """
+        Results come in the order of the calls, of which only so many are under
+        way.
+        """
+        asked: list[Deferred[int]] = []
+
+        def call() -> Deferred[int]:
+            asked.append(Deferred())
+            return asked[-1]
+
+        gathering = begin(gather([call] * 5, parallel=3))
+        self.assertEqual(len(asked), 3)
+        for number in (2, 0, 1):
+            asked[number].callback(number)
+        self.assertEqual(len(asked), 5)
+        asked[4].callback(4)
+        asked[3].callback(3)
+        self.assertEqual(self.successResultOf(gathering), [0, 1, 2, 3, 4])
+
+    def test_raises_what_failed(self) -> None:
+        """
+        By its own name, not as a failure of gathering.
+        """
+
+        async def fail() -> int:
+            raise NoSuchObject("k")
+
+        self.failureResultOf(begin(gather([fail])), NoSuchObject)
+
+
+class SealTests(BrokerTestCase):
+    """
+    Where a journal ends.
+    """
+
+    def test_an_incarnation_without_slots(self) -> None:
+        """
+        Its seal is at 0, and its writer is stopped by it.
+        """
+        writer = self.leader(**EACH)
+        self.leader()
+        self.assertEqual(self.shared.seals(writer.incarnation), [0, BARRIER - 1])
+        settled = writer.append(b"0").settled
+        assert settled is not None
+        self.failureResultOf(settled.wait())
+        self.assertTrue(writer.fenced)
+
+    def test_no_such_incarnation(self) -> None:
+        """
+        Nobody has registered as that.
+        """
+        shared = self.shared
+        sealing = begin(seal(shared.objects, shared.metadata, "default", 5000, 1))
+        self.failureResultOf(sealing, LookupError)
+
+    def test_more_slots_than_one_look(self) -> None:
+        """
+        The walk goes on, window by window.
+        """
+        writer = self.leader(**EACH)
+        for number in range(PARALLEL * 2):
+            writer.append(b"%d" % number)
+        successor = self.leader()
+        self.assertEqual(len(self.read_all(successor)), PARALLEL * 2)
+
+    def test_several_at_once_agree(self) -> None:
+        """
+        Whatever the order in which their steps are done.
+        """
+        for turn in (1, -1):
+            writer = self.leader(**EACH)
+            writer.append(b"0")
+            sealers = [self.broker(policy=None) for _ in range(3)]
+            sealing = [
+                begin(
+                    seal(
+                        each.objects,
+                        each.metadata,
+                        "default",
+                        writer.incarnation,
+                        each.incarnation,
+                    )
+                )
+                for each in sealers
+            ]
+            while any(view.pending for each in sealers for view in each.views):
+                for each in sealers[::turn]:
+                    for view in each.views:
+                        if view.pending:
+                            view.pending[turn // 2].succeed()
+            ends = {self.successResultOf(done).sealed_at for done in sealing}
+            recorded = self.shared.value(keys.seal_record(writer.incarnation))["sealed_at"]
+            self.assertEqual(ends, {recorded})
+            self.assertIsInstance(self.shared.journal(writer.incarnation)[recorded], Seal)
+
+    def test_a_slot_that_appears(self) -> None:
+        """
+        It was missing when it was looked for, and there when it was to be
+        sealed: it counts.
+        """
+        writer = self.leader(**EACH)
+        writer.obey(None)
+        writer.append(b"0")
+        sealer = self.broker(policy=hold("create", f"{0:020d}"))
+        recovering = sealer.recover()
+        writer.settle()
+        sealer.run()
+        self.successResultOf(recovering)
+        self.assertEqual(self.read_all(sealer), [b"0"])
+
+
+class CorruptTests(BrokerTestCase):
+    """
+    A log that somebody else has changed is not served.
+    """
+
+    def setUp(self) -> None:
+        """
+        A writer has died, three slots of it are not rolled.
+        """
+        super().setUp()
+        self.writer = self.leader(**EACH)
+        for number in range(3):
+            self.writer.append(b"%d" % number)
+        self.writer.crash()
+        self.prefix = keys.journal("default", 1, self.writer.incarnation)
+
+    def recover(self) -> Deferred[None]:
+        """
+        A successor tries.
+        """
+        successor = self.broker()
+        recovering = successor.recover()
+        successor.run(30)
+        return recovering
+
+    def replace(self, number: int, data: bytes) -> None:
+        """
+        Change a slot.
+        """
+        key = keys.slot(self.prefix, number)
+        now(self.shared.objects.delete([key]))
+        now(self.shared.objects.create(key, [data]))
+
+    def test_records_that_are_not_what_the_footer_says(self) -> None:
+        """
+        A bit of a batch's header has changed.
+        """
+        data = bytearray(now(self.shared.objects.get(keys.slot(self.prefix, 1))))
+        data[20] ^= 1
+        self.replace(1, bytes(data))
+        self.failureResultOf(self.recover(), CorruptLog)
+
+    def test_a_slot_that_is_missing(self) -> None:
+        """
+        The end is recorded, and a slot before it is gone.
+        """
+        key = keys.seal_record(self.writer.incarnation)
+        now(self.shared.metadata.commit([], [Put(key, {"sealed_at": 3, "by": 9})]))
+        now(self.shared.objects.delete([keys.slot(self.prefix, 1)]))
+        self.failureResultOf(self.recover(), CorruptLog)
+
+    def test_a_gap(self) -> None:
+        """
+        The slots are there, but not all of the partition's records.
+        """
+        self.replace(1, now(self.shared.objects.get(keys.slot(self.prefix, 2))))
+        self.failureResultOf(self.recover(), CorruptLog)
+
+    def test_a_slot_that_vanishes_while_it_is_read(self) -> None:
+        """
+        And the partition's record has not changed: nobody of us did that.
+        """
+        self.patch(rereading, "KEPT", 0)  # as if slots were large
+        successor = self.broker(policy=hold("get", "/journal/"))
+        recovering = successor.recover()
+        now(self.shared.objects.delete([keys.slot(self.prefix, 1)]))
+        successor.run()
+        self.failureResultOf(recovering, CorruptLog)
+
+    def test_a_range_that_a_segment_has_in_part(self) -> None:
+        """
+        What is rolled already is left out.
+        """
+        key = keys.partition_record(*WHERE)
+        record = {**self.shared.value(key), "rolled_to": 2}
+        now(self.shared.metadata.commit([], [Put(key, record)]))
+        estate = now(self.broker().log._estates.of(self.writer.incarnation))
+        needed = estate.needed(WHERE, self.shared.record())
+        self.assertEqual([part.first_offset for _, part in needed], [2])
+
+    def test_ranges_name_what_is_wrong(self) -> None:
+        """
+        A seal stands before the end.
+        """
+        successor = self.leader()
+        sealed = now(
+            seal(
+                self.shared.objects,
+                self.shared.metadata,
+                "default",
+                self.writer.incarnation,
+                successor.incarnation,
+            )
+        )
+
+        beyond = attrs.evolve(sealed, sealed_at=sealed.sealed_at + 1)
+        self.failureResultOf(begin(ranges(self.shared.objects, beyond)), CorruptLog)
+
+
+class TwoSuccessorsTests(BrokerTestCase):
+    """
+    One clears up what the other is about to read.
+    """
+
+    def recovered_after(self, policy: Any) -> Broker:
+        """
+        A successor that waits by C{policy} while another does everything.
+        """
+        self.patch(rereading, "KEPT", 0)  # as if slots were large
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        writer.append(b"1")
+        writer.crash()
+        slow = self.broker(policy=policy)
+        recovering = slow.recover()
+        quick = self.leader(broker_id=2)
+        self.assertEqual(self.shared.slots(writer.incarnation), [])
+        slow.obey(let_pass)
+        slow.run()
+        self.successResultOf(recovering)
+        quick.append(b"2")
+        quick.run()
+        self.assertTrue(quick.fenced)
+        return slow
+
+    def test_while_it_reads_records(self) -> None:
+        """
+        The slot is gone: the record has changed, and is read again.
+        """
+        slow = self.recovered_after(hold("get", "/journal/"))
+        self.assertEqual(self.read_all(slow), [b"0", b"1"])
+
+    def test_while_it_reads_footers(self) -> None:
+        """
+        The slots are gone: the trim mark has moved, and is read again.
+        """
+        seen = 0
+
+        def second_look(operation: Operation) -> Verdict | None:
+            nonlocal seen
+            if operation.kind == "get_suffix" and "/journal/" in operation.key:
+                seen += 1
+                if seen > PARALLEL:  # the first look was the walk's
+                    return None
+            return Verdict.SUCCEED
+
+        slow = self.recovered_after(second_look)
+        self.assertEqual(self.read_all(slow), [b"0", b"1"])
+
+    def test_while_it_winds_up(self) -> None:
+        """
+        What another has begun to clear up is left to that one.
+        """
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        writer.crash()
+        slow = self.broker(policy=hold("commit", keys.INCARNATIONS))
+        slow.recover()
+        quick = self.leader()
+        key = keys.incarnation_record(writer.incarnation)
+        done = now(self.shared.metadata.get(key))
+        slow.run()
+        self.assertEqual(now(self.shared.metadata.get(key)), done)
+        self.assertEqual(self.read_all(quick), [b"0"])
+
+
+class ClaimTests(BrokerTestCase):
+    """
+    Claims whose outcome is not known.
+    """
+
+    def claim(self, *verdicts: Verdict) -> Broker:
+        """
+        The first commits on partitions have these fates.
+        """
+        other = (TOPIC, 1)
+        fates = list(verdicts)
+
+        def decide(operation: Operation) -> Verdict:
+            if operation.kind == "commit" and operation.key.startswith(keys.PARTITIONS) and fates:
+                return fates.pop(0)
+            return Verdict.SUCCEED
+
+        broker = self.broker(policy=decide)
+        recovering = broker.recover([WHERE, other])
+        broker.run(5)
+        self.successResultOf(recovering)
+        self.assertFalse(broker.fenced)
+        self.assertIsNone(self.shared.value(keys.seal_record(broker.incarnation)))
+        for where in (WHERE, other):
+            self.assertEqual(self.shared.record(where).incarnation, broker.incarnation)
+            self.assertEqual(self.shared.record(where).epoch, 0)
+            self.assertEqual(broker.log.partition(*where).leader_epoch, 0)
+        return broker
+
+    def test_not_done(self) -> None:
+        """
+        It is done again, one by one.
+        """
+        self.claim(Verdict.FAIL)
+
+    def test_done(self) -> None:
+        """
+        Nobody else has claimed them.
+        """
+        self.claim(Verdict.FAIL_BUT_APPLY)
+
+    def test_one_by_one(self) -> None:
+        """
+        Also when the second attempts fail, too.
+        """
+        self.claim(Verdict.FAIL, Verdict.FAIL_BUT_APPLY, Verdict.FAIL)
+
+    def test_given_up_and_tried_again(self) -> None:
+        """
+        A claim that was done, and whose claimer did not hear of it, does not
+        make it stop itself.
+        """
+        broker = self.broker(policy=hold("commit", keys.PARTITIONS))
+        first = broker.recover()
+        [commit] = broker.pending("commit")
+        commit.apply()
+        broker.metadata.pending.remove(commit)  # nobody hears of it
+        broker.obey(let_pass)
+        again = broker.recover()
+        broker.run()
+        self.successResultOf(again)
+        self.assertFalse(broker.fenced)
+        self.assertIsNone(self.shared.value(keys.seal_record(broker.incarnation)))
+        self.assertNoResult(first)
+        self.assertEqual(broker.partition().leader_epoch, self.shared.record().epoch)
+
+
+class WindingUpTests(BrokerTestCase):
+    """
+    What becomes of estates.
+    """
+
+    def died(self, *wanted: tuple[UUID, int]) -> int:
+        """
+        An incarnation that left a record in each partition.
+        """
+        writer = self.leader(wanted or (WHERE,), **EACH)
+        for where in wanted or (WHERE,):
+            writer.log.partition(*where).opened()
+        writer.append(b"0")
+        writer.crash()
+        return writer.incarnation
+
+    def wound_up(self, incarnation: int) -> bool:
+        """
+        Whether nothing is left to do for it.
+        """
+        record = self.shared.value(keys.incarnation_record(incarnation))
+        return bool(record.get("wound_up"))
+
+    def test_done_when_all_is_rolled(self) -> None:
+        """
+        Until then its slots stay.
+        """
+        past = self.died()
+        successor = self.broker(policy=hold("create", "/topics/"))
+        successor.recover()
+        self.assertEqual((self.wound_up(past), self.shared.slots(past)), (False, [0]))
+        successor.run()
+        self.assertEqual((self.wound_up(past), self.shared.slots(past)), (True, []))
+
+    def test_interrupted(self) -> None:
+        """
+        The trim mark was moved and the slots were not deleted: the next
+        incarnation does it.
+        """
+        past = self.died()
+        successor = self.broker(policy=hold("delete", "/journal/"))
+        successor.recover()
+        self.assertEqual(self.shared.value(keys.incarnation_record(past))["trim"], 1)
+        self.assertEqual(self.shared.slots(past), [0])
+        successor.crash()
+        self.leader()
+        self.assertEqual((self.wound_up(past), self.shared.slots(past)), (True, []))
+
+    def test_tried_again(self) -> None:
+        """
+        A store that fails for long is asked again later.
+        """
+        past = self.died()
+
+        def refuse(operation: Operation) -> Verdict:
+            journal = operation.kind == "delete" and "/journal/" in operation.key
+            return Verdict.FAIL if journal else Verdict.SUCCEED
+
+        successor = self.broker(policy=refuse)
+        recovering = successor.recover()
+        for _ in range(60):
+            successor.clock.advance(1)
+        self.failureResultOf(recovering, StoreUnavailable)
+        self.assertEqual(self.shared.slots(past), [0])
+        successor.obey(let_pass)
+        successor.run(30)
+        self.assertEqual((self.wound_up(past), self.shared.slots(past)), (True, []))
+
+    def test_more_than_a_segment(self) -> None:
+        """
+        What is inherited is rolled to its end, however much it is.
+        """
+        writer = self.leader(**EACH)
+        for number in range(20):
+            writer.append(b"%d" % number)
+        writer.crash()
+        successor = self.leader(segment_bytes=300)
+        self.assertEqual(self.shared.record().rolled_to, 20)
+        self.assertTrue(self.wound_up(writer.incarnation))
+        self.assertEqual(successor.log.pressure.size, 0)
+        self.assertEqual(len(self.read_all(successor)), 20)
+
+    def test_of_a_deleted_topic(self) -> None:
+        """
+        Without a record nothing of it counts.
+        """
+        past = self.died()
+        successor = self.broker(policy=hold("create", "/topics/"))
+        successor.recover()
+        deleting = begin(successor.log.delete(TOPIC))
+        successor.run()
+        self.successResultOf(deleting)
+        self.assertTrue(self.wound_up(past))
+        self.assertEqual(self.shared.keys("default/topics/"), [])
