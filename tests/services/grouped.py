@@ -13,9 +13,9 @@ from zope.interface.verify import verifyObject
 from kafscale.group.coordinator import Coordinator
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import ICoordinationService
-from kafscale.services.commits import CommitsService
-from kafscale.services.group_admin import GroupAdminService
-from kafscale.services.groups import MembershipService
+from kafscale.services.groups.describe_groups import GroupAdminService
+from kafscale.services.groups.join_group import MembershipService
+from kafscale.services.groups.offset_commit import CommitsService
 from kafscale.wire.messages import JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
 from tests.cluster.small import SmallCluster
 from tests.group.members import load

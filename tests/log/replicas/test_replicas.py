@@ -41,8 +41,8 @@ from kafscale.log.replicas import replicas as following
 from kafscale.log.replicas.replica import Replica
 from kafscale.log.replicas.replicas import Following
 from kafscale.log.settings import LogSettings
-from kafscale.services.fetch import FetchService
-from kafscale.services.old_clients import OldConsumers
+from kafscale.services.records.fetch import FetchService
+from kafscale.services.records.message_set_conversion import OldConsumers
 from kafscale.wire.messages import FetchRequest, FetchResponse
 from tests.log.brokers import (
     TOPIC,

@@ -1,0 +1,3 @@
+"""
+APIs that describe the cluster, and those that operators' tools look for.
+"""

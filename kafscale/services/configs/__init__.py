@@ -1,0 +1,3 @@
+"""
+APIs that describe and alter configurations.
+"""

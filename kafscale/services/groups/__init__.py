@@ -1,0 +1,3 @@
+"""
+APIs of consumer groups.
+"""

@@ -1,0 +1,171 @@
+"""
+DescribeGroups, ListGroups and DeleteGroups: groups as operators see them.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from zope.interface import implementer
+
+from kafscale.concurrency.gathering import each
+from kafscale.errors import GroupIdNotFound, KafkaError
+from kafscale.interfaces import ICoordinationService, ICoordinator, RequestContext, Serving
+from kafscale.services.cluster.common import GROUP_OPERATIONS, NO_OPERATIONS
+from kafscale.services.failure import told
+from kafscale.wire.messages import (
+    DeleteGroupsRequest,
+    DeleteGroupsResponse,
+    DescribeGroupsRequest,
+    DescribeGroupsResponse,
+    ListGroupsRequest,
+    ListGroupsResponse,
+)
+
+Described: TypeAlias = DescribeGroupsResponse.Group
+
+_CLASSIC = "classic"
+"""The type of all groups here (KIP-848)."""
+
+
+@implementer(ICoordinationService)
+class GroupAdminService:
+    """
+    Versions 0 to 6 of DescribeGroups, 0 to 5 of ListGroups, 0 to 2 of
+    DeleteGroups.
+
+    ===========  ============================================================
+    Describe v3  authorized operations
+    v4           static members
+    v5           flexible; List v3, Delete v2 likewise
+    v6           a group that is not there is GROUP_ID_NOT_FOUND; before, it
+                 was Dead, and that no error
+    List v4      states, and only groups in some
+    v5           types, likewise
+    ===========  ============================================================
+
+    """
+
+    def __init__(self, coordinator: ICoordinator) -> None:
+        self._coordinator = coordinator
+
+    def serves(self) -> list[Serving]:
+        """
+        The three APIs.
+        """
+        return [
+            Serving(DescribeGroupsRequest, 0, 6, self.describe, self._describe_failed),
+            Serving(ListGroupsRequest, 0, 5, self.list, self._list_failed),
+            Serving(DeleteGroupsRequest, 0, 2, self.delete, self._delete_failed),
+        ]
+
+    async def describe(
+        self, request: DescribeGroupsRequest, context: RequestContext
+    ) -> DescribeGroupsResponse:
+        """
+        Each group is answered for itself.
+        """
+        groups = [self._described(name, context.api_version) for name in request.groups]
+        for group in groups:
+            if request.include_authorized_operations and not group.error_code:
+                group.authorized_operations = GROUP_OPERATIONS
+        return DescribeGroupsResponse(groups=groups)
+
+    def _described(self, name: str, version: int) -> Described:
+        try:
+            group = self._coordinator.describe(name)
+        except GroupIdNotFound as error:
+            if version < 6:
+                return _not_there(name, 0, None)
+            return _not_there(name, error.code, f"Group {name} not found.")
+        except KafkaError as error:
+            return _not_there(name, error.code, None, state="")
+        return Described(
+            group_id=name,
+            group_state=group.state,
+            protocol_type=group.protocol_type,
+            protocol_data=group.protocol,
+            members=[
+                Described.Member(
+                    member_id=member.member_id,
+                    group_instance_id=member.instance_id,
+                    client_id=member.client_id,
+                    client_host=member.client_host,
+                    member_metadata=member.metadata,
+                    member_assignment=member.assignment,
+                )
+                for member in group.members
+            ],
+        )
+
+    def _describe_failed(
+        self, request: DescribeGroupsRequest, context: RequestContext, code: int, message: str
+    ) -> DescribeGroupsResponse:
+        return DescribeGroupsResponse(
+            groups=[_not_there(name, code, message, state="") for name in request.groups]
+        )
+
+    async def list(self, request: ListGroupsRequest, context: RequestContext) -> ListGroupsResponse:
+        """
+        States and types are compared without regard to case.
+        """
+        states = {state.lower() for state in request.states_filter}
+        types = {kind.lower() for kind in request.types_filter}
+        groups = [] if types and _CLASSIC not in types else self._coordinator.groups()
+        return ListGroupsResponse(
+            groups=[
+                ListGroupsResponse.Group(
+                    group_id=group.name,
+                    protocol_type=group.protocol_type,
+                    group_state=group.state,
+                    group_type=_CLASSIC,
+                )
+                for group in groups
+                if not states or group.state.lower() in states
+            ]
+        )
+
+    def _list_failed(
+        self, request: ListGroupsRequest, context: RequestContext, code: int, message: str
+    ) -> ListGroupsResponse:
+        return ListGroupsResponse(error_code=code, groups=[])
+
+    async def delete(
+        self, request: DeleteGroupsRequest, context: RequestContext
+    ) -> DeleteGroupsResponse:
+        """
+        Each group is answered when it is gone from the store.
+        """
+
+        async def delete(name: str) -> DeleteGroupsResponse.Result:
+            code = 0
+            try:
+                await self._coordinator.delete(name)
+            except Exception as error:
+                code, _ = told(error, f"delete group {name}")
+            return DeleteGroupsResponse.Result(group_id=name, error_code=code)
+
+        return DeleteGroupsResponse(results=await each(delete, request.groups_names))
+
+    def _delete_failed(
+        self, request: DeleteGroupsRequest, context: RequestContext, code: int, message: str
+    ) -> DeleteGroupsResponse:
+        return DeleteGroupsResponse(
+            results=[
+                DeleteGroupsResponse.Result(group_id=name, error_code=code)
+                for name in request.groups_names
+            ]
+        )
+
+
+def _not_there(name: str, code: int, message: str | None, state: str = "Dead") -> Described:
+    return Described(
+        error_code=code,
+        error_message=message,
+        group_id=name,
+        group_state=state,
+        protocol_type="",
+        protocol_data="",
+        members=[],
+        authorized_operations=NO_OPERATIONS,
+    )

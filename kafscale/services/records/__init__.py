@@ -1,0 +1,3 @@
+"""
+APIs that write, read and delete records, and look up offsets.
+"""

@@ -1,0 +1,3 @@
+"""
+APIs that create, grow, delete and describe topics.
+"""

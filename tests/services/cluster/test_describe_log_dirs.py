@@ -1,0 +1,104 @@
+"""
+DescribeLogDirs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from kafscale.interfaces import IAdminService
+from kafscale.services.cluster.describe_log_dirs import LogDirsService
+from kafscale.wire.messages import DescribeLogDirsRequest
+from tests.cluster.small import SmallCluster
+from tests.services.fakes import Asking, FakeLog
+
+Topic = DescribeLogDirsRequest.Topic
+
+
+class LogDirsTests(SynchronousTestCase):
+    """
+    Two topics, with a record in one partition.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.cluster = SmallCluster(self)
+        self.log = FakeLog()
+        self.big = self.cluster.now(self.cluster.topics.create("big", 2, {}))
+        self.cluster.now(self.cluster.topics.create("small", 1, {}))
+        self.log.partition(self.big.topic_id, 1).put(bytes(1000))
+        service = LogDirsService(self.cluster.image, self.log, "/data", lambda: (5000, 400))
+        self.assertTrue(verifyObject(IAdminService, service))
+        self.asking = Asking(self, service)
+
+    def ask(self, topics: list[Topic] | None = None, version: int = 5) -> Any:
+        """
+        The one directory.
+        """
+        response = self.asking.now(DescribeLogDirsRequest(topics=topics), version)
+        self.assertEqual(response.error_code, 0)
+        (directory,) = response.results
+        self.assertEqual((directory.error_code, directory.log_dir), (0, "/data"))
+        return directory
+
+    def sizes(self, directory: Any) -> dict[str, dict[int, int]]:
+        """
+        By topic and partition.
+        """
+        found = {}
+        for topic in directory.topics:
+            for partition in topic.partitions:
+                self.assertEqual((partition.offset_lag, partition.is_future_key), (0, False))
+            found[topic.name] = {
+                partition.partition_index: partition.partition_size
+                for partition in topic.partitions
+            }
+        return found
+
+    def test_every_version(self) -> None:
+        """
+        All partitions with their sizes; from version 4 on how large the place
+        is, and what is free.
+        """
+        for version in self.asking.versions(DescribeLogDirsRequest):
+            directory = self.ask(version=version)
+            self.assertEqual(self.sizes(directory), {"big": {0: 0, 1: 1000}, "small": {0: 0}})
+            room = directory.total_bytes, directory.usable_bytes
+            self.assertEqual(room, (5000, 400) if version >= 4 else (-1, -1))
+
+    def test_some(self) -> None:
+        """
+        Those that are named, each once; what is not there is left out, with
+        its topic if nothing of that is.
+        """
+        wanted = [
+            Topic(topic="big", partitions=[1, 1, 7]),
+            Topic(topic="small", partitions=[-1]),
+            Topic(topic="none", partitions=[0]),
+            Topic(topic="big", partitions=[1]),
+        ]
+        self.log.elsewhere.add((self.big.topic_id, 7))
+        self.log.elsewhere.add((self.cluster.image.topic("small").topic_id, -1))
+        self.assertEqual(self.sizes(self.ask(wanted)), {"big": {1: 1000}})
+        self.assertEqual(self.ask([]).topics, [])
+
+    def test_elsewhere(self) -> None:
+        """
+        What another broker leads is for that one to tell.
+        """
+        self.log.elsewhere.add((self.big.topic_id, 0))
+        self.assertEqual(self.sizes(self.ask())["big"], {1: 1000})
+
+    def test_failed(self) -> None:
+        """
+        When the request failed, the directory is told so.
+        """
+        for version in self.asking.versions(DescribeLogDirsRequest):
+            response = self.asking.failed(DescribeLogDirsRequest(topics=None), version, 7)
+            self.assertEqual([each.error_code for each in response.results], [7])
+            self.assertEqual(response.error_code, 7 if version >= 3 else 0)

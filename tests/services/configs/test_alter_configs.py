@@ -1,0 +1,348 @@
+"""
+AlterConfigs and IncrementalAlterConfigs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from kafscale.interfaces import IAdminService
+from kafscale.services.configs.alter_configs import AlterationService
+from kafscale.wire.messages import AlterConfigsRequest, IncrementalAlterConfigsRequest
+from tests.cluster.small import SmallCluster
+from tests.services.fakes import Asking
+
+TOPIC, BROKER, LOGGER, METRICS, GROUP = 2, 4, 8, 16, 32
+SET, DELETE, APPEND, SUBTRACT = range(4)
+
+Replaced = AlterConfigsRequest.Resource
+Changed = IncrementalAlterConfigsRequest.Resource
+
+INVALID_CONFIG = 40
+INVALID_REQUEST = 42
+
+
+class AlterationCase(SynchronousTestCase):
+    """
+    Broker 7, with a topic that has two configurations of its own.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.cluster = SmallCluster(self)
+        self.before = {"retention.ms": "5", "segment.ms": "6"}
+        self.cluster.now(self.cluster.topics.create("mine", 1, self.before))
+        service = AlterationService(
+            self.cluster.image, self.cluster.topics, self.cluster.configs
+        )
+        self.assertTrue(verifyObject(IAdminService, service))
+        self.asking = Asking(self, service)
+
+    def overrides(self, name: str = "mine") -> Mapping[str, str]:
+        """
+        A topic's own configurations, as the store has them.
+        """
+        return self.cluster.image.topic(name).configs
+
+    def results(self, response: Any) -> list[tuple[str, int]]:
+        """
+        Resource and error code of each; an error has a message, and only that.
+        """
+        for each in response.responses:
+            self.assertEqual(bool(each.error_message), each.error_code != 0)
+        return [(each.resource_name, each.error_code) for each in response.responses]
+
+
+class ReplaceTests(AlterationCase):
+    """
+    AlterConfigs.
+    """
+
+    def replaced(self, name: str, kind: int = TOPIC, **configs: str | None) -> Replaced:
+        """
+        A resource with these configurations; an underscore is a dot.
+        """
+        return Replaced(
+            resource_type=kind,
+            resource_name=name,
+            configs=[
+                Replaced.Config(name=key.replace("_", "."), value=value)
+                for key, value in configs.items()
+            ],
+        )
+
+    def ask(self, *resources: Replaced, trial: bool = False, version: int = 2) -> Any:
+        """
+        The response.
+        """
+        request = AlterConfigsRequest(resources=list(resources), validate_only=trial)
+        return self.asking.now(request, version)
+
+    def code(self, resource: Replaced) -> int:
+        """
+        The code with which it is refused; nothing is changed then.
+        """
+        ((name, code),) = self.results(self.ask(resource))
+        self.assertEqual(name, resource.resource_name)
+        self.assertEqual(self.overrides(), self.before)
+        return code
+
+    def test_every_version(self) -> None:
+        """
+        What is named is set; what is not goes back to its default.
+        """
+        for version in self.asking.versions(AlterConfigsRequest):
+            response = self.ask(
+                self.replaced("mine", retention_ms="7", cleanup_policy="compact"), version=version
+            )
+            self.assertEqual(self.results(response), [("mine", 0)])
+            self.assertEqual(response.responses[0].resource_type, TOPIC)
+            self.assertEqual(
+                self.overrides(), {"retention.ms": "7", "cleanup.policy": "compact"}
+            )
+            self.ask(self.replaced("mine"), version=version)
+            self.assertEqual(self.overrides(), {})
+
+    def test_validate_only(self) -> None:
+        """
+        All is checked, nothing changed.
+        """
+        response = self.ask(self.replaced("mine", retention_ms="7"), trial=True)
+        self.assertEqual(self.results(response), [("mine", 0)])
+        response = self.ask(self.replaced("mine", retention_ms="x"), trial=True)
+        self.assertEqual(self.results(response), [("mine", INVALID_CONFIG)])
+        self.assertEqual(self.overrides(), self.before)
+
+    def test_bad_values(self) -> None:
+        """
+        An unknown name and a value that cannot be are refused, and the message
+        names the configuration.
+        """
+        for name, resource in (
+            ("no.such", self.replaced("mine", no_such="1")),
+            ("retention.ms", self.replaced("mine", retention_ms="soon")),
+            ("retention.ms", self.replaced("mine", retention_ms="-2")),
+        ):
+            (result,) = self.ask(resource).responses
+            self.assertEqual(result.error_code, INVALID_CONFIG)
+            self.assertIn(name, result.error_message)
+        self.assertEqual(self.overrides(), self.before)
+
+    def test_null(self) -> None:
+        """
+        Null is no value.
+        """
+        self.assertEqual(self.code(self.replaced("mine", retention_ms=None)), INVALID_REQUEST)
+
+    def test_name_twice(self) -> None:
+        """
+        It cannot have two values.
+        """
+        resource = self.replaced("mine", retention_ms="1")
+        resource.configs *= 2
+        self.assertEqual(self.code(resource), INVALID_REQUEST)
+
+    def test_resource_twice(self) -> None:
+        """
+        Nor can a resource be altered twice by one request: it is told so once,
+        and the others are altered.
+        """
+        self.cluster.now(self.cluster.topics.create("other", 1, {}))
+        twice = self.replaced("mine", retention_ms="1")
+        response = self.ask(twice, self.replaced("other", retention_ms="2"), twice)
+        self.assertEqual(self.results(response), [("mine", INVALID_REQUEST), ("other", 0)])
+        self.assertEqual(self.overrides("other"), {"retention.ms": "2"})
+        self.assertEqual(self.overrides(), self.before)
+
+    def test_each_for_itself(self) -> None:
+        """
+        One that is refused does not keep others from being altered.
+        """
+        response = self.ask(
+            self.replaced("none", retention_ms="1"), self.replaced("mine", retention_ms="2")
+        )
+        self.assertEqual(self.results(response), [("none", 3), ("mine", 0)])
+        self.assertEqual(self.overrides(), {"retention.ms": "2"})
+
+    def test_refusals(self) -> None:
+        """
+        What cannot be altered.
+        """
+        for kind, name, code in (
+            (TOPIC, "none", 3),
+            (TOPIC, "a/b", 17),
+            (BROKER, "7", INVALID_CONFIG),
+            (BROKER, "", INVALID_CONFIG),
+            (BROKER, "8", INVALID_REQUEST),
+            (LOGGER, "7", INVALID_REQUEST),
+            (METRICS, "x", INVALID_REQUEST),
+            (GROUP, "g", INVALID_REQUEST),
+        ):
+            self.assertEqual(self.code(self.replaced(name, kind)), code, (kind, name))
+
+    def test_failed(self) -> None:
+        """
+        When the whole request failed, each resource is told so.
+        """
+        request = AlterConfigsRequest(resources=[self.replaced("mine")], validate_only=False)
+        for version in self.asking.versions(AlterConfigsRequest):
+            response = self.asking.failed(request, version, 7)
+            self.assertEqual(self.results(response), [("mine", 7)])
+
+
+class ChangeTests(AlterationCase):
+    """
+    IncrementalAlterConfigs.
+    """
+
+    def changed(
+        self, name: str, *steps: tuple[str, int, str | None], kind: int = TOPIC
+    ) -> Changed:
+        """
+        A resource with these steps: configuration, operation, value.
+        """
+        return Changed(
+            resource_type=kind,
+            resource_name=name,
+            configs=[
+                Changed.Config(name=key, config_operation=operation, value=value)
+                for key, operation, value in steps
+            ],
+        )
+
+    def ask(self, *resources: Changed, trial: bool = False, version: int = 1) -> Any:
+        """
+        The response.
+        """
+        request = IncrementalAlterConfigsRequest(resources=list(resources), validate_only=trial)
+        return self.asking.now(request, version)
+
+    def do(self, *steps: tuple[str, int, str | None], version: int = 1) -> None:
+        """
+        These steps, which are done.
+        """
+        response = self.ask(self.changed("mine", *steps), version=version)
+        self.assertEqual(self.results(response), [("mine", 0)])
+
+    def code(self, *steps: tuple[str, int, str | None]) -> int:
+        """
+        The code with which these steps are refused; none is done then.
+        """
+        ((_, code),) = self.results(self.ask(self.changed("mine", *steps)))
+        self.assertEqual(self.overrides(), self.before)
+        return code
+
+    def test_every_version(self) -> None:
+        """
+        What is not named stays as it is.
+        """
+        for version in self.asking.versions(IncrementalAlterConfigsRequest):
+            self.do(
+                ("retention.bytes", SET, "9"), ("segment.ms", DELETE, None), version=version
+            )
+            self.assertEqual(self.overrides(), {"retention.ms": "5", "retention.bytes": "9"})
+            self.do(("retention.bytes", DELETE, ""), ("segment.ms", SET, "6"), version=version)
+            self.assertEqual(self.overrides(), self.before)
+
+    def test_lists(self) -> None:
+        """
+        To a list is appended what it lacks, and from it is taken what it has;
+        both begin with what is in force, the default too.
+        """
+        self.do(("cleanup.policy", APPEND, "compact"))
+        self.assertEqual(self.overrides()["cleanup.policy"], "delete,compact")
+        self.do(("cleanup.policy", APPEND, "compact,delete"))
+        self.assertEqual(self.overrides()["cleanup.policy"], "delete,compact")
+        self.do(("cleanup.policy", SUBTRACT, "delete"))
+        self.assertEqual(self.overrides()["cleanup.policy"], "compact")
+        throttled = "leader.replication.throttled.replicas"
+        self.do((throttled, APPEND, "0:1, 1:1"))
+        self.do((throttled, SUBTRACT, "0:1,1:1,2:1"))
+        self.assertEqual(self.overrides()[throttled], "")
+
+    def test_no_list(self) -> None:
+        """
+        Nothing can be appended to a number.
+        """
+        self.assertEqual(self.code(("retention.ms", APPEND, "1")), INVALID_CONFIG)
+        self.assertEqual(self.code(("retention.ms", SUBTRACT, "1")), INVALID_CONFIG)
+
+    def test_nothing_left(self) -> None:
+        """
+        What a step leaves must be possible.
+        """
+        self.assertEqual(self.code(("cleanup.policy", SUBTRACT, "delete")), INVALID_CONFIG)
+
+    def test_all_or_nothing(self) -> None:
+        """
+        If one step cannot be done, none of the resource is.
+        """
+        steps = (("retention.ms", SET, "1"), ("no.such", SET, "1"))
+        self.assertEqual(self.code(*steps), INVALID_CONFIG)
+
+    def test_bad_steps(self) -> None:
+        """
+        What cannot be done.
+        """
+        for step, code in (
+            (("no.such", DELETE, None), INVALID_CONFIG),
+            (("retention.ms", SET, "x"), INVALID_CONFIG),
+            (("retention.ms", SET, None), INVALID_REQUEST),
+            (("cleanup.policy", APPEND, None), INVALID_REQUEST),
+            (("retention.ms", 4, "1"), INVALID_REQUEST),
+            (("retention.ms", -1, "1"), INVALID_REQUEST),
+        ):
+            self.assertEqual(self.code(step), code, step)
+        self.assertEqual(
+            self.code(("retention.ms", SET, "1"), ("retention.ms", DELETE, None)), INVALID_REQUEST
+        )
+
+    def test_validate_only(self) -> None:
+        """
+        All is checked, nothing changed.
+        """
+        response = self.ask(self.changed("mine", ("retention.ms", SET, "1")), trial=True)
+        self.assertEqual(self.results(response), [("mine", 0)])
+        response = self.ask(self.changed("mine", ("no.such", SET, "1")), trial=True)
+        self.assertEqual(self.results(response), [("mine", INVALID_CONFIG)])
+        self.assertEqual(self.overrides(), self.before)
+
+    def test_many(self) -> None:
+        """
+        Each is altered for itself, and answered in the order asked.
+        """
+        for number in range(40):
+            self.cluster.now(self.cluster.topics.create(f"t{number}", 1, {}))
+        names = [f"t{number}" for number in reversed(range(40))]
+        step = ("segment.ms", SET, "3")
+        response = self.ask(*(self.changed(name, step) for name in names))
+        self.assertEqual(self.results(response), [(name, 0) for name in names])
+        for name in names:
+            self.assertEqual(self.overrides(name), {"segment.ms": "3"})
+
+    def test_broker(self) -> None:
+        """
+        A broker is configured where it is started.
+        """
+        step = ("log.retention.ms", SET, "1")
+        for name in ("7", ""):
+            (result,) = self.ask(self.changed(name, step, kind=BROKER)).responses
+            self.assertEqual(result.error_code, INVALID_CONFIG)
+            self.assertIn("started", result.error_message)
+
+    def test_failed(self) -> None:
+        """
+        When the whole request failed, each resource is told so.
+        """
+        request = IncrementalAlterConfigsRequest(
+            resources=[self.changed("mine")], validate_only=False
+        )
+        for version in self.asking.versions(IncrementalAlterConfigsRequest):
+            response = self.asking.failed(request, version, 7)
+            self.assertEqual(self.results(response), [("mine", 7)])

@@ -1,0 +1,103 @@
+"""
+DescribeProducers.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from kafscale.interfaces import IAdminService
+from kafscale.services.records.describe_producers import ProducerStatesService
+from kafscale.wire.messages import DescribeProducersRequest
+from tests.cluster.small import SmallCluster
+from tests.services.fakes import Asking, FakeLog
+
+
+class ProducerStatesTests(SynchronousTestCase):
+    """
+    A topic with two partitions, one of which remembers a producer.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.cluster = SmallCluster(self)
+        self.log = FakeLog()
+        topic = self.cluster.now(self.cluster.topics.create("mine", 2, {}))
+        self.topic_id = topic.topic_id
+        service = ProducerStatesService(self.cluster.image, self.log, self.cluster.topics)
+        self.assertTrue(verifyObject(IAdminService, service))
+        self.asking = Asking(self, service)
+
+    def request(self, name: str, *indexes: int) -> DescribeProducersRequest:
+        """
+        For these partitions of one topic.
+        """
+        topic = DescribeProducersRequest.Topic(name=name, partition_indexes=list(indexes))
+        return DescribeProducersRequest(topics=[topic])
+
+    def ask(self, name: str, *indexes: int) -> list[Any]:
+        """
+        What is told of each.
+        """
+        (topic,) = self.asking.now(self.request(name, *indexes), 0).topics
+        self.assertEqual(topic.name, name)
+        self.assertEqual([each.partition_index for each in topic.partitions], list(indexes))
+        return list(topic.partitions)
+
+    def test_what_is_remembered(self) -> None:
+        """
+        Id, epoch, last sequence and time; nothing about transactions.
+        """
+        state = SimpleNamespace(
+            producer_id=5, producer_epoch=2, last_sequence=9, last_timestamp=77
+        )
+        self.log.partition(self.topic_id, 1).states = [state]
+        none, one = self.ask("mine", 0, 1)
+        self.assertEqual((none.error_code, none.active_producers), (0, []))
+        (producer,) = one.active_producers
+        self.assertEqual(
+            (
+                producer.producer_id,
+                producer.producer_epoch,
+                producer.last_sequence,
+                producer.last_timestamp,
+            ),
+            (5, 2, 9, 77),
+        )
+        self.assertEqual((producer.coordinator_epoch, producer.current_txn_start_offset), (-1, -1))
+
+    def test_loaded_first(self) -> None:
+        """
+        A partition that nobody has written to since the start looks up what
+        it knows.
+        """
+        partition = self.log.partition(self.topic_id, 0)
+        partition.is_open = False
+        answer = self.asking.start(self.request("mine", 0), 0)
+        self.assertNoResult(answer)
+        partition.open()
+        self.successResultOf(answer)
+
+    def test_refusals(self) -> None:
+        """
+        Each partition for itself.
+        """
+        self.log.elsewhere.add((self.topic_id, 1))
+        self.assertEqual([each.error_code for each in self.ask("mine", 0, 1, 2)], [0, 6, 3])
+        self.assertEqual([each.error_code for each in self.ask("none", 0)], [3])
+        self.assertEqual([each.error_code for each in self.ask("a/b", 0)], [17])
+        (refused,) = self.ask("none", 0)
+        self.assertTrue(refused.error_message)
+
+    def test_failed(self) -> None:
+        """
+        When the request failed, each partition is told so.
+        """
+        (topic,) = self.asking.failed(self.request("mine", 0, 1), 0, 7).topics
+        self.assertEqual([each.error_code for each in topic.partitions], [7, 7])

@@ -1,0 +1,573 @@
+"""
+Fetch: reading, waiting, refusing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from twisted.internet.defer import CancelledError, Deferred, execute
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from kafscale import errors
+from kafscale.concurrency.work_queue import Turns
+from kafscale.counts import ConversionCounts
+from kafscale.interfaces import IFetchService
+from kafscale.services.records.fetch import FetchService
+from kafscale.services.records.message_set_conversion import OldConsumers
+from kafscale.wire.messages import FetchRequest
+from kafscale.wire.schema import NO_UUID
+from tests.cluster.small import SmallCluster
+from tests.services.fakes import Asking, FakeLog, FakePartition
+
+Partition = FetchRequest.Topic.Partition
+
+
+class FetchCase(SynchronousTestCase):
+    """
+    A topic C{orders} of four partitions, and a consumer.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.cluster = SmallCluster(self)
+        self.clock = self.cluster.clock
+        self.topic = self.cluster.now(self.cluster.topics.create("orders", 4, {}))
+        self.log = FakeLog()
+        self.ids = iter(range(100, 10_000))
+        self.make()
+
+    def make(self, **limits: Any) -> None:
+        """
+        A service with these limits.
+        """
+        self.conversions = ConversionCounts()
+        old = OldConsumers(
+            self.cluster.image,
+            lambda configs: configs.get("message.downconversion.enable") != "false",
+            Turns(self.clock, execute),
+            self.conversions,
+        )
+        self.service = FetchService(
+            self.cluster.image, self.log, self.clock, lambda: next(self.ids), old, **limits
+        )
+        self.asking = Asking(self, self.service)
+
+    def partition(self, index: int = 0) -> FakePartition:
+        """
+        A partition of the topic.
+        """
+        return self.log.partition(self.topic.topic_id, index)
+
+    def request(
+        self,
+        *parts: Partition,
+        max_wait_ms: int = 500,
+        min_bytes: int = 1,
+        name: str = "orders",
+        topic_id: UUID | None = None,
+        **fields: Any,
+    ) -> FetchRequest:
+        """
+        A request for partitions of one topic, or for none.
+        """
+        topic = FetchRequest.Topic(
+            topic=name, topic_id=topic_id or self.topic.topic_id, partitions=list(parts)
+        )
+        return FetchRequest(
+            max_wait_ms=max_wait_ms,
+            min_bytes=min_bytes,
+            topics=[topic] if parts else [],
+            **fields,
+        )
+
+    def start(self, *parts: Partition, version: int = 12, **fields: Any) -> Deferred[Any]:
+        """
+        Begin to fetch.
+        """
+        return self.asking.start(self.request(*parts, **fields), version)
+
+    def fetch(self, *parts: Partition, version: int = 12, **fields: Any) -> list[Any]:
+        """
+        The partitions of an answer that comes at once.
+        """
+        response = self.successResultOf(self.start(*parts, version=version, **fields))
+        self.assertEqual(response.error_code, 0)
+        return [part for topic in response.responses for part in topic.partitions]
+
+
+def at(index: int, offset: int, max_bytes: int = 1 << 20, **fields: Any) -> Partition:
+    """
+    Where to read in a partition.
+    """
+    return Partition(partition=index, fetch_offset=offset, partition_max_bytes=max_bytes, **fields)
+
+
+class ReadTests(FetchCase):
+    """
+    There is something to read.
+    """
+
+    def test_interface(self) -> None:
+        """
+        It is what others take it for.
+        """
+        self.assertTrue(verifyObject(IFetchService, self.service))
+
+    def test_every_version(self) -> None:
+        """
+        The batches come, with the ends of the log.
+        """
+        self.partition().put(b"one", b"two")
+        self.partition().log_start = 1
+        for version in self.asking.versions(FetchRequest):
+            if version < 4:
+                continue  # tests.services.records.test_message_set_conversion has these
+            (part,) = self.fetch(at(0, 1), version=version)
+            self.assertEqual(bytes(part.records), b"two")
+            self.assertEqual((part.error_code, part.high_watermark), (0, 2))
+            self.assertEqual(part.last_stable_offset, 2)
+            self.assertEqual(part.log_start_offset, 1 if version >= 5 else -1)
+            self.assertEqual(part.preferred_read_replica, -1)
+
+    def test_read_committed(self) -> None:
+        """
+        What is durable is stable: it sees all, and no transaction was aborted.
+        """
+        self.partition().put(b"one")
+        (part,) = self.fetch(at(0, 0), isolation_level=1)
+        self.assertEqual((bytes(part.records), part.last_stable_offset), (b"one", 1))
+        self.assertEqual(part.aborted_transactions, [])
+        (part,) = self.fetch(at(0, 0), isolation_level=0)
+        self.assertIsNone(part.aborted_transactions)
+
+    def test_order_of_partitions(self) -> None:
+        """
+        They are answered in the order in which they are asked for.
+        """
+        for index in range(3):
+            self.partition(index).put(b"x")
+        parts = self.fetch(at(2, 0), at(0, 0), at(1, 0))
+        self.assertEqual([part.partition_index for part in parts], [2, 0, 1])
+
+    def test_empty_is_not_null(self) -> None:
+        """
+        A partition without data has empty records.
+        """
+        self.partition(0).put(b"x")
+        self.assertEqual(bytes(self.fetch(at(0, 0), at(1, 0))[1].records), b"")
+
+    def test_limit_of_a_partition(self) -> None:
+        """
+        Whole batches, up to the partition's limit.
+        """
+        self.partition().put(b"aaaa", b"bbbb", b"cccc")
+        (part,) = self.fetch(at(0, 0, max_bytes=9))
+        self.assertEqual(bytes(part.records), b"aaaabbbb")
+
+    def test_limit_of_the_whole(self) -> None:
+        """
+        All partitions together keep the request's limit, and the broker's.
+        """
+        for index in range(3):
+            self.partition(index).put(b"aaaa", b"bbbb")
+        parts = self.fetch(at(0, 0), at(1, 0), at(2, 0), max_bytes=12)
+        self.assertEqual([len(part.records) for part in parts], [8, 4, 0])
+        self.make(most_bytes=8)
+        parts = self.fetch(at(0, 0), at(1, 0), at(2, 0))
+        self.assertEqual([len(part.records) for part in parts], [8, 0, 0])
+
+    def test_at_least_one(self) -> None:
+        """
+        The first partition that has any gives a batch larger than all limits,
+        and no other.
+        """
+        for index in (1, 2):
+            self.partition(index).put(b"a" * 100)
+        parts = self.fetch(at(0, 0, 10), at(1, 0, 10), at(2, 0, 10), max_bytes=5)
+        self.assertEqual([len(part.records) for part in parts], [0, 100, 0])
+        self.assertEqual(self.partition(1).reads, [(0, 5, True)])
+
+    def test_no_bytes_at_all(self) -> None:
+        """
+        A limit of nothing, or less, is answered with one batch, too.
+        """
+        self.partition().put(b"aaaa", b"bbbb")
+        for limit in (0, -1):
+            (part,) = self.fetch(at(0, 0, limit), max_bytes=limit)
+            self.assertEqual(bytes(part.records), b"aaaa")
+
+
+class WaitTests(FetchCase):
+    """
+    There is not enough yet.
+    """
+
+    def sizes(self, answer: Deferred[Any]) -> list[int]:
+        """
+        How many bytes each partition gives.
+        """
+        response = self.successResultOf(answer)
+        return [len(part.records) for topic in response.responses for part in topic.partitions]
+
+    def left(self) -> int:
+        """
+        How many watches and timers are there.
+        """
+        watches = sum(len(self.partition(index).watches) for index in range(4))
+        return watches + len(self.clock.getDelayedCalls())
+
+    def test_time_is_up(self) -> None:
+        """
+        After C{max_wait_ms} it is answered with what there is, and nothing is
+        left behind.
+        """
+        answer = self.start(at(0, 0), at(1, 0))
+        self.clock.advance(0.499)
+        self.assertNoResult(answer)
+        self.clock.advance(0.001)
+        self.assertEqual(self.sizes(answer), [0, 0])
+        self.assertEqual(self.left(), 0)
+
+    def test_woken_by_an_append(self) -> None:
+        """
+        All partitions are waited on at once; the first that gets data wakes
+        it. There is one timer, however many they are.
+        """
+        answer = self.start(*[at(index, 0) for index in range(4)])
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.partition(3).put(b"abc")
+        self.clock.advance(0)
+        self.assertEqual(self.sizes(answer), [0, 0, 0, 3])
+        self.assertEqual(self.left(), 0)
+
+    def test_neighbours_share_an_answer(self) -> None:
+        """
+        What becomes durable together is answered together.
+        """
+        answer = self.start(at(0, 0), at(1, 0))
+        self.partition(0).put(b"a")
+        self.partition(1).put(b"b")
+        self.clock.advance(0)
+        self.assertEqual(self.sizes(answer), [1, 1])
+
+    def test_min_bytes_of_the_whole(self) -> None:
+        """
+        Partitions add up, appends too.
+        """
+        answer = self.start(at(0, 0), at(1, 0), min_bytes=6)
+        self.partition(0).put(b"ab")
+        self.clock.advance(0.1)
+        self.partition(0).put(b"cd")
+        self.clock.advance(0.1)
+        self.assertNoResult(answer)
+        self.partition(1).put(b"ef")
+        self.clock.advance(0)
+        self.assertEqual(self.sizes(answer), [4, 2])
+
+    def test_what_is_asked_counts(self) -> None:
+        """
+        Of a partition only what it may give counts towards C{min_bytes}.
+        """
+        self.partition(0).put(b"a" * 100)
+        answer = self.start(at(0, 0, 5), min_bytes=6)
+        self.assertNoResult(answer)
+        self.clock.advance(0.5)
+        self.assertEqual(self.sizes(answer), [100])
+
+    def test_min_bytes_above_max_bytes(self) -> None:
+        """
+        Nobody waits for more than may be answered.
+        """
+        self.partition(0).put(b"a" * 10)
+        self.assertEqual(self.sizes(self.start(at(0, 0), min_bytes=1000, max_bytes=10)), [10])
+
+    def test_enough_at_once(self) -> None:
+        """
+        What is there is not waited for; nor is anything, for no bytes or no
+        time.
+        """
+        self.assertEqual(self.sizes(self.start(at(0, 0), max_wait_ms=0)), [0])
+        self.assertEqual(self.sizes(self.start(at(0, 0), min_bytes=0)), [0])
+        self.partition(0).put(b"a")
+        self.assertEqual(self.sizes(self.start(at(0, 0))), [1])
+
+    def test_nothing_asked(self) -> None:
+        """
+        Java's close() asks for nothing, and gets it at once.
+        """
+        self.assertEqual(self.sizes(self.start()), [])
+
+    def test_between_watermark_and_end(self) -> None:
+        """
+        What is not durable yet is waited for.
+        """
+        partition = self.partition(0)
+        partition.put(b"a")
+        partition.next_offset = 3
+        answer = self.start(at(0, 2))
+        partition.show(2)
+        self.clock.advance(0)
+        self.assertNoResult(answer)
+
+    def test_deleted(self) -> None:
+        """
+        A topic that is deleted wakes who waits for it.
+        """
+        answer = self.start(at(0, 0))
+        self.cluster.now(self.cluster.topics.delete(self.topic))
+        self.partition(0).wake()
+        self.clock.advance(0)
+        response = self.successResultOf(answer)
+        self.assertEqual(response.responses[0].partitions[0].error_code, 3)
+        self.assertEqual(self.left(), 0)
+
+    def test_dropped(self) -> None:
+        """
+        So does a partition that is not led here any more.
+        """
+        answer = self.start(at(0, 0))
+        self.log.elsewhere.add((self.topic.topic_id, 0))
+        self.log._partitions[self.topic.topic_id, 0].wake()
+        self.clock.advance(0)
+        response = self.successResultOf(answer)
+        self.assertEqual(response.responses[0].partitions[0].error_code, 6)
+
+    def test_cancelled(self) -> None:
+        """
+        A consumer that hangs up leaves no watch and no timer.
+        """
+        answer = self.start(at(0, 0), at(1, 0))
+        answer.cancel()
+        self.failureResultOf(answer, CancelledError)
+        self.assertEqual(self.left(), 0)
+
+    def test_cancelled_after_waking(self) -> None:
+        """
+        Also between the waking and the answer.
+        """
+        answer = self.start(at(0, 0), at(1, 0))
+        self.partition(0).put(b"a")
+        answer.cancel()
+        self.failureResultOf(answer, CancelledError)
+        self.partition(1).put(b"a")
+        self.assertEqual(self.left(), 0)
+
+
+class LoadTests(FetchCase):
+    """
+    Reading what is not in memory.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        super().setUp()
+        for index in range(3):
+            self.partition(index).put(b"a" * 10)
+            self.partition(index).cold = True
+
+    def loading(self) -> list[int]:
+        """
+        How many loads of each partition are under way.
+        """
+        return [len(self.partition(index).loading) for index in range(3)]
+
+    def test_at_the_same_time(self) -> None:
+        """
+        All loads are under way together, and the answer comes after the last.
+        """
+        answer = self.start(at(0, 0), at(1, 0), at(2, 0))
+        self.assertEqual(self.loading(), [1, 1, 1])
+        for index in (2, 0):
+            self.partition(index).loading[0].callback(None)
+        self.assertNoResult(answer)
+        self.partition(1).loading[0].callback(None)
+        response = self.successResultOf(answer)
+        self.assertEqual(
+            [len(part.records) for part in response.responses[0].partitions], [10, 10, 10]
+        )
+
+    def test_together_within_the_limit(self) -> None:
+        """
+        What they may give together is not above the request's limit.
+        """
+        self.start(at(0, 0), at(1, 0), at(2, 0), max_bytes=15)
+        self.assertEqual(
+            [self.partition(index).reads for index in range(3)],
+            [[(0, 15, True)], [(0, 5, False)], []],
+        )
+
+    def test_bounded_over_all_fetches(self) -> None:
+        """
+        Fetches that would load more than the broker allows wait for others, in
+        turn; one that hangs up in between holds nobody up.
+        """
+        self.make(most_loading=10)
+        first = self.start(at(0, 0, 10))
+        second = self.start(at(1, 0, 10))
+        third = self.start(at(2, 0, 10))
+        self.assertEqual(self.loading(), [1, 0, 0])
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        self.partition(0).loading[0].callback(None)
+        self.successResultOf(first)
+        self.assertEqual(self.loading(), [1, 0, 1])
+        self.partition(2).loading[0].callback(None)
+        self.successResultOf(third)
+
+    def test_larger_than_the_bound(self) -> None:
+        """
+        A load larger than the broker's bound has it for itself.
+        """
+        self.make(most_loading=5)
+        answer = self.start(at(0, 0, 100))
+        self.partition(0).loading[0].callback(None)
+        self.successResultOf(answer)
+        self.start(at(1, 0, 100))
+        self.assertEqual(self.loading(), [1, 1, 0])
+
+    def test_store_fails(self) -> None:
+        """
+        A partition that cannot be read has KAFKA_STORAGE_ERROR; the others are
+        answered.
+        """
+        answer = self.start(at(0, 0), at(1, 0))
+        self.partition(0).loading[0].errback(errors.StoreUnavailable("away"))
+        self.partition(1).loading[0].callback(None)
+        parts = self.successResultOf(answer).responses[0].partitions
+        self.assertEqual([part.error_code for part in parts], [56, 0])
+        self.assertEqual(bytes(parts[0].records), b"")
+
+    def test_cancelled(self) -> None:
+        """
+        A consumer that hangs up gives back what it had taken of the bound.
+        """
+        self.make(most_loading=10)
+        answer = self.start(at(0, 0, 10))
+        answer.cancel()
+        self.failureResultOf(answer, CancelledError)
+        self.start(at(1, 0, 10))
+        self.assertEqual(self.loading(), [1, 1, 0])
+
+
+class RefusalTests(FetchCase):
+    """
+    What cannot be read. Each is answered at once, whatever the others do.
+    """
+
+    def refused(self, part: Partition, **fields: Any) -> int:
+        """
+        The code of a partition, beside one that has to wait.
+        """
+        (first, *_) = self.fetch(part, at(1, 0), **fields)
+        self.assertEqual(bytes(first.records), b"")
+        self.assertEqual((first.high_watermark, first.last_stable_offset), (-1, -1))
+        code: int = first.error_code
+        return code
+
+    def test_offset_out_of_range(self) -> None:
+        """
+        Below the start, or above the next offset to be given.
+        """
+        partition = self.partition()
+        partition.put(b"a", b"b", b"c")
+        partition.log_start = 1
+        for offset in (0, 4, -1, 2**62):
+            self.assertEqual(self.refused(at(0, offset)), 1)
+
+    def test_ahead_of_who_was_replaced(self) -> None:
+        """
+        Above the end of a broker that was replaced, and has not noticed, there
+        may be records: it says that it does not lead. What it has deleted is
+        gone, whoever leads.
+        """
+        partition = self.partition()
+        partition.put(b"a", b"b", b"c")
+        partition.log_start = 1
+        partition.replaced = True
+        self.assertEqual(self.refused(at(0, 4)), 6)
+        self.assertEqual(self.refused(at(0, 0)), 1)
+
+    def test_unknown(self) -> None:
+        """
+        By name 3, by id 100; a partition outside the topic is 3.
+        """
+        self.assertEqual(self.refused(at(0, 0), name="other"), 3)
+        self.assertEqual(self.refused(at(0, 0), topic_id=UUID(int=9), version=13), 100)
+        for index in (4, -1, 2**31 - 1):
+            self.assertEqual(self.refused(at(index, 0)), 3)
+
+    def test_leader_epoch(self) -> None:
+        """
+        Who knows an older leader is fenced, who knows a newer one comes too
+        early.
+        """
+        self.assertEqual(self.refused(at(0, 0, current_leader_epoch=2)), 74)
+        self.assertEqual(self.refused(at(0, 0, current_leader_epoch=4)), 75)
+        self.assertNoResult(self.start(at(0, 0, current_leader_epoch=3)))
+
+    def test_not_leader(self) -> None:
+        """
+        From version 12 on the answer says who leads, from 16 on where.
+        """
+        self.log.elsewhere.add((self.topic.topic_id, 0))
+        for version in self.asking.versions(FetchRequest):
+            response = self.successResultOf(self.start(at(0, 0), version=version))
+            part = response.responses[0].partitions[0]
+            self.assertEqual(part.error_code, 6)
+            if version >= 12:
+                self.assertEqual(part.current_leader.leader_id, 7)
+            nodes = [each.node_id for each in response.node_endpoints]
+            self.assertEqual(nodes, [7] if version >= 16 else [])
+
+    def test_diverging(self) -> None:
+        """
+        A reader whose last epoch ended earlier here learns where.
+        """
+        partition = self.partition()
+        partition.put(b"a", b"b", b"c")
+        partition.epochs = {1: (1, 2), 2: (1, 2), 3: (3, 3)}
+        for epoch, offset in ((1, 3), (2, 1)):
+            (part,) = self.fetch(at(0, offset, last_fetched_epoch=epoch))
+            self.assertEqual(part.error_code, 0)
+            diverging = part.diverging_epoch
+            self.assertEqual((diverging.epoch, diverging.end_offset), (1, 2))
+            self.assertEqual((bytes(part.records), part.high_watermark), (b"", 3))
+        (part,) = self.fetch(at(0, 2, last_fetched_epoch=3))
+        self.assertIsNone(part.diverging_epoch)
+        self.assertEqual(bytes(part.records), b"c")
+        self.assertEqual(self.refused(at(0, 0, last_fetched_epoch=9)), 1)
+
+    def test_defect(self) -> None:
+        """
+        An error that nobody expected is -1, and in the log.
+        """
+        self.partition().put(b"a")
+        self.partition().error = ZeroDivisionError()
+        (part,) = self.fetch(at(0, 0))
+        self.assertEqual(part.error_code, -1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_failed_as_a_whole(self) -> None:
+        """
+        The code stands at the top, or with each partition before there was a
+        place at the top.
+        """
+        for version in self.asking.versions(FetchRequest):
+            response = self.asking.failed(self.request(at(0, 0)), version, -1)
+            if version >= 7:
+                self.assertEqual((response.error_code, response.responses), (-1, []))
+            else:
+                self.assertEqual(response.responses[0].partitions[0].error_code, -1)
+
+    def test_zero_topic_id(self) -> None:
+        """
+        No topic has the id that stands for none.
+        """
+        self.assertEqual(self.refused(at(0, 0), topic_id=UUID(NO_UUID.hex), version=13), 100)

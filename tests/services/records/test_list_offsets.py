@@ -1,0 +1,333 @@
+"""
+ListOffsets, OffsetForLeaderEpoch and DeleteRecords.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from kafscale import errors
+from kafscale.interfaces import IAdminService, IFetchService
+from kafscale.services.records.delete_records import RecordsService
+from kafscale.services.records.list_offsets import OffsetsService
+from kafscale.wire.messages import (
+    DeleteRecordsRequest,
+    ListOffsetsRequest,
+    OffsetForLeaderEpochRequest,
+)
+from tests.cluster.small import SmallCluster
+from tests.services.fakes import Asking, FakeLog, FakePartition
+
+
+class OffsetsCase(SynchronousTestCase):
+    """
+    A topic C{orders} of two partitions; the first has offsets 1 to 4, of which
+    4 is not durable.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.cluster = SmallCluster(self)
+        self.topic = self.cluster.now(self.cluster.topics.create("orders", 2, {}))
+        self.log = FakeLog()
+        self.partition = self.log.partition(self.topic.topic_id, 0)
+        for timestamp in (0, 100, 300, 200):
+            self.partition.put(b"x", timestamp=timestamp)
+        self.partition.log_start = 1
+        self.partition.next_offset = 5
+        offsets = OffsetsService(self.cluster.image, self.log)
+        records = RecordsService(
+            self.cluster.image, self.log, self.cluster.configs, self.cluster.clock
+        )
+        self.assertTrue(verifyObject(IFetchService, offsets))
+        self.assertTrue(verifyObject(IAdminService, records))
+        self.asking = Asking(self, offsets, records)
+
+
+class ListOffsetsTests(OffsetsCase):
+    """
+    From times to offsets.
+    """
+
+    def request(
+        self, timestamp: int, index: int = 0, name: str = "orders", times: int = 1, **fields: Any
+    ) -> ListOffsetsRequest:
+        """
+        A request for one partition, or for the same several times.
+        """
+        query = ListOffsetsRequest.Topic.Partition(
+            partition_index=index, timestamp=timestamp, **fields
+        )
+        topic = ListOffsetsRequest.Topic(name=name, partitions=[query] * times)
+        return ListOffsetsRequest(topics=[topic], isolation_level=1)
+
+    def ask(self, timestamp: int, version: int = 11, **fields: Any) -> Any:
+        """
+        The answer for that partition.
+        """
+        response = self.asking.now(self.request(timestamp, **fields), version)
+        return response.topics[0].partitions[0]
+
+    def place(self, timestamp: int, version: int = 11) -> tuple[int, int, int]:
+        """
+        Offset, timestamp and epoch of an answer without error.
+        """
+        found = self.ask(timestamp, version)
+        self.assertEqual(found.error_code, 0)
+        return found.offset, found.timestamp, found.leader_epoch
+
+    def test_ends(self) -> None:
+        """
+        The latest is the high watermark, also for read_committed; the earliest
+        is where the log starts.
+        """
+        self.assertEqual(self.place(-1), (4, -1, 3))
+        self.assertEqual(self.place(-2), (1, -1, 2))
+        self.assertEqual(self.place(-4), (1, -1, 2))
+
+    def test_largest_timestamp(self) -> None:
+        """
+        The first record that has it.
+        """
+        self.assertEqual(self.place(-3), (2, 300, 2))
+
+    def test_tiers(self) -> None:
+        """
+        There is nothing in a tier, and nothing that waits for one.
+        """
+        self.assertEqual(self.place(-5), (-1, -1, -1))
+        self.assertEqual(self.place(-6), (-1, -1, -1))
+
+    def test_time(self) -> None:
+        """
+        The first record at or after it, or -1.
+        """
+        self.assertEqual(self.place(0), (0, 0, 2))
+        self.assertEqual(self.place(150), (2, 300, 2))
+        self.assertEqual(self.place(301), (-1, -1, -1))
+
+    def test_empty(self) -> None:
+        """
+        No record, no largest timestamp.
+        """
+        found = self.ask(-3, index=1)
+        self.assertEqual((found.error_code, found.offset, found.timestamp), (0, -1, -1))
+
+    def test_since(self) -> None:
+        """
+        A special value that the version does not have yet is refused, and one
+        that no version has.
+        """
+        for timestamp, since in ((-3, 7), (-4, 8), (-5, 9), (-6, 11)):
+            self.assertEqual(self.ask(timestamp, since).error_code, 0)
+            self.assertEqual(self.ask(timestamp, since - 1).error_code, 35)
+        for timestamp in (-7, -(2**63)):
+            self.assertEqual(self.ask(timestamp).error_code, 35)
+
+    def test_every_version(self) -> None:
+        """
+        One offset from version 1 on, with its epoch from 4 on.
+        """
+        for version in range(1, 12):
+            found = self.place(-1, version)
+            self.assertEqual(found, (4, -1, 3 if version >= 4 else -1))
+
+    def test_old_style(self) -> None:
+        """
+        Version 0 has a list of offsets, the newest first, as many as asked.
+        """
+        for timestamp, most, offsets in (
+            (-1, 1, [4]),
+            (-1, 9, [4, 1]),
+            (-2, 9, [1]),
+            (150, 9, [2, 1]),
+            (-1, 0, []),
+            (-1, -5, []),
+        ):
+            found = self.ask(timestamp, 0, max_num_offsets=most)
+            self.assertEqual(found.old_style_offsets, offsets)
+        self.assertEqual(self.ask(-1, 0, index=9).old_style_offsets, [])
+
+    def test_refused(self) -> None:
+        """
+        Each with its code, and no offset.
+        """
+        self.log.elsewhere.add((self.topic.topic_id, 1))
+        for fields, code in (
+            ({"name": "other"}, 3),
+            ({"index": 2}, 3),
+            ({"index": -1}, 3),
+            ({"index": 1}, 6),
+            ({"current_leader_epoch": 2}, 74),
+            ({"current_leader_epoch": 4}, 75),
+            ({"times": 2}, 42),
+        ):
+            found = self.ask(-1, **fields)
+            self.assertEqual((found.error_code, found.offset, found.timestamp), (code, -1, -1))
+
+    def test_store_fails(self) -> None:
+        """
+        A time that cannot be looked up now can be asked for again.
+        """
+        self.partition.error = errors.StoreUnavailable()
+        self.assertEqual(self.ask(150).error_code, 56)
+
+    def test_failed(self) -> None:
+        """
+        As a whole, in every version.
+        """
+        for version in self.asking.versions(ListOffsetsRequest):
+            response = self.asking.failed(self.request(-1), version, -1)
+            self.assertEqual(response.topics[0].partitions[0].error_code, -1)
+
+
+class EpochTests(OffsetsCase):
+    """
+    From leader epochs to offsets.
+    """
+
+    def request(
+        self, epoch: int, index: int = 0, name: str = "orders", current: int = -1
+    ) -> OffsetForLeaderEpochRequest:
+        """
+        A request for one partition.
+        """
+        query = OffsetForLeaderEpochRequest.Topic.Partition(
+            partition=index, current_leader_epoch=current, leader_epoch=epoch
+        )
+        topic = OffsetForLeaderEpochRequest.Topic(topic=name, partitions=[query])
+        return OffsetForLeaderEpochRequest(replica_id=-1, topics=[topic])
+
+    def ask(self, epoch: int, version: int = 4, **fields: Any) -> tuple[int, int, int]:
+        """
+        Code, epoch and end offset.
+        """
+        response = self.asking.now(self.request(epoch, **fields), version)
+        end = response.topics[0].partitions[0]
+        return end.error_code, end.leader_epoch, end.end_offset
+
+    def test_every_version(self) -> None:
+        """
+        The log's history answers; its epoch is told from version 1 on.
+        """
+        self.partition.epochs = {2: (1, 3)}
+        for version in self.asking.versions(OffsetForLeaderEpochRequest):
+            self.assertEqual(self.ask(2, version), (0, 1 if version else -1, 3))
+
+    def test_unknown_epoch(self) -> None:
+        """
+        No error, and no offset.
+        """
+        self.assertEqual(self.ask(9), (0, -1, -1))
+
+    def test_refused(self) -> None:
+        """
+        Each with its code, and no offset.
+        """
+        self.log.elsewhere.add((self.topic.topic_id, 1))
+        self.assertEqual(self.ask(2, name="other"), (3, -1, -1))
+        self.assertEqual(self.ask(2, index=2), (3, -1, -1))
+        self.assertEqual(self.ask(2, index=1), (6, -1, -1))
+        self.assertEqual(self.ask(2, current=2), (74, -1, -1))
+        self.assertEqual(self.ask(2, current=4), (75, -1, -1))
+
+    def test_failed(self) -> None:
+        """
+        As a whole, in every version.
+        """
+        for version in self.asking.versions(OffsetForLeaderEpochRequest):
+            response = self.asking.failed(self.request(2), version, -1)
+            self.assertEqual(response.topics[0].partitions[0].error_code, -1)
+
+
+class DeleteRecordsTests(OffsetsCase):
+    """
+    Moving the start of the log.
+    """
+
+    def request(
+        self, offset: int, index: int = 0, name: str = "orders", timeout_ms: int = 1000
+    ) -> DeleteRecordsRequest:
+        """
+        A request for one partition.
+        """
+        asked = DeleteRecordsRequest.Topic.Partition(partition_index=index, offset=offset)
+        topic = DeleteRecordsRequest.Topic(name=name, partitions=[asked])
+        return DeleteRecordsRequest(topics=[topic], timeout_ms=timeout_ms)
+
+    def ask(self, offset: int, version: int = 2, **fields: Any) -> tuple[int, int]:
+        """
+        Code and new start.
+        """
+        response = self.asking.now(self.request(offset, **fields), version)
+        deleted = response.topics[0].partitions[0]
+        return deleted.error_code, deleted.low_watermark
+
+    def test_every_version(self) -> None:
+        """
+        The answer has the new start.
+        """
+        for version in self.asking.versions(DeleteRecordsRequest):
+            self.assertEqual(self.ask(version + 1, version), (0, version + 1))
+
+    def test_all(self) -> None:
+        """
+        -1 stands for the high watermark.
+        """
+        self.assertEqual(self.ask(-1), (0, 4))
+
+    def test_out_of_range(self) -> None:
+        """
+        Past the high watermark, below the start, or no offset at all.
+        """
+        for offset in (5, 0, -2):
+            self.assertEqual(self.ask(offset), (1, -1))
+
+    def test_refused(self) -> None:
+        """
+        Each with its code.
+        """
+        self.log.elsewhere.add((self.topic.topic_id, 1))
+        self.assertEqual(self.ask(2, name="other"), (3, -1))
+        self.assertEqual(self.ask(2, index=7), (3, -1))
+        self.assertEqual(self.ask(2, index=1), (6, -1))
+
+    def test_compacted(self) -> None:
+        """
+        Of a topic that is only compacted nothing is deleted, as on Kafka.
+        """
+        for policy, code in (("compact", 44), ("compact,delete", 0)):
+            name = policy.replace(",", "-")
+            self.cluster.now(self.cluster.topics.create(name, 1, {"cleanup.policy": policy}))
+            self.assertEqual(self.ask(0, name=name)[0], code)
+
+    def test_timeout(self) -> None:
+        """
+        Who waits no longer is told so; the deletion goes on.
+        """
+        deleting: Deferred[int] = Deferred()
+
+        class Slow(FakePartition):
+            async def delete_before(self, offset: int) -> int:
+                return await deleting
+
+        self.log._partitions[self.topic.topic_id, 0] = Slow(self.topic.topic_id, 0, [])
+        answer = self.asking.start(self.request(2, timeout_ms=100), 2)
+        self.cluster.clock.advance(0.1)
+        response = self.successResultOf(answer)
+        self.assertEqual(response.topics[0].partitions[0].error_code, 7)
+        deleting.callback(2)
+
+    def test_failed(self) -> None:
+        """
+        As a whole, in every version.
+        """
+        for version in self.asking.versions(DeleteRecordsRequest):
+            response = self.asking.failed(self.request(2), version, -1)
+            self.assertEqual(response.topics[0].partitions[0].error_code, -1)

@@ -1,0 +1,560 @@
+"""
+Produce and InitProducerId.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from twisted.internet.defer import Deferred, execute
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from kafscale import errors
+from kafscale.concurrency.work_queue import Turns
+from kafscale.counts import ConversionCounts
+from kafscale.interfaces import AppendRules, IProduceService, Topic
+from kafscale.services.records import produce
+from kafscale.services.records.init_producer_id import ProducerService
+from kafscale.services.records.produce import ProduceService
+from kafscale.wire.compression import Codec
+from kafscale.wire.messages import InitProducerIdRequest, ProduceRequest
+from kafscale.wire.records import Record, build_batch
+from tests.cluster.small import SmallCluster
+from tests.services.fakes import Asking, FakeLog, FakePartition, context
+
+BATCH = build_batch([Record(0, 1, b"key", b"value")])
+
+
+class ProduceCase(SynchronousTestCase):
+    """
+    A topic C{orders} of three partitions.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.cluster = SmallCluster(self)
+        self.topic = self.cluster.now(self.cluster.topics.create("orders", 3, {}))
+        self.log = FakeLog()
+        self.made_rules: list[Mapping[str, str]] = []
+        self.held: list[int] = []
+        self.conversions = ConversionCounts()
+        self.turns = Turns(self.cluster.clock, execute)
+        self.service = ProduceService(
+            self.cluster.image,
+            self.log,
+            self.rules,
+            self.turns,
+            self.held.append,
+            self.conversions,
+        )
+        self.asking = Asking(self, self.service)
+
+    def rules(self, configs: Mapping[str, str]) -> AppendRules:
+        """
+        The rules of a topic, and that they were asked for.
+        """
+        self.made_rules.append(configs)
+        return self.cluster.configs.append_rules(configs)
+
+    def partition(self, index: int = 0) -> FakePartition:
+        """
+        A partition of the topic.
+        """
+        return self.log.partition(self.topic.topic_id, index)
+
+    def request(
+        self,
+        *parts: tuple[int, bytes | None],
+        acks: int = -1,
+        name: str = "orders",
+        topic_id: UUID | None = None,
+        transactional_id: str | None = None,
+    ) -> ProduceRequest:
+        """
+        Batches for partitions of one topic.
+        """
+        return ProduceRequest(
+            transactional_id=transactional_id,
+            acks=acks,
+            timeout_ms=1000,
+            topic_data=[
+                ProduceRequest.Topic(
+                    name=name,
+                    topic_id=topic_id or self.topic.topic_id,
+                    partition_data=[
+                        ProduceRequest.Topic.Partition(
+                            index=index, records=None if data is None else memoryview(data)
+                        )
+                        for index, data in parts
+                    ],
+                )
+            ],
+        )
+
+    def produce(self, *parts: tuple[int, bytes | None], version: int = 9, **kw: Any) -> Any:
+        """
+        Begin to produce; what is not of the partitions' answers is left out.
+        """
+        answer = self.asking.start(self.request(*parts, **kw), version)
+        return answer.addCallback(lambda response: response.responses[0].partition_responses)
+
+    def refused(self, *parts: tuple[int, bytes | None], **kw: Any) -> tuple[int, str | None]:
+        """
+        Code and message of the first partition, which must come at once.
+        """
+        first = self.successResultOf(self.produce(*parts, **kw))[0]
+        self.assertEqual((first.base_offset, first.log_start_offset), (-1, -1))
+        return first.error_code, first.error_message
+
+
+class AppendTests(ProduceCase):
+    """
+    Batches go to the log, and their offsets come back.
+    """
+
+    def test_interface(self) -> None:
+        """
+        It is what others take it for, from version 0 (KAFKA-18659).
+        """
+        self.assertTrue(verifyObject(IProduceService, self.service))
+        (serving,) = self.service.serves()
+        self.assertEqual((serving.lowest, serving.highest), (0, 13))
+        self.assertTrue(serving.overlaps)
+
+    def test_every_version(self) -> None:
+        """
+        The batch reaches the log byte for byte, and the offset comes when it
+        is durable.
+        """
+        for number, version in enumerate(self.asking.versions(ProduceRequest)):
+            settlement = self.log.next_settlement()
+            answer = self.produce((0, BATCH), version=version)
+            self.assertNoResult(answer)
+            settlement.settle()
+            (part,) = self.successResultOf(answer)
+            self.assertEqual((part.error_code, part.base_offset), (0, number))
+            self.assertEqual(part.log_append_time_ms, -1)
+            self.assertEqual(part.log_start_offset, 0 if version >= 5 else -1)
+            self.assertIsNone(part.error_message)
+        self.assertEqual({batch.data for batch in self.partition().batches}, {BATCH})
+
+    def test_acks_1_waits_too(self) -> None:
+        """
+        There is no acknowledgement of what is not durable.
+        """
+        answer = self.produce((0, BATCH), acks=1)
+        self.assertNoResult(answer)
+        self.log.settlements[0].settle()
+        self.successResultOf(answer)
+
+    def test_appended_before_it_waits(self) -> None:
+        """
+        All partitions are appended to at once, in their order.
+        """
+        self.produce((2, BATCH), (0, BATCH))
+        self.produce((0, BATCH))
+        self.assertEqual([len(self.partition(n).batches) for n in range(3)], [2, 0, 1])
+
+    def test_waits_once_for_the_last(self) -> None:
+        """
+        Settlements come in order, so that of the largest number is enough.
+        """
+        first = self.log.settlements[0]
+        self.partition(1)._settlements = [self.log.next_settlement()]
+        self.partition(0)._settlements = [first]
+        answer = self.produce((1, BATCH), (0, BATCH))
+        self.assertEqual([each.waits for each in self.log.settlements], [0, 1])
+        self.log.settlements[1].settle()
+        self.assertEqual([part.error_code for part in self.successResultOf(answer)], [0, 0])
+
+    def test_duplicate_is_answered_at_once(self) -> None:
+        """
+        What was durable before waits for nothing.
+        """
+        self.partition().durable_at_once = True
+        (part,) = self.successResultOf(self.produce((0, BATCH)))
+        self.assertEqual((part.error_code, part.base_offset), (0, 0))
+
+    def test_log_append_time(self) -> None:
+        """
+        The time that the broker gave is told.
+        """
+        self.cluster.now(
+            self.cluster.topics.create("late", 1, {"message.timestamp.type": "LogAppendTime"})
+        )
+        answer = self.produce((0, BATCH), name="late")
+        self.log.settlements[0].settle()
+        self.assertEqual(self.successResultOf(answer)[0].log_append_time_ms, 1234)
+
+    def test_frame_is_let_go(self) -> None:
+        """
+        While it waits for the store nothing holds what came from the network.
+        """
+        request = self.request((0, BATCH))
+        self.service.produce(request, context(9))
+        self.assertIsNone(request.topic_data[0].partition_data[0].records)
+
+    def test_rules_are_made_once(self) -> None:
+        """
+        As long as the topic does not change; then they are those of the new
+        configuration.
+        """
+        self.produce((0, BATCH), (1, BATCH))
+        self.produce((0, BATCH))
+        self.assertEqual(len(self.made_rules), 1)
+        self.cluster.now(self.cluster.topics.grow(self.topic, 4))
+        self.produce((0, BATCH))
+        self.assertEqual(len(self.made_rules), 2)
+
+    def alter(self, name: str, value: str) -> None:
+        """
+        Set one configuration of the topic.
+        """
+        self.cluster.now(
+            self.cluster.topics.alter(self.topic, lambda before: {**before, name: value})
+        )
+
+    def test_altered(self) -> None:
+        """
+        What is altered holds for the next batch.
+        """
+        self.produce((0, BATCH))
+        for name, value in (
+            ("max.message.bytes", "77"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("message.timestamp.before.max.ms", "5"),
+            ("message.timestamp.after.max.ms", "6"),
+            ("cleanup.policy", "compact"),
+        ):
+            before = self.partition().rules[-1]
+            self.alter(name, value)
+            self.produce((0, BATCH))
+            self.assertNotEqual(self.partition().rules[-1], before, name)
+        self.assertEqual(self.partition().rules[-1], AppendRules(77, True, 5, 6, True))
+
+
+class OpeningTests(ProduceCase):
+    """
+    A partition that is not open yet.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        super().setUp()
+        self.partition(0).is_open = False
+
+    def test_order_of_requests(self) -> None:
+        """
+        Those who wait append in the order in which they came, each for itself.
+        """
+        other = build_batch([Record(0, 1, b"other", b"")])
+        first = self.produce((0, BATCH), (1, BATCH))
+        second = self.produce((0, other))
+        self.assertEqual(len(self.partition(1).batches), 1)
+        self.assertEqual(self.partition(0).batches, [])
+        self.partition(0).open()
+        self.assertEqual([batch.data for batch in self.partition(0).batches], [BATCH, other])
+        self.assertNoResult(first)
+        self.log.settlements[0].settle()
+        self.assertEqual(self.successResultOf(first)[0].base_offset, 0)
+        self.assertEqual(self.successResultOf(second)[0].base_offset, 1)
+
+    def test_error_then(self) -> None:
+        """
+        What is refused when it opens is refused for that partition.
+        """
+        answer = self.produce((0, BATCH), (1, BATCH))
+        self.partition(0).error = errors.OutOfOrderSequenceNumber()
+        self.partition(0).open()
+        self.log.settlements[0].settle()
+        self.assertEqual([part.error_code for part in self.successResultOf(answer)], [45, 0])
+
+    def test_cannot_open(self) -> None:
+        """
+        A partition that is lost while it opens has that error.
+        """
+        answer = self.produce((0, BATCH))
+        self.partition(0).opening[0].errback(errors.NotLeaderOrFollower())
+        self.assertEqual(self.successResultOf(answer)[0].error_code, 6)
+
+    def test_hung_up(self) -> None:
+        """
+        A producer that is gone, as after acks=0 many are, is appended for.
+        """
+        answer: Deferred[Any] = self.asking.start(self.request((0, BATCH), acks=0), 9)
+        answer.cancel()
+        self.failureResultOf(answer)
+        self.partition(0).open()
+        self.assertEqual(len(self.partition(0).batches), 1)
+
+
+class FencedTests(ProduceCase):
+    """
+    The broker is fenced while batches are under way.
+    """
+
+    def test_only_what_was_lost(self) -> None:
+        """
+        What settled before the fence is acknowledged, the rest is not; the
+        producer learns who leads.
+        """
+        before = self.log.settlements[0]
+        after = self.log.next_settlement()
+        self.partition(0)._settlements = [before]
+        self.partition(1)._settlements = [after]
+        answer = self.asking.start(self.request((0, BATCH), (1, BATCH)), 10)
+        before.settle()
+        self.cluster.put_leader(self.topic.topic_id, 1, 7, 5)
+        after.settle(errors.NotLeaderOrFollower())
+        response = self.successResultOf(answer)
+        acknowledged, lost = response.responses[0].partition_responses
+        self.assertEqual((acknowledged.error_code, acknowledged.base_offset), (0, 0))
+        self.assertIsNone(acknowledged.current_leader)
+        self.assertEqual((lost.error_code, lost.base_offset), (6, -1))
+        self.assertEqual((lost.current_leader.leader_id, lost.current_leader.leader_epoch), (7, 5))
+        self.assertEqual([each.node_id for each in response.node_endpoints], [7])
+
+    def test_defect(self) -> None:
+        """
+        What is no error of Kafka's goes to whoever logs it.
+        """
+        answer = self.produce((0, BATCH))
+        self.log.settlements[0].settle(ValueError("a defect"))
+        self.failureResultOf(answer, ValueError)
+
+
+class RefusalTests(ProduceCase):
+    """
+    What is not appended, and how the producer is told.
+    """
+
+    def test_acks(self) -> None:
+        """
+        acks is -1, 0 or 1.
+        """
+        for acks in (2, -2, 3):
+            code, message = self.refused((0, BATCH), acks=acks)
+            self.assertEqual(code, errors.InvalidRequiredAcks.code)
+            self.assertIn(str(acks), message or "")
+        self.assertEqual(self.partition().batches, [])
+
+    def test_no_records(self) -> None:
+        """
+        Null and nothing are no batch.
+        """
+        for data in (None, b""):
+            self.assertEqual(self.refused((0, data))[0], errors.InvalidRecord.code)
+
+    def test_transactional_id(self) -> None:
+        """
+        53, with words: other codes are retried for ever.
+        """
+        code, message = self.refused((0, BATCH), transactional_id="t")
+        self.assertEqual(code, 53)
+        self.assertIn("not supported", message or "")
+
+    def test_transactional_batch(self) -> None:
+        """
+        The same for a batch that says it is part of a transaction.
+        """
+        batch = build_batch(
+            [Record(0, 1, b"k", b"v")],
+            producer_id=1,
+            producer_epoch=0,
+            base_sequence=0,
+            transactional=True,
+        )
+        self.assertEqual(self.refused((0, batch))[0], 53)
+
+    def test_zstd_before_version_7(self) -> None:
+        """
+        A consumer of that age could not read it.
+        """
+        batch = build_batch([Record(0, 1, b"k", b"v")], codec=Codec.ZSTD)
+        self.assertEqual(self.refused((0, batch), version=6)[0], 76)
+        self.assertNoResult(self.produce((0, batch), version=7))
+
+    def test_unknown_topic(self) -> None:
+        """
+        By name 3, by id 100.
+        """
+        self.assertEqual(self.refused((0, BATCH), name="other", version=12)[0], 3)
+        code, _ = self.refused((0, BATCH), topic_id=UUID(int=9), version=13)
+        self.assertEqual(code, 100)
+
+    def test_partition_outside(self) -> None:
+        """
+        At once, whatever the number.
+        """
+        for index in (3, -1, 2**31 - 1, -(2**31)):
+            self.assertEqual(self.refused((index, BATCH))[0], 3)
+
+    def test_not_leader(self) -> None:
+        """
+        From version 10 on the producer learns where to go.
+        """
+        self.log.elsewhere.add((self.topic.topic_id, 0))
+        response = self.asking.now(self.request((0, BATCH)), 10)
+        (part,) = response.responses[0].partition_responses
+        self.assertEqual((part.error_code, part.current_leader.leader_id), (6, 7))
+        (endpoint,) = response.node_endpoints
+        self.assertEqual((endpoint.host, endpoint.port), ("broker.example", 9092))
+        self.assertEqual(self.refused((0, BATCH), version=9)[0], 6)
+
+    def test_one_of_many(self) -> None:
+        """
+        A partition that is refused does not keep the others from the log.
+        """
+        answer = self.produce((9, BATCH), (1, BATCH))
+        self.log.settlements[0].settle()
+        self.assertEqual([part.error_code for part in self.successResultOf(answer)], [3, 0])
+
+    def test_defect(self) -> None:
+        """
+        An error that nobody expected is -1, and in the log with its traceback.
+        """
+        self.partition().error = ZeroDivisionError()
+        self.assertEqual(self.refused((0, BATCH))[0], -1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_failed_as_a_whole(self) -> None:
+        """
+        Every partition has the code; with acks=0 there is no answer at all.
+        """
+        for version in self.asking.versions(ProduceRequest):
+            response = self.asking.failed(self.request((0, BATCH), (1, BATCH)), version, -1)
+            codes = [each.error_code for each in response.responses[0].partition_responses]
+            self.assertEqual(codes, [-1, -1])
+        self.assertIsNone(self.asking.failed(self.request((0, BATCH), acks=0), 9, -1))
+
+
+class NoAnswerTests(ProduceCase):
+    """
+    acks=0.
+    """
+
+    def start(self, *parts: tuple[int, bytes | None], **kw: Any) -> Deferred[Any]:
+        """
+        Produce without wanting an answer.
+        """
+        return self.asking.start(self.request(*parts, acks=0, **kw), 9)
+
+    def test_nothing(self) -> None:
+        """
+        It is appended, and there is no answer, at once.
+        """
+        self.assertIsNone(self.successResultOf(self.start((0, BATCH))))
+        self.assertEqual(len(self.partition().batches), 1)
+
+    def test_error_closes(self) -> None:
+        """
+        Any error fails, so that the connection is closed: there is no other
+        way to tell.
+        """
+        self.failureResultOf(self.start((9, BATCH)), errors.UnknownTopicOrPartition)
+        self.failureResultOf(self.start((0, None)), errors.InvalidRecord)
+        self.failureResultOf(
+            self.start((0, BATCH), transactional_id="t"),
+            errors.TransactionalIdAuthorizationFailed,
+        )
+
+
+class Ids:
+    """
+    Producer ids from 5 on.
+    """
+
+    last = 4
+
+    async def new(self) -> int:
+        """
+        The next one.
+        """
+        self.last += 1
+        return self.last
+
+
+class InitProducerIdTests(SynchronousTestCase):
+    """
+    Who a producer is.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.asking = Asking(self, ProducerService(Ids()))  # type: ignore[arg-type]
+
+    def request(self, **kw: Any) -> InitProducerIdRequest:
+        """
+        Of a producer without transactions, unless said otherwise.
+        """
+        return InitProducerIdRequest(
+            **{"transactional_id": None, "transaction_timeout_ms": -1, **kw}
+        )
+
+    def test_every_version(self) -> None:
+        """
+        Each time a new id, at epoch 0.
+        """
+        for number, version in enumerate(self.asking.versions(InitProducerIdRequest)):
+            answer = self.asking.now(self.request(), version)
+            self.assertEqual(
+                (answer.error_code, answer.producer_id, answer.producer_epoch),
+                (0, 5 + number, 0),
+            )
+
+    def test_names_its_id(self) -> None:
+        """
+        A new id also for who has one: kafka-python's way to a new epoch.
+        """
+        answer = self.asking.now(self.request(producer_id=3, producer_epoch=8), 3)
+        self.assertEqual((answer.producer_id, answer.producer_epoch), (5, 0))
+
+    def test_half_a_pair(self) -> None:
+        """
+        Id and epoch come together.
+        """
+        for half in ({"producer_id": 3}, {"producer_epoch": 3}):
+            asked = self.asking.start(self.request(**half), 4)
+            self.failureResultOf(asked, errors.InvalidRequest)
+
+    def test_transactional(self) -> None:
+        """
+        53; and an empty id makes no sense.
+        """
+        asked = self.asking.start(self.request(transactional_id="t"), 5)
+        self.failureResultOf(asked, errors.TransactionalIdAuthorizationFailed)
+        asked = self.asking.start(self.request(transactional_id=""), 5)
+        self.failureResultOf(asked, errors.InvalidRequest)
+
+    def test_failed(self) -> None:
+        """
+        An error comes without an id.
+        """
+        for version in self.asking.versions(InitProducerIdRequest):
+            answer = self.asking.failed(self.request(), version, 53)
+            self.assertEqual((answer.error_code, answer.producer_id), (53, -1))
+
+
+class TopicTests(ProduceCase):
+    """
+    Rules are kept for a bounded number of topics.
+    """
+
+    def test_bounded(self) -> None:
+        """
+        When there are too many they are made anew, not kept for ever.
+        """
+        self.patch(produce, "_MOST_RULES", 2)
+        for number in range(5):
+            topic = Topic(UUID(int=number), "t", 1, {})
+            self.service._rules_of(topic)
+        self.assertLessEqual(len(self.service._rules), 2)

@@ -1,0 +1,307 @@
+"""
+Consumers in racks (KIP-392): what Fetch, Metadata and CreateTopics say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from kafscale import errors
+from kafscale.interfaces import Broker, IPartitions, IReadable, IReplicas
+from kafscale.services.cluster.elect_leaders import PlacementService
+from kafscale.services.records.fetch import FetchService
+from kafscale.services.records.read_replicas import STAY_SECONDS, Nearby
+from kafscale.services.topics.create_topics import TopicsService
+from kafscale.services.topics.metadata import MetadataService
+from kafscale.wire.messages import (
+    AlterPartitionReassignmentsRequest,
+    CreateTopicsRequest,
+    FetchRequest,
+    MetadataRequest,
+)
+from tests.cluster.small import BROKER
+from tests.services.fakes import Asking, Connection, FakePartition, context
+from tests.services.records.test_fetch import FetchCase, at
+
+
+@implementer(IReplicas)
+class FakeReplicas:
+    """
+    What is read here and led elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[UUID, int], FakePartition] = {}
+
+    def partition(self, topic_id: UUID, index: int) -> FakePartition:
+        """
+        See L{IReplicas.partition}.
+        """
+        return self.found.setdefault((topic_id, index), FakePartition(topic_id, index, []))
+
+
+class NearbyCase(FetchCase):
+    """
+    This broker is in rack a, broker 8 in b.
+    """
+
+    def make(self, **limits: Any) -> None:
+        """
+        A service that knows racks.
+        """
+        super().make(**limits)
+        self.cluster.put_broker(Broker(BROKER.broker_id, "h", 1, "a"))
+        self.cluster.put_broker(Broker(8, "h", 2, "b"))
+        self.replicas = FakeReplicas()
+        self.nearby = Nearby(self.cluster.image, self.log, self.replicas, "a", self.clock)
+        self.service = FetchService(
+            self.cluster.image,
+            self.log,
+            self.clock,
+            lambda: next(self.ids),
+            self.service._old,
+            nearby=self.nearby,
+        )
+        self.asking = Asking(self, self.service)
+
+    def lead(self, broker_id: int, index: int = 0) -> None:
+        """
+        Let this broker lead one of the partitions.
+        """
+        self.cluster.put_leader(self.topic.topic_id, index, broker_id, 3)
+        where = self.topic.topic_id, index
+        (self.log.elsewhere.discard if broker_id == 7 else self.log.elsewhere.add)(where)
+
+
+class LeaderTests(NearbyCase):
+    """
+    Consumers ask the leader.
+    """
+
+    def test_interfaces(self) -> None:
+        """
+        What is seen from elsewhere is what others take it for.
+        """
+        self.assertTrue(verifyObject(IReplicas, self.replicas))
+        seen = self.nearby.seen_from("b", Connection())
+        self.assertTrue(verifyObject(IPartitions, seen))
+        self.assertTrue(verifyObject(IReadable, seen.partition(self.topic.topic_id, 0)))
+
+    def test_sent_away(self) -> None:
+        """
+        In every version that has racks, one in another rack is told at once
+        where to read, without records, also when there are none to wait for.
+        """
+        self.partition().put(b"one", b"two")
+        for version in range(11, 19):
+            for offset in (0, 2):
+                self.asking = Asking(self, self.service)
+                self.nearby._sent.clear()
+                (part,) = self.fetch(at(0, offset), version=version, rack_id="b")
+                self.assertEqual((part.error_code, part.preferred_read_replica), (0, 8))
+                self.assertEqual((bytes(part.records), part.high_watermark), (b"", 2))
+                self.assertEqual((part.last_stable_offset, part.log_start_offset), (2, 0))
+
+    def test_served(self) -> None:
+        """
+        Who is in this rack, in none, in one without brokers, or of an older
+        version, reads here.
+        """
+        self.partition().put(b"one")
+        for version, rack in ((12, "a"), (12, ""), (12, "c"), (10, "b")):
+            fields = {"rack_id": rack} if version >= 11 else {}
+            (part,) = self.fetch(at(0, 0), version=version, **fields)
+            self.assertEqual((bytes(part.records), part.preferred_read_replica), (b"one", -1))
+
+    def test_checked_first(self) -> None:
+        """
+        Whether there is such an offset and such an epoch the leader says.
+        """
+        self.partition().put(b"one")
+        for asked, error in (
+            (at(0, 2), errors.OffsetOutOfRange),
+            (at(0, 0, current_leader_epoch=2), errors.FencedLeaderEpoch),
+            (at(0, 0, current_leader_epoch=4), errors.UnknownLeaderEpoch),
+        ):
+            (part,) = self.fetch(asked, rack_id="b")
+            self.assertEqual((part.error_code, part.preferred_read_replica), (error.code, -1))
+        self.partition().epochs = {2: (1, 1)}
+        (part,) = self.fetch(at(0, 1, last_fetched_epoch=2), rack_id="b")
+        self.assertEqual(part.diverging_epoch.epoch, 1)
+
+    def test_comes_back(self) -> None:
+        """
+        Who comes back was not served there: for a minute it is served here.
+        Another connection is another consumer.
+        """
+        self.partition().put(b"one")
+        told = [self.fetch(at(0, 0), rack_id="b")[0].preferred_read_replica for _ in range(3)]
+        self.assertEqual(told, [8, -1, -1])
+        stranger = context(12)
+        stranger.connection = Connection()
+        request = self.request(at(0, 0), rack_id="b")
+        response = self.service.fetch(request, stranger)
+        (topic,) = response.responses  # type: ignore[union-attr]
+        self.assertEqual(topic.partitions[0].preferred_read_replica, 8)
+        self.clock.advance(STAY_SECONDS)
+        self.assertEqual(self.fetch(at(0, 0), rack_id="b")[0].preferred_read_replica, 8)
+
+    def test_session(self) -> None:
+        """
+        In a session, too, it is told, and goes from it.
+        """
+        first = self.successResultOf(
+            self.start(at(0, 0), at(1, 0), rack_id="b", session_id=0, session_epoch=0)
+        )
+        parts = [part for topic in first.responses for part in topic.partitions]
+        self.assertEqual([part.preferred_read_replica for part in parts], [8, 8])
+        self.assertNotEqual(first.session_id, 0)
+        leaves = FetchRequest.ForgottenTopic(topic="orders", partitions=[0, 1])
+        last = self.successResultOf(
+            self.start(
+                rack_id="b",
+                session_id=first.session_id,
+                session_epoch=1,
+                forgotten_topics_data=[leaves],
+            )
+        )
+        self.assertEqual((last.error_code, last.responses), (0, []))
+
+    def test_mixed(self) -> None:
+        """
+        What is to be read here comes in the same answer.
+        """
+        self.partition(0).put(b"one")
+        self.partition(1).put(b"two")
+        self.fetch(at(0, 0), rack_id="b")
+        first, second = self.fetch(at(0, 0), at(1, 0), rack_id="b")
+        self.assertEqual((bytes(first.records), first.preferred_read_replica), (b"one", -1))
+        self.assertEqual((bytes(second.records), second.preferred_read_replica), (b"", 8))
+
+    def test_moved(self) -> None:
+        """
+        Without any broker in its rack any more it reads here.
+        """
+        self.partition().put(b"one")
+        self.cluster.end_broker(8)
+        self.assertEqual(self.fetch(at(0, 0), rack_id="b")[0].preferred_read_replica, -1)
+
+
+class FollowerTests(NearbyCase):
+    """
+    Consumers ask a broker of their rack.
+    """
+
+    def setUp(self) -> None:
+        """
+        Broker 8 leads.
+        """
+        super().setUp()
+        self.lead(8)
+        self.replica = self.replicas.partition(self.topic.topic_id, 0)
+
+    def test_served(self) -> None:
+        """
+        Those of this rack are, with what there is.
+        """
+        self.replica.put(b"one")
+        (part,) = self.fetch(at(0, 0, current_leader_epoch=3), rack_id="a")
+        self.assertEqual((part.error_code, bytes(part.records)), (0, b"one"))
+        self.assertEqual((part.high_watermark, part.preferred_read_replica), (1, -1))
+
+    def test_waits(self) -> None:
+        """
+        They wait as they do at the leader, and go on with it once it leads.
+        """
+        waiting = self.start(at(0, 0), rack_id="a")
+        self.assertNoResult(waiting)
+        self.replica.put(b"one")
+        self.clock.advance(0)
+        (topic,) = self.successResultOf(waiting).responses
+        self.assertEqual(bytes(topic.partitions[0].records), b"one")
+        waiting = self.start(at(0, 1), rack_id="a")
+        self.lead(7)
+        self.partition().put(b"one", b"two")
+        self.replica.dropped = True
+        self.replica.wake()
+        self.clock.advance(0)
+        (topic,) = self.successResultOf(waiting).responses
+        self.assertEqual(bytes(topic.partitions[0].records), b"two")
+
+    def test_refused(self) -> None:
+        """
+        Those of other racks, of none, and of older versions are told who
+        leads.
+        """
+        self.replica.put(b"one")
+        for version, rack in ((12, "b"), (12, "c"), (12, ""), (10, "")):
+            fields: dict[str, Any] = {"rack_id": rack} if version >= 11 else {}
+            (part,) = self.fetch(at(0, 0), version=version, **fields)
+            self.assertEqual(part.error_code, errors.NotLeaderOrFollower.code)
+            if version >= 12:
+                self.assertEqual(part.current_leader.leader_id, 8)
+
+    def test_about_to_lead(self) -> None:
+        """
+        While this broker is about to lead it, nothing is read of another.
+        """
+        self.cluster.put_leader(self.topic.topic_id, 0, 7, 4)
+        self.replica.put(b"one")
+        (part,) = self.fetch(at(0, 0), rack_id="a")
+        self.assertEqual(part.error_code, errors.NotLeaderOrFollower.code)
+
+    def test_other_of_the_rack(self) -> None:
+        """
+        So are those whom another broker of the rack is to serve: what comes
+        from the leader comes once for a rack.
+        """
+        self.cluster.put_broker(Broker(9, "h", 3, "a", weight=1e9))
+        (part,) = self.fetch(at(0, 0), rack_id="a")
+        self.assertEqual(part.error_code, errors.NotLeaderOrFollower.code)
+
+
+class DescribedTests(NearbyCase):
+    """
+    What clients are told of it otherwise.
+    """
+
+    def test_replicas(self) -> None:
+        """
+        Java's consumers follow only to brokers that are replicas, and alive.
+        """
+        cluster = self.cluster
+        topics = TopicsService(cluster.image, cluster.topics, cluster.configs, cluster.clock, 1)
+        asking = Asking(self, topics, MetadataService(cluster.image, cluster.topics, False, 1))
+        wanted = CreateTopicsRequest.Topic(
+            name="t", num_partitions=1, replication_factor=1, assignments=[], configs=[]
+        )
+        made = asking.now(CreateTopicsRequest(topics=[wanted], timeout_ms=1000), 7)
+        self.assertEqual(made.topics[0].replication_factor, 2)
+        asked = MetadataRequest(topics=[MetadataRequest.Topic(name="t")])
+        (part,) = asking.now(asked, 12).topics[0].partitions
+        self.assertEqual((part.replica_nodes, part.isr_nodes), ([7, 8], [7, 8]))
+        self.assertEqual(part.offline_replicas, [])
+        cluster.end_broker(8)
+        (part,) = asking.now(asked, 12).topics[0].partitions
+        self.assertEqual((part.replica_nodes, part.isr_nodes), ([7], [7]))
+
+    def test_stays_where_it_is(self) -> None:
+        """
+        A partition may be told to be on the replicas that it is said to have.
+        """
+        partition = AlterPartitionReassignmentsRequest.Topic.Partition
+        topic = AlterPartitionReassignmentsRequest.Topic(
+            name="orders",
+            partitions=[
+                partition(partition_index=0, replicas=[7, 8]),
+                partition(partition_index=1, replicas=[8, 7]),
+            ],
+        )
+        asking = Asking(self, PlacementService(self.cluster.image))
+        answer = asking.now(AlterPartitionReassignmentsRequest(topics=[topic]), 0)
+        codes = [each.error_code for each in answer.responses[0].partitions]
+        self.assertEqual(codes, [0, errors.InvalidReplicaAssignment.code])

@@ -1,0 +1,482 @@
+"""
+Metadata, DescribeCluster, DescribeTopicPartitions and FindCoordinator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from kafscale import errors
+from kafscale.interfaces import Broker, IAdminService, ICoordinationService, Topic
+from kafscale.services.cluster.describe_cluster import DescriptionService
+from kafscale.services.groups.find_coordinator import FindCoordinatorService
+from kafscale.services.topics.metadata import MetadataService
+from kafscale.wire.messages import (
+    DescribeClusterRequest,
+    DescribeTopicPartitionsRequest,
+    FindCoordinatorRequest,
+    MetadataRequest,
+)
+from kafscale.wire.schema import NO_UUID
+from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
+from tests.services.fakes import Asking
+
+NOBODY_ASKED = -(2**31)
+
+
+class MetadataCase(SynchronousTestCase):
+    """
+    A cluster of one broker, with the topics C{a} (2 partitions) and C{b} (1).
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.cluster = SmallCluster(self)
+        self.a = self.cluster.now(self.cluster.topics.create("a", 2, {}))
+        self.b = self.cluster.now(self.cluster.topics.create("b", 1, {}))
+        self.make()
+
+    def make(self, auto_create: bool = True) -> None:
+        """
+        The services, with topics created by asking or not.
+        """
+        image, topics = self.cluster.image, self.cluster.topics
+        self.coordinators: dict[str, Broker | None] = {}  # others than this broker
+        services = [
+            MetadataService(image, topics, auto_create, 3),
+            DescriptionService(image, topics),
+        ]
+        for service in services:
+            self.assertTrue(verifyObject(IAdminService, service))
+        coordination = FindCoordinatorService(
+            lambda group: self.coordinators.get(group, image.brokers()[0])
+        )
+        self.assertTrue(verifyObject(ICoordinationService, coordination))
+        self.asking = Asking(self, *services, coordination)
+
+
+class MetadataTests(MetadataCase):
+    """
+    What there is.
+    """
+
+    def request(self, *names: str | UUID, **fields: Any) -> MetadataRequest:
+        """
+        A request for topics by name or by id.
+        """
+        topics = [
+            MetadataRequest.Topic(name=None, topic_id=each)
+            if isinstance(each, UUID)
+            else MetadataRequest.Topic(name=each)
+            for each in names
+        ]
+        return MetadataRequest(**{"topics": topics, **fields})
+
+    def ask(self, *names: str | UUID, version: int = 13, **fields: Any) -> Any:
+        """
+        The answer.
+        """
+        return self.asking.now(self.request(*names, **fields), version)
+
+    def names(self, response: Any) -> list[str]:
+        """
+        The topics of an answer.
+        """
+        return [topic.name for topic in response.topics]
+
+    def test_every_version(self) -> None:
+        """
+        Brokers, controller, cluster and leaders.
+        """
+        for version in self.asking.versions(MetadataRequest):
+            response = self.ask("a", version=version)
+            (broker,) = response.brokers
+            self.assertEqual(
+                (broker.node_id, broker.host, broker.port), (7, "broker.example", 9092)
+            )
+            self.assertIsNone(broker.rack)
+            # It is in the list of brokers, and never -1.
+            self.assertEqual(response.controller_id, 7 if version >= 1 else -1)
+            self.assertEqual(response.cluster_id, CLUSTER_ID if version >= 2 else None)
+            (topic,) = response.topics
+            self.assertEqual((topic.error_code, topic.name), (0, "a"))
+            self.assertEqual(topic.topic_id, self.a.topic_id if version >= 10 else NO_UUID)
+            self.assertEqual([each.partition_index for each in topic.partitions], [0, 1])
+            partition = topic.partitions[0]
+            self.assertEqual(partition.leader_epoch, 0 if version >= 7 else -1)
+            self.assertEqual(
+                (partition.leader_id, partition.replica_nodes, partition.isr_nodes),
+                (7, [7], [7]),
+            )
+
+    def test_all(self) -> None:
+        """
+        Null, and in version 0 the empty list.
+        """
+        for version in range(1, 14):
+            self.assertEqual(self.names(self.ask(topics=None, version=version)), ["a", "b"])
+        self.assertEqual(self.names(self.ask(version=0)), ["a", "b"])
+
+    def test_none(self) -> None:
+        """
+        The empty list means none from version 1 on, and creates nothing.
+        """
+        for version in range(1, 14):
+            self.assertEqual(self.names(self.ask(version=version)), [])
+
+    def test_created_by_asking(self) -> None:
+        """
+        It is durable and has real partitions when it is answered.
+        """
+        (topic,) = self.ask("new").topics
+        self.assertEqual((topic.error_code, len(topic.partitions)), (0, 3))
+        self.assertEqual([each.leader_id for each in topic.partitions], [7, 7, 7])
+        self.assertEqual(self.cluster.image.topic("new").topic_id, topic.topic_id)
+
+    def test_not_allowed_by_client(self) -> None:
+        """
+        From version 4 on the client says whether asking creates; before, it
+        does.
+        """
+        (topic,) = self.ask("new", allow_auto_topic_creation=False).topics
+        self.assertEqual((topic.error_code, topic.partitions), (3, []))
+        (topic,) = self.ask("new", version=3).topics
+        self.assertEqual(topic.error_code, 0)
+
+    def test_not_allowed_by_broker(self) -> None:
+        """
+        The setting is above the client.
+        """
+        self.make(auto_create=False)
+        (topic,) = self.ask("new").topics
+        self.assertEqual((topic.error_code, topic.name), (3, "new"))
+        self.assertEqual(len(self.cluster.image.topics()), 2)
+
+    def test_created_by_another(self) -> None:
+        """
+        Who comes second gets what the first has made.
+        """
+        image = self.cluster.image
+
+        class Late:
+            check_name = staticmethod(self.cluster.topics.check_name)
+
+            async def create(self, name: str, partitions: int, configs: Any) -> Topic:
+                await topics.create(name, 1, {})
+                raise errors.TopicAlreadyExists
+
+        topics = self.cluster.topics
+        self.asking = Asking(self, MetadataService(image, Late(), True, 3))  # type: ignore[arg-type]
+        (topic,) = self.ask("new").topics
+        self.assertEqual((topic.error_code, len(topic.partitions)), (0, 1))
+
+    def test_being_created(self) -> None:
+        """
+        Who comes while another creates it waits for leaders, too; but not for
+        those of a topic that had some.
+        """
+        waiting: list[Deferred[None]] = []
+
+        async def slow(topic_id: UUID, indexes: Sequence[int]) -> None:
+            waiting.append(Deferred())
+            await waiting[-1]
+            for index in indexes:
+                self.cluster.put_leader(topic_id, index, BROKER.broker_id, 0)
+
+        self.patch(self.cluster.topics, "_led", slow)
+        creating = begin(self.cluster.topics.create("new", 2, {}))
+        asked = self.asking.start(self.request("new"), 12)
+        self.assertNoResult(asked)
+        for each in waiting:
+            each.callback(None)
+        self.successResultOf(creating)
+        (topic,) = self.successResultOf(asked).topics
+        self.assertEqual([each.leader_id for each in topic.partitions], [7, 7])
+        self.cluster.put_leader(topic.topic_id, 1, -1, 0, 0)
+        (topic,) = self.ask("new").topics
+        self.assertEqual([each.leader_id for each in topic.partitions], [7, -1])
+
+    def test_bad_name(self) -> None:
+        """
+        17, also where nothing is created.
+        """
+        for name in ("", "..", "a/b", "x" * 250):
+            (topic,) = self.ask(name).topics
+            self.assertEqual((topic.error_code, topic.name), (17, name))
+        (topic,) = self.ask("a b", allow_auto_topic_creation=False).topics
+        self.assertEqual(topic.error_code, 17)
+
+    def test_by_id(self) -> None:
+        """
+        The answer has the name; an unknown id is 100, without a name.
+        """
+        (topic,) = self.ask(self.b.topic_id).topics
+        self.assertEqual((topic.error_code, topic.name), (0, "b"))
+        for version, name in ((10, ""), (11, ""), (12, None), (13, None)):
+            (topic,) = self.ask(UUID(int=9), version=version).topics
+            self.assertEqual((topic.error_code, topic.name), (100, name))
+            self.assertEqual(topic.topic_id, UUID(int=9))
+
+    def test_named_twice(self) -> None:
+        """
+        It is answered once.
+        """
+        self.assertEqual(self.names(self.ask("b", "a", "b")), ["b", "a"])
+
+    def test_operations(self) -> None:
+        """
+        All that Kafka knows, when asked for; else the smallest number.
+        """
+        response = self.ask(
+            "a",
+            "a/b",
+            version=8,
+            include_topic_authorized_operations=True,
+            include_cluster_authorized_operations=True,
+        )
+        operations = [topic.topic_authorized_operations for topic in response.topics]
+        self.assertEqual(operations, [3576, NOBODY_ASKED])
+        self.assertEqual(response.cluster_authorized_operations, 8096)
+        response = self.ask("a", version=8)
+        self.assertEqual(response.topics[0].topic_authorized_operations, NOBODY_ASKED)
+        self.assertEqual(response.cluster_authorized_operations, NOBODY_ASKED)
+
+    def test_no_leader(self) -> None:
+        """
+        A partition whose leader is gone, or that has none yet, says so.
+        """
+        self.cluster.leaderless = True
+        self.cluster.now(self.cluster.topics.create("c", 2, {}))
+        self.cluster.put_leader(self.cluster.image.topic("c").topic_id, 1, 8, 4)
+        (topic,) = self.ask("c").topics
+        self.assertEqual(topic.error_code, 0)
+        self.assertEqual([each.error_code for each in topic.partitions], [5, 5])
+        self.assertEqual([each.leader_id for each in topic.partitions], [-1, -1])
+        self.assertEqual([each.offline_replicas for each in topic.partitions], [[], [8]])
+
+    def test_other_brokers(self) -> None:
+        """
+        All live brokers are listed, with their racks.
+        """
+        self.cluster.put_broker(Broker(8, "eight", 1, "r"))
+        response = self.ask()
+        self.assertEqual(
+            [(each.node_id, each.rack) for each in response.brokers], [(7, None), (8, "r")]
+        )
+
+    def test_internal(self) -> None:
+        """
+        A topic that has a name of Kafka's own is called internal.
+        """
+        (topic, other) = self.ask("__consumer_offsets", "a").topics
+        self.assertEqual((topic.is_internal, other.is_internal), (True, False))
+
+    def test_failed(self) -> None:
+        """
+        As a whole, in every version; the brokers are there all the same.
+        """
+        for version in self.asking.versions(MetadataRequest):
+            response = self.asking.failed(self.request("a"), version, -1)
+            self.assertEqual((response.topics[0].error_code, len(response.brokers)), (-1, 1))
+        response = self.asking.failed(self.request(UUID(int=3)), 10, -1)
+        self.assertEqual(response.topics[0].name, "")
+
+
+class DescribeClusterTests(MetadataCase):
+    """
+    The cluster without its topics.
+    """
+
+    def test_every_version(self) -> None:
+        """
+        Brokers, controller and cluster.
+        """
+        for version in self.asking.versions(DescribeClusterRequest):
+            request = DescribeClusterRequest(include_cluster_authorized_operations=False)
+            response = self.asking.now(request, version)
+            self.assertEqual(
+                (response.error_code, response.cluster_id, response.controller_id),
+                (0, CLUSTER_ID, 7),
+            )
+            (broker,) = response.brokers
+            self.assertEqual((broker.broker_id, broker.port), (7, 9092))
+            self.assertEqual(response.cluster_authorized_operations, NOBODY_ASKED)
+
+    def test_operations(self) -> None:
+        """
+        All of them, when asked for.
+        """
+        request = DescribeClusterRequest(include_cluster_authorized_operations=True)
+        self.assertEqual(self.asking.now(request, 2).cluster_authorized_operations, 8096)
+
+    def test_endpoint_types(self) -> None:
+        """
+        A broker is not asked for controllers, and for nothing else unknown.
+        """
+        for kind, error in (
+            (2, errors.MismatchedEndpointType),
+            (0, errors.UnsupportedEndpointType),
+            (3, errors.UnsupportedEndpointType),
+        ):
+            request = DescribeClusterRequest(
+                include_cluster_authorized_operations=False, endpoint_type=kind
+            )
+            self.failureResultOf(self.asking.start(request, 1), error)
+            response = self.asking.failed(request, 1, error.code)
+            self.assertEqual((response.error_code, response.endpoint_type), (error.code, kind))
+            self.assertEqual(response.error_message, "words")
+
+
+class DescribeTopicPartitionsTests(MetadataCase):
+    """
+    Topics a page at a time.
+    """
+
+    def ask(
+        self, *names: str, limit: int = 2000, cursor: tuple[str, int] | None = None
+    ) -> tuple[list[tuple[str, int, list[int]]], tuple[str, int] | None]:
+        """
+        (name, error, partitions) of each topic, and the next cursor.
+        """
+        start = cursor and DescribeTopicPartitionsRequest.Cursor(
+            topic_name=cursor[0], partition_index=cursor[1]
+        )
+        request = DescribeTopicPartitionsRequest(
+            topics=[DescribeTopicPartitionsRequest.Topic(name=name) for name in names],
+            response_partition_limit=limit,
+            cursor=start,
+        )
+        response = self.asking.now(request, 0)
+        topics = [
+            (topic.name, topic.error_code, [each.partition_index for each in topic.partitions])
+            for topic in response.topics
+        ]
+        after = response.next_cursor
+        return topics, after and (after.topic_name, after.partition_index)
+
+    def test_all(self) -> None:
+        """
+        No topic named means all, by name.
+        """
+        self.assertEqual(self.ask(), ([("a", 0, [0, 1]), ("b", 0, [0])], None))
+
+    def test_some(self) -> None:
+        """
+        Those named, by name; unknown ones and bad names with their errors.
+        """
+        topics, after = self.ask("b", "none", "../b", "b")
+        self.assertEqual(topics, [("../b", 17, []), ("b", 0, [0]), ("none", 3, [])])
+        self.assertIsNone(after)
+
+    def test_pages(self) -> None:
+        """
+        Page after page everything comes once.
+        """
+        pages: list[list[tuple[str, int, list[int]]]] = []
+        cursor = None
+        while not pages or cursor is not None:
+            topics, cursor = self.ask(limit=1, cursor=cursor)
+            pages.append(topics)
+        self.assertEqual(pages, [[("a", 0, [0])], [("a", 0, [1])], [("b", 0, [0])]])
+
+    def test_cursor_of_a_deleted_topic(self) -> None:
+        """
+        What comes after it is described from its first partition on.
+        """
+        topics, _ = self.ask(cursor=("aa", 5))
+        self.assertEqual(topics, [("b", 0, [0])])
+
+    def test_senseless(self) -> None:
+        """
+        A page of nothing, or that begins before the first.
+        """
+        self.cluster_request(response_partition_limit=0)
+        self.cluster_request(
+            cursor=DescribeTopicPartitionsRequest.Cursor(topic_name="a", partition_index=-1)
+        )
+
+    def cluster_request(self, **fields: Any) -> None:
+        """
+        A request that is refused as a whole.
+        """
+        names = [DescribeTopicPartitionsRequest.Topic(name="a")]
+        request = DescribeTopicPartitionsRequest(topics=names, **fields)
+        self.failureResultOf(self.asking.start(request, 0), errors.InvalidRequest)
+        response = self.asking.failed(request, 0, 42)
+        self.assertEqual(response.topics[0].error_code, 42)
+
+    def test_details(self) -> None:
+        """
+        As in Metadata; no replica is eligible but the leader.
+        """
+        response = self.asking.now(DescribeTopicPartitionsRequest(topics=[]), 0)
+        topic = response.topics[1]
+        self.assertEqual(
+            (topic.topic_id, topic.topic_authorized_operations), (self.b.topic_id, 3576)
+        )
+        (partition,) = topic.partitions
+        self.assertEqual((partition.leader_id, partition.isr_nodes), (7, [7]))
+        self.assertEqual((partition.eligible_leader_replicas, partition.last_known_elr), ([], []))
+
+
+class FindCoordinatorTests(MetadataCase):
+    """
+    Who looks after a group.
+    """
+
+    def ask(self, version: int, key_type: int = 0) -> list[Any]:
+        """
+        The coordinators of an answer; up to version 3 there is one.
+        """
+        request = FindCoordinatorRequest(key="g1", key_type=key_type, coordinator_keys=["g1", "g2"])
+        response = self.asking.now(request, version)
+        return [response] if version < 4 else list(response.coordinators)
+
+    def test_every_version(self) -> None:
+        """
+        This broker, for every group.
+        """
+        for version in self.asking.versions(FindCoordinatorRequest):
+            found = self.ask(version)
+            self.assertEqual(len(found), 1 if version < 4 else 2)
+            for each in found:
+                self.assertEqual(
+                    (each.error_code, each.node_id, each.host, each.port),
+                    (0, 7, "broker.example", 9092),
+                )
+            if version >= 4:
+                self.assertEqual([each.key for each in found], ["g1", "g2"])
+
+    def test_transactions(self) -> None:
+        """
+        53, with words: other codes are retried for ever.
+        """
+        for version in range(1, 7):
+            for each in self.ask(version, key_type=1):
+                self.assertEqual((each.error_code, each.node_id), (53, -1))
+                self.assertIn("not supported", each.error_message)
+
+    def test_share_groups(self) -> None:
+        """
+        There are none, and no others.
+        """
+        for key_type in (2, 3, -1):
+            self.assertEqual([each.error_code for each in self.ask(6, key_type)], [42, 42])
+
+    def test_failed(self) -> None:
+        """
+        As a whole, in every version.
+        """
+        request = FindCoordinatorRequest(key="g", coordinator_keys=["g"])
+        for version in self.asking.versions(FindCoordinatorRequest):
+            response = self.asking.failed(request, version, -1)
+            found = response if version < 4 else response.coordinators[0]
+            self.assertEqual((found.error_code, found.node_id), (-1, -1))
