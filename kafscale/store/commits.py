@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from kafscale.errors import CommitConflict
 from kafscale.interfaces import Change, Compare, Delete, Entry, Put
-from kafscale.store.table import Row
+from kafscale.store.sqlite.table import Row
 
 #: Compares, and operations, of one commit.
 MOST = 100

@@ -18,8 +18,8 @@ from zope.interface import implementer
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import IObjectStore, ObjectInfo
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
-from kafscale.store.readable import ReadableFiles
+from kafscale.store.local.readable import ReadableFiles
+from kafscale.store.sqlite.store import EmbeddedStore
 
 ATTEMPTS = 20
 """How often metadata is copied that changes too quickly."""
@@ -30,7 +30,7 @@ _WAL_HEADER = 32
 @implementer(IObjectStore)
 class LocalReader:
     """
-    The objects of a L{kafscale.store.local.LocalObjectStore}; it blocks.
+    The objects of a L{kafscale.store.local.objects.LocalObjectStore}; it blocks.
     """
 
     def __init__(self, directory: str) -> None:

@@ -24,12 +24,12 @@ from kafscale.counts import StoreCounts
 from kafscale.errors import NoSuchObject, SettingError
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.store.counted import CountedMetadataStore, CountedObjectStore
-from kafscale.store.diskcache import DiskCache
-from kafscale.store.embedded import EmbeddedStore
-from kafscale.store.local import LocalObjectStore, lock_directory
+from kafscale.store.local.disk_cache import DiskCache
+from kafscale.store.local.objects import LocalObjectStore, lock_directory
 from kafscale.store.memory import MemoryObjectStore
-from kafscale.store.milestones import Milestones
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
+from kafscale.store.rollback_guard import Milestones
+from kafscale.store.sqlite.store import EmbeddedStore
 
 if TYPE_CHECKING:
     from kafscale.store.s3 import S3ObjectStore

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from kafscale.store import direct
+from kafscale.store.local import direct
 
 FILE = 8 << 20
 FILES = 64

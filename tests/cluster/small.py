@@ -19,7 +19,7 @@ from kafscale.cluster.image import Image
 from kafscale.cluster.topics import Topics
 from kafscale.interfaces import Broker, Delete, IMetadataStore, Put
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
+from kafscale.store.sqlite.store import EmbeddedStore
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import Broker, Delete, Entry, IProducerIds, Phase, Put
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
+from kafscale.store.sqlite.store import EmbeddedStore
 from tests.cluster.small import begin
 from tests.hostile import HostileMetadataStore, Operation, Verdict, let_pass
 

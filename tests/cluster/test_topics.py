@@ -24,7 +24,7 @@ from kafscale.errors import (
 )
 from kafscale.interfaces import Compare, ITopics, Put
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
+from kafscale.store.sqlite.store import EmbeddedStore
 from tests.cluster.small import SmallCluster, begin
 from tests.hostile import HostileMetadataStore, Verdict, let_pass
 

@@ -30,9 +30,9 @@ from twisted.internet.defer import Deferred
 from kafscale.config import Settings
 from kafscale.interfaces import IObjectStore
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
-from kafscale.store.local import LocalObjectStore
+from kafscale.store.local.objects import LocalObjectStore
 from kafscale.store.memory import MemoryObjectStore
+from kafscale.store.sqlite.store import EmbeddedStore
 from kafscale.wire.messages import (
     ConsumerProtocolAssignment,
     ConsumerProtocolSubscription,

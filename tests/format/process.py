@@ -13,13 +13,13 @@ from twisted.internet.defer import Deferred
 
 from kafscale.interfaces import Broker, IMetadataStore, IService, RequestContext, Serving
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
 from kafscale.store.etcd import EtcdStore
 from kafscale.store.memory import MemoryObjectStore
-from kafscale.store.milestones import Milestones
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
+from kafscale.store.rollback_guard import Milestones
 from kafscale.store.s3.faults import S3Error
 from kafscale.store.s3.probe import Probe
+from kafscale.store.sqlite.store import EmbeddedStore
 from kafscale.tap.node import Node
 from kafscale.wire.messages import RESPONSES
 from kafscale.wire.schema import Request

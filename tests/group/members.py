@@ -32,7 +32,7 @@ from kafscale.interfaces import (
     Where,
 )
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
+from kafscale.store.sqlite.store import EmbeddedStore
 from tests.hostile import HostileMetadataStore, let_pass
 
 T = TypeVar("T")

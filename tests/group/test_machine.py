@@ -34,7 +34,7 @@ from kafscale.group.group import Group
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import CommittedOffset, GroupState, Joined, Membership, Synced
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
+from kafscale.store.sqlite.store import EmbeddedStore
 from tests.group.members import BEGIN, TOPIC, FakeImage, joining, load
 from tests.hostile import HostileMetadataStore, Verdict, let_pass
 

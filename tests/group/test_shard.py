@@ -13,7 +13,7 @@ from kafscale.errors import NotCoordinator
 from kafscale.group.shard import ROOM, Shard
 from kafscale.interfaces import Delete, Put
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
+from kafscale.store.sqlite.store import EmbeddedStore
 from tests.hostile import HostileMetadataStore, Operation, Verdict, let_pass
 
 

@@ -21,9 +21,9 @@ from kafscale.log.partition.partition import Partition
 from kafscale.log.reading.cache import BlockCache
 from kafscale.log.settings import LogSettings
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
+from kafscale.store.sqlite.store import EmbeddedStore
 from kafscale.wire.records import Record, build_batch, iterate, read_records
 from tests.hostile import HostileMetadataStore, HostileObjectStore, Policy, let_pass
 

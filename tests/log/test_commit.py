@@ -14,8 +14,8 @@ from kafscale.errors import CommitConflict, StoreUnavailable
 from kafscale.interfaces import Compare, Put
 from kafscale.log.commit import settle
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
 from kafscale.store.retry import LONGEST_WAIT, RetryingMetadataStore
+from kafscale.store.sqlite.store import EmbeddedStore
 from tests.hostile import HostileMetadataStore, Verdict
 from tests.log.brokers import begin, now
 

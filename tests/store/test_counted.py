@@ -11,8 +11,8 @@ from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists, StoreUna
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.counted import CountedMetadataStore, CountedObjectStore
-from kafscale.store.embedded import EmbeddedStore
 from kafscale.store.memory import MemoryObjectStore
+from kafscale.store.sqlite.store import EmbeddedStore
 from tests.hostile import HostileObjectStore
 from tests.store import contract
 from tests.store.contract import begin

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists, StoreUnavailable
 from kafscale.interfaces import Change, Compare, IMetadataStore, IObjectStore, Put
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
 from kafscale.store.memory import MemoryObjectStore
+from kafscale.store.sqlite.store import EmbeddedStore
 from tests.hostile import HostileMetadataStore, HostileObjectStore, Verdict, let_pass
 from tests.store import contract
 from tests.store.contract import begin

@@ -15,9 +15,9 @@ from kafscale.errors import NoSuchObject, SettingError, StoreUnavailable
 from kafscale.interfaces import Compare, Put
 from kafscale.store import readonly
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
-from kafscale.store.local import LocalObjectStore
+from kafscale.store.local.objects import LocalObjectStore
 from kafscale.store.readonly import LocalReader, copy_of_metadata
+from kafscale.store.sqlite.store import EmbeddedStore
 from tests.log.brokers import begin, now
 
 

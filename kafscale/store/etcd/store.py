@@ -17,10 +17,10 @@ from kafscale.errors import CommitConflict
 from kafscale.interfaces import Change, Compare, Delete, Entry, IMetadataStore, IWatch, Put
 from kafscale.store.commits import commit_of
 from kafscale.store.etcd.client import EtcdClient
+from kafscale.store.etcd.encoding import end_of, entry_in, key_of, name_in, revision_in
 from kafscale.store.etcd.faults import NOT_FOUND, OUT_OF_RANGE, EtcdError, is_too_much
 from kafscale.store.etcd.leases import Leases
 from kafscale.store.etcd.watch import Compacted, Watch
-from kafscale.store.etcd.words import end_of, entry_in, key_of, name_in, revision_in
 from kafscale.store.set_back import StoreSetBack
 
 PAGE = 1000

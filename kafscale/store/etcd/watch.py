@@ -18,9 +18,9 @@ from zope.interface import implementer
 from kafscale.errors import StoreUnavailable
 from kafscale.interfaces import Change, Entry, IWatch
 from kafscale.store.etcd.client import EtcdClient
+from kafscale.store.etcd.encoding import end_of, entry_in, key_of, name_in
 from kafscale.store.etcd.faults import Quiet
 from kafscale.store.etcd.stream import Stream
-from kafscale.store.etcd.words import end_of, entry_in, key_of, name_in
 
 QUIET_SECONDS = 30.0
 """After so long without a word the stream is begun anew: the connection may be

@@ -19,7 +19,7 @@ from kafscale.interfaces import Put
 from kafscale.log.journal.fencing import Fence, Marked
 from kafscale.log.takeover.sealing import Sealed, seal
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
+from kafscale.store.sqlite.store import EmbeddedStore
 from tests.careless import CarelessObjectStore
 from tests.hostile import HostileMetadataStore, Operation, Verdict, let_pass
 from tests.inspect.looking import report, wrong

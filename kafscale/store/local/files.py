@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from kafscale.errors import ObjectExists, SettingError
-from kafscale.store import direct
-from kafscale.store.readable import ReadableFiles, unavailable
+from kafscale.store.local import direct
+from kafscale.store.local.readable import ReadableFiles, unavailable
 
 #: From this size on, objects are written past the page cache.
 LARGE = 256 * 1024

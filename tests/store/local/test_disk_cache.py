@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import NoSuchObject, SettingError
-from kafscale.store import diskcache
 from kafscale.store.blocking import at_once
-from kafscale.store.diskcache import FILES, WRITES, DiskCache
+from kafscale.store.local import disk_cache as diskcache
+from kafscale.store.local.disk_cache import FILES, WRITES, DiskCache
 from kafscale.store.memory import MemoryObjectStore
 
 OBJECT = bytes(range(256)) * 8

@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 
 from kafscale.errors import NoSuchObject, StoreUnavailable
 from kafscale.interfaces import ObjectInfo
-from kafscale.store import direct
 from kafscale.store.keys import check_key, check_prefix, check_range, is_part
+from kafscale.store.local import direct
 
 
 class ReadableFiles:

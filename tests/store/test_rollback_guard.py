@@ -1,5 +1,5 @@
 """
-Tests of `kafscale.store.milestones`.
+Tests of `kafscale.store.rollback_guard`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import Compare, Delete, Entry, Put
-from kafscale.store import milestones
+from kafscale.store import rollback_guard as milestones
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
 from kafscale.store.memory import MemoryObjectStore
-from kafscale.store.milestones import KEY, SECONDS, SELDOM, Milestones
+from kafscale.store.rollback_guard import KEY, SECONDS, SELDOM, Milestones
+from kafscale.store.sqlite.store import EmbeddedStore
 
 
 class Told(EmbeddedStore):

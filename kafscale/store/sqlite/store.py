@@ -34,7 +34,7 @@ from kafscale.interfaces import (
 )
 from kafscale.store.blocking import RunBlocking
 from kafscale.store.commits import Changed, Commit, View, commit_of, entry_of
-from kafscale.store.table import Row, Table
+from kafscale.store.sqlite.table import Row, Table
 
 #: Changes that a watch which is made later may still ask for.
 HISTORY = 65536

@@ -18,9 +18,9 @@ from twisted.trial.unittest import SynchronousTestCase
 import kafscale
 from kafscale.errors import CommitConflict, SettingError, StoreUnavailable
 from kafscale.interfaces import Change, Compare, Delete, Entry, IMetadataStore, Put
-from kafscale.store import embedded
 from kafscale.store.blocking import at_once
-from kafscale.store.embedded import EmbeddedStore
+from kafscale.store.sqlite import store as embedded
+from kafscale.store.sqlite.store import EmbeddedStore
 from tests.store import contract
 from tests.store.contract import begin
 
@@ -193,7 +193,7 @@ class ReopeningTests(SynchronousTestCase):
         told of, and no part of one.
         """
         path = os.path.abspath(self.path)
-        code = f"from tests.store.test_embedded import *\ncommit_until_killed({path!r})"
+        code = f"from tests.store.sqlite.test_store import *\ncommit_until_killed({path!r})"
         ended = subprocess.run(
             [sys.executable, "-c", code], cwd=_CHECKOUT, capture_output=True, check=False
         )

@@ -23,10 +23,10 @@ from twisted.trial.unittest import SynchronousTestCase
 import kafscale
 from kafscale.errors import NoSuchObject, ObjectExists, SettingError, StoreUnavailable
 from kafscale.interfaces import IObjectStore, ObjectInfo
-from kafscale.store import direct, files
 from kafscale.store.blocking import at_once
-from kafscale.store.files import LARGE, ObjectFiles
-from kafscale.store.local import LocalObjectStore, lock_directory
+from kafscale.store.local import direct, files
+from kafscale.store.local.files import LARGE, ObjectFiles
+from kafscale.store.local.objects import LocalObjectStore, lock_directory
 from tests.store import contract
 
 _CHECKOUT = str(Path(kafscale.__file__).parent.parent)
@@ -401,7 +401,7 @@ class OpeningTests(SynchronousTestCase):
             self.assertEqual(
                 str(error), f"{path} is in use by another broker (pid {os.getpid()})"
             )
-        code = f"import os\nfrom kafscale.store.local import lock_directory\n\
+        code = f"import os\nfrom kafscale.store.local.objects import lock_directory\n\
 lock_directory({os.path.abspath(path)!r})\nos._exit(9)"
         ended = subprocess.run([sys.executable, "-c", code], cwd=_CHECKOUT, check=False)
         self.assertEqual(ended.returncode, 9)
@@ -527,7 +527,7 @@ class KillTests(SynchronousTestCase):
         """
         root = os.path.abspath(self.mktemp())
         os.mkdir(root)
-        code = f"from tests.store.test_local import *\nkill_at_every_point({root!r})"
+        code = f"from tests.store.local.test_objects import *\nkill_at_every_point({root!r})"
         ended = subprocess.run(
             [sys.executable, "-c", code], cwd=_CHECKOUT, capture_output=True, check=False
         )

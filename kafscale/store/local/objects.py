@@ -1,7 +1,7 @@
 """
 Objects as files of one machine.
 
-The blocking work is in L{kafscale.store.files}; here it is sent where it may
+The blocking work is in L{kafscale.store.local.files}; here it is sent where it may
 block.
 """
 
@@ -19,7 +19,7 @@ from zope.interface import implementer
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import IObjectStore, ObjectInfo
 from kafscale.store.blocking import RunBlocking
-from kafscale.store.files import ObjectFiles, make_directory
+from kafscale.store.local.files import ObjectFiles, make_directory
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -1,0 +1,3 @@
+"""
+Objects as files in a directory.
+"""

@@ -1,0 +1,3 @@
+"""
+The metadata store of a broker that is alone, in SQLite.
+"""
