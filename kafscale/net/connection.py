@@ -35,11 +35,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kafscale.interfaces import Serving
-from kafscale.net.caller import Caller
 from kafscale.net.dispatch import Pieces, Refused
 from kafscale.net.idle import Idle
 from kafscale.net.memory import READ
 from kafscale.net.outbox import Outbox, outbox_of
+from kafscale.net.request_memo import Caller
 from kafscale.net.surroundings import Surroundings
 from kafscale.wire.frames import FrameBuffer, MalformedFrame
 from kafscale.wire.messages import FetchRequest

@@ -34,7 +34,7 @@ from kafscale.errors import (
     message_of,
 )
 from kafscale.interfaces import IService, RequestContext, Serving
-from kafscale.net.caller import MOST_REMEMBERED, Answer, Caller
+from kafscale.net.request_memo import MOST_REMEMBERED, Answer, Caller
 from kafscale.wire.codes import first_error
 from kafscale.wire.headers import peek, response_header
 from kafscale.wire.messages import (

@@ -22,7 +22,7 @@ from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.membership import Membership, cluster_id
-from kafscale.cluster.sharing import Sharing
+from kafscale.cluster.shards import Sharing
 from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import SettingError, StoreError

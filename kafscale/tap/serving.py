@@ -15,7 +15,7 @@ from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.producer_ids import ProducerIds
-from kafscale.cluster.sharing import Sharing
+from kafscale.cluster.shards import Sharing
 from kafscale.cluster.topics import Topics
 from kafscale.concurrency.work_queue import Turns
 from kafscale.config import Settings

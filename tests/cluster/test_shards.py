@@ -9,7 +9,7 @@ from typing import cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.cluster.sharing import AGAIN, Sharing
+from kafscale.cluster.shards import AGAIN, Sharing
 from kafscale.errors import StoreUnavailable
 from kafscale.interfaces import Broker, ICoordinator, Phase
 from tests.cluster.small import BROKER, SmallCluster, begin

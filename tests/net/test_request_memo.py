@@ -1,5 +1,5 @@
 """
-Tests of `kafscale.net.caller`, through a connection.
+Tests of `kafscale.net.request_memo`, through a connection.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.interfaces import RequestContext
-from kafscale.net.caller import MOST_REMEMBERED
+from kafscale.net.request_memo import MOST_REMEMBERED
 from kafscale.wire.messages import FetchRequest, FetchResponse
 from tests.net.fakes import Broker, body, framed
 
