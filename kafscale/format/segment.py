@@ -20,7 +20,7 @@ headers state. Blocks are read and cached in *runs* of up to 1 MiB. The footer
     n UINT32  position of each block
     n UINT32  its first offset, less that of the segment
     n INT64   its largest timestamp
-    p bytes   the producers' states at the end (see L{kafscale.log.partition.producers.ProducerStates})
+    p bytes   the producers' states at the end
     j bytes   {"epochs": [[epoch, first offset], ...], "transactions": []}
 
 The index of transactions is for those that were aborted; there are none yet.

@@ -150,7 +150,8 @@ class FooterTests(SynchronousTestCase):
             [batch(0), batch(0)],
             [batch(0) + batch(1)],
         ):
-            self.assertRaises(ValueError, write_footer, batches, EPOCHS, ProducerStates().snapshot())
+            with self.assertRaises(ValueError):
+                write_footer(batches, EPOCHS, ProducerStates().snapshot())
 
 
 class RunTests(SynchronousTestCase):

@@ -16,17 +16,16 @@ from kafscale.group.shard import Shard
 from kafscale.log import log
 from kafscale.log.journal.fencing import Marked
 from kafscale.log.journal.journal import Journal
-from kafscale.log.partition import record_changes as changes
+from kafscale.log.partition import record_changes
 from kafscale.log.partition.partition import Partition
 from kafscale.log.partition.tail import Tail
 from kafscale.log.reading.segments import Segments
 from kafscale.log.replicas.replica import Replica
-from kafscale.log.retention import trimming as clearing
+from kafscale.log.retention import trimming
 from kafscale.log.retention.log_start import LogStarts
 from kafscale.log.rolling import releasing
 from kafscale.log.rolling.writer import SegmentWriter
-from kafscale.log.takeover import recovery, sealing
-from kafscale.log.takeover import sealed_journals as estate
+from kafscale.log.takeover import recovery, sealed_journals, sealing
 from tests.hostile import Operation
 from tests.simulation import broken
 from tests.simulation.plan import STRICT, Plan
@@ -142,7 +141,7 @@ MUTATIONS = [
     Mutation(
         "07",
         "trim though they are sealed",
-        [(clearing, "settle", broken.without_guards)],
+        [(trimming, "settle", broken.without_guards)],
         LATE,
     ),
     Mutation(
@@ -153,17 +152,17 @@ MUTATIONS = [
     Mutation(
         "09",
         "delete under a trim mark in doubt",
-        [(clearing, "settle", broken.try_once)],
+        [(trimming, "settle", broken.try_once)],
     ),
     Mutation(
         "10",
         "delete seals",
-        [(estate, "footer", broken.nothing_is_a_seal)],
+        [(sealed_journals, "footer", broken.nothing_is_a_seal)],
     ),
     Mutation(
         "11",
         "do not compare a record's revision",
-        [(changes, "settle_all", broken.compare_the_guards_only)],
+        [(record_changes, "settle_all", broken.compare_the_guards_only)],
         DOUBTFUL,
     ),
     Mutation(

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import Compare, Delete, Entry, Put
-from kafscale.store import rollback_guard as milestones
+from kafscale.store import rollback_guard
 from kafscale.store.blocking import at_once
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.rollback_guard import KEY, SECONDS, SELDOM, Milestones
@@ -248,7 +248,7 @@ class MilestonesTests(SynchronousTestCase):
         A broker that commits nothing for long is not forgotten, though others
         start again and again, and leave their names.
         """
-        self.patch(milestones, "KNOWN", 10)
+        self.patch(rollback_guard, "KNOWN", 10)
         self.milestones()
         for _ in range(30):
             self.result(self.milestones().end())

@@ -37,7 +37,7 @@ from kafscale.interfaces import (
     RequestContext,
 )
 from kafscale.log.reading.cache import BlockCache
-from kafscale.log.replicas import replicas as following
+from kafscale.log.replicas import replicas
 from kafscale.log.replicas.replica import Replica
 from kafscale.log.replicas.replicas import Following
 from kafscale.log.settings import LogSettings
@@ -447,7 +447,7 @@ class MemoryTests(FollowingCase):
         Little room.
         """
         super().setUp()
-        self.patch(following, "EACH_BYTES", 10_000)
+        self.patch(replicas, "EACH_BYTES", 10_000)
 
     def test_no_further_than_readers(self) -> None:
         """

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from kafscale.interfaces import LogRules
 from kafscale.log.reading.volumes import GRACE, read_rows
-from kafscale.log.rolling import roller as rolling
-from kafscale.log.rolling import writer as writing
+from kafscale.log.rolling import roller, writer
 from tests.hostile import let_pass
 from tests.inspect.looking import wrong
 from tests.log.bound import EVERY, PARTITIONS, VOLUMES, VolumeTestCase
@@ -103,7 +102,7 @@ class BindTests(VolumeTestCase):
         """
         What is worth an object of its own gets one, with what was bound before.
         """
-        self.patch(rolling, "CHAPTER_SIZE", 1500)
+        self.patch(roller, "CHAPTER_SIZE", 1500)
         broker = self.leading()
         self.bind(broker, b"a" * 900)
         self.assertEqual(self.chapters(), [1, 1, 1, 1])
@@ -154,7 +153,7 @@ class RoomTests(VolumeTestCase):
         """
         It goes into several.
         """
-        self.patch(writing, "MOST", 300)
+        self.patch(writer, "MOST", 300)
         first = self.leading()
         self.fill(first, b"0")
         now(first.log.release(PARTITIONS))
@@ -167,7 +166,7 @@ class RoomTests(VolumeTestCase):
         """
         Likewise; who is left over waits for no second look.
         """
-        self.patch(writing, "MOST", 300)
+        self.patch(writer, "MOST", 300)
         broker = self.leading(slot_bytes=1 << 20, segment_seconds=50, rolls=1)
         self.fill(broker, b"0")
         broker.run(65)
@@ -179,7 +178,7 @@ class RoomTests(VolumeTestCase):
         """
         Are in one volume at most.
         """
-        self.patch(rolling, "VOLUME_CHAPTERS", 2)
+        self.patch(roller, "VOLUME_CHAPTERS", 2)
         broker = self.leading()
         self.bind(broker, b"0")
         self.assertEqual((self.numbers(), self.chapters()), ([0, 1], [1, 1, 1, 1]))

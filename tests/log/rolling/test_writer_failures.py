@@ -11,7 +11,7 @@ from kafscale.format import keys
 from kafscale.interfaces import Delete
 from kafscale.log import commit
 from kafscale.log.reading.volumes import GRACE
-from kafscale.log.rolling import writer as writing
+from kafscale.log.rolling import writer
 from kafscale.log.rolling.roller import AGAIN
 from tests.hostile import Operation, Verdict, let_pass
 from tests.inspect.looking import wrong
@@ -58,7 +58,7 @@ class CommitTests(VolumeTestCase):
         for at in range(2):
             for applied in (False, True):
                 self.setUp()
-                self.patch(writing, "TOGETHER", 2)
+                self.patch(writer, "TOGETHER", 2)
                 self.patch(commit, "TOGETHER", 2)
                 broker = self.leading()
                 self.commits(broker, at, applied)

@@ -16,7 +16,7 @@ from kafscale.errors import NoSuchObject, StoreUnavailable
 from kafscale.format import keys
 from kafscale.format.slot import Seal
 from kafscale.interfaces import Put
-from kafscale.log.takeover import suffix_cache as rereading
+from kafscale.log.takeover import suffix_cache
 from kafscale.log.takeover.sealing import BARRIER, PARALLEL, CorruptLog, gather, ranges, seal
 from tests.hostile import Operation, Verdict, let_pass
 from tests.log.brokers import TOPIC, WHERE, Broker, BrokerTestCase, begin, now
@@ -202,7 +202,7 @@ class CorruptTests(BrokerTestCase):
         """
         And the partition's record has not changed: nobody of us did that.
         """
-        self.patch(rereading, "KEPT", 0)  # as if slots were large
+        self.patch(suffix_cache, "KEPT", 0)  # as if slots were large
         successor = self.broker(policy=hold("get", "/journal/"))
         recovering = successor.recover()
         now(self.shared.objects.delete([keys.slot(self.prefix, 1)]))
@@ -248,7 +248,7 @@ class TwoSuccessorsTests(BrokerTestCase):
         """
         A successor that waits by C{policy} while another does everything.
         """
-        self.patch(rereading, "KEPT", 0)  # as if slots were large
+        self.patch(suffix_cache, "KEPT", 0)  # as if slots were large
         writer = self.leader(**EACH)
         writer.append(b"0")
         writer.append(b"1")

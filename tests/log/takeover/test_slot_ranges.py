@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.format.slot import Range
 from kafscale.log.takeover import slot_ranges as module
-from kafscale.log.takeover import suffix_cache as rereading
+from kafscale.log.takeover import suffix_cache
 from kafscale.log.takeover.slot_ranges import read_parts
 from kafscale.store.memory import MemoryObjectStore
 from tests.hostile import HostileObjectStore, Operation, Verdict
@@ -123,7 +123,7 @@ class RecoveryTests(BrokerTestCase):
                 asked.append(operation.key)
             return Verdict.SUCCEED
 
-        self.patch(rereading, "KEPT", 0)  # as if slots were large
+        self.patch(suffix_cache, "KEPT", 0)  # as if slots were large
         successor = self.leader(both, policy=note)
         self.assertEqual(len(asked), 1)
         for where in both:

@@ -150,7 +150,7 @@ class BrokerConfigsTests(SynchronousTestCase):
         """
         docs/configuration.md says which of Kafka's names is which setting.
         """
-        path = Path(__file__).parents[2] / "docs" / "configuration.md"
+        path = Path(__file__).parents[3] / "docs" / "configuration.md"
         lines = path.read_text(encoding="utf-8").splitlines()
         for setting, name in module._KAFKA_NAMES.items():
             self.assertIn(f"| `{name}` | `KAFSCALE_{setting.upper()}` |", lines)

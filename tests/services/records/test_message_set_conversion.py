@@ -10,7 +10,7 @@ from unittest import mock
 from twisted.internet.defer import CancelledError, Deferred
 
 from kafscale import errors
-from kafscale.services.records import message_set_conversion as old_clients
+from kafscale.services.records import message_set_conversion
 from kafscale.wire.batches import Record
 from kafscale.wire.compression import Codec, deflate
 from kafscale.wire.message_sets import build_message, read_messages
@@ -148,7 +148,7 @@ class OldProducersTests(ProduceCase):
         """
         A bomb is refused.
         """
-        self.patch(old_clients, "MOST_INFLATED", 100_000)
+        self.patch(message_set_conversion, "MOST_INFLATED", 100_000)
         (part,) = self.successResultOf(
             self.produce((0, packed(1, bytes(100_001))), version=2)
         )
@@ -315,7 +315,7 @@ class OldConsumersTests(FetchCase):
         partition.put(stored(0, b"one"))
         partition.cold = True
         asked = self.start(at(0, 0), version=2)
-        with mock.patch.object(old_clients, "to_messages") as convert:
+        with mock.patch.object(message_set_conversion, "to_messages") as convert:
             asked.cancel()
             self.failureResultOf(asked, CancelledError)
         convert.assert_not_called()

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import NoSuchObject, SettingError
 from kafscale.store.blocking import at_once
-from kafscale.store.local import disk_cache as diskcache
+from kafscale.store.local import disk_cache
 from kafscale.store.local.disk_cache import FILES, WRITES, DiskCache
 from kafscale.store.memory import MemoryObjectStore
 
@@ -158,10 +158,10 @@ class BrokenTests(DiskCacheCase):
         self.read(asked=1)
         (file,) = self.files()
         file.write_bytes(content)
-        self.patch(diskcache, "WRITES", 0)
+        self.patch(disk_cache, "WRITES", 0)
         self.read(asked=1)
         self.assertEqual(self.files(), [])
-        self.patch(diskcache, "WRITES", 8)
+        self.patch(disk_cache, "WRITES", 8)
         self.read(asked=1)
         self.read()
         self.assertEqual(self.cache.size, 100 + END)

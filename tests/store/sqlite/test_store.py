@@ -19,7 +19,7 @@ import kafscale
 from kafscale.errors import CommitConflict, SettingError, StoreUnavailable
 from kafscale.interfaces import Change, Compare, Delete, Entry, IMetadataStore, Put
 from kafscale.store.blocking import at_once
-from kafscale.store.sqlite import store as embedded
+from kafscale.store.sqlite import store as sqlite_store
 from kafscale.store.sqlite.store import EmbeddedStore
 from tests.store import contract
 from tests.store.contract import begin
@@ -136,7 +136,7 @@ class ReopeningTests(SynchronousTestCase):
         """
         The history forgets; from before it, what is there is told.
         """
-        self.patch(embedded, "HISTORY", 20)
+        self.patch(sqlite_store, "HISTORY", 20)
         store = self.open()
         for number in range(100):
             self.successResultOf(begin(store.commit([], [Put(f"k{number % 7}", number)])))
