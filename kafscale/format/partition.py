@@ -1,7 +1,7 @@
 """
 A partition's record in the metadata store: who leads it, and where its log is.
 
-Every commit on it compares the record's revision (log-rules, 11), so of two
+Every commit on it compares the record's revision (rule 11), so of two
 writers that read the same state one loses, whatever the clocks say.
 """
 
@@ -57,7 +57,7 @@ class PartitionRecord:
     @ivar stored_bytes: Size of all segments from first to last.
     @ivar epochs: History of leader epochs: (epoch, start offset) pairs.
     @ivar journals: The (incarnation, epoch) pairs whose journals may still
-        hold records that are not rolled (log-rules, 13).
+        hold records that are not rolled (rule 13).
     @ivar makers: Which keys segments have that are objects of their own.
     @ivar chapters: The last segments, as far as they are in volumes; in order.
     """

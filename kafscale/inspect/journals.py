@@ -219,7 +219,7 @@ class _Check:
             if not self.view.counts(self.incarnation.number, where, part.leader_epoch):
                 continue
             if part.last_offset < self.view.partitions[where].rolled_to:
-                # Only what is acknowledged is rolled (log-rules, 1 and 14).
+                # Only what is acknowledged is rolled (rules 1 and 14).
                 self.found.wrong(
                     self._key(self.next),
                     f"missing, though slot {number}, after it, was acknowledged",

@@ -81,7 +81,7 @@ class View:
     def counts(self, incarnation: int, where: Where, epoch: int) -> bool:
         """
         Whether what an incarnation has written of a partition in this epoch
-        is part of the log, if it is in no segment (log-rules, 13).
+        is part of the log, if it is in no segment (rule 13).
         """
         record = self.partitions.get(where)
         return record is not None and (incarnation, epoch) in record.journals

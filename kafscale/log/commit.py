@@ -3,7 +3,7 @@ Commits whose outcome is always known in the end.
 
 A store that does not answer may have done the commit. Nobody may go on as if
 it had, or as if it had not: it is read back, until the store tells
-(log-rules, 9 and 18). The store given here waits between its attempts
+(rules 9 and 18). The store given here waits between its attempts
 (`kafscale.store.retry`), so what is raised means that the broker is stopping.
 """
 

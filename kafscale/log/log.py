@@ -309,7 +309,7 @@ class Log:
         try:
             await release(partitions, self._roller.roll_all, self._changes)
         finally:
-            for partition in partitions:  # whatever came of it (log-rules, 18)
+            for partition in partitions:  # whatever came of it (rule 18)
                 if partition.dropped:
                     self._forget(partition)
             self._clearing.begin()
@@ -339,7 +339,7 @@ class Log:
         does not come to its end.
         """
         await self.drop(topic_id)
-        # Without a record the journal's ranges count no more (log-rules, 13).
+        # Without a record the journal's ranges count no more (rule 13).
         entries, _ = await self._metadata.range(f"{keys.PARTITIONS}{topic_id}/")
         for at in range(0, len(entries), 100):
             await self._metadata.commit([], [Delete(entry.key) for entry in entries[at : at + 100]])

@@ -275,7 +275,7 @@ class JournalTests(LookTestCase):
 
     def test_marks(self) -> None:
         """
-        The trim mark is not past the end (log-rules, 7); who is wound up has
+        The trim mark is not past the end (rule 7); who is wound up has
         nothing left.
         """
         writer = self.sealed()
@@ -491,7 +491,7 @@ class SegmentTests(LookTestCase):
 
     def test_not_published(self) -> None:
         """
-        A segment at C{rolled_to} is never an orphan (log-rules, 10), one
+        A segment at C{rolled_to} is never an orphan (rule 10), one
         before the first is.
         """
         now(self.writer.partition().delete_before(self.bases[2]))

@@ -1,9 +1,10 @@
 """
-The rules of the log, one by one (docs/storage.md names them by these numbers).
+The rules of the log, one by one, by their numbers in docs/architecture.md.
 
-Each test fails when its rule is taken away. Rules 17 and 18 are about handing
-a partition over, 22 about coordinators, 23 about brokers that read a
-partition which they do not lead: there is nothing of that yet.
+Each test fails when its rule is taken away. Rules 17 and 18, about releasing a
+partition, are in `tests.log.rolling.test_releasing`; rule 22, about
+coordinators, in `tests.group.test_shard`; rule 23, about brokers that read a
+partition which they do not lead, in `tests.log.replicas.test_replicas`.
 """
 
 from __future__ import annotations

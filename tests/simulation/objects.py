@@ -17,7 +17,7 @@ from tests.simulation.checker import Checker
 
 class Objects(MemoryObjectStore):
     """
-    Tells the checker of what is deleted, and may be needed (log-rules, 9, 10,
+    Tells the checker of what is deleted, and may be needed (rules 9, 10,
     19 and 21).
     """
 

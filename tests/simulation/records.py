@@ -67,7 +67,7 @@ class Records:
     def _trimmed(self, each: Done) -> None:
         """
         Once the end is recorded, the trim mark moves there and nowhere else
-        (log-rules, 7).
+        (rule 7).
         """
         assert each.before is not None and each.after is not None
         before, after = _value(each.before), _value(each.after)

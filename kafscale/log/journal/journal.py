@@ -5,7 +5,7 @@ A flush costs the object store one request whatever it holds, so the batches
 of all partitions that arrive together go into one object, a slot. Slots are
 numbered; some are under way at once, and they may land in any order, but only
 the contiguous prefix of those that are known to be durable is acknowledged and
-shown (log-rules, 1): what recovery will find is exactly that, and never less.
+shown (rule 1): what recovery will find is exactly that, and never less.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ class Journal:
 
     def fence(self) -> None:
         """
-        Acknowledge and show nothing more (log-rules, 2).
+        Acknowledge and show nothing more (rule 2).
         """
         if self.fenced:
             return
@@ -311,7 +311,7 @@ class Journal:
     def rolled(self, writer: Writer, slot: Slot) -> None:
         """
         All that the slot has of this partition is in segments, under a
-        committed C{rolled_to} (log-rules, 8); or the partition is gone.
+        committed C{rolled_to} (rule 8); or the partition is gone.
         """
         slot.shares.pop(writer, None)
 

@@ -34,7 +34,7 @@ class RecordChanges:
 
     async def commit(self, partition: Partition, record: PartitionRecord) -> int:
         """
-        Commit a partition's record; its new revision (log-rules, 11).
+        Commit a partition's record; its new revision (rule 11).
 
         @raise NotLeaderOrFollower: the partition is deleted, or somebody
             else's: it is dropped.

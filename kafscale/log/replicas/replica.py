@@ -4,7 +4,7 @@ A partition that another broker leads, to be read here.
 What is in segments is read from the object store, as its leader does. What is
 not comes from the leader, in the protocol that consumers speak: so nothing is
 shown here that the leader does not show, which is what is below its high
-watermark (log-rules, 23). It is kept in memory for as long as there are readers
+watermark (rule 23). It is kept in memory for as long as there are readers
 for it, and room.
 """
 

@@ -3,7 +3,7 @@ How the start of a log moves, and what is before it goes.
 
 The start is committed before anything is deleted, and told afterwards: what a
 reader was told to be there is there, and nobody's second look finds less than
-the first (log-rules, 19).
+the first (rule 19).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class LogStarts:
         Move a partition's log start up to C{offset}, which is not above the
         high watermark; delete the segments that only hold what is before it.
         """
-        # The log start never passes rolled_to (log-rules, 20).
+        # The log start never passes rolled_to (rule 20).
         while partition.record.rolled_to < offset:
             await self._roll(partition)
             if partition.dropped:

@@ -11,7 +11,7 @@ page, and what is unneeded at one look, and still is at the next, is deleted.
 
 What is unneeded stays so: trim marks, recorded ends and first segments never
 go back, and no topic gets the id of another. Seals are never deleted, nor is a
-segment at or past C{rolled_to} (log-rules, 10).
+segment at or past C{rolled_to} (rule 10).
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class Sweep:
     async def _needed(self, incarnation: int) -> range | None:
         """
         The numbers of an incarnation's slots that may be needed: from its trim
-        mark, as committed (log-rules, 9), to its recorded end (10); None if
+        mark, as committed (rule 9), to its recorded end (rule 10); None if
         there is none such: who knows whose they are.
         """
         entry = await self._metadata.get(keys.incarnation_record(incarnation))

@@ -105,10 +105,10 @@ class Clearing:
     async def _trim_journal(self) -> None:
         """
         Move the trim mark, and delete the slots below it once it is known to be
-        committed (log-rules, 7 and 9).
+        committed (rules 7 and 9).
         """
         # Before the first wait: when it ends the journal may be fenced, and
-        # its slots let go of though nothing of them is rolled (log-rules, 7).
+        # its slots let go of though nothing of them is rolled (rule 7).
         target = self._journal.trimmable
         key = keys.incarnation_record(self._incarnation)
         entry = await self._metadata.get(key)

@@ -32,8 +32,8 @@ async def release(partitions: Sequence[Partition], roll: Roll, changes: RecordCh
     for partition in partitions:
         partition.closed = True
     try:
-        # Every record that was appended is acknowledged or refused (log-rules,
-        # 17), and then in a segment: the next leader needs no journal of ours.
+        # Every record that was appended is acknowledged or refused (rule 17), and
+        # then in a segment: the next leader needs no journal of ours.
         for partition in partitions:
             await partition.settled()
         while left := [each for each in partitions if _is_unrolled(each)]:
@@ -57,7 +57,7 @@ async def _commit(partitions: Sequence[Partition], changes: RecordChanges) -> No
     try:
         await changes.commit_all(changed)
     finally:
-        # Whatever came of it (log-rules, 18).
+        # Whatever came of it (rule 18).
         for partition in partitions:
             partition.drop()
 

@@ -3,7 +3,7 @@ What records are rolled into: segments, and volumes of small ones.
 
 Either way the records stay where they are, in the journal, until the
 partition's record says that they are in a segment: after the segment exists,
-never before (log-rules, 16).
+never before (rule 16).
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class SegmentWriter:
         """
         @param before: The batches that chapters have.
         """
-        # Only records below the high watermark are rolled (log-rules, 14).
+        # Only records below the high watermark are rolled (rule 14).
         batches, end = partition.tail.visible_batches(max_bytes)
         producers = partition.producers_after(batches)
         batches = [*before, *batches]
@@ -216,8 +216,7 @@ class SegmentWriter:
             await self._objects.create(key, draft.pieces)
         except ObjectExists:
             # An attempt of ours whose answer was lost, or a predecessor's that
-            # was never committed: the chain goes on from its end (log-rules,
-            # 15).
+            # was never committed: the chain goes on from its end (rule 15).
             existing, size = await segment_footer(self._objects, key)
             least, most = partition.record.rolled_to, partition.high_watermark
             if not least < existing.end_offset <= most:

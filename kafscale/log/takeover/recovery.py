@@ -151,7 +151,7 @@ async def _needed(
     """
     needed: list[tuple[str, Range]] = []
     journals = []
-    # No claim before the end of each journal is recorded (log-rules, 6). Our
+    # No claim before the end of each journal is recorded (rule 6). Our
     # own is named after a claim of which we did not hear that it was done:
     # nothing was written under it.
     for past in sorted({number for number, _ in record.journals} - {incarnation}):
@@ -205,7 +205,7 @@ async def commit_claims(
 ) -> tuple[list[tuple[Claim, int]], list[Where]]:
     """
     Commit the claims, each if its record is as it was when recovery began, and
-    if this incarnation is not sealed itself (log-rules, 12). A partition
+    if this incarnation is not sealed itself (rule 12). A partition
     without a record was never led, or its topic is deleted: it is claimed only
     while that is there, and else left out.
 

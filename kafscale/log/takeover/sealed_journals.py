@@ -53,7 +53,7 @@ class Estate:
     def needed(self, where: Where, record: PartitionRecord) -> list[tuple[str, Range]]:
         """
         The ranges of a partition that are in no segment, in order. Only those
-        written in an epoch that the record names count (log-rules, 13).
+        written in an epoch that the record names count (rule 13).
         """
         return [
             (key, part)
@@ -171,7 +171,7 @@ class Estates:
 
     async def _bury(self, sealed: Sealed) -> None:
         """
-        Move the trim mark to the end, then delete the slots (log-rules, 9 and
+        Move the trim mark to the end, then delete the slots (rules 9 and
         10); what was found past the end, too, but never a seal.
         """
         key = keys.incarnation_record(sealed.incarnation)

@@ -31,7 +31,7 @@ from kafscale.log.reading.footers import read_end_of
 T = TypeVar("T")
 
 BARRIER = 32
-"""How many slots past the last one listed the barrier goes at first (log-rules, 3):
+"""How many slots past the last one listed the barrier goes at first (rule 3):
 more than a writer has under way, and what it sends until the barrier is there."""
 
 SUFFIX = 16 * 1024
@@ -135,7 +135,7 @@ async def seal(
         prefix = keys.journal(namespace, broker, incarnation)
         if recorded is not None and "sealed_at" in recorded.value:
             # What is recorded is the end, whatever seal objects there are: one
-            # may have been put over a slot that was deleted (log-rules, 5).
+            # may have been put over a slot that was deleted (rule 5).
             end = recorded.value["sealed_at"]
             return Sealed(incarnation, broker, prefix, trim, end)
         if is_marked(entry.value):
@@ -146,7 +146,7 @@ async def seal(
                 continue
             # All that it has acknowledged was stored before it was marked. It
             # may go on storing: two who look find different ends, all of them
-            # past that, and the first to record one wins (log-rules, 5).
+            # past that, and the first to record one wins (rule 5).
             end, _ = await _first_missing(objects, prefix, max(trim, known))
             revision, guards = recorded.revision, ()
         else:
@@ -156,8 +156,8 @@ async def seal(
             end = await _seal_first_missing(objects, prefix, max(trim, known), sealer)
             # The writer may have trimmed past this slot while we walked; the
             # seal then stands where a slot was deleted, and stops nobody
-            # (log-rules, 4). Comparing the record's revision says so, and of
-            # two sealers the first to record an end wins (log-rules, 5).
+            # (rule 4). Comparing the record's revision says so, and of
+            # two sealers the first to record an end wins (rule 5).
             revision, guards = 0, (Compare(entry.key, entry.revision),)
         try:
             await settle(metadata, key, revision, {"sealed_at": end, "by": sealer}, guards)
@@ -169,7 +169,7 @@ async def seal(
 async def _raise_barrier(objects: IObjectStore, prefix: str, first: int, sealer: int) -> None:
     """
     Put a seal ahead of a writer that lives and is busy, for it to run into: who
-    only chases it, slot by slot, never catches it (log-rules, 3). Where the
+    only chases it, slot by slot, never catches it (rule 3). Where the
     writer is past it already, farther ahead, until it is in time.
     """
     last = first - 1

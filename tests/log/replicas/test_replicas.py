@@ -343,7 +343,7 @@ class ReadTests(FollowingCase):
 
     def test_high_watermark(self) -> None:
         """
-        What the leader may not show yet is not shown here (log-rules, 23).
+        What the leader may not show yet is not shown here (rule 23).
         """
         self.append(b"a")
         reading = Reading(self.replica())
