@@ -26,6 +26,7 @@ from kafscale.cluster import keys
 from kafscale.cluster.image import Image
 from kafscale.cluster.spread import leaders
 from kafscale.errors import UnknownTopicId
+from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import Change, Delete, ILog, IMetadataStore, Phase
 
 AGAIN = 1.0
@@ -35,7 +36,6 @@ TOGETHER = 50
 """How many partitions are released at a time: none of them can be written from
 then on until it has been claimed."""
 
-Where = tuple[UUID, int]
 Gone = Callable[[int, int], Awaitable[bool]]
 
 
@@ -121,7 +121,7 @@ class Leaderships:
             self._owners[topic_id] = owners
         return owners[index]
 
-    def _mine(self, topics: Iterable[UUID]) -> list[tuple[Where, bool]]:
+    def _mine(self, topics: Iterable[UUID]) -> list[tuple[TopicIdPartition, bool]]:
         """
         The partitions of these topics that this broker should lead, and
         whether it does.
@@ -138,7 +138,7 @@ class Leaderships:
                     found.append((where, self._partitions.leads(where)))
         return found
 
-    async def _to_claim(self, topics: Iterable[UUID], is_gone: Gone) -> list[Where]:
+    async def _to_claim(self, topics: Iterable[UUID], is_gone: Gone) -> list[TopicIdPartition]:
         """
         What this broker should lead, and nobody does.
         """
@@ -151,7 +151,7 @@ class Leaderships:
                 found.append(where)
         return found
 
-    def _to_release(self, topics: Collection[UUID]) -> list[Where]:
+    def _to_release(self, topics: Collection[UUID]) -> list[TopicIdPartition]:
         """
         What this broker leads, and another should that is ready to.
         """
@@ -229,14 +229,14 @@ class Leaderships:
             for waiter in self._led.pop(topic_id):
                 waiter.callback(None)
 
-    def _check(self, where: Where) -> None:
+    def _check(self, where: TopicIdPartition) -> None:
         """
         Who was replaced, and has written nothing since, learns it from the
         partition's record.
         """
         self._partitions.recorded(where, self._image.leadership(*where).leader_epoch)
 
-    def _is_misled(self, where: Where) -> bool:
+    def _is_misled(self, where: TopicIdPartition) -> bool:
         """
         Whether another leads it than should, as far as this broker is to do
         something about it.
@@ -302,7 +302,7 @@ class Leaderships:
         late, self._late = self._late, set()
         self._look_at(late)
 
-    async def _release(self, wheres: Sequence[Where]) -> None:
+    async def _release(self, wheres: Sequence[TopicIdPartition]) -> None:
         for at in range(0, len(wheres), TOGETHER):
             await self._partitions.release(wheres[at : at + TOGETHER])
 

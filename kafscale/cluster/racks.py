@@ -10,12 +10,10 @@ records come there once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from kafscale.cluster.spread import bid
+from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import Broker, Phase
-
-Where = tuple[UUID, int]
 
 
 class Racks:
@@ -33,7 +31,7 @@ class Racks:
             if broker.rack is not None and broker.phase is Phase.SERVING:
                 self._serving.setdefault(broker.rack, []).append(broker)
         self.several = bool(self._serving) and len(set(self._rack_of.values())) > 1
-        self._chosen: dict[tuple[str, Where], int] = {}
+        self._chosen: dict[tuple[str, TopicIdPartition], int] = {}
 
     def alive(self, broker_id: int) -> bool:
         """
@@ -41,7 +39,7 @@ class Racks:
         """
         return broker_id in self._rack_of
 
-    def nearest(self, rack: str, where: Where, leader: int) -> int:
+    def nearest(self, rack: str, where: TopicIdPartition, leader: int) -> int:
         """
         From which broker a reader in this rack should read.
 
@@ -53,7 +51,7 @@ class Racks:
         chosen = self._choose(rack, where)
         return leader if chosen == -1 and alive else chosen
 
-    def replicas(self, where: Where, leader: int) -> list[int]:
+    def replicas(self, where: TopicIdPartition, leader: int) -> list[int]:
         """
         The leader, which lives, and the broker to be read from in each other
         rack.
@@ -63,7 +61,7 @@ class Racks:
             *(self._choose(rack, where) for rack in self._serving if rack != self._rack_of[leader]),
         ]
 
-    def _choose(self, rack: str, where: Where) -> int:
+    def _choose(self, rack: str, where: TopicIdPartition) -> int:
         serving = self._serving.get(rack, ())
         if len(serving) < 2:
             return serving[0].broker_id if serving else -1

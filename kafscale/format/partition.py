@@ -10,8 +10,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import attrs
+
+TopicIdPartition = tuple[UUID, int]
+"""A partition by its topic's id and its index; Kafka's C{TopicIdPartition}."""
 
 Makers = tuple[tuple[int, int], ...]
 """(base offset, leader epoch): segments from this base on have that epoch in

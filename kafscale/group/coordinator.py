@@ -30,6 +30,7 @@ from kafscale.errors import (
     NotCoordinator,
     UnknownMemberId,
 )
+from kafscale.format.partition import TopicIdPartition
 from kafscale.group import keys
 from kafscale.group.description import described
 from kafscale.group.group import Group
@@ -55,7 +56,6 @@ from kafscale.interfaces import (
     Membership,
     Put,
     Synced,
-    Where,
 )
 
 
@@ -257,7 +257,7 @@ class Coordinator:
     # -- commits ---------------------------------------------------------------
 
     async def commit(
-        self, group: str, member: Membership, offsets: Mapping[Where, CommittedOffset]
+        self, group: str, member: Membership, offsets: Mapping[TopicIdPartition, CommittedOffset]
     ) -> None:
         """
         See L{ICoordinator.commit}.
@@ -279,7 +279,7 @@ class Coordinator:
         finally:
             kept.offsets.end(ticket, offsets, durable)
 
-    def committed(self, group: str) -> Mapping[Where, CommittedOffset]:
+    def committed(self, group: str) -> Mapping[TopicIdPartition, CommittedOffset]:
         """
         See L{ICoordinator.committed}.
         """
@@ -287,8 +287,8 @@ class Coordinator:
         return {} if kept is None else kept.offsets.durable()
 
     async def forget(
-        self, group: str, wanted: Sequence[Where], topics: Mapping[UUID, str]
-    ) -> Mapping[Where, KafkaError]:
+        self, group: str, wanted: Sequence[TopicIdPartition], topics: Mapping[UUID, str]
+    ) -> Mapping[TopicIdPartition, KafkaError]:
         """
         See L{ICoordinator.forget}.
         """
@@ -297,7 +297,7 @@ class Coordinator:
         if members and kept.group.protocol_type != CONSUMER:
             raise NonEmptyGroup
         read = subscribed(kept.group)
-        refused: dict[Where, KafkaError] = {
+        refused: dict[TopicIdPartition, KafkaError] = {
             where: GroupSubscribedToTopic()
             for where in wanted
             if read is None or topics.get(where[0]) in read
@@ -352,7 +352,7 @@ class Coordinator:
             return succeed(None)  # it was deleted, or its first member is being refused
         return kept.shard.write([Put(keys.group(group.name), group_value(group, assignments))])
 
-    def _remove(self, name: str, gone: Sequence[Where]) -> None:
+    def _remove(self, name: str, gone: Sequence[TopicIdPartition]) -> None:
         """
         Forget commits in the background.
         """

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 
 import attrs
 
+from kafscale.format.partition import TopicIdPartition
 from kafscale.group.group import Group
 from kafscale.group.offsets import Offsets
 from kafscale.group.shard import Shard
-from kafscale.interfaces import Delete, Where
+from kafscale.interfaces import Delete
 
 
 @attrs.frozen
@@ -24,7 +25,7 @@ class Kept:
     shard: Shard
     offsets: Offsets
 
-    def deletions(self, gone: Iterable[Where]) -> list[Delete]:
+    def deletions(self, gone: Iterable[TopicIdPartition]) -> list[Delete]:
         """
         What removes the commits for these partitions from the store.
         """

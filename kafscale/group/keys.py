@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 from uuid import UUID
 from zlib import crc32
 
-from kafscale.interfaces import Where
+from kafscale.format.partition import TopicIdPartition
 
 SHARDS = 16
 """Never to be changed: it says where a group is."""
@@ -70,7 +70,7 @@ def offsets_of(name: str) -> str:
     return offsets(shard_of(name)) + quote(name, safe="") + "/"
 
 
-def offset(prefix: str, where: Where) -> str:
+def offset(prefix: str, where: TopicIdPartition) -> str:
     """
     Where a commit for a partition is, of the group with that L{offsets_of}.
     """
@@ -85,7 +85,7 @@ def group_of(key: str) -> str:
     return unquote(key.split("/")[2])
 
 
-def offset_of(key: str) -> tuple[str, Where]:
+def offset_of(key: str) -> tuple[str, TopicIdPartition]:
     """
     Group and partition in the key of a commit.
     """

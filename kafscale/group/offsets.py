@@ -9,10 +9,11 @@ from itertools import count
 from types import MappingProxyType
 from uuid import UUID
 
+from kafscale.format.partition import TopicIdPartition
 from kafscale.group import keys
 from kafscale.group.group import Group
 from kafscale.group.subscription import subscribed
-from kafscale.interfaces import CommittedOffset, GroupState, Where
+from kafscale.interfaces import CommittedOffset, GroupState
 
 
 class Offsets:
@@ -26,19 +27,19 @@ class Offsets:
         @param prefix: What the keys of all of them begin with.
         """
         self._prefix = prefix
-        self._keys: dict[Where, str] = {}
-        self._offsets: dict[Where, CommittedOffset] = {}
+        self._keys: dict[TopicIdPartition, str] = {}
+        self._offsets: dict[TopicIdPartition, CommittedOffset] = {}
         self._tickets = count()
-        self._coming: dict[Where, set[int]] = {}
-        self._topics: dict[UUID, set[Where]] = {}  # all of both
+        self._coming: dict[TopicIdPartition, set[int]] = {}
+        self._topics: dict[UUID, set[TopicIdPartition]] = {}  # all of both
 
-    def durable(self) -> Mapping[Where, CommittedOffset]:
+    def durable(self) -> Mapping[TopicIdPartition, CommittedOffset]:
         """
         What can be told.
         """
         return MappingProxyType(self._offsets)
 
-    def all(self) -> list[Where]:
+    def all(self) -> list[TopicIdPartition]:
         """
         Of which partitions there are commits, or will be.
         """
@@ -50,13 +51,13 @@ class Offsets:
         """
         return list(self._topics)
 
-    def of_topic(self, topic_id: UUID) -> list[Where]:
+    def of_topic(self, topic_id: UUID) -> list[TopicIdPartition]:
         """
         Of which partitions of a topic.
         """
         return list(self._topics.get(topic_id, ()))
 
-    def key(self, where: Where) -> str:
+    def key(self, where: TopicIdPartition) -> str:
         """
         Where the commit for a partition is in the store.
         """
@@ -65,7 +66,7 @@ class Offsets:
             found = self._keys[where] = keys.offset(self._prefix, where)
         return found
 
-    def begin(self, wanted: Iterable[Where]) -> int:
+    def begin(self, wanted: Iterable[TopicIdPartition]) -> int:
         """
         Commits for these are on their way. A ticket for L{end}.
         """
@@ -75,7 +76,9 @@ class Offsets:
             self._topics.setdefault(where[0], set()).add(where)
         return ticket
 
-    def end(self, ticket: int, offsets: Mapping[Where, CommittedOffset], durable: bool) -> None:
+    def end(
+        self, ticket: int, offsets: Mapping[TopicIdPartition, CommittedOffset], durable: bool
+    ) -> None:
         """
         These have arrived, or never will. What was removed after they set out
         is removed from the store after them, and does not come back here.
@@ -91,14 +94,14 @@ class Offsets:
                 elif not coming and where not in self._offsets:
                     self._forget(where)
 
-    def put(self, where: Where, offset: CommittedOffset) -> None:
+    def put(self, where: TopicIdPartition, offset: CommittedOffset) -> None:
         """
         This one was in the store.
         """
         self._offsets[where] = offset
         self._topics.setdefault(where[0], set()).add(where)
 
-    def remove(self, wanted: Iterable[Where]) -> None:
+    def remove(self, wanted: Iterable[TopicIdPartition]) -> None:
         """
         These are to be removed from the store.
         """
@@ -107,7 +110,7 @@ class Offsets:
             self._coming.pop(where, None)
             self._forget(where)
 
-    def _forget(self, where: Where) -> None:
+    def _forget(self, where: TopicIdPartition) -> None:
         topic = self._topics.get(where[0], set())
         topic.discard(where)
         self._keys.pop(where, None)
@@ -116,7 +119,7 @@ class Offsets:
 
     def expired(
         self, group: Group, now: float, retention: float, name_of: Mapping[object, str]
-    ) -> list[Where]:
+    ) -> list[TopicIdPartition]:
         """
         What is to be forgotten (KIP-211): of a group without members, some
         time after it lost them; of one that never had any, after the commit;

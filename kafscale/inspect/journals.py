@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator, Collection, Sequence
 import attrs
 
 from kafscale.format import keys
+from kafscale.format.partition import TopicIdPartition
 from kafscale.format.slot import Range, Seal
 from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.objects import check_range
-from kafscale.inspect.view import Incarnation, View, Where
+from kafscale.inspect.view import Incarnation, View
 from kafscale.interfaces import IObjectStore
 from kafscale.log.takeover.sealed_journals import IN_FLIGHT_AT_MOST
 from kafscale.log.takeover.sealing import footer, listing
@@ -28,12 +29,12 @@ class Tails:
     they can be told in, normally one.
     """
 
-    def __init__(self, only: Collection[Where] | None = None) -> None:
+    def __init__(self, only: Collection[TopicIdPartition] | None = None) -> None:
         """
         @param only: Take no other partitions.
         """
         self._only = only
-        self._stretches: dict[Where, list[tuple[int, int]]] = {}
+        self._stretches: dict[TopicIdPartition, list[tuple[int, int]]] = {}
 
     def take(self, view: View, incarnation: int, parts: Sequence[Range]) -> None:
         """
@@ -46,14 +47,14 @@ class Tails:
             if view.counts(incarnation, where, part.leader_epoch):
                 self._add(where, part.first_offset, part.last_offset + 1)
 
-    def _add(self, where: Where, first: int, end: int) -> None:
+    def _add(self, where: TopicIdPartition, first: int, end: int) -> None:
         stretches = self._stretches.setdefault(where, [])
         if stretches and stretches[-1][1] == first:
             stretches[-1] = stretches[-1][0], end
         else:
             insort(stretches, (first, end))
 
-    def after(self, where: Where, start: int) -> tuple[int, int | None]:
+    def after(self, where: TopicIdPartition, start: int) -> tuple[int, int | None]:
         """
         The offset after the last record that follows C{start} without a gap;
         and the one after the gap, if there is one.
@@ -244,7 +245,7 @@ class _Check:
         return keys.slot(self.view.prefix(self.incarnation), number)
 
 
-async def scan(objects: IObjectStore, view: View, wanted: Collection[Where]) -> Tails:
+async def scan(objects: IObjectStore, view: View, wanted: Collection[TopicIdPartition]) -> Tails:
     """
     What journals hold of these partitions, by their footers.
     """

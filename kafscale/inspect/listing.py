@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 
 from kafscale.errors import NoSuchObject
 from kafscale.format import keys
+from kafscale.format.partition import TopicIdPartition
 from kafscale.format.slot import Range, Seal
 from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.journals import slots_of
 from kafscale.inspect.partitions import segments_of
-from kafscale.inspect.view import Incarnation, View, Where
+from kafscale.inspect.view import Incarnation, View
 from kafscale.inspect.volumes import chapter_of, named_by, rows_of
 from kafscale.interfaces import IObjectStore
 from kafscale.log.reading.segments import segment_footer
@@ -67,7 +68,9 @@ def _what(view: View, held: Sequence[Range] | Seal | CorruptObject) -> str:
     return f"slot: {', '.join(parts)}"
 
 
-async def _list_partition(objects: IObjectStore, view: View, where: Where, tell: Tell) -> bool:
+async def _list_partition(
+    objects: IObjectStore, view: View, where: TopicIdPartition, tell: Tell
+) -> bool:
     whole = True
     record = view.partitions[where]
     prefix = keys.partition(view.namespace, *where)

@@ -12,12 +12,12 @@ from itertools import pairwise
 
 from kafscale.errors import NoSuchObject
 from kafscale.format import keys
-from kafscale.format.partition import PartitionRecord
+from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.journals import Tails
 from kafscale.inspect.objects import check_segment
-from kafscale.inspect.view import View, Where
+from kafscale.inspect.view import View
 from kafscale.inspect.volumes import chapter_of
 from kafscale.interfaces import IObjectStore
 from kafscale.log.reading.segments import segment_footer
@@ -40,7 +40,7 @@ async def segments_of(
     return segments
 
 
-async def check_partition(objects: IObjectStore, view: View, where: Where) -> Findings:
+async def check_partition(objects: IObjectStore, view: View, where: TopicIdPartition) -> Findings:
     """
     What is wrong with a partition's record and segments.
     """
@@ -77,7 +77,7 @@ def _check_stray(prefix: str, key: str, record: PartitionRecord, found: Findings
         found.wrong(key, "in no chain: no segment ends where this one begins")
 
 
-def check_record(view: View, where: Where, record: PartitionRecord) -> Findings:
+def check_record(view: View, where: TopicIdPartition, record: PartitionRecord) -> Findings:
     """
     Where a partition's record contradicts itself, or the other metadata.
     """
@@ -160,7 +160,7 @@ class _Chain:
         self,
         objects: IObjectStore,
         view: View,
-        where: Where,
+        where: TopicIdPartition,
         segments: Sequence[str],
         found: Findings,
     ) -> None:
@@ -254,7 +254,7 @@ class _Chain:
             )
 
 
-def check_tail(view: View, where: Where, tails: Tails) -> Findings:
+def check_tail(view: View, where: TopicIdPartition, tails: Tails) -> Findings:
     """
     Whether what journals hold goes on where the segments end.
     """

@@ -12,12 +12,11 @@ import attrs
 
 from kafscale.cluster import keys as cluster
 from kafscale.format import keys
-from kafscale.format.partition import PartitionRecord
+from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.interfaces import IMetadataStore
 from kafscale.log.journal.fencing import is_marked
 
 T = TypeVar("T")
-Where = tuple[UUID, int]
 
 
 @attrs.frozen
@@ -59,12 +58,12 @@ class View:
     cluster: str | None
     revision: int
     incarnations: dict[int, Incarnation]
-    partitions: dict[Where, PartitionRecord]
+    partitions: dict[TopicIdPartition, PartitionRecord]
     topics: dict[UUID, tuple[str, int]]
     tombstones: dict[UUID, str]
     unknown: dict[str, str]
 
-    def name(self, where: Where) -> str:
+    def name(self, where: TopicIdPartition) -> str:
         """
         A partition, as a person calls it.
         """
@@ -78,7 +77,7 @@ class View:
         """
         return keys.journal(self.namespace, incarnation.broker, incarnation.number)
 
-    def counts(self, incarnation: int, where: Where, epoch: int) -> bool:
+    def counts(self, incarnation: int, where: TopicIdPartition, epoch: int) -> bool:
         """
         Whether what an incarnation has written of a partition in this epoch
         is part of the log, if it is in no segment (rule 13).

@@ -9,18 +9,18 @@ from collections.abc import Sequence
 
 from kafscale.errors import NoSuchObject
 from kafscale.format import keys
-from kafscale.format.partition import Chapter
+from kafscale.format.partition import Chapter, TopicIdPartition
 from kafscale.format.segment import Footer
 from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
-from kafscale.inspect.view import View, Where
+from kafscale.inspect.view import View
 from kafscale.interfaces import IObjectStore
 from kafscale.log.reading.footers import read_end_of
 from kafscale.log.reading.segments import SUFFIX, segment_footer
 from kafscale.log.reading.volumes import OneChapter, Row, read_rows
 from kafscale.log.takeover.sealing import listing
 
-Named = dict[tuple[int, int], list[tuple[Where, Chapter]]]
+Named = dict[tuple[int, int], list[tuple[TopicIdPartition, Chapter]]]
 """The chapters that records name, by the incarnation and number of volumes."""
 
 UNNAMED = "a volume of which no record names a chapter"
@@ -103,7 +103,12 @@ async def check_volumes(objects: IObjectStore, view: View) -> Findings:
 
 
 def _check_row(
-    view: View, key: str, rows: Sequence[Row], where: Where, chapter: Chapter, found: Findings
+    view: View,
+    key: str,
+    rows: Sequence[Row],
+    where: TopicIdPartition,
+    chapter: Chapter,
+    found: Findings,
 ) -> None:
     """
     Whether one of the rows is that of a chapter that a record names.

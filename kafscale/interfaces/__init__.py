@@ -29,7 +29,6 @@ from kafscale.interfaces.groups import (
     Joining,
     Membership,
     Synced,
-    Where,
 )
 from kafscale.interfaces.log import (
     Append,

@@ -12,6 +12,7 @@ import attrs
 from zope.interface import Interface
 
 from kafscale.errors import KafkaError
+from kafscale.format.partition import TopicIdPartition
 
 
 class GroupState(Enum):
@@ -131,8 +132,6 @@ class CommittedOffset:
     expires_ms: int = -1
 
 
-#: Topic id and index.
-Where = tuple[UUID, int]
 
 
 @attrs.frozen
@@ -230,7 +229,7 @@ class ICoordinator(Interface):
         """
 
     def commit(
-        group: str, member: Membership, offsets: Mapping[Where, CommittedOffset]
+        group: str, member: Membership, offsets: Mapping[TopicIdPartition, CommittedOffset]
     ) -> Awaitable[None]:
         """
         Durable when it is answered.
@@ -240,14 +239,14 @@ class ICoordinator(Interface):
             FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS.
         """
 
-    def committed(group: str) -> Mapping[Where, CommittedOffset]:
+    def committed(group: str) -> Mapping[TopicIdPartition, CommittedOffset]:
         """
         What is committed; nothing for a group that is not there.
         """
 
     def forget(
-        group: str, wanted: Sequence[Where], topics: Mapping[UUID, str]
-    ) -> Awaitable[Mapping[Where, KafkaError]]:
+        group: str, wanted: Sequence[TopicIdPartition], topics: Mapping[UUID, str]
+    ) -> Awaitable[Mapping[TopicIdPartition, KafkaError]]:
         """
         Forget these commits. Returns those that are not forgotten, with the
         reason: GROUP_SUBSCRIBED_TO_TOPIC.

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from kafscale.counts import LogCounts, LogState
 from kafscale.errors import CommitConflict, NotLeaderOrFollower
 from kafscale.format import keys
-from kafscale.format.partition import PartitionRecord
+from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.interfaces import Delete, ILog, IMetadataStore, IObjectStore, LogRules
 from kafscale.log.journal.bundles import Bundles
 from kafscale.log.journal.fencing import fence_of
@@ -42,8 +42,6 @@ from kafscale.log.settings import LogSettings
 from kafscale.log.takeover.recovery import Claim, Gone, GuardOf, commit_claims, prepare
 from kafscale.log.takeover.sealed_journals import Estates
 from kafscale.log.takeover.sealing import listing
-
-Where = tuple[UUID, int]
 
 
 def no_guard(topic_id: UUID) -> None:
@@ -92,7 +90,7 @@ class Log:
         self._settings = settings
         self._on_fenced = fenced
         self._rules_of = rules_of
-        self._partitions: dict[Where, Partition] = {}
+        self._partitions: dict[TopicIdPartition, Partition] = {}
         self.pressure = Pressure(settings, lambda: self.journal.unsettled_bytes)
         self.incarnation = 0
         self.counts = LogCounts()
@@ -192,7 +190,7 @@ class Log:
         return tuple(self._partitions.values())
 
     async def claim(
-        self, wanted: Iterable[Where], is_gone: Gone, guard_of: GuardOf = no_guard
+        self, wanted: Iterable[TopicIdPartition], is_gone: Gone, guard_of: GuardOf = no_guard
     ) -> None:
         """
         See L{ILog.claim}.
@@ -223,7 +221,7 @@ class Log:
             self._roller.inherited(partition for partition in led if partition.tail.size)
 
     async def recover(
-        self, wanted: Iterable[Where], is_gone: Gone, guard_of: GuardOf = no_guard
+        self, wanted: Iterable[TopicIdPartition], is_gone: Gone, guard_of: GuardOf = no_guard
     ) -> None:
         """
         See L{ILog.recover}.
@@ -280,13 +278,13 @@ class Log:
                 self._roller.configured(partition)
                 self._retention.configured(partition, before)
 
-    def leads(self, where: Where) -> bool:
+    def leads(self, where: TopicIdPartition) -> bool:
         """
         See L{ILog.leads}.
         """
         return where in self._partitions
 
-    def recorded(self, where: Where, leader_epoch: int) -> None:
+    def recorded(self, where: TopicIdPartition, leader_epoch: int) -> None:
         """
         See L{ILog.recorded}.
         """
@@ -295,13 +293,13 @@ class Log:
         if partition and not partition.closed and partition.leader_epoch < leader_epoch:
             self.journal.fence()
 
-    def led(self) -> Sequence[Where]:
+    def led(self) -> Sequence[TopicIdPartition]:
         """
         See L{ILog.led}.
         """
         return tuple(self._partitions)
 
-    async def release(self, wanted: Iterable[Where]) -> None:
+    async def release(self, wanted: Iterable[TopicIdPartition]) -> None:
         """
         See L{ILog.release}.
         """

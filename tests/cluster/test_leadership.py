@@ -15,11 +15,11 @@ from kafscale.cluster import keys
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import AGAIN, Leaderships
 from kafscale.errors import StoreUnavailable, UnknownTopicId
+from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import Broker, Compare, ILog, Leadership, Phase, Put
 from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
 from tests.hostile import HostileMetadataStore, Operation, Verdict
 
-Where = tuple[UUID, int]
 Gone = Callable[[int, int], Awaitable[bool]]
 GuardOf = Callable[[UUID], Compare | None]
 
@@ -41,18 +41,20 @@ class FakeLog:
 
     def __init__(self, cluster: SmallCluster) -> None:
         self._cluster = cluster
-        self.claims: list[list[Where]] = []
-        self.releases: list[list[Where]] = []
-        self.leading: dict[Where, None] = {}
+        self.claims: list[list[TopicIdPartition]] = []
+        self.releases: list[list[TopicIdPartition]] = []
+        self.leading: dict[TopicIdPartition, None] = {}
         self.dropped: list[UUID] = []
         self.cleared = 0
-        self.epochs: dict[Where, int] = {}
+        self.epochs: dict[TopicIdPartition, int] = {}
         self.changed: list[tuple[UUID, int]] = []
         self.deleted: list[UUID] = []
         self.failures = 0
         self.replaced = False
 
-    async def claim(self, wanted: Iterable[Where], is_gone: Gone, guard_of: GuardOf) -> None:
+    async def claim(
+        self, wanted: Iterable[TopicIdPartition], is_gone: Gone, guard_of: GuardOf
+    ) -> None:
         """
         Make the broker the leader of all of these.
         """
@@ -63,7 +65,7 @@ class FakeLog:
                 await self._put(where, {"leader": BROKER.broker_id, "epoch": 0, "incarnation": 1})
                 self.leading[where] = None
 
-    async def release(self, wanted: Iterable[Where]) -> None:
+    async def release(self, wanted: Iterable[TopicIdPartition]) -> None:
         """
         Make nobody the leader of all of these.
         """
@@ -73,29 +75,31 @@ class FakeLog:
             del self.leading[where]
             await self._put(where, {"leader": -1, "epoch": 0, "incarnation": 0})
 
-    async def _put(self, where: Where, record: dict[str, int]) -> None:
+    async def _put(self, where: TopicIdPartition, record: dict[str, int]) -> None:
         key = f"{keys.PARTITIONS}{where[0]}/{where[1]:010d}"
         await self._cluster.store.commit([], [Put(key, record)])
 
-    def leads(self, where: Where) -> bool:
+    def leads(self, where: TopicIdPartition) -> bool:
         """
         Whether it has claimed it.
         """
         return where in self.leading
 
-    def recorded(self, where: Where, leader_epoch: int) -> None:
+    def recorded(self, where: TopicIdPartition, leader_epoch: int) -> None:
         """
         Note it.
         """
         self.epochs[where] = leader_epoch
 
-    def led(self) -> Sequence[Where]:
+    def led(self) -> Sequence[TopicIdPartition]:
         """
         What it has claimed.
         """
         return tuple(self.leading)
 
-    async def recover(self, wanted: Iterable[Where], is_gone: Gone, guard_of: GuardOf) -> None:
+    async def recover(
+        self, wanted: Iterable[TopicIdPartition], is_gone: Gone, guard_of: GuardOf
+    ) -> None:
         """
         The same as to claim, for a new incarnation.
         """
@@ -264,7 +268,7 @@ class SharedTests(LeadershipTestCase):
 
     OTHER = Broker(8, "other.example", 9092, incarnation=50)
 
-    def owned(self, topic_id: UUID, broker_id: int) -> list[Where]:
+    def owned(self, topic_id: UUID, broker_id: int) -> list[TopicIdPartition]:
         """
         What that broker should lead of six partitions.
         """

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from kafscale.errors import KafkaError, UnknownTopicId, UnknownTopicOrPartition
+from kafscale.format.partition import TopicIdPartition
 from kafscale.group import keys
 from kafscale.group.coordinator import Coordinator
 from kafscale.group.settings import GroupSettings
@@ -29,7 +30,6 @@ from kafscale.interfaces import (
     Membership,
     Synced,
     Topic,
-    Where,
 )
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import EmbeddedStore
@@ -232,7 +232,11 @@ class GroupTestCase(SynchronousTestCase):
         return self.begin(self.coordinator.sync(group, member, None, None, parts or {}))
 
     def commit(
-        self, member: Membership, offset: int = 5, group: str = "g", where: Where | None = None
+        self,
+        member: Membership,
+        offset: int = 5,
+        group: str = "g",
+        where: TopicIdPartition | None = None,
     ) -> Deferred[None]:
         """
         Somebody commits; for partition 0 of the first topic, if not told
@@ -242,7 +246,7 @@ class GroupTestCase(SynchronousTestCase):
         offsets = {where or (TOPIC.topic_id, 0): CommittedOffset(offset, 3, "note", at)}
         return self.begin(self.coordinator.commit(group, member, offsets))
 
-    def committed(self, group: str = "g") -> dict[Where, int]:
+    def committed(self, group: str = "g") -> dict[TopicIdPartition, int]:
         """
         The offsets that are committed.
         """

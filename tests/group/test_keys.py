@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.format.partition import TopicIdPartition
 from kafscale.group import keys
 from kafscale.group.records import offset_from, offset_value
-from kafscale.interfaces import CommittedOffset, Where
+from kafscale.interfaces import CommittedOffset
 
 NAMES = st.text(st.characters(codec="utf-8"))
 PLACES = st.tuples(st.uuids(), st.integers(0, 2**31 - 1))
@@ -42,7 +43,7 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(keys.group_of(key), name)
 
     @given(NAMES, PLACES)
-    def test_offsets(self, name: str, where: Where) -> None:
+    def test_offsets(self, name: str, where: TopicIdPartition) -> None:
         """
         Group and partition can be told from the key.
         """

@@ -35,6 +35,7 @@ from kafscale.errors import (
     StoreUnavailable,
 )
 from kafscale.format import keys
+from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import Append, Fetched, LogRules
 from kafscale.log.partition.partition import Partition
 from kafscale.store.memory import MemoryObjectStore
@@ -42,8 +43,6 @@ from tests.careless import CarelessObjectStore
 from tests.hostile import Operation, Verdict, let_pass
 from tests.inspect.looking import report, wrong
 from tests.log.brokers import RULES, Broker, Shared, batch, begin, nobody_is_gone, now, records_of
-
-Where = tuple[UUID, int]
 
 TOPIC = UUID(int=0x70)
 MOST_BROKERS = 3
@@ -72,7 +71,7 @@ class Sent:
     @ivar acknowledged: The offset that was answered.
     """
 
-    where: Where
+    where: TopicIdPartition
     values: tuple[bytes, ...]
     producer: int
     sequence: int
@@ -118,19 +117,19 @@ class LogMachine(RuleBasedStateMachine):
         self.brokers: list[Broker] = []  # those that are scheduled
         self.asleep: list[Broker] = []
         self.gone: list[Broker] = []  # their operations may still be done
-        self.wanted: list[Where] = []
-        self.led: dict[tuple[int, Where], Leading] = {}
-        self.truth: dict[Where, dict[int, bytes]] = {}  # shown or acknowledged
-        self.start: dict[Where, int] = {}  # the largest that was answered
+        self.wanted: list[TopicIdPartition] = []
+        self.led: dict[tuple[int, TopicIdPartition], Leading] = {}
+        self.truth: dict[TopicIdPartition, dict[int, bytes]] = {}  # shown or acknowledged
+        self.start: dict[TopicIdPartition, int] = {}  # the largest that was answered
         self.values = 0
-        self.sequences: dict[tuple[Where, int], int] = {}
-        self.unanswered: dict[tuple[Where, int], Sent] = {}
+        self.sequences: dict[tuple[TopicIdPartition, int], int] = {}
+        self.unanswered: dict[tuple[TopicIdPartition, int], Sent] = {}
         self.wrong: list[str] = []
         self.log_rules = LogRules()
 
     # -- what is known ------------------------------------------------------
 
-    def show(self, where: Where, offset: int, value: bytes) -> None:
+    def show(self, where: TopicIdPartition, offset: int, value: bytes) -> None:
         """
         A record was shown or acknowledged.
         """
@@ -318,7 +317,7 @@ class LogMachine(RuleBasedStateMachine):
 
     # -- clients ------------------------------------------------------------
 
-    def leaders(self) -> list[tuple[Broker, Where]]:
+    def leaders(self) -> list[tuple[Broker, TopicIdPartition]]:
         """
         Who takes it that it leads what.
         """
@@ -328,7 +327,7 @@ class LogMachine(RuleBasedStateMachine):
             for partition in broker.log.partitions()
         ]
 
-    def opened(self, broker: Broker, where: Where) -> Partition | None:
+    def opened(self, broker: Broker, where: TopicIdPartition) -> Partition | None:
         """
         A partition that can be appended to, now or after a while.
         """
@@ -464,7 +463,7 @@ class LogMachine(RuleBasedStateMachine):
         loading.addCallback(self.was_read, where, offset, end)
         loading.addErrback(self.not_read, where, offset)
 
-    def was_read(self, found: Fetched, where: Where, offset: int, end: int) -> None:
+    def was_read(self, found: Fetched, where: TopicIdPartition, offset: int, end: int) -> None:
         """
         Every record that is read is shown; they follow one another.
         """
@@ -478,7 +477,7 @@ class LogMachine(RuleBasedStateMachine):
                 records[0].offset <= offset <= records[-1].offset, f"{offset} is not in {records}"
             )
 
-    def not_read(self, failure: Failure, where: Where, offset: int) -> None:
+    def not_read(self, failure: Failure, where: TopicIdPartition, offset: int) -> None:
         """
         Reading fails where records were deleted, and while a store is away.
         """
@@ -635,7 +634,7 @@ class LogMachine(RuleBasedStateMachine):
         self.nothing_goes_back()
         return broker
 
-    def log_is_whole(self, broker: Broker, where: Where) -> None:
+    def log_is_whole(self, broker: Broker, where: TopicIdPartition) -> None:
         """
         From the log start to the end every record is there, once, and is what
         was acknowledged.

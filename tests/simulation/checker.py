@@ -13,13 +13,12 @@ from uuid import UUID
 
 import attrs
 
+from kafscale.format.partition import TopicIdPartition
 from kafscale.wire.records import iterate, read_records
 from tests.simulation.schedule import BEGIN, Schedule
 
 if TYPE_CHECKING:
     from tests.simulation.network import Pipe
-
-Where = tuple[UUID, int]
 
 
 class Wrong(AssertionError):
@@ -67,7 +66,7 @@ class Checker:
     """
 
     def __init__(
-        self, schedule: Schedule, log_start_of: Callable[[Where], int | None]
+        self, schedule: Schedule, log_start_of: Callable[[TopicIdPartition], int | None]
     ) -> None:
         """
         @param log_start_of: Where a partition's log begins, as recorded.
@@ -76,14 +75,14 @@ class Checker:
         self._log_start_of = log_start_of
         self.wrong: list[str] = []
         self._producer_ids: dict[tuple[int, int], None] = {}
-        self.partitions: dict[Where, Known] = {}
+        self.partitions: dict[TopicIdPartition, Known] = {}
         self.gone: dict[UUID, None] = {}
         self._described: dict[tuple[Pipe, UUID, int], int] = {}
         self._watermarks: dict[tuple[str, UUID, int, int], int] = {}
         self.reads = 0
         self.near = 0
 
-    def known(self, where: Where) -> Known:
+    def known(self, where: TopicIdPartition) -> Known:
         """
         What is known of a partition.
         """
@@ -116,7 +115,7 @@ class Checker:
 
     # -- records --------------------------------------------------------------
 
-    def _true(self, where: Where, offset: int, value: bytes, how: str) -> None:
+    def _true(self, where: TopicIdPartition, offset: int, value: bytes, how: str) -> None:
         known = self.known(where)
         before = known.truth.setdefault(offset, value)
         place = known.places.setdefault(value, offset)
@@ -125,7 +124,7 @@ class Checker:
         if place != offset:
             self.wrongly(f"{where} has {value!r} at {offset}, {how}; it was at {place}")
 
-    def acknowledged(self, where: Where, base: int, values: Sequence[bytes]) -> None:
+    def acknowledged(self, where: TopicIdPartition, base: int, values: Sequence[bytes]) -> None:
         """
         A producer was told where its batch stands.
         """
@@ -137,7 +136,7 @@ class Checker:
     def shown(
         self,
         who: str,
-        where: Where,
+        where: TopicIdPartition,
         epoch: int,
         offset: int,
         high_watermark: int,
@@ -156,7 +155,7 @@ class Checker:
     def shown_near(
         self,
         who: str,
-        where: Where,
+        where: TopicIdPartition,
         epoch: int,
         offset: int,
         high_watermark: int,
@@ -172,7 +171,7 @@ class Checker:
 
     def _shown(
         self,
-        where: Where,
+        where: TopicIdPartition,
         how: str,
         offset: int,
         high_watermark: int,
@@ -199,7 +198,7 @@ class Checker:
         return offset, values
 
     def _ends(
-        self, who: str, where: Where, epoch: int, high_watermark: int, log_start: int
+        self, who: str, where: TopicIdPartition, epoch: int, high_watermark: int, log_start: int
     ) -> None:
         epochs = self.known(where).epochs
         shown = epochs.get(epoch)
@@ -231,14 +230,14 @@ class Checker:
                     f" {max(number, epoch)}, and {late.first_log_start} in it"
                 )
 
-    def deleted(self, where: Where, log_start: int) -> None:
+    def deleted(self, where: TopicIdPartition, log_start: int) -> None:
         """
         DeleteRecords was answered.
         """
         known = self.known(where)
         known.log_start = max(known.log_start, log_start)
 
-    def out_of_range(self, where: Where, offset: int) -> None:
+    def out_of_range(self, where: TopicIdPartition, offset: int) -> None:
         """
         A consumer was told that there is no such offset.
         """
@@ -274,7 +273,7 @@ class Checker:
                     )
                 self._described[key] = each.leader_epoch
 
-    def end(self, where: Where) -> int:
+    def end(self, where: TopicIdPartition) -> int:
         """
         The offset after the last record that is known of.
         """
@@ -282,7 +281,7 @@ class Checker:
 
     # -- the end --------------------------------------------------------------
 
-    def whole(self, where: Where, log_start: int, values: Sequence[bytes]) -> None:
+    def whole(self, where: TopicIdPartition, log_start: int, values: Sequence[bytes]) -> None:
         """
         The partition was read from the log start to its end, when all was well
         again.

@@ -21,12 +21,12 @@ from twisted.python.failure import Failure
 
 from kafscale.errors import KafkaError, StoreError
 from kafscale.format import keys
-from kafscale.format.partition import PartitionRecord
+from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.group import keys as group_keys
 from kafscale.log.takeover import sealing
 from tests.log.brokers import now
 from tests.simulation.admin import Admin
-from tests.simulation.checker import Checker, Where, Wrong
+from tests.simulation.checker import Checker, Wrong
 from tests.simulation.client import Client
 from tests.simulation.consuming import Member
 from tests.simulation.etcd import Etcd
@@ -156,11 +156,11 @@ class World:
         found = (self.etcd.text(key) for key in self.etcd.below(f"{NAMESPACE}/{keys.PARTITIONS}"))
         return [PartitionRecord.from_json(json.loads(text)) for text in found if text]
 
-    def _log_start(self, where: Where) -> int | None:
+    def _log_start(self, where: TopicIdPartition) -> int | None:
         record = self._value(f"partitions/{where[0]}/{where[1]:010d}")
         return None if record is None else int(record["log_start"])
 
-    def leads(self, broker_id: int, where: Where) -> bool:
+    def leads(self, broker_id: int, where: TopicIdPartition) -> bool:
         """
         Whether a broker leads a partition, and nobody has replaced it.
         """

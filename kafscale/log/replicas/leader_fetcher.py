@@ -19,6 +19,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from kafscale.errors import BY_CODE, NotLeaderOrFollower, OffsetOutOfRange, UnknownServerError
+from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import IPeer, PeerUnavailable
 from kafscale.log.replicas.replica import Replica
 from kafscale.wire.messages import FetchRequest, FetchResponse
@@ -41,8 +42,6 @@ SOON: Final = 0.05
 
 ANSWER_BYTES: Final = 8 << 20
 PARTITION_BYTES: Final = 1 << 20
-
-Where = tuple[UUID, int]
 
 
 class _Followed:
@@ -90,11 +89,11 @@ class Feed:
         self._clock = clock
         self._room = room
         self._came = came
-        self._followed: dict[Where, _Followed] = {}
+        self._followed: dict[TopicIdPartition, _Followed] = {}
         self._session = (0, 0)  # id and epoch of the next request
-        self._asked: dict[Where, int] = {}  # what the leader's session has
+        self._asked: dict[TopicIdPartition, int] = {}  # what the leader's session has
         # What it has from earlier: it would tell nothing that it has told then.
-        self._forget: set[Where] = set()
+        self._forget: set[TopicIdPartition] = set()
         self._running = False
         self._under_way: Deferred[None] | None = None
         self._away = False
@@ -189,7 +188,7 @@ class Feed:
         """
         now = self._clock.seconds()
         room = self._room()
-        wanted: dict[Where, int] = {}
+        wanted: dict[TopicIdPartition, int] = {}
         seconds = WAIT
         for where, followed in self._followed.items():
             replica = followed.replica
@@ -235,7 +234,7 @@ class Feed:
         else:
             epoch = self._session[1]
             self._session = response.session_id, epoch + 1 if epoch < 2**31 - 1 else 1
-        failed: set[Where] = set()
+        failed: set[TopicIdPartition] = set()
         for topic in response.responses:
             for answer in topic.partitions:
                 where = topic.topic_id, answer.partition_index
@@ -283,7 +282,9 @@ class Feed:
         raise NotLeaderOrFollower(f"its leader answers {response.error_code}")
 
 
-def _topics(wanted: dict[Where, int], max_bytes: int = PARTITION_BYTES) -> list[FetchRequest.Topic]:
+def _topics(
+    wanted: dict[TopicIdPartition, int], max_bytes: int = PARTITION_BYTES
+) -> list[FetchRequest.Topic]:
     topics: dict[UUID, FetchRequest.Topic] = {}
     for (topic_id, index), offset in wanted.items():
         topic = topics.get(topic_id)

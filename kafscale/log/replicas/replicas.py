@@ -20,7 +20,7 @@ from zope.interface import implementer
 from kafscale.counts import LogCounts
 from kafscale.errors import NotLeaderOrFollower
 from kafscale.format import keys
-from kafscale.format.partition import PartitionRecord
+from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.interfaces import (
     Broker,
     Change,
@@ -32,7 +32,7 @@ from kafscale.interfaces import (
 )
 from kafscale.log.reading.cache import BlockCache
 from kafscale.log.reading.followed import FollowedSegments
-from kafscale.log.replicas.leader_fetcher import SILENCE, Feed, Where
+from kafscale.log.replicas.leader_fetcher import SILENCE, Feed
 from kafscale.log.replicas.replica import Replica
 from kafscale.log.settings import LogSettings
 
@@ -84,7 +84,7 @@ class Following:
         self._settings = settings
         self._counts = counts
         self._dial = dial
-        self._replicas: dict[Where, Replica] = {}
+        self._replicas: dict[TopicIdPartition, Replica] = {}
         self._feeds: dict[Broker, Feed] = {}  # by leaders as they were registered
         self._routes: dict[Replica, Broker] = {}
         self._opening: set[Replica] = set()

@@ -17,7 +17,7 @@ import attrs
 from kafscale.errors import CommitConflict, CorruptMessage, NoSuchObject
 from kafscale.format import keys
 from kafscale.format.epochs import Epochs
-from kafscale.format.partition import PartitionRecord
+from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.slot import Range
 from kafscale.format.trailer import intact
 from kafscale.interfaces import Compare, Entry, IMetadataStore, IObjectStore
@@ -26,8 +26,6 @@ from kafscale.log.takeover.sealed_journals import Estates
 from kafscale.log.takeover.sealing import CorruptLog, gather
 from kafscale.log.takeover.slot_ranges import Parts, read_parts
 from kafscale.wire.records import iterate, read_batch_header
-
-Where = tuple[UUID, int]
 
 GuardOf = Callable[[UUID], Compare | None]
 """What holds while a topic is there; None: nobody knows better."""
@@ -47,7 +45,7 @@ class Claim:
     @ivar batches: What predecessors' journals hold of it that is in no segment.
     """
 
-    where: Where
+    where: TopicIdPartition
     record: PartitionRecord
     revision: int
     batches: Sequence[bytes]
@@ -59,7 +57,7 @@ async def prepare(
     estates: Estates,
     broker_id: int,
     incarnation: int,
-    wanted: Sequence[Where],
+    wanted: Sequence[TopicIdPartition],
     is_gone: Gone,
 ) -> list[Claim]:
     """
@@ -118,7 +116,7 @@ async def _recover(
     estates: Estates,
     broker_id: int,
     incarnation: int,
-    where: Where,
+    where: TopicIdPartition,
     entry: Entry | None,
     parts: Parts,
 ) -> Claim:
@@ -143,7 +141,7 @@ def _record(entry: Entry | None) -> PartitionRecord:
 
 
 async def _needed(
-    estates: Estates, incarnation: int, where: Where, record: PartitionRecord
+    estates: Estates, incarnation: int, where: TopicIdPartition, record: PartitionRecord
 ) -> tuple[list[tuple[str, Range]], list[tuple[int, int]]]:
     """
     What journals hold of a partition that is in no segment, in order; and the
@@ -165,7 +163,7 @@ async def _needed(
 
 async def _read(
     objects: IObjectStore,
-    where: Where,
+    where: TopicIdPartition,
     start: int,
     needed: Sequence[tuple[str, Range]],
     parts: Parts,
@@ -202,7 +200,7 @@ async def _read(
 
 async def commit_claims(
     metadata: IMetadataStore, incarnation: int, claims: Sequence[Claim], guard_of: GuardOf
-) -> tuple[list[tuple[Claim, int]], list[Where]]:
+) -> tuple[list[tuple[Claim, int]], list[TopicIdPartition]]:
     """
     Commit the claims, each if its record is as it was when recovery began, and
     if this incarnation is not sealed itself (rule 12). A partition
@@ -218,7 +216,7 @@ async def commit_claims(
     for claim in claims:
         groups.setdefault(None if claim.revision else claim.where[0], []).append(claim)
     done: list[tuple[Claim, int]] = []
-    lost: list[Where] = []
+    lost: list[TopicIdPartition] = []
     left_out = False
     for topic_id, group in groups.items():
         guard = None if topic_id is None else guard_of(topic_id)
@@ -239,5 +237,5 @@ async def commit_claims(
     return done, lost
 
 
-def _name(where: Where) -> str:
+def _name(where: TopicIdPartition) -> str:
     return f"partition {where[1]} of topic {where[0]}"

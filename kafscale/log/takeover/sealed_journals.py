@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from uuid import UUID
 
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from kafscale.errors import CommitConflict, NoSuchObject
 from kafscale.format import keys
-from kafscale.format.partition import PartitionRecord
+from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.slot import Range, Seal
 from kafscale.format.trailer import CorruptObject
 from kafscale.interfaces import IMetadataStore, IObjectStore
@@ -25,8 +24,6 @@ from kafscale.log.commit import settle
 from kafscale.log.journal.bundles import GROUP, read_bundle
 from kafscale.log.takeover.sealing import CorruptLog, Sealed, footer, gather, listing, ranges, seal
 from kafscale.log.takeover.suffix_cache import Rereading
-
-Where = tuple[UUID, int]
 
 BUNDLES_AT_ONCE = 16
 """How many bundles of slots are asked for at once."""
@@ -45,12 +42,12 @@ class Estate:
 
     def __init__(self, sealed: Sealed, slots: Sequence[tuple[str, Sequence[Range]]]) -> None:
         self.sealed = sealed
-        self.ranges: dict[Where, list[tuple[str, Range]]] = {}
+        self.ranges: dict[TopicIdPartition, list[tuple[str, Range]]] = {}
         for key, held in slots:
             for part in held:
                 self.ranges.setdefault((part.topic_id, part.index), []).append((key, part))
 
-    def needed(self, where: Where, record: PartitionRecord) -> list[tuple[str, Range]]:
+    def needed(self, where: TopicIdPartition, record: PartitionRecord) -> list[tuple[str, Range]]:
         """
         The ranges of a partition that are in no segment, in order. Only those
         written in an epoch that the record names count (rule 13).

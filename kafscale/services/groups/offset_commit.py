@@ -24,6 +24,7 @@ from kafscale.errors import (
     UnknownTopicOrPartition,
     code_of,
 )
+from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import (
     CommittedOffset,
     ICoordinationService,
@@ -33,7 +34,6 @@ from kafscale.interfaces import (
     RequestContext,
     Serving,
     Topic,
-    Where,
 )
 from kafscale.wire.messages import (
     OffsetCommitRequest,
@@ -109,7 +109,7 @@ class CommitsService:
         Partitions that cannot be committed do not keep back the others.
         """
         refused: dict[tuple[str, UUID, int], int] = {}
-        offsets: dict[Where, CommittedOffset] = {}
+        offsets: dict[TopicIdPartition, CommittedOffset] = {}
         for asked in request.topics:
             for commit in asked.partitions:
                 try:
@@ -170,7 +170,7 @@ class CommitsService:
         )
 
     def _of_old(
-        self, request: OffsetFetchRequest, committed: Mapping[Where, CommittedOffset]
+        self, request: OffsetFetchRequest, committed: Mapping[TopicIdPartition, CommittedOffset]
     ) -> list[OffsetFetchResponse.Topic]:
         topics: list[tuple[str, UUID | None, Iterable[int]]]
         if request.topics is None:
@@ -228,7 +228,9 @@ class CommitsService:
             ],
         )
 
-    def _all(self, committed: Mapping[Where, CommittedOffset]) -> list[tuple[Topic, list[int]]]:
+    def _all(
+        self, committed: Mapping[TopicIdPartition, CommittedOffset]
+    ) -> list[tuple[Topic, list[int]]]:
         """
         All topics with commits, and their partitions with commits.
         """
@@ -282,7 +284,7 @@ class CommitsService:
         What members are subscribed to is kept.
         """
         outcome: dict[tuple[str, int], int] = {}
-        wanted: dict[Where, tuple[str, int]] = {}
+        wanted: dict[TopicIdPartition, tuple[str, int]] = {}
         for asked in request.topics:
             for partition in asked.partitions:
                 index = partition.partition_index
@@ -317,7 +319,7 @@ class CommitsService:
         return OffsetDeleteResponse(error_code=code, topics=[])
 
 
-def _place(topic: Topic, index: int) -> Where:
+def _place(topic: Topic, index: int) -> TopicIdPartition:
     if not 0 <= index < topic.partitions:
         raise UnknownTopicOrPartition
     return topic.topic_id, index
@@ -325,7 +327,7 @@ def _place(topic: Topic, index: int) -> Where:
 
 def _told(
     kind: Any,
-    committed: Mapping[Where, CommittedOffset],
+    committed: Mapping[TopicIdPartition, CommittedOffset],
     topic_id: UUID | None,
     indexes: Iterable[int],
     code: int = NONE,
