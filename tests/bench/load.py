@@ -171,12 +171,12 @@ def _send(link: socket.socket, head: bytes, batch: bytes) -> None:
         link.sendall(memoryview(batch)[sent - len(head) :])
 
 
-def fetch_request(places: dict[int, int], wait_ms: int) -> bytes:
+def fetch_request(places: dict[int, int], wait_ms: int, topic: str = TOPIC) -> bytes:
     """
-    A Fetch 4 request for these partitions from these offsets.
+    A Fetch 4 request for these partitions of a topic from these offsets.
     """
     head = struct.pack(">hhih4s", 1, 4, 1, 4, b"load")
-    body = struct.pack(">iiiibi", -1, wait_ms, 1, FETCH_BYTES, 0, 1) + _string(TOPIC)
+    body = struct.pack(">iiiibi", -1, wait_ms, 1, FETCH_BYTES, 0, 1) + _string(topic)
     body += struct.pack(">i", len(places))
     for index, offset in places.items():
         body += struct.pack(">iqi", index, offset, PARTITION_BYTES)
@@ -278,13 +278,13 @@ def session_requests(session: int, wait_ms: int) -> Iterator[bytes]:
         yield struct.pack(">i", len(head) + len(body)) + head + body
 
 
-def begin_session(link: socket.socket, places: dict[int, int]) -> int:
+def begin_session(link: socket.socket, places: dict[int, int], topic: str = TOPIC) -> int:
     """
     The id of a new fetch session (KIP-227) for these partitions.
     """
     head = struct.pack(">hhih4s", 1, 7, 1, 4, b"load")
     body = struct.pack(">iiiibii", -1, 0, 1, FETCH_BYTES, 0, 0, 0)
-    body += struct.pack(">i", 1) + _string(TOPIC) + struct.pack(">i", len(places))
+    body += struct.pack(">i", 1) + _string(topic) + struct.pack(">i", len(places))
     for index, offset in places.items():
         body += struct.pack(">iqqi", index, offset, -1, PARTITION_BYTES)
     body += struct.pack(">i", 0)
@@ -302,6 +302,7 @@ def poll(
     seconds: float,
     wait_ms: int,
     sessions: bool = False,
+    topic: str = TOPIC,
 ) -> Result:
     """
     Long polls of partitions in which nothing happens, on many connections.
@@ -317,9 +318,9 @@ def poll(
             link = connect(port)
             links.append(link)
             if sessions:
-                polling = session_requests(begin_session(link, places), wait_ms)
+                polling = session_requests(begin_session(link, places, topic), wait_ms)
             else:
-                polling = itertools.repeat(fetch_request(places, wait_ms))
+                polling = itertools.repeat(fetch_request(places, wait_ms, topic))
             link.sendall(next(polling))
             selector.register(link, selectors.EVENT_READ, (polling, bytearray()))
         print("polling", flush=True)
