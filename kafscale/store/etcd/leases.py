@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from kafscale.concurrency.chore import Chore
 from kafscale.errors import StoreError
 from kafscale.store.etcd.client import EtcdClient
 from kafscale.store.etcd.faults import NOT_FOUND, EtcdError
@@ -34,8 +36,7 @@ class Leases:
         self._client = client
         self._jitter = jitter
         self._clock = clock
-        self._due: dict[int, IDelayedCall] = {}
-        self._seconds: dict[int, float] = {}
+        self._kept: dict[int, Chore] = {}
 
     async def grant(self, seconds: float) -> int:
         """
@@ -45,9 +46,14 @@ class Leases:
         @param seconds: Rounded up; etcd has a least of its own.
         """
         answer = await self._client.call("/v3/lease/grant", {"TTL": str(math.ceil(seconds))})
-        lease = int(answer["ID"])
-        self._seconds[lease] = float(answer["TTL"])
-        self._later(lease, self._seconds[lease] / 3)
+        lease, left = int(answer["ID"]), float(answer["TTL"])
+        self._kept[lease] = Chore(
+            self._clock,
+            partial(self._keep, lease, left),
+            partial(self._not_kept, lease),
+            interval=left / 3,
+        )
+        self._kept[lease].start()
         return lease
 
     async def revoke(self, lease: int) -> None:
@@ -65,44 +71,33 @@ class Leases:
         """
         Keep none alive any more.
         """
-        for lease in list(self._seconds):
+        for lease in list(self._kept):
             self._forget(lease)
 
     def _forget(self, lease: int) -> None:
-        self._seconds.pop(lease, None)
-        due = self._due.pop(lease, None)
-        if due is not None and due.active():
-            due.cancel()
+        keeping = self._kept.pop(lease, None)
+        if keeping is not None:
+            keeping.abandon()
 
-    def _later(self, lease: int, seconds: float) -> None:
-        self._due[lease] = self._clock.callLater(seconds, self._keep, lease)
-
-    def _keep(self, lease: int) -> None:
-        keeping = Deferred.fromCoroutine(self._kept(lease))
-        keeping.addErrback(lambda failure: self._log.failure("keeping a lease ended", failure))
-
-    async def _kept(self, lease: int) -> None:
+    async def _keep(self, lease: int, seconds: float) -> None:
         """
         Ask once; the stream of the gateway has one answer.
+
+        @param seconds: For which it was granted.
         """
-        if lease not in self._seconds:
-            return
-        try:
-            # In time to ask the next member, too, before it ends.
-            seconds = self._seconds[lease] / 6
-            answer = await self._client.call(
-                "/v3/lease/keepalive", {"ID": str(lease)}, seconds, repeatable=True
-            )
-            left = int(answer.get("result", {}).get("TTL", 0))
-        except StoreError as error:  # also who is not let in may be, later
-            if lease in self._seconds:
-                self._log.warn("a lease is not kept alive yet: {reason}", reason=error)
-                self._later(lease, AGAIN_SECONDS * (0.5 + self._jitter()))
-            return
-        if lease not in self._seconds:
-            return
-        if left <= 0:
+        # In time to ask the next member, too, before it ends.
+        answer = await self._client.call(
+            "/v3/lease/keepalive", {"ID": str(lease)}, seconds / 6, repeatable=True
+        )
+        left = int(answer.get("result", {}).get("TTL", 0))
+        if left <= 0 and lease in self._kept:
             self._log.warn("a lease has ended: {lease}", lease=lease)
             self._forget(lease)
-        else:
-            self._later(lease, self._seconds[lease] / 3)
+
+    def _not_kept(self, lease: int, failure: Failure) -> float | None:
+        if isinstance(failure.value, StoreError):  # also who is not let in may be, later
+            self._log.warn("a lease is not kept alive yet: {reason}", reason=failure.value)
+            return AGAIN_SECONDS * (0.5 + self._jitter())
+        self._log.failure("keeping a lease ended", failure)
+        self._forget(lease)
+        return None
