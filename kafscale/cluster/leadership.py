@@ -13,18 +13,22 @@ What was deleted is removed, also when its removal was interrupted before.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from kafscale.cluster import keys
 from kafscale.cluster.image import Image
 from kafscale.cluster.spread import leaders
+from kafscale.concurrency.chore import Chore
+from kafscale.concurrency.worker_pool import WorkerPool
 from kafscale.errors import UnknownTopicId
 from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import Change, Delete, ILog, IMetadataStore, Phase
@@ -58,9 +62,10 @@ class Leaderships:
         self._owners: dict[UUID, Sequence[int]] = {}  # as computed from the image
         self._unseen: dict[UUID, None] = {}  # topics to be looked at
         self._late: set[UUID] = set()  # topics to be looked at after a while
-        self._looking = False
+        self._settling = WorkerPool(clock, 1, self._take_unseen)
         self._led: dict[UUID, list[Deferred[None]]] = {}  # those who wait for leaders
-        self._deleted: dict[UUID, bool] = {}  # with a tombstone; whether it is dealt with now
+        self._deleting: dict[UUID, Chore] = {}  # of topics with a tombstone
+        self._clearing = Chore(clock, self._clear_up, self._not_cleared_up)
 
     # -- beginning and end -----------------------------------------------------
 
@@ -208,11 +213,11 @@ class Leaderships:
             elif kind == "brokers":
                 self._owners.clear()
                 self._unseen |= dict.fromkeys(each.topic_id for each in self._image.topics())
-                for topic_id in list(self._deleted):
-                    self._remove(topic_id)
+                for deleting in list(self._deleting.values()):
+                    deleting.kick()
                 if change.entry is None:
                     # After what is urgent: others wait for what it led.
-                    self._clock.callLater(AGAIN, self._clear_up)
+                    self._clearing.kick_after(AGAIN)
             elif kind == "topics" and change.entry is not None:
                 topic_id = UUID(rest)
                 self._partitions.configured(topic_id, self._image.topic_by_id(topic_id).partitions)
@@ -223,8 +228,8 @@ class Leaderships:
             elif kind == "tombstones" and change.entry is not None:
                 self._remove(UUID(rest))
             elif kind == "tombstones":
-                self._deleted.pop(UUID(rest), None)
-        self._look()
+                self._removed(UUID(rest))
+        self._settling.fill()
         for topic_id in touched & self._led.keys():
             for waiter in self._led.pop(topic_id):
                 waiter.callback(None)
@@ -249,49 +254,47 @@ class Leaderships:
 
     def _look_at(self, topics: Iterable[UUID]) -> None:
         self._unseen |= dict.fromkeys(topics)
-        self._look()
+        self._settling.fill()
 
-    def _look(self) -> None:
-        if self._unseen and not self._looking and self._running:
-            self._looking = True
-            Deferred.fromCoroutine(self._settle())
+    def _take_unseen(self) -> Coroutine[Any, Any, None] | None:
+        if not self._unseen or not self._running:
+            return None
+        topics, self._unseen = self._unseen, {}
+        return self._settle(topics)
 
-    async def _settle(self) -> None:
+    async def _settle(self, topics: Collection[UUID]) -> None:
         """
         Release and claim until everything is as it should be, or waits for
         somebody else.
         """
-        while self._unseen and self._running:
-            topics, self._unseen = self._unseen, {}
-            try:
-                async with self._steps:
-                    released = self._to_release(topics)
-                    if released:
-                        await self._release(released)
-                        self._log.info(
-                            "handed {number} partitions over to other brokers",
-                            number=len(released),
-                        )
-                    is_gone = self._roll_call()
-                    wanted = await self._to_claim(topics, is_gone)
-                    if wanted:
-                        await self._partitions.claim(wanted, is_gone, self._image.guard_of)
-                        for where in wanted:
-                            self._check(where)  # what was told before it was led
-                        self._log.info(
-                            "took over {number} partitions of {asked} that had no leader",
-                            number=sum(map(self._partitions.leads, wanted)),
-                            asked=len(wanted),
-                        )
-            except Exception:
-                self._log.failure("not all partitions could be claimed or released")
-                left = set(topics)
-            else:
-                # Somebody else was faster, or this broker is replaced, and
-                # claims nothing until it has joined anew.
-                left = {where[0] for where in wanted if not self._partitions.leads(where)}
-            self._look_later(left)
-        self._looking = False
+        try:
+            async with self._steps:
+                released = self._to_release(topics)
+                if released:
+                    await self._release(released)
+                    self._log.info(
+                        "handed {number} partitions over to other brokers",
+                        number=len(released),
+                    )
+                is_gone = self._roll_call()
+                wanted = await self._to_claim(topics, is_gone)
+                if wanted:
+                    await self._partitions.claim(wanted, is_gone, self._image.guard_of)
+                    for where in wanted:
+                        self._check(where)  # what was told before it was led
+                    self._log.info(
+                        "took over {number} partitions of {asked} that had no leader",
+                        number=sum(map(self._partitions.leads, wanted)),
+                        asked=len(wanted),
+                    )
+        except Exception:
+            self._log.failure("not all partitions could be claimed or released")
+            left = set(topics)
+        else:
+            # Somebody else was faster, or this broker is replaced, and
+            # claims nothing until it has joined anew.
+            left = {where[0] for where in wanted if not self._partitions.leads(where)}
+        self._look_later(left)
 
     def _look_later(self, topics: set[UUID]) -> None:
         if topics and not self._late:
@@ -324,21 +327,20 @@ class Leaderships:
             self._led.setdefault(topic_id, []).append(waiter)
             await waiter
 
-    def _clear_up(self) -> None:
+    async def _clear_up(self) -> None:
         """
         One of the brokers removes what is left of those that are gone.
         """
         if self._running and self._is_chosen("incarnations"):
-            Deferred.fromCoroutine(self._cleared_up()).addErrback(
-                lambda failure: self._log.warn(
-                    "what brokers that are gone have left stays for now: {why}",
-                    why=failure.getErrorMessage(),
-                )
-            )
+            async with self._steps:
+                await self._partitions.clear_up(self._roll_call())
 
-    async def _cleared_up(self) -> None:
-        async with self._steps:
-            await self._partitions.clear_up(self._roll_call())
+    def _not_cleared_up(self, failure: Failure) -> float | None:
+        self._log.warn(
+            "what brokers that are gone have left stays for now: {why}",
+            why=failure.getErrorMessage(),
+        )
+        return None
 
     def _is_chosen(self, what: str) -> bool:
         """
@@ -349,27 +351,34 @@ class Leaderships:
     # -- deleted topics ---------------------------------------------------------
 
     def _remove(self, topic_id: UUID) -> None:
-        if not self._deleted.get(topic_id):
-            self._deleted[topic_id] = True
-            Deferred.fromCoroutine(self._delete(topic_id))
+        if topic_id not in self._deleting:
+            self._deleting[topic_id] = Chore(
+                self._clock,
+                partial(self._delete, topic_id),
+                partial(self._not_deleted, topic_id),
+            )
+        self._deleting[topic_id].kick()
+
+    def _removed(self, topic_id: UUID) -> None:
+        deleting = self._deleting.pop(topic_id, None)
+        if deleting is not None:
+            deleting.abandon()
 
     async def _delete(self, topic_id: UUID) -> None:
         """
         Let go of a deleted topic; one of the brokers removes its data, and then
-        the tombstone.
+        the tombstone. When it is another's to do, it may become this one's.
         """
-        while self._running:
-            try:
-                async with self._steps:
-                    await self._partitions.drop(topic_id)
-                    if not self._is_chosen(str(topic_id)):
-                        self._deleted[topic_id] = False
-                        return
-                    await self._partitions.delete(topic_id)
-                await self._store.commit([], [Delete(keys.tombstone(topic_id))])
-            except Exception:
-                self._log.failure("deleting the data of {topic_id} failed", topic_id=topic_id)
-                await deferLater(self._clock, AGAIN)
-            else:
-                break
-        self._deleted.pop(topic_id, None)
+        if not self._running:
+            return
+        async with self._steps:
+            await self._partitions.drop(topic_id)
+            if not self._is_chosen(str(topic_id)):
+                return
+            await self._partitions.delete(topic_id)
+        await self._store.commit([], [Delete(keys.tombstone(topic_id))])
+        self._removed(topic_id)
+
+    def _not_deleted(self, topic_id: UUID, failure: Failure) -> float | None:
+        self._log.failure("deleting the data of {topic_id} failed", failure, topic_id=topic_id)
+        return AGAIN
