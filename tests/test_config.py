@@ -4,6 +4,7 @@ Tests of `kafscale.config` and the kinds of settings in `kafscale.config.kinds`.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from twisted.internet import endpoints
@@ -117,9 +118,9 @@ class SourcesTests(SynchronousTestCase):
         self.assertEqual(
             warnings,
             [
-                "KAFSCALE_SEGMENT_BYTE is not a setting: ignored; did you mean "
+                "unknown setting KAFSCALE_SEGMENT_BYTE ignored; did you mean "
                 + "KAFSCALE_SEGMENT_BYTES?",
-                "KAFSCALE_SERVICE_HOST is not a setting: ignored",
+                "unknown setting KAFSCALE_SERVICE_HOST ignored",
             ],
         )
 
@@ -145,7 +146,7 @@ class MalformedTests(SynchronousTestCase):
         """
         for value in values:
             error = self.assertRaises(SettingError, settings, **{variable: value})
-            self.assertIn(f"KAFSCALE_{variable}={value!r}: accepted is ", str(error))
+            self.assertIn(f"invalid KAFSCALE_{variable}={value!r}: expected ", str(error))
             self.assertNotIn("\n", str(error))
 
     def test_message(self) -> None:
@@ -155,7 +156,7 @@ class MalformedTests(SynchronousTestCase):
         error = self.assertRaises(SettingError, settings, SLOTS_IN_FLIGHT="many")
         self.assertEqual(
             str(error),
-            "KAFSCALE_SLOTS_IN_FLIGHT='many': accepted is a whole number from 1 to 64",
+            "invalid KAFSCALE_SLOTS_IN_FLIGHT='many': expected a whole number from 1 to 64",
         )
 
     def test_message_names_option(self) -> None:
@@ -163,7 +164,7 @@ class MalformedTests(SynchronousTestCase):
         What came as an option is named as the option.
         """
         error = self.assertRaises(SettingError, from_environment, {}, {"broker-id": "-1"})
-        self.assertTrue(str(error).startswith("--broker-id='-1': "))
+        self.assertTrue(str(error).startswith("invalid --broker-id='-1': "))
 
     def test_numbers(self) -> None:
         """
@@ -415,23 +416,67 @@ class OnS3Tests(SynchronousTestCase):
         self.assertEqual(settings(S3_BUCKET="logs", S3_FENCING="metadata").fencing(), "metadata")
         self.assertEqual(settings(S3_FENCING="metadata").fencing(), "create")
 
-    def test_are_told(self) -> None:
+
+class HelpTests(SynchronousTestCase):
+    """
+    C{--help}.
+    """
+
+    def setUp(self) -> None:
         """
-        In the help, beside the other.
+        The help as paragraphs: each a line, without the line breaks.
         """
-        told = {parameters[0]: parameters[-1] for parameters in config.option_parameters()}
-        self.assertIn("[0; on S3 50]", told["flush-interval-ms"] or "")
+        self.help = config.help_text()
+        self.text = " ".join(self.help.split())
+
+    def test_settings(self) -> None:
+        """
+        Each option has its meaning, variable, default, unit and bounds.
+        """
+        for each in SETTINGS:
+            self.assertIn(f"\n  --{each.option}=", self.help)
+            facts = f"[{each.variable}; default: {each.default_text}; {each.kind.expects}]"
+            self.assertIn(f"{each.meaning} {facts}".replace("`", ""), self.text)
+
+    def test_sections(self) -> None:
+        """
+        Options of one section are neighbours, under one heading.
+        """
+        headings = re.findall(r"^(\w.*):$", self.help, re.MULTILINE)
+        self.assertEqual(headings, [*dict.fromkeys(each.section for each in SETTINGS), "Other"])
+
+    def test_sentences(self) -> None:
+        """
+        A meaning is one or more whole sentences.
+        """
+        for each in SETTINGS:
+            self.assertRegex(each.meaning, r"\A([A-Z]|etcd ).*\.\Z")
+
+    def test_default_with_s3(self) -> None:
+        """
+        A default that is another one with a bucket is beside the usual one.
+        """
+        self.assertIn("[KAFSCALE_FLUSH_INTERVAL_MS; default: 0, with S3 50; ", self.text)
+
+    def test_width(self) -> None:
+        """
+        Lines fit into the terminal; no name is broken.
+        """
+        for width in (60, 80, 120):
+            text = config.help_text(width)
+            self.assertLessEqual(max(map(len, text.splitlines())), width)
+            self.assertIn("max.incremental.fetch.session.cache.slots", text)
 
 
 class DocumentationTests(SynchronousTestCase):
     """
-    What the documentation says of settings.
+    The settings in docs/configuration.md.
     """
 
     def test_table(self) -> None:
         """
-        The table in docs/configuration.md is the one made from the settings:
+        The tables are those made from the declarations:
         C{python -c "from kafscale import config; print(config.table())"}.
         """
         text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-        self.assertIn("\n\n" + config.table(), text)
+        self.assertIn("\n\n" + config.table() + "\n## ", text)

@@ -1,10 +1,10 @@
 """
-Settings that must agree with each other.
+Checks of settings that depend on one another.
 """
 
 from __future__ import annotations
 
-from kafscale.config import Settings
+from kafscale.config import PREFIX, Settings
 from kafscale.errors import SettingError
 
 _NEEDS_ENDPOINTS = ("etcd_username", "etcd_password", "etcd_ca", "etcd_cert", "etcd_key")
@@ -14,33 +14,40 @@ _PAIRS = (("etcd_username", "etcd_password"), ("etcd_cert", "etcd_key"))
 
 def check_etcd(settings: Settings) -> None:
     """
-    Come back if what is said of etcd can be kept, all of it: who sets a
-    certificate does not want to go without.
+    Check that all settings about etcd can take effect. None is ignored: a
+    user who sets a certificate does not want a connection without one.
 
-    @raise SettingError: they do not.
+    @raise SettingError: They contradict one another, or one has no effect.
     """
     endpoints = settings.etcd_endpoints
     if endpoints is None:
         for name in _NEEDS_ENDPOINTS:
             if getattr(settings, name) is not None:
-                raise SettingError(f"{_variable(name)} is of use only with KAFSCALE_ETCD_ENDPOINTS")
+                raise SettingError(
+                    f"{_variable(name)} has no effect without KAFSCALE_ETCD_ENDPOINTS"
+                )
         return
     if settings.use_memory_s3:
-        raise SettingError("KAFSCALE_USE_MEMORY_S3 and KAFSCALE_ETCD_ENDPOINTS exclude each other")
+        raise SettingError(
+            "KAFSCALE_USE_MEMORY_S3 and KAFSCALE_ETCD_ENDPOINTS cannot be used together"
+        )
     if settings.s3_bucket is None:
         raise SettingError(
-            "KAFSCALE_ETCD_ENDPOINTS needs KAFSCALE_S3_BUCKET: the brokers that share the metadata"
-            " must share the records, too, and a directory is one broker's alone"
+            "KAFSCALE_ETCD_ENDPOINTS requires KAFSCALE_S3_BUCKET: brokers that share metadata must"
+            " share the records, too, and a data directory belongs to one broker"
         )
     for pair in _PAIRS:
         missing = [_variable(name) for name in pair if getattr(settings, name) is None]
         if len(missing) == 1:
-            raise SettingError(f"{missing[0]} is missing: {' and '.join(map(_variable, pair))}")
+            both = " and ".join(_variable(name) for name in pair)
+            raise SettingError(f"{missing[0]} is missing: {both} must be set together")
     plain = [each for each in endpoints if each.startswith("http:")]
     for name in _NEEDS_TLS:
         if plain and getattr(settings, name) is not None:
-            raise SettingError(f"{_variable(name)} is of no use with {plain[0]}: write https://")
+            raise SettingError(
+                f"{_variable(name)} has no effect with {plain[0]}: use an https:// endpoint"
+            )
 
 
 def _variable(name: str) -> str:
-    return f"KAFSCALE_{name.upper()}"
+    return PREFIX + name.upper()

@@ -1,8 +1,8 @@
 """
-What values a setting may have: how they are written, and within what bounds.
+The kinds of values that settings have: how they are parsed and described.
 
-The words with which a kind says what it accepts stand in the documentation
-and in the error that a user sees, so they are made from the same bounds.
+A kind's description appears in the help, in the documentation and in error
+messages, so it is made from the bounds that the parser uses.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ GIB = 1024 * MIB
 @attrs.frozen
 class Listen:
     """
-    Where the broker listens.
+    An address to listen on.
 
-    @ivar endpoint: As Twisted's C{serverFromString} takes it.
-    @ivar host: The interface; empty when it is not known, or all of them.
-    @ivar port: The port; None when the endpoint does not name one.
+    @ivar endpoint: A string for Twisted's C{serverFromString}.
+    @ivar host: The interface; empty if it is unknown, or all of them.
+    @ivar port: The port; None if the endpoint does not name one.
     """
 
     endpoint: str
@@ -35,20 +35,22 @@ class Listen:
 
 
 NOWHERE = Listen("")
-"""Does not listen."""
+"""The value of C{off}: do not listen."""
 
 
 @attrs.frozen
 class Kind:
     """
-    What values a setting may have.
+    A kind of values.
 
-    @ivar parse: Turns what the user wrote into the value, or raises ValueError.
-    @ivar accepts: The same in words, to follow "accepted is".
+    @ivar parse: Turns the user's text into the value, or raises ValueError.
+    @ivar expects: The accepted values in words, to follow "expected".
+    @ivar metavar: Stands for the value in the help.
     """
 
     parse: Callable[[str], Any]
-    accepts: str
+    expects: str
+    metavar: str
 
 
 def _whole(lowest: int, highest: int) -> Callable[[str], int]:
@@ -63,12 +65,15 @@ def _whole(lowest: int, highest: int) -> Callable[[str], int]:
     return parse
 
 
-def number(lowest: int, highest: int, of: str = "") -> Kind:
+def number(lowest: int, highest: int, unit: str = "") -> Kind:
     """
     A whole number within bounds.
+
+    @param unit: What is counted, in the plural.
     """
-    what = f"a whole number of {of}" if of else "a whole number"
-    return Kind(_whole(lowest, highest), f"{what} from {lowest} to {highest}")
+    what = f"a whole number of {unit}" if unit else "a whole number"
+    metavar = {"milliseconds": "MS"}.get(unit, unit.upper()) or "NUMBER"
+    return Kind(_whole(lowest, highest), f"{what} from {lowest} to {highest}", metavar)
 
 
 _UNITS = {"": 1, "k": KIB, "m": MIB, "g": GIB}
@@ -76,7 +81,7 @@ _UNITS = {"": 1, "k": KIB, "m": MIB, "g": GIB}
 
 def size(lowest: int, highest: int) -> Kind:
     """
-    A number of bytes within bounds, with or without a unit.
+    A number of bytes within bounds, with or without a binary unit.
     """
 
     def parse(text: str) -> int:
@@ -89,7 +94,7 @@ def size(lowest: int, highest: int) -> Kind:
         return value
 
     bounds = f"from {_in_words(lowest)} to {_in_words(highest)}"
-    return Kind(parse, f"a number of bytes {bounds}, such as 1048576, 1MiB or 1M")
+    return Kind(parse, f"a size in bytes {bounds}, e.g. 1048576, 1MiB or 1M", "SIZE")
 
 
 def _in_words(count: int) -> str:
@@ -101,7 +106,9 @@ def _in_words(count: int) -> str:
 
 def fraction(lowest: str, highest: str) -> Kind:
     """
-    A decimal number within bounds, which are written as users write them.
+    A decimal number within bounds.
+
+    @param lowest: The bound as a user would write it; so is C{highest}.
     """
 
     def parse(text: str) -> float:
@@ -112,12 +119,12 @@ def fraction(lowest: str, highest: str) -> Kind:
             raise ValueError(text)
         return value
 
-    return Kind(parse, f"a number from {lowest} to {highest}, such as 1 or 0.5")
+    return Kind(parse, f"a number from {lowest} to {highest}, e.g. 1 or 0.5", "NUMBER")
 
 
 def choice(*values: str) -> Kind:
     """
-    One of a few words.
+    One of at least two words, in any case.
     """
 
     def parse(text: str) -> str:
@@ -125,7 +132,8 @@ def choice(*values: str) -> Kind:
             raise ValueError(text)
         return text.lower()
 
-    return Kind(parse, f"one of {', '.join(values)}")
+    *others, last = values
+    return Kind(parse, f"{', '.join(others)} or {last}", "|".join(values))
 
 
 def _parse_boolean(text: str) -> bool:
@@ -136,7 +144,7 @@ def _parse_boolean(text: str) -> bool:
     raise ValueError(text)
 
 
-BOOLEAN = Kind(_parse_boolean, "1, true, yes, on or 0, false, no, off")
+BOOLEAN = Kind(_parse_boolean, "1, true, yes or on; or 0, false, no or off", "1|0")
 
 _PORT = _whole(0, 65535)
 _HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?\.?", re.ASCII)
@@ -145,7 +153,7 @@ _TYPES_WITH_PORT = ("tcp", "tcp6", "ssl")
 
 def _parse_host(text: str) -> str:
     """
-    A host's name, or an address (IPv6 with or without brackets).
+    A host name or an IP address (IPv6 with or without brackets).
     """
     if text.startswith("[") and text.endswith("]"):
         return str(ipaddress.IPv6Address(text[1:-1]))
@@ -160,7 +168,7 @@ def _parse_host(text: str) -> str:
 
 def is_wildcard(host: str) -> bool:
     """
-    Whether C{host} stands for all interfaces, so that nobody can dial it.
+    Whether C{host} means all interfaces, so that clients cannot connect to it.
     """
     try:
         return ipaddress.ip_address(host).is_unspecified
@@ -183,15 +191,15 @@ def _parse_listen(text: str) -> Listen:
     interface = _parse_host(host) if host else ""
     escaped = interface.replace(":", r"\:")
     suffix = f":interface={escaped}" if interface else ""
-    # Twisted's own backlog of 50 makes thousands of clients that come back at
+    # With Twisted's own backlog of 50, thousands of clients that reconnect at
     # once wait for seconds.
     return Listen(f"tcp:{_PORT(port)}{suffix}:backlog=1024", interface, _PORT(port))
 
 
 def _parse_endpoint(text: str) -> Listen:
     """
-    An endpoint string: its parts are separated by colons, a backslash takes
-    the meaning from the next character.
+    A Twisted endpoint string: its parts are separated by colons, and a
+    backslash escapes the next character.
     """
     parts = re.findall(r"(?:\\.|[^\\:])+", text)
     if "::" in text or len(parts) < 2 or re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", parts[0]) is None:
@@ -217,7 +225,7 @@ def _parse_namespace(text: str) -> str:
 
 
 def _parse_url(text: str) -> str:
-    # No IPv6 addresses: treq's URLs cannot hold one.
+    # IPv6 addresses are refused because treq's URLs do not support them.
     match = re.fullmatch(r"(https?)://([^][:/]+)(?::([0-9]{1,5}))?/?", text, re.IGNORECASE)
     if match is None:
         raise ValueError(text)
@@ -227,7 +235,8 @@ def _parse_url(text: str) -> str:
 
 def _parse_urls(text: str) -> tuple[str, ...]:
     """
-    None of them twice: each is one more to ask.
+    URLs separated by commas. Duplicates are refused: every URL is one more
+    server to ask.
     """
     found = tuple(_parse_url(each.strip()) for each in text.split(","))
     if len(set(found)) < len(found):
@@ -241,20 +250,22 @@ def _parse_bucket(text: str) -> str:
     return text
 
 
-URL = Kind(_parse_url, "http://host:port or https://host:port, without a path; not an IPv6 address")
-URLS = Kind(
-    _parse_urls, "one or more of http://host:port and https://host:port, with commas between them"
-)
-BUCKET = Kind(_parse_bucket, "the name of a bucket, without s3:// or a path")
-
-
 def _parse_listen_or_off(text: str) -> Listen:
     return NOWHERE if text.lower() == "off" else _parse_listen(text)
 
 
 _ADDRESS = "host:port, [IPv6 address]:port or a Twisted endpoint such as"
-LISTEN = Kind(_parse_listen, f"{_ADDRESS} tcp:9092")
-LISTEN_OR_OFF = Kind(_parse_listen_or_off, f"{_ADDRESS} tcp:9308; or off")
-ADVERTISED = Kind(_parse_advertised, "a host name or an address, not 0.0.0.0 or ::")
-NAMESPACE = Kind(_parse_namespace, "1 to 100 of letters, digits, '.', '_' and '-'")
-TEXT = Kind(str, "any text")
+
+TEXT = Kind(str, "any text", "TEXT")
+PATH = Kind(str, "a path", "PATH")
+LISTEN = Kind(_parse_listen, f"{_ADDRESS} tcp:9092", "ADDRESS")
+LISTEN_OR_OFF = Kind(_parse_listen_or_off, f"{_ADDRESS} tcp:9308; or off", "ADDRESS")
+ADVERTISED = Kind(_parse_advertised, "a host name or an IP address, not 0.0.0.0 or ::", "HOST")
+NAMESPACE = Kind(_parse_namespace, "1 to 100 letters, digits, '.', '_' and '-'", "NAME")
+BUCKET = Kind(_parse_bucket, "the name of a bucket, without s3:// or a path", "NAME")
+URL = Kind(
+    _parse_url, "http://host:port or https://host:port, without a path or an IPv6 address", "URL"
+)
+URLS = Kind(
+    _parse_urls, "URLs http://host:port or https://host:port, separated by commas", "URL,..."
+)

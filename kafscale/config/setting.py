@@ -1,5 +1,5 @@
 """
-How a setting is declared, and how it is written.
+What a declaration of a setting consists of.
 """
 
 from __future__ import annotations
@@ -17,54 +17,79 @@ PREFIX = "KAFSCALE_"
 @attrs.frozen
 class Setting:
     """
-    One setting, as the user meets it.
+    One setting, as users see it.
 
     @ivar name: The attribute of `Settings`.
-    @ivar default: As the user would write it; empty when there is none.
-    @ivar meaning: In plain words; may hold Markdown.
-    @ivar on_s3: The default where the records are in a bucket, and requests
-        cost money; empty when it is the same.
+    @ivar section: The heading under which help and documentation list it.
+    @ivar default: The default as a user would write it; empty if there is none.
+    @ivar meaning: Whole sentences that can be read without their neighbours;
+        may contain Markdown.
+    @ivar on_s3: The default with a bucket, where requests cost money; empty
+        if it is the same.
+    @ivar otherwise: What holds if nothing is set, in words, for settings
+        without a default.
     """
 
     name: str
+    section: str
     kind: Kind
     default: str
     meaning: str
     on_s3: str = ""
+    otherwise: str = "none"
 
     @property
     def variable(self) -> str:
         """
-        Its environment variable.
+        The environment variable.
         """
         return PREFIX + self.name.upper()
 
     @property
     def option(self) -> str:
         """
-        Its option on the command line, without the dashes.
+        The command-line option, without its dashes.
         """
         return self.name.replace("_", "-")
 
+    @property
+    def default_text(self) -> str:
+        """
+        The default in words and Markdown.
+        """
+        if not self.default:
+            return self.otherwise
+        return f"`{self.default}`" + (f", with S3 `{self.on_s3}`" if self.on_s3 else "")
+
     def read(self, text: str, source: str) -> Any:
         """
-        The value that C{text} stands for.
+        Parse the value that a user gave.
 
-        @raise SettingError: none; the message names C{source}.
+        @param source: The variable or option that it comes from.
+        @raise SettingError: The value is not acceptable; the message names
+            source and value, and says what is expected.
         """
         try:
             return self.kind.parse(text.strip())
         except ValueError:
-            raise SettingError(f"{source}={text!r}: accepted is {self.kind.accepts}") from None
+            raise SettingError(f"invalid {source}={text!r}: expected {self.kind.expects}") from None
 
 
 def setting(
-    kind: Kind, default: str, meaning: str, on_s3: str = "", secret: bool = False
+    section: str,
+    kind: Kind,
+    default: str,
+    meaning: str,
+    *,
+    on_s3: str = "",
+    otherwise: str = "none",
+    secret: bool = False,
 ) -> Any:
     """
-    The declaration of one, as an attribute of `Settings`.
+    Declare a setting, as the value of an attribute of `Settings`.
 
-    @param secret: Whether it is left out where settings are shown.
+    @param section: See L{Setting}, as for the other parameters.
+    @param secret: Leave the value out of the C{repr} of `Settings`.
     """
     value: Any = kind.parse(default) if default else None
     if on_s3:
@@ -74,5 +99,5 @@ def setting(
             return there if made.s3_bucket else elsewhere
 
         value = attrs.Factory(either, takes_self=True)
-    metadata = {"setting": (kind, default, meaning, on_s3)}
+    metadata = {"setting": (section, kind, default, meaning, on_s3, otherwise)}
     return attrs.field(default=value, metadata=metadata, repr=not secret)

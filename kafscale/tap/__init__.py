@@ -1,19 +1,19 @@
 """
-``twistd kafscale``: where the rooms are joined.
+``twistd kafscale``: the package that joins the rooms to a broker.
 
-The only package that knows all of them, and the only one that knows the
-reactor.
+It alone imports all rooms, and it alone uses the reactor.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 from twisted.application.service import IService
 from twisted.python import usage
 
-from kafscale.config import from_environment, option_parameters
+from kafscale.config import from_environment, help_text, option_parameters, version_text
 from kafscale.errors import SettingError
 from kafscale.tap.broker import BrokerService
 
@@ -22,15 +22,60 @@ __all__ = ["Options", "makeService"]
 
 class Options(usage.Options):
     """
-    The options of ``twistd kafscale``: one for each setting.
+    The options of ``twistd kafscale``, one for each setting.
+
+    @ivar settings: The settings from options and environment, once parsed.
+    @ivar warnings: What to log about variables that are not settings.
     """
 
-    longdesc = "A Kafka-compatible broker whose log lives in an object store."
+    synopsis = (
+        "Usage: python -m kafscale run [options]\n"
+        "       twistd [options of twistd] kafscale [options]\n"
+    )
     optParameters = option_parameters()
+
+    def getSynopsis(self) -> str:  # noqa: N802 - Twisted's name
+        """
+        The first lines of the help.
+        """
+        return self.synopsis
+
+    def getUsage(self, width: int | None = None) -> str:  # noqa: N802 - Twisted's name
+        """
+        The help, in sections. Twisted's own is one list, sorted by name.
+
+        @param width: Columns of the terminal.
+        """
+        return help_text(width or int(os.environ.get("COLUMNS", "80")))
+
+    def opt_version(self) -> None:
+        """
+        Show the versions of Kafscale and Twisted and exit.
+        """
+        sys.stdout.write(f"{version_text()}\n")
+        sys.exit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Parse; a mistake ends the process with one line and exit status 1.
+        twistd would print the whole help first.
+        """
+        try:
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
+        except usage.UsageError as error:
+            sys.exit(f"kafscale: {error}; see twistd kafscale --help")
+
+    def parseArgs(self, *arguments: str) -> None:  # noqa: N802 - Twisted's name
+        """
+        Refuse arguments that are not options.
+        """
+        if arguments:
+            raise usage.UsageError(f"unexpected argument {arguments[0]!r}")
 
     def postOptions(self) -> None:
         """
-        Read the settings; one line and exit status 1 if one is wrong.
+        Read the settings; a wrong one ends the process with one line and exit
+        status 1.
         """
         try:
             self.settings, self.warnings = from_environment(os.environ, self)
@@ -41,5 +86,7 @@ class Options(usage.Options):
 def makeService(options: Options) -> IService:
     """
     The broker, as a Twisted service.
+
+    @param options: Parsed already.
     """
     return BrokerService(options.settings, options.warnings)

@@ -98,7 +98,9 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     check_etcd(settings)
     if settings.use_memory_s3:
         if settings.s3_bucket:
-            raise SettingError("KAFSCALE_USE_MEMORY_S3 and KAFSCALE_S3_BUCKET exclude each other")
+            raise SettingError(
+                "KAFSCALE_USE_MEMORY_S3 and KAFSCALE_S3_BUCKET cannot be used together"
+            )
         objects, metadata = MemoryObjectStore(), EmbeddedStore(":memory:", pool(1))
         where = "in memory, and gone when it stops"
     else:
@@ -173,7 +175,7 @@ def _disk_cache(settings: Settings, objects: IObjectStore, pool: Pool) -> DiskCa
     if settings.disk_cache_dir is None:
         return None
     if not settings.s3_bucket:
-        raise SettingError("KAFSCALE_DISK_CACHE_DIR is of use only with KAFSCALE_S3_BUCKET")
+        raise SettingError("KAFSCALE_DISK_CACHE_DIR has no effect without KAFSCALE_S3_BUCKET")
     if os.path.realpath(settings.disk_cache_dir) == os.path.realpath(settings.data_dir):
         raise SettingError("KAFSCALE_DISK_CACHE_DIR must not be KAFSCALE_DATA_DIR")
     where = f"{settings.s3_endpoint or ''} {settings.s3_bucket}"

@@ -215,19 +215,19 @@ class RefusalTests(FailureTestCase):
         endpoint = "http://127.0.0.1:1"
         for settings, words in (
             ({"etcd_endpoints": "etcd:2379"}, ("KAFSCALE_ETCD_ENDPOINTS=", "http://host:port")),
-            ({"etcd_endpoints": endpoint, "s3_bucket": ""}, ("needs KAFSCALE_S3_BUCKET",)),
+            ({"etcd_endpoints": endpoint, "s3_bucket": ""}, ("requires KAFSCALE_S3_BUCKET",)),
             (
                 {"etcd_endpoints": endpoint, "use_memory_s3": 1},
                 ("KAFSCALE_USE_MEMORY_S3 and KAFSCALE_ETCD_ENDPOINTS",),
             ),
-            ({"etcd_username": "me"}, ("KAFSCALE_ETCD_USERNAME is of use only",)),
+            ({"etcd_username": "me"}, ("KAFSCALE_ETCD_USERNAME has no effect without",)),
             (
                 {"etcd_endpoints": endpoint, "etcd_username": "me"},
                 ("KAFSCALE_ETCD_PASSWORD is missing",),
             ),
             (
                 {"etcd_endpoints": endpoint, "etcd_ca": "/nowhere"},
-                ("KAFSCALE_ETCD_CA is of no use", "https://"),
+                ("KAFSCALE_ETCD_CA has no effect with", "https://"),
             ),
             (
                 {"etcd_endpoints": "https://localhost:1", "etcd_ca": "/nowhere"},

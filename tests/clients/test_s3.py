@@ -100,7 +100,7 @@ class BucketTests(BucketTestCase):
         alone = Broker(self.folder / "alone", disk_cache_dir=self.folder / "none")
         self.addCleanup(alone.kill)
         self.assertEqual(alone.start(wait=False).ended(30), 1)
-        self.assertIn("only with KAFSCALE_S3_BUCKET", alone.tail(1))
+        self.assertIn("without KAFSCALE_S3_BUCKET", alone.tail(1))
 
     def test_inspected(self) -> None:
         """

@@ -1,0 +1,396 @@
+"""
+The declaration of every setting, in the order of help and documentation.
+"""
+
+# The defaults of Settings are made by setting, which is attrs.field underneath:
+# ruff: noqa: RUF009
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import attrs
+
+from kafscale.config.kinds import (
+    ADVERTISED,
+    BOOLEAN,
+    BUCKET,
+    GIB,
+    KIB,
+    LISTEN,
+    LISTEN_OR_OFF,
+    MIB,
+    NAMESPACE,
+    PATH,
+    TEXT,
+    URL,
+    URLS,
+    Listen,
+    choice,
+    fraction,
+    is_wildcard,
+    number,
+    size,
+)
+from kafscale.config.setting import Setting, setting
+
+_network = partial(setting, "Network")
+_storage = partial(setting, "Storage")
+_s3 = partial(setting, "S3")
+_etcd = partial(setting, "etcd")
+_cluster = partial(setting, "Cluster")
+_log = partial(setting, "Log")
+_reading = partial(setting, "Reading")
+_topics = partial(setting, "Topics")
+_groups = partial(setting, "Consumer groups")
+_process = partial(setting, "HTTP, logging and shutdown")
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    The value of every setting. Sizes are in bytes; times are in milliseconds
+    unless the name says otherwise.
+    """
+
+    broker_addr: Listen = _network(
+        LISTEN,
+        "127.0.0.1:9092",
+        "Address to listen on: `host:port`, `[IPv6 address]:port`, or a Twisted endpoint string"
+        " such as `tcp:9092:interface=10.0.0.1`. `0.0.0.0:9092` and `:9092` listen on all IPv4"
+        " interfaces; port 0 selects a free port.",
+    )
+    broker_host: str | None = _network(
+        ADVERTISED,
+        "",
+        "Host name or IP address that the broker advertises to clients, which must be able to"
+        " connect to it.",
+        otherwise="the host in `KAFSCALE_BROKER_ADDR`, or this machine's host name if that is all"
+        " interfaces",
+    )
+    broker_port: int | None = _network(
+        number(1, 65535),
+        "",
+        "Port that the broker advertises to clients.",
+        otherwise="the port that it listens on",
+    )
+    max_connections: int = _network(
+        number(0, 1_000_000),
+        "20000",
+        "Maximum number of client connections (Kafka's `max.connections`). Further connections are"
+        " closed at once. 0: no limit.",
+    )
+    connections_max_idle_ms: int = _network(
+        number(0, 2**31 - 1, "milliseconds"),
+        "600000",
+        "Time without a request after which a client connection is closed (Kafka's"
+        " `connections.max.idle.ms`). 0: never.",
+    )
+    max_request_bytes: int = _network(
+        size(KIB, 2**31 - 1),
+        "100MiB",
+        "Maximum size of a request (Kafka's `socket.request.max.bytes`). The connection of a larger"
+        " one is closed.",
+    )
+
+    data_dir: str = _storage(
+        PATH,
+        "./kafscale-data",
+        "Directory of records and metadata. With `KAFSCALE_S3_BUCKET` it has only the metadata;"
+        " with `KAFSCALE_ETCD_ENDPOINTS` it is not used. One broker at a time can use it. Never"
+        " start a broker on an existing directory with another `KAFSCALE_NAMESPACE` or another"
+        " store: records would be lost.",
+    )
+    namespace: str = _storage(
+        NAMESPACE,
+        "default",
+        "Prefix of all keys in the object store and in etcd. Clusters that share a store need"
+        " different namespaces. Never change it for existing data: records would be lost.",
+    )
+    use_memory_s3: bool = _storage(
+        BOOLEAN,
+        "0",
+        "Keep records and metadata in memory and discard them when the broker stops, for tests.",
+    )
+
+    s3_bucket: str | None = _s3(
+        BUCKET,
+        "",
+        "Bucket for the records, in Amazon S3 or an S3-compatible store. Credentials are found"
+        " where the AWS command line finds them.",
+    )
+    s3_region: str | None = _s3(
+        TEXT,
+        "",
+        "Region of the bucket.",
+        otherwise="`AWS_DEFAULT_REGION`, then the region of the AWS profile, then us-east-1",
+    )
+    s3_endpoint: str | None = _s3(
+        URL,
+        "",
+        "URL of an S3-compatible store, for example `http://127.0.0.1:9000`.",
+        otherwise="Amazon S3",
+    )
+    s3_path_style: bool | None = _s3(
+        BOOLEAN,
+        "",
+        "Put the name of the bucket in the path of URLs (1) or in the host name (0).",
+        otherwise="in the path if `KAFSCALE_S3_ENDPOINT` is set or the name contains a dot, else"
+        " in the host name",
+    )
+    s3_ca_file: str | None = _s3(
+        PATH,
+        "",
+        "CA certificates (PEM) used to verify the S3 endpoint.",
+        otherwise="`AWS_CA_BUNDLE`, then the system's CA certificates",
+    )
+    s3_kms_arn: str | None = _s3(
+        TEXT,
+        "",
+        "ARN of the KMS key with which S3 encrypts the objects.",
+        otherwise="the bucket's own encryption",
+    )
+    s3_fencing: str = _s3(
+        choice("create", "metadata"),
+        "create",
+        "How a broker that was replaced is prevented from writing. `create`: by the bucket, which"
+        " must honour `If-None-Match: *`. `metadata`: by the metadata store, for buckets that do"
+        " not.",
+    )
+    s3_concurrency: int = _s3(
+        number(1, 1024),
+        "64",
+        "Maximum number of requests to S3 in progress. Waiting writes are sent before waiting"
+        " reads.",
+    )
+
+    etcd_endpoints: tuple[str, ...] | None = _etcd(
+        URLS,
+        "",
+        "URLs of all members of the etcd cluster (3.4 or later) that stores the metadata. Several"
+        " brokers can share it. Requires `KAFSCALE_S3_BUCKET`.",
+    )
+    etcd_username: str | None = _etcd(
+        TEXT, "", "etcd user name, if authentication is enabled in etcd."
+    )
+    etcd_password: str | None = _etcd(
+        TEXT,
+        "",
+        "etcd password. Prefer the variable: other users can see command-line options.",
+        secret=True,
+    )
+    etcd_ca: str | None = _etcd(
+        PATH,
+        "",
+        "CA certificates (PEM) used to verify etcd.",
+        otherwise="the system's CA certificates",
+    )
+    etcd_cert: str | None = _etcd(
+        PATH,
+        "",
+        "Client certificate (PEM) presented to etcd, followed by its intermediate certificates.",
+    )
+    etcd_key: str | None = _etcd(
+        PATH, "", "Private key (PEM) of the client certificate in `KAFSCALE_ETCD_CERT`."
+    )
+
+    broker_id: int = _cluster(
+        number(0, 2**31 - 1), "0", "Id of this broker, unique in its cluster (Kafka's `broker.id`)."
+    )
+    broker_rack: str | None = _cluster(
+        TEXT,
+        "",
+        "Rack or availability zone of this broker (Kafka's `broker.rack`). Partitions are spread"
+        " over racks, and consumers are directed to a broker in the rack that their `client.rack`"
+        " names.",
+    )
+    broker_weight: float = _cluster(
+        fraction("0.001", "1000"),
+        "1.0",
+        "Share of the partitions and groups that this broker takes, relative to the others: a"
+        " broker with weight 2 takes twice as many as one with weight 1.",
+    )
+    lease_seconds: int = _cluster(
+        number(2, 600, "seconds"),
+        "10",
+        "Time after a broker's last heartbeat at which the others take over from it. Use the same"
+        " value for all brokers.",
+    )
+
+    flush_interval_ms: int = _log(
+        number(0, 60_000, "milliseconds"),
+        "0",
+        "Maximum time between two flushes of the journal, and so the longest that a batch is"
+        " delayed. A full buffer is flushed earlier; after an idle period the delay is 10 ms. 0:"
+        " flush as soon as the previous flushes permit.",
+        on_s3="50",
+    )
+    slot_bytes: int = _log(
+        size(64 * KIB, 256 * MIB),
+        "8MiB",
+        "Size of waiting batches at which the journal is flushed without delay.",
+    )
+    slots_in_flight: int = _log(
+        number(1, 64),
+        "4",
+        "Maximum number of journal flushes in progress. Each can hold `KAFSCALE_SLOT_BYTES` of"
+        " memory, in addition to `KAFSCALE_UNROLLED_BYTES`.",
+        on_s3="16",
+    )
+    segment_bytes: int = _log(
+        size(KIB, GIB),
+        "64MiB",
+        "Size of a partition's records in the journal at which they are written to a segment. A"
+        " topic's `segment.bytes` applies if it is smaller.",
+    )
+    segment_ms: int = _log(
+        number(100, 2**31 - 1, "milliseconds"),
+        "7200000",
+        "Age of a partition's records in the journal at which they are written to a segment. A"
+        " topic's `segment.ms` applies if it is shorter.",
+    )
+    unrolled_bytes: int = _log(
+        size(MIB, 64 * GIB),
+        "96MiB",
+        "Memory for records that are not in a segment yet. When it is full, the partition with the"
+        " most such records is written to a segment. Recovery after a crash reads at most this"
+        " many bytes of records.",
+        on_s3="256MiB",
+    )
+    journal_slots: int = _log(
+        number(16, 1_000_000),
+        "4096",
+        "Number of journal objects at which the records in the oldest ones are written to segments,"
+        " so that the objects can be deleted.",
+        on_s3="16384",
+    )
+    orphan_ms: int = _log(
+        number(0, 2**31 - 1, "milliseconds"),
+        "3600000",
+        "Interval of garbage collection. An object found unreferenced in two consecutive scans is"
+        " deleted. 0 disables it.",
+    )
+
+    cache_bytes: int = _reading(
+        size(MIB, 1024 * GIB), "64MiB", "Memory for cached blocks of segments."
+    )
+    disk_cache_dir: str | None = _reading(
+        PATH,
+        "",
+        "Directory for cached blocks of segments, which survives restarts. Each broker needs its"
+        " own; its contents can be deleted. Requires `KAFSCALE_S3_BUCKET`.",
+    )
+    disk_cache_bytes: int = _reading(
+        size(MIB, 1024 * 1024 * GIB), "10GiB", "Maximum size of the cache in"
+        " `KAFSCALE_DISK_CACHE_DIR`.",
+    )  # fmt: skip
+    readahead_segments: int = _reading(
+        number(0, 64), "1", "Number of blocks of a segment to prefetch for sequential readers."
+    )
+    fetch_sessions: int = _reading(
+        number(0, 1_000_000),
+        "1000",
+        "Maximum number of incremental fetch sessions (Kafka's"
+        " `max.incremental.fetch.session.cache.slots`).",
+    )
+
+    auto_create_topics: bool = _topics(
+        BOOLEAN,
+        "1",
+        "Create a missing topic when a client asks for its metadata and permits creation (Kafka's"
+        " `auto.create.topics.enable`).",
+    )
+    auto_create_partitions: int = _topics(
+        number(1, 10_000),
+        "1",
+        "Number of partitions of a topic that is created without saying how many (Kafka's"
+        " `num.partitions`).",
+    )
+
+    group_initial_rebalance_delay_ms: int = _groups(
+        number(0, 600_000, "milliseconds"),
+        "3000",
+        "Time that the first rebalance of a new group waits for more members (Kafka's"
+        " `group.initial.rebalance.delay.ms`).",
+    )
+    group_min_session_timeout_ms: int = _groups(
+        number(1, 2**31 - 1, "milliseconds"),
+        "6000",
+        "Minimum `session.timeout.ms` accepted from a consumer (Kafka's"
+        " `group.min.session.timeout.ms`).",
+    )
+    group_max_session_timeout_ms: int = _groups(
+        number(1, 2**31 - 1, "milliseconds"),
+        "1800000",
+        "Maximum `session.timeout.ms` accepted from a consumer (Kafka's"
+        " `group.max.session.timeout.ms`).",
+    )
+    group_max_size: int = _groups(
+        number(1, 2**31 - 1),
+        "2147483647",
+        "Maximum number of members of a group (Kafka's `group.max.size`).",
+    )
+    offset_metadata_max_bytes: int = _groups(
+        size(0, MIB),
+        "4096",
+        "Maximum size of the metadata that a consumer commits with an offset (Kafka's"
+        " `offset.metadata.max.bytes`).",
+    )
+    offsets_retention_minutes: int = _groups(
+        number(1, 2**31 - 1, "minutes"),
+        "10080",
+        "Time for which committed offsets are kept after a group has lost its last member, or, in"
+        " a group that never had members, after the commit (Kafka's"
+        " `offsets.retention.minutes`).",
+    )
+
+    metrics_addr: Listen | None = _process(
+        LISTEN_OR_OFF,
+        "",
+        "Address of the HTTP server for `/metrics`, `/healthz` and `/readyz`, in the same form as"
+        " `KAFSCALE_BROKER_ADDR`; `off` disables it.",
+        otherwise="`127.0.0.1:9308`, or, if that port is in use, none, with a warning",
+    )
+    log_level: str = _process(
+        choice("debug", "info", "warn", "error"), "info", "Minimum level of the messages to log."
+    )
+    shutdown_ms: int = _process(
+        number(0, 600_000, "milliseconds"),
+        "8000",
+        "Maximum time for a clean shutdown: handing over partitions, answering requests in"
+        " progress and flushing the journal.",
+    )
+
+    def fencing(self) -> str:
+        """
+        How a replaced broker is prevented from writing, C{create} or
+        C{metadata}. Stores other than buckets always support C{create}.
+        """
+        return self.s3_fencing if self.s3_bucket else "create"
+
+    def advertised_host(self, hostname: Callable[[], str] = socket.gethostname) -> str:
+        """
+        The host that clients are to connect to.
+
+        @param hostname: Returns the name of this machine.
+        """
+        if self.broker_host is not None:
+            return self.broker_host
+        host = self.broker_addr.host
+        return hostname() if is_wildcard(host) else host
+
+    def advertised_port(self, listened: int) -> int:
+        """
+        The port that clients are to connect to.
+
+        @param listened: The port that the broker listens on.
+        """
+        return listened if self.broker_port is None else self.broker_port
+
+
+SETTINGS: Sequence[Setting] = [
+    Setting(each.name, *each.metadata["setting"]) for each in attrs.fields(Settings)
+]
+"""All settings, in the order in which they are declared."""
