@@ -59,6 +59,7 @@ class Broker:
 
     @ivar port: Where it listens; the same for all its processes.
     @ivar settings: What its next process gets as C{KAFSCALE_*} variables.
+    @ivar command: What its next process is started with.
     @ivar options: What its next process gets on the command line.
     @ivar variables: What else is in its environment.
     @ivar entering: What comes before its command, to let it run elsewhere.
@@ -75,6 +76,7 @@ class Broker:
             "data_dir": folder / "data",
             **settings,
         }
+        self.command = twistd()
         self.options: list[str] = []
         self.variables: dict[str, str] = {}
         self.entering: list[str] = []
@@ -119,7 +121,7 @@ class Broker:
         assert self._process is None, "the broker runs already"
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
-                [*self.entering, *twistd(*self.options)],
+                [*self.entering, *self.command, *self.options],
                 cwd=self.folder,
                 env={**environment(**self.settings), **self.variables},
                 stdin=subprocess.DEVNULL,

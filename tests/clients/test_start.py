@@ -12,9 +12,21 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import kafscale
+import twisted
 from kafscale.wire.messages import ProduceResponse
-from tests.clients.broker import ROOT, START_SECONDS, Broker, BrokerTestCase, eventually
+from tests.clients.broker import (
+    ROOT,
+    START_SECONDS,
+    Broker,
+    BrokerTestCase,
+    environment,
+    eventually,
+    twistd,
+)
 from tests.clients.raw import LATEST, RawClient, batch_of
+
+MODULE = [sys.executable, "-m", "kafscale"]
 
 
 class StartTests(BrokerTestCase):
@@ -133,6 +145,124 @@ class StartTests(BrokerTestCase):
         self.assertNotIn("Traceback", log)
         found = [line for line in log.splitlines() if all(word in line for word in words)]
         self.assertEqual(len(found), 1, f"lines with {words}: {found}")
+
+
+class CommandLineTests(SynchronousTestCase):
+    """
+    C{python -m kafscale} and C{twistd kafscale}, without a broker.
+    """
+
+    def run_with(self, command: list[str], status: int) -> tuple[str, str]:
+        """
+        What a command prints to standard output and standard error.
+        """
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stdout, done.stderr
+
+    def test_no_verb(self) -> None:
+        """
+        Without a verb the usage is an error message, and the status 2.
+        """
+        out, err = self.run_with(MODULE, 2)
+        self.assertEqual(out, "")
+        self.assertRegex(err, r"(?m)^Usage: python -m kafscale ")
+        self.assertRegex(err, r"(?m)^  run  ")
+
+    def test_help(self) -> None:
+        """
+        The same text is what was asked for with --help.
+        """
+        out, err = self.run_with([*MODULE, "--help"], 0)
+        self.assertEqual(err, "")
+        self.assertEqual(out, self.run_with(MODULE, 2)[1])
+
+    def test_unknown_verb(self) -> None:
+        """
+        Another verb is named, in one line.
+        """
+        out, err = self.run_with([*MODULE, "fly"], 2)
+        self.assertEqual((out, err.count("\n")), ("", 1))
+        self.assertIn("'fly'", err)
+
+    def test_version(self) -> None:
+        """
+        The first line is Kafscale's version, the second Twisted's.
+        """
+        for command in (MODULE, [*MODULE, "run"], twistd()):
+            out, err = self.run_with([*command, "--version"], 0)
+            self.assertEqual(err, "")
+            versions = f"Kafscale {kafscale.__version__}\nTwisted {twisted.__version__}\n"
+            self.assertEqual(out, versions)
+
+    def test_options(self) -> None:
+        """
+        Both commands explain the same options.
+        """
+        out, _ = self.run_with([*MODULE, "run", "--help"], 0)
+        self.assertIn("\n  --segment-bytes=SIZE\n", out)
+        self.assertEqual(out, self.run_with(twistd("--help"), 0)[0])
+
+    def test_mistakes(self) -> None:
+        """
+        An option that does not exist, lacks its value or has a wrong one, and
+        an argument that is none, take one line each, and status 1.
+        """
+        for mistake in ("--data_dir=x", "--data-dir", "--segment-bytes=lots", "start"):
+            for command in ([*MODULE, "run"], twistd()):
+                out, err = self.run_with([*command, mistake], 1)
+                self.assertEqual((out, err.count("\n")), ("", 1), err)
+                self.assertTrue(err.startswith("kafscale: "), err)
+                self.assertIn(mistake.split("=")[0], err)
+
+
+class RunTests(BrokerTestCase):
+    """
+    C{python -m kafscale run}.
+    """
+
+    def prepared(self, **settings: object) -> Broker:
+        """
+        A broker that is run with that command.
+        """
+        broker = super().prepared(**settings)
+        broker.command = [*MODULE, "run"]
+        return broker
+
+    def test_life(self) -> None:
+        """
+        It serves; SIGTERM ends it in good order; no pid file is written; the
+        next start has its records.
+        """
+        broker = self.broker()
+        with RawClient(broker.port) as raw:
+            raw.create("t")
+            raw.produce("t", 0, batch_of([b"kept"]))
+        self.assertEqual(broker.terminate(), 0)
+        self.assertEqual(list(broker.folder.glob("*.pid")), [])
+        broker.start()
+        self.assertEqual([each.value for each in self.connect(broker).records("t")], [b"kept"])
+
+    def test_option(self) -> None:
+        """
+        An option takes precedence over the variable.
+        """
+        broker = self.prepared(auto_create_partitions=3)
+        broker.options = ["--auto-create-partitions=5"]
+        broker.start()
+        (topic,) = self.connect(broker).metadata("made", create=True).topics
+        self.assertEqual(len(topic.partitions), 5)
+
+    def test_cannot_start(self) -> None:
+        """
+        A port that is in use ends it with one line and status 1.
+        """
+        broker = self.prepared()
+        with socket.create_server(("127.0.0.1", broker.port)):
+            broker.start(wait=False)
+            self.assertEqual(broker.ended(START_SECONDS), 1)
+        self.assertNotIn("Traceback", broker.tail(1000))
+        self.assertEqual(broker.tail(1000).count(str(broker.port)), 1)
 
 
 class Load(threading.Thread):
