@@ -8,6 +8,9 @@ keys, in every process.
 
 While it produces, commits and deletes, the cluster notes what was
 acknowledged: what whoever opens the stores later must find.
+
+It is one long module because a history reads best when one object has every
+verb that it needs.
 """
 
 from __future__ import annotations
@@ -412,7 +415,7 @@ class Cluster:
             for number, (timestamp, key, value, headers) in enumerate(records):
                 if answer.log_append_time_ms >= 0:
                     timestamp = answer.log_append_time_ms
-                held[answer.base_offset + number] = [timestamp, key, _short(value), headers]
+                held[answer.base_offset + number] = [timestamp, key, short(value), headers]
             if producer is not None:
                 self._last[producer.producer_id, name] = {
                     "partition": _text(name),
@@ -668,7 +671,7 @@ def _base64(text: str) -> str:
     return b64encode(text.encode()).decode()
 
 
-def _short(value: str | None) -> Any:
+def short(value: str | None) -> Any:
     """
     A value, or what tells it from others if it is long.
     """

@@ -5,28 +5,34 @@ the same, and what was stored then is opened, read and written to.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from base64 import b64decode
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import attrs
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from kafscale.wire.records import Record, build_batch
 from tests.format import golden
-from tests.format.golden import HINT, SETS, differences, make, read
+from tests.format.golden import HINT, LEVELS, SETS, Golden, differences, make, read
+from tests.format.today import EARLIEST, LATEST, Today
 
-DIGEST = "from tests.format.test_golden import digest; print(digest('bucket'))"
+DIGEST = "from tests.format.test_golden import *; print(digest(make('bucket')))"
 
 
-def digest(name: str) -> str:
+def digest(of: Golden) -> str:
     """
-    The same for the same stored data, when it is made now.
+    The same for the same stored data.
     """
-    made = make(name)
     summed = blake2b(digest_size=16)
-    for part in (*sorted(made.objects.items()), made.metadata, made.expected, made.records):
+    for part in (*sorted(of.objects.items()), of.metadata, of.expected, of.records):
         summed.update(repr(part).encode())
     return summed.hexdigest()
 
@@ -83,7 +89,7 @@ class ReplayTests(SynchronousTestCase):
             text=True,
             check=True,
         )
-        self.assertEqual(told.stdout.strip(), digest("bucket"))
+        self.assertEqual(told.stdout.strip(), digest(make("bucket")))
 
 
 class DifferenceTests(SynchronousTestCase):
@@ -148,3 +154,117 @@ class DifferenceTests(SynchronousTestCase):
         self.assertNotEqual(lines, self.golden.metadata)
         other = attrs.evolve(self.golden, metadata=lines)
         self.assertEqual(list(differences(self.golden, other)), [])
+
+
+class OpenTests(TestCase):
+    """
+    A broker of today on what was stored then.
+    """
+
+    timeout = 60
+
+    async def check(self, name: str) -> None:
+        """
+        The set of every level.
+        """
+        for level in LEVELS:
+            self.golden = read(name, level)
+            await self.open()
+
+    async def open(self) -> None:
+        """
+        Everything is found that clients knew, also after a restart; records
+        are added; nothing is wrong, before or after.
+        """
+        today = self.today = Today(self.golden, Path(self.mktemp()))
+        await today.unpack()
+        self.addCleanup(lambda: Deferred.fromCoroutine(today.close()))
+        self.assertEqual(await self.today.verify(), [])
+        known = [json.loads(line) for line in self.golden.records]
+        await self.today.start()
+        await self.look(known)
+        added = await self.add()
+        await self.today.until_wound_up()
+        await self.today.stop()
+        self.assertEqual(await self.today.verify(), [])
+        await self.today.start()
+        await self.look(known, added)
+        await self.today.stop()
+
+    async def look(self, known: list[Any], added: Mapping[str, Any] | None = None) -> None:
+        """
+        Look at everything that clients can see.
+
+        @param known: The records of then.
+        @param added: One that was added to each partition.
+        """
+        expected = self.golden.expected
+        self.assertEqual(await self.today.topics(), expected["topics"])
+        for topic, held in expected["topics"].items():
+            for index in range(held["partitions"]):
+                name = f"{topic}-{index}"
+                log = expected["logs"][name]
+                records = [each for each in known if each[0] == name]
+                if added is not None:
+                    records.append(added[name])
+                self.assertEqual(await self.today.records(topic, index), records)
+                start = await self.today.offset(topic, index, EARLIEST)
+                end = await self.today.offset(topic, index, LATEST)
+                self.assertEqual(
+                    (start, end), (log["log_start"], log["high_watermark"] + (added is not None))
+                )
+                await self.look_up(topic, index, records)
+        for group, held in expected["groups"].items():
+            members = [
+                {key: each[key] for key in ("instance", "member_id", "assignment")}
+                for each in held["members"]
+            ]
+            self.assertEqual(await self.today.group(group), {**held, "members": members})
+
+    async def look_up(self, topic: str, index: int, records: list[Any]) -> None:
+        """
+        The first record of a time is found.
+        """
+        for when in {each[2] for each in records[:: max(1, len(records) // 3)]}:
+            first = next(offset for _, offset, timestamp, *_ in records if timestamp >= when)
+            self.assertEqual(await self.today.offset(topic, index, when), first)
+
+    async def add(self) -> dict[str, Any]:
+        """
+        Send a batch of then to each partition again, which changes nothing,
+        and add a record.
+        """
+        for each in self.golden.expected["producers"]:
+            topic, _, index = each["partition"].rpartition("-")
+            batch = b64decode(each["batch"])
+            base = await self.today.produce(topic, int(index), batch)
+            self.assertEqual(base, each["base_offset"], each)
+        added = {}
+        for name, log in self.golden.expected["logs"].items():
+            topic, _, index = name.rpartition("-")
+            now_ms = int(self.today.clock.seconds() * 1000)
+            batch = build_batch([Record(0, now_ms, b"today", b"")])
+            offset = await self.today.produce(topic, int(index), batch)
+            self.assertEqual(offset, log["high_watermark"])
+            (record,) = await self.today.records(topic, int(index), offset)
+            self.assertEqual([record[1], *record[3:]], [offset, "today", "", []])
+            added[name] = record
+        return added
+
+    async def test_directory(self) -> None:
+        """
+        A data directory.
+        """
+        await self.check("directory")
+
+    async def test_bucket(self) -> None:
+        """
+        A bucket, on a server of S3.
+        """
+        await self.check("bucket")
+
+    async def test_metadata_fencing(self) -> None:
+        """
+        A bucket that replaces, and a broker that is marked and not yet stopped.
+        """
+        await self.check("metadata-fencing")

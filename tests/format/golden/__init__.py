@@ -36,15 +36,18 @@ LEVEL = "level-0"
 
 ROOT = Path(__file__).parent
 
+LEVELS = tuple(sorted(path.name for path in ROOT.glob("level-*")))
+
 SETS = tuple(HISTORIES)
+"""Those of the present level."""
 
 VALUE = ',"value":'
 """What comes before the value, the last in a line, which is as it is stored."""
 
 HINT = (
-    "what is stored for a fixed history is not what it was. If that is meant, it is another level"
-    " (docs/development.md, Golden data); only while a level was never released it is made anew"
-    " by: python -m tests.format.golden"
+    "What is stored for a fixed history has changed. If that is intended, it needs a new level"
+    " (docs/development.md, Golden data). A level that was never released may be made again by:"
+    " python -m tests.format.golden"
 )
 
 
