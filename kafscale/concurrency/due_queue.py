@@ -1,7 +1,7 @@
 """
-What is to be looked at, and when: one timer for all of it.
+Items that become due, each at its own time, with one timer for all of them.
 
-Nothing is done for what is not due, however much of it there is.
+Items that are not due cost no CPU, however many there are.
 """
 
 from __future__ import annotations
@@ -16,30 +16,32 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 T = TypeVar("T")
 
 LONGEST = 60.0
-"""Seconds after which the time is looked at again: it may have been set."""
+"""Seconds that the timer waits at most: the time may be set meanwhile."""
 
 STALE = 1000
-"""So many entries more than there are items may be in the heap."""
+"""How many entries of the heap may be out of date, beyond one for each item."""
 
 
-class Agenda(Generic[T]):
+class DueQueue(Generic[T]):
     """
-    Items, each with the one time at which it is due.
+    A set of items, each with the one time at which it is due.
     """
 
     def __init__(
         self, clock: IReactorTime, now: Callable[[], float], reached: Callable[[T], None]
     ) -> None:
         """
-        @param now: The time in seconds, in which items are due.
-        @param reached: Called with each item that is due; it is not on the
-            agenda any more then.
+        @param clock: For the timer.
+        @param now: The time by which items become due, in seconds. It may be
+            set, as the time of day is.
+        @param reached: Called with each item that is due, after it has left
+            the queue. Never called by L{put}.
         """
         self._clock = clock
         self._now = now
         self._reached = reached
         self._due: dict[T, float] = {}
-        self._heap: list[tuple[float, int, T]] = []  # may have entries that hold no more
+        self._heap: list[tuple[float, int, T]] = []  # some may be out of date
         self._numbers = count()
         self._timer: IDelayedCall | None = None
         self._stopped = False
@@ -49,7 +51,9 @@ class Agenda(Generic[T]):
 
     def put(self, item: T, due: float) -> None:
         """
-        The item is due then, and at no other time.
+        Add the item, or change the time at which it is due.
+
+        @param due: In seconds, as C{now} counts them.
         """
         if self._stopped or self._due.get(item) == due:
             return
@@ -60,14 +64,14 @@ class Agenda(Generic[T]):
 
     def sooner(self, item: T, due: float) -> None:
         """
-        The item is due then, unless it is due before.
+        Add the item, or make it due earlier; an earlier time stays.
         """
         if item not in self._due or due < self._due[item]:
             self.put(item, due)
 
     def remove(self, item: T) -> None:
         """
-        The item is not due at all; it need not be there.
+        Remove the item, if it is there.
         """
         self._due.pop(item, None)
         self._tidy()
@@ -79,7 +83,7 @@ class Agenda(Generic[T]):
 
     def stop(self) -> None:
         """
-        Nothing is due any more.
+        Remove all items, and take no more.
         """
         self._stopped = True
         self._due.clear()
@@ -101,7 +105,7 @@ class Agenda(Generic[T]):
     def _time_up(self) -> None:
         self._timer = None
         now = self._now()
-        # What is put while others are reached comes with the next timer.
+        # Items that are added while others are reached wait for the next timer.
         reached = []
         while self._heap and self._heap[0][0] <= now:
             due, _, item = heappop(self._heap)

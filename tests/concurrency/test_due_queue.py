@@ -1,5 +1,5 @@
 """
-What is due when.
+Items that become due.
 """
 
 from __future__ import annotations
@@ -7,22 +7,22 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.concurrency.due_queue import LONGEST, STALE, Agenda
+from kafscale.concurrency.due_queue import LONGEST, STALE, DueQueue
 
 
-class AgendaTests(SynchronousTestCase):
+class DueQueueTests(SynchronousTestCase):
     """
-    Tests of `Agenda`.
+    Tests of `DueQueue`.
     """
 
     def setUp(self) -> None:
         """
-        An agenda by a clock that can be set.
+        A queue whose time can be set.
         """
         self.clock = Clock()
         self.ahead = 0.0
         self.reached: list[tuple[str, float]] = []
-        self.agenda: Agenda[str] = Agenda(self.clock, self.now, self.reach)
+        self.queue: DueQueue[str] = DueQueue(self.clock, self.now, self.reach)
 
     def now(self) -> float:
         """
@@ -40,8 +40,8 @@ class AgendaTests(SynchronousTestCase):
         """
         Each is reached at its time, once.
         """
-        self.agenda.put("later", 20)
-        self.agenda.put("sooner", 10)
+        self.queue.put("later", 20)
+        self.queue.put("sooner", 10)
         self.clock.pump([1] * 30)
         self.assertEqual(self.reached, [("sooner", 10), ("later", 20)])
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -51,18 +51,18 @@ class AgendaTests(SynchronousTestCase):
         However many there are.
         """
         for number in range(100):
-            self.agenda.put(str(number), 50 - number / 10)
+            self.queue.put(str(number), 50 - number / 10)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_last_word(self) -> None:
         """
         An item that is put again is due then, and not as before.
         """
-        self.agenda.put("a", 5)
-        self.agenda.put("a", 10)
-        self.agenda.sooner("a", 12)
-        self.agenda.put("b", 20)
-        self.agenda.sooner("b", 7)
+        self.queue.put("a", 5)
+        self.queue.put("a", 10)
+        self.queue.sooner("a", 12)
+        self.queue.put("b", 20)
+        self.queue.sooner("b", 7)
         self.clock.pump([1] * 30)
         self.assertEqual(self.reached, [("b", 7), ("a", 10)])
 
@@ -70,7 +70,7 @@ class AgendaTests(SynchronousTestCase):
         """
         What is due at once is reached when the caller has gone.
         """
-        self.agenda.put("a", -1)
+        self.queue.put("a", -1)
         self.assertEqual(self.reached, [])
         self.clock.advance(0)
         self.assertEqual(self.reached, [("a", 0)])
@@ -80,10 +80,10 @@ class AgendaTests(SynchronousTestCase):
         What is removed is not reached, and leaves nothing behind for long.
         """
         for number in range(3 * STALE):
-            self.agenda.put(str(number), 10)
-            self.agenda.remove(str(number))
-        self.agenda.remove("never there")
-        self.assertLessEqual(len(self.agenda._heap), STALE + 2)
+            self.queue.put(str(number), 10)
+            self.queue.remove(str(number))
+        self.queue.remove("never there")
+        self.assertLessEqual(len(self.queue._heap), STALE + 2)
         self.clock.pump([1] * 30)
         self.assertEqual(self.reached, [])
 
@@ -91,7 +91,7 @@ class AgendaTests(SynchronousTestCase):
         """
         When the time jumps ahead, what is due by then is reached before long.
         """
-        self.agenda.put("a", 86_400)
+        self.queue.put("a", 86_400)
         self.ahead = 90_000
         self.clock.advance(LONGEST)
         self.assertEqual(self.reached, [("a", LONGEST)])
@@ -100,8 +100,8 @@ class AgendaTests(SynchronousTestCase):
         """
         Nothing comes after.
         """
-        self.agenda.put("a", 1)
-        self.agenda.stop()
-        self.agenda.put("b", 1)
-        self.assertNotIn("b", self.agenda)
+        self.queue.put("a", 1)
+        self.queue.stop()
+        self.queue.put("b", 1)
+        self.assertNotIn("b", self.queue)
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from kafscale.concurrency.due_queue import Agenda
+from kafscale.concurrency.due_queue import DueQueue
 from kafscale.errors import KafkaError, NotLeaderOrFollower, StoreError
 from kafscale.interfaces import LogRules
 from kafscale.log.partition.partition import Partition
@@ -62,7 +62,7 @@ class Retention:
         """
         self._wall_clock = wall_clock
         self._move_start = move_start
-        self._agenda: Agenda[Partition] = Agenda(clock, wall_clock, self._reached)
+        self._due: DueQueue[Partition] = DueQueue(clock, wall_clock, self._reached)
         self._waiting: dict[Partition, None] = {}
         self._looking: dict[Partition, Deferred[None]] = {}
         # Of the first segment of each, so that it is not read at every look.
@@ -81,7 +81,7 @@ class Retention:
 
     def _at_once(self, partition: Partition) -> None:
         if _limited(partition.rules):
-            self._agenda.sooner(partition, self._wall_clock())
+            self._due.sooner(partition, self._wall_clock())
         else:
             self.forget(partition)
 
@@ -110,17 +110,17 @@ class Retention:
 
     def _before_long(self, partition: Partition) -> None:
         rules = partition.rules
-        if partition in self._agenda or not _limited(rules):
+        if partition in self._due or not _limited(rules):
             return
         # Not later than what is new now may have to go.
         age = rules.retention_ms / 1000 if rules.retention_ms >= 0 else CHECK
-        self._agenda.put(partition, self._wall_clock() + max(PAUSE, min(age, CHECK)))
+        self._due.put(partition, self._wall_clock() + max(PAUSE, min(age, CHECK)))
 
     def forget(self, partition: Partition) -> None:
         """
         Nothing of it goes by itself.
         """
-        self._agenda.remove(partition)
+        self._due.remove(partition)
         self._waiting.pop(partition, None)
         self._oldest.pop(partition, None)
 
@@ -128,7 +128,7 @@ class Retention:
 
     def _reached(self, partition: Partition) -> None:
         if partition in self._looking:
-            self._agenda.put(partition, self._wall_clock() + PAUSE)
+            self._due.put(partition, self._wall_clock() + PAUSE)
             return
         self._waiting[partition] = None
         self._start()
@@ -164,7 +164,7 @@ class Retention:
                 failure,
                 partition=partition,
             )
-        self._agenda.sooner(partition, self._wall_clock() + AGAIN)
+        self._due.sooner(partition, self._wall_clock() + AGAIN)
 
     def _looked(self, result: None, partition: Partition) -> None:
         self._looking.pop(partition, None)
@@ -200,7 +200,7 @@ class Retention:
             )
             self._at_once(partition)
         elif due is not None:
-            self._agenda.sooner(partition, max(due, self._wall_clock() + PAUSE))
+            self._due.sooner(partition, max(due, self._wall_clock() + PAUSE))
 
     async def _expired(self, partition: Partition, rules: LogRules) -> tuple[int, float | None]:
         """
@@ -268,7 +268,7 @@ class Retention:
         Begin nothing more.
         """
         self._stopped = True
-        self._agenda.stop()
+        self._due.stop()
         self._waiting.clear()
 
     async def stop(self) -> None:

@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from kafscale.concurrency.due_queue import Agenda
+from kafscale.concurrency.due_queue import DueQueue
 from kafscale.errors import NotLeaderOrFollower
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.slots import Slot
@@ -76,7 +76,7 @@ class Roller:
         self._retention = retention
         self._held: dict[Partition, float] = {}  # those with records in memory, since when
         # Those whose topics want them rolled earlier than the oldest slot is.
-        self._ages: Agenda[Partition] = Agenda(clock, clock.seconds, self._aged)
+        self._ages: DueQueue[Partition] = DueQueue(clock, clock.seconds, self._aged)
         self._urgent: dict[Partition, None] = {}  # to be rolled whatever their size
         self._rolling: set[Partition] = set()
         self._under_way: set[Deferred[None]] = set()

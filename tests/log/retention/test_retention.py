@@ -127,7 +127,7 @@ class TimeTests(RetentionTestCase):
         broker.clock.advance(10**9)
         broker.run()
         self.assertEqual(self.starts(broker), (0, [0]))
-        self.assertNotIn(broker.partition(), broker.log._retention._agenda)
+        self.assertNotIn(broker.partition(), broker.log._retention._due)
 
     def test_compacted(self) -> None:
         """
@@ -356,7 +356,7 @@ class ConfiguredTests(RetentionTestCase):
         deleting = begin(broker.log.delete(TOPIC))
         broker.settle()
         self.successResultOf(deleting)
-        self.assertNotIn(partition, broker.log._retention._agenda)
+        self.assertNotIn(partition, broker.log._retention._due)
         broker.run(100)
         self.assertEqual(self.shared.segments(), [])
 
@@ -429,7 +429,7 @@ class MeanwhileTests(RetentionTestCase):
         partition.drop()
         broker.run(100)
         self.assertEqual(self.shared.record().log_start, 0)
-        self.assertNotIn(partition, broker.log._retention._agenda)
+        self.assertNotIn(partition, broker.log._retention._due)
         self.assertNotIn(partition, broker.log._retention._oldest)
 
 
