@@ -1,5 +1,5 @@
 """
-Timers of many that need not be exact.
+Timers that need not be exact, and are cheap when there are many.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from twisted.logger import Logger
 Call: TypeAlias = Callable[[], None]
 
 TICK = 0.025
-"""Seconds."""
+"""Seconds in one tick."""
 
 
-class Ticks:
+class CoarseTimers:
     """
-    Calls that are due in the same tick are made together, at its end: up to a
-    tick late.
+    Delayed calls, of which all that are due in the same tick are made together
+    at its end: never early, and up to one tick late.
 
-    Hundreds of consumers whose long polls end one by one wake the process for
-    each of them, twice: for its answer and for its next request. Those whose
-    polls end together ask together, too.
+    Hundreds of consumers whose long polls end one by one would wake the process
+    twice each: for the answer and for the next request. If their polls end
+    together, their next requests come together, too.
     """
 
     _log = Logger()
 
     def __init__(self, clock: IReactorTime, tick: float = TICK) -> None:
         """
-        @param tick: In seconds.
+        @param tick: Seconds in one tick.
         """
         self._clock = clock
         self._tick = tick
@@ -39,9 +39,10 @@ class Ticks:
 
     def call_later(self, seconds: float, call: Call) -> int:
         """
-        Call after so many seconds, or a little later.
+        Make a call after so many seconds, and less than a tick more. An
+        exception that it raises is logged, and does not hold up the others.
 
-        @return: The tick, for L{cancel}.
+        @return: The number of the tick, for L{cancel}.
         """
         now = self._clock.seconds()
         number = math.ceil((now + seconds) / self._tick)
@@ -54,7 +55,10 @@ class Ticks:
 
     def cancel(self, number: int, call: Call) -> None:
         """
-        Do not make a call that was not made yet.
+        Cancel a call that was not made yet.
+
+        @param number: What L{call_later} returned for it.
+        @raise KeyError: the call was made or cancelled already.
         """
         timer, calls = self._ticks[number]
         del calls[call]
@@ -64,7 +68,7 @@ class Ticks:
 
     def _over(self, number: int) -> None:
         _, calls = self._ticks[number]
-        while calls:  # One call may cancel another.
+        while calls:  # a call may cancel another, or add one
             call = next(iter(calls))
             del calls[call]
             try:

@@ -7,10 +7,10 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.concurrency.coarse_timers import Call, Ticks
+from kafscale.concurrency.coarse_timers import Call, CoarseTimers
 
 
-class TicksTests(SynchronousTestCase):
+class CoarseTimersTests(SynchronousTestCase):
     """
     Calls that are made together.
     """
@@ -21,7 +21,7 @@ class TicksTests(SynchronousTestCase):
         """
         self.clock = Clock()
         self.clock.advance(1000.1)
-        self.ticks = Ticks(self.clock, 0.25)
+        self.timers = CoarseTimers(self.clock, 0.25)
         self.made: list[str] = []
 
     def later(self, seconds: float, name: str) -> tuple[int, Call]:
@@ -32,7 +32,7 @@ class TicksTests(SynchronousTestCase):
         def call() -> None:
             self.made.append(name)
 
-        return self.ticks.call_later(seconds, call), call
+        return self.timers.call_later(seconds, call), call
 
     def test_together(self) -> None:
         """
@@ -59,9 +59,9 @@ class TicksTests(SynchronousTestCase):
         What is cancelled is not made; the last one takes the timer with it.
         """
         calls = [self.later(0.2, name) for name in "ab"]
-        self.ticks.cancel(*calls[0])
+        self.timers.cancel(*calls[0])
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
-        self.ticks.cancel(*calls[1])
+        self.timers.cancel(*calls[1])
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.later(0.2, "c")
         self.clock.advance(1)
@@ -73,10 +73,10 @@ class TicksTests(SynchronousTestCase):
         """
 
         def first() -> None:
-            self.ticks.cancel(*doomed)
+            self.timers.cancel(*doomed)
             self.later(0.0, "again")
 
-        self.ticks.call_later(0.2, first)
+        self.timers.call_later(0.2, first)
         doomed = self.later(0.2, "doomed")
         self.clock.advance(0.4)
         self.assertEqual(self.made, ["again"])
@@ -90,7 +90,7 @@ class TicksTests(SynchronousTestCase):
         def fail() -> None:
             raise ValueError("no")
 
-        self.ticks.call_later(0.2, fail)
+        self.timers.call_later(0.2, fail)
         self.later(0.2, "other")
         self.clock.advance(1)
         self.assertEqual(self.made, ["other"])

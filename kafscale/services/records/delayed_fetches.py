@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from kafscale.concurrency.coarse_timers import Ticks
+from kafscale.concurrency.coarse_timers import CoarseTimers
 from kafscale.services.records.partition_reads import Part
 
 
@@ -34,14 +34,14 @@ class Parked:
         "_parts",
         "_soon",
         "_tick",
-        "_ticks",
+        "_timers",
         "done",
     )
 
     def __init__(
         self,
         clock: IReactorTime,
-        ticks: Ticks,
+        timers: CoarseTimers,
         parts: Iterable[Part],
         missing: int,
         seconds: float,
@@ -56,8 +56,8 @@ class Parked:
         self._missing = missing
         self._look = look
         self._clock = clock
-        self._ticks = ticks
-        self._tick = ticks.call_later(seconds, self._time_up)
+        self._timers = timers
+        self._tick = timers.call_later(seconds, self._time_up)
         self._soon: IDelayedCall | None = None
         woken = self._woken
         for part in parts:
@@ -80,7 +80,7 @@ class Parked:
         else:
             # Not at once: what wakes this partition often wakes its neighbours
             # in the same breath, and then they go into the same answer.
-            self._ticks.cancel(self._tick, self._time_up)
+            self._timers.cancel(self._tick, self._time_up)
             self._soon = self._clock.callLater(0, self._time_up)
 
     def _time_up(self) -> None:
@@ -91,7 +91,7 @@ class Parked:
         if self._soon is not None:
             self._soon.cancel()
         else:
-            self._ticks.cancel(self._tick, self._time_up)
+            self._timers.cancel(self._tick, self._time_up)
         self._end()
 
     def _end(self) -> None:

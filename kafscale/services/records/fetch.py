@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from kafscale.concurrency.byte_budget import Budget
-from kafscale.concurrency.coarse_timers import Ticks
+from kafscale.concurrency.coarse_timers import CoarseTimers
 from kafscale.errors import (
     FencedLeaderEpoch,
     InvalidFetchSessionEpoch,
@@ -117,7 +117,7 @@ class FetchService:
         """
         self._image = image
         self._clock = clock
-        self._ticks = Ticks(clock)
+        self._timers = CoarseTimers(clock)
         self._old = old
         self._most_bytes = most_bytes
         self._budget = Budget(most_loading)
@@ -174,7 +174,7 @@ class FetchService:
             return self._read(at)
         seconds = request.max_wait_ms / 1000
         look = partial(self._look, at)
-        parked = Parked(self._clock, self._ticks, parts, missing, seconds, look)
+        parked = Parked(self._clock, self._timers, parts, missing, seconds, look)
         return parked.done.addCallback(self._read_again, at)
 
     def _look(self, at: _Round, part: Part) -> None:
