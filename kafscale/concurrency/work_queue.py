@@ -1,10 +1,14 @@
 """
-Long work between which everybody else gets their turn.
+Work that is too long for one turn of the reactor.
 
-A thread would not do: while two want the interpreter, each time the reactor
-has let go of it, for a system call, it waits for milliseconds. So the work is
-cut into short turns on the reactor's thread; what takes long without the
-interpreter, to compress say, is done in another.
+A thread would not do. While two threads want the interpreter, the reactor
+waits for milliseconds each time it has released it for a system call. So the
+work is cut into short turns on the reactor's thread, and only what does not
+need the interpreter, such as compression, runs in another thread.
+
+L{twisted.internet.task.Cooperator} would run all work interleaved; here one
+piece at a time is in memory, short work is done at once, and a result comes
+back.
 """
 
 from __future__ import annotations
@@ -21,14 +25,14 @@ from kafscale.wire.message_sets import Steps
 
 T = TypeVar("T")
 
-#: How long a turn lasts, in seconds.
 TURN = 0.002
+"""Seconds that a turn lasts."""
 
 
-class Turns:
+class WorkQueue:
     """
-    Does one piece of work at a time, in the order in which they come: so the
-    memory that it takes is bounded, and who comes first is done first.
+    Does one piece of work at a time, first come, first served. So the memory
+    that the work takes is bounded.
     """
 
     def __init__(
@@ -37,7 +41,8 @@ class Turns:
         run_blocking: Callable[[Callable[[], Any]], Deferred[Any]],
     ) -> None:
         """
-        @param run_blocking: Calls a function where it may take long.
+        @param run_blocking: Calls a function in a thread where it may block;
+            fires with what it returns.
         """
         self._clock = clock
         self._run_blocking = run_blocking
@@ -45,9 +50,14 @@ class Turns:
 
     def run(self, work: Steps[T]) -> Deferred[T]:
         """
-        Fires with the result. If nothing else is under way the first turn is
-        now, and short work is done when this returns. What is cancelled is not
-        begun, or not gone on with.
+        Do this work when all earlier work is done. If there is none, the first
+        turn is now, and short work is done when this returns.
+
+        @param work: A generator that returns the result. It yields None where
+            a turn may end, and a function that is to be called in a thread to
+            get its result sent, or its exception thrown, in.
+        @return: Fires with the result of the work, or with what it raised. To
+            cancel it ends the work where it stands.
         """
         done: Deferred[T] = Deferred()
         self._waiting.append((work, done))
@@ -57,7 +67,8 @@ class Turns:
 
     def _turn(self, sent: object = None) -> None:
         """
-        @param sent: What a step has wanted, or how that failed.
+        @param sent: The result of the function that the work has yielded, or
+            its L{Failure}.
         """
         work, done = self._waiting[0]
         until = self._clock.seconds() + TURN

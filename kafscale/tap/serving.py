@@ -17,7 +17,7 @@ from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.cluster.shards import Sharing
 from kafscale.cluster.topics import Topics
-from kafscale.concurrency.work_queue import Turns
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import UnknownTopicId
@@ -87,7 +87,7 @@ def all_services(
     old_consumers = OldConsumers(
         image,
         lambda overrides: configs.value(overrides, "message.downconversion.enable"),
-        Turns(reactor, run_blocking),
+        WorkQueue(reactor, run_blocking),
         conversions,
     )
     return [
@@ -95,7 +95,7 @@ def all_services(
             image,
             log,
             configs.append_rules,
-            Turns(reactor, run_blocking),
+            WorkQueue(reactor, run_blocking),
             log.pressure.hold,
             conversions,
         ),

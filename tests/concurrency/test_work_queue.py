@@ -11,11 +11,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.concurrency.work_queue import TURN, Turns
+from kafscale.concurrency.work_queue import TURN, WorkQueue
 from kafscale.wire.message_sets import Steps
 
 
-class TurnsTests(SynchronousTestCase):
+class WorkQueueTests(SynchronousTestCase):
     """
     Work of steps that each take a third of a turn.
     """
@@ -26,7 +26,7 @@ class TurnsTests(SynchronousTestCase):
         """
         self.clock = Clock()
         self.blocking: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-        self.turns = Turns(self.clock, self.run_blocking)
+        self.work_queue = WorkQueue(self.clock, self.run_blocking)
         self.done: list[str] = []
 
     def run_blocking(self, function: Callable[[], Any]) -> Deferred[Any]:
@@ -69,7 +69,7 @@ class TurnsTests(SynchronousTestCase):
         """
         What takes less than a turn is done at once.
         """
-        result = self.turns.run(self.work("a", 2))
+        result = self.work_queue.run(self.work("a", 2))
         self.assertEqual(self.successResultOf(result), "a")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -78,7 +78,7 @@ class TurnsTests(SynchronousTestCase):
         What takes longer goes on in the reactor's next turn, so that others
         have theirs between.
         """
-        result = self.turns.run(self.work("a", 7))
+        result = self.work_queue.run(self.work("a", 7))
         self.assertEqual(len(self.done), 3)
         self.assertNoResult(result)
         self.reactor_turn()
@@ -90,12 +90,12 @@ class TurnsTests(SynchronousTestCase):
         """
         What comes later begins when the first is done, however short it is.
         """
-        first = self.turns.run(self.work("a", 4))
-        second = self.turns.run(self.work("b", 1))
+        first = self.work_queue.run(self.work("a", 4))
+        second = self.work_queue.run(self.work("b", 1))
         self.reactor_turn()
         self.successResultOf(first)
         self.assertNoResult(second)
-        third = self.turns.run(self.work("c", 1))
+        third = self.work_queue.run(self.work("c", 1))
         self.assertNoResult(third)
         self.reactor_turn()
         self.assertEqual(self.successResultOf(second), "b")
@@ -108,8 +108,8 @@ class TurnsTests(SynchronousTestCase):
         What needs no interpreter is done elsewhere; the rest waits for it.
         """
         seen: list[object] = []
-        result = self.turns.run(self.compress(seen))
-        after = self.turns.run(self.work("b", 1))
+        result = self.work_queue.run(self.compress(seen))
+        after = self.work_queue.run(self.work("b", 1))
         ((function, answer),) = self.blocking
         self.assertNoResult(after)
         answer.callback(function())
@@ -122,7 +122,7 @@ class TurnsTests(SynchronousTestCase):
         The work is told of it.
         """
         seen: list[object] = []
-        result = self.turns.run(self.compress(seen))
+        result = self.work_queue.run(self.compress(seen))
         error = ValueError()
         self.blocking[0][1].errback(error)
         self.assertEqual((seen, self.successResultOf(result)), ([error], "done"))
@@ -136,9 +136,9 @@ class TurnsTests(SynchronousTestCase):
             yield None
             raise ZeroDivisionError
 
-        long = self.turns.run(self.work("a", 3))
-        failing = self.turns.run(fail())
-        after = self.turns.run(self.work("b", 1))
+        long = self.work_queue.run(self.work("a", 3))
+        failing = self.work_queue.run(fail())
+        after = self.work_queue.run(self.work("b", 1))
         for _ in range(3):
             self.reactor_turn()
         self.successResultOf(long)
@@ -149,7 +149,7 @@ class TurnsTests(SynchronousTestCase):
         """
         What is cancelled is not gone on with, or not begun.
         """
-        results = [self.turns.run(self.work(name, 7)) for name in "abc"]
+        results = [self.work_queue.run(self.work(name, 7)) for name in "abc"]
         results[0].cancel()
         results[1].cancel()
         for _ in range(5):
@@ -164,9 +164,9 @@ class TurnsTests(SynchronousTestCase):
         What is under way elsewhere is waited for, and then not gone on with.
         """
         seen: list[object] = []
-        result = self.turns.run(self.compress(seen))
+        result = self.work_queue.run(self.compress(seen))
         result.cancel()
         self.failureResultOf(result, CancelledError)
         self.blocking[0][1].callback("packed")
         self.assertEqual(seen, [])
-        self.successResultOf(self.turns.run(self.work("b", 1)))
+        self.successResultOf(self.work_queue.run(self.work("b", 1)))

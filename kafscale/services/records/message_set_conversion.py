@@ -15,7 +15,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from kafscale.concurrency.work_queue import Turns
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts
 from kafscale.errors import KafkaError, UnsupportedVersion
 from kafscale.interfaces import AppendRules, Fetched, IImage, RequestContext, Topic
@@ -75,7 +75,7 @@ class OldProducers:
         self,
         image: IImage,
         rules_of: Callable[[Topic], AppendRules],
-        turns: Turns,
+        work_queue: WorkQueue,
         hold: Callable[[int], None],
         counts: ConversionCounts,
     ) -> None:
@@ -86,7 +86,7 @@ class OldProducers:
         self._image = image
         self._rules_of = rules_of
         self._hold = hold
-        self._turns = turns
+        self._work_queue = work_queue
         self._counts = counts
 
     def produce(
@@ -110,7 +110,7 @@ class OldProducers:
             return failure
 
         self._hold(size)
-        return self._turns.run(self._convert(request)).addCallbacks(go_on, failed)
+        return self._work_queue.run(self._convert(request)).addCallbacks(go_on, failed)
 
     def _convert(self, request: ProduceRequest) -> Steps[list[_Refused]]:
         """
@@ -172,7 +172,7 @@ class OldConsumers:
         self,
         image: IImage,
         wanted: Callable[[Mapping[str, str]], bool],
-        turns: Turns,
+        work_queue: WorkQueue,
         counts: ConversionCounts,
     ) -> None:
         """
@@ -181,7 +181,7 @@ class OldConsumers:
         """
         self._image = image
         self._wanted = wanted
-        self._turns = turns
+        self._work_queue = work_queue
         self._counts = counts
 
     @staticmethod
@@ -200,7 +200,7 @@ class OldConsumers:
 
         @param max_bytes: For all of them together; one message may be larger.
         """
-        return self._turns.run(self._convert(parts, version, max_bytes))
+        return self._work_queue.run(self._convert(parts, version, max_bytes))
 
     def _convert(self, parts: Iterable[Part], version: int, max_bytes: int) -> Steps[None]:
         magic = int(version >= _HAS_TIMESTAMPS)

@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kafscale.concurrency.work_queue import Turns
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts
 from kafscale.errors import (
     NONE,
@@ -109,20 +109,20 @@ class ProduceService:
         image: IImage,
         log: ILog,
         append_rules: Callable[[Mapping[str, str]], AppendRules],
-        turns: Turns,
+        work_queue: WorkQueue,
         hold: Callable[[int], None],
         conversions: ConversionCounts,
     ) -> None:
         """
         @param append_rules: What a topic's configuration says of a batch.
-        @param turns: Where message sets are converted; in order.
+        @param work_queue: Converts message sets.
         @param hold: See L{IPressure.hold}.
         """
         self._image = image
         self._log = log
         self._append_rules = append_rules
         self._rules: dict[UUID, tuple[Topic, AppendRules]] = {}
-        self._old = OldProducers(image, self._rules_of, turns, hold, conversions)
+        self._old = OldProducers(image, self._rules_of, work_queue, hold, conversions)
 
     def serves(self) -> list[Serving]:
         """

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from kafscale.cluster.image import Image
-from kafscale.concurrency.work_queue import Turns
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts, LogCounts
 from kafscale.errors import (
     NotLeaderOrFollower,
@@ -146,7 +146,7 @@ class Cluster:
         Answer fetches from this broker's log.
         """
         old = OldConsumers(
-            self.image, lambda configs: True, Turns(self.clock, execute), ConversionCounts()
+            self.image, lambda configs: True, WorkQueue(self.clock, execute), ConversionCounts()
         )
         self.services[broker_id] = FetchService(
             self.image, broker.log, self.clock, iter(range(100, 10_000)).__next__, old

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kafscale import errors
-from kafscale.concurrency.work_queue import Turns
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts
 from kafscale.interfaces import IFetchService
 from kafscale.services.records.fetch import FetchService
@@ -49,7 +49,7 @@ class FetchCase(SynchronousTestCase):
         old = OldConsumers(
             self.cluster.image,
             lambda configs: configs.get("message.downconversion.enable") != "false",
-            Turns(self.clock, execute),
+            WorkQueue(self.clock, execute),
             self.conversions,
         )
         self.service = FetchService(

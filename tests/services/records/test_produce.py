@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kafscale import errors
-from kafscale.concurrency.work_queue import Turns
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts
 from kafscale.interfaces import AppendRules, IProduceService, Topic
 from kafscale.services.records import produce
@@ -43,12 +43,12 @@ class ProduceCase(SynchronousTestCase):
         self.made_rules: list[Mapping[str, str]] = []
         self.held: list[int] = []
         self.conversions = ConversionCounts()
-        self.turns = Turns(self.cluster.clock, execute)
+        self.work_queue = WorkQueue(self.cluster.clock, execute)
         self.service = ProduceService(
             self.cluster.image,
             self.log,
             self.rules,
-            self.turns,
+            self.work_queue,
             self.held.append,
             self.conversions,
         )
