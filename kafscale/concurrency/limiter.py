@@ -1,5 +1,5 @@
 """
-How many requests are under way at once.
+A bound on how many requests are under way at once.
 """
 
 from __future__ import annotations
@@ -9,37 +9,41 @@ from collections import deque
 from twisted.internet.defer import Deferred
 
 
-class Lanes:
+class RequestLimiter:
     """
-    So many may pass together; of those that wait, the urgent go first.
+    A semaphore with two queues: urgent requests that wait go before all others.
 
-    Writers are urgent: clients wait for a slot of the journal, and however
-    many readers there are, they must not wait behind them all.
+    Writes to the object store are urgent, because producers wait for the slots
+    of the journal. However many reads there are, a write does not wait behind
+    them.
     """
 
-    def __init__(self, most: int) -> None:
-        self._free = most
+    def __init__(self, limit: int) -> None:
+        """
+        @param limit: How many requests may be under way at once.
+        """
+        self._free = limit
         self._urgent: deque[Deferred[None]] = deque()
         self._others: deque[Deferred[None]] = deque()
 
-    def enter(self, urgent: bool) -> Deferred[None]:
+    def acquire(self, urgent: bool) -> Deferred[None]:
         """
-        Fires when the caller may pass; it calls L{leave} afterwards. Until
-        then it can be cancelled.
+        Fires when the request may be sent; L{release} is called when it has
+        ended. The Deferred can be cancelled while it waits.
         """
         if self._free:
             self._free -= 1
-            passed: Deferred[None] = Deferred()
-            passed.callback(None)
-            return passed
+            acquired: Deferred[None] = Deferred()
+            acquired.callback(None)
+            return acquired
         queue = self._urgent if urgent else self._others
         waiter: Deferred[None] = Deferred(queue.remove)
         queue.append(waiter)
         return waiter
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """
-        Let the next one pass.
+        A request has ended: let the next one begin.
         """
         queue = self._urgent or self._others
         if queue:

@@ -1,5 +1,5 @@
 """
-How long an exchange with S3 may take.
+A time-out for exchanges that take as long as they need while they progress.
 """
 
 from __future__ import annotations
@@ -9,71 +9,66 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-#: Seconds without any progress after which an exchange is given up.
-STALL_SECONDS = 10.0
 
-#: Seconds that any exchange has, and the least bytes in a second after that: a
-#: body that drips does progress, and would take a place for ever.
-GRACE_SECONDS = 30.0
-LEAST_RATE = 64 * 1024
-
-
-class Vigil:
+class StallTimeout:
     """
-    Gives up what makes no progress, or too little.
+    Cancels an exchange that makes no progress for a while, or that has not
+    ended after a limit.
 
-    @ivar verdict: Why it was given up; empty while it was not.
+    @ivar verdict: Why the exchange was cancelled; empty if it was not.
     """
 
-    def __init__(self, clock: IReactorTime, size: int) -> None:
+    def __init__(self, clock: IReactorTime, stall_seconds: float, limit: float) -> None:
         """
-        @param size: Bytes of the larger body, as far as it is known.
+        @param stall_seconds: How long the exchange may make no progress.
+        @param limit: Seconds that the exchange may take, progress or not.
         """
         self._clock = clock
+        self._stall_seconds = stall_seconds
+        self._limit = limit
         self._begun = self._progress = clock.seconds()
-        self._limit = GRACE_SECONDS + size / LEAST_RATE
         self._waiting: Deferred[Any] | None = None
-        self._due: IDelayedCall | None = clock.callLater(STALL_SECONDS, self._look)
+        self._due: IDelayedCall | None = clock.callLater(stall_seconds, self._check)
         self.verdict = ""
 
     def guard(self, waiting: Deferred[Any]) -> None:
         """
-        What is cancelled when it is given up.
+        Cancel this Deferred, instead of the one before, when the time is up.
         """
         self._waiting = waiting
 
     def progressed(self) -> None:
         """
-        Something was sent, or came.
+        Something was sent or received.
         """
         self._progress = self._clock.seconds()
 
-    def grow(self, size: int) -> None:
+    def extend(self, limit: float) -> None:
         """
-        The answer's body has so many bytes.
+        Raise the limit to so many seconds from the beginning; never lower it.
         """
-        self._limit = max(self._limit, GRACE_SECONDS + size / LEAST_RATE)
+        self._limit = max(self._limit, limit)
 
     def end(self) -> None:
         """
-        It is over.
+        The exchange has ended: cancel nothing any more.
         """
         self._waiting = None
         if self._due is not None:
             self._due.cancel()
             self._due = None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._due = None
         now = self._clock.seconds()
         stalled, took = now - self._progress, now - self._begun
-        if stalled >= STALL_SECONDS:
+        if stalled >= self._stall_seconds:
             self.verdict = f"no progress for {stalled:.0f} s"
         elif took >= self._limit:
             self.verdict = f"not done after {took:.0f} s"
         else:
-            left = min(STALL_SECONDS - stalled, self._limit - took)
-            self._due = self._clock.callLater(max(left, 0.1), self._look)
+            left = min(self._stall_seconds - stalled, self._limit - took)
+            self._due = self._clock.callLater(max(left, 0.1), self._check)
             return
         if self._waiting is not None:
             self._waiting.cancel()

@@ -15,8 +15,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
-from kafscale.concurrency.limiter import Lanes
-from kafscale.concurrency.stall_timeout import Vigil
+from kafscale.concurrency.limiter import RequestLimiter
+from kafscale.concurrency.stall_timeout import StallTimeout
 from kafscale.store.http import Endpoints, reason_of, trust_root
 from kafscale.store.s3.address import Address
 from kafscale.store.s3.bodies import Collector, Piece, PieceProducer
@@ -27,6 +27,15 @@ from kafscale.store.s3.signing import Signer
 #: Seconds for which an idle connection is kept. Stores close theirs after some
 #: 20 s or more; a request that meets the closing is lost.
 KEPT_SECONDS = 15
+
+#: Seconds without any progress after which an exchange is given up.
+STALL_SECONDS = 10.0
+
+#: Seconds that any exchange has, and the least bytes in a second after that: a
+#: body that drips does progress, and would take a place for ever.
+GRACE_SECONDS = 30.0
+LEAST_RATE = 64 * 1024
+
 
 @attrs.frozen
 class Request:
@@ -74,7 +83,7 @@ class Transport:
         self._credentials = credentials
         self._reactor = reactor
         self._signer = Signer(address.region, now)
-        self._lanes = Lanes(concurrency)
+        self._limiter = RequestLimiter(concurrency)
         self._pool = HTTPConnectionPool(reactor)  # type: ignore[no-untyped-call]
         self._pool.maxPersistentPerHost = concurrency
         self._pool.cachedConnectionTimeout = KEPT_SECONDS
@@ -108,11 +117,11 @@ class Transport:
         if self._closed:
             raise NoAnswer("the store is closed")
         try:
-            await self._lanes.enter(urgent=request.pieces is not None)
+            await self._limiter.acquire(urgent=request.pieces is not None)
             try:
                 return await self._asked(request)
             finally:
-                self._lanes.leave()
+                self._limiter.release()
         except CancelledError:
             if self._closed:
                 raise NoAnswer("the store is closed") from None
@@ -135,26 +144,27 @@ class Transport:
         url = self._address.url(request.key, request.query)
         signed = self._signer.sign(request.method, url, request.headers, credentials)
         sent = sum(map(len, request.pieces)) if request.pieces else 0
-        vigil = Vigil(self._reactor, max(sent, request.size))
+        longest = allowed_seconds(max(sent, request.size))
+        stall = StallTimeout(self._reactor, STALL_SECONDS, longest)
         self.requests[request.operation] += 1
         try:
-            return await self._exchange(request, url, signed, vigil)
+            return await self._exchange(request, url, signed, stall)
         except CancelledError:
-            if vigil.verdict:
-                raise NoAnswer(f"{self._address.base}: {vigil.verdict}") from None
+            if stall.verdict:
+                raise NoAnswer(f"{self._address.base}: {stall.verdict}") from None
             raise
         except Exception as error:  # noqa: BLE001 - whatever goes wrong below HTTP
             raise NoAnswer(f"{self._address.base}: {reason_of(error)}") from error
         finally:
-            vigil.end()
+            stall.end()
 
     async def _exchange(
-        self, request: Request, url: str, signed: Mapping[str, str], vigil: Vigil
+        self, request: Request, url: str, signed: Mapping[str, str], stall: StallTimeout
     ) -> Answer:
         headers = Headers({name: [value] for name, value in signed.items()})
         body = None
         if request.pieces is not None:
-            body = PieceProducer(request.pieces, vigil.progressed)
+            body = PieceProducer(request.pieces, stall.progressed)
         responding = self._http.request(
             request.method,
             url,
@@ -164,13 +174,13 @@ class Transport:
             unbuffered=True,
             reactor=self._reactor,
         )
-        vigil.guard(responding)
+        stall.guard(responding)
         response = await responding
-        vigil.progressed()
+        stall.progressed()
         if isinstance(response.length, int):
-            vigil.grow(response.length)
-        collector = Collector(vigil.progressed)
-        vigil.guard(collector.done)
+            stall.extend(allowed_seconds(response.length))
+        collector = Collector(stall.progressed)
+        stall.guard(collector.done)
         response.deliverBody(collector)
         data = await collector.done
         got = {
@@ -187,3 +197,12 @@ class Transport:
         for sending in list(self._under_way):
             sending.cancel()
         await self._pool.closeCachedConnections()  # type: ignore[no-untyped-call]
+
+
+def allowed_seconds(size: int) -> float:
+    """
+    How many seconds an exchange may take in all.
+
+    @param size: Bytes of the larger body, as far as it is known.
+    """
+    return GRACE_SECONDS + size / LEAST_RATE

@@ -15,14 +15,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.concurrency.limiter import Lanes
-from kafscale.concurrency.stall_timeout import GRACE_SECONDS, LEAST_RATE, STALL_SECONDS, Vigil
 from kafscale.store.blocking import at_once
 from kafscale.store.s3.address import address_of
 from kafscale.store.s3.bodies import CHUNK, PieceProducer, checksum, chunks, cut
 from kafscale.store.s3.credentials import LOOK_SECONDS, SEARCH_SECONDS, Credentials
 from kafscale.store.s3.faults import NoCredentials
 from kafscale.store.s3.hedge import ENOUGH, LATEST, MOST, SOONEST, Hedge
+from kafscale.store.s3.transport import allowed_seconds
 from tests.store.contract import begin
 
 _sizes = st.sampled_from([0, 1, 7, 1000, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 9 * CHUNK])
@@ -108,95 +107,17 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual(written, [b"ab"])
 
 
-class VigilTests(SynchronousTestCase):
+class AllowedSecondsTests(SynchronousTestCase):
     """
-    Time-outs.
-    """
-
-    def setUp(self) -> None:
-        """
-        Something that waits.
-        """
-        self.clock = Clock()
-        self.waiting: Deferred[None] = Deferred()
-
-    def test_stall(self) -> None:
-        """
-        Without progress it is given up.
-        """
-        vigil = Vigil(self.clock, 0)
-        vigil.guard(self.waiting)
-        self.clock.advance(STALL_SECONDS - 1)
-        vigil.progressed()
-        self.clock.pump([1] * int(STALL_SECONDS - 1))
-        self.assertNoResult(self.waiting)
-        self.clock.pump([1, 1])
-        self.failureResultOf(self.waiting, CancelledError)
-        self.assertIn("no progress", vigil.verdict)
-        vigil.end()
-
-    def test_dripping(self) -> None:
-        """
-        A body that drips is given up although it progresses, in a time that
-        its size allows.
-        """
-        size = 60 * LEAST_RATE
-        vigil = Vigil(self.clock, 0)
-        vigil.grow(size)
-        vigil.guard(self.waiting)
-        for _ in range(int(GRACE_SECONDS) + 59):
-            self.clock.advance(1)
-            vigil.progressed()
-        self.assertNoResult(self.waiting)
-        self.clock.advance(1.5)
-        self.failureResultOf(self.waiting, CancelledError)
-        self.assertIn("not done", vigil.verdict)
-
-    def test_end(self) -> None:
-        """
-        When it is over nothing is left on the clock.
-        """
-        vigil = Vigil(self.clock, 0)
-        vigil.guard(self.waiting)
-        vigil.end()
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-
-class LanesTests(SynchronousTestCase):
-    """
-    So many at once.
+    How long an exchange may take.
     """
 
-    def test_urgent_first(self) -> None:
+    def test_grows_with_the_body(self) -> None:
         """
-        Of those that wait the urgent go first; each kind in its order.
+        Half a minute, and as long as the body takes at 64 KiB in a second.
         """
-        lanes = Lanes(1)
-        self.successResultOf(lanes.enter(False))
-        order: list[str] = []
-
-        def passed(_: None, name: str) -> None:
-            order.append(name)
-
-        for name in ("read 1", "write 1", "read 2", "write 2"):
-            lanes.enter("write" in name).addCallback(passed, name)
-        for _ in range(4):
-            lanes.leave()
-        self.assertEqual(order, ["write 1", "write 2", "read 1", "read 2"])
-        lanes.leave()
-        self.successResultOf(lanes.enter(False))
-
-    def test_cancelled(self) -> None:
-        """
-        Who gives up while it waits takes no place.
-        """
-        lanes = Lanes(1)
-        self.successResultOf(lanes.enter(True))
-        gone, next_one = lanes.enter(True), lanes.enter(True)
-        gone.cancel()
-        self.failureResultOf(gone, CancelledError)
-        lanes.leave()
-        self.successResultOf(next_one)
+        self.assertEqual(allowed_seconds(0), 30)
+        self.assertEqual(allowed_seconds(60 * 64 * 1024), 90)
 
 
 class HedgeTests(SynchronousTestCase):
