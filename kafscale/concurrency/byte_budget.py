@@ -1,5 +1,5 @@
 """
-A bound on the bytes that are read from the object store at one time.
+A bound on the bytes that are in memory at one time.
 """
 
 from __future__ import annotations
@@ -9,43 +9,47 @@ from collections import deque
 from twisted.internet.defer import Deferred, succeed
 
 
-class Budget:
+class ByteBudget:
     """
-    Bytes that may be under way together. Who comes when they are spent waits
-    for its turn; nobody is overtaken, so nobody waits for ever.
+    A semaphore that counts bytes. First come, first served: a small request
+    does not overtake a large one, so every request gets its bytes.
     """
 
     def __init__(self, limit: int) -> None:
+        """
+        @param limit: In bytes.
+        """
         self._limit = limit
         self._free = limit
         self._waiting: deque[tuple[int, Deferred[int]]] = deque()
 
-    def take(self, size: int) -> Deferred[int]:
+    def acquire(self, size: int) -> Deferred[int]:
         """
-        Fires when C{size} bytes are free, or all, where the limit is less. The
-        result is what was taken, and is to be given back.
+        Fires when C{size} bytes are free, with that number; if the limit is
+        less, when all are free, with the limit. The number is to be given back
+        to L{release}. The Deferred can be cancelled while it waits.
         """
         size = min(size, self._limit)
         if size <= self._free and not self._waiting:
             self._free -= size
             return succeed(size)
-        turn: Deferred[int] = Deferred(self._leave)
-        self._waiting.append((size, turn))
-        return turn
+        waiter: Deferred[int] = Deferred(self._leave)
+        self._waiting.append((size, waiter))
+        return waiter
 
-    def give(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """
-        Give back what L{take} gave.
+        Give back as many bytes as L{acquire} gave.
         """
         self._free += size
         self._serve()
 
     def _leave(self, cancelled: Deferred[int]) -> None:
         self._waiting = deque(each for each in self._waiting if each[1] is not cancelled)
-        self._serve()  # it may have been the one that all others waited behind
+        self._serve()  # all others may have waited behind this one
 
     def _serve(self) -> None:
         while self._waiting and self._waiting[0][0] <= self._free:
-            size, turn = self._waiting.popleft()
+            size, waiter = self._waiting.popleft()
             self._free -= size
-            turn.callback(size)
+            waiter.callback(size)

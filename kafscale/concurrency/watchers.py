@@ -1,5 +1,5 @@
 """
-Who waits for something to change.
+Who is to be woken at the next change.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from kafscale.interfaces import Watcher
 
 class Watchers:
     """
-    Each is woken once, and forgotten when nobody else refers to it: who has
-    waited in vain need not come back to say so.
+    A set of watchers, each of which is woken once.
+
+    The references are weak: a watcher that is dropped by its owner leaves the
+    set by itself. So a fetch whose time is up need not be removed from each of
+    its partitions.
     """
 
     __slots__ = ("__weakref__", "_all")
@@ -25,7 +28,7 @@ class Watchers:
 
     def add(self, watcher: Watcher) -> None:
         """
-        Wake this one, too.
+        Wake this watcher at the next change.
         """
         self._all[ref(watcher, self._gone)] = None
 
@@ -34,7 +37,8 @@ class Watchers:
 
     def wake(self) -> None:
         """
-        Wake all; who is added meanwhile waits for the next time.
+        Remove all watchers and wake them. One that is added meanwhile waits
+        for the next change.
         """
         if self._all:
             watchers, self._all = self._all, {}

@@ -8,7 +8,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.concurrency.byte_budget import Budget
 from kafscale.concurrency.gathering import each, within
 from kafscale.errors import RequestTimedOut
 
@@ -102,29 +101,3 @@ class WithinTests(SynchronousTestCase):
             self.failureResultOf(doing, RequestTimedOut)
             self.assertFalse(work.called)
             work.callback(end) if isinstance(end, int) else work.errback(end)
-
-
-class BudgetTests(SynchronousTestCase):
-    """
-    Bytes under way together.
-    """
-
-    def test_in_turn(self) -> None:
-        """
-        A small one does not overtake a large one that waits.
-        """
-        budget = Budget(10)
-        self.assertEqual(self.successResultOf(budget.take(6)), 6)
-        large = budget.take(8)
-        small = budget.take(1)
-        self.assertNoResult(large)
-        self.assertNoResult(small)
-        budget.give(6)
-        self.assertEqual(self.successResultOf(large), 8)
-        self.assertEqual(self.successResultOf(small), 1)
-
-    def test_larger_than_all(self) -> None:
-        """
-        Who wants more than there is gets all.
-        """
-        self.assertEqual(self.successResultOf(Budget(10).take(11)), 10)

@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from kafscale.concurrency.byte_budget import Budget
+from kafscale.concurrency.byte_budget import ByteBudget
 from kafscale.concurrency.coarse_timers import CoarseTimers
 from kafscale.errors import (
     FencedLeaderEpoch,
@@ -120,7 +120,7 @@ class FetchService:
         self._timers = CoarseTimers(clock)
         self._old = old
         self._most_bytes = most_bytes
-        self._budget = Budget(most_loading)
+        self._budget = ByteBudget(most_loading)
         self._reader = Reader(image, log, self._budget)
         self._nearby = nearby
         self._sessions = Sessions(clock, random_id, most=sessions)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
-from kafscale.concurrency.byte_budget import Budget
+from kafscale.concurrency.byte_budget import ByteBudget
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.interfaces import Fetched, IImage, IPartitions, IReadable
 from kafscale.services.location import check_epoch, find_partition
@@ -90,7 +90,7 @@ class Reader:
     Finds partitions and reads from them.
     """
 
-    def __init__(self, image: IImage, log: IPartitions, budget: Budget) -> None:
+    def __init__(self, image: IImage, log: IPartitions, budget: ByteBudget) -> None:
         """
         @param log: Where partitions are found.
         @param budget: For what is read from the object store.
@@ -196,7 +196,7 @@ class Reader:
             part.error = error
 
     async def _load(self, part: Part, most: int, at_least_one: bool) -> None:
-        taken = await self._budget.take(most)
+        taken = await self._budget.acquire(most)
         try:
             part.fetched = await part.partition.load(part.asked.offset, most, at_least_one)
         except CancelledError:
@@ -204,7 +204,7 @@ class Reader:
         except Exception as error:
             part.error = error
         finally:
-            self._budget.give(taken)
+            self._budget.release(taken)
 
 
 def _is_ahead(part: Part) -> bool:
