@@ -19,7 +19,7 @@ from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import IObjectStore, ObjectInfo
 from kafscale.store.blocking import at_once
 from kafscale.store.local.readable import ReadableFiles
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 
 ATTEMPTS = 20
 """How often metadata is copied that changes too quickly."""
@@ -74,7 +74,7 @@ class LocalReader:
         """
 
 
-def copy_of_metadata(path: str, folder: str) -> EmbeddedStore:
+def copy_of_metadata(path: str, folder: str) -> SQLiteMetadataStore:
     """
     A copy of a metadata store as it is at one moment, opened. The broker that
     has the original holds SQLite's lock on it as long as it runs, and to open
@@ -104,9 +104,9 @@ def copy_of_metadata(path: str, folder: str) -> EmbeddedStore:
     raise StoreUnavailable(f"{path}: it changes too quickly to be copied")
 
 
-def _opened(copy: str, path: str) -> EmbeddedStore:
+def _opened(copy: str, path: str) -> SQLiteMetadataStore:
     try:
-        return EmbeddedStore(copy, at_once)
+        return SQLiteMetadataStore(copy, at_once)
     except SettingError as error:
         raise SettingError(str(error).replace(copy, path)) from error
 

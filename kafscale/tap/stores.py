@@ -29,7 +29,7 @@ from kafscale.store.local.objects import LocalObjectStore, lock_directory
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.store.rollback_guard import Milestones
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 
 if TYPE_CHECKING:
     from kafscale.store.s3 import S3ObjectStore
@@ -101,7 +101,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             raise SettingError(
                 "KAFSCALE_USE_MEMORY_S3 and KAFSCALE_S3_BUCKET cannot be used together"
             )
-        objects, metadata = MemoryObjectStore(), EmbeddedStore(":memory:", pool(1))
+        objects, metadata = MemoryObjectStore(), SQLiteMetadataStore(":memory:", pool(1))
         where = "in memory, and gone when it stops"
     else:
         if settings.etcd_endpoints:
@@ -115,7 +115,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             where = ", ".join(settings.etcd_endpoints)
         else:
             lock, where = lock_directory(settings.data_dir), settings.data_dir
-            metadata = EmbeddedStore(os.path.join(where, "metadata.sqlite"), pool(1))
+            metadata = SQLiteMetadataStore(os.path.join(where, "metadata.sqlite"), pool(1))
         if settings.s3_bucket:
             bucket, probe = _bucket(settings, settings.s3_bucket, pool, reactor)
             objects, requests = bucket, bucket.client.requests

@@ -19,7 +19,7 @@ from kafscale.cluster.image import Image
 from kafscale.cluster.topics import Topics
 from kafscale.interfaces import Broker, Delete, IMetadataStore, Put
 from kafscale.store.blocking import at_once
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class SmallCluster:
         self._case = case
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
-        self.store = store or EmbeddedStore(":memory:", at_once)
+        self.store = store or SQLiteMetadataStore(":memory:", at_once)
         self.image = Image(self.store, CLUSTER_ID, BROKER)
         self.configs = TopicConfigs()
         self.leaderless = False

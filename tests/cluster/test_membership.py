@@ -19,7 +19,7 @@ from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import Broker, Delete, Entry, IProducerIds, Phase, Put
 from kafscale.store.blocking import at_once
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.cluster.small import begin
 from tests.hostile import HostileMetadataStore, Operation, Verdict, let_pass
 
@@ -35,7 +35,7 @@ class StoreCase(SynchronousTestCase):
         """
         What each test begins with.
         """
-        self.store = EmbeddedStore(":memory:", at_once)
+        self.store = SQLiteMetadataStore(":memory:", at_once)
         self.addCleanup(lambda: self.successResultOf(begin(self.store.close())))
 
     def stored(self, key: str) -> Entry | None:

@@ -24,7 +24,7 @@ from kafscale.errors import (
 )
 from kafscale.interfaces import Compare, ITopics, Put
 from kafscale.store.blocking import at_once
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.cluster.small import SmallCluster, begin
 from tests.hostile import HostileMetadataStore, Verdict, let_pass
 
@@ -183,7 +183,7 @@ class LostAnswerTests(SynchronousTestCase):
         """
         Create a topic whose commit ends so.
         """
-        hostile = HostileMetadataStore(EmbeddedStore(":memory:", at_once))
+        hostile = HostileMetadataStore(SQLiteMetadataStore(":memory:", at_once))
         hostile.policy = let_pass
         cluster = SmallCluster(self, hostile)
         hostile.policy = lambda operation: (

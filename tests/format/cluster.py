@@ -35,7 +35,7 @@ from kafscale.interfaces import IObjectStore
 from kafscale.store.blocking import at_once
 from kafscale.store.local.objects import LocalObjectStore
 from kafscale.store.memory import MemoryObjectStore
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.wire.messages import (
     ConsumerProtocolAssignment,
     ConsumerProtocolSubscription,
@@ -121,7 +121,7 @@ class Cluster:
         self._folder = folder
         self._numbers = 0
         self.objects: IObjectStore
-        self.metadata: EmbeddedStore | Etcd
+        self.metadata: SQLiteMetadataStore | Etcd
         if settings.get("s3_bucket") is None:
             self.objects = LocalObjectStore(os.path.join(folder, "objects"), at_once)
         else:
@@ -177,7 +177,8 @@ class Cluster:
         Start a broker; it begins, and serves after a while.
         """
         if "s3_bucket" not in self._settings:
-            self.metadata = EmbeddedStore(os.path.join(self._folder, "metadata.sqlite"), at_once)
+            path = os.path.join(self._folder, "metadata.sqlite")
+            self.metadata = SQLiteMetadataStore(path, at_once)
         process = self.processes[broker_id] = Process(self, broker_id, self._numbers)
         self._numbers += 1
         _kept.append(process)
@@ -208,7 +209,7 @@ class Cluster:
 
     def _ended(self) -> None:
         self.run(1.0)
-        if isinstance(self.metadata, EmbeddedStore):
+        if isinstance(self.metadata, SQLiteMetadataStore):
             now(self.metadata.close())
 
     # -- asking ---------------------------------------------------------------

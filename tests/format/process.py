@@ -13,13 +13,13 @@ from twisted.internet.defer import Deferred
 
 from kafscale.interfaces import Broker, IMetadataStore, IService, RequestContext, Serving
 from kafscale.store.blocking import at_once
-from kafscale.store.etcd import EtcdStore
+from kafscale.store.etcd import EtcdMetadataStore
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.store.rollback_guard import Milestones
 from kafscale.store.s3.faults import S3Error
 from kafscale.store.s3.probe import Probe
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.tap.node import Node
 from kafscale.wire.messages import RESPONSES
 from kafscale.wire.schema import Request
@@ -176,7 +176,7 @@ class Process:
 
         return decide
 
-    def _metadata(self, store: EmbeddedStore | Etcd) -> IMetadataStore:
+    def _metadata(self, store: SQLiteMetadataStore | Etcd) -> IMetadataStore:
         policy = self._policy("metadata")
         if isinstance(store, Etcd):
             link = EtcdLink(store, self._cluster.schedule, self._link, PATIENCE)
@@ -184,7 +184,7 @@ class Process:
             self._views.append(link)
             client: Any = link
             even: Any = Even()
-            self._etcd = EtcdStore(client, self.clock, even.random, NAMESPACE)
+            self._etcd = EtcdMetadataStore(client, self.clock, even.random, NAMESPACE)
             return self._etcd
         view = HostileMetadataStore(store, policy)
         self._views.append(view)

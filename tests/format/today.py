@@ -25,7 +25,7 @@ from kafscale.store.blocking import at_once
 from kafscale.store.local.objects import LocalObjectStore
 from kafscale.store.retry import RetryingObjectStore
 from kafscale.store.rollback_guard import Milestones
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.tap.node import Node
 from kafscale.wire.messages import (
     DescribeConfigsRequest,
@@ -175,8 +175,8 @@ class Today:
             await metadata.close()
         return [] if whole else told
 
-    def _open_metadata(self) -> EmbeddedStore:
-        return EmbeddedStore(str(self._folder / "metadata.sqlite"), at_once)
+    def _open_metadata(self) -> SQLiteMetadataStore:
+        return SQLiteMetadataStore(str(self._folder / "metadata.sqlite"), at_once)
 
     async def close(self) -> None:
         """

@@ -32,7 +32,7 @@ from kafscale.interfaces import (
     Topic,
 )
 from kafscale.store.blocking import at_once
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.hostile import HostileMetadataStore, let_pass
 
 T = TypeVar("T")
@@ -154,7 +154,7 @@ class GroupTestCase(SynchronousTestCase):
         """
         self.clock = Clock()
         self.clock.rightNow = BEGIN
-        self.inner = EmbeddedStore(":memory:", at_once)
+        self.inner = SQLiteMetadataStore(":memory:", at_once)
         self.image = FakeImage()
         self.ids = count(1)
         self.incarnations = count(100)

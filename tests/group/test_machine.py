@@ -34,7 +34,7 @@ from kafscale.group.group import Group
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import CommittedOffset, GroupState, Joined, Membership, Synced
 from kafscale.store.blocking import at_once
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.group.members import BEGIN, TOPIC, FakeImage, joining, load
 from tests.hostile import HostileMetadataStore, Verdict, let_pass
 
@@ -88,7 +88,7 @@ class GroupMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock = Clock()
         self.clock.rightNow = BEGIN
-        self.inner = EmbeddedStore(":memory:", at_once)
+        self.inner = SQLiteMetadataStore(":memory:", at_once)
         self.ids = count(1)
         self.numbers = count(1)
         self.incarnations = count(1)

@@ -13,7 +13,7 @@ from kafscale.errors import NotCoordinator
 from kafscale.group.shard import ROOM, Shard
 from kafscale.interfaces import Delete, Put
 from kafscale.store.blocking import at_once
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.hostile import HostileMetadataStore, Operation, Verdict, let_pass
 
 
@@ -26,7 +26,7 @@ class ShardTests(SynchronousTestCase):
         """
         Incarnation 100 owns it.
         """
-        self.inner = EmbeddedStore(":memory:", at_once)
+        self.inner = SQLiteMetadataStore(":memory:", at_once)
         self.store = HostileMetadataStore(self.inner, let_pass)
         self.losses: list[Shard] = []
         self.shard = self.taken(self.store, 100)

@@ -23,7 +23,7 @@ from kafscale.log.settings import LogSettings
 from kafscale.store.blocking import at_once
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.wire.records import Record, build_batch, iterate, read_records
 from tests.hostile import HostileMetadataStore, HostileObjectStore, Policy, let_pass
 
@@ -118,7 +118,7 @@ class Shared:
 
     def __init__(self, objects: MemoryObjectStore | None = None) -> None:
         self.objects = objects or MemoryObjectStore()
-        self.metadata = EmbeddedStore(":memory:", at_once)
+        self.metadata = SQLiteMetadataStore(":memory:", at_once)
 
     def register(self, broker_id: int, fencing: str = "create") -> int:
         """

@@ -15,7 +15,7 @@ from kafscale.interfaces import Compare, Put
 from kafscale.log.commit import settle
 from kafscale.store.blocking import at_once
 from kafscale.store.retry import LONGEST_WAIT, RetryingMetadataStore
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.hostile import HostileMetadataStore, Verdict
 from tests.log.brokers import begin, now
 
@@ -29,7 +29,7 @@ class SettleTests(SynchronousTestCase):
         """
         The key C{a} is 1.
         """
-        self.inner = EmbeddedStore(":memory:", at_once)
+        self.inner = SQLiteMetadataStore(":memory:", at_once)
         self.store = HostileMetadataStore(self.inner)
         self.clock = Clock()
         self.revision = now(self.inner.commit([], [Put("a", 1)]))

@@ -1,6 +1,6 @@
 """
 A broker's way to the simulated etcd. The broker's side is the real one, from
-`kafscale.store.etcd.EtcdStore` on; only the client of HTTP below it is
+`kafscale.store.etcd.EtcdMetadataStore` on; only the client of HTTP below it is
 replaced.
 """
 
@@ -58,7 +58,7 @@ class Watcher:
 
 class EtcdLink(Hostile):
     """
-    What a broker's `EtcdStore` takes for an `EtcdClient`.
+    What a broker's `EtcdMetadataStore` takes for an `EtcdClient`.
     """
 
     def __init__(self, etcd: Etcd, schedule: Schedule, link: Link, seconds: float) -> None:

@@ -16,7 +16,7 @@ from kafscale.config import Settings
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
 from kafscale.interfaces import Broker, IService, Serving
 from kafscale.store.blocking import at_once
-from kafscale.store.etcd import EtcdStore
+from kafscale.store.etcd import EtcdMetadataStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.tap import serving
 from kafscale.tap.node import Node
@@ -83,7 +83,7 @@ class Process:
         self._objects = HostileObjectStore(world.objects, self.objects_link)
         self.etcd = EtcdLink(world.etcd, world.schedule, self.etcd_link, ETCD_PATIENCE)
         client: Any = self.etcd
-        metadata = EtcdStore(client, self.clock, chance.random, NAMESPACE)
+        metadata = EtcdMetadataStore(client, self.clock, chance.random, NAMESPACE)
         objects = RetryingObjectStore(self._objects, self.clock, chance.random)
         self.metadata = RetryingMetadataStore(metadata, self.clock, chance.random)
         settings = Settings(broker_id=broker_id, **SETTINGS)

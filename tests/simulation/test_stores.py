@@ -13,7 +13,7 @@ from twisted.internet import reactor
 from twisted.internet.task import LoopingCall, deferLater
 
 from kafscale.interfaces import Change, IMetadataStore, IObjectStore
-from kafscale.store.etcd import EtcdStore
+from kafscale.store.etcd import EtcdMetadataStore
 from kafscale.store.memory import MemoryObjectStore
 from tests.hostile import HostileObjectStore
 from tests.simulation.etcd import Etcd
@@ -60,7 +60,7 @@ class EtcdTests(contract.MetadataStoreContract):
         """
         schedule, link = running(self.addCleanup)
         client: Any = EtcdLink(Etcd(schedule), schedule, link, 8.0)
-        return EtcdStore(client, ProcessClock(schedule), Random(2).random, "n", page=4)
+        return EtcdMetadataStore(client, ProcessClock(schedule), Random(2).random, "n", page=4)
 
     async def until(self, told: Sequence[Sequence[Change]], number: int) -> None:
         """

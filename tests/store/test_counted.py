@@ -12,7 +12,7 @@ from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.counted import CountedMetadataStore, CountedObjectStore
 from kafscale.store.memory import MemoryObjectStore
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.hostile import HostileObjectStore
 from tests.store import contract
 from tests.store.contract import begin
@@ -39,7 +39,7 @@ class MetadataContractTests(contract.MetadataStoreContract):
         """
         In memory, and counted.
         """
-        return CountedMetadataStore(EmbeddedStore(":memory:", at_once), Clock().seconds)
+        return CountedMetadataStore(SQLiteMetadataStore(":memory:", at_once), Clock().seconds)
 
 
 class CountingTests(SynchronousTestCase):
@@ -115,7 +115,8 @@ class CountingTests(SynchronousTestCase):
             self.hostile.pending[0].succeed()
         self.failureResultOf(creating, ObjectExists)
         self.assertEqual(self.counts.operation("create").errors, 0)
-        metadata = CountedMetadataStore(EmbeddedStore(":memory:", at_once), self.clock.seconds)
+        embedded = SQLiteMetadataStore(":memory:", at_once)
+        metadata = CountedMetadataStore(embedded, self.clock.seconds)
         self.failureResultOf(
             begin(metadata.commit([Compare("a", 5)], [Put("a", 1)])), CommitConflict
         )

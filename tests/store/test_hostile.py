@@ -14,7 +14,7 @@ from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists, StoreUna
 from kafscale.interfaces import Change, Compare, IMetadataStore, IObjectStore, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.memory import MemoryObjectStore
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.hostile import HostileMetadataStore, HostileObjectStore, Verdict, let_pass
 from tests.store import contract
 from tests.store.contract import begin
@@ -41,7 +41,7 @@ class PassingMetadataTests(contract.MetadataStoreContract):
         """
         Around an embedded store.
         """
-        return HostileMetadataStore(EmbeddedStore(":memory:", at_once), let_pass)
+        return HostileMetadataStore(SQLiteMetadataStore(":memory:", at_once), let_pass)
 
 
 class HostileObjectStoreTests(SynchronousTestCase):
@@ -177,7 +177,7 @@ class HostileMetadataStoreTests(SynchronousTestCase):
         """
         Begin with a view of a store.
         """
-        self.inner = EmbeddedStore(":memory:", at_once)
+        self.inner = SQLiteMetadataStore(":memory:", at_once)
         self.store = HostileMetadataStore(self.inner, let_pass)
         self.told: list[Sequence[Change]] = []
 

@@ -17,7 +17,7 @@ from kafscale.store import readonly
 from kafscale.store.blocking import at_once
 from kafscale.store.local.objects import LocalObjectStore
 from kafscale.store.readonly import LocalReader, copy_of_metadata
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.log.brokers import begin, now
 
 
@@ -72,7 +72,7 @@ class CopyTests(SynchronousTestCase):
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
         self.path = str(self.folder / "metadata.sqlite")
-        self.store = EmbeddedStore(self.path, at_once)
+        self.store = SQLiteMetadataStore(self.path, at_once)
         self.addCleanup(lambda: now(self.store.close()))
         self.revision = 0
 

@@ -19,10 +19,10 @@ from kafscale.store import rollback_guard
 from kafscale.store.blocking import at_once
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.rollback_guard import KEY, SECONDS, SELDOM, Milestones
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 
 
-class Told(EmbeddedStore):
+class Told(SQLiteMetadataStore):
     """
     Tells the test of all commits.
     """
@@ -39,7 +39,7 @@ class Told(EmbeddedStore):
         return self._test.committed
 
 
-class Away(EmbeddedStore):
+class Away(SQLiteMetadataStore):
     """
     Does not answer.
     """
@@ -204,7 +204,7 @@ class MilestonesTests(SynchronousTestCase):
         """
         Somebody else commits something.
         """
-        self.result(EmbeddedStore.commit(self.metadata, [], [Put("b", 1)]))
+        self.result(SQLiteMetadataStore.commit(self.metadata, [], [Put("b", 1)]))
 
     def names(self) -> list[str]:
         """

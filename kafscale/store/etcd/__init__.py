@@ -6,6 +6,6 @@ in which bytes are base64 and 64-bit numbers are strings.
 """
 
 from kafscale.store.etcd.client import EtcdClient
-from kafscale.store.etcd.store import EtcdStore
+from kafscale.store.etcd.store import EtcdMetadataStore
 
-__all__ = ["EtcdClient", "EtcdStore"]
+__all__ = ["EtcdClient", "EtcdMetadataStore"]

@@ -16,7 +16,7 @@ from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import IMetadataStore
 from kafscale.store.etcd.client import EtcdClient, Login
 from kafscale.store.etcd.faults import LoginRefused
-from kafscale.store.etcd.store import EtcdStore
+from kafscale.store.etcd.store import EtcdMetadataStore
 from kafscale.store.http import client_certificate, trust_root
 
 ROOT = "/kafscale"
@@ -25,9 +25,9 @@ ROOT = "/kafscale"
 PATIENCE = 10.0
 """Seconds for which an etcd that does not answer is asked again."""
 
-def store_of(settings: Settings, reactor: Any, jitter: Callable[[], float]) -> EtcdStore:
+def store_of(settings: Settings, reactor: Any, jitter: Callable[[], float]) -> EtcdMetadataStore:
     """
-    What the settings name; see L{EtcdStore}.
+    What the settings name; see L{EtcdMetadataStore}.
 
     @raise SettingError: a certificate or a key cannot be used.
     """
@@ -40,7 +40,7 @@ def store_of(settings: Settings, reactor: Any, jitter: Callable[[], float]) -> E
     if settings.etcd_username and settings.etcd_password:
         login = Login(settings.etcd_username, settings.etcd_password)
     client = EtcdClient(settings.etcd_endpoints, reactor, trust, certificate, login)
-    return EtcdStore(client, reactor, jitter, f"{ROOT}/{settings.namespace}")
+    return EtcdMetadataStore(client, reactor, jitter, f"{ROOT}/{settings.namespace}")
 
 
 async def reach(store: IMetadataStore, key: str, members: int, clock: IReactorTime) -> None:

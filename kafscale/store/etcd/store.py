@@ -28,7 +28,7 @@ PAGE = 1000
 
 
 @implementer(IMetadataStore)
-class EtcdStore:
+class EtcdMetadataStore:
     """
     What an etcd cluster has below the keys of one namespace.
 

@@ -84,7 +84,7 @@ class _Watch:
 
 
 @implementer(IMetadataStore)
-class EmbeddedStore:
+class SQLiteMetadataStore:
     """
     A metadata store of one process, in one file.
 

@@ -19,7 +19,7 @@ from kafscale.interfaces import Put
 from kafscale.log.journal.fencing import Fence, Marked
 from kafscale.log.takeover.sealing import Sealed, seal
 from kafscale.store.blocking import at_once
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.careless import CarelessObjectStore
 from tests.hostile import HostileMetadataStore, Operation, Verdict, let_pass
 from tests.inspect.looking import report, wrong
@@ -39,7 +39,7 @@ class MarkedJournalTests(JournalTestCase):
         """
         A metadata store that waits for the test, without a mark yet.
         """
-        self.inner_metadata = EmbeddedStore(":memory:", at_once)
+        self.inner_metadata = SQLiteMetadataStore(":memory:", at_once)
         self.addCleanup(lambda: now(self.inner_metadata.close()))
         self.metadata = HostileMetadataStore(self.inner_metadata)
         return Marked(self.metadata, INCARNATION)

@@ -19,7 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import Change, Entry, IMetadataStore, Put
-from kafscale.store.etcd import EtcdClient, EtcdStore
+from kafscale.store.etcd import EtcdClient, EtcdMetadataStore
 from kafscale.store.etcd.client import Login
 from kafscale.store.etcd.faults import LoginRefused, NotSent
 from kafscale.store.http import client_certificate, trust_root
@@ -57,7 +57,7 @@ class EtcdContractTests(contract.MetadataStoreContract):
         In a namespace of its own.
         """
         client = EtcdClient([etcd.server().url], reactor)
-        return EtcdStore(client, reactor, random, etcd.namespace(), page=4)
+        return EtcdMetadataStore(client, reactor, random, etcd.namespace(), page=4)
 
     async def until(self, told: Sequence[Sequence[Change]], number: int) -> None:
         """
@@ -83,12 +83,14 @@ class EtcdCase(TestCase):
         self.etcd.start()
         self.told: Told = []
 
-    def store(self, *members: str, namespace: str = "n", login: Login | None = None) -> EtcdStore:
+    def store(
+        self, *members: str, namespace: str = "n", login: Login | None = None
+    ) -> EtcdMetadataStore:
         """
         A store, closed with the test.
         """
         client = EtcdClient(members or [self.etcd.url], reactor, login=login)
-        store = EtcdStore(client, reactor, random, namespace)
+        store = EtcdMetadataStore(client, reactor, random, namespace)
         self.addCleanup(store.close)
         return store
 
@@ -418,7 +420,7 @@ class TLSTests(TestCase):
         self.files[name] = self.mktemp()
         Path(self.files[name]).write_bytes(content)
 
-    def store(self, trusted: str, proven: bool) -> EtcdStore:
+    def store(self, trusted: str, proven: bool) -> EtcdMetadataStore:
         """
         A store that believes these, and shows its certificate or does not.
         """
@@ -426,7 +428,7 @@ class TLSTests(TestCase):
         client = EtcdClient(
             [self.etcd.url], reactor, trust_root(self.files[trusted]), proof if proven else None
         )
-        store = EtcdStore(client, reactor, random, "n")
+        store = EtcdMetadataStore(client, reactor, random, "n")
         self.addCleanup(store.close)
         return store
 
@@ -480,7 +482,7 @@ class TLSTests(TestCase):
         for shown, is_known in (("all", True), ("alone", False)):
             proof = client_certificate(self.files[shown], self.files["key"])
             client = EtcdClient([server.url], reactor, trust_root(self.files["root"]), proof)
-            store = EtcdStore(client, reactor, random, "n")
+            store = EtcdMetadataStore(client, reactor, random, "n")
             self.addCleanup(store.close)
             if is_known:
                 await store.commit([], [Put("a", 1)])

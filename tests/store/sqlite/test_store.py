@@ -20,7 +20,7 @@ from kafscale.errors import CommitConflict, SettingError, StoreUnavailable
 from kafscale.interfaces import Change, Compare, Delete, Entry, IMetadataStore, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite import store as sqlite_store
-from kafscale.store.sqlite.store import EmbeddedStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.store import contract
 from tests.store.contract import begin
 
@@ -36,7 +36,7 @@ class FileContractTests(contract.MetadataStoreContract):
         """
         In a new file.
         """
-        return EmbeddedStore(self.mktemp(), at_once)
+        return SQLiteMetadataStore(self.mktemp(), at_once)
 
 
 class MemoryContractTests(contract.MetadataStoreContract):
@@ -48,7 +48,7 @@ class MemoryContractTests(contract.MetadataStoreContract):
         """
         In memory.
         """
-        return EmbeddedStore(":memory:", at_once)
+        return SQLiteMetadataStore(":memory:", at_once)
 
 
 class ReopeningTests(SynchronousTestCase):
@@ -62,13 +62,13 @@ class ReopeningTests(SynchronousTestCase):
         """
         self.path = self.mktemp()
 
-    def open(self) -> EmbeddedStore:
+    def open(self) -> SQLiteMetadataStore:
         """
         Open it.
         """
-        return EmbeddedStore(self.path, at_once)
+        return SQLiteMetadataStore(self.path, at_once)
 
-    def close(self, store: EmbeddedStore) -> None:
+    def close(self, store: SQLiteMetadataStore) -> None:
         """
         Close it.
         """
@@ -177,12 +177,12 @@ class ReopeningTests(SynchronousTestCase):
         data[4096:] = b"\xff" * (len(data) - 4096)
         Path(damaged).write_bytes(data)
         for path in (self.path, later, damaged, foreign, f"{self.path}/below", "/proc/none/x"):
-            error = self.assertRaises(SettingError, EmbeddedStore, path, at_once)
+            error = self.assertRaises(SettingError, SQLiteMetadataStore, path, at_once)
             self.assertIn(path, str(error))
             self.assertNotIn("\n", str(error))
 
-    def _filled(self, path: str) -> EmbeddedStore:
-        store = EmbeddedStore(path, at_once)
+    def _filled(self, path: str) -> SQLiteMetadataStore:
+        store = SQLiteMetadataStore(path, at_once)
         for number in range(50):
             self.successResultOf(begin(store.commit([], [Put(f"key{number}", "x" * 500)])))
         return store
@@ -213,7 +213,7 @@ def commit_until_killed(path: str) -> None:
     """
     Commit, tell, and end in the middle of a commit.
     """
-    store = EmbeddedStore(path, at_once)
+    store = SQLiteMetadataStore(path, at_once)
     for number in range(200):
         began = begin(store.commit([], [Put("a", number), Put("b", number)]))
         began.addCallback(lambda revision: print(revision, flush=True))
@@ -233,7 +233,7 @@ class WaitingStoreTests(SynchronousTestCase):
         """
         self.work: list[tuple[Deferred[Any], Callable[[], Any]]] = []
         self.writes = 0
-        self.store = EmbeddedStore(":memory:", self.later)
+        self.store = SQLiteMetadataStore(":memory:", self.later)
 
     def later(self, function: Any, /, *args: Any, **kwargs: Any) -> Deferred[Any]:
         """
@@ -303,7 +303,7 @@ class WaitingStoreTests(SynchronousTestCase):
         A watch that commits when it is told does not make others see the
         commits in another order.
         """
-        store = EmbeddedStore(":memory:", at_once)
+        store = SQLiteMetadataStore(":memory:", at_once)
         seen: list[int] = []
 
         def commits(changes: Sequence[Change]) -> None:
