@@ -344,6 +344,22 @@ class StoreContended(StoreUnavailable):
     """The store was asked for the same by several at once, and did nothing."""
 
 
+class MetadataRolledBack(StoreUnavailable):
+    """
+    The metadata store is behind a revision that it had reported: it was
+    restored from a backup, or has lost its data. Nothing that it says can be
+    trusted, and repeating a request does not help.
+
+    @ivar here: Its revision now.
+    @ivar seen: The revision that it had reported before.
+    """
+
+    def __init__(self, here: int, seen: int) -> None:
+        super().__init__(f"the metadata store is at revision {here}, and was at {seen} before")
+        self.here = here
+        self.seen = seen
+
+
 class ObjectExists(StoreError):
     """An object of that key is there already, and stays as it is."""
 

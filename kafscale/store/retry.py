@@ -23,7 +23,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from kafscale.errors import StoreBusy, StoreContended, StoreUnavailable
+from kafscale.errors import MetadataRolledBack, StoreBusy, StoreContended, StoreUnavailable
 from kafscale.interfaces import (
     Change,
     Compare,
@@ -35,7 +35,6 @@ from kafscale.interfaces import (
     ObjectInfo,
     Put,
 )
-from kafscale.store.set_back import StoreSetBack
 
 T = TypeVar("T")
 
@@ -83,7 +82,7 @@ class Repeated:
         while True:
             try:
                 answer = await once()
-            except StoreSetBack:
+            except MetadataRolledBack:
                 raise
             except StoreUnavailable as unavailable:
                 waited = self._clock.seconds() - begun

@@ -1,21 +1,21 @@
 """
-Whether the metadata store is the one that the bucket's records belong to, as
-it is now, and not as it was some time ago.
+Detects a metadata store that was rolled back behind the records in the bucket.
 
-A metadata store that is restored from an old backup has forgotten what has
-happened since: which journals there are, who was sealed, where segments end. A
-broker that believed it would hand out numbers again that are in use, and would
-take for missing or for left over what is there. So brokers set milestones in
-the bucket: objects that have a revision for a name, the one of the last commit
-that the broker has made. Who finds a milestone that is later than the metadata
-store's own revision knows that time has gone backwards there. But revisions
-grow again in a store that was restored, and can be raised by hand. So each
-milestone has a name, too, and the metadata store knows the last ones.
+An etcd that was restored from an old backup has forgotten what happened since:
+which journals exist, which of them were sealed, where segments end. A broker
+that trusted it would reuse numbers that are in use, and would take objects for
+missing or for garbage. So brokers write milestones to the bucket: objects named
+after a revision of the metadata store, that of the broker's last commit. A
+milestone with a higher revision than the metadata store shows that the store
+was rolled back. But revisions grow again after a restore, and can be raised by
+hand (C{etcdutl snapshot restore --bump-revision}). So each milestone also has a
+random name, and the metadata store lists the latest names.
 
-They are set at each start and each end in good order, and in between from time
-to time, also while the metadata store is away. So a backup passes for the truth
-only if it is younger than the last milestone of brokers that were killed
-together with the metadata store.
+A milestone is written at each start and at each orderly stop, and in between at
+intervals, also while the metadata store is unavailable. So a rolled-back store
+goes unnoticed only if its backup is younger than the last milestone, and all
+brokers were killed together with it (docs/operations.md, "When etcd has lost
+its data"). docs/storage.md has the layout of a milestone.
 """
 
 from __future__ import annotations
@@ -24,38 +24,39 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from kafscale.concurrency.chore import Chore
 from kafscale.errors import (
     CommitConflict,
+    MetadataRolledBack,
     NoSuchObject,
     ObjectExists,
     SettingError,
     StoreError,
 )
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, Put
-from kafscale.store.set_back import StoreSetBack
 
 KEY = "milestones"
-"""Where the last names are in the metadata store."""
+"""The metadata key of the list of names."""
 
 KNOWN = 1000
-"""How many they are at most: the last two of each broker, and those of brokers
-that are no more."""
+"""The maximum length of that list: the last two names of each broker, and those
+of brokers that are gone."""
 
 SECONDS = 15.0
-"""From one look to the next."""
+"""From one check to the next."""
 
 SELDOM = 4
-"""After how many looks one is set, if there is something new: it costs a
-request to the bucket."""
+"""A milestone is written after this many checks, if the broker has committed
+something: it costs a request to the bucket."""
 
 
-class Milestones:
+class RollbackGuard:
     """
-    Those of one broker.
+    Writes and checks the milestones of one broker.
     """
 
     _log = Logger()
@@ -70,7 +71,12 @@ class Milestones:
         new_name: Callable[[], str],
     ) -> None:
         """
-        @param committed: The revision of this broker's last commit.
+        @param metadata: The store that is guarded.
+        @param committed: Returns the revision of this broker's last commit.
+        @param objects: The bucket that milestones are written to.
+        @param namespace: The first part of their keys.
+        @param clock: Times the checks.
+        @param new_name: Returns a name that no milestone has had.
         """
         self._metadata = metadata
         self._committed = committed
@@ -78,18 +84,19 @@ class Milestones:
         self._prefix = f"{namespace}/milestones/"
         self._clock = clock
         self._new_name = new_name
-        self._name = self._name_before = ""  # the last two that we have put
-        self._name_set = ""  # of the last milestone that is in the bucket
-        self._made = 0  # our last milestone
-        self._looks = 0  # since then
-        self._due: IDelayedCall | None = None
-        self._lost: Callable[[str], None] = lambda _: None
+        self._name = self._name_before = ""  # the last two names that we have listed
+        self._written_name = ""  # of our last milestone in the bucket
+        self._written_revision = 0  # likewise
+        self._checks = 0  # since it was written
+        self._checking: Chore | None = None
 
     async def begin(self) -> None:
         """
-        Set the first one, if the metadata store knows of all that are there.
+        Write the first milestone, if the metadata store knows the last one in
+        the bucket.
 
-        @raise SettingError: it does not.
+        @raise SettingError: the metadata store was rolled back.
+        @raise StoreUnavailable: one of the stores did not answer.
         """
         listed = [info.key for info in await self._objects.list(self._prefix)]
         if listed:
@@ -97,79 +104,82 @@ class Milestones:
             there = int(last.removeprefix(self._prefix))
             with suppress(NoSuchObject):  # another broker has just replaced it by a later one
                 name = json.loads(await self._objects.get(last))["name"]
-                revision, names, _ = await self._look()
+                revision, names, _ = await self._read_names()
                 if revision < there or name not in names:
                     raise SettingError(_line(revision, there))
-        await self._put()
-        await self._set()
-        await self._objects.delete([key for key in listed if key < self._key(self._made)])
+        await self._add_name()
+        await self._write()
+        older = [key for key in listed if key < self._key(self._written_revision)]
+        await self._objects.delete(older)
 
-    def keep(self, lost: Callable[[str], None]) -> None:
+    def watch(self, rolled_back: Callable[[str], None]) -> None:
         """
-        Look, and set one, again and again from now on.
+        Check the metadata store, and write milestones, at intervals.
 
-        @param lost: Is told, in a line, that the metadata store has gone back.
+        @param rolled_back: Called with a line for the log at each check that
+            finds that the metadata store was rolled back.
         """
-        self._lost = lost
-        self._later()
+
+        async def check() -> None:
+            await self._check(rolled_back)
+
+        self._checking = Chore(self._clock, check, self._check_failed, interval=SECONDS)
+        self._checking.start()
 
     async def end(self) -> None:
         """
-        Set the last one.
+        Stop checking, and write the last milestone.
         """
-        if self._due is not None:
-            if self._due.active():
-                self._due.cancel()
-            self._due = None
-            await self._renew()
+        if self._checking is not None:
+            self._checking.abandon()
+            self._checking = None
+            await self._replace()
 
-    def _later(self) -> None:
-        self._due = self._clock.callLater(SECONDS, self._again)
+    def _check_failed(self, failure: Failure) -> None:
+        self._log.failure(
+            "could not check etcd against the milestones in the bucket, next in {seconds:g} s",
+            failure,
+            seconds=SECONDS,
+        )
 
-    def _again(self) -> None:
-        def done(_: object) -> None:
-            if self._due is not None:
-                self._later()
-
-        again = Deferred.fromCoroutine(self._look_and_set())
-        again.addErrback(lambda failure: self._log.failure("a milestone was not set", failure))
-        again.addBoth(done)
-
-    async def _look_and_set(self) -> None:
-        self._looks += 1
-        with suppress(StoreError):  # it is away: the milestone is all the more needed
+    async def _check(self, rolled_back: Callable[[str], None]) -> None:
+        self._checks += 1
+        with suppress(StoreError):  # unavailable: all the more reason to write a milestone
             try:
-                revision, names, _ = await self._look()
+                revision, names, _ = await self._read_names()
                 if self._name not in names:
-                    raise StoreSetBack(revision, self._committed())
-            except StoreSetBack as error:
-                await self._renew()
-                self._lost(_line(error.here, error.seen))
+                    raise MetadataRolledBack(revision, self._committed())
+            except MetadataRolledBack as error:
+                await self._replace()
+                rolled_back(_line(error.here, error.seen))
                 return
-            # Who has nothing new for long must not be forgotten all the same.
+            # The name of a broker that commits nothing for long must stay in the list.
             is_old = names.index(self._name) < len(names) - KNOWN // 2
-            is_due = self._looks >= SELDOM and self._committed() > self._made
+            is_due = self._checks >= SELDOM and self._committed() > self._written_revision
             if not is_old and not is_due:
                 return
             # While the bucket is away its last milestone has the name before.
-            if self._name == self._name_set:
-                await self._put()
-        await self._renew()
+            if self._name == self._written_name:
+                await self._add_name()
+        await self._replace()
 
-    async def _renew(self) -> None:
-        if self._committed() > self._made:
-            before = self._made
-            with suppress(StoreError):  # then next time
-                await self._set()
+    async def _replace(self) -> None:
+        """
+        Write a milestone and delete the one before, if there was a commit since.
+        """
+        if self._committed() > self._written_revision:
+            before = self._written_revision
+            with suppress(StoreError):  # the next check tries again
+                await self._write()
                 await self._objects.delete([self._key(before)])
 
-    async def _put(self) -> None:
+    async def _add_name(self) -> None:
         """
-        Let the metadata store know a new name.
+        Put a new name in the metadata store's list.
         """
         while True:
-            _, names, at = await self._look()
-            # The last one stays: it is in the bucket until the new one is.
+            _, names, at = await self._read_names()
+            # Our last name stays: its milestone is in the bucket until the new one is.
             names = [each for each in names if each != self._name_before]
             name = self._new_name()
             with suppress(CommitConflict):  # another broker was faster
@@ -179,19 +189,19 @@ class Milestones:
                 self._name_before, self._name = self._name, name
                 return
 
-    async def _set(self) -> None:
+    async def _write(self) -> None:
         revision = self._committed()
         with suppress(ObjectExists):  # our own, by an attempt before
             body = json.dumps({"name": self._name}).encode()
             await self._objects.create(self._key(revision), [body])
-        self._name_set = self._name
-        self._made = revision
-        self._looks = 0
+        self._written_name = self._name
+        self._written_revision = revision
+        self._checks = 0
 
-    async def _look(self) -> tuple[int, list[str], int]:
+    async def _read_names(self) -> tuple[int, list[str], int]:
         """
-        The revision of the metadata store, the names that it knows, and their
-        revision.
+        The revision of the metadata store, the names that it lists, and the
+        revision of that list.
         """
         entries, revision = await self._metadata.range(KEY)
         for entry in entries:
@@ -205,8 +215,8 @@ class Milestones:
 
 def _line(here: int, there: int) -> str:
     return (
-        "the metadata in etcd is older than the records in the bucket: it is at revision"
-        f" {here}, and what is in the bucket at {there} or later. It was restored from an old"
-        " backup, or lost. Restore a newer one, or use another KAFSCALE_NAMESPACE"
-        " (docs/operations.md: When etcd has lost its data)"
+        f"the metadata in etcd is older than the records in the bucket: etcd is at revision {here},"
+        f" the bucket was written at revision {there} or later. etcd was restored from an old"
+        " backup, or has lost its data. Restore a newer one, or begin anew in another"
+        " KAFSCALE_NAMESPACE (docs/operations.md: When etcd has lost its data)"
     )

@@ -155,8 +155,8 @@ class BrokerService(Service):
         self._factory = BrokerFactory(dispatch, node.log.pressure, reactor, settings)
         self._gate.factory = self._factory
         self._operators.show(node, dispatch, self._factory)
-        if self._stores.milestones is not None:
-            self._stores.milestones.keep(self._set_back)
+        if self._stores.rollback_guard is not None:
+            self._stores.rollback_guard.watch(self._rolled_back)
         collect_seldom()
         self._port.startReading()
         await node.serve()
@@ -179,7 +179,7 @@ class BrokerService(Service):
             self._log.failure("cannot start", failure)
         reactor.callLater(0, end_with_failure, reactor.stop)
 
-    def _set_back(self, why: str) -> None:
+    def _rolled_back(self, why: str) -> None:
         """
         The metadata store has forgotten what this broker knows: it must not go
         on, and the next start says so, too.
@@ -248,8 +248,8 @@ class BrokerService(Service):
             await answered
         if node is not None:
             await node.stop()
-        if self._stores.milestones is not None:
-            await self._stores.milestones.end()
+        if self._stores.rollback_guard is not None:
+            await self._stores.rollback_guard.end()
         await self._stores.metadata.close()
         await self._stores.objects.close()
         for pool in self._pools:

@@ -28,7 +28,7 @@ from kafscale.store.local.disk_cache import DiskCache
 from kafscale.store.local.objects import LocalObjectStore, lock_directory
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
-from kafscale.store.rollback_guard import Milestones
+from kafscale.store.rollback_guard import RollbackGuard
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class Stores:
         SettingError.
     @ivar probe: Finds out whether the object store can hold the log of the
         cluster with this id; raises SettingError.
-    @ivar milestones: Tell that the metadata store has gone back, where it can.
+    @ivar rollback_guard: Detects that the metadata store was rolled back; None
+        where it is not needed.
     @ivar requests: To S3, counted by operation.
     @ivar watched: For each store what it is asked for, and what asks it for
         something small.
@@ -78,7 +79,7 @@ class Stores:
     disk_cache: DiskCache | None
     reach: Callable[[], Awaitable[None]]
     probe: Callable[[str], Awaitable[None]]
-    milestones: Milestones | None
+    rollback_guard: RollbackGuard | None
     requests: Mapping[str, int]
     watched: Sequence[tuple[StoreCounts, Callable[[], Awaitable[object]]]]
 
@@ -132,10 +133,10 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
 
     asked = RetryingObjectStore(counted_objects, reactor, random.random)
     asked_metadata = RetryingMetadataStore(counted_metadata, reactor, random.random)
-    milestones = None
+    rollback_guard = None
     if etcd is not None:
-        # A file in a data directory goes where that goes.
-        milestones = Milestones(
+        # A metadata file in a data directory is backed up and restored with it.
+        rollback_guard = RollbackGuard(
             asked_metadata,
             lambda: etcd.committed,
             asked,
@@ -143,7 +144,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             reactor,
             lambda: uuid4().hex[:16],
         )
-        probe = _one_after_the_other(probe, milestones.begin)
+        probe = _one_after_the_other(probe, rollback_guard.begin)
     return Stores(
         asked,
         asked_metadata,
@@ -152,7 +153,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
         _disk_cache(settings, asked, pool),
         reach,
         probe,
-        milestones,
+        rollback_guard,
         requests,
         (
             (counted_objects.counts, ask_objects),

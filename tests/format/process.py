@@ -16,7 +16,7 @@ from kafscale.store.blocking import at_once
 from kafscale.store.etcd import EtcdMetadataStore
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
-from kafscale.store.rollback_guard import Milestones
+from kafscale.store.rollback_guard import RollbackGuard
 from kafscale.store.s3.faults import S3Error
 from kafscale.store.s3.probe import Probe
 from kafscale.store.sqlite.store import SQLiteMetadataStore
@@ -150,9 +150,9 @@ class Process:
             at_once,
             _no_peer,
         )
-        self._milestones: Milestones | None = None
+        self._rollback_guard: RollbackGuard | None = None
         if isinstance(cluster.metadata, Etcd):
-            self._milestones = Milestones(
+            self._rollback_guard = RollbackGuard(
                 metadata,
                 lambda: self._etcd.committed,
                 objects,
@@ -205,8 +205,8 @@ class Process:
     async def _start(self) -> None:
         await self.node.start(self._probe)
         self._serving = serving_of(self.node.services)
-        if self._milestones is not None:
-            self._milestones.keep(self._set_back)
+        if self._rollback_guard is not None:
+            self._rollback_guard.watch(self._rolled_back)
         await self.node.serve()
 
     async def _probe(self, cluster_id: str) -> None:
@@ -217,10 +217,10 @@ class Process:
             store: Any = self._objects
             fencing = self._settings.fencing()
             await Probe(store, self.clock, NAMESPACE, f"{self._number}", fencing).run(cluster_id)
-        if self._milestones is not None:
-            await self._milestones.begin()
+        if self._rollback_guard is not None:
+            await self._rollback_guard.begin()
 
-    def _set_back(self, why: str) -> None:
+    def _rolled_back(self, why: str) -> None:
         raise AssertionError(why)
 
     def stop(self) -> Deferred[None]:
@@ -237,8 +237,8 @@ class Process:
         await self.node.hand_over()
         await self.node.answer_waiting()
         await self.node.stop()
-        if self._milestones is not None:
-            await self._milestones.end()
+        if self._rollback_guard is not None:
+            await self._rollback_guard.end()
         self.crash()
 
     def crash(self) -> None:

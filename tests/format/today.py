@@ -24,7 +24,7 @@ from kafscale.interfaces import Broker
 from kafscale.store.blocking import at_once
 from kafscale.store.local.objects import LocalObjectStore
 from kafscale.store.retry import RetryingObjectStore
-from kafscale.store.rollback_guard import Milestones
+from kafscale.store.rollback_guard import RollbackGuard
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.tap.node import Node
 from kafscale.wire.messages import (
@@ -150,7 +150,7 @@ class Today:
         if self._settings.s3_bucket is not None:
             await s3.probe(self._bucket, cluster, self._settings.fencing())
             _, revision = await self._metadata.range("milestones")
-            await Milestones(
+            await RollbackGuard(
                 self._metadata,
                 lambda: revision,
                 self.objects,

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import (
+    MetadataRolledBack,
     NoSuchObject,
     ObjectExists,
     StoreBusy,
@@ -24,7 +25,6 @@ from kafscale.store.retry import (
     WAITS,
     RetryingObjectStore,
 )
-from kafscale.store.set_back import StoreSetBack
 from tests.store.contract import begin
 
 
@@ -93,10 +93,14 @@ class RetryTests(SynchronousTestCase):
         "It exists" and "there is none" are answers; and who has forgotten
         what was will not remember.
         """
-        self.inner.failures = [ObjectExists("a"), NoSuchObject("b"), StoreSetBack(1, 2)]
+        self.inner.failures = [
+            ObjectExists("a"),
+            NoSuchObject("b"),
+            MetadataRolledBack(1, 2),
+        ]
         self.failureResultOf(begin(self.store.create("a", [b"x"])), ObjectExists)
         self.failureResultOf(begin(self.store.get("b")), NoSuchObject)
-        self.failureResultOf(begin(self.store.get("b")), StoreSetBack)
+        self.failureResultOf(begin(self.store.get("b")), MetadataRolledBack)
 
     def test_create_for_as_long_as_it_takes(self) -> None:
         """

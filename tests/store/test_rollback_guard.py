@@ -1,5 +1,5 @@
 """
-Tests of `kafscale.store.rollback_guard`.
+Tests of L{kafscale.store.rollback_guard}.
 """
 
 from __future__ import annotations
@@ -8,64 +8,60 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.errors import SettingError, StoreUnavailable
-from kafscale.interfaces import Compare, Delete, Entry, Put
+from kafscale.errors import SettingError
+from kafscale.interfaces import Compare, Delete, Put
 from kafscale.store import rollback_guard
 from kafscale.store.blocking import at_once
 from kafscale.store.memory import MemoryObjectStore
-from kafscale.store.rollback_guard import KEY, SECONDS, SELDOM, Milestones
+from kafscale.store.rollback_guard import KEY, SECONDS, SELDOM, RollbackGuard
 from kafscale.store.sqlite.store import SQLiteMetadataStore
+from tests.hostile import HostileMetadataStore, HostileObjectStore, Operation, Verdict, let_pass
 
 
-class Told(SQLiteMetadataStore):
+class ReportingStore(SQLiteMetadataStore):
     """
-    Tells the test of all commits.
+    A store in memory that reports the revision of each commit to the test.
     """
 
-    def __init__(self, test: MilestonesTests, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, test: RollbackGuardTests) -> None:
+        super().__init__(":memory:", at_once)
         self._test = test
 
     async def commit(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> int:
         """
-        As always.
+        Commit, and report.
         """
         self._test.committed = await super().commit(compares, operations)
         return self._test.committed
 
 
-class Away(SQLiteMetadataStore):
+def unavailable(operation: Operation) -> Verdict:
     """
-    Does not answer.
+    The policy of a store that does not answer.
     """
-
-    async def range(self, prefix: str) -> tuple[list[Entry], int]:
-        """
-        Fails.
-        """
-        raise StoreUnavailable("away")
+    return Verdict.FAIL
 
 
-class AwayObjects(MemoryObjectStore):
+@attrs.frozen
+class Started:
     """
-    Takes nothing.
+    A guard that has begun, and its views of the two stores.
     """
 
-    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
-        """
-        Fails.
-        """
-        raise StoreUnavailable("away")
+    guard: RollbackGuard
+    metadata: HostileMetadataStore
+    objects: HostileObjectStore
 
 
-class MilestonesTests(SynchronousTestCase):
+class RollbackGuardTests(SynchronousTestCase):
     """
-    A bucket, and a metadata store that may be set back.
+    A bucket, and a metadata store that may be rolled back.
     """
 
     def setUp(self) -> None:
@@ -74,30 +70,44 @@ class MilestonesTests(SynchronousTestCase):
         """
         self.clock = Clock()
         self.objects = MemoryObjectStore()
-        self.metadata = Told(self, ":memory:", at_once)
-        self.lost: list[str] = []
+        self.metadata = ReportingStore(self)
+        self.reported: list[str] = []
         self.committed = 0
 
     def result(self, coroutine: Any) -> Any:
         """
-        What it comes to, at once; raised, if that is a refusal.
+        The result of a coroutine that waits for nothing. A SettingError is raised.
         """
         done = Deferred.fromCoroutine(coroutine)
         if isinstance(done.result, Failure):
             raise self.failureResultOf(done, SettingError).value
         return self.successResultOf(done)
 
-    def milestones(self) -> Milestones:
+    def start(self, clock: Clock | None = None) -> Started:
         """
-        As a broker has them that has started.
+        Start a guard, as a broker does.
+
+        @param clock: Another one than the test's.
         """
-        metadata = self.metadata
-        made = Milestones(
-            metadata, lambda: self.committed, self.objects, "n", self.clock, lambda: uuid4().hex
+        metadata = HostileMetadataStore(self.metadata, let_pass)
+        objects = HostileObjectStore(self.objects, let_pass)
+        guard = RollbackGuard(
+            metadata,
+            lambda: self.committed,
+            objects,
+            "n",
+            clock or self.clock,
+            lambda: uuid4().hex,
         )
-        self.result(made.begin())
-        made.keep(self.lost.append)
-        return made
+        self.result(guard.begin())
+        guard.watch(self.reported.append)
+        return Started(guard, metadata, objects)
+
+    def start_and_end(self) -> None:
+        """
+        Start a guard, and end it in order.
+        """
+        self.result(self.start().guard.end())
 
     def change(self) -> None:
         """
@@ -105,165 +115,168 @@ class MilestonesTests(SynchronousTestCase):
         """
         self.result(self.metadata.commit([], [Put("a", 1)]))
 
-    def made(self) -> list[int]:
+    def change_of_another(self) -> None:
         """
-        The milestones in the bucket.
+        Another broker commits something.
+        """
+        self.result(SQLiteMetadataStore.commit(self.metadata, [], [Put("b", 1)]))
+
+    def milestones(self) -> list[int]:
+        """
+        The revisions of the milestones in the bucket.
         """
         listed = self.result(self.objects.list("n/milestones/"))
         return [int(each.key.rpartition("/")[2]) for each in listed]
 
-    def set_back(self) -> None:
-        """
-        The metadata store is one that knows of nothing that has happened.
-        """
-        self.metadata = Told(self, ":memory:", at_once)
-
-    def test_made_after_changes(self) -> None:
-        """
-        A milestone takes the place of the one before it when the broker has
-        committed something, but not too soon; and stays when it has not.
-        """
-        milestones = self.milestones()
-        (first,) = self.made()
-        self.clock.pump([SECONDS] * SELDOM)
-        self.assertEqual(self.made(), [first])
-        self.change()
-        self.clock.advance(SECONDS)
-        self.assertEqual(self.made(), [self.committed])
-        self.change()
-        self.clock.pump([SECONDS] * (SELDOM - 1))
-        self.assertLess(self.made(), [self.committed])
-        self.clock.advance(SECONDS)
-        self.assertEqual(self.made(), [self.committed])
-        self.change()
-        self.result(milestones.end())
-        self.assertEqual(self.made(), [self.committed])
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.lost, [])
-
-    def test_of_several(self) -> None:
-        """
-        Each broker has its own, and the next start takes away all but its.
-        """
-        first, second = self.milestones(), self.milestones()
-        self.change()
-        self.result(first.end())
-        self.change()
-        self.result(second.end())
-        self.milestones()
-        self.assertEqual(self.made(), [self.committed])
-
-    def assert_refused(self) -> None:
-        """
-        A start is, and leaves the milestone.
-        """
-        before = self.made()
-        with self.assertRaisesRegex(SettingError, "older than the records.*Restore a newer"):
-            self.milestones()
-        self.assertEqual(self.made(), before)
-
-    def test_set_back(self) -> None:
-        """
-        A start with an older metadata store is refused, again and again.
-        """
-        self.result(self.milestones().end())
-        self.set_back()
-        self.assert_refused()
-        self.assert_refused()
-
-    def test_raised(self) -> None:
-        """
-        Also if its revision was raised, by hand or by what others have in it.
-        """
-        self.result(self.milestones().end())
-        self.set_back()
-        for _ in range(100):
-            self.change()
-        self.assert_refused()
-
-    def test_set_back_meanwhile(self) -> None:
-        """
-        A broker that runs is told of it; and the next start is refused, also
-        if no milestone had been made of the last commits.
-        """
-        for changes in (1, 100):
-            self.setUp()
-            milestones = self.milestones()
-            for _ in range(5):
-                self.change()
-            self.set_back()
-            for _ in range(changes):
-                self.change_of_others()
-            milestones._metadata = self.metadata
-            self.clock.advance(SECONDS)
-            self.assertEqual(len(self.lost), 1)
-            self.assertIn("older than the records", self.lost[0])
-            self.assert_refused()
-
-    def change_of_others(self) -> None:
-        """
-        Somebody else commits something.
-        """
-        self.result(SQLiteMetadataStore.commit(self.metadata, [], [Put("b", 1)]))
-
     def names(self) -> list[str]:
         """
-        Those that the metadata store knows.
+        The names that the metadata store lists.
         """
         entries, _ = self.result(self.metadata.range(KEY))
         return list(next(entry.value for entry in entries if entry.key == KEY))
 
-    def test_beside_busy_ones(self) -> None:
+    def roll_back(self) -> None:
         """
-        Of each broker the last two names are known, however many it sets.
+        Replace the metadata store by one that has forgotten everything.
         """
-        self.milestones()
-        busy = [self.milestones() for _ in range(2)]
-        for _ in range(10):
-            for each in busy:
+        self.metadata = ReportingStore(self)
+
+    def assert_refused(self) -> None:
+        """
+        Assert that a start is refused, and leaves the milestones as they are.
+        """
+        before = self.milestones()
+        with self.assertRaisesRegex(SettingError, "older than the records.*Restore a newer"):
+            self.start()
+        self.assertEqual(self.milestones(), before)
+
+    def test_written_after_changes(self) -> None:
+        """
+        A milestone takes the place of the one before when the broker has
+        committed something, but not too soon; and stays when it has not.
+        """
+        guard = self.start().guard
+        (first,) = self.milestones()
+        self.clock.pump([SECONDS] * SELDOM)
+        self.assertEqual(self.milestones(), [first])
+        self.change()
+        self.clock.advance(SECONDS)
+        self.assertEqual(self.milestones(), [self.committed])
+        self.change()
+        self.clock.pump([SECONDS] * (SELDOM - 1))
+        self.assertLess(self.milestones(), [self.committed])
+        self.clock.advance(SECONDS)
+        self.assertEqual(self.milestones(), [self.committed])
+        self.change()
+        self.result(guard.end())
+        self.assertEqual(self.milestones(), [self.committed])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.reported, [])
+
+    def test_several_brokers(self) -> None:
+        """
+        Each broker has a milestone of its own. The next start removes all but
+        its own.
+        """
+        first, second = self.start().guard, self.start().guard
+        self.change()
+        self.result(first.end())
+        self.change()
+        self.result(second.end())
+        self.start()
+        self.assertEqual(self.milestones(), [self.committed])
+
+    def test_rolled_back(self) -> None:
+        """
+        A start with an older metadata store is refused, again and again.
+        """
+        self.start_and_end()
+        self.roll_back()
+        self.assert_refused()
+        self.assert_refused()
+
+    def test_rolled_back_and_raised(self) -> None:
+        """
+        A start is also refused if the revision has grown since, by commits of
+        other programs or by hand.
+        """
+        self.start_and_end()
+        self.roll_back()
+        for _ in range(100):
+            self.change()
+        self.assert_refused()
+
+    def test_rolled_back_while_running(self) -> None:
+        """
+        A running broker notices a rollback, and the next start is refused, even
+        if no milestone had been written of the last commits.
+        """
+        for changes in (1, 100):
+            self.setUp()
+            started = self.start()
+            for _ in range(5):
                 self.change()
-                self.result(each._put())
+            self.roll_back()
+            for _ in range(changes):
+                self.change_of_another()
+            started.metadata.inner = self.metadata
             self.clock.advance(SECONDS)
-        self.assertEqual(self.lost, [])
+            self.assertEqual(len(self.reported), 1)
+            self.assertIn("older than the records", self.reported[0])
+            self.assert_refused()
+
+    def test_beside_busy_brokers(self) -> None:
+        """
+        The last two names of each broker are listed, however many milestones
+        other brokers write meanwhile.
+        """
+        self.start()
+        busy_clock = Clock()
+        for _ in range(2):
+            self.start(busy_clock)
+        for _ in range(10):
+            self.change()
+            busy_clock.pump([SECONDS] * SELDOM)
+            self.clock.advance(SECONDS)
+        self.assertEqual(self.reported, [])
         self.assertLessEqual(len(self.names()), 6)
 
-    def test_the_bucket_is_away(self) -> None:
+    def test_bucket_unavailable(self) -> None:
         """
-        For as long as one likes: what its last milestone says stays known,
-        and the next start finds all well.
+        While the bucket does not answer, for however long, the name of its
+        last milestone stays listed, and the next start succeeds.
         """
-        first = self.milestones()
+        started = self.start()
         (before,) = self.names()
-        first._objects = AwayObjects()
+        started.objects.policy = unavailable
         for _ in range(20):
             self.change()
             self.clock.advance(SECONDS)
-        self.assertEqual(self.lost, [])
+        self.assertEqual(self.reported, [])
         self.assertIn(before, self.names())
         self.assertLessEqual(len(self.names()), 2)
-        self.milestones()
+        self.start()
 
-    def test_beside_new_ones(self) -> None:
+    def test_beside_starting_brokers(self) -> None:
         """
-        A broker that commits nothing for long is not forgotten, though others
-        start again and again, and leave their names.
+        The name of a broker that commits nothing for long stays listed, though
+        other brokers start again and again, and leave their names.
         """
         self.patch(rollback_guard, "KNOWN", 10)
-        self.milestones()
+        self.start()
         for _ in range(30):
-            self.result(self.milestones().end())
+            self.start_and_end()
             self.clock.advance(SECONDS)
-        self.assertEqual(self.lost, [])
+        self.assertEqual(self.reported, [])
         self.assertEqual(len(self.names()), 10)
 
-    def test_away(self) -> None:
+    def test_metadata_unavailable(self) -> None:
         """
-        While the metadata store is away a milestone of the last commits is made,
-        for it may come back as another.
+        While the metadata store does not answer, a milestone of the last
+        commits is written, in case it comes back rolled back.
         """
-        milestones = self.milestones()
+        started = self.start()
         self.change()
-
-        milestones._metadata = Away(":memory:", at_once)
+        started.metadata.policy = unavailable
         self.clock.advance(SECONDS)
-        self.assertEqual((self.made(), self.lost), ([self.committed], []))
+        self.assertEqual((self.milestones(), self.reported), ([self.committed], []))

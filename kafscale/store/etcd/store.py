@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from kafscale.errors import CommitConflict
+from kafscale.errors import CommitConflict, MetadataRolledBack
 from kafscale.interfaces import Change, Compare, Delete, Entry, IMetadataStore, IWatch, Put
 from kafscale.store.commits import commit_of
 from kafscale.store.etcd.client import EtcdClient
@@ -21,7 +21,6 @@ from kafscale.store.etcd.encoding import end_of, entry_in, key_of, name_in, revi
 from kafscale.store.etcd.faults import NOT_FOUND, OUT_OF_RANGE, EtcdError, is_too_much
 from kafscale.store.etcd.leases import Leases
 from kafscale.store.etcd.watch import Compacted, Watch
-from kafscale.store.set_back import StoreSetBack
 
 PAGE = 1000
 """How many entries of a range are asked for at a time."""
@@ -58,24 +57,24 @@ class EtcdMetadataStore:
         self._watches: set[Watch] = set()
         self.committed = 0
         self._seen = 0  # the highest revision that etcd was at
-        self._set_back: StoreSetBack | None = None
+        self._rolled_back: MetadataRolledBack | None = None
 
     async def _ask(self, path: str, request: dict[str, Any]) -> dict[str, Any]:
         """
         Ask what is answered by all members together: no answer comes from an
         earlier moment than one that was here before it was asked for.
 
-        @raise StoreSetBack: but this one does, or one before it did. What was
+        @raise MetadataRolledBack: but this one does, or one before it did. What was
             committed is in what etcd was set back to.
         """
-        if self._set_back is not None:
-            raise self._set_back
+        if self._rolled_back is not None:
+            raise self._rolled_back
         seen = self._seen
         answer = await self._client.call(path, request)
         revision = revision_in(answer)
         if revision < seen:
-            self._set_back = StoreSetBack(revision, seen)
-            raise self._set_back
+            self._rolled_back = MetadataRolledBack(revision, seen)
+            raise self._rolled_back
         self._saw(revision)
         return answer
 

@@ -17,13 +17,12 @@ from twisted.internet.ssl import Certificate
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from kafscale.errors import SettingError, StoreUnavailable
+from kafscale.errors import MetadataRolledBack, SettingError, StoreUnavailable
 from kafscale.interfaces import Change, Entry, IMetadataStore, Put
 from kafscale.store.etcd import EtcdClient, EtcdMetadataStore
 from kafscale.store.etcd.client import Login
 from kafscale.store.etcd.faults import LoginRefused, NotSent
 from kafscale.store.http import client_certificate, trust_root
-from kafscale.store.set_back import StoreSetBack
 from tests import etcd
 from tests.certificates import self_signed, signed
 from tests.clients.broker import free_port
@@ -252,12 +251,13 @@ class SetBackTests(EtcdCase):
         await until(lambda: self.told)
         self.set_back()
         for each in (store, watching):
-            with self.assertRaisesRegex(StoreSetBack, f"at revision {start}, and was at {last}"):
+            line = f"at revision {start}, and was at {last}"
+            with self.assertRaisesRegex(MetadataRolledBack, line):
                 await until_answered(partial(each.get, "a"))
         for value in range(5):
             await until_answered(partial(other.commit, [], [Put("a", value)]))
         for call in (lambda: store.get("a"), lambda: watching.commit([], [Put("a", 9)])):
-            with self.assertRaises(StoreSetBack):
+            with self.assertRaises(MetadataRolledBack):
                 await call()
         entry = await other.get("a")
         assert entry is not None
@@ -566,7 +566,7 @@ async def until_answered(call: Callable[[], Any]) -> Any:
     while True:
         try:
             return await call()
-        except StoreSetBack:
+        except MetadataRolledBack:
             raise
         except StoreUnavailable:
             await deferLater(reactor, 0.1)
