@@ -256,7 +256,7 @@ class Log:
             revision,
             journal=self.journal,
             segments=segments,
-            owner=self,
+            host=self,
             counts=self.counts.topic(topic_id),
             rules=self._rules_of(topic_id),
         )
@@ -353,13 +353,13 @@ class Log:
 
     async def confirm(self, partition: Partition) -> None:
         """
-        See L{kafscale.log.partition.partition.Owner.confirm}.
+        See L{kafscale.log.partition.partition.PartitionHost.confirm}.
         """
         await self._changes.check(partition)
 
     async def move_start(self, partition: Partition, offset: int) -> None:
         """
-        See L{kafscale.log.partition.partition.Owner.move_start}.
+        See L{kafscale.log.partition.partition.PartitionHost.move_start}.
         """
         await self._starts.move(partition, offset)
 
@@ -381,13 +381,13 @@ class Log:
 
     def now_ms(self) -> int:
         """
-        See L{kafscale.log.partition.partition.Owner.now_ms}.
+        See L{kafscale.log.partition.partition.PartitionHost.now_ms}.
         """
         return int(self._wall_clock() * 1000)
 
     def grew(self, size: int) -> None:
         """
-        See L{kafscale.log.partition.partition.Owner.grew}.
+        See L{kafscale.log.partition.partition.PartitionHost.grew}.
         """
         self.pressure.grew(size)
 

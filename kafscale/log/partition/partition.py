@@ -9,8 +9,9 @@ the tail in memory, which the journal makes durable, into segments.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from typing import Protocol
 from uuid import UUID
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -26,7 +27,6 @@ from kafscale.interfaces import Append, AppendRules, Fetched, IPartition, LogRul
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.slots import Slot
 from kafscale.log.partition import times
-from kafscale.log.partition.owner import Owner
 from kafscale.log.partition.producers import ProducerState, ProducerStates
 from kafscale.log.partition.tail import Tail
 from kafscale.log.reading.segments import Segments
@@ -36,6 +36,38 @@ from kafscale.wire.records import (
     read_batch_header,
     stamp,
 )
+
+
+class PartitionHost(Protocol):
+    """
+    What a partition needs of the log that it is part of.
+    """
+
+    def now_ms(self) -> int:
+        """
+        The broker's time, in ms since 1970.
+        """
+
+    def grew(self, size: int) -> None:
+        """
+        Count so many bytes of records more in memory; below 0, less.
+        """
+
+    def confirm(self, partition: Partition) -> Awaitable[None]:
+        """
+        Check with the metadata store that this broker still leads the
+        partition.
+
+        @raise NotLeaderOrFollower: another broker has changed its record.
+        """
+
+    def move_start(self, partition: Partition, offset: int) -> Awaitable[None]:
+        """
+        Commit a new log start, and delete the segments before it.
+
+        @param offset: Not above the high watermark.
+        @raise NotLeaderOrFollower: this broker does not lead it any more.
+        """
 
 
 @implementer(IPartition)
@@ -60,7 +92,7 @@ class Partition:
         *,
         journal: Journal,
         segments: Segments,
-        owner: Owner,
+        host: PartitionHost,
         counts: TopicCounts,
         rules: LogRules | None = None,
     ) -> None:
@@ -83,7 +115,7 @@ class Partition:
         self.is_open = False
         self.lock = DeferredLock()  # held while the record changes
         self._journal = journal
-        self._owner = owner
+        self._host = host
         self._counts = counts
         self._producers = ProducerStates()
         # The states at rolled_to: what a segment's footer holds may not be
@@ -170,7 +202,7 @@ class Partition:
         for batch in batches:
             header = read_batch_header(batch)
             self.tail.append(batch, header.base_offset, header.next_offset)
-            self._owner.grew(len(batch))
+            self._host.grew(len(batch))
         self.tail.show(self.tail.end)
         self.inherited_end = self.tail.end if batches else 0
 
@@ -189,7 +221,7 @@ class Partition:
         header = check_batch(batch)
         if rules.compacted:
             check_keys(batch, times.INFLATED_LIMIT)
-        now = self._owner.now_ms()
+        now = self._host.now_ms()
         if not rules.log_append_time:
             times.check(header, now, rules)
         if header.producer_id >= 0:
@@ -206,7 +238,7 @@ class Partition:
         if header.producer_id >= 0:
             self._producers.append(header, base, now)
         self.tail.append(stamped, base, end)
-        self._owner.grew(len(stamped))
+        self._host.grew(len(stamped))
         self._counts.bytes_in += len(stamped)
         self._counts.records_in += header.record_count
         if self._slots and self._slots[-1][1] is slot:
@@ -330,7 +362,7 @@ class Partition:
         if offset < self.log_start or offset > self.high_watermark:
             raise OffsetOutOfRange
         if offset > self.log_start:
-            await self._owner.move_start(self, offset)
+            await self._host.move_start(self, offset)
         return self.log_start
 
     def rolled(self, record: PartitionRecord, revision: int, producers: ProducerStates) -> None:
@@ -342,7 +374,7 @@ class Partition:
         self.revision = revision
         self.segments.follow(record)
         self._rolled_producers = producers
-        self._owner.grew(-self.tail.drop_before(record.rolled_to))
+        self._host.grew(-self.tail.drop_before(record.rolled_to))
         self._release(record.rolled_to)
 
     def started(self, record: PartitionRecord, revision: int, epochs: Epochs) -> None:
@@ -360,7 +392,7 @@ class Partition:
         """
         The producers' states after C{batches}, the first that are not rolled.
         """
-        return self._rolled_producers.after(batches, self._owner.now_ms())
+        return self._rolled_producers.after(batches, self._host.now_ms())
 
     async def confirm(self) -> None:
         """
@@ -369,7 +401,7 @@ class Partition:
         async with self.lock:
             if self.dropped:
                 raise NotLeaderOrFollower
-            await self._owner.confirm(self)
+            await self._host.confirm(self)
 
     async def settled(self) -> None:
         """
@@ -387,7 +419,7 @@ class Partition:
         if self.dropped:
             return
         self.dropped = True
-        self._owner.grew(-self.tail.drop_before(self.tail.end))
+        self._host.grew(-self.tail.drop_before(self.tail.end))
         self._release(self.tail.end)
         self._watchers.wake()
 

@@ -19,7 +19,13 @@ from uuid import UUID
 import attrs
 from twisted.logger import Logger
 
-from kafscale.errors import KafkaError, KafkaStorageError, NoSuchObject, OffsetOutOfRange
+from kafscale.errors import (
+    KafkaError,
+    KafkaStorageError,
+    NoSuchObject,
+    NotLeaderOrFollower,
+    OffsetOutOfRange,
+)
 from kafscale.format import keys
 from kafscale.format.partition import Chapter, PartitionRecord, maker_of
 from kafscale.format.segment import Footer, cut, read_footer
@@ -389,3 +395,14 @@ class Segments:
                 if header.max_timestamp >= best[0]:
                     return run[position : position + header.size]
         return None
+
+
+class ReplicaSegments(Segments):
+    """
+    The segments of a partition that another broker leads, as far as its record
+    has been seen here.
+    """
+
+    def _gone(self, base: int) -> KafkaError:
+        # The record here may be old: the leader knows whether it was deleted.
+        return NotLeaderOrFollower("a segment is not there (any more)")

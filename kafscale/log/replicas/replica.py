@@ -10,7 +10,7 @@ for it, and room.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -28,8 +28,7 @@ from kafscale.format.epochs import UNKNOWN, Epochs
 from kafscale.format.partition import PartitionRecord
 from kafscale.interfaces import Fetched, IImage, IReadable, Watcher
 from kafscale.log.partition.tail import Tail
-from kafscale.log.reading.followed import FollowedSegments
-from kafscale.log.replicas.source import Source
+from kafscale.log.reading.segments import ReplicaSegments
 from kafscale.wire.records import iterate
 
 AHEAD_SECONDS: Final = 2.0
@@ -42,10 +41,36 @@ _SOMETHING = 1 << 20  # bytes, where nobody knows how many
 _END: Final = 2**63 - 1
 
 
+class LeaderReads(Protocol):
+    """
+    Reads from the leaders of partitions, for replicas.
+    """
+
+    def want(self, replica: Replica) -> None:
+        """
+        Follow a replica's leader from now on: it has readers for records that
+        are in no segment.
+        """
+
+    async def fetch(self, replica: Replica, offset: int, max_bytes: int) -> bytes:
+        """
+        Read batches from the leader, from the one that contains C{offset}, at
+        least one.
+
+        @raise KafkaError: the leader does not have them, or cannot be reached.
+        """
+
+    def grew(self, size: int) -> None:
+        """
+        Count so many bytes of records more in memory; below 0, less.
+        """
+
+
 @implementer(IReadable)
 class Replica:
     """
-    See L{IReadable}.
+    See L{IReadable}. A replica for reading (KIP-392): it is no member of a set
+    of in-sync replicas, and no record depends on it.
 
     @ivar record: As last seen; None until it is.
     @ivar tail: What came from the leader and is still in memory; None before.
@@ -60,10 +85,10 @@ class Replica:
         topic_id: UUID,
         index: int,
         image: IImage,
-        segments: FollowedSegments,
+        segments: ReplicaSegments,
         counts: TopicCounts,
         clock: IReactorTime,
-        source: Source,
+        leader: LeaderReads,
     ) -> None:
         """
         @param segments: Of a record that is not known yet.
@@ -81,7 +106,7 @@ class Replica:
         self._segments = segments
         self._counts = counts
         self._clock = clock
-        self._source = source
+        self._leader = leader
         self._revision = 0
         self._rolled_to = 0
         self._log_start = 0
@@ -202,7 +227,7 @@ class Replica:
                 size += len(batch)
             if self.tail is not None:
                 self.tail.show(self.tail.end)
-                self._source.grew(size)
+                self._leader.grew(size)
         self.heard(max(high_watermark, self.position if size else 0), log_start)
         self.silent = False
         self.wake()
@@ -230,7 +255,7 @@ class Replica:
         reader has come to.
         """
         if self.tail is not None and self.tail.size > size:
-            self._source.grew(-self.tail.keep(max(size, self.unread)))
+            self._leader.grew(-self.tail.keep(max(size, self.unread)))
 
     def fell_silent(self) -> None:
         """
@@ -272,7 +297,7 @@ class Replica:
     def _clear(self) -> None:
         if self.tail is not None:
             self._begin = self.tail.end
-            self._source.grew(-self.tail.size)
+            self._leader.grew(-self.tail.size)
             self.tail = None
 
     # -- reading ------------------------------------------------------------
@@ -301,7 +326,7 @@ class Replica:
             self.wanted = True
             self._restart(offset)
             self._front = offset
-            self._source.want(self)
+            self._leader.want(self)
         if self._told == UNKNOWN:
             self._check_silence()
             return 0
@@ -374,7 +399,7 @@ class Replica:
         if offset < self._rolled_to:
             fetched = await self._segments.read(offset, max_bytes, at_least_one)
         else:
-            batches = await self._source.fetch(self, offset, max_bytes)
+            batches = await self._leader.fetch(self, offset, max_bytes)
             if len(batches) > max_bytes and not at_least_one:
                 return Fetched()
             fetched = Fetched([batches], len(batches)) if batches else Fetched()

@@ -31,7 +31,7 @@ from kafscale.interfaces import (
     IReplicas,
 )
 from kafscale.log.reading.cache import BlockCache
-from kafscale.log.reading.followed import FollowedSegments
+from kafscale.log.reading.segments import ReplicaSegments
 from kafscale.log.replicas.leader_fetcher import SILENCE, Feed
 from kafscale.log.replicas.replica import Replica
 from kafscale.log.settings import LogSettings
@@ -102,7 +102,7 @@ class Following:
         where = topic_id, index
         replica = self._replicas.get(where)
         if replica is None:
-            segments = FollowedSegments(
+            segments = ReplicaSegments(
                 self._objects,
                 self._cache,
                 self._settings.namespace,
@@ -245,13 +245,13 @@ class Following:
 
     def want(self, replica: Replica) -> None:
         """
-        See L{kafscale.log.replicas.replica.Source.want}.
+        See L{kafscale.log.replicas.replica.LeaderReads.want}.
         """
         self._route(replica)
 
     async def fetch(self, replica: Replica, offset: int, max_bytes: int) -> bytes:
         """
-        See L{kafscale.log.replicas.replica.Source.fetch}.
+        See L{kafscale.log.replicas.replica.LeaderReads.fetch}.
         """
         broker = self._routes.get(replica)
         if broker is None:
@@ -260,7 +260,7 @@ class Following:
 
     def grew(self, size: int) -> None:
         """
-        See L{kafscale.log.replicas.replica.Source.grew}.
+        See L{kafscale.log.replicas.replica.LeaderReads.grew}.
         """
         self.size += size
 

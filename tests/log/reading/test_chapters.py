@@ -16,7 +16,7 @@ from kafscale.format import keys
 from kafscale.interfaces import LogRules
 from kafscale.log.reading import volumes
 from kafscale.log.reading.cache import BlockCache
-from kafscale.log.reading.followed import FollowedSegments
+from kafscale.log.reading.segments import ReplicaSegments
 from tests.hostile import HostileObjectStore, Operation, Verdict, let_pass
 from tests.inspect.looking import wrong
 from tests.log.bound import PARTITIONS, VolumeTestCase
@@ -133,14 +133,14 @@ class ReaderTests(VolumeTestCase):
         (line,) = [each for each in logged if each["log_level"] >= LogLevel.error]
         self.assertIn("records are lost", line["log_format"])
 
-    def follow(self) -> tuple[FollowedSegments, HostileObjectStore]:
+    def follow(self) -> tuple[ReplicaSegments, HostileObjectStore]:
         """
         The first partition's segments, as another broker sees them.
         """
         objects = HostileObjectStore(self.shared.objects)
         cache = BlockCache(objects, 1 << 20)
         where = PARTITIONS[0]
-        return FollowedSegments(objects, cache, "default", where, self.shared.record(), 0), objects
+        return ReplicaSegments(objects, cache, "default", where, self.shared.record(), 0), objects
 
     def test_followers(self) -> None:
         """
