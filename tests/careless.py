@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kafscale.store.keys import check_key
+from kafscale.store.checks import check_key
 from kafscale.store.memory import MemoryObjectStore
 
 

@@ -18,8 +18,9 @@ from kafscale.errors import SettingError
 from kafscale.inspect.view import View, load
 from kafscale.interfaces import IObjectStore
 from kafscale.store.blocking import at_once
-from kafscale.store.readonly import LocalReader, copy_of_metadata
+from kafscale.store.local.objects import LocalObjectReader
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
+from kafscale.store.sqlite.snapshot import open_snapshot
 
 
 @attrs.frozen
@@ -54,7 +55,7 @@ def open_to_read(settings: Settings, reactor: Any = None) -> Opened:
 
     async def fresh() -> View:
         with TemporaryDirectory(prefix="kafscale-inspect-") as folder:
-            metadata = copy_of_metadata(path, folder)
+            metadata = open_snapshot(path, folder)
             try:
                 return await load(metadata, settings.namespace)
             finally:
@@ -62,7 +63,7 @@ def open_to_read(settings: Settings, reactor: Any = None) -> Opened:
 
     if settings.s3_bucket:
         return Opened(_bucket(settings, settings.s3_bucket, reactor), fresh)
-    return Opened(LocalReader(os.path.join(settings.data_dir, "objects")), fresh)
+    return Opened(LocalObjectReader(os.path.join(settings.data_dir, "objects")), fresh)
 
 
 def _bucket(settings: Settings, bucket: str, reactor: Any) -> IObjectStore:

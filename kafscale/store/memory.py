@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from kafscale.errors import NoSuchObject, ObjectExists
 from kafscale.interfaces import IObjectStore, ObjectInfo
-from kafscale.store.keys import check_key, check_prefix, check_range
+from kafscale.store.checks import check_key, check_prefix, check_range
 
 
 @implementer(IObjectStore)

@@ -24,8 +24,9 @@ from kafscale.counts import StoreCounts
 from kafscale.errors import NoSuchObject, SettingError
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.store.counted import CountedMetadataStore, CountedObjectStore
+from kafscale.store.local.directory import lock_directory
 from kafscale.store.local.disk_cache import DiskCache
-from kafscale.store.local.objects import LocalObjectStore, lock_directory
+from kafscale.store.local.objects import LocalObjectStore
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.store.rollback_guard import RollbackGuard

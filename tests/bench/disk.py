@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from kafscale.store.local import direct
+from kafscale.store.local import file_io
 
 FILE = 8 << 20
 FILES = 64
@@ -24,10 +24,10 @@ def disk(folder: Path) -> str:
     a time, and read again in pieces of 1 MiB that are in no cache; a sentence.
     """
     piece = os.urandom(FILE)
-    staging = direct.Staging()
-    write = direct.write_buffered
-    if direct.can_write_directly(str(folder / "direct")):
-        write = lambda path, pieces: direct.write_directly(path, pieces, staging)  # noqa: E731
+    staging = file_io.Staging()
+    write = file_io.write_buffered
+    if file_io.can_write_directly(str(folder / "direct")):
+        write = lambda path, pieces: file_io.write_directly(path, pieces, staging)  # noqa: E731
 
     def read(path: str) -> None:
         file = os.open(path, os.O_RDONLY)

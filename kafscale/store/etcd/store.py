@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from kafscale.errors import CommitConflict, MetadataRolledBack
 from kafscale.interfaces import Change, Compare, Delete, Entry, IMetadataStore, IWatch, Put
-from kafscale.store.commits import commit_of
+from kafscale.store.checks import Operation, check_commit
 from kafscale.store.etcd.client import EtcdClient
 from kafscale.store.etcd.encoding import end_of, entry_in, key_of, name_in, revision_in
 from kafscale.store.etcd.faults import NOT_FOUND, OUT_OF_RANGE, EtcdError, is_too_much
@@ -140,7 +140,7 @@ class EtcdMetadataStore:
         """
         See L{IMetadataStore.commit}.
         """
-        checked = commit_of(compares, operations)
+        checked = check_commit(compares, operations)
         request = {
             "compare": [
                 {
@@ -149,27 +149,28 @@ class EtcdMetadataStore:
                     "result": "EQUAL",
                     "mod_revision": str(each.revision),
                 }
-                for each in checked.compares
+                for each in compares
             ],
-            "success": [self._operation(*each) for each in checked.operations],
+            "success": [self._operation(each) for each in checked],
         }
         try:
             answer = await self._ask("/v3/kv/txn", request)
         except EtcdError as error:
-            leased = any(lease for _, _, lease in checked.operations)
+            leased = any(lease for _, _, lease in checked)
             if leased and error.code == NOT_FOUND:
                 raise CommitConflict(error.reason) from None
             if is_too_much(error):
                 raise ValueError(error.reason) from None
             raise
         if not answer.get("succeeded"):
-            keys = ", ".join(each.key for each in checked.compares)
+            keys = ", ".join(each.key for each in compares)
             raise CommitConflict(f"one of {keys} is at another revision")
         revision = revision_in(answer)
         self.committed = max(self.committed, revision)
         return revision
 
-    def _operation(self, key: str, value: str | None, lease: int | None) -> dict[str, Any]:
+    def _operation(self, operation: Operation) -> dict[str, Any]:
+        key, value, lease = operation
         name = key_of(self._prefix + key)
         if value is None:
             return {"request_delete_range": {"key": name}}

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from kafscale.errors import SettingError
 from kafscale.interfaces import IObjectStore
 from kafscale.store.blocking import RunBlocking
-from kafscale.store.local.objects import lock_directory
+from kafscale.store.local.directory import lock_directory
 
 FILES = "runs"
 """Where in the directory they are."""

@@ -14,14 +14,18 @@ before the name is durable, and a directory likewise:
 
 from __future__ import annotations
 
+import builtins
 import os
+import stat
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
-from kafscale.errors import ObjectExists, SettingError
-from kafscale.store.local import direct
-from kafscale.store.local.readable import ReadableFiles, unavailable
+from kafscale.errors import NoSuchObject, ObjectExists, SettingError, StoreUnavailable
+from kafscale.interfaces import ObjectInfo
+from kafscale.store.checks import check_key, check_prefix, check_range, is_part
+from kafscale.store.local import file_io
+from kafscale.store.local.directory import make_directory, sync_directory
 
 #: From this size on, objects are written past the page cache.
 LARGE = 256 * 1024
@@ -33,7 +37,107 @@ TEMPORARY = ".tmp"
 REMEMBERED = 16384
 
 
-class ObjectFiles(ReadableFiles):
+class ObjectFileReader:
+    """
+    A directory of objects. Every method blocks, and may be called from
+    several threads at once.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = os.path.abspath(root)
+
+    def read(self, key: str, start: int, length: int | None) -> bytes:
+        """
+        See L{kafscale.interfaces.IObjectStore.get}.
+        """
+        check_range(start, length)
+        with self._opened(key) as (file, size):
+            end = size if length is None else min(size, start + length)
+            return file_io.read(file, start, end - start) if start < end else b""
+
+    def read_suffix(self, key: str, length: int) -> tuple[bytes, int]:
+        """
+        See L{kafscale.interfaces.IObjectStore.get_suffix}.
+        """
+        check_range(0, length)
+        with self._opened(key) as (file, size):
+            length = min(length, size)
+            return (file_io.read(file, size - length, length) if length else b""), size
+
+    def list(self, prefix: str, after: str, limit: int) -> builtins.list[ObjectInfo]:
+        """
+        See L{kafscale.interfaces.IObjectStore.list}.
+
+        Only directories that can hold such keys are read, one at a time.
+        """
+        check_prefix(prefix)
+        found: builtins.list[ObjectInfo] = []
+        with _unavailable(prefix):
+            walk = self._walk(prefix[: prefix.rfind("/") + 1], prefix, after)
+            while len(found) < limit and (info := next(walk, None)) is not None:
+                found.append(info)
+            for directory in {os.path.dirname(self._path(info.key)) for info in found}:
+                self._settle(directory)
+        return found
+
+    # Names
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{check_key(key)}"
+
+    def _settle(self, directory: str) -> None:
+        """
+        Called before somebody is told of a name in C{directory}.
+        """
+
+    # Reading
+
+    @contextmanager
+    def _opened(self, key: str) -> Iterator[tuple[int, int]]:
+        """
+        The open file of an object, and its size.
+        """
+        path = self._path(key)
+        with _unavailable(key):
+            try:
+                file = os.open(path, os.O_RDONLY)
+            except (FileNotFoundError, NotADirectoryError):
+                raise NoSuchObject(key) from None
+            try:
+                found = os.fstat(file)
+                if not stat.S_ISREG(found.st_mode):
+                    raise NoSuchObject(key)
+                self._settle(os.path.dirname(path))
+                yield file, found.st_size
+            finally:
+                os.close(file)
+
+    def _walk(self, base: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        """
+        The objects below the directory C{base}, which ends in a slash or is
+        empty, in the order of their keys.
+        """
+        try:
+            with os.scandir(os.path.join(self._root, base)) as entries:
+                found = [
+                    # A directory sorts as its keys do: with the slash.
+                    (f"{base}{entry.name}/" if entry.is_dir() else f"{base}{entry.name}", entry)
+                    for entry in entries
+                    if is_part(entry.name)
+                ]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        wanted = [(key, entry) for key, entry in found if _may_hold(key, prefix, after)]
+        wanted.sort(key=lambda pair: pair[0])
+        for key, entry in wanted:
+            if key.endswith("/"):
+                yield from self._walk(key, prefix, after)
+            elif entry.is_file(follow_symlinks=False):
+                with suppress(FileNotFoundError):
+                    yield ObjectInfo(key, entry.stat().st_size)
+
+
+class ObjectFiles(ObjectFileReader):
     """
     A directory of objects that are written here. Every method blocks, and may
     be called from several threads at once.
@@ -47,7 +151,7 @@ class ObjectFiles(ReadableFiles):
         """
         super().__init__(root)
         self._temporary = os.path.join(self._root, TEMPORARY)
-        self._staging = direct.Staging()
+        self._staging = file_io.Staging()
         self._lock = threading.Lock()
         self._count = 0  # of temporary files ever made
         self._removals = 0  # of directories ever removed
@@ -66,22 +170,22 @@ class ObjectFiles(ReadableFiles):
         os.makedirs(self._temporary, exist_ok=True)
         for name in os.listdir(self._temporary):
             os.unlink(os.path.join(self._temporary, name))
-        self.writes_directly = direct.can_write_directly(self._new_temporary())
+        self.writes_directly = file_io.can_write_directly(self._new_temporary())
 
     def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
         """
         See L{kafscale.interfaces.IObjectStore.create}.
         """
         path = self._path(key)
-        with unavailable(key):
+        with _unavailable(key):
             if os.path.lexists(path):  # spares the writing; the link decides
                 self._exists(key, path)
             temporary = self._new_temporary()
             try:
                 if self.writes_directly and sum(map(len, pieces)) >= LARGE:
-                    direct.write_directly(temporary, pieces, self._staging)
+                    file_io.write_directly(temporary, pieces, self._staging)
                 else:
-                    direct.write_buffered(temporary, pieces)
+                    file_io.write_buffered(temporary, pieces)
                 self._name(temporary, key, path)
             finally:
                 with suppress(OSError):
@@ -100,7 +204,7 @@ class ObjectFiles(ReadableFiles):
             directories.add(os.path.dirname(path))
             # A directory is one of other objects.
             gone = suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError)
-            with unavailable(key), gone:
+            with _unavailable(key), gone:
                 os.unlink(path)
         for directory in directories:
             self._remove_if_empty(directory)
@@ -135,7 +239,7 @@ class ObjectFiles(ReadableFiles):
                     continue
                 self._linking[directory] = self._linking.get(directory, 0) + 1
             try:
-                _sync_directory(directory)
+                sync_directory(directory)
                 return
             except OSError:
                 with self._lock:
@@ -170,7 +274,7 @@ class ObjectFiles(ReadableFiles):
                 except FileExistsError:
                     if os.path.isfile(directory):
                         raise ValueError(f"an object is where {directory} should be") from None
-                _sync_directory(parent)
+                sync_directory(parent)
             except FileNotFoundError:  # somebody else removed the parent
                 with self._lock:
                     self._durable.pop(parent, None)
@@ -198,7 +302,7 @@ class ObjectFiles(ReadableFiles):
                 self._keep(directory)
             with self._lock:
                 quiet = directory not in self._linking
-            _sync_directory(directory)
+            sync_directory(directory)
             if quiet:
                 with self._lock:
                     _remember(self._settled, directory)
@@ -222,22 +326,23 @@ def _remember(directories: dict[str, None], directory: str) -> None:
         del directories[next(iter(directories))]
 
 
-def make_directory(path: str) -> None:
+def _may_hold(key: str, prefix: str, after: str) -> bool:
     """
-    Make a directory, and those above it, so that they stay.
+    Whether C{key}, or a key below it if it ends in a slash, is wanted.
     """
-    path = os.path.abspath(path)
-    parent = os.path.dirname(path)
-    if not os.path.isdir(path):
-        if parent != path:
-            make_directory(parent)
-        os.mkdir(path)
-        _sync_directory(parent)
+    if key.endswith("/"):
+        return (key.startswith(prefix) or prefix.startswith(key)) and (
+            key > after or after.startswith(key)
+        )
+    return key.startswith(prefix) and key > after
 
 
-def _sync_directory(path: str) -> None:
-    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+@contextmanager
+def _unavailable(key: str) -> Iterator[None]:
+    """
+    What the system refuses (no space, a failing disk) may work later.
+    """
     try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+        yield
+    except OSError as error:
+        raise StoreUnavailable(f"{key}: {error.strerror or error}") from error

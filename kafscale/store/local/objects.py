@@ -8,18 +8,16 @@ block.
 from __future__ import annotations
 
 import builtins
-import fcntl
-import os
 from collections.abc import Callable, Sequence
-from typing import IO, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from kafscale.errors import SettingError, StoreUnavailable
+from kafscale.errors import StoreUnavailable
 from kafscale.interfaces import IObjectStore, ObjectInfo
 from kafscale.store.blocking import RunBlocking
-from kafscale.store.local.files import ObjectFiles, make_directory
+from kafscale.store.local.files import ObjectFileReader, ObjectFiles
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -104,35 +102,48 @@ class LocalObjectStore:
                 self._idle.callback(None)
 
 
-def lock_directory(path: str) -> IO[str]:
+@implementer(IObjectStore)
+class LocalObjectReader:
     """
-    Make this process the only broker on the directory C{path}, which is made
-    if need be: until the returned file is closed, or the process ends
-    (however it ends; a fork keeps the lock too).
+    The objects of a L{LocalObjectStore}; it blocks.
+    """
 
-    @raise SettingError: another process is; or the directory is unusable.
-    """
-    try:
-        make_directory(path)
-        file = open(os.path.join(path, "lock"), "a+")  # noqa: SIM115 - stays open
-    except OSError as error:
-        raise SettingError(f"cannot keep data in {path}: {error.strerror or error}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        with file:
-            file.seek(0)
-            owner = file.read(20).strip() or "unknown"
-        raise SettingError(f"{path} is in use by another broker (pid {owner})") from None
-    except OSError as error:
-        file.close()
-        raise SettingError(f"cannot lock {path}: {error.strerror or error}") from error
-    try:
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-    except OSError as error:
-        file.close()
-        raise SettingError(f"cannot keep data in {path}: {error.strerror or error}") from error
-    return file
+    def __init__(self, directory: str) -> None:
+        self._files = ObjectFileReader(directory)
+
+    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
+        """
+        Refused: see L{IObjectStore.create}.
+        """
+        raise StoreUnavailable(f"{key}: opened for reading only")
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """
+        See L{IObjectStore.get}.
+        """
+        return self._files.read(key, start, length)
+
+    async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
+        """
+        See L{IObjectStore.get_suffix}.
+        """
+        return self._files.read_suffix(key, length)
+
+    async def list(
+        self, prefix: str, after: str = "", limit: int = 1000
+    ) -> builtins.list[ObjectInfo]:
+        """
+        See L{IObjectStore.list}.
+        """
+        return self._files.list(prefix, after, limit)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """
+        Refused: see L{IObjectStore.delete}.
+        """
+        raise StoreUnavailable("opened for reading only")
+
+    async def close(self) -> None:
+        """
+        See L{IObjectStore.close}.
+        """

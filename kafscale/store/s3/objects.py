@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from kafscale.interfaces import IObjectStore, ObjectInfo
-from kafscale.store.keys import check_key, check_prefix, check_range, is_key
+from kafscale.store.checks import check_key, check_prefix, check_range, is_key
 from kafscale.store.s3.client import PAGE, S3Client
 from kafscale.store.s3.faults import NoAnswer, S3Error, as_store_error
 from kafscale.store.s3.hedge import Hedge

@@ -33,7 +33,8 @@ from kafscale.interfaces import (
     Put,
 )
 from kafscale.store.blocking import RunBlocking
-from kafscale.store.commits import Changed, Commit, View, commit_of, entry_of
+from kafscale.store.checks import check_commit
+from kafscale.store.sqlite.commits import AppliedCommit, PendingCommit, WriteBatch, entry_of
 from kafscale.store.sqlite.table import Row, Table
 
 #: Changes that a watch which is made later may still ask for.
@@ -55,7 +56,7 @@ class _Watch:
         self._told = revision
         self._changed: Callable[[Sequence[Change]], None] | None = changed
 
-    def tell(self, commit: Changed) -> None:
+    def tell(self, commit: AppliedCommit) -> None:
         """
         Tell of a commit, unless it is known.
         """
@@ -110,12 +111,12 @@ class SQLiteMetadataStore:
         self._assigned = self._revision  # also to commits that failed
         self._floor = self._revision  # the history begins after this
         self._keys = sorted(self._rows)
-        self._history: deque[Changed] = deque()
+        self._history: deque[AppliedCommit] = deque()
         self._history_size = 0
         self._leases: set[int] = set()
         self._lease_ids = count(1)
         self._watches: list[_Watch] = []
-        self._waiting: list[Commit] = []
+        self._waiting: list[PendingCommit] = []
         self._writing = False
         self._in_doubt = False
         self._closed: Deferred[None] | None = None
@@ -144,7 +145,8 @@ class SQLiteMetadataStore:
         @raise ValueError: it is too large, names a key twice, or a value is
             no JSON data.
         """
-        return await self._submit(commit_of(compares, operations))
+        checked = check_commit(compares, operations)
+        return await self._submit(PendingCommit(tuple(compares), checked))
 
     async def watch(
         self, prefix: str, revision: int, changed: Callable[[Sequence[Change]], None]
@@ -179,7 +181,7 @@ class SQLiteMetadataStore:
         """
         See L{IMetadataStore.revoke}.
         """
-        await self._submit(Commit((), (), revoked=lease))
+        await self._submit(PendingCommit((), (), revoked=lease))
 
     async def close(self) -> None:
         """
@@ -200,7 +202,7 @@ class SQLiteMetadataStore:
         at = bisect_left(self._keys, prefix)
         return takewhile(lambda key: key.startswith(prefix), self._keys[at:])
 
-    def _before_history(self, revision: int) -> list[Changed]:
+    def _before_history(self, revision: int) -> list[AppliedCommit]:
         if revision >= self._floor:
             return []
         made: dict[int, list[tuple[str, Row | None]]] = {}
@@ -208,7 +210,7 @@ class SQLiteMetadataStore:
             row = self._rows[key]
             if revision < row.revision <= self._floor:
                 made.setdefault(row.revision, []).append((key, row))
-        return [Changed(number, tuple(made[number])) for number in sorted(made)]
+        return [AppliedCommit(number, tuple(made[number])) for number in sorted(made)]
 
     def _check_open(self) -> None:
         if self._closed is not None:
@@ -222,11 +224,11 @@ class SQLiteMetadataStore:
         """
         self._check_open()
         if self._in_doubt:
-            await self._submit(Commit((), ()))
+            await self._submit(PendingCommit((), ()))
 
     # Writing
 
-    async def _submit(self, commit: Commit) -> int:
+    async def _submit(self, commit: PendingCommit) -> int:
         self._check_open()
         self._waiting.append(commit)
         if not self._writing:
@@ -251,12 +253,12 @@ class SQLiteMetadataStore:
             if self._closed is not None:
                 self._closed.callback(None)
 
-    async def _write_together(self, batch: list[Commit]) -> None:
-        view = View(self._rows, self._leases, max(self._revision, self._assigned))
+    async def _write_together(self, batch: list[PendingCommit]) -> None:
+        view = WriteBatch(self._rows, self._leases, max(self._revision, self._assigned))
         for commit in batch:
             commit.outcome = view.apply(commit)
         self._assigned = view.revision
-        if view.changes or self._in_doubt:
+        if view.commits or self._in_doubt:
             try:
                 await self._run_blocking(self._table.write, view.written, view.revision)
             except Exception as error:  # noqa: BLE001 - every one leaves us in doubt
@@ -277,7 +279,7 @@ class SQLiteMetadataStore:
             else:
                 commit.done.callback(commit.outcome)
 
-    def _show(self, view: View) -> None:
+    def _show(self, view: WriteBatch) -> None:
         self._revision = view.revision
         for key, row in view.written.items():
             if row is None:
@@ -287,14 +289,14 @@ class SQLiteMetadataStore:
                 if key not in self._rows:
                     insort(self._keys, key)
                 self._rows[key] = row
-        for commit in view.changes:
+        for commit in view.commits:
             self._history.append(commit)
             self._history_size += 1 + len(commit.rows)
         while self._history_size > HISTORY:
             oldest = self._history.popleft()
             self._history_size -= 1 + len(oldest.rows)
             self._floor = oldest.revision
-        for commit in view.changes:
+        for commit in view.commits:
             for watch in tuple(self._watches):
                 watch.tell(commit)
         self._watches = [watch for watch in self._watches if not watch.stopped]

@@ -7,12 +7,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 from hypothesis import given, settings
@@ -24,10 +25,13 @@ import kafscale
 from kafscale.errors import NoSuchObject, ObjectExists, SettingError, StoreUnavailable
 from kafscale.interfaces import IObjectStore, ObjectInfo
 from kafscale.store.blocking import at_once
-from kafscale.store.local import direct, files
+from kafscale.store.local import file_io
+from kafscale.store.local.directory import lock_directory
 from kafscale.store.local.files import LARGE, ObjectFiles
-from kafscale.store.local.objects import LocalObjectStore, lock_directory
+from kafscale.store.local.objects import LocalObjectReader, LocalObjectStore
 from tests.store import contract
+
+T = TypeVar("T")
 
 _CHECKOUT = str(Path(kafscale.__file__).parent.parent)
 
@@ -53,7 +57,7 @@ class BufferedContractTests(contract.ObjectStoreContract):
         """
         In a new directory, on a file system that refuses direct writes.
         """
-        with mock.patch.object(direct, "can_write_directly", lambda path: False):
+        with mock.patch.object(file_io, "can_write_directly", lambda path: False):
             return LocalObjectStore(self.mktemp(), at_once)
 
 
@@ -116,6 +120,51 @@ class LocalListingTests(SynchronousTestCase):
         Path(root, "link").symlink_to("a")
         os.mkfifo(Path(root, "fifo"))
         self.assertEqual(store.list("", "", 10), [ObjectInfo("a", 1)])
+
+
+class LocalObjectReaderTests(SynchronousTestCase):
+    """
+    Objects, read beside the one who writes them.
+    """
+
+    def setUp(self) -> None:
+        """
+        Two objects, and a file that is being written.
+        """
+        self.root = Path(self.mktemp())
+        store = LocalObjectStore(str(self.root), at_once)
+        self.now(store.create("a/b/1", [b"one"]))
+        self.now(store.create("a/c/2", [b"two"]))
+        (self.root / ".tmp" / "9").write_bytes(b"half")
+        self.reader = LocalObjectReader(str(self.root))
+
+    def now(self, awaitable: Awaitable[T]) -> T:
+        """
+        The result of a call that waits for nothing.
+        """
+        return self.successResultOf(contract.begin(awaitable))
+
+    def test_reads(self) -> None:
+        """
+        As the store does.
+        """
+        self.assertEqual([each.key for each in self.now(self.reader.list(""))], ["a/b/1", "a/c/2"])
+        self.assertEqual(self.now(self.reader.get("a/b/1", 1)), b"ne")
+        self.assertEqual(self.now(self.reader.get_suffix("a/c/2", 2)), (b"wo", 3))
+        self.failureResultOf(contract.begin(self.reader.get("a/d")), NoSuchObject)
+        self.now(self.reader.close())
+
+    def test_changes_nothing(self) -> None:
+        """
+        It refuses to, and what another is writing stays; nor does it make
+        directories.
+        """
+        self.failureResultOf(contract.begin(self.reader.create("a/x", [b""])), StoreUnavailable)
+        self.failureResultOf(contract.begin(self.reader.delete(["a/b/1"])), StoreUnavailable)
+        self.assertEqual((self.root / ".tmp" / "9").read_bytes(), b"half")
+        elsewhere = self.mktemp()
+        self.assertEqual(self.now(LocalObjectReader(elsewhere).list("")), [])
+        self.assertFalse(os.path.exists(elsewhere))
 
 
 class DurabilityTests(SynchronousTestCase):
@@ -200,7 +249,12 @@ class DurabilityTests(SynchronousTestCase):
         attempt syncs it before it says that the object exists.
         """
         self.store.create("a/1", [b"x"])
-        with mock.patch.object(files, "_sync_directory", side_effect=OSError(errno.EIO, "bad")):
+
+        def sync_no_directory(file: int) -> None:
+            if stat.S_ISDIR(os.fstat(file).st_mode):
+                raise OSError(errno.EIO, "bad")
+
+        with mock.patch.object(os, "fsync", sync_no_directory):
             self.assertRaises(StoreUnavailable, self.store.create, "a/2", [b"x"])
             self.assertRaises(StoreUnavailable, self.store.create, "a/2", [b"x"])
             self.assertRaises(StoreUnavailable, self.store.read, "a/2", 0, None)
@@ -234,7 +288,7 @@ class DurabilityTests(SynchronousTestCase):
             return writev(file, [memoryview(b"".join(buffers))[:777]])
 
         def short_pwrite(file: int, data: Any, offset: int) -> int:
-            return pwrite(file, data[: direct.BLOCK * 3], offset)
+            return pwrite(file, data[: file_io.BLOCK * 3], offset)
 
         pieces = [bytes([number % 256]) * number for number in range(1, 800)]
         whole = b"".join(pieces)
@@ -401,7 +455,7 @@ class OpeningTests(SynchronousTestCase):
             self.assertEqual(
                 str(error), f"{path} is in use by another broker (pid {os.getpid()})"
             )
-        code = f"import os\nfrom kafscale.store.local.objects import lock_directory\n\
+        code = f"import os\nfrom kafscale.store.local.directory import lock_directory\n\
 lock_directory({os.path.abspath(path)!r})\nos._exit(9)"
         ended = subprocess.run([sys.executable, "-c", code], cwd=_CHECKOUT, check=False)
         self.assertEqual(ended.returncode, 9)
@@ -454,7 +508,7 @@ def create_until_killed(root: str, point: int) -> None:
             left -= 1
             if left == 0:
                 if name == "pwrite":
-                    pwrite(args[0], args[1][: direct.BLOCK], args[2])
+                    pwrite(args[0], args[1][: file_io.BLOCK], args[2])
                 os._exit(9)
             return function(*args, **kwargs)
 

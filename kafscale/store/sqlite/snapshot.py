@@ -7,18 +7,12 @@ runs meanwhile.
 
 from __future__ import annotations
 
-import builtins
 import os
 import shutil
-from collections.abc import Sequence
 from contextlib import suppress
 
-from zope.interface import implementer
-
 from kafscale.errors import SettingError, StoreUnavailable
-from kafscale.interfaces import IObjectStore, ObjectInfo
 from kafscale.store.blocking import at_once
-from kafscale.store.local.readable import ReadableFiles
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 
 ATTEMPTS = 20
@@ -27,54 +21,7 @@ ATTEMPTS = 20
 _WAL_HEADER = 32
 
 
-@implementer(IObjectStore)
-class LocalReader:
-    """
-    The objects of a L{kafscale.store.local.objects.LocalObjectStore}; it blocks.
-    """
-
-    def __init__(self, directory: str) -> None:
-        self._files = ReadableFiles(directory)
-
-    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
-        """
-        Refused: see L{IObjectStore.create}.
-        """
-        raise StoreUnavailable(f"{key}: opened for reading only")
-
-    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """
-        See L{IObjectStore.get}.
-        """
-        return self._files.read(key, start, length)
-
-    async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
-        """
-        See L{IObjectStore.get_suffix}.
-        """
-        return self._files.read_suffix(key, length)
-
-    async def list(
-        self, prefix: str, after: str = "", limit: int = 1000
-    ) -> builtins.list[ObjectInfo]:
-        """
-        See L{IObjectStore.list}.
-        """
-        return self._files.list(prefix, after, limit)
-
-    async def delete(self, keys: Sequence[str]) -> None:
-        """
-        Refused: see L{IObjectStore.delete}.
-        """
-        raise StoreUnavailable("opened for reading only")
-
-    async def close(self) -> None:
-        """
-        See L{IObjectStore.close}.
-        """
-
-
-def copy_of_metadata(path: str, folder: str) -> SQLiteMetadataStore:
+def open_snapshot(path: str, folder: str) -> SQLiteMetadataStore:
     """
     A copy of a metadata store as it is at one moment, opened. The broker that
     has the original holds SQLite's lock on it as long as it runs, and to open

@@ -1,5 +1,5 @@
 """
-Tests for L{kafscale.store.readonly}.
+Tests for L{kafscale.store.sqlite.snapshot}.
 """
 
 from __future__ import annotations
@@ -11,56 +11,15 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.errors import NoSuchObject, SettingError, StoreUnavailable
+from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import Compare, Put
-from kafscale.store import readonly
 from kafscale.store.blocking import at_once
-from kafscale.store.local.objects import LocalObjectStore
-from kafscale.store.readonly import LocalReader, copy_of_metadata
+from kafscale.store.sqlite.snapshot import open_snapshot
 from kafscale.store.sqlite.store import SQLiteMetadataStore
-from tests.log.brokers import begin, now
+from tests.log.brokers import now
 
 
-class LocalReaderTests(SynchronousTestCase):
-    """
-    Objects, read beside the one who writes them.
-    """
-
-    def setUp(self) -> None:
-        """
-        Two objects, and a file that is being written.
-        """
-        self.root = Path(self.mktemp())
-        store = LocalObjectStore(str(self.root), at_once)
-        now(store.create("a/b/1", [b"one"]))
-        now(store.create("a/c/2", [b"two"]))
-        (self.root / ".tmp" / "9").write_bytes(b"half")
-        self.reader = LocalReader(str(self.root))
-
-    def test_reads(self) -> None:
-        """
-        As the store does.
-        """
-        self.assertEqual([each.key for each in now(self.reader.list(""))], ["a/b/1", "a/c/2"])
-        self.assertEqual(now(self.reader.get("a/b/1", 1)), b"ne")
-        self.assertEqual(now(self.reader.get_suffix("a/c/2", 2)), (b"wo", 3))
-        self.failureResultOf(begin(self.reader.get("a/d")), NoSuchObject)
-        now(self.reader.close())
-
-    def test_changes_nothing(self) -> None:
-        """
-        It refuses to, and what another is writing stays; nor does it make
-        directories.
-        """
-        self.failureResultOf(begin(self.reader.create("a/x", [b""])), StoreUnavailable)
-        self.failureResultOf(begin(self.reader.delete(["a/b/1"])), StoreUnavailable)
-        self.assertEqual((self.root / ".tmp" / "9").read_bytes(), b"half")
-        elsewhere = self.mktemp()
-        self.assertEqual(now(LocalReader(elsewhere).list("")), [])
-        self.assertFalse(os.path.exists(elsewhere))
-
-
-class CopyTests(SynchronousTestCase):
+class SnapshotTests(SynchronousTestCase):
     """
     Metadata, copied while its owner writes.
     """
@@ -89,7 +48,7 @@ class CopyTests(SynchronousTestCase):
         """
         folder = self.folder / "copy"
         folder.mkdir()
-        copy = copy_of_metadata(self.path, str(folder))
+        copy = open_snapshot(self.path, str(folder))
         entries, revision = now(copy.range(""))
         now(copy.close())
         shutil.rmtree(folder)
@@ -133,10 +92,23 @@ class CopyTests(SynchronousTestCase):
 
     def test_too_quick(self) -> None:
         """
-        It does not try for ever.
+        The attempts to copy a file that changes too quickly come to an end.
         """
-        with mock.patch.object(readonly, "_generation", side_effect=range(1000)):
-            self.assertRaises(StoreUnavailable, self.copied)
+        copyfile = shutil.copyfile
+        changing = self.folder / "changing"
+        changing.write_bytes(b"")
+        number = 0
+
+        def change(source: str, target: str) -> None:
+            nonlocal number
+            number += 1
+            copyfile(source, target)
+            (self.folder / "changing-wal").write_bytes(b"%032d" % number)
+
+        self.path = str(changing)
+        with mock.patch("shutil.copyfile", change):
+            error = self.assertRaises(StoreUnavailable, self.copied)
+        self.assertIn("changes too quickly", str(error))
 
     def test_not_there_or_damaged(self) -> None:
         """

@@ -1,5 +1,5 @@
 """
-Commits of the embedded metadata store: what they demand, and what they do.
+Commits that are written together, each with an outcome of its own.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from kafscale.errors import CommitConflict
-from kafscale.interfaces import Change, Compare, Delete, Entry, Put
+from kafscale.interfaces import Change, Compare, Entry
+from kafscale.store.checks import Operation
 from kafscale.store.sqlite.table import Row
-
-#: Compares, and operations, of one commit.
-MOST = 100
 
 
 @attrs.frozen
-class Changed:
+class AppliedCommit:
     """
-    What one commit did.
+    The changes that one commit made.
+
+    @ivar rows: The changed keys, each with its new row, or None if it was
+        deleted.
     """
 
     revision: int
@@ -30,8 +31,8 @@ class Changed:
 
     def below(self, prefix: str) -> list[Change]:
         """
-        The part of it that a watch on C{prefix} is told; values are the
-        watch's own.
+        The changes of keys that begin with C{prefix}. Each call returns new
+        values, which the caller may modify.
         """
         return [
             Change(key, None if row is None else entry_of(key, row), self.revision)
@@ -41,39 +42,55 @@ class Changed:
 
 
 @attrs.define(eq=False)
-class Commit:
+class PendingCommit:
     """
-    A commit that waits for its turn.
+    A commit that waits to be written.
+
+    @ivar revoked: The lease that ends with this commit, if one does.
+    @ivar done: Fires with the commit's revision when it is durable.
+    @ivar outcome: The revision, or the reason why the commit was refused, once
+        it was applied to a L{WriteBatch}.
     """
 
     compares: Sequence[Compare]
-    operations: Sequence[tuple[str, str | None, int | None]]  # key, JSON, lease
+    operations: Sequence[Operation]
     revoked: int | None = None
     done: Deferred[int] = attrs.field(factory=Deferred)
     outcome: int | CommitConflict = 0
 
 
-class View:
+class WriteBatch:
     """
-    The store as it will be when the commits before are written.
+    The state of the store as it will be when a number of commits are written.
+
+    @ivar leases: The leases that will be alive.
+    @ivar revision: The revision that the store will have.
+    @ivar written: The rows that will be different, None for deleted keys.
+    @ivar commits: The commits that changed something, in order.
     """
 
     def __init__(self, rows: Mapping[str, Row], leases: AbstractSet[int], revision: int) -> None:
+        """
+        @param rows: All rows of the store now.
+        @param leases: The leases that are alive now.
+        @param revision: The highest revision that was given to a commit so far.
+        """
         self._rows = rows
         self.leases = set(leases)
         self.revision = revision
         self.written: dict[str, Row | None] = {}
-        self.changes: list[Changed] = []
+        self.commits: list[AppliedCommit] = []
 
     def row(self, key: str) -> Row | None:
         """
-        What C{key} will have.
+        The row that a key will have.
         """
         return self.written[key] if key in self.written else self._rows.get(key)
 
-    def apply(self, commit: Commit) -> int | CommitConflict:
+    def apply(self, commit: PendingCommit) -> int | CommitConflict:
         """
-        Do one commit, if it may be: the revision, or why not.
+        Add a commit, if its compares hold and its leases are alive. Return its
+        revision, or the reason why it is refused.
         """
         for compare in commit.compares:
             row = self.row(compare.key)
@@ -98,7 +115,7 @@ class View:
             if row is not None or self.row(key) is not None:
                 rows.append((key, row))
                 self.written[key] = row
-        self.changes.append(Changed(self.revision, tuple(rows)))
+        self.commits.append(AppliedCommit(self.revision, tuple(rows)))
         return self.revision
 
     def _keys_under(self, lease: int) -> list[str]:
@@ -111,31 +128,6 @@ class View:
 
 def entry_of(key: str, row: Row) -> Entry:
     """
-    What callers are given of a row: a value of their own.
+    The entry of a row, with a value that its receiver may modify.
     """
     return Entry(key, json.loads(row.value), row.revision)
-
-
-def commit_of(compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> Commit:
-    """
-    What a caller asks for, checked.
-
-    @raise ValueError: it is too large, names a key twice, or a value is no
-        JSON data.
-    """
-    if len(compares) > MOST or len(operations) > MOST:
-        raise ValueError(f"a commit has at most {MOST} compares and {MOST} operations")
-    if len({operation.key for operation in operations}) < len(operations):
-        raise ValueError("a commit does one thing to a key")
-    return Commit(tuple(compares), [_plain(operation) for operation in operations])
-
-
-def _plain(operation: Put | Delete) -> tuple[str, str | None, int | None]:
-    operation.key.encode()  # raises the ValueError here, not in the others' transaction
-    if isinstance(operation, Delete):
-        return operation.key, None, None
-    try:
-        text = json.dumps(operation.value, separators=(",", ":"), allow_nan=False)
-    except TypeError as error:
-        raise ValueError(f"{operation.key}: {error}") from None
-    return operation.key, text, operation.lease

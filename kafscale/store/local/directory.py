@@ -1,0 +1,69 @@
+"""
+Directories that survive a power loss, and that one broker uses at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import IO
+
+from kafscale.errors import SettingError
+
+
+def make_directory(path: str) -> None:
+    """
+    Make a directory, and those above it, so that they stay.
+    """
+    path = os.path.abspath(path)
+    parent = os.path.dirname(path)
+    if not os.path.isdir(path):
+        if parent != path:
+            make_directory(parent)
+        os.mkdir(path)
+        sync_directory(parent)
+
+
+def sync_directory(path: str) -> None:
+    """
+    Make the names in a directory durable.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def lock_directory(path: str) -> IO[str]:
+    """
+    Make this process the only broker on the directory C{path}, which is made
+    if need be: until the returned file is closed, or the process ends
+    (however it ends; a fork keeps the lock too).
+
+    @raise SettingError: another process is; or the directory is unusable.
+    """
+    try:
+        make_directory(path)
+        file = open(os.path.join(path, "lock"), "a+")  # noqa: SIM115 - stays open
+    except OSError as error:
+        raise SettingError(f"cannot keep data in {path}: {error.strerror or error}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with file:
+            file.seek(0)
+            owner = file.read(20).strip() or "unknown"
+        raise SettingError(f"{path} is in use by another broker (pid {owner})") from None
+    except OSError as error:
+        file.close()
+        raise SettingError(f"cannot lock {path}: {error.strerror or error}") from error
+    try:
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+    except OSError as error:
+        file.close()
+        raise SettingError(f"cannot keep data in {path}: {error.strerror or error}") from error
+    return file
