@@ -1,13 +1,14 @@
 """
-Doing many things at once, but not too many, and not for ever.
+Waiting for several things at once, or not for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -16,40 +17,90 @@ from kafscale.errors import RequestTimedOut
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: As many as keep a store busy; more would only wait there.
 AT_ONCE = 16
+"""Enough requests under way to keep a store busy; more would only wait there."""
 
 
-async def each(
-    work: Callable[[T], Coroutine[Any, Any, R]], items: Sequence[T], limit: int = AT_ONCE
-) -> list[R]:
+def all_settled(events: Iterable[Deferred[T]], shield: bool = False) -> Deferred[list[T | Failure]]:
     """
-    C{work} on every item, at most C{limit} under way; the results in the order
-    of the items. The work deals with its own errors: the first that escapes is
-    raised when all is done.
+    Wait for all of these, whatever becomes of them.
+
+    @param shield: Whether cancelling what is returned leaves them alone. If
+        not, it cancels them all.
+    @return: Fires with the result or the L{Failure} of each, in their order. It
+        fails only if it is cancelled, and then at once.
     """
-    places = DeferredSemaphore(limit)
+    everything = DeferredList(list(events), consumeErrors=True)
+    cancelled = False
 
-    def begin(item: T) -> Deferred[R]:
-        return Deferred.fromCoroutine(work(item))
+    def cancel(_: object) -> None:
+        nonlocal cancelled
+        cancelled = True
+        if not shield:
+            everything.cancel()
 
-    everything = await DeferredList([places.run(begin, item) for item in items], consumeErrors=True)
-    results: list[R] = []
-    for success, result in everything:
-        if not success:
-            assert isinstance(result, Failure)
-            result.raiseException()
-        results.append(result)
+    def settle(outcomes: list[tuple[bool, T]]) -> None:
+        if not cancelled:
+            settled.callback([outcome for _, outcome in outcomes])
+
+    settled: Deferred[list[T | Failure]] = Deferred(cancel)
+    everything.addCallback(settle)
+    return settled
+
+
+def results_of(outcomes: Iterable[T | Failure]) -> list[T]:
+    """
+    The results among what L{all_settled} has found.
+
+    @raise Exception: the first failure among it.
+    """
+    results: list[T] = []
+    for outcome in outcomes:
+        if isinstance(outcome, Failure):
+            outcome.raiseException()
+        else:
+            results.append(outcome)
     return results
 
 
-async def within(clock: IReactorTime, timeout_ms: int, work: Awaitable[R]) -> R:
+async def map_bounded(
+    work: Callable[[T], Awaitable[R]], items: Sequence[T], limit: int = AT_ONCE
+) -> list[R]:
     """
-    The result of C{work}, which goes on if the time is up before.
+    Do the work on every item, on at most C{limit} of them at once, beginning
+    in their order. When it fails for one, no other is begun, and those under
+    way come to their end.
 
-    @param timeout_ms: Not above 0: without limit. Clients that do not care
-        send such, and Kafka does the work all the same.
-    @raise RequestTimedOut: the time was up.
+    @return: The results in the order of the items.
+    @raise Exception: the first failure.
+    """
+    waiting = deque(enumerate(items))
+    results: dict[int, R] = {}
+    failures: list[Exception] = []
+
+    async def take_from_queue() -> None:
+        while waiting and not failures:
+            number, item = waiting.popleft()
+            try:
+                results[number] = await work(item)
+            except Exception as failure:  # noqa: BLE001 - raised below
+                failures.append(failure)
+
+    workers = min(limit, len(items))
+    await all_settled([Deferred.fromCoroutine(take_from_queue()) for _ in range(workers)])
+    if failures:
+        raise failures[0]
+    return [results[number] for number in range(len(items))]
+
+
+async def with_timeout(clock: IReactorTime, timeout_ms: int, work: Awaitable[R]) -> R:
+    """
+    Wait for the work, but not longer than the time-out. Work that takes longer
+    goes on, and its outcome is dropped.
+
+    @param timeout_ms: If it is not above 0 there is no limit: clients that do
+        not care send such values, and Kafka does the work all the same.
+    @raise RequestTimedOut: the time is up.
     """
     running = Deferred.fromCoroutine(_finish(work))
     if timeout_ms <= 0 or running.called:

@@ -1,18 +1,89 @@
 """
-Doing many things at once.
+Waiting for several things at once, or not for ever.
 """
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.concurrency.gathering import each, within
+from kafscale.concurrency.gathering import (
+    all_settled,
+    map_bounded,
+    results_of,
+    with_timeout,
+)
 from kafscale.errors import RequestTimedOut
 
 
-class EachTests(SynchronousTestCase):
+class AllSettledTests(SynchronousTestCase):
+    """
+    Waiting for all of several events.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        self.events: list[Deferred[str]] = [Deferred() for _ in range(3)]
+
+    def test_in_order(self) -> None:
+        """
+        The outcomes stand as the events did; failures are among them.
+        """
+        settled = all_settled(self.events)
+        self.events[2].callback("two")
+        self.events[1].errback(ValueError("one"))
+        self.assertNoResult(settled)
+        self.events[0].callback("zero")
+        zero, one, two = self.successResultOf(settled)
+        self.assertEqual((zero, two), ("zero", "two"))
+        assert isinstance(one, Failure)
+        self.assertIsInstance(one.value, ValueError)
+
+    def test_nothing(self) -> None:
+        """
+        There is nothing to wait for.
+        """
+        self.assertEqual(self.successResultOf(all_settled([])), [])
+
+    def test_cancelled(self) -> None:
+        """
+        To cancel the wait cancels the events, and ends it at once, also if an
+        event does not end when it is cancelled.
+        """
+        cancelled: list[object] = []
+        stubborn: Deferred[str] = Deferred(cancelled.append)
+        stubborn.addErrback(lambda _: Deferred())
+        settled = all_settled([*self.events, stubborn])
+        settled.cancel()
+        self.failureResultOf(settled, CancelledError)
+        self.assertEqual(cancelled, [stubborn])
+        self.assertTrue(all(each.called for each in self.events))
+
+    def test_shielded(self) -> None:
+        """
+        The wait can be cancelled without the events.
+        """
+        settled = all_settled(self.events, shield=True)
+        settled.cancel()
+        self.failureResultOf(settled, CancelledError)
+        for each in self.events:
+            self.assertFalse(each.called)
+            each.callback("late")
+
+    def test_results(self) -> None:
+        """
+        The results alone, or the first failure in the order of the events.
+        """
+        self.assertEqual(results_of(["a", "b"]), ["a", "b"])
+        failures = [Failure(ValueError()), Failure(LookupError())]
+        self.assertRaises(ValueError, results_of, ["a", *failures])
+
+
+class MapBoundedTests(SynchronousTestCase):
     """
     Work on every item.
     """
@@ -32,36 +103,74 @@ class EachTests(SynchronousTestCase):
         self.waiting[item] = Deferred()
         return await self.waiting[item]
 
+    def doing(self, items: int, limit: int) -> Deferred[list[str]]:
+        """
+        Begin to work on so many items.
+        """
+        return Deferred.fromCoroutine(map_bounded(self.work, range(items), limit))
+
     def test_bounded_and_in_order(self) -> None:
         """
         Only so many are under way; the results stand as the items did.
         """
-        doing = Deferred.fromCoroutine(each(self.work, [1, 2, 3], limit=2))
-        self.assertEqual(self.begun, [1, 2])
-        self.waiting[2].callback("two")
-        self.assertEqual(self.begun, [1, 2, 3])
-        self.waiting[3].callback("three")
+        doing = self.doing(3, limit=2)
+        self.assertEqual(self.begun, [0, 1])
         self.waiting[1].callback("one")
-        self.assertEqual(self.successResultOf(doing), ["one", "two", "three"])
+        self.assertEqual(self.begun, [0, 1, 2])
+        self.waiting[2].callback("two")
+        self.waiting[0].callback("zero")
+        self.assertEqual(self.successResultOf(doing), ["zero", "one", "two"])
 
     def test_nothing(self) -> None:
         """
         No items, no results.
         """
-        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(each(self.work, []))), [])
+        self.assertEqual(self.successResultOf(self.doing(0, limit=2)), [])
+
+    def test_no_recursion(self) -> None:
+        """
+        Work that waits for nothing does not make the stack grow.
+        """
+
+        async def double(item: int) -> int:
+            return 2 * item
+
+        doing = Deferred.fromCoroutine(map_bounded(double, range(10_000), 2))
+        self.assertEqual(self.successResultOf(doing), list(range(0, 20_000, 2)))
 
     def test_error(self) -> None:
         """
-        An error comes when all is done.
+        An error is raised when all is done.
         """
-        doing = Deferred.fromCoroutine(each(self.work, [1, 2]))
-        self.waiting[1].errback(ValueError("one"))
+        doing = self.doing(2, limit=2)
+        self.waiting[0].errback(ValueError("zero"))
         self.assertNoResult(doing)
-        self.waiting[2].callback("two")
+        self.waiting[1].callback("one")
         self.failureResultOf(doing, ValueError)
 
+    def test_begins_no_more_after_an_error(self) -> None:
+        """
+        Items whose turn has not come are left alone. Of several errors the
+        first to happen is raised.
+        """
+        doing = self.doing(4, limit=2)
+        self.waiting[1].errback(ValueError("one"))
+        self.waiting[0].errback(LookupError("zero"))
+        self.failureResultOf(doing, ValueError)
+        self.assertEqual(self.begun, [0, 1])
 
-class WithinTests(SynchronousTestCase):
+    def test_cancelled(self) -> None:
+        """
+        To cancel it cancels the work under way, and nothing more is begun.
+        """
+        doing = self.doing(3, limit=2)
+        doing.cancel()
+        self.failureResultOf(doing, CancelledError)
+        self.assertEqual(self.begun, [0, 1])
+        self.assertTrue(all(each.called for each in self.waiting.values()))
+
+
+class WithTimeoutTests(SynchronousTestCase):
     """
     Work that may take so long.
     """
@@ -77,7 +186,7 @@ class WithinTests(SynchronousTestCase):
         """
         The result comes, and no timer stays.
         """
-        doing = Deferred.fromCoroutine(within(self.clock, 1000, self.work))
+        doing = Deferred.fromCoroutine(with_timeout(self.clock, 1000, self.work))
         self.work.callback(1)
         self.assertEqual(self.successResultOf(doing), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -86,7 +195,7 @@ class WithinTests(SynchronousTestCase):
         """
         So does its error.
         """
-        doing = Deferred.fromCoroutine(within(self.clock, 1000, self.work))
+        doing = Deferred.fromCoroutine(with_timeout(self.clock, 1000, self.work))
         self.work.errback(ValueError())
         self.failureResultOf(doing, ValueError)
 
@@ -96,7 +205,7 @@ class WithinTests(SynchronousTestCase):
         """
         for end in (1, ValueError()):
             work: Deferred[int] = Deferred()
-            doing = Deferred.fromCoroutine(within(self.clock, 1000, work))
+            doing = Deferred.fromCoroutine(with_timeout(self.clock, 1000, work))
             self.clock.advance(1)
             self.failureResultOf(doing, RequestTimedOut)
             self.assertFalse(work.called)

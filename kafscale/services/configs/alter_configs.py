@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from zope.interface import implementer
 
-from kafscale.concurrency.gathering import each
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import InvalidConfig, InvalidRequest
 from kafscale.interfaces import (
     IAdminService,
@@ -97,7 +97,7 @@ class AlterationService:
                 )
             return answer
 
-        return AlterConfigsResponse(responses=await each(replace, unique(request.resources)))
+        return AlterConfigsResponse(responses=await map_bounded(replace, unique(request.resources)))
 
     async def _alter(self, asked: Replacing | Changing, change: Change, trial: bool) -> None:
         match asked.resource_type:
@@ -153,7 +153,7 @@ class AlterationService:
             return answer
 
         return IncrementalAlterConfigsResponse(
-            responses=await each(change, unique(request.resources))
+            responses=await map_bounded(change, unique(request.resources))
         )
 
     def _changed(self, before: Mapping[str, str], steps: Sequence[Step]) -> Mapping[str, str]:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from zope.interface import implementer
 
-from kafscale.concurrency.gathering import each
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import GroupIdNotFound, KafkaError
 from kafscale.interfaces import ICoordinationService, ICoordinator, RequestContext, Serving
 from kafscale.services.cluster.common import GROUP_OPERATIONS, NO_OPERATIONS
@@ -145,7 +145,7 @@ class GroupAdminService:
                 code, _ = told(error, f"delete group {name}")
             return DeleteGroupsResponse.Result(group_id=name, error_code=code)
 
-        return DeleteGroupsResponse(results=await each(delete, request.groups_names))
+        return DeleteGroupsResponse(results=await map_bounded(delete, request.groups_names))
 
     def _delete_failed(
         self, request: DeleteGroupsRequest, context: RequestContext, code: int, message: str

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from kafscale.concurrency.gathering import each, within
+from kafscale.concurrency.gathering import map_bounded, with_timeout
 from kafscale.errors import OffsetOutOfRange, PolicyViolation
 from kafscale.interfaces import (
     IAdminService,
@@ -56,7 +56,7 @@ class RecordsService:
         async def delete(job: tuple[str, int, int]) -> Deleted:
             name, index, offset = job
             try:
-                low_watermark = await within(
+                low_watermark = await with_timeout(
                     self._clock, request.timeout_ms, self._delete(name, index, offset)
                 )
             except Exception as error:
@@ -69,7 +69,7 @@ class RecordsService:
             for topic in request.topics
             for asked in topic.partitions
         ]
-        deleted = iter(await each(delete, jobs))
+        deleted = iter(await map_bounded(delete, jobs))
         return DeleteRecordsResponse(
             topics=[
                 DeleteRecordsResponse.Topic(

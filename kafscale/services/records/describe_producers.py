@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from zope.interface import implementer
 
-from kafscale.concurrency.gathering import each
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.interfaces import IAdminService, IImage, ILog, ITopics, RequestContext, Serving
 from kafscale.services.failure import told
 from kafscale.services.location import find_partition
@@ -54,7 +54,7 @@ class ProducerStatesService:
         jobs = [
             (topic.name, index) for topic in request.topics for index in topic.partition_indexes
         ]
-        described = iter(await each(describe, jobs))
+        described = iter(await map_bounded(describe, jobs))
         return DescribeProducersResponse(
             topics=[
                 DescribeProducersResponse.Topic(

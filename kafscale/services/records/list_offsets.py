@@ -10,7 +10,7 @@ from typing import TypeAlias
 import attrs
 from zope.interface import implementer
 
-from kafscale.concurrency.gathering import each
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import InvalidRequest, UnsupportedVersion
 from kafscale.interfaces import IFetchService, IImage, ILog, IPartition, RequestContext, Serving
 from kafscale.services.failure import told
@@ -120,7 +120,7 @@ class OffsetsService:
                 return Place(partition_index=query.partition_index, error_code=code)
 
         jobs = [(topic.name, query) for topic in request.topics for query in topic.partitions]
-        places = iter(await each(place, jobs))
+        places = iter(await map_bounded(place, jobs))
         return ListOffsetsResponse(
             topics=[
                 ListOffsetsResponse.Topic(

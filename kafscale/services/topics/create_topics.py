@@ -13,7 +13,7 @@ from typing import TypeAlias
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from kafscale.concurrency.gathering import each, within
+from kafscale.concurrency.gathering import map_bounded, with_timeout
 from kafscale.errors import (
     InvalidConfig,
     InvalidPartitions,
@@ -132,14 +132,14 @@ class TopicsService:
                         f"Not more than {MOST_PARTITIONS} partitions can be created at once"
                     )
                 creating = self._create(asked, request.validate_only)
-                topic = await within(self._clock, request.timeout_ms, creating)
+                topic = await with_timeout(self._clock, request.timeout_ms, creating)
             except Exception as error:
                 code, message = told(error, f"create topic {asked.name}")
                 return Created(name=asked.name, error_code=code, error_message=message, configs=[])
             return self._created(topic, request.validate_only)
 
         topics = {asked.name: asked for asked in request.topics}
-        return CreateTopicsResponse(topics=await each(create, list(topics.values())))
+        return CreateTopicsResponse(topics=await map_bounded(create, list(topics.values())))
 
     async def _create(self, asked: Creatable, validate_only: bool) -> Topic:
         partitions = asked.num_partitions
@@ -212,13 +212,13 @@ class TopicsService:
                     raise InvalidRequest("Duplicate topic name or id.")
                 topic = self._find(asked)
                 answer.name, answer.topic_id = topic.name, topic.topic_id
-                await within(self._clock, request.timeout_ms, self._topics.delete(topic))
+                await with_timeout(self._clock, request.timeout_ms, self._topics.delete(topic))
             except Exception as error:
                 answer.error_code, answer.error_message = told(error, f"delete topic {asked.name}")
             return answer
 
         topics = {(asked.name, asked.topic_id): asked for asked in named}
-        return DeleteTopicsResponse(responses=await each(delete, list(topics.values())))
+        return DeleteTopicsResponse(responses=await map_bounded(delete, list(topics.values())))
 
     def _find(self, asked: Deletable) -> Topic:
         if asked.name is None:
@@ -262,14 +262,14 @@ class TopicsService:
                     raise InvalidReplicaAssignment(_NO_ASSIGNMENT)
                 topic = self._image.topic(asked.name)
                 growing = self._topics.grow(topic, asked.count, request.validate_only)
-                await within(self._clock, request.timeout_ms, growing)
+                await with_timeout(self._clock, request.timeout_ms, growing)
             except Exception as error:
                 code, message = told(error, f"add partitions to topic {asked.name}")
                 return Grown(name=asked.name, error_code=code, error_message=message)
             return Grown(name=asked.name)
 
         topics = {asked.name: asked for asked in request.topics}
-        return CreatePartitionsResponse(results=await each(grow, list(topics.values())))
+        return CreatePartitionsResponse(results=await map_bounded(grow, list(topics.values())))
 
     def _grow_failed(
         self, request: CreatePartitionsRequest, context: RequestContext, code: int, message: str

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from zope.interface import implementer
 
-from kafscale.concurrency.gathering import each
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import TopicAlreadyExists, UnknownTopicOrPartition
 from kafscale.interfaces import (
     IAdminService,
@@ -88,7 +88,7 @@ class MetadataService:
             async def answer(topic: Asked) -> Described:
                 return await self._answer(topic, create, version)
 
-            topics = await each(answer, list(asked.values()))
+            topics = await map_bounded(answer, list(asked.values()))
         if request.include_topic_authorized_operations:
             for topic in topics:
                 if topic.error_code == 0:
