@@ -9,16 +9,15 @@ have not noticed have lost nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import (
     CoordinatorLoadInProgress,
     GroupIdNotFound,
@@ -115,7 +114,8 @@ class Coordinator:
         self._loading = set(new)
         incarnation = self._incarnation
         shards = [Shard(self._store, number, incarnation, self._shard_lost) for number in new]
-        await _all([shard.take() for shard in shards])
+        # All at once, so that the store writes them together.
+        await map_bounded(Shard.take, shards, limit=len(shards))
         groups: list[Entry] = []
         offsets: list[Entry] = []
         for shard in shards:
@@ -387,14 +387,3 @@ class Coordinator:
         self._log.warn(
             "what is old in group {name} was not removed: {failure}", name=name, failure=failure
         )
-
-
-async def _all(work: Iterable[Coroutine[Any, Any, object]]) -> None:
-    """
-    Do these together: so the store writes them together.
-    """
-    begun = [Deferred.fromCoroutine(each) for each in work]
-    for done, result in await DeferredList(begun, consumeErrors=True):
-        if not done:
-            assert isinstance(result, Failure)
-            result.raiseException()

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred
 
 from kafscale.concurrency.byte_budget import ByteBudget
+from kafscale.concurrency.gathering import all_settled
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.interfaces import Fetched, IImage, IPartitions, IReadable
 from kafscale.services.location import check_epoch, find_partition
@@ -185,7 +186,8 @@ class Reader:
                 first = every and left > 0
         if not loads:
             return None
-        return _all_of(loads)
+        # A load keeps its error with its part.
+        return all_settled(loads).addCallback(lambda _: None)
 
     async def _confirm(self, part: Part) -> None:
         try:
@@ -229,21 +231,3 @@ def _diverging(partition: IReadable, asked: Asked) -> tuple[int, int] | None:
     if epoch < asked.last_epoch or end < asked.offset:
         return epoch, end
     return None
-
-
-def _all_of(loads: list[Deferred[None]]) -> Deferred[None]:
-    """
-    Fires when all have; a load keeps its error with its part. To cancel it
-    cancels all.
-    """
-    everything = DeferredList(loads, consumeErrors=True)
-    cancelled = False
-
-    def cancel(_: Deferred[None]) -> None:
-        nonlocal cancelled
-        cancelled = True
-        everything.cancel()
-
-    done: Deferred[None] = Deferred(cancel)
-    everything.addCallback(lambda _: None if cancelled else done.callback(None))
-    return done

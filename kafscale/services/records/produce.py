@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kafscale.concurrency.gathering import all_settled, results_of
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts
 from kafscale.errors import (
@@ -160,7 +161,7 @@ class ProduceService:
         for topic in request.topic_data:
             self._append_topic(topic, done)
         if done.opening:
-            return _when_all(done.opening).addCallback(lambda _: self._settle(done, acks))
+            return _all_of(done.opening).addCallback(lambda _: self._settle(done, acks))
         return self._settle(done, acks)
 
     # -- appending -----------------------------------------------------------
@@ -285,7 +286,7 @@ class ProduceService:
         if not isinstance(failure.value, KafkaError):
             return failure  # a request that is not waited for any more, say
         fates = [each[0].wait().addErrback(partial(refuse, each)) for each in done.settling]
-        return _when_all(fates).addCallback(lambda _: self._response(done))
+        return _all_of(fates).addCallback(lambda _: self._response(done))
 
     def _response(self, done: _Appended) -> ProduceResponse:
         response = ProduceResponse(responses=done.responses)
@@ -364,22 +365,9 @@ def _everywhere(request: ProduceRequest, code: int, message: str) -> ProduceResp
     )
 
 
-def _when_all(events: list[Deferred[None]]) -> Deferred[None]:
+def _all_of(events: list[Deferred[None]]) -> Deferred[list[None]]:
     """
     Fires when all of them have. To cancel it leaves them alone: a batch that
     came is appended even if its producer hangs up, as after acks=0 many do.
     """
-    everything: Deferred[None] = Deferred()
-    missing = len(events)
-
-    def happened(result: Failure | None) -> None:
-        nonlocal missing
-        missing -= 1
-        if isinstance(result, Failure):
-            everything.errback(result)
-        elif missing == 0:
-            everything.callback(None)
-
-    for event in events:
-        event.addBoth(happened)
-    return everything
+    return all_settled(events, shield=True).addCallback(results_of)
