@@ -335,12 +335,11 @@ class Leaderships:
             async with self._steps:
                 await self._partitions.clear_up(self._roll_call())
 
-    def _not_cleared_up(self, failure: Failure) -> float | None:
+    def _not_cleared_up(self, failure: Failure) -> None:
         self._log.warn(
             "what brokers that are gone have left stays for now: {why}",
             why=failure.getErrorMessage(),
         )
-        return None
 
     def _is_chosen(self, what: str) -> bool:
         """

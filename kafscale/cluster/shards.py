@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from kafscale.cluster.image import Image
 from kafscale.cluster.spread import leaders
+from kafscale.concurrency.chore import Chore
 from kafscale.interfaces import Broker, Change, ICoordinator, Phase
 
 AGAIN = 1.0
@@ -42,7 +44,7 @@ class Sharing:
         self._image = image
         self._coordinator = coordinator
         self._shards = shards
-        self._clock = clock
+        self._taking = Chore(clock, self._take, self._not_taken)
         self._owners: Sequence[int] = ()
         self._steps = DeferredLock()
         self._running = False
@@ -97,23 +99,21 @@ class Sharing:
     def _changed(self, changes: Sequence[Change]) -> None:
         if self._running and any(change.key.startswith("brokers/") for change in changes):
             self._owners = ()
-            self._look()
+            self._taking.kick()
 
     def lost(self) -> None:
         """
         Another has taken what this broker has: it may know more; or less, then
         it is taken back before long.
         """
-        self._clock.callLater(AGAIN, self._look)
+        self._taking.kick_after(AGAIN)
 
-    def _look(self) -> None:
-        Deferred.fromCoroutine(self._settle())
+    async def _take(self) -> None:
+        async with self._steps:
+            if self._running:
+                await self._coordinator.own(self._mine())
 
-    async def _settle(self) -> None:
-        try:
-            async with self._steps:
-                if self._running:
-                    await self._coordinator.own(self._mine())
-        except Exception:
-            self._log.failure("the groups of some shards could not be taken over yet")
-            self._clock.callLater(AGAIN, self._look)
+    def _not_taken(self, failure: Failure) -> None:
+        self._log.failure("the groups of some shards could not be taken over yet", failure)
+        # Not as a retry: when brokers change, that does not wait.
+        self._taking.kick_after(AGAIN)
