@@ -1,0 +1,58 @@
+# What a developer runs; CI runs .ci/run, which needs no make.
+#
+# Everything takes the tools of .venv if there is one (make venv), else those on
+# the PATH, and the code of this checkout, whatever is installed.
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)
+PYTHON ?= python3
+JOBS ?= $(shell nproc)
+
+.PHONY: help run fast lint units test coverage sim long docs bench venv clean
+
+help:
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
+
+run:  ## start a broker from this checkout, on 127.0.0.1:9092
+	python -m kafscale run
+
+fast: lint units  ## style, types, import contract, unit tests: under two minutes
+
+lint:  ## style, types, import contract
+	ruff check --config .ci/ruff.toml .
+	mypy kafscale tests twisted/plugins/kafscale_plugin.py
+	lint-imports
+
+units:  ## the unit tests: those that need no other process or program
+	python -m twisted.trial -j$(JOBS) --reporter=text $$(.ci/units)
+
+test:  ## everything that must hold before a change is taken
+	.ci/run
+
+coverage:  ## how much of the code the unit tests run, line by line in build/coverage
+	coverage erase
+	coverage run -m twisted.trial -j$(JOBS) --reporter=text $$(.ci/units)
+	coverage combine --quiet
+	coverage html --quiet
+	coverage report --skip-covered
+
+sim:  ## a thousand simulated minutes of clusters in which much goes wrong
+	python -m tests.simulation --minutes 1000 --processes $(JOBS)
+
+long:  ## what takes longer than CI allows: ten times its simulated minutes
+	python -m tests.simulation --minutes 100000 --processes $(JOBS)
+
+docs:  ## API documentation in build/docs; a reference that does not resolve is an error
+	pydoctor
+
+bench:  ## benchmarks beside a minimal server
+	python -m tests.bench
+
+venv:  ## create .venv with everything that the tests need
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check '.[test]'
+	rm -rf build *.egg-info
+	cd tests/clients/kafkajs && npm ci --no-audit --no-fund --loglevel=error
+
+clean:  ## remove what the other targets leave, but not .venv
+	rm -rf build .coverage .coverage.* _trial_temp* *.egg-info
