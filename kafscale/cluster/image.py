@@ -17,9 +17,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from kafscale.cluster import keys
 from kafscale.cluster.racks import Racks
 from kafscale.errors import UnknownTopicId, UnknownTopicOrPartition
+from kafscale.format import metadata_keys
 from kafscale.interfaces import (
     Broker,
     Change,
@@ -44,7 +44,7 @@ def topic_of(entry: Entry) -> Topic:
     """
     value = entry.value
     return Topic(
-        topic_id=UUID(entry.key.removeprefix(keys.TOPICS)),
+        topic_id=metadata_keys.topic_of(entry.key),
         name=value["name"],
         partitions=value["partitions"],
         configs=value["configs"],
@@ -109,10 +109,10 @@ class Image:
         Read everything, and watch from there on.
         """
         for prefix, apply in (
-            (keys.BROKERS, self._apply_broker),
-            (keys.TOPICS, self._apply_topic),
-            (keys.PARTITIONS, self._apply_partition),
-            (keys.TOMBSTONES, self._apply_tombstone),
+            (metadata_keys.BROKERS, self._apply_broker),
+            (metadata_keys.TOPICS, self._apply_topic),
+            (metadata_keys.PARTITIONS, self._apply_partition),
+            (metadata_keys.TOMBSTONES, self._apply_tombstone),
         ):
             entries, revision = await self._store.range(prefix)
             for entry in entries:
@@ -146,8 +146,8 @@ class Image:
 
         def changed(changes: Sequence[Change]) -> None:
             for change in changes:
-                if change.entry is None and change.key.startswith(keys.TOPICS):
-                    deleted(UUID(change.key.removeprefix(keys.TOPICS)))
+                if change.entry is None and change.key.startswith(metadata_keys.TOPICS):
+                    deleted(metadata_keys.topic_of(change.key))
 
         self.on_change(changed)
 
@@ -157,9 +157,11 @@ class Image:
         image yet. (Ids are never used again.)
         """
         unknown = [each for each in topic_ids if each not in self._topics]
-        return [each for each in unknown if await self._store.get(keys.topic(each)) is None]
+        return [
+            each for each in unknown if await self._store.get(metadata_keys.topic(each)) is None
+        ]
 
-    def until(self, revision: int, prefix: str = keys.TOPICS) -> Deferred[None]:
+    def until(self, revision: int, prefix: str = metadata_keys.TOPICS) -> Deferred[None]:
         """
         Fires when the image has seen the commit of that revision, which must
         have touched a key below C{prefix}: of others the watch tells nothing.
@@ -199,7 +201,7 @@ class Image:
                 done.callback(None)
 
     def _apply_broker(self, key: str, entry: Entry | None) -> None:
-        broker_id = int(key.removeprefix(keys.BROKERS))
+        broker_id = metadata_keys.broker_of(key)
         self._sorted_brokers = self._racks = None
         if entry is not None:
             self._brokers[broker_id] = broker_of(broker_id, entry)
@@ -207,7 +209,7 @@ class Image:
             self._brokers.pop(broker_id, None)
 
     def _apply_topic(self, key: str, entry: Entry | None) -> None:
-        topic_id = UUID(key.removeprefix(keys.TOPICS))
+        topic_id = metadata_keys.topic_of(key)
         self._sorted_topics = None
         self.topic_changes += 1
         before = self._topics.pop(topic_id, None)
@@ -221,7 +223,7 @@ class Image:
             self._names[topic.name] = topic
 
     def _apply_partition(self, key: str, entry: Entry | None) -> None:
-        where = keys.partition_of(key)
+        where = metadata_keys.partition_of(key)
         if entry is None:
             self._leaders.pop(where, None)
             return
@@ -280,7 +282,7 @@ class Image:
         What holds in the store while a topic is there, and as it is here.
         """
         # None is ever at revision -1.
-        return Compare(keys.topic(topic_id), self._revisions.get(topic_id, -1))
+        return Compare(metadata_keys.topic(topic_id), self._revisions.get(topic_id, -1))
 
     def leadership(self, topic_id: UUID, index: int) -> Leadership:
         """

@@ -24,12 +24,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from kafscale.cluster import keys
 from kafscale.cluster.image import Image
 from kafscale.cluster.spread import leaders
 from kafscale.concurrency.chore import Chore
 from kafscale.concurrency.worker_pool import WorkerPool
 from kafscale.errors import UnknownTopicId
+from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import Change, Delete, ILog, IMetadataStore, Phase
 
@@ -80,9 +80,9 @@ class Leaderships:
         self._running = True
         self._image.on_change(self._changed)
         await self.recover()
-        entries, _ = await self._store.range(keys.TOMBSTONES)
+        entries, _ = await self._store.range(metadata_keys.TOMBSTONES)
         for entry in entries:
-            self._remove(UUID(entry.key.removeprefix(keys.TOMBSTONES)))
+            self._remove(metadata_keys.topic_of(entry.key))
 
     async def recover(self) -> None:
         """
@@ -193,7 +193,7 @@ class Leaderships:
         if known.get(broker_id) == incarnation:
             return False
         # The image may not have its registration yet.
-        entry = await self._store.get(keys.broker(broker_id))
+        entry = await self._store.get(metadata_keys.broker(broker_id))
         return entry is None or entry.value["incarnation"] != incarnation
 
     # -- bringing it about ------------------------------------------------------
@@ -203,14 +203,14 @@ class Leaderships:
             return
         touched: set[UUID] = set()
         for change in changes:
-            kind, _, rest = change.key.partition("/")
-            if kind == "partitions":
-                where = keys.partition_of(change.key)
+            kind = metadata_keys.kind_of(change.key)
+            if kind == metadata_keys.PARTITIONS:
+                where = metadata_keys.partition_of(change.key)
                 touched.add(where[0])
                 self._check(where)
                 if self._is_misled(where):
                     self._unseen[where[0]] = None
-            elif kind == "brokers":
+            elif kind == metadata_keys.BROKERS:
                 self._owners.clear()
                 self._unseen |= dict.fromkeys(each.topic_id for each in self._image.topics())
                 for deleting in list(self._deleting.values()):
@@ -218,17 +218,18 @@ class Leaderships:
                 if change.entry is None:
                     # After what is urgent: others wait for what it led.
                     self._clearing.kick_after(AGAIN)
-            elif kind == "topics" and change.entry is not None:
-                topic_id = UUID(rest)
+            elif kind == metadata_keys.TOPICS and change.entry is not None:
+                topic_id = metadata_keys.topic_of(change.key)
                 self._partitions.configured(topic_id, self._image.topic_by_id(topic_id).partitions)
                 self._unseen[topic_id] = None
-            elif kind == "topics":
-                self._owners.pop(UUID(rest), None)
-                touched.add(UUID(rest))
-            elif kind == "tombstones" and change.entry is not None:
-                self._remove(UUID(rest))
-            elif kind == "tombstones":
-                self._removed(UUID(rest))
+            elif kind == metadata_keys.TOPICS:
+                topic_id = metadata_keys.topic_of(change.key)
+                self._owners.pop(topic_id, None)
+                touched.add(topic_id)
+            elif kind == metadata_keys.TOMBSTONES and change.entry is not None:
+                self._remove(metadata_keys.topic_of(change.key))
+            elif kind == metadata_keys.TOMBSTONES:
+                self._removed(metadata_keys.topic_of(change.key))
         self._settling.fill()
         for topic_id in touched & self._led.keys():
             for waiter in self._led.pop(topic_id):
@@ -375,7 +376,7 @@ class Leaderships:
             if not self._is_chosen(str(topic_id)):
                 return
             await self._partitions.delete(topic_id)
-        await self._store.commit([], [Delete(keys.tombstone(topic_id))])
+        await self._store.commit([], [Delete(metadata_keys.tombstone(topic_id))])
         self._removed(topic_id)
 
     def _not_deleted(self, topic_id: UUID, failure: Failure) -> float | None:

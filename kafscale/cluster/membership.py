@@ -25,9 +25,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from kafscale.cluster import keys
 from kafscale.cluster.ids import base64_of, fresh
 from kafscale.errors import CommitConflict, SettingError, StoreError, StoreUnavailable
+from kafscale.format import metadata_keys
 from kafscale.interfaces import Broker, Compare, Delete, Entry, IMetadataStore, Phase, Put
 
 LOOK = 0.5
@@ -43,12 +43,12 @@ async def cluster_id(store: IMetadataStore, new_id: Callable[[], UUID] = uuid4) 
     and it never changes.
     """
     while True:
-        entry = await store.get(keys.CLUSTER_ID)
+        entry = await store.get(metadata_keys.CLUSTER_ID)
         if entry is not None:
             return str(entry.value)
-        made = Put(keys.CLUSTER_ID, base64_of(fresh(new_id)))
+        made = Put(metadata_keys.CLUSTER_ID, base64_of(fresh(new_id)))
         with suppress(CommitConflict):  # another broker was first: its id is the cluster's
-            await store.commit([Compare(keys.CLUSTER_ID, 0)], [made])
+            await store.commit([Compare(metadata_keys.CLUSTER_ID, 0)], [made])
 
 
 class Membership:
@@ -82,7 +82,7 @@ class Membership:
         @param version: Of the broker's software, for operators to read.
         """
         self._store = store
-        self._key = keys.broker(broker.broker_id)
+        self._key = metadata_keys.broker(broker.broker_id)
         self._broker = broker
         self._clock = clock
         self._replaced = replaced
@@ -108,7 +108,9 @@ class Membership:
         @raise SettingError: another broker lives that has this one's id.
         """
         self._phase = Phase.STARTING
-        number = await self._store.commit([], [Put(keys.DRAWN, self._broker.broker_id)])
+        number = await self._store.commit(
+            [], [Put(metadata_keys.LAST_INCARNATION, self._broker.broker_id)]
+        )
         self._drawn.add(number)
         record: dict[str, int | str] = {"broker": self._broker.broker_id, "trim": 0}
         if self._fencing != "create":
@@ -132,9 +134,9 @@ class Membership:
             try:
                 # Together: who sees the registration finds the journal's record.
                 self.revision = await self._store.commit(
-                    [Compare(keys.incarnation(number), 0), Compare(self._key, revision)],
+                    [Compare(metadata_keys.incarnation(number), 0), Compare(self._key, revision)],
                     [
-                        Put(keys.incarnation(number), record),
+                        Put(metadata_keys.incarnation(number), record),
                         Put(self._key, self._value(number), lease),
                     ],
                 )
@@ -203,7 +205,7 @@ class Membership:
                 except (StoreUnavailable, CommitConflict) as why:
                     if incarnation != self.incarnation:
                         continue  # joined anew meanwhile
-                    if await self._store.get(keys.seal(incarnation)) is not None:
+                    if await self._store.get(metadata_keys.seal(incarnation)) is not None:
                         self._absent = False
                         self._replaced()
                         return
@@ -219,7 +221,7 @@ class Membership:
     async def _register_again(self, incarnation: int) -> None:
         lease = await self._lease()
         await self._store.commit(
-            [Compare(keys.seal(incarnation), 0), Compare(self._key, 0)],
+            [Compare(metadata_keys.seal(incarnation), 0), Compare(self._key, 0)],
             [Put(self._key, self._value(incarnation), lease)],
         )
         self._absent = False

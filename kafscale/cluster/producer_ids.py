@@ -11,8 +11,8 @@ from __future__ import annotations
 from twisted.internet.defer import DeferredLock
 from zope.interface import implementer
 
-from kafscale.cluster import keys
 from kafscale.errors import CommitConflict
+from kafscale.format import metadata_keys
 from kafscale.interfaces import Compare, IMetadataStore, IProducerIds, Put
 
 #: As many as Kafka's own brokers take at once.
@@ -53,12 +53,12 @@ class ProducerIds:
         worst: the next try reads what stands there and goes on from it.
         """
         while True:
-            entry = await self._store.get(keys.PRODUCER_IDS)
+            entry = await self._store.get(metadata_keys.PRODUCER_IDS)
             first, revision = (0, 0) if entry is None else (int(entry.value), entry.revision)
             try:
                 await self._store.commit(
-                    [Compare(keys.PRODUCER_IDS, revision)],
-                    [Put(keys.PRODUCER_IDS, first + self._block)],
+                    [Compare(metadata_keys.PRODUCER_IDS, revision)],
+                    [Put(metadata_keys.PRODUCER_IDS, first + self._block)],
                 )
             except CommitConflict:
                 continue  # another broker took that block

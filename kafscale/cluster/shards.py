@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from kafscale.cluster.image import Image
 from kafscale.cluster.spread import leaders
 from kafscale.concurrency.chore import Chore
+from kafscale.format import metadata_keys
 from kafscale.interfaces import Broker, Change, ICoordinator, Phase
 
 AGAIN = 1.0
@@ -97,7 +98,9 @@ class Sharing:
         return found
 
     def _changed(self, changes: Sequence[Change]) -> None:
-        if self._running and any(change.key.startswith("brokers/") for change in changes):
+        if self._running and any(
+            change.key.startswith(metadata_keys.BROKERS) for change in changes
+        ):
             self._owners = ()
             self._taking.kick()
 

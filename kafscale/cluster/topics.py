@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from kafscale.cluster import keys
 from kafscale.cluster.ids import fresh
 from kafscale.cluster.image import Image, topic_of
 from kafscale.errors import (
@@ -28,6 +27,7 @@ from kafscale.errors import (
     UnknownTopicId,
     UnknownTopicOrPartition,
 )
+from kafscale.format import metadata_keys
 from kafscale.interfaces import (
     Compare,
     Delete,
@@ -138,7 +138,7 @@ class Topics:
 
         @raise UnknownTopicOrPartition: it is deleted already.
         """
-        key = keys.topic(topic.topic_id)
+        key = metadata_keys.topic(topic.topic_id)
         while True:
             entry = await self._present(topic)
             buried = {
@@ -150,8 +150,8 @@ class Topics:
                 revision = await self._store.commit(
                     [Compare(key, entry.revision)],
                     [
-                        Put(keys.tombstone(topic.topic_id), buried),
-                        Delete(keys.name(entry.value["name"])),
+                        Put(metadata_keys.tombstone(topic.topic_id), buried),
+                        Delete(metadata_keys.name(entry.value["name"])),
                         Delete(key),
                     ],
                 )
@@ -167,7 +167,7 @@ class Topics:
         @raise UnknownTopicOrPartition: it is deleted already.
         @raise PolicyViolation: more partitions than one step may make.
         """
-        key = keys.topic(topic.topic_id)
+        key = metadata_keys.topic(topic.topic_id)
         while True:
             entry = await self._present(topic)
             before: int = entry.value["partitions"]
@@ -200,7 +200,7 @@ class Topics:
         """
         See L{ITopics.alter}.
         """
-        key = keys.topic(topic.topic_id)
+        key = metadata_keys.topic(topic.topic_id)
         while True:
             entry = await self._present(topic)
             before = topic_of(entry)
@@ -247,7 +247,7 @@ class Topics:
         """
         Make the topic in the store; the revision at which it was made.
         """
-        name_key = keys.name(topic.name)
+        name_key = metadata_keys.name(topic.name)
         value = {
             "name": topic.name,
             "partitions": topic.partitions,
@@ -259,14 +259,14 @@ class Topics:
                 [Compare(name_key, 0)],
                 [
                     Put(name_key, {"topic_id": str(topic.topic_id)}),
-                    Put(keys.topic(topic.topic_id), value),
+                    Put(metadata_keys.topic(topic.topic_id), value),
                 ],
             )
         except CommitConflict:
             raise TopicAlreadyExists(f"Topic '{topic.name}' already exists.") from None
         except StoreUnavailable:
             # It may have been done all the same: the id says whether it is ours.
-            entry = await self._store.get(keys.topic(topic.topic_id))
+            entry = await self._store.get(metadata_keys.topic(topic.topic_id))
             if entry is None:
                 raise RequestTimedOut(
                     "The metadata store did not answer; the topic may appear later"
@@ -274,7 +274,7 @@ class Topics:
             return entry.revision
 
     async def _present(self, topic: Topic) -> Entry:
-        entry = await self._store.get(keys.topic(topic.topic_id))
+        entry = await self._store.get(metadata_keys.topic(topic.topic_id))
         if entry is None:
             raise UnknownTopicOrPartition(f"Topic '{topic.name}' does not exist.")
         return entry

@@ -29,8 +29,8 @@ from kafscale.errors import (
     NotCoordinator,
     UnknownMemberId,
 )
+from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
-from kafscale.group import keys
 from kafscale.group.description import described
 from kafscale.group.group import Group
 from kafscale.group.joining import join
@@ -101,7 +101,7 @@ class Coordinator:
         """
         self._let_go(list(self._shards))
         self._incarnation = incarnation
-        self._loading = set(range(keys.SHARDS))
+        self._loading = set(range(metadata_keys.SHARDS))
         if self._check is None:
             self._check = self._clock.callLater(CHECK_SECONDS, self._look_through)
 
@@ -119,19 +119,19 @@ class Coordinator:
         groups: list[Entry] = []
         offsets: list[Entry] = []
         for shard in shards:
-            groups += (await self._store.range(keys.groups(shard.number)))[0]
-            offsets += (await self._store.range(keys.offsets(shard.number)))[0]
+            groups += (await self._store.range(metadata_keys.groups(shard.number)))[0]
+            offsets += (await self._store.range(metadata_keys.offsets(shard.number)))[0]
         if self._stopped or incarnation != self._incarnation:
             return
         self._shards |= {shard.number: shard for shard in shards}
         self._loading -= set(new)
         for entry in groups:
-            name = keys.group_of(entry.key)
+            name = metadata_keys.group_of(entry.key)
             kept = self._kept[name] = self._new(name)
             restore_group(kept.group, entry.value)
         read: set[UUID] = set()
         for entry in offsets:
-            name, where = keys.offset_of(entry.key)
+            name, where = metadata_keys.offset_of(entry.key)
             if name not in self._kept:
                 self._kept[name] = self._new(name)
             self._kept[name].offsets.put(where, offset_from(entry.value))
@@ -171,7 +171,7 @@ class Coordinator:
 
     def _new(self, name: str) -> Kept:
         group = Group(name, self._clock, self._settings, self._new_id, self._store_group)
-        return Kept(group, self._shard(name), Offsets(keys.offsets_of(name)))
+        return Kept(group, self._shard(name), Offsets(metadata_keys.offsets_of(name)))
 
     def _shard(self, name: str) -> Shard:
         """
@@ -179,7 +179,7 @@ class Coordinator:
 
         @raise KafkaError: it is another's, or not loaded yet.
         """
-        number = keys.shard_of(name)
+        number = metadata_keys.shard_of(name)
         shard = self._shards.get(number)
         if shard is None:
             raise CoordinatorLoadInProgress if number in self._loading else NotCoordinator
@@ -350,7 +350,9 @@ class Coordinator:
         kept = self._kept.get(group.name)
         if kept is None or kept.group is not group:
             return succeed(None)  # it was deleted, or its first member is being refused
-        return kept.shard.write([Put(keys.group(group.name), group_value(group, assignments))])
+        return kept.shard.write(
+            [Put(metadata_keys.group(group.name), group_value(group, assignments))]
+        )
 
     def _remove(self, name: str, gone: Sequence[TopicIdPartition]) -> None:
         """
@@ -365,7 +367,7 @@ class Coordinator:
 
     def _delete(self, name: str, kept: Kept) -> Deferred[None]:
         deletions = kept.deletions(kept.offsets.all())
-        deleted = kept.shard.write([Delete(keys.group(name)), *deletions])
+        deleted = kept.shard.write([Delete(metadata_keys.group(name)), *deletions])
         del self._kept[name]
         kept.group.end(GroupIdNotFound())
         return deleted

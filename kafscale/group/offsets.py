@@ -9,8 +9,8 @@ from itertools import count
 from types import MappingProxyType
 from uuid import UUID
 
+from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
-from kafscale.group import keys
 from kafscale.group.group import Group
 from kafscale.group.subscription import subscribed
 from kafscale.interfaces import CommittedOffset, GroupState
@@ -63,7 +63,7 @@ class Offsets:
         """
         found = self._keys.get(where)
         if found is None:
-            found = self._keys[where] = keys.offset(self._prefix, where)
+            found = self._keys[where] = metadata_keys.offset(self._prefix, where)
         return found
 
     def begin(self, wanted: Iterable[TopicIdPartition]) -> int:

@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from kafscale.errors import CommitConflict, NotCoordinator, StoreUnavailable
-from kafscale.group import keys
+from kafscale.format import metadata_keys
 from kafscale.interfaces import Compare, Delete, IMetadataStore, Put
 
 ROOM = 99
@@ -66,7 +66,7 @@ class Shard:
         self.number = number
         self.is_lost = False
         self._store = store
-        self._key = keys.shard(number)
+        self._key = metadata_keys.group_shard(number)
         self._incarnation = incarnation
         self._sequence = 0
         self._since = 0  # the sequence of taking it

@@ -5,7 +5,7 @@ Whether bundles of slots are what they should be: copies.
 from __future__ import annotations
 
 from kafscale.errors import NoSuchObject
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.view import Incarnation, View
@@ -21,18 +21,18 @@ async def check_bundles(objects: IObjectStore, view: View, incarnation: Incarnat
     """
     found = Findings()
     slots = view.prefix(incarnation)
-    prefix = keys.bundles(view.namespace, incarnation.broker, incarnation.number)
+    prefix = object_keys.bundles(view.namespace, incarnation.broker, incarnation.number)
     async for info in listing(objects, prefix):
-        if keys.parse_bundle(view.namespace, info.key) is None:
+        if object_keys.parse_bundle(view.namespace, info.key) is None:
             found.note(info.key, "not an object of Kafscale")
             continue
-        if keys.slot_number(info.key) + GROUP <= incarnation.trim:
+        if object_keys.slot_number(info.key) + GROUP <= incarnation.trim:
             found.garbage(info.key, f"a bundle of slots below the trim mark {incarnation.trim}")
             continue
         try:
             for number, data in read_bundle(await objects.get(info.key)):
                 if number >= incarnation.trim and data != await objects.get(
-                    keys.slot(slots, number)
+                    object_keys.slot(slots, number)
                 ):
                     found.wrong(info.key, f"a bundle that differs from slot {number}")
         except CorruptObject as error:

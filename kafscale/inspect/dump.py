@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kafscale.errors import CorruptMessage, InvalidRecord, KafkaError
+from kafscale.format import object_keys
 from kafscale.format.slot import Range, Seal, read_slot
 from kafscale.format.trailer import CorruptObject, intact, proof
 from kafscale.inspect.objects import batches_of
@@ -60,9 +61,10 @@ async def _parts(objects: IObjectStore, key: str, tell: Tell) -> list[tuple[str,
             f" {footer.batch_count} batches, leader epochs {footer.epochs.to_json()}"
         )
         return [("", 0, footer.data_size)]
-    if "/bundles/" in key:
+    kind = object_keys.kind_of(key)
+    if kind == object_keys.BUNDLES:
         return _bundled(key, await objects.get(key), tell)
-    if "/volumes/" in key:
+    if kind == object_keys.VOLUMES:
         return await _bound(objects, key, tell)
     held = await slot_footer(objects, key)
     if held is None:

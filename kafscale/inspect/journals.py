@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 import attrs
 
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import TopicIdPartition
 from kafscale.format.slot import Range, Seal
 from kafscale.format.trailer import CorruptObject
@@ -76,10 +76,10 @@ async def slots_of(
     """
     async for info in listing(objects, prefix):
         try:
-            number = keys.slot_number(info.key)
+            number = object_keys.slot_number(info.key)
         except ValueError:
             number = -1
-        if number < 0 or info.key != keys.slot(prefix, number):
+        if number < 0 or info.key != object_keys.slot(prefix, number):
             if found is not None:
                 found.note(info.key, "not an object of Kafscale")
             continue
@@ -148,7 +148,7 @@ class _Check:
         return found
 
     def _check_marks(self) -> None:
-        where = keys.incarnation_record(self.incarnation.number)
+        where = metadata_keys.incarnation(self.incarnation.number)
         trim, sealed_at = self.incarnation.trim, self.incarnation.sealed_at
         if sealed_at is not None and trim > sealed_at:
             self.found.wrong(where, f"the trim mark, {trim}, is past the end, {sealed_at}")
@@ -242,7 +242,7 @@ class _Check:
         self.tails.take(self.view, self.incarnation.number, held)
 
     def _key(self, number: int) -> str:
-        return keys.slot(self.view.prefix(self.incarnation), number)
+        return object_keys.slot(self.view.prefix(self.incarnation), number)
 
 
 async def scan(objects: IObjectStore, view: View, wanted: Collection[TopicIdPartition]) -> Tails:

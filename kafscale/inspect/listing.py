@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from kafscale.errors import NoSuchObject
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.format.partition import TopicIdPartition
 from kafscale.format.slot import Range, Seal
 from kafscale.format.trailer import CorruptObject
@@ -49,7 +49,7 @@ async def _list_journal(
     async for key, _, size, held in slots_of(objects, view.prefix(incarnation)):
         whole &= not isinstance(held, CorruptObject)
         tell(f"  {key} {size} bytes, {_what(view, held)}")
-    bundles = keys.bundles(view.namespace, incarnation.broker, incarnation.number)
+    bundles = object_keys.bundles(view.namespace, incarnation.broker, incarnation.number)
     async for info in listing(objects, bundles):
         tell(f"  {info.key} {info.size} bytes, a bundle of slots")
     return whole
@@ -73,7 +73,7 @@ async def _list_partition(
 ) -> bool:
     whole = True
     record = view.partitions[where]
-    prefix = keys.partition(view.namespace, *where)
+    prefix = object_keys.partition(view.namespace, *where)
     journals = ", ".join(f"{number} (epoch {epoch})" for number, epoch in record.journals)
     tell(
         f"partition {view.name(where)} {prefix}: leader {record.leader} epoch {record.epoch},"
@@ -107,8 +107,8 @@ async def _list_segment(objects: IObjectStore, key: str, name: str, kind: str, t
 async def _list_volumes(objects: IObjectStore, view: View, tell: Tell) -> bool:
     whole = True
     named = named_by(view)
-    async for info in listing(objects, f"{view.namespace}/volumes/"):
-        volume = keys.parse_volume(view.namespace, info.key)
+    async for info in listing(objects, object_keys.prefix_of(view.namespace, object_keys.VOLUMES)):
+        volume = object_keys.parse_volume(view.namespace, info.key)
         if volume is None:
             continue
         try:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from kafscale.errors import NoSuchObject
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
@@ -33,7 +33,7 @@ async def segments_of(
     """
     segments = []
     async for info in listing(objects, prefix):
-        if keys.is_segment(prefix, info.key):
+        if object_keys.is_segment(prefix, info.key):
             segments.append(info.key)
         elif found is not None:
             found.note(info.key, "not an object of Kafscale")
@@ -46,7 +46,7 @@ async def check_partition(objects: IObjectStore, view: View, where: TopicIdParti
     """
     record = view.partitions[where]
     found = check_record(view, where, record)
-    prefix = keys.partition(view.namespace, *where)
+    prefix = object_keys.partition(view.namespace, *where)
     segments = await segments_of(objects, prefix, found)
     chain = await _Chain(objects, view, where, segments, found).check()
     for key in segments:
@@ -59,18 +59,20 @@ def _check_stray(prefix: str, key: str, record: PartitionRecord, found: Findings
     """
     What it means that there is a segment of which the chain does not consist.
     """
-    base = keys.segment_base(key)
+    base = object_keys.segment_base(key)
     named = record.maker(base) >= 0 or record.chapters  # epochs stand in keys
     if record.first_segment is not None and base < record.first_segment:
         found.garbage(key, "before the first segment that is needed")
-    elif base == record.next_base and not named and key == keys.segment(prefix, base):
+    elif base == record.next_base and not named and key == object_keys.segment(prefix, base):
         found.note(key, "not part of the log yet: the next roll adopts it")
-    elif base == record.next_base and key == keys.segment(prefix, base, record.epoch):
+    elif base == record.next_base and key == object_keys.segment(prefix, base, record.epoch):
         found.note(key, "not part of the log yet")
     elif (
         base == record.next_base
         or any(base == chapter.base for chapter in record.chapters)
-        or (base < record.rolled_to and key != keys.segment(prefix, base, record.maker(base)))
+        or (
+            base < record.rolled_to and key != object_keys.segment(prefix, base, record.maker(base))
+        )
     ):
         found.garbage(key, "made by a leader that was replaced")
     else:
@@ -82,7 +84,7 @@ def check_record(view: View, where: TopicIdPartition, record: PartitionRecord) -
     Where a partition's record contradicts itself, or the other metadata.
     """
     found = Findings()
-    key = keys.partition_record(*where)
+    key = metadata_keys.partition(*where)
     if record.log_start > record.rolled_to:
         found.wrong(
             key, f"the log starts at {record.log_start}, past rolled_to, {record.rolled_to}"
@@ -171,13 +173,16 @@ class _Chain:
         self._view = view
         self._where = where
         self._record = record = view.partitions[where]
-        self._prefix = keys.partition(view.namespace, *where)
+        self._prefix = object_keys.partition(view.namespace, *where)
         self._chapters = {chapter.base: chapter for chapter in record.chapters}
         self._found = found
         expected = {
             base
             for key in segments
-            if key == keys.segment(self._prefix, base := keys.segment_base(key), record.maker(base))
+            if key
+            == object_keys.segment(
+                self._prefix, base := object_keys.segment_base(key), record.maker(base)
+            )
         }
         self._bases = sorted(expected | self._chapters.keys())
 
@@ -233,7 +238,7 @@ class _Chain:
         """
         chapter = self._chapters.get(base)
         if chapter is None:
-            return self._objects, keys.segment(self._prefix, base, self._record.maker(base))
+            return self._objects, object_keys.segment(self._prefix, base, self._record.maker(base))
         one = chapter_of(self._objects, self._view.namespace, chapter)
         return one, f"{one.volume}, {self._view.name(self._where)} from {base}"
 
@@ -263,7 +268,7 @@ def check_tail(view: View, where: TopicIdPartition, tails: Tails) -> Findings:
     end, next_one = tails.after(where, start)
     if next_one is not None:
         found.wrong(
-            keys.partition_record(*where),
+            metadata_keys.partition(*where),
             f"{view.name(where)} has no record at {end}: its journals go on at {next_one}",
         )
     return found

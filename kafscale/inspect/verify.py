@@ -10,7 +10,7 @@ from uuid import UUID
 
 import attrs
 
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.inspect.bundles import check_bundles
 from kafscale.inspect.findings import Finding, Findings, Weight, twice
 from kafscale.inspect.journals import Tails, check_journal, scan
@@ -108,7 +108,7 @@ class Verification:
         if not any(each.text == UNNAMED for each in found):
             return found
         view = await self.fresh()
-        named = {keys.volume(view.namespace, *volume) for volume in named_by(view)}
+        named = {object_keys.volume(view.namespace, *volume) for volume in named_by(view)}
         return Findings(each for each in found if each.text != UNNAMED or each.where not in named)
 
     async def _strays(self, view: View, again: bool) -> Findings:
@@ -123,23 +123,23 @@ class Verification:
         journals = {view.prefix(each) for each in view.incarnations.values()}
         before = ""
         bundles = {
-            keys.bundles(view.namespace, each.broker, each.number)
+            object_keys.bundles(view.namespace, each.broker, each.number)
             for each in view.incarnations.values()
         }
-        for kind in ("journal", "bundles", "topics", "volumes"):
-            async for info in listing(self.objects, f"{view.namespace}/{kind}/"):
+        for kind in object_keys.SWEPT:
+            async for info in listing(self.objects, object_keys.prefix_of(view.namespace, kind)):
                 if not again:
                     self.count += 1
                     self.size += info.size
                 prefix = info.key[: info.key.rindex("/") + 1]
-                if prefix == before or kind == "volumes":
+                if prefix == before or kind == object_keys.VOLUMES:
                     continue  # volumes are looked at one by one
                 before = prefix
-                if kind == "topics":
+                if kind == object_keys.TOPICS:
                     finding = _of_no_partition(view, prefix)
                     if finding is not None:
                         found.append(finding)
-                elif prefix not in (bundles if kind == "bundles" else journals):
+                elif prefix not in (bundles if kind == object_keys.BUNDLES else journals):
                     found.wrong(prefix, "a journal of which the metadata knows nothing")
         return found
 
@@ -149,13 +149,17 @@ def _of_no_partition(view: View, prefix: str) -> Finding | None:
     What it means that there are objects with this prefix.
     """
     try:
-        topic, index = prefix.removeprefix(f"{view.namespace}/topics/").strip("/").split("/")
+        topic, index = (
+            prefix.removeprefix(object_keys.prefix_of(view.namespace, object_keys.TOPICS))
+            .strip("/")
+            .split("/")
+        )
         where = UUID(topic), int(index)
     except ValueError:
         return Finding(Weight.NOTE, prefix, "not of Kafscale")
     if where in view.partitions:
         return None
-    if prefix != keys.partition(view.namespace, *where):
+    if prefix != object_keys.partition(view.namespace, *where):
         return Finding(Weight.NOTE, prefix, "not of Kafscale")
     if where[0] in view.topics:
         return Finding(Weight.WRONG, prefix, "there are segments, but the metadata has no record")

@@ -10,8 +10,7 @@ from uuid import UUID
 
 import attrs
 
-from kafscale.cluster import keys as cluster
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.interfaces import IMetadataStore
 from kafscale.log.journal.fencing import is_marked
@@ -75,7 +74,7 @@ class View:
         """
         Of the keys of an incarnation's slots.
         """
-        return keys.journal(self.namespace, incarnation.broker, incarnation.number)
+        return object_keys.journal(self.namespace, incarnation.broker, incarnation.number)
 
     def counts(self, incarnation: int, where: TopicIdPartition, epoch: int) -> bool:
         """
@@ -105,13 +104,13 @@ async def load(metadata: IMetadataStore, namespace: str) -> View:
 
     def seal(key: str, value: Any) -> tuple[int, int | None]:
         if "sealed_at" not in value and "by" in value:
-            return keys.incarnation_of(key), None  # marked, and the end not found yet
-        return keys.incarnation_of(key), int(value["sealed_at"])
+            return metadata_keys.incarnation_of(key), None  # marked, and the end not found yet
+        return metadata_keys.incarnation_of(key), int(value["sealed_at"])
 
-    seals = await each(keys.SEALS, seal)
+    seals = await each(metadata_keys.SEALS, seal)
 
     def incarnation(key: str, value: Any) -> tuple[int, Incarnation]:
-        number = keys.incarnation_of(key)
+        number = metadata_keys.incarnation_of(key)
         return number, Incarnation(
             number,
             int(value["broker"]),
@@ -121,30 +120,30 @@ async def load(metadata: IMetadataStore, namespace: str) -> View:
             is_marked(value),
         )
 
-    incarnations = await each(keys.INCARNATIONS, incarnation)
+    incarnations = await each(metadata_keys.INCARNATIONS, incarnation)
     for number in seals.keys() - incarnations.keys():
-        unknown[keys.seal_record(number)] = "there is no such incarnation"
-    entry = await metadata.get(cluster.CLUSTER_ID)
-    _, revision = await metadata.range(cluster.CLUSTER_ID)
+        unknown[metadata_keys.seal(number)] = "there is no such incarnation"
+    entry = await metadata.get(metadata_keys.CLUSTER_ID)
+    _, revision = await metadata.range(metadata_keys.CLUSTER_ID)
     return View(
         namespace=namespace,
         cluster=None if entry is None else str(entry.value),
         revision=revision,
         incarnations=incarnations,
         partitions=await each(
-            keys.PARTITIONS,
-            lambda key, value: (keys.partition_of(key), PartitionRecord.from_json(value)),
+            metadata_keys.PARTITIONS,
+            lambda key, value: (metadata_keys.partition_of(key), PartitionRecord.from_json(value)),
         ),
         topics=await each(
-            cluster.TOPICS,
+            metadata_keys.TOPICS,
             lambda key, value: (
-                UUID(key.removeprefix(cluster.TOPICS)),
+                metadata_keys.topic_of(key),
                 (str(value["name"]), int(value["partitions"])),
             ),
         ),
         tombstones=await each(
-            cluster.TOMBSTONES,
-            lambda key, value: (UUID(key.removeprefix(cluster.TOMBSTONES)), str(value["name"])),
+            metadata_keys.TOMBSTONES,
+            lambda key, value: (metadata_keys.topic_of(key), str(value["name"])),
         ),
         unknown=unknown,
     )

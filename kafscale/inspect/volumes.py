@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kafscale.errors import NoSuchObject
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.format.partition import Chapter, TopicIdPartition
 from kafscale.format.segment import Footer
 from kafscale.format.trailer import CorruptObject
@@ -30,7 +30,7 @@ def chapter_of(objects: IObjectStore, namespace: str, chapter: Chapter) -> OneCh
     """
     The bytes of a chapter that a record names.
     """
-    volume = keys.volume(namespace, chapter.incarnation, chapter.number)
+    volume = object_keys.volume(namespace, chapter.incarnation, chapter.number)
     return OneChapter(objects, volume, chapter.position, chapter.size)
 
 
@@ -79,8 +79,8 @@ async def check_volumes(objects: IObjectStore, view: View) -> Findings:
     """
     found = Findings()
     named = named_by(view)
-    async for info in listing(objects, f"{view.namespace}/volumes/"):
-        volume = keys.parse_volume(view.namespace, info.key)
+    async for info in listing(objects, object_keys.prefix_of(view.namespace, object_keys.VOLUMES)):
+        volume = object_keys.parse_volume(view.namespace, info.key)
         if volume is None:
             found.note(info.key, "not an object of Kafscale")
             continue

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from kafscale.counts import LogCounts, LogState
 from kafscale.errors import CommitConflict, NotLeaderOrFollower
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.interfaces import Delete, ILog, IMetadataStore, IObjectStore, LogRules
 from kafscale.log.journal.bundles import Bundles
@@ -112,7 +112,7 @@ class Log:
         fence = fence_of(settings.fencing, self._metadata, incarnation, settings.chapters > 0)
         self.journal = Journal(
             self._objects,
-            keys.journal(settings.namespace, self._broker_id, incarnation),
+            object_keys.journal(settings.namespace, self._broker_id, incarnation),
             self._clock,
             slot_bytes=settings.slot_bytes,
             in_flight=settings.slots_in_flight,
@@ -123,7 +123,7 @@ class Log:
             fenced=self._fenced,
         )
         self._estates = Estates(self._objects, self._metadata, settings.namespace, incarnation)
-        bundles = keys.bundles(settings.namespace, self._broker_id, incarnation)
+        bundles = object_keys.bundles(settings.namespace, self._broker_id, incarnation)
         self._bundles = Bundles(self._objects, bundles, settings.bundled)
         self._clearing = Clearing(
             self._objects, self._metadata, self._clock, self.journal, self._estates,
@@ -338,12 +338,12 @@ class Log:
         """
         await self.drop(topic_id)
         # Without a record the journal's ranges count no more (rule 13).
-        entries, _ = await self._metadata.range(f"{keys.PARTITIONS}{topic_id}/")
+        entries, _ = await self._metadata.range(metadata_keys.partitions(topic_id))
         for at in range(0, len(entries), 100):
             await self._metadata.commit([], [Delete(entry.key) for entry in entries[at : at + 100]])
         for entry in entries:
             self._volumes.dropped(PartitionRecord.from_json(entry.value).chapters)
-        prefix = keys.topic(self._settings.namespace, topic_id)
+        prefix = object_keys.topic(self._settings.namespace, topic_id)
         found = [info.key async for info in listing(self._objects, prefix)]
         for at in range(0, len(found), 1000):
             await self._objects.delete(found[at : at + 1000])

@@ -37,13 +37,12 @@ from kafscale.errors import (
     SettingError,
     StoreError,
 )
+from kafscale.format import object_keys
+from kafscale.format.metadata_keys import MILESTONES
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, Put
 
-KEY = "milestones"
-"""The metadata key of the list of names."""
-
 KNOWN = 1000
-"""The maximum length of that list: the last two names of each broker, and those
+"""The maximum length of the list of names: the last two names of each broker, and those
 of brokers that are gone."""
 
 SECONDS = 15.0
@@ -81,7 +80,7 @@ class RollbackGuard:
         self._metadata = metadata
         self._committed = committed
         self._objects = objects
-        self._prefix = f"{namespace}/milestones/"
+        self._namespace = namespace
         self._clock = clock
         self._new_name = new_name
         self._name = self._name_before = ""  # the last two names that we have listed
@@ -98,10 +97,12 @@ class RollbackGuard:
         @raise SettingError: the metadata store was rolled back.
         @raise StoreUnavailable: one of the stores did not answer.
         """
-        listed = [info.key for info in await self._objects.list(self._prefix)]
+        listed = [
+            info.key for info in await self._objects.list(object_keys.milestones(self._namespace))
+        ]
         if listed:
             last = max(listed)
-            there = int(last.removeprefix(self._prefix))
+            there = object_keys.milestone_revision(last)
             with suppress(NoSuchObject):  # another broker has just replaced it by a later one
                 name = json.loads(await self._objects.get(last))["name"]
                 revision, names, _ = await self._read_names()
@@ -184,7 +185,7 @@ class RollbackGuard:
             name = self._new_name()
             with suppress(CommitConflict):  # another broker was faster
                 await self._metadata.commit(
-                    [Compare(KEY, at)], [Put(KEY, [*names, name][-KNOWN:])]
+                    [Compare(MILESTONES, at)], [Put(MILESTONES, [*names, name][-KNOWN:])]
                 )
                 self._name_before, self._name = self._name, name
                 return
@@ -203,14 +204,14 @@ class RollbackGuard:
         The revision of the metadata store, the names that it lists, and the
         revision of that list.
         """
-        entries, revision = await self._metadata.range(KEY)
+        entries, revision = await self._metadata.range(MILESTONES)
         for entry in entries:
-            if entry.key == KEY:
+            if entry.key == MILESTONES:
                 return revision, list(entry.value), entry.revision
         return revision, [], 0
 
     def _key(self, revision: int) -> str:
-        return f"{self._prefix}{revision:020d}"
+        return object_keys.milestone(self._namespace, revision)
 
 
 def _line(here: int, there: int) -> str:

@@ -17,7 +17,6 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from kafscale import __version__
-from kafscale.cluster import keys
 from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
@@ -26,8 +25,8 @@ from kafscale.cluster.shards import Sharing
 from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import SettingError, StoreError
+from kafscale.format import metadata_keys
 from kafscale.group.coordinator import Coordinator
-from kafscale.group.keys import SHARDS
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import (
     Broker,
@@ -161,7 +160,7 @@ class Node:
             lambda: self._sharing.lost(),
         )
         image.on_topic_deleted(self.coordinator.topic_deleted)
-        self._sharing = Sharing(image, self.coordinator, SHARDS, clock)
+        self._sharing = Sharing(image, self.coordinator, metadata_keys.SHARDS, clock)
         await self._begin()
         await self._leaderships.start()
         await self._sharing.start(self._membership.incarnation)
@@ -199,13 +198,13 @@ class Node:
         """
         self.log.begin(await self._membership.join())
         self._begun = True  # from now on there is something to be stopped
-        await self.image.until(self._membership.revision, keys.BROKERS)
+        await self.image.until(self._membership.revision, metadata_keys.BROKERS)
 
     # -- being replaced ----------------------------------------------------------
 
     def _changed(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            if change.key == keys.broker(self._broker.broker_id):
+            if change.key == metadata_keys.broker(self._broker.broker_id):
                 self._membership.seen(change.entry)
 
     def _fenced(self) -> None:

@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.cluster import keys
 from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
 from kafscale.cluster.topics import Topics
+from kafscale.format import metadata_keys
 from kafscale.interfaces import Broker, Delete, IMetadataStore, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
@@ -77,7 +77,7 @@ class SmallCluster:
         """
         Make an incarnation of a broker the leader of a partition.
         """
-        key = f"{keys.PARTITIONS}{topic_id}/{index:010d}"
+        key = f"{metadata_keys.PARTITIONS}{topic_id}/{index:010d}"
         record = {"leader": leader, "epoch": epoch, "incarnation": incarnation}
         self.now(self.store.commit([], [Put(key, record)]))
 
@@ -94,13 +94,13 @@ class SmallCluster:
             "incarnation": broker.incarnation,
             "phase": broker.phase,
         }
-        self.now(self.store.commit([], [Put(keys.broker(broker.broker_id), value)]))
+        self.now(self.store.commit([], [Put(metadata_keys.broker(broker.broker_id), value)]))
 
     def end_broker(self, broker_id: int) -> None:
         """
         End a registration.
         """
-        self.now(self.store.commit([], [Delete(keys.broker(broker_id))]))
+        self.now(self.store.commit([], [Delete(metadata_keys.broker(broker_id))]))
 
     async def _lead(self, topic_id: UUID, indexes: Sequence[int]) -> None:
         if not self.leaderless:

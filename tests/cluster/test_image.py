@@ -10,9 +10,9 @@ from uuid import UUID
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from kafscale.cluster import keys
 from kafscale.cluster.image import Image
 from kafscale.errors import UnknownTopicId, UnknownTopicOrPartition
+from kafscale.format import metadata_keys
 from kafscale.interfaces import Broker, Change, Delete, IImage, Leadership, Phase, Put
 from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
 
@@ -55,7 +55,7 @@ class ImageTests(SynchronousTestCase):
         """
         A topic is found by both.
         """
-        self.put(keys.topic(TOPIC_ID), value("orders", 3))
+        self.put(metadata_keys.topic(TOPIC_ID), value("orders", 3))
         topic = self.image.topic("orders")
         self.assertEqual((topic.topic_id, topic.partitions), (TOPIC_ID, 3))
         self.assertIs(self.image.topic_by_id(TOPIC_ID), topic)
@@ -71,8 +71,8 @@ class ImageTests(SynchronousTestCase):
         """
         What is deleted is found no more.
         """
-        self.put(keys.topic(TOPIC_ID), value("orders"))
-        self.cluster.now(self.store.commit([], [Delete(keys.topic(TOPIC_ID))]))
+        self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
+        self.cluster.now(self.store.commit([], [Delete(metadata_keys.topic(TOPIC_ID))]))
         self.assertRaises(UnknownTopicOrPartition, self.image.topic, "orders")
         self.assertEqual(self.image.topics(), ())
 
@@ -81,20 +81,20 @@ class ImageTests(SynchronousTestCase):
         That the first topic of a name goes does not take the second along,
         even if the image hears of the second one first.
         """
-        self.put(keys.topic(TOPIC_ID), value("orders"))
+        self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
         successor = UUID(int=78)
-        self.put(keys.topic(successor), value("orders", 5))
-        self.cluster.now(self.store.commit([], [Delete(keys.topic(TOPIC_ID))]))
+        self.put(metadata_keys.topic(successor), value("orders", 5))
+        self.cluster.now(self.store.commit([], [Delete(metadata_keys.topic(TOPIC_ID))]))
         self.assertEqual(self.image.topic("orders").topic_id, successor)
 
     def test_changed_topic_is_another_object(self) -> None:
         """
         What is remembered about a topic can be remembered for its object.
         """
-        self.put(keys.topic(TOPIC_ID), value("orders"))
+        self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
         before = self.image.topic("orders")
         self.assertIs(self.image.topic("orders"), before)
-        self.put(keys.topic(TOPIC_ID), value("orders", 2))
+        self.put(metadata_keys.topic(TOPIC_ID), value("orders", 2))
         self.assertIsNot(self.image.topic("orders"), before)
 
     def test_counts_changes_of_topics(self) -> None:
@@ -104,12 +104,12 @@ class ImageTests(SynchronousTestCase):
         counts = [self.image.topic_changes]
         for what in (value("orders", 3), value("orders", 4), None):
             if what is None:
-                self.cluster.now(self.store.commit([], [Delete(keys.topic(TOPIC_ID))]))
+                self.cluster.now(self.store.commit([], [Delete(metadata_keys.topic(TOPIC_ID))]))
             else:
-                self.put(keys.topic(TOPIC_ID), what)
+                self.put(metadata_keys.topic(TOPIC_ID), what)
             counts.append(self.image.topic_changes)
         self.assertEqual(len(set(counts)), 4)
-        self.put(keys.tombstone(TOPIC_ID), {})
+        self.put(metadata_keys.tombstone(TOPIC_ID), {})
         self.assertEqual(self.image.topic_changes, counts[-1])
 
     def test_topics_in_order(self) -> None:
@@ -117,7 +117,7 @@ class ImageTests(SynchronousTestCase):
         All topics come by name.
         """
         for number, name in enumerate(("b", "c", "a")):
-            self.put(keys.topic(UUID(int=100 + number)), value(name))
+            self.put(metadata_keys.topic(UUID(int=100 + number)), value(name))
         self.assertEqual([topic.name for topic in self.image.topics()], ["a", "b", "c"])
 
     def test_leaders(self) -> None:
@@ -147,7 +147,7 @@ class ImageTests(SynchronousTestCase):
         """
         An image that starts later knows the same.
         """
-        self.put(keys.topic(TOPIC_ID), value("orders"))
+        self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
         self.cluster.put_leader(TOPIC_ID, 0, 7, 4)
         self.cluster.put_broker(Broker(9, "nine", 1))
         later = Image(self.store, CLUSTER_ID, BROKER)
@@ -161,7 +161,7 @@ class ImageTests(SynchronousTestCase):
         After it is stopped it learns nothing more.
         """
         self.image.stop()
-        self.put(keys.topic(TOPIC_ID), value("orders"))
+        self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
         self.assertEqual(self.image.topics(), ())
 
     def test_until_seen(self) -> None:
@@ -169,12 +169,12 @@ class ImageTests(SynchronousTestCase):
         Waiting for a revision that was seen is over at once, for a later one
         when it comes; a commit elsewhere does not count.
         """
-        revision = self.put(keys.topic(TOPIC_ID), value("orders"))
+        revision = self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
         self.successResultOf(self.image.until(revision))
         waiting = self.image.until(revision + 2)
         self.cluster.put_broker(Broker(9, "nine", 1))
         self.assertNoResult(waiting)
-        self.put(keys.topic(TOPIC_ID), value("orders", 2))
+        self.put(metadata_keys.topic(TOPIC_ID), value("orders", 2))
         self.successResultOf(waiting)
 
     def test_until_cancelled(self) -> None:
@@ -184,7 +184,7 @@ class ImageTests(SynchronousTestCase):
         waiting = self.image.until(1_000_000)
         waiting.cancel()
         self.failureResultOf(waiting)
-        self.put(keys.topic(TOPIC_ID), value("orders"))
+        self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
 
     def test_subscribers(self) -> None:
         """
@@ -200,9 +200,11 @@ class ImageTests(SynchronousTestCase):
 
         self.image.on_change(fail)
         self.image.on_change(tell)
-        self.put(keys.topic(TOPIC_ID), value("orders"))
-        self.put(keys.tombstone(TOPIC_ID), {})
-        self.assertEqual(told, [(keys.topic(TOPIC_ID), 1), (keys.tombstone(TOPIC_ID), 1)])
+        self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
+        self.put(metadata_keys.tombstone(TOPIC_ID), {})
+        self.assertEqual(
+            told, [(metadata_keys.topic(TOPIC_ID), 1), (metadata_keys.tombstone(TOPIC_ID), 1)]
+        )
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
     def test_subscriber_before_waiter(self) -> None:
@@ -211,8 +213,8 @@ class ImageTests(SynchronousTestCase):
         """
         order: list[str] = []
         self.image.on_change(lambda changes: order.append("subscriber"))
-        self.image.until(1, keys.TOPICS).addCallback(lambda _: order.append("waiter"))
-        self.put(keys.topic(TOPIC_ID), value("orders"))
+        self.image.until(1, metadata_keys.TOPICS).addCallback(lambda _: order.append("waiter"))
+        self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
         self.assertEqual(order, ["subscriber", "waiter"])
 
 
@@ -232,8 +234,8 @@ class StartTests(SynchronousTestCase):
 
         async def range_then_change(prefix: str) -> object:
             found = await ranged(prefix)
-            if prefix == keys.TOPICS:
-                await store.commit([], [Put(keys.topic(TOPIC_ID), value("orders"))])
+            if prefix == metadata_keys.TOPICS:
+                await store.commit([], [Put(metadata_keys.topic(TOPIC_ID), value("orders"))])
             return found
 
         self.patch(store, "range", range_then_change)

@@ -11,10 +11,10 @@ from uuid import UUID
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.cluster import keys
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import AGAIN, Leaderships
 from kafscale.errors import StoreUnavailable, UnknownTopicId
+from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import Broker, Compare, ILog, Leadership, Phase, Put
 from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
@@ -76,7 +76,7 @@ class FakeLog:
             await self._put(where, {"leader": -1, "epoch": 0, "incarnation": 0})
 
     async def _put(self, where: TopicIdPartition, record: dict[str, int]) -> None:
-        key = f"{keys.PARTITIONS}{where[0]}/{where[1]:010d}"
+        key = f"{metadata_keys.PARTITIONS}{where[0]}/{where[1]:010d}"
         await self._cluster.store.commit([], [Put(key, record)])
 
     def leads(self, where: TopicIdPartition) -> bool:
@@ -178,7 +178,7 @@ class LeadershipTestCase(SynchronousTestCase):
         """
         Of topics whose data is not removed yet.
         """
-        return list(self.cluster.now(self.cluster.store.range(keys.TOMBSTONES))[0])
+        return list(self.cluster.now(self.cluster.store.range(metadata_keys.TOMBSTONES))[0])
 
 
 class LedTests(LeadershipTestCase):
@@ -498,7 +498,9 @@ class DeletedTests(LeadershipTestCase):
         What a broker did not finish is finished at the next start.
         """
         topic_id = UUID(int=0x99)
-        self.cluster.now(self.cluster.store.commit([], [Put(keys.tombstone(topic_id), {})]))
+        self.cluster.now(
+            self.cluster.store.commit([], [Put(metadata_keys.tombstone(topic_id), {})])
+        )
         self.start()
         self.assertEqual(self.log.deleted, [topic_id])
         self.assertEqual(self.tombstones(), [])

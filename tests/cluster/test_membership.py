@@ -13,10 +13,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from kafscale.cluster import keys
 from kafscale.cluster.membership import LOOK, Membership, cluster_id
 from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.errors import SettingError, StoreUnavailable
+from kafscale.format import metadata_keys
 from kafscale.interfaces import Broker, Delete, Entry, IProducerIds, Phase, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
@@ -315,7 +315,7 @@ class StayTests(MembershipCase):
         Who was stopped meanwhile is told, and does not come back as the same.
         """
         incarnation = self.join()
-        seal = Put(keys.seal(incarnation), {"sealed_at": 0, "by": 99})
+        seal = Put(metadata_keys.seal(incarnation), {"sealed_at": 0, "by": 99})
         self.successResultOf(begin(self.store.commit([], [seal])))
         self.end_lease()
         self.assertIsNone(self.registration())
@@ -389,7 +389,7 @@ class LeaveTests(MembershipCase):
         self.membership.seen(None)
         self.clock.advance(10)
         self.assertIsNone(self.registration())
-        self.assertIsNotNone(self.stored(keys.incarnation(incarnation)))
+        self.assertIsNotNone(self.stored(metadata_keys.incarnation(incarnation)))
 
     def test_late(self) -> None:
         """

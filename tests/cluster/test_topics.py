@@ -10,7 +10,6 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from kafscale.cluster import keys
 from kafscale.cluster.ids import base64_of
 from kafscale.cluster.topics import Topics, check_name
 from kafscale.errors import (
@@ -22,6 +21,7 @@ from kafscale.errors import (
     TopicAlreadyExists,
     UnknownTopicOrPartition,
 )
+from kafscale.format import metadata_keys
 from kafscale.interfaces import Compare, ITopics, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
@@ -81,8 +81,8 @@ class CreateTests(SynchronousTestCase):
         topic = self.cluster.now(self.topics.create("orders", 2, {"retention.ms": "5"}))
         self.assertEqual(self.cluster.image.topic("orders"), topic)
         self.assertEqual(self.cluster.image.leadership(topic.topic_id, 1).leader, 7)
-        named = self.cluster.now(self.cluster.store.get(keys.name("orders")))
-        stored = self.cluster.now(self.cluster.store.get(keys.topic(topic.topic_id)))
+        named = self.cluster.now(self.cluster.store.get(metadata_keys.name("orders")))
+        stored = self.cluster.now(self.cluster.store.get(metadata_keys.topic(topic.topic_id)))
         assert named is not None and stored is not None
         self.assertEqual(named.value, {"topic_id": str(topic.topic_id)})
         self.assertEqual(
@@ -124,7 +124,7 @@ class CreateTests(SynchronousTestCase):
         """
         Of two that the image knows nothing of, one wins.
         """
-        key = keys.name("orders")
+        key = metadata_keys.name("orders")
         self.cluster.now(self.cluster.store.commit([Compare(key, 0)], [Put(key, {})]))
         self.refused(TopicAlreadyExists, "orders", 1, {})
 
@@ -188,7 +188,7 @@ class LostAnswerTests(SynchronousTestCase):
         cluster = SmallCluster(self, hostile)
         hostile.policy = lambda operation: (
             verdict
-            if operation.kind == "commit" and operation.key.startswith(keys.NAMES)
+            if operation.kind == "commit" and operation.key.startswith(metadata_keys.NAMES)
             else Verdict.SUCCEED
         )
         self.cluster = cluster
@@ -227,9 +227,9 @@ class DeleteTests(SynchronousTestCase):
         self.cluster.now(self.cluster.topics.delete(self.topic))
         self.assertEqual(self.cluster.image.topics(), ())
         get = self.cluster.store.get
-        self.assertIsNone(self.cluster.now(get(keys.name("orders"))))
-        self.assertIsNone(self.cluster.now(get(keys.topic(self.topic.topic_id))))
-        tombstone = self.cluster.now(get(keys.tombstone(self.topic.topic_id)))
+        self.assertIsNone(self.cluster.now(get(metadata_keys.name("orders"))))
+        self.assertIsNone(self.cluster.now(get(metadata_keys.topic(self.topic.topic_id))))
+        tombstone = self.cluster.now(get(metadata_keys.tombstone(self.topic.topic_id)))
         assert tombstone is not None
         self.assertEqual(
             tombstone.value,
@@ -271,7 +271,9 @@ class DeleteTests(SynchronousTestCase):
         hostile.policy = let_pass
         hostile.pending[0].succeed()
         self.successResultOf(deleting)
-        tombstone = self.cluster.now(self.cluster.store.get(keys.tombstone(self.topic.topic_id)))
+        tombstone = self.cluster.now(
+            self.cluster.store.get(metadata_keys.tombstone(self.topic.topic_id))
+        )
         assert tombstone is not None
         self.assertEqual(tombstone.value["partitions"], 5)
 
@@ -356,9 +358,9 @@ class AlterTests(SynchronousTestCase):
         """
         What changes nothing is not committed.
         """
-        _, before = self.cluster.now(self.cluster.store.range(keys.TOPICS))
+        _, before = self.cluster.now(self.cluster.store.range(metadata_keys.TOPICS))
         self.cluster.now(self.topics.alter(self.topic, lambda before: before))
-        _, after = self.cluster.now(self.cluster.store.range(keys.TOPICS))
+        _, after = self.cluster.now(self.cluster.store.range(metadata_keys.TOPICS))
         self.assertEqual(after, before)
 
     def test_checked(self) -> None:

@@ -16,8 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from kafscale.errors import KafkaError, UnknownTopicId, UnknownTopicOrPartition
+from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
-from kafscale.group import keys
 from kafscale.group.coordinator import Coordinator
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import (
@@ -47,7 +47,7 @@ async def load(coordinator: Coordinator, incarnation: int) -> None:
     Coordinate all groups, as this incarnation.
     """
     coordinator.begin(incarnation)
-    await coordinator.own(range(keys.SHARDS))
+    await coordinator.own(range(metadata_keys.SHARDS))
 
 
 @implementer(IImage)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import attrs
 
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import write_seal
 from kafscale.inspect.dump import dump
@@ -23,8 +23,8 @@ from tests.inspect.looking import report, view_of, wrong
 from tests.log.brokers import WHERE, Broker, BrokerTestCase, now
 from tests.log.test_rules import EACH
 
-PARTITION = keys.partition("default", *WHERE)
-RECORD = keys.partition_record(*WHERE)
+PARTITION = object_keys.partition("default", *WHERE)
+RECORD = metadata_keys.partition(*WHERE)
 
 
 class LookTestCase(BrokerTestCase):
@@ -68,14 +68,14 @@ class LookTestCase(BrokerTestCase):
         """
         Change an incarnation's record.
         """
-        key = keys.incarnation_record(broker.incarnation)
+        key = metadata_keys.incarnation(broker.incarnation)
         self.commit(key, {**self.shared.value(key), **changes})
 
     def slot(self, broker: Broker, number: int) -> str:
         """
         The key of a broker's slot.
         """
-        return keys.slot(keys.journal("default", 1, broker.incarnation), number)
+        return object_keys.slot(object_keys.journal("default", 1, broker.incarnation), number)
 
     def assert_wrong(self, where: str, *parts: str) -> None:
         """
@@ -279,7 +279,7 @@ class JournalTests(LookTestCase):
         nothing left.
         """
         writer = self.sealed()
-        key = keys.incarnation_record(writer.incarnation)
+        key = metadata_keys.incarnation(writer.incarnation)
         self.alter_incarnation(writer, trim=4)
         self.assert_wrong(key, "the trim mark, 4, is past the end, 3")
         self.alter_incarnation(writer, trim=0, wound_up=True)
@@ -290,10 +290,10 @@ class JournalTests(LookTestCase):
         Metadata older than the objects, perhaps; or the other way round.
         """
         writer = self.sealed()
-        key = keys.incarnation_record(writer.incarnation)
+        key = metadata_keys.incarnation(writer.incarnation)
         now(self.shared.metadata.commit([], [Delete(key)]))
-        self.assert_wrong(keys.journal("default", 1, writer.incarnation), "knows nothing")
-        self.assert_wrong(keys.seal_record(writer.incarnation), "no such incarnation")
+        self.assert_wrong(object_keys.journal("default", 1, writer.incarnation), "knows nothing")
+        self.assert_wrong(metadata_keys.seal(writer.incarnation), "no such incarnation")
         self.assert_wrong(RECORD, f"names the journal of incarnation {writer.incarnation}")
 
     def test_entries_of_another_shape(self) -> None:
@@ -302,9 +302,9 @@ class JournalTests(LookTestCase):
         """
         self.sealed()
         self.commit(RECORD, {"leader": 1})
-        self.commit(keys.incarnation_record(5), {"trim": "?"})
+        self.commit(metadata_keys.incarnation(5), {"trim": "?"})
         self.assert_wrong(RECORD, "is not understood")
-        self.assert_wrong(keys.incarnation_record(5), "is not understood")
+        self.assert_wrong(metadata_keys.incarnation(5), "is not understood")
 
     def test_foreign_objects(self) -> None:
         """
@@ -334,8 +334,8 @@ class BundleTests(LookTestCase):
         for number in range(5):
             self.broker_.append(b"%d" % number)
             self.broker_.run()
-        prefix = keys.bundles("default", 1, self.broker_.incarnation)
-        self.first, self.second = keys.slot(prefix, 0), keys.slot(prefix, 2)
+        prefix = object_keys.bundles("default", 1, self.broker_.incarnation)
+        self.first, self.second = object_keys.slot(prefix, 0), object_keys.slot(prefix, 2)
 
     def test_well(self) -> None:
         """
@@ -380,7 +380,7 @@ class BundleTests(LookTestCase):
         """
         Bundles of an incarnation that nobody knows.
         """
-        key = keys.slot(keys.bundles("default", 9, 999), 0)
+        key = object_keys.slot(object_keys.bundles("default", 9, 999), 0)
         self.put(key, self.get(self.first))
         self.assert_wrong(key.rsplit("/", 1)[0] + "/", "knows nothing")
 
@@ -412,7 +412,7 @@ class SegmentTests(LookTestCase):
         """
         Of one of the segments.
         """
-        return keys.segment(PARTITION, self.bases[at])
+        return object_keys.segment(PARTITION, self.bases[at])
 
     def test_whole(self) -> None:
         """
@@ -484,7 +484,7 @@ class SegmentTests(LookTestCase):
         """
         end = self.shared.record().rolled_to
         for base in (self.bases[1] + 1, end + 50):
-            key = keys.segment(PARTITION, base)
+            key = object_keys.segment(PARTITION, base)
             self.put(key, self.get(self.key(1)))
             self.assert_wrong(key, "in no chain")
             self.remove(key)
@@ -495,7 +495,7 @@ class SegmentTests(LookTestCase):
         before the first is.
         """
         now(self.writer.partition().delete_before(self.bases[2]))
-        self.put(keys.segment(PARTITION, self.shared.record().rolled_to), b"anything")
+        self.put(object_keys.segment(PARTITION, self.shared.record().rolled_to), b"anything")
         self.put(self.key(0), b"anything")
         lines = self.assert_well()
         self.assertTrue(any("the next roll adopts it" in line for line in lines))
@@ -623,7 +623,7 @@ class ShowTests(LookTestCase):
         self.assertIn(f"seal by {second.incarnation}", text)
         self.assertIn("segment: 0-0, 1 batches", text)
         self.assertIn("trim mark 1, sealed at 1, wound up", text)
-        for key in (self.slot(second, 0), keys.segment(PARTITION, 0)):
+        for key in (self.slot(second, 0), object_keys.segment(PARTITION, 0)):
             self.put(key, self.get(key)[1:])
             whole, lines = self.shown(list_all, view)
             self.assertFalse(whole)
@@ -651,7 +651,7 @@ class ShowTests(LookTestCase):
             self.shown(dump, self.slot(first, 1), False),
             (True, [f"seal {self.slot(first, 1)}: by incarnation {second.incarnation}"]),
         )
-        whole, lines = self.shown(dump, keys.segment(PARTITION, 0), True)
+        whole, lines = self.shown(dump, object_keys.segment(PARTITION, 0), True)
         self.assertTrue(whole)
         self.assertEqual(len(lines), 2)
         self.put(key, data[:70] + b"!" + data[71:])

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import attrs
 
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
 from kafscale.inspect.volumes import rows_of
@@ -59,7 +59,7 @@ class VolumeTestCase(LookTestCase):
         """
         The key of one of the writer's volumes.
         """
-        return keys.volume("default", self.writer.incarnation, number)
+        return object_keys.volume("default", self.writer.incarnation, number)
 
     def rewrite(self, key: str, *changes: tuple[int, dict[str, Any]]) -> None:
         """
@@ -184,7 +184,7 @@ class ChainTests(VolumeTestCase):
         The chain goes on at the first chapter.
         """
         record = self.shared.record()
-        key = keys.segment(PARTITION, 0, record.maker(0))
+        key = object_keys.segment(PARTITION, 0, record.maker(0))
         self.remove(key)
         self.assert_wrong(key, "missing", "offset 0 on")
         self.assertEqual(len(wrong(self.shared)), 1)
@@ -226,7 +226,9 @@ class ChainTests(VolumeTestCase):
         self.alter(stored_bytes=good.stored_bytes - four.size)
         self.assert_wrong(PARTITION, "bytes, the record says")
         self.alter(chapters=(), last_segment=0, stored_bytes=1)
-        self.assert_wrong(keys.segment(PARTITION, 4, good.maker(4)), "missing", "offset 4 on")
+        self.assert_wrong(
+            object_keys.segment(PARTITION, 4, good.maker(4)), "missing", "offset 4 on"
+        )
 
     def test_a_chapter_in_no_chain(self) -> None:
         """
@@ -241,7 +243,7 @@ class ChainTests(VolumeTestCase):
         Chapters are the end of the chain, with nothing in between.
         """
         four, five, six = self.chapters
-        key = keys.segment(PARTITION, 5, self.shared.record().maker(5))
+        key = object_keys.segment(PARTITION, 5, self.shared.record().maker(5))
         self.put(key, self.get(self.keys[1])[five.position :][: five.size])
         self.alter(chapters=(four, six))
         self.assertEqual(
@@ -259,7 +261,7 @@ class StrayTests(VolumeTestCase):
         """
         What verifying says of a segment under this key.
         """
-        key = keys.segment(PARTITION, base, maker)
+        key = object_keys.segment(PARTITION, base, maker)
         self.put(key, b"anything")
         found = [line for line in report(self.shared) if key in line]
         self.remove(key)
@@ -302,7 +304,7 @@ class StrayTests(VolumeTestCase):
         """
         They are garbage, whole or not.
         """
-        whole, broken = self.volume(88), keys.volume("default", 999, 0)
+        whole, broken = self.volume(88), object_keys.volume("default", 999, 0)
         self.put(whole, self.get(self.keys[0]))
         self.put(broken, b"anything")
         lines = self.assert_well()

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.log.partition.partition import Partition
 from tests.log.brokers import RULES, TOPIC, Broker, BrokerTestCase, batch, begin, now, records_of
 from tests.log.test_rules import EACH
@@ -68,7 +68,7 @@ class VolumeTestCase(BrokerTestCase):
         """
         The incarnation and number of all that there are.
         """
-        found = [keys.parse_volume("default", key) for key in self.shared.keys(VOLUMES)]
+        found = [object_keys.parse_volume("default", key) for key in self.shared.keys(VOLUMES)]
         return [volume for volume in found if volume is not None]
 
     def numbers(self) -> list[int]:
@@ -93,13 +93,15 @@ class VolumeTestCase(BrokerTestCase):
         """
         The keys of a partition's segments that are objects of their own.
         """
-        return self.shared.keys(keys.partition("default", *PARTITIONS[index]))
+        return self.shared.keys(object_keys.partition("default", *PARTITIONS[index]))
 
     def key_of(self, index: int, base: int, epoch: int) -> str:
         """
         That of such a segment.
         """
-        return keys.segment(keys.partition("default", *PARTITIONS[index]), base, epoch)
+        return object_keys.segment(
+            object_keys.partition("default", *PARTITIONS[index]), base, epoch
+        )
 
     def assert_holds(self, broker: Broker, expected: Sequence[bytes], index: int = 0) -> None:
         """

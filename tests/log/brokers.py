@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import Range, Seal, read_slot
 from kafscale.interfaces import Append, AppendRules, Fetched, LogRules, Put
@@ -130,7 +130,7 @@ class Shared:
         record: dict[str, Any] = {"broker": broker_id, "trim": 0}
         if fencing != "create":
             record["fencing"] = fencing
-        now(self.metadata.commit([], [Put(keys.incarnation_record(number), record)]))
+        now(self.metadata.commit([], [Put(metadata_keys.incarnation(number), record)]))
         return number
 
     def value(self, key: str) -> Any:
@@ -144,7 +144,7 @@ class Shared:
         """
         A partition's record.
         """
-        return PartitionRecord.from_json(self.value(keys.partition_record(*where)))
+        return PartitionRecord.from_json(self.value(metadata_keys.partition(*where)))
 
     def keys(self, prefix: str = "default/") -> list[str]:
         """
@@ -156,18 +156,21 @@ class Shared:
         """
         The base offsets of a partition's segments.
         """
-        return [keys.segment_base(key) for key in self.keys(keys.partition("default", *where))]
+        return [
+            object_keys.segment_base(key)
+            for key in self.keys(object_keys.partition("default", *where))
+        ]
 
     def journal(self, incarnation: int, broker_id: int = 1) -> dict[int, Seal | Sequence[Range]]:
         """
         The slots and seals of an incarnation.
         """
         found: dict[int, Seal | Sequence[Range]] = {}
-        for key in self.keys(keys.journal("default", broker_id, incarnation)):
+        for key in self.keys(object_keys.journal("default", broker_id, incarnation)):
             data = now(self.objects.get(key))
             held = read_slot(data, len(data))
             assert not isinstance(held, int)
-            found[keys.slot_number(key)] = held
+            found[object_keys.slot_number(key)] = held
         return found
 
     def seals(self, incarnation: int) -> list[int]:

@@ -5,7 +5,7 @@ Tests for L{kafscale.log.log}: all partitions of a broker together.
 from __future__ import annotations
 
 from kafscale.errors import NotLeaderOrFollower
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.interfaces import Compare, Delete, ILog, IPressure, Put
 from tests.hostile import let_pass
 from tests.log.brokers import (
@@ -64,7 +64,7 @@ class ClaimTests(BrokerTestCase):
         broker.settle()
         self.successResultOf(claiming)
         self.assertFalse(broker.log.leads((TOPIC, 5)))
-        self.assertIsNone(self.shared.value(keys.partition_record(TOPIC, 5)))
+        self.assertIsNone(self.shared.value(metadata_keys.partition(TOPIC, 5)))
         self.assertFalse(broker.fenced)
 
     def test_what_is_led_already(self) -> None:
@@ -83,9 +83,9 @@ class ClaimTests(BrokerTestCase):
         the first is not taken from itself by the second.
         """
         for order in (0, 1), (1, 0):
-            broker = self.broker(policy=hold("commit", keys.PARTITIONS), **EACH)
+            broker = self.broker(policy=hold("commit", metadata_keys.PARTITIONS), **EACH)
             claims = [begin(broker.log.claim([WHERE], everybody_is_gone)) for _ in order]
-            commits = broker.pending("commit", keys.PARTITIONS)
+            commits = broker.pending("commit", metadata_keys.PARTITIONS)
             for number in order:
                 commits[number].succeed()
                 broker.append(b"%d" % number)
@@ -105,7 +105,7 @@ class ClaimTests(BrokerTestCase):
         """
         The others are claimed all the same; that one is recovered again.
         """
-        broker = self.broker(policy=hold("commit", keys.PARTITIONS))
+        broker = self.broker(policy=hold("commit", metadata_keys.PARTITIONS))
         recovering = broker.recover([WHERE, OTHER])
         rival = self.leader([OTHER], broker_id=2, **EACH)
         rival.log.partition(*OTHER).opened()
@@ -120,7 +120,7 @@ class ClaimTests(BrokerTestCase):
         """
         What was claimed is not led: the next incarnation claims it again.
         """
-        broker = self.broker(policy=hold("commit", keys.PARTITIONS))
+        broker = self.broker(policy=hold("commit", metadata_keys.PARTITIONS))
         recovering = broker.recover()
         broker.log.journal.fence()
         broker.settle()
@@ -140,7 +140,7 @@ class ClaimTests(BrokerTestCase):
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
-        key = keys.slot(keys.journal("default", 1, broker.incarnation), 1)
+        key = object_keys.slot(object_keys.journal("default", 1, broker.incarnation), 1)
         now(self.shared.objects.create(key, [b"not ours"]))
         settled = broker.append(b"1").settled
         assert settled is not None
@@ -202,7 +202,7 @@ class DeleteTests(BrokerTestCase):
         self.assertEqual(woken, [True])
         self.assertEqual(broker.log.partitions(), ())
         self.assertEqual(self.shared.keys(), [])
-        self.assertIsNone(self.shared.value(keys.partition_record(*WHERE)))
+        self.assertIsNone(self.shared.value(metadata_keys.partition(*WHERE)))
         self.assertEqual((broker.log.pressure.size, broker.cache.size), (0, 0))
         self.assertFalse(broker.fenced)
 
@@ -229,7 +229,7 @@ class DeleteTests(BrokerTestCase):
         broker = self.leader(**EACH)
         broker.append(b"0")
         now(broker.log._roller.roll(broker.partition()))
-        broker.obey(hold("commit", keys.PARTITIONS))
+        broker.obey(hold("commit", metadata_keys.PARTITIONS))
         deleting = begin(broker.log.delete(TOPIC))
         broker.pending("commit")[0].fail()
         broker.clock.advance(1)

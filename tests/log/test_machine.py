@@ -34,7 +34,7 @@ from kafscale.errors import (
     OutOfOrderSequenceNumber,
     StoreUnavailable,
 )
-from kafscale.format import keys
+from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import Append, Fetched, LogRules
 from kafscale.log.partition.partition import Partition
@@ -607,7 +607,7 @@ class LogMachine(RuleBasedStateMachine):
         self.gone += self.brokers
         for operation in self.late():
             operation.apply()
-        before, _ = now(self.shared.metadata.range(keys.INCARNATIONS))
+        before, _ = now(self.shared.metadata.range(metadata_keys.INCARNATIONS))
         first = self._last()
         for where in self.wanted:
             self.log_is_whole(first, where)
@@ -660,10 +660,10 @@ class LogMachine(RuleBasedStateMachine):
         What incarnations of the past had is rolled, and their slots are gone.
         """
         for entry in before:
-            number = keys.incarnation_of(entry.key)
+            number = metadata_keys.incarnation_of(entry.key)
             record = self.shared.value(entry.key)
             assert record.get("wound_up"), f"{number} is not wound up"
-            assert record["trim"] == self.shared.value(keys.seal_record(number))["sealed_at"]
+            assert record["trim"] == self.shared.value(metadata_keys.seal(number))["sealed_at"]
             assert not self.shared.slots(number), "slots are left"
         garbage = [line for line in report(self.shared) if line.startswith("garbage: ")]
         assert not garbage, garbage

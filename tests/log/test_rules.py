@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kafscale.errors import NotLeaderOrFollower
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.epochs import Epochs
 from kafscale.format.segment import write_footer
 from kafscale.interfaces import Put
@@ -47,7 +47,8 @@ class RuleTestCase(BrokerTestCase):
         The slots that a broker is creating.
         """
         return [
-            keys.slot_number(operation.key) for operation in broker.pending("create", "/journal/")
+            object_keys.slot_number(operation.key)
+            for operation in broker.pending("create", "/journal/")
         ]
 
     def create(self, broker: Broker, number: int) -> None:
@@ -55,21 +56,21 @@ class RuleTestCase(BrokerTestCase):
         Let the creation of one slot succeed.
         """
         for operation in broker.pending("create", "/journal/"):
-            if keys.slot_number(operation.key) == number:
+            if object_keys.slot_number(operation.key) == number:
                 operation.succeed()
 
     def sealed(self, incarnation: int) -> int | None:
         """
         Where an incarnation is recorded to end.
         """
-        value = self.shared.value(keys.seal_record(incarnation))
+        value = self.shared.value(metadata_keys.seal(incarnation))
         return None if value is None else int(value["sealed_at"])
 
     def trim(self, incarnation: int) -> int:
         """
         An incarnation's trim mark.
         """
-        return int(self.shared.value(keys.incarnation_record(incarnation))["trim"])
+        return int(self.shared.value(metadata_keys.incarnation(incarnation))["trim"])
 
     def seal(self, broker: Broker) -> Sealed:
         """
@@ -225,7 +226,7 @@ class SealingTests(RuleTestCase):
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
-        first = self.broker(policy=hold("commit", keys.SEALS))
+        first = self.broker(policy=hold("commit", metadata_keys.SEALS))
         first.recover()
         first.crash()
         self.assertIn(1, self.shared.seals(writer.incarnation))
@@ -262,7 +263,7 @@ class SealingTests(RuleTestCase):
         for number in range(3):
             writer.append(b"%d" % number)
         writer.crash()
-        key = keys.seal_record(writer.incarnation)
+        key = metadata_keys.seal(writer.incarnation)
         now(self.shared.metadata.commit([], [Put(key, {"sealed_at": 2, "by": 77})]))
         successor = self.leader()
         self.assertEqual(self.shared.value(key), {"sealed_at": 2, "by": 77})
@@ -275,12 +276,12 @@ class SealingTests(RuleTestCase):
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
-        late = self.broker(policy=hold("commit", keys.SEALS))
+        late = self.broker(policy=hold("commit", metadata_keys.SEALS))
         late.recover()
         early = self.seal(writer)
-        before = self.shared.value(keys.seal_record(writer.incarnation))
+        before = self.shared.value(metadata_keys.seal(writer.incarnation))
         late.run()
-        self.assertEqual(self.shared.value(keys.seal_record(writer.incarnation)), before)
+        self.assertEqual(self.shared.value(metadata_keys.seal(writer.incarnation)), before)
         self.assertEqual(self.sealed(writer.incarnation), early.sealed_at)
         self.assertEqual(self.read_all(late), [b"0"])
 
@@ -290,15 +291,15 @@ class SealingTests(RuleTestCase):
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
-        successor = self.broker(policy=hold("commit", keys.SEALS))
+        successor = self.broker(policy=hold("commit", metadata_keys.SEALS))
         recovering = successor.recover()
         self.assertEqual(self.shared.record().incarnation, writer.incarnation)
         self.assertNoResult(recovering)
         [operation] = successor.pending("commit")
-        successor.obey(hold("commit", keys.PARTITIONS))
+        successor.obey(hold("commit", metadata_keys.PARTITIONS))
         operation.fail()
         successor.clock.advance(0.1)
-        self.assertEqual(len(successor.pending("commit", keys.PARTITIONS)), 1)
+        self.assertEqual(len(successor.pending("commit", metadata_keys.PARTITIONS)), 1)
         self.assertEqual(self.sealed(writer.incarnation), 1)
 
 
@@ -313,7 +314,7 @@ class TrimmingTests(RuleTestCase):
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
-        broker.obey(hold("commit", keys.INCARNATIONS))
+        broker.obey(hold("commit", metadata_keys.INCARNATIONS))
         self.roll(broker)
         self.seal(broker)
         broker.settle()
@@ -343,7 +344,7 @@ class TrimmingTests(RuleTestCase):
         broker = self.leader([WHERE, other], **EACH)
         broker.append(b"0")
         broker.log.partition(*other).opened()
-        broker.obey(hold("commit", keys.PARTITIONS))
+        broker.obey(hold("commit", metadata_keys.PARTITIONS))
         rolling = self.roll(broker)
         broker.append(b"1")
         broker.log.journal.fence()
@@ -360,7 +361,7 @@ class TrimmingTests(RuleTestCase):
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
-        broker.obey(hold("get", keys.INCARNATIONS))
+        broker.obey(hold("get", metadata_keys.INCARNATIONS))
         self.successResultOf(self.roll(broker))
         broker.append(b"1")
         broker.log.journal.fence()
@@ -375,7 +376,7 @@ class TrimmingTests(RuleTestCase):
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
-        broker.obey(hold("commit", keys.PARTITIONS))
+        broker.obey(hold("commit", metadata_keys.PARTITIONS))
         rolling = self.roll(broker)
         self.assertEqual(self.shared.segments(), [0])
         broker.log._clearing.begin()
@@ -392,7 +393,7 @@ class TrimmingTests(RuleTestCase):
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
-        broker.obey(hold("commit", keys.INCARNATIONS))
+        broker.obey(hold("commit", metadata_keys.INCARNATIONS))
         self.roll(broker)
         [commit] = broker.pending("commit")
         self.assertEqual(self.shared.slots(broker.incarnation), [0])
@@ -413,7 +414,7 @@ class TrimmingTests(RuleTestCase):
         writer = self.leader(**EACH)
         writer.append(b"0")
         writer.crash()
-        successor = self.broker(policy=hold("commit", keys.INCARNATIONS))
+        successor = self.broker(policy=hold("commit", metadata_keys.INCARNATIONS))
         successor.recover()
         successor.pending("commit")[0].fail()
         successor.clock.advance(0.1)
@@ -448,7 +449,7 @@ class TrimmingTests(RuleTestCase):
         broker.append(b"0")
         self.successResultOf(self.roll(broker))
         broker.append(b"1")
-        broker.obey(hold("commit", keys.PARTITIONS))
+        broker.obey(hold("commit", metadata_keys.PARTITIONS))
         rolling = self.roll(broker)
         self.assertEqual(self.shared.segments(), [0, 1])
         gone = now(broker.partition().segments.before(0))
@@ -456,7 +457,7 @@ class TrimmingTests(RuleTestCase):
         broker.settle()
         self.successResultOf(rolling)
         gone = now(broker.partition().segments.before(1))
-        self.assertEqual([keys.segment_base(info.key) for info in gone], [0])
+        self.assertEqual([object_keys.segment_base(info.key) for info in gone], [0])
 
 
 class RecordTests(RuleTestCase):
@@ -475,7 +476,7 @@ class RecordTests(RuleTestCase):
             broker.append(b"1")
             if change == "move":
                 self.successResultOf(self.roll(broker))
-            key = keys.partition_record(*WHERE)
+            key = metadata_keys.partition(*WHERE)
             touched = {**self.shared.value(key), "stored_bytes": 12345}
             now(self.shared.metadata.commit([], [Put(key, touched)]))
             if change == "roll":
@@ -494,7 +495,7 @@ class RecordTests(RuleTestCase):
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
-        slow = self.broker(policy=hold("commit", keys.PARTITIONS))
+        slow = self.broker(policy=hold("commit", metadata_keys.PARTITIONS))
         recovering = slow.recover()
         quick = self.leader(broker_id=2, **EACH)
         appended = quick.append(b"1")
@@ -514,7 +515,7 @@ class RecordTests(RuleTestCase):
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
-        successor = self.broker(policy=hold("commit", keys.PARTITIONS))
+        successor = self.broker(policy=hold("commit", metadata_keys.PARTITIONS))
         recovering = successor.recover()
         before = self.shared.record()
         self.seal(successor)
@@ -549,7 +550,7 @@ class RecordTests(RuleTestCase):
         writer = self.leader(**EACH)
         writer.append(b"0")
         writer.crash()
-        key = keys.partition_record(*WHERE)
+        key = metadata_keys.partition(*WHERE)
         record = {**self.shared.value(key), "journals": [[writer.incarnation, 7]]}
         now(self.shared.metadata.commit([], [Put(key, record)]))
         self.assertEqual(self.read_all(self.leader()), [])
@@ -579,7 +580,7 @@ class SegmentTests(RuleTestCase):
         writer = self.leader(**EACH)
         writer.append(b"0")
         writer.append(b"1")
-        writer.obey(hold("commit", keys.PARTITIONS))
+        writer.obey(hold("commit", metadata_keys.PARTITIONS))
         self.roll(writer)
         writer.append(b"2")
         writer.crash()
@@ -648,7 +649,7 @@ class LogStartTests(RuleTestCase):
         And answered after.
         """
         broker = self.broker_
-        broker.obey(hold("commit", keys.PARTITIONS))
+        broker.obey(hold("commit", metadata_keys.PARTITIONS))
         moving = begin(broker.partition().delete_before(2))
         self.assertEqual(self.shared.segments(), [0, 1, 2])
         self.assertNoResult(moving)
@@ -670,7 +671,7 @@ class LogStartTests(RuleTestCase):
         seen = []
 
         def check(operation: Operation) -> Verdict:
-            if operation.kind == "commit" and operation.key.startswith(keys.PARTITIONS):
+            if operation.kind == "commit" and operation.key.startswith(metadata_keys.PARTITIONS):
                 value = operation.arguments[1][0].value
                 seen.append((value["rolled_to"], value["log_start"]))
             return Verdict.SUCCEED

@@ -14,7 +14,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from kafscale.errors import CommitConflict, ObjectExists, StoreUnavailable
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.group.shard import Shard
 from kafscale.interfaces import Compare, IMetadataStore, Put
 from kafscale.log.journal.fencing import Marked
@@ -198,7 +198,7 @@ def claim_whatever(original: Any) -> Any:
     ) -> Any:
         done = []
         for claim in claims:
-            key = keys.partition_record(*claim.where)
+            key = metadata_keys.partition(*claim.where)
             revision = await _overwrite(metadata, key, 0, claim.record.to_json())
             done.append((claim, revision))
         return done, []
@@ -236,9 +236,9 @@ def adopt_nothing(original: Any) -> Any:
     Hold a segment that exists for the one that was to be made.
     """
     async def create(self: SegmentWriter, partition: Partition, draft: Draft, maker: int) -> None:
-        prefix = keys.partition(self._namespace, partition.topic_id, partition.index)
+        prefix = object_keys.partition(self._namespace, partition.topic_id, partition.index)
         with suppress(ObjectExists):
-            await self._objects.create(keys.segment(prefix, draft.base, maker), draft.pieces)
+            await self._objects.create(object_keys.segment(prefix, draft.base, maker), draft.pieces)
 
     return create
 
@@ -285,7 +285,7 @@ def go_on_when_in_doubt(original: Any) -> Any:
     """
     async def commit(partitions: Sequence[Partition], changes: RecordChanges) -> None:
         for partition in partitions:
-            key = keys.partition_record(partition.topic_id, partition.index)
+            key = metadata_keys.partition(partition.topic_id, partition.index)
             value = releasing._released(partition).to_json()
             compares = [Compare(key, partition.revision), changes._alive]
             with suppress(CommitConflict):

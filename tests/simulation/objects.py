@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import Seal, read_slot
 from kafscale.store.memory import MemoryObjectStore
@@ -69,9 +69,9 @@ class Objects(MemoryObjectStore):
         """
         Why it is needed; None if it is not.
         """
-        slot = keys.parse_slot(self._namespace, key)
-        segment = keys.parse_segment(self._namespace, key)
-        volume = keys.parse_volume(self._namespace, key)
+        slot = object_keys.parse_slot(self._namespace, key)
+        segment = object_keys.parse_segment(self._namespace, key)
+        volume = object_keys.parse_volume(self._namespace, key)
         if volume is not None:
             self.volumes_deleted += 1
             named = (each for record in self._records() for each in record.chapters)
@@ -84,16 +84,16 @@ class Objects(MemoryObjectStore):
         if segment is None:
             return None
         topic_id, index, base = segment
-        value = self._value_of(keys.partition_record(topic_id, index))
+        value = self._value_of(metadata_keys.partition(topic_id, index))
         if value is None or topic_id in self._checker.gone:
             return None
         record = PartitionRecord.from_json(value)
-        name = keys.segment("", base, record.maker(base))
+        name = object_keys.segment("", base, record.maker(base))
         if base < (record.first_segment or 0):
             return None
         if record.next_base <= base < record.rolled_to:
             # The leader may be about to name it instead of the chapters.
-            is_old = keys.segment_maker(key) < record.epoch
+            is_old = object_keys.segment_maker(key) < record.epoch
             return None if is_old else f"the record is {value}"
         if base < record.rolled_to and not key.endswith(name):
             return None  # one that was made in its place counts
@@ -104,8 +104,8 @@ class Objects(MemoryObjectStore):
         Why a slot is needed. A seal that was put over a deleted slot, below
         the trim mark, stops nobody.
         """
-        record = self._value_of(keys.incarnation_record(incarnation))
-        seal = self._value_of(keys.seal_record(incarnation))
+        record = self._value_of(metadata_keys.incarnation(incarnation))
+        seal = self._value_of(metadata_keys.seal(incarnation))
         end = None if seal is None else seal.get("sealed_at")
         if record is None or number < record["trim"]:
             return None

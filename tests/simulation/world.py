@@ -20,9 +20,8 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from kafscale.errors import KafkaError, StoreError
-from kafscale.format import keys
+from kafscale.format import metadata_keys
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
-from kafscale.group import keys as group_keys
 from kafscale.log.takeover import sealing
 from tests.log.brokers import now
 from tests.simulation.admin import Admin
@@ -153,7 +152,10 @@ class World:
         return None if text is None else json.loads(text)
 
     def _partition_records(self) -> list[PartitionRecord]:
-        found = (self.etcd.text(key) for key in self.etcd.below(f"{NAMESPACE}/{keys.PARTITIONS}"))
+        found = (
+            self.etcd.text(key)
+            for key in self.etcd.below(f"{NAMESPACE}/{metadata_keys.PARTITIONS}")
+        )
         return [PartitionRecord.from_json(json.loads(text)) for text in found if text]
 
     def _log_start(self, where: TopicIdPartition) -> int | None:
@@ -172,7 +174,7 @@ class World:
         return process is not None and process.node.log.incarnation == incarnation
 
     def _coordinates(self, broker_id: int, group: str) -> bool:
-        owner = self._value(group_keys.shard(group_keys.shard_of(group)))
+        owner = self._value(metadata_keys.group_shard(metadata_keys.shard_of(group)))
         return owner is not None and self._is(broker_id, owner["owner"])
 
     # -- running --------------------------------------------------------------

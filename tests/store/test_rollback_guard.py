@@ -15,11 +15,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import SettingError
+from kafscale.format.metadata_keys import MILESTONES
 from kafscale.interfaces import Compare, Delete, Put
 from kafscale.store import rollback_guard
 from kafscale.store.blocking import at_once
 from kafscale.store.memory import MemoryObjectStore
-from kafscale.store.rollback_guard import KEY, SECONDS, SELDOM, RollbackGuard
+from kafscale.store.rollback_guard import SECONDS, SELDOM, RollbackGuard
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.hostile import HostileMetadataStore, HostileObjectStore, Operation, Verdict, let_pass
 
@@ -132,8 +133,8 @@ class RollbackGuardTests(SynchronousTestCase):
         """
         The names that the metadata store lists.
         """
-        entries, _ = self.result(self.metadata.range(KEY))
-        return list(next(entry.value for entry in entries if entry.key == KEY))
+        entries, _ = self.result(self.metadata.range(MILESTONES))
+        return list(next(entry.value for entry in entries if entry.key == MILESTONES))
 
     def roll_back(self) -> None:
         """

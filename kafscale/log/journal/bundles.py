@@ -24,7 +24,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from kafscale.errors import ObjectExists
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.format.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
 from kafscale.interfaces import IObjectStore
 
@@ -47,7 +47,7 @@ class Bundles:
 
     def __init__(self, objects: IObjectStore, prefix: str, group: int) -> None:
         """
-        @param prefix: See L{keys.bundles}.
+        @param prefix: See L{object_keys.bundles}.
         @param group: How many slots go together; 0: none.
         """
         self._objects = objects
@@ -85,7 +85,9 @@ class Bundles:
 
     async def _store(self, first: int, slots: Sequence[list[bytes]]) -> None:
         with suppress(ObjectExists):  # by an attempt of which we did not hear
-            await self._objects.create(keys.slot(self._prefix, first), write_bundle(first, slots))
+            await self._objects.create(
+                object_keys.slot(self._prefix, first), write_bundle(first, slots)
+            )
 
     def _stored(self, result: object) -> None:
         self._storing = None
@@ -100,7 +102,7 @@ class Bundles:
         if not self._group:
             return []
         groups = range(first // self._group, trim // self._group)
-        return [keys.slot(self._prefix, group * self._group) for group in groups]
+        return [object_keys.slot(self._prefix, group * self._group) for group in groups]
 
     def abandon(self) -> None:
         """

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from kafscale.format import keys
+from kafscale.format import metadata_keys
 from kafscale.interfaces import IMetadataStore
 
 METADATA = "metadata"
@@ -69,7 +69,7 @@ class Fence(Protocol):
     def maker(self, leader_epoch: int) -> int:
         """
         What stands in the keys of segments made in this epoch, for
-        L{keys.segment}.
+        L{object_keys.segment}.
         """
 
 
@@ -104,7 +104,7 @@ class Marked:
 
     def __init__(self, metadata: IMetadataStore, incarnation: int) -> None:
         self._metadata = metadata
-        self._key = keys.seal_record(incarnation)
+        self._key = metadata_keys.seal(incarnation)
         self._asked: list[Deferred[bool]] = []  # since the last read began
         self._reading = False
 

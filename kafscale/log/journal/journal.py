@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from kafscale.counts import LogCounts
 from kafscale.errors import NoSuchObject, NotLeaderOrFollower, ObjectExists
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.interfaces import IObjectStore
 from kafscale.log.journal.fencing import Fence
 from kafscale.log.journal.linger import Linger
@@ -53,7 +53,7 @@ class Journal:
         fenced: Callable[[], None],
     ) -> None:
         """
-        @param prefix: See L{keys.journal}.
+        @param prefix: See L{object_keys.journal}.
         @param linger: How long the first batch of a slot waits for company.
         @param fence: Tells of a successor that left no seal here.
         @param acknowledged: Called with each slot when it is settled well.
@@ -197,7 +197,7 @@ class Journal:
     async def _send(self, slot: Slot) -> None:
         pieces, footer = slot.freeze()
         slot.frozen = [*pieces, footer]
-        key = keys.slot(self._prefix, slot.number)
+        key = object_keys.slot(self._prefix, slot.number)
         begun = self._clock.seconds()
         try:
             await self._store.create(key, slot.frozen)
@@ -338,7 +338,7 @@ class Journal:
         """
         The key of a slot.
         """
-        return keys.slot(self._prefix, number)
+        return object_keys.slot(self._prefix, number)
 
     @property
     def sending(self) -> int:

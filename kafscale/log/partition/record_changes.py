@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kafscale.errors import NotLeaderOrFollower
-from kafscale.format import keys
+from kafscale.format import metadata_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.interfaces import Compare, IMetadataStore
 from kafscale.log.commit import Change, settle_all
@@ -30,7 +30,7 @@ class RecordChanges:
         """
         self._metadata = metadata
         self._journal = journal
-        self._alive = Compare(keys.seal_record(incarnation), 0)
+        self._alive = Compare(metadata_keys.seal(incarnation), 0)
 
     async def commit(self, partition: Partition, record: PartitionRecord) -> int:
         """
@@ -52,7 +52,7 @@ class RecordChanges:
         that is deleted, or somebody else's: it is dropped.
         """
         named = [
-            (keys.partition_record(partition.topic_id, partition.index), partition, record)
+            (metadata_keys.partition(partition.topic_id, partition.index), partition, record)
             for partition, record in changed
         ]
         revisions = await settle_all(
@@ -74,7 +74,7 @@ class RecordChanges:
 
         @raise NotLeaderOrFollower: somebody else has changed the record since.
         """
-        key = keys.partition_record(partition.topic_id, partition.index)
+        key = metadata_keys.partition(partition.topic_id, partition.index)
         entry = await self._metadata.get(key)
         if entry is not None and entry.revision == partition.revision:
             return

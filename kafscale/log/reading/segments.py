@@ -26,7 +26,7 @@ from kafscale.errors import (
     NotLeaderOrFollower,
     OffsetOutOfRange,
 )
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.format.partition import Chapter, PartitionRecord, maker_of
 from kafscale.format.segment import Footer, cut, read_footer
 from kafscale.interfaces import Fetched, IObjectStore, ObjectInfo
@@ -113,7 +113,7 @@ class Segments:
         self._objects = objects
         self._cache = cache
         self._namespace = namespace
-        self._prefix = keys.partition(namespace, *where)
+        self._prefix = object_keys.partition(namespace, *where)
         self._readahead = readahead
         self._bases: list[int] | None = None  # sorted; None until somebody needs them
         self._footers: OrderedDict[Place, tuple[Footer, int]] = OrderedDict()
@@ -142,7 +142,7 @@ class Segments:
         The key that the segment which begins at offset C{base} has if it is no
         chapter.
         """
-        return keys.segment(self._prefix, base, maker_of(self._makers, base))
+        return object_keys.segment(self._prefix, base, maker_of(self._makers, base))
 
     def place(self, base: int) -> Place:
         """
@@ -151,7 +151,7 @@ class Segments:
         chapter = self._chapters.get(base)
         if chapter is None:
             return self.key(base), 0
-        key = keys.volume(self._namespace, chapter.incarnation, chapter.number)
+        key = object_keys.volume(self._namespace, chapter.incarnation, chapter.number)
         return key, chapter.position
 
     # -- which there are --------------------------------------------------
@@ -168,9 +168,9 @@ class Segments:
         if self._bases is None:
             bases = set()
             if self._first is not None and self._newest is not None:
-                after = keys.segment(self._prefix, self._first - 1) if self._first else ""
+                after = object_keys.segment(self._prefix, self._first - 1) if self._first else ""
                 async for info in listing(self._objects, self._prefix, after):
-                    base = keys.segment_base(info.key)
+                    base = object_keys.segment_base(info.key)
                     # Past the newest there may be one that was made and never
                     # committed: it is not part of the log yet; and of a leader
                     # that was replaced there may be some anywhere.
@@ -188,7 +188,7 @@ class Segments:
             return []
         found = []
         async for info in listing(self._objects, self._prefix):
-            if keys.segment_base(info.key) >= base:
+            if object_keys.segment_base(info.key) >= base:
                 break
             found.append(info)
         return found

@@ -40,7 +40,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 from kafscale.errors import ObjectExists, StoreError, StoreUnavailable
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.format.partition import Chapter
 from kafscale.format.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
 from kafscale.interfaces import IObjectStore, ObjectInfo
@@ -117,7 +117,7 @@ class Volumes:
             rows.append(Row(topic_id, index, base, position, size))
             position += size
         data = [piece for *_, pieces in segments for piece in pieces]
-        key = keys.volume(self._namespace, self._incarnation, number)
+        key = object_keys.volume(self._namespace, self._incarnation, number)
         with suppress(ObjectExists):  # by an attempt of ours whose answer was lost
             await self._objects.create(key, [*data, write_rows(rows)])
         return [
@@ -156,7 +156,9 @@ class Volumes:
 
     async def _deleted(self, number: int) -> None:
         with suppress(StoreError):
-            await self._objects.delete([keys.volume(self._namespace, self._incarnation, number)])
+            await self._objects.delete(
+                [object_keys.volume(self._namespace, self._incarnation, number)]
+            )
 
     def is_settled(self, incarnation: int, number: int) -> bool:
         """

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from kafscale.counts import LogCounts
 from kafscale.errors import NotLeaderOrFollower
-from kafscale.format import keys
+from kafscale.format import metadata_keys
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.interfaces import (
     Broker,
@@ -124,7 +124,7 @@ class Following:
         self._opening.add(replica)
         late = self._clock.callLater(SILENCE, replica.fell_silent)
         try:
-            key = keys.partition_record(replica.topic_id, replica.index)
+            key = metadata_keys.partition(replica.topic_id, replica.index)
             entry = await self._metadata.get(key)
         except Exception:
             self._log.failure("the record of a partition could not be read")
@@ -156,11 +156,11 @@ class Following:
         if not self._replicas:
             return
         for change in changes:
-            if change.key.startswith(keys.PARTITIONS):
-                replica = self._replicas.get(keys.partition_of(change.key))
+            if change.key.startswith(metadata_keys.PARTITIONS):
+                replica = self._replicas.get(metadata_keys.partition_of(change.key))
                 if replica is not None:
                     self._follow(replica, change)
-            elif change.key.startswith("brokers/"):
+            elif change.key.startswith(metadata_keys.BROKERS):
                 for replica in self._replicas.values():
                     if replica.wanted:
                         self._route(replica)

@@ -14,7 +14,7 @@ import attrs
 from twisted.logger import Logger
 
 from kafscale.errors import KafkaStorageError, NotLeaderOrFollower, StoreUnavailable
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.interfaces import IObjectStore
 from kafscale.log.partition.partition import Partition
 from kafscale.log.partition.record_changes import RecordChanges
@@ -75,7 +75,7 @@ class LogStarts:
             freed = sum(
                 info.size
                 for info in gone
-                if (base := keys.segment_base(info.key)) >= counted
+                if (base := object_keys.segment_base(info.key)) >= counted
                 and base not in bound
                 and info.key == partition.segments.key(base)
             )

@@ -24,7 +24,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from kafscale.counts import LogCounts
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import SMALLEST_SLOT, Seal
 from kafscale.format.trailer import CorruptObject
@@ -120,13 +120,13 @@ class Sweep:
     async def _look_through(self) -> None:
         before, self._unneeded = self._unneeded, set()
         deleted = 0
-        for kind in ("journal", "bundles", "topics", "volumes"):
-            prefix, after = f"{self._namespace}/{kind}/", ""
+        for kind in object_keys.SWEPT:
+            prefix, after = object_keys.prefix_of(self._namespace, kind), ""
             while not self._stopped:
                 page = await self._objects.list(prefix, after, PAGE)
                 # The metadata are read after the objects: what made an object
                 # needed was there before the object.
-                unneeded_of = self._volumes_of if kind == "volumes" else self._unneeded_of
+                unneeded_of = self._volumes_of if kind == object_keys.VOLUMES else self._unneeded_of
                 found = await unneeded_of(page)
                 deleted += await self._delete([key for key in found if key in before])
                 if len(self._unneeded) < REMEMBERED:
@@ -158,9 +158,9 @@ class Sweep:
         records: dict[str, PartitionRecord | None] = {}
         found = []
         for info in page:
-            slot = keys.parse_slot(self._namespace, info.key)
-            bundle = keys.parse_bundle(self._namespace, info.key)
-            segment = keys.parse_segment(self._namespace, info.key)
+            slot = object_keys.parse_slot(self._namespace, info.key)
+            bundle = object_keys.parse_bundle(self._namespace, info.key)
+            segment = object_keys.parse_segment(self._namespace, info.key)
             if slot is not None and info.size >= SMALLEST_SLOT:
                 incarnation, number = slot
                 if incarnation not in needed:
@@ -177,7 +177,7 @@ class Sweep:
                     found.append(info.key)
             elif segment is not None:
                 topic_id, index, base = segment
-                key = keys.partition_record(topic_id, index)
+                key = metadata_keys.partition(topic_id, index)
                 if key not in records:
                     records[key] = await self._record(key)
                 record = records[key]
@@ -193,17 +193,17 @@ class Sweep:
         found = {
             info.key: volume
             for info in page
-            if (volume := keys.parse_volume(self._namespace, info.key)) is not None
+            if (volume := object_keys.parse_volume(self._namespace, info.key)) is not None
         }
         if not found:
             return []
         settled = {volume for volume in found.values() if self._is_settled(*volume)}
-        entries, _ = await self._metadata.range(keys.PARTITIONS)
+        entries, _ = await self._metadata.range(metadata_keys.PARTITIONS)
         records = [PartitionRecord.from_json(entry.value) for entry in entries]
         known = {
             incarnation
             for incarnation in {volume[0] for volume in found.values()}
-            if await self._metadata.get(keys.incarnation_record(incarnation)) is not None
+            if await self._metadata.get(metadata_keys.incarnation(incarnation)) is not None
         }
         named = {(each.incarnation, each.number) for record in records for each in record.chapters}
         leading = {record.incarnation for record in records}
@@ -221,10 +221,10 @@ class Sweep:
         mark, as committed (rule 9), to its recorded end (rule 10); None if
         there is none such: who knows whose they are.
         """
-        entry = await self._metadata.get(keys.incarnation_record(incarnation))
+        entry = await self._metadata.get(metadata_keys.incarnation(incarnation))
         if entry is None:
             return None
-        sealed = await self._metadata.get(keys.seal_record(incarnation))
+        sealed = await self._metadata.get(metadata_keys.seal(incarnation))
         if sealed is None or "sealed_at" not in sealed.value:
             return range(entry.value["trim"], sys.maxsize)
         # At the end stands the seal, if seals stop it.
@@ -245,7 +245,7 @@ class Sweep:
         """
         Delete these, but never a seal; how many there were.
         """
-        slots = [key for key in garbage if keys.parse_slot(self._namespace, key) is not None]
+        slots = [key for key in garbage if object_keys.parse_slot(self._namespace, key) is not None]
         kinds = await gather(
             [lambda key=key: self._is_seal(key) for key in slots],  # type: ignore[misc]
             PARALLEL,
@@ -279,6 +279,6 @@ def _is_garbage(record: PartitionRecord, base: int, key: str) -> bool:
         return False
     if base >= record.next_base:
         # Chapters are there, and what takes them in may be about to be named.
-        return keys.segment_maker(key) < record.epoch
+        return object_keys.segment_maker(key) < record.epoch
     name = key.rsplit("/", 1)[1]
-    return name != keys.segment("", base, record.maker(base))
+    return name != object_keys.segment("", base, record.maker(base))

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from kafscale.errors import CommitConflict
-from kafscale.format import keys
+from kafscale.format import metadata_keys
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore
 from kafscale.log.commit import settle
 from kafscale.log.journal.bundles import Bundles
@@ -48,7 +48,7 @@ class Clearing:
         self._estates = estates
         self._bundles = bundles
         self._incarnation = incarnation
-        self._alive = Compare(keys.seal_record(incarnation), 0)
+        self._alive = Compare(metadata_keys.seal(incarnation), 0)
         self._trim = 0  # as committed
         self._trimming: Deferred[None] | None = None
         self._winding: Deferred[None] | None = None
@@ -110,7 +110,7 @@ class Clearing:
         # Before the first wait: when it ends the journal may be fenced, and
         # its slots let go of though nothing of them is rolled (rule 7).
         target = self._journal.trimmable
-        key = keys.incarnation_record(self._incarnation)
+        key = metadata_keys.incarnation(self._incarnation)
         entry = await self._metadata.get(key)
         assert entry is not None
         try:

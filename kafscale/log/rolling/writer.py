@@ -24,7 +24,7 @@ from kafscale.errors import (
     ObjectExists,
     StoreError,
 )
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.format.partition import Chapter, PartitionRecord
 from kafscale.format.segment import Footer, whole_footer, write_footer
 from kafscale.format.trailer import CorruptObject, intact
@@ -211,7 +211,7 @@ class SegmentWriter:
         @raise NotLeaderOrFollower: that is a successor's.
         """
         where = partition.topic_id, partition.index
-        key = keys.segment(keys.partition(self._namespace, *where), draft.base, maker)
+        key = object_keys.segment(object_keys.partition(self._namespace, *where), draft.base, maker)
         try:
             await self._objects.create(key, draft.pieces)
         except ObjectExists:
@@ -239,7 +239,7 @@ class SegmentWriter:
         return [batch for batches in bodies for batch in batches]
 
     async def _body(self, chapter: Chapter) -> list[bytes]:
-        key = keys.volume(self._namespace, chapter.incarnation, chapter.number)
+        key = object_keys.volume(self._namespace, chapter.incarnation, chapter.number)
         data = await self._objects.get(key, chapter.position, chapter.size)
         footer = whole_footer(data, chapter.size)
         try:

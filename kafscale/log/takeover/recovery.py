@@ -15,7 +15,7 @@ from uuid import UUID
 import attrs
 
 from kafscale.errors import CommitConflict, CorruptMessage, NoSuchObject
-from kafscale.format import keys
+from kafscale.format import metadata_keys
 from kafscale.format.epochs import Epochs
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.slot import Range
@@ -68,24 +68,24 @@ async def prepare(
     """
     entries: dict[str, Entry] = {}
     for topic_id in {where[0] for where in wanted}:
-        found, _ = await metadata.range(f"{keys.PARTITIONS}{topic_id}/")
+        found, _ = await metadata.range(metadata_keys.partitions(topic_id))
         entries |= {entry.key: entry for entry in found}
     wanted = [
         where
         for where in wanted
-        if await _is_free(entries.get(keys.partition_record(*where)), is_gone)
+        if await _is_free(entries.get(metadata_keys.partition(*where)), is_gone)
     ]
     parts: Parts = {}
     if len(wanted) > 1:  # their records share slots
         needed: list[tuple[str, Range]] = []
         for where in wanted:
-            record = _record(entries.get(keys.partition_record(*where)))
+            record = _record(entries.get(metadata_keys.partition(*where)))
             with suppress(NoSuchObject, CorruptLog):  # which are looked into below
                 needed += (await _needed(estates, incarnation, where, record))[0]
         parts = await read_parts(objects, needed)
     claims = []
     for where in wanted:
-        entry = entries.get(keys.partition_record(*where))
+        entry = entries.get(metadata_keys.partition(*where))
         while await _is_free(entry, is_gone):
             try:
                 claims.append(
@@ -96,7 +96,7 @@ async def prepare(
                 # The predecessor, before it was sealed, or another successor
                 # has rolled what is missing and let its slots go; then the
                 # record says so, and the one read before is not to be claimed.
-                newer = await metadata.get(keys.partition_record(*where))
+                newer = await metadata.get(metadata_keys.partition(*where))
                 if newer == entry:
                     raise CorruptLog(f"{_name(where)} cannot be recovered: {missing}") from None
                 entry = newer
@@ -211,7 +211,7 @@ async def commit_claims(
         lost a race, to be recovered again.
     @raise CommitConflict: this incarnation is sealed.
     """
-    alive = Compare(keys.seal_record(incarnation), 0)
+    alive = Compare(metadata_keys.seal(incarnation), 0)
     groups: dict[UUID | None, list[Claim]] = {}
     for claim in claims:
         groups.setdefault(None if claim.revision else claim.where[0], []).append(claim)
@@ -221,7 +221,7 @@ async def commit_claims(
     for topic_id, group in groups.items():
         guard = None if topic_id is None else guard_of(topic_id)
         changes = [
-            Change(keys.partition_record(*claim.where), claim.revision, claim.record.to_json())
+            Change(metadata_keys.partition(*claim.where), claim.revision, claim.record.to_json())
             for claim in group
         ]
         guards = (alive,) if guard is None else (alive, guard)

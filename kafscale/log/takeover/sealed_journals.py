@@ -15,7 +15,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from kafscale.errors import CommitConflict, NoSuchObject
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.slot import Range, Seal
 from kafscale.format.trailer import CorruptObject
@@ -111,24 +111,24 @@ class Estates:
         Read many slots at once, where they are bundled. All slots before the
         returned number were acknowledged.
         """
-        entry = await self._metadata.get(keys.incarnation_record(incarnation))
+        entry = await self._metadata.get(metadata_keys.incarnation(incarnation))
         if entry is None:
             return 0  # as `seal` will find
-        prefix = keys.bundles(self._namespace, entry.value["broker"], incarnation)
-        slots = keys.journal(self._namespace, entry.value["broker"], incarnation)
+        prefix = object_keys.bundles(self._namespace, entry.value["broker"], incarnation)
+        slots = object_keys.journal(self._namespace, entry.value["broker"], incarnation)
 
         async def read(key: str) -> int:
             end = 0
             try:
                 for number, data in read_bundle(await self._objects.get(key)):
-                    self.slots.know(keys.slot(slots, number), data)
+                    self.slots.know(object_keys.slot(slots, number), data)
                     end = number + 1
             except (NoSuchObject, CorruptObject) as why:
                 self._log.warn("slots are read one by one: {key}: {why}", key=key, why=why)
             return end
 
         trim = entry.value["trim"]
-        after = keys.slot(prefix, trim - GROUP) if trim >= GROUP else ""
+        after = object_keys.slot(prefix, trim - GROUP) if trim >= GROUP else ""
         found = [info.key async for info in listing(self._objects, prefix, after)]
         ends = await gather([lambda key=key: read(key) for key in found], BUNDLES_AT_ONCE)  # type: ignore[misc]
         return max(ends, default=0)
@@ -138,12 +138,12 @@ class Estates:
         The incarnations other than this one that are not wound up, and of
         which broker each is; some of them may live.
         """
-        entries, _ = await self._metadata.range(keys.INCARNATIONS)
+        entries, _ = await self._metadata.range(metadata_keys.INCARNATIONS)
         return [
-            (keys.incarnation_of(entry.key), entry.value["broker"])
+            (metadata_keys.incarnation_of(entry.key), entry.value["broker"])
             for entry in entries
             if not entry.value.get("wound_up")
-            and keys.incarnation_of(entry.key) != self._incarnation
+            and metadata_keys.incarnation_of(entry.key) != self._incarnation
         ]
 
     async def wind_up(self) -> None:
@@ -158,7 +158,7 @@ class Estates:
 
     async def _is_rolled(self, estate: Estate) -> bool:
         for topic_id, index in list(estate.ranges):
-            entry = await self._metadata.get(keys.partition_record(topic_id, index))
+            entry = await self._metadata.get(metadata_keys.partition(topic_id, index))
             if entry is not None:
                 record = PartitionRecord.from_json(entry.value)
                 if estate.needed((topic_id, index), record):
@@ -171,7 +171,7 @@ class Estates:
         Move the trim mark to the end, then delete the slots (rules 9 and
         10); what was found past the end, too, but never a seal.
         """
-        key = keys.incarnation_record(sealed.incarnation)
+        key = metadata_keys.incarnation(sealed.incarnation)
         entry = await self._metadata.get(key)
         if entry is None or entry.value.get("wound_up"):
             return  # another successor did it
@@ -182,12 +182,12 @@ class Estates:
                 revision = await settle(self._metadata, key, revision, value)
             except CommitConflict:
                 return  # another successor does it
-        bundles = keys.bundles(self._namespace, sealed.broker, sealed.incarnation)
+        bundles = object_keys.bundles(self._namespace, sealed.broker, sealed.incarnation)
         gone = [info.key async for info in listing(self._objects, bundles)]
         garbage = []
         past_end = 0
         async for info in listing(self._objects, sealed.prefix):
-            number = keys.slot_number(info.key)
+            number = object_keys.slot_number(info.key)
             if number >= sealed.sealed_at:
                 if isinstance(await footer(self._objects, info.key), Seal):
                     continue

@@ -21,7 +21,7 @@ import attrs
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.slot import Range, Seal, read_slot, write_seal
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, ObjectInfo
 from kafscale.log.commit import settle
@@ -122,17 +122,17 @@ async def seal(
         walked along.
     @raise LookupError: there was never such an incarnation.
     """
-    key = keys.seal_record(incarnation)
+    key = metadata_keys.seal(incarnation)
     guards: tuple[Compare, ...]
     raised_barrier = False
     while True:
         # The end first: once it is recorded the writer's trim mark stands still.
         recorded = await metadata.get(key)
-        entry = await metadata.get(keys.incarnation_record(incarnation))
+        entry = await metadata.get(metadata_keys.incarnation(incarnation))
         if entry is None:
             raise LookupError(f"incarnation {incarnation} is not in the metadata store")
         broker, trim = entry.value["broker"], entry.value["trim"]
-        prefix = keys.journal(namespace, broker, incarnation)
+        prefix = object_keys.journal(namespace, broker, incarnation)
         if recorded is not None and "sealed_at" in recorded.value:
             # What is recorded is the end, whatever seal objects there are: one
             # may have been put over a slot that was deleted (rule 5).
@@ -175,10 +175,10 @@ async def _raise_barrier(objects: IObjectStore, prefix: str, first: int, sealer:
     last = first - 1
     ahead = BARRIER
     while True:
-        after = keys.slot(prefix, last) if last >= 0 else ""
+        after = object_keys.slot(prefix, last) if last >= 0 else ""
         async for info in listing(objects, prefix, after):
-            last = keys.slot_number(info.key)
-        barrier = keys.slot(prefix, last + ahead)
+            last = object_keys.slot_number(info.key)
+        barrier = object_keys.slot(prefix, last + ahead)
         try:
             await objects.create(barrier, [write_seal(sealer)])
             return
@@ -199,7 +199,7 @@ async def _seal_first_missing(objects: IObjectStore, prefix: str, first: int, se
         if is_sealed:
             return number
         try:
-            await objects.create(keys.slot(prefix, number), [write_seal(sealer)])
+            await objects.create(object_keys.slot(prefix, number), [write_seal(sealer)])
         except ObjectExists:
             continue  # it appeared, or an attempt of ours had come through: look again
         return number
@@ -214,7 +214,7 @@ async def _first_missing(objects: IObjectStore, prefix: str, start: int) -> tupl
     while True:
         window = range(number, number + PARALLEL)
         found = await gather(
-            [lambda n=n: footer(objects, keys.slot(prefix, n)) for n in window]  # type: ignore[misc]
+            [lambda n=n: footer(objects, object_keys.slot(prefix, n)) for n in window]  # type: ignore[misc]
         )
         for number, held in zip(window, found, strict=True):
             if held is None or isinstance(held, Seal):
@@ -229,7 +229,9 @@ async def ranges(objects: IObjectStore, sealed: Sealed) -> list[tuple[str, Seque
 
     @raise CorruptLog: a slot is missing, or a seal stands before the end.
     """
-    slots = [keys.slot(sealed.prefix, number) for number in range(sealed.trim, sealed.sealed_at)]
+    slots = [
+        object_keys.slot(sealed.prefix, number) for number in range(sealed.trim, sealed.sealed_at)
+    ]
     found = await gather([lambda key=key: footer(objects, key) for key in slots])  # type: ignore[misc]
     result = []
     for key, held in zip(slots, found, strict=True):

@@ -28,6 +28,7 @@ from kafscale.errors import (
     StoreContended,
     StoreUnavailable,
 )
+from kafscale.format import object_keys
 from kafscale.store.s3.client import S3Client
 from kafscale.store.s3.faults import NoAnswer, NoCredentials, S3Error
 from kafscale.store.s3.objects import S3ObjectStore
@@ -64,7 +65,7 @@ class Probe:
         self._client: S3Client = store.client
         self._clock = clock
         self._namespace = namespace
-        self._key = f"{namespace}/probes/{name}"
+        self._key = object_keys.probe(namespace, name)
         self._may_replace = fencing == "metadata"
         self._until = clock.seconds() + PATIENCE
 
@@ -225,7 +226,7 @@ class Probe:
         Let the namespace belong to this cluster. Its metadata store numbers
         what is written there, and those of two would use the same numbers.
         """
-        key = f"{self._namespace}/cluster"
+        key = object_keys.cluster(self._namespace)
         claim = json.dumps({"cluster_id": cluster}).encode()
 
         async def read() -> bytes:
@@ -255,8 +256,8 @@ class Probe:
         each first says that it does, and looks for others afterwards. So of
         two one at least sees the other, and none replaces another's claim.
         """
-        claims = f"{self._namespace}/claims/"
-        mine = f"{claims}{cluster}"
+        claims = object_keys.claims(self._namespace)
+        mine = object_keys.claim(self._namespace, cluster)
         with suppress(ObjectExists):
             await self._store.create(mine, [claim])
         others = [info.key for info in await self._store.list(claims) if info.key != mine]

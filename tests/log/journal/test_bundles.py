@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.format.trailer import CorruptObject
 from kafscale.log.journal import bundles as module
 from kafscale.log.journal.bundles import read_bundle, write_bundle
@@ -80,8 +80,8 @@ class BundledTests(BrokerTestCase):
         """
         The first slots of its bundles.
         """
-        prefix = keys.bundles("default", 1, broker.incarnation)
-        return [keys.slot_number(key) for key in self.shared.keys(prefix)]
+        prefix = object_keys.bundles("default", 1, broker.incarnation)
+        return [object_keys.slot_number(key) for key in self.shared.keys(prefix)]
 
     def asked(self, of: Broker) -> tuple[Broker, list[str]]:
         """
@@ -96,7 +96,7 @@ class BundledTests(BrokerTestCase):
             return Verdict.SUCCEED
 
         successor = self.leader(policy=note)
-        prefix = keys.journal("default", 1, of.incarnation)
+        prefix = object_keys.journal("default", 1, of.incarnation)
         return successor, [key for key in asked if key.startswith(prefix)]
 
     def test_bundled(self) -> None:
@@ -108,7 +108,7 @@ class BundledTests(BrokerTestCase):
         self.assertEqual(self.bundles(writer), [0, 4])
         writer.crash()
         successor, asked = self.asked(writer)
-        self.assertEqual(min(map(keys.slot_number, asked)), 8)
+        self.assertEqual(min(map(object_keys.slot_number, asked)), 8)
         self.assertEqual(self.read_all(successor), [b"%d" % number for number in range(11)])
 
     def test_gone_with_the_slots(self) -> None:
@@ -142,11 +142,11 @@ class BundledTests(BrokerTestCase):
         """
         writer = self.writer(9)
         writer.crash()
-        prefix = keys.bundles("default", 1, writer.incarnation)
-        now(self.shared.objects.delete([keys.slot(prefix, 0), keys.slot(prefix, 4)]))
-        now(self.shared.objects.create(keys.slot(prefix, 4), [b"nonsense"]))
+        prefix = object_keys.bundles("default", 1, writer.incarnation)
+        now(self.shared.objects.delete([object_keys.slot(prefix, 0), object_keys.slot(prefix, 4)]))
+        now(self.shared.objects.create(object_keys.slot(prefix, 4), [b"nonsense"]))
         successor, asked = self.asked(writer)
-        self.assertEqual(min(map(keys.slot_number, asked)), 0)
+        self.assertEqual(min(map(object_keys.slot_number, asked)), 0)
         self.assertEqual(self.read_all(successor), [b"%d" % number for number in range(9)])
 
     def test_not_before_they_are_acknowledged(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import write_seal
 from kafscale.interfaces import Put
@@ -48,7 +48,7 @@ class MarkedJournalTests(JournalTestCase):
         """
         A successor begins.
         """
-        key = keys.seal_record(INCARNATION)
+        key = metadata_keys.seal(INCARNATION)
         now(self.inner_metadata.commit([], [Put(key, {"by": 9})]))
 
     def read(self) -> Operation:
@@ -56,7 +56,7 @@ class MarkedJournalTests(JournalTestCase):
         The one read of the mark that is under way.
         """
         (operation,) = self.metadata.pending
-        self.assertEqual((operation.kind, operation.key), ("get", keys.seal_record(INCARNATION)))
+        self.assertEqual((operation.kind, operation.key), ("get", metadata_keys.seal(INCARNATION)))
         return operation
 
     def test_acknowledged_after_the_read(self) -> None:
@@ -232,33 +232,33 @@ class MarkTests(CarelessTestCase):
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
-        successor = self.broker(policy=hold("commit", keys.SEALS))
+        successor = self.broker(policy=hold("commit", metadata_keys.SEALS))
         recovering = successor.recover()
         self.assertEqual(successor.pending("get_suffix"), [])
-        (mark,) = successor.pending("commit", keys.SEALS)
+        (mark,) = successor.pending("commit", metadata_keys.SEALS)
         self.assertEqual(mark.arguments[1][0].value, {"by": successor.incarnation})
         looked: list[Operation] = []
 
         def note(operation: Operation) -> Verdict | None:
             if operation.kind == "get_suffix":
                 looked.append(operation)
-            return hold("commit", keys.SEALS)(operation)
+            return hold("commit", metadata_keys.SEALS)(operation)
 
         successor.obey(note)
         mark.fail()
         successor.clock.advance(0.1)
         self.assertEqual(looked, [])
-        (mark,) = successor.pending("commit", keys.SEALS)
+        (mark,) = successor.pending("commit", metadata_keys.SEALS)
         mark.succeed()
         self.assertTrue(looked)
-        (end,) = successor.pending("commit", keys.SEALS)
+        (end,) = successor.pending("commit", metadata_keys.SEALS)
         value = {"sealed_at": 1, "by": successor.incarnation}
         self.assertEqual(end.arguments[1][0].value, value)
         self.assertEqual(self.shared.record().incarnation, writer.incarnation)
         successor.obey(let_pass)
         successor.run()
         self.successResultOf(recovering)
-        self.assertEqual(self.shared.value(keys.seal_record(writer.incarnation)), value)
+        self.assertEqual(self.shared.value(metadata_keys.seal(writer.incarnation)), value)
         self.assertEqual(self.read_all(successor), [b"0"])
         self.assertEqual(self.shared.seals(writer.incarnation), [])
 
@@ -280,7 +280,7 @@ class MarkTests(CarelessTestCase):
         It counts: whether its writer has read in time nobody else knows.
         """
         writer = self.leader()
-        writer.obey(hold("get", keys.SEALS))
+        writer.obey(hold("get", metadata_keys.SEALS))
         told = self.append(writer, b"0")
         successor = self.leader()
         self.assertEqual(self.read_all(successor), [b"0"])
@@ -340,14 +340,14 @@ class MarkTests(CarelessTestCase):
             writer.obey(hold("create", "/journal/"))
             told = self.append(writer, b"1")
             slot = self.late(writer, "/journal/")
-            sealers = [self.broker(policy=hold("commit", keys.SEALS)) for _ in range(2)]
+            sealers = [self.broker(policy=hold("commit", metadata_keys.SEALS)) for _ in range(2)]
             sealing = [self.seal(writer, each) for each in sealers]
             for each in sealers:
-                each.pending("commit", keys.SEALS)[0].succeed()
+                each.pending("commit", metadata_keys.SEALS)[0].succeed()
                 if each is sealers[0]:
                     slot.apply()
             found = [
-                each.pending("commit", keys.SEALS)[0].arguments[1][0].value["sealed_at"]
+                each.pending("commit", metadata_keys.SEALS)[0].arguments[1][0].value["sealed_at"]
                 for each in sealers
             ]
             self.assertEqual(found, [1, 2])
@@ -384,7 +384,7 @@ class MarkTests(CarelessTestCase):
         first = self.broker(policy=hold("get_suffix", "/journal/"))
         first.recover()
         first.crash()
-        key = keys.seal_record(writer.incarnation)
+        key = metadata_keys.seal(writer.incarnation)
         self.assertEqual(self.shared.value(key), {"by": first.incarnation})
         self.assertEqual(wrong(self.shared), [])
         self.failureResultOf(self.append(writer, b"1"), NotLeaderOrFollower)
@@ -397,14 +397,14 @@ class MarkTests(CarelessTestCase):
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
-        successor = self.broker(policy=hold("commit", keys.SEALS))
+        successor = self.broker(policy=hold("commit", metadata_keys.SEALS))
         recovering = successor.recover()
         self.successResultOf(begin(writer.log._roller.roll(writer.partition())))
         self.successResultOf(self.append(writer, b"1"))
         successor.obey(let_pass)
         successor.run()
         self.successResultOf(recovering)
-        self.assertEqual(self.shared.value(keys.seal_record(writer.incarnation))["sealed_at"], 2)
+        self.assertEqual(self.shared.value(metadata_keys.seal(writer.incarnation))["sealed_at"], 2)
         self.assertEqual(self.read_all(successor), [b"0", b"1"])
 
     def test_the_trim_mark_is_read_after_anothers_mark(self) -> None:
@@ -413,7 +413,7 @@ class MarkTests(CarelessTestCase):
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
-        slow = self.broker(policy=hold("get", keys.SEALS))
+        slow = self.broker(policy=hold("get", metadata_keys.SEALS))
         sealing = self.seal(writer, slow)
         self.successResultOf(begin(writer.log._roller.roll(writer.partition())))
         self.successResultOf(self.append(writer, b"1"))
@@ -442,7 +442,7 @@ class MarkTests(CarelessTestCase):
         slow.obey(let_pass)
         slow.run()
         self.assertEqual(self.successResultOf(sealing).sealed_at, 1)
-        self.assertEqual(self.shared.value(keys.seal_record(writer.incarnation))["sealed_at"], 1)
+        self.assertEqual(self.shared.value(metadata_keys.seal(writer.incarnation))["sealed_at"], 1)
         self.assertEqual(self.read_all(self.leader()), [b"0"])
 
     def test_winding_up_keeps_what_stops_it(self) -> None:
@@ -454,7 +454,7 @@ class MarkTests(CarelessTestCase):
         self.successResultOf(self.append(writer, b"0"))
         self.leader()
         self.assertEqual(
-            self.shared.value(keys.incarnation_record(writer.incarnation)),
+            self.shared.value(metadata_keys.incarnation(writer.incarnation)),
             {"broker": 1, "trim": 1, "fencing": "metadata", "wound_up": True},
         )
 
@@ -464,7 +464,7 @@ class MarkTests(CarelessTestCase):
         """
         writer = self.leader()
         self.leader()
-        self.assertEqual(self.shared.value(keys.seal_record(writer.incarnation))["sealed_at"], 0)
+        self.assertEqual(self.shared.value(metadata_keys.seal(writer.incarnation))["sealed_at"], 0)
         self.assertEqual(self.shared.keys(), [])
 
 
@@ -483,7 +483,7 @@ class RivalTests(CarelessTestCase):
         """
         The name of a segment.
         """
-        return keys.segment(keys.partition("default", *WHERE), base, epoch)
+        return object_keys.segment(object_keys.partition("default", *WHERE), base, epoch)
 
     def names(self) -> list[str]:
         """
@@ -527,7 +527,7 @@ class RivalTests(CarelessTestCase):
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
-        writer.obey(hold("commit", keys.PARTITIONS))
+        writer.obey(hold("commit", metadata_keys.PARTITIONS))
         self.roll(writer)
         self.assertEqual(self.names(), [self.segment(0, 0)])
         self.assertIn("not part of the log yet", "".join(report(self.shared)))
@@ -667,7 +667,7 @@ class OtherFencingTests(BrokerTestCase):
         successor = self.broker(policy=hold("create", "/topics/"))
         successor.recover()
         self.assertEqual(wrong(self.shared), [])
-        key = keys.slot(keys.journal("default", 1, writer.incarnation), 1)
+        key = object_keys.slot(object_keys.journal("default", 1, writer.incarnation), 1)
         now(self.shared.objects.delete([key]))
         self.assertIn(f"wrong: {key}: missing", wrong(self.shared))
 
@@ -676,7 +676,7 @@ class OtherFencingTests(BrokerTestCase):
         Neither a mark nor an end.
         """
         writer = self.leader(fencing="metadata", **EACH)
-        key = keys.seal_record(writer.incarnation)
+        key = metadata_keys.seal(writer.incarnation)
         now(self.shared.metadata.commit([], [Put(key, {})]))
         self.assertIn(key, "".join(wrong(self.shared)))
 
@@ -686,7 +686,7 @@ class OtherFencingTests(BrokerTestCase):
         too.
         """
         writer = self.leader(fencing="metadata", **EACH)
-        key = keys.slot(keys.journal("default", 1, writer.incarnation), 0)
+        key = object_keys.slot(object_keys.journal("default", 1, writer.incarnation), 0)
         now(self.shared.objects.create(key, [write_seal(99)]))
         settled = writer.append(b"0").settled
         assert settled is not None

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.counts import LogCounts
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.format.slot import read_slot, write_seal
 from kafscale.log.journal.fencing import CreateOnly, Fence
 from kafscale.log.journal.journal import Journal
@@ -24,7 +24,7 @@ from kafscale.store.memory import MemoryObjectStore
 from tests.hostile import HostileObjectStore, let_pass
 from tests.log.brokers import batch, now
 
-PREFIX = keys.journal("default", 1, 5)
+PREFIX = object_keys.journal("default", 1, 5)
 
 
 class FakeWriter:
@@ -103,7 +103,7 @@ class JournalTestCase(SynchronousTestCase):
         The numbers of the slots that are being created.
         """
         return [
-            keys.slot_number(operation.key)
+            object_keys.slot_number(operation.key)
             for operation in self.store.pending
             if operation.kind == "create"
         ]
@@ -113,7 +113,7 @@ class JournalTestCase(SynchronousTestCase):
         The creation of one slot succeeds.
         """
         for operation in list(self.store.pending):
-            if operation.kind == "create" and keys.slot_number(operation.key) == number:
+            if operation.kind == "create" and object_keys.slot_number(operation.key) == number:
                 operation.succeed()
 
 
@@ -132,7 +132,7 @@ class WritingTests(JournalTestCase):
         self.clock.advance(0)
         self.assertEqual(self.sent(), [0])
         self.land(0)
-        data = now(self.inner.get(keys.slot(PREFIX, 0)))
+        data = now(self.inner.get(object_keys.slot(PREFIX, 0)))
         held = read_slot(data, len(data))
         assert isinstance(held, tuple)
         self.assertEqual(
@@ -223,7 +223,7 @@ class WritingTests(JournalTestCase):
         self.add(1000)
         [operation] = self.store.pending
         self.add(10)
-        self.assertEqual(operation.arguments[0], keys.slot(PREFIX, 0))
+        self.assertEqual(operation.arguments[0], object_keys.slot(PREFIX, 0))
         self.land(0)  # the store checks that the pieces have not changed
         self.clock.advance(0)
         self.assertEqual(self.sent(), [1])
@@ -414,7 +414,7 @@ class RefusedTests(JournalTestCase):
         """
         told = self.begin()
         self.add(10)
-        now(self.inner.create(keys.slot(PREFIX, 0), [data]))
+        now(self.inner.create(object_keys.slot(PREFIX, 0), [data]))
         self.store.settle()
         for wait in told:
             self.failureResultOf(wait, NotLeaderOrFollower)
@@ -442,7 +442,7 @@ class RefusedTests(JournalTestCase):
         """
         told = self.begin()
         data = self.store.pending[0].arguments[1]
-        now(self.inner.create(keys.slot(PREFIX, 0), [data[:-30], bytes(30)]))
+        now(self.inner.create(object_keys.slot(PREFIX, 0), [data[:-30], bytes(30)]))
         self.store.settle()
         for wait in told:
             self.failureResultOf(wait, NotLeaderOrFollower)
@@ -452,7 +452,7 @@ class RefusedTests(JournalTestCase):
         It was there and is not: somebody clears up after us.
         """
         told = self.begin()
-        key = keys.slot(PREFIX, 0)
+        key = object_keys.slot(PREFIX, 0)
         now(self.inner.create(key, [write_seal(9)]))
         self.store.pending[0].succeed()
         now(self.inner.delete([key]))

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.logger import LogLevel, capturedLogs
 
 from kafscale.errors import NotLeaderOrFollower
-from kafscale.format import keys
+from kafscale.format import object_keys
 from kafscale.interfaces import LogRules
 from kafscale.log.reading import volumes
 from kafscale.log.reading.cache import BlockCache
@@ -126,7 +126,9 @@ class ReaderTests(VolumeTestCase):
         """
         It is told, once and for all, if nothing was bound.
         """
-        now(self.shared.objects.delete([keys.volume("default", self.reading.incarnation, 1)]))
+        now(
+            self.shared.objects.delete([object_keys.volume("default", self.reading.incarnation, 1)])
+        )
         with capturedLogs() as logged:
             failure = self.failureResultOf(begin(self.first.load(1, 1, True)))
         self.assertIn("missing", str(failure.value))

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import StoreUnavailable
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.trailer import CorruptObject, Kind, end_with
 from kafscale.inspect.volumes import rows_of
 from kafscale.log.reading.volumes import GRACE, OneChapter, Row, read_rows, write_rows
@@ -132,7 +132,7 @@ class SweepTests(VolumeTestCase):
             writer = self.leading(orphan_seconds=EVERY if broker_id == 1 else 0)
             sweeper = writer if broker_id == 1 else self.broker(broker_id=2, orphan_seconds=EVERY)
             self.fill(writer, b"0")
-            writer.obey(hold("commit", keys.PARTITIONS))
+            writer.obey(hold("commit", metadata_keys.PARTITIONS))
             binding = begin(writer.log._roller.roll_all(self.all_of(writer)))
             self.look(sweeper, 5)
             self.assertEqual((self.chapters(), self.numbers()), ([0, 0, 0, 0], [0]))
@@ -153,7 +153,7 @@ class SweepTests(VolumeTestCase):
         idle = self.shared.register(4)
         sweeper = self.leading(orphan_seconds=EVERY)
         for incarnation in (leading.incarnation, idle, 999, sweeper.incarnation):
-            key = keys.volume("default", incarnation, 77)
+            key = object_keys.volume("default", incarnation, 77)
             now(self.shared.objects.create(key, [b"x"]))
         self.look(sweeper, 1)
         self.assertEqual(len(self.volumes()), 4)
@@ -168,7 +168,7 @@ class SweepTests(VolumeTestCase):
         broker = self.leading()
         self.bind(broker, b"0", b"1")
         self.fill(broker, b"2")
-        broker.obey(hold("commit", keys.PARTITIONS))
+        broker.obey(hold("commit", metadata_keys.PARTITIONS))
         rolling = begin(broker.log._roller.roll(broker.partition()))
         self.assertNoResult(rolling)
         self.assertEqual(self.own(), [self.key_of(0, 0, 0)])
@@ -257,21 +257,21 @@ class FormatTests(BrokerTestCase):
         """
         Only what is made as a volume's key is one.
         """
-        key = keys.volume("default", 7, 3)
+        key = object_keys.volume("default", 7, 3)
         self.assertTrue(key.startswith(VOLUMES))
-        self.assertEqual(keys.parse_volume("default", key), (7, 3))
+        self.assertEqual(object_keys.parse_volume("default", key), (7, 3))
         for bad in (key + "0", f"{key}.kfs", key.replace("default", "other"), f"{VOLUMES}7/3", "x"):
-            self.assertIsNone(keys.parse_volume("default", bad))
-        self.assertIsNone(keys.parse_segment("default", key))
+            self.assertIsNone(object_keys.parse_volume("default", bad))
+        self.assertIsNone(object_keys.parse_segment("default", key))
 
     def test_makers(self) -> None:
         """
         The epoch in which a segment was made.
         """
-        prefix = keys.partition("default", TOPIC, 0)
-        self.assertEqual(keys.segment_maker(keys.segment(prefix, 5, 12)), 12)
-        self.assertEqual(keys.segment_maker(keys.segment(prefix, 5, 0)), 0)
-        self.assertEqual(keys.segment_maker(keys.segment(prefix, 5)), -1)
+        prefix = object_keys.partition("default", TOPIC, 0)
+        self.assertEqual(object_keys.segment_maker(object_keys.segment(prefix, 5, 12)), 12)
+        self.assertEqual(object_keys.segment_maker(object_keys.segment(prefix, 5, 0)), 0)
+        self.assertEqual(object_keys.segment_maker(object_keys.segment(prefix, 5)), -1)
 
 
 class OneChapterTests(SynchronousTestCase):

@@ -22,7 +22,7 @@ from kafscale.errors import (
     StoreUnavailable,
     UnknownLeaderEpoch,
 )
-from kafscale.format import keys
+from kafscale.format import metadata_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.interfaces import (
     Broker as Address,
@@ -623,8 +623,8 @@ class FeedTests(FollowingCase):
         reading = Reading(self.replica())
         self.read_all(reading)
         replica, reading.woken = self.replica(), 0
-        record = self.shared.value(keys.partition_record(*WHERE)) | {"leader": 9, "epoch": 7}
-        now(self.shared.metadata.commit([], [Put(keys.partition_record(*WHERE), record)]))
+        record = self.shared.value(metadata_keys.partition(*WHERE)) | {"leader": 9, "epoch": 7}
+        now(self.shared.metadata.commit([], [Put(metadata_keys.partition(*WHERE), record)]))
         self.assertTrue(replica.dropped)
         self.assertGreater(reading.woken, 0)
         self.assertRaises(NotLeaderOrFollower, replica.read, 0, 1, True)
@@ -676,7 +676,7 @@ class FeedTests(FollowingCase):
         replica = self.following.partition(*where)
         self.assertRaises(NotLeaderOrFollower, replica.available, 0)
         record = PartitionRecord(leader=1, epoch=0, rolled_to=1).to_json()
-        now(self.shared.metadata.commit([], [Put(keys.partition_record(*where), record)]))
+        now(self.shared.metadata.commit([], [Put(metadata_keys.partition(*where), record)]))
         self.assertTrue(replica.available(0))
 
     def test_store_is_away(self) -> None:

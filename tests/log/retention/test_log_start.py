@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
-from kafscale.format import keys
+from kafscale.format import metadata_keys
 from tests.hostile import Verdict, let_pass
 from tests.log.brokers import begin, now
 from tests.log.rolling.test_roller import PARTITIONS, RollingTestCase
@@ -63,7 +63,7 @@ class MoveTests(RollingTestCase):
         """
         Both are done, in whichever order.
         """
-        self.main.obey(hold("commit", keys.PARTITIONS))
+        self.main.obey(hold("commit", metadata_keys.PARTITIONS))
         moves = [self.move(5), self.move(3)]
         self.main.settle()
         self.assertEqual([self.successResultOf(move) for move in moves], [5, 5])
@@ -92,7 +92,7 @@ class MoveTests(RollingTestCase):
         """
         It is not led any more.
         """
-        self.main.obey(hold("commit", keys.PARTITIONS))
+        self.main.obey(hold("commit", metadata_keys.PARTITIONS))
         rolling = begin(self.main.log._roller.roll(self.partition))
         moving = self.move(3)
         self.partition.drop()

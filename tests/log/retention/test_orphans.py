@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from kafscale.errors import StoreUnavailable
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import SMALLEST_SLOT, write_seal
 from kafscale.interfaces import Delete, Put
@@ -79,10 +79,10 @@ class SweepTests(BrokerTestCase):
         cases = product((0, 3), (None, 3, 6), range(9), (True, False))
         for number, (trim, sealed_at, slot, is_seal) in enumerate(cases):
             incarnation = 10_000 + number
-            self.commit(keys.incarnation_record(incarnation), {"broker": 7, "trim": trim})
+            self.commit(metadata_keys.incarnation(incarnation), {"broker": 7, "trim": trim})
             if sealed_at is not None:
-                self.commit(keys.seal_record(incarnation), {"sealed_at": sealed_at, "by": 1})
-            key = keys.slot(keys.journal("default", 7, incarnation), slot)
+                self.commit(metadata_keys.seal(incarnation), {"sealed_at": sealed_at, "by": 1})
+            key = object_keys.slot(object_keys.journal("default", 7, incarnation), slot)
             # Seals are recognised by what they are, not by their size alone.
             self.put(key, b" " * SMALLEST_SLOT + write_seal(1) if is_seal else data)
             needed = slot >= trim and (sealed_at is None or slot <= sealed_at)
@@ -107,9 +107,11 @@ class SweepTests(BrokerTestCase):
             PartitionRecord(),
         ]
         for index, record in enumerate(records):
-            self.commit(keys.partition_record(topic, index), record.to_json())
+            self.commit(metadata_keys.partition(topic, index), record.to_json())
             for base in range(12):
-                self.put(keys.segment(keys.partition("default", topic, index), base), b"x")
+                self.put(
+                    object_keys.segment(object_keys.partition("default", topic, index), base), b"x"
+                )
         self.look(sweeper)
         self.look(sweeper)
         self.assertEqual(self.shared.segments((topic, 0)), list(range(3, 12)))
@@ -120,7 +122,7 @@ class SweepTests(BrokerTestCase):
         A segment that lands after that goes.
         """
         sweeper = self.sweeper()
-        self.put(keys.segment(keys.partition("default", UUID(int=78), 0), 0), b"x")
+        self.put(object_keys.segment(object_keys.partition("default", UUID(int=78), 0), 0), b"x")
         self.look(sweeper)
         self.look(sweeper)
         self.assertEqual(self.shared.segments((UUID(int=78), 0)), [])
@@ -131,20 +133,20 @@ class SweepTests(BrokerTestCase):
         is damaged, and other namespaces.
         """
         sweeper = self.sweeper()
-        self.commit(keys.incarnation_record(20_000), {"broker": 7, "trim": 5})
-        journal = keys.journal("default", 7, 20_000)
-        unknown = keys.journal("default", 7, 20_001)
+        self.commit(metadata_keys.incarnation(20_000), {"broker": 7, "trim": 5})
+        journal = object_keys.journal("default", 7, 20_000)
+        unknown = object_keys.journal("default", 7, 20_001)
         large = b"x" * SMALLEST_SLOT
         kept = [
             self.put(key, large)
             for key in (
-                keys.slot(journal, 1),
+                object_keys.slot(journal, 1),
                 f"{journal}2",
-                keys.slot(unknown, 0),
-                keys.slot("default/journal/zz/7/20000/", 0),
-                f"{keys.partition('default', UUID(int=79), 0)}notes",
+                object_keys.slot(unknown, 0),
+                object_keys.slot("default/journal/zz/7/20000/", 0),
+                f"{object_keys.partition('default', UUID(int=79), 0)}notes",
                 f"default/topics/{'0' * 32}/0/{0:020d}.kfs",
-                keys.segment(keys.partition("other", UUID(int=79), 0), 0),
+                object_keys.segment(object_keys.partition("other", UUID(int=79), 0), 0),
                 "default/else",
             )
         ]
@@ -182,7 +184,7 @@ class SweepTests(BrokerTestCase):
         self.assertTrue(self.shared.slots(sweeper.incarnation))
         sweeper.crash()  # it would try for ever
         other = self.sweeper(broker_id=2)
-        trim = self.shared.value(keys.incarnation_record(sweeper.incarnation))["trim"]
+        trim = self.shared.value(metadata_keys.incarnation(sweeper.incarnation))["trim"]
         self.look(other)
         self.look(other)
         slots = self.shared.slots(sweeper.incarnation)
@@ -193,9 +195,9 @@ class SweepTests(BrokerTestCase):
         Page by page, with pauses between; each page is deleted by itself.
         """
         sweeper = self.sweeper()
-        prefix = keys.partition("default", UUID(int=80), 0)
+        prefix = object_keys.partition("default", UUID(int=80), 0)
         for base in range(2 * PAGE + 5):
-            self.put(keys.segment(prefix, base), b"x")
+            self.put(object_keys.segment(prefix, base), b"x")
         sweeper.clock.advance(EVERY)
         sweeper.run(5.0)
         sweeper.clock.advance(EVERY)
@@ -210,11 +212,13 @@ class SweepTests(BrokerTestCase):
         It has to be unneeded at both looks.
         """
         sweeper = self.sweeper()
-        key = self.put(keys.segment(keys.partition("default", UUID(int=81), 0), 0), b"x")
+        key = self.put(
+            object_keys.segment(object_keys.partition("default", UUID(int=81), 0), 0), b"x"
+        )
         self.look(sweeper)
-        self.commit(keys.partition_record(UUID(int=81), 0), PartitionRecord().to_json())
+        self.commit(metadata_keys.partition(UUID(int=81), 0), PartitionRecord().to_json())
         self.look(sweeper)
-        record = keys.partition_record(UUID(int=81), 0)
+        record = metadata_keys.partition(UUID(int=81), 0)
         now(self.shared.metadata.commit([], [Delete(record)]))
         self.look(sweeper)
         self.assertIn(key, self.shared.keys())
@@ -247,7 +251,9 @@ class SweepTests(BrokerTestCase):
         With 0 nothing is looked at.
         """
         sweeper = self.sweeper(orphan_seconds=0.0)
-        key = self.put(keys.segment(keys.partition("default", UUID(int=82), 0), 0), b"x")
+        key = self.put(
+            object_keys.segment(object_keys.partition("default", UUID(int=82), 0), 0), b"x"
+        )
         for _ in range(5):
             self.look(sweeper)
         self.assertIn(key, self.shared.keys())
@@ -263,7 +269,9 @@ class SweepTests(BrokerTestCase):
         )  # fmt: skip
         sweep.begin()
         sweep.begin()
-        key = self.put(keys.segment(keys.partition("default", UUID(int=83), 0), 0), b"x")
+        key = self.put(
+            object_keys.segment(object_keys.partition("default", UUID(int=83), 0), 0), b"x"
+        )
         broker.obey(lambda each: Verdict.FAIL if each.kind == "list" else Verdict.SUCCEED)
         broker.clock.advance(EVERY)
         broker.obey(lambda each: Verdict.SUCCEED)
@@ -278,9 +286,9 @@ class SweepTests(BrokerTestCase):
         Stopping waits for what is under way, and no pause.
         """
         sweeper = self.sweeper()
-        prefix = keys.partition("default", UUID(int=84), 0)
+        prefix = object_keys.partition("default", UUID(int=84), 0)
         for base in range(PAGE + 5):
-            self.put(keys.segment(prefix, base), b"x")
+            self.put(object_keys.segment(prefix, base), b"x")
         sweeper.clock.advance(EVERY)
         sweeper.settle()
         now(sweeper.log.stop())

@@ -9,7 +9,7 @@ from unittest import mock
 from twisted.internet.defer import CancelledError, Deferred
 
 from kafscale.errors import NotLeaderOrFollower, StoreError
-from kafscale.format import keys
+from kafscale.format import metadata_keys
 from tests.hostile import Operation, Verdict
 from tests.log.brokers import (
     RULES,
@@ -74,7 +74,7 @@ class ReleaseTests(BrokerTestCase):
         self.first.append(b"a")
         self.first.run()
         self.assertFalse(self.take())
-        self.assertIsNone(self.shared.value(keys.seal_record(self.first.incarnation)))
+        self.assertIsNone(self.shared.value(metadata_keys.seal(self.first.incarnation)))
         self.assertEqual(self.first.append(b"b").base_offset, 1)
 
     def test_handed_over(self) -> None:
@@ -93,7 +93,7 @@ class ReleaseTests(BrokerTestCase):
         self.assertEqual((record.rolled_to, record.journals), (1, ()))
         self.assertEqual(self.shared.slots(self.first.incarnation), [])
         self.assertTrue(self.take())
-        self.assertIsNone(self.shared.value(keys.seal_record(self.first.incarnation)))
+        self.assertIsNone(self.shared.value(metadata_keys.seal(self.first.incarnation)))
         self.assertEqual(self.second.partition().leader_epoch, 1)
         self.assertEqual(self.second.append(b"b").base_offset, 1)
         self.second.run()
@@ -220,7 +220,7 @@ class ReleaseTests(BrokerTestCase):
         The release is done, and the next leader has claimed before the answer
         comes: nobody was replaced.
         """
-        self.first.obey(hold("commit", keys.PARTITIONS))
+        self.first.obey(hold("commit", metadata_keys.PARTITIONS))
         releasing = self.release()
         [commit] = self.first.pending("commit")
         commit.apply()
@@ -273,11 +273,11 @@ class ReleaseTests(BrokerTestCase):
         clearing = begin(self.second.log.clear_up(nobody_is_gone))
         self.second.run()
         self.successResultOf(clearing)
-        self.assertIsNone(self.shared.value(keys.seal_record(self.first.incarnation)))
+        self.assertIsNone(self.shared.value(metadata_keys.seal(self.first.incarnation)))
         clearing = begin(self.second.log.clear_up(everybody_is_gone))
         self.second.run()
         self.successResultOf(clearing)
-        record = self.shared.value(keys.incarnation_record(self.first.incarnation))
+        record = self.shared.value(metadata_keys.incarnation(self.first.incarnation))
         self.assertTrue(record["wound_up"])
         self.assertFalse(self.second.fenced)
 

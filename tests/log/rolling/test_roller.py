@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kafscale.format import keys
+from kafscale.format import metadata_keys
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.rolling.roller import AGAIN, LOOK
 from kafscale.log.settings import LogSettings
@@ -236,7 +236,7 @@ class WhatTests(RollingTestCase):
         """
         first = self.leading()
         first.append(b"a", producer=5)
-        first.obey(hold("commit", keys.PARTITIONS))
+        first.obey(hold("commit", metadata_keys.PARTITIONS))
         begin(first.log._roller.roll(first.partition()))
         first.append(b"b", producer=6)
         first.crash()
@@ -280,7 +280,7 @@ class FailureTests(RollingTestCase):
         self.fill(broker, 0)
         self.fill(broker, 1)
         for held in ("create", "commit"):
-            broker.obey(hold(held, "topics/" if held == "create" else keys.PARTITIONS))
+            broker.obey(hold(held, "topics/" if held == "create" else metadata_keys.PARTITIONS))
             rolling = begin(broker.log._roller.roll(broker.log.partition(TOPIC, held == "commit")))
             if held == "create":
                 broker.settle()
@@ -293,7 +293,7 @@ class FailureTests(RollingTestCase):
         self.assertEqual(self.shared.keys("default/topics/"), [])
         self.assertEqual(self.shared.slots(broker.incarnation), [])
         self.assertEqual(broker.log.pressure.size, 0)
-        self.assertIsNone(self.shared.value(keys.partition_record(*WHERE)))
+        self.assertIsNone(self.shared.value(metadata_keys.partition(*WHERE)))
 
     def test_fenced_while_its_record_is_committed(self) -> None:
         """
@@ -301,7 +301,7 @@ class FailureTests(RollingTestCase):
         """
         broker = self.leading()
         self.fill(broker, 0)
-        broker.obey(hold("commit", keys.PARTITIONS))
+        broker.obey(hold("commit", metadata_keys.PARTITIONS))
         rolling = begin(broker.log._roller.roll(broker.partition()))
         broker.log.journal.fence()
         self.assertEqual(broker.log.pressure.size, 0)

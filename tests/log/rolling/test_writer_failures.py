@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.logger import LogLevel, capturedLogs
 
 from kafscale.errors import KafkaError, StoreError
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.interfaces import Delete
 from kafscale.log import commit
 from kafscale.log.reading.volumes import GRACE
@@ -34,7 +34,7 @@ class CommitTests(VolumeTestCase):
 
         def policy(operation: Operation) -> Verdict | None:
             nonlocal left
-            if operation.kind == "commit" and keys.PARTITIONS in operation.key:
+            if operation.kind == "commit" and metadata_keys.PARTITIONS in operation.key:
                 left -= 1
                 if left == -1:
                     return None
@@ -89,9 +89,9 @@ class CommitTests(VolumeTestCase):
         """
         broker = self.leading()
         self.fill(broker, b"0")
-        broker.obey(hold("commit", keys.PARTITIONS))
+        broker.obey(hold("commit", metadata_keys.PARTITIONS))
         binding = begin(broker.log._roller.roll_all(self.all_of(broker)))
-        key = keys.partition_record(*PARTITIONS[1])
+        key = metadata_keys.partition(*PARTITIONS[1])
         now(self.shared.metadata.commit([], [Delete(key)]))
         broker.obey(let_pass)
         broker.settle()
@@ -115,7 +115,7 @@ class CommitTests(VolumeTestCase):
         """
         broker = self.leading()
         self.fill(broker, b"0")
-        broker.obey(hold("commit", keys.PARTITIONS))
+        broker.obey(hold("commit", metadata_keys.PARTITIONS))
         binding = begin(broker.log._roller.roll_all(self.all_of(broker)))
         successor = self.successor(orphan_seconds=EVERY)
         broker.obey(let_pass)
@@ -202,9 +202,13 @@ class FailureTests(VolumeTestCase):
             self.bind(broker, b"0", b"1", b"2")
             chapter = self.shared.record().chapters[1]
             if what == "volume":
-                now(self.shared.objects.delete([keys.volume("default", chapter.incarnation, 1)]))
+                now(
+                    self.shared.objects.delete(
+                        [object_keys.volume("default", chapter.incarnation, 1)]
+                    )
+                )
             elif what == "cut":
-                key = keys.volume("default", chapter.incarnation, 1)
+                key = object_keys.volume("default", chapter.incarnation, 1)
                 data = now(self.shared.objects.get(key))
                 now(self.shared.objects.delete([key]))
                 now(self.shared.objects.create(key, [data[: chapter.position]]))

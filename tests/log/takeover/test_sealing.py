@@ -13,7 +13,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from kafscale.errors import NoSuchObject, StoreUnavailable
-from kafscale.format import keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.slot import Seal
 from kafscale.interfaces import Put
 from kafscale.log.takeover import suffix_cache
@@ -120,7 +120,7 @@ class SealTests(BrokerTestCase):
                         if view.pending:
                             view.pending[turn // 2].succeed()
             ends = {self.successResultOf(done).sealed_at for done in sealing}
-            recorded = self.shared.value(keys.seal_record(writer.incarnation))["sealed_at"]
+            recorded = self.shared.value(metadata_keys.seal(writer.incarnation))["sealed_at"]
             self.assertEqual(ends, {recorded})
             self.assertIsInstance(self.shared.journal(writer.incarnation)[recorded], Seal)
 
@@ -154,7 +154,7 @@ class CorruptTests(BrokerTestCase):
         for number in range(3):
             self.writer.append(b"%d" % number)
         self.writer.crash()
-        self.prefix = keys.journal("default", 1, self.writer.incarnation)
+        self.prefix = object_keys.journal("default", 1, self.writer.incarnation)
 
     def recover(self) -> Deferred[None]:
         """
@@ -169,7 +169,7 @@ class CorruptTests(BrokerTestCase):
         """
         Change a slot.
         """
-        key = keys.slot(self.prefix, number)
+        key = object_keys.slot(self.prefix, number)
         now(self.shared.objects.delete([key]))
         now(self.shared.objects.create(key, [data]))
 
@@ -177,7 +177,7 @@ class CorruptTests(BrokerTestCase):
         """
         A bit of a batch's header has changed.
         """
-        data = bytearray(now(self.shared.objects.get(keys.slot(self.prefix, 1))))
+        data = bytearray(now(self.shared.objects.get(object_keys.slot(self.prefix, 1))))
         data[20] ^= 1
         self.replace(1, bytes(data))
         self.failureResultOf(self.recover(), CorruptLog)
@@ -186,16 +186,16 @@ class CorruptTests(BrokerTestCase):
         """
         The end is recorded, and a slot before it is gone.
         """
-        key = keys.seal_record(self.writer.incarnation)
+        key = metadata_keys.seal(self.writer.incarnation)
         now(self.shared.metadata.commit([], [Put(key, {"sealed_at": 3, "by": 9})]))
-        now(self.shared.objects.delete([keys.slot(self.prefix, 1)]))
+        now(self.shared.objects.delete([object_keys.slot(self.prefix, 1)]))
         self.failureResultOf(self.recover(), CorruptLog)
 
     def test_a_gap(self) -> None:
         """
         The slots are there, but not all of the partition's records.
         """
-        self.replace(1, now(self.shared.objects.get(keys.slot(self.prefix, 2))))
+        self.replace(1, now(self.shared.objects.get(object_keys.slot(self.prefix, 2))))
         self.failureResultOf(self.recover(), CorruptLog)
 
     def test_a_slot_that_vanishes_while_it_is_read(self) -> None:
@@ -205,7 +205,7 @@ class CorruptTests(BrokerTestCase):
         self.patch(suffix_cache, "KEPT", 0)  # as if slots were large
         successor = self.broker(policy=hold("get", "/journal/"))
         recovering = successor.recover()
-        now(self.shared.objects.delete([keys.slot(self.prefix, 1)]))
+        now(self.shared.objects.delete([object_keys.slot(self.prefix, 1)]))
         successor.run()
         self.failureResultOf(recovering, CorruptLog)
 
@@ -213,7 +213,7 @@ class CorruptTests(BrokerTestCase):
         """
         What is rolled already is left out.
         """
-        key = keys.partition_record(*WHERE)
+        key = metadata_keys.partition(*WHERE)
         record = {**self.shared.value(key), "rolled_to": 2}
         now(self.shared.metadata.commit([], [Put(key, record)]))
         estate = now(self.broker().log._estates.of(self.writer.incarnation))
@@ -296,10 +296,10 @@ class TwoSuccessorsTests(BrokerTestCase):
         writer = self.leader(**EACH)
         writer.append(b"0")
         writer.crash()
-        slow = self.broker(policy=hold("commit", keys.INCARNATIONS))
+        slow = self.broker(policy=hold("commit", metadata_keys.INCARNATIONS))
         slow.recover()
         quick = self.leader()
-        key = keys.incarnation_record(writer.incarnation)
+        key = metadata_keys.incarnation(writer.incarnation)
         done = now(self.shared.metadata.get(key))
         slow.run()
         self.assertEqual(now(self.shared.metadata.get(key)), done)
@@ -319,7 +319,11 @@ class ClaimTests(BrokerTestCase):
         fates = list(verdicts)
 
         def decide(operation: Operation) -> Verdict:
-            if operation.kind == "commit" and operation.key.startswith(keys.PARTITIONS) and fates:
+            if (
+                operation.kind == "commit"
+                and operation.key.startswith(metadata_keys.PARTITIONS)
+                and fates
+            ):
                 return fates.pop(0)
             return Verdict.SUCCEED
 
@@ -328,7 +332,7 @@ class ClaimTests(BrokerTestCase):
         broker.run(5)
         self.successResultOf(recovering)
         self.assertFalse(broker.fenced)
-        self.assertIsNone(self.shared.value(keys.seal_record(broker.incarnation)))
+        self.assertIsNone(self.shared.value(metadata_keys.seal(broker.incarnation)))
         for where in (WHERE, other):
             self.assertEqual(self.shared.record(where).incarnation, broker.incarnation)
             self.assertEqual(self.shared.record(where).epoch, 0)
@@ -358,7 +362,7 @@ class ClaimTests(BrokerTestCase):
         A claim that was done, and whose claimer did not hear of it, does not
         make it stop itself.
         """
-        broker = self.broker(policy=hold("commit", keys.PARTITIONS))
+        broker = self.broker(policy=hold("commit", metadata_keys.PARTITIONS))
         first = broker.recover()
         [commit] = broker.pending("commit")
         commit.apply()
@@ -368,7 +372,7 @@ class ClaimTests(BrokerTestCase):
         broker.run()
         self.successResultOf(again)
         self.assertFalse(broker.fenced)
-        self.assertIsNone(self.shared.value(keys.seal_record(broker.incarnation)))
+        self.assertIsNone(self.shared.value(metadata_keys.seal(broker.incarnation)))
         self.assertNoResult(first)
         self.assertEqual(broker.partition().leader_epoch, self.shared.record().epoch)
 
@@ -393,7 +397,7 @@ class WindingUpTests(BrokerTestCase):
         """
         Whether nothing is left to do for it.
         """
-        record = self.shared.value(keys.incarnation_record(incarnation))
+        record = self.shared.value(metadata_keys.incarnation(incarnation))
         return bool(record.get("wound_up"))
 
     def test_done_when_all_is_rolled(self) -> None:
@@ -415,7 +419,7 @@ class WindingUpTests(BrokerTestCase):
         past = self.died()
         successor = self.broker(policy=hold("delete", "/journal/"))
         successor.recover()
-        self.assertEqual(self.shared.value(keys.incarnation_record(past))["trim"], 1)
+        self.assertEqual(self.shared.value(metadata_keys.incarnation(past))["trim"], 1)
         self.assertEqual(self.shared.slots(past), [0])
         successor.crash()
         self.leader()

@@ -1,15 +1,43 @@
 """
-Where things are: the keys of the object store and of the metadata store.
+The keys of objects.
 
-Object keys begin with the namespace. Numbers are padded to twenty digits, so
-that the order of the keys is the order of the numbers.
+Every key begins with the namespace and, after it, the kind of object. Numbers
+are padded to twenty digits, so that the order of the keys is the order of the
+numbers. docs/storage.md has the same layouts in a table.
+
+A new kind of object gets a new kind in its keys: L{SWEPT} names the kinds that
+the orphan sweep of this version lists, and the sweep of an older version lists
+fewer, so it never deletes an object that it does not know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from uuid import UUID
 from zlib import crc32
+
+JOURNAL = "journal"
+BUNDLES = "bundles"
+TOPICS = "topics"
+VOLUMES = "volumes"
+
+SWEPT = (JOURNAL, BUNDLES, TOPICS, VOLUMES)
+"""The kinds of objects that hold records, in the order in which they are listed."""
+
+
+def kind_of(key: str) -> str:
+    """
+    What comes after the namespace in an object's key, for example L{TOPICS};
+    an empty string if the key has no such part.
+    """
+    _, _, rest = key.partition("/")
+    return rest.partition("/")[0]
+
+
+def prefix_of(namespace: str, kind: str) -> str:
+    """
+    The prefix of all objects of one of the kinds in L{SWEPT}.
+    """
+    return f"{namespace}/{kind}/"
 
 
 def journal(namespace: str, broker_id: int, incarnation: int) -> str:
@@ -17,8 +45,7 @@ def journal(namespace: str, broker_id: int, incarnation: int) -> str:
     The prefix of an incarnation's slots. Its third part spreads incarnations
     over an object store that shards by prefix.
     """
-    spread = crc32(f"{broker_id}/{incarnation}".encode()) & 0xFF
-    return f"{namespace}/journal/{spread:02x}/{broker_id}/{incarnation}/"
+    return _of_incarnation(namespace, JOURNAL, broker_id, incarnation)
 
 
 def bundles(namespace: str, broker_id: int, incarnation: int) -> str:
@@ -26,7 +53,12 @@ def bundles(namespace: str, broker_id: int, incarnation: int) -> str:
     The prefix of the bundles of an incarnation's slots; a bundle's number is
     that of its first slot.
     """
-    return journal(namespace, broker_id, incarnation).replace("/journal/", "/bundles/", 1)
+    return _of_incarnation(namespace, BUNDLES, broker_id, incarnation)
+
+
+def _of_incarnation(namespace: str, kind: str, broker_id: int, incarnation: int) -> str:
+    spread = crc32(f"{broker_id}/{incarnation}".encode()) & 0xFF
+    return f"{namespace}/{kind}/{spread:02x}/{broker_id}/{incarnation}/"
 
 
 def slot(prefix: str, number: int) -> str:
@@ -47,14 +79,14 @@ def topic(namespace: str, topic_id: UUID) -> str:
     """
     The prefix of all segments of a topic.
     """
-    return f"{namespace}/topics/{topic_id}/"
+    return f"{namespace}/{TOPICS}/{topic_id}/"
 
 
 def partition(namespace: str, topic_id: UUID, index: int) -> str:
     """
     The prefix of a partition's segments.
     """
-    return f"{namespace}/topics/{topic_id}/{index}/"
+    return f"{namespace}/{TOPICS}/{topic_id}/{index}/"
 
 
 def segment(prefix: str, base_offset: int, maker: int = -1) -> str:
@@ -73,7 +105,7 @@ def volume(namespace: str, incarnation: int, number: int) -> str:
     One of the volumes that an incarnation has made; spread as its slots are.
     """
     spread = crc32(str(incarnation).encode()) & 0xFF
-    return f"{namespace}/volumes/{spread:02x}/{incarnation}/{number:020d}"
+    return f"{namespace}/{VOLUMES}/{spread:02x}/{incarnation}/{number:020d}"
 
 
 def parse_volume(namespace: str, key: str) -> tuple[int, int] | None:
@@ -82,7 +114,7 @@ def parse_volume(namespace: str, key: str) -> tuple[int, int] | None:
     is not a volume's.
     """
     try:
-        _, incarnation, number = key.removeprefix(f"{namespace}/volumes/").split("/")
+        _, incarnation, number = key.removeprefix(f"{namespace}/{VOLUMES}/").split("/")
         found = int(incarnation), int(number)
     except ValueError:
         return None
@@ -94,7 +126,7 @@ def parse_slot(namespace: str, key: str) -> tuple[int, int] | None:
     The incarnation and number of the slot that has this key; None if it is
     not a slot's.
     """
-    return _parse_numbered(namespace, key, "journal", journal)
+    return _parse_numbered(namespace, key, JOURNAL)
 
 
 def parse_bundle(namespace: str, key: str) -> tuple[int, int] | None:
@@ -102,15 +134,13 @@ def parse_bundle(namespace: str, key: str) -> tuple[int, int] | None:
     The incarnation and the number of the first slot of the bundle that has
     this key; None if it is not a bundle's.
     """
-    return _parse_numbered(namespace, key, "bundles", bundles)
+    return _parse_numbered(namespace, key, BUNDLES)
 
 
-def _parse_numbered(
-    namespace: str, key: str, kind: str, prefix_of: Callable[[str, int, int], str]
-) -> tuple[int, int] | None:
+def _parse_numbered(namespace: str, key: str, kind: str) -> tuple[int, int] | None:
     try:
         _, broker_id, incarnation, number = key.removeprefix(f"{namespace}/{kind}/").split("/")
-        prefix = prefix_of(namespace, int(broker_id), int(incarnation))
+        prefix = _of_incarnation(namespace, kind, int(broker_id), int(incarnation))
         found = int(incarnation), int(number)
     except ValueError:
         return None
@@ -123,7 +153,7 @@ def parse_segment(namespace: str, key: str) -> tuple[UUID, int, int] | None:
     if it is not a segment's.
     """
     try:
-        topic_id, index, _ = key.removeprefix(f"{namespace}/topics/").split("/")
+        topic_id, index, _ = key.removeprefix(f"{namespace}/{TOPICS}/").split("/")
         where = UUID(topic_id), int(index)
     except ValueError:
         return None
@@ -156,51 +186,52 @@ def segment_maker(key: str) -> int:
     return int(key.rsplit("/", 1)[1].removesuffix(".kfs").partition("-")[2] or -1)
 
 
-# The metadata store adds a prefix of its own, so these begin with the kind.
-
-INCARNATIONS = "incarnations/"
-PARTITIONS = "partitions/"
-SEALS = "seals/"
-
-
-def incarnation_record(incarnation: int) -> str:
+def cluster(namespace: str) -> str:
     """
-    ``{"broker": id, "trim": slot}``, put by the incarnation itself, and at its
-    end by a successor; with C{"wound_up": true} once its slots are deleted.
-    With C{"fencing": "metadata"} from its beginning if that is what stops it
-    (see `kafscale.log.journal.fencing`).
+    The object that says which cluster the namespace of a bucket belongs to.
     """
-    return f"{INCARNATIONS}{incarnation:020d}"
+    return f"{namespace}/cluster"
 
 
-def seal_record(incarnation: int) -> str:
+def claims(namespace: str) -> str:
     """
-    ``{"sealed_at": slot, "by": incarnation}``; absent while the incarnation
-    may write; at first without C{sealed_at} if this is what stops it. A key of
-    its own, so that "not sealed" can be compared whatever else the incarnation
-    writes.
+    The prefix of the claims of clusters to a namespace, of which one at most
+    becomes L{cluster}; only where a PUT may replace.
     """
-    return f"{SEALS}{incarnation:020d}"
+    return f"{namespace}/claims/"
 
 
-def partition_record(topic_id: UUID, index: int) -> str:
+def claim(namespace: str, cluster_id: str) -> str:
     """
-    The record described at `kafscale.format.partition.PartitionRecord`.
+    The claim of one cluster.
     """
-    return f"{PARTITIONS}{topic_id}/{index:010d}"
+    return f"{claims(namespace)}{cluster_id}"
 
 
-def partition_of(key: str) -> tuple[UUID, int]:
+def probe(namespace: str, name: str) -> str:
     """
-    The topic id and index that a L{partition_record}'s key names.
+    An object that is made and deleted at start to try the bucket.
     """
-    _, topic_id, index = key.split("/")
-    return UUID(topic_id), int(index)
+    return f"{namespace}/probes/{name}"
 
 
-def incarnation_of(key: str) -> int:
+def milestones(namespace: str) -> str:
     """
-    The incarnation that an L{incarnation_record}'s or L{seal_record}'s key
-    names.
+    The prefix of the milestones that protect against a metadata store that
+    was rolled back (`kafscale.store.rollback_guard`).
+    """
+    return f"{namespace}/milestones/"
+
+
+def milestone(namespace: str, revision: int) -> str:
+    """
+    The milestone of a revision of the metadata store.
+    """
+    return f"{milestones(namespace)}{revision:020d}"
+
+
+def milestone_revision(key: str) -> int:
+    """
+    The revision that a L{milestone}'s key names.
     """
     return int(key.rsplit("/", 1)[1])

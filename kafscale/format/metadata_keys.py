@@ -1,0 +1,208 @@
+"""
+The keys of the metadata store.
+
+The metadata store puts a prefix of its own before each key, so keys begin with
+the kind of entry. Numbers are padded where entries are read in their order.
+docs/storage.md has the same layouts in a table, with what the entries hold.
+
+The shard of a group is the CRC-32 (zlib's) of its name in UTF-8, modulo
+L{SHARDS}. The name may be any text, so in a key everything but letters, digits
+and ``_.-~`` is written as ``%XX``.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+from uuid import UUID
+from zlib import crc32
+
+from kafscale.format.partition import TopicIdPartition
+
+CLUSTER_ID = "cluster/id"
+LAST_INCARNATION = "last-incarnation"
+PRODUCER_IDS = "producer-ids"
+MILESTONES = "milestones"
+
+BROKERS = "brokers/"
+INCARNATIONS = "incarnations/"
+SEALS = "seals/"
+NAMES = "names/"
+TOPICS = "topics/"
+PARTITIONS = "partitions/"
+TOMBSTONES = "tombstones/"
+GROUP_SHARDS = "group-shards/"
+GROUPS = "groups/"
+OFFSETS = "offsets/"
+
+SHARDS = 16
+"""How many shards groups are divided into. It says where a group is, so it never changes."""
+
+
+def kind_of(key: str) -> str:
+    """
+    What the keys of all entries of the same kind begin with, for example
+    L{TOPICS}; an empty string if the key is the only one of its kind.
+    """
+    return key[: key.find("/") + 1]
+
+
+# -- brokers and their incarnations --------------------------------------------
+
+
+def broker(broker_id: int) -> str:
+    """
+    A broker's registration.
+    """
+    return f"{BROKERS}{broker_id}"
+
+
+def broker_of(key: str) -> int:
+    """
+    The id of the broker whose registration has this key.
+    """
+    return int(key.removeprefix(BROKERS))
+
+
+def incarnation(number: int) -> str:
+    """
+    An incarnation's record: its broker and its trim mark.
+    """
+    return f"{INCARNATIONS}{number:020d}"
+
+
+def seal(incarnation: int) -> str:
+    """
+    What stops an incarnation. A key of its own, so that "not sealed" can be
+    compared whatever else the incarnation writes.
+    """
+    return f"{SEALS}{incarnation:020d}"
+
+
+def incarnation_of(key: str) -> int:
+    """
+    The incarnation in an L{incarnation}'s or a L{seal}'s key.
+    """
+    return int(key.rsplit("/", 1)[1])
+
+
+# -- topics and partitions -----------------------------------------------------
+
+
+def name(topic_name: str) -> str:
+    """
+    Which topic has a name.
+    """
+    return f"{NAMES}{topic_name}"
+
+
+def topic(topic_id: UUID) -> str:
+    """
+    A topic: its name, partitions and configuration.
+    """
+    return f"{TOPICS}{topic_id}"
+
+
+def tombstone(topic_id: UUID) -> str:
+    """
+    A topic that was deleted, and whose data may be left.
+    """
+    return f"{TOMBSTONES}{topic_id}"
+
+
+def topic_of(key: str) -> UUID:
+    """
+    The id in a L{topic}'s or a L{tombstone}'s key.
+    """
+    return UUID(key.split("/")[1])
+
+
+def partitions(topic_id: UUID) -> str:
+    """
+    The prefix of the records of a topic's partitions.
+    """
+    return f"{PARTITIONS}{topic_id}/"
+
+
+def partition(topic_id: UUID, index: int) -> str:
+    """
+    A partition's record (L{kafscale.format.partition.PartitionRecord}).
+    """
+    return f"{PARTITIONS}{topic_id}/{index:010d}"
+
+
+def partition_of(key: str) -> TopicIdPartition:
+    """
+    The partition in a L{partition}'s key.
+    """
+    _, topic_id, index = key.split("/")
+    return UUID(topic_id), int(index)
+
+
+# -- groups --------------------------------------------------------------------
+
+
+def shard_of(group: str) -> int:
+    """
+    The shard of a group.
+    """
+    return crc32(group.encode()) % SHARDS
+
+
+def group_shard(shard: int) -> str:
+    """
+    A shard's record: the incarnation that coordinates its groups.
+    """
+    return f"{GROUP_SHARDS}{shard:02d}"
+
+
+def groups(shard: int) -> str:
+    """
+    The prefix of all groups of a shard.
+    """
+    return f"{GROUPS}{shard:02d}/"
+
+
+def group(name: str) -> str:
+    """
+    A group.
+    """
+    return groups(shard_of(name)) + quote(name, safe="")
+
+
+def group_of(key: str) -> str:
+    """
+    The name in a L{group}'s key.
+    """
+    return unquote(key.split("/")[2])
+
+
+def offsets(shard: int) -> str:
+    """
+    The prefix of all committed offsets of a shard's groups.
+    """
+    return f"{OFFSETS}{shard:02d}/"
+
+
+def offsets_of(group: str) -> str:
+    """
+    The prefix of all committed offsets of a group.
+    """
+    return offsets(shard_of(group)) + quote(group, safe="") + "/"
+
+
+def offset(prefix: str, where: TopicIdPartition) -> str:
+    """
+    A committed offset.
+
+    @param prefix: L{offsets_of} the group.
+    """
+    topic_id, index = where
+    return f"{prefix}{topic_id}/{index:010d}"
+
+
+def offset_of(key: str) -> tuple[str, TopicIdPartition]:
+    """
+    The group and the partition in an L{offset}'s key.
+    """
+    _, _, name, topic_id, index = key.split("/")
+    return unquote(name), (UUID(topic_id), int(index))
