@@ -1,7 +1,7 @@
 """
-Who reads what together, and how far they have come.
+Consumer groups: their members, and the offsets that they have committed.
 
-Reading this for the first time? ``group`` is the state machine, drawn in
-docs/groups.md; ``coordinator`` has all groups and their commits; ``shard`` is
-how both get into the metadata store.
+Start with L{kafscale.group.group}, the state machine that docs/groups.md draws.
+L{kafscale.group.coordinator} has all groups of this broker and their committed
+offsets; L{kafscale.group.shard} writes both to the metadata store.
 """

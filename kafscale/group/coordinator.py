@@ -9,9 +9,10 @@ have not noticed have lost nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
+import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -31,16 +32,12 @@ from kafscale.errors import (
 )
 from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
-from kafscale.group.description import described
 from kafscale.group.group import Group
-from kafscale.group.joining import join
-from kafscale.group.kept import Kept
 from kafscale.group.offsets import Offsets
 from kafscale.group.records import group_value, offset_from, offset_value, restore_group
 from kafscale.group.settings import CHECK_SECONDS, GroupSettings
 from kafscale.group.shard import Shard
 from kafscale.group.subscription import CONSUMER, subscribed
-from kafscale.group.syncing import sync
 from kafscale.interfaces import (
     CommittedOffset,
     Delete,
@@ -56,6 +53,23 @@ from kafscale.interfaces import (
     Put,
     Synced,
 )
+
+
+@attrs.frozen
+class CoordinatedGroup:
+    """
+    A group with its committed offsets, and the shard that stores both.
+    """
+
+    group: Group
+    shard: Shard
+    offsets: Offsets
+
+    def deletions(self, partitions: Iterable[TopicIdPartition]) -> list[Delete]:
+        """
+        The operations that delete the offsets committed for these partitions.
+        """
+        return [Delete(self.offsets.key(partition)) for partition in partitions]
 
 
 @implementer(ICoordinator)
@@ -87,7 +101,7 @@ class Coordinator:
         self._new_id = new_id
         self._lost = lost
         self._incarnation = 0
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, CoordinatedGroup] = {}
         self._shards: dict[int, Shard] = {}
         self._loading: set[int] = set()
         self._stopped = False
@@ -169,9 +183,9 @@ class Coordinator:
             self._let_go([shard.number])
             self._lost()
 
-    def _new(self, name: str) -> Kept:
+    def _new(self, name: str) -> CoordinatedGroup:
         group = Group(name, self._clock, self._settings, self._new_id, self._store_group)
-        return Kept(group, self._shard(name), Offsets(metadata_keys.offsets_of(name)))
+        return CoordinatedGroup(group, self._shard(name), Offsets(metadata_keys.offsets_of(name)))
 
     def _shard(self, name: str) -> Shard:
         """
@@ -185,7 +199,7 @@ class Coordinator:
             raise CoordinatorLoadInProgress if number in self._loading else NotCoordinator
         return shard
 
-    def _found(self, name: str) -> Kept | None:
+    def _found(self, name: str) -> CoordinatedGroup | None:
         """
         The group of that name, if there is one.
 
@@ -202,7 +216,7 @@ class Coordinator:
             raise UnknownMemberId
         return kept.group
 
-    def _present(self, name: str) -> Kept:
+    def _present(self, name: str) -> CoordinatedGroup:
         kept = self._found(name)
         if kept is None:
             raise GroupIdNotFound
@@ -224,10 +238,10 @@ class Coordinator:
             if joining.member_id:
                 raise UnknownMemberId
             kept = self._new(joining.group)
-            answer = join(kept.group, joining)  # it may be refused
+            answer = kept.group.join(joining)  # it may be refused
             self._kept[joining.group] = kept
             return await answer
-        return await join(kept.group, joining)
+        return await kept.group.join(joining)
 
     async def sync(
         self,
@@ -240,7 +254,7 @@ class Coordinator:
         """
         See L{ICoordinator.sync}.
         """
-        return await sync(self._joined(group), member, protocol_type, protocol, assignments)
+        return await self._joined(group).sync(member, protocol_type, protocol, assignments)
 
     def heartbeat(self, group: str, member: Membership) -> None:
         """
@@ -321,7 +335,7 @@ class Coordinator:
         """
         See L{ICoordinator.describe}.
         """
-        return described(self._present(group).group, with_members=True)
+        return self._present(group).group.describe(with_members=True)
 
     def groups(self) -> Sequence[DescribedGroup]:
         """
@@ -332,7 +346,7 @@ class Coordinator:
         if self._loading:
             raise CoordinatorLoadInProgress
         return [
-            described(self._kept[name].group, with_members=False) for name in sorted(self._kept)
+            self._kept[name].group.describe(with_members=False) for name in sorted(self._kept)
         ]
 
     async def delete(self, group: str) -> None:
@@ -365,7 +379,7 @@ class Coordinator:
             removing = kept.shard.write(deletions)
             removing.addErrback(self._not_removed, name)
 
-    def _delete(self, name: str, kept: Kept) -> Deferred[None]:
+    def _delete(self, name: str, kept: CoordinatedGroup) -> Deferred[None]:
         deletions = kept.deletions(kept.offsets.all())
         deleted = kept.shard.write([Delete(metadata_keys.group(name)), *deletions])
         del self._kept[name]

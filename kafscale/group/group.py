@@ -1,59 +1,134 @@
 """
-One group, by the classic protocol: members join, a leader among them assigns.
+A group of the classic protocol: members join, a leader among them assigns.
 
-The state machine, drawn in docs/groups.md::
+L{TRANSITIONS} is the state machine of a group; docs/groups.md draws it. What
+requests are answered depends on the state as well:
 
-    Empty ---join---> PreparingRebalance ---all have joined---> CompletingRebalance
-      ^                 |      ^      ^                              |       |
-      +---all are gone--+      |      +------- members change -------+       |
-                               |                                    leader has synced
-                               +------- members change ------- Stable <------+
+============  ========  ==================  ====================  ========
+Request       Empty     PreparingRebalance  CompletingRebalance   Stable
+============  ========  ==================  ====================  ========
+JoinGroup     waits     waits               waits; an unchanged   waits; an
+                                            member is answered    unchanged
+                                                                  follower is
+                                                                  answered
+SyncGroup     (b)       (a)                 waits                 answered
+Heartbeat     (b)       (a)                 answered              answered
+OffsetCommit  answered  answered            (a)                   answered
+LeaveGroup    (b)       answered            answered              answered
+============  ========  ==================  ====================  ========
 
-Members that ask to join, or for their assignment, wait: they are answered
-together, by what ends the wait. Answers are gathered while the state changes
-and given when it has changed, because who is answered may ask the next thing
-at once.
+(a) is REBALANCE_IN_PROGRESS. (b) is UNKNOWN_MEMBER_ID: an empty group has no
+members. All requests to a dead group are answered COORDINATOR_NOT_AVAILABLE.
+
+Requests that wait are answered together, by the transition that ends the wait,
+and only when the state has changed (L{DeferredAnswers}).
+
+Kafka's C{GroupMetadata} and C{GroupCoordinator} have the same states.
+
+The module is long because it is one state machine: a part of it alone would
+need the private state of the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import Enum
 
-from twisted.internet.defer import Deferred
+import attrs
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from kafscale.errors import (
     CoordinatorNotAvailable,
     FencedInstanceId,
+    GroupMaxSizeReached,
     IllegalGeneration,
+    InconsistentGroupProtocol,
     KafkaError,
     RebalanceInProgress,
     UnknownMemberId,
 )
-from kafscale.group.answers import Answers
-from kafscale.group.deadline import Deadline
-from kafscale.group.member import Member
-from kafscale.group.pending import Pending
-from kafscale.group.roster import Roster
+from kafscale.group.members import Member, Roster
 from kafscale.group.settings import GroupSettings
-from kafscale.group.silence import Silence
-from kafscale.interfaces import GroupState, Joined, Membership, Synced
+from kafscale.group.timeouts import (
+    DeferredAnswers,
+    PendingMembers,
+    RoundTimeout,
+    SessionTimeouts,
+)
+from kafscale.interfaces import (
+    DescribedGroup,
+    GroupState,
+    Joined,
+    Joining,
+    Membership,
+    Synced,
+)
+
+
+class Event(Enum):
+    """
+    What changes the state of a group.
+    """
+
+    #: A member has joined, has changed, has left or was removed; or the leader
+    #: has joined again, by which it asks for a new assignment.
+    MEMBERS_CHANGED = 1
+    #: All members have joined, or some have and the time to join is over.
+    ROUND_COMPLETE = 2
+    #: The round is over, and there are no members.
+    ALL_LEFT = 3
+    #: The leader's assignment is durable.
+    ASSIGNMENT_STORED = 4
+    #: The leader's assignment could not be stored.
+    ASSIGNMENT_LOST = 5
+    #: The group is deleted, or coordinated by another broker.
+    ENDED = 6
+
+
+TRANSITIONS: Mapping[GroupState, Mapping[Event, GroupState]] = {
+    GroupState.EMPTY: {
+        Event.MEMBERS_CHANGED: GroupState.PREPARING,
+        Event.ENDED: GroupState.DEAD,
+    },
+    GroupState.PREPARING: {
+        Event.MEMBERS_CHANGED: GroupState.PREPARING,
+        Event.ROUND_COMPLETE: GroupState.COMPLETING,
+        Event.ALL_LEFT: GroupState.EMPTY,
+        Event.ENDED: GroupState.DEAD,
+    },
+    GroupState.COMPLETING: {
+        Event.MEMBERS_CHANGED: GroupState.PREPARING,
+        Event.ASSIGNMENT_STORED: GroupState.STABLE,
+        Event.ASSIGNMENT_LOST: GroupState.PREPARING,
+        Event.ENDED: GroupState.DEAD,
+    },
+    GroupState.STABLE: {
+        Event.MEMBERS_CHANGED: GroupState.PREPARING,
+        Event.ENDED: GroupState.DEAD,
+    },
+    GroupState.DEAD: {},
+}
+"""The next state by state and event. A state ignores the events that it does
+not list."""
 
 
 class Group:
     """
-    The members of a group, and its generation.
+    The members of a group, its generation and its state.
 
+    @ivar name: The group id.
+    @ivar state: One of L{TRANSITIONS}.
+    @ivar since: When it entered its state, in seconds since 1970.
     @ivar generation: Grows with each round, and never falls.
-    @ivar protocol_type: What the members are: ``consumer``, ``connect``; None
-        while there never were any.
-    @ivar protocol: What the members of this generation have chosen.
-    @ivar leader: Member id.
-    @ivar members: Who is in it.
-    @ivar pending: Who is about to join.
-    @ivar since: When it got into its present state, in seconds.
-    @ivar new_id: Gives text that no other member id has.
+    @ivar protocol_type: C{consumer} or C{connect}, for instance; None while the
+        group never had a member.
+    @ivar protocol: The protocol chosen for this generation; None without
+        members.
+    @ivar leader: Member id of the leader; None without members.
+    @ivar members: The members, without those of L{PendingMembers}.
     """
 
     _log = Logger()
@@ -67,289 +142,177 @@ class Group:
         store: Callable[[Group, Mapping[str, bytes]], Deferred[None]],
     ) -> None:
         """
-        @param store: Keeps the group as it is now, but with these assignments
-            (by member id); fires when that is durable.
+        @param name: The group id.
+        @param clock: In seconds since 1970.
+        @param settings: Bounds and waits.
+        @param new_id: Returns text that no other member id contains.
+        @param store: Called with the group and an assignment for each member
+            id. Stores the group as it is at the time of the call, with these
+            assignments; the result fires when that is durable.
         """
         self.name = name
         self.state = GroupState.EMPTY
+        self.since = clock.seconds()
         self.generation = 0
         self.protocol_type: str | None = None
         self.protocol: str | None = None
         self.leader: str | None = None
         self.members = Roster()
-        self.since = clock.seconds()
-        self.settings = settings
-        self.new_id = new_id
-        self.answers = Answers(clock)
-        self.silence = Silence(clock, self.answers, self.drop)
-        self.pending = Pending(self.answers, self._maybe_complete)
         self._clock = clock
+        self._settings = settings
+        self._new_id = new_id
         self._store = store
-        self._deadline = Deadline(clock, self.answers)
-        # Of the first round: how long it may yet be prolonged (None: it is not
-        # the first), and whether somebody has come since it last was.
-        self._first_left: float | None = None
-        self._grew = False
-        # Who has been told of this generation, and has not asked for its part.
-        self._unsynced: set[str] = set()
-        self.storing = -1  # the last generation whose assignments were on their way
+        self._answers = DeferredAnswers(clock)
+        self._sessions = SessionTimeouts(clock, self._answers, self._remove)
+        self._pending = PendingMembers(self._answers, self._complete_if_all_joined)
+        self._round_timeout = RoundTimeout(clock, self._answers)
+        # For how long the initial delay may yet be prolonged, in seconds; None
+        # if this is not the first round. And whether a member has joined since
+        # it was prolonged last.
+        self._initial_delay_left: float | None = None
+        self._new_member_added = False
+        # Members of this generation that have not sent SyncGroup yet.
+        self._pending_sync: set[str] = set()
+        # The last generation whose assignment the leader has brought.
+        self._assigned = -1
 
-    # -- what members ask (see also `joining` and `syncing`) --------------
+    # -- JoinGroup -------------------------------------------------------------
 
-    def heartbeat(self, asking: Membership) -> None:
+    def join(self, joining: Joining) -> Deferred[Joined]:
         """
-        See L{ICoordinator.heartbeat}. During a rebalance it keeps the member,
-        too.
-        """
-        self.silence.heard(self.present(asking))
-        if self.state is GroupState.PREPARING:
-            raise RebalanceInProgress
+        See L{ICoordinator.join}.
 
-    def leave(self, member_id: str, instance_id: str | None) -> None:
+        ==========================  =========================================
+        Without a member id         becomes a member; if its JoinGroup is 4 or
+                                    newer, it gets an id first, and joins with
+                                    that (KIP-394)
+        Static, without member id   takes the place of its instance id
+        With an id that it was      becomes a member
+        given
+        A member, unchanged         is answered with its generation; but if it
+                                    leads a stable group, a round begins
+        A member that has changed   waits for the next round
+        ==========================  =========================================
         """
-        See L{ICoordinator.leave}.
-        """
-        self.check_alive()
-        if instance_id is None and self.pending.take(member_id):
-            self._maybe_complete()
-        else:
-            static = None if member_id else self.members.static(instance_id)
-            self.drop(static or self.members.known(member_id, instance_id))
-        self.answers.give()
+        self._check_not_dead()
+        try:
+            return self._join(joining)
+        finally:
+            self._answers.send()
 
-    def check_commit(self, asking: Membership) -> None:
-        """
-        Whether this one may commit offsets now. Without a generation it is a
-        consumer that assigns partitions to itself, beside which there can be
-        no members.
+    def _join(self, joining: Joining) -> Deferred[Joined]:
+        known = self.members.get(joining.member_id)
+        if not joining.member_id:
+            known = self.members.static(joining.instance_id)
+        if not self._has_place_for(known):
+            if known is not None:
+                self._remove(known)
+            raise GroupMaxSizeReached
+        if not self._supports(joining):
+            raise InconsistentGroupProtocol
+        if not joining.member_id:
+            return self._join_without_id(joining, known)
+        if self._pending.remove(joining.member_id):
+            return self._join_as_new(joining, joining.member_id)
+        return self._join_again(joining)
 
-        @raise KafkaError: UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION,
-            FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS.
+    def _has_place_for(self, known: Member | None) -> bool:
         """
-        self.check_alive()
-        if asking.generation < 0 and self.state is GroupState.EMPTY:
-            return
-        self.silence.heard(self.present(asking))
-        if self.state is GroupState.COMPLETING:
-            raise RebalanceInProgress
+        Whether the group has a place for one more member, or for this one of
+        its members. While a round is prepared, members that have joined come
+        before members that have not.
+        """
+        limit = self._settings.max_size
+        if len(self.members) < limit:
+            return True
+        if self.state is not GroupState.PREPARING:
+            return known is not None
+        if known is not None and known.awaiting_join is not None:
+            return True
+        return sum(each.awaiting_join is not None for each in self.members.all()) < limit
 
-    # -- what the coordinator does ---------------------------------------------
+    def _supports(self, joining: Joining) -> bool:
+        """
+        Whether all members could use a protocol of the one that joins.
+        """
+        if not self.members:
+            return bool(joining.protocol_type and joining.protocols)
+        if joining.protocol_type != self.protocol_type:
+            return False
+        common = self.members.protocols()
+        return any(name in common for name, _ in joining.protocols)
 
-    def restore(self, members: list[Member]) -> None:
-        """
-        Go on where a predecessor stood: nobody knows how long the members have
-        been silent, so that begins now.
-        """
-        for member in members:
-            self.members.add(member)
-            self.silence.heard(member)
-        self.state = GroupState.STABLE if members else GroupState.EMPTY
+    def _join_without_id(self, joining: Joining, known: Member | None) -> Deferred[Joined]:
+        prefix = joining.client_id if joining.instance_id is None else joining.instance_id
+        member_id = f"{prefix}-{self._new_id()}"
+        if known is not None:
+            return self._replace(joining, known, member_id)
+        if joining.instance_id is None and joining.takes_id_first:
+            self._pending.add(member_id, joining.session_timeout_ms / 1000)
+            return succeed(Joined(member_id))
+        return self._join_as_new(joining, member_id)
 
-    def end(self, error: KafkaError) -> None:
-        """
-        It is deleted, or coordinated elsewhere: who waits gets this error.
-        """
-        self._become(GroupState.DEAD)
-        self._deadline.clear()
-        self.pending.clear()
-        for member in self.members.all():
-            self._forget(member, error)
-        self.answers.give()
+    def _join_as_new(self, joining: Joining, member_id: str) -> Deferred[Joined]:
+        if self.members.static(joining.instance_id) is not None:
+            raise FencedInstanceId
+        if not self.members:
+            self.protocol_type = joining.protocol_type
+        member = Member.create(joining, member_id)
+        self.members.add(member)
+        return self._wait_for_round(member)
 
-    @property
-    def is_vacant(self) -> bool:
-        """
-        There are no members, and none is about to come.
-        """
-        return self.state is GroupState.EMPTY and not self.pending
+    def _join_again(self, joining: Joining) -> Deferred[Joined]:
+        member = self.members.find(joining.member_id, joining.instance_id)
+        if member.matches(joining.protocols) and (
+            self.state is GroupState.COMPLETING
+            or (self.state is GroupState.STABLE and member.member_id != self.leader)
+        ):
+            self._sessions.restart(member)
+            return succeed(self._joined(member))
+        self.members.update(member, joining)
+        return self._wait_for_round(member)
 
-    # -- members ---------------------------------------------------------------
-
-    def check_alive(self) -> None:
+    def _replace(self, joining: Joining, member: Member, member_id: str) -> Deferred[Joined]:
         """
-        @raise CoordinatorNotAvailable: it was deleted, or is coordinated
-            elsewhere.
+        A static member has restarted, and takes its place again with a new
+        member id (KIP-345). There is no rebalance as long as the group is
+        stable and would choose the same protocol.
         """
-        if self.state is GroupState.DEAD:
-            raise CoordinatorNotAvailable
-
-    def drop(self, member: Member) -> None:
-        """
-        It has left, or was silent for too long.
-        """
-        self._forget(member, UnknownMemberId())
-        self._members_changed()
-
-    def rename(self, member: Member, member_id: str) -> None:
-        """
-        A static member has come back, and has a new member id from now on; who
-        had the old one is out.
-        """
+        leader = self.leader
         self._refuse(member, FencedInstanceId())
-        self.has_asked(member)
-        if self.leader == member.member_id:
+        self._has_synced(member)
+        if leader == member.member_id:
             self.leader = member_id
         self.members.rename(member, member_id)
+        self.members.update(member, joining)
+        if (
+            self.state is not GroupState.STABLE
+            or self.members.choose_protocol() != self.protocol
+        ):
+            return self._wait_for_round(member)
+        self._sessions.restart(member)
+        joined = self._joined(member)
+        if not joining.may_skip:
+            # A leader would assign anew, and no other member would ask for that
+            # assignment. So it is told that its former id leads.
+            joined = attrs.evolve(joined, leader=leader or "", members=())
+        elif joined.leader == member_id:
+            joined = attrs.evolve(joined, skip_assignment=True)
+        return self._store_now().addCallback(lambda _: joined)
 
-    def present(self, asking: Membership) -> Member:
-        """
-        The member of this generation that asks.
-
-        @raise KafkaError: UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION,
-            FENCED_INSTANCE_ID.
-        """
-        self.check_alive()
-        member = self.members.known(asking.member_id, asking.instance_id)
-        if asking.generation != self.generation:
-            raise IllegalGeneration
-        return member
-
-    def _forget(self, member: Member, error: KafkaError) -> None:
-        self.members.remove(member)
-        self._unsynced.discard(member.member_id)
-        self.silence.end(member)
-        self._refuse(member, error)
-
-    def _refuse(self, member: Member, error: KafkaError) -> None:
-        self._answer_join(member, error)
-        self.answer_sync(member, error)
-
-    # -- rounds ----------------------------------------------------------------
-
-    def wait_for_round(self, member: Member) -> Deferred[Joined]:
-        """
-        The next generation, with this member.
-        """
-        self.answers.owe(member.joining, RebalanceInProgress())  # it asks again: the first is lost
-        waiting = member.joining = Deferred()
-        self.silence.waits(member)
-        self._grew = self._grew or member.is_new
-        self._members_changed()
+    def _wait_for_round(self, member: Member) -> Deferred[Joined]:
+        # If the member repeats its request, the first one is lost.
+        self._answer_join(member, RebalanceInProgress())
+        waiting = member.awaiting_join = Deferred()
+        self._sessions.suspend(member)
+        self._new_member_added = self._new_member_added or member.is_new
+        self._fire(Event.MEMBERS_CHANGED)
         return waiting
 
-    def _members_changed(self) -> None:
-        if self.state is GroupState.PREPARING:
-            self._maybe_complete()
-        else:
-            self.rebalance()
-
-    def rebalance(self) -> None:
+    def _joined(self, member: Member) -> Joined:
         """
-        Begin a round: wait until all members have joined.
-        """
-        self._unsynced.clear()
-        for member in self.members.all():
-            if member.syncing is not None:
-                self.answer_sync(member, RebalanceInProgress())
-                self.silence.heard(member)
-        first = self.state is GroupState.EMPTY
-        self._become(GroupState.PREPARING)
-        if first:
-            self._first_left = self.members.longest()
-            self._delay_first()
-        else:
-            self._deadline.set(self.members.longest(), self._complete)
-            self._maybe_complete()
-
-    def _delay_first(self) -> None:
-        """
-        Members of a new group come one after the other: as long as they do,
-        the round waits.
-        """
-        assert self._first_left is not None
-        delay = min(self.settings.initial_delay, self._first_left)
-        self._first_left -= delay
-        self._grew = False
-        self._deadline.set(delay, self._first_delay_over)
-
-    def _first_delay_over(self) -> None:
-        if self._grew and self._first_left:
-            self._delay_first()
-        else:
-            self._complete()
-
-    def _maybe_complete(self) -> None:
-        if self.state is not GroupState.PREPARING or self.pending:
-            return
-        delayed = self._first_left is not None and self.members
-        if not delayed and all(member.joining is not None for member in self.members.all()):
-            self._complete()
-
-    def _complete(self) -> None:
-        """
-        Whoever has joined makes the next generation. Static members keep their
-        places although they have not.
-        """
-        self._deadline.clear()
-        for member in self.members.all():
-            if member.joining is None and member.instance_id is None:
-                self._forget(member, UnknownMemberId())
-        joined = [member for member in self.members.all() if member.joining is not None]
-        if not self.members:
-            self._vacate()
-        elif not joined:  # static members only, and all of them silent
-            self._deadline.set(self.members.longest(), self._complete)
-        else:
-            self._begin_generation(joined)
-
-    def _begin_generation(self, joined: list[Member]) -> None:
-        if self.leader not in {member.member_id for member in joined}:
-            self.leader = joined[0].member_id
-        self._first_left = None
-        self.generation += 1
-        self.protocol = self.members.choose()
-        self._become(GroupState.COMPLETING)
-        self._deadline.set(self.members.longest(), self._sync_overdue)
-        for member in joined:
-            self._unsynced.add(member.member_id)
-            member.is_new = False
-            self._answer_join(member, self.joined(member))
-            self.silence.end(member)
-            self.silence.heard(member)
-
-    def _vacate(self) -> None:
-        self._first_left = None
-        self.generation += 1
-        self.protocol = self.leader = None
-        self._become(GroupState.EMPTY)
-        self.store().addErrback(
-            lambda failure: self._log.warn(
-                "group {name} is empty, which was not stored: {error}",
-                name=self.name,
-                error=failure.getErrorMessage(),
-            )
-        )
-
-    def become_stable(self, assignments: Mapping[str, bytes]) -> None:
-        """
-        These are the parts of all members, and stored.
-        """
-        self._become(GroupState.STABLE)
-        for member in self.members.all():
-            member.assignment = assignments[member.member_id]
-
-    def has_asked(self, member: Member) -> None:
-        """
-        This one has asked for its part.
-        """
-        self._unsynced.discard(member.member_id)
-        if not self._unsynced and self.state is not GroupState.PREPARING:
-            self._deadline.clear()
-
-    def _sync_overdue(self) -> None:
-        """
-        Who has joined, but does not ask for its part, holds up the others.
-        """
-        for member in self.members.all():
-            if member.member_id in self._unsynced:
-                self._forget(member, UnknownMemberId())
-        self.rebalance()
-
-    # -- what is told, and kept ------------------------------------------------
-
-    def joined(self, member: Member) -> Joined:
-        """
-        The present generation, as this member is told of it.
+        The present generation, as this member gets it. Only the leader gets the
+        list of members.
         """
         leads = member.member_id == self.leader
         return Joined(
@@ -361,27 +324,343 @@ class Group:
             [each.as_joined(self.protocol) for each in self.members.all()] if leads else (),
         )
 
-    def store(self, assignments: Mapping[str, bytes] | None = None) -> Deferred[None]:
-        """
-        Keep the group as it is now, or with these assignments instead.
-        """
-        if assignments is None:
-            assignments = {each.member_id: each.assignment for each in self.members.all()}
-        return self._store(self, assignments)
+    # -- SyncGroup -------------------------------------------------------------
 
-    def answer_sync(self, member: Member, answer: Synced | KafkaError) -> None:
+    def sync(
+        self,
+        asking: Membership,
+        protocol_type: str | None,
+        protocol: str | None,
+        assignments: Mapping[str, bytes],
+    ) -> Deferred[Synced]:
         """
-        It need not wait any more, if it did.
+        See L{ICoordinator.sync}.
         """
-        waiting, member.syncing = member.syncing, None
-        self.answers.owe(waiting, answer)
+        member = self._find(asking)
+        if protocol_type not in (None, self.protocol_type) or protocol not in (None, self.protocol):
+            raise InconsistentGroupProtocol
+        if self.state is GroupState.PREPARING:
+            raise RebalanceInProgress
+        self._has_synced(member)
+        if self.state is GroupState.STABLE:
+            self._sessions.restart(member)
+            return succeed(self._synced(member))
+        # If the member repeats its request, the first one is lost.
+        self._answer_sync(member, RebalanceInProgress())
+        waiting = member.awaiting_sync = Deferred()
+        self._sessions.suspend(member)
+        if member.member_id == self.leader and self._assigned != self.generation:
+            self._assign(assignments)
+        self._answers.send()
+        return waiting
+
+    def _assign(self, given: Mapping[str, bytes]) -> None:
+        """
+        Store the leader's assignment. Members get it when it is durable: none
+        has an assignment that a restart of the broker would not know.
+        """
+        self._assigned = generation = self.generation
+        assignments = {
+            member.member_id: given.get(member.member_id, b"") for member in self.members.all()
+        }
+
+        def stored(_: None) -> None:
+            # If another round has begun meanwhile, this assignment is of no use.
+            if self.generation == generation and self._fire(Event.ASSIGNMENT_STORED):
+                for member in self.members.all():
+                    member.assignment = assignments[member.member_id]
+                    if member.awaiting_sync is not None:
+                        self._answer_sync(member, self._synced(member))
+                        self._sessions.restart(member)
+                self._answers.send()
+
+        def failed(failure: Failure) -> None:
+            if self.generation == generation and self._fire(Event.ASSIGNMENT_LOST):
+                self._log.warn(
+                    "group {name}: could not store the assignment of generation {generation};"
+                    " its members join again: {error}",
+                    name=self.name,
+                    generation=generation,
+                    error=failure.getErrorMessage(),
+                )
+                self._answers.send()
+
+        self._store(self, assignments).addCallbacks(stored, failed)
+
+    def _has_synced(self, member: Member) -> None:
+        """
+        The member need not be waited for any longer.
+        """
+        self._pending_sync.discard(member.member_id)
+        if not self._pending_sync and self.state is not GroupState.PREPARING:
+            self._round_timeout.clear()
+
+    def _synced(self, member: Member) -> Synced:
+        return Synced(self.protocol_type or "", self.protocol or "", member.assignment)
+
+    # -- other requests --------------------------------------------------------
+
+    def heartbeat(self, asking: Membership) -> None:
+        """
+        See L{ICoordinator.heartbeat}. It restarts the session timeout also when
+        it is answered REBALANCE_IN_PROGRESS.
+        """
+        self._sessions.restart(self._find(asking))
+        if self.state is GroupState.PREPARING:
+            raise RebalanceInProgress
+
+    def leave(self, member_id: str, instance_id: str | None) -> None:
+        """
+        See L{ICoordinator.leave}.
+        """
+        self._check_not_dead()
+        if instance_id is None and self._pending.remove(member_id):
+            self._complete_if_all_joined()
+        else:
+            static = None if member_id else self.members.static(instance_id)
+            self._remove(static or self.members.find(member_id, instance_id))
+        self._answers.send()
+
+    def check_commit(self, asking: Membership) -> None:
+        """
+        Check that a client may commit offsets now. A client without generation
+        assigns partitions to itself; it may commit while there are no members.
+
+        @raise KafkaError: UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION,
+            FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS.
+        """
+        self._check_not_dead()
+        if asking.generation < 0 and self.state is GroupState.EMPTY:
+            return
+        self._sessions.restart(self._find(asking))
+        if self.state is GroupState.COMPLETING:
+            raise RebalanceInProgress
+
+    def _check_not_dead(self) -> None:
+        if self.state is GroupState.DEAD:
+            raise CoordinatorNotAvailable
+
+    def _find(self, asking: Membership) -> Member:
+        """
+        The member of this generation that a request comes from.
+
+        @raise KafkaError: UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION,
+            FENCED_INSTANCE_ID.
+        """
+        self._check_not_dead()
+        member = self.members.find(asking.member_id, asking.instance_id)
+        if asking.generation != self.generation:
+            raise IllegalGeneration
+        return member
+
+    # -- for the coordinator ---------------------------------------------------
+
+    def restore(self, members: list[Member]) -> None:
+        """
+        Go on as the coordinator before has stored the group. How long the
+        members have sent nothing is not known, so their sessions begin now.
+        """
+        for member in members:
+            self.members.add(member)
+            self._sessions.restart(member)
+        self.state = GroupState.STABLE if members else GroupState.EMPTY
+
+    def end(self, error: KafkaError) -> None:
+        """
+        The group is deleted, or coordinated by another broker.
+
+        @param error: The answer to all requests that wait.
+        """
+        self._fire(Event.ENDED)
+        self._round_timeout.clear()
+        self._pending.clear()
+        for member in self.members.all():
+            self._drop(member, error)
+        self._answers.send()
+
+    @property
+    def is_vacant(self) -> bool:
+        """
+        Whether the group has no members, and expects none.
+        """
+        return self.state is GroupState.EMPTY and not self._pending
+
+    @property
+    def has_timeout(self) -> bool:
+        """
+        Whether its state ends by itself: at a timeout, or when the assignment
+        that is being stored is durable. True while a round is under way.
+        """
+        storing = self.state is GroupState.COMPLETING and self._assigned == self.generation
+        return storing or self._round_timeout.is_set
+
+    def describe(self, with_members: bool) -> DescribedGroup:
+        """
+        The group, for DescribeGroups and ListGroups. Protocol, metadata and
+        assignments are those of a stable group, and otherwise empty.
+        """
+        stable = self.state is GroupState.STABLE
+        protocol = (stable and self.protocol) or ""
+        members = self.members.all() if with_members else ()
+        return DescribedGroup(
+            self.name,
+            self.state.value,
+            self.protocol_type or "",
+            protocol,
+            [each.describe(protocol, each.assignment if stable else b"") for each in members],
+        )
+
+    # -- the state machine -----------------------------------------------------
+
+    def _fire(self, event: Event) -> bool:
+        """
+        Take the transition for an event, and do what the next state requires.
+
+        @return: False if the state ignores the event.
+        """
+        before = self.state
+        after = TRANSITIONS[before].get(event)
+        if after is None:
+            return False
+        if after is not before:
+            self.state = after
+            self.since = self._clock.seconds()
+        match after:
+            case GroupState.PREPARING:
+                if before is not GroupState.PREPARING:
+                    self._begin_round(is_first=before is GroupState.EMPTY)
+                self._complete_if_all_joined()
+            case GroupState.COMPLETING:
+                self._begin_generation()
+            case GroupState.EMPTY:
+                self._become_empty()
+        return True
+
+    def _begin_round(self, is_first: bool) -> None:
+        """
+        Wait until all members have joined.
+        """
+        self._pending_sync.clear()
+        for member in self.members.all():
+            if member.awaiting_sync is not None:
+                self._answer_sync(member, RebalanceInProgress())
+                self._sessions.restart(member)
+        if is_first:
+            self._initial_delay_left = self.members.longest_rebalance_timeout()
+            self._delay()
+        else:
+            self._round_timeout.set(self.members.longest_rebalance_timeout(), self._end_round)
+
+    def _delay(self) -> None:
+        """
+        Members of a new group start one after the other: the first round waits
+        for as long as they do (C{group.initial.rebalance.delay.ms}).
+        """
+        assert self._initial_delay_left is not None
+        delay = min(self._settings.initial_delay, self._initial_delay_left)
+        self._initial_delay_left -= delay
+        self._new_member_added = False
+        self._round_timeout.set(delay, self._delay_over)
+
+    def _delay_over(self) -> None:
+        if self._new_member_added and self._initial_delay_left:
+            self._delay()
+        else:
+            self._end_round()
+
+    def _complete_if_all_joined(self) -> None:
+        if self.state is not GroupState.PREPARING or self._pending:
+            return
+        is_delayed = self._initial_delay_left is not None and self.members
+        if not is_delayed and all(member.awaiting_join for member in self.members.all()):
+            self._end_round()
+
+    def _end_round(self) -> None:
+        """
+        Members that have not joined are removed, but for static ones, which
+        keep their places until their sessions time out.
+        """
+        self._round_timeout.clear()
+        for member in self.members.all():
+            if member.awaiting_join is None and member.instance_id is None:
+                self._drop(member, UnknownMemberId())
+        if not self.members:
+            self._fire(Event.ALL_LEFT)
+        elif any(member.awaiting_join for member in self.members.all()):
+            self._fire(Event.ROUND_COMPLETE)
+        else:  # static members only, and none of them has joined
+            self._round_timeout.set(self.members.longest_rebalance_timeout(), self._end_round)
+
+    def _begin_generation(self) -> None:
+        """
+        The members that have joined are the next generation. The leader stays
+        the same if it is among them.
+        """
+        joined = [member for member in self.members.all() if member.awaiting_join]
+        if self.leader not in {member.member_id for member in joined}:
+            self.leader = joined[0].member_id
+        self._initial_delay_left = None
+        self.generation += 1
+        self.protocol = self.members.choose_protocol()
+        self._round_timeout.set(self.members.longest_rebalance_timeout(), self._sync_over)
+        for member in joined:
+            self._pending_sync.add(member.member_id)
+            member.is_new = False
+            self._answer_join(member, self._joined(member))
+            self._sessions.cancel(member)
+            self._sessions.restart(member)
+
+    def _sync_over(self) -> None:
+        """
+        Remove members that have joined, and have not sent SyncGroup in time.
+        """
+        for member in self.members.all():
+            if member.member_id in self._pending_sync:
+                self._drop(member, UnknownMemberId())
+        self._fire(Event.MEMBERS_CHANGED)
+
+    def _become_empty(self) -> None:
+        self._initial_delay_left = None
+        self.generation += 1
+        self.protocol = self.leader = None
+        self._store_now().addErrback(
+            lambda failure: self._log.warn(
+                "group {name}: could not store that it has no members; after a restart of the"
+                " broker they are members until their sessions time out: {error}",
+                name=self.name,
+                error=failure.getErrorMessage(),
+            )
+        )
+
+    def _store_now(self) -> Deferred[None]:
+        """
+        Store the group as it is, with the assignments that its members have.
+        """
+        return self._store(self, {each.member_id: each.assignment for each in self.members.all()})
+
+    # -- members ---------------------------------------------------------------
+
+    def _remove(self, member: Member) -> None:
+        """
+        Remove a member that has left, or whose session has timed out.
+        """
+        self._drop(member, UnknownMemberId())
+        self._fire(Event.MEMBERS_CHANGED)
+
+    def _drop(self, member: Member, error: KafkaError) -> None:
+        self.members.remove(member)
+        self._pending_sync.discard(member.member_id)
+        self._sessions.cancel(member)
+        self._refuse(member, error)
+
+    def _refuse(self, member: Member, error: KafkaError) -> None:
+        self._answer_join(member, error)
+        self._answer_sync(member, error)
 
     def _answer_join(self, member: Member, answer: Joined | KafkaError) -> None:
-        waiting, member.joining = member.joining, None
-        self.answers.owe(waiting, answer)
+        waiting, member.awaiting_join = member.awaiting_join, None
+        self._answers.add(waiting, answer)
 
-    # -- time ------------------------------------------------------------------
-
-    def _become(self, state: GroupState) -> None:
-        self.state = state
-        self.since = self._clock.seconds()
+    def _answer_sync(self, member: Member, answer: Synced | KafkaError) -> None:
+        waiting, member.awaiting_sync = member.awaiting_sync, None
+        self._answers.add(waiting, answer)

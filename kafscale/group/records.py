@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kafscale.group.group import Group
-from kafscale.group.member import Member
+from kafscale.group.members import Member
 from kafscale.interfaces import CommittedOffset
 
 
@@ -35,8 +35,8 @@ def group_value(group: Group, assignments: Mapping[str, bytes]) -> dict[str, Any
                 "instance": member.instance_id,
                 "client": member.client_id,
                 "host": member.client_host,
-                "session_ms": round(member.session * 1000),
-                "rebalance_ms": round(member.rebalance * 1000),
+                "session_ms": round(member.session_timeout * 1000),
+                "rebalance_ms": round(member.rebalance_timeout * 1000),
                 "protocols": [[name, _text(data)] for name, data in member.protocols],
                 "assignment": _text(assignments[member.member_id]),
             }

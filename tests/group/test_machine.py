@@ -385,17 +385,14 @@ class GroupMachine(RuleBasedStateMachine):
         if group is None or group.state is GroupState.DEAD:
             return
         for member in group.members.all():
-            waits = member.joining is not None or member.syncing is not None
+            waits = member.awaiting_join is not None or member.awaiting_sync is not None
             assert waits != (member.expiry is not None) or member.is_new
-            assert not (member.joining and member.syncing)
+            assert not (member.awaiting_join and member.awaiting_sync)
             assert group.state is not GroupState.STABLE or not waits
         without_members = (GroupState.EMPTY, GroupState.PREPARING)
         assert (len(group.members) == 0) <= (group.state in without_members)
-        if group.state is GroupState.PREPARING:
-            assert group._deadline.is_set
-        elif group.state is GroupState.COMPLETING:
-            storing = group.storing == group.generation
-            assert storing or group._deadline.is_set
+        if group.state in (GroupState.PREPARING, GroupState.COMPLETING):
+            assert group.has_timeout
 
     def teardown(self) -> None:
         """
