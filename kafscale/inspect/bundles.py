@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from kafscale.errors import NoSuchObject
 from kafscale.format import object_keys
+from kafscale.format.bundle import GROUP, read_bundle
 from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.view import Incarnation, View
 from kafscale.interfaces import IObjectStore
-from kafscale.log.journal.bundles import GROUP, read_bundle
 from kafscale.log.takeover.sealing import listing
 
 

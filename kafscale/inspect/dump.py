@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 from kafscale.errors import CorruptMessage, InvalidRecord, KafkaError
 from kafscale.format import object_keys
+from kafscale.format.bundle import read_bundle
 from kafscale.format.slot import Range, Seal, read_slot
 from kafscale.format.trailer import CorruptObject, intact, proof
 from kafscale.inspect.objects import batches_of
 from kafscale.inspect.volumes import footer_of, rows_of
 from kafscale.interfaces import IObjectStore
-from kafscale.log.journal.bundles import read_bundle
 from kafscale.log.reading.segments import segment_footer
 from kafscale.log.takeover.sealing import footer as slot_footer
 from kafscale.wire.compression import Codec

@@ -12,12 +12,13 @@ from kafscale.format import object_keys
 from kafscale.format.partition import Chapter, TopicIdPartition
 from kafscale.format.segment import Footer
 from kafscale.format.trailer import CorruptObject
+from kafscale.format.volume import VolumeRow, read_volume_footer
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.view import View
 from kafscale.interfaces import IObjectStore
 from kafscale.log.reading.footers import read_end_of
 from kafscale.log.reading.segments import SUFFIX, segment_footer
-from kafscale.log.reading.volumes import OneChapter, Row, read_rows
+from kafscale.log.reading.volumes import OneChapter
 from kafscale.log.takeover.sealing import listing
 
 Named = dict[tuple[int, int], list[tuple[TopicIdPartition, Chapter]]]
@@ -45,7 +46,7 @@ def named_by(view: View) -> Named:
     return named
 
 
-async def rows_of(objects: IObjectStore, key: str) -> list[Row]:
+async def rows_of(objects: IObjectStore, key: str) -> list[VolumeRow]:
     """
     What the footer of a volume says.
 
@@ -53,7 +54,7 @@ async def rows_of(objects: IObjectStore, key: str) -> list[Row]:
     @raise CorruptObject: it is no volume, or not whole, or its chapters do not
         follow one another.
     """
-    rows, _ = await read_end_of(objects, key, SUFFIX, read_rows)
+    rows, _ = await read_end_of(objects, key, SUFFIX, read_volume_footer)
     end = 0
     for row in rows:
         if row.position != end:
@@ -62,7 +63,7 @@ async def rows_of(objects: IObjectStore, key: str) -> list[Row]:
     return rows
 
 
-async def footer_of(objects: IObjectStore, key: str, row: Row) -> Footer:
+async def footer_of(objects: IObjectStore, key: str, row: VolumeRow) -> Footer:
     """
     The footer of the chapter that has this row.
 
@@ -105,7 +106,7 @@ async def check_volumes(objects: IObjectStore, view: View) -> Findings:
 def _check_row(
     view: View,
     key: str,
-    rows: Sequence[Row],
+    rows: Sequence[VolumeRow],
     where: TopicIdPartition,
     chapter: Chapter,
     found: Findings,
@@ -113,7 +114,7 @@ def _check_row(
     """
     Whether one of the rows is that of a chapter that a record names.
     """
-    wanted = Row(*where, chapter.base, chapter.position, chapter.size)
+    wanted = VolumeRow(*where, chapter.base, chapter.position, chapter.size)
     if wanted in rows:
         return
     said = "nothing there"

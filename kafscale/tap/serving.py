@@ -21,10 +21,10 @@ from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import UnknownTopicId
+from kafscale.format.bundle import GROUP
 from kafscale.format.metadata_keys import shard_of
 from kafscale.group.coordinator import Coordinator
 from kafscale.interfaces import Broker, IMetadataStore, IService, LogRules
-from kafscale.log.journal.bundles import GROUP
 from kafscale.log.log import Log
 from kafscale.log.reading.volumes import CHAPTERS
 from kafscale.log.replicas.replicas import Following

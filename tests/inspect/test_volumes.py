@@ -10,10 +10,11 @@ from uuid import UUID
 import attrs
 
 from kafscale.format import object_keys
+from kafscale.format.volume import write_volume_footer
 from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
 from kafscale.inspect.volumes import rows_of
-from kafscale.log.reading.volumes import GRACE, write_rows
+from kafscale.log.reading.volumes import GRACE
 from tests.inspect.looking import report, view_of, wrong
 from tests.inspect.test_verify import PARTITION, RECORD, LookTestCase
 from tests.log.brokers import RULES, TOPIC, Broker, batch, now
@@ -70,7 +71,7 @@ class VolumeTestCase(LookTestCase):
         body = data[: sum(row.size for row in rows)]
         for at, change in changes:
             rows[at] = attrs.evolve(rows[at], **change)
-        self.put(key, body + write_rows(rows))
+        self.put(key, body + write_volume_footer(rows))
 
 
 class WholeTests(VolumeTestCase):

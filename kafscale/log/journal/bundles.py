@@ -6,18 +6,14 @@ for each of them. So when a group of neighbours is acknowledged, and is small as
 a whole, their writer stores them once more, together: a successor then asks for
 one object where it would have asked for sixty-four.
 
-A bundle is the slots, byte for byte, one after the other, then a footer of
-INT64 (number of the first slot) and a UINT32 for the length of each
-(big-endian), then the trailer of `kafscale.format.trailer`. It tells nothing that
-its slots do not tell: what is durable and what is not is never decided by it.
-Of a slot that a bundle has it is only known that it was acknowledged; so it
-stands before the journal's end, wherever that is.
+The layout of a bundle is in `kafscale.format.bundle`. What is durable and what
+is not is never decided by it. Of a slot that a bundle has it is only known that
+it was acknowledged; so it stands before the journal's end, wherever that is.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from twisted.internet.defer import Deferred
@@ -25,17 +21,11 @@ from twisted.logger import Logger
 
 from kafscale.errors import ObjectExists
 from kafscale.format import object_keys
-from kafscale.format.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
+from kafscale.format.bundle import write_bundle
 from kafscale.interfaces import IObjectStore
-
-GROUP = 64
-"""How many neighbours go together, at most: those whose numbers have the same
-quotient."""
 
 WORTH = 8 << 20
 """Bytes of a group that is worth being stored twice, at most."""
-
-_FIRST = struct.Struct(">q")
 
 
 class Bundles:
@@ -110,33 +100,3 @@ class Bundles:
         """
         self._stopped = True
         self._slots = []
-
-
-def write_bundle(first: int, slots: Sequence[list[bytes]]) -> list[bytes]:
-    """
-    All pieces of a bundle.
-    """
-    sizes = [sum(map(len, pieces)) for pieces in slots]
-    footer = _FIRST.pack(first) + struct.pack(f">{len(sizes)}I", *sizes)
-    return [*(piece for pieces in slots for piece in pieces), end_with(Kind.BUNDLE, footer)]
-
-
-def read_bundle(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """
-    The slots of a bundle, with their numbers.
-
-    @raise CorruptObject: it is none.
-    """
-    end = read_end(data, len(data))
-    if isinstance(end, int) or end[0] is not Kind.BUNDLE or len(end[1]) % 4:
-        raise CorruptObject("A bundle of slots does not end as one")
-    footer = end[1]
-    (number,) = _FIRST.unpack_from(footer)
-    sizes = struct.unpack(f">{(len(footer) - _FIRST.size) // 4}I", footer[_FIRST.size :])
-    if sum(sizes) + len(footer) + TRAILER_SIZE != len(data):
-        raise CorruptObject(f"A bundle of {len(data)} bytes has slots of {sum(sizes)}")
-    at = 0
-    for size in sizes:
-        yield number, data[at : at + size]
-        number += 1
-        at += size

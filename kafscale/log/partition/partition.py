@@ -23,11 +23,12 @@ from kafscale.counts import TopicCounts
 from kafscale.errors import MessageTooLarge, NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.format.epochs import Epochs
 from kafscale.format.partition import PartitionRecord
+from kafscale.format.producers import ProducerState
 from kafscale.interfaces import Append, AppendRules, Fetched, IPartition, LogRules, Watcher
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.slots import Slot
 from kafscale.log.partition import times
-from kafscale.log.partition.producers import ProducerState, ProducerStates
+from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.partition.tail import Tail
 from kafscale.log.reading.segments import Segments
 from kafscale.wire.records import (

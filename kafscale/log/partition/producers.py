@@ -10,99 +10,30 @@ The states follow from the batches: they are never stored ahead of them, and
 are rebuilt by going through the batches that came after a stored one. The
 rules are those of Kafka's C{ProducerStateManager} and C{ProducerAppendInfo}.
 
-As stored (big-endian)::
-
-    UINT8   version: 1
-    UINT32  number of producers; then of each, the longest idle first:
-        INT64   producer id
-        INT16   producer epoch
-        INT64   when it was last seen, in ms; -1: not known
-        UINT8   number of batches; then of each, the oldest first:
-            INT32   first sequence number
-            INT32   last sequence number
-            INT64   base offset
-            INT64   largest timestamp in ms
+The layout in which segments keep them is in `kafscale.format.producers`.
 """
 
 from __future__ import annotations
 
-import struct
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import attrs
 
-from kafscale.errors import InvalidProducerEpoch, OutOfOrderSequenceNumber, StoreError
+from kafscale.errors import InvalidProducerEpoch, OutOfOrderSequenceNumber
+from kafscale.format.producers import (
+    NOT_KNOWN,
+    ProducedBatch,
+    ProducerState,
+    read_producers,
+    write_producers,
+)
 from kafscale.wire.records import BatchHeader, read_batch_header
 
 REMEMBERED = 5
 """How many batches of a producer are known again."""
 
-NOT_KNOWN = -1
-"""In place of the time when a producer was seen."""
-
 _LAST_SEQUENCE = 2**31 - 1
-
-_VERSION = 1
-_HEAD = struct.Struct(">BI")
-_PRODUCER = struct.Struct(">qhqB")
-_BATCH = struct.Struct(">iiqq")
-
-
-class ProducedBatch(NamedTuple):
-    """
-    A batch of an idempotent producer.
-
-    @ivar timestamp: The largest of its records, in ms.
-    """
-
-    base_sequence: int
-    last_sequence: int
-    base_offset: int
-    timestamp: int
-
-
-@attrs.frozen
-class ProducerState:
-    """
-    What is known of one producer.
-
-    @ivar seen: The broker's time in ms when it last appended; `NOT_KNOWN` if
-        nobody noted it.
-    @ivar batches: The last `REMEMBERED` of this epoch, oldest first.
-    """
-
-    producer_id: int
-    producer_epoch: int
-    seen: int
-    batches: tuple[ProducedBatch, ...]
-
-    @property
-    def last_sequence(self) -> int:
-        """
-        Sequence number of the last record.
-        """
-        return self.batches[-1].last_sequence
-
-    @property
-    def last_timestamp(self) -> int:
-        """
-        The largest timestamp in the last batch, in ms.
-        """
-        return self.batches[-1].timestamp
-
-    def original(self, header: BatchHeader) -> int | None:
-        """
-        The base offset that this very batch got before, if it is remembered.
-        """
-        if header.producer_epoch != self.producer_epoch:
-            return None
-        first, last = header.base_sequence, header.last_sequence
-        for batch in self.batches:
-            if batch.base_sequence == first and batch.last_sequence == last:
-                return batch.base_offset
-        return None
 
 
 class ProducerStates:
@@ -232,43 +163,16 @@ class ProducerStates:
 
     def snapshot(self) -> bytes:
         """
-        All states, as the module's docstring lays them out.
+        All states, as a segment's footer has them.
         """
-        pieces = [_HEAD.pack(_VERSION, len(self._states))]
-        for state in self._states.values():
-            pieces.append(
-                _PRODUCER.pack(
-                    state.producer_id, state.producer_epoch, state.seen, len(state.batches)
-                )
-            )
-            pieces += [_BATCH.pack(*batch) for batch in state.batches]
-        return b"".join(pieces)
+        return write_producers(self._states.values())
 
     def restore(self, snapshot: bytes | memoryview) -> None:
         """
         Have the states of a L{snapshot}, and no others; empty bytes are that
         of no states.
 
-        @raise StoreError: it is no such snapshot.
+        @raise CorruptObject: it is no such snapshot.
         """
-        states: OrderedDict[int, ProducerState] = OrderedDict()
-        if snapshot:
-            try:
-                version, count = _HEAD.unpack_from(snapshot)
-                if version != _VERSION:
-                    raise StoreError(f"Producer states have the unknown version {version}")
-                at = _HEAD.size
-                for _ in range(count):
-                    producer_id, epoch, seen, size = _PRODUCER.unpack_from(snapshot, at)
-                    at += _PRODUCER.size
-                    stop = at + size * _BATCH.size
-                    batches = tuple(
-                        ProducedBatch._make(row) for row in _BATCH.iter_unpack(snapshot[at:stop])
-                    )
-                    if len(batches) != size or not size:
-                        raise StoreError("Producer states are cut short")
-                    states[producer_id] = ProducerState(producer_id, epoch, seen, batches)
-                    at = stop
-            except struct.error as error:
-                raise StoreError("Producer states are cut short") from error
-        self._states = states
+        states = read_producers(snapshot)
+        self._states = OrderedDict((state.producer_id, state) for state in states)

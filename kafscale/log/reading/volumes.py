@@ -9,26 +9,15 @@ they are many, or much, the next roll reads them and writes them once more,
 with what came after them, as one segment that is an object of its own
 (`kafscale.log.rolling.writer`).
 
-A volume is its chapters, each byte for byte a segment (see
-`kafscale.format.segment`), then a footer with a row for each (big-endian), then
-the trailer of `kafscale.format.trailer`::
-
-    16 bytes  topic id
-    INT32     index of the partition in the topic
-    INT64     offset of the first record
-    UINT64    position in the object
-    UINT32    length
-
-Which chapters count is never decided by it, but by the records alone: only the
-leader of a partition names a chapter, in a commit that compares the record's
-revision. So a volume that no record names, whose writer is not about to, is
-garbage.
+The layout of a volume is in `kafscale.format.volume`. Which chapters count is
+decided by the partitions' records alone: only the leader of a partition names a
+chapter, in a commit that compares the record's revision. So a volume that no
+record names, and whose writer is not about to name it, is garbage.
 """
 
 from __future__ import annotations
 
 import builtins
-import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -42,7 +31,8 @@ from zope.interface import implementer
 from kafscale.errors import ObjectExists, StoreError, StoreUnavailable
 from kafscale.format import object_keys
 from kafscale.format.partition import Chapter
-from kafscale.format.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
+from kafscale.format.trailer import CorruptObject
+from kafscale.format.volume import VolumeRow, write_volume_footer
 from kafscale.interfaces import IObjectStore, ObjectInfo
 
 CHAPTERS = 32
@@ -59,21 +49,6 @@ VOLUME_CHAPTERS = 1000
 
 GRACE = 60.0
 """Seconds for which an unneeded volume stays: somebody may be reading."""
-
-_ROW = struct.Struct(">16siqQI")
-
-
-@attrs.frozen
-class Row:
-    """
-    What a volume's footer says of a chapter.
-    """
-
-    topic_id: UUID
-    index: int
-    base: int
-    position: int
-    size: int
 
 
 class Volumes:
@@ -114,12 +89,12 @@ class Volumes:
         position = 0
         for topic_id, index, base, pieces in segments:
             size = sum(map(len, pieces))
-            rows.append(Row(topic_id, index, base, position, size))
+            rows.append(VolumeRow(topic_id, index, base, position, size))
             position += size
         data = [piece for *_, pieces in segments for piece in pieces]
         key = object_keys.volume(self._namespace, self._incarnation, number)
         with suppress(ObjectExists):  # by an attempt of ours whose answer was lost
-            await self._objects.create(key, [*data, write_rows(rows)])
+            await self._objects.create(key, [*data, write_volume_footer(rows)])
         return [
             Chapter(row.base, self._incarnation, number, row.position, row.size) for row in rows
         ]
@@ -234,34 +209,3 @@ class OneChapter:
         """
         See L{IObjectStore.close}.
         """
-
-
-def write_rows(rows: Sequence[Row]) -> bytes:
-    """
-    The last bytes of a volume with these chapters.
-    """
-    packed = [
-        _ROW.pack(row.topic_id.bytes, row.index, row.base, row.position, row.size) for row in rows
-    ]
-    return end_with(Kind.VOLUME, b"".join(packed))
-
-
-def read_rows(suffix: bytes, size: int) -> list[Row] | int:
-    """
-    The chapters of a volume; or, if C{suffix} does not tell, how long a suffix
-    does.
-
-    @param suffix: The last bytes of the object.
-    @param size: Of the whole object.
-    @raise CorruptObject: it is none.
-    """
-    end = read_end(suffix, size)
-    if isinstance(end, int):
-        return end
-    kind, footer = end
-    if kind is not Kind.VOLUME or len(footer) % _ROW.size:
-        raise CorruptObject(f"A volume has the footer of a {kind.name.lower()}")
-    rows = [Row(UUID(bytes=topic), *rest) for topic, *rest in _ROW.iter_unpack(footer)]
-    if sum(row.size for row in rows) + len(footer) + TRAILER_SIZE != size:
-        raise CorruptObject(f"A volume of {size} bytes has a footer for others")
-    return rows

@@ -25,11 +25,11 @@ from twisted.logger import Logger
 
 from kafscale.counts import LogCounts
 from kafscale.format import metadata_keys, object_keys
+from kafscale.format.bundle import GROUP
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import SMALLEST_SLOT, Seal
 from kafscale.format.trailer import CorruptObject
 from kafscale.interfaces import IMetadataStore, IObjectStore, ObjectInfo
-from kafscale.log.journal.bundles import GROUP
 from kafscale.log.journal.fencing import is_marked
 from kafscale.log.takeover.sealing import PARALLEL, footer, gather
 

@@ -16,12 +16,12 @@ from twisted.logger import Logger
 
 from kafscale.errors import CommitConflict, NoSuchObject
 from kafscale.format import metadata_keys, object_keys
+from kafscale.format.bundle import GROUP, read_bundle
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.slot import Range, Seal
 from kafscale.format.trailer import CorruptObject
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.log.commit import settle
-from kafscale.log.journal.bundles import GROUP, read_bundle
 from kafscale.log.takeover.sealing import CorruptLog, Sealed, footer, gather, listing, ranges, seal
 from kafscale.log.takeover.suffix_cache import Rereading
 

@@ -4,61 +4,11 @@ Small slots stored once more, many in one object.
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
-
 from kafscale.format import object_keys
-from kafscale.format.trailer import CorruptObject
 from kafscale.log.journal import bundles as module
-from kafscale.log.journal.bundles import read_bundle, write_bundle
 from tests.hostile import Operation, Verdict, let_pass
 from tests.log.brokers import Broker, BrokerTestCase, now
 from tests.log.test_rules import EACH, hold
-
-
-class LayoutTests(SynchronousTestCase):
-    """
-    Bytes of a bundle.
-    """
-
-    def test_layout(self) -> None:
-        """
-        The slots, then what is where, then the trailer.
-        """
-        self.assertEqual(
-            b"".join(write_bundle(64, [[b"ab", b"c"], [b"de"]]))[:-12],
-            b"abc"
-            b"de"
-            b"\0\0\0\0\0\0\0\x40"  # the first is slot 64
-            b"\0\0\0\x03"  # it has three bytes
-            b"\0\0\0\x02"  # and the next has two
-            b"\0\0\0\x10"  # so much is the footer
-            b"\0\x04"  # of a bundle
-            b"\0\x01",  # in its first version
-        )
-
-    @given(st.integers(0, 2**62), st.lists(st.lists(st.binary(max_size=9)), max_size=5))
-    def test_round_trip(self, first: int, slots: list[list[bytes]]) -> None:
-        """
-        What is written is read.
-        """
-        read = dict(read_bundle(b"".join(write_bundle(first, slots))))
-        self.assertEqual(read, {first + place: b"".join(slot) for place, slot in enumerate(slots)})
-
-    @given(st.binary(max_size=60))
-    def test_garbage(self, data: bytes) -> None:
-        """
-        What is no bundle is refused.
-        """
-        self.assertRaises(CorruptObject, lambda: list(read_bundle(data)))
-
-    def test_other_objects(self) -> None:
-        """
-        So is one that was cut.
-        """
-        data = b"".join(write_bundle(0, [[b"abc"], [b"de"]]))
-        self.assertRaises(CorruptObject, lambda: list(read_bundle(data[1:])))
 
 
 class BundledTests(BrokerTestCase):

@@ -12,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import StoreUnavailable
 from kafscale.format import metadata_keys, object_keys
-from kafscale.format.trailer import CorruptObject, Kind, end_with
+from kafscale.format.trailer import CorruptObject
+from kafscale.format.volume import VolumeRow, write_volume_footer
 from kafscale.inspect.volumes import rows_of
-from kafscale.log.reading.volumes import GRACE, OneChapter, Row, read_rows, write_rows
+from kafscale.log.reading.volumes import GRACE, OneChapter
 from kafscale.store.memory import MemoryObjectStore
 from tests.hostile import let_pass
 from tests.inspect.looking import wrong
@@ -225,33 +226,8 @@ class SweepTests(VolumeTestCase):
 
 class FormatTests(BrokerTestCase):
     """
-    Keys and footers of volumes.
+    Keys of volumes.
     """
-
-    ROWS = (Row(TOPIC, 0, 0, 0, 10), Row(UUID(int=2**128 - 1), 2**31 - 1, 2**62, 10, 5))
-
-    def test_rows(self) -> None:
-        """
-        They are read as they were written; who has too little of the end is
-        told how much it takes.
-        """
-        data = b"x" * 15 + write_rows(self.ROWS)
-        self.assertEqual(read_rows(data, len(data)), list(self.ROWS))
-        needed = read_rows(data[-30:], len(data))
-        self.assertEqual(needed, len(data) - 15)
-        self.assertEqual(read_rows(data[15:], len(data)), list(self.ROWS))
-
-    def test_what_is_none(self) -> None:
-        """
-        Damaged, of another kind, or of another size.
-        """
-        data = b"x" * 15 + write_rows(self.ROWS)
-        broken = bytearray(data)
-        broken[20] ^= 1
-        odd = end_with(Kind.VOLUME, b"y" * 41)
-        other = data[:15] + end_with(Kind.SEGMENT, b"y" * 80)
-        for bad in (bytes(broken), data[1:], odd, other, b"", b"x" * 200, data[:-1]):
-            self.assertRaises(CorruptObject, read_rows, bad, len(bad))
 
     def test_keys(self) -> None:
         """
@@ -327,6 +303,6 @@ class OneChapterTests(SynchronousTestCase):
         """
         A volume may have many chapters.
         """
-        rows = [Row(TOPIC, index, 0, 0, 0) for index in range(2000)]
-        now(self.objects.create("many", [write_rows(rows)]))
+        rows = [VolumeRow(TOPIC, index, 0, 0, 0) for index in range(2000)]
+        now(self.objects.create("many", [write_volume_footer(rows)]))
         self.assertEqual(now(rows_of(self.objects, "many")), rows)

@@ -4,8 +4,9 @@ Tests for L{kafscale.log.rolling.writer}: what becomes a volume, and what a segm
 
 from __future__ import annotations
 
+from kafscale.format.volume import read_volume_footer
 from kafscale.interfaces import LogRules
-from kafscale.log.reading.volumes import GRACE, read_rows
+from kafscale.log.reading.volumes import GRACE
 from kafscale.log.rolling import roller, writer
 from tests.hostile import let_pass
 from tests.inspect.looking import wrong
@@ -41,7 +42,7 @@ class BindTests(VolumeTestCase):
             self.assert_holds(broker, [b"x" * 930], index)
             position += chapter.size
         data = now(self.shared.objects.get(key))
-        rows = read_rows(data, len(data))
+        rows = read_volume_footer(data, len(data))
         assert not isinstance(rows, int)
         self.assertEqual(sorted(row.index for row in rows), [0, 1, 2, 3])
         self.assertEqual(sum(row.size for row in rows), position)

@@ -1,0 +1,141 @@
+"""
+The states of idempotent producers, as a segment's footer has them.
+
+They are those at the segment's end, so that a broker that takes a partition
+over knows which batches are retries without reading older segments. The rules
+by which they change are in `kafscale.log.partition.producers`. The layout
+(big-endian)::
+
+    UINT8   version: 1
+    UINT32  number of producers; then of each, the longest idle first:
+        INT64   producer id
+        INT16   producer epoch
+        INT64   when it was last seen, in ms; -1: not known
+        UINT8   number of batches, at least 1; then of each, the oldest first:
+            INT32   first sequence number
+            INT32   last sequence number
+            INT64   base offset
+            INT64   largest timestamp in ms
+
+No bytes at all mean that there are no producers.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection
+from typing import NamedTuple
+
+import attrs
+
+from kafscale.format.trailer import CorruptObject
+from kafscale.wire.records import BatchHeader
+
+NOT_KNOWN = -1
+"""In place of the time at which a producer was last seen."""
+
+VERSION = 1
+"""The version of the layout."""
+
+_HEAD = struct.Struct(">BI")
+_PRODUCER = struct.Struct(">qhqB")
+_BATCH = struct.Struct(">iiqq")
+
+
+class ProducedBatch(NamedTuple):
+    """
+    A batch of an idempotent producer.
+
+    @ivar timestamp: The largest of its records, in ms.
+    """
+
+    base_sequence: int
+    last_sequence: int
+    base_offset: int
+    timestamp: int
+
+
+@attrs.frozen
+class ProducerState:
+    """
+    What is remembered of one producer.
+
+    @ivar seen: The broker's time in ms when the producer last appended;
+        `NOT_KNOWN` if the state was rebuilt from the log.
+    @ivar batches: The last batches of this epoch, oldest first; at least one.
+    """
+
+    producer_id: int
+    producer_epoch: int
+    seen: int
+    batches: tuple[ProducedBatch, ...]
+
+    @property
+    def last_sequence(self) -> int:
+        """
+        Sequence number of the last record.
+        """
+        return self.batches[-1].last_sequence
+
+    @property
+    def last_timestamp(self) -> int:
+        """
+        The largest timestamp in the last batch, in ms.
+        """
+        return self.batches[-1].timestamp
+
+    def original(self, header: BatchHeader) -> int | None:
+        """
+        The base offset that this very batch got before; None if it is not among
+        the remembered ones.
+        """
+        if header.producer_epoch != self.producer_epoch:
+            return None
+        first, last = header.base_sequence, header.last_sequence
+        for batch in self.batches:
+            if batch.base_sequence == first and batch.last_sequence == last:
+                return batch.base_offset
+        return None
+
+
+def write_producers(states: Collection[ProducerState]) -> bytes:
+    """
+    The states as a footer has them.
+
+    @param states: The longest idle first.
+    """
+    pieces = [_HEAD.pack(VERSION, len(states))]
+    for state in states:
+        pieces.append(
+            _PRODUCER.pack(state.producer_id, state.producer_epoch, state.seen, len(state.batches))
+        )
+        pieces += [_BATCH.pack(*batch) for batch in state.batches]
+    return b"".join(pieces)
+
+
+def read_producers(data: bytes | memoryview) -> list[ProducerState]:
+    """
+    The states that L{write_producers} wrote, the longest idle first.
+
+    @raise CorruptObject: the bytes are cut short, or of another version.
+    """
+    states: list[ProducerState] = []
+    if not data:
+        return states
+    try:
+        version, count = _HEAD.unpack_from(data)
+        if version != VERSION:
+            raise CorruptObject(f"Producer states have the unknown version {version}")
+        at = _HEAD.size
+        for _ in range(count):
+            producer_id, epoch, seen, size = _PRODUCER.unpack_from(data, at)
+            at += _PRODUCER.size
+            stop = at + size * _BATCH.size
+            batches = tuple(ProducedBatch._make(row) for row in _BATCH.iter_unpack(data[at:stop]))
+            if len(batches) != size or not size:
+                raise CorruptObject("Producer states are cut short")
+            states.append(ProducerState(producer_id, epoch, seen, batches))
+            at = stop
+    except struct.error as error:
+        raise CorruptObject("Producer states are cut short") from error
+    return states

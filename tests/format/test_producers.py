@@ -1,0 +1,81 @@
+"""
+The states of idempotent producers as they are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.format.producers import (
+    NOT_KNOWN,
+    ProducedBatch,
+    ProducerState,
+    read_producers,
+    write_producers,
+)
+from kafscale.format.trailer import CorruptObject
+
+STATE = ProducerState(7, 1, 4_096, (ProducedBatch(5, 6, 256, 1_001),))
+
+SNAPSHOT = bytes.fromhex(
+    "01"                # version
+    "00000001"          # one producer
+    "0000000000000007"  # its id
+    "0001"              # epoch 1
+    "0000000000001000"  # seen at 4096
+    "01"                # one batch
+    "00000005"          # from sequence 5
+    "00000006"          # to sequence 6
+    "0000000000000100"  # at offset 256
+    "00000000000003e9"  # largest timestamp 1001
+)  # fmt: skip
+
+LONG = st.integers(-(2**63), 2**63 - 1)
+INT = st.integers(-(2**31), 2**31 - 1)
+BATCHES = st.lists(st.builds(ProducedBatch, INT, INT, LONG, LONG), min_size=1, max_size=2)
+STATES = st.builds(
+    ProducerState, LONG, st.integers(-(2**15), 2**15 - 1), LONG, BATCHES.map(tuple)
+)
+
+
+class ProducersTests(SynchronousTestCase):
+    """
+    What stands in a segment's footer.
+    """
+
+    def test_layout(self) -> None:
+        """
+        Each field is where the layout says.
+        """
+        self.assertEqual(write_producers([STATE]).hex(" "), SNAPSHOT.hex(" "))
+        self.assertEqual(read_producers(SNAPSHOT), [STATE])
+        self.assertEqual(NOT_KNOWN, -1)
+
+    def test_nothing(self) -> None:
+        """
+        No states are in empty bytes.
+        """
+        self.assertEqual(read_producers(b""), [])
+        self.assertEqual(read_producers(write_producers([])), [])
+
+    @given(st.lists(STATES, max_size=2))
+    def test_round_trip(self, states: Sequence[ProducerState]) -> None:
+        """
+        What is written is read, in its order.
+        """
+        self.assertEqual(read_producers(write_producers(states)), states)
+
+    def test_broken(self) -> None:
+        """
+        Bytes cut short, a producer without batches, and another version are
+        refused.
+        """
+        for size in range(1, len(SNAPSHOT)):
+            self.assertRaises(CorruptObject, read_producers, SNAPSHOT[:size])
+        at = SNAPSHOT.index(b"\x01\0\0\0\x05")
+        self.assertRaises(CorruptObject, read_producers, SNAPSHOT[:at] + b"\0")
+        self.assertRaises(CorruptObject, read_producers, b"\x02" + SNAPSHOT[1:])
