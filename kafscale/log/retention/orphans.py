@@ -23,6 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.counts import LogCounts
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.bundle import GROUP
@@ -31,7 +32,7 @@ from kafscale.format.slot import SMALLEST_SLOT, Seal
 from kafscale.format.trailer import CorruptObject
 from kafscale.interfaces import IMetadataStore, IObjectStore, ObjectInfo
 from kafscale.log.journal.fencing import is_marked
-from kafscale.log.takeover.sealing import PARALLEL, footer, gather
+from kafscale.log.takeover.sealing import PARALLEL, footer
 
 PAGE = 1000
 """How many keys are looked at together."""
@@ -246,10 +247,7 @@ class Sweep:
         Delete these, but never a seal; how many there were.
         """
         slots = [key for key in garbage if object_keys.parse_slot(self._namespace, key) is not None]
-        kinds = await gather(
-            [lambda key=key: self._is_seal(key) for key in slots],  # type: ignore[misc]
-            PARALLEL,
-        )
+        kinds = await map_bounded(self._is_seal, slots, PARALLEL)
         stay = {key for key, is_seal in zip(slots, kinds, strict=True) if is_seal}
         gone = [key for key in garbage if key not in stay]
         if gone and not self._stopped:

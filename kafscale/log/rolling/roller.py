@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from heapq import nlargest
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -23,6 +22,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from kafscale.concurrency.due_queue import DueQueue
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import NotLeaderOrFollower
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.slots import Slot
@@ -32,7 +32,6 @@ from kafscale.log.retention.retention import Retention
 from kafscale.log.retention.trimming import Clearing
 from kafscale.log.rolling.writer import SegmentWriter
 from kafscale.log.settings import LogSettings
-from kafscale.log.takeover.sealing import gather
 
 LOOK = 10.0
 """Seconds between two looks at the age of the oldest slot."""
@@ -309,7 +308,7 @@ class Roller:
         @raise Exception: what rolling raised.
         """
         left = [each for each in partitions if not each.dropped and each.tail.visible_size]
-        await gather([partial(self._roll_group, group) for group in self._grouped(left)], PARALLEL)
+        await map_bounded(self._roll_group, list(self._grouped(left)), PARALLEL)
 
     async def _roll_group(
         self, partitions: Sequence[Partition], max_bytes: int | None = None

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import attrs
 from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.counts import LogCounts
 from kafscale.errors import (
     CorruptMessage,
@@ -37,7 +37,7 @@ from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.partition.record_changes import RecordChanges
 from kafscale.log.reading.segments import segment_footer
 from kafscale.log.reading.volumes import VOLUME_SIZE, Volumes
-from kafscale.log.takeover.sealing import CorruptLog, gather
+from kafscale.log.takeover.sealing import CorruptLog
 from kafscale.wire.records import iterate
 
 READS = 8
@@ -235,7 +235,7 @@ class SegmentWriter:
         """
         The batches that these hold.
         """
-        bodies = await gather([lambda each=each: self._body(each) for each in chapters], READS)  # type: ignore[misc]
+        bodies = await map_bounded(self._body, chapters, READS)
         return [batch for batches in bodies for batch in batches]
 
     async def _body(self, chapter: Chapter) -> list[bytes]:
@@ -297,8 +297,8 @@ class SegmentWriter:
                 if not partition.dropped:
                     failures.append(failure)
 
-        closed = [partial(opened, each) for each in partitions if not each.is_open]
-        await gather(closed, READS)
+        closed = [each for each in partitions if not each.is_open]
+        await map_bounded(opened, closed, READS)
         return failures
 
     async def _volume(self, drafts: Sequence[Draft]) -> None:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import attrs
 
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import CommitConflict, CorruptMessage, NoSuchObject
 from kafscale.format import metadata_keys
 from kafscale.format.epochs import Epochs
@@ -23,7 +24,7 @@ from kafscale.format.trailer import intact
 from kafscale.interfaces import Compare, Entry, IMetadataStore, IObjectStore
 from kafscale.log.commit import Change, settle_all
 from kafscale.log.takeover.sealed_journals import Estates
-from kafscale.log.takeover.sealing import CorruptLog, gather
+from kafscale.log.takeover.sealing import PARALLEL, CorruptLog
 from kafscale.log.takeover.slot_ranges import Parts, read_parts
 from kafscale.wire.records import iterate, read_batch_header
 
@@ -173,8 +174,8 @@ async def _read(
     """
     known = [(key, part, parts.pop((key, part.position), None)) for key, part in needed]
     missing = [(key, part) for key, part, data in known if data is None]
-    read = await gather(
-        [lambda k=key, p=part: objects.get(k, p.position, p.length) for key, part in missing]  # type: ignore[misc]
+    read = await map_bounded(
+        lambda each: objects.get(each[0], each[1].position, each[1].length), missing, PARALLEL
     )
     rest = iter(read)
     fetched = [next(rest) if data is None else data for _, _, data in known]

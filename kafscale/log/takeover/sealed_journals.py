@@ -14,6 +14,7 @@ from contextlib import suppress
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import CommitConflict, NoSuchObject
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.bundle import GROUP, read_bundle
@@ -22,7 +23,7 @@ from kafscale.format.slot import Range, Seal
 from kafscale.format.trailer import CorruptObject
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.log.commit import settle
-from kafscale.log.takeover.sealing import CorruptLog, Sealed, footer, gather, listing, ranges, seal
+from kafscale.log.takeover.sealing import CorruptLog, Sealed, footer, listing, ranges, seal
 from kafscale.log.takeover.suffix_cache import Rereading
 
 BUNDLES_AT_ONCE = 16
@@ -130,8 +131,7 @@ class Estates:
         trim = entry.value["trim"]
         after = object_keys.slot(prefix, trim - GROUP) if trim >= GROUP else ""
         found = [info.key async for info in listing(self._objects, prefix, after)]
-        ends = await gather([lambda key=key: read(key) for key in found], BUNDLES_AT_ONCE)  # type: ignore[misc]
-        return max(ends, default=0)
+        return max(await map_bounded(read, found, BUNDLES_AT_ONCE), default=0)
 
     async def left(self) -> list[tuple[int, int]]:
         """

@@ -13,13 +13,12 @@ stops it: see `kafscale.log.journal.fencing`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from typing import TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred, FirstError, gatherResults
 
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.slot import Range, Seal, read_slot, write_seal
@@ -27,8 +26,6 @@ from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, ObjectInf
 from kafscale.log.commit import settle
 from kafscale.log.journal.fencing import is_marked
 from kafscale.log.reading.footers import read_end_of
-
-T = TypeVar("T")
 
 BARRIER = 32
 """How many slots past the last one listed the barrier goes at first (rule 3):
@@ -56,28 +53,6 @@ class Sealed:
     prefix: str
     trim: int
     sealed_at: int
-
-
-async def gather(calls: Sequence[Callable[[], Awaitable[T]]], parallel: int = PARALLEL) -> list[T]:
-    """
-    The results of all calls, at most C{parallel} of them under way at once.
-    """
-    results: list[T] = []
-    for begin in range(0, len(calls), parallel):
-        group = [_started(call()) for call in calls[begin : begin + parallel]]
-        try:
-            results += await gatherResults(group, consumeErrors=True)
-        except FirstError as first:
-            # Who calls knows it by its own name.
-            raise (first.subFailure.value or first) from None
-    return results
-
-
-def _started(awaitable: Awaitable[T]) -> Deferred[T]:
-    async def run() -> T:
-        return await awaitable
-
-    return Deferred.fromCoroutine(run())
 
 
 async def footer(store: IObjectStore, key: str) -> Sequence[Range] | Seal | None:
@@ -213,8 +188,8 @@ async def _first_missing(objects: IObjectStore, prefix: str, start: int) -> tupl
     number = start
     while True:
         window = range(number, number + PARALLEL)
-        found = await gather(
-            [lambda n=n: footer(objects, object_keys.slot(prefix, n)) for n in window]  # type: ignore[misc]
+        found = await map_bounded(
+            lambda n: footer(objects, object_keys.slot(prefix, n)), window, PARALLEL
         )
         for number, held in zip(window, found, strict=True):
             if held is None or isinstance(held, Seal):
@@ -232,7 +207,7 @@ async def ranges(objects: IObjectStore, sealed: Sealed) -> list[tuple[str, Seque
     slots = [
         object_keys.slot(sealed.prefix, number) for number in range(sealed.trim, sealed.sealed_at)
     ]
-    found = await gather([lambda key=key: footer(objects, key) for key in slots])  # type: ignore[misc]
+    found = await map_bounded(lambda key: footer(objects, key), slots, PARALLEL)
     result = []
     for key, held in zip(slots, found, strict=True):
         if held is None or isinstance(held, Seal):

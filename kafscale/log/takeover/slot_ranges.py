@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import NoSuchObject
 from kafscale.format.slot import Range
 from kafscale.interfaces import IObjectStore
-from kafscale.log.takeover.sealing import gather
+from kafscale.log.takeover.sealing import PARALLEL
 
 Parts: TypeAlias = dict[tuple[str, int], bytes]
 """Ranges of slots, by the slot's key and their position in it."""
@@ -39,7 +40,8 @@ async def read_parts(objects: IObjectStore, needed: Iterable[tuple[str, Range]])
         slots.setdefault(key, []).append(part)
     found: Parts = {}
 
-    async def read(key: str, run: Sequence[Range]) -> None:
+    async def read(piece: tuple[str, Sequence[Range]]) -> None:
+        key, run = piece
         first = run[0]
         try:
             data = await objects.get(key, first.position, _size(run))
@@ -55,7 +57,7 @@ async def read_parts(objects: IObjectStore, needed: Iterable[tuple[str, Range]])
         while together < len(runs) and (size := size + _size(runs[together][1])) <= UNDER_WAY:
             together += 1
         now, runs = runs[: together or 1], runs[together or 1 :]
-        await gather([lambda k=key, r=run: read(k, r) for key, run in now])  # type: ignore[misc]
+        await map_bounded(read, now, PARALLEL)
     return found
 
 

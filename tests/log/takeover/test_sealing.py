@@ -12,51 +12,15 @@ from uuid import UUID
 import attrs
 from twisted.internet.defer import Deferred
 
-from kafscale.errors import NoSuchObject, StoreUnavailable
+from kafscale.errors import StoreUnavailable
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.slot import Seal
 from kafscale.interfaces import Put
 from kafscale.log.takeover import suffix_cache
-from kafscale.log.takeover.sealing import BARRIER, PARALLEL, CorruptLog, gather, ranges, seal
+from kafscale.log.takeover.sealing import BARRIER, PARALLEL, CorruptLog, ranges, seal
 from tests.hostile import Operation, Verdict, let_pass
 from tests.log.brokers import TOPIC, WHERE, Broker, BrokerTestCase, begin, now
 from tests.log.test_rules import EACH, hold
-
-
-class GatherTests(BrokerTestCase):
-    """
-    Many calls at once, but not too many.
-    """
-
-    def test_in_order_and_bounded(self) -> None:
-        """
-        Results come in the order of the calls, of which only so many are under
-        way.
-        """
-        asked: list[Deferred[int]] = []
-
-        def call() -> Deferred[int]:
-            asked.append(Deferred())
-            return asked[-1]
-
-        gathering = begin(gather([call] * 5, parallel=3))
-        self.assertEqual(len(asked), 3)
-        for number in (2, 0, 1):
-            asked[number].callback(number)
-        self.assertEqual(len(asked), 5)
-        asked[4].callback(4)
-        asked[3].callback(3)
-        self.assertEqual(self.successResultOf(gathering), [0, 1, 2, 3, 4])
-
-    def test_raises_what_failed(self) -> None:
-        """
-        By its own name, not as a failure of gathering.
-        """
-
-        async def fail() -> int:
-            raise NoSuchObject("k")
-
-        self.failureResultOf(begin(gather([fail])), NoSuchObject)
 
 
 class SealTests(BrokerTestCase):
