@@ -20,7 +20,7 @@ from kafscale.cluster.image import Image
 from kafscale.cluster.spread import leaders
 from kafscale.concurrency.chore import Chore
 from kafscale.format import metadata_keys
-from kafscale.interfaces import Broker, Change, ICoordinator, Phase
+from kafscale.interfaces import Broker, Change, IGroupCoordinator, Phase
 
 AGAIN = 1.0
 """Seconds after which what failed is tried again."""
@@ -37,7 +37,7 @@ class Sharing:
     _log = Logger()
 
     def __init__(
-        self, image: Image, coordinator: ICoordinator, shards: int, clock: IReactorTime
+        self, image: Image, coordinator: IGroupCoordinator, shards: int, clock: IReactorTime
     ) -> None:
         """
         @param shards: How many there are.

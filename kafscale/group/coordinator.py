@@ -1,15 +1,15 @@
 """
-All groups of this broker, and what they have committed.
+All groups that this broker coordinates, and their committed offsets.
 
-Members and their heartbeats are in memory. In the metadata store are a group's
-generation, members and assignment as of its last complete round, and all
-commits: so a broker that starts again goes on where it stood, and members that
-have not noticed have lost nothing.
+Heartbeats and waiting requests are in memory only. The metadata store has the
+generation, members and assignment of a group as of its last complete round, and
+all committed offsets. So when a broker restarts, or another one takes over, a
+group goes on in its generation, and its members need not join again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
 import attrs
@@ -41,17 +41,17 @@ from kafscale.group.subscription import CONSUMER, subscribed
 from kafscale.interfaces import (
     CommittedOffset,
     Delete,
-    DescribedGroup,
     Entry,
+    GroupDescription,
     GroupState,
-    ICoordinator,
+    IGroupCoordinator,
     IImage,
     IMetadataStore,
-    Joined,
-    Joining,
-    Membership,
+    JoinParameters,
+    JoinResult,
+    MemberIdentity,
     Put,
-    Synced,
+    SyncResult,
 )
 
 
@@ -65,15 +65,26 @@ class CoordinatedGroup:
     shard: Shard
     offsets: Offsets
 
-    def deletions(self, partitions: Iterable[TopicIdPartition]) -> list[Delete]:
+    def expired(
+        self, now: float, retention: float, names: Mapping[object, str]
+    ) -> list[TopicIdPartition]:
         """
-        The operations that delete the offsets committed for these partitions.
+        See L{Offsets.expired}.
         """
-        return [Delete(self.offsets.key(partition)) for partition in partitions]
+        return self.offsets.expired(self.group, now, retention, names)
+
+    def delete_offsets(self, partitions: Sequence[TopicIdPartition]) -> Deferred[None]:
+        """
+        Delete the offsets committed for these partitions. Fires when that is
+        durable.
+        """
+        deletions = [Delete(self.offsets.key(partition)) for partition in partitions]
+        self.offsets.remove(partitions)
+        return self.shard.write(deletions)
 
 
-@implementer(ICoordinator)
-class Coordinator:
+@implementer(IGroupCoordinator)
+class GroupCoordinator:
     """
     Coordinates the groups of the shards that it owns, once they are loaded.
     """
@@ -90,9 +101,12 @@ class Coordinator:
         lost: Callable[[], None] = lambda: None,
     ) -> None:
         """
-        @param clock: In seconds since 1970, as commits are kept for days.
-        @param new_id: Gives text that no other member id has.
-        @param lost: Called when another turns out to own a shard.
+        @param store: Groups and committed offsets are stored there.
+        @param image: Knows the topics that exist.
+        @param clock: In seconds since 1970, because offsets expire after days.
+        @param settings: Bounds and waits.
+        @param new_id: Returns text that no other member id contains.
+        @param lost: Called when another broker turns out to own a shard.
         """
         self._store = store
         self._image = image
@@ -101,29 +115,29 @@ class Coordinator:
         self._new_id = new_id
         self._lost = lost
         self._incarnation = 0
-        self._kept: dict[str, CoordinatedGroup] = {}
+        self._groups: dict[str, CoordinatedGroup] = {}
         self._shards: dict[int, Shard] = {}
         self._loading: set[int] = set()
         self._stopped = False
-        self._check: IDelayedCall | None = None
+        self._next_expiry: IDelayedCall | None = None
 
-    # -- beginning and end -----------------------------------------------------
+    # -- life ------------------------------------------------------------------
 
     def begin(self, incarnation: int) -> None:
         """
-        See L{ICoordinator.begin}.
+        See L{IGroupCoordinator.begin}.
         """
-        self._let_go(list(self._shards))
+        self._release(list(self._shards))
         self._incarnation = incarnation
         self._loading = set(range(metadata_keys.SHARDS))
-        if self._check is None:
-            self._check = self._clock.callLater(CHECK_SECONDS, self._look_through)
+        if self._next_expiry is None:
+            self._next_expiry = self._clock.callLater(CHECK_SECONDS, self._expire)
 
     async def own(self, numbers: Collection[int]) -> None:
         """
-        See L{ICoordinator.own}.
+        See L{IGroupCoordinator.own}.
         """
-        self._let_go([number for number in self._shards if number not in numbers])
+        self._release([number for number in self._shards if number not in numbers])
         new = [number for number in numbers if number not in self._shards]
         self._loading = set(new)
         incarnation = self._incarnation
@@ -141,46 +155,46 @@ class Coordinator:
         self._loading -= set(new)
         for entry in groups:
             name = metadata_keys.group_of(entry.key)
-            kept = self._kept[name] = self._new(name)
-            restore_group(kept.group, entry.value)
-        read: set[UUID] = set()
+            coordinated = self._groups[name] = self._new(name)
+            restore_group(coordinated.group, entry.value)
+        topic_ids: set[UUID] = set()
         for entry in offsets:
-            name, where = metadata_keys.offset_of(entry.key)
-            if name not in self._kept:
-                self._kept[name] = self._new(name)
-            self._kept[name].offsets.put(where, offset_from(entry.value))
-            read.add(where[0])
-        for topic_id in await self._image.gone(sorted(read)):
+            name, partition = metadata_keys.offset_of(entry.key)
+            if name not in self._groups:
+                self._groups[name] = self._new(name)
+            self._groups[name].offsets.put(partition, offset_from(entry.value))
+            topic_ids.add(partition[0])
+        for topic_id in await self._image.gone(sorted(topic_ids)):
             self.topic_deleted(topic_id)
 
     async def stop(self) -> None:
         """
-        Coordinate nothing any more; who waits for an answer is told so at
-        once. Returns when what is being written is written.
+        Coordinate no group any longer. Requests that wait are answered
+        NOT_COORDINATOR at once. Returns when all writes under way have ended.
         """
         self._stopped = True
-        if self._check is not None and self._check.active():
-            self._check.cancel()
+        if self._next_expiry is not None and self._next_expiry.active():
+            self._next_expiry.cancel()
         shards = list(self._shards.values())
         self._loading.clear()
-        self._let_go(list(self._shards))
+        self._release(list(self._shards))
         for shard in shards:
             await shard.idle()
 
-    def _let_go(self, numbers: Collection[int]) -> None:
+    def _release(self, numbers: Collection[int]) -> None:
         """
-        These are others' to coordinate.
+        Coordinate the groups of these shards no longer.
         """
         for number in numbers:
             shard = self._shards.pop(number)
-            for name, kept in list(self._kept.items()):
-                if kept.shard is shard:
-                    del self._kept[name]
-                    kept.group.end(NotCoordinator())
+            for name, coordinated in list(self._groups.items()):
+                if coordinated.shard is shard:
+                    del self._groups[name]
+                    coordinated.group.end(NotCoordinator())
 
     def _shard_lost(self, shard: Shard) -> None:
         if self._shards.get(shard.number) is shard:
-            self._let_go([shard.number])
+            self._release([shard.number])
             self._lost()
 
     def _new(self, name: str) -> CoordinatedGroup:
@@ -191,7 +205,8 @@ class Coordinator:
         """
         The shard of a group.
 
-        @raise KafkaError: it is another's, or not loaded yet.
+        @raise CoordinatorLoadInProgress: it is being read.
+        @raise NotCoordinator: another broker owns it.
         """
         number = metadata_keys.shard_of(name)
         shard = self._shards.get(number)
@@ -199,207 +214,207 @@ class Coordinator:
             raise CoordinatorLoadInProgress if number in self._loading else NotCoordinator
         return shard
 
-    def _found(self, name: str) -> CoordinatedGroup | None:
+    def find(self, name: str) -> CoordinatedGroup | None:
         """
-        The group of that name, if there is one.
+        The group of this name, or None if there is none.
 
-        @raise KafkaError: that cannot be known here, or not yet.
+        @raise KafkaError: as L{_shard}.
         """
         self._shard(name)
-        return self._kept.get(name)
+        return self._groups.get(name)
 
-    def _joined(self, name: str) -> Group:
-        kept = self._found(name)
+    def _find_for_member(self, name: str) -> Group:
+        coordinated = self.find(name)
         if not name:
-            raise InvalidGroupId  # only commits may be of a group without a name
-        if kept is None:
+            raise InvalidGroupId  # a group without a name has no members, only offsets
+        if coordinated is None:
             raise UnknownMemberId
-        return kept.group
+        return coordinated.group
 
-    def _present(self, name: str) -> CoordinatedGroup:
-        kept = self._found(name)
-        if kept is None:
+    def _find_existing(self, name: str) -> CoordinatedGroup:
+        coordinated = self.find(name)
+        if coordinated is None:
             raise GroupIdNotFound
-        return kept
+        return coordinated
 
     # -- members ---------------------------------------------------------------
 
-    async def join(self, joining: Joining) -> Joined:
+    async def join(self, parameters: JoinParameters) -> JoinResult:
         """
-        See L{ICoordinator.join}.
+        See L{IGroupCoordinator.join}.
         """
-        kept = self._found(joining.group)
-        if not joining.group:
+        coordinated = self.find(parameters.group)
+        if not parameters.group:
             raise InvalidGroupId
-        seconds = joining.session_timeout_ms / 1000
+        seconds = parameters.session_timeout_ms / 1000
         if not self._settings.min_session <= seconds <= self._settings.max_session:
             raise InvalidSessionTimeout
-        if kept is None:
-            if joining.member_id:
+        if coordinated is None:
+            if parameters.member_id:
                 raise UnknownMemberId
-            kept = self._new(joining.group)
-            answer = kept.group.join(joining)  # it may be refused
-            self._kept[joining.group] = kept
+            coordinated = self._new(parameters.group)
+            answer = coordinated.group.join(parameters)  # if it raises, there is no group
+            self._groups[parameters.group] = coordinated
             return await answer
-        return await kept.group.join(joining)
+        return await coordinated.group.join(parameters)
 
     async def sync(
         self,
         group: str,
-        member: Membership,
+        member: MemberIdentity,
         protocol_type: str | None,
         protocol: str | None,
         assignments: Mapping[str, bytes],
-    ) -> Synced:
+    ) -> SyncResult:
         """
-        See L{ICoordinator.sync}.
+        See L{IGroupCoordinator.sync}.
         """
-        return await self._joined(group).sync(member, protocol_type, protocol, assignments)
+        return await self._find_for_member(group).sync(member, protocol_type, protocol, assignments)
 
-    def heartbeat(self, group: str, member: Membership) -> None:
+    def heartbeat(self, group: str, member: MemberIdentity) -> None:
         """
-        See L{ICoordinator.heartbeat}.
+        See L{IGroupCoordinator.heartbeat}.
         """
-        self._joined(group).heartbeat(member)
+        self._find_for_member(group).heartbeat(member)
 
     def leave(self, group: str, member_id: str, instance_id: str | None) -> None:
         """
-        See L{ICoordinator.leave}.
+        See L{IGroupCoordinator.leave}.
         """
-        self._joined(group).leave(member_id, instance_id)
+        self._find_for_member(group).leave(member_id, instance_id)
 
-    # -- commits ---------------------------------------------------------------
+    # -- offsets ---------------------------------------------------------------
 
-    async def commit(
-        self, group: str, member: Membership, offsets: Mapping[TopicIdPartition, CommittedOffset]
+    async def commit_offsets(
+        self,
+        group: str,
+        member: MemberIdentity,
+        offsets: Mapping[TopicIdPartition, CommittedOffset],
     ) -> None:
         """
-        See L{ICoordinator.commit}.
+        See L{IGroupCoordinator.commit_offsets}.
         """
-        kept = self._found(group)
-        if kept is None:
+        coordinated = self.find(group)
+        if coordinated is None:
             if member.generation >= 0:
                 raise GroupIdNotFound
             if not offsets:
                 return
-            kept = self._kept[group] = self._new(group)
-        kept.group.check_commit(member)
-        key = kept.offsets.key
-        puts = [Put(key(where), offset_value(offset)) for where, offset in offsets.items()]
-        ticket, durable = kept.offsets.begin(offsets), False
+            coordinated = self._groups[group] = self._new(group)
+        coordinated.group.check_commit(member)
+        key = coordinated.offsets.key
+        puts = [Put(key(partition), offset_value(each)) for partition, each in offsets.items()]
+        ticket, durable = coordinated.offsets.begin(offsets), False
         try:
-            await kept.shard.write(puts)
+            await coordinated.shard.write(puts)
             durable = True
         finally:
-            kept.offsets.end(ticket, offsets, durable)
+            coordinated.offsets.end(ticket, offsets, durable)
 
-    def committed(self, group: str) -> Mapping[TopicIdPartition, CommittedOffset]:
+    def committed_offsets(self, group: str) -> Mapping[TopicIdPartition, CommittedOffset]:
         """
-        See L{ICoordinator.committed}.
+        See L{IGroupCoordinator.committed_offsets}.
         """
-        kept = self._found(group)
-        return {} if kept is None else kept.offsets.durable()
+        coordinated = self.find(group)
+        return {} if coordinated is None else coordinated.offsets.durable()
 
-    async def forget(
+    async def delete_offsets(
         self, group: str, wanted: Sequence[TopicIdPartition], topics: Mapping[UUID, str]
     ) -> Mapping[TopicIdPartition, KafkaError]:
         """
-        See L{ICoordinator.forget}.
+        See L{IGroupCoordinator.delete_offsets}.
         """
-        kept = self._present(group)
-        members = kept.group.members
-        if members and kept.group.protocol_type != CONSUMER:
+        coordinated = self._find_existing(group)
+        members = coordinated.group.members
+        if members and coordinated.group.protocol_type != CONSUMER:
             raise NonEmptyGroup
-        read = subscribed(kept.group)
+        subscription = subscribed(coordinated.group)
         refused: dict[TopicIdPartition, KafkaError] = {
-            where: GroupSubscribedToTopic()
-            for where in wanted
-            if read is None or topics.get(where[0]) in read
+            partition: GroupSubscribedToTopic()
+            for partition in wanted
+            if subscription is None or topics.get(partition[0]) in subscription
         }
-        gone = [where for where in wanted if where not in refused]
-        deletions = kept.deletions(gone)
-        kept.offsets.remove(gone)
-        await kept.shard.write(deletions)
+        await coordinated.delete_offsets([each for each in wanted if each not in refused])
         return refused
 
     def topic_deleted(self, topic_id: UUID) -> None:
         """
-        Nobody has read anything of it any more.
+        Delete all offsets committed for a deleted topic, in the background.
         """
-        for name, kept in list(self._kept.items()):
-            self._remove(name, kept.offsets.of_topic(topic_id))
+        for name, coordinated in list(self._groups.items()):
+            self._delete_offsets(name, coordinated.offsets.of_topic(topic_id))
 
-    # -- groups as seen from outside -------------------------------------------
+    # -- tools -----------------------------------------------------------------
 
-    def describe(self, group: str) -> DescribedGroup:
+    def describe(self, group: str) -> GroupDescription:
         """
-        See L{ICoordinator.describe}.
+        See L{IGroupCoordinator.describe}.
         """
-        return self._present(group).group.describe(with_members=True)
+        return self._find_existing(group).group.describe(with_members=True)
 
-    def groups(self) -> Sequence[DescribedGroup]:
+    def groups(self) -> Sequence[GroupDescription]:
         """
-        See L{ICoordinator.groups}.
+        See L{IGroupCoordinator.groups}.
         """
         if self._stopped:
             raise NotCoordinator
         if self._loading:
             raise CoordinatorLoadInProgress
         return [
-            self._kept[name].group.describe(with_members=False) for name in sorted(self._kept)
+            self._groups[name].group.describe(with_members=False) for name in sorted(self._groups)
         ]
 
     async def delete(self, group: str) -> None:
         """
-        See L{ICoordinator.delete}.
+        See L{IGroupCoordinator.delete}.
         """
-        kept = self._present(group)
-        if kept.group.state is not GroupState.EMPTY:
+        coordinated = self._find_existing(group)
+        if coordinated.group.state is not GroupState.EMPTY:
             raise NonEmptyGroup
-        await self._delete(group, kept)
+        await self._delete_group(group, coordinated)
 
-    # -- keeping ---------------------------------------------------------------
+    # -- writing ---------------------------------------------------------------
 
     def _store_group(self, group: Group, assignments: Mapping[str, bytes]) -> Deferred[None]:
-        kept = self._kept.get(group.name)
-        if kept is None or kept.group is not group:
-            return succeed(None)  # it was deleted, or its first member is being refused
-        return kept.shard.write(
+        coordinated = self._groups.get(group.name)
+        if coordinated is None or coordinated.group is not group:
+            return succeed(None)  # the group was deleted, or its first member is being refused
+        return coordinated.shard.write(
             [Put(metadata_keys.group(group.name), group_value(group, assignments))]
         )
 
-    def _remove(self, name: str, gone: Sequence[TopicIdPartition]) -> None:
+    def _delete_offsets(self, name: str, partitions: Sequence[TopicIdPartition]) -> None:
         """
-        Forget commits in the background.
+        Delete committed offsets in the background.
         """
-        if gone:
-            kept = self._kept[name]
-            deletions = kept.deletions(gone)
-            kept.offsets.remove(gone)
-            removing = kept.shard.write(deletions)
-            removing.addErrback(self._not_removed, name)
+        if partitions:
+            deleting = self._groups[name].delete_offsets(partitions)
+            deleting.addErrback(self._could_not_delete, name)
 
-    def _delete(self, name: str, kept: CoordinatedGroup) -> Deferred[None]:
-        deletions = kept.deletions(kept.offsets.all())
-        deleted = kept.shard.write([Delete(metadata_keys.group(name)), *deletions])
-        del self._kept[name]
-        kept.group.end(GroupIdNotFound())
+    def _delete_group(self, name: str, coordinated: CoordinatedGroup) -> Deferred[None]:
+        deletions = [Delete(coordinated.offsets.key(each)) for each in coordinated.offsets.all()]
+        deleted = coordinated.shard.write([Delete(metadata_keys.group(name)), *deletions])
+        del self._groups[name]
+        coordinated.group.end(GroupIdNotFound())
         return deleted
 
-    def _look_through(self) -> None:
+    def _expire(self) -> None:
         """
-        Forget what is old, and groups of which nothing is left.
+        Delete expired offsets, and groups that have neither members nor
+        offsets.
         """
-        self._check = self._clock.callLater(CHECK_SECONDS, self._look_through)
+        self._next_expiry = self._clock.callLater(CHECK_SECONDS, self._expire)
         names: dict[object, str] = {topic.topic_id: topic.name for topic in self._image.topics()}
         now = self._clock.seconds()
-        for name, kept in list(self._kept.items()):
-            retention = self._settings.retention
-            self._remove(name, kept.offsets.expired(kept.group, now, retention, names))
-            if kept.group.is_vacant and not kept.offsets.all():
-                self._delete(name, kept).addErrback(self._not_removed, name)
+        for name, coordinated in list(self._groups.items()):
+            self._delete_offsets(name, coordinated.expired(now, self._settings.retention, names))
+            if coordinated.group.is_vacant and not coordinated.offsets.all():
+                self._delete_group(name, coordinated).addErrback(self._could_not_delete, name)
 
-    def _not_removed(self, failure: object, name: str) -> None:
+    def _could_not_delete(self, failure: object, name: str) -> None:
         self._log.warn(
-            "what is old in group {name} was not removed: {failure}", name=name, failure=failure
+            "group {name}: could not delete its old offsets from the metadata store; they are"
+            " deleted when the group is loaded next: {failure}",
+            name=name,
+            failure=failure,
         )

@@ -59,12 +59,12 @@ from kafscale.group.timeouts import (
     SessionTimeouts,
 )
 from kafscale.interfaces import (
-    DescribedGroup,
+    GroupDescription,
     GroupState,
-    Joined,
-    Joining,
-    Membership,
-    Synced,
+    JoinParameters,
+    JoinResult,
+    MemberIdentity,
+    SyncResult,
 )
 
 
@@ -178,9 +178,9 @@ class Group:
 
     # -- JoinGroup -------------------------------------------------------------
 
-    def join(self, joining: Joining) -> Deferred[Joined]:
+    def join(self, parameters: JoinParameters) -> Deferred[JoinResult]:
         """
-        See L{ICoordinator.join}.
+        See L{IGroupCoordinator.join}.
 
         ==========================  =========================================
         Without a member id         becomes a member; if its JoinGroup is 4 or
@@ -196,25 +196,25 @@ class Group:
         """
         self._check_not_dead()
         try:
-            return self._join(joining)
+            return self._join(parameters)
         finally:
             self._answers.send()
 
-    def _join(self, joining: Joining) -> Deferred[Joined]:
-        known = self.members.get(joining.member_id)
-        if not joining.member_id:
-            known = self.members.static(joining.instance_id)
+    def _join(self, parameters: JoinParameters) -> Deferred[JoinResult]:
+        known = self.members.get(parameters.member_id)
+        if not parameters.member_id:
+            known = self.members.static(parameters.instance_id)
         if not self._has_place_for(known):
             if known is not None:
                 self._remove(known)
             raise GroupMaxSizeReached
-        if not self._supports(joining):
+        if not self._supports(parameters):
             raise InconsistentGroupProtocol
-        if not joining.member_id:
-            return self._join_without_id(joining, known)
-        if self._pending.remove(joining.member_id):
-            return self._join_as_new(joining, joining.member_id)
-        return self._join_again(joining)
+        if not parameters.member_id:
+            return self._join_without_id(parameters, known)
+        if self._pending.remove(parameters.member_id):
+            return self._join_as_new(parameters, parameters.member_id)
+        return self._join_again(parameters)
 
     def _has_place_for(self, known: Member | None) -> bool:
         """
@@ -231,48 +231,52 @@ class Group:
             return True
         return sum(each.awaiting_join is not None for each in self.members.all()) < limit
 
-    def _supports(self, joining: Joining) -> bool:
+    def _supports(self, parameters: JoinParameters) -> bool:
         """
         Whether all members could use a protocol of the one that joins.
         """
         if not self.members:
-            return bool(joining.protocol_type and joining.protocols)
-        if joining.protocol_type != self.protocol_type:
+            return bool(parameters.protocol_type and parameters.protocols)
+        if parameters.protocol_type != self.protocol_type:
             return False
         common = self.members.protocols()
-        return any(name in common for name, _ in joining.protocols)
+        return any(name in common for name, _ in parameters.protocols)
 
-    def _join_without_id(self, joining: Joining, known: Member | None) -> Deferred[Joined]:
-        prefix = joining.client_id if joining.instance_id is None else joining.instance_id
+    def _join_without_id(
+        self, parameters: JoinParameters, known: Member | None
+    ) -> Deferred[JoinResult]:
+        prefix = parameters.client_id if parameters.instance_id is None else parameters.instance_id
         member_id = f"{prefix}-{self._new_id()}"
         if known is not None:
-            return self._replace(joining, known, member_id)
-        if joining.instance_id is None and joining.takes_id_first:
-            self._pending.add(member_id, joining.session_timeout_ms / 1000)
-            return succeed(Joined(member_id))
-        return self._join_as_new(joining, member_id)
+            return self._replace(parameters, known, member_id)
+        if parameters.instance_id is None and parameters.requires_known_member_id:
+            self._pending.add(member_id, parameters.session_timeout_ms / 1000)
+            return succeed(JoinResult(member_id))
+        return self._join_as_new(parameters, member_id)
 
-    def _join_as_new(self, joining: Joining, member_id: str) -> Deferred[Joined]:
-        if self.members.static(joining.instance_id) is not None:
+    def _join_as_new(self, parameters: JoinParameters, member_id: str) -> Deferred[JoinResult]:
+        if self.members.static(parameters.instance_id) is not None:
             raise FencedInstanceId
         if not self.members:
-            self.protocol_type = joining.protocol_type
-        member = Member.create(joining, member_id)
+            self.protocol_type = parameters.protocol_type
+        member = Member.create(parameters, member_id)
         self.members.add(member)
         return self._wait_for_round(member)
 
-    def _join_again(self, joining: Joining) -> Deferred[Joined]:
-        member = self.members.find(joining.member_id, joining.instance_id)
-        if member.matches(joining.protocols) and (
+    def _join_again(self, parameters: JoinParameters) -> Deferred[JoinResult]:
+        member = self.members.find(parameters.member_id, parameters.instance_id)
+        if member.matches(parameters.protocols) and (
             self.state is GroupState.COMPLETING
             or (self.state is GroupState.STABLE and member.member_id != self.leader)
         ):
             self._sessions.restart(member)
             return succeed(self._joined(member))
-        self.members.update(member, joining)
+        self.members.update(member, parameters)
         return self._wait_for_round(member)
 
-    def _replace(self, joining: Joining, member: Member, member_id: str) -> Deferred[Joined]:
+    def _replace(
+        self, parameters: JoinParameters, member: Member, member_id: str
+    ) -> Deferred[JoinResult]:
         """
         A static member has restarted, and takes its place again with a new
         member id (KIP-345). There is no rebalance as long as the group is
@@ -284,7 +288,7 @@ class Group:
         if leader == member.member_id:
             self.leader = member_id
         self.members.rename(member, member_id)
-        self.members.update(member, joining)
+        self.members.update(member, parameters)
         if (
             self.state is not GroupState.STABLE
             or self.members.choose_protocol() != self.protocol
@@ -292,7 +296,7 @@ class Group:
             return self._wait_for_round(member)
         self._sessions.restart(member)
         joined = self._joined(member)
-        if not joining.may_skip:
+        if not parameters.supports_skipping_assignment:
             # A leader would assign anew, and no other member would ask for that
             # assignment. So it is told that its former id leads.
             joined = attrs.evolve(joined, leader=leader or "", members=())
@@ -300,7 +304,7 @@ class Group:
             joined = attrs.evolve(joined, skip_assignment=True)
         return self._store_now().addCallback(lambda _: joined)
 
-    def _wait_for_round(self, member: Member) -> Deferred[Joined]:
+    def _wait_for_round(self, member: Member) -> Deferred[JoinResult]:
         # If the member repeats its request, the first one is lost.
         self._answer_join(member, RebalanceInProgress())
         waiting = member.awaiting_join = Deferred()
@@ -309,13 +313,13 @@ class Group:
         self._fire(Event.MEMBERS_CHANGED)
         return waiting
 
-    def _joined(self, member: Member) -> Joined:
+    def _joined(self, member: Member) -> JoinResult:
         """
         The present generation, as this member gets it. Only the leader gets the
         list of members.
         """
         leads = member.member_id == self.leader
-        return Joined(
+        return JoinResult(
             member.member_id,
             self.generation,
             self.protocol_type,
@@ -328,15 +332,15 @@ class Group:
 
     def sync(
         self,
-        asking: Membership,
+        identity: MemberIdentity,
         protocol_type: str | None,
         protocol: str | None,
         assignments: Mapping[str, bytes],
-    ) -> Deferred[Synced]:
+    ) -> Deferred[SyncResult]:
         """
-        See L{ICoordinator.sync}.
+        See L{IGroupCoordinator.sync}.
         """
-        member = self._find(asking)
+        member = self._find(identity)
         if protocol_type not in (None, self.protocol_type) or protocol not in (None, self.protocol):
             raise InconsistentGroupProtocol
         if self.state is GroupState.PREPARING:
@@ -395,23 +399,23 @@ class Group:
         if not self._pending_sync and self.state is not GroupState.PREPARING:
             self._round_timeout.clear()
 
-    def _synced(self, member: Member) -> Synced:
-        return Synced(self.protocol_type or "", self.protocol or "", member.assignment)
+    def _synced(self, member: Member) -> SyncResult:
+        return SyncResult(self.protocol_type or "", self.protocol or "", member.assignment)
 
     # -- other requests --------------------------------------------------------
 
-    def heartbeat(self, asking: Membership) -> None:
+    def heartbeat(self, identity: MemberIdentity) -> None:
         """
-        See L{ICoordinator.heartbeat}. It restarts the session timeout also when
+        See L{IGroupCoordinator.heartbeat}. It restarts the session timeout also when
         it is answered REBALANCE_IN_PROGRESS.
         """
-        self._sessions.restart(self._find(asking))
+        self._sessions.restart(self._find(identity))
         if self.state is GroupState.PREPARING:
             raise RebalanceInProgress
 
     def leave(self, member_id: str, instance_id: str | None) -> None:
         """
-        See L{ICoordinator.leave}.
+        See L{IGroupCoordinator.leave}.
         """
         self._check_not_dead()
         if instance_id is None and self._pending.remove(member_id):
@@ -421,7 +425,7 @@ class Group:
             self._remove(static or self.members.find(member_id, instance_id))
         self._answers.send()
 
-    def check_commit(self, asking: Membership) -> None:
+    def check_commit(self, identity: MemberIdentity) -> None:
         """
         Check that a client may commit offsets now. A client without generation
         assigns partitions to itself; it may commit while there are no members.
@@ -430,9 +434,9 @@ class Group:
             FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS.
         """
         self._check_not_dead()
-        if asking.generation < 0 and self.state is GroupState.EMPTY:
+        if identity.generation < 0 and self.state is GroupState.EMPTY:
             return
-        self._sessions.restart(self._find(asking))
+        self._sessions.restart(self._find(identity))
         if self.state is GroupState.COMPLETING:
             raise RebalanceInProgress
 
@@ -440,7 +444,7 @@ class Group:
         if self.state is GroupState.DEAD:
             raise CoordinatorNotAvailable
 
-    def _find(self, asking: Membership) -> Member:
+    def _find(self, identity: MemberIdentity) -> Member:
         """
         The member of this generation that a request comes from.
 
@@ -448,8 +452,8 @@ class Group:
             FENCED_INSTANCE_ID.
         """
         self._check_not_dead()
-        member = self.members.find(asking.member_id, asking.instance_id)
-        if asking.generation != self.generation:
+        member = self.members.find(identity.member_id, identity.instance_id)
+        if identity.generation != self.generation:
             raise IllegalGeneration
         return member
 
@@ -494,7 +498,7 @@ class Group:
         storing = self.state is GroupState.COMPLETING and self._assigned == self.generation
         return storing or self._round_timeout.is_set
 
-    def describe(self, with_members: bool) -> DescribedGroup:
+    def describe(self, with_members: bool) -> GroupDescription:
         """
         The group, for DescribeGroups and ListGroups. Protocol, metadata and
         assignments are those of a stable group, and otherwise empty.
@@ -502,7 +506,7 @@ class Group:
         stable = self.state is GroupState.STABLE
         protocol = (stable and self.protocol) or ""
         members = self.members.all() if with_members else ()
-        return DescribedGroup(
+        return GroupDescription(
             self.name,
             self.state.value,
             self.protocol_type or "",
@@ -657,10 +661,10 @@ class Group:
         self._answer_join(member, error)
         self._answer_sync(member, error)
 
-    def _answer_join(self, member: Member, answer: Joined | KafkaError) -> None:
+    def _answer_join(self, member: Member, answer: JoinResult | KafkaError) -> None:
         waiting, member.awaiting_join = member.awaiting_join, None
         self._answers.add(waiting, answer)
 
-    def _answer_sync(self, member: Member, answer: Synced | KafkaError) -> None:
+    def _answer_sync(self, member: Member, answer: SyncResult | KafkaError) -> None:
         waiting, member.awaiting_sync = member.awaiting_sync, None
         self._answers.add(waiting, answer)

@@ -12,7 +12,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from kafscale.errors import FencedInstanceId, UnknownMemberId
-from kafscale.interfaces import DescribedMember, Joined, JoinedMember, Joining, Synced
+from kafscale.interfaces import (
+    JoinedMember,
+    JoinParameters,
+    JoinResult,
+    MemberDescription,
+    SyncResult,
+)
 
 
 @attrs.define(eq=False)
@@ -42,34 +48,34 @@ class Member:
     assignment: bytes = b""
     is_new: bool = False
     expiry: IDelayedCall | None = None
-    awaiting_join: Deferred[Joined] | None = None
-    awaiting_sync: Deferred[Synced] | None = None
+    awaiting_join: Deferred[JoinResult] | None = None
+    awaiting_sync: Deferred[SyncResult] | None = None
 
     @classmethod
-    def create(cls, joining: Joining, member_id: str) -> Member:
+    def create(cls, parameters: JoinParameters, member_id: str) -> Member:
         """
         A member that has not been in the group before.
         """
         return cls(
             member_id,
-            joining.instance_id,
-            joining.client_id,
-            joining.client_host,
-            joining.session_timeout_ms / 1000,
-            _rebalance_timeout(joining),
-            tuple(joining.protocols),
+            parameters.instance_id,
+            parameters.client_id,
+            parameters.client_host,
+            parameters.session_timeout_ms / 1000,
+            _rebalance_timeout(parameters),
+            tuple(parameters.protocols),
             is_new=True,
         )
 
-    def update(self, joining: Joining) -> None:
+    def update(self, parameters: JoinParameters) -> None:
         """
         Take over what the member states when it joins again.
         """
-        self.client_id = joining.client_id
-        self.client_host = joining.client_host
-        self.session_timeout = joining.session_timeout_ms / 1000
-        self.rebalance_timeout = _rebalance_timeout(joining)
-        self.protocols = tuple(joining.protocols)
+        self.client_id = parameters.client_id
+        self.client_host = parameters.client_host
+        self.session_timeout = parameters.session_timeout_ms / 1000
+        self.rebalance_timeout = _rebalance_timeout(parameters)
+        self.protocols = tuple(parameters.protocols)
 
     def protocol_names(self) -> set[str]:
         """
@@ -101,11 +107,11 @@ class Member:
         """
         return JoinedMember(self.member_id, self.instance_id, self.metadata(protocol))
 
-    def describe(self, protocol: str, assignment: bytes) -> DescribedMember:
+    def describe(self, protocol: str, assignment: bytes) -> MemberDescription:
         """
         The member in the answer to a DescribeGroups.
         """
-        return DescribedMember(
+        return MemberDescription(
             self.member_id,
             self.instance_id,
             self.client_id,
@@ -188,12 +194,12 @@ class Roster:
         member.member_id = member_id
         self._members = {each.member_id: each for each in self._members.values()}
 
-    def update(self, member: Member, joining: Joining) -> None:
+    def update(self, member: Member, parameters: JoinParameters) -> None:
         """
         Take over what a member states when it joins again.
         """
         self._withdraw(member)
-        member.update(joining)
+        member.update(parameters)
         self._supporters.update(member.protocol_names())
 
     def _withdraw(self, member: Member) -> None:
@@ -225,9 +231,9 @@ class Roster:
         return votes.most_common(1)[0][0]
 
 
-def _rebalance_timeout(joining: Joining) -> float:
+def _rebalance_timeout(parameters: JoinParameters) -> float:
     """
     In seconds. Before version 1 of JoinGroup there was one timeout for both.
     """
-    milliseconds = joining.rebalance_timeout_ms
-    return (joining.session_timeout_ms if milliseconds < 0 else milliseconds) / 1000
+    milliseconds = parameters.rebalance_timeout_ms
+    return (parameters.session_timeout_ms if milliseconds < 0 else milliseconds) / 1000

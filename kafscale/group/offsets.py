@@ -1,5 +1,5 @@
 """
-How far a group has read, and when that is to be forgotten.
+The committed offsets of a group, and when they expire.
 """
 
 from __future__ import annotations
@@ -18,116 +18,119 @@ from kafscale.interfaces import CommittedOffset, GroupState
 
 class Offsets:
     """
-    The commits of one group: those that are durable, and which are on their
-    way.
+    The committed offsets of one group: those that are durable, and those that
+    are being written.
     """
 
     def __init__(self, prefix: str) -> None:
         """
-        @param prefix: What the keys of all of them begin with.
+        @param prefix: What their keys in the metadata store begin with.
         """
         self._prefix = prefix
         self._keys: dict[TopicIdPartition, str] = {}
         self._offsets: dict[TopicIdPartition, CommittedOffset] = {}
         self._tickets = count()
-        self._coming: dict[TopicIdPartition, set[int]] = {}
-        self._topics: dict[UUID, set[TopicIdPartition]] = {}  # all of both
+        self._writing: dict[TopicIdPartition, set[int]] = {}
+        self._topics: dict[UUID, set[TopicIdPartition]] = {}  # durable or being written
 
     def durable(self) -> Mapping[TopicIdPartition, CommittedOffset]:
         """
-        What can be told.
+        The offsets that are durable, by partition. It changes with them.
         """
         return MappingProxyType(self._offsets)
 
     def all(self) -> list[TopicIdPartition]:
         """
-        Of which partitions there are commits, or will be.
+        The partitions with an offset, durable or being written.
         """
-        return [where for topic in self._topics.values() for where in topic]
-
-    def topics(self) -> list[UUID]:
-        """
-        Of which topics there are.
-        """
-        return list(self._topics)
+        return [partition for topic in self._topics.values() for partition in topic]
 
     def of_topic(self, topic_id: UUID) -> list[TopicIdPartition]:
         """
-        Of which partitions of a topic.
+        The partitions of a topic with an offset, durable or being written.
         """
         return list(self._topics.get(topic_id, ()))
 
-    def key(self, where: TopicIdPartition) -> str:
+    def key(self, partition: TopicIdPartition) -> str:
         """
-        Where the commit for a partition is in the store.
+        The key of a partition's offset in the metadata store.
         """
-        found = self._keys.get(where)
+        found = self._keys.get(partition)
         if found is None:
-            found = self._keys[where] = metadata_keys.offset(self._prefix, where)
+            found = self._keys[partition] = metadata_keys.offset(self._prefix, partition)
         return found
 
     def begin(self, wanted: Iterable[TopicIdPartition]) -> int:
         """
-        Commits for these are on their way. A ticket for L{end}.
+        Offsets for these partitions are being written.
+
+        @return: A ticket for L{end}.
         """
         ticket = next(self._tickets)
-        for where in wanted:
-            self._coming.setdefault(where, set()).add(ticket)
-            self._topics.setdefault(where[0], set()).add(where)
+        for partition in wanted:
+            self._writing.setdefault(partition, set()).add(ticket)
+            self._topics.setdefault(partition[0], set()).add(partition)
         return ticket
 
     def end(
         self, ticket: int, offsets: Mapping[TopicIdPartition, CommittedOffset], durable: bool
     ) -> None:
         """
-        These have arrived, or never will. What was removed after they set out
-        is removed from the store after them, and does not come back here.
-        """
-        for where, offset in offsets.items():
-            coming = self._coming.get(where, set())
-            if ticket in coming:
-                coming.remove(ticket)
-                if not coming:
-                    del self._coming[where]
-                if durable:
-                    self._offsets[where] = offset
-                elif not coming and where not in self._offsets:
-                    self._forget(where)
+        A write has ended. Offsets that were removed meanwhile stay removed:
+        their deletion is written later than they are.
 
-    def put(self, where: TopicIdPartition, offset: CommittedOffset) -> None:
+        @param ticket: From L{begin}.
+        @param durable: Whether they were written.
         """
-        This one was in the store.
+        for partition, offset in offsets.items():
+            writing = self._writing.get(partition, set())
+            if ticket in writing:
+                writing.remove(ticket)
+                if not writing:
+                    del self._writing[partition]
+                if durable:
+                    self._offsets[partition] = offset
+                elif not writing and partition not in self._offsets:
+                    self._drop(partition)
+
+    def put(self, partition: TopicIdPartition, offset: CommittedOffset) -> None:
         """
-        self._offsets[where] = offset
-        self._topics.setdefault(where[0], set()).add(where)
+        Add an offset that was read from the metadata store.
+        """
+        self._offsets[partition] = offset
+        self._topics.setdefault(partition[0], set()).add(partition)
 
     def remove(self, wanted: Iterable[TopicIdPartition]) -> None:
         """
-        These are to be removed from the store.
+        Remove the offsets of these partitions. The caller deletes them from the
+        metadata store.
         """
-        for where in wanted:
-            self._offsets.pop(where, None)
-            self._coming.pop(where, None)
-            self._forget(where)
+        for partition in wanted:
+            self._offsets.pop(partition, None)
+            self._writing.pop(partition, None)
+            self._drop(partition)
 
-    def _forget(self, where: TopicIdPartition) -> None:
-        topic = self._topics.get(where[0], set())
-        topic.discard(where)
-        self._keys.pop(where, None)
+    def _drop(self, partition: TopicIdPartition) -> None:
+        topic = self._topics.get(partition[0], set())
+        topic.discard(partition)
+        self._keys.pop(partition, None)
         if not topic:
-            self._topics.pop(where[0], None)
+            self._topics.pop(partition[0], None)
 
     def expired(
         self, group: Group, now: float, retention: float, name_of: Mapping[object, str]
     ) -> list[TopicIdPartition]:
         """
-        What is to be forgotten (KIP-211): of a group without members, some
-        time after it lost them; of one that never had any, after the commit;
-        and of one with members what they are not subscribed to any more.
+        The partitions whose offsets have expired (KIP-211): in a group without
+        members, some time after the last one left, and after the commit; in a
+        group with members, some time after the commit, if no member subscribes
+        to the topic.
 
-        @param name_of: Names of topics by their id.
+        @param now: In seconds since 1970.
+        @param retention: That time, in seconds.
+        @param name_of: Names of topics by id.
         """
-        # A commit after the last member has gone is a commit all the same.
+        # Offsets may be committed after the last member left, too.
         begin = group.since if group.state is GroupState.EMPTY and group.protocol_type else 0.0
 
         def due(offset: CommittedOffset) -> bool:
@@ -136,11 +139,13 @@ class Offsets:
             return now - max(begin, offset.committed_ms / 1000) >= retention
 
         old = [
-            where
-            for where, offset in self._offsets.items()
-            if where not in self._coming and due(offset)
+            partition
+            for partition, offset in self._offsets.items()
+            if partition not in self._writing and due(offset)
         ]
         if not old or group.state is GroupState.EMPTY:
             return old
         topics = subscribed(group) if group.state is GroupState.STABLE else None
-        return [] if topics is None else [w for w in old if name_of.get(w[0]) not in topics]
+        if topics is None:
+            return []
+        return [partition for partition in old if name_of.get(partition[0]) not in topics]

@@ -1,11 +1,11 @@
 """
-Groups and commits as they stand in the metadata store.
+The values of groups and committed offsets in the metadata store.
 
-A group is ``{"generation", "type", "protocol", "leader", "since_ms",
-"members"}``, a member of it ``{"id", "instance", "client", "host",
-"session_ms", "rebalance_ms", "protocols", "assignment"}``; what is bytes is
-base64. A commit is ``{"offset", "epoch", "metadata", "at_ms"}``, and has
-``"expires_ms"`` if the consumer said so.
+A group is C{{"generation", "type", "protocol", "leader", "since_ms",
+"members"}}, and a member of it C{{"id", "instance", "client", "host",
+"session_ms", "rebalance_ms", "protocols", "assignment"}}; bytes are in base64.
+A committed offset is C{{"offset", "epoch", "metadata", "at_ms"}}, with
+C{"expires_ms"} if the consumer has set that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from kafscale.interfaces import CommittedOffset
 
 def group_value(group: Group, assignments: Mapping[str, bytes]) -> dict[str, Any]:
     """
-    A group as it is now, but with these assignments, by member id.
+    The value of a group as it is now, but with these assignments.
+
+    @param assignments: By member id.
     """
     return {
         "generation": group.generation,
@@ -47,7 +49,7 @@ def group_value(group: Group, assignments: Mapping[str, bytes]) -> dict[str, Any
 
 def restore_group(group: Group, value: Mapping[str, Any]) -> None:
     """
-    Make a new group what one was that was stored.
+    Set a new group to what was stored.
     """
     group.generation = value["generation"]
     group.protocol_type = value["type"]
@@ -73,7 +75,7 @@ def restore_group(group: Group, value: Mapping[str, Any]) -> None:
 
 def offset_value(offset: CommittedOffset) -> dict[str, Any]:
     """
-    A commit.
+    The value of a committed offset.
     """
     value = {
         "offset": offset.offset,
@@ -86,7 +88,7 @@ def offset_value(offset: CommittedOffset) -> dict[str, Any]:
 
 def offset_from(value: Mapping[str, Any]) -> CommittedOffset:
     """
-    A commit that was stored.
+    The committed offset of a stored value.
     """
     return CommittedOffset(
         value["offset"],

@@ -1,5 +1,5 @@
 """
-What a broker's settings say of groups, in seconds.
+The settings of the group coordinator, in seconds.
 """
 
 from __future__ import annotations
@@ -9,27 +9,29 @@ import attrs
 from kafscale.config import Settings
 
 NEW_MEMBER_SECONDS = 300.0
-"""How long one who has never been in the group may wait for its first round:
-nobody can tell whether it is still there (KAFKA-7610)."""
+"""How long a member that has not been in any generation may wait for its first:
+it sends no heartbeats, so it may be gone (KAFKA-7610)."""
 
 LATE_SECONDS = 1.0
-"""How late a time-out may come and still be the members' fault."""
+"""A timeout that fires later than this means that the broker was stopped or
+busy, and not that a member was silent."""
 
 CHECK_SECONDS = 600.0
-"""How often commits and groups that are to be forgotten are looked for
-(Kafka's ``offsets.retention.check.interval.ms``)."""
+"""How often expired offsets and groups are looked for
+(C{offsets.retention.check.interval.ms})."""
 
 
 @attrs.frozen
 class GroupSettings:
     """
-    Bounds and waits.
+    Bounds and waits of groups. Times are in seconds.
 
-    @ivar initial_delay: How long the first round waits for more members.
-    @ivar min_session: The shortest session time-out.
+    @ivar initial_delay: How long the first round waits for more members
+        (C{group.initial.rebalance.delay.ms}).
+    @ivar min_session: The shortest session timeout that a member may have.
     @ivar max_session: The longest.
     @ivar max_size: How many members a group may have.
-    @ivar retention: How long commits are kept.
+    @ivar retention: How long committed offsets are kept.
     """
 
     initial_delay: float = 3.0
@@ -41,7 +43,7 @@ class GroupSettings:
     @classmethod
     def of(cls, settings: Settings) -> GroupSettings:
         """
-        What the broker's settings say.
+        From the settings of the broker.
         """
         return cls(
             initial_delay=settings.group_initial_rebalance_delay_ms / 1000,

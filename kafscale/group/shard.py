@@ -1,17 +1,17 @@
 """
-How groups and commits get into the metadata store.
+Writes groups and committed offsets to the metadata store.
 
-Groups are divided into shards, and each shard has one broker that writes it.
-What must be written waits while a commit of the shard is under way, and goes
-into the next one together, as far as there is room: so thousands of commits
-in a second are few writes. Of several values for one key the last is written.
+Groups are divided into shards, and one broker writes each shard, with one
+commit at a time. Operations that come while a commit is under way are written
+together by the next one, up to L{MAX_OPERATIONS}; of several values for one key
+the last is written. So thousands of offset commits a second are few writes.
 
-Each commit compares and raises the shard's *sequence*, whose entry also names
-the owner (rule 22 of the log's rules). So there is no doubt: a commit that is
-late, or of a broker that has been replaced, misses; and after one of which
-nothing was heard, the sequence tells whether it was done. The entry has also
-the sequence with which the owner took the shard: a broker may lose a shard
-and take it again, while a commit from before is in doubt.
+Each commit compares and increments the shard's *sequence*, whose entry also
+names the owner (rule 22, docs/architecture.md). So a commit fails that is late,
+or comes from a broker that no longer owns the shard; and after a commit without
+an answer, the sequence shows whether it succeeded. The entry also has the
+sequence with which the owner took the shard (C{since}), because a broker may
+lose a shard and take it again while the outcome of an earlier commit is unknown.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from kafscale.errors import CommitConflict, NotCoordinator, StoreUnavailable
 from kafscale.format import metadata_keys
 from kafscale.interfaces import Compare, Delete, IMetadataStore, Put
 
-ROOM = 99
-"""Operations in one commit; the hundredth raises the sequence."""
+MAX_OPERATIONS = 99
+"""Operations in one commit, besides the one that increments the sequence."""
 
 
 @attrs.define(eq=False)
-class _Written:
+class _Write:
     """
-    What one caller wants written.
+    The operations of one call of L{Shard.write}.
 
-    @ivar left: How many operations are not done yet.
-    @ivar refused: Whether that was told already.
+    @ivar done: Fires when all of them are durable, or fails.
+    @ivar left: How many operations are not durable yet.
+    @ivar refused: Whether C{done} has failed.
     """
 
     done: Deferred[None]
@@ -48,7 +49,7 @@ class Shard:
     """
     One shard, written by one incarnation of a broker.
 
-    @ivar is_lost: Another owns it now.
+    @ivar is_lost: Whether another broker owns it now.
     """
 
     _log = Logger()
@@ -61,7 +62,9 @@ class Shard:
         lost: Callable[[Shard], None],
     ) -> None:
         """
-        @param lost: Called when another has come to own it.
+        @param number: Of the shard.
+        @param incarnation: Of this broker.
+        @param lost: Called when another broker turns out to own the shard.
         """
         self.number = number
         self.is_lost = False
@@ -69,16 +72,16 @@ class Shard:
         self._key = metadata_keys.group_shard(number)
         self._incarnation = incarnation
         self._sequence = 0
-        self._since = 0  # the sequence of taking it
+        self._since = 0  # the sequence with which it was taken
         self._revision = 0  # of the sequence's entry
-        self._waiting: list[tuple[Put | Delete, _Written]] = []
+        self._waiting: list[tuple[Put | Delete, _Write]] = []
         self._writing = False
         self._idle: list[Deferred[None]] = []
         self._lost = lost
 
     async def take(self) -> None:
         """
-        Own it from now on. What a former owner has under way misses.
+        Become the owner. Commits of the former owner fail from then on.
         """
         while True:
             entry = await self._store.get(self._key)
@@ -90,31 +93,31 @@ class Shard:
             try:
                 await self._attempt([])
             except (CommitConflict, StoreUnavailable):
-                continue  # read what came of it
+                continue  # the next read shows the outcome
             return
 
     def write(self, operations: Sequence[Put | Delete]) -> Deferred[None]:
         """
-        Do these; fires when all of them are durable. They are done in the
-        order of calls, and not necessarily as one.
+        Write these operations. Fires when all of them are durable. They are
+        written in the order of calls, and not necessarily by one commit.
 
-        @raise NotCoordinator: (by the Deferred) another owns the shard now.
+        @raise NotCoordinator: by the Deferred: another broker owns the shard.
         """
-        written = _Written(Deferred(), len(operations))
+        write = _Write(Deferred(), len(operations))
         if self.is_lost:
-            written.done.errback(NotCoordinator())
+            write.done.errback(NotCoordinator())
         elif not operations:
-            written.done.callback(None)
+            write.done.callback(None)
         else:
-            self._waiting.extend((operation, written) for operation in operations)
+            self._waiting.extend((operation, write) for operation in operations)
             if not self._writing:
                 self._writing = True
                 Deferred.fromCoroutine(self._write_all())
-        return written.done
+        return write.done
 
     def idle(self) -> Deferred[None]:
         """
-        Fires when nothing waits to be written.
+        Fires when all operations are written, or have failed.
         """
         done: Deferred[None] = Deferred()
         if self._writing:
@@ -125,48 +128,57 @@ class Shard:
 
     async def _write_all(self) -> None:
         while self._waiting:
-            operations, now = self._take_together()
+            operations, now = self._next_batch()
             try:
                 await self._commit(operations)
             except NotCoordinator as lost:
                 self.is_lost = True
-                self._log.warn("shard {number} of the groups is another's now", number=self.number)
+                self._log.warn(
+                    "lost group shard {number} to another broker; its groups are coordinated"
+                    " there",
+                    number=self.number,
+                )
                 left, self._waiting = self._waiting, []
                 self._lost(self)
-                _refuse(now + [written for _, written in left], lost)
+                _refuse(now + [write for _, write in left], lost)
             except Exception as error:
-                self._log.failure("shard {number} of the groups: not written", number=self.number)
+                self._log.failure(
+                    "could not write {count} operations of group shard {number}; their requests"
+                    " are refused",
+                    number=self.number,
+                    count=len(now),
+                )
                 _refuse(now, error)
-            for written in now:
-                written.left -= 1
-                if not written.left and not written.refused:
-                    written.done.callback(None)
+            for write in now:
+                write.left -= 1
+                if not write.left and not write.refused:
+                    write.done.callback(None)
         self._writing = False
         idle, self._idle = self._idle, []
         for done in idle:
             done.callback(None)
 
-    def _take_together(self) -> tuple[list[Put | Delete], list[_Written]]:
+    def _next_batch(self) -> tuple[list[Put | Delete], list[_Write]]:
         """
-        What goes into the next commit, and those who wait for it: once for
-        each of their operations.
+        The operations of the next commit, and for each operation, also for
+        those that another one replaces, the write that it belongs to.
         """
         operations: dict[str, Put | Delete] = {}
         size = 0
         for operation, _ in self._waiting:
-            if operation.key not in operations and len(operations) == ROOM:
+            if operation.key not in operations and len(operations) == MAX_OPERATIONS:
                 break
             operations[operation.key] = operation
             size += 1
         together, self._waiting = self._waiting[:size], self._waiting[size:]
-        return list(operations.values()), [written for _, written in together]
+        return list(operations.values()), [write for _, write in together]
 
     async def _commit(self, operations: Sequence[Put | Delete]) -> None:
         """
-        One commit, until it is certain: of several attempts with the same
-        compare one at most is done, and the sequence tells which.
+        Commit, and try again until the outcome is known. At most one attempt
+        with the same comparison succeeds.
 
-        @raise NotCoordinator: the shard has another owner.
+        @raise NotCoordinator: another broker owns the shard.
         """
         self._sequence += 1
         while True:
@@ -191,18 +203,18 @@ class Shard:
     async def _is_done(self) -> bool:
         try:
             entry = await self._store.get(self._key)
-        except StoreUnavailable:  # it would have waited, but that it is closed
+        except StoreUnavailable:  # raised only by a store that is closed: others wait
             raise NotCoordinator from None
         if entry is None or entry.value["owner"] != self._incarnation:
             raise NotCoordinator
         if entry.value.get("since") != self._since:
-            raise NotCoordinator  # taken anew by this broker itself
+            raise NotCoordinator  # this broker itself has lost it, and taken it again
         self._revision = entry.revision
         return bool(entry.value["sequence"] == self._sequence)
 
 
-def _refuse(written: Sequence[_Written], error: Exception) -> None:
-    for each in dict.fromkeys(written):
+def _refuse(writes: Sequence[_Write], error: Exception) -> None:
+    for each in dict.fromkeys(writes):
         if not each.refused:
             each.refused = True
             each.done.errback(error)

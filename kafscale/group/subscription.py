@@ -1,8 +1,9 @@
 """
-What the members of a group of consumers have subscribed to.
+The topics that the members of a group subscribe to.
 
-Only the metadata of protocol type ``consumer`` is looked into: Connect, Schema
-Registry and others have formats of their own.
+Only the metadata of protocol type C{consumer} is decoded
+(C{ConsumerProtocolSubscription}). Connect, Schema Registry and others have
+formats of their own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ CONSUMER = "consumer"
 
 def subscribed(group: Group) -> frozenset[str] | None:
     """
-    Names of the topics; None when that cannot be known.
+    The names of the topics; None if the metadata cannot be decoded.
     """
     members = group.members.all()
     if not members:
@@ -35,6 +36,6 @@ def _topics(metadata: Iterable[bytes]) -> Iterable[str]:
     for data in metadata:
         version = int.from_bytes(data[:2], "big", signed=True)
         if version < 0 or len(data) < 2:
-            raise MalformedMessage("no version of a subscription")
+            raise MalformedMessage("A subscription begins with its version")
         kind = ConsumerProtocolSubscription
         yield from kind.decode_some(min(version, kind.highest), data, 2)[0].topics

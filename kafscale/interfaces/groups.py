@@ -1,5 +1,5 @@
 """
-What the coordinator of consumer groups promises.
+The coordinator of consumer groups.
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ class GroupState(Enum):
 
 
 @attrs.frozen
-class Joining:
+class JoinParameters:
     """
-    What a member brings when it joins.
+    What a member states in JoinGroup.
 
-    @ivar member_id: Empty at first.
-    @ivar instance_id: Makes it a static member (KIP-345).
-    @ivar session_timeout_ms: How long it may be silent.
-    @ivar rebalance_timeout_ms: How long it may take to join again.
-    @ivar protocols: Name and metadata, the most wanted first.
-    @ivar takes_id_first: Whether it understands that it must come again with
-        the id that it is given (KIP-394).
-    @ivar may_skip: Whether it understands L{Joined.skip_assignment}.
+    @ivar member_id: Empty if it has none yet.
+    @ivar instance_id: C{group.instance.id} of a static member (KIP-345).
+    @ivar session_timeout_ms: How long it may send nothing.
+    @ivar rebalance_timeout_ms: How long it may take to join again; -1 if its
+        version of JoinGroup does not say.
+    @ivar protocols: Pairs of name and metadata, the preferred one first.
+    @ivar requires_known_member_id: Whether a member without id is to get one
+        first, and join again with that (KIP-394).
+    @ivar supports_skipping_assignment: Whether the member understands
+        L{JoinResult.skip_assignment}.
     """
 
     group: str
@@ -51,14 +53,14 @@ class Joining:
     rebalance_timeout_ms: int
     protocol_type: str
     protocols: Sequence[tuple[str, bytes]]
-    takes_id_first: bool = False
-    may_skip: bool = False
+    requires_known_member_id: bool = False
+    supports_skipping_assignment: bool = False
 
 
 @attrs.frozen
 class JoinedMember:
     """
-    A member, as the leader of its group is told of it.
+    A member, as the leader of its group gets it.
     """
 
     member_id: str
@@ -67,16 +69,16 @@ class JoinedMember:
 
 
 @attrs.frozen
-class Joined:
+class JoinResult:
     """
-    The round that a member has joined.
+    The generation that a member has joined.
 
-    @ivar generation: -1 if there is none yet: it must join again, under the
+    @ivar generation: -1 if it has not joined yet: it must join again with the
         id in C{member_id} (MEMBER_ID_REQUIRED).
-    @ivar leader: Member id of the one that assigns.
-    @ivar members: All of them, told to the leader only.
-    @ivar skip_assignment: The leader need not assign: nothing has changed
-        (KIP-814).
+    @ivar leader: Member id of the leader.
+    @ivar members: All members; empty for all but the leader.
+    @ivar skip_assignment: Whether the leader need not assign, because nothing
+        has changed (KIP-814).
     """
 
     member_id: str
@@ -89,11 +91,11 @@ class Joined:
 
 
 @attrs.frozen
-class Membership:
+class MemberIdentity:
     """
-    Who a request says that it comes from.
+    The member that a request says that it comes from.
 
-    @ivar generation: -1 from one who is in no generation.
+    @ivar generation: -1 if the client is in no generation.
     """
 
     member_id: str = ""
@@ -102,9 +104,9 @@ class Membership:
 
 
 @attrs.frozen
-class Synced:
+class SyncResult:
     """
-    A member's part of the work, as the leader wrote it.
+    What the leader has assigned to a member, as the leader wrote it.
     """
 
     protocol_type: str
@@ -117,12 +119,12 @@ class CommittedOffset:
     """
     How far a group has read in one partition.
 
-    @ivar offset: The next to be read.
-    @ivar leader_epoch: Of the record read last; -1 if unknown.
-    @ivar metadata: A note of the consumer's.
-    @ivar committed_ms: When it was committed, in ms.
-    @ivar expires_ms: When it is to be forgotten, if the consumer said so;
-        otherwise -1.
+    @ivar offset: The offset of the next record to read.
+    @ivar leader_epoch: Of the last record read; -1 if unknown.
+    @ivar metadata: Any text of the consumer's.
+    @ivar committed_ms: When it was committed, in milliseconds since 1970.
+    @ivar expires_ms: When it expires, likewise; -1 if the consumer did not say
+        (OffsetCommit 2 to 4 can).
     """
 
     offset: int
@@ -132,13 +134,11 @@ class CommittedOffset:
     expires_ms: int = -1
 
 
-
-
 @attrs.frozen
-class DescribedMember:
+class MemberDescription:
     """
-    A member, as it is shown. Metadata and assignment are empty while the
-    group rebalances.
+    A member, as DescribeGroups shows it. Metadata and assignment are empty
+    unless the group is stable.
     """
 
     member_id: str
@@ -150,44 +150,46 @@ class DescribedMember:
 
 
 @attrs.frozen
-class DescribedGroup:
+class GroupDescription:
     """
-    A group, as it is shown.
+    A group, as DescribeGroups and ListGroups show it.
 
     @ivar state: The value of a L{GroupState}.
-    @ivar protocol: Empty while the group rebalances.
+    @ivar protocol: Empty unless the group is stable.
     """
 
     name: str
     state: str
     protocol_type: str
     protocol: str
-    members: Sequence[DescribedMember]
+    members: Sequence[MemberDescription]
 
 
-class ICoordinator(Interface):
+class IGroupCoordinator(Interface):
     """
-    The groups that this broker coordinates, and how far they have read. All
-    methods raise `CoordinatorLoadInProgress` while these are read from the
-    store, and `NotCoordinator` when somebody else coordinates the group.
+    The groups that this broker coordinates, and their committed offsets.
+
+    Every method that names a group raises C{CoordinatorLoadInProgress} while
+    the group is being read from the metadata store, and C{NotCoordinator} if
+    another broker coordinates it.
     """
 
     def begin(incarnation: int) -> None:
         """
-        Coordinate as this incarnation of the broker, which owns no shard of
-        the groups yet. Who waits for an answer of before, if there was a
-        before, must look for the coordinator.
+        Coordinate as this incarnation of the broker, which owns no shard of the
+        groups yet. All requests that wait are answered NOT_COORDINATOR.
         """
 
     def own(numbers: Collection[int]) -> Awaitable[None]:
         """
-        Coordinate the groups of these shards, and no others: those that are
-        new go on where their groups stood. One call after the other.
+        Coordinate the groups of these shards, and of no others. The groups of
+        shards that are new are read from the metadata store, and go on in their
+        generations. Not to be called again before the result fires.
         """
 
-    def join(joining: Joining) -> Awaitable[Joined]:
+    def join(parameters: JoinParameters) -> Awaitable[JoinResult]:
         """
-        Take part in the group's next generation; answered when it is formed.
+        Join the next generation of a group (JoinGroup). Fires when it is formed.
 
         @raise KafkaError: INVALID_GROUP_ID, INVALID_SESSION_TIMEOUT,
             INCONSISTENT_GROUP_PROTOCOL, UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID,
@@ -196,25 +198,27 @@ class ICoordinator(Interface):
 
     def sync(
         group: str,
-        member: Membership,
+        member: MemberIdentity,
         protocol_type: str | None,
         protocol: str | None,
         assignments: Mapping[str, bytes],
-    ) -> Awaitable[Synced]:
+    ) -> Awaitable[SyncResult]:
         """
-        The member's part; answered when the leader has brought those of all,
-        and they are durable.
+        The assignment of a member (SyncGroup). Fires when the leader has sent
+        the assignments of all members, and they are durable.
 
-        @param protocol_type: What the member takes it for; None: it does not
-            say. So too C{protocol}.
+        @param protocol_type: What the member takes it for; None if its version
+            of SyncGroup does not say.
+        @param protocol: Likewise.
+        @param assignments: From the leader, by member id; else empty.
         @raise KafkaError: INVALID_GROUP_ID, UNKNOWN_MEMBER_ID,
             ILLEGAL_GENERATION, FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS,
             INCONSISTENT_GROUP_PROTOCOL.
         """
 
-    def heartbeat(group: str, member: Membership) -> None:
+    def heartbeat(group: str, member: MemberIdentity) -> None:
         """
-        The member is still there.
+        Restart the session timeout of a member.
 
         @raise KafkaError: INVALID_GROUP_ID, UNKNOWN_MEMBER_ID,
             ILLEGAL_GENERATION, FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS.
@@ -222,53 +226,59 @@ class ICoordinator(Interface):
 
     def leave(group: str, member_id: str, instance_id: str | None) -> None:
         """
-        The member leaves. One with an instance id may be named by that alone.
+        Remove a member (LeaveGroup).
 
+        @param member_id: May be empty for a static member.
         @raise KafkaError: INVALID_GROUP_ID, UNKNOWN_MEMBER_ID,
             FENCED_INSTANCE_ID.
         """
 
-    def commit(
-        group: str, member: Membership, offsets: Mapping[TopicIdPartition, CommittedOffset]
+    def commit_offsets(
+        group: str, member: MemberIdentity, offsets: Mapping[TopicIdPartition, CommittedOffset]
     ) -> Awaitable[None]:
         """
-        Durable when it is answered.
+        Commit offsets. Fires when they are durable.
 
-        @raise KafkaError: GROUP_ID_NOT_FOUND (there is no such group, but a
-            generation of it), UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION,
-            FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS.
+        @raise KafkaError: GROUP_ID_NOT_FOUND (the group does not exist, and the
+            request names a generation of it), UNKNOWN_MEMBER_ID,
+            ILLEGAL_GENERATION, FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS.
         """
 
-    def committed(group: str) -> Mapping[TopicIdPartition, CommittedOffset]:
+    def committed_offsets(group: str) -> Mapping[TopicIdPartition, CommittedOffset]:
         """
-        What is committed; nothing for a group that is not there.
+        The committed offsets that are durable. Empty if there is no such group.
         """
 
-    def forget(
+    def delete_offsets(
         group: str, wanted: Sequence[TopicIdPartition], topics: Mapping[UUID, str]
     ) -> Awaitable[Mapping[TopicIdPartition, KafkaError]]:
         """
-        Forget these commits. Returns those that are not forgotten, with the
-        reason: GROUP_SUBSCRIBED_TO_TOPIC.
+        Delete committed offsets. Fires when that is durable.
 
-        @param topics: The names of the topics.
-        @raise KafkaError: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP (its members
-            use another protocol than consumers).
-        """
-
-    def describe(group: str) -> DescribedGroup:
-        """
-        @raise GroupIdNotFound: there is none of that name.
+        @param topics: The names of the topics, by id.
+        @return: The partitions whose offsets are kept, with the reason:
+            GROUP_SUBSCRIBED_TO_TOPIC.
+        @raise KafkaError: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP (the group has
+            members, and their protocol type is not C{consumer}).
         """
 
-    def groups() -> Sequence[DescribedGroup]:
+    def describe(group: str) -> GroupDescription:
         """
-        All groups, by name, without their members.
+        A group with its members.
+
+        @raise GroupIdNotFound: there is no such group.
+        """
+
+    def groups() -> Sequence[GroupDescription]:
+        """
+        All groups that this broker coordinates, by name, without their members.
+
+        @raise CoordinatorLoadInProgress: some groups are being read.
         """
 
     def delete(group: str) -> Awaitable[None]:
         """
-        Forget a group and its commits.
+        Delete a group and its committed offsets. Fires when that is durable.
 
         @raise KafkaError: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
         """

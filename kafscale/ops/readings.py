@@ -30,7 +30,7 @@ from kafscale.counts import (
     StoreCounts,
 )
 from kafscale.errors import BY_CODE, KafkaError, NotLeaderOrFollower
-from kafscale.interfaces import GroupState, ICoordinator, ILog
+from kafscale.interfaces import GroupState, IGroupCoordinator, ILog
 from kafscale.ops import catalogue
 from kafscale.ops.catalogue import Metric
 
@@ -170,7 +170,7 @@ def of_log(log: Log, names: Callable[[], Mapping[UUID, str]]) -> Iterator[Family
 
 
 def of_groups(
-    coordinator: ICoordinator, log: ILog, names: Callable[[], Mapping[UUID, str]]
+    coordinator: IGroupCoordinator, log: ILog, names: Callable[[], Mapping[UUID, str]]
 ) -> Iterator[Family]:
     """
     Groups, and how far they are behind. While they are being loaded there are
@@ -184,7 +184,7 @@ def of_groups(
     with suppress(KafkaError):
         for group in coordinator.groups():
             states[group.state] += 1
-            for (topic_id, index), committed in coordinator.committed(group.name).items():
+            for (topic_id, index), committed in coordinator.committed_offsets(group.name).items():
                 topic = known.get(topic_id)
                 if topic is None:
                     continue

@@ -26,7 +26,7 @@ from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import SettingError, StoreError
 from kafscale.format import metadata_keys
-from kafscale.group.coordinator import Coordinator
+from kafscale.group.coordinator import GroupCoordinator
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import (
     Broker,
@@ -63,7 +63,7 @@ class Node:
     log: Log
     cache: BlockCache
     following: Following
-    coordinator: Coordinator
+    coordinator: GroupCoordinator
     services: list[IService]
     conversions: ConversionCounts
 
@@ -151,7 +151,7 @@ class Node:
         )
         image.on_change(self.following.changed)
         self._leaderships = Leaderships(self._metadata, image, self.log, clock)
-        self.coordinator = Coordinator(
+        self.coordinator = GroupCoordinator(
             self._metadata,
             image,
             clock,

@@ -23,7 +23,7 @@ from kafscale.counts import ConversionCounts
 from kafscale.errors import UnknownTopicId
 from kafscale.format.bundle import GROUP
 from kafscale.format.metadata_keys import shard_of
-from kafscale.group.coordinator import Coordinator
+from kafscale.group.coordinator import GroupCoordinator
 from kafscale.interfaces import Broker, IMetadataStore, IService, LogRules
 from kafscale.log.log import Log
 from kafscale.log.reading.volumes import CHAPTERS
@@ -61,7 +61,7 @@ def all_services(
     log: Log,
     following: Following,
     leaderships: Leaderships,
-    coordinator: Coordinator,
+    coordinator: GroupCoordinator,
     sharing: Sharing,
     metadata: IMetadataStore,
     reactor: Any,

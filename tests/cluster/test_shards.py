@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.cluster.shards import AGAIN, Sharing
 from kafscale.errors import StoreUnavailable
-from kafscale.interfaces import Broker, ICoordinator, Phase
+from kafscale.interfaces import Broker, IGroupCoordinator, Phase
 from tests.cluster.small import BROKER, SmallCluster, begin
 
 SHARDS = 8
@@ -61,7 +61,7 @@ class SharingTests(SynchronousTestCase):
         self.coordinator = FakeCoordinator()
         self.sharing = Sharing(
             self.cluster.image,
-            cast(ICoordinator, self.coordinator),
+            cast(IGroupCoordinator, self.coordinator),
             SHARDS,
             self.cluster.clock,
         )

@@ -18,17 +18,17 @@ from zope.interface import implementer
 from kafscale.errors import KafkaError, UnknownTopicId, UnknownTopicOrPartition
 from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
-from kafscale.group.coordinator import Coordinator
+from kafscale.group.coordinator import GroupCoordinator
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import (
     Broker,
     CommittedOffset,
     IImage,
-    Joined,
-    Joining,
+    JoinParameters,
+    JoinResult,
     Leadership,
-    Membership,
-    Synced,
+    MemberIdentity,
+    SyncResult,
     Topic,
 )
 from kafscale.store.blocking import at_once
@@ -42,7 +42,7 @@ TOPIC = Topic(UUID(int=0x1001), "t", 4, {})
 OTHER = Topic(UUID(int=0x1002), "other", 4, {})
 
 
-async def load(coordinator: Coordinator, incarnation: int) -> None:
+async def load(coordinator: GroupCoordinator, incarnation: int) -> None:
     """
     Coordinate all groups, as this incarnation.
     """
@@ -122,11 +122,11 @@ class FakeImage:
         return [each for each in topic_ids if each not in self.known and each not in self.unseen]
 
 
-def joining(group: str = "g", **changes: Any) -> Joining:
+def joining(group: str = "g", **changes: Any) -> JoinParameters:
     """
     A consumer that joins without an id, and gets one with its first answer.
     """
-    usual = Joining(
+    usual = JoinParameters(
         group=group,
         member_id="",
         instance_id=None,
@@ -167,7 +167,7 @@ class GroupTestCase(SynchronousTestCase):
         is as good as dead.
         """
         self.store = HostileMetadataStore(self.inner, let_pass)
-        self.coordinator = Coordinator(
+        self.coordinator = GroupCoordinator(
             self.store, self.image, self.clock, self.settings, lambda: str(next(self.ids))
         )
         self.now(load(self.coordinator, next(self.incarnations)))
@@ -215,15 +215,15 @@ class GroupTestCase(SynchronousTestCase):
         """
         self.failureResultOf(asked, kind)
 
-    def join(self, **changes: Any) -> Deferred[Joined]:
+    def join(self, **changes: Any) -> Deferred[JoinResult]:
         """
         Somebody joins.
         """
         return self.begin(self.coordinator.join(joining(**changes)))
 
     def sync(
-        self, joined: Joined, parts: Mapping[str, bytes] | None = None, **changes: Any
-    ) -> Deferred[Synced]:
+        self, joined: JoinResult, parts: Mapping[str, bytes] | None = None, **changes: Any
+    ) -> Deferred[SyncResult]:
         """
         Somebody who has joined asks for its part.
         """
@@ -233,30 +233,29 @@ class GroupTestCase(SynchronousTestCase):
 
     def commit(
         self,
-        member: Membership,
+        member: MemberIdentity,
         offset: int = 5,
         group: str = "g",
-        where: TopicIdPartition | None = None,
+        partition: TopicIdPartition = (TOPIC.topic_id, 0),
     ) -> Deferred[None]:
         """
         Somebody commits; for partition 0 of the first topic, if not told
         otherwise.
         """
         at = round(self.clock.seconds() * 1000)
-        offsets = {where or (TOPIC.topic_id, 0): CommittedOffset(offset, 3, "note", at)}
-        return self.begin(self.coordinator.commit(group, member, offsets))
+        offsets = {partition: CommittedOffset(offset, 3, "note", at)}
+        return self.begin(self.coordinator.commit_offsets(group, member, offsets))
 
     def committed(self, group: str = "g") -> dict[TopicIdPartition, int]:
         """
         The offsets that are committed.
         """
-        return {
-            where: commit.offset for where, commit in self.coordinator.committed(group).items()
-        }
+        committed = self.coordinator.committed_offsets(group)
+        return {partition: each.offset for partition, each in committed.items()}
 
     # -- groups that have come about -------------------------------------------
 
-    def round(self, *members: Mapping[str, Any]) -> list[Joined]:
+    def round(self, *members: Mapping[str, Any]) -> list[JoinResult]:
         """
         These join together, and are in a generation that nobody has assigned
         yet; the first of a new group leads it.
@@ -265,7 +264,7 @@ class GroupTestCase(SynchronousTestCase):
         self.wait(2 * self.settings.initial_delay)  # once more, as more than one came
         return [self.successResultOf(each) for each in asked]
 
-    def stable(self, *members: Mapping[str, Any]) -> list[Joined]:
+    def stable(self, *members: Mapping[str, Any]) -> list[JoinResult]:
         """
         These are the members of a stable group; the part of each is its member
         id.
@@ -287,19 +286,19 @@ class GroupTestCase(SynchronousTestCase):
         """
         return self.coordinator.describe(group).state
 
-    def beat(self, joined: Joined, group: str = "g") -> None:
+    def beat(self, joined: JoinResult, group: str = "g") -> None:
         """
         A heartbeat.
         """
         self.coordinator.heartbeat(group, member_of(joined))
 
 
-def member_of(joined: Joined, instance_id: str | None = None) -> Membership:
+def member_of(joined: JoinResult, instance_id: str | None = None) -> MemberIdentity:
     """
     Who has joined so, as it calls itself from then on.
     """
-    return Membership(joined.member_id, joined.generation, instance_id)
+    return MemberIdentity(joined.member_id, joined.generation, instance_id)
 
 
-SIMPLE = Membership()
+SIMPLE = MemberIdentity()
 """A consumer that is in no generation."""

@@ -17,7 +17,7 @@ from kafscale.errors import (
     UnknownMemberId,
 )
 from kafscale.group.settings import CHECK_SECONDS
-from kafscale.interfaces import CommittedOffset, Membership
+from kafscale.interfaces import CommittedOffset, MemberIdentity
 from kafscale.wire.messages import ConsumerProtocolSubscription
 from tests.group.members import OTHER, SIMPLE, TOPIC, GroupTestCase, member_of
 
@@ -45,7 +45,7 @@ class WhoMayTests(GroupTestCase):
         (led,) = self.stable({})
         self.successResultOf(self.commit(member_of(led), 41))
         self.assertEqual(
-            self.coordinator.committed("g"),
+            self.coordinator.committed_offsets("g"),
             {FIRST: CommittedOffset(41, 3, "note", round(self.clock.seconds() * 1000))},
         )
 
@@ -86,7 +86,7 @@ class WhoMayTests(GroupTestCase):
         """
         A generation of a group that is not there; nothing comes of it.
         """
-        self.refused(GroupIdNotFound, self.commit(Membership("c-1", 3)))
+        self.refused(GroupIdNotFound, self.commit(MemberIdentity("c-1", 3)))
         self.assertEqual(self.coordinator.groups(), [])
 
     def test_simple_consumer(self) -> None:
@@ -120,10 +120,10 @@ class WhoMayTests(GroupTestCase):
         """
         That makes no group; but who asks is looked at.
         """
-        self.now(self.coordinator.commit("g", SIMPLE, {}))
+        self.now(self.coordinator.commit_offsets("g", SIMPLE, {}))
         self.assertEqual(self.coordinator.groups(), [])
         self.stable({})
-        self.refused(UnknownMemberId, self.begin(self.coordinator.commit("g", SIMPLE, {})))
+        self.refused(UnknownMemberId, self.begin(self.coordinator.commit_offsets("g", SIMPLE, {})))
 
 
 class DurabilityTests(GroupTestCase):
@@ -184,10 +184,10 @@ class DurabilityTests(GroupTestCase):
         """
         self.successResultOf(self.commit(SIMPLE, 7))
         kept = CommittedOffset(9, -1, "gr\u00fc\u00dfe \U0001f980", 12, 34_000_000_000_000)
-        self.now(self.coordinator.commit("g", SIMPLE, {(OTHER.topic_id, 3): kept}))
-        before = dict(self.coordinator.committed("g"))
+        self.now(self.coordinator.commit_offsets("g", SIMPLE, {(OTHER.topic_id, 3): kept}))
+        before = dict(self.coordinator.committed_offsets("g"))
         self.restart()
-        self.assertEqual(dict(self.coordinator.committed("g")), before)
+        self.assertEqual(dict(self.coordinator.committed_offsets("g")), before)
         self.assertEqual(before[(OTHER.topic_id, 3)], kept)
 
 
@@ -201,15 +201,15 @@ class ForgettingTests(GroupTestCase):
         Why some of these were not forgotten.
         """
         names = {topic.topic_id: topic.name for topic in (TOPIC, OTHER)}
-        refused = self.now(self.coordinator.forget(group, wanted, names))
-        return {where: type(error) for where, error in refused.items()}
+        refused = self.now(self.coordinator.delete_offsets(group, wanted, names))
+        return {partition: type(error) for partition, error in refused.items()}
 
     def test_forget(self) -> None:
         """
         Of a group without members anything, in the store too.
         """
         self.successResultOf(self.commit(SIMPLE, 7))
-        self.successResultOf(self.commit(SIMPLE, 8, where=(OTHER.topic_id, 1)))
+        self.successResultOf(self.commit(SIMPLE, 8, partition=(OTHER.topic_id, 1)))
         self.assertEqual(self.forget(FIRST, (TOPIC.topic_id, 3)), {})
         self.assertEqual(self.committed(), {(OTHER.topic_id, 1): 8})
         self.restart()
@@ -220,8 +220,8 @@ class ForgettingTests(GroupTestCase):
         Of a group with members what none of them is subscribed to.
         """
         (led,) = self.stable({"protocols": [("range", subscription("t"))]})
-        for where in (FIRST, (OTHER.topic_id, 1)):
-            self.successResultOf(self.commit(member_of(led), where=where))
+        for partition in (FIRST, (OTHER.topic_id, 1)):
+            self.successResultOf(self.commit(member_of(led), partition=partition))
         self.assertEqual(self.forget(FIRST, (OTHER.topic_id, 1)), {FIRST: GroupSubscribedToTopic})
         self.assertEqual(self.committed(), {FIRST: 5})
 
@@ -250,10 +250,10 @@ class ForgettingTests(GroupTestCase):
         """
         self.stable({"protocol_type": "connect"})
         self.failureResultOf(
-            self.begin(self.coordinator.forget("g", [FIRST], {})), NonEmptyGroup
+            self.begin(self.coordinator.delete_offsets("g", [FIRST], {})), NonEmptyGroup
         )
         self.failureResultOf(
-            self.begin(self.coordinator.forget("none", [FIRST], {})), GroupIdNotFound
+            self.begin(self.coordinator.delete_offsets("none", [FIRST], {})), GroupIdNotFound
         )
 
     def test_delete(self) -> None:
@@ -276,7 +276,7 @@ class ForgettingTests(GroupTestCase):
         """
         self.successResultOf(self.commit(SIMPLE))
         self.store.policy = None
-        self.commit(SIMPLE, 6, where=(TOPIC.topic_id, 1))
+        self.commit(SIMPLE, 6, partition=(TOPIC.topic_id, 1))
         deleted = self.begin(self.coordinator.delete("g"))
         self.assertNoResult(deleted)
         self.store.settle()
@@ -288,7 +288,7 @@ class ForgettingTests(GroupTestCase):
         """
         It is a stranger then.
         """
-        given = self.successResultOf(self.join(takes_id_first=True))
+        given = self.successResultOf(self.join(requires_known_member_id=True))
         self.now(self.coordinator.delete("g"))
         self.refused(UnknownMemberId, self.join(member_id=given.member_id))
 
@@ -301,7 +301,7 @@ class ForgettingTests(GroupTestCase):
             self.successResultOf(self.commit(SIMPLE, 7, group))
             self.successResultOf(self.commit(SIMPLE, 8, group, (OTHER.topic_id, 1)))
         self.store.policy = None
-        late = self.commit(SIMPLE, 9, where=(TOPIC.topic_id, 2))
+        late = self.commit(SIMPLE, 9, partition=(TOPIC.topic_id, 2))
         del self.image.known[TOPIC.topic_id]
         self.coordinator.topic_deleted(TOPIC.topic_id)
         self.store.settle()
@@ -317,7 +317,7 @@ class ForgettingTests(GroupTestCase):
         yet is not taken for deleted.
         """
         self.successResultOf(self.commit(SIMPLE, 7))
-        self.successResultOf(self.commit(SIMPLE, 8, where=(OTHER.topic_id, 1)))
+        self.successResultOf(self.commit(SIMPLE, 8, partition=(OTHER.topic_id, 1)))
         self.image.known.clear()
         self.image.unseen.add(OTHER.topic_id)
         self.restart()
@@ -337,7 +337,7 @@ class ForgettingTests(GroupTestCase):
         """
         self.successResultOf(self.commit(SIMPLE, 7))
         self.clock.advance(WEEK / 2)
-        self.successResultOf(self.commit(SIMPLE, 8, where=(TOPIC.topic_id, 1)))
+        self.successResultOf(self.commit(SIMPLE, 8, partition=(TOPIC.topic_id, 1)))
         self.clock.advance(WEEK / 2 - CHECK_SECONDS - 1)
         self.check()
         self.assertEqual(len(self.committed()), 2)
@@ -375,8 +375,8 @@ class ForgettingTests(GroupTestCase):
             "session_timeout_ms": 1_800_000,
         }
         (led,) = self.stable(member)
-        for where in (FIRST, (OTHER.topic_id, 1)):
-            self.successResultOf(self.commit(member_of(led), where=where))
+        for partition in (FIRST, (OTHER.topic_id, 1)):
+            self.successResultOf(self.commit(member_of(led), partition=partition))
         until = self.clock.seconds() + WEEK
         while self.clock.seconds() < until:
             self.clock.advance(CHECK_SECONDS)
@@ -390,8 +390,8 @@ class ForgettingTests(GroupTestCase):
         """
         at = round(self.clock.seconds() * 1000)
         soon = CommittedOffset(5, -1, "", at, at + 1000)
-        self.now(self.coordinator.commit("g", SIMPLE, {FIRST: soon}))
-        self.successResultOf(self.commit(SIMPLE, 8, where=(TOPIC.topic_id, 1)))
+        self.now(self.coordinator.commit_offsets("g", SIMPLE, {FIRST: soon}))
+        self.successResultOf(self.commit(SIMPLE, 8, partition=(TOPIC.topic_id, 1)))
         self.check()
         self.assertEqual(self.committed(), {(TOPIC.topic_id, 1): 8})
 
@@ -402,7 +402,7 @@ class ForgettingTests(GroupTestCase):
         (led,) = self.stable({})
         self.coordinator.leave("g", led.member_id, None)
         given = self.successResultOf(
-            self.join(takes_id_first=True, session_timeout_ms=1_800_000)
+            self.join(requires_known_member_id=True, session_timeout_ms=1_800_000)
         )
         self.check()
         self.assertEqual(self.state(), "Empty")

@@ -13,8 +13,8 @@ from kafscale.errors import (
     RebalanceInProgress,
     StoreUnavailable,
 )
-from kafscale.group.coordinator import Coordinator
-from kafscale.interfaces import DescribedMember
+from kafscale.group.coordinator import GroupCoordinator
+from kafscale.interfaces import MemberDescription
 from tests.group.members import SIMPLE, GroupTestCase, load, member_of
 from tests.hostile import Operation, Verdict, let_pass
 
@@ -95,7 +95,7 @@ class RestartTests(GroupTestCase):
         (member,) = self.coordinator.describe("g").members
         self.assertEqual(
             member,
-            DescribedMember("i-1", "i", "c", "/127.0.0.1", b"\x00\xff", b"i-1"),
+            MemberDescription("i-1", "i", "c", "/127.0.0.1", b"\x00\xff", b"i-1"),
         )
         newcomer = self.join(protocols=[("sticky", b"")], rebalance_timeout_ms=1000)
         for _ in range(40):
@@ -110,7 +110,7 @@ class LifeTests(GroupTestCase):
     What is answered while it does not coordinate.
     """
 
-    def assert_all_refused(self, coordinator: Coordinator, kind: type[Exception]) -> None:
+    def assert_all_refused(self, coordinator: GroupCoordinator, kind: type[Exception]) -> None:
         """
         Everything is refused with this error.
         """
@@ -120,10 +120,10 @@ class LifeTests(GroupTestCase):
         self.refused(kind, self.sync(self.joined))  # type: ignore[arg-type]
         self.refused(kind, self.commit(SIMPLE))  # type: ignore[arg-type]
         self.refused(kind, self.begin(coordinator.delete("g")))  # type: ignore[arg-type]
-        self.refused(kind, self.begin(coordinator.forget("g", [], {})))  # type: ignore[arg-type]
+        self.refused(kind, self.begin(coordinator.delete_offsets("g", [], {})))  # type: ignore[arg-type]
         self.assertRaises(kind, coordinator.heartbeat, "g", stranger)
         self.assertRaises(kind, coordinator.leave, "g", "x", None)
-        self.assertRaises(kind, coordinator.committed, "g")
+        self.assertRaises(kind, coordinator.committed_offsets, "g")
         self.assertRaises(kind, coordinator.describe, "g")
 
     def setUp(self) -> None:

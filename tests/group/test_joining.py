@@ -1,5 +1,5 @@
 """
-Joining: who may, under which id, and static members (KIP-394, KIP-345).
+JoinGroup: which members may join, under which id, and static members (KIP-394, KIP-345).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kafscale.errors import (
     UnknownMemberId,
 )
 from kafscale.group.settings import GroupSettings
-from kafscale.interfaces import Joined
+from kafscale.interfaces import JoinResult
 from tests.group.members import GroupTestCase, member_of
 
 
@@ -83,8 +83,8 @@ class PendingTests(GroupTestCase):
         """
         The id that somebody gets who joins without.
         """
-        joined = self.successResultOf(self.join(takes_id_first=True, **changes))
-        self.assertEqual(joined, Joined(joined.member_id))
+        joined = self.successResultOf(self.join(requires_known_member_id=True, **changes))
+        self.assertEqual(joined, JoinResult(joined.member_id))
         return joined.member_id
 
     def test_comes_again(self) -> None:
@@ -93,7 +93,7 @@ class PendingTests(GroupTestCase):
         """
         member_id = self.given()
         self.assertEqual(self.coordinator.describe("g").members, [])
-        asked = self.join(member_id=member_id, takes_id_first=True)
+        asked = self.join(member_id=member_id, requires_known_member_id=True)
         self.wait(3)
         self.assertEqual(self.successResultOf(asked).member_id, member_id)
 
@@ -130,7 +130,7 @@ class PendingTests(GroupTestCase):
         """
         Their instance id says who they are.
         """
-        asked = self.join(instance_id="i", takes_id_first=True)
+        asked = self.join(instance_id="i", requires_known_member_id=True)
         self.wait(3)
         self.assertEqual(self.successResultOf(asked).member_id, "i-1")
 
@@ -180,7 +180,7 @@ class StaticTests(GroupTestCase):
     Static members keep their places.
     """
 
-    def both(self, **changes: object) -> list[Joined]:
+    def both(self, **changes: object) -> list[JoinResult]:
         """
         A stable group of two static members, C{a}, which leads, and C{b}.
         """
@@ -219,7 +219,7 @@ class StaticTests(GroupTestCase):
         led, _ = self.both()
         new = self.successResultOf(self.join(instance_id="a"))
         self.assertEqual((new.leader, new.members), (led.member_id, ()))
-        newer = self.successResultOf(self.join(instance_id="a", may_skip=True))
+        newer = self.successResultOf(self.join(instance_id="a", supports_skipping_assignment=True))
         self.assertTrue(newer.skip_assignment)
         self.assertEqual(newer.leader, newer.member_id)
         self.assertEqual([each.instance_id for each in newer.members], ["a", "b"])
@@ -230,7 +230,7 @@ class StaticTests(GroupTestCase):
         Skipping is for leaders.
         """
         led, _ = self.both()
-        new = self.successResultOf(self.join(instance_id="b", may_skip=True))
+        new = self.successResultOf(self.join(instance_id="b", supports_skipping_assignment=True))
         self.assertEqual((new.skip_assignment, new.members), (False, ()))
         self.assertEqual(new.leader, led.member_id)
 

@@ -29,10 +29,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import FencedInstanceId, KafkaError, NotCoordinator, UnknownMemberId
-from kafscale.group.coordinator import Coordinator
+from kafscale.group.coordinator import GroupCoordinator
 from kafscale.group.group import Group
 from kafscale.group.settings import GroupSettings
-from kafscale.interfaces import CommittedOffset, GroupState, Joined, Membership, Synced
+from kafscale.interfaces import CommittedOffset, GroupState, JoinResult, MemberIdentity, SyncResult
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.group.members import BEGIN, TOPIC, FakeImage, joining, load
@@ -60,16 +60,16 @@ class Client:
     """
 
     instance_id: str | None
-    joined: Joined | None = None
+    joined: JoinResult | None = None
     asking: Deferred[Any] | None = None
 
-    def me(self) -> Membership:
+    def me(self) -> MemberIdentity:
         """
         As it calls itself.
         """
         if self.joined is None:
-            return Membership("", -1, self.instance_id)
-        return Membership(self.joined.member_id, self.joined.generation, self.instance_id)
+            return MemberIdentity("", -1, self.instance_id)
+        return MemberIdentity(self.joined.member_id, self.joined.generation, self.instance_id)
 
 
 def who(member_id: str) -> str:
@@ -108,7 +108,7 @@ class GroupMachine(RuleBasedStateMachine):
         self.leaders: dict[int, tuple[str, str | None]] = {}
         self.generation = max(self.parts, default=0)
         self.store = HostileMetadataStore(self.inner, let_pass)
-        self.coordinator = Coordinator(
+        self.coordinator = GroupCoordinator(
             self.store,
             FakeImage(),
             self.clock,
@@ -117,7 +117,7 @@ class GroupMachine(RuleBasedStateMachine):
         )
         loading = Deferred.fromCoroutine(load(self.coordinator, next(self.incarnations)))
         assert loading.called
-        told = self.coordinator.committed("g").get(WHERE, CommittedOffset(-1)).offset
+        told = self.coordinator.committed_offsets("g").get(WHERE, CommittedOffset(-1)).offset
         assert told in self.sent
         assert told >= self.durable
         self.durable = told
@@ -126,8 +126,8 @@ class GroupMachine(RuleBasedStateMachine):
         """
         The group, if it is there.
         """
-        kept = self.coordinator._kept.get("g")
-        return None if kept is None else kept.group
+        found = self.coordinator.find("g")
+        return None if found is None else found.group
 
     @rule()
     def kill(self) -> None:
@@ -204,8 +204,8 @@ class GroupMachine(RuleBasedStateMachine):
                 client_id="c",
                 rebalance_timeout_ms=20_000,
                 protocols=protocols,
-                takes_id_first=first,
-                may_skip=skips,
+                requires_known_member_id=first,
+                supports_skipping_assignment=skips,
             )
         )
         self.ask(client, asked, self.has_joined)
@@ -294,7 +294,7 @@ class GroupMachine(RuleBasedStateMachine):
         def answered(_: None) -> None:
             self.durable = max(self.durable, offset)
 
-        asked = Deferred.fromCoroutine(self.coordinator.commit("g", client.me(), commits))
+        asked = Deferred.fromCoroutine(self.coordinator.commit_offsets("g", client.me(), commits))
         asked.addCallbacks(answered, lambda failure: failure.trap(KafkaError))
 
     def ask(self, client: Client, asked: Any, answered: Any) -> None:
@@ -323,7 +323,7 @@ class GroupMachine(RuleBasedStateMachine):
 
         waiting.addBoth(came).addErrback(broken)
 
-    def has_joined(self, client: Client, joined: Joined) -> None:
+    def has_joined(self, client: Client, joined: JoinResult) -> None:
         """
         One leader and one protocol in each generation.
         """
@@ -336,7 +336,7 @@ class GroupMachine(RuleBasedStateMachine):
             assert joined.leader == joined.member_id
             assert joined.member_id in {member.member_id for member in joined.members}
 
-    def has_part(self, client: Client, synced: Synced) -> None:
+    def has_part(self, client: Client, synced: SyncResult) -> None:
         """
         Its own, of this generation, and of one assignment.
         """
@@ -362,7 +362,7 @@ class GroupMachine(RuleBasedStateMachine):
         Commits that are told are not behind those that were answered, and do
         not go back.
         """
-        told = self.coordinator.committed("g").get(WHERE, CommittedOffset(-1)).offset
+        told = self.coordinator.committed_offsets("g").get(WHERE, CommittedOffset(-1)).offset
         assert told >= self.durable
         self.durable = told
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import NotCoordinator
-from kafscale.group.shard import ROOM, Shard
+from kafscale.group.shard import MAX_OPERATIONS, Shard
 from kafscale.interfaces import Delete, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
@@ -93,7 +93,7 @@ class ShardTests(SynchronousTestCase):
         last of its own, and who fits before it earlier.
         """
         self.hold()
-        large = self.shard.write([Put(f"k{n:03d}", n) for n in range(ROOM + 30)])
+        large = self.shard.write([Put(f"k{n:03d}", n) for n in range(MAX_OPERATIONS + 30)])
         small = self.shard.write([Put("small", 1)])
         self.assertEqual(len(self.store.pending[0].arguments[1]), 100)
         self.store.pending[0].succeed()
@@ -102,7 +102,8 @@ class ShardTests(SynchronousTestCase):
         self.store.pending[0].succeed()
         self.successResultOf(large)
         self.successResultOf(small)
-        self.assertEqual((self.value("k000"), self.value(f"k{ROOM + 29:03d}")), (0, ROOM + 29))
+        last = MAX_OPERATIONS + 29
+        self.assertEqual((self.value("k000"), self.value(f"k{last:03d}")), (0, last))
 
     def test_nothing(self) -> None:
         """

@@ -24,7 +24,7 @@ from kafscale.errors import (
 )
 from kafscale.group.group import TRANSITIONS, Group
 from kafscale.group.settings import GroupSettings
-from kafscale.interfaces import GroupState, Membership
+from kafscale.interfaces import GroupState, MemberIdentity
 from tests.group.members import BEGIN, SIMPLE, joining
 
 EMPTY = GroupState.EMPTY
@@ -166,11 +166,11 @@ class Walk:
         if before is not self.group.state:
             self.seen.add((before, self.group.state))
 
-    def member(self, member_id: str, generation: int = 1) -> Membership:
+    def member(self, member_id: str, generation: int = 1) -> MemberIdentity:
         """
         A member, as it identifies itself.
         """
-        return Membership(member_id, generation)
+        return MemberIdentity(member_id, generation)
 
     def join(self, member_id: str = "", metadata: bytes = b"metadata") -> None:
         """

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.counts import ApiCounts, ConversionCounts, LogCounts, LogState, StoreCounts
 from kafscale.errors import CoordinatorLoadInProgress, NotLeaderOrFollower
-from kafscale.interfaces import CommittedOffset, DescribedGroup
+from kafscale.interfaces import CommittedOffset, GroupDescription
 from kafscale.ops import catalogue, readings
 from kafscale.ops.metrics import Metrics
 
@@ -96,20 +96,20 @@ class FakeCoordinator:
             (UUID(int=9), 0): CommittedOffset(7),
         }
 
-    def groups(self) -> list[DescribedGroup]:
+    def groups(self) -> list[GroupDescription]:
         """
-        See L{ICoordinator.groups}.
+        See L{IGroupCoordinator.groups}.
         """
         if self.loading:
             raise CoordinatorLoadInProgress
         return [
-            DescribedGroup("billing", "Stable", "consumer", "range", ()),
-            DescribedGroup("idle", "Empty", "", "", ()),
+            GroupDescription("billing", "Stable", "consumer", "range", ()),
+            GroupDescription("idle", "Empty", "", "", ()),
         ]
 
-    def committed(self, group: str) -> dict[tuple[UUID, int], CommittedOffset]:
+    def committed_offsets(self, group: str) -> dict[tuple[UUID, int], CommittedOffset]:
         """
-        See L{ICoordinator.committed}.
+        See L{IGroupCoordinator.committed_offsets}.
         """
         return self.commits if group == "billing" else {}
 

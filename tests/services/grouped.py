@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from kafscale.group.coordinator import Coordinator
+from kafscale.group.coordinator import GroupCoordinator
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import ICoordinationService
 from kafscale.services.groups.describe_groups import GroupAdminService
@@ -37,7 +37,7 @@ class GroupedCase(SynchronousTestCase):
         self.a = self.cluster.now(self.cluster.topics.create("a", 2, {}))
         self.b = self.cluster.now(self.cluster.topics.create("b", 1, {}))
         ids = count(1)
-        self.coordinator = Coordinator(
+        self.coordinator = GroupCoordinator(
             self.cluster.store,
             self.cluster.image,
             self.clock,

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import GroupIdNotFound, KafkaError
-from kafscale.interfaces import ICoordinationService, ICoordinator, RequestContext, Serving
+from kafscale.interfaces import ICoordinationService, IGroupCoordinator, RequestContext, Serving
 from kafscale.services.cluster.common import GROUP_OPERATIONS, NO_OPERATIONS
 from kafscale.services.failure import told
 from kafscale.wire.messages import (
@@ -46,7 +46,7 @@ class GroupAdminService:
 
     """
 
-    def __init__(self, coordinator: ICoordinator) -> None:
+    def __init__(self, coordinator: IGroupCoordinator) -> None:
         self._coordinator = coordinator
 
     def serves(self) -> list[Serving]:

@@ -20,9 +20,9 @@ from kafscale.errors import (
 )
 from kafscale.interfaces import (
     ICoordinationService,
-    ICoordinator,
-    Joining,
-    Membership,
+    IGroupCoordinator,
+    JoinParameters,
+    MemberIdentity,
     RequestContext,
     Serving,
 )
@@ -59,7 +59,7 @@ class MembershipService:
 
     """
 
-    def __init__(self, coordinator: ICoordinator) -> None:
+    def __init__(self, coordinator: IGroupCoordinator) -> None:
         self._coordinator = coordinator
 
     def serves(self) -> list[Serving]:
@@ -78,7 +78,7 @@ class MembershipService:
         Answered when the round is complete.
         """
         joined = await self._coordinator.join(
-            Joining(
+            JoinParameters(
                 group=request.group_id,
                 member_id=request.member_id,
                 instance_id=request.group_instance_id,
@@ -88,8 +88,8 @@ class MembershipService:
                 rebalance_timeout_ms=request.rebalance_timeout_ms,
                 protocol_type=request.protocol_type,
                 protocols=[(each.name, bytes(each.metadata)) for each in request.protocols],
-                takes_id_first=context.api_version >= 4,
-                may_skip=context.api_version >= 9,
+                requires_known_member_id=context.api_version >= 4,
+                supports_skipping_assignment=context.api_version >= 9,
             )
         )
         if joined.generation < 0:
@@ -130,7 +130,7 @@ class MembershipService:
             raise InconsistentGroupProtocol
         synced = await self._coordinator.sync(
             request.group_id,
-            Membership(request.member_id, request.generation_id, request.group_instance_id),
+            MemberIdentity(request.member_id, request.generation_id, request.group_instance_id),
             request.protocol_type,
             request.protocol_name,
             {each.member_id: bytes(each.assignment) for each in request.assignments},
@@ -160,7 +160,7 @@ class MembershipService:
         with suppress(CoordinatorLoadInProgress):
             self._coordinator.heartbeat(
                 request.group_id,
-                Membership(request.member_id, request.generation_id, request.group_instance_id),
+                MemberIdentity(request.member_id, request.generation_id, request.group_instance_id),
             )
         return HeartbeatResponse()
 

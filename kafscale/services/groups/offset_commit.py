@@ -28,9 +28,9 @@ from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import (
     CommittedOffset,
     ICoordinationService,
-    ICoordinator,
+    IGroupCoordinator,
     IImage,
-    Membership,
+    MemberIdentity,
     RequestContext,
     Serving,
     Topic,
@@ -78,7 +78,7 @@ class CommitsService:
     def __init__(
         self,
         image: IImage,
-        coordinator: ICoordinator,
+        coordinator: IGroupCoordinator,
         clock: IReactorTime,
         max_metadata: int,
     ) -> None:
@@ -118,12 +118,12 @@ class CommitsService:
                     offsets[where] = self._committed(request, commit)
                 except KafkaError as error:
                     refused[(asked.name, asked.topic_id, commit.partition_index)] = error.code
-        member = Membership(
+        member = MemberIdentity(
             request.member_id, request.generation_id_or_member_epoch, request.group_instance_id
         )
         try:
             # Also with nothing to commit: the member may have to be refused.
-            await self._coordinator.commit(request.group_id, member, offsets)
+            await self._coordinator.commit_offsets(request.group_id, member, offsets)
         except GroupIdNotFound:
             if context.api_version >= 9:
                 raise
@@ -163,7 +163,7 @@ class CommitsService:
         From version 8 on each group is answered for itself.
         """
         if context.api_version < 8:
-            committed = self._coordinator.committed(request.group_id)
+            committed = self._coordinator.committed_offsets(request.group_id)
             return OffsetFetchResponse(topics=self._of_old(request, committed))
         return OffsetFetchResponse(
             groups=[self._of_group(asked, context.api_version) for asked in request.groups]
@@ -188,7 +188,7 @@ class CommitsService:
 
     def _of_group(self, asked: OffsetFetchRequest.Group, version: int) -> OffsetFetchResponse.Group:
         try:
-            committed = self._coordinator.committed(asked.group_id)
+            committed = self._coordinator.committed_offsets(asked.group_id)
         except KafkaError as error:
             return OffsetFetchResponse.Group(
                 group_id=asked.group_id, topics=[], error_code=error.code
@@ -293,7 +293,7 @@ class CommitsService:
                 except UnknownTopicOrPartition:
                     outcome[(asked.name, index)] = UnknownTopicOrPartition.code
         names = {where[0]: name for where, (name, _) in wanted.items()}
-        refused = await self._coordinator.forget(request.group_id, list(wanted), names)
+        refused = await self._coordinator.delete_offsets(request.group_id, list(wanted), names)
         for where, error in refused.items():
             outcome[wanted[where]] = code_of(error)
         kind = OffsetDeleteResponse.Topic

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from kafscale import errors
-from kafscale.interfaces import CommittedOffset, Membership
+from kafscale.interfaces import CommittedOffset, MemberIdentity
 from kafscale.wire.messages import (
     DeleteGroupsRequest,
     DescribeGroupsRequest,
@@ -31,7 +31,7 @@ class AdminCase(GroupedCase):
         self.member = self.stable()
         where = (self.a.topic_id, 0)
         self.cluster.now(
-            self.coordinator.commit("simple", Membership(), {where: CommittedOffset(5)})
+            self.coordinator.commit_offsets("simple", MemberIdentity(), {where: CommittedOffset(5)})
         )
 
 
@@ -174,7 +174,9 @@ class DeleteTests(AdminCase):
         where = (self.a.topic_id, 0)
         for version in self.asking.versions(DeleteGroupsRequest):
             self.cluster.now(
-                self.coordinator.commit("simple", Membership(), {where: CommittedOffset(5)})
+                self.coordinator.commit_offsets(
+                    "simple", MemberIdentity(), {where: CommittedOffset(5)}
+                )
             )
             request = DeleteGroupsRequest(groups_names=["g", "simple", "none", "simple"])
             answer = self.asking.now(request, version)

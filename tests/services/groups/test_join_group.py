@@ -20,7 +20,7 @@ Leaving = LeaveGroupRequest.Member
 
 class JoinTests(GroupedCase):
     """
-    Joining.
+    JoinParameters.
     """
 
     def test_every_version(self) -> None:

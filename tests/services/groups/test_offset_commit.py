@@ -61,7 +61,7 @@ class CommitCase(GroupedCase):
         """
         What is committed.
         """
-        return dict(self.coordinator.committed(group))
+        return dict(self.coordinator.committed_offsets(group))
 
 
 class CommitTests(CommitCase):
