@@ -1,3 +1,3 @@
 """
-What concerns the process and those who operate it, not Kafka.
+Metrics, health checks and the process: what operators see of a broker.
 """

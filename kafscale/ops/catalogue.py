@@ -1,8 +1,8 @@
 """
-Every metric once: its name, its kind, its labels and what it means.
+The declaration of every metric: name, type, labels and meaning.
 
-The help text of the exposition and the table in docs/operations.md are made
-from these; `kafscale.ops.readings` has where their values come from.
+The help in Prometheus' text format and the table in docs/operations.md follow
+from these. The values come from `kafscale.ops.readings`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import attrs
 @attrs.frozen
 class Metric:
     """
-    One metric, as its reader meets it.
+    One metric, as its readers see it.
 
-    @ivar name: In full, as in the exposition.
+    @ivar name: The full name, as in Prometheus' text format.
     @ivar kind: ``counter``, ``gauge`` or ``histogram``.
-    @ivar meaning: In plain words, with its unit; may hold Markdown.
+    @ivar labels: The names of its labels.
+    @ivar meaning: A description with the unit, which can be read without its
+        neighbours; may contain Markdown.
     """
 
     name: str
@@ -39,37 +41,37 @@ def _metric(name: str, kind: str, labels: str, meaning: str) -> Metric:
 
 REQUESTS = _metric(
     "kafscale_requests_total", "counter", "api error",
-    "Requests answered, by API and by the first error in the answer, under Kafka's names; `NONE`"
-    " if there is no error. A produce with acks=0 counts when it is done.",
+    "Requests answered, by Kafka's names of the API and of the first error in the response; `NONE`"
+    " if there is no error. A produce request with acks=0 counts when it is finished.",
 )  # fmt: skip
 REQUEST_SECONDS = _metric(
     "kafscale_request_duration_seconds", "histogram", "api",
-    "From a request's turn to its answer; a Fetch, JoinGroup or SyncGroup that waits includes its"
-    " wait.",
+    "Time from the start of a request's processing to its response. The time that a Fetch,"
+    " JoinGroup or SyncGroup request waits is included.",
 )  # fmt: skip
 REQUEST_BYTES = _metric(
     "kafscale_request_bytes_total", "counter", "api", "Bytes of requests received."
 )
 RESPONSE_BYTES = _metric(
-    "kafscale_response_bytes_total", "counter", "api", "Bytes of answers made."
+    "kafscale_response_bytes_total", "counter", "api", "Bytes of responses made."
 )
 REFUSED = _metric(
     "kafscale_requests_refused_total", "counter", "",
-    "Requests whose only answer was a closed connection: malformed, not served, or failed with"
-    " acks=0.",
+    "Requests to which the broker responded by closing the connection: malformed requests, APIs or"
+    " versions that are not supported, and failed produce requests with acks=0.",
 )  # fmt: skip
 CONVERTED = _metric(
     "kafscale_converted_records_total", "counter", "api",
-    "Records converted for clients from before Kafka 0.11, which costs much CPU: by `Produce`"
-    " before version 3, and by `Fetch` before version 4.",
+    "Records converted for clients older than Kafka 0.11, in `Produce` requests before version 3"
+    " and `Fetch` requests before version 4. Conversion needs much CPU time.",
 )  # fmt: skip
-CONNECTIONS = _metric("kafscale_connections", "gauge", "", "Client connections open.")
+CONNECTIONS = _metric("kafscale_connections", "gauge", "", "Open client connections.")
 ACCEPTED = _metric(
-    "kafscale_connections_accepted_total", "counter", "", "Client connections made."
+    "kafscale_connections_accepted_total", "counter", "", "Client connections accepted."
 )
 REJECTED = _metric(
     "kafscale_connections_rejected_total", "counter", "",
-    "Client connections closed at once, because there were `KAFSCALE_MAX_CONNECTIONS`.",
+    "Client connections closed at once because `KAFSCALE_MAX_CONNECTIONS` was reached.",
 )  # fmt: skip
 PARTITIONS = _metric(
     "kafscale_partitions_led", "gauge", "", "Partitions that this broker leads."
@@ -77,7 +79,7 @@ PARTITIONS = _metric(
 TOPIC_BYTES_IN = _metric(
     "kafscale_topic_bytes_in_total", "counter", "topic",
     "Bytes of record batches appended, as they are stored. Topics without traffic since the start"
-    " are left out.",
+    " of the broker are left out.",
 )  # fmt: skip
 TOPIC_RECORDS_IN = _metric(
     "kafscale_topic_records_in_total", "counter", "topic", "Records appended."
@@ -87,93 +89,104 @@ TOPIC_BYTES_OUT = _metric(
     "Bytes of record batches read for consumers.",
 )  # fmt: skip
 SLOTS = _metric(
-    "kafscale_journal_slots_flushed_total", "counter", "", "Slots of the journal made durable."
-)
-SLOT_BYTES = _metric("kafscale_journal_bytes_total", "counter", "", "Their bytes.")
+    "kafscale_journal_slots_flushed_total", "counter", "",
+    "Journal slots made durable; a slot is one object, written by one flush.",
+)  # fmt: skip
+SLOT_BYTES = _metric(
+    "kafscale_journal_bytes_total", "counter", "",
+    "Bytes of journal slots made durable.",
+)  # fmt: skip
 FLUSH_SECONDS = _metric(
     "kafscale_journal_flush_duration_seconds", "histogram", "",
-    "From sending a slot to its being durable, repeated attempts included.",
+    "Time from sending a journal slot until it is durable, including retries.",
 )  # fmt: skip
 SLOTS_STANDING = _metric(
     "kafscale_journal_slots", "gauge", "",
-    "Slots that stand: a start after a crash reads them. `KAFSCALE_JOURNAL_SLOTS` bounds them.",
+    "Journal slots that are not deleted yet and would be read by recovery after a crash; bounded by"
+    " `KAFSCALE_JOURNAL_SLOTS`.",
 )  # fmt: skip
 SLOTS_UNDER_WAY = _metric(
-    "kafscale_journal_slots_in_flight", "gauge", "", "Slots on their way to the object store."
-)
+    "kafscale_journal_slots_in_flight", "gauge", "",
+    "Journal slots being written to the object store.",
+)  # fmt: skip
 UNSETTLED_BYTES = _metric(
-    "kafscale_journal_unsettled_bytes", "gauge", "", "Bytes appended and not yet durable."
+    "kafscale_journal_unsettled_bytes", "gauge", "", "Bytes appended that are not durable yet."
 )
 UNROLLED_BYTES = _metric(
     "kafscale_unrolled_bytes", "gauge", "",
-    "Bytes of records in memory that no segment has yet; `KAFSCALE_UNROLLED_BYTES` bounds them.",
+    "Bytes of records in memory that are not in a segment yet; bounded by"
+    " `KAFSCALE_UNROLLED_BYTES`.",
 )  # fmt: skip
-SEGMENTS = _metric("kafscale_segments_rolled_total", "counter", "", "Segments made.")
-SEGMENT_BYTES = _metric("kafscale_segment_bytes_total", "counter", "", "Their bytes.")
+SEGMENTS = _metric("kafscale_segments_rolled_total", "counter", "", "Segments written.")
+SEGMENT_BYTES = _metric("kafscale_segment_bytes_total", "counter", "", "Bytes of segments written.")
 ORPHANS = _metric(
     "kafscale_orphans_deleted_total", "counter", "",
-    "Objects deleted that were left over of operations that failed or came late.",
+    "Unreferenced objects deleted by garbage collection.",
 )  # fmt: skip
 CACHE_HITS = _metric(
     "kafscale_cache_hits_total", "counter", "",
-    "Runs of segments that readers asked for and that were in memory.",
+    "Reads of segment blocks that were served from the cache in memory.",
 )  # fmt: skip
 CACHE_MISSES = _metric(
-    "kafscale_cache_misses_total", "counter", "", "Those that had to be waited for."
-)
+    "kafscale_cache_misses_total", "counter", "",
+    "Reads of segment blocks that were not in the cache in memory.",
+)  # fmt: skip
 CACHE_BYTES = _metric(
     "kafscale_cache_bytes", "gauge", "",
-    "Bytes of segments in memory; `KAFSCALE_CACHE_BYTES` bounds them.",
+    "Bytes of segment blocks cached in memory; bounded by `KAFSCALE_CACHE_BYTES`.",
 )  # fmt: skip
 DISK_CACHE_HITS = _metric(
     "kafscale_disk_cache_hits_total", "counter", "",
-    "Runs that were not in memory and were in `KAFSCALE_DISK_CACHE_DIR`.",
+    "Reads of segment blocks that were served from `KAFSCALE_DISK_CACHE_DIR`.",
 )  # fmt: skip
 DISK_CACHE_MISSES = _metric(
-    "kafscale_disk_cache_misses_total", "counter", "", "Those that the bucket was asked for."
-)
+    "kafscale_disk_cache_misses_total", "counter", "",
+    "Reads of segment blocks that went to the bucket.",
+)  # fmt: skip
 DISK_CACHE_BYTES = _metric(
     "kafscale_disk_cache_bytes", "gauge", "",
-    "Bytes in that directory; `KAFSCALE_DISK_CACHE_BYTES` bounds them.",
+    "Bytes in `KAFSCALE_DISK_CACHE_DIR`; bounded by `KAFSCALE_DISK_CACHE_BYTES`.",
 )  # fmt: skip
-FOLLOWED = _metric(
+REPLICAS = _metric(
     "kafscale_partitions_followed", "gauge", "",
-    "Partitions of leaders in other racks that clients of this one's read here.",
+    "Partitions led in other racks for which this broker is a read replica (KIP-392).",
 )  # fmt: skip
-FOLLOWED_BYTES = _metric(
+REPLICA_BYTES = _metric(
     "kafscale_followed_bytes", "gauge", "",
-    "Bytes of their records in memory; at most 64 MiB, and an answer of each leader.",
+    "Bytes of records of read replicas in memory; at most 64 MiB and one response of each leader.",
 )  # fmt: skip
 FETCHED_BYTES = _metric(
     "kafscale_fetched_bytes_total", "counter", "",
-    "Bytes of their records that came from their leaders, not from the object store.",
+    "Bytes of records of read replicas fetched from leaders, not from the object store.",
 )  # fmt: skip
 GROUPS = _metric(
     "kafscale_groups", "gauge", "state",
-    "Groups that this broker coordinates, by state: `Empty`, `PreparingRebalance`,"
+    "Groups coordinated by this broker, by state: `Empty`, `PreparingRebalance`,"
     " `CompletingRebalance`, `Stable`, `Dead`.",
 )  # fmt: skip
 LAG = _metric(
     "kafscale_consumer_lag_records", "gauge", "group topic",
-    "How many offsets a group's commits are behind the high watermarks, all partitions of a topic"
-    " together. Partitions without a commit, or led by another broker, are left out.",
+    "Consumer lag: how many offsets a group's commits are behind the high watermarks, summed over"
+    " the partitions of a topic. Partitions without a commit, or led by another broker, are left"
+    " out.",
 )  # fmt: skip
 LAG_MAX = _metric(
     "kafscale_consumer_lag_max_records", "gauge", "group topic",
-    "The same of the partition that is farthest behind.",
+    "Consumer lag of the partition of a topic that is farthest behind.",
 )  # fmt: skip
 STORE_OPERATIONS = _metric(
     "kafscale_store_operations_total", "counter", "store operation",
-    "Operations of the `objects` or `metadata` store that came to an end, each attempt by itself.",
+    "Finished operations of the object store (`objects`) and the metadata store (`metadata`). Each"
+    " attempt counts.",
 )  # fmt: skip
 STORE_ERRORS = _metric(
     "kafscale_store_errors_total", "counter", "store operation",
-    "Those that the store did not answer: it was away, full or broken. (That an object exists or"
-    " is missing, or that a commit lost a race, is an answer.)",
+    "Operations that failed because a store was unavailable, full or broken. That an object is"
+    " missing or exists already, or that a commit conflicts, is not an error.",
 )  # fmt: skip
 STORE_SECONDS = _metric(
     "kafscale_store_operation_duration_seconds", "histogram", "store operation",
-    "How long each took.",
+    "Time that each operation of a store took.",
 )  # fmt: skip
 STORE_BYTES = _metric(
     "kafscale_store_bytes_total", "counter", "store operation",
@@ -181,26 +194,26 @@ STORE_BYTES = _metric(
 )  # fmt: skip
 S3_REQUESTS = _metric(
     "kafscale_s3_requests_total", "counter", "operation",
-    "Requests sent to S3, under S3's names, as its bill counts them: large objects take several,"
-    " and what failed was sent, too.",
+    "Requests sent to S3, by S3's names, as they are billed: a large object takes several, and"
+    " failed requests count.",
 )  # fmt: skip
 BUILD = _metric(
-    "kafscale_build_info", "gauge", "version python", "Always 1; the labels say what runs."
-)
+    "kafscale_build_info", "gauge", "version python",
+    "Always 1; the labels have the versions of Kafscale and Python.",
+)  # fmt: skip
 
 PROCESS: Sequence[Metric] = [
+    _metric("process_cpu_seconds_total", "counter", "", "CPU time of the process, all threads."),
+    _metric("process_resident_memory_bytes", "gauge", "", "Resident memory of the process (RSS)."),
+    _metric("process_virtual_memory_bytes", "gauge", "", "Virtual memory of the process."),
+    _metric("process_open_fds", "gauge", "", "Open file descriptors, including connections."),
+    _metric("process_max_fds", "gauge", "", "Maximum number of open file descriptors."),
     _metric(
-        "process_cpu_seconds_total", "counter", "", "CPU time of the process, all threads."
-    ),
-    _metric("process_resident_memory_bytes", "gauge", "", "Memory that it has (RSS)."),
-    _metric("process_virtual_memory_bytes", "gauge", "", "Its address space."),
-    _metric("process_open_fds", "gauge", "", "Its open files, connections among them."),
-    _metric("process_max_fds", "gauge", "", "How many it may have."),
-    _metric(
-        "process_start_time_seconds", "gauge", "", "When it was started, in seconds since 1970."
+        "process_start_time_seconds", "gauge", "",
+        "Start time of the process, in seconds since 1970.",
     ),
 ]
-"""Made by prometheus-client, on systems that have ``/proc``."""
+"""Provided by prometheus-client, on systems with ``/proc``."""
 
 METRICS: Sequence[Metric] = tuple(_all)
 """All metrics, in the order in which they are declared."""

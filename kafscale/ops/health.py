@@ -1,10 +1,10 @@
 """
-Whether the broker is well.
+Readiness and liveness, as Kubernetes means them.
 
-Two questions, as Kubernetes puts them. *Ready* is whether clients should come:
-the broker has recovered what it leads, and both stores answer. *Healthy* is
-whether it can go on at all, or should be started anew: a store that is away is
-no reason for that, because a new process would not have it either.
+A broker is I{ready} if clients can use it: it has recovered the partitions
+that it leads, and both stores answer. It is I{healthy} unless only a restart
+can help. A store that is unavailable does not make it unhealthy, because a
+new process would find the same store.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from kafscale.counts import OperationCounts, StoreCounts
 from kafscale.errors import StoreError
 
 FRESH = 5.0
-"""Seconds for which an answer of a store is proof that it answers."""
+"""Seconds for which an answer of a store proves that it is available."""
 
 RECENT = 15.0
-"""Seconds for which a failure counts that was not followed by a success of the
-same kind: more than passes between two attempts."""
+"""Seconds for which a failed operation counts if none of its kind has succeeded
+since; longer than the pauses between retries."""
 
 STUCK = 30.0
-"""Seconds after which what a store has not answered counts as failed."""
+"""Seconds without an answer after which an operation counts as failed."""
 
-PATIENCE = 0.8
-"""Seconds that a store has to answer when it is asked for this purpose. Who asks
-waits meanwhile; Kubernetes does for one second."""
+PROBE_SECONDS = 0.8
+"""Seconds that a store has to answer a probe. The client of /readyz waits
+meanwhile; Kubernetes' default timeout is one second."""
 
 
-class Watched:
+class StoreHealth:
     """
-    A store, and whether it answers.
+    Whether a store answers.
     """
 
     def __init__(
@@ -48,9 +48,10 @@ class Watched:
         seconds: Callable[[], float],
     ) -> None:
         """
-        @param counts: What it was asked for, and how that went.
-        @param probe: Asks it for something small.
-        @param seconds: The clock of the counts.
+        @param counts: The store's operations so far, and their outcome.
+        @param probe: Reads something small from the store.
+        @param clock: Times the probe.
+        @param seconds: The clock that C{counts} uses, in seconds.
         """
         self._counts = counts
         self._seconds = seconds
@@ -59,11 +60,10 @@ class Watched:
         self._probing: Deferred[str | None] | None = None
         self._waiting: list[Deferred[str | None]] = []
 
-    def trouble(self) -> Deferred[str | None]:
+    def problem(self) -> Deferred[str | None]:
         """
-        Why it is not to be relied on; None when it is. What the broker's own
-        work has met with counts first; the store is asked only if there was
-        nothing lately.
+        Why the store is not available, or None. Decided from the broker's own
+        operations; the store is probed only if it has answered none lately.
         """
         waiter: Deferred[str | None] = Deferred(self._waiting.remove)
         now = self._seconds()
@@ -74,39 +74,39 @@ class Watched:
             return waiter
         self._waiting.append(waiter)
         if self._probing is None:
-            # One at a time, however often and impatiently somebody asks.
+            # One probe at a time, however many requests wait for its outcome.
             self._probing = Deferred.fromCoroutine(self._ask())
             self._probing.addBoth(self._asked)
-        return waiter.addTimeout(PATIENCE, self._clock).addErrback(self._no_answer)
+        return waiter.addTimeout(PROBE_SECONDS, self._clock).addErrback(self._no_answer)
 
     def _known(self, now: float) -> str | None:
         for name, each in self._counts.operations.items():
             if each.failure is not None and (each.under_way or now - each.failed_at < RECENT):
-                return self._words(f"{name} failed: {each.failure}")
+                return self._line(f"{name} failed: {each.failure}")
             begun = _oldest(each)
             if begun is not None and now - begun > STUCK:
-                return self._words(f"{name} has had no answer for {now - begun:.0f} s")
+                return self._line(f"{name} has had no answer for {now - begun:.0f} s")
         return None
 
     async def _ask(self) -> str | None:
         try:
             await self._probe()
         except StoreError as error:
-            return self._words(str(error))
+            return self._line(str(error))
         return None
 
     def _asked(self, result: str | Failure | None) -> None:
         self._probing = None
         if isinstance(result, Failure):
-            result = self._words(result.getErrorMessage())
+            result = self._line(result.getErrorMessage())
         while self._waiting:
             self._waiting.pop(0).callback(result)
 
     def _no_answer(self, failure: Failure) -> str:
         failure.trap(DeferredTimeoutError)  # type: ignore[no-untyped-call]
-        return self._words(f"no answer within {PATIENCE} s")
+        return self._line(f"no answer within {PROBE_SECONDS} s")
 
-    def _words(self, what: str) -> str:
+    def _line(self, what: str) -> str:
         return f"{self._counts.name} store: {what}"
 
 
@@ -114,43 +114,48 @@ def _oldest(counts: OperationCounts) -> float | None:
     return next(iter(counts.under_way.values()), None)
 
 
-Why: TypeAlias = Callable[[], str | None]
-"""Tells in one line why something is not so; None when it is."""
+Reason: TypeAlias = Callable[[], str | None]
+"""Returns a reason in one line, or None if there is none."""
 
 
 class Health:
     """
-    What is known of the broker's state.
+    Whether the broker is ready and healthy.
     """
 
-    def __init__(self, stores: Sequence[Watched], absent: Why, lost: Why) -> None:
+    def __init__(self, stores: Sequence[StoreHealth], unready: Reason, unhealthy: Reason) -> None:
         """
-        @param absent: Why the broker serves nobody now.
-        @param lost: Why it will not serve again unless it is started anew.
+        @param stores: The stores that a ready broker needs.
+        @param unready: Why the broker does not serve clients now.
+        @param unhealthy: Why it will not serve clients until it is restarted.
         """
         self._stores = stores
-        self._absent = absent
-        self._lost = lost
+        self._unready = unready
+        self._unhealthy = unhealthy
 
     async def unhealthy(self) -> Sequence[str]:
         """
-        Why it should be started anew, in a line each.
+        Why the broker should be restarted, one reason a line; empty if it is
+        healthy.
         """
-        return _told([self._lost()])
+        return _lines([self._unhealthy()])
 
     async def unready(self) -> Sequence[str]:
         """
-        Why clients should not come, in a line each.
+        Why clients should not use the broker, one reason a line; empty if it
+        is ready.
         """
-        troubles = [store.trouble() for store in self._stores]
+        problems = [store.problem() for store in self._stores]
         try:
-            return _told([self._lost(), self._absent(), *[await each for each in troubles]])
+            return _lines(
+                [self._unhealthy(), self._unready(), *[await each for each in problems]]
+            )
         except CancelledError:
-            for each in troubles:
+            for each in problems:
                 each.addErrback(lambda _: None).cancel()
             raise
 
 
-def _told(reasons: Iterable[str | None]) -> Sequence[str]:
-    # Whatever a store or an exception says, it is to be one line.
+def _lines(reasons: Iterable[str | None]) -> Sequence[str]:
+    # Messages of stores and exceptions may contain line breaks.
     return [" ".join(why.split()) for why in reasons if why is not None]

@@ -1,5 +1,5 @@
 """
-HTTP for those who operate the broker: three pages, to be read.
+The HTTP server: /metrics, /healthz and /readyz.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from kafscale.ops.health import Health
 from kafscale.ops.metrics import CONTENT_TYPE, Metrics
 
 MOST_CONNECTIONS = 100
-"""How many may be open: operators are few, and each is an open file."""
+"""Maximum number of connections: few are needed, and each is an open file."""
 
 IDLE_SECONDS = 30.0
-"""A connection on which nothing happens is closed."""
+"""Seconds without a request after which a connection is closed."""
 
 _PLAIN = "text/plain; charset=utf-8"
 
@@ -38,7 +38,7 @@ _PLAIN = "text/plain; charset=utf-8"
 @attrs.frozen
 class Page:
     """
-    What is answered.
+    A response.
     """
 
     body: bytes
@@ -48,7 +48,7 @@ class Page:
 
 def pages(metrics: Metrics, health: Health) -> Mapping[bytes, Callable[[], Awaitable[Page]]]:
     """
-    What there is to read, by path.
+    The functions that make the responses, by path.
     """
 
     async def show_metrics() -> Page:
@@ -72,7 +72,7 @@ def _verdict(reasons: Sequence[str]) -> Page:
 
 class Pages(Resource):
     """
-    Answers GET and HEAD for the pages that there are, and nothing else.
+    Answers GET and HEAD for the given paths, and nothing else.
     """
 
     _log = Logger()
@@ -87,12 +87,12 @@ class Pages(Resource):
 
     def render(self, request: Request) -> Any:
         """
-        Answer; perhaps later.
+        Answer, now or later.
         """
         show = self._shown.get(request.path)
         if show is None:
-            there = ", ".join(path.decode() for path in self._shown)
-            self._answer(Page(f"not here; there are {there}\n".encode(), NOT_FOUND), request)
+            paths = ", ".join(path.decode() for path in self._shown)
+            self._answer(Page(f"not found; see {paths}\n".encode(), NOT_FOUND), request)
         elif request.method not in (b"GET", b"HEAD"):
             request.setHeader("Allow", "GET, HEAD")
             self._answer(Page(b"only GET and HEAD\n", NOT_ALLOWED), request)
@@ -115,9 +115,10 @@ class Pages(Resource):
 
     def _failed(self, failure: Failure, request: Request) -> None:
         if failure.check(CancelledError):
-            return  # who asked has gone
-        self._log.failure("{path} failed", failure, path=request.path.decode("ascii", "replace"))
-        self._answer(Page(b"failed; the log says why\n", INTERNAL_SERVER_ERROR), request)
+            return  # the client has disconnected
+        path = request.path.decode("ascii", "replace")
+        self._log.failure("HTTP request {path} failed with an unexpected error", failure, path=path)
+        self._answer(Page(b"failed; the reason is in the log\n", INTERNAL_SERVER_ERROR), request)
 
 
 async def _awaited(show: Callable[[], Awaitable[Page]]) -> Page:
@@ -126,7 +127,7 @@ async def _awaited(show: Callable[[], Awaitable[Page]]) -> Page:
 
 class _Request(Request):
     """
-    One whose body, if any, is of no interest and kept nowhere.
+    A request whose body, if it has one, is dropped.
     """
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
@@ -135,8 +136,8 @@ class _Request(Request):
 
 class _Site(Site):
     """
-    One that does not log each request, as they come every few seconds, nor
-    keeps the time ready for that.
+    A site that does not log requests, of which some come every few seconds,
+    and so needs no timer for the time in such lines.
     """
 
     def startFactory(self) -> None:  # noqa: N802 - Twisted's name
@@ -153,14 +154,14 @@ class _Limited(ThrottlingFactory):
     noisy = False
 
     def logPrefix(self) -> str:  # noqa: N802 - Twisted's name
-        return "kafscale for operators"
+        return "kafscale HTTP"
 
 
 def operators_site(
     metrics: Metrics, health: Health, reactor: IReactorTime
 ) -> ThrottlingFactory:
     """
-    What a port for operators serves.
+    The factory for the port of the HTTP server.
     """
     site = _Site(
         Pages(pages(metrics, health)),

@@ -1,8 +1,8 @@
 """
-All metrics of a broker, as Prometheus reads them.
+The metrics of a broker in Prometheus' text format.
 
-There is a registry for each broker and nothing global, so that a process, or
-a test, may have several.
+Each broker has a registry of its own, so that a process, or a test, can have
+several brokers.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from twisted.internet.task import deferLater
 from kafscale.ops.readings import Reading
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-"""Of what L{Metrics.text} returns."""
+"""The content type of L{Metrics.text}."""
 
 
 class _Collected(Collector):
     """
-    One of our readings, as prometheus-client wants it.
+    A reading, in the form that prometheus-client needs.
     """
 
     def __init__(self, reading: Reading) -> None:
@@ -34,12 +34,12 @@ class _Collected(Collector):
         return self._reading()
 
     def describe(self) -> Iterable[Family]:
-        return ()  # the catalogue, and a test, see to it that no name comes twice
+        return ()  # names are unique: the catalogue and a test see to that
 
 
 class _Single(Collector):
     """
-    One family by itself.
+    A single family of metrics.
     """
 
     def __init__(self, family: Family) -> None:
@@ -51,7 +51,7 @@ class _Single(Collector):
 
 class Metrics:
     """
-    What is told of one process.
+    The metrics of one broker.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -61,20 +61,21 @@ class Metrics:
 
     def add(self, reading: Reading) -> None:
         """
-        Tell this, too, from now on.
+        Include a reading from now on.
         """
         self._registry.register(_Collected(reading))
 
     def families(self) -> Sequence[Family]:
         """
-        Everything, as it is now.
+        All metrics with their present values.
         """
         return list(self._registry.collect())
 
     async def text(self) -> bytes:
         """
-        Everything in Prometheus' text format, as it was at one moment. With
-        many topics it is long: other work gets its turn between two metrics.
+        All metrics in Prometheus' text format, with the values of one moment.
+        With many topics the text is long, so other work gets a turn between
+        two metrics.
         """
         pieces = []
         for family in self.families():

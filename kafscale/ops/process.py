@@ -1,5 +1,5 @@
 """
-What a broker asks of its process: files, memory, log lines, exit status.
+The process of a broker: garbage collector, open files, log level, exit status.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from twisted.logger import (
 
 def collect_seldom() -> None:
     """
-    Keep the garbage collector from going over and over what stays. Requests
-    make few cycles, and what waits in long polls by the thousand is looked at
-    for nothing: at Python's thresholds that was half the cost of a poll.
+    Make the garbage collector run less often. Requests make few reference
+    cycles, and with Python's thresholds the collector visits thousands of
+    waiting long polls in vain: that was half the cost of a poll.
     """
     gc.collect()
     gc.freeze()
@@ -34,19 +34,21 @@ def collect_seldom() -> None:
 
 def allow_many_files() -> None:
     """
-    A connection is an open file, and many systems allow 1,024 of them unless
-    asked for more.
+    Raise the soft limit of open files to the hard one. Each connection is an
+    open file, and many systems have a soft limit of 1,024.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # "unlimited" may be more than the kernel takes
+    with suppress(ValueError, OSError):  # "unlimited" may be more than the kernel accepts
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def restrict_log(level: str) -> None:
     """
-    Let only events of this level and above reach the observers that twistd has
-    installed. Its options say where the log goes, so they stay; there is no
-    public way to put a filter before them.
+    Log only events of at least this level. twistd's options say where the log
+    goes, so its observers stay, and a filter is put before each. Twisted has no
+    public interface for that.
+
+    @param level: A value of C{KAFSCALE_LOG_LEVEL}.
     """
     least = LogLevelFilterPredicate(LogLevel.levelWithName(level))
     for observer in list(globalLogPublisher._observers):
@@ -56,8 +58,8 @@ def restrict_log(level: str) -> None:
 
 def end_with_failure(stop: Callable[[], object]) -> None:
     """
-    Stop, and end the process with exit status 1, for which twistd has no way:
-    registered last, this is what the interpreter does first at its end.
+    Stop the reactor and end the process with exit status 1. twistd has no means
+    for that, so an exit handler does it; the one registered last runs first.
 
     @param stop: Stops the reactor.
     """

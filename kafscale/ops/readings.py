@@ -1,8 +1,8 @@
 """
-From what rooms count to families of metrics.
+Reads the counters of the other rooms and turns them into families of metrics.
 
-Each function looks at what one room has counted, at the moment at which it is
-asked. Nothing here is done while nobody asks.
+Each function reads one room's counters when /metrics is requested. No work is
+done between requests.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from kafscale.ops import catalogue
 from kafscale.ops.catalogue import Metric
 
 Reading: TypeAlias = Callable[[], Iterable[Family]]
-"""Gives the families of one room, as they are now."""
+"""Returns the families of one room, with their present values."""
 
 _BOUNDS = [*(str(bound) for bound in SECONDS), "+Inf"]
 
 
 class Requests(Protocol):
     """
-    What the net room counts of requests.
+    The net room's counters of requests.
     """
 
     counts: dict[int, ApiCounts]
@@ -51,7 +51,7 @@ class Requests(Protocol):
 
 class Connections(Protocol):
     """
-    What it counts of connections.
+    The net room's counters of connections.
     """
 
     accepted: int
@@ -60,13 +60,15 @@ class Connections(Protocol):
     @property
     def connections(self) -> int:
         """
-        How many are open.
+        The number of open connections.
         """
 
 
 class Cache(Protocol):
     """
-    What a cache of segments counts.
+    The counters of a cache of segment blocks.
+
+    @ivar size: In bytes.
     """
 
     size: int
@@ -74,9 +76,12 @@ class Cache(Protocol):
     misses: int
 
 
-class Followed(Protocol):
+class Replicas(Protocol):
     """
-    What there is of partitions that other brokers lead.
+    The read replicas of partitions that other brokers lead (KIP-392).
+
+    @ivar size: Bytes of their records in memory.
+    @ivar fetched: Bytes fetched from leaders.
     """
 
     size: int
@@ -84,26 +89,26 @@ class Followed(Protocol):
 
     def __len__(self) -> int:
         """
-        How many there are.
+        The number of replicas.
         """
 
 
 class Log(Protocol):
     """
-    What the log counts.
+    The log's counters.
     """
 
     counts: LogCounts
 
     def state(self) -> LogState:
         """
-        How it is now.
+        The log's present state.
         """
 
 
 def of_requests(dispatch: Requests) -> Iterator[Family]:
     """
-    Requests of the APIs that were asked for since the start.
+    Requests, by API. APIs without requests since the start are left out.
     """
     asked = [each for each in dispatch.counts.values() if each.received]
     yield _counter(
@@ -122,7 +127,7 @@ def of_requests(dispatch: Requests) -> Iterator[Family]:
 
 def of_conversions(counts: ConversionCounts) -> Iterator[Family]:
     """
-    What is converted for old clients.
+    Records converted for old clients.
     """
     yield _counter(
         catalogue.CONVERTED, [(("Produce",), counts.produced), (("Fetch",), counts.fetched)]
@@ -131,7 +136,7 @@ def of_conversions(counts: ConversionCounts) -> Iterator[Family]:
 
 def of_connections(factory: Connections) -> Iterator[Family]:
     """
-    Clients' connections.
+    Client connections.
     """
     yield _gauge(catalogue.CONNECTIONS, factory.connections)
     yield _counter(catalogue.ACCEPTED, factory.accepted)
@@ -142,7 +147,7 @@ def of_log(log: Log, names: Callable[[], Mapping[UUID, str]]) -> Iterator[Family
     """
     The journal, the segments, and the records by topic.
 
-    @param names: The names of topics; what is counted of others is left out.
+    @param names: Returns the names of topics; others are left out.
     """
     counts, state = log.counts, log.state()
     yield _gauge(catalogue.PARTITIONS, state.partitions)
@@ -173,10 +178,9 @@ def of_groups(
     coordinator: IGroupCoordinator, log: ILog, names: Callable[[], Mapping[UUID, str]]
 ) -> Iterator[Family]:
     """
-    Groups, and how far they are behind. While they are being loaded there are
-    none.
+    Groups and their lag. While groups are being loaded there are none.
 
-    @param names: The names of topics; what was read of others is left out.
+    @param names: Returns the names of topics; others are left out.
     """
     known = names()
     states = {state.value: 0 for state in GroupState}
@@ -200,7 +204,7 @@ def of_groups(
 
 def of_cache(cache: Cache) -> Iterator[Family]:
     """
-    The cache of segments in memory.
+    The cache of segment blocks in memory.
     """
     yield _counter(catalogue.CACHE_HITS, cache.hits)
     yield _counter(catalogue.CACHE_MISSES, cache.misses)
@@ -209,25 +213,25 @@ def of_cache(cache: Cache) -> Iterator[Family]:
 
 def of_disk_cache(cache: Cache) -> Iterator[Family]:
     """
-    The one on disk.
+    The cache of segment blocks on disk.
     """
     yield _counter(catalogue.DISK_CACHE_HITS, cache.hits)
     yield _counter(catalogue.DISK_CACHE_MISSES, cache.misses)
     yield _gauge(catalogue.DISK_CACHE_BYTES, cache.size)
 
 
-def of_following(following: Followed) -> Iterator[Family]:
+def of_replicas(replicas: Replicas) -> Iterator[Family]:
     """
-    Partitions that are read here, and led elsewhere.
+    Read replicas of partitions that other brokers lead.
     """
-    yield _gauge(catalogue.FOLLOWED, len(following))
-    yield _gauge(catalogue.FOLLOWED_BYTES, following.size)
-    yield _counter(catalogue.FETCHED_BYTES, following.fetched)
+    yield _gauge(catalogue.REPLICAS, len(replicas))
+    yield _gauge(catalogue.REPLICA_BYTES, replicas.size)
+    yield _counter(catalogue.FETCHED_BYTES, replicas.fetched)
 
 
 def of_stores(stores: Sequence[StoreCounts]) -> Iterator[Family]:
     """
-    What the stores were asked for.
+    Operations of the stores.
     """
     asked = [
         ((store.name, name), each)
@@ -245,7 +249,7 @@ def of_stores(stores: Sequence[StoreCounts]) -> Iterator[Family]:
 
 def of_s3(requests: Mapping[str, int]) -> Iterator[Family]:
     """
-    What S3 was asked for.
+    Requests to S3.
     """
     yield _counter(
         catalogue.S3_REQUESTS, [((operation,), count) for operation, count in requests.items()]
@@ -254,7 +258,7 @@ def of_s3(requests: Mapping[str, int]) -> Iterator[Family]:
 
 def of_build(version: str, python: str) -> Iterator[Family]:
     """
-    What runs.
+    The versions of Kafscale and Python.
     """
     yield _gauge(catalogue.BUILD, [((version, python), 1)])
 
@@ -267,7 +271,7 @@ def _error_name(code: int) -> str:
 
 
 _Values: TypeAlias = float | Sequence[tuple[Sequence[str], float]]
-"""One value, or one for each set of labels."""
+"""One value, or one for each combination of labels."""
 
 
 def _each(values: _Values) -> Sequence[tuple[Sequence[str], float]]:

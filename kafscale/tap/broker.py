@@ -1,9 +1,9 @@
 """
-The life of a broker.
+The service of a broker: its start and its stop.
 
-It opens the stores, registers the broker, recovers what it leads, and serves;
-and it stops all that in the opposite order, each step when the one before is
-done.
+The start opens the stores, registers the broker, recovers the partitions that
+it leads, and serves. The stop undoes that in the opposite order, each step
+when the one before is done.
 """
 
 from __future__ import annotations
@@ -48,18 +48,21 @@ from kafscale.tap.operators import Operators
 from kafscale.tap.stores import open_stores
 
 DIAL_SECONDS = 5.0
-"""How long a connection to another broker may take to be made."""
+"""Timeout for connecting to another broker, in seconds."""
 
 
 class BrokerService(Service):
     """
-    One broker, from its stores to its listener.
+    A broker, from its stores to its listener.
     """
 
     _log = Logger()
     name = "kafscale"
 
     def __init__(self, settings: Settings, warnings: list[str]) -> None:
+        """
+        @param warnings: Lines to log at the start.
+        """
         self._settings = settings
         self._warnings = warnings
         self._starting: Deferred[None] | None = None
@@ -72,19 +75,21 @@ class BrokerService(Service):
 
     def privilegedStartService(self) -> None:
         """
-        Open what may be refused, while the process can still end with one line
-        and exit status 1: the data directory and the port.
+        Take the data directory and the ports, which may be in use, while the
+        process can still end with one line and exit status 1.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         try:
             self._stores = open_stores(self._settings, self._pool, reactor)
             self._convert = self._pool(2)  # one thread for producers, one for consumers
             self._listen()
-            self._operators = Operators(self._stores, self._absent, self._lost, reactor)
+            self._operators = Operators(
+                self._stores, self._why_unready, self._why_unhealthy, reactor
+            )
             self._warnings += self._operators.listen(self._settings)
         except SettingError as error:
-            # twistd tells its parent, if it is a daemon, and removes its pid
-            # file; then Python would print a traceback.
+            # twistd informs its parent process, if it is a daemon, and removes
+            # its pid file; then Python would print a traceback.
             line = f"kafscale: {error}\n"
             sys.excepthook = lambda *_: sys.__stderr__.write(line) and None  # type: ignore[union-attr]
             raise
@@ -104,25 +109,28 @@ class BrokerService(Service):
 
     def _listen(self) -> None:
         """
-        Take the port. Who connects already waits in the kernel's queue until
-        the broker is ready.
+        Take the port. Clients that connect already wait in the kernel's queue
+        until the broker is ready.
 
-        @raise SettingError: it is taken, or not ours to take.
+        @raise SettingError: The broker cannot listen there.
         """
         self._gate = Gate()
-        self._port = take_port(reactor, self._settings.broker_addr.endpoint, self._gate)
+        try:
+            self._port = take_port(reactor, self._settings.broker_addr.endpoint, self._gate)
+        except SettingError as error:
+            raise SettingError(f"{error}; choose another with KAFSCALE_BROKER_ADDR") from None
         self._port.stopReading()
 
     def startService(self) -> None:
         """
-        Recover and serve; if that fails the process ends with exit status 1.
+        Recover and serve. If that fails the process ends with exit status 1.
         """
         super().startService()  # type: ignore[no-untyped-call]
         restrict_log(self._settings.log_level)
         allow_many_files()
         for warning in self._warnings:
             self._log.warn("{warning}", warning=warning)
-        self._operators.tell()
+        self._operators.log_address()
         for pool in self._pools:
             pool.start()
         self._starting = Deferred.fromCoroutine(self._start())
@@ -138,7 +146,7 @@ class BrokerService(Service):
             settings.broker_rack,
             weight=settings.broker_weight,
         )
-        await self._stores.reach()
+        await self._stores.check_metadata()
         node = self._node = Node(
             settings,
             self._broker,
@@ -150,24 +158,23 @@ class BrokerService(Service):
             self._convert,
             self._dial,
         )
-        await node.start(self._stores.probe)
+        await node.start(self._stores.check_objects)
         dispatch = Dispatch(node.services, time.monotonic)
         self._factory = BrokerFactory(dispatch, node.log.pressure, reactor, settings)
         self._gate.factory = self._factory
-        self._operators.show(node, dispatch, self._factory)
+        self._operators.add_readings(node, dispatch, self._factory)
         if self._stores.rollback_guard is not None:
             self._stores.rollback_guard.watch(self._rolled_back)
         collect_seldom()
         self._port.startReading()
         await node.serve()
         self._log.info(
-            "kafscale {version} listens on {address}, as {host}:{port} to its clients;"
-            " its data is {data}",
+            "kafscale {version} listens on {address}, advertised as {host}:{port}; {data}",
             version=__version__,
             address=address_of(self._port.getHost()),
             host=self._broker.host,
             port=self._broker.port,
-            data=self._stores.where,
+            data=self._stores.description,
         )
 
     def _not_started(self, failure: Failure) -> None:
@@ -181,51 +188,52 @@ class BrokerService(Service):
 
     def _rolled_back(self, why: str) -> None:
         """
-        The metadata store has forgotten what this broker knows: it must not go
-        on, and the next start says so, too.
+        End the broker: the metadata store has lost commits that this broker
+        has seen. The next start is refused for the same reason.
         """
-        self._log.critical("cannot go on: {reason}", reason=why)
+        self._log.critical("cannot continue: {reason}", reason=why)
         Deferred.fromCoroutine(self._end_silently())
 
     async def _end_silently(self) -> None:
         """
-        The metadata store must not be told anything, not even that this broker
-        leaves.
+        End without another write to the metadata store, not even to
+        deregister.
         """
         try:
             await self._stores.metadata.close()
         finally:
             end_with_failure(reactor.stop)
 
-    # -- how it is ----------------------------------------------------------
+    # -- its state ----------------------------------------------------------
 
-    def _absent(self) -> str | None:
+    def _why_unready(self) -> str | None:
         """
-        Why nobody is served now.
+        Why the broker does not serve clients now; None if it does.
         """
         if not self.running:
-            return "the broker stops"
+            return "the broker is stopping"
         if self._factory is None or self._node is None:
-            return "the broker starts: it has not recovered yet"
+            return "the broker is starting and has not recovered its partitions yet"
         if not self._node.is_present:
-            return "another broker has taken over: this one joins the cluster again"
+            return "another broker has taken over; this broker is rejoining the cluster"
         return None
 
-    def _lost(self) -> str | None:
+    def _why_unhealthy(self) -> str | None:
         """
-        Why nobody will be, unless somebody does something.
+        Why the broker will not serve clients without help; None if it will.
         """
-        return None if self._node is None else self._node.lost
+        return None if self._node is None else self._node.unhealthy
 
     # -- stopping -----------------------------------------------------------
 
     def stopService(self) -> Deferred[None]:
         """
-        Answer what is in flight, store what was appended, let go.
+        Hand over, answer requests in progress, store appended records, and
+        close the stores, within C{KAFSCALE_SHUTDOWN_MS}.
         """
         super().stopService()  # type: ignore[no-untyped-call]
         stopping = Deferred.fromCoroutine(self._stop())
-        # What does not come to its end is what recovery is for.
+        # Recovery takes care of what is not finished by then.
         return stopping.addTimeout(self._settings.shutdown_ms / 1000, reactor).addErrback(
             self._not_stopped
         )
@@ -238,11 +246,13 @@ class BrokerService(Service):
         if self._factory is not None and node is not None:
             begun = reactor.seconds()
             handing_over = Deferred.fromCoroutine(node.hand_over())
-            await handing_over.addTimeout(seconds / 2, reactor).addErrback(self._not_handed_over)
+            await handing_over.addTimeout(seconds / 2, reactor).addErrback(
+                self._not_handed_over, seconds / 2
+            )
             seconds -= reactor.seconds() - begun
         await maybeDeferred(self._port.stopListening)
         if self._factory is not None and node is not None:
-            # The larger part of the time is for the clients' answers.
+            # Most of the remaining time is for answering clients.
             answered = self._factory.stop(seconds * 0.7)
             await node.answer_waiting()
             await answered
@@ -259,26 +269,38 @@ class BrokerService(Service):
                 lock.close()
         await self._operators.stop()
         if self._factory is not None:
-            self._log.info("kafscale has stopped; all that was acknowledged is stored")
+            self._log.info("kafscale has stopped; {outcome}", outcome=self._outcome("stored"))
 
-    def _not_handed_over(self, failure: Failure) -> None:
+    def _outcome(self, stored: str) -> str:
+        if self._settings.use_memory_s3:
+            return "the records in memory are discarded"
+        return f"all acknowledged records are {stored}"
+
+    def _not_handed_over(self, failure: Failure, seconds: float) -> None:
+        if failure.check(DeferredTimeoutError):  # type: ignore[no-untyped-call]
+            why = f"is not finished after {seconds:g} s"
+        else:
+            why = f"failed: {failure.getErrorMessage()}"
         self._log.warn(
-            "not everything was handed over: {why}; other brokers take it when this one is gone",
-            why=failure.getErrorMessage() or "time is up",
+            "handing over {why}; other brokers take over the rest when this one has ended", why=why
         )
 
     def _not_stopped(self, failure: Failure) -> None:
         if failure.check(DeferredTimeoutError):  # type: ignore[no-untyped-call]
-            why = f"took longer than {self._settings.shutdown_ms} ms"
+            why = f"is not finished after {self._settings.shutdown_ms} ms (KAFSCALE_SHUTDOWN_MS)"
         else:
             why = f"failed: {failure.getErrorMessage()}"
-        self._log.error("stopping {why}; the next start recovers what was acknowledged", why=why)
+        self._log.error(
+            "stopping {why}; {outcome}",
+            why=why,
+            outcome=self._outcome("safe, and the next start recovers them"),
+        )
 
 
 class PoolThread(Thread):
     """
-    Keeps no process from ending: when stopping took too long or failed, it may
-    be waiting for a disk or a network.
+    A thread that does not keep the process from ending. When stopping took too
+    long or failed, it may still wait for a disk or a network.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -287,7 +309,7 @@ class PoolThread(Thread):
 
 class Pool(ThreadPool):
     """
-    Such threads.
+    A pool of such threads.
     """
 
     threadFactory = PoolThread  # noqa: N815 - Twisted's name
@@ -295,7 +317,9 @@ class Pool(ThreadPool):
 
 class Gate(ServerFactory):
     """
-    Holds a port's place for the factory to come.
+    A factory for a port that is taken before its real factory exists.
+
+    @ivar factory: The real one, from when the broker is ready.
     """
 
     noisy = False
@@ -303,12 +327,12 @@ class Gate(ServerFactory):
 
     def logPrefix(self) -> str:  # noqa: N802 - Twisted's name
         """
-        How Twisted's own log lines about the port call it.
+        The name of the port in Twisted's own log lines.
         """
         return "kafscale"
 
     def buildProtocol(self, addr: IAddress | None) -> Connection | None:
         """
-        What the factory builds.
+        Build a protocol with the real factory.
         """
         return None if self.factory is None else self.factory.buildProtocol(addr)

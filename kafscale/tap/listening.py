@@ -1,5 +1,5 @@
 """
-Taking ports.
+Listening on ports.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.python.failure import Failure
 
@@ -15,24 +16,39 @@ from kafscale.errors import SettingError
 
 def take_port(reactor: Any, endpoint: str, factory: IProtocolFactory) -> Any:
     """
-    Listen at once.
+    Listen on a port.
 
-    @param endpoint: As C{serverFromString} takes it.
-    @return: The port, which has more than `IListeningPort` says.
-    @raise SettingError: it is taken, or not ours to take.
+    @param endpoint: A string for C{serverFromString}.
+    @param factory: For the connections to the port.
+    @return: The port, which has more methods than `IListeningPort`.
+    @raise SettingError: The port is in use, or listening is not permitted.
     """
     outcome: list[Any] = []
     listening = serverFromString(reactor, endpoint)  # type: ignore[no-untyped-call]
     listening.listen(factory).addBoth(outcome.append)
     port = outcome[0] if outcome else None
     if isinstance(port, Failure):
-        raise SettingError(port.getErrorMessage().rstrip("."))
+        raise SettingError(_reason(port))
     assert port is not None, "TCP endpoints listen at once"
     return port
+
+
+def _reason(failure: Failure) -> str:
+    error = failure.value
+    if isinstance(error, CannotListenError):
+        why = getattr(error.socketError, "strerror", None) or error.socketError
+        return f"cannot listen on {_joined(error.interface or '*', error.port)}: {why}"
+    return f"cannot listen: {failure.getErrorMessage()}"
 
 
 def address_of(host: Any) -> str:
     """
     A listener's address, as C{host:port}.
+
+    @param host: An C{IPv4Address} or C{IPv6Address} of Twisted.
     """
-    return f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"
+    return _joined(host.host, host.port)
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,8 +1,8 @@
 """
-A broker without its process: what is between the stores and the listener.
+A broker without stores, listener and process.
 
-Time, chance and threads come in from outside, so that a cluster of these can
-run in one process, under a clock that is moved by hand.
+Clock, randomness and threads are parameters, so that the simulation can run a
+cluster of brokers in one process, with a clock that it moves itself.
 """
 
 from __future__ import annotations
@@ -44,17 +44,18 @@ from kafscale.log.takeover.sealing import CorruptLog
 from kafscale.tap.serving import all_services, log_rules, log_settings
 
 REJOIN_SECONDS = 1.0
-"""Seconds between two attempts of a broker that was replaced to come back."""
+"""Seconds between two attempts of a replaced broker to rejoin the cluster."""
 
 
 class Node:
     """
-    One broker.
+    A broker.
 
-    @ivar lost: What keeps it from coming back after it was replaced, if that
-        does not end by itself.
-    @ivar services: What it serves, once it is started.
-    @ivar image: What it knows of the cluster, likewise; so the others.
+    @ivar unhealthy: Why it cannot rejoin the cluster after it was replaced,
+        unless the reason is a store that is unavailable; else None.
+    @ivar services: What it serves. This and the following exist once it is
+        started.
+    @ivar image: The metadata of the cluster.
     """
 
     _log = Logger()
@@ -80,11 +81,16 @@ class Node:
         dial: Callable[[Broker], IPeer],
     ) -> None:
         """
-        @param cached: The objects, as segments are read.
+        @param broker: The broker as it is registered.
+        @param objects: The object store.
+        @param metadata: The metadata store.
+        @param cached: The object store through the disk cache, if there is
+            one; segments are read through it.
         @param clock: L{IReactorTime}, in seconds since 1970.
-        @param run_blocking: Where what is compressed is converted for old
-            clients.
-        @param dial: Makes the means of asking another broker.
+        @param chance: The source of ids.
+        @param run_blocking: Runs conversions of compressed batches in a
+            thread.
+        @param dial: Makes a client for requests to another broker.
         """
         self._settings = settings
         self._broker = broker
@@ -107,18 +113,18 @@ class Node:
         self._running = True
         self._begun = False
         self._replaced = False
-        self._joining = True  # who is replaced while it starts, begins anew below
-        self.lost: str | None = None
+        self._joining = True  # a broker that is replaced while it starts rejoins below
+        self.unhealthy: str | None = None
 
-    # -- beginning ---------------------------------------------------------------
+    # -- starting ---------------------------------------------------------------
 
     async def start(self, probe: Callable[[str], Awaitable[None]]) -> None:
         """
-        Join the cluster, and recover what this broker is to lead.
+        Join the cluster and recover the partitions that this broker is to lead.
 
-        @param probe: Finds out whether the object store can hold the log of
-            the cluster with this id.
-        @raise Exception: it cannot serve.
+        @param probe: Checks that the object store can hold the log of the
+            cluster with the given id.
+        @raise Exception: The broker cannot serve.
         """
         cluster = await cluster_id(self._metadata, self._new_id)
         await probe(cluster)
@@ -185,7 +191,8 @@ class Node:
 
     async def serve(self) -> None:
         """
-        Take part in the cluster's work: clients that come are served.
+        Announce that this broker serves clients, so that it gets its share of
+        partitions and groups.
         """
         await self._membership.announce(Phase.SERVING)
 
@@ -194,10 +201,10 @@ class Node:
 
     async def _begin(self) -> None:
         """
-        Become a new incarnation.
+        Register as a new incarnation.
         """
         self.log.begin(await self._membership.join())
-        self._begun = True  # from now on there is something to be stopped
+        self._begun = True  # from now on there is something to stop
         await self.image.until(self._membership.revision, metadata_keys.BROKERS)
 
     # -- being replaced ----------------------------------------------------------
@@ -209,7 +216,7 @@ class Node:
 
     def _fenced(self) -> None:
         """
-        Another broker has taken over: come back as a new incarnation.
+        Another broker has taken over: rejoin as a new incarnation.
         """
         self._replaced = True
         if self._running and not self._joining:
@@ -220,43 +227,52 @@ class Node:
         while self._running and self._replaced:
             self._replaced = False
             try:
-                self.log.journal.fence()  # if it is the registration that was replaced
+                self.log.journal.fence()  # if the registration was replaced, not the journal
                 self._replaced = False
                 await self._begin()
                 await self._leaderships.recover()
                 await self._sharing.start(self._membership.incarnation)
                 await self._membership.announce(Phase.SERVING)
             except (StoreError, CorruptLog, SettingError) as error:
-                self._log.error("cannot join the cluster again yet: {error}", error=error)
+                self._log.error(
+                    "cannot rejoin the cluster, trying again in {seconds:g} s: {error}",
+                    seconds=REJOIN_SECONDS,
+                    error=error,
+                )
                 self._replaced = True
-                # A store comes back; a log that is not as it should be does not.
-                self.lost = None if isinstance(error, StoreError) else str(error)
+                # A store becomes available again; a corrupt log stays corrupt.
+                self.unhealthy = None if isinstance(error, StoreError) else str(error)
             except Exception as error:
-                self._log.failure("cannot join the cluster again yet")
+                self._log.failure(
+                    "cannot rejoin the cluster, trying again in {seconds:g} s",
+                    seconds=REJOIN_SECONDS,
+                )
                 self._replaced = True
-                self.lost = f"{type(error).__name__}: {error}"
+                self.unhealthy = f"{type(error).__name__}: {error}"
             if self._replaced:
                 await deferLater(self._clock, REJOIN_SECONDS)
             else:
-                self.lost = None
+                self.unhealthy = None
                 self._log.info(
-                    "joined again, as incarnation {number}", number=self._membership.incarnation
+                    "rejoined the cluster as incarnation {number}",
+                    number=self._membership.incarnation,
                 )
         self._joining = False
 
     @property
     def is_present(self) -> bool:
         """
-        Whether it is a member of the cluster, and has recovered what it leads.
+        Whether the broker is a member of the cluster and has recovered the
+        partitions that it leads.
         """
         return not (self._replaced or self._joining)
 
-    # -- ending ------------------------------------------------------------------
+    # -- stopping ----------------------------------------------------------------
 
     async def hand_over(self) -> None:
         """
-        Let others lead and coordinate what this broker does, if there are any:
-        while it still answers, so that its clients learn where to go.
+        Hand partitions and groups over to other brokers, if there are any.
+        This broker still answers, so that its clients learn the new leaders.
         """
         others = [
             broker
@@ -270,13 +286,14 @@ class Node:
 
     async def answer_waiting(self) -> None:
         """
-        Answer those who wait for a group's round: it would be for too long.
+        Answer the members that wait for a group's rebalance, which would take
+        too long.
         """
         await self.coordinator.stop()
 
     async def stop(self) -> None:
         """
-        Store what was appended, and leave the cluster.
+        Store appended records and leave the cluster.
         """
         self._running = False
         if self._begun:

@@ -1,5 +1,5 @@
 """
-What those who operate a broker can see of it.
+The HTTP server of a broker, with its metrics and health.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kafscale.config.kinds import LISTEN, NOWHERE
 from kafscale.errors import SettingError
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.factory import BrokerFactory
-from kafscale.ops.health import Health, Watched, Why
+from kafscale.ops.health import Health, Reason, StoreHealth
 from kafscale.ops.http import operators_site
 from kafscale.ops.metrics import Metrics
 from kafscale.ops.readings import (
@@ -28,9 +28,9 @@ from kafscale.ops.readings import (
     of_connections,
     of_conversions,
     of_disk_cache,
-    of_following,
     of_groups,
     of_log,
+    of_replicas,
     of_requests,
     of_s3,
     of_stores,
@@ -39,28 +39,27 @@ from kafscale.tap.listening import address_of, take_port
 from kafscale.tap.node import Node
 from kafscale.tap.stores import Stores
 
-USUAL = LISTEN.parse("127.0.0.1:9308")
-"""Where HTTP listens if nobody says, and if nobody else does."""
+DEFAULT_ADDRESS = LISTEN.parse("127.0.0.1:9308")
+"""The address if C{KAFSCALE_METRICS_ADDR} is not set."""
 
 
 class Operators:
     """
-    HTTP for operators, from before the broker recovers until it has stopped.
+    The HTTP server, from before the broker recovers until it has stopped.
     """
 
     _log = Logger()
 
-    def __init__(self, stores: Stores, absent: Why, lost: Why, reactor: Any) -> None:
+    def __init__(self, stores: Stores, unready: Reason, unhealthy: Reason, reactor: Any) -> None:
         """
-        @param absent: See L{Health}.
-        @param lost: See L{Health}.
+        @param unready: See L{Health}; so for C{unhealthy}.
         """
         self._reactor = reactor
-        watched = [Watched(counts, probe, reactor, monotonic) for counts, probe in stores.watched]
-        self._health = Health(watched, absent, lost)
+        probed = [StoreHealth(each.counts, each.ask, reactor, monotonic) for each in stores.probed]
+        self._health = Health(probed, unready, unhealthy)
         self._metrics = Metrics(reactor)
         self._metrics.add(partial(of_build, __version__, platform.python_version()))
-        self._metrics.add(partial(of_stores, [counts for counts, _ in stores.watched]))
+        self._metrics.add(partial(of_stores, [each.counts for each in stores.probed]))
         if stores.disk_cache is not None:
             self._metrics.add(partial(of_disk_cache, stores.disk_cache))
         self._metrics.add(partial(of_s3, stores.requests))
@@ -68,41 +67,45 @@ class Operators:
 
     def listen(self, settings: Settings) -> list[str]:
         """
-        Take the port. A warning, if it is the usual one and taken: two brokers
-        on one machine are no mistake.
+        Take the port. If the default port is in use the broker goes without
+        the server: two brokers on one machine are not a mistake.
 
-        @raise SettingError: another one was asked for, and cannot be had.
+        @return: A warning about that, if there is one.
+        @raise SettingError: The address that was set cannot be used.
         """
         asked = settings.metrics_addr
         if asked == NOWHERE:
             return []
         site = operators_site(self._metrics, self._health, self._reactor)
         try:
-            self._port = take_port(self._reactor, (asked or USUAL).endpoint, site)
+            self._port = take_port(self._reactor, (asked or DEFAULT_ADDRESS).endpoint, site)
         except SettingError as error:
             if asked is None:
-                return [f"no /metrics and /healthz: {error} (KAFSCALE_METRICS_ADDR)"]
-            raise SettingError(f"KAFSCALE_METRICS_ADDR: {error}") from None
+                return [
+                    f"no HTTP server for /metrics, /healthz and /readyz: {error}; set"
+                    " KAFSCALE_METRICS_ADDR to another address, or to off"
+                ]
+            raise SettingError(f"{error}; choose another with KAFSCALE_METRICS_ADDR") from None
         return []
 
-    def tell(self) -> None:
+    def log_address(self) -> None:
         """
-        Log where it is.
+        Log where the server listens, if there is one.
         """
         if self._port is not None:
             self._log.info(
-                "/metrics, /healthz and /readyz are on {address}",
+                "serving /metrics, /healthz and /readyz on {address}",
                 address=address_of(self._port.getHost()),
             )
 
-    def show(
+    def add_readings(
         self,
         node: Node,
         dispatch: Dispatch,
         factory: BrokerFactory,
     ) -> None:
         """
-        Show these, too, from now on.
+        Include the metrics of a broker that has recovered.
         """
         log = node.log
 
@@ -116,13 +119,13 @@ class Operators:
             partial(of_log, log, names),
             partial(of_groups, node.coordinator, log, names),
             partial(of_cache, node.cache),
-            partial(of_following, node.following),
+            partial(of_replicas, node.following),
         ):
             self._metrics.add(reading)
 
     async def stop(self) -> None:
         """
-        Let go of the port.
+        Close the port.
         """
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)

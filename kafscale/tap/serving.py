@@ -1,5 +1,5 @@
 """
-What a broker serves, and with what settings.
+The services of a broker, and the settings of its log.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from kafscale.services.records.produce import ProduceService
 from kafscale.services.records.read_replicas import Nearby
 from kafscale.services.topics.create_topics import TopicsService
 from kafscale.services.topics.metadata import MetadataService
-from kafscale.tap.stores import data_of, room_of
+from kafscale.tap.stores import disk_space, log_directory
 
 
 def all_services(
@@ -70,10 +70,10 @@ def all_services(
     conversions: ConversionCounts,
 ) -> list[IService]:
     """
-    The services, each with what it needs.
+    All services of a broker.
 
-    @param run_blocking: Where what is compressed is converted for old clients.
-    @param chance: Where ids come from.
+    @param run_blocking: Runs conversions of compressed batches in a thread.
+    @param chance: The source of ids.
     """
     topics = Topics(
         metadata,
@@ -122,7 +122,7 @@ def all_services(
         RecordsService(image, log, configs, reactor),
         ConfigsService(image, topics, configs, broker_configs(settings, broker, configs)),
         AlterationService(image, topics, configs),
-        LogDirsService(image, log, data_of(settings), lambda: room_of(settings)),
+        LogDirsService(image, log, log_directory(settings), lambda: disk_space(settings)),
         ProducerStatesService(image, log, topics),
         PlacementService(image),
         QuotasService(),
@@ -131,7 +131,7 @@ def all_services(
 
 def log_settings(settings: Settings) -> LogSettings:
     """
-    What concerns the log, in its units.
+    The settings of the log, in its units.
     """
     return LogSettings(
         namespace=settings.namespace,
@@ -139,7 +139,7 @@ def log_settings(settings: Settings) -> LogSettings:
         slot_bytes=settings.slot_bytes,
         slots_in_flight=settings.slots_in_flight,
         linger=settings.flush_interval_ms / 1000,
-        rolls=16 if settings.s3_bucket else 2,  # S3 takes a while for each, and many at once
+        rolls=16 if settings.s3_bucket else 2,  # S3 has a high latency and serves many at once
         segment_bytes=settings.segment_bytes,
         segment_seconds=settings.segment_ms / 1000,
         unrolled_bytes=settings.unrolled_bytes,
@@ -153,14 +153,14 @@ def log_settings(settings: Settings) -> LogSettings:
 
 def log_rules(image: Image, configs: TopicConfigs) -> Callable[[UUID], LogRules]:
     """
-    What topics' configurations say of segments, by the topic's id.
+    A function that returns the segment rules in a topic's configuration.
     """
 
     def rules(topic_id: UUID) -> LogRules:
         try:
             topic = image.topic_by_id(topic_id)
         except UnknownTopicId:
-            return LogRules()  # it is deleted, and so will its data be
+            return LogRules()  # the topic is deleted, and soon its data
         return configs.log_rules(topic.configs)
 
     return rules

@@ -1,5 +1,5 @@
 """
-Where a broker keeps what it keeps.
+Opening the stores of a broker.
 """
 
 from __future__ import annotations
@@ -36,66 +36,81 @@ if TYPE_CHECKING:
     from kafscale.store.s3 import S3ObjectStore
 
 OBJECT_THREADS = 8
-"""How many objects are written and read at the same time."""
+"""Threads that read and write objects in the data directory."""
 
 CACHE_THREADS = 4
-"""The same for the files of the disk cache, for reading and for writing."""
+"""Threads that read files of the disk cache, and as many that write them."""
 
 PROBE = "probe"
-"""The key that is asked for, and never there, to see whether a store answers."""
+"""A key that never exists, read to find out whether a store answers."""
 
 Pool = Callable[[int], Callable[..., Deferred[Any]]]
-"""Gives what runs functions in so many threads."""
+"""Takes a number of threads; returns a function that runs functions in them."""
 
 
-async def _nothing(*_: object) -> None:
+async def _no_check(*_: object) -> None:
     """
-    There is nothing to find out.
+    For stores that need no check at the start.
     """
+
+
+@attrs.frozen
+class Probed:
+    """
+    A store whose health is watched.
+
+    @ivar counts: Its operations so far.
+    @ivar ask: Reads a key that does not exist.
+    """
+
+    counts: StoreCounts
+    ask: Callable[[], Awaitable[object]]
 
 
 @attrs.frozen
 class Stores:
     """
-    What a broker keeps everything in.
+    The stores of a broker.
 
-    @ivar where: Where the records are, for the log.
-    @ivar lock: Of the data directory, if there is one.
-    @ivar disk_cache: What segments are read through, if there is one.
-    @ivar reach: Finds out whether the metadata store answers; raises
+    @ivar description: Where records and metadata are, in words.
+    @ivar lock: The lock of the data directory, if there is one.
+    @ivar disk_cache: The cache through which segments are read, if there is
+        one.
+    @ivar check_metadata: Checks that the metadata store answers; raises
         SettingError.
-    @ivar probe: Finds out whether the object store can hold the log of the
-        cluster with this id; raises SettingError.
+    @ivar check_objects: Checks that the object store can hold the log of the
+        cluster with the given id; raises SettingError.
     @ivar rollback_guard: Detects that the metadata store was rolled back; None
         where it is not needed.
-    @ivar requests: To S3, counted by operation.
-    @ivar watched: For each store what it is asked for, and what asks it for
-        something small.
+    @ivar requests: The number of requests to S3, by operation.
+    @ivar probed: Both stores.
     """
 
     objects: IObjectStore
     metadata: IMetadataStore
-    where: str
+    description: str
     lock: IO[str] | None
     disk_cache: DiskCache | None
-    reach: Callable[[], Awaitable[None]]
-    probe: Callable[[str], Awaitable[None]]
+    check_metadata: Callable[[], Awaitable[None]]
+    check_objects: Callable[[str], Awaitable[None]]
     rollback_guard: RollbackGuard | None
     requests: Mapping[str, int]
-    watched: Sequence[tuple[StoreCounts, Callable[[], Awaitable[object]]]]
+    probed: Sequence[Probed]
 
 
 def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     """
-    The stores that the settings ask for, asked again when they do not answer.
+    Open the stores that the settings name. Operations on them are retried.
 
-    @raise SettingError: they cannot be used.
+    @param pool: Makes threads for blocking work.
+    @raise SettingError: The settings contradict one another, or the data
+        directory cannot be used.
     """
     objects: IObjectStore
     metadata: IMetadataStore
     lock = etcd = None
-    reach: Callable[[], Awaitable[None]] = _nothing
-    probe: Callable[[str], Awaitable[None]] = _nothing
+    check_metadata: Callable[[], Awaitable[None]] = _no_check
+    check_objects: Callable[[str], Awaitable[None]] = _no_check
     requests: Mapping[str, int] = {}
     check_etcd(settings)
     if settings.use_memory_s3:
@@ -104,27 +119,29 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
                 "KAFSCALE_USE_MEMORY_S3 and KAFSCALE_S3_BUCKET cannot be used together"
             )
         objects, metadata = MemoryObjectStore(), SQLiteMetadataStore(":memory:", pool(1))
-        where = "in memory, and gone when it stops"
+        description = "records and metadata are in memory and discarded when it stops"
     else:
         if settings.etcd_endpoints:
-            # A quarter of a second, which only those pay who use it.
+            # This import takes a quarter of a second, so it is not made in vain.
             from kafscale.store.etcd.settings import reach as reach_etcd
             from kafscale.store.etcd.settings import store_of
 
             metadata = etcd = store_of(settings, reactor, random.random)
             members = len(settings.etcd_endpoints)
-            reach = partial(reach_etcd, metadata, PROBE, members, reactor)
+            check_metadata = partial(reach_etcd, metadata, PROBE, members, reactor)
             where = ", ".join(settings.etcd_endpoints)
         else:
-            lock, where = lock_directory(settings.data_dir), settings.data_dir
-            metadata = SQLiteMetadataStore(os.path.join(where, "metadata.sqlite"), pool(1))
+            lock, where = lock_directory(settings.data_dir), os.path.abspath(settings.data_dir)
+            path = os.path.join(settings.data_dir, "metadata.sqlite")
+            metadata = SQLiteMetadataStore(path, pool(1))
         if settings.s3_bucket:
-            bucket, probe = _bucket(settings, settings.s3_bucket, pool, reactor)
+            bucket, check_objects = _bucket(settings, settings.s3_bucket, pool, reactor)
             objects, requests = bucket, bucket.client.requests
-            where = f"in {bucket.client.address.base}, its metadata in {where}"
+            description = f"records are in {bucket.client.address.base}, metadata in {where}"
         else:
             directory = os.path.join(settings.data_dir, "objects")
-            objects, where = LocalObjectStore(directory, pool(OBJECT_THREADS)), f"in {where}"
+            objects = LocalObjectStore(directory, pool(OBJECT_THREADS))
+            description = f"records and metadata are in {where}"
     counted_objects = CountedObjectStore(objects, monotonic)
     counted_metadata = CountedMetadataStore(metadata, monotonic)
 
@@ -145,29 +162,29 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             reactor,
             lambda: uuid4().hex[:16],
         )
-        probe = _one_after_the_other(probe, rollback_guard.begin)
+        check_objects = _in_sequence(check_objects, rollback_guard.begin)
     return Stores(
         asked,
         asked_metadata,
-        where,
+        description,
         lock,
         _disk_cache(settings, asked, pool),
-        reach,
-        probe,
+        check_metadata,
+        check_objects,
         rollback_guard,
         requests,
         (
-            (counted_objects.counts, ask_objects),
-            (counted_metadata.counts, lambda: counted_metadata.get(PROBE)),
+            Probed(counted_objects.counts, ask_objects),
+            Probed(counted_metadata.counts, lambda: counted_metadata.get(PROBE)),
         ),
     )
 
 
-def _one_after_the_other(
-    probe: Callable[[str], Awaitable[None]], then: Callable[[], Awaitable[None]]
+def _in_sequence(
+    check: Callable[[str], Awaitable[None]], then: Callable[[], Awaitable[None]]
 ) -> Callable[[str], Awaitable[None]]:
     async def both(cluster: str) -> None:
-        await probe(cluster)
+        await check(cluster)
         await then()
 
     return both
@@ -179,7 +196,7 @@ def _disk_cache(settings: Settings, objects: IObjectStore, pool: Pool) -> DiskCa
     if not settings.s3_bucket:
         raise SettingError("KAFSCALE_DISK_CACHE_DIR has no effect without KAFSCALE_S3_BUCKET")
     if os.path.realpath(settings.disk_cache_dir) == os.path.realpath(settings.data_dir):
-        raise SettingError("KAFSCALE_DISK_CACHE_DIR must not be KAFSCALE_DATA_DIR")
+        raise SettingError("KAFSCALE_DISK_CACHE_DIR and KAFSCALE_DATA_DIR must differ")
     where = f"{settings.s3_endpoint or ''} {settings.s3_bucket}"
     path, size = settings.disk_cache_dir, settings.disk_cache_bytes
     return DiskCache(path, size, where, objects, pool(CACHE_THREADS), pool(CACHE_THREADS))
@@ -189,9 +206,9 @@ def _bucket(
     settings: Settings, bucket: str, pool: Pool, reactor: Any
 ) -> tuple[S3ObjectStore, Callable[[str], Awaitable[None]]]:
     """
-    The objects of a bucket, and a probe of it.
+    The objects of a bucket, and the check of the bucket at the start.
     """
-    # Half a second, which only those pay who use it.
+    # These imports take half a second, so they are not made in vain.
     from kafscale.store.s3 import S3ObjectStore
     from kafscale.store.s3.probe import Probe
     from kafscale.store.s3.settings import client_of
@@ -199,17 +216,17 @@ def _bucket(
     client = client_of(settings, bucket, reactor, pool(1), time.time)
     objects = S3ObjectStore(client, reactor)
 
-    async def probe(cluster: str) -> None:
+    async def check(cluster: str) -> None:
         await Probe(objects, reactor, settings.namespace, uuid4().hex, settings.fencing()).run(
             cluster
         )
 
-    return objects, probe
+    return objects, check
 
 
-def data_of(settings: Settings) -> str:
+def log_directory(settings: Settings) -> str:
     """
-    Where the records are, in the words of those who describe log directories.
+    Where the records are, as the path that DescribeLogDirs shows.
     """
     if settings.use_memory_s3:
         return ":memory:"
@@ -218,10 +235,9 @@ def data_of(settings: Settings) -> str:
     return os.path.abspath(settings.data_dir)
 
 
-def room_of(settings: Settings) -> tuple[int, int]:
+def disk_space(settings: Settings) -> tuple[int, int]:
     """
-    How much there is for records, and how much of it is free, in bytes; -1 if
-    nobody knows.
+    Total and free bytes for records; -1 where they are unknown.
     """
     if settings.use_memory_s3 or settings.s3_bucket:
         return -1, -1

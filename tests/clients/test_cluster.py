@@ -149,7 +149,7 @@ class PausedTests(ClusterTestCase):
             (part,) = answer.responses[0].partition_responses
             self.assertEqual(part.error_code, NOT_LEADER_OR_FOLLOWER)
         eventually(lambda: cluster.led_by(TOPIC, cluster.brokers), 60)
-        eventually(lambda: sleeper.count("joined again, as incarnation") == 1)
+        eventually(lambda: sleeper.count("rejoined the cluster as incarnation") == 1)
         goes_on(producer)
         producer.finish()
         check(cluster.addresses, TOPIC, producer)
@@ -320,5 +320,5 @@ class SetBackTests(ClusterTestCase):
         self.set_back(self.early)
         for broker in self.shared.brokers:
             self.assertEqual(broker.ended(120), 1)
-            self.assertEqual(broker.count("cannot go on: the metadata in etcd is older"), 1)
+            self.assertEqual(broker.count("cannot continue: the metadata in etcd is older"), 1)
         self.assert_refuses("cannot start: the metadata in etcd is older")

@@ -99,5 +99,5 @@ class LocalClusterTests(SynchronousTestCase):
             self.assertEqual([each.value for each in raw.records("t", 0)], [b"a"])
         self.end()
         log = self.log.read_text(errors="replace")
-        self.assertEqual(log.count("all that was acknowledged is stored"), 3, log[-3000:])
+        self.assertEqual(log.count("all acknowledged records are stored"), 3, log[-3000:])
         self.assertTrue(all(is_free(self.port + each) for each in SERVERS))

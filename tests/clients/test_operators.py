@@ -235,7 +235,7 @@ class HealthTests(OperatorsTestCase):
             reasons.splitlines(),
             [
                 why.strip(),
-                "another broker has taken over: this one joins the cluster again",
+                "another broker has taken over; this broker is rejoining the cluster",
             ],
         )
         broker.objects.write(slot, content)

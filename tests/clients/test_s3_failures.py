@@ -96,7 +96,7 @@ class OutageTests(FailureTestCase):
         wire.cut()
         broker = self.observed(s3_endpoint=wire.endpoint).start()
         eventually(lambda: self.get("/readyz")[0] == 503)
-        self.assertIn("the broker starts", self.get("/readyz")[1])
+        self.assertIn("the broker is starting", self.get("/readyz")[1])
         wire.mend()
         self.connect(broker).create("log")
         eventually(lambda: self.get("/readyz") == (200, "ok\n"))

@@ -399,7 +399,8 @@ class MemoryTests(BrokerTestCase):
 
     def test_keeps_nothing(self) -> None:
         """
-        A broker in memory serves, writes no file, and forgets.
+        A broker in memory serves, writes no file, and says at its end that it
+        discards the records.
         """
         broker = self.broker(use_memory_s3=1)
         raw = self.connect(broker)
@@ -409,4 +410,6 @@ class MemoryTests(BrokerTestCase):
         self.assertFalse((broker.folder / "data").exists())
         self.assertFalse((broker.folder / "kafscale-data").exists())
         broker.restart()
+        self.assertIn("has stopped; the records in memory are discarded", broker.tail())
+        self.assertNotIn("are stored", broker.tail())
         self.assertEqual(self.connect(broker).metadata().topics, [])

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.counts import StoreCounts
 from kafscale.errors import StoreUnavailable
-from kafscale.ops.health import FRESH, PATIENCE, RECENT, STUCK, Health, Watched
+from kafscale.ops.health import FRESH, PROBE_SECONDS, RECENT, STUCK, Health, StoreHealth
 
 
 class HealthTestCase(SynchronousTestCase):
@@ -22,74 +22,74 @@ class HealthTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        All is well, and the store was not asked for anything yet.
+        There is no problem, and the store has not been used yet.
         """
         self.clock = Clock()
         self.clock.advance(1000)
         self.counts = StoreCounts("objects")
         self.probes: list[Deferred[object]] = []
-        self.absent: str | None = None
-        self.lost: str | None = None
-        watched = Watched(self.counts, self.probe, self.clock, self.clock.seconds)
-        self.health = Health([watched], lambda: self.absent, lambda: self.lost)
+        self.unready: str | None = None
+        self.unhealthy: str | None = None
+        store = StoreHealth(self.counts, self.probe, self.clock, self.clock.seconds)
+        self.health = Health([store], lambda: self.unready, lambda: self.unhealthy)
 
     def probe(self) -> Deferred[object]:
         """
-        Asks the store; the test answers.
+        Ask the store; the test answers.
         """
         self.probes.append(Deferred())
         return self.probes[-1]
 
     def ask(self) -> Deferred[Sequence[str]]:
         """
-        Whether the broker is ready.
+        Ask whether the broker is ready.
         """
         return Deferred.fromCoroutine(self.health.unready())
 
     def answered(self) -> None:
         """
-        The store has answered something just now.
+        The store has answered an operation just now.
         """
         self.counts.answered_at = self.clock.seconds()
 
     def failed(self, operation: str, why: str) -> None:
         """
-        The store has not done this, just now.
+        An operation of the store has failed just now.
         """
         counts = self.counts.operation(operation)
         counts.failure, counts.failed_at = why, self.clock.seconds()
 
 
-class PlaceTests(HealthTestCase):
+class BrokerTests(HealthTestCase):
     """
-    Whether the broker has its place in the cluster.
+    The broker's own reasons.
     """
 
     def test_well(self) -> None:
         """
-        There is nothing to say.
+        Without a reason the broker is ready and healthy.
         """
         self.answered()
         self.assertEqual(self.successResultOf(self.ask()), [])
         healthy = Deferred.fromCoroutine(self.health.unhealthy())
         self.assertEqual(self.successResultOf(healthy), [])
 
-    def test_absent(self) -> None:
+    def test_unready(self) -> None:
         """
-        While it starts it is not ready, but healthy.
+        A broker that is starting is healthy, but not ready.
         """
         self.answered()
-        self.absent = "it starts"
+        self.unready = "it starts"
         self.assertEqual(self.successResultOf(self.ask()), ["it starts"])
         healthy = Deferred.fromCoroutine(self.health.unhealthy())
         self.assertEqual(self.successResultOf(healthy), [])
 
-    def test_lost(self) -> None:
+    def test_unhealthy(self) -> None:
         """
-        Who has lost its place for good is neither; the reason is one line.
+        An unhealthy broker is not ready either; the reason is one line.
         """
         self.answered()
-        self.lost = "the log\nis not as it should be"
+        self.unhealthy = "the log\nis not as it should be"
         line = "the log is not as it should be"
         self.assertEqual(self.successResultOf(self.ask()), [line])
         healthy = Deferred.fromCoroutine(self.health.unhealthy())
@@ -103,7 +103,7 @@ class StoreTests(HealthTestCase):
 
     def test_answered_lately(self) -> None:
         """
-        A store that answers the broker's own work is not asked.
+        A store that has answered the broker's own operations is not probed.
         """
         self.answered()
         self.clock.advance(FRESH - 0.1)
@@ -112,7 +112,7 @@ class StoreTests(HealthTestCase):
 
     def test_asked(self) -> None:
         """
-        Otherwise it is asked.
+        A store that has answered nothing lately is probed.
         """
         self.answered()
         self.clock.advance(FRESH)
@@ -123,23 +123,23 @@ class StoreTests(HealthTestCase):
 
     def test_does_not_answer(self) -> None:
         """
-        It has less than a second; all who ask meanwhile wait for one question.
+        A probe has less than a second; requests meanwhile wait for the same
+        probe.
         """
         first = self.ask()
-        self.clock.advance(PATIENCE / 2)
+        self.clock.advance(PROBE_SECONDS / 2)
         second = self.ask()
-        self.clock.advance(PATIENCE / 2)
-        reason = f"objects store: no answer within {PATIENCE} s"
+        self.clock.advance(PROBE_SECONDS / 2)
+        reason = f"objects store: no answer within {PROBE_SECONDS} s"
         self.assertEqual(self.successResultOf(first), [reason])
         self.probes[0].callback(None)
         self.assertEqual(self.successResultOf(second), [])
         self.assertEqual(len(self.probes), 1)
-        self.assertLess(PATIENCE, 1)
+        self.assertLess(PROBE_SECONDS, 1)
 
     def test_fails(self) -> None:
         """
-        Its reason is told in one line, even if it is one that nobody thought
-        of.
+        The reason of a failed probe is one line, also for unexpected errors.
         """
         for failure in (StoreUnavailable("no\nroute"), ZeroDivisionError("no\nroute")):
             asking = self.ask()
@@ -148,7 +148,7 @@ class StoreTests(HealthTestCase):
 
     def test_given_up(self) -> None:
         """
-        Who does not wait for the verdict leaves nothing behind.
+        A request that is cancelled leaves no timer behind.
         """
         asking = self.ask()
         asking.cancel()
@@ -158,8 +158,8 @@ class StoreTests(HealthTestCase):
 
     def test_a_write_that_fails(self) -> None:
         """
-        A disk that is full still reads. What the broker's work has met with
-        counts, and the store is not asked.
+        A full disk can still be read, so the outcome of the broker's own
+        operations counts, and the store is not probed.
         """
         self.answered()
         self.failed("create", "No space left on device")
@@ -172,8 +172,8 @@ class StoreTests(HealthTestCase):
 
     def test_a_failure_long_ago(self) -> None:
         """
-        What failed long ago, and was not tried again since, says nothing; but
-        as long as it is being tried again it has failed.
+        A failure long ago does not count unless the operation is still being
+        retried.
         """
         self.failed("delete", "away")
         self.counts.operation("delete").under_way[object()] = self.clock.seconds()
@@ -185,8 +185,8 @@ class StoreTests(HealthTestCase):
 
     def test_stuck(self) -> None:
         """
-        What has had no answer for long counts as failed, whatever else is
-        answered.
+        An operation without an answer for long counts as failed, even if the
+        store answers others.
         """
         self.counts.operation("create").under_way[object()] = self.clock.seconds()
         self.clock.advance(STUCK)

@@ -13,14 +13,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.counts import StoreCounts
 from kafscale.errors import StoreUnavailable
-from kafscale.ops.health import Health, Watched
+from kafscale.ops.health import Health, StoreHealth
 from kafscale.ops.http import IDLE_SECONDS, MOST_CONNECTIONS, operators_site
 from kafscale.ops.metrics import Metrics
 
 
 class SiteTests(SynchronousTestCase):
     """
-    What a browser, or Prometheus, is answered.
+    Responses to a browser or Prometheus.
     """
 
     def setUp(self) -> None:
@@ -29,10 +29,10 @@ class SiteTests(SynchronousTestCase):
         """
         self.clock = Clock()
         self.probes: list[Deferred[object]] = []
-        self.lost: str | None = None
+        self.unhealthy: str | None = None
         counts = StoreCounts("objects")
-        watched = Watched(counts, self.probe, self.clock, self.clock.seconds)
-        health = Health([watched], lambda: None, lambda: self.lost)
+        store = StoreHealth(counts, self.probe, self.clock, self.clock.seconds)
+        health = Health([store], lambda: None, lambda: self.unhealthy)
         self.metrics = Metrics(self.clock)
         self.site = operators_site(self.metrics, health, self.clock)
         self.site.doStart()
@@ -40,7 +40,7 @@ class SiteTests(SynchronousTestCase):
 
     def probe(self) -> Deferred[object]:
         """
-        Asks the store.
+        Ask the store; the test answers.
         """
         self.probes.append(Deferred())
         return self.probes[-1]
@@ -57,7 +57,7 @@ class SiteTests(SynchronousTestCase):
 
     def send(self, head: str, body: bytes = b"") -> StringTransportWithDisconnection:
         """
-        A request whose answer is to come.
+        Send a request.
         """
         transport = self.connect()
         lines = [head, "Host: localhost", f"Content-Length: {len(body)}", "Connection: close"]
@@ -67,7 +67,7 @@ class SiteTests(SynchronousTestCase):
 
     def ask(self, head: str, body: bytes = b"") -> tuple[int, dict[str, str], str]:
         """
-        Status, headers and body of what is answered to a request.
+        Status, headers and body of the response to a request.
         """
         transport = self.send(head, body)
         for _ in range(100):
@@ -78,7 +78,7 @@ class SiteTests(SynchronousTestCase):
         self, transport: StringTransportWithDisconnection
     ) -> tuple[int, dict[str, str], str]:
         """
-        What came.
+        Status, headers and body of the response.
         """
         top, _, body = transport.value().decode().partition("\r\n\r\n")
         status, *headers = top.split("\r\n")
@@ -96,18 +96,18 @@ class SiteTests(SynchronousTestCase):
 
     def test_query(self) -> None:
         """
-        Parameters change nothing.
+        Query parameters are ignored.
         """
         self.assertEqual(self.ask("GET /healthz?verbose HTTP/1.1")[0], 200)
 
     def test_health(self) -> None:
         """
-        /healthz does not ask the stores.
+        /healthz does not probe the stores.
         """
         self.assertEqual(self.ask("GET /healthz HTTP/1.1")[::2], (200, "ok\n"))
         self.assertEqual(self.probes, [])
-        self.lost = "the log is not as it should be"
-        self.assertEqual(self.ask("GET /healthz HTTP/1.1")[::2], (503, f"{self.lost}\n"))
+        self.unhealthy = "the log is not as it should be"
+        self.assertEqual(self.ask("GET /healthz HTTP/1.1")[::2], (503, f"{self.unhealthy}\n"))
 
     def test_readiness(self) -> None:
         """
@@ -125,7 +125,7 @@ class SiteTests(SynchronousTestCase):
 
     def test_gone_meanwhile(self) -> None:
         """
-        Who hangs up before the answer costs nothing.
+        A client that disconnects before the response causes no error.
         """
         transport = self.send("GET /readyz HTTP/1.1")
         transport.protocol.connectionLost(Failure(ConnectionDone()))
@@ -142,7 +142,7 @@ class SiteTests(SynchronousTestCase):
 
     def test_other_paths(self) -> None:
         """
-        Nothing else is there.
+        Other paths are not found.
         """
         for path in ("/", "/metrics/", "/Metrics", "/healthz/x", "//metrics", "/../metrics"):
             status, _, body = self.ask(f"GET {path} HTTP/1.1")
@@ -152,7 +152,7 @@ class SiteTests(SynchronousTestCase):
 
     def test_other_methods(self) -> None:
         """
-        Nothing can be changed here; what is sent is not kept.
+        Other methods are refused.
         """
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "BREW"):
             status, headers, _ = self.ask(f"{method} /metrics HTTP/1.1", b"x" * 1000)
@@ -160,7 +160,7 @@ class SiteTests(SynchronousTestCase):
 
     def test_a_reading_fails(self) -> None:
         """
-        That is an answer, too, and the log says why.
+        A reading that fails is status 500, and the reason is in the log.
         """
 
         def broken() -> list[object]:
@@ -168,13 +168,12 @@ class SiteTests(SynchronousTestCase):
 
         self.metrics.add(broken)  # type: ignore[arg-type]
         status, _, body = self.ask("GET /metrics HTTP/1.1")
-        self.assertEqual((status, body), (500, "failed; the log says why\n"))
+        self.assertEqual((status, body), (500, "failed; the reason is in the log\n"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_too_many(self) -> None:
         """
-        There are not more connections than agreed; one that does nothing is
-        closed.
+        The number of connections is limited; idle ones are closed.
         """
         transports = [self.connect() for _ in range(MOST_CONNECTIONS)]
         self.assertIsNone(self.site.buildProtocol(None))
@@ -184,6 +183,6 @@ class SiteTests(SynchronousTestCase):
 
     def test_idle(self) -> None:
         """
-        While nobody asks there is nothing to do, and no timer.
+        Without requests there is no timer.
         """
         self.assertEqual(self.clock.getDelayedCalls(), [])

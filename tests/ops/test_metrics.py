@@ -29,7 +29,7 @@ TOPIC = UUID(int=1)
 
 class FakeDispatch:
     """
-    As the net room has it: two APIs, one of which was asked for.
+    Counts of the net room: two APIs, one of which had requests.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class FakeDispatch:
 
 class FakeFactory:
     """
-    As the net room has it.
+    Connections of the net room.
     """
 
     accepted = 5
@@ -51,9 +51,9 @@ class FakeFactory:
     connections = 2
 
 
-class FakeFollowing:
+class FakeReplicas:
     """
-    Three partitions.
+    Three read replicas.
     """
 
     size = 11
@@ -65,7 +65,7 @@ class FakeFollowing:
 
 class FakeCache:
     """
-    As the log room has it.
+    A cache of the log room.
     """
 
     size = 1000
@@ -75,7 +75,7 @@ class FakeCache:
 
 class FakePartition:
     """
-    As the log room has it.
+    A partition of the log room.
     """
 
     def __init__(self, high_watermark: int) -> None:
@@ -84,7 +84,7 @@ class FakePartition:
 
 class FakeCoordinator:
     """
-    Two groups, of which one has read of a topic with three partitions.
+    Two groups, of which one has commits for a topic with three partitions.
     """
 
     def __init__(self) -> None:
@@ -116,12 +116,12 @@ class FakeCoordinator:
 
 class FakeLog:
     """
-    As the log room has it.
+    The log.
     """
 
     def partition(self, topic_id: UUID, index: int) -> FakePartition:
         """
-        See L{ILog.partition}; the third is led by another broker.
+        See L{ILog.partition}; another broker leads the third.
         """
         if index == 2:
             raise NotLeaderOrFollower
@@ -133,7 +133,7 @@ class FakeLog:
 
     def state(self) -> LogState:
         """
-        Some numbers.
+        See L{Log.state}.
         """
         return LogState(
             partitions=9,
@@ -146,12 +146,12 @@ class FakeLog:
 
 class MetricsTestCase(SynchronousTestCase):
     """
-    The metrics of a broker that has done a little of everything.
+    The metrics of a broker with some of every count.
     """
 
     def setUp(self) -> None:
         """
-        As the tap joins them.
+        The readings, as in kafscale.tap.
         """
         self.clock = Clock()
         self.metrics = Metrics(self.clock)
@@ -177,7 +177,7 @@ class MetricsTestCase(SynchronousTestCase):
                 lambda: self.names,
             ),
             partial(readings.of_cache, FakeCache()),
-            partial(readings.of_following, FakeFollowing()),
+            partial(readings.of_replicas, FakeReplicas()),
             partial(readings.of_disk_cache, FakeCache()),
             partial(readings.of_stores, [self.store]),
             partial(readings.of_s3, {"PutObject": 7, "UploadPart": 2}),
@@ -187,7 +187,7 @@ class MetricsTestCase(SynchronousTestCase):
 
     def text(self) -> str:
         """
-        What Prometheus is told.
+        The metrics in Prometheus' text format.
         """
         telling = Deferred.fromCoroutine(self.metrics.text())
         while not telling.called:
@@ -196,7 +196,7 @@ class MetricsTestCase(SynchronousTestCase):
 
     def value(self, name: str, **labels: str) -> float | None:
         """
-        A sample's value, as Prometheus' own parser reads it.
+        A sample's value, read by Prometheus' own parser.
         """
         for family in text_string_to_metric_families(self.text()):
             for sample in family.samples:
@@ -212,8 +212,8 @@ class ReadingsTests(MetricsTestCase):
 
     def test_requests(self) -> None:
         """
-        By API, and by the name of the error; APIs that nobody asked for are
-        left out.
+        Requests by API and name of the error; APIs without requests are left
+        out.
         """
         name = "kafscale_requests_total"
         self.assertEqual(self.value(name, api="Produce", error="NONE"), 1)
@@ -226,7 +226,7 @@ class ReadingsTests(MetricsTestCase):
 
     def test_histogram(self) -> None:
         """
-        Buckets count all that is not longer than their bound.
+        A bucket counts all durations up to its bound.
         """
         name = "kafscale_request_duration_seconds"
         for bound, count in (("0.001", 0), ("0.0025", 2), ("30.0", 2), ("+Inf", 3)):
@@ -237,7 +237,8 @@ class ReadingsTests(MetricsTestCase):
 
     def test_topics(self) -> None:
         """
-        By name. Topics that are gone, and those without traffic, are left out.
+        Traffic by topic name. Deleted topics, and those without traffic, are
+        left out.
         """
         self.log.counts.topic(UUID(int=2)).bytes_in = 1
         self.log.counts.topic(UUID(int=3))
@@ -249,7 +250,7 @@ class ReadingsTests(MetricsTestCase):
 
     def test_gauges(self) -> None:
         """
-        How it is now.
+        Gauges have the present values.
         """
         for name, value in {
             "kafscale_connections": 2,
@@ -264,7 +265,7 @@ class ReadingsTests(MetricsTestCase):
 
     def test_groups(self) -> None:
         """
-        By state, whether or not there is one in it.
+        Groups by state, including states without groups.
         """
         for state, count in (("Stable", 1), ("Empty", 1), ("Dead", 0), ("PreparingRebalance", 0)):
             self.assertEqual(self.value("kafscale_groups", state=state), count)
@@ -273,9 +274,9 @@ class ReadingsTests(MetricsTestCase):
 
     def test_lag(self) -> None:
         """
-        From the commits to the high watermarks, of all partitions that are
-        led here, of topics that are there. A commit that is ahead, as after a
-        restored backup, is not behind.
+        Lag is from commits to high watermarks, for the partitions led here of
+        existing topics. A commit beyond the high watermark, as after the
+        restore of a backup, counts as no lag.
         """
         labels = {"group": "billing", "topic": "orders"}
         self.assertEqual(self.value("kafscale_consumer_lag_records", **labels), 45)
@@ -286,7 +287,7 @@ class ReadingsTests(MetricsTestCase):
 
     def test_stores(self) -> None:
         """
-        By store and operation, once one has come to its end.
+        Finished operations by store and operation.
         """
         labels = {"store": "objects", "operation": "create"}
         self.assertEqual(self.value("kafscale_store_operations_total", **labels), 6)
@@ -296,21 +297,21 @@ class ReadingsTests(MetricsTestCase):
 
     def test_s3(self) -> None:
         """
-        By S3's names.
+        Requests by S3's names.
         """
         self.assertEqual(self.value("kafscale_s3_requests_total", operation="PutObject"), 7)
         self.assertEqual(self.value("kafscale_s3_requests_total", operation="UploadPart"), 2)
 
     def test_now(self) -> None:
         """
-        Each time as it is then.
+        Each text has the values of its time.
         """
         self.log.counts.slots = 5
         self.assertEqual(self.value("kafscale_journal_slots_flushed_total"), 5)
 
     def test_two_brokers(self) -> None:
         """
-        Two in one process know nothing of each other.
+        Two brokers in one process have separate metrics.
         """
         other = Metrics(self.clock)
         names = [family.name for family in other.families()]
@@ -318,8 +319,8 @@ class ReadingsTests(MetricsTestCase):
 
     def test_turns(self) -> None:
         """
-        Other work gets its turn between two metrics, and still what is told
-        was so at one moment.
+        Other work gets a turn between two metrics, and yet all values are of
+        one moment.
         """
 
         def many() -> list[Family]:
@@ -339,13 +340,13 @@ class ReadingsTests(MetricsTestCase):
 
 class CatalogueTests(MetricsTestCase):
     """
-    What is written about metrics.
+    The catalogue and the documentation.
     """
 
     def test_all_are_there(self) -> None:
         """
-        A broker tells each metric of the catalogue, of that kind and with
-        those labels, and no other.
+        A broker has exactly the metrics of the catalogue, with their types and
+        labels.
         """
         declared = {
             each.name: (each.kind, each.meaning, set(each.labels)) for each in catalogue.METRICS
@@ -355,7 +356,7 @@ class CatalogueTests(MetricsTestCase):
         for family in self.metrics.families():
             name = family.name + ("_total" if family.type == "counter" else "")
             labels = {label for sample in family.samples for label in sample.labels} - {"le"}
-            # What is meant by prometheus-client's own it says in its own words.
+            # prometheus-client describes its own metrics in other words.
             meaning = declared[name][1] if name in process else family.documentation
             found[name] = (family.type, meaning, labels)
         self.assertEqual(found, declared)
