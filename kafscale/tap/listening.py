@@ -21,10 +21,14 @@ def take_port(reactor: Any, endpoint: str, factory: IProtocolFactory) -> Any:
     @param endpoint: A string for C{serverFromString}.
     @param factory: For the connections to the port.
     @return: The port, which has more methods than `IListeningPort`.
-    @raise SettingError: The port is in use, or listening is not permitted.
+    @raise SettingError: The port is in use, listening is not permitted, or
+        the endpoint string is wrong.
     """
     outcome: list[Any] = []
-    listening = serverFromString(reactor, endpoint)  # type: ignore[no-untyped-call]
+    try:
+        listening = serverFromString(reactor, endpoint)  # type: ignore[no-untyped-call]
+    except Exception as error:  # noqa: BLE001 - endpoint plugins raise what they like
+        raise SettingError(f"cannot listen on {endpoint}: {error}") from None
     listening.listen(factory).addBoth(outcome.append)
     port = outcome[0] if outcome else None
     if isinstance(port, Failure):
