@@ -25,9 +25,10 @@ from uuid import UUID
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from kafscale.concurrency.due_queue import DueQueue
 from kafscale.errors import ObjectExists, StoreError, StoreUnavailable
 from kafscale.format import object_keys
 from kafscale.format.partition import Chapter
@@ -66,8 +67,7 @@ class Volumes:
         self._made = 0
         self._named: Counter[int] = Counter()  # how many chapters of each are in records
         self._unnamed: set[int] = set()  # those that records may be about to name
-        self._going: dict[int, IDelayedCall] = {}
-        self._stopped = False
+        self._going: DueQueue[int] = DueQueue(clock, clock.seconds, self._delete)
 
     def begin(self) -> int:
         """
@@ -121,11 +121,9 @@ class Volumes:
     def _let_go(self, number: int) -> None:
         if self._named[number] <= 0:
             del self._named[number]
-            if not self._stopped:
-                self._going[number] = self._clock.callLater(GRACE, self._delete, number)
+            self._going.put(number, self._clock.seconds() + GRACE)
 
     def _delete(self, number: int) -> None:
-        del self._going[number]
         # What fails is left over, for `kafscale.log.retention.orphans`.
         Deferred.fromCoroutine(self._deleted(number)).addErrback(lambda _: None)
 
@@ -146,10 +144,7 @@ class Volumes:
         """
         Delete nothing more.
         """
-        self._stopped = True
-        for due in self._going.values():
-            due.cancel()
-        self._going.clear()
+        self._going.stop()
 
 
 @implementer(IObjectStore)
