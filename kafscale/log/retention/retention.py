@@ -12,14 +12,14 @@ Kafka, where nobody looks more often than every five.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from kafscale.concurrency.due_queue import DueQueue
+from kafscale.concurrency.worker_pool import WorkerPool
 from kafscale.errors import KafkaError, NotLeaderOrFollower, StoreError
 from kafscale.interfaces import LogRules
 from kafscale.log.partition.partition import Partition
@@ -64,11 +64,10 @@ class Retention:
         self._move_start = move_start
         self._due: DueQueue[Partition] = DueQueue(clock, wall_clock, self._reached)
         self._waiting: dict[Partition, None] = {}
-        self._looking: dict[Partition, Deferred[None]] = {}
+        self._looking: set[Partition] = set()
+        self._pool = WorkerPool(clock, AT_ONCE, self._take)
         # Of the first segment of each, so that it is not read at every look.
         self._oldest: dict[Partition, Summary] = {}
-        self._starting = False
-        self._stopped = False
 
     # -- when to look -----------------------------------------------------
 
@@ -131,46 +130,40 @@ class Retention:
             self._due.put(partition, self._wall_clock() + PAUSE)
             return
         self._waiting[partition] = None
-        self._start()
+        self._pool.fill()
 
-    def _start(self) -> None:
-        if self._starting:
-            return  # a look that came to its end at once: the loop goes on
-        self._starting = True
+    def _take(self) -> Coroutine[Any, Any, None] | None:
+        if not self._waiting:
+            return None
+        partition = next(iter(self._waiting))
+        del self._waiting[partition]
+        return self._look_at(partition)
+
+    async def _look_at(self, partition: Partition) -> None:
+        self._looking.add(partition)
         try:
-            while self._waiting and len(self._looking) < AT_ONCE and not self._stopped:
-                partition = next(iter(self._waiting))
-                del self._waiting[partition]
-                looking = Deferred.fromCoroutine(self._look(partition))
-                if not looking.called:
-                    self._looking[partition] = looking
-                looking.addErrback(self._failed, partition)
-                looking.addBoth(self._looked, partition)
-        finally:
-            self._starting = False
+            await self._look(partition)
+        except Exception as error:
+            self._failed(partition, error)
+        self._looking.discard(partition)
+        if partition.dropped:
+            self.forget(partition)
 
-    def _failed(self, failure: Failure, partition: Partition) -> None:
-        if self._stopped or partition.dropped or isinstance(failure.value, NotLeaderOrFollower):
+    def _failed(self, partition: Partition, error: Exception) -> None:
+        if self._pool.stopped or partition.dropped or isinstance(error, NotLeaderOrFollower):
             return
-        if isinstance(failure.value, KafkaError | StoreError):
+        if isinstance(error, KafkaError | StoreError):
             self._log.warn(
                 "old records of {partition.topic_id}/{partition.index} stay for now: {why}",
                 partition=partition,
-                why=failure.value,
+                why=error,
             )
         else:
             self._log.failure(
                 "old records of {partition.topic_id}/{partition.index} stay for now",
-                failure,
                 partition=partition,
             )
         self._due.sooner(partition, self._wall_clock() + AGAIN)
-
-    def _looked(self, result: None, partition: Partition) -> None:
-        self._looking.pop(partition, None)
-        if partition.dropped:
-            self.forget(partition)
-        self._start()
 
     async def _look(self, partition: Partition) -> None:
         """
@@ -267,7 +260,7 @@ class Retention:
         """
         Begin nothing more.
         """
-        self._stopped = True
+        self._pool.abandon()
         self._due.stop()
         self._waiting.clear()
 
@@ -276,7 +269,7 @@ class Retention:
         Begin nothing more, and let what is under way come to its end.
         """
         self.abandon()
-        await DeferredList(list(self._looking.values()), consumeErrors=True)
+        await self._pool.stop()
 
 
 def _of_retention(rules: LogRules) -> tuple[object, ...]:
