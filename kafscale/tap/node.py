@@ -37,6 +37,7 @@ from kafscale.interfaces import (
     IService,
     Phase,
 )
+from kafscale.log.environment import LogEnvironment
 from kafscale.log.log import Log
 from kafscale.log.reading.cache import BlockCache, Reads
 from kafscale.log.replicas.replicas import Following
@@ -134,27 +135,21 @@ class Node:
         image.on_change(self._changed)
         await image.start()
         self.cache = BlockCache(self._cached, settings.cache_bytes)
+        environment = LogEnvironment(
+            broker_id=self._broker.broker_id,
+            objects=self._objects,
+            metadata=self._metadata,
+            cache=self.cache,
+            clock=clock,
+            settings=log_settings(settings),
+        )
         self.log = Log(
-            self._objects,
-            self._metadata,
-            self.cache,
-            clock,
-            clock.seconds,
-            self._broker.broker_id,
-            log_settings(settings),
-            self._fenced,
-            log_rules(image, configs),
+            environment,
+            await self._membership.join(),
+            fenced=self._fenced,
+            rules_of=log_rules(image, configs),
         )
-        self.following = Following(
-            self._objects,
-            self._metadata,
-            self.cache,
-            image,
-            clock,
-            log_settings(settings),
-            self.log.counts,
-            self._dial,
-        )
+        self.following = Following(environment, image, self._dial)
         image.on_change(self.following.changed)
         self._leaderships = Leaderships(self._metadata, image, self.log, clock)
         self.coordinator = GroupCoordinator(
@@ -167,7 +162,8 @@ class Node:
         )
         image.on_topic_deleted(self.coordinator.topic_deleted)
         self._sharing = Sharing(image, self.coordinator, metadata_keys.SHARDS, clock)
-        await self._begin()
+        self._begun = True  # from now on there is something to stop
+        await self._registered()
         await self._leaderships.start()
         await self._sharing.start(self._membership.incarnation)
         await self._join()
@@ -199,12 +195,17 @@ class Node:
     def _new_id(self) -> UUID:
         return UUID(int=self._chance.getrandbits(128), version=4)
 
-    async def _begin(self) -> None:
+    @property
+    def incarnation(self) -> int:
         """
-        Register as a new incarnation.
+        The number with which this broker has joined the cluster; 0 before that.
         """
-        self.log.begin(await self._membership.join())
-        self._begun = True  # from now on there is something to stop
+        return self._membership.incarnation
+
+    async def _registered(self) -> None:
+        """
+        Return when the image has this broker's registration.
+        """
         await self.image.until(self._membership.revision, metadata_keys.BROKERS)
 
     # -- being replaced ----------------------------------------------------------
@@ -227,9 +228,10 @@ class Node:
         while self._running and self._replaced:
             self._replaced = False
             try:
-                self.log.journal.fence()  # if the registration was replaced, not the journal
+                self.log.fence()  # if the registration was replaced, not the journal
                 self._replaced = False
-                await self._begin()
+                self.log.begin(await self._membership.join())
+                await self._registered()
                 await self._leaderships.recover()
                 await self._sharing.start(self._membership.incarnation)
                 await self._membership.announce(Phase.SERVING)

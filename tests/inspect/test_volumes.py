@@ -53,7 +53,7 @@ class VolumeTestCase(LookTestCase):
             for partition in partitions:
                 partition.append(batch(b"%d" % partition.index), RULES)
             broker.settle()
-            now(broker.log._roller.roll_all(partitions))
+            now(broker.roll_all(partitions))
             broker.settle()
 
     def volume(self, number: int) -> str:

@@ -52,7 +52,7 @@ class VolumeTestCase(BrokerTestCase):
         """
         for value in values:
             self.fill(broker, value)
-            now(broker.log._roller.roll_all(self.all_of(broker)))
+            now(broker.roll_all(self.all_of(broker)))
 
     def roll(self, broker: Broker, value: bytes = b"last", index: int = 0) -> None:
         """
@@ -62,7 +62,7 @@ class VolumeTestCase(BrokerTestCase):
         partition = broker.partition(PARTITIONS[index])
         partition.append(batch(value), RULES)
         self.assertTrue(partition.tail.visible_size)
-        now(broker.log._roller.roll(partition))
+        now(broker.roll(partition))
 
     def volumes(self) -> list[tuple[int, int]]:
         """

@@ -16,6 +16,8 @@ from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import Range, Seal, read_slot
 from kafscale.interfaces import Append, AppendRules, Fetched, LogRules, Put
+from kafscale.log.environment import LogEnvironment
+from kafscale.log.journal.journal import Journal
 from kafscale.log.log import Log
 from kafscale.log.partition.partition import Partition
 from kafscale.log.reading.cache import BlockCache
@@ -199,6 +201,7 @@ class Broker:
 
     @ivar fenced: Whether its log has said that it was replaced.
     @ivar cache: Of what it reads from segments.
+    @ivar environment: What its log works with.
     """
 
     def __init__(
@@ -221,21 +224,22 @@ class Broker:
         self.objects = HostileObjectStore(shared.objects, policy)
         self.metadata = HostileMetadataStore(shared.metadata, policy)
         objects = RetryingObjectStore(self.objects, self.clock, lambda: 0.0)
-        metadata = RetryingMetadataStore(self.metadata, self.clock, lambda: 0.0)
         self.cache = BlockCache(objects, 1 << 20)
-        self.log = Log(
-            objects,
-            metadata,
-            self.cache,
-            self.clock,
-            self.clock.seconds,
-            broker_id,
-            LogSettings(**settings),
-            self._fenced,
-            lambda topic_id: self.rules,
+        self.environment = LogEnvironment(
+            broker_id=broker_id,
+            objects=objects,
+            metadata=RetryingMetadataStore(self.metadata, self.clock, lambda: 0.0),
+            cache=self.cache,
+            clock=self.clock,
+            settings=LogSettings(**settings),
         )
         self.incarnation = shared.register(broker_id, settings.get("fencing", "create"))
-        self.log.begin(self.incarnation)
+        self.log = Log(
+            self.environment,
+            self.incarnation,
+            fenced=self._fenced,
+            rules_of=lambda topic_id: self.rules,
+        )
         _kept.append(self)
 
     def _fenced(self) -> None:
@@ -300,6 +304,26 @@ class Broker:
         partition = self.log.partition(*where)
         partition.opened()
         return partition
+
+    @property
+    def journal(self) -> Journal:
+        """
+        That of its incarnation.
+        """
+        return self.log.incarnation.journal
+
+    def roll(self, partition: Partition) -> Awaitable[None]:
+        """
+        Put what is durable of a partition into its next segment.
+        """
+        return self.log.incarnation.roller.roll(partition)
+
+    def roll_all(self, partitions: Sequence[Partition]) -> Awaitable[None]:
+        """
+        Put what is durable of partitions into segments or volumes, as the
+        roller would.
+        """
+        return self.log.incarnation.roller.roll_all(partitions)
 
     def append(self, *values: bytes, **named: Any) -> Append:
         """

@@ -122,7 +122,7 @@ class ClaimTests(BrokerTestCase):
         """
         broker = self.broker(policy=hold("commit", metadata_keys.PARTITIONS))
         recovering = broker.recover()
-        broker.log.journal.fence()
+        broker.journal.fence()
         broker.settle()
         self.successResultOf(recovering)
         self.assertEqual(broker.log.partitions(), ())
@@ -192,7 +192,7 @@ class DeleteTests(BrokerTestCase):
         broker = self.leader([WHERE, OTHER], **EACH)
         partition = broker.partition()
         broker.append(b"0")
-        now(broker.log._roller.roll(partition))
+        now(broker.roll(partition))
         self.read_all(broker)
         broker.append(b"1")
         woken: list[bool] = []
@@ -220,7 +220,7 @@ class DeleteTests(BrokerTestCase):
             assert each is not None
             self.successResultOf(each.wait())
         self.assertEqual(broker.log.pressure.size, 0)
-        self.assertEqual(broker.log.journal.trimmable, 3)
+        self.assertEqual(broker.journal.trimmable, 3)
 
     def test_repeated(self) -> None:
         """
@@ -228,7 +228,7 @@ class DeleteTests(BrokerTestCase):
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
-        now(broker.log._roller.roll(broker.partition()))
+        now(broker.roll(broker.partition()))
         broker.obey(hold("commit", metadata_keys.PARTITIONS))
         deleting = begin(broker.log.delete(TOPIC))
         broker.pending("commit")[0].fail()
@@ -320,7 +320,7 @@ class PressureTests(BrokerTestCase):
             broker.append(b"x" * 400)
         waiting = broker.log.pressure.relieved()
         self.assertNoResult(waiting)
-        broker.log.journal.fence()
+        broker.journal.fence()
         self.successResultOf(waiting)
         self.assertEqual(broker.log.pressure.size, 0)
 

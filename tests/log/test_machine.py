@@ -568,7 +568,7 @@ class LogMachine(RuleBasedStateMachine):
         for broker in [*self.brokers, *self.asleep]:
             held = sum(partition.tail.size for partition in broker.log.partitions())
             assert broker.log.pressure.size == held
-            assert broker.log.journal.unsettled_bytes <= held
+            assert broker.journal.unsettled_bytes <= held
 
     # -- the end --------------------------------------------------------------
 

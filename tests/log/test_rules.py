@@ -84,7 +84,7 @@ class RuleTestCase(BrokerTestCase):
         """
         Roll the first partition now.
         """
-        return begin(broker.log._roller.roll(broker.partition()))
+        return begin(broker.roll(broker.partition()))
 
 
 class AcknowledgingTests(RuleTestCase):
@@ -347,7 +347,7 @@ class TrimmingTests(RuleTestCase):
         broker.obey(hold("commit", metadata_keys.PARTITIONS))
         rolling = self.roll(broker)
         broker.append(b"1")
-        broker.log.journal.fence()
+        broker.journal.fence()
         broker.settle()
         broker.run()
         self.successResultOf(rolling)
@@ -364,7 +364,7 @@ class TrimmingTests(RuleTestCase):
         broker.obey(hold("get", metadata_keys.INCARNATIONS))
         self.successResultOf(self.roll(broker))
         broker.append(b"1")
-        broker.log.journal.fence()
+        broker.journal.fence()
         broker.settle()
         self.assertEqual(self.trim(broker.incarnation), 1)
         self.assertEqual(self.read_all(self.leader()), [b"0", b"1"])
@@ -379,8 +379,8 @@ class TrimmingTests(RuleTestCase):
         broker.obey(hold("commit", metadata_keys.PARTITIONS))
         rolling = self.roll(broker)
         self.assertEqual(self.shared.segments(), [0])
-        broker.log._clearing.begin()
-        self.assertEqual(broker.log.journal.trimmable, 0)
+        broker.log.incarnation.trimmer.begin()
+        self.assertEqual(broker.journal.trimmable, 0)
         self.assertEqual(self.trim(broker.incarnation), 0)
         broker.settle()
         self.successResultOf(rolling)

@@ -171,7 +171,7 @@ class World:
 
     def _is(self, broker_id: int, incarnation: int) -> bool:
         process = self.running(broker_id)
-        return process is not None and process.node.log.incarnation == incarnation
+        return process is not None and process.node.incarnation == incarnation
 
     def _coordinates(self, broker_id: int, group: str) -> bool:
         owner = self._value(metadata_keys.group_shard(metadata_keys.shard_of(group)))

@@ -13,11 +13,10 @@ from typing import Final
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from kafscale.counts import LogCounts
 from kafscale.errors import NotLeaderOrFollower
 from kafscale.format import metadata_keys
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
@@ -25,16 +24,13 @@ from kafscale.interfaces import (
     Broker,
     Change,
     IImage,
-    IMetadataStore,
-    IObjectStore,
     IPeer,
     IReplicas,
 )
-from kafscale.log.reading.cache import BlockCache
+from kafscale.log.environment import LogEnvironment
 from kafscale.log.reading.segments import ReplicaSegments
 from kafscale.log.replicas.leader_fetcher import SILENCE, Feed
 from kafscale.log.replicas.replica import Replica
-from kafscale.log.settings import LogSettings
 
 MOST_BYTES: Final = 64 << 20
 """What all of them together may have in memory, beside one answer of each
@@ -62,27 +58,15 @@ class Following:
     _log = Logger()
 
     def __init__(
-        self,
-        objects: IObjectStore,
-        metadata: IMetadataStore,
-        cache: BlockCache,
-        image: IImage,
-        clock: IReactorTime,
-        settings: LogSettings,
-        counts: LogCounts,
-        dial: Callable[[Broker], IPeer],
+        self, environment: LogEnvironment, image: IImage, dial: Callable[[Broker], IPeer]
     ) -> None:
         """
         @param image: L{changed} is to be told of its changes.
         @param dial: Makes the means of asking another broker.
         """
-        self._objects = objects
-        self._metadata = metadata
-        self._cache = cache
+        self._environment = environment
+        self._clock = environment.clock
         self._image = image
-        self._clock = clock
-        self._settings = settings
-        self._counts = counts
         self._dial = dial
         self._replicas: dict[TopicIdPartition, Replica] = {}
         self._feeds: dict[Broker, Feed] = {}  # by leaders as they were registered
@@ -102,15 +86,16 @@ class Following:
         where = topic_id, index
         replica = self._replicas.get(where)
         if replica is None:
+            environment = self._environment
             segments = ReplicaSegments(
-                self._objects,
-                self._cache,
-                self._settings.namespace,
+                environment.objects,
+                environment.cache,
+                environment.settings.namespace,
                 where,
                 PartitionRecord(),
-                self._settings.readahead,
+                environment.settings.readahead,
             )
-            counts = self._counts.topic(topic_id)
+            counts = environment.counts.topic(topic_id)
             replica = Replica(topic_id, index, self._image, segments, counts, self._clock, self)
             self._replicas[where] = replica
             Deferred.fromCoroutine(self._open(replica))
@@ -125,7 +110,7 @@ class Following:
         late = self._clock.callLater(SILENCE, replica.fell_silent)
         try:
             key = metadata_keys.partition(replica.topic_id, replica.index)
-            entry = await self._metadata.get(key)
+            entry = await self._environment.metadata.get(key)
         except Exception:
             self._log.failure("the record of a partition could not be read")
             entry = None

@@ -20,17 +20,17 @@ import sys
 from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from kafscale.concurrency.gathering import map_bounded
-from kafscale.counts import LogCounts
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.bundle import GROUP
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import SMALLEST_SLOT, Seal
 from kafscale.format.trailer import CorruptObject
-from kafscale.interfaces import IMetadataStore, IObjectStore, ObjectInfo
+from kafscale.interfaces import ObjectInfo
+from kafscale.log.environment import LogEnvironment
 from kafscale.log.journal.fencing import is_marked
 from kafscale.log.takeover.sealing import PARALLEL, footer
 
@@ -51,27 +51,17 @@ class Sweep:
 
     _log = Logger()
 
-    def __init__(
-        self,
-        objects: IObjectStore,
-        metadata: IMetadataStore,
-        clock: IReactorTime,
-        namespace: str,
-        seconds: float,
-        counts: LogCounts,
-        is_settled: Callable[[int, int], bool],
-    ) -> None:
+    def __init__(self, environment: LogEnvironment, is_settled: Callable[[int, int], bool]) -> None:
         """
-        @param seconds: Between two looks; 0: there is none.
         @param is_settled: See L{kafscale.log.reading.volumes.Volumes.is_settled}.
         """
         self._is_settled = is_settled
-        self._objects = objects
-        self._metadata = metadata
-        self._clock = clock
-        self._namespace = namespace
-        self._seconds = seconds
-        self._counts = counts
+        self._objects = environment.objects
+        self._metadata = environment.metadata
+        self._clock = environment.clock
+        self._namespace = environment.settings.namespace
+        self._seconds = environment.settings.orphan_seconds
+        self._counts = environment.counts
         self._unneeded: set[str] = set()  # at the look before
         self._next: IDelayedCall | None = None
         self._pause: tuple[IDelayedCall, Deferred[None]] | None = None

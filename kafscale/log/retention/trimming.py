@@ -9,13 +9,14 @@ predecessor's all, when nothing in it is needed.
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from kafscale.errors import CommitConflict
 from kafscale.format import metadata_keys
-from kafscale.interfaces import Compare, IMetadataStore, IObjectStore
+from kafscale.interfaces import Compare
 from kafscale.log.commit import settle
+from kafscale.log.environment import LogEnvironment
 from kafscale.log.journal.bundles import Bundles
 from kafscale.log.journal.journal import Journal
 from kafscale.log.takeover.sealed_journals import Estates
@@ -33,20 +34,23 @@ class Clearing:
 
     def __init__(
         self,
-        objects: IObjectStore,
-        metadata: IMetadataStore,
-        clock: IReactorTime,
-        journal: Journal,
-        estates: Estates,
-        bundles: Bundles,
+        environment: LogEnvironment,
         incarnation: int,
+        *,
+        journal: Journal,
+        bundles: Bundles,
+        sealed_journals: Estates,
     ) -> None:
-        self._objects = objects
-        self._metadata = metadata
-        self._clock = clock
+        """
+        @param incarnation: The number of the one whose journal is trimmed.
+        @param bundles: Those of that journal.
+        """
+        self._objects = environment.objects
+        self._metadata = environment.metadata
+        self._clock = environment.clock
         self._journal = journal
-        self._estates = estates
         self._bundles = bundles
+        self._sealed_journals = sealed_journals
         self._incarnation = incarnation
         self._alive = Compare(metadata_keys.seal(incarnation), 0)
         self._trim = 0  # as committed
@@ -69,7 +73,7 @@ class Clearing:
             self._wind_once_more = True
         elif self._wind_again is None and not self._stopped:
             self._wind_once_more = False
-            winding = Deferred.fromCoroutine(self._estates.wind_up())
+            winding = Deferred.fromCoroutine(self._sealed_journals.wind_up())
             if not winding.called:
                 self._winding = winding
             winding.addBoth(self._wound_up)

@@ -17,13 +17,14 @@ from contextlib import suppress
 from heapq import nlargest
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from kafscale.concurrency.due_queue import DueQueue
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import NotLeaderOrFollower
+from kafscale.log.environment import LogEnvironment
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.slots import Slot
 from kafscale.log.partition.partition import Partition
@@ -31,7 +32,6 @@ from kafscale.log.reading.volumes import CHAPTER_SIZE, VOLUME_CHAPTERS, VOLUME_S
 from kafscale.log.retention.retention import Retention
 from kafscale.log.retention.trimming import Clearing
 from kafscale.log.rolling.writer import SegmentWriter
-from kafscale.log.settings import LogSettings
 
 LOOK = 10.0
 """Seconds between two looks at the age of the oldest slot."""
@@ -55,23 +55,26 @@ class Roller:
 
     def __init__(
         self,
+        environment: LogEnvironment,
         writer: SegmentWriter,
-        clock: IReactorTime,
+        *,
         journal: Journal,
-        clearing: Clearing,
-        settings: LogSettings,
-        held_bytes: Callable[[], int],
+        trimmer: Clearing,
         retention: Retention,
+        held_bytes: Callable[[], int],
     ) -> None:
         """
-        @param held_bytes: How much all partitions have in memory now.
+        @param trimmer: Deletes the slots that are not needed after a roll.
         @param retention: Is told of partitions that have something to expire.
+        @param held_bytes: Returns how many bytes of records all partitions have
+            in memory now.
         """
+        clock = environment.clock
         self._writer = writer
         self._clock = clock
         self._journal = journal
-        self._clearing = clearing
-        self._settings = settings
+        self._trimmer = trimmer
+        self._settings = environment.settings
         self._retention = retention
         self._held: dict[Partition, float] = {}  # those with records in memory, since when
         # Those whose topics want them rolled earlier than the oldest slot is.
@@ -328,7 +331,7 @@ class Roller:
                 self._release(partition)
             if not partition.dropped:
                 self._retention.rolled(partition)
-        self._clearing.begin()
+        self._trimmer.begin()
 
     # -- ending -----------------------------------------------------------
 
@@ -340,7 +343,7 @@ class Roller:
         self._ages.stop()
         if self._looking.running:
             self._looking.stop()
-        self._clearing.abandon()
+        self._trimmer.abandon()
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -351,7 +354,7 @@ class Roller:
         """
         self.abandon()
         await DeferredList(list(self._under_way), consumeErrors=True)
-        await self._clearing.ended()
+        await self._trimmer.ended()
 
 
 def _size(partition: Partition) -> int:

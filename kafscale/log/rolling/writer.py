@@ -16,7 +16,6 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.logger import Logger
 
 from kafscale.concurrency.gathering import map_bounded
-from kafscale.counts import LogCounts
 from kafscale.errors import (
     CorruptMessage,
     NoSuchObject,
@@ -28,8 +27,8 @@ from kafscale.format import object_keys
 from kafscale.format.partition import Chapter, PartitionRecord
 from kafscale.format.segment import Footer, whole_footer, write_footer
 from kafscale.format.trailer import CorruptObject, intact
-from kafscale.interfaces import IObjectStore
 from kafscale.log.commit import TOGETHER
+from kafscale.log.environment import LogEnvironment
 from kafscale.log.journal.fencing import Fence
 from kafscale.log.journal.journal import Journal
 from kafscale.log.partition.partition import Partition
@@ -84,23 +83,28 @@ class SegmentWriter:
 
     def __init__(
         self,
-        objects: IObjectStore,
+        environment: LogEnvironment,
+        incarnation: int,
+        *,
         changes: RecordChanges,
         journal: Journal,
         fence: Fence,
         volumes: Volumes,
-        namespace: str,
-        incarnation: int,
-        counts: LogCounts,
     ) -> None:
-        self._objects = objects
+        """
+        @param incarnation: The number of the one that makes them.
+        @param changes: Names them in the partitions' records.
+        @param fence: Says which keys they get.
+        @param volumes: Where small ones go together.
+        """
+        self._objects = environment.objects
         self._changes = changes
         self._journal = journal
         self._fence = fence
         self._volumes = volumes
-        self._namespace = namespace
+        self._namespace = environment.settings.namespace
         self._incarnation = incarnation
-        self._counts = counts
+        self._counts = environment.counts
         self._rewriting = DeferredSemaphore(REWRITINGS)
 
     # -- segments -----------------------------------------------------------

@@ -53,8 +53,6 @@ class Claim:
 
 
 async def prepare(
-    objects: IObjectStore,
-    metadata: IMetadataStore,
     estates: Estates,
     broker_id: int,
     incarnation: int,
@@ -67,6 +65,7 @@ async def prepare(
 
     @raise CorruptLog: something that was acknowledged is not there.
     """
+    objects, metadata = estates.slots, estates.metadata
     entries: dict[str, Entry] = {}
     for topic_id in {where[0] for where in wanted}:
         found, _ = await metadata.range(metadata_keys.partitions(topic_id))

@@ -75,7 +75,7 @@ class Estates:
         self, objects: IObjectStore, metadata: IMetadataStore, namespace: str, incarnation: int
     ) -> None:
         self._objects = objects
-        self._metadata = metadata
+        self.metadata = metadata
         self._namespace = namespace
         self._incarnation = incarnation
         self.slots = Rereading(objects)
@@ -96,7 +96,7 @@ class Estates:
         trim = -1
         while True:
             sealed = await seal(
-                self.slots, self._metadata, self._namespace, incarnation, self._incarnation, known
+                self.slots, self.metadata, self._namespace, incarnation, self._incarnation, known
             )
             try:
                 return Estate(sealed, await ranges(self.slots, sealed))
@@ -112,7 +112,7 @@ class Estates:
         Read many slots at once, where they are bundled. All slots before the
         returned number were acknowledged.
         """
-        entry = await self._metadata.get(metadata_keys.incarnation(incarnation))
+        entry = await self.metadata.get(metadata_keys.incarnation(incarnation))
         if entry is None:
             return 0  # as `seal` will find
         prefix = object_keys.bundles(self._namespace, entry.value["broker"], incarnation)
@@ -138,7 +138,7 @@ class Estates:
         The incarnations other than this one that are not wound up, and of
         which broker each is; some of them may live.
         """
-        entries, _ = await self._metadata.range(metadata_keys.INCARNATIONS)
+        entries, _ = await self.metadata.range(metadata_keys.INCARNATIONS)
         return [
             (metadata_keys.incarnation_of(entry.key), entry.value["broker"])
             for entry in entries
@@ -158,7 +158,7 @@ class Estates:
 
     async def _is_rolled(self, estate: Estate) -> bool:
         for topic_id, index in list(estate.ranges):
-            entry = await self._metadata.get(metadata_keys.partition(topic_id, index))
+            entry = await self.metadata.get(metadata_keys.partition(topic_id, index))
             if entry is not None:
                 record = PartitionRecord.from_json(entry.value)
                 if estate.needed((topic_id, index), record):
@@ -172,14 +172,14 @@ class Estates:
         10); what was found past the end, too, but never a seal.
         """
         key = metadata_keys.incarnation(sealed.incarnation)
-        entry = await self._metadata.get(key)
+        entry = await self.metadata.get(key)
         if entry is None or entry.value.get("wound_up"):
             return  # another successor did it
         value = {**entry.value, "trim": sealed.sealed_at}
         revision = entry.revision
         if entry.value != value:
             try:
-                revision = await settle(self._metadata, key, revision, value)
+                revision = await settle(self.metadata, key, revision, value)
             except CommitConflict:
                 return  # another successor does it
         bundles = object_keys.bundles(self._namespace, sealed.broker, sealed.incarnation)
@@ -198,7 +198,7 @@ class Estates:
             await self._objects.delete(gone[at : at + 1000])
         # Said only now: who is interrupted before has it done by the next one.
         with suppress(CommitConflict):
-            await settle(self._metadata, key, revision, {**value, "wound_up": True})
+            await settle(self.metadata, key, revision, {**value, "wound_up": True})
         # A writer that died with several flushes under way leaves a few; more
         # than that, and somebody has removed a slot by hand.
         tell = self._log.warn if past_end > IN_FLIGHT_AT_MOST else self._log.debug

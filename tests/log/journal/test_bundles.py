@@ -67,7 +67,7 @@ class BundledTests(BrokerTestCase):
         left behind is wound up.
         """
         writer = self.writer(6)
-        now(writer.log._roller.roll(writer.partition()))
+        now(writer.roll(writer.partition()))
         writer.run()
         self.assertEqual(self.shared.slots(writer.incarnation), [])
         self.assertEqual(self.bundles(writer), [])
@@ -153,7 +153,7 @@ class BundledTests(BrokerTestCase):
         for number in range(66):
             writer.append(b"%d" % number)
             writer.clock.advance(0.01)
-        now(writer.log._roller.roll(writer.partition()))
+        now(writer.roll(writer.partition()))
         writer.obey(let_pass)
         writer.settle()
         self.assertEqual(self.bundles(writer), [0])

@@ -367,8 +367,8 @@ class MarkTests(CarelessTestCase):
         """
         return begin(
             seal(
-                sealer.log._objects,
-                sealer.log._metadata,
+                sealer.environment.objects,
+                sealer.environment.metadata,
                 "default",
                 writer.incarnation,
                 sealer.incarnation,
@@ -399,7 +399,7 @@ class MarkTests(CarelessTestCase):
         self.successResultOf(self.append(writer, b"0"))
         successor = self.broker(policy=hold("commit", metadata_keys.SEALS))
         recovering = successor.recover()
-        self.successResultOf(begin(writer.log._roller.roll(writer.partition())))
+        self.successResultOf(begin(writer.roll(writer.partition())))
         self.successResultOf(self.append(writer, b"1"))
         successor.obey(let_pass)
         successor.run()
@@ -415,7 +415,7 @@ class MarkTests(CarelessTestCase):
         self.successResultOf(self.append(writer, b"0"))
         slow = self.broker(policy=hold("get", metadata_keys.SEALS))
         sealing = self.seal(writer, slow)
-        self.successResultOf(begin(writer.log._roller.roll(writer.partition())))
+        self.successResultOf(begin(writer.roll(writer.partition())))
         self.successResultOf(self.append(writer, b"1"))
         first = self.broker(policy=hold("get_suffix", "/journal/"))
         self.seal(writer, first)
@@ -477,7 +477,7 @@ class RivalTests(CarelessTestCase):
         """
         Roll the first partition now.
         """
-        return begin(broker.log._roller.roll(broker.partition()))
+        return begin(broker.roll(broker.partition()))
 
     def segment(self, base: int, epoch: int = -1) -> str:
         """
@@ -576,10 +576,10 @@ class RivalTests(CarelessTestCase):
         async def fail(key: str, pieces: Any) -> None:
             raise ValueError("something nobody has thought of")
 
-        create = broker.log._objects.create
-        broker.log._objects.create = fail  # type: ignore[method-assign]
+        create = broker.environment.objects.create
+        broker.environment.objects.create = fail  # type: ignore[method-assign]
         self.failureResultOf(self.roll(broker), ValueError)
-        broker.log._objects.create = create  # type: ignore[method-assign]
+        broker.environment.objects.create = create  # type: ignore[method-assign]
         self.assertTrue(broker.fenced)
         self.assertEqual(self.read_all(self.leader()), [b"0"])
 

@@ -110,7 +110,7 @@ class AppendTests(PartitionTestCase):
         self.assertRaises(error, self.partition.append, sent, AppendRules(**rules))
         self.assertEqual(self.partition.next_offset, 0)
         self.assertEqual(self.main.log.pressure.size, 0)
-        self.assertEqual(self.main.log.journal.unsettled_bytes, 0)
+        self.assertEqual(self.main.journal.unsettled_bytes, 0)
 
     def test_too_large(self) -> None:
         """
@@ -133,7 +133,7 @@ class AppendTests(PartitionTestCase):
         Not too far from the broker's time.
         """
         hour = 3_600_000
-        moment = self.main.log.now_ms()
+        moment = self.main.log.incarnation.now_ms()
         self.refused(InvalidTimestamp, batch(b"a", times=[moment + hour + 1]))
         self.refused(InvalidTimestamp, batch(b"a", times=[moment - hour - 1]), before_ms=hour)
         for time in (moment - hour, moment + hour, -1):
@@ -144,7 +144,7 @@ class AppendTests(PartitionTestCase):
         The broker's time replaces whatever the producer sent; the CRC is right.
         """
         rules = AppendRules(log_append_time=True)
-        moment = self.main.log.now_ms()
+        moment = self.main.log.incarnation.now_ms()
         appended = self.partition.append(batch(b"a", times=[7]), rules)
         self.assertEqual(appended.append_time, moment)
         self.assertEqual(self.main.append(b"b").append_time, -1)
@@ -213,7 +213,7 @@ class IdempotenceTests(PartitionTestCase):
         again = self.main.append(b"a", producer=1)
         assert again.settled is not None
         waiting = again.settled.wait()
-        self.main.log.journal.fence()
+        self.main.journal.fence()
         self.failureResultOf(waiting, NotLeaderOrFollower)
 
     def test_durable_already(self) -> None:
@@ -226,7 +226,7 @@ class IdempotenceTests(PartitionTestCase):
         for _ in range(2):
             again = self.main.append(b"a", producer=1)
             self.assertEqual((again.base_offset, again.settled), (original.base_offset, None))
-            now(self.main.log._roller.roll(self.partition))
+            now(self.main.roll(self.partition))
 
     def test_gaps_and_old_epochs(self) -> None:
         """
@@ -249,7 +249,7 @@ class IdempotenceTests(PartitionTestCase):
         self.main.append(b"a", producer=1)
         self.main.append(b"x", producer=2)
         self.land()
-        now(self.main.log._roller.roll(self.partition))
+        now(self.main.roll(self.partition))
         self.main.append(b"b", producer=1, sequence=1)
         self.land()
         self.main.crash()
@@ -276,7 +276,7 @@ class OpeningTests(BrokerTestCase):
         """
         writer = self.leader(**EACH)
         writer.append(b"a", producer=1)
-        now(writer.log._roller.roll(writer.partition()))
+        now(writer.roll(writer.partition()))
         writer.crash()
         successor = self.broker(policy=hold("get_suffix", "/topics/"))
         successor.recover()
@@ -299,7 +299,7 @@ class OpeningTests(BrokerTestCase):
         """
         writer = self.leader(**EACH)
         writer.append(b"a", producer=1)
-        now(writer.log._roller.roll(writer.partition()))
+        now(writer.roll(writer.partition()))
         writer.crash()
         successor = self.broker(policy=hold("get_suffix", "/topics/"))
         successor.recover()
@@ -403,7 +403,7 @@ class ReadTests(PartitionTestCase):
         self.land()
         size = len(batch(b"a"))
         self.assertEqual(self.partition.available(0), size)
-        now(self.main.log._roller.roll(self.partition))
+        now(self.main.roll(self.partition))
         self.assertGreater(self.partition.available(0), 0)
         self.assertEqual(self.partition.available(1), 0)
         self.main.append(b"b")

@@ -78,7 +78,7 @@ class ReaderTests(VolumeTestCase):
             if early:
                 operation.apply()
             self.reading.obey(let_pass)
-            now(self.reading.log._roller.roll(self.first))
+            now(self.reading.roll(self.first))
             for index in range(1, 4):
                 self.roll(self.reading, b"3", index)
             self.wait(self.reading, 6)
@@ -186,7 +186,7 @@ class RetentionTests(VolumeTestCase):
         broker = self.leading(rules=LogRules(retention_ms=100_000))
         for number, seconds in enumerate((0, 0, 500)):
             self.fill(broker, b"%d" % number, times=[(NOW + seconds) * 1000])
-            now(broker.log._roller.roll_all(self.all_of(broker)))
+            now(broker.roll_all(self.all_of(broker)))
         broker.run(99)
         self.assertEqual(self.chapters(), [3, 3, 3, 3])
         for _ in range(5):
@@ -235,7 +235,7 @@ class RetentionTests(VolumeTestCase):
                 if early:
                     operation.apply()
                 broker.obey(let_pass)
-                now(broker.log._roller.roll(partition))
+                now(broker.roll(partition))
                 for index in range(1, 4):
                     self.roll(broker, b"3", index)
                 self.wait(broker, 6)

@@ -39,7 +39,7 @@ class SegmentsTestCase(BrokerTestCase):
         for offset, time in enumerate((10, 30, 20, 20, 50, 40, 45)):
             self.append(b"%d" % offset, time)
             if offset % 2:
-                now(self.writer.log._roller.roll(self.partition))
+                now(self.writer.roll(self.partition))
 
     def append(self, value: bytes, time: int) -> None:
         """
@@ -114,7 +114,7 @@ class ListingTests(SegmentsTestCase):
         It is listed, and no part of the log yet.
         """
         self.writer.obey(hold("commit", "partitions/"))
-        begin(self.writer.log._roller.roll(self.partition))
+        begin(self.writer.roll(self.partition))
         self.assertEqual(self.shared.segments(), [0, 2, 4, 6])
         bases = now(self.partition.segments._listed())
         self.assertEqual(bases, [0, 2, 4])
@@ -125,9 +125,9 @@ class ListingTests(SegmentsTestCase):
         """
         self.writer.obey(hold("list", "/topics/"))
         loading = begin(self.partition.load(0, 1000, True))
-        now(self.writer.log._roller.roll(self.partition))
+        now(self.writer.roll(self.partition))
         self.append(b"7", 60)
-        now(self.writer.log._roller.roll(self.partition))
+        now(self.writer.roll(self.partition))
         self.writer.settle()
         self.assertEqual(values_of(self.successResultOf(loading)), [b"0", b"1"])
         self.writer.obey(let_pass)
@@ -175,7 +175,7 @@ class ReadingTests(SegmentsTestCase):
         self.patch(layout, "RUN_SIZE", 300)
         for offset in range(7, 27):
             self.append(b"%d" % offset, 60)
-        now(self.writer.log._roller.roll(self.partition))
+        now(self.writer.roll(self.partition))
         footer, _ = now(self.partition.segments.footer(6))
         self.assertGreater(len(footer.runs()), 3)
         expected = [b"%d" % offset for offset in range(6, 27)]
@@ -238,7 +238,7 @@ class ReadingTests(SegmentsTestCase):
         self.patch(layout, "RUN_SIZE", 80)
         for offset in range(7, 12):
             self.append(b"%d" % offset, 60)
-        now(self.writer.log._roller.roll(self.partition))
+        now(self.writer.roll(self.partition))
         cache = self.writer.cache
         self.load(6, 1)
         misses = cache.misses
@@ -308,7 +308,7 @@ class TimeTests(SegmentsTestCase):
         self.writer.obey(hold("get_suffix", "/topics/"))
         looking = begin(self.partition.latest_timestamp())
         self.assertNoResult(looking)
-        now(self.writer.log._roller.roll(self.partition))
+        now(self.writer.roll(self.partition))
         self.writer.settle()
         self.assertEqual(self.successResultOf(looking), (MS + 99, 7))
 

@@ -134,7 +134,7 @@ class SweepTests(VolumeTestCase):
             sweeper = writer if broker_id == 1 else self.broker(broker_id=2, orphan_seconds=EVERY)
             self.fill(writer, b"0")
             writer.obey(hold("commit", metadata_keys.PARTITIONS))
-            binding = begin(writer.log._roller.roll_all(self.all_of(writer)))
+            binding = begin(writer.roll_all(self.all_of(writer)))
             self.look(sweeper, 5)
             self.assertEqual((self.chapters(), self.numbers()), ([0, 0, 0, 0], [0]))
             writer.obey(let_pass)
@@ -170,7 +170,7 @@ class SweepTests(VolumeTestCase):
         self.bind(broker, b"0", b"1")
         self.fill(broker, b"2")
         broker.obey(hold("commit", metadata_keys.PARTITIONS))
-        rolling = begin(broker.log._roller.roll(broker.partition()))
+        rolling = begin(broker.roll(broker.partition()))
         self.assertNoResult(rolling)
         self.assertEqual(self.own(), [self.key_of(0, 0, 0)])
         return broker, rolling

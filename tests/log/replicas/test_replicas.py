@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from kafscale.cluster.image import Image
 from kafscale.concurrency.work_queue import WorkQueue
-from kafscale.counts import ConversionCounts, LogCounts
+from kafscale.counts import ConversionCounts
 from kafscale.errors import (
     NotLeaderOrFollower,
     OffsetNotAvailable,
@@ -36,6 +36,7 @@ from kafscale.interfaces import (
     Put,
     RequestContext,
 )
+from kafscale.log.environment import LogEnvironment
 from kafscale.log.reading.cache import BlockCache
 from kafscale.log.replicas import replicas
 from kafscale.log.replicas.replica import Replica
@@ -116,17 +117,16 @@ class Cluster:
         self.register(1)
         self.image = Image(self.shared.metadata, "cluster", ME)
         now(self.image.start())
-        self.counts = LogCounts()
-        self.following = Following(
-            self.shared.objects,
-            self.shared.metadata,
-            BlockCache(self.shared.objects, 1 << 20),
-            self.image,
-            self.clock,
-            LogSettings(),
-            self.counts,
-            self.dial,
+        environment = LogEnvironment(
+            broker_id=ME.broker_id,
+            objects=self.shared.objects,
+            metadata=self.shared.metadata,
+            cache=BlockCache(self.shared.objects, 1 << 20),
+            clock=self.clock,
+            settings=LogSettings(),
         )
+        self.counts = environment.counts
+        self.following = Following(environment, self.image, self.dial)
         self.image.on_change(self.following.changed)
         self.serve(1, leader)
         case.addCleanup(self.following.stop)

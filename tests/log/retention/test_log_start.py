@@ -28,7 +28,7 @@ class MoveTests(RollingTestCase):
         self.partition = self.main.partition()
         for _ in range(3):
             self.main.append(b"a", b"b")
-            now(self.main.log._roller.roll(self.partition))
+            now(self.main.roll(self.partition))
         self.main.append(b"a", b"b")
 
     def move(self, offset: int) -> Deferred[int]:
@@ -93,7 +93,7 @@ class MoveTests(RollingTestCase):
         It is not led any more.
         """
         self.main.obey(hold("commit", metadata_keys.PARTITIONS))
-        rolling = begin(self.main.log._roller.roll(self.partition))
+        rolling = begin(self.main.roll(self.partition))
         moving = self.move(3)
         self.partition.drop()
         self.main.settle()

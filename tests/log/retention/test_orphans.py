@@ -9,12 +9,15 @@ from itertools import product
 from typing import Any
 from uuid import UUID
 
+import attrs
+
 from kafscale.errors import StoreUnavailable
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import SMALLEST_SLOT, write_seal
 from kafscale.interfaces import Delete, Put
 from kafscale.log.retention.orphans import PAGE, Sweep
+from kafscale.log.settings import LogSettings
 from tests.hostile import Operation, Verdict
 from tests.log.brokers import RULES, Broker, BrokerTestCase, batch, begin, now
 from tests.log.test_rules import EACH
@@ -263,10 +266,13 @@ class SweepTests(BrokerTestCase):
         The next look comes all the same.
         """
         broker = self.broker()
-        sweep = Sweep(
-            broker.objects, broker.metadata, broker.clock, "default", EVERY, broker.log.counts,
-            lambda *volume: True,
-        )  # fmt: skip
+        environment = attrs.evolve(
+            broker.environment,
+            objects=broker.objects,
+            metadata=broker.metadata,
+            settings=LogSettings(orphan_seconds=EVERY),
+        )
+        sweep = Sweep(environment, lambda *volume: True)
         sweep.begin()
         sweep.begin()
         key = self.put(

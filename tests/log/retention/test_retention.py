@@ -27,7 +27,7 @@ class RetentionTestCase(BrokerTestCase):
         Append records with this timestamp, and make them a segment.
         """
         self.append(broker, *values, at=at)
-        done = begin(broker.log._roller.roll(broker.partition()))
+        done = begin(broker.roll(broker.partition()))
         broker.settle()
         self.successResultOf(done)
 
@@ -127,7 +127,7 @@ class TimeTests(RetentionTestCase):
         broker.clock.advance(10**9)
         broker.run()
         self.assertEqual(self.starts(broker), (0, [0]))
-        self.assertNotIn(broker.partition(), broker.log._retention._due)
+        self.assertNotIn(broker.partition(), broker.log.incarnation.retention._due)
 
     def test_compacted(self) -> None:
         """
@@ -356,7 +356,7 @@ class ConfiguredTests(RetentionTestCase):
         deleting = begin(broker.log.delete(TOPIC))
         broker.settle()
         self.successResultOf(deleting)
-        self.assertNotIn(partition, broker.log._retention._due)
+        self.assertNotIn(partition, broker.log.incarnation.retention._due)
         broker.run(100)
         self.assertEqual(self.shared.segments(), [])
 
@@ -386,7 +386,7 @@ class MeanwhileTests(RetentionTestCase):
         is too old.
         """
         broker = self.looking()
-        done = begin(broker.log._roller.roll(broker.partition()))
+        done = begin(broker.roll(broker.partition()))
         self.successResultOf(done)
         self.assertEqual(broker.partition().tail.size, 0)
         broker.run()
@@ -429,8 +429,8 @@ class MeanwhileTests(RetentionTestCase):
         partition.drop()
         broker.run(100)
         self.assertEqual(self.shared.record().log_start, 0)
-        self.assertNotIn(partition, broker.log._retention._due)
-        self.assertNotIn(partition, broker.log._retention._oldest)
+        self.assertNotIn(partition, broker.log.incarnation.retention._due)
+        self.assertNotIn(partition, broker.log.incarnation.retention._oldest)
 
 
 class FailureTests(RetentionTestCase):
@@ -452,10 +452,11 @@ class FailureTests(RetentionTestCase):
             failing.append(offset)
             raise StoreUnavailable("away")
 
-        self.patch(broker.log._retention, "_move_start", move_start)
+        incarnation = broker.log.incarnation
+        self.patch(incarnation.retention, "_move_start", move_start)
         broker.run(40)
         self.assertEqual(failing, [2])
-        self.patch(broker.log._retention, "_move_start", broker.log.move_start)
+        self.patch(incarnation.retention, "_move_start", incarnation.move_start)
         broker.run(61)
         self.assertEqual(self.starts(broker), (2, [1]))
 

@@ -177,7 +177,7 @@ class ReleaseTests(BrokerTestCase):
         self.first.run()
         partition = self.first.partition()
 
-        rolling = begin(self.first.log._roller.roll(partition))
+        rolling = begin(self.first.roll(partition))
         self.first.run()
         self.successResultOf(rolling)
         self.first.metadata.policy = lambda operation: (

@@ -190,7 +190,7 @@ class WhatTests(RollingTestCase):
         partition = broker.partition()
         for expected in (2, 3):
             self.fill(broker, 0, expected - partition.record.rolled_to)
-            now(broker.log._roller.roll(partition))
+            now(broker.roll(partition))
         record = self.shared.record()
         self.assertEqual(record, partition.record)
         self.assertEqual((record.rolled_to, record.first_segment, record.last_segment), (3, 0, 2))
@@ -206,7 +206,7 @@ class WhatTests(RollingTestCase):
         partition = broker.partition()
         broker.append(b"a", b"b", producer=5)
         broker.obey(hold("create", "/topics/"))
-        rolling = begin(broker.log._roller.roll(partition))
+        rolling = begin(broker.roll(partition))
         broker.append(b"c", producer=5, sequence=2)
         broker.obey(let_pass)
         broker.settle()
@@ -217,7 +217,7 @@ class WhatTests(RollingTestCase):
         self.assertEqual([state.last_sequence for state in states.all()], [1])
         self.assertEqual((footer.first_offset, footer.end_offset), (0, 2))
         self.assertEqual(footer.epochs.entries, ((0, 0),))
-        now(broker.log._roller.roll(partition))
+        now(broker.roll(partition))
         footer, _ = now(partition.segments.footer(2))
         states.restore(footer.producers)
         self.assertEqual([state.last_sequence for state in states.all()], [2])
@@ -227,7 +227,7 @@ class WhatTests(RollingTestCase):
         No empty segment is made.
         """
         broker = self.leading()
-        now(broker.log._roller.roll(broker.partition()))
+        now(broker.roll(broker.partition()))
         self.assertEqual(self.shared.segments(), [])
 
     def test_states_after_adopting(self) -> None:
@@ -237,7 +237,7 @@ class WhatTests(RollingTestCase):
         first = self.leading()
         first.append(b"a", producer=5)
         first.obey(hold("commit", metadata_keys.PARTITIONS))
-        begin(first.log._roller.roll(first.partition()))
+        begin(first.roll(first.partition()))
         first.append(b"b", producer=6)
         first.crash()
         second = self.leader(PARTITIONS)
@@ -281,7 +281,7 @@ class FailureTests(RollingTestCase):
         self.fill(broker, 1)
         for held in ("create", "commit"):
             broker.obey(hold(held, "topics/" if held == "create" else metadata_keys.PARTITIONS))
-            rolling = begin(broker.log._roller.roll(broker.log.partition(TOPIC, held == "commit")))
+            rolling = begin(broker.roll(broker.log.partition(TOPIC, held == "commit")))
             if held == "create":
                 broker.settle()
                 self.successResultOf(rolling)
@@ -302,8 +302,8 @@ class FailureTests(RollingTestCase):
         broker = self.leading()
         self.fill(broker, 0)
         broker.obey(hold("commit", metadata_keys.PARTITIONS))
-        rolling = begin(broker.log._roller.roll(broker.partition()))
-        broker.log.journal.fence()
+        rolling = begin(broker.roll(broker.partition()))
+        broker.journal.fence()
         self.assertEqual(broker.log.pressure.size, 0)
         broker.settle()
         self.successResultOf(rolling)

@@ -42,7 +42,7 @@ class CommitTests(VolumeTestCase):
 
         broker.obey(policy)
         self.fill(broker, b"0")
-        rolling = begin(broker.log._roller.roll_all(self.all_of(broker)))
+        rolling = begin(broker.roll_all(self.all_of(broker)))
         (operation,) = broker.pending("commit")
         if applied:
             operation.apply()
@@ -72,7 +72,7 @@ class CommitTests(VolumeTestCase):
                 self.wait(broker, 3 * GRACE)
                 self.assertIn(0, self.numbers())
                 if not applied:
-                    now(broker.log._roller.roll_all(self.all_of(broker)))
+                    now(broker.roll_all(self.all_of(broker)))
                     self.assertEqual(self.rolled(), [2] * 2 * at + [1] * (4 - 2 * at))
                     self.wait(broker, 3 * GRACE)
                     self.assertFalse(broker.fenced)
@@ -90,7 +90,7 @@ class CommitTests(VolumeTestCase):
         broker = self.leading()
         self.fill(broker, b"0")
         broker.obey(hold("commit", metadata_keys.PARTITIONS))
-        binding = begin(broker.log._roller.roll_all(self.all_of(broker)))
+        binding = begin(broker.roll_all(self.all_of(broker)))
         key = metadata_keys.partition(*PARTITIONS[1])
         now(self.shared.metadata.commit([], [Delete(key)]))
         broker.obey(let_pass)
@@ -116,7 +116,7 @@ class CommitTests(VolumeTestCase):
         broker = self.leading()
         self.fill(broker, b"0")
         broker.obey(hold("commit", metadata_keys.PARTITIONS))
-        binding = begin(broker.log._roller.roll_all(self.all_of(broker)))
+        binding = begin(broker.roll_all(self.all_of(broker)))
         successor = self.successor(orphan_seconds=EVERY)
         broker.obey(let_pass)
         broker.settle()
@@ -174,7 +174,7 @@ class FailureTests(VolumeTestCase):
         for _ in range(5):
             second.run(AGAIN)
         with capturedLogs():
-            rolling = begin(second.log._roller.roll_all(self.all_of(second)))
+            rolling = begin(second.roll_all(self.all_of(second)))
             second.run()
         self.failureResultOf(rolling, KafkaError)
         self.assertEqual(self.rolled(), [1, 1, 1, 1])
@@ -219,7 +219,7 @@ class FailureTests(VolumeTestCase):
             for value, chapters in ((b"3", 4), (b"4", 5)):
                 broker.partition().append(batch(value), RULES)
                 with capturedLogs() as logged:
-                    now(broker.log._roller.roll(broker.partition()))
+                    now(broker.roll(broker.partition()))
                 errors = [each for each in logged if each["log_level"] >= LogLevel.error]
                 self.assertEqual(len(errors), 1)
                 self.assertIn("are lost", errors[0]["log_format"])
@@ -250,6 +250,6 @@ class FailureTests(VolumeTestCase):
             successor.run(EVERY)
         self.assertEqual(self.numbers(), [])
         with capturedLogs() as logged:
-            begin(broker.log._roller.roll(broker.partition())).addErrback(lambda _: None)
+            begin(broker.roll(broker.partition())).addErrback(lambda _: None)
         self.assertTrue(broker.fenced)
         self.assertEqual([each for each in logged if "are lost" in (each["log_format"] or "")], [])

@@ -180,7 +180,7 @@ class CorruptTests(BrokerTestCase):
         key = metadata_keys.partition(*WHERE)
         record = {**self.shared.value(key), "rolled_to": 2}
         now(self.shared.metadata.commit([], [Put(key, record)]))
-        estate = now(self.broker().log._estates.of(self.writer.incarnation))
+        estate = now(self.broker().log.incarnation.sealed_journals.of(self.writer.incarnation))
         needed = estate.needed(WHERE, self.shared.record())
         self.assertEqual([part.first_offset for _, part in needed], [2])
 

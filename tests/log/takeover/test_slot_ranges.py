@@ -113,7 +113,7 @@ class RecoveryTests(BrokerTestCase):
         broker = self.leader(both)
         for where in both:
             broker.partition(where).append(batch(b"one"), RULES)
-        flushed = broker.log.journal.flush()
+        flushed = broker.journal.flush()
         broker.run()
         self.successResultOf(flushed)
         asked: list[str] = []
@@ -146,5 +146,5 @@ class RecoveryTests(BrokerTestCase):
 
         successor = self.leader(policy=note)
         self.assertEqual(self.read_all(successor), [b"a", b"b", b"c"])
-        slots = [broker.log.journal.key(number) for number in range(3)]
+        slots = [broker.journal.key(number) for number in range(3)]
         self.assertEqual([asked.count(key) for key in slots], [1, 1, 1])
