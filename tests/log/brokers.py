@@ -124,7 +124,7 @@ class Shared:
 
     def register(self, broker_id: int, fencing: str = "create") -> int:
         """
-        A new incarnation, as `kafscale.cluster.membership.register` makes it.
+        A new incarnation, as `kafscale.cluster.membership.Membership.join` makes it.
         """
         address = {"host": "h", "port": 1, "rack": "a", "weight": 1.0, "incarnation": 0}
         put = Put(f"brokers/{broker_id}", address | {"phase": "serving", "version": ""})
