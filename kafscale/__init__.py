@@ -1,5 +1,5 @@
 """
-Kafscale: a Kafka-compatible broker whose log lives in an object store.
+Kafscale: a Kafka-compatible broker that stores its log in object storage.
 """
 
 __version__ = "0.1.0"

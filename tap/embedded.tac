@@ -3,8 +3,8 @@ One broker on one machine, as an application for ``twistd -y``:
 
     twistd -ny tap/embedded.tac
 
-The settings below are those that differ from their defaults; any other may be
-added, and a ``KAFSCALE_*`` variable counts where none is given here.
+Copy the file and change the settings below. Every option of ``twistd kafscale``
+can be added; it takes precedence over the ``KAFSCALE_*`` variable of its name.
 """
 
 from kafscale.tap import Options, makeService

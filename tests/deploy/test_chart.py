@@ -222,10 +222,10 @@ class ChartTests(SynchronousTestCase):
         What cannot work is refused before anything is installed.
         """
         for values, words in (
-            ({**LEAST, "s3": {}}, "s3.bucket is needed"),
-            ({**LEAST, "etcd": {}}, "etcd.endpoints is needed"),
+            ({**LEAST, "s3": {}}, "s3.bucket is required"),
+            ({**LEAST, "etcd": {}}, "etcd.endpoints is required"),
             ({**LEAST, "etcd": {"endpoints": ["etcd:2379"]}}, "/etcd/endpoints/0"),
-            ({**LEAST, "etcd": {**LEAST["etcd"], "certKey": "a"}}, "belong together"),
+            ({**LEAST, "etcd": {**LEAST["etcd"], "certKey": "a"}}, "must be set together"),
             ({**LEAST, "settings": {"KAFSCALE_CACHE_BYTES": 1 << 30}}, "/settings"),
             ({**LEAST, "settings": {"CACHE_BYTES": "1"}}, "CACHE_BYTES"),
             ({**LEAST, "replica": 3}, "replica"),
