@@ -1,5 +1,6 @@
 """
-A coordinator over a store in memory, and members that ask it.
+A group coordinator on a metadata store in memory, and members that send it
+requests.
 """
 
 from __future__ import annotations
@@ -53,11 +54,10 @@ async def load(coordinator: GroupCoordinator, incarnation: int) -> None:
 @implementer(IImage)
 class FakeImage:
     """
-    Topics that a test adds and removes.
+    An image with topics that a test adds and removes.
 
     @ivar known: Topics by id.
-    @ivar unseen: Ids of topics that are there, but that the image has not
-        heard of yet.
+    @ivar unseen: Ids of topics that exist, but that the image has not seen yet.
     """
 
     cluster_id = "qLbRyF0aTQ2eFTNQ2bZAbA"
@@ -124,7 +124,8 @@ class FakeImage:
 
 def joining(group: str = "g", **changes: Any) -> JoinParameters:
     """
-    A consumer that joins without an id, and gets one with its first answer.
+    The parameters of a consumer that joins without a member id, and gets one
+    with its first answer.
     """
     usual = JoinParameters(
         group=group,
@@ -142,7 +143,7 @@ def joining(group: str = "g", **changes: Any) -> JoinParameters:
 
 class GroupTestCase(SynchronousTestCase):
     """
-    One coordinator; its store does at once what it is asked, until a test
+    One coordinator. Its store executes all operations at once, unless a test
     changes the policy.
     """
 
@@ -163,8 +164,7 @@ class GroupTestCase(SynchronousTestCase):
 
     def start(self) -> None:
         """
-        A coordinator that has just been started, in place of any other, which
-        is as good as dead.
+        Start a coordinator. The one before gets no more requests.
         """
         self.store = HostileMetadataStore(self.inner, let_pass)
         self.coordinator = GroupCoordinator(
@@ -174,7 +174,7 @@ class GroupTestCase(SynchronousTestCase):
 
     def restart(self) -> None:
         """
-        C{kill -9}, and a new one.
+        Kill the coordinator as by C{kill -9}, and start another one.
         """
         self.store.cut()
         for call in list(self.clock.getDelayedCalls()):
@@ -185,25 +185,25 @@ class GroupTestCase(SynchronousTestCase):
 
     def begin(self, awaitable: Awaitable[T]) -> Deferred[T]:
         """
-        Ask, without waiting for the answer.
+        Send a request, without waiting for its answer.
         """
 
         async def wait() -> T:
             return await awaitable
 
         asked = Deferred.fromCoroutine(wait())
-        self.addCleanup(asked.addErrback, lambda _: None)  # of some nobody wants the answer
+        self.addCleanup(asked.addErrback, lambda _: None)  # some answers are not looked at
         return asked
 
     def now(self, awaitable: Awaitable[T]) -> T:
         """
-        The answer, which must come at once.
+        Send a request whose answer must come at once.
         """
         return self.successResultOf(self.begin(awaitable))
 
     def wait(self, seconds: float) -> None:
         """
-        Time passes; none of it while the broker would not have listened.
+        Let time pass, in steps so small that no timeout is late.
         """
         steps = int(seconds * 4)
         self.clock.pump([0.25] * steps)
@@ -211,25 +211,25 @@ class GroupTestCase(SynchronousTestCase):
 
     def refused(self, kind: type[KafkaError], asked: Deferred[Any]) -> None:
         """
-        The answer is this error.
+        Check that a request is answered with this error.
         """
         self.failureResultOf(asked, kind)
 
     def join(self, **changes: Any) -> Deferred[JoinResult]:
         """
-        Somebody joins.
+        Send a JoinGroup.
         """
         return self.begin(self.coordinator.join(joining(**changes)))
 
     def sync(
-        self, joined: JoinResult, parts: Mapping[str, bytes] | None = None, **changes: Any
+        self, joined: JoinResult, assignments: Mapping[str, bytes] | None = None, **changes: Any
     ) -> Deferred[SyncResult]:
         """
-        Somebody who has joined asks for its part.
+        Send the SyncGroup of a member that has joined.
         """
         group = changes.pop("group", "g")
         member = attrs.evolve(member_of(joined), **changes)
-        return self.begin(self.coordinator.sync(group, member, None, None, parts or {}))
+        return self.begin(self.coordinator.sync(group, member, None, None, assignments or {}))
 
     def commit(
         self,
@@ -239,8 +239,7 @@ class GroupTestCase(SynchronousTestCase):
         partition: TopicIdPartition = (TOPIC.topic_id, 0),
     ) -> Deferred[None]:
         """
-        Somebody commits; for partition 0 of the first topic, if not told
-        otherwise.
+        Commit an offset.
         """
         at = round(self.clock.seconds() * 1000)
         offsets = {partition: CommittedOffset(offset, 3, "note", at)}
@@ -248,7 +247,7 @@ class GroupTestCase(SynchronousTestCase):
 
     def committed(self, group: str = "g") -> dict[TopicIdPartition, int]:
         """
-        The offsets that are committed.
+        The committed offsets.
         """
         committed = self.coordinator.committed_offsets(group)
         return {partition: each.offset for partition, each in committed.items()}
@@ -257,8 +256,8 @@ class GroupTestCase(SynchronousTestCase):
 
     def round(self, *members: Mapping[str, Any]) -> list[JoinResult]:
         """
-        These join together, and are in a generation that nobody has assigned
-        yet; the first of a new group leads it.
+        Let these members join one generation. The first member of a new group
+        leads it.
         """
         asked = [self.join(**member) for member in members]
         self.wait(2 * self.settings.initial_delay)  # once more, as more than one came
@@ -266,14 +265,14 @@ class GroupTestCase(SynchronousTestCase):
 
     def stable(self, *members: Mapping[str, Any]) -> list[JoinResult]:
         """
-        These are the members of a stable group; the part of each is its member
-        id.
+        Let these members join and sync, until the group is stable. Each is
+        assigned its own member id.
         """
         joined = self.round(*members)
         group = members[0].get("group", "g")
-        parts = {each.member_id: each.member_id.encode() for each in joined}
+        assignments = {each.member_id: each.member_id.encode() for each in joined}
         asked = [
-            self.sync(each, parts if each.member_id == each.leader else {}, group=group)
+            self.sync(each, assignments if each.member_id == each.leader else {}, group=group)
             for each in joined
         ]
         for each in asked:
@@ -282,20 +281,20 @@ class GroupTestCase(SynchronousTestCase):
 
     def state(self, group: str = "g") -> str:
         """
-        As tools are told.
+        The state of a group, as DescribeGroups shows it.
         """
         return self.coordinator.describe(group).state
 
     def beat(self, joined: JoinResult, group: str = "g") -> None:
         """
-        A heartbeat.
+        Send a heartbeat.
         """
         self.coordinator.heartbeat(group, member_of(joined))
 
 
 def member_of(joined: JoinResult, instance_id: str | None = None) -> MemberIdentity:
     """
-    Who has joined so, as it calls itself from then on.
+    The identity of a member that has joined.
     """
     return MemberIdentity(joined.member_id, joined.generation, instance_id)
 

@@ -1,5 +1,6 @@
 """
-Commits: who may, when they are answered, and when they are forgotten.
+Committed offsets: which clients may commit, when commits are answered, and when
+offsets expire.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ WEEK = 7 * 86400.0
 
 def subscription(*topics: str, version: int = 1) -> bytes:
     """
-    What a consumer says of itself.
+    The metadata of a consumer that subscribes to these topics.
     """
-    told = ConsumerProtocolSubscription(topics=list(topics))
-    return version.to_bytes(2, "big") + b"".join(told.encode(version))
+    metadata = ConsumerProtocolSubscription(topics=list(topics))
+    return version.to_bytes(2, "big") + b"".join(metadata.encode(version))
 
 
-class WhoMayTests(GroupTestCase):
+class CommitTests(GroupTestCase):
     """
-    Members in their generation, and consumers that assign to themselves.
+    Members commit in their generation, and simple consumers without one.
     """
 
     def test_member(self) -> None:
         """
-        It is told what it committed, with all that it said.
+        All fields of the commit are returned.
         """
         (led,) = self.stable({})
         self.successResultOf(self.commit(member_of(led), 41))
@@ -51,8 +52,8 @@ class WhoMayTests(GroupTestCase):
 
     def test_member_during_a_rebalance(self) -> None:
         """
-        It may finish what it has while the round is prepared, but not between
-        joining and being assigned. Either way it is alive.
+        A member may commit while a round is prepared, but not between JoinGroup
+        and SyncGroup. Either request keeps its session.
         """
         led, other = self.stable({}, {})
         self.join()
@@ -65,7 +66,7 @@ class WhoMayTests(GroupTestCase):
 
     def test_old_generation(self) -> None:
         """
-        ILLEGAL_GENERATION, whether it is over or never was.
+        A generation that is over, or never was, is ILLEGAL_GENERATION.
         """
         (led,) = self.stable({})
         for generation in (0, 2, -1):
@@ -75,7 +76,8 @@ class WhoMayTests(GroupTestCase):
 
     def test_after_leaving(self) -> None:
         """
-        UNKNOWN_MEMBER_ID, be the group empty or not.
+        A member that has left is UNKNOWN_MEMBER_ID, whether the group is empty
+        or not.
         """
         led, other = self.stable({}, {})
         for each in (led, other):
@@ -84,15 +86,15 @@ class WhoMayTests(GroupTestCase):
 
     def test_no_such_group(self) -> None:
         """
-        A generation of a group that is not there; nothing comes of it.
+        A commit with a generation does not create a group.
         """
         self.refused(GroupIdNotFound, self.commit(MemberIdentity("c-1", 3)))
         self.assertEqual(self.coordinator.groups(), [])
 
     def test_simple_consumer(self) -> None:
         """
-        Without a generation, in a group that nobody else is in; its group is
-        listed.
+        A consumer without generation may commit in a group without members. Its
+        group is listed.
         """
         self.successResultOf(self.commit(SIMPLE, 7))
         self.assertEqual(self.committed(), {FIRST: 7})
@@ -101,7 +103,8 @@ class WhoMayTests(GroupTestCase):
 
     def test_simple_consumer_among_members(self) -> None:
         """
-        UNKNOWN_MEMBER_ID while there are members; afterwards it may.
+        A consumer without generation is UNKNOWN_MEMBER_ID while the group has
+        members.
         """
         (led,) = self.stable({})
         self.refused(UnknownMemberId, self.commit(SIMPLE))
@@ -110,7 +113,7 @@ class WhoMayTests(GroupTestCase):
 
     def test_group_without_name(self) -> None:
         """
-        Old consumers have none.
+        Old consumers commit in the group without a name.
         """
         self.successResultOf(self.commit(SIMPLE, 7, group=""))
         self.restart()
@@ -118,7 +121,7 @@ class WhoMayTests(GroupTestCase):
 
     def test_nothing_to_commit(self) -> None:
         """
-        That makes no group; but who asks is looked at.
+        An empty commit creates no group, but its identity is checked.
         """
         self.now(self.coordinator.commit_offsets("g", SIMPLE, {}))
         self.assertEqual(self.coordinator.groups(), [])
@@ -128,12 +131,12 @@ class WhoMayTests(GroupTestCase):
 
 class DurabilityTests(GroupTestCase):
     """
-    Answered is durable, and durable is what is told.
+    An answered commit is durable, and only durable offsets are returned.
     """
 
-    def test_told_when_durable(self) -> None:
+    def test_returned_when_durable(self) -> None:
         """
-        Nobody sees a commit that a crash could take back.
+        An offset is not returned while a crash could lose it.
         """
         self.successResultOf(self.commit(SIMPLE, 1))
         self.store.policy = None
@@ -146,8 +149,8 @@ class DurabilityTests(GroupTestCase):
 
     def test_many_are_one_write(self) -> None:
         """
-        What comes while a commit is written is written together, and each is
-        answered for itself.
+        Commits that come during a write go into the next write together, and
+        each is answered.
         """
         self.store.policy = None
         asked = [self.commit(SIMPLE, number) for number in range(50)]
@@ -166,7 +169,8 @@ class DurabilityTests(GroupTestCase):
 
     def test_heartbeats_write_nothing(self) -> None:
         """
-        Neither do commits' checks, describing, and joins that change nothing.
+        Heartbeats, DescribeGroups and a JoinGroup that changes nothing write
+        nothing.
         """
         led, other = self.stable({}, {})
         self.store.policy = None
@@ -180,7 +184,7 @@ class DurabilityTests(GroupTestCase):
 
     def test_survives_a_restart(self) -> None:
         """
-        With everything that was said.
+        All fields of a committed offset survive a restart.
         """
         self.successResultOf(self.commit(SIMPLE, 7))
         kept = CommittedOffset(9, -1, "gr\u00fc\u00dfe \U0001f980", 12, 34_000_000_000_000)
@@ -191,62 +195,66 @@ class DurabilityTests(GroupTestCase):
         self.assertEqual(before[(OTHER.topic_id, 3)], kept)
 
 
-class ForgettingTests(GroupTestCase):
+class DeletionTests(GroupTestCase):
     """
-    OffsetDelete, DeleteGroups, deleted topics, and time.
+    OffsetDelete, DeleteGroups, deleted topics, and expiry.
     """
 
-    def forget(self, *wanted: tuple[UUID, int], group: str = "g") -> dict[object, type]:
+    def delete_offsets(self, *wanted: tuple[UUID, int], group: str = "g") -> dict[object, type]:
         """
-        Why some of these were not forgotten.
+        Delete these offsets. The errors of those that are kept.
         """
         names = {topic.topic_id: topic.name for topic in (TOPIC, OTHER)}
         refused = self.now(self.coordinator.delete_offsets(group, wanted, names))
         return {partition: type(error) for partition, error in refused.items()}
 
-    def test_forget(self) -> None:
+    def test_delete_offsets(self) -> None:
         """
-        Of a group without members anything, in the store too.
+        In a group without members every offset can be deleted, also from the
+        store.
         """
         self.successResultOf(self.commit(SIMPLE, 7))
         self.successResultOf(self.commit(SIMPLE, 8, partition=(OTHER.topic_id, 1)))
-        self.assertEqual(self.forget(FIRST, (TOPIC.topic_id, 3)), {})
+        self.assertEqual(self.delete_offsets(FIRST, (TOPIC.topic_id, 3)), {})
         self.assertEqual(self.committed(), {(OTHER.topic_id, 1): 8})
         self.restart()
         self.assertEqual(self.committed(), {(OTHER.topic_id, 1): 8})
 
-    def test_forget_what_is_read(self) -> None:
+    def test_delete_subscribed(self) -> None:
         """
-        Of a group with members what none of them is subscribed to.
+        In a group with members offsets can be deleted to whose topics no member
+        subscribes.
         """
         (led,) = self.stable({"protocols": [("range", subscription("t"))]})
         for partition in (FIRST, (OTHER.topic_id, 1)):
             self.successResultOf(self.commit(member_of(led), partition=partition))
-        self.assertEqual(self.forget(FIRST, (OTHER.topic_id, 1)), {FIRST: GroupSubscribedToTopic})
+        refused = self.delete_offsets(FIRST, (OTHER.topic_id, 1))
+        self.assertEqual(refused, {FIRST: GroupSubscribedToTopic})
         self.assertEqual(self.committed(), {FIRST: 5})
 
-    def test_forget_what_nobody_can_tell(self) -> None:
+    def test_delete_with_unknown_subscription(self) -> None:
         """
-        A subscription that cannot be read may be to anything.
+        If the subscription cannot be decoded, no offset can be deleted.
         """
         for number, nonsense in enumerate((b"", b"\x00", b"\xff\xff", b"\x00\x01\x7f")):
             self.stable({"group": f"g{number}", "protocols": [("range", nonsense)]})
             self.assertEqual(
-                self.forget(FIRST, group=f"g{number}"), {FIRST: GroupSubscribedToTopic}
+                self.delete_offsets(FIRST, group=f"g{number}"), {FIRST: GroupSubscribedToTopic}
             )
 
     def test_newer_subscription(self) -> None:
         """
-        A version that we do not know begins like the last that we do.
+        A version of the subscription that is not known is read as the last one
+        that is.
         """
         metadata = (99).to_bytes(2, "big") + subscription("t", version=3)[2:] + b"more"
         self.stable({"protocols": [("range", metadata)]})
-        self.assertEqual(self.forget((OTHER.topic_id, 0)), {})
+        self.assertEqual(self.delete_offsets((OTHER.topic_id, 0)), {})
 
-    def test_forget_of_others(self) -> None:
+    def test_delete_of_other_types(self) -> None:
         """
-        A group of another type keeps all while it has members; one that is not
-        there has none.
+        In a group of another protocol type nothing can be deleted while it has
+        members.
         """
         self.stable({"protocol_type": "connect"})
         self.failureResultOf(
@@ -256,9 +264,10 @@ class ForgettingTests(GroupTestCase):
             self.begin(self.coordinator.delete_offsets("none", [FIRST], {})), GroupIdNotFound
         )
 
-    def test_delete(self) -> None:
+    def test_delete_group(self) -> None:
         """
-        A group without members, and all its commits; in the store too.
+        DeleteGroups deletes a group without members and all its offsets, also
+        from the store.
         """
         (led,) = self.stable({})
         self.successResultOf(self.commit(member_of(led)))
@@ -272,7 +281,8 @@ class ForgettingTests(GroupTestCase):
 
     def test_delete_while_committing(self) -> None:
         """
-        What was on its way is gone too.
+        A commit that is being written when the group is deleted is deleted,
+        too.
         """
         self.successResultOf(self.commit(SIMPLE))
         self.store.policy = None
@@ -286,7 +296,8 @@ class ForgettingTests(GroupTestCase):
 
     def test_pending_member_of_a_deleted_group(self) -> None:
         """
-        It is a stranger then.
+        A member id that was assigned before the group was deleted is unknown
+        afterwards.
         """
         given = self.successResultOf(self.join(requires_known_member_id=True))
         self.now(self.coordinator.delete("g"))
@@ -294,8 +305,8 @@ class ForgettingTests(GroupTestCase):
 
     def test_topic_deleted(self) -> None:
         """
-        A topic that is deleted takes the commits for it along, in all groups,
-        also those on their way.
+        When a topic is deleted, its offsets are deleted in all groups, also
+        those that are being written.
         """
         for group in ("g", "h"):
             self.successResultOf(self.commit(SIMPLE, 7, group))
@@ -311,10 +322,11 @@ class ForgettingTests(GroupTestCase):
             self.assertEqual(self.committed("h"), {(OTHER.topic_id, 1): 8})
             self.restart()
 
-    def test_topic_deleted_while_nobody_looked(self) -> None:
+    def test_topic_deleted_while_down(self) -> None:
         """
-        It is noticed at the start; but a topic that the image has not heard of
-        yet is not taken for deleted.
+        A topic that was deleted while the coordinator was down is noticed when
+        it loads; a topic that the image has not seen yet is not taken for
+        deleted.
         """
         self.successResultOf(self.commit(SIMPLE, 7))
         self.successResultOf(self.commit(SIMPLE, 8, partition=(OTHER.topic_id, 1)))
@@ -327,13 +339,14 @@ class ForgettingTests(GroupTestCase):
 
     def check(self) -> None:
         """
-        Those who look for what is old come round.
+        Let the next check for expired offsets happen.
         """
         self.clock.advance(CHECK_SECONDS)
 
-    def test_simple_commits_grow_old(self) -> None:
+    def test_simple_commits_expire(self) -> None:
         """
-        A week after the commit; the group, with nothing left, goes too.
+        The offsets of simple consumers expire a week after the commit. A group
+        without offsets is deleted.
         """
         self.successResultOf(self.commit(SIMPLE, 7))
         self.clock.advance(WEEK / 2)
@@ -351,7 +364,8 @@ class ForgettingTests(GroupTestCase):
 
     def test_commits_of_an_empty_group(self) -> None:
         """
-        A week after the last member has gone, over restarts.
+        The offsets of an empty group expire a week after the last member left,
+        also across restarts.
         """
         (led,) = self.stable({"protocols": [("range", subscription("t"))]})
         self.successResultOf(self.commit(member_of(led)))
@@ -366,9 +380,10 @@ class ForgettingTests(GroupTestCase):
         self.check()
         self.assertEqual(self.committed(), {})
 
-    def test_commits_of_a_group_that_lives(self) -> None:
+    def test_commits_of_a_group_with_members(self) -> None:
         """
-        What it is subscribed to is kept; what it is not any more grows old.
+        In a group with members offsets expire only for topics to which no
+        member subscribes.
         """
         member = {
             "protocols": [("range", subscription("t"))],
@@ -384,9 +399,10 @@ class ForgettingTests(GroupTestCase):
         self.check()
         self.assertEqual(self.committed(), {FIRST: 5})
 
-    def test_time_of_its_own(self) -> None:
+    def test_retention_of_its_own(self) -> None:
         """
-        A commit with a time of its own (before OffsetCommit 5) goes then.
+        An offset with a retention time of its own (before OffsetCommit 5)
+        expires at that time.
         """
         at = round(self.clock.seconds() * 1000)
         soon = CommittedOffset(5, -1, "", at, at + 1000)
@@ -397,7 +413,8 @@ class ForgettingTests(GroupTestCase):
 
     def test_empty_group_without_commits(self) -> None:
         """
-        It is forgotten at the next look, but not while a member is expected.
+        An empty group without offsets is deleted at the next check, but not
+        while a member is pending.
         """
         (led,) = self.stable({})
         self.coordinator.leave("g", led.member_id, None)

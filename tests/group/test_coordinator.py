@@ -1,6 +1,6 @@
 """
-The coordinator's life: starting, starting again, being replaced, stopping; and
-what operators see.
+The life of the coordinator: it starts, restarts, is replaced and stops; and it
+describes groups.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tests.hostile import Operation, Verdict, let_pass
 
 class RestartTests(GroupTestCase):
     """
-    C{kill -9}, and go on.
+    The coordinator is killed, and another one starts.
     """
 
     def test_members_notice_nothing(self) -> None:
         """
-        Heartbeats, commits and parts are answered as before, in the same
+        Heartbeats, commits and SyncGroup are answered as before, in the same
         generation.
         """
         led, other = self.stable({}, {})
@@ -41,7 +41,7 @@ class RestartTests(GroupTestCase):
 
     def test_sessions_begin_anew(self) -> None:
         """
-        Who does not come back within a session is out.
+        A member that does not come back within its session is removed.
         """
         led, _ = self.stable({}, {})
         self.wait(9)
@@ -54,7 +54,7 @@ class RestartTests(GroupTestCase):
 
     def test_before_anybody_was_assigned(self) -> None:
         """
-        The round is lost, but nobody had a part in it: it is begun again.
+        A round without assignment is lost, and begins again.
         """
         led, _ = self.stable({}, {})
         asked = self.join(member_id=led.member_id)
@@ -68,7 +68,8 @@ class RestartTests(GroupTestCase):
 
     def test_generation_never_falls(self) -> None:
         """
-        Not over a restart either, once anybody has had a part in it.
+        A generation that had an assignment is never used again, also not after
+        a restart.
         """
         generation = 0
         for _ in range(4):
@@ -80,7 +81,8 @@ class RestartTests(GroupTestCase):
 
     def test_everything_of_a_member(self) -> None:
         """
-        Its time-outs and protocols too.
+        All fields of a member survive a restart, its timeouts and protocols
+        too.
         """
         (led,) = self.stable(
             {
@@ -107,12 +109,12 @@ class RestartTests(GroupTestCase):
 
 class LifeTests(GroupTestCase):
     """
-    What is answered while it does not coordinate.
+    A coordinator that does not coordinate refuses all requests.
     """
 
     def assert_all_refused(self, coordinator: GroupCoordinator, kind: type[Exception]) -> None:
         """
-        Everything is refused with this error.
+        Check that every request is refused with this error.
         """
         self.coordinator = coordinator
         stranger = member_of(self.joined)
@@ -128,15 +130,15 @@ class LifeTests(GroupTestCase):
 
     def setUp(self) -> None:
         """
-        A stable group of one.
+        There is a stable group of one member.
         """
         super().setUp()
         (self.joined,) = self.stable({})
 
     def test_loading(self) -> None:
         """
-        COORDINATOR_LOAD_IN_PROGRESS until all is read; who waits for a round
-        of before is sent away.
+        Requests get COORDINATOR_LOAD_IN_PROGRESS until everything is read, and
+        a JoinGroup that waited before gets NOT_COORDINATOR.
         """
         waiting = self.join()
         self.store.policy = None
@@ -150,7 +152,7 @@ class LifeTests(GroupTestCase):
 
     def test_store_fails_while_loading(self) -> None:
         """
-        Nothing is served that was read half; loading again does it.
+        When loading fails, nothing is served until it is repeated.
         """
 
         def no_ranges(operation: Operation) -> Verdict:
@@ -166,8 +168,8 @@ class LifeTests(GroupTestCase):
 
     def test_stopped(self) -> None:
         """
-        Who waits is answered at once, so that its connection can be closed;
-        the end comes when what is being written is written.
+        Waiting requests are answered at once, so that their connections can be
+        closed. The coordinator has stopped when all writes have ended.
         """
         waiting = self.join()
         self.store.policy = None
@@ -184,8 +186,8 @@ class LifeTests(GroupTestCase):
 
     def test_replaced(self) -> None:
         """
-        Who finds that another writes its groups gives them up: nothing more is
-        acknowledged.
+        A coordinator that finds another owner of its shard gives up the shard's
+        groups, and acknowledges nothing more.
         """
         former = self.coordinator
         waiting = self.join()
@@ -199,12 +201,12 @@ class LifeTests(GroupTestCase):
 
 class DescriptionTests(GroupTestCase):
     """
-    What operators see.
+    DescribeGroups and ListGroups.
     """
 
     def test_states(self) -> None:
         """
-        What members say and have to do is shown of a stable group only.
+        Protocol, metadata and assignments are shown of a stable group only.
         """
         asked = self.join()
         self.assertEqual(self.shown(), ("PreparingRebalance", "", [(b"", b"")]))
@@ -218,7 +220,7 @@ class DescriptionTests(GroupTestCase):
 
     def shown(self) -> tuple[str, str, list[tuple[bytes, bytes]]]:
         """
-        State, protocol, and of each member metadata and assignment.
+        The state, the protocol, and the metadata and assignment of each member.
         """
         group = self.coordinator.describe("g")
         return (
@@ -229,13 +231,13 @@ class DescriptionTests(GroupTestCase):
 
     def test_unknown(self) -> None:
         """
-        GROUP_ID_NOT_FOUND.
+        An unknown group is GROUP_ID_NOT_FOUND.
         """
         self.assertRaises(GroupIdNotFound, self.coordinator.describe, "none")
 
     def test_listed(self) -> None:
         """
-        All, by name, without members.
+        All groups are listed by name, without members.
         """
         self.stable({"group": "b"})
         self.successResultOf(self.commit(SIMPLE, group="a"))

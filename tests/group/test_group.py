@@ -38,8 +38,8 @@ class FirstRoundTests(GroupTestCase):
 
     def test_waits_on_while_others_come(self) -> None:
         """
-        Who comes within the delay prolongs it, and all are answered together:
-        the leader with all members.
+        A member that joins within the delay prolongs it. All are answered
+        together, and the leader gets all members.
         """
         first = self.join()
         self.wait(2)
@@ -56,7 +56,8 @@ class FirstRoundTests(GroupTestCase):
 
     def test_does_not_wait_for_ever(self) -> None:
         """
-        However many come, it waits no longer than they may take to rejoin.
+        However many members join, the delay ends after the longest rebalance
+        timeout.
         """
         first = self.join(rebalance_timeout_ms=7000)
         for _ in range(3):
@@ -68,7 +69,8 @@ class FirstRoundTests(GroupTestCase):
 
     def test_all_gone(self) -> None:
         """
-        Everybody left before it began: the group is empty, one generation on.
+        If all members leave before the first round is complete, the group is
+        empty, and its generation has grown.
         """
         asked = self.join()
         self.coordinator.leave("g", "c-1", None)
@@ -79,13 +81,13 @@ class FirstRoundTests(GroupTestCase):
 
 class SyncTests(GroupTestCase):
     """
-    The leader brings the parts of all.
+    The leader assigns for all members.
     """
 
-    def test_parts(self) -> None:
+    def test_assignments(self) -> None:
         """
-        Who asks before the leader waits; the parts are passed on as they are,
-        and who got none has an empty one.
+        A SyncGroup that comes before the leader's waits. Assignments are passed
+        on unchanged; a member without one gets an empty one.
         """
         led, other, third = self.round({}, {}, {})
         early = self.sync(other)
@@ -99,7 +101,8 @@ class SyncTests(GroupTestCase):
 
     def test_again(self) -> None:
         """
-        A part can be asked for again; what the leader brings then is late.
+        SyncGroup may be repeated. Assignments that the leader sends then are
+        ignored.
         """
         led, _ = self.stable({}, {})
         again = self.successResultOf(self.sync(led, {"c-1": b"new"}))
@@ -107,7 +110,7 @@ class SyncTests(GroupTestCase):
 
     def test_asked_twice_while_waiting(self) -> None:
         """
-        Of two that wait for the same, the first is told to begin again.
+        Of two SyncGroup requests of a member that wait, the first is refused.
         """
         led, other = self.round({}, {})
         first = self.sync(other)
@@ -118,7 +121,7 @@ class SyncTests(GroupTestCase):
 
     def test_not_stored_yet(self) -> None:
         """
-        Nobody has a part before a restart would know it.
+        No member gets its assignment before that is durable.
         """
         led, other = self.round({}, {})
         self.store.policy = None
@@ -133,8 +136,8 @@ class SyncTests(GroupTestCase):
 
     def test_assigned_twice(self) -> None:
         """
-        While a leader's parts are being stored, others of its do not count:
-        what is told is what is stored.
+        While an assignment is being stored, another one of the same leader is
+        ignored: members get what is stored.
         """
         led, other = self.round({}, {})
         self.store.policy = None
@@ -145,14 +148,15 @@ class SyncTests(GroupTestCase):
         ]
         self.store.settle()
         self.refused(RebalanceInProgress, asked.pop(1))
-        told = [self.successResultOf(each).assignment for each in asked]
+        answered = [self.successResultOf(each).assignment for each in asked]
         self.restart()
         kept = [self.successResultOf(self.sync(each)).assignment for each in (other, led)]
-        self.assertEqual((told, kept), ([b"first"] * 2, [b"first"] * 2))
+        self.assertEqual((answered, kept), ([b"first"] * 2, [b"first"] * 2))
 
     def test_rebalance_while_storing(self) -> None:
         """
-        What is being stored when the group goes on is nobody's part any more.
+        If a round begins while an assignment is being stored, that assignment
+        is not used.
         """
         led, other = self.round({}, {})
         self.store.policy = None
@@ -166,20 +170,20 @@ class SyncTests(GroupTestCase):
         self.assertEqual({self.successResultOf(each).generation for each in again}, {2})
         self.assertEqual(self.successResultOf(newcomer).generation, 2)
 
-    def test_strangers(self) -> None:
+    def test_not_a_member(self) -> None:
         """
-        Who is not in the group, or not in this generation, gets no part, and
+        A client that is not a member of this generation gets no assignment, and
         changes nothing.
         """
         (led,) = self.round({})
-        self.refused(UnknownMemberId, self.sync(led, {"c-1": b"bad"}, member_id="stranger"))
+        self.refused(UnknownMemberId, self.sync(led, {"c-1": b"bad"}, member_id="unknown"))
         self.refused(IllegalGeneration, self.sync(led, {"c-1": b"bad"}, generation=2))
         self.refused(UnknownMemberId, self.sync(led, group="nothing"))
         self.assertEqual(self.state(), "CompletingRebalance")
 
     def test_other_protocol(self) -> None:
         """
-        Who takes the group for something else is told so.
+        Another protocol type or protocol is INCONSISTENT_GROUP_PROTOCOL.
         """
         (led,) = self.round({})
         for kind, name in (("connect", "range"), ("consumer", "sticky")):
@@ -190,7 +194,7 @@ class SyncTests(GroupTestCase):
 
     def test_while_preparing(self) -> None:
         """
-        A round has begun: join first.
+        While a round is prepared, members must join first.
         """
         led, _ = self.stable({}, {})
         self.join()
@@ -198,8 +202,8 @@ class SyncTests(GroupTestCase):
 
     def test_leader_does_not_assign(self) -> None:
         """
-        Members that have joined but do not ask for their part in time are out,
-        be it the leader; the others begin again.
+        Members that have joined, and do not send SyncGroup in time, are
+        removed, also the leader. The others join again.
         """
         led, other = self.round({}, {})
         asked = self.sync(other)
@@ -215,13 +219,13 @@ class SyncTests(GroupTestCase):
 
 class RebalanceTests(GroupTestCase):
     """
-    Members come, go, and change.
+    Members join, leave and change.
     """
 
-    def test_heartbeats_tell(self) -> None:
+    def test_heartbeats(self) -> None:
         """
         0 while stable, 27 while a round is prepared, 0 when it is complete, 22
-        in another generation, 25 from a stranger.
+        in another generation, 25 for an unknown member.
         """
         led, other = self.stable({}, {})
         self.beat(led)
@@ -233,12 +237,13 @@ class RebalanceTests(GroupTestCase):
         self.assertEqual(self.state(), "CompletingRebalance")
         self.beat(joined)
         self.assertRaises(IllegalGeneration, self.beat, led)
-        self.assertRaises(UnknownMemberId, self.beat, attrs.evolve(led, member_id="stranger"))
+        self.assertRaises(UnknownMemberId, self.beat, attrs.evolve(led, member_id="unknown"))
         self.assertRaises(UnknownMemberId, self.beat, led, "nothing")
 
     def test_leader_stays(self) -> None:
         """
-        The generation grows by one; who led leads on, whoever joins first.
+        The generation grows by one, and the leader stays the same, whichever
+        member joins first.
         """
         led, other = self.stable({}, {})
         asked = [self.join(), self.join(member_id=other.member_id)]
@@ -249,8 +254,8 @@ class RebalanceTests(GroupTestCase):
 
     def test_leaving(self) -> None:
         """
-        Who leaves is out at once; a leader is followed by who was first to
-        come of those who stay.
+        A member that leaves is removed at once. If it led, the member that
+        joined first among the others leads.
         """
         led, other, third = self.stable({}, {}, {})
         self.coordinator.leave("g", led.member_id, None)
@@ -272,8 +277,8 @@ class RebalanceTests(GroupTestCase):
 
     def test_slow_to_rejoin(self) -> None:
         """
-        Who does not join again in the longest rebalance time-out is out, even
-        though it sends heartbeats.
+        A member that does not join again within the longest rebalance timeout
+        is removed, although it sends heartbeats.
         """
         led, slow = self.stable({}, {})
         again = [self.join(member_id=led.member_id, rebalance_timeout_ms=20_000), self.join()]
@@ -285,8 +290,8 @@ class RebalanceTests(GroupTestCase):
 
     def test_silent(self) -> None:
         """
-        A session ends that long after the last sign of life; joining, syncing
-        and heartbeats are such.
+        A session times out that long after the last JoinGroup, SyncGroup or
+        heartbeat.
         """
         led, silent = self.stable({}, {"session_timeout_ms": 7000})
         for _ in range(3):
@@ -301,7 +306,7 @@ class RebalanceTests(GroupTestCase):
 
     def test_silent_while_waiting(self) -> None:
         """
-        A member that waits for us is not silent.
+        A member whose request waits does not time out.
         """
         led, other = self.stable({}, {})
         asked = self.join(member_id=led.member_id)
@@ -313,8 +318,8 @@ class RebalanceTests(GroupTestCase):
 
     def test_silent_newcomer(self) -> None:
         """
-        Of one that was never in a generation nobody knows whether it is still
-        there: five minutes are enough (KAFKA-7610).
+        A member that was never in a generation times out after five minutes
+        (KAFKA-7610).
         """
         long = {"rebalance_timeout_ms": 900_000}
         (led,) = self.stable(long)
@@ -326,8 +331,8 @@ class RebalanceTests(GroupTestCase):
 
     def test_broker_was_stopped(self) -> None:
         """
-        When the broker itself was asleep, members get their whole time again
-        (SIGSTOP, a virtual machine that was moved).
+        When the broker itself was stopped, members get their whole session
+        again (SIGSTOP, a virtual machine that was moved).
         """
         led, other = self.stable({}, {})
         self.clock.advance(600)
@@ -340,7 +345,7 @@ class RebalanceTests(GroupTestCase):
 
     def test_broker_was_stopped_in_a_round(self) -> None:
         """
-        Joins that were sent meanwhile count.
+        JoinGroup requests that were sent while the broker was stopped count.
         """
         led, other = self.stable({}, {})
         asked = self.join(member_id=led.member_id, rebalance_timeout_ms=30_000)
@@ -351,8 +356,8 @@ class RebalanceTests(GroupTestCase):
 
     def test_unchanged_member_joins_again(self) -> None:
         """
-        It has lost its answer: it is told of the generation as it is, while
-        parts are given and afterwards.
+        A member that repeats its JoinGroup unchanged gets the present
+        generation, before and after SyncGroup.
         """
         led, other = self.round({}, {})
         for each in (led, other):
@@ -363,7 +368,7 @@ class RebalanceTests(GroupTestCase):
 
     def test_changed_member_joins_again(self) -> None:
         """
-        What a member says of itself concerns all: a new round.
+        A member that joins with other metadata begins a round.
         """
         _, other = self.stable({}, {})
         asked = self.join(member_id=other.member_id, protocols=[("range", b"changed")])
@@ -372,7 +377,8 @@ class RebalanceTests(GroupTestCase):
 
     def test_leader_joins_again(self) -> None:
         """
-        That is how a leader asks for a new assignment: topics have grown.
+        A leader that joins again asks for a new assignment, for instance
+        because topics have grown.
         """
         led, other = self.stable({}, {})
         asked = self.join(member_id=led.member_id)
@@ -382,7 +388,7 @@ class RebalanceTests(GroupTestCase):
 
     def test_joined_twice(self) -> None:
         """
-        Of two that wait for the same round, the first is told to begin again.
+        Of two JoinGroup requests of a member that wait, the first is refused.
         """
         _, other = self.stable({}, {})
         self.join()
@@ -393,12 +399,12 @@ class RebalanceTests(GroupTestCase):
 
 class ProtocolTests(GroupTestCase):
     """
-    The protocol is one that all have.
+    The protocol is one that all members support.
     """
 
     def test_votes(self) -> None:
         """
-        Of those that all have the one that most want.
+        Among the protocols that all support, the one with most votes is chosen.
         """
         members = [
             {"protocols": [("sticky", b"1"), ("range", b"2"), ("own", b"")]},
@@ -411,7 +417,7 @@ class ProtocolTests(GroupTestCase):
 
     def test_upgraded_one_by_one(self) -> None:
         """
-        When the last member has the new protocol, it is chosen.
+        A new protocol is chosen when the last member supports it.
         """
         both = {"protocols": [("cooperative-sticky", b""), ("range", b"")]}
         led, other = self.stable(both, {})
@@ -422,7 +428,7 @@ class ProtocolTests(GroupTestCase):
 
     def test_formats_of_others(self) -> None:
         """
-        What Connect and Schema Registry say of themselves is not looked into.
+        The metadata of Connect and Schema Registry is not decoded.
         """
         self.stable(
             {"protocol_type": "connect", "protocols": [("sessioned", b"\xff\xffnonsense")]}
@@ -434,13 +440,13 @@ class ProtocolTests(GroupTestCase):
 
 class FencingTests(GroupTestCase):
     """
-    Static members, and who pretends to be one.
+    Static members that were replaced.
     """
 
     def test_heartbeat_of_the_old_holder(self) -> None:
         """
-        FENCED_INSTANCE_ID for who had the place, UNKNOWN_MEMBER_ID for an
-        instance that is nobody's.
+        The former member gets FENCED_INSTANCE_ID, and a member with an unknown
+        instance id UNKNOWN_MEMBER_ID.
         """
         (old,) = self.stable({"instance_id": "i"})
         self.successResultOf(self.join(instance_id="i"))

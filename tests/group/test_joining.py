@@ -1,5 +1,6 @@
 """
-JoinGroup: which members may join, under which id, and static members (KIP-394, KIP-345).
+JoinGroup: which members may join, under which id, and static members (KIP-394,
+KIP-345).
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from tests.group.members import GroupTestCase, member_of
 
 class RefusedTests(GroupTestCase):
     """
-    Joins that are refused, and leave nothing behind.
+    Requests that are refused, and change nothing.
     """
 
     def test_no_name(self) -> None:
         """
-        Only commits may be of a group without a name.
+        A group without a name has offsets, and no members.
         """
         self.refused(InvalidGroupId, self.join(group=""))
         self.assertRaises(InvalidGroupId, self.coordinator.leave, "", "c-1", None)
 
-    def test_session_time_outs(self) -> None:
+    def test_session_timeouts(self) -> None:
         """
-        From 6 seconds to 30 minutes.
+        Session timeouts may be from 6 seconds to 30 minutes.
         """
         for milliseconds in (-1, 0, 5999, 1_800_001, 2**31 - 1):
             self.refused(InvalidSessionTimeout, self.join(session_timeout_ms=milliseconds))
@@ -49,7 +50,7 @@ class RefusedTests(GroupTestCase):
 
     def test_mismatched_protocols(self) -> None:
         """
-        Another type, or no protocol that all members have.
+        Another protocol type, or no protocol that all members support.
         """
         self.stable({}, {"protocols": [("range", b""), ("sticky", b"")]})
         self.refused(InconsistentGroupProtocol, self.join(protocol_type="connect"))
@@ -58,7 +59,7 @@ class RefusedTests(GroupTestCase):
 
     def test_other_protocols_once_empty(self) -> None:
         """
-        A group without members is anybody's.
+        A group without members may change its protocol type.
         """
         (led,) = self.stable({})
         self.coordinator.leave("g", led.member_id, None)
@@ -67,7 +68,7 @@ class RefusedTests(GroupTestCase):
 
     def test_unknown_id(self) -> None:
         """
-        Ids are ours to give.
+        A member id that the coordinator has not assigned is unknown.
         """
         self.refused(UnknownMemberId, self.join(member_id="own"))
         self.stable({})
@@ -76,20 +77,20 @@ class RefusedTests(GroupTestCase):
 
 class PendingTests(GroupTestCase):
     """
-    A member id first.
+    Members get their id first, and join with it.
     """
 
     def given(self, **changes: object) -> str:
         """
-        The id that somebody gets who joins without.
+        The id that a member gets that joins without one.
         """
         joined = self.successResultOf(self.join(requires_known_member_id=True, **changes))
         self.assertEqual(joined, JoinResult(joined.member_id))
         return joined.member_id
 
-    def test_comes_again(self) -> None:
+    def test_joins_with_id(self) -> None:
         """
-        With the id that it was given it joins.
+        With the id that it was given the member joins.
         """
         member_id = self.given()
         self.assertEqual(self.coordinator.describe("g").members, [])
@@ -97,10 +98,10 @@ class PendingTests(GroupTestCase):
         self.wait(3)
         self.assertEqual(self.successResultOf(asked).member_id, member_id)
 
-    def test_leaves_nobody_behind(self) -> None:
+    def test_unused_ids(self) -> None:
         """
-        Ids that were given and not used hold up nobody for longer than a
-        session, and are no members.
+        Ids that are not used are no members, and the group waits for them no
+        longer than a session timeout.
         """
         ghost = self.given()
         self.given()
@@ -113,7 +114,8 @@ class PendingTests(GroupTestCase):
 
     def test_waited_for(self) -> None:
         """
-        A later round waits for who was given an id, as long as a session is.
+        A later round waits for pending members, as long as their session
+        timeout.
         """
         (led,) = self.stable({"session_timeout_ms": 30_000})
         given = [self.given(), self.given(), self.given()]
@@ -128,7 +130,7 @@ class PendingTests(GroupTestCase):
 
     def test_static_members_need_none(self) -> None:
         """
-        Their instance id says who they are.
+        A static member is identified by its instance id, and joins at once.
         """
         asked = self.join(instance_id="i", requires_known_member_id=True)
         self.wait(3)
@@ -144,7 +146,7 @@ class SizeTests(GroupTestCase):
 
     def test_full(self) -> None:
         """
-        No more members than that, but those who are in it may join again.
+        A full group takes no new member, but its members may join again.
         """
         led, other = self.stable({}, {})
         self.refused(GroupMaxSizeReached, self.join())
@@ -154,7 +156,7 @@ class SizeTests(GroupTestCase):
 
     def test_first_come(self) -> None:
         """
-        In the first round too.
+        The limit holds in the first round, too.
         """
         asked = [self.join(), self.join()]
         self.refused(GroupMaxSizeReached, self.join())
@@ -164,8 +166,8 @@ class SizeTests(GroupTestCase):
 
     def test_places_are_for_those_who_have_joined(self) -> None:
         """
-        While a round is prepared, who has not joined again has no place yet,
-        and may lose it.
+        While a round is prepared, a member that has not joined again may lose
+        its place to a new one.
         """
         led, slow = self.stable({}, {})
         self.join(member_id=led.member_id)
@@ -188,7 +190,8 @@ class StaticTests(GroupTestCase):
 
     def test_restarted(self) -> None:
         """
-        Who comes back has a new id and the old part, and nobody rebalances.
+        A static member that restarts gets a new id and its former assignment,
+        without a rebalance.
         """
         led, old = self.both()
         new = self.successResultOf(self.join(instance_id="b"))
@@ -200,7 +203,7 @@ class StaticTests(GroupTestCase):
 
     def test_restarted_is_stored(self) -> None:
         """
-        A restart of the broker knows the new id.
+        The new id is durable when it is answered.
         """
         self.both()
         self.store.policy = None
@@ -213,8 +216,9 @@ class StaticTests(GroupTestCase):
 
     def test_leader_restarted(self) -> None:
         """
-        It must not assign anew, as nobody would ask for that: it is told that
-        its former self leads; or, if it understands, that it need not.
+        A leader that restarts must not assign anew. It is answered that its
+        former id leads; or, if it supports that, that it may skip the
+        assignment.
         """
         led, _ = self.both()
         new = self.successResultOf(self.join(instance_id="a"))
@@ -227,26 +231,27 @@ class StaticTests(GroupTestCase):
 
     def test_other_than_leader_may_skip(self) -> None:
         """
-        Skipping is for leaders.
+        Only a leader is told to skip the assignment.
         """
         led, _ = self.both()
         new = self.successResultOf(self.join(instance_id="b", supports_skipping_assignment=True))
         self.assertEqual((new.skip_assignment, new.members), (False, ()))
         self.assertEqual(new.leader, led.member_id)
 
-    def test_restarted_with_another_wish(self) -> None:
+    def test_restarted_with_another_preference(self) -> None:
         """
-        If another protocol would be chosen now, all must know.
+        If the group would choose another protocol now, a round begins.
         """
         self.both(protocols=[("range", b""), ("sticky", b"")])
-        wish = [("sticky", b""), ("range", b"")]
-        self.successResultOf(self.join(instance_id="b", protocols=wish))  # one against one
-        self.assertNoResult(self.join(instance_id="a", protocols=wish))
+        preferred = [("sticky", b""), ("range", b"")]
+        self.successResultOf(self.join(instance_id="b", protocols=preferred))  # one against one
+        self.assertNoResult(self.join(instance_id="a", protocols=preferred))
         self.assertEqual(self.state(), "PreparingRebalance")
 
     def test_restarted_while_assigning(self) -> None:
         """
-        The leader may assign to the old id: a new round.
+        If a static member restarts before the assignment, a round begins: the
+        leader would assign to its former id.
         """
         led, old = self.round({"instance_id": "a"}, {"instance_id": "b"})
         waiting = self.sync(old, instance_id="b")
@@ -258,7 +263,8 @@ class StaticTests(GroupTestCase):
 
     def test_restarted_while_it_waits(self) -> None:
         """
-        Who waited under the old id is fenced, and the new one is in the round.
+        A request that waits under the former id is fenced, and the new id takes
+        part in the round.
         """
         led, other = self.both()
         self.join()
@@ -270,7 +276,7 @@ class StaticTests(GroupTestCase):
 
     def test_fenced(self) -> None:
         """
-        Who had the place can do nothing any more.
+        All requests with the former id are fenced.
         """
         _, old = self.both()
         self.successResultOf(self.join(instance_id="b"))
@@ -283,7 +289,8 @@ class StaticTests(GroupTestCase):
 
     def test_two_with_one_name(self) -> None:
         """
-        A duplicate that comes in the same round fences the first.
+        A second member with the same instance id fences the first, also in the
+        first round.
         """
         first = self.join(instance_id="i")
         second = self.join(instance_id="i")
@@ -293,7 +300,7 @@ class StaticTests(GroupTestCase):
 
     def test_leaves_by_instance(self) -> None:
         """
-        A tool removes it by its instance id alone.
+        A static member may be removed by its instance id alone.
         """
         led, _ = self.both()
         self.coordinator.leave("g", "", "b")
@@ -303,8 +310,8 @@ class StaticTests(GroupTestCase):
 
     def test_keeps_its_place_in_a_round(self) -> None:
         """
-        A round that begins while it is away is complete without it, and it has
-        its place when it is back within its session.
+        A round that begins while a static member is away is complete without
+        it. It has its place again when it comes back within its session.
         """
         led, _ = self.both(session_timeout_ms=120_000)
         newcomer = self.join()
@@ -312,8 +319,8 @@ class StaticTests(GroupTestCase):
         self.wait(60)
         joined = self.successResultOf(newcomer)
         self.sync(joined)
-        parts = {"b-2": b"kept for b", "c-3": b"mine"}
-        leads = self.sync(joined, parts, member_id=led.member_id, instance_id="a")
+        assignments = {"b-2": b"kept for b", "c-3": b"mine"}
+        leads = self.sync(joined, assignments, member_id=led.member_id, instance_id="a")
         self.successResultOf(leads)
         back = self.successResultOf(self.join(instance_id="b"))
         self.assertEqual(back.generation, 2)
@@ -323,7 +330,8 @@ class StaticTests(GroupTestCase):
 
     def test_leader_away(self) -> None:
         """
-        Another leads while it is away, and goes on when it is back.
+        While the leader is away another member leads, and goes on leading when
+        it is back.
         """
         _, other = self.both(session_timeout_ms=120_000)
         newcomer = self.join()
@@ -339,8 +347,8 @@ class StaticTests(GroupTestCase):
 
     def test_all_away(self) -> None:
         """
-        A round that nobody has joined goes on until somebody does, or all are
-        silent for too long.
+        A round that no member has joined goes on until one does, or all
+        sessions time out.
         """
         self.both(rebalance_timeout_ms=20_000, session_timeout_ms=60_000)
         ghost = self.join(rebalance_timeout_ms=20_000)
@@ -353,7 +361,7 @@ class StaticTests(GroupTestCase):
 
     def test_silent_for_too_long(self) -> None:
         """
-        After its session it is a stranger like any other.
+        After its session timeout a static member is removed like any other.
         """
         led, _ = self.both()
         self.wait(6)
@@ -365,12 +373,12 @@ class StaticTests(GroupTestCase):
 
 class NameTests(GroupTestCase):
     """
-    A group's name is any text.
+    The name of a group may be any text.
     """
 
     def test_odd_names(self) -> None:
         """
-        Each is a group of its own, also in the store.
+        Each name is a group of its own, also in the store.
         """
         names = ["a/b", "a%2Fb", "..", "a b\n", "\x00", "gr\u00fc\u00dfe", "\U0001f980", "x" * 249]
         for name in names:

@@ -1,11 +1,11 @@
 """
-What a group promises, whatever its members do, however the store fails, and
+What holds for a group whatever its members do, however the store fails, and
 whenever the broker is killed.
 
-Members come, go, fall silent and ask out of turn; writes succeed, fail, or
-fail though they were done. In a generation all parts come from one leader's
-one assignment; generations grow; everybody who waits is answered; and what was
-answered is there after the next restart.
+Members join, leave, time out and send requests out of turn; writes succeed,
+fail, or fail although they were done. All assignments of a generation are by
+one leader and of one SyncGroup; generations grow; all requests are answered;
+and what was answered is there after the next restart.
 """
 
 from __future__ import annotations
@@ -52,11 +52,10 @@ client_numbers = st.integers(0, 5)
 @attrs.define(eq=False)
 class Client:
     """
-    A consumer, and what it takes itself for.
+    A consumer.
 
-    @ivar joined: The last round that it has joined; None if it must begin
-        without an id.
-    @ivar asking: What it waits for.
+    @ivar joined: The last generation that it has joined; None if it has no id.
+    @ivar asking: The request that waits.
     """
 
     instance_id: str | None
@@ -65,16 +64,17 @@ class Client:
 
     def me(self) -> MemberIdentity:
         """
-        As it calls itself.
+        Its identity in requests.
         """
         if self.joined is None:
             return MemberIdentity("", -1, self.instance_id)
         return MemberIdentity(self.joined.member_id, self.joined.generation, self.instance_id)
 
 
-def who(member_id: str) -> str:
+def consumer_of(member_id: str) -> str:
     """
-    A member, whatever its id: static ones get a new one when they restart.
+    The name of a consumer, whatever its member id: static members get a new id
+    when they restart.
     """
     return member_id[0] if member_id[0] in "xy" else member_id
 
@@ -93,7 +93,7 @@ class GroupMachine(RuleBasedStateMachine):
         self.numbers = count(1)
         self.incarnations = count(1)
         self.clients = [Client(INSTANCES[n % 4]) for n in range(6)]
-        self.parts: dict[int, int] = {}  # of each generation, which assignment was told
+        self.assignments: dict[int, int] = {}  # the SyncGroup of each generation
         self.sent = {-1}  # offsets
         self.durable = -1
         self.defects: list[Failure] = []
@@ -103,10 +103,10 @@ class GroupMachine(RuleBasedStateMachine):
 
     def start(self) -> None:
         """
-        A new coordinator, from what is stored.
+        Start a new coordinator from what is stored.
         """
         self.leaders: dict[int, tuple[str, str | None]] = {}
-        self.generation = max(self.parts, default=0)
+        self.generation = max(self.assignments, default=0)
         self.store = HostileMetadataStore(self.inner, let_pass)
         self.coordinator = GroupCoordinator(
             self.store,
@@ -117,14 +117,14 @@ class GroupMachine(RuleBasedStateMachine):
         )
         loading = Deferred.fromCoroutine(load(self.coordinator, next(self.incarnations)))
         assert loading.called
-        told = self.coordinator.committed_offsets("g").get(WHERE, CommittedOffset(-1)).offset
-        assert told in self.sent
-        assert told >= self.durable
-        self.durable = told
+        found = self.coordinator.committed_offsets("g").get(WHERE, CommittedOffset(-1)).offset
+        assert found in self.sent
+        assert found >= self.durable
+        self.durable = found
 
     def group(self) -> Group | None:
         """
-        The group, if it is there.
+        The group, or None if it does not exist.
         """
         found = self.coordinator.find("g")
         return None if found is None else found.group
@@ -132,7 +132,8 @@ class GroupMachine(RuleBasedStateMachine):
     @rule()
     def kill(self) -> None:
         """
-        C{kill -9}: no answer comes any more, and members are where they were.
+        Kill the broker as by C{kill -9}. Waiting requests get no answer, and
+        the group is as it was stored.
         """
         group = self.group()
         quiet = group is not None and group.state is GroupState.STABLE and not self.store.pending
@@ -151,7 +152,7 @@ class GroupMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 3, 7, 11, 25]))
     def time_passes(self, seconds: int) -> None:
         """
-        Some are silent for too long.
+        Let time pass, so that sessions time out.
         """
         self.clock.pump([1.0] * seconds)
 
@@ -160,7 +161,7 @@ class GroupMachine(RuleBasedStateMachine):
     @rule()
     def store_is_slow(self) -> None:
         """
-        Writes wait from now on.
+        Let writes wait from now on.
         """
         self.store.policy = lambda op: None if op.kind == "commit" else Verdict.SUCCEED
 
@@ -172,14 +173,14 @@ class GroupMachine(RuleBasedStateMachine):
     )
     def store_decides(self, verdict: Verdict) -> None:
         """
-        One write comes to its end.
+        End one write.
         """
         self.store.pending[0].decide(verdict)
 
     @rule()
     def store_is_well(self) -> None:
         """
-        All that waits is done, and nothing waits any more.
+        Do all writes that wait, and let no more wait.
         """
         self.store.policy = let_pass
         self.store.settle()
@@ -194,7 +195,7 @@ class GroupMachine(RuleBasedStateMachine):
     )
     def join(self, number: int, protocols: Any, first: bool, skips: bool) -> None:
         """
-        It joins, for the first time or again.
+        Send a JoinGroup, for the first time or again.
         """
         client = self.clients[number]
         asked = self.coordinator.join(
@@ -213,7 +214,7 @@ class GroupMachine(RuleBasedStateMachine):
     @rule(protocols=st.sampled_from(PROTOCOLS))
     def all_join(self, protocols: Any) -> None:
         """
-        As well-behaved consumers would.
+        Let all consumers join, as well-behaved ones do.
         """
         for number in range(len(self.clients)):
             self.join(number, protocols, False, True)
@@ -222,7 +223,7 @@ class GroupMachine(RuleBasedStateMachine):
     @rule()
     def all_sync(self) -> None:
         """
-        Likewise.
+        Let all consumers send SyncGroup, likewise.
         """
         for number in range(len(self.clients)):
             self.sync(number)
@@ -230,7 +231,7 @@ class GroupMachine(RuleBasedStateMachine):
     @rule(number=client_numbers)
     def restart_member(self, number: int) -> None:
         """
-        It has forgotten who it was.
+        Restart a consumer, which forgets its member id.
         """
         self.clients[number] = Client(self.clients[number].instance_id)
 
@@ -238,24 +239,25 @@ class GroupMachine(RuleBasedStateMachine):
     @rule(number=client_numbers)
     def sync(self, number: int) -> None:
         """
-        It asks for its part; if it leads, it brings those of all.
+        Send a SyncGroup; the leader's has the assignments.
         """
         client = self.clients[number]
         if client.joined is None:
             return
-        parts: dict[str, bytes] = {}
+        assignments: dict[str, bytes] = {}
         if client.joined.leader == client.joined.member_id and not client.joined.skip_assignment:
             mark = next(self.numbers)
             for each in client.joined.members:
-                part = f"{client.joined.generation} {mark} {who(each.member_id)}"
-                parts[each.member_id] = part.encode()
-        asked = self.coordinator.sync("g", client.me(), "consumer", client.joined.protocol, parts)
-        self.ask(client, asked, self.has_part)
+                part = f"{client.joined.generation} {mark} {consumer_of(each.member_id)}"
+                assignments[each.member_id] = part.encode()
+        protocol = client.joined.protocol
+        asked = self.coordinator.sync("g", client.me(), "consumer", protocol, assignments)
+        self.ask(client, asked, self.has_synced)
 
     @rule(number=client_numbers)
     def heartbeat(self, number: int) -> None:
         """
-        It is still there, as it thinks.
+        Send a heartbeat.
         """
         client = self.clients[number]
         try:
@@ -272,7 +274,7 @@ class GroupMachine(RuleBasedStateMachine):
     @rule(number=client_numbers)
     def leave(self, number: int) -> None:
         """
-        It goes.
+        Send a LeaveGroup.
         """
         client = self.clients[number]
         try:
@@ -284,7 +286,7 @@ class GroupMachine(RuleBasedStateMachine):
     @rule(number=client_numbers)
     def commit(self, number: int) -> None:
         """
-        It says how far it has come.
+        Commit an offset.
         """
         client = self.clients[number]
         offset = next(self.numbers)
@@ -299,7 +301,7 @@ class GroupMachine(RuleBasedStateMachine):
 
     def ask(self, client: Client, asked: Any, answered: Any) -> None:
         """
-        Wait for an answer, instead of any before.
+        Wait for an answer, instead of for any before.
         """
         store = self.store
         waiting = Deferred.fromCoroutine(asked)
@@ -325,51 +327,52 @@ class GroupMachine(RuleBasedStateMachine):
 
     def has_joined(self, client: Client, joined: JoinResult) -> None:
         """
-        One leader and one protocol in each generation.
+        There is one leader and one protocol in each generation.
         """
         client.joined = joined
         if joined.generation < 0:
             return
-        told = (who(joined.leader), joined.protocol)
-        assert self.leaders.setdefault(joined.generation, told) == told
+        found = (consumer_of(joined.leader), joined.protocol)
+        assert self.leaders.setdefault(joined.generation, found) == found
         if joined.members:
             assert joined.leader == joined.member_id
             assert joined.member_id in {member.member_id for member in joined.members}
 
-    def has_part(self, client: Client, synced: SyncResult) -> None:
+    def has_synced(self, client: Client, synced: SyncResult) -> None:
         """
-        Its own, of this generation, and of one assignment.
+        An assignment is the member's own, of this generation, and of one
+        SyncGroup of the leader.
         """
         assert client.joined is not None
         generation, mark, member = synced.assignment.decode().split()
         assert int(generation) == client.joined.generation
-        assert member == who(client.joined.member_id)
-        assert self.parts.setdefault(int(generation), int(mark)) == int(mark)
+        assert member == consumer_of(client.joined.member_id)
+        assert self.assignments.setdefault(int(generation), int(mark)) == int(mark)
 
     # -- always ----------------------------------------------------------------
 
     @invariant()
-    def nothing_is_broken(self) -> None:
+    def no_check_failed(self) -> None:
         """
-        No check failed where it could not be seen.
+        No check failed in a callback.
         """
         for failure in self.defects:
             failure.raiseException()
 
     @invariant()
-    def told_is_durable(self) -> None:
+    def commits_are_durable(self) -> None:
         """
-        Commits that are told are not behind those that were answered, and do
-        not go back.
+        Committed offsets do not go back, and include all commits that were
+        answered.
         """
-        told = self.coordinator.committed_offsets("g").get(WHERE, CommittedOffset(-1)).offset
-        assert told >= self.durable
-        self.durable = told
+        found = self.coordinator.committed_offsets("g").get(WHERE, CommittedOffset(-1)).offset
+        assert found >= self.durable
+        self.durable = found
 
     @invariant()
     def generation_grows(self) -> None:
         """
-        And is not below one in which anybody has a part.
+        The generation grows, and is not below one that had an assignment.
         """
         group = self.group()
         if group is not None:
@@ -377,9 +380,10 @@ class GroupMachine(RuleBasedStateMachine):
             self.generation = group.generation
 
     @invariant()
-    def nobody_is_forgotten(self) -> None:
+    def every_wait_ends(self) -> None:
         """
-        Every member waits for us, or we for it; and every wait has an end.
+        Every member has a request that waits, or a session timeout; and every
+        wait has an end.
         """
         group = self.group()
         if group is None or group.state is GroupState.DEAD:
@@ -396,25 +400,25 @@ class GroupMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """
-        When time passes and nobody says anything more, all who wait are
-        answered, and the group is empty in the end.
+        When time passes without requests, all that wait are answered, and the
+        group is empty in the end.
         """
         self.store_is_well()
         self.clock.pump([1.0] * 400)
         assert [client.asking for client in self.clients if client.asking] == []
         group = self.group()
         assert group is None or group.is_vacant
-        self.nothing_is_broken()
+        self.no_check_failed()
 
 
 class MachineTests(SynchronousTestCase):
     """
-    The machine, for a short while.
+    Runs the machine.
     """
 
-    def test_the_group_keeps_its_promise(self) -> None:
+    def test_invariants(self) -> None:
         """
-        No order of events breaks it.
+        The invariants hold in every order of events.
         """
         run_state_machine_as_test(
             GroupMachine,

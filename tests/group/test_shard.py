@@ -1,5 +1,5 @@
 """
-How a shard is written: together, in order, and with certainty (rule 22).
+How a shard is written: together, in order, and with a known outcome (rule 22).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tests.hostile import HostileMetadataStore, Operation, Verdict, let_pass
 
 class ShardTests(SynchronousTestCase):
     """
-    One shard, and a store that does its worst.
+    One shard, on a store that delays and fails operations.
     """
 
     def setUp(self) -> None:
         """
-        Incarnation 100 owns it.
+        Incarnation 100 owns the shard.
         """
         self.inner = SQLiteMetadataStore(":memory:", at_once)
         self.store = HostileMetadataStore(self.inner, let_pass)
@@ -33,7 +33,7 @@ class ShardTests(SynchronousTestCase):
 
     def taken(self, store: HostileMetadataStore, incarnation: int) -> Shard:
         """
-        The shard, as that incarnation has it.
+        The shard, owned by this incarnation.
         """
         shard = Shard(store, 5, incarnation, self.losses.append)
         self.successResultOf(Deferred.fromCoroutine(shard.take()))
@@ -41,14 +41,14 @@ class ShardTests(SynchronousTestCase):
 
     def value(self, key: str) -> Any:
         """
-        What is in the store.
+        The value of a key in the store; None if there is none.
         """
         entry = self.successResultOf(Deferred.fromCoroutine(self.inner.get(key)))
         return None if entry is None else entry.value
 
     def hold(self) -> None:
         """
-        From now on the store waits for the test.
+        Let operations of the store wait for the test from now on.
         """
         self.store.policy = None
 
@@ -56,7 +56,7 @@ class ShardTests(SynchronousTestCase):
 
     def test_written(self) -> None:
         """
-        Puts and deletions, one write each time, and the sequence counts them.
+        Each call is one commit, which increments the sequence.
         """
         self.successResultOf(self.shard.write([Put("a", 1), Put("b", 2)]))
         self.successResultOf(self.shard.write([Delete("a"), Put("b", 3)]))
@@ -67,8 +67,8 @@ class ShardTests(SynchronousTestCase):
 
     def test_together(self) -> None:
         """
-        While a write is under way others wait, and go together; of several
-        values for one key the last counts.
+        Operations that come during a commit are written by the next one
+        together. Of several values for one key the last is written.
         """
         self.hold()
         first = self.shard.write([Put("a", 0)])
@@ -89,8 +89,8 @@ class ShardTests(SynchronousTestCase):
 
     def test_more_than_fits(self) -> None:
         """
-        A commit has room for so many; who wants more is answered with the
-        last of its own, and who fits before it earlier.
+        A call with more operations than one commit takes is answered with the
+        last of them; a call that fits into the same commit at the same time.
         """
         self.hold()
         large = self.shard.write([Put(f"k{n:03d}", n) for n in range(MAX_OPERATIONS + 30)])
@@ -107,7 +107,7 @@ class ShardTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """
-        Nothing to write is no write.
+        Without operations there is no commit.
         """
         self.hold()
         self.successResultOf(self.shard.write([]))
@@ -115,7 +115,7 @@ class ShardTests(SynchronousTestCase):
 
     def test_idle(self) -> None:
         """
-        Idle is when nothing waits any more.
+        The shard is idle when nothing waits to be written.
         """
         self.successResultOf(self.shard.idle())
         self.hold()
@@ -131,8 +131,8 @@ class ShardTests(SynchronousTestCase):
 
     def test_outcome_unknown(self) -> None:
         """
-        Done or not: the sequence is read before anything else, and what was
-        not done is done again, once.
+        After a commit of unknown outcome the sequence is read before anything
+        else. If the commit was not done, it is repeated once.
         """
         for verdict in (Verdict.FAIL, Verdict.FAIL_BUT_APPLY):
             self.hold()
@@ -150,7 +150,7 @@ class ShardTests(SynchronousTestCase):
 
     def test_late(self) -> None:
         """
-        An attempt that arrives after all does not undo what came later.
+        An attempt that arrives late does not undo later commits.
         """
         self.hold()
         asked = self.shard.write([Put("a", "early")])
@@ -165,7 +165,8 @@ class ShardTests(SynchronousTestCase):
 
     def test_late_but_first(self) -> None:
         """
-        It arrives before the second attempt, which misses, and knows why.
+        An attempt arrives late, but before the second one, which fails; the
+        sequence shows the reason.
         """
         self.hold()
         asked = self.shard.write([Put("a", 1)])
@@ -178,8 +179,8 @@ class ShardTests(SynchronousTestCase):
 
     def test_never_written(self) -> None:
         """
-        What cannot be written at all is refused for itself; the next is
-        written, and not mistaken for it.
+        A write that fails for good is refused, and the next one is not mistaken
+        for it.
         """
         self.failureResultOf(self.shard.write([Put("a", object())]), Exception)
         self.flushLoggedErrors()
@@ -195,8 +196,8 @@ class ShardTests(SynchronousTestCase):
 
     def test_replaced(self) -> None:
         """
-        Another has taken it: what is under way and what waits is refused, once
-        and for all, and nothing of it is in the store.
+        When another broker has taken the shard, writes under way and waiting
+        are refused, and nothing of them is stored.
         """
         self.hold()
         under_way = self.shard.write([Put("a", 1)])
@@ -212,9 +213,9 @@ class ShardTests(SynchronousTestCase):
 
     def test_taken_again(self) -> None:
         """
-        The broker itself has lost it and taken it again while a write was in
-        doubt: taking it was a commit of the same owner with the same number,
-        and is not mistaken for that write.
+        The broker has lost the shard and taken it again while the outcome of a
+        commit was unknown. Taking it was a commit of the same owner with the
+        same sequence, and is not mistaken for that one.
         """
         self.hold()
         asked = self.shard.write([Put("a", 1)])
@@ -229,7 +230,7 @@ class ShardTests(SynchronousTestCase):
 
     def test_late_of_a_predecessor(self) -> None:
         """
-        What a former owner has sent misses, however late it comes.
+        A commit of a former owner fails, however late it arrives.
         """
         self.hold()
         self.shard.write([Put("a", "old")]).addErrback(lambda _: None)
@@ -241,7 +242,7 @@ class ShardTests(SynchronousTestCase):
 
     def test_taken_in_spite_of_failures(self) -> None:
         """
-        Taking is repeated until it is certain.
+        Taking a shard is repeated until the outcome is known.
         """
         verdicts = [Verdict.FAIL, Verdict.FAIL_BUT_APPLY, Verdict.SUCCEED]
 
@@ -256,7 +257,7 @@ class ShardTests(SynchronousTestCase):
 
     def test_store_closed(self) -> None:
         """
-        A store that does not answer any more is as good as lost.
+        A store that was closed is treated as a shard that is lost.
         """
         self.store.policy = lambda operation: Verdict.FAIL
         self.failureResultOf(self.shard.write([Put("a", 1)]), NotCoordinator)

@@ -1,5 +1,5 @@
 """
-The state machine of a group, walked: what may happen, in every state.
+The state machine of a group, walked: every request and timeout, in every state.
 """
 
 from __future__ import annotations
@@ -68,10 +68,12 @@ class Walk:
     One group in one state.
 
     Its members are C{c-1}, which leads, and C{c-2}. While it is preparing there
-    is C{c-3}, which has joined, while the others have not.
+    is also C{c-3}, the only one that has joined.
 
     @ivar seen: All changes of the state, as pairs.
-    @ivar last: The last request that was sent, or its refusal.
+    @ivar last: The answer to the last request, or its refusal.
+    @ivar is_slow: Whether writes wait for the test.
+    @ivar storing: The write that waits.
     """
 
     def __init__(self, state: GroupState) -> None:
@@ -101,7 +103,7 @@ class Walk:
 
     def store(self) -> Deferred[None]:
         """
-        A write: done at once, or when the test says so.
+        Store the group: at once, or when the test says so.
         """
         if not self.is_slow:
             return succeed(None)
@@ -110,8 +112,8 @@ class Walk:
 
     def sync_slowly(self) -> Deferred[None] | None:
         """
-        The leader syncs. The write of its assignment, which is under way then;
-        None if there is none.
+        Send the leader's SyncGroup. Returns the write of its assignment, which
+        waits; None if there is none.
         """
         self.is_slow = True
         self.sync("c-1")
@@ -122,7 +124,7 @@ class Walk:
 
     def complete(self) -> None:
         """
-        Both members have joined.
+        Let both members join.
         """
         for _ in range(2):
             self.join()
@@ -131,21 +133,21 @@ class Walk:
 
     def stabilize(self) -> None:
         """
-        The leader has assigned.
+        Let both members join, and the leader assign.
         """
         self.complete()
         self.sync("c-1")
 
     def prepare(self) -> None:
         """
-        A third member has come.
+        Let a third member join a stable group.
         """
         self.stabilize()
         self.join()
 
     def die(self) -> None:
         """
-        The group is moved.
+        Move a stable group to another broker.
         """
         self.stabilize()
         self.end()
@@ -154,7 +156,7 @@ class Walk:
 
     def step(self, call: Callable[[], object]) -> None:
         """
-        Do one thing, and look at the state before and afterwards.
+        Do one thing, and record how it changes the state.
         """
         before = self.group.state
         try:
@@ -168,45 +170,45 @@ class Walk:
 
     def member(self, member_id: str, generation: int = 1) -> MemberIdentity:
         """
-        A member, as it identifies itself.
+        The identity of a member.
         """
         return MemberIdentity(member_id, generation)
 
     def join(self, member_id: str = "", metadata: bytes = b"metadata") -> None:
         """
-        A member joins, for the first time or again.
+        Send a JoinGroup, for the first time or again.
         """
         request = joining(member_id=member_id, protocols=[("range", metadata)])
         self.step(lambda: self.group.join(request))
 
     def sync(self, member_id: str, generation: int = 1) -> None:
         """
-        A member asks for its assignment.
+        Send a SyncGroup.
         """
         member = self.member(member_id, generation)
         self.step(lambda: self.group.sync(member, None, None, {}))
 
     def leave(self, member_id: str) -> None:
         """
-        A member leaves.
+        Send a LeaveGroup.
         """
         self.step(lambda: self.group.leave(member_id, None))
 
     def heartbeat(self, member_id: str) -> None:
         """
-        A member is there.
+        Send a heartbeat.
         """
         self.step(lambda: self.group.heartbeat(self.member(member_id)))
 
     def end(self) -> None:
         """
-        The group is coordinated by another broker from now on.
+        Move the group to another broker.
         """
         self.step(lambda: self.group.end(NotCoordinator()))
 
     def wait(self, seconds: int, *members: str) -> None:
         """
-        Time passes, while these members send heartbeats.
+        Let time pass, while these members send heartbeats.
         """
         for _ in range(seconds):
             self.step(lambda: self.clock.advance(1))
@@ -215,14 +217,15 @@ class Walk:
 
     def rejoin(self) -> None:
         """
-        All members join the next generation, as one has changed.
+        Let all members join the next generation, which begins because one has
+        changed.
         """
         self.join("c-2", b"changed")
         self.join("c-1", b"changed")
 
     def rejoin_and_sync(self) -> None:
         """
-        Likewise, and the leader assigns.
+        Likewise, and let the leader assign.
         """
         self.rejoin()
         self.sync("c-1", generation=2)
@@ -231,7 +234,7 @@ class Walk:
 
     def happen(self, event: str) -> None:
         """
-        One line of L{WALK}.
+        Do what one line of L{WALK} says.
         """
         match event:
             case "a new member joins":
@@ -282,7 +285,7 @@ class Walk:
 
     def answer(self) -> str:
         """
-        What the last request is answered, as in L{WALK}.
+        The answer to the last request, as in L{WALK}.
         """
         answer = self.last
         if isinstance(answer, Deferred):
@@ -294,13 +297,14 @@ class Walk:
 
 class TransitionTests(SynchronousTestCase):
     """
-    L{TRANSITIONS}, against what groups do and what the documentation says.
+    L{TRANSITIONS}, compared with what groups do and what docs/groups.md says.
     """
 
     def test_walk(self) -> None:
         """
-        In every state everything leads to the state, and is answered, as the
-        table above says; and on the way every transition is seen, and no other.
+        In every state each line of L{WALK} leads to the state, and is answered,
+        as it says. Together they take every transition, and no other change of
+        the state is seen.
         """
         seen: set[tuple[GroupState, GroupState]] = set()
         lines = [re.split(r"  +", line) for line in WALK.strip("\n").splitlines()]
@@ -318,8 +322,8 @@ class TransitionTests(SynchronousTestCase):
 
     def test_former_assignment(self) -> None:
         """
-        When the group has left its generation, it does not matter any more
-        whether the assignment for that is stored.
+        When the group has left a generation, the outcome of storing its
+        assignment has no effect.
         """
         ways: dict[GroupState, Callable[[Walk], object]] = {
             EMPTY: lambda walk: walk.happen("all members leave"),
