@@ -139,6 +139,22 @@ class Image:
         """
         self._subscribers.append(changed)
 
+    def on_topic_changed(self, changed: Callable[[Topic], None]) -> None:
+        """
+        Call C{changed} with each topic that is created, gets more partitions
+        or has its configuration altered from now on. The call comes before
+        L{until} fires for that commit.
+        """
+
+        def apply(changes: Sequence[Change]) -> None:
+            for change in changes:
+                if change.key.startswith(metadata_keys.TOPICS):
+                    topic = self._topics.get(metadata_keys.topic_of(change.key))
+                    if topic is not None:
+                        changed(topic)
+
+        self.on_change(apply)
+
     def on_topic_deleted(self, deleted: Callable[[UUID], None]) -> None:
         """
         Call C{deleted} with the id of each topic that is deleted from now on.

@@ -219,9 +219,7 @@ class Leaderships:
                     # After what is urgent: others wait for what it led.
                     self._clearing.kick_after(AGAIN)
             elif kind == metadata_keys.TOPICS and change.entry is not None:
-                topic_id = metadata_keys.topic_of(change.key)
-                self._partitions.configured(topic_id, self._image.topic_by_id(topic_id).partitions)
-                self._unseen[topic_id] = None
+                self._unseen[metadata_keys.topic_of(change.key)] = None
             elif kind == metadata_keys.TOPICS:
                 topic_id = metadata_keys.topic_of(change.key)
                 self._owners.pop(topic_id, None)

@@ -305,9 +305,11 @@ class ILog(IPartitions):
         @param is_gone: See L{claim}.
         """
 
-    def configured(topic_id: UUID, partitions: int) -> None:
+    def configured(topic_id: UUID, partitions: int, rules: LogRules) -> None:
         """
-        A topic's configuration may have changed; it has so many partitions.
+        Follow a topic's configuration as it is now, from this call on.
+
+        @param partitions: How many the topic has.
         """
 
     def drop(topic_id: UUID) -> Awaitable[None]:

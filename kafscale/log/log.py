@@ -59,7 +59,8 @@ class Log:
         @param fenced: Called when a successor has stopped the incarnation:
             every partition is dropped by then. `begin` with a new number is how
             to go on.
-        @param rules_of: What a topic's configuration says of segments.
+        @param rules_of: What a topic's configuration says of segments when its
+            partitions are claimed; L{configured} is told what comes later.
         """
         self._environment = environment
         self._metadata = environment.metadata
@@ -190,11 +191,10 @@ class Log:
                 await now.sealed_journals.of(number)
         now.trimmer.begin()
 
-    def configured(self, topic_id: UUID, partitions: int) -> None:
+    def configured(self, topic_id: UUID, partitions: int, rules: LogRules) -> None:
         """
         See L{ILog.configured}.
         """
-        rules = self._rules_of(topic_id)
         for index in range(partitions):
             partition = self._partitions.get((topic_id, index))
             if partition is not None and partition.rules != rules:

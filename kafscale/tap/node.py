@@ -42,7 +42,7 @@ from kafscale.log.log import Log
 from kafscale.log.reading.cache import BlockCache, Reads
 from kafscale.log.replicas.replicas import Following
 from kafscale.log.takeover.sealing import CorruptLog
-from kafscale.tap.serving import all_services, log_rules, log_settings
+from kafscale.tap.serving import all_services, follow_configs, log_rules, log_settings
 
 REJOIN_SECONDS = 1.0
 """Seconds between two attempts of a replaced broker to rejoin the cluster."""
@@ -149,6 +149,7 @@ class Node:
             fenced=self._fenced,
             rules_of=log_rules(image, configs),
         )
+        follow_configs(self.log, image, configs)
         self.following = Following(environment, image, self._dial)
         image.on_change(self.following.changed)
         self._leaderships = Leaderships(self._metadata, image, self.log, clock)

@@ -24,7 +24,7 @@ from kafscale.errors import UnknownTopicId
 from kafscale.format.bundle import GROUP
 from kafscale.format.metadata_keys import shard_of
 from kafscale.group.coordinator import GroupCoordinator
-from kafscale.interfaces import Broker, IMetadataStore, IService, LogRules
+from kafscale.interfaces import Broker, ILog, IMetadataStore, IService, LogRules, Topic
 from kafscale.log.log import Log
 from kafscale.log.reading.volumes import CHAPTERS
 from kafscale.log.replicas.replicas import Following
@@ -164,3 +164,16 @@ def log_rules(image: Image, configs: TopicConfigs) -> Callable[[UUID], LogRules]
         return configs.log_rules(topic.configs)
 
     return rules
+
+
+def follow_configs(log: ILog, image: Image, configs: TopicConfigs) -> None:
+    """
+    Have the log follow the configurations of topics. Each is in force in the
+    log before the request that has altered it is answered, because that waits
+    for the image.
+    """
+
+    def changed(topic: Topic) -> None:
+        log.configured(topic.topic_id, topic.partitions, configs.log_rules(topic.configs))
+
+    image.on_topic_changed(changed)

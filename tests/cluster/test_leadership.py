@@ -33,8 +33,6 @@ class FakeLog:
     @ivar leading: What it leads.
     @ivar epochs: The leader epochs that it was told last.
     @ivar cleared: How often it was to clear up after those who are gone.
-    @ivar changed: Topics of which it was told that they may be configured
-        otherwise, with their numbers of partitions.
     @ivar failures: How often it fails yet.
     @ivar replaced: Whether it claims nothing.
     """
@@ -47,7 +45,6 @@ class FakeLog:
         self.dropped: list[UUID] = []
         self.cleared = 0
         self.epochs: dict[TopicIdPartition, int] = {}
-        self.changed: list[tuple[UUID, int]] = []
         self.deleted: list[UUID] = []
         self.failures = 0
         self.replaced = False
@@ -119,12 +116,6 @@ class FakeLog:
         self.dropped.append(topic_id)
         for where in [where for where in self.leading if where[0] == topic_id]:
             del self.leading[where]
-
-    def configured(self, topic_id: UUID, partitions: int) -> None:
-        """
-        Note it.
-        """
-        self.changed.append((topic_id, partitions))
 
     async def delete(self, topic_id: UUID) -> None:
         """
@@ -435,31 +426,6 @@ class SharedTests(LeadershipTestCase):
         self.cluster.end_broker(8)
         self.assertEqual(sorted(self.log.deleted), topic_ids)
         self.assertEqual(self.tombstones(), [])
-
-
-class ConfiguredTests(LeadershipTestCase):
-    """
-    Configurations that are altered hold at once.
-    """
-
-    def test_before_it_is_answered(self) -> None:
-        """
-        The log is told when a topic's configuration is altered, before who did
-        it has an answer.
-        """
-        self.start()
-        topic_id = self.create("new", 2)
-        self.log.changed.clear()
-        told: list[list[tuple[UUID, int]]] = []
-        altering = begin(
-            self.cluster.topics.alter(
-                self.cluster.image.topic("new"), lambda before: {**before, "retention.ms": "1"}
-            )
-        )
-        altering.addCallback(lambda _: told.append(list(self.log.changed)))
-        self.successResultOf(altering)
-        self.assertEqual(told, [[(topic_id, 2)]])
-        self.assertEqual(self.cluster.image.topic("new").configs, {"retention.ms": "1"})
 
 
 class DeletedTests(LeadershipTestCase):

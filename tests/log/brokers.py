@@ -295,7 +295,7 @@ class Broker:
         The configuration of the topic is altered.
         """
         self.rules = LogRules(**rules)
-        self.log.configured(TOPIC, 1)
+        self.log.configured(TOPIC, 1, self.rules)
 
     def partition(self, where: tuple[UUID, int] = WHERE) -> Partition:
         """

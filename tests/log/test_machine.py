@@ -518,7 +518,7 @@ class LogMachine(RuleBasedStateMachine):
         self.log_rules = LogRules(keep_ms, keep_bytes, segment_bytes)
         for broker in [*self.brokers, *self.asleep]:
             broker.rules = self.log_rules
-            broker.log.configured(TOPIC, len(self.wanted))
+            broker.log.configured(TOPIC, len(self.wanted), self.log_rules)
 
     def not_moved(self, failure: Failure) -> None:
         """

@@ -23,6 +23,7 @@ from kafscale.interfaces import (
     ILog,
     IPartition,
     ISettlement,
+    LogRules,
     RequestContext,
     Serving,
     Watcher,
@@ -355,7 +356,7 @@ class FakeLog:
         See L{ILog.claim}; all is led already.
         """
 
-    def configured(self, topic_id: UUID, partitions: int) -> None:
+    def configured(self, topic_id: UUID, partitions: int, rules: LogRules) -> None:
         """
         See L{ILog.configured}; nothing depends on it.
         """

@@ -338,10 +338,9 @@ class ConfiguredTests(RetentionTestCase):
         Nothing happens to partitions that are not led, or of other topics.
         """
         broker = self.leader()
-        broker.log.configured(TOPIC, 5)
+        broker.log.configured(TOPIC, 5, LogRules())
         self.segment(broker, b"a", at=0)
-        broker.rules = LogRules(retention_ms=1)
-        broker.log.configured(type(TOPIC)(int=1), 5)
+        broker.log.configured(type(TOPIC)(int=1), 5, LogRules(retention_ms=1))
         broker.run()
         self.assertEqual(self.starts(broker), (0, [0]))
 
