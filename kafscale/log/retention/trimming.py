@@ -8,10 +8,10 @@ predecessor's all, when nothing in it is needed.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from kafscale.concurrency.chore import Chore
 from kafscale.errors import CommitConflict
 from kafscale.format import metadata_keys
 from kafscale.interfaces import Compare
@@ -47,73 +47,42 @@ class Clearing:
         """
         self._objects = environment.objects
         self._metadata = environment.metadata
-        self._clock = environment.clock
         self._journal = journal
         self._bundles = bundles
-        self._sealed_journals = sealed_journals
         self._incarnation = incarnation
         self._alive = Compare(metadata_keys.seal(incarnation), 0)
         self._trim = 0  # as committed
-        self._trimming: Deferred[None] | None = None
-        self._winding: Deferred[None] | None = None
-        self._wind_again: IDelayedCall | None = None
-        self._wind_once_more = False  # something was rolled while it was under way
-        self._stopped = False
+        clock = environment.clock
+        self._trimming = Chore(clock, self._trim_journal, self._not_trimmed)
+        self._winding_up = Chore(clock, sealed_journals.wind_up, self._not_wound_up)
 
     def begin(self) -> None:
         """
         Some records are not needed in a journal any more: trim what can be of
         this broker's, and wind up what it inherited.
         """
-        self._trim_soon()
-        self._wind_up_soon()
+        self._trimming.kick()
+        self._winding_up.kick()
 
-    def _wind_up_soon(self) -> None:
-        if self._winding is not None:
-            self._wind_once_more = True
-        elif self._wind_again is None and not self._stopped:
-            self._wind_once_more = False
-            winding = Deferred.fromCoroutine(self._sealed_journals.wind_up())
-            if not winding.called:
-                self._winding = winding
-            winding.addBoth(self._wound_up)
+    def _not_wound_up(self, failure: Failure) -> float:
+        self._log.warn("what was inherited is not wound up yet: {why}", why=failure)
+        return AGAIN
 
-    def _wound_up(self, result: object) -> None:
-        self._winding = None
-        if result is not None and not self._stopped:
-            self._log.warn("what was inherited is not wound up yet: {why}", why=result)
-            self._wind_again = self._clock.callLater(AGAIN, self._wind_up_again)
-        elif self._wind_once_more:
-            self._wind_up_soon()
-
-    def _wind_up_again(self) -> None:
-        self._wind_again = None
-        self._wind_up_soon()
-
-    def _trim_soon(self) -> None:
-        if self._journal.fenced:
-            return  # its partitions are dropped, not rolled
-        if self._trimming is None and self._journal.trimmable > self._trim:
-            trimming = Deferred.fromCoroutine(self._trim_journal())
-            if not trimming.called:
-                self._trimming = trimming
-            trimming.addBoth(self._trimmed)
-
-    def _trimmed(self, result: object) -> None:
-        self._trimming = None
-        if result is not None:
-            self._log.warn("trimming the journal failed: {why}", why=result)
-        elif not self._stopped:
-            self._trim_soon()
+    def _not_trimmed(self, failure: Failure) -> None:
+        self._log.warn("trimming the journal failed: {why}", why=failure)
 
     async def _trim_journal(self) -> None:
         """
         Move the trim mark, and delete the slots below it once it is known to be
         committed (rules 7 and 9).
         """
+        if self._journal.fenced:
+            return  # its partitions are dropped, not rolled
         # Before the first wait: when it ends the journal may be fenced, and
         # its slots let go of though nothing of them is rolled (rule 7).
         target = self._journal.trimmable
+        if target <= self._trim:
+            return
         key = metadata_keys.incarnation(self._incarnation)
         entry = await self._metadata.get(key)
         assert entry is not None
@@ -132,19 +101,17 @@ class Clearing:
             await self._objects.delete(
                 [self._journal.key(number) for number in range(at, min(at + 1000, target))]
             )
+        self._trimming.kick()  # more may be trimmable by now
 
     def abandon(self) -> None:
         """
-        Begin nothing more.
+        Wind up nothing more. What is still rolled is trimmed.
         """
-        self._stopped = True
-        if self._wind_again is not None:
-            self._wind_again.cancel()
-            self._wind_again = None
+        self._winding_up.abandon()
 
     async def ended(self) -> None:
         """
-        Return when nothing is under way.
+        Begin nothing more; return when nothing is under way.
         """
-        under_way = [each for each in (self._trimming, self._winding) if each is not None]
-        await DeferredList(under_way, consumeErrors=True)
+        await self._trimming.stop()
+        await self._winding_up.stop()
