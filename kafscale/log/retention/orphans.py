@@ -19,10 +19,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from kafscale.concurrency.chore import Chore
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.bundle import GROUP
@@ -58,62 +58,36 @@ class Sweep:
         self._is_settled = is_settled
         self._objects = environment.objects
         self._metadata = environment.metadata
-        self._clock = environment.clock
         self._namespace = environment.settings.namespace
         self._seconds = environment.settings.orphan_seconds
         self._counts = environment.counts
         self._unneeded: set[str] = set()  # at the look before
-        self._next: IDelayedCall | None = None
-        self._pause: tuple[IDelayedCall, Deferred[None]] | None = None
-        self._looking: Deferred[None] | None = None
-        self._stopped = False
+        self._looking = Chore(
+            environment.clock, self._look_through, self._failed, interval=self._seconds
+        )
 
     def begin(self) -> None:
         """
         Look when it is time; called again, it changes nothing.
         """
-        if self._seconds and self._next is None and self._looking is None and not self._stopped:
-            self._next = self._clock.callLater(self._seconds, self._look)
+        if self._seconds:
+            self._looking.start()
 
     async def stop(self) -> None:
         """
         Begin nothing more; return when nothing is under way.
         """
-        self._stopped = True
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-        if self._pause is not None:
-            due, over = self._pause
-            due.cancel()
-            over.callback(None)
-        if self._looking is not None:
-            ended: Deferred[None] = Deferred()
-            self._looking.addBoth(lambda _: ended.callback(None))
-            await ended
+        await self._looking.stop()
 
-    def _look(self) -> None:
-        self._next = None
-        looking = Deferred.fromCoroutine(self._look_through())
-        looking.addErrback(
-            lambda failure: self._log.warn(
-                "looking for what nobody needs: {why}", why=failure.getErrorMessage()
-            )
-        )
-        if not looking.called:
-            self._looking = looking
-        looking.addBoth(self._looked)
-
-    def _looked(self, _: object) -> None:
-        self._looking = None
-        self.begin()
+    def _failed(self, failure: Failure) -> None:
+        self._log.warn("looking for what nobody needs: {why}", why=failure.getErrorMessage())
 
     async def _look_through(self) -> None:
         before, self._unneeded = self._unneeded, set()
         deleted = 0
         for kind in object_keys.SWEPT:
             prefix, after = object_keys.prefix_of(self._namespace, kind), ""
-            while not self._stopped:
+            while not self._looking.stopped:
                 page = await self._objects.list(prefix, after, PAGE)
                 # The metadata are read after the objects: what made an object
                 # needed was there before the object.
@@ -125,19 +99,12 @@ class Sweep:
                 if len(page) < PAGE:
                     break
                 after = page[-1].key
-                await self._wait()
+                await self._looking.sleep(PAUSE)
         if deleted:
             self._log.info(
                 "objects that nobody needed, and that were left over, are deleted: {number}",
                 number=deleted,
             )
-
-    async def _wait(self) -> None:
-        over: Deferred[None] = Deferred()
-        if not self._stopped:
-            self._pause = self._clock.callLater(PAUSE, over.callback, None), over
-            await over
-            self._pause = None
 
     # -- what is needed -----------------------------------------------------
 
@@ -240,7 +207,7 @@ class Sweep:
         kinds = await map_bounded(self._is_seal, slots, PARALLEL)
         stay = {key for key, is_seal in zip(slots, kinds, strict=True) if is_seal}
         gone = [key for key in garbage if key not in stay]
-        if gone and not self._stopped:
+        if gone and not self._looking.stopped:
             await self._objects.delete(gone)
             self._counts.orphans += len(gone)
             return len(gone)
