@@ -12,17 +12,18 @@ with others that are (`kafscale.log.reading.volumes`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import suppress
 from heapq import nlargest
+from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from kafscale.concurrency.due_queue import DueQueue
 from kafscale.concurrency.gathering import map_bounded
+from kafscale.concurrency.worker_pool import WorkerPool
 from kafscale.errors import NotLeaderOrFollower
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.journal.journal import Journal
@@ -81,10 +82,7 @@ class Roller:
         self._ages: DueQueue[Partition] = DueQueue(clock, clock.seconds, self._aged)
         self._urgent: dict[Partition, None] = {}  # to be rolled whatever their size
         self._rolling: set[Partition] = set()
-        self._under_way: set[Deferred[None]] = set()
-        self._starting = False
-        self._retry: IDelayedCall | None = None
-        self._stopped = False
+        self._rolls = WorkerPool(clock, self._settings.rolls, self._take)
         self._held_bytes = held_bytes
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
@@ -103,7 +101,7 @@ class Roller:
                 self._retention.appended(partition)
             if self._is_urgent(partition):
                 self._urgent[partition] = None
-        self._start()
+        self._rolls.fill()
 
     def inherited(self, partitions: Iterable[Partition]) -> None:
         """
@@ -113,7 +111,7 @@ class Roller:
         for partition in partitions:
             self._hold(partition)
             self._urgent[partition] = None
-        self._start()
+        self._rolls.fill()
 
     def configured(self, partition: Partition) -> None:
         """
@@ -125,7 +123,7 @@ class Roller:
         self._hold(partition, since)
         if self._is_urgent(partition):
             self._urgent[partition] = None
-            self._start()
+            self._rolls.fill()
 
     def _hold(self, partition: Partition, since: float | None = None) -> None:
         """
@@ -150,7 +148,7 @@ class Roller:
     def _aged(self, partition: Partition) -> None:
         if partition in self._held and not partition.dropped:
             self._urgent[partition] = None
-            self._start()
+            self._rolls.fill()
 
     def _segment_bytes(self, partition: Partition) -> int:
         return min(self._settings.segment_bytes, partition.rules.segment_bytes)
@@ -159,7 +157,7 @@ class Roller:
         for oldest in self._journal.oldest(1):
             if self._clock.seconds() - oldest.begun >= self._settings.segment_seconds:
                 self._hurry()
-                self._start()
+                self._rolls.fill()
 
     def _hurry(self) -> None:
         """
@@ -172,27 +170,9 @@ class Roller:
                 assert isinstance(partition, Partition)
                 self._urgent[partition] = None
 
-    def _start(self) -> None:
-        """
-        Begin as many rolls as may be under way and are due.
-        """
-        if self._starting:
-            return  # a roll that came to its end at once: the loop goes on
-        self._starting = True
-        try:
-            while len(self._under_way) < self._settings.rolls:
-                chosen = [] if self._stopped or self._retry is not None else self._next()
-                if not chosen:
-                    return
-                before = [each.record.rolled_to for each in chosen]
-                rolling = Deferred.fromCoroutine(
-                    self._roll_group(chosen, self._segment_bytes(chosen[0]))
-                )
-                self._under_way.add(rolling)
-                self._rolling.update(chosen)
-                rolling.addBoth(self._rolled, rolling, chosen, before)
-        finally:
-            self._starting = False
+    def _take(self) -> Coroutine[Any, Any, None] | None:
+        chosen = self._next()
+        return self._roll_chosen(chosen) if chosen else None
 
     def _next(self) -> list[Partition]:
         """
@@ -245,17 +225,17 @@ class Roller:
         size = _size(partition) + sum(each.size for each in chapters)
         return size < min(CHAPTER_SIZE, self._segment_bytes(partition))
 
-    def _rolled(
-        self,
-        result: object,
-        rolling: Deferred[None],
-        partitions: Sequence[Partition],
-        before: Sequence[int],
-    ) -> None:
+    async def _roll_chosen(self, partitions: Sequence[Partition]) -> None:
         """
-        @param before: How far they were rolled.
+        Roll these, and note what is left to be rolled of them.
         """
-        self._under_way.discard(rolling)
+        before = [partition.record.rolled_to for partition in partitions]
+        self._rolling.update(partitions)
+        failure: Exception | None = None
+        try:
+            await self._roll_group(partitions, self._segment_bytes(partitions[0]))
+        except Exception as raised:  # noqa: BLE001 - logged below
+            failure = raised
         self._rolling.difference_update(partitions)
         for partition, rolled_to in zip(partitions, before, strict=True):
             if partition.dropped or not partition.tail.visible_size:
@@ -265,17 +245,20 @@ class Roller:
                 if not self._is_urgent(partition):
                     self._urgent.pop(partition, None)
                 self._hold(partition)
-        if result is None or all(partition.dropped for partition in partitions):
-            self._start()
-        elif not self._stopped and self._retry is None:
-            first, others = partitions[0], len(partitions) - 1
-            self._log.error(
-                "rolling {first.topic_id}/{first.index}{others} failed: {why}",
-                first=first,
-                others=f" and {others} others" if others else "",
-                why=result,
-            )
-            self._retry = self._clock.callLater(AGAIN, self._start_again)
+        if failure is not None and not all(partition.dropped for partition in partitions):
+            self._failed(partitions, failure)
+
+    def _failed(self, partitions: Sequence[Partition], failure: Exception) -> None:
+        if self._rolls.stopped or self._rolls.paused:
+            return  # one line is enough for all that fail together
+        first, others = partitions[0], len(partitions) - 1
+        self._log.error(
+            "rolling {first.topic_id}/{first.index}{others} failed: {why}",
+            first=first,
+            others=f" and {others} others" if others else "",
+            why=Failure(failure),  # type: ignore[no-untyped-call]
+        )
+        self._rolls.pause(AGAIN)
 
     def _is_urgent(self, partition: Partition) -> bool:
         """
@@ -286,10 +269,6 @@ class Roller:
             partition.tail.visible_size >= self._segment_bytes(partition)
             or partition.record.rolled_to < partition.inherited_end
         )
-
-    def _start_again(self) -> None:
-        self._retry = None
-        self._start()
 
     # -- rolling ----------------------------------------------------------
 
@@ -339,21 +318,18 @@ class Roller:
         """
         Begin nothing more.
         """
-        self._stopped = True
+        self._rolls.abandon()
         self._ages.stop()
         if self._looking.running:
             self._looking.stop()
         self._trimmer.abandon()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
 
     async def stop(self) -> None:
         """
         Begin nothing more, and let what is under way come to its end.
         """
         self.abandon()
-        await DeferredList(list(self._under_way), consumeErrors=True)
+        await self._rolls.stop()
         await self._trimmer.ended()
 
 
