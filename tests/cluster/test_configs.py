@@ -255,11 +255,16 @@ class DocumentationTests(SynchronousTestCase):
         Something depends on those of which that is told, and on no other.
         """
         configs = TopicConfigs()
-        before = configs.append_rules({}), configs.log_rules({})
+
+        def effects(overrides: dict[str, str]) -> tuple[object, ...]:
+            converts = configs.value(overrides, "message.downconversion.enable")
+            return configs.append_rules(overrides), configs.log_rules(overrides), converts
+
+        before = effects({})
         for name, row in TABLE.items():
             changed = {name: OTHER.get(name) or OTHER[row.kind]}
             configs.check(changed)
-            after = configs.append_rules(changed), configs.log_rules(changed)
+            after = effects(changed)
             # Of the codecs none but the producer's has an effect.
             depends = name in IN_FORCE and name != "compression.type"
             self.assertEqual(after != before, depends, name)
