@@ -10,11 +10,11 @@ from kafscale.format.bundle import GROUP, read_bundle
 from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.view import Incarnation, View
-from kafscale.interfaces import IObjectStore
+from kafscale.interfaces import IObjectReader
 from kafscale.log.takeover.sealing import listing
 
 
-async def check_bundles(objects: IObjectStore, view: View, incarnation: Incarnation) -> Findings:
+async def check_bundles(objects: IObjectReader, view: View, incarnation: Incarnation) -> Findings:
     """
     What is wrong with the bundles of a journal. A successor believes them, so
     one that says something else than the slots is as bad as wrong slots.

@@ -13,7 +13,7 @@ from kafscale.format.slot import Range, Seal, read_slot
 from kafscale.format.trailer import CorruptObject, intact, proof
 from kafscale.inspect.objects import batches_of
 from kafscale.inspect.volumes import footer_of, rows_of
-from kafscale.interfaces import IObjectStore
+from kafscale.interfaces import IObjectReader
 from kafscale.log.reading.segments import segment_footer
 from kafscale.log.takeover.sealing import footer as slot_footer
 from kafscale.wire.compression import Codec
@@ -25,7 +25,7 @@ INFLATED = 256 << 20
 """How many bytes the records of one batch may have."""
 
 
-async def dump(objects: IObjectStore, key: str, batches_only: bool, tell: Tell) -> bool:
+async def dump(objects: IObjectReader, key: str, batches_only: bool, tell: Tell) -> bool:
     """
     Tell of each batch and each record; whether all could be read, and had the
     checksums that they state.
@@ -50,7 +50,7 @@ async def dump(objects: IObjectStore, key: str, batches_only: bool, tell: Tell) 
     return whole
 
 
-async def _parts(objects: IObjectStore, key: str, tell: Tell) -> list[tuple[str, int, int]]:
+async def _parts(objects: IObjectReader, key: str, tell: Tell) -> list[tuple[str, int, int]]:
     """
     Tell what kind of object it is; where batches stand in it, and whose.
     """
@@ -91,7 +91,7 @@ def _bundled(key: str, data: bytes, tell: Tell) -> list[tuple[str, int, int]]:
     return parts
 
 
-async def _bound(objects: IObjectStore, key: str, tell: Tell) -> list[tuple[str, int, int]]:
+async def _bound(objects: IObjectReader, key: str, tell: Tell) -> list[tuple[str, int, int]]:
     rows = await rows_of(objects, key)
     tell(f"volume {key}: {len(rows)} chapters")
     parts = []

@@ -16,7 +16,7 @@ from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.objects import check_range
 from kafscale.inspect.view import Incarnation, View
-from kafscale.interfaces import IObjectStore
+from kafscale.interfaces import IObjectReader
 from kafscale.log.takeover.sealed_journals import IN_FLIGHT_AT_MOST
 from kafscale.log.takeover.sealing import footer, listing
 
@@ -69,7 +69,7 @@ class Tails:
 
 
 async def slots_of(
-    objects: IObjectStore, prefix: str, found: Findings | None = None
+    objects: IObjectReader, prefix: str, found: Findings | None = None
 ) -> AsyncIterator[tuple[str, int, int, Held]]:
     """
     Key, number, size and footer of each object of a journal, in order.
@@ -93,7 +93,7 @@ async def slots_of(
 
 
 async def check_journal(
-    objects: IObjectStore, view: View, incarnation: Incarnation, tails: Tails
+    objects: IObjectReader, view: View, incarnation: Incarnation, tails: Tails
 ) -> Findings:
     """
     What is wrong with a journal.
@@ -114,7 +114,7 @@ class _Check:
     @ivar open: Whether that end was not met yet.
     """
 
-    objects: IObjectStore
+    objects: IObjectReader
     view: View
     incarnation: Incarnation
     tails: Tails
@@ -245,7 +245,7 @@ class _Check:
         return object_keys.slot(self.view.prefix(self.incarnation), number)
 
 
-async def scan(objects: IObjectStore, view: View, wanted: Collection[TopicIdPartition]) -> Tails:
+async def scan(objects: IObjectReader, view: View, wanted: Collection[TopicIdPartition]) -> Tails:
     """
     What journals hold of these partitions, by their footers.
     """

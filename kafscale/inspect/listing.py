@@ -15,14 +15,14 @@ from kafscale.inspect.journals import slots_of
 from kafscale.inspect.partitions import segments_of
 from kafscale.inspect.view import Incarnation, View
 from kafscale.inspect.volumes import chapter_of, named_by, rows_of
-from kafscale.interfaces import IObjectStore
+from kafscale.interfaces import IObjectReader
 from kafscale.log.reading.segments import segment_footer
 from kafscale.log.takeover.sealing import listing
 
 Tell = Callable[[str], None]
 
 
-async def list_all(objects: IObjectStore, view: View, tell: Tell) -> bool:
+async def list_all(objects: IObjectReader, view: View, tell: Tell) -> bool:
     """
     Journals and their slots, partitions and their segments, volumes. Only
     footers are read; whether all of them could be.
@@ -37,7 +37,7 @@ async def list_all(objects: IObjectStore, view: View, tell: Tell) -> bool:
 
 
 async def _list_journal(
-    objects: IObjectStore, view: View, incarnation: Incarnation, tell: Tell
+    objects: IObjectReader, view: View, incarnation: Incarnation, tell: Tell
 ) -> bool:
     whole = True
     end = "not sealed" if incarnation.sealed_at is None else f"sealed at {incarnation.sealed_at}"
@@ -69,7 +69,7 @@ def _what(view: View, held: Sequence[Range] | Seal | CorruptObject) -> str:
 
 
 async def _list_partition(
-    objects: IObjectStore, view: View, where: TopicIdPartition, tell: Tell
+    objects: IObjectReader, view: View, where: TopicIdPartition, tell: Tell
 ) -> bool:
     whole = True
     record = view.partitions[where]
@@ -89,7 +89,7 @@ async def _list_partition(
     return whole
 
 
-async def _list_segment(objects: IObjectStore, key: str, name: str, kind: str, tell: Tell) -> bool:
+async def _list_segment(objects: IObjectReader, key: str, name: str, kind: str, tell: Tell) -> bool:
     try:
         footer, size = await segment_footer(objects, key)
     except NoSuchObject:
@@ -104,7 +104,7 @@ async def _list_segment(objects: IObjectStore, key: str, name: str, kind: str, t
     return True
 
 
-async def _list_volumes(objects: IObjectStore, view: View, tell: Tell) -> bool:
+async def _list_volumes(objects: IObjectReader, view: View, tell: Tell) -> bool:
     whole = True
     named = named_by(view)
     async for info in listing(objects, object_keys.prefix_of(view.namespace, object_keys.VOLUMES)):

@@ -16,7 +16,7 @@ from kafscale.config import Settings
 from kafscale.config.agreement import check_etcd
 from kafscale.errors import SettingError
 from kafscale.inspect.view import View, load
-from kafscale.interfaces import IObjectStore
+from kafscale.interfaces import IObjectReader
 from kafscale.store.blocking import at_once
 from kafscale.store.local.objects import LocalObjectReader
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
@@ -29,7 +29,7 @@ class Opened:
     @ivar fresh: Reads the metadata as it is now.
     """
 
-    objects: IObjectStore
+    objects: IObjectReader
     fresh: Callable[[], Awaitable[View]]
 
 
@@ -66,13 +66,13 @@ def open_to_read(settings: Settings, reactor: Any = None) -> Opened:
     return Opened(LocalObjectReader(os.path.join(settings.data_dir, "objects")), fresh)
 
 
-def _bucket(settings: Settings, bucket: str, reactor: Any) -> IObjectStore:
+def _bucket(settings: Settings, bucket: str, reactor: Any) -> IObjectReader:
     # Half a second, which only those pay who use it.
     from kafscale.store.s3 import S3ObjectStore
     from kafscale.store.s3.settings import client_of
 
     client = client_of(settings, bucket, reactor, at_once, reactor.seconds)
-    objects: IObjectStore = RetryingObjectStore(S3ObjectStore(client, reactor), reactor, _in_step)
+    objects: IObjectReader = RetryingObjectStore(S3ObjectStore(client, reactor), reactor, _in_step)
     return objects
 
 

@@ -19,13 +19,13 @@ from kafscale.inspect.journals import Tails
 from kafscale.inspect.objects import check_segment
 from kafscale.inspect.view import View
 from kafscale.inspect.volumes import chapter_of
-from kafscale.interfaces import IObjectStore
+from kafscale.interfaces import IObjectReader
 from kafscale.log.reading.segments import segment_footer
 from kafscale.log.takeover.sealing import listing
 
 
 async def segments_of(
-    objects: IObjectStore, prefix: str, found: Findings | None = None
+    objects: IObjectReader, prefix: str, found: Findings | None = None
 ) -> list[str]:
     """
     The keys of all segments that there are of a partition, in order, but for
@@ -40,7 +40,7 @@ async def segments_of(
     return segments
 
 
-async def check_partition(objects: IObjectStore, view: View, where: TopicIdPartition) -> Findings:
+async def check_partition(objects: IObjectReader, view: View, where: TopicIdPartition) -> Findings:
     """
     What is wrong with a partition's record and segments.
     """
@@ -160,7 +160,7 @@ class _Chain:
 
     def __init__(
         self,
-        objects: IObjectStore,
+        objects: IObjectReader,
         view: View,
         where: TopicIdPartition,
         segments: Sequence[str],
@@ -232,7 +232,7 @@ class _Chain:
             self._check_sum(last, stored)
         return chain
 
-    def _place(self, base: int) -> tuple[IObjectStore, str]:
+    def _place(self, base: int) -> tuple[IObjectReader, str]:
         """
         What holds the segment that begins at C{base}, and what it is called.
         """

@@ -17,7 +17,7 @@ from kafscale.inspect.journals import Tails, check_journal, scan
 from kafscale.inspect.partitions import check_partition, check_tail
 from kafscale.inspect.view import View
 from kafscale.inspect.volumes import UNNAMED, check_volumes, named_by
-from kafscale.interfaces import IObjectStore
+from kafscale.interfaces import IObjectReader
 from kafscale.log.takeover.sealing import listing
 
 Tell = Callable[[str], None]
@@ -30,7 +30,7 @@ class Verification:
     @ivar tell: Takes a line of the report.
     """
 
-    objects: IObjectStore
+    objects: IObjectReader
     fresh: Callable[[], Awaitable[View]]
     tell: Tell
     found: dict[Weight, int] = attrs.field(factory=lambda: dict.fromkeys(Weight, 0))

@@ -15,7 +15,7 @@ from kafscale.format.trailer import CorruptObject
 from kafscale.format.volume import VolumeRow, read_volume_footer
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.view import View
-from kafscale.interfaces import IObjectStore
+from kafscale.interfaces import IObjectReader
 from kafscale.log.reading.footers import read_end_of
 from kafscale.log.reading.segments import SUFFIX, segment_footer
 from kafscale.log.reading.volumes import OneChapter
@@ -27,7 +27,7 @@ Named = dict[tuple[int, int], list[tuple[TopicIdPartition, Chapter]]]
 UNNAMED = "a volume of which no record names a chapter"
 
 
-def chapter_of(objects: IObjectStore, namespace: str, chapter: Chapter) -> OneChapter:
+def chapter_of(objects: IObjectReader, namespace: str, chapter: Chapter) -> OneChapter:
     """
     The bytes of a chapter that a record names.
     """
@@ -46,7 +46,7 @@ def named_by(view: View) -> Named:
     return named
 
 
-async def rows_of(objects: IObjectStore, key: str) -> list[VolumeRow]:
+async def rows_of(objects: IObjectReader, key: str) -> list[VolumeRow]:
     """
     What the footer of a volume says.
 
@@ -63,7 +63,7 @@ async def rows_of(objects: IObjectStore, key: str) -> list[VolumeRow]:
     return rows
 
 
-async def footer_of(objects: IObjectStore, key: str, row: VolumeRow) -> Footer:
+async def footer_of(objects: IObjectReader, key: str, row: VolumeRow) -> Footer:
     """
     The footer of the chapter that has this row.
 
@@ -73,7 +73,7 @@ async def footer_of(objects: IObjectStore, key: str, row: VolumeRow) -> Footer:
     return footer
 
 
-async def check_volumes(objects: IObjectStore, view: View) -> Findings:
+async def check_volumes(objects: IObjectReader, view: View) -> Findings:
     """
     What is wrong with volumes. What their chapters hold is looked at with the
     partitions that name them.

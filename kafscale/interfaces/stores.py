@@ -1,5 +1,8 @@
 """
-What an object store and a metadata store promise.
+The interfaces of object stores and metadata stores.
+
+An object store holds the records, a metadata store says which of its objects
+count. docs/storage.md lists what is kept in each.
 """
 
 from __future__ import annotations
@@ -14,83 +17,103 @@ from zope.interface import Interface
 @attrs.frozen
 class ObjectInfo:
     """
-    One object of a listing.
+    An object in a listing.
 
-    @ivar key: The whole key.
-    @ivar size: Its length in bytes.
+    @ivar key: The whole key of the object.
+    @ivar size: The length of the object in bytes.
     """
 
     key: str
     size: int
 
 
-class IObjectStore(Interface):
+class IObjectReader(Interface):
     """
-    Named byte strings that are created once and never change.
+    Reads objects: byte strings with a key, which never change.
 
-    Keys are ``/``-separated; each part is of ``[A-Za-z0-9._=-]`` and does not
-    begin with a dot; none is the directory of another. ValueError otherwise.
-    Every method may raise `kafscale.errors.StoreUnavailable`: the store did
-    not answer, and the outcome is unknown. The caller decides about retries.
+    A key consists of parts that are joined by ``/``. Each part has 1 to 255
+    characters of ``[A-Za-z0-9._=-]`` and does not begin with a dot; a key has
+    at most 1024 characters. No key is the directory of another: there is never
+    both C{a} and C{a/b}.
+
+    Every method raises C{ValueError} if a key or a range is invalid, and
+    L{kafscale.errors.StoreUnavailable} if the store did not answer; the caller
+    decides whether to try again.
     """
-
-    def create(key: str, pieces: Sequence[bytes | memoryview]) -> Awaitable[None]:
-        """
-        Store the concatenation of C{pieces} under C{key}, durably, unless the
-        key exists (in S3's words: ``If-None-Match: *``). A store that cannot
-        do that replaces what is there, whole; it is used only where nobody
-        depends on it (`kafscale.log.journal.fencing`).
-
-        The pieces must not change until the answer.
-
-        @raise ObjectExists: the key was there before, or an earlier attempt
-            of ours, whose answer was lost, made it: read it to see whose.
-        """
 
     def get(key: str, start: int = 0, length: int | None = None) -> Awaitable[bytes]:
         """
-        The bytes of an object from C{start}, at most C{length} of them.
+        Return at most C{length} bytes of an object, from C{start} on: fewer if
+        the object ends before, none if it ends before C{start}.
 
-        @raise NoSuchObject: nothing under that key.
+        @param length: None: up to the end of the object.
+        @raise NoSuchObject: there is no object with this key.
         """
 
     def get_suffix(key: str, length: int) -> Awaitable[tuple[bytes, int]]:
         """
-        The last C{length} bytes of an object (all, when it is shorter), and
-        the object's whole size.
+        Return the last C{length} bytes of an object (the whole object, if it is
+        shorter), and the size of the object in bytes.
 
-        @raise NoSuchObject: nothing under that key.
+        @raise NoSuchObject: there is no object with this key.
         """
 
     def list(prefix: str, after: str = "", limit: int = 1000) -> Awaitable[list[ObjectInfo]]:
         """
-        At most C{limit} objects whose key begins with C{prefix} and is greater
-        than C{after}, in the order of their keys (as UTF-8 bytes). Fewer than
-        C{limit} means that there are no more.
+        Return at most C{limit} objects whose keys begin with C{prefix} and are
+        greater than C{after}, in the order of their keys (as UTF-8 bytes). Fewer
+        than C{limit} objects mean that there are no more.
 
-        A store may compare keys part by part, a part being what is between
-        slashes, if it does so for C{after}, too. For the keys that we make
-        that is the same.
+        A store may compare keys part by part instead of byte by byte, in this
+        order and for C{after}. For the keys that Kafscale makes there is no
+        difference.
+        """
+
+
+class IObjectStore(IObjectReader):
+    """
+    Stores objects. An object is created once, and never changes until it is
+    deleted.
+
+    If a method of this interface raises L{kafscale.errors.StoreUnavailable} its
+    outcome is unknown: it was done, will be done later, or is never done.
+    """
+
+    def create(key: str, pieces: Sequence[bytes | memoryview]) -> Awaitable[None]:
+        """
+        Store the concatenation of C{pieces} under C{key}, unless the key exists
+        (S3: a conditional write, C{If-None-Match: *}). When it returns the
+        object is durable.
+
+        The pieces must not change until then.
+
+        A store that cannot do that replaces the whole object. It is used only
+        with C{KAFSCALE_S3_FENCING=metadata}, where no broker depends on it
+        (L{kafscale.log.journal.fencing}).
+
+        @raise ObjectExists: the key exists, from before or from an earlier
+            attempt whose answer was lost. Read the object to find out which.
         """
 
     def delete(keys: Sequence[str]) -> Awaitable[None]:
         """
-        Remove these objects; those that are not there are no error.
+        Delete objects. A key without an object is ignored.
         """
 
     def close() -> Awaitable[None]:
         """
-        End what is under way and let go of everything. No call comes after.
+        End what is in progress and release all resources. No method may be
+        called after this one.
         """
 
 
 @attrs.frozen
 class Entry:
     """
-    A key's value in the metadata store.
+    A key of a metadata store, with its value.
 
     @ivar value: Plain JSON data (dict, list, str, int, float, bool, None).
-    @ivar revision: The store's revision at which this value was put.
+    @ivar revision: The revision of the store at which this value was put.
     """
 
     key: str
@@ -101,8 +124,8 @@ class Entry:
 @attrs.frozen
 class Compare:
     """
-    What a commit demands of a key: that its revision is exactly C{revision};
-    0 demands that the key is absent.
+    A condition of a commit: the value of C{key} was put at exactly C{revision}.
+    0 means that the key does not exist.
     """
 
     key: str
@@ -112,8 +135,10 @@ class Compare:
 @attrs.frozen
 class Put:
     """
-    Set C{key} to C{value} (plain JSON data); with C{lease}, for as long as
-    that lease lives.
+    An operation of a commit: set C{key} to C{value}.
+
+    @ivar value: Plain JSON data.
+    @ivar lease: If set, the key is deleted when this lease ends.
     """
 
     key: str
@@ -124,7 +149,7 @@ class Put:
 @attrs.frozen
 class Delete:
     """
-    Remove C{key} (absent is no error).
+    An operation of a commit: delete C{key}. A key that does not exist is ignored.
     """
 
     key: str
@@ -133,7 +158,10 @@ class Delete:
 @attrs.frozen
 class Change:
     """
-    What a watch tells: C{entry} is None when the key was deleted.
+    A change of one key, as a watch reports it.
+
+    @ivar entry: The new entry; None if the key was deleted.
+    @ivar revision: The revision of the commit that made the change.
     """
 
     key: str
@@ -143,67 +171,79 @@ class Change:
 
 class IWatch(Interface):
     """
-    A watch under way.
+    A watch that was started with L{IMetadataStore.watch}.
     """
 
     def stop() -> None:
         """
-        No further change is delivered after this returns.
+        Stop the watch. It reports no change after this returns.
         """
 
 
 class IMetadataStore(Interface):
     """
-    A small, ordered, linearizable key-value store, in etcd's words.
+    A small, ordered, linearizable key-value store, after the model of etcd.
 
-    Keys are relative to the namespace: the store adds its own prefix. Every
-    commit raises the revision of the whole store by at least one. Every
-    method may raise `kafscale.errors.StoreUnavailable`: the outcome of a
-    commit is then unknown, and must be read back.
+    Keys are relative to a namespace: the store adds a prefix of its own. Every
+    commit raises the revision of the whole store by at least one.
+
+    Every method may raise L{kafscale.errors.StoreUnavailable}: the store did
+    not answer. The outcome of a commit is then unknown, and must be read back
+    (L{kafscale.log.commit}).
     """
 
     def get(key: str) -> Awaitable[Entry | None]:
         """
-        The key's present entry.
+        Return the entry of a key, or None if the key does not exist.
         """
 
     def range(prefix: str) -> Awaitable[tuple[list[Entry], int]]:
         """
-        All entries whose keys begin with C{prefix}, in the order of their
-        keys, and the store's revision at which they were read.
+        Return all entries whose keys begin with C{prefix}, in the order of their
+        keys, and the revision of the store at which they were read.
         """
 
     def commit(compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> Awaitable[int]:
         """
-        If every compare holds, do all the operations as one, durably; return
-        the revision at which they were done (the puts' new revision). At most
-        100 compares and 100 operations.
+        Do all the operations at once and durably, if all the compares hold.
+        Return the revision of the commit, which becomes the revision of the
+        values that it puts.
 
-        @raise CommitConflict: some compare did not hold, or the lease of a put
-            has ended; nothing was done.
+        @param compares: At most 100.
+        @param operations: At most 100, each with a key of its own.
+        @raise CommitConflict: a compare did not hold, or the lease of a put has
+            ended; nothing was done.
+        @raise ValueError: there are too many compares or operations, two
+            operations have the same key, or a value is not plain JSON data.
         """
 
     def watch(
         prefix: str, revision: int, changed: Callable[[Sequence[Change]], None]
     ) -> Awaitable[IWatch]:
         """
-        Call C{changed} with every change to keys that begin with C{prefix}
-        made after C{revision}, in order, those of one commit together; from
-        the reactor's thread.
+        Report all changes after C{revision} of keys that begin with C{prefix}.
+
+        @param changed: Called in the reactor's thread with the changes of one
+            commit, for each commit in order.
         """
 
     def lease(seconds: float) -> Awaitable[int]:
         """
-        A new lease, kept alive by the store for as long as it can; keys put
-        under it go when it ends. Its id.
+        Grant a lease, and return its id. The store keeps the lease alive until
+        it is revoked, or the process ends or loses the store.
+
+        @param seconds: After how many seconds the lease ends when it is no
+            longer kept alive. The keys that were put with the lease are then
+            deleted.
         """
 
     def revoke(lease: int) -> Awaitable[None]:
         """
-        End a lease now: its keys are deleted.
+        End a lease now, and delete the keys that were put with it.
         """
 
     def close() -> Awaitable[None]:
         """
-        End watches, and let go of everything. No call comes after.
+        Stop all watches and release all resources. No method may be called
+        after this one.
         """

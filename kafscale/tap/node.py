@@ -32,6 +32,7 @@ from kafscale.interfaces import (
     Broker,
     Change,
     IMetadataStore,
+    IObjectReader,
     IObjectStore,
     IPeer,
     IService,
@@ -39,7 +40,7 @@ from kafscale.interfaces import (
 )
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.log import Log
-from kafscale.log.reading.cache import BlockCache, Reads
+from kafscale.log.reading.cache import BlockCache
 from kafscale.log.replicas.replicas import Following
 from kafscale.log.takeover.sealing import CorruptLog
 from kafscale.tap.serving import all_services, follow_configs, log_rules, log_settings
@@ -75,7 +76,7 @@ class Node:
         broker: Broker,
         objects: IObjectStore,
         metadata: IMetadataStore,
-        cached: Reads,
+        cached: IObjectReader,
         clock: Any,
         chance: Random,
         run_blocking: Callable[..., Deferred[Any]],

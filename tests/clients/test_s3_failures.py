@@ -71,7 +71,7 @@ class OutageTests(FailureTestCase):
         wire.cut()
         request = raw.produce_request("log", 0, batch_of([b"during"]))
         correlation = raw.send(request, 9)
-        eventually(lambda: "the store does not answer" in broker.tail())
+        eventually(lambda: "object store request failed, retrying" in broker.tail())
         eventually(lambda: self.get("/readyz")[0] == 503)
         with RawClient(broker.port) as other:
             self.assertEqual(other.offset("log", 0, LATEST), 1)
@@ -83,7 +83,7 @@ class OutageTests(FailureTestCase):
         (part,) = answer.responses[0].partition_responses
         self.assertEqual((part.error_code, part.base_offset), (0, 1))
         self.assertEqual([each.value for each in raw.records("log")], [b"before", b"during"])
-        eventually(lambda: "the store answers again" in broker.tail())
+        eventually(lambda: "object store request succeeded after" in broker.tail())
         eventually(lambda: self.get("/readyz")[0] == 200)
 
     def test_away_at_the_start(self) -> None:
@@ -114,7 +114,7 @@ class OutageTests(FailureTestCase):
         self.assertEqual(raw.produce("log", 0, batch_of([b"before"])).error_code, 0)
         wire.cut()
         raw.send(raw.produce_request("log", 0, batch_of([b"during"])), 9)
-        eventually(lambda: "the store does not answer" in broker.tail())
+        eventually(lambda: "object store request failed, retrying" in broker.tail())
         self.assertEqual(broker.terminate(), 0)
         wire.mend()
         broker.start()

@@ -146,7 +146,7 @@ class LaterTests(TreatedTestCase):
         self.treat(broker, treatment)
         request = raw.produce_request("log", 0, batch_of([b"during"]))
         correlation = raw.send(request, 9)
-        eventually(lambda: self.lines(broker, "the store does not answer", code))
+        eventually(lambda: self.lines(broker, "object store request failed, retrying", code))
         eventually(lambda: self.get("/readyz")[0] == 503)
         self.assertRegex(self.get("/readyz")[1], rf"\Aobjects store: create failed: .*{code}.*\n\Z")
         self.assertEqual(self.get("/healthz"), (200, "ok\n"))

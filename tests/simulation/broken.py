@@ -80,8 +80,10 @@ def seal_nothing(original: Any) -> Any:
     """
     Find the first missing slot, and leave it missing.
     """
-    async def seal_first_missing(objects: Any, prefix: str, trim: int, sealer: int) -> int:
-        number, _ = await sealing._first_missing(objects, prefix, trim)
+    async def seal_first_missing(
+        objects: Any, slots: Any, prefix: str, trim: int, sealer: int
+    ) -> int:
+        number, _ = await sealing._first_missing(slots, prefix, trim)
         return number
 
     return seal_first_missing

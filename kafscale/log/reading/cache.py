@@ -10,27 +10,15 @@ ahead; who asks for a run that is under way waits for it with the others.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Awaitable
-from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from kafscale.format.trailer import CorruptObject
+from kafscale.interfaces import IObjectReader
 
 Place = tuple[str, int, int]
 """An object's key, and where a run begins and ends in it."""
-
-
-class Reads(Protocol):
-    """
-    What reads parts of objects: an object store, or what stands before one.
-    """
-
-    def get(self, key: str, start: int, length: int) -> Awaitable[bytes]:
-        """
-        See L{kafscale.interfaces.IObjectStore.get}.
-        """
 
 
 class _Reading:
@@ -61,7 +49,7 @@ class BlockCache:
     @ivar misses: How many had to be waited for.
     """
 
-    def __init__(self, store: Reads, max_bytes: int, ahead: int = 8) -> None:
+    def __init__(self, store: IObjectReader, max_bytes: int, ahead: int = 8) -> None:
         """
         @param max_bytes: What is larger is not kept.
         @param ahead: How many runs may be under way that nobody waits for; as

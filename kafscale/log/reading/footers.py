@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from kafscale.format.trailer import CorruptObject
-from kafscale.interfaces import IObjectStore
+from kafscale.interfaces import IObjectReader
 
 T = TypeVar("T")
 
 
 async def read_end_of(
-    objects: IObjectStore, key: str, length: int, read: Callable[[bytes, int], T | int]
+    objects: IObjectReader, key: str, length: int, read: Callable[[bytes, int], T | int]
 ) -> tuple[T, int]:
     """
     What C{read} makes of an object's last bytes and its size; and the size.

@@ -29,7 +29,7 @@ from kafscale.errors import (
 from kafscale.format import object_keys
 from kafscale.format.partition import Chapter, PartitionRecord, maker_of
 from kafscale.format.segment import Footer, cut, read_footer
-from kafscale.interfaces import Fetched, IObjectStore, ObjectInfo
+from kafscale.interfaces import Fetched, IObjectReader, ObjectInfo
 from kafscale.log.reading.cache import BlockCache
 from kafscale.log.reading.footers import read_end_of
 from kafscale.log.reading.volumes import OneChapter
@@ -48,7 +48,7 @@ Place = tuple[str, int]
 """The object that a segment is in, and where in that it begins."""
 
 
-async def segment_footer(objects: IObjectStore, key: str) -> tuple[Footer, int]:
+async def segment_footer(objects: IObjectReader, key: str) -> tuple[Footer, int]:
     """
     The footer of a segment, and the segment's size in bytes.
 
@@ -99,7 +99,7 @@ class Segments:
 
     def __init__(
         self,
-        objects: IObjectStore,
+        objects: IObjectReader,
         cache: BlockCache,
         namespace: str,
         where: tuple[UUID, int],

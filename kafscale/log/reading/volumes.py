@@ -29,12 +29,12 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from kafscale.concurrency.due_queue import DueQueue
-from kafscale.errors import ObjectExists, StoreError, StoreUnavailable
+from kafscale.errors import ObjectExists, StoreError
 from kafscale.format import object_keys
 from kafscale.format.partition import Chapter
 from kafscale.format.trailer import CorruptObject
 from kafscale.format.volume import VolumeRow, write_volume_footer
-from kafscale.interfaces import IObjectStore, ObjectInfo
+from kafscale.interfaces import IObjectReader, IObjectStore, ObjectInfo
 
 CHAPTERS = 32
 """So many of a partition's segments may be in volumes."""
@@ -147,7 +147,7 @@ class Volumes:
         self._going.stop()
 
 
-@implementer(IObjectStore)
+@implementer(IObjectReader)
 @attrs.frozen
 class OneChapter:
     """
@@ -155,20 +155,14 @@ class OneChapter:
     for, it is this one.
     """
 
-    objects: IObjectStore
+    objects: IObjectReader
     volume: str
     position: int
     size: int
 
-    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
-        """
-        Refused: see L{IObjectStore.create}.
-        """
-        raise StoreUnavailable(f"{key}: a chapter is only read")
-
     async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """
-        See L{IObjectStore.get}.
+        See L{IObjectReader.get}.
         """
         left = max(0, self.size - start)
         length = left if length is None else min(length, left)
@@ -176,7 +170,7 @@ class OneChapter:
 
     async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
         """
-        See L{IObjectStore.get_suffix}.
+        See L{IObjectReader.get_suffix}.
 
         @raise CorruptObject: the volume ends before the chapter does.
         """
@@ -190,17 +184,6 @@ class OneChapter:
         self, prefix: str, after: str = "", limit: int = 1000
     ) -> builtins.list[ObjectInfo]:
         """
-        See L{IObjectStore.list}: those that there really are.
+        See L{IObjectReader.list}: those that there really are.
         """
         return await self.objects.list(prefix, after, limit)
-
-    async def delete(self, keys: Sequence[str]) -> None:
-        """
-        Refused: see L{IObjectStore.delete}.
-        """
-        raise StoreUnavailable("a chapter is only read")
-
-    async def close(self) -> None:
-        """
-        See L{IObjectStore.close}.
-        """

@@ -21,7 +21,7 @@ from kafscale.format.epochs import Epochs
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.slot import Range
 from kafscale.format.trailer import intact
-from kafscale.interfaces import Compare, Entry, IMetadataStore, IObjectStore
+from kafscale.interfaces import Compare, Entry, IMetadataStore, IObjectReader
 from kafscale.log.commit import Change, settle_all
 from kafscale.log.takeover.sealed_journals import Estates
 from kafscale.log.takeover.sealing import PARALLEL, CorruptLog
@@ -112,7 +112,7 @@ async def _is_free(entry: Entry | None, is_gone: Gone) -> bool:
 
 
 async def _recover(
-    objects: IObjectStore,
+    objects: IObjectReader,
     estates: Estates,
     broker_id: int,
     incarnation: int,
@@ -162,7 +162,7 @@ async def _needed(
 
 
 async def _read(
-    objects: IObjectStore,
+    objects: IObjectReader,
     where: TopicIdPartition,
     start: int,
     needed: Sequence[tuple[str, Range]],

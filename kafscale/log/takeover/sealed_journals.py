@@ -24,7 +24,7 @@ from kafscale.format.trailer import CorruptObject
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.log.commit import settle
 from kafscale.log.takeover.sealing import CorruptLog, Sealed, footer, listing, ranges, seal
-from kafscale.log.takeover.suffix_cache import Rereading
+from kafscale.log.takeover.suffix_cache import SuffixCache
 
 BUNDLES_AT_ONCE = 16
 """How many bundles of slots are asked for at once."""
@@ -78,7 +78,7 @@ class Estates:
         self.metadata = metadata
         self._namespace = namespace
         self._incarnation = incarnation
-        self.slots = Rereading(objects)
+        self.slots = SuffixCache(objects)
         self._open: dict[int, Estate] = {}
         self._winding_up = DeferredLock()
 
@@ -96,7 +96,13 @@ class Estates:
         trim = -1
         while True:
             sealed = await seal(
-                self.slots, self.metadata, self._namespace, incarnation, self._incarnation, known
+                self._objects,
+                self.metadata,
+                self._namespace,
+                incarnation,
+                self._incarnation,
+                known,
+                self.slots,
             )
             try:
                 return Estate(sealed, await ranges(self.slots, sealed))

@@ -22,7 +22,7 @@ from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.slot import Range, Seal, read_slot, write_seal
-from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, ObjectInfo
+from kafscale.interfaces import Compare, IMetadataStore, IObjectReader, IObjectStore, ObjectInfo
 from kafscale.log.commit import settle
 from kafscale.log.journal.fencing import is_marked
 from kafscale.log.reading.footers import read_end_of
@@ -55,7 +55,7 @@ class Sealed:
     sealed_at: int
 
 
-async def footer(store: IObjectStore, key: str) -> Sequence[Range] | Seal | None:
+async def footer(store: IObjectReader, key: str) -> Sequence[Range] | Seal | None:
     """
     What a slot holds; None when there is no such object.
     """
@@ -67,7 +67,7 @@ async def footer(store: IObjectStore, key: str) -> Sequence[Range] | Seal | None
         return None
 
 
-async def listing(store: IObjectStore, prefix: str, after: str = "") -> AsyncIterator[ObjectInfo]:
+async def listing(store: IObjectReader, prefix: str, after: str = "") -> AsyncIterator[ObjectInfo]:
     """
     All objects below C{prefix}, page by page.
     """
@@ -87,6 +87,7 @@ async def seal(
     incarnation: int,
     sealer: int,
     known: int = 0,
+    slots: IObjectReader | None = None,
 ) -> Sealed:
     """
     Stop an incarnation for good, and tell where its journal ends. Any number
@@ -95,8 +96,11 @@ async def seal(
     @param sealer: The incarnation that does this.
     @param known: All slots before this one were acknowledged: they need not be
         walked along.
+    @param slots: Reads the slots, through a cache; without, they are read from
+        C{objects}.
     @raise LookupError: there was never such an incarnation.
     """
+    slots = slots or objects
     key = metadata_keys.seal(incarnation)
     guards: tuple[Compare, ...]
     raised_barrier = False
@@ -122,13 +126,13 @@ async def seal(
             # All that it has acknowledged was stored before it was marked. It
             # may go on storing: two who look find different ends, all of them
             # past that, and the first to record one wins (rule 5).
-            end, _ = await _first_missing(objects, prefix, max(trim, known))
+            end, _ = await _first_missing(slots, prefix, max(trim, known))
             revision, guards = recorded.revision, ()
         else:
             if not raised_barrier:
-                await _raise_barrier(objects, prefix, max(trim, known), sealer)
+                await _raise_barrier(objects, slots, prefix, max(trim, known), sealer)
                 raised_barrier = True
-            end = await _seal_first_missing(objects, prefix, max(trim, known), sealer)
+            end = await _seal_first_missing(objects, slots, prefix, max(trim, known), sealer)
             # The writer may have trimmed past this slot while we walked; the
             # seal then stands where a slot was deleted, and stops nobody
             # (rule 4). Comparing the record's revision says so, and of
@@ -141,7 +145,9 @@ async def seal(
         return Sealed(incarnation, broker, prefix, trim, end)
 
 
-async def _raise_barrier(objects: IObjectStore, prefix: str, first: int, sealer: int) -> None:
+async def _raise_barrier(
+    objects: IObjectStore, slots: IObjectReader, prefix: str, first: int, sealer: int
+) -> None:
     """
     Put a seal ahead of a writer that lives and is busy, for it to run into: who
     only chases it, slot by slot, never catches it (rule 3). Where the
@@ -158,19 +164,21 @@ async def _raise_barrier(objects: IObjectStore, prefix: str, first: int, sealer:
             await objects.create(barrier, [write_seal(sealer)])
             return
         except ObjectExists:
-            if isinstance(await footer(objects, barrier), Seal):
+            if isinstance(await footer(slots, barrier), Seal):
                 return  # another's does, too
         ahead *= 2
 
 
-async def _seal_first_missing(objects: IObjectStore, prefix: str, first: int, sealer: int) -> int:
+async def _seal_first_missing(
+    objects: IObjectStore, slots: IObjectReader, prefix: str, first: int, sealer: int
+) -> int:
     """
     Walk from the trim mark, or past it, over what exists, and seal the first slot that does
     not; a seal met on the way ends the walk.
     """
     number = first
     while True:
-        number, is_sealed = await _first_missing(objects, prefix, number)
+        number, is_sealed = await _first_missing(slots, prefix, number)
         if is_sealed:
             return number
         try:
@@ -180,7 +188,7 @@ async def _seal_first_missing(objects: IObjectStore, prefix: str, first: int, se
         return number
 
 
-async def _first_missing(objects: IObjectStore, prefix: str, start: int) -> tuple[int, bool]:
+async def _first_missing(slots: IObjectReader, prefix: str, start: int) -> tuple[int, bool]:
     """
     The first slot from C{start} on that does not exist, or holds a seal; and
     whether it does.
@@ -189,7 +197,7 @@ async def _first_missing(objects: IObjectStore, prefix: str, start: int) -> tupl
     while True:
         window = range(number, number + PARALLEL)
         found = await map_bounded(
-            lambda n: footer(objects, object_keys.slot(prefix, n)), window, PARALLEL
+            lambda n: footer(slots, object_keys.slot(prefix, n)), window, PARALLEL
         )
         for number, held in zip(window, found, strict=True):
             if held is None or isinstance(held, Seal):
@@ -197,7 +205,7 @@ async def _first_missing(objects: IObjectStore, prefix: str, start: int) -> tupl
         number += 1
 
 
-async def ranges(objects: IObjectStore, sealed: Sealed) -> list[tuple[str, Sequence[Range]]]:
+async def ranges(objects: IObjectReader, sealed: Sealed) -> list[tuple[str, Sequence[Range]]]:
     """
     The slots of a sealed journal that may hold records that are in no segment:
     their keys and what is in them.

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import NoSuchObject
 from kafscale.format.slot import Range
-from kafscale.interfaces import IObjectStore
+from kafscale.interfaces import IObjectReader
 from kafscale.log.takeover.sealing import PARALLEL
 
 Parts: TypeAlias = dict[tuple[str, int], bytes]
@@ -30,7 +30,7 @@ UNDER_WAY = 64 << 20
 """Bytes that are asked for at the same time."""
 
 
-async def read_parts(objects: IObjectStore, needed: Iterable[tuple[str, Range]]) -> Parts:
+async def read_parts(objects: IObjectReader, needed: Iterable[tuple[str, Range]]) -> Parts:
     """
     These ranges of slots. Those of slots that are not there are left out: who
     needs them asks again, and is told.

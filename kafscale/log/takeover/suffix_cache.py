@@ -9,24 +9,22 @@ that the first look has shown all of it.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
 
 from zope.interface import implementer
 
-from kafscale.interfaces import IObjectStore, ObjectInfo
+from kafscale.interfaces import IObjectReader, ObjectInfo
 
 KEPT = 64 << 20
 """Bytes of ends that are remembered at most."""
 
 
-@implementer(IObjectStore)
-class Rereading:
+@implementer(IObjectReader)
+class SuffixCache:
     """
-    An object store that is not asked again for ends of objects that it has
-    given: what exists never changes.
+    Reads objects, and keeps the ends that it has read: an object never changes.
     """
 
-    def __init__(self, store: IObjectStore) -> None:
+    def __init__(self, store: IObjectReader) -> None:
         self._store = store
         self._room = KEPT
         self._ends: dict[str, tuple[bytes, int]] = {}
@@ -48,7 +46,7 @@ class Rereading:
 
     async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
         """
-        See L{IObjectStore.get_suffix}.
+        See L{IObjectReader.get_suffix}.
         """
         end, size = self._ends.get(key, (b"", -1))
         if len(end) >= min(length, size) >= 0:
@@ -61,7 +59,7 @@ class Rereading:
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """
-        See L{IObjectStore.get}.
+        See L{IObjectReader.get}.
         """
         end, size = self._ends.get(key, (b"", -1))
         begin = start - (size - len(end))
@@ -69,27 +67,10 @@ class Rereading:
             return end[begin:] if length is None else end[begin : begin + length]
         return await self._store.get(key, start, length)
 
-    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
-        """
-        See L{IObjectStore.create}.
-        """
-        await self._store.create(key, pieces)
-
     async def list(
         self, prefix: str, after: str = "", limit: int = 1000
     ) -> builtins.list[ObjectInfo]:
         """
-        See L{IObjectStore.list}.
+        See L{IObjectReader.list}.
         """
         return await self._store.list(prefix, after, limit)
-
-    async def delete(self, keys: Sequence[str]) -> None:
-        """
-        See L{IObjectStore.delete}.
-        """
-        await self._store.delete(keys)
-
-    async def close(self) -> None:
-        """
-        Nothing: the store is another's.
-        """

@@ -20,9 +20,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from kafscale.errors import SettingError
-from kafscale.interfaces import IObjectStore
+from kafscale.interfaces import IObjectReader
 from kafscale.store.blocking import RunBlocking
 from kafscale.store.local.directory import lock_directory
+from kafscale.store.wrapping import ObjectReaderWrapper
 
 FILES = "runs"
 """Where in the directory they are."""
@@ -34,7 +35,7 @@ _END = struct.Struct(">I")  # the CRC-32C of what is before
 _UNFINISHED = ".new"
 
 
-class DiskCache:
+class DiskCache(ObjectReaderWrapper):
     """
     Parts of the objects of one bucket, in one directory, for one process.
 
@@ -50,23 +51,23 @@ class DiskCache:
         directory: str,
         max_bytes: int,
         where: str,
-        store: IObjectStore,
+        inner: IObjectReader,
         read_blocking: RunBlocking,
         write_blocking: RunBlocking,
     ) -> None:
         """
         @param where: Names the bucket: a directory may have served another one.
-        @param store: Asked for what is not there.
+        @param inner: Asked for what is not there.
         @param write_blocking: Does the writing: reads do not wait for it.
 
         @raise SettingError: nothing can be kept in the directory, or another
             broker uses it.
         """
+        super().__init__(inner)
         self._lock = lock_directory(directory)
         self._folder = os.path.join(directory, FILES)
         self._max_bytes = max_bytes
         self._where = where
-        self._store = store
         self._read_blocking = read_blocking
         self._write_blocking = write_blocking
         self._files: OrderedDict[str, int] = OrderedDict()  # sizes; used longest ago first
@@ -94,10 +95,13 @@ class DiskCache:
             self.size += size
         _remove([os.path.join(self._folder, name) for name in self._surplus()])
 
-    async def get(self, key: str, start: int, length: int) -> bytes:
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """
-        As the store answers, or as it once did.
+        See L{IObjectReader.get}. The rest of an object, without a length, is
+        not kept.
         """
+        if length is None:
+            return await self.inner.get(key, start)
         place = f"{self._where}\n{key}\n{start}\n{length}"
         name = hashlib.blake2b(place.encode(), digest_size=20).hexdigest()
         if name in self._files:
@@ -108,7 +112,7 @@ class DiskCache:
                 return data
             self.size -= self._files.pop(name, 0)
         self.misses += 1
-        data = await self._store.get(key, start, length)
+        data = await self.inner.get(key, start, length)
         if name not in self._writing and len(self._writing) < WRITES:
             self._writing.add(name)
             Deferred.fromCoroutine(self._keep(name, data))

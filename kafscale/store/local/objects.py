@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from kafscale.errors import StoreUnavailable
-from kafscale.interfaces import IObjectStore, ObjectInfo
+from kafscale.interfaces import IObjectReader, IObjectStore, ObjectInfo
 from kafscale.store.blocking import RunBlocking
 from kafscale.store.local.files import ObjectFileReader, ObjectFiles
 
@@ -102,7 +102,7 @@ class LocalObjectStore:
                 self._idle.callback(None)
 
 
-@implementer(IObjectStore)
+@implementer(IObjectReader)
 class LocalObjectReader:
     """
     The objects of a L{LocalObjectStore}; it blocks.
@@ -110,12 +110,6 @@ class LocalObjectReader:
 
     def __init__(self, directory: str) -> None:
         self._files = ObjectFileReader(directory)
-
-    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
-        """
-        Refused: see L{IObjectStore.create}.
-        """
-        raise StoreUnavailable(f"{key}: opened for reading only")
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """
@@ -136,14 +130,3 @@ class LocalObjectReader:
         See L{IObjectStore.list}.
         """
         return self._files.list(prefix, after, limit)
-
-    async def delete(self, keys: Sequence[str]) -> None:
-        """
-        Refused: see L{IObjectStore.delete}.
-        """
-        raise StoreUnavailable("opened for reading only")
-
-    async def close(self) -> None:
-        """
-        See L{IObjectStore.close}.
-        """
