@@ -96,7 +96,7 @@ class Incarnation:
             fenced=self._fenced,
         )
         bundles = object_keys.bundles(namespace, broker_id, number)
-        self._bundles = Bundles(objects, bundles, settings.bundled)
+        self._bundles = Bundles(objects, clock, bundles, settings.bundled)
         self.sealed_journals = Estates(objects, metadata, namespace, number)
         self.trimmer = Clearing(
             environment,

@@ -13,12 +13,13 @@ it was acknowledged; so it stands before the journal's end, wherever that is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 
-from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from kafscale.concurrency.chore import Chore
 from kafscale.errors import ObjectExists
 from kafscale.format import object_keys
 from kafscale.format.bundle import write_bundle
@@ -35,7 +36,7 @@ class Bundles:
 
     _log = Logger()
 
-    def __init__(self, objects: IObjectStore, prefix: str, group: int) -> None:
+    def __init__(self, objects: IObjectStore, clock: IReactorTime, prefix: str, group: int) -> None:
         """
         @param prefix: See L{object_keys.bundles}.
         @param group: How many slots go together; 0: none.
@@ -45,8 +46,8 @@ class Bundles:
         self._group = group
         self._slots: list[list[bytes]] = []  # of the group that is being filled
         self._size = 0
-        self._storing: Deferred[None] | None = None
-        self._stopped = False
+        self._full: tuple[int, list[list[bytes]]] | None = None  # the group to be stored
+        self._storing = Chore(clock, self._store, self._not_stored)
 
     def acknowledged(self, number: int, pieces: list[bytes]) -> None:
         """
@@ -57,7 +58,7 @@ class Bundles:
         place = number % self._group
         if place == 0:
             self._slots, self._size = [], 0
-        if self._stopped or place != len(self._slots):
+        if self._storing.stopped or place != len(self._slots):
             return  # the group is too large, or its beginning was missed
         self._size += sum(map(len, pieces))
         if self._size > WORTH:
@@ -65,24 +66,22 @@ class Bundles:
             return
         self._slots.append(pieces)
         if place == self._group - 1:
-            slots, self._slots = self._slots, []
             # While the store is away no more of them wait.
-            if self._storing is None:
-                storing = Deferred.fromCoroutine(self._store(number - place, slots))
-                if not storing.called:
-                    self._storing = storing
-                storing.addBoth(self._stored)
+            if not self._storing.running:
+                self._full = number - place, self._slots
+                self._storing.kick()
+            self._slots = []
 
-    async def _store(self, first: int, slots: Sequence[list[bytes]]) -> None:
+    async def _store(self) -> None:
+        assert self._full is not None
+        (first, slots), self._full = self._full, None
         with suppress(ObjectExists):  # by an attempt of which we did not hear
             await self._objects.create(
                 object_keys.slot(self._prefix, first), write_bundle(first, slots)
             )
 
-    def _stored(self, result: object) -> None:
-        self._storing = None
-        if result is not None and not self._stopped:
-            self._log.warn("slots are not bundled: {why}", why=result)
+    def _not_stored(self, failure: Failure) -> None:
+        self._log.warn("slots are not bundled: {why}", why=failure)
 
     def below(self, first: int, trim: int) -> list[str]:
         """
@@ -98,5 +97,5 @@ class Bundles:
         """
         Begin nothing more.
         """
-        self._stopped = True
+        self._storing.abandon()
         self._slots = []
