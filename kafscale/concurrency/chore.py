@@ -1,7 +1,7 @@
 """
 A background task that is asked for often and runs once at a time.
 
-A chore is in one of four states:
+A chore is in one of four states::
 
     =======  =============================  ===================================
     State    A kick                         Left when

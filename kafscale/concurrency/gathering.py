@@ -27,7 +27,7 @@ def all_settled(events: Iterable[Deferred[T]], shield: bool = False) -> Deferred
 
     @param shield: Whether cancelling what is returned leaves them alone. If
         not, it cancels them all.
-    @return: Fires with the result or the L{Failure} of each, in their order. It
+    @return: Fires with the result or the C{Failure} of each, in their order. It
         fails only if it is cancelled, and then at once.
     """
     everything = DeferredList(list(events), consumeErrors=True)

@@ -6,7 +6,7 @@ waits for milliseconds each time it has released it for a system call. So the
 work is cut into short turns on the reactor's thread, and only what does not
 need the interpreter, such as compression, runs in another thread.
 
-L{twisted.internet.task.Cooperator} would run all work interleaved; here one
+C{twisted.internet.task.Cooperator} would run all work interleaved; here one
 piece at a time is in memory, short work is done at once, and a result comes
 back.
 """
@@ -68,7 +68,7 @@ class WorkQueue:
     def _turn(self, sent: object = None) -> None:
         """
         @param sent: The result of the function that the work has yielded, or
-            its L{Failure}.
+            its C{Failure}.
         """
         work, done = self._waiting[0]
         until = self._clock.seconds() + TURN

@@ -49,7 +49,7 @@ def from_environment(
 
 def option_parameters() -> list[list[str | None]]:
     """
-    The settings as C{optParameters} of L{twisted.python.usage.Options}. Their
+    The settings as C{optParameters} of C{twisted.python.usage.Options}. Their
     defaults are None, so that an option that is not given leaves the variable.
     """
     return [[each.option, None, None, each.meaning.replace("`", "")] for each in SETTINGS]

@@ -39,11 +39,12 @@ from kafscale.interfaces.log import (
     IPartitions,
     IPressure,
     IReadable,
+    IReplicas,
     ISettlement,
     LogRules,
     Watcher,
 )
-from kafscale.interfaces.peers import IPeer, IReplicas, PeerUnavailable
+from kafscale.interfaces.peers import IPeer, PeerUnavailable
 from kafscale.interfaces.services import (
     IAdminService,
     ICoordinationService,

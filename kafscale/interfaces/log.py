@@ -118,7 +118,7 @@ class IReadable(Interface):
     One partition, as its readers have it.
     """
 
-    topic_id = Attribute("L{UUID} of the topic.")
+    topic_id = Attribute("C{UUID} of the topic.")
     index = Attribute("Number of the partition in the topic.")
     leader_epoch = Attribute("The epoch of its leader.")
     log_start = Attribute("Offset of the first record that can be read.")
@@ -321,6 +321,20 @@ class ILog(IPartitions):
         """
         Remove all that the log has of a topic, records and objects. To be
         repeated as a whole if it does not come to its end.
+        """
+
+
+class IReplicas(IPartitions):
+    """
+    The partitions that other brokers lead, for readers who are nearer to this
+    broker.
+    """
+
+    def partition(topic_id: UUID, index: int) -> IReadable:
+        """
+        One of them, of which only what a reader asks for can be asked:
+        everything below the leader's high watermark, as far as it is known
+        here.
         """
 
 

@@ -5,12 +5,9 @@ What brokers have of one another beyond what the stores hold.
 from __future__ import annotations
 
 from typing import Any, TypeVar
-from uuid import UUID
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
-
-from kafscale.interfaces.log import IPartitions, IReadable
 
 R = TypeVar("R")
 
@@ -39,18 +36,4 @@ class IPeer(Interface):
     def close() -> None:
         """
         Let go of the connection; who waits is told so.
-        """
-
-
-class IReplicas(IPartitions):
-    """
-    The partitions that other brokers lead, for readers who are nearer to this
-    broker.
-    """
-
-    def partition(topic_id: UUID, index: int) -> IReadable:
-        """
-        One of them, of which only what a reader asks for can be asked:
-        everything below the leader's high watermark, as far as it is known
-        here.
         """

@@ -9,13 +9,13 @@ sees what was produced.
 A client that asks for more than the broker can do is slowed, by not reading
 from it, for each of these reasons alone:
 
-- C{LIMIT_OWED} requests came that are not answered (a store that takes a while
-  is asked for much at a time, or a producer of small requests would wait for
-  it), or whole frames of more than C{LIMIT_WAITING} bytes wait for those before
-  them;
-- it does not take its answers: one waits for room in the kernel;
-- the broker has no room for more records (`IPressure`), when it produces;
-- all connections together hold too much of half-received requests (`Memory`).
+  - C{LIMIT_OWED} requests came that are not answered (a store that takes a while
+    is asked for much at a time, or a producer of small requests would wait for
+    it), or whole frames of more than C{LIMIT_WAITING} bytes wait for those before
+    them;
+  - it does not take its answers: one waits for room in the kernel;
+  - the broker has no room for more records (`IPressure`), when it produces;
+  - all connections together hold too much of half-received requests (`Memory`).
 
 None of these needs this connection to read in order to end, so none lasts for
 ever. While a single long poll is under way the connection does read, and

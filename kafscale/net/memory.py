@@ -6,15 +6,15 @@ thousand clients may do so at once. What a connection keeps is what really
 arrived, so promises cost nothing; and all connections together keep only as
 much as is agreed here. The rules, and why nobody waits for ever:
 
-- Below the limit everyone reads.
-- When it is *spent*, reads are small, and who holds less than an equal share
-  of the limit still reads: a metadata request or a fetch gets through however
-  many large requests stand half received.
-- Of those who hold more, one at a time has the *turn*: it reads until its
-  frame is whole, however large. Whole frames are served and let go of, so the
-  others follow, one by one. Who has the turn and does not finish in time is
-  closed: otherwise one that stalls would stall all.
-- It is over when half of the limit is free again.
+  - Below the limit everyone reads.
+  - When it is *spent*, reads are small, and who holds less than an equal share
+    of the limit still reads: a metadata request or a fetch gets through however
+    many large requests stand half received.
+  - Of those who hold more, one at a time has the *turn*: it reads until its
+    frame is whole, however large. Whole frames are served and let go of, so the
+    others follow, one by one. Who has the turn and does not finish in time is
+    closed: otherwise one that stalls would stall all.
+  - It is over when half of the limit is free again.
 
 So what is held stays below about twice the limit and one frame of the largest
 size.

@@ -46,7 +46,7 @@ class Proof:
     """
     What a client proves itself with.
 
-    @ivar certificate: With its key, a L{PrivateCertificate}.
+    @ivar certificate: With its key, a C{PrivateCertificate}.
     @ivar chain: OpenSSL's certificates between it and one that servers know.
     """
 
@@ -72,7 +72,7 @@ class Endpoints:
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802
         """
-        See L{IAgentEndpointFactory.endpointForURI}.
+        See C{IAgentEndpointFactory.endpointForURI}.
         """
         host = uri.host.decode("ascii").strip("[]")
         endpoint = _Roomy(
@@ -101,7 +101,7 @@ class _Quiet:
 
     def connect(self, factory: Any) -> Deferred[Any]:
         """
-        See L{IStreamClientEndpoint.connect}.
+        See C{IStreamClientEndpoint.connect}.
         """
         factory.noisy = False
         connecting: Deferred[Any] = self._endpoint.connect(factory)
@@ -115,7 +115,7 @@ class _Roomy(_Quiet):
 
     def connect(self, factory: Any) -> Deferred[Any]:
         """
-        See L{IStreamClientEndpoint.connect}.
+        See C{IStreamClientEndpoint.connect}.
         """
 
         def widen(protocol: Any) -> Any:

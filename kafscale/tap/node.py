@@ -88,7 +88,7 @@ class Node:
         @param metadata: The metadata store.
         @param cached: The object store through the disk cache, if there is
             one; segments are read through it.
-        @param clock: L{IReactorTime}, in seconds since 1970.
+        @param clock: C{IReactorTime}, in seconds since 1970.
         @param chance: The source of ids.
         @param run_blocking: Runs conversions of compressed batches in a
             thread.

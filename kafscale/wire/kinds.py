@@ -105,6 +105,7 @@ class StructOf:
 Kind = Fixed | Text | Blob | ListOf | StructOf
 
 UUID_FORMAT = "16s"
+BOOLEAN_FORMAT = "?"
 
 
 class Required:

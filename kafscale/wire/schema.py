@@ -40,6 +40,7 @@ from kafscale.wire.compiler import compile_constructor
 from kafscale.wire.decoder import Decoder, compile_decoder
 from kafscale.wire.encoder import Encoder, compile_encoder
 from kafscale.wire.kinds import (
+    BOOLEAN_FORMAT,
     NO_VERSION,
     UUID_FORMAT,
     Blob,
@@ -90,7 +91,7 @@ Int32: TypeAlias = Annotated[int, Fixed("i", 4)]
 Uint32: TypeAlias = Annotated[int, Fixed("I", 4)]
 Int64: TypeAlias = Annotated[int, Fixed("q", 8)]
 Float64: TypeAlias = Annotated[float, Fixed("d", 8)]
-Boolean: TypeAlias = Annotated[bool, Fixed("?", 1)]
+Boolean: TypeAlias = Annotated[bool, Fixed(BOOLEAN_FORMAT, 1)]
 Uuid: TypeAlias = Annotated[UUID, Fixed(UUID_FORMAT, 16)]
 String: TypeAlias = Annotated[str, Text()]
 Bytes: TypeAlias = Annotated[bytes, Blob()]

@@ -38,13 +38,13 @@ MOST_PARTITIONS = 2000
 @implementer(IAdminService)
 class DescriptionService:
     """
-    Versions 0 to 2 of DescribeCluster, and 0 of DescribeTopicPartitions.
+    Versions 0 to 2 of DescribeCluster, and 0 of DescribeTopicPartitions::
 
-    =====  =================================================================
-           DescribeCluster
-    v1     endpoint type: brokers or controllers (KIP-919)
-    v2     fenced brokers, when asked for (there are none)
-    =====  =================================================================
+        =====  =================================================================
+               DescribeCluster
+        v1     endpoint type: brokers or controllers (KIP-919)
+        v2     fenced brokers, when asked for (there are none)
+        =====  =================================================================
 
     """
 

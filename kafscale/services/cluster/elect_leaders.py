@@ -47,16 +47,16 @@ _UNCLEAN = 1
 class PlacementService:
     """
     Versions 0 to 2 of ElectLeaders, 0 to 1 of AlterPartitionReassignments, and
-    0 of ListPartitionReassignments.
+    0 of ListPartitionReassignments::
 
-    =====  =================================================================
-           ElectLeaders
-    v1     unclean elections (KIP-460); an error code for everything
-    v2     flexible
-    -----  -----------------------------------------------------------------
-           AlterPartitionReassignments
-    v1     whether the number of replicas may change
-    =====  =================================================================
+        =====  =================================================================
+               ElectLeaders
+        v1     unclean elections (KIP-460); an error code for everything
+        v2     flexible
+        -----  -----------------------------------------------------------------
+               AlterPartitionReassignments
+        v1     whether the number of replicas may change
+        =====  =================================================================
 
     """
 

@@ -43,18 +43,18 @@ _KINDS = {"boolean": 1, "string": 2, "int": 3, "long": 5, "double": 6, "list": 7
 @implementer(IAdminService)
 class ConfigsService:
     """
-    Versions 0 to 4 of DescribeConfigs, and 0 to 1 of ListConfigResources.
+    Versions 0 to 4 of DescribeConfigs, and 0 to 1 of ListConfigResources::
 
-    =====  =================================================================
-           DescribeConfigs
-    v1     sources instead of "is default"; synonyms, when asked for
-    v3     types, and documentation when asked for
-    v4     flexible
-    -----  -----------------------------------------------------------------
-           ListConfigResources
-    v0     only client metrics (there are none)
-    v1     all types
-    =====  =================================================================
+        =====  =================================================================
+               DescribeConfigs
+        v1     sources instead of "is default"; synonyms, when asked for
+        v3     types, and documentation when asked for
+        v4     flexible
+        -----  -----------------------------------------------------------------
+               ListConfigResources
+        v0     only client metrics (there are none)
+        v1     all types
+        =====  =================================================================
 
     """
 

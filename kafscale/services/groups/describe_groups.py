@@ -32,17 +32,17 @@ _CLASSIC = "classic"
 class GroupAdminService:
     """
     Versions 0 to 6 of DescribeGroups, 0 to 5 of ListGroups, 0 to 2 of
-    DeleteGroups.
+    DeleteGroups::
 
-    ===========  ============================================================
-    Describe v3  authorized operations
-    v4           static members
-    v5           flexible; List v3, Delete v2 likewise
-    v6           a group that is not there is GROUP_ID_NOT_FOUND; before, it
-                 was Dead, and that no error
-    List v4      states, and only groups in some
-    v5           types, likewise
-    ===========  ============================================================
+        ===========  ============================================================
+        Describe v3  authorized operations
+        v4           static members
+        v5           flexible; List v3, Delete v2 likewise
+        v6           a group that is not there is GROUP_ID_NOT_FOUND; before, it
+                     was Dead, and that no error
+        List v4      states, and only groups in some
+        v5           types, likewise
+        ===========  ============================================================
 
     """
 

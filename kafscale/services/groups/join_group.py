@@ -44,18 +44,18 @@ Left: TypeAlias = LeaveGroupResponse.Member
 class MembershipService:
     """
     Versions 0 to 9 of JoinGroup, 0 to 5 of SyncGroup, 0 to 4 of Heartbeat, 0
-    to 5 of LeaveGroup.
+    to 5 of LeaveGroup::
 
-    =========  ==============================================================
-    Join v1    the rebalance time-out is a time-out of its own
-    v4         one who comes without a member id gets one, and comes again
-    v5         static members; Sync v3, Heartbeat v3, Leave v3 likewise
-    v6         flexible; Sync v4, Heartbeat v4, Leave v4 likewise
-    v7         the protocol type is told; Sync v5: and compared
-    v8         a reason is given; Leave v5 likewise
-    v9         the leader may be told that it need not assign
-    Leave v3   many may leave at once, static ones by their instance ids
-    =========  ==============================================================
+        =========  ==============================================================
+        Join v1    the rebalance time-out is a time-out of its own
+        v4         one who comes without a member id gets one, and comes again
+        v5         static members; Sync v3, Heartbeat v3, Leave v3 likewise
+        v6         flexible; Sync v4, Heartbeat v4, Leave v4 likewise
+        v7         the protocol type is told; Sync v5: and compared
+        v8         a reason is given; Leave v5 likewise
+        v9         the leader may be told that it need not assign
+        Leave v3   many may leave at once, static ones by their instance ids
+        =========  ==============================================================
 
     """
 

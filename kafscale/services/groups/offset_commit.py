@@ -54,23 +54,23 @@ that consumers do what their C{auto.offset.reset} says."""
 @implementer(ICoordinationService)
 class CommitsService:
     """
-    Versions 0 to 10 of OffsetCommit, 0 to 10 of OffsetFetch, 0 of OffsetDelete.
+    Versions 0 to 10 of OffsetCommit, 0 to 10 of OffsetFetch, 0 of OffsetDelete::
 
-    ============  ===========================================================
-    Commit v1     generation and member id; a time, in this version only
-    v2 to v4      how long the commit is to be kept
-    v6            leader epochs
-    v7            static members
-    v8            flexible
-    v9            a group that is not there is GROUP_ID_NOT_FOUND
-    v10           topics by id
-    Fetch v2      null topics: all; an error of the whole answer
-    v5            leader epochs
-    v6            flexible
-    v7            whether transactions are to be waited for: there are none
-    v8            several groups
-    v10           topics by id
-    ============  ===========================================================
+        ============  ===========================================================
+        Commit v1     generation and member id; a time, in this version only
+        v2 to v4      how long the commit is to be kept
+        v6            leader epochs
+        v7            static members
+        v8            flexible
+        v9            a group that is not there is GROUP_ID_NOT_FOUND
+        v10           topics by id
+        Fetch v2      null topics: all; an error of the whole answer
+        v5            leader epochs
+        v6            flexible
+        v7            whether transactions are to be waited for: there are none
+        v8            several groups
+        v10           topics by id
+        ============  ===========================================================
 
     Version 0 of both once meant ZooKeeper; here it means the same as the others.
     """

@@ -58,26 +58,26 @@ class _Found:
 @implementer(IFetchService)
 class OffsetsService:
     """
-    Versions 0 to 11 of ListOffsets, and 0 to 4 of OffsetForLeaderEpoch.
+    Versions 0 to 11 of ListOffsets, and 0 to 4 of OffsetForLeaderEpoch::
 
-    =====  =================================================================
-           ListOffsets
-    v1     one offset with its timestamp, where v0 gives a list of offsets
-    v2     isolation level
-    v4     leader epoch, in request and answer
-    v6     flexible
-    v7     the record with the largest timestamp (-3)
-    v8     earliest offset on local disks (-4): the earliest, as there are none
-    v9     latest offset in a remote tier (-5): never any, as there are no tiers
-    v10    time-out for reading from a tier
-    v11    earliest offset that waits for its tier (-6): never any
-    -----  -----------------------------------------------------------------
-           OffsetForLeaderEpoch
-    v1     the answer says of which epoch it is the end
-    v2     current leader epoch
-    v3     replica id
-    v4     flexible
-    =====  =================================================================
+        =====  =================================================================
+               ListOffsets
+        v1     one offset with its timestamp, where v0 gives a list of offsets
+        v2     isolation level
+        v4     leader epoch, in request and answer
+        v6     flexible
+        v7     the record with the largest timestamp (-3)
+        v8     earliest offset on local disks (-4): the earliest, as there are none
+        v9     latest offset in a remote tier (-5): never any, as there are no tiers
+        v10    time-out for reading from a tier
+        v11    earliest offset that waits for its tier (-6): never any
+        -----  -----------------------------------------------------------------
+               OffsetForLeaderEpoch
+        v1     the answer says of which epoch it is the end
+        v2     current leader epoch
+        v3     replica id
+        v4     flexible
+        =====  =================================================================
 
     """
 

@@ -60,26 +60,26 @@ _NO_ASSIGNMENT = "Brokers share the partitions by themselves: replicas cannot be
 class TopicsService:
     """
     Versions 0 to 7 of CreateTopics, 0 to 6 of DeleteTopics and 0 to 3 of
-    CreatePartitions.
+    CreatePartitions::
 
-    =====  =================================================================
-           CreateTopics
-    v1     validate only; error messages
-    v4     partitions and replication factor may be left to the broker: -1
-    v5     flexible; the answer has partitions, replication and configurations
-    v6     THROTTLING_QUOTA_EXCEEDED may be answered (never here)
-    v7     topic ids
-    -----  -----------------------------------------------------------------
-           DeleteTopics
-    v3     TOPIC_DELETION_DISABLED may be answered (never here)
-    v4     flexible
-    v5     error messages
-    v6     by name or by id
-    -----  -----------------------------------------------------------------
-           CreatePartitions
-    v2     flexible
-    v3     THROTTLING_QUOTA_EXCEEDED may be answered (never here)
-    =====  =================================================================
+        =====  =================================================================
+               CreateTopics
+        v1     validate only; error messages
+        v4     partitions and replication factor may be left to the broker: -1
+        v5     flexible; the answer has partitions, replication and configurations
+        v6     THROTTLING_QUOTA_EXCEEDED may be answered (never here)
+        v7     topic ids
+        -----  -----------------------------------------------------------------
+               DeleteTopics
+        v3     TOPIC_DELETION_DISABLED may be answered (never here)
+        v4     flexible
+        v5     error messages
+        v6     by name or by id
+        -----  -----------------------------------------------------------------
+               CreatePartitions
+        v2     flexible
+        v3     THROTTLING_QUOTA_EXCEEDED may be answered (never here)
+        =====  =================================================================
 
     """
 

@@ -35,22 +35,22 @@ Asked: TypeAlias = MetadataRequest.Topic
 @implementer(IAdminService)
 class MetadataService:
     """
-    Versions 0 to 13 of Metadata.
+    Versions 0 to 13 of Metadata::
 
-    =====  =================================================================
-    v0     no topic named means all of them
-    v1     null means all, the empty list none; controller, racks
-    v2     cluster id
-    v4     whether topics may be created by asking for them; before, they may
-    v5     offline replicas
-    v7     leader epochs
-    v8     authorized operations
-    v9     flexible
-    v10    topic ids; a topic may be asked for by its id
-    v11    authorized operations of the cluster are gone: see DescribeCluster
-    v12    an unknown id is answered without a name
-    v13    error of the whole answer
-    =====  =================================================================
+        =====  =================================================================
+        v0     no topic named means all of them
+        v1     null means all, the empty list none; controller, racks
+        v2     cluster id
+        v4     whether topics may be created by asking for them; before, they may
+        v5     offline replicas
+        v7     leader epochs
+        v8     authorized operations
+        v9     flexible
+        v10    topic ids; a topic may be asked for by its id
+        v11    authorized operations of the cluster are gone: see DescribeCluster
+        v12    an unknown id is answered without a name
+        v13    error of the whole answer
+        =====  =================================================================
 
     """
 

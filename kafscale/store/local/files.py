@@ -4,12 +4,12 @@ Objects as files below one directory: the blocking part of the local store.
 What is answered is durable. That takes some care, because a file has a name
 before the name is durable, and a directory likewise:
 
-- an object gets its name by C{link} only after its bytes were synced, so a
-  name stands for a whole object at every moment;
-- the name is synced before C{create} returns, and before somebody else is
-  told of it: a reader may act on what it saw;
-- a directory is synced into its parent before anything in it counts, and
-  empty ones are removed, which must not happen between.
+  - an object gets its name by C{link} only after its bytes were synced, so a
+    name stands for a whole object at every moment;
+  - the name is synced before C{create} returns, and before somebody else is
+    told of it: a reader may act on what it saw;
+  - a directory is synced into its parent before anything in it counts, and
+    empty ones are removed, which must not happen between.
 """
 
 from __future__ import annotations

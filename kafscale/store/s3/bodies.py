@@ -97,7 +97,7 @@ class PieceProducer:
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:  # noqa: N802
         """
-        See L{IBodyProducer.startProducing}.
+        See C{IBodyProducer.startProducing}.
         """
         self._consumer = consumer
         self._write()
@@ -105,13 +105,13 @@ class PieceProducer:
 
     def pauseProducing(self) -> None:
         """
-        See L{IBodyProducer.pauseProducing}.
+        See C{IBodyProducer.pauseProducing}.
         """
         self._paused = True
 
     def resumeProducing(self) -> None:
         """
-        See L{IBodyProducer.resumeProducing}.
+        See C{IBodyProducer.resumeProducing}.
         """
         self._paused = False
         self._progressed()
@@ -119,7 +119,7 @@ class PieceProducer:
 
     def stopProducing(self) -> None:
         """
-        See L{IBodyProducer.stopProducing}.
+        See C{IBodyProducer.stopProducing}.
         """
         self._consumer = None
 
