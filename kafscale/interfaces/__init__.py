@@ -44,7 +44,13 @@ from kafscale.interfaces.log import (
     LogRules,
     Watcher,
 )
-from kafscale.interfaces.peers import IPeer, PeerUnavailable
+from kafscale.interfaces.peers import (
+    IFetchClient,
+    IPeer,
+    LeaderRecords,
+    PeerRefused,
+    PeerUnavailable,
+)
 from kafscale.interfaces.services import (
     IAdminService,
     ICoordinationService,
@@ -81,6 +87,7 @@ __all__ = [
     "GroupState",
     "IAdminService",
     "ICoordinationService",
+    "IFetchClient",
     "IFetchService",
     "IGroupCoordinator",
     "IImage",
@@ -104,11 +111,13 @@ __all__ = [
     "JoinParameters",
     "JoinResult",
     "JoinedMember",
+    "LeaderRecords",
     "Leadership",
     "LogRules",
     "MemberDescription",
     "MemberIdentity",
     "ObjectInfo",
+    "PeerRefused",
     "PeerUnavailable",
     "Phase",
     "Put",

@@ -4,10 +4,15 @@ What brokers have of one another beyond what the stores hold.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
+
+from kafscale.errors import KafkaError
+from kafscale.format.partition import TopicIdPartition
 
 R = TypeVar("R")
 
@@ -16,6 +21,19 @@ class PeerUnavailable(Exception):
     """
     Another broker did not answer; it can be asked again.
     """
+
+
+class PeerRefused(Exception):
+    """
+    Another broker answered a request as a whole with an error.
+    """
+
+    def __init__(self, code: int) -> None:
+        """
+        @param code: Kafka's code of the error.
+        """
+        super().__init__(f"error code {code}")
+        self.code = code
 
 
 class IPeer(Interface):
@@ -36,4 +54,74 @@ class IPeer(Interface):
     def close() -> None:
         """
         Let go of the connection; who waits is told so.
+        """
+
+
+@attrs.frozen
+class LeaderRecords:
+    """
+    What a leader has answered for one of its partitions.
+
+    @ivar error: None if it answered without one; then the rest is as it says.
+    @ivar high_watermark: Offset after its last durable record.
+    @ivar log_start: Offset of the first record that can be read.
+    @ivar records: Whole batches, the first of which contains the offset that
+        was asked for. Empty if there is none.
+    """
+
+    where: TopicIdPartition
+    error: type[KafkaError] | None
+    high_watermark: int
+    log_start: int
+    records: bytes | memoryview
+
+
+class IFetchClient(Interface):
+    """
+    Reads what another broker leads, with Kafka's Fetch API.
+    """
+
+    def poll(
+        positions: Mapping[TopicIdPartition, int], wait: float, seconds: float
+    ) -> Awaitable[Sequence[LeaderRecords]]:
+        """
+        Ask for all these partitions, each from an offset on. What has not
+        changed since the last poll is left out of the answer.
+
+        @param positions: One partition at least.
+        @param wait: Seconds that the broker may wait for records.
+        @param seconds: How long to wait for the answer.
+        @raise PeerUnavailable: there was no answer. L{restart} before the next
+            poll.
+        @raise PeerRefused: the broker does not know the session any more, for
+            instance. The next poll begins another one.
+        """
+
+    def knows(where: TopicIdPartition) -> bool:
+        """
+        Whether the last poll asked for this partition. If it did, the broker
+        answers only what has changed since then. A poll without the partition,
+        and after that one with it, has everything told again.
+        """
+
+    def restart() -> None:
+        """
+        Begin a new session with the next poll, which is answered in full.
+        """
+
+    def read(
+        where: TopicIdPartition, offset: int, max_bytes: int, seconds: float
+    ) -> Awaitable[LeaderRecords]:
+        """
+        Read once from C{offset} on, at once, whatever L{poll} waits for.
+
+        @param max_bytes: How many bytes of batches, but one batch at least.
+        @param seconds: How long to wait for the answer.
+        @raise PeerUnavailable: there was no answer.
+        @raise PeerRefused: there was none for this partition.
+        """
+
+    def close() -> None:
+        """
+        Close the connections. Polls and reads that are under way fail.
         """

@@ -43,6 +43,7 @@ from kafscale.log.log import Log
 from kafscale.log.reading.cache import BlockCache
 from kafscale.log.replicas.replicas import Following
 from kafscale.log.takeover.sealing import CorruptLog
+from kafscale.net.fetch_client import FetchClient
 from kafscale.tap.serving import all_services, follow_configs, log_rules, log_settings
 
 REJOIN_SECONDS = 1.0
@@ -151,7 +152,11 @@ class Node:
             rules_of=log_rules(image, configs),
         )
         follow_configs(self.log, image, configs)
-        self.following = Following(environment, image, self._dial)
+        self.following = Following(
+            environment,
+            image,
+            lambda leader: FetchClient(self._dial(leader), self._dial(leader)),
+        )
         image.on_change(self.following.changed)
         self._leaderships = Leaderships(self._metadata, image, self.log, clock)
         self.coordinator = GroupCoordinator(

@@ -1,38 +1,33 @@
 """
-What comes from one leader for those who read here what it leads.
+Following the partitions of one leader that are read here.
 
-It is a consumer's long poll, one for all its partitions that are read here, so
-each record comes once, however many readers there are. It goes no further than
-a little ahead of the foremost reader of each partition. Readers far from that
-are served by questions of their own, on another connection.
+One long poll asks for all of them, so each record comes once, however many
+readers there are. It goes no further than a little ahead of the foremost
+reader of each partition. Readers far behind the foremost are served by single
+reads, which wait for no poll.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
-from uuid import UUID
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from kafscale.errors import BY_CODE, NotLeaderOrFollower, OffsetOutOfRange, UnknownServerError
+from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.format.partition import TopicIdPartition
-from kafscale.interfaces import IPeer, PeerUnavailable
+from kafscale.interfaces import IFetchClient, LeaderRecords, PeerRefused, PeerUnavailable
 from kafscale.log.replicas.replica import Replica
-from kafscale.wire.messages import FetchRequest, FetchResponse
-
-VERSION: Final = 13
-"""Of Fetch: the first that names topics by their ids."""
 
 WAIT: Final = 0.5
-"""Seconds that a leader may wait for records; who comes to be read here waits
-as long to be asked for."""
+"""Seconds that a leader may wait for records. A partition that gets its first
+reader here waits as long to be asked for."""
 
-AGAIN: Final = 0.5
-"""Seconds after which who failed is asked again."""
+RETRY_SECONDS: Final = 0.5
+"""Seconds after which a leader, or a partition, that failed is asked again."""
 
 SILENCE: Final = 5.0
 """Seconds after which readers are told that nothing is heard of a leader."""
@@ -40,16 +35,13 @@ SILENCE: Final = 5.0
 SOON: Final = 0.05
 """Seconds to wait for records while readers have not come to those there are."""
 
-ANSWER_BYTES: Final = 8 << 20
-PARTITION_BYTES: Final = 1 << 20
-
 
 class _Followed:
     """
-    One partition.
+    One partition that is followed.
 
-    @ivar heard: When the leader last told of it, in seconds.
-    @ivar paused: Until when it is not asked for.
+    @ivar heard: When the leader last answered for it, in seconds.
+    @ivar paused: Until when it is not asked for, in seconds.
     """
 
     __slots__ = ("heard", "paused", "replica")
@@ -60,9 +52,9 @@ class _Followed:
         self.paused = now
 
 
-class Feed:
+class LeaderFetcher:
     """
-    What comes from one leader.
+    Decides what is asked of one leader, and hands what comes to the replicas.
     """
 
     _log = Logger()
@@ -70,30 +62,26 @@ class Feed:
     def __init__(
         self,
         broker_id: int,
-        peer: IPeer,
-        lookups: IPeer,
+        client: IFetchClient,
         clock: IReactorTime,
-        room: Callable[[], int],
+        max_bytes: Callable[[], int],
         came: Callable[[int], None],
     ) -> None:
         """
-        @param broker_id: Of the leader.
-        @param peer: The leader, for what comes along.
-        @param lookups: The same, for what is asked for by itself.
-        @param room: How many bytes of a partition may be in memory.
-        @param came: Told how many bytes have come.
+        @param broker_id: The id of the leader.
+        @param max_bytes: Returns how many bytes of a partition may be in memory
+            now.
+        @param came: Called with the bytes of records that have come.
         """
         self._broker_id = broker_id
-        self._peer = peer
-        self._lookups = lookups
+        self._client = client
         self._clock = clock
-        self._room = room
+        self._max_bytes = max_bytes
         self._came = came
         self._followed: dict[TopicIdPartition, _Followed] = {}
-        self._session = (0, 0)  # id and epoch of the next request
-        self._asked: dict[TopicIdPartition, int] = {}  # what the leader's session has
-        # What it has from earlier: it would tell nothing that it has told then.
-        self._forget: set[TopicIdPartition] = set()
+        # Those that the session knows from earlier readers: the leader would
+        # not tell again what it has told then.
+        self._renewed: set[TopicIdPartition] = set()
         self._running = False
         self._under_way: Deferred[None] | None = None
         self._away = False
@@ -103,31 +91,30 @@ class Feed:
 
     def add(self, replica: Replica) -> None:
         """
-        There are readers for it.
+        Follow a replica, which has readers.
         """
         where = replica.topic_id, replica.index
         self._followed[where] = _Followed(replica, self._clock.seconds())
-        if where in self._asked:
-            self._forget.add(where)
+        if self._client.knows(where):
+            self._renewed.add(where)
         if not self._running:
             self._running = True
             self._under_way = Deferred.fromCoroutine(self._run())
 
     def remove(self, replica: Replica) -> None:
         """
-        There are none any more.
+        Follow a replica no more.
         """
         self._followed.pop((replica.topic_id, replica.index), None)
 
     def stop(self) -> None:
         """
-        Ask for nothing more.
+        Follow nothing more.
         """
         self._followed.clear()
         if self._under_way is not None:
             self._under_way.cancel()
-        self._peer.close()
-        self._lookups.close()
+        self._client.close()
 
     # -- following ----------------------------------------------------------
 
@@ -150,16 +137,21 @@ class Feed:
 
     async def _round(self) -> float:
         """
-        Ask once; return after how many seconds to ask again.
+        Poll once; return after how many seconds to poll again.
         """
-        request = self._request()
-        if request is None:
+        positions, wait = self._positions()
+        self._renewed.clear()
+        if not positions:
+            self._client.restart()
             return SOON
+        seconds = 0.0
         try:
-            response = await self._peer.ask(request, VERSION, SILENCE)
-            self._take(response)
+            found = await self._client.poll(positions, wait, SILENCE)
+            self._take(positions, found)
         except CancelledError:
             raise
+        except PeerRefused:
+            seconds = RETRY_SECONDS
         except Exception as error:
             if not isinstance(error, PeerUnavailable):
                 self._log.failure("broker {id} was not understood", id=self._broker_id)
@@ -170,134 +162,81 @@ class Feed:
                     error=error,
                 )
             self._away = True
-            self._begin_anew()
-            return AGAIN
+            self._client.restart()
+            return RETRY_SECONDS
         if self._away:
             self._away = False
             self._log.info("broker {id} is reached again", id=self._broker_id)
-        return 0.0 if response.error_code == 0 else AGAIN
+        return seconds
 
-    def _begin_anew(self) -> None:
-        self._session = 0, 0
-        self._asked = {}
-        self._forget.clear()
-
-    def _request(self) -> FetchRequest | None:
+    def _positions(self) -> tuple[dict[TopicIdPartition, int], float]:
         """
-        What to ask for now; None if that is nothing.
+        What to ask for now: the position of each partition, and how many
+        seconds the leader may wait for records.
         """
         now = self._clock.seconds()
-        room = self._room()
-        wanted: dict[TopicIdPartition, int] = {}
-        seconds = WAIT
+        max_bytes = self._max_bytes()
+        positions: dict[TopicIdPartition, int] = {}
+        wait = WAIT
         for where, followed in self._followed.items():
             replica = followed.replica
-            replica.keep(room)
+            replica.keep(max_bytes)
             if followed.paused > now:
-                seconds = SOON
-            elif replica.unread * 2 > room:
-                followed.heard = now  # it is we who do not ask
-                seconds = SOON
-            elif where in self._forget:
-                seconds = SOON  # and then it is new
+                wait = SOON
+            elif replica.unread * 2 > max_bytes:
+                followed.heard = now  # not asking is this broker's own choice
+                wait = SOON
+            elif where in self._renewed and self._client.knows(where):
+                wait = SOON  # the poll after this one has it as a new one
             else:
-                wanted[where] = replica.position
-        if not wanted:
-            self._begin_anew()
-            return None
-        session_id, epoch = self._session
-        asked = self._asked
-        news = {where: at for where, at in wanted.items() if asked.get(where) != at}
-        forgotten = [where for where in asked if where not in wanted]
-        self._asked = wanted
-        self._forget.clear()
-        return FetchRequest(
-            max_wait_ms=int(seconds * 1000),
-            min_bytes=1,
-            max_bytes=ANSWER_BYTES,
-            session_id=session_id,
-            session_epoch=epoch,
-            topics=_topics(news),
-            forgotten_topics_data=[
-                FetchRequest.ForgottenTopic(topic_id=topic_id, partitions=[index])
-                for topic_id, index in forgotten
-            ],
-        )
+                positions[where] = replica.position
+        return positions, wait
 
-    def _take(self, response: FetchResponse) -> None:
-        if response.error_code != 0:
-            self._begin_anew()
-            return
-        asked, now = self._asked, self._clock.seconds()
-        if response.session_id == 0:
-            self._begin_anew()  # there is no room for one
-        else:
-            epoch = self._session[1]
-            self._session = response.session_id, epoch + 1 if epoch < 2**31 - 1 else 1
+    def _take(
+        self, positions: Mapping[TopicIdPartition, int], found: Sequence[LeaderRecords]
+    ) -> None:
+        now = self._clock.seconds()
         failed: set[TopicIdPartition] = set()
-        for topic in response.responses:
-            for answer in topic.partitions:
-                where = topic.topic_id, answer.partition_index
-                followed = self._followed.get(where)
-                if followed is None or where not in asked:
-                    continue
-                if answer.error_code == 0:
-                    self._came(_take_in(followed.replica, asked[where], answer))
-                    continue
-                failed.add(where)
-                followed.paused = now + AGAIN
-                if answer.error_code == OffsetOutOfRange.code:
-                    followed.replica.missed()
-        for where in asked:
+        for each in found:
+            followed = self._followed.get(each.where)
+            if followed is None:
+                continue
+            if each.error is None:
+                self._came(
+                    followed.replica.fed(
+                        positions[each.where], each.high_watermark, each.log_start, each.records
+                    )
+                )
+                continue
+            failed.add(each.where)
+            followed.paused = now + RETRY_SECONDS
+            if each.error is OffsetOutOfRange:
+                followed.replica.missed()
+        for where in positions:
             followed = self._followed.get(where)
             if followed is not None and where not in failed:
                 followed.heard = now
                 followed.replica.silent = False
 
-    # -- what is asked for by itself ------------------------------------------
+    # -- single reads -------------------------------------------------------
 
     async def fetch(self, replica: Replica, offset: int, max_bytes: int) -> bytes:
         """
-        Batches from the one that contains C{offset}.
+        Read batches from the leader, from the one that contains C{offset}.
 
-        @raise KafkaError: the leader does not have them.
+        @raise KafkaError: the leader does not have them, or cannot be reached.
         """
         where = replica.topic_id, replica.index
-        topics = _topics({where: offset}, max_bytes)
-        request = FetchRequest(max_wait_ms=0, min_bytes=0, max_bytes=max_bytes, topics=topics)
         try:
-            response = await self._lookups.ask(request, VERSION, SILENCE)
+            found = await self._client.read(where, offset, max_bytes, SILENCE)
         except PeerUnavailable as error:
             raise NotLeaderOrFollower(f"its leader cannot be reached: {error}") from None
-        for topic in response.responses:
-            for answer in topic.partitions:
-                if answer.error_code:
-                    raise BY_CODE.get(answer.error_code, UnknownServerError)
-                assert isinstance(answer.records, memoryview)
-                # What is told with them may not be less than what is shown.
-                replica.heard(answer.high_watermark, answer.log_start_offset)
-                records = bytes(answer.records)
-                self._came(len(records))
-                return records
-        raise NotLeaderOrFollower(f"its leader answers {response.error_code}")
-
-
-def _topics(
-    wanted: dict[TopicIdPartition, int], max_bytes: int = PARTITION_BYTES
-) -> list[FetchRequest.Topic]:
-    topics: dict[UUID, FetchRequest.Topic] = {}
-    for (topic_id, index), offset in wanted.items():
-        topic = topics.get(topic_id)
-        if topic is None:
-            topic = topics[topic_id] = FetchRequest.Topic(topic_id=topic_id, partitions=[])
-        topic.partitions.append(
-            FetchRequest.Topic.Partition(
-                partition=index, fetch_offset=offset, partition_max_bytes=max_bytes
-            )
-        )
-    return list(topics.values())
-
-
-def _take_in(replica: Replica, asked: int, answer: FetchResponse.Topic.Partition) -> int:
-    records = answer.records if isinstance(answer.records, memoryview) else b""
-    return replica.fed(asked, answer.high_watermark, answer.log_start_offset, records)
+        except PeerRefused as error:
+            raise NotLeaderOrFollower(f"its leader answers {error}") from None
+        if found.error is not None:
+            raise found.error
+        # A reader is answered with an end that is not below what it is shown.
+        replica.heard(found.high_watermark, found.log_start)
+        records = bytes(found.records)
+        self._came(len(records))
+        return records

@@ -23,13 +23,13 @@ from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.interfaces import (
     Broker,
     Change,
+    IFetchClient,
     IImage,
-    IPeer,
     IReplicas,
 )
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.reading.segments import ReplicaSegments
-from kafscale.log.replicas.leader_fetcher import SILENCE, Feed
+from kafscale.log.replicas.leader_fetcher import SILENCE, LeaderFetcher
 from kafscale.log.replicas.replica import Replica
 
 MOST_BYTES: Final = 64 << 20
@@ -58,18 +58,21 @@ class Following:
     _log = Logger()
 
     def __init__(
-        self, environment: LogEnvironment, image: IImage, dial: Callable[[Broker], IPeer]
+        self,
+        environment: LogEnvironment,
+        image: IImage,
+        connect: Callable[[Broker], IFetchClient],
     ) -> None:
         """
         @param image: L{changed} is to be told of its changes.
-        @param dial: Makes the means of asking another broker.
+        @param connect: Makes a client for another broker.
         """
         self._environment = environment
         self._clock = environment.clock
         self._image = image
-        self._dial = dial
+        self._connect = connect
         self._replicas: dict[TopicIdPartition, Replica] = {}
-        self._feeds: dict[Broker, Feed] = {}  # by leaders as they were registered
+        self._fetchers: dict[Broker, LeaderFetcher] = {}  # by leaders as they were registered
         self._routes: dict[Replica, Broker] = {}
         self._opening: set[Replica] = set()
         self._sweep: IDelayedCall | None = None
@@ -178,26 +181,21 @@ class Following:
         self._unroute(replica)
         if broker is not None:
             self._routes[replica] = broker
-            feed = self._feeds.get(broker)
-            if feed is None:
-                feed = self._feeds[broker] = Feed(
-                    leader,
-                    self._dial(broker),
-                    self._dial(broker),
-                    self._clock,
-                    self._room,
-                    self._came,
+            fetcher = self._fetchers.get(broker)
+            if fetcher is None:
+                fetcher = self._fetchers[broker] = LeaderFetcher(
+                    leader, self._connect(broker), self._clock, self._max_bytes, self._came
                 )
-            feed.add(replica)
+            fetcher.add(replica)
 
     def _unroute(self, replica: Replica) -> None:
         broker = self._routes.pop(replica, None)
         if broker is not None:
-            feed = self._feeds[broker]
-            feed.remove(replica)
-            if not len(feed):
-                del self._feeds[broker]
-                feed.stop()
+            fetcher = self._fetchers[broker]
+            fetcher.remove(replica)
+            if not len(fetcher):
+                del self._fetchers[broker]
+                fetcher.stop()
 
     def _drop(self, replica: Replica) -> None:
         self._replicas.pop((replica.topic_id, replica.index), None)
@@ -241,7 +239,7 @@ class Following:
         broker = self._routes.get(replica)
         if broker is None:
             raise NotLeaderOrFollower("it has no leader now")
-        return await self._feeds[broker].fetch(replica, offset, max_bytes)
+        return await self._fetchers[broker].fetch(replica, offset, max_bytes)
 
     def grew(self, size: int) -> None:
         """
@@ -249,7 +247,7 @@ class Following:
         """
         self.size += size
 
-    def _room(self) -> int:
+    def _max_bytes(self) -> int:
         return min(EACH_BYTES, MOST_BYTES // max(1, len(self._routes)))
 
     def _came(self, size: int) -> None:

@@ -42,6 +42,7 @@ from kafscale.log.replicas import replicas
 from kafscale.log.replicas.replica import Replica
 from kafscale.log.replicas.replicas import Following
 from kafscale.log.settings import LogSettings
+from kafscale.net.fetch_client import FetchClient
 from kafscale.services.records.fetch import FetchService
 from kafscale.services.records.message_set_conversion import OldConsumers
 from kafscale.wire.messages import FetchRequest, FetchResponse
@@ -126,7 +127,11 @@ class Cluster:
             settings=LogSettings(),
         )
         self.counts = environment.counts
-        self.following = Following(environment, self.image, self.dial)
+        self.following = Following(
+            environment,
+            self.image,
+            lambda leader: FetchClient(self.dial(leader), self.dial(leader)),
+        )
         self.image.on_change(self.following.changed)
         self.serve(1, leader)
         case.addCleanup(self.following.stop)
@@ -534,11 +539,11 @@ class FeedTests(FollowingCase):
         self.append(b"a")
         self.read_all()
         replica = self.replica()
-        (feed,) = self.following._feeds.values()
-        feed.remove(replica)
+        (fetcher,) = self.following._fetchers.values()
+        fetcher.remove(replica)
         replica.unwanted()
         self.assertEqual(replica.available(1), 0)
-        feed.add(replica)
+        fetcher.add(replica)
         self.assertEqual(replica.high_watermark, -1)
         self.run_for(3.0)
         self.assertEqual(replica.high_watermark, 1)
