@@ -1,0 +1,66 @@
+"""
+The table of log lines in docs/operations.md, compared with the code.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).parents[2]
+LOGGED = ("info", "warn", "error", "critical", "failure")
+
+ELSEWHERE = {
+    "kafscale starting on ...",  # Twisted
+    "kafscale HTTP starting on ...",  # Twisted
+    "(TCP Port ... Closed)",  # Twisted
+    "no HTTP server for /metrics, /healthz and /readyz: ...",  # a warning of kafscale.tap
+    "unknown setting KAFSCALE_... ignored",  # a warning of kafscale.config
+    "KAFSCALE_...=... was set by Kubernetes for a service: ignored",  # likewise
+    # The level depends, so the call does not name it.
+    "incarnation ... is wound up; slots of its journal deleted: ..., of them ... past its end"
+    " at ...",
+}
+"""Documented lines that are not written by a call of a logger with a literal."""
+
+
+def logged() -> Iterator[str]:
+    """
+    The format of each call of a logger, with ``...`` for its fields.
+    """
+    for path in (ROOT / "kafscale").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            logger = ast.unparse(node.func.value).rpartition(".")[2]
+            if node.func.attr in LOGGED and logger in ("_log", "log") and node.args:
+                text = ast.literal_eval(node.args[0])
+                yield re.sub(r"(\{[^}]*\})+", "...", text)
+
+
+def documented() -> Iterator[str]:
+    """
+    The lines in the tables of the section on logs.
+    """
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = text.split("\n## Logs\n")[1].split("\n## ")[0]
+    for row in section.splitlines():
+        if row.startswith("| `"):
+            yield from re.findall(r"`([^`]+)`", row.split(" | ")[0])
+
+
+class LogLineTests(SynchronousTestCase):
+    """
+    Operators look up each line that they see.
+    """
+
+    def test_all_are_documented(self) -> None:
+        """
+        The tables have every line of the levels info and above, but those
+        that only repeat another text, and no other.
+        """
+        self.assertEqual(set(documented()), set(logged()) - {"..."} | ELSEWHERE)
