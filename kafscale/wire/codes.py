@@ -15,7 +15,8 @@ from kafscale.wire.compiler import Source
 from kafscale.wire.kinds import Kind, ListOf, StructOf
 from kafscale.wire.schema import Declaration, Response
 
-_CODE = "error_code"
+CODE = "error_code"
+"""The name of the fields that have an error code."""
 
 _finders: dict[type[Response], Callable[[Response], int]] = {}
 
@@ -40,12 +41,12 @@ def _compile(declaration: type[Response]) -> Callable[[Response], int]:
 
 
 def _look_into(declaration: Declaration, value: str, source: Source) -> None:
-    if any(each.name == _CODE for each in declaration.fields):
-        with source.block(f"if {value}.{_CODE}:"):
-            source.line(f"return {value}.{_CODE}")
+    if any(each.name == CODE for each in declaration.fields):
+        with source.block(f"if {value}.{CODE}:"):
+            source.line(f"return {value}.{CODE}")
     for each in declaration.fields:
-        inner = _struct_in(each.kind)
-        if inner is None or not _has_code(inner):
+        inner = struct_in(each.kind)
+        if inner is None or not has_code(inner):
             continue
         item = source.fresh("item")
         if isinstance(each.kind, ListOf):
@@ -57,17 +58,24 @@ def _look_into(declaration: Declaration, value: str, source: Source) -> None:
                 _look_into(inner, item, source)
 
 
-def _struct_in(kind: Kind) -> Declaration | None:
+def struct_in(kind: Kind) -> Declaration | None:
+    """
+    The declaration of a structure, or of the elements of a list; None if it
+    is of another kind.
+    """
     if isinstance(kind, ListOf):
         kind = kind.element
     return cast(Declaration, kind.declaration) if isinstance(kind, StructOf) else None
 
 
-def _has_code(declaration: Declaration) -> bool:
+def has_code(declaration: Declaration) -> bool:
+    """
+    Whether a structure has an error code, or anything in it has.
+    """
     for each in declaration.fields:
-        if each.name == _CODE:
+        if each.name == CODE:
             return True
-        inner = _struct_in(each.kind)
-        if inner is not None and _has_code(inner):
+        inner = struct_in(each.kind)
+        if inner is not None and has_code(inner):
             return True
     return False

@@ -8,6 +8,7 @@ from zope.interface import implementer
 
 from kafscale.errors import InvalidRequest, UnsupportedVersion
 from kafscale.interfaces import IAdminService, RequestContext, Serving
+from kafscale.services.refusals import refusal
 from kafscale.wire.messages import DescribeClientQuotasRequest, DescribeClientQuotasResponse
 
 _ENTITIES = ("user", "client-id", "ip")
@@ -24,7 +25,7 @@ class QuotasService:
         """
         DescribeClientQuotas.
         """
-        return [Serving(DescribeClientQuotasRequest, 0, 1, self.describe, self._failed)]
+        return [Serving(DescribeClientQuotasRequest, 0, 1, self.describe, refusal())]
 
     async def describe(
         self, request: DescribeClientQuotasRequest, context: RequestContext
@@ -50,8 +51,3 @@ class QuotasService:
         if "ip" in seen and len(seen) > 1:
             raise InvalidRequest("Quotas of addresses have no users and clients")
         return DescribeClientQuotasResponse(entries=[])
-
-    def _failed(
-        self, request: DescribeClientQuotasRequest, context: RequestContext, code: int, message: str
-    ) -> DescribeClientQuotasResponse:
-        return DescribeClientQuotasResponse(error_code=code, error_message=message, entries=None)

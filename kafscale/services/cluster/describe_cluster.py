@@ -17,7 +17,7 @@ from kafscale.services.cluster.common import (
     is_internal,
     partitions_of,
 )
-from kafscale.services.failure import told
+from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import (
     DescribeClusterRequest,
     DescribeClusterResponse,
@@ -63,7 +63,7 @@ class DescriptionService:
                 0,
                 0,
                 self.describe_topic_partitions,
-                self._topics_failed,
+                refusal(),
             ),
         ]
 
@@ -130,7 +130,7 @@ class DescriptionService:
             try:
                 topic = self._find(name)
             except Exception as error:
-                code, _ = told(error, f"describe topic {name}")
+                code, _ = error_fields(error, f"describe topic {name}")
                 response.topics.append(
                     Described(error_code=code, name=name, topic_id=NO_UUID, partitions=[])
                 )
@@ -192,19 +192,6 @@ class DescriptionService:
             topic_authorized_operations=TOPIC_OPERATIONS,
         )
 
-    def _topics_failed(
-        self,
-        request: DescribeTopicPartitionsRequest,
-        context: RequestContext,
-        code: int,
-        message: str,
-    ) -> DescribeTopicPartitionsResponse:
-        return DescribeTopicPartitionsResponse(
-            topics=[
-                Described(error_code=code, name=topic.name, topic_id=NO_UUID, partitions=[])
-                for topic in request.topics
-            ]
-        )
 
 
 def _cursor(name: str, index: int) -> DescribeTopicPartitionsResponse.NextCursor:

@@ -25,7 +25,7 @@ from kafscale.errors import (
     UnknownTopicOrPartition,
 )
 from kafscale.interfaces import IAdminService, IImage, RequestContext, Serving
-from kafscale.services.failure import told
+from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import (
     AlterPartitionReassignmentsRequest,
     AlterPartitionReassignmentsResponse,
@@ -71,7 +71,7 @@ class PlacementService:
         return [
             Serving(ElectLeadersRequest, 0, 2, self.elect, self._elect_failed),
             Serving(AlterPartitionReassignmentsRequest, 0, 1, self.move, self._move_failed),
-            Serving(ListPartitionReassignmentsRequest, 0, 0, self.list_moves, self._list_failed),
+            Serving(ListPartitionReassignmentsRequest, 0, 0, self.list_moves, refusal()),
         ]
 
     def _leader(self, name: str, index: int) -> int:
@@ -113,7 +113,7 @@ class PlacementService:
                 error = self._election(name, index, request.election_type)
                 if everything and isinstance(error, ElectionNotNeeded):
                     continue
-                code, message = told(error, f"elect a leader of {name}")
+                code, message = error_fields(error, f"elect a leader of {name}")
                 outcomes.append(
                     Elected.PartitionResult(
                         partition_id=index, error_code=code, error_message=message
@@ -173,7 +173,7 @@ class PlacementService:
                     self._check_move(topic.name, asked, request.allow_replication_factor_change)
                 except Exception as error:
                     what = f"move a partition of {topic.name}"
-                    outcome.error_code, outcome.error_message = told(error, what)
+                    outcome.error_code, outcome.error_message = error_fields(error, what)
                 outcomes.append(outcome)
             responses.append(
                 AlterPartitionReassignmentsResponse.Topic(name=topic.name, partitions=outcomes)
@@ -225,12 +225,3 @@ class PlacementService:
         None are under way.
         """
         return ListPartitionReassignmentsResponse(topics=[])
-
-    def _list_failed(
-        self,
-        request: ListPartitionReassignmentsRequest,
-        context: RequestContext,
-        code: int,
-        message: str,
-    ) -> ListPartitionReassignmentsResponse:
-        return ListPartitionReassignmentsResponse(error_code=code, error_message=message, topics=[])

@@ -25,7 +25,7 @@ from kafscale.interfaces import (
     TopicConfig,
 )
 from kafscale.services.configs.resources import ResourceType, check_broker, not_known, unique
-from kafscale.services.failure import told
+from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import (
     AlterConfigsRequest,
     AlterConfigsResponse,
@@ -71,8 +71,8 @@ class AlterationService:
         AlterConfigs and IncrementalAlterConfigs.
         """
         return [
-            Serving(AlterConfigsRequest, 0, 2, self.replace, self._replace_failed),
-            Serving(IncrementalAlterConfigsRequest, 0, 1, self.change, self._change_failed),
+            Serving(AlterConfigsRequest, 0, 2, self.replace, refusal()),
+            Serving(IncrementalAlterConfigsRequest, 0, 1, self.change, refusal()),
         ]
 
     # -- AlterConfigs --------------------------------------------------------
@@ -92,7 +92,7 @@ class AlterationService:
                 configs = {one.name: _not_null(one.name, one.value) for one in asked.configs}
                 await self._alter(asked, lambda _: configs, request.validate_only)
             except Exception as error:
-                answer.error_code, answer.error_message = told(
+                answer.error_code, answer.error_message = error_fields(
                     error, f"alter the configuration of {asked.resource_name}"
                 )
             return answer
@@ -111,21 +111,6 @@ class AlterationService:
                 raise InvalidConfig("What a broker is started with cannot be altered while it runs")
             case _:
                 raise not_known(asked.resource_type)
-
-    def _replace_failed(
-        self, request: AlterConfigsRequest, context: RequestContext, code: int, message: str
-    ) -> AlterConfigsResponse:
-        return AlterConfigsResponse(
-            responses=[
-                Replaced(
-                    error_code=code,
-                    error_message=message,
-                    resource_type=asked.resource_type,
-                    resource_name=asked.resource_name,
-                )
-                for asked in request.resources
-            ]
-        )
 
     # -- IncrementalAlterConfigs ---------------------------------------------
 
@@ -147,7 +132,7 @@ class AlterationService:
                     request.validate_only,
                 )
             except Exception as error:
-                answer.error_code, answer.error_message = told(
+                answer.error_code, answer.error_message = error_fields(
                     error, f"alter the configuration of {asked.resource_name}"
                 )
             return answer
@@ -174,24 +159,6 @@ class AlterationService:
                     raise InvalidRequest(f"There is no operation {other} on a configuration")
         return after
 
-    def _change_failed(
-        self,
-        request: IncrementalAlterConfigsRequest,
-        context: RequestContext,
-        code: int,
-        message: str,
-    ) -> IncrementalAlterConfigsResponse:
-        return IncrementalAlterConfigsResponse(
-            responses=[
-                Changed(
-                    error_code=code,
-                    error_message=message,
-                    resource_type=asked.resource_type,
-                    resource_name=asked.resource_name,
-                )
-                for asked in request.resources
-            ]
-        )
 
 
 def _list_changed(config: TopicConfig, step: Step) -> str:

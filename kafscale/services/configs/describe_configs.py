@@ -22,7 +22,7 @@ from kafscale.interfaces import (
 from kafscale.services.cluster.common import CONFIG_SOURCES
 from kafscale.services.configs.broker_configs import BrokerConfig
 from kafscale.services.configs.resources import ResourceType, check_broker, not_known, unique
-from kafscale.services.failure import told
+from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import (
     DescribeConfigsRequest,
     DescribeConfigsResponse,
@@ -78,8 +78,8 @@ class ConfigsService:
         DescribeConfigs and ListConfigResources.
         """
         return [
-            Serving(DescribeConfigsRequest, 0, 4, self.describe, self._describe_failed),
-            Serving(ListConfigResourcesRequest, 0, 1, self.list_resources, self._list_failed),
+            Serving(DescribeConfigsRequest, 0, 4, self.describe, refusal()),
+            Serving(ListConfigResourcesRequest, 0, 1, self.list_resources, refusal()),
         ]
 
     # -- DescribeConfigs -----------------------------------------------------
@@ -98,7 +98,7 @@ class ConfigsService:
             try:
                 configs = self._described(asked, inherited, request.include_synonyms)
             except Exception as error:
-                answer.error_code, answer.error_message = told(
+                answer.error_code, answer.error_message = error_fields(
                     error, f"describe {asked.resource_name}"
                 )
             else:
@@ -133,21 +133,6 @@ class ConfigsService:
                 return [_broker_config(one, synonyms) for one in self._broker]
         raise not_known(asked.resource_type)
 
-    def _describe_failed(
-        self, request: DescribeConfigsRequest, context: RequestContext, code: int, message: str
-    ) -> DescribeConfigsResponse:
-        return DescribeConfigsResponse(
-            results=[
-                Described(
-                    error_code=code,
-                    error_message=message,
-                    resource_type=asked.resource_type,
-                    resource_name=asked.resource_name,
-                )
-                for asked in request.resources
-            ]
-        )
-
     # -- ListConfigResources -------------------------------------------------
 
     async def list_resources(
@@ -176,10 +161,6 @@ class ConfigsService:
             ]
         )
 
-    def _list_failed(
-        self, request: ListConfigResourcesRequest, context: RequestContext, code: int, message: str
-    ) -> ListConfigResourcesResponse:
-        return ListConfigResourcesResponse(error_code=code, config_resources=[])
 
 
 def _topic_config(one: TopicConfig, without: TopicConfig, synonyms: bool) -> Config:

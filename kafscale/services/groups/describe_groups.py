@@ -12,7 +12,7 @@ from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import GroupIdNotFound, KafkaError
 from kafscale.interfaces import ICoordinationService, IGroupCoordinator, RequestContext, Serving
 from kafscale.services.cluster.common import GROUP_OPERATIONS, NO_OPERATIONS
-from kafscale.services.failure import told
+from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import (
     DeleteGroupsRequest,
     DeleteGroupsResponse,
@@ -54,9 +54,9 @@ class GroupAdminService:
         The three APIs.
         """
         return [
-            Serving(DescribeGroupsRequest, 0, 6, self.describe, self._describe_failed),
-            Serving(ListGroupsRequest, 0, 5, self.list, self._list_failed),
-            Serving(DeleteGroupsRequest, 0, 2, self.delete, self._delete_failed),
+            Serving(DescribeGroupsRequest, 0, 6, self.describe, refusal()),
+            Serving(ListGroupsRequest, 0, 5, self.list, refusal()),
+            Serving(DeleteGroupsRequest, 0, 2, self.delete, refusal()),
         ]
 
     async def describe(
@@ -98,13 +98,6 @@ class GroupAdminService:
             ],
         )
 
-    def _describe_failed(
-        self, request: DescribeGroupsRequest, context: RequestContext, code: int, message: str
-    ) -> DescribeGroupsResponse:
-        return DescribeGroupsResponse(
-            groups=[_not_there(name, code, message, state="") for name in request.groups]
-        )
-
     async def list(self, request: ListGroupsRequest, context: RequestContext) -> ListGroupsResponse:
         """
         States and types are compared without regard to case.
@@ -125,11 +118,6 @@ class GroupAdminService:
             ]
         )
 
-    def _list_failed(
-        self, request: ListGroupsRequest, context: RequestContext, code: int, message: str
-    ) -> ListGroupsResponse:
-        return ListGroupsResponse(error_code=code, groups=[])
-
     async def delete(
         self, request: DeleteGroupsRequest, context: RequestContext
     ) -> DeleteGroupsResponse:
@@ -142,20 +130,11 @@ class GroupAdminService:
             try:
                 await self._coordinator.delete(name)
             except Exception as error:
-                code, _ = told(error, f"delete group {name}")
+                code, _ = error_fields(error, f"delete group {name}")
             return DeleteGroupsResponse.Result(group_id=name, error_code=code)
 
         return DeleteGroupsResponse(results=await map_bounded(delete, request.groups_names))
 
-    def _delete_failed(
-        self, request: DeleteGroupsRequest, context: RequestContext, code: int, message: str
-    ) -> DeleteGroupsResponse:
-        return DeleteGroupsResponse(
-            results=[
-                DeleteGroupsResponse.Result(group_id=name, error_code=code)
-                for name in request.groups_names
-            ]
-        )
 
 
 def _not_there(name: str, code: int, message: str | None, state: str = "Dead") -> Described:

@@ -16,12 +16,15 @@ from kafscale.errors import (
     TransactionalIdAuthorizationFailed,
 )
 from kafscale.interfaces import Broker, ICoordinationService, RequestContext, Serving
+from kafscale.services.refusals import refusal
 from kafscale.wire.messages import FindCoordinatorRequest, FindCoordinatorResponse
 
 Found: TypeAlias = FindCoordinatorResponse.Coordinator
 
 _GROUP = 0
 _TRANSACTION = 1
+
+_refuse = refusal(node_id=-1, port=-1)
 
 
 @implementer(ICoordinationService)
@@ -49,7 +52,7 @@ class FindCoordinatorService:
         """
         FindCoordinator. librdkafka decides by it whether it may use lz4.
         """
-        return [Serving(FindCoordinatorRequest, 0, 6, self.find_coordinator, self._failed)]
+        return [Serving(FindCoordinatorRequest, 0, 6, self.find_coordinator, _refuse)]
 
     async def find_coordinator(
         self, request: FindCoordinatorRequest, context: RequestContext
@@ -60,7 +63,8 @@ class FindCoordinatorService:
         """
         error = _refusal(request.key_type)
         if error is not None:
-            return self._failed(request, context, error.code, str(error))
+            response: FindCoordinatorResponse = _refuse(request, context, error.code, str(error))
+            return response
         if context.api_version < 4:
             found = self._found(request.key)
             return FindCoordinatorResponse(
@@ -77,24 +81,15 @@ class FindCoordinatorService:
     def _found(self, key: str) -> Found:
         broker = self._coordinator(key)
         if broker is None:
-            return _nobody(key, CoordinatorNotAvailable.code, "No broker is there to coordinate")
-        return Found(key=key, node_id=broker.broker_id, host=broker.host, port=broker.port)
-
-    def _failed(
-        self, request: FindCoordinatorRequest, context: RequestContext, code: int, message: str
-    ) -> FindCoordinatorResponse:
-        if context.api_version < 4:
-            return FindCoordinatorResponse(
-                error_code=code, error_message=message, node_id=-1, host="", port=-1
+            return Found(
+                key=key,
+                node_id=-1,
+                host="",
+                port=-1,
+                error_code=CoordinatorNotAvailable.code,
+                error_message="No broker is available to coordinate the group",
             )
-        return FindCoordinatorResponse(
-            coordinators=[_nobody(key, code, message) for key in request.coordinator_keys]
-        )
-
-
-def _nobody(key: str, code: int, message: str) -> Found:
-    return Found(key=key, node_id=-1, host="", port=-1, error_code=code, error_message=message)
-
+        return Found(key=key, node_id=broker.broker_id, host=broker.host, port=broker.port)
 
 def _refusal(key_type: int) -> KafkaError | None:
     """

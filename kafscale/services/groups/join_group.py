@@ -26,6 +26,7 @@ from kafscale.interfaces import (
     RequestContext,
     Serving,
 )
+from kafscale.services.refusals import refusal
 from kafscale.wire.messages import (
     HeartbeatRequest,
     HeartbeatResponse,
@@ -69,8 +70,8 @@ class MembershipService:
         return [
             Serving(JoinGroupRequest, 0, 9, self.join, self._join_failed),
             Serving(SyncGroupRequest, 0, 5, self.sync, self._sync_failed),
-            Serving(HeartbeatRequest, 0, 4, self.heartbeat, self._heartbeat_failed),
-            Serving(LeaveGroupRequest, 0, 5, self.leave, self._leave_failed),
+            Serving(HeartbeatRequest, 0, 4, self.heartbeat, refusal()),
+            Serving(LeaveGroupRequest, 0, 5, self.leave, refusal()),
         ]
 
     async def join(self, request: JoinGroupRequest, context: RequestContext) -> JoinGroupResponse:
@@ -164,11 +165,6 @@ class MembershipService:
             )
         return HeartbeatResponse()
 
-    def _heartbeat_failed(
-        self, request: HeartbeatRequest, context: RequestContext, code: int, message: str
-    ) -> HeartbeatResponse:
-        return HeartbeatResponse(error_code=code)
-
     def leave(self, request: LeaveGroupRequest, context: RequestContext) -> LeaveGroupResponse:
         """
         Each who leaves is answered for itself.
@@ -196,8 +192,3 @@ class MembershipService:
         except (UnknownMemberId, FencedInstanceId) as error:
             return error.code
         return NONE
-
-    def _leave_failed(
-        self, request: LeaveGroupRequest, context: RequestContext, code: int, message: str
-    ) -> LeaveGroupResponse:
-        return LeaveGroupResponse(error_code=code)

@@ -35,6 +35,7 @@ from kafscale.interfaces import (
     Serving,
     Topic,
 )
+from kafscale.services.refusals import refusal
 from kafscale.wire.messages import (
     OffsetCommitRequest,
     OffsetCommitResponse,
@@ -95,9 +96,11 @@ class CommitsService:
         The three APIs.
         """
         return [
-            Serving(OffsetCommitRequest, 0, 10, self.commit, self._commit_failed),
-            Serving(OffsetFetchRequest, 0, 10, self.fetch, self._fetch_failed),
-            Serving(OffsetDeleteRequest, 0, 0, self.delete, self._delete_failed),
+            Serving(OffsetCommitRequest, 0, 10, self.commit, refusal()),
+            Serving(
+                OffsetFetchRequest, 0, 10, self.fetch, refusal(committed_offset=-1, metadata="")
+            ),
+            Serving(OffsetDeleteRequest, 0, 0, self.delete, refusal()),
         ]
 
     # -- OffsetCommit ----------------------------------------------------------
@@ -148,11 +151,6 @@ class CommitsService:
             now if commit.commit_timestamp < 0 else commit.commit_timestamp,
             -1 if kept < 0 else now + kept,
         )
-
-    def _commit_failed(
-        self, request: OffsetCommitRequest, context: RequestContext, code: int, message: str
-    ) -> OffsetCommitResponse:
-        return _commit_answer(request, {}, code)
 
     # -- OffsetFetch -----------------------------------------------------------
 
@@ -252,29 +250,6 @@ class CommitsService:
         except UnknownTopicId:
             return None
 
-    def _fetch_failed(
-        self, request: OffsetFetchRequest, context: RequestContext, code: int, message: str
-    ) -> OffsetFetchResponse:
-        """
-        Versions 0 and 1 have no room for an error but beside each partition.
-        """
-        kind = OffsetFetchResponse.Topic
-        topics = [] if context.api_version >= 2 else request.topics or []
-        return OffsetFetchResponse(
-            error_code=code,
-            topics=[
-                kind(
-                    name=asked.name,
-                    partitions=_told(kind.Partition, {}, None, asked.partition_indexes, code),
-                )
-                for asked in topics
-            ],
-            groups=[
-                OffsetFetchResponse.Group(group_id=asked.group_id, topics=[], error_code=code)
-                for asked in request.groups
-            ],
-        )
-
     # -- OffsetDelete ----------------------------------------------------------
 
     async def delete(
@@ -313,10 +288,6 @@ class CommitsService:
             ]
         )
 
-    def _delete_failed(
-        self, request: OffsetDeleteRequest, context: RequestContext, code: int, message: str
-    ) -> OffsetDeleteResponse:
-        return OffsetDeleteResponse(error_code=code, topics=[])
 
 
 def _place(topic: Topic, index: int) -> TopicIdPartition:

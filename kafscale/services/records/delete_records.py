@@ -19,8 +19,8 @@ from kafscale.interfaces import (
     RequestContext,
     Serving,
 )
-from kafscale.services.failure import told
 from kafscale.services.location import find_partition
+from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import DeleteRecordsRequest, DeleteRecordsResponse
 
 Deleted: TypeAlias = DeleteRecordsResponse.Topic.Partition
@@ -44,7 +44,7 @@ class RecordsService:
         """
         DeleteRecords.
         """
-        return [Serving(DeleteRecordsRequest, 0, 2, self.delete_records, self._failed)]
+        return [Serving(DeleteRecordsRequest, 0, 2, self.delete_records, refusal())]
 
     async def delete_records(
         self, request: DeleteRecordsRequest, context: RequestContext
@@ -60,7 +60,7 @@ class RecordsService:
                     self._clock, request.timeout_ms, self._delete(name, index, offset)
                 )
             except Exception as error:
-                code, _ = told(error, f"delete records of {name}")
+                code, _ = error_fields(error, f"delete records of {name}")
                 return Deleted(partition_index=index, low_watermark=-1, error_code=code)
             return Deleted(partition_index=index, low_watermark=low_watermark)
 
@@ -87,23 +87,3 @@ class RecordsService:
         if offset < -1:
             raise OffsetOutOfRange
         return await partition.delete_before(offset)
-
-    def _failed(
-        self, request: DeleteRecordsRequest, context: RequestContext, code: int, message: str
-    ) -> DeleteRecordsResponse:
-        return DeleteRecordsResponse(
-            topics=[
-                DeleteRecordsResponse.Topic(
-                    name=topic.name,
-                    partitions=[
-                        Deleted(
-                            partition_index=asked.partition_index,
-                            low_watermark=-1,
-                            error_code=code,
-                        )
-                        for asked in topic.partitions
-                    ],
-                )
-                for topic in request.topics
-            ]
-        )

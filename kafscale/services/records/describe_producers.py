@@ -10,8 +10,8 @@ from zope.interface import implementer
 
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.interfaces import IAdminService, IImage, ILog, ITopics, RequestContext, Serving
-from kafscale.services.failure import told
 from kafscale.services.location import find_partition
+from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import DescribeProducersRequest, DescribeProducersResponse
 
 Described: TypeAlias = DescribeProducersResponse.Topic.Partition
@@ -32,7 +32,7 @@ class ProducerStatesService:
         """
         DescribeProducers.
         """
-        return [Serving(DescribeProducersRequest, 0, 0, self.describe, self._failed)]
+        return [Serving(DescribeProducersRequest, 0, 0, self.describe, refusal())]
 
     async def describe(
         self, request: DescribeProducersRequest, context: RequestContext
@@ -48,7 +48,7 @@ class ProducerStatesService:
                 answer.active_producers = await self._producers(name, index)
             except Exception as error:
                 what = f"describe the producers of {name}"
-                answer.error_code, answer.error_message = told(error, what)
+                answer.error_code, answer.error_message = error_fields(error, what)
             return answer
 
         jobs = [
@@ -79,24 +79,3 @@ class ProducerStatesService:
             )
             for state in partition.producers()
         ]
-
-    def _failed(
-        self, request: DescribeProducersRequest, context: RequestContext, code: int, message: str
-    ) -> DescribeProducersResponse:
-        return DescribeProducersResponse(
-            topics=[
-                DescribeProducersResponse.Topic(
-                    name=topic.name,
-                    partitions=[
-                        Described(
-                            partition_index=index,
-                            error_code=code,
-                            error_message=message,
-                            active_producers=[],
-                        )
-                        for index in topic.partition_indexes
-                    ],
-                )
-                for topic in request.topics
-            ]
-        )

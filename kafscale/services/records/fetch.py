@@ -29,13 +29,13 @@ from kafscale.errors import (
     NotLeaderOrFollower,
 )
 from kafscale.interfaces import IFetchService, IImage, ILog, RequestContext, Serving
-from kafscale.services.failure import told
 from kafscale.services.location import current_leader, endpoints
 from kafscale.services.records.delayed_fetches import Parked
 from kafscale.services.records.fetch_sessions import Session, Sessions, asked_in
 from kafscale.services.records.message_set_conversion import FETCHES_BATCHES, OldConsumers
 from kafscale.services.records.partition_reads import Part, Reader
 from kafscale.services.records.read_replicas import Nearby, ReadElsewhere
+from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import FetchRequest, FetchResponse
 
 Topic: TypeAlias = FetchResponse.Topic
@@ -129,7 +129,7 @@ class FetchService:
         """
         Fetch.
         """
-        return [Serving(FetchRequest, 0, 18, self.fetch, self._failed, repeats=True)]
+        return [Serving(FetchRequest, 0, 18, self.fetch, refusal(), repeats=True)]
 
     def fetch(
         self, request: FetchRequest, context: RequestContext
@@ -149,7 +149,7 @@ class FetchService:
             try:
                 session = self._sessions.resume(request, by_id)
             except KafkaError as error:
-                return self._failed(request, context, error.code, "")
+                return FetchResponse(error_code=error.code, responses=[])
         keeper = context if session is None else session
         kept, keeper.kept = keeper.kept, None  # nobody else has it meanwhile
         if kept is not None:
@@ -294,7 +294,7 @@ class FetchService:
                 log_start_offset=error.partition.log_start,
                 preferred_read_replica=error.broker_id,
             )
-        code, _ = told(error, "fetch")
+        code, _ = error_fields(error, "fetch")
         answer = Answer(
             partition_index=asked.index, error_code=code, high_watermark=-1, records=b""
         )
@@ -304,29 +304,6 @@ class FetchService:
             answer.current_leader = leader
             moved.add(leader.leader_id)
         return answer
-
-    def _failed(
-        self, request: FetchRequest, context: RequestContext, code: int, message: str
-    ) -> FetchResponse:
-        if context.api_version >= 7:
-            return FetchResponse(error_code=code, responses=[])
-        return FetchResponse(
-            responses=[
-                Topic(
-                    topic=topic.topic,
-                    partitions=[
-                        Answer(
-                            partition_index=each.partition,
-                            error_code=code,
-                            high_watermark=-1,
-                            records=b"",
-                        )
-                        for each in topic.partitions
-                    ],
-                )
-                for topic in request.topics
-            ]
-        )
 
 
 def _is_news(part: Part) -> bool:

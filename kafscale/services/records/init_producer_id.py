@@ -9,6 +9,7 @@ from zope.interface import implementer
 
 from kafscale.errors import InvalidRequest, TransactionalIdAuthorizationFailed
 from kafscale.interfaces import IProducerIds, IProduceService, RequestContext, Serving
+from kafscale.services.refusals import refusal
 from kafscale.wire.messages import InitProducerIdRequest, InitProducerIdResponse
 
 
@@ -33,7 +34,7 @@ class ProducerService:
         """
         InitProducerId. Version 6 is two-phase commit.
         """
-        return [Serving(InitProducerIdRequest, 0, 5, self.init_producer_id, self._failed)]
+        return [Serving(InitProducerIdRequest, 0, 5, self.init_producer_id, refusal())]
 
     async def init_producer_id(
         self, request: InitProducerIdRequest, context: RequestContext
@@ -51,8 +52,3 @@ class ProducerService:
             raise InvalidRequest("Producer id and epoch come together, or not at all")
         producer_id = await self._producer_ids.new()
         return InitProducerIdResponse(producer_id=producer_id, producer_epoch=0)
-
-    def _failed(
-        self, request: InitProducerIdRequest, context: RequestContext, code: int, message: str
-    ) -> InitProducerIdResponse:
-        return InitProducerIdResponse(error_code=code, producer_id=-1, producer_epoch=-1)

@@ -13,8 +13,8 @@ from zope.interface import implementer
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import InvalidRequest, UnsupportedVersion
 from kafscale.interfaces import IFetchService, IImage, ILog, IPartition, RequestContext, Serving
-from kafscale.services.failure import told
 from kafscale.services.location import check_epoch, find_partition
+from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import (
     ListOffsetsRequest,
     ListOffsetsResponse,
@@ -90,8 +90,8 @@ class OffsetsService:
         ListOffsets and OffsetForLeaderEpoch.
         """
         return [
-            Serving(ListOffsetsRequest, 0, 11, self.list_offsets, self._list_failed),
-            Serving(OffsetForLeaderEpochRequest, 0, 4, self.end_of_epochs, self._ends_failed),
+            Serving(ListOffsetsRequest, 0, 11, self.list_offsets, refusal()),
+            Serving(OffsetForLeaderEpochRequest, 0, 4, self.end_of_epochs, refusal()),
         ]
 
     # -- ListOffsets ---------------------------------------------------------
@@ -116,7 +116,7 @@ class OffsetsService:
                     raise InvalidRequest("The partition is asked for more than once")
                 return await self._place(name, query, context.api_version)
             except Exception as error:
-                code, _ = told(error, f"list offsets of {name}")
+                code, _ = error_fields(error, f"list offsets of {name}")
                 return Place(partition_index=query.partition_index, error_code=code)
 
         jobs = [(topic.name, query) for topic in request.topics for query in topic.partitions]
@@ -146,22 +146,6 @@ class OffsetsService:
             place.leader_epoch = found.leader_epoch
         return place
 
-    def _list_failed(
-        self, request: ListOffsetsRequest, context: RequestContext, code: int, message: str
-    ) -> ListOffsetsResponse:
-        return ListOffsetsResponse(
-            topics=[
-                ListOffsetsResponse.Topic(
-                    name=topic.name,
-                    partitions=[
-                        Place(partition_index=query.partition_index, error_code=code)
-                        for query in topic.partitions
-                    ],
-                )
-                for topic in request.topics
-            ]
-        )
-
     # -- OffsetForLeaderEpoch ------------------------------------------------
 
     async def end_of_epochs(
@@ -187,29 +171,10 @@ class OffsetsService:
             check_epoch(partition, query.current_leader_epoch)
             epoch, end_offset = partition.end_of_epoch(query.leader_epoch)
         except Exception as error:
-            code, _ = told(error, f"find the end of an epoch of {name}")
+            code, _ = error_fields(error, f"find the end of an epoch of {name}")
             return End(partition=query.partition, error_code=code)
         return End(partition=query.partition, leader_epoch=epoch, end_offset=end_offset)
 
-    def _ends_failed(
-        self,
-        request: OffsetForLeaderEpochRequest,
-        context: RequestContext,
-        code: int,
-        message: str,
-    ) -> OffsetForLeaderEpochResponse:
-        return OffsetForLeaderEpochResponse(
-            topics=[
-                OffsetForLeaderEpochResponse.Topic(
-                    topic=topic.topic,
-                    partitions=[
-                        End(partition=query.partition, error_code=code)
-                        for query in topic.partitions
-                    ],
-                )
-                for topic in request.topics
-            ]
-        )
 
 
 async def _find(partition: IPartition, timestamp: int) -> _Found:

@@ -19,8 +19,8 @@ from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts
 from kafscale.errors import KafkaError, UnsupportedVersion
 from kafscale.interfaces import AppendRules, Fetched, IImage, RequestContext, Topic
-from kafscale.services.failure import told
 from kafscale.services.records.partition_reads import Part
+from kafscale.services.refusals import error_fields
 from kafscale.wire.message_sets import Steps, is_message_set, to_batch, to_messages
 from kafscale.wire.messages import ProduceRequest, ProduceResponse
 from kafscale.wire.records import read_batch_header
@@ -147,7 +147,7 @@ def _with_refused(
         raise refused[0].error  # acks=0: to close the connection tells it
     if response is not None:
         for each in refused:
-            code, message = told(each.error, "produce")
+            code, message = error_fields(each.error, "produce")
             response.responses[each.topic].partition_responses.insert(
                 each.place,
                 Answer(index=each.index, error_code=code, base_offset=-1, error_message=message),

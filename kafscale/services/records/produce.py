@@ -26,7 +26,6 @@ from kafscale.concurrency.gathering import all_settled, results_of
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts
 from kafscale.errors import (
-    NONE,
     InvalidRecord,
     InvalidRequiredAcks,
     KafkaError,
@@ -45,9 +44,10 @@ from kafscale.interfaces import (
     Serving,
     Topic,
 )
-from kafscale.services.failure import told
 from kafscale.services.location import current_leader, endpoints, find_partition
 from kafscale.services.records.message_set_conversion import PRODUCES_BATCHES, OldProducers
+from kafscale.services.refusals import error_fields
+from kafscale.wire.error_responses import error_response
 from kafscale.wire.messages import ProduceRequest, ProduceResponse
 
 TopicData: TypeAlias = ProduceRequest.Topic
@@ -297,7 +297,7 @@ class ProduceService:
         return response
 
     def _refuse(self, answer: Answer, topic_id: UUID, error: Exception, done: _Appended) -> None:
-        answer.error_code, answer.error_message = told(error, "produce")
+        answer.error_code, answer.error_message = error_fields(error, "produce")
         answer.base_offset = answer.log_append_time_ms = answer.log_start_offset = -1
         if done.error is None:
             done.error = error
@@ -318,12 +318,15 @@ class ProduceService:
             error = InvalidRequiredAcks(f"acks is {request.acks}, and may be -1, 0 or 1")
         if request.acks == 0:
             return fail(error)
-        return succeed(_everywhere(request, error.code, str(error)))
+        return succeed(error_response(request, version, error.code, str(error)))
 
     def _failed(
         self, request: ProduceRequest, context: RequestContext, code: int, message: str
     ) -> ProduceResponse | None:
-        return None if request.acks == 0 else _everywhere(request, code, message)
+        if request.acks == 0:
+            return None
+        response: ProduceResponse = error_response(request, context.api_version, code, message)
+        return response
 
 
 def _checked(records: memoryview | None, version: int) -> memoryview:
@@ -339,30 +342,6 @@ def _checked(records: memoryview | None, version: int) -> memoryview:
         if version < 7 and attributes & _CODEC == _ZSTD:
             raise UnsupportedCompressionType("zstd needs version 7 of Produce, or newer")
     return records
-
-
-def _everywhere(request: ProduceRequest, code: int, message: str) -> ProduceResponse:
-    """
-    The same error for all partitions.
-    """
-    return ProduceResponse(
-        responses=[
-            ProduceResponse.Topic(
-                name=topic.name,
-                topic_id=topic.topic_id,
-                partition_responses=[
-                    Answer(
-                        index=each.index,
-                        error_code=code,
-                        base_offset=-1,
-                        error_message=message if code != NONE else None,
-                    )
-                    for each in topic.partition_data
-                ],
-            )
-            for topic in request.topic_data
-        ]
-    )
 
 
 def _all_of(events: list[Deferred[None]]) -> Deferred[list[None]]:

@@ -32,7 +32,7 @@ from kafscale.interfaces import (
     Topic,
 )
 from kafscale.services.cluster.common import CONFIG_SOURCES
-from kafscale.services.failure import told
+from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import (
     CreatePartitionsRequest,
     CreatePartitionsResponse,
@@ -106,9 +106,9 @@ class TopicsService:
         CreateTopics, DeleteTopics and CreatePartitions.
         """
         return [
-            Serving(CreateTopicsRequest, 0, 7, self.create_topics, self._create_failed),
-            Serving(DeleteTopicsRequest, 0, 6, self.delete_topics, self._delete_failed),
-            Serving(CreatePartitionsRequest, 0, 3, self.create_partitions, self._grow_failed),
+            Serving(CreateTopicsRequest, 0, 7, self.create_topics, refusal(configs=())),
+            Serving(DeleteTopicsRequest, 0, 6, self.delete_topics, refusal()),
+            Serving(CreatePartitionsRequest, 0, 3, self.create_partitions, refusal()),
         ]
 
     # -- CreateTopics --------------------------------------------------------
@@ -134,7 +134,7 @@ class TopicsService:
                 creating = self._create(asked, request.validate_only)
                 topic = await with_timeout(self._clock, request.timeout_ms, creating)
             except Exception as error:
-                code, message = told(error, f"create topic {asked.name}")
+                code, message = error_fields(error, f"create topic {asked.name}")
                 return Created(name=asked.name, error_code=code, error_message=message, configs=[])
             return self._created(topic, request.validate_only)
 
@@ -184,16 +184,6 @@ class TopicsService:
             ],
         )
 
-    def _create_failed(
-        self, request: CreateTopicsRequest, context: RequestContext, code: int, message: str
-    ) -> CreateTopicsResponse:
-        return CreateTopicsResponse(
-            topics=[
-                Created(name=asked.name, error_code=code, error_message=message, configs=[])
-                for asked in request.topics
-            ]
-        )
-
     # -- DeleteTopics --------------------------------------------------------
 
     async def delete_topics(
@@ -214,7 +204,8 @@ class TopicsService:
                 answer.name, answer.topic_id = topic.name, topic.topic_id
                 await with_timeout(self._clock, request.timeout_ms, self._topics.delete(topic))
             except Exception as error:
-                answer.error_code, answer.error_message = told(error, f"delete topic {asked.name}")
+                what = f"delete topic {asked.name}"
+                answer.error_code, answer.error_message = error_fields(error, what)
             return answer
 
         topics = {(asked.name, asked.topic_id): asked for asked in named}
@@ -228,21 +219,6 @@ class TopicsService:
         if asked.topic_id != NO_UUID:
             raise InvalidRequest("You may not specify both topic name and topic id.")
         return self._image.topic(asked.name)
-
-    def _delete_failed(
-        self, request: DeleteTopicsRequest, context: RequestContext, code: int, message: str
-    ) -> DeleteTopicsResponse:
-        return DeleteTopicsResponse(
-            responses=[
-                Deleted(
-                    name=asked.name,
-                    topic_id=asked.topic_id,
-                    error_code=code,
-                    error_message=message,
-                )
-                for asked in _deletable(request, context)
-            ]
-        )
 
     # -- CreatePartitions ----------------------------------------------------
 
@@ -264,22 +240,13 @@ class TopicsService:
                 growing = self._topics.grow(topic, asked.count, request.validate_only)
                 await with_timeout(self._clock, request.timeout_ms, growing)
             except Exception as error:
-                code, message = told(error, f"add partitions to topic {asked.name}")
+                code, message = error_fields(error, f"add partitions to topic {asked.name}")
                 return Grown(name=asked.name, error_code=code, error_message=message)
             return Grown(name=asked.name)
 
         topics = {asked.name: asked for asked in request.topics}
         return CreatePartitionsResponse(results=await map_bounded(grow, list(topics.values())))
 
-    def _grow_failed(
-        self, request: CreatePartitionsRequest, context: RequestContext, code: int, message: str
-    ) -> CreatePartitionsResponse:
-        return CreatePartitionsResponse(
-            results=[
-                Grown(name=asked.name, error_code=code, error_message=message)
-                for asked in request.topics
-            ]
-        )
 
 
 def _deletable(request: DeleteTopicsRequest, context: RequestContext) -> list[Deletable]:

@@ -25,7 +25,7 @@ from kafscale.services.cluster.common import (
     is_internal,
     partitions_of,
 )
-from kafscale.services.failure import told
+from kafscale.services.refusals import error_fields
 from kafscale.wire.messages import MetadataRequest, MetadataResponse
 
 Described: TypeAlias = MetadataResponse.Topic
@@ -103,7 +103,7 @@ class MetadataService:
         try:
             return self._described(await self._find(asked, create))
         except Exception as error:
-            code, _ = told(error, f"describe topic {asked.name or asked.topic_id}")
+            code, _ = error_fields(error, f"describe topic {asked.name or asked.topic_id}")
             # Without a name before version 12 there is no way to say "none".
             name = asked.name if asked.name is not None or version >= 12 else ""
             return Described(error_code=code, name=name, topic_id=asked.topic_id, partitions=[])

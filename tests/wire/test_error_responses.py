@@ -1,0 +1,155 @@
+"""
+Tests of `kafscale.wire.error_responses`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.wire.error_responses import error_response
+from kafscale.wire.messages import (
+    REQUESTS,
+    RESPONSES,
+    CreateTopicsRequest,
+    DeleteGroupsRequest,
+    DeleteTopicsRequest,
+    DescribeConfigsRequest,
+    FetchRequest,
+    OffsetFetchRequest,
+    ProduceRequest,
+)
+from kafscale.wire.schema import NO_UUID, Request
+from tests.wire.strategies import check_with, messages
+from tests.wire.test_codes import codes
+
+ID = UUID(int=7)
+
+
+class ErrorResponseTests(SynchronousTestCase):
+    """
+    What a response has that is made of a request and an error.
+    """
+
+    def error(self, request: Request, version: int, **values: Any) -> Any:
+        """
+        The response with error 42, as a client reads it.
+        """
+        response = error_response(request, version, 42, "words", **values)
+        return type(response).decode(version, b"".join(response.encode(version)))
+
+    def test_plain_values(self) -> None:
+        """
+        What the request names by plain values has these as names.
+        """
+        response = self.error(DeleteGroupsRequest(groups_names=["a", "b"]), 2)
+        found = [(each.group_id, each.error_code) for each in response.results]
+        self.assertEqual(found, [("a", 42), ("b", 42)])
+
+    def test_several_identities(self) -> None:
+        """
+        All that says what an element is about is repeated, and nothing else.
+        """
+        resource = DescribeConfigsRequest.Resource(
+            resource_type=2, resource_name="t", configuration_keys=["retention.ms"]
+        )
+        (found,) = self.error(DescribeConfigsRequest(resources=[resource]), 4).results
+        self.assertEqual((found.resource_type, found.resource_name), (2, "t"))
+        self.assertEqual((found.error_code, found.error_message), (42, "words"))
+        self.assertEqual(found.configs, [])
+
+    def test_partitions(self) -> None:
+        """
+        Topics and partitions are repeated where the code is with each
+        partition; other fields have the values that say "none".
+        """
+        partition = ProduceRequest.Topic.Partition(index=3, records=None)
+        topic = ProduceRequest.Topic(name="t", topic_id=ID, partition_data=[partition])
+        for version in range(14):
+            request = ProduceRequest(acks=1, timeout_ms=0, topic_data=[topic])
+            (found,) = self.error(request, version).responses
+            names = ("", ID) if version >= 13 else ("t", NO_UUID)
+            self.assertEqual((found.name, found.topic_id), names)
+            (answer,) = found.partition_responses
+            self.assertEqual((answer.index, answer.error_code, answer.base_offset), (3, 42, -1))
+
+    def test_code_on_top(self) -> None:
+        """
+        From the version on that has a code on top, lists are empty.
+        """
+        partition = FetchRequest.Topic.Partition(
+            partition=3, fetch_offset=0, partition_max_bytes=1
+        )
+        topic = FetchRequest.Topic(topic="t", partitions=[partition])
+        request = FetchRequest(max_wait_ms=0, min_bytes=0, topics=[topic])
+        (found,) = self.error(request, 6).responses
+        (answer,) = found.partitions
+        self.assertEqual((found.topic, answer.partition_index, answer.error_code), ("t", 3, 42))
+        self.assertEqual(answer.high_watermark, -1)
+        response = self.error(request, 7)
+        self.assertEqual((response.error_code, response.responses), (42, []))
+
+    def test_lists_of_the_version(self) -> None:
+        """
+        What a request names may be in another list in another version.
+        """
+        topics = [DeleteTopicsRequest.Topic(name=None, topic_id=ID)]
+        request = DeleteTopicsRequest(topics=topics, topic_names=["a"], timeout_ms=0)
+        (found,) = self.error(request, 5).responses
+        self.assertEqual((found.name, found.error_code), ("a", 42))
+        (found,) = self.error(request, 6).responses
+        self.assertEqual((found.name, found.topic_id, found.error_code), (None, ID, 42))
+
+    def test_null_list(self) -> None:
+        """
+        A request that names nothing has a response that names nothing.
+        """
+        response = self.error(OffsetFetchRequest(group_id="g", topics=None), 7)
+        self.assertEqual((response.error_code, response.topics), (42, []))
+
+    def test_values(self) -> None:
+        """
+        A caller may give other values, for any depth.
+        """
+        partitions = [OffsetFetchRequest.Topic(name="t", partition_indexes=[4])]
+        request = OffsetFetchRequest(group_id="g", topics=partitions)
+        (topic,) = self.error(request, 1, committed_offset=-1, metadata="").topics
+        (found,) = topic.partitions
+        self.assertEqual((found.partition_index, found.error_code), (4, 42))
+        self.assertEqual((found.committed_offset, found.metadata), (-1, ""))
+
+    def test_defaults(self) -> None:
+        """
+        A field that the request has, too, and that identifies nothing, has its
+        default.
+        """
+        topic = CreateTopicsRequest.Topic(
+            name="t", num_partitions=12, replication_factor=3, assignments=[], configs=[]
+        )
+        (found,) = self.error(CreateTopicsRequest(topics=[topic], timeout_ms=0), 7).topics
+        self.assertEqual((found.name, found.num_partitions), ("t", -1))
+
+    def test_every_request(self) -> None:
+        """
+        A response to any request of any version can be sent. If there is an
+        error code on top, it is the one that was given, and no other is
+        anywhere.
+        """
+        for key, request in REQUESTS.items():
+            if key in RESPONSES:
+                for version in range(request.lowest, request.highest + 1):
+                    check = partial(self.check_codes, version)
+                    check_with(2, check, messages(request, version))
+
+    def check_codes(self, version: int, request: Request) -> None:
+        """
+        The response has the code on top, if it has one there.
+        """
+        response = self.error(request, version)
+        for field in response.fields:
+            if field.name == "error_code" and version in field.versions:
+                self.assertEqual(response.error_code, 42)
+        self.assertLessEqual(set(codes(response)), {0, 42})
