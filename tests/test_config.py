@@ -21,14 +21,14 @@ ROOT = Path(__file__).parent.parent
 
 def settings(**environ: str) -> Settings:
     """
-    What variables, given without their prefix, amount to.
+    The settings that variables, given without their prefix, result in.
     """
     return from_environment({config.PREFIX + name: text for name, text in environ.items()})[0]
 
 
 class DefaultsTests(SynchronousTestCase):
     """
-    Nothing has to be set.
+    Settings without variables and options.
     """
 
     def test_nothing_set(self) -> None:
@@ -39,7 +39,7 @@ class DefaultsTests(SynchronousTestCase):
 
     def test_some_values(self) -> None:
         """
-        The defaults that the documentation builds on.
+        The defaults that the documentation relies on.
         """
         found = Settings()
         self.assertEqual(found.broker_addr.endpoint, "tcp:9092:interface=127.0.0.1:backlog=1024")
@@ -52,7 +52,7 @@ class DefaultsTests(SynchronousTestCase):
 
     def test_defaults_are_accepted(self) -> None:
         """
-        Writing each default out changes nothing.
+        Setting each variable to its default changes nothing.
         """
         written = {each.variable: each.default for each in SETTINGS}
         self.assertEqual(from_environment(written), (Settings(), []))
@@ -65,35 +65,35 @@ class SourcesTests(SynchronousTestCase):
 
     def test_variable(self) -> None:
         """
-        A variable sets what its name says.
+        A variable sets the setting of its name.
         """
         self.assertEqual(settings(BROKER_ID="7").broker_id, 7)
 
     def test_option_wins(self) -> None:
         """
-        An option counts, and the variable of the same meaning is not even read.
+        An option takes precedence; the variable is not even parsed.
         """
         found, _ = from_environment({"KAFSCALE_BROKER_ID": "oops"}, {"broker-id": "8"})
         self.assertEqual(found.broker_id, 8)
 
     def test_option_absent(self) -> None:
         """
-        An option that was not given, None as C{usage.Options} has it, leaves
-        the variable.
+        An option that is not given, None in C{usage.Options}, leaves the
+        variable.
         """
         found, _ = from_environment({"KAFSCALE_BROKER_ID": "7"}, {"broker-id": None})
         self.assertEqual(found.broker_id, 7)
 
     def test_empty_is_absent(self) -> None:
         """
-        An empty variable, as C{docker compose} passes those that are unset,
-        counts as absent.
+        An empty variable counts as absent: C{docker compose} passes unset ones
+        so.
         """
         self.assertEqual(settings(BROKER_ID="", BROKER_RACK=""), Settings())
 
     def test_usage_options(self) -> None:
         """
-        The table makes options of twistd, which hand over what was given.
+        twistd parses the options made from the declarations.
         """
 
         class Options(usage.Options):
@@ -108,8 +108,8 @@ class SourcesTests(SynchronousTestCase):
 
     def test_unknown_variable(self) -> None:
         """
-        Each variable that is no setting is a warning, with the name that was
-        probably meant.
+        An unknown variable with our prefix is a warning, which suggests a
+        similar setting if there is one.
         """
         found, warnings = from_environment(
             {"KAFSCALE_SERVICE_HOST": "10.0.0.1", "KAFSCALE_SEGMENT_BYTE": "1", "KAFKA": ""}
@@ -137,7 +137,7 @@ class SourcesTests(SynchronousTestCase):
 
 class MalformedTests(SynchronousTestCase):
     """
-    A value that is not accepted.
+    Values that are refused.
     """
 
     def assert_refused(self, variable: str, *values: str) -> None:
@@ -151,7 +151,7 @@ class MalformedTests(SynchronousTestCase):
 
     def test_message(self) -> None:
         """
-        The line says which setting, which value, and what would do.
+        The message has the setting, the value, and what was expected.
         """
         error = self.assertRaises(SettingError, settings, SLOTS_IN_FLIGHT="many")
         self.assertEqual(
@@ -161,32 +161,32 @@ class MalformedTests(SynchronousTestCase):
 
     def test_message_names_option(self) -> None:
         """
-        What came as an option is named as the option.
+        The message names an option if the value was given as an option.
         """
         error = self.assertRaises(SettingError, from_environment, {}, {"broker-id": "-1"})
         self.assertTrue(str(error).startswith("invalid --broker-id='-1': "))
 
     def test_numbers(self) -> None:
         """
-        Neither words, fractions, signs, other digits, nor what is out of bounds.
+        Words, fractions, signs, other digits, and numbers out of bounds.
         """
         self.assert_refused("BROKER_ID", "x", "1.5", "-1", "+1", "1_0", "٣", "2147483648", "9" * 99)
 
     def test_sizes(self) -> None:
         """
-        Neither unknown units, fractions, nor what is out of bounds.
+        Unknown units, fractions, and sizes out of bounds.
         """
         self.assert_refused("SEGMENT_BYTES", "64MB", "1.5M", "M", "1023", "2GiB", "64 M iB", "1T")
 
     def test_booleans(self) -> None:
         """
-        Neither other numbers nor other words.
+        Numbers and words other than those listed.
         """
         self.assert_refused("USE_MEMORY_S3", "2", "maybe", "y")
 
     def test_endpoints(self) -> None:
         """
-        Where a store is: as a URL, whose slash at the end is no part of it.
+        A URL is accepted; a slash at its end is ignored.
         """
         for text, url in {
             "http://127.0.0.1:9000/": "http://127.0.0.1:9000",
@@ -196,8 +196,8 @@ class MalformedTests(SynchronousTestCase):
 
     def test_addresses(self) -> None:
         """
-        Neither an address without port, a port out of bounds, an IPv6 address
-        without brackets, nor half an endpoint.
+        Addresses without a port, with a port out of bounds, IPv6 addresses
+        without brackets, and incomplete endpoint strings.
         """
         self.assert_refused(
             "BROKER_ADDR",
@@ -208,7 +208,7 @@ class MalformedTests(SynchronousTestCase):
 
     def test_advertised(self) -> None:
         """
-        Nobody can dial "all interfaces", however it is written.
+        All forms of "all interfaces", to which no client can connect.
         """
         self.assert_refused(
             "BROKER_HOST", "0.0.0.0", "::", "[::]", "0:0::0", "a:9092", "a b", "http://a", "1.2.3"
@@ -217,14 +217,13 @@ class MalformedTests(SynchronousTestCase):
 
     def test_namespaces(self) -> None:
         """
-        A namespace is one part of a key.
+        Namespaces that are not one part of a key.
         """
         self.assert_refused("NAMESPACE", "a/b", "..", ".", "a b", "ä", "x" * 101)
 
     def test_buckets(self) -> None:
         """
-        A bucket is a name, and its store a URL without more than a host and a
-        port.
+        Buckets that are not a name, and URLs with more than host and port.
         """
         self.assert_refused("S3_BUCKET", "s3://logs", "logs/a", "a", "-logs", "lögs", "x" * 256)
         self.assert_refused(
@@ -234,7 +233,7 @@ class MalformedTests(SynchronousTestCase):
 
     def test_etcd(self) -> None:
         """
-        Each member is a URL, and named once.
+        Members that are no URLs, or are named twice.
         """
         self.assert_refused(
             "ETCD_ENDPOINTS", "127.0.0.1:2379", "http://a,", "http://a,http://b/x", "http://a http://b",
@@ -243,20 +242,20 @@ class MalformedTests(SynchronousTestCase):
 
     def test_weight(self) -> None:
         """
-        More than nothing, and no more than a thousand.
+        Weights that are not from 0.001 to 1000, or not decimal numbers.
         """
         self.assert_refused("BROKER_WEIGHT", "0", "-1", "1e3", "nan", "inf", "1000.1", "1,5", ".5")
 
     def test_log_level(self) -> None:
         """
-        Only the levels that there are.
+        Other levels.
         """
         self.assert_refused("LOG_LEVEL", "warning", "trace")
 
 
 class AcceptedTests(SynchronousTestCase):
     """
-    Values in all their spellings.
+    Spellings of values that are accepted.
     """
 
     def test_sizes(self) -> None:
@@ -270,7 +269,7 @@ class AcceptedTests(SynchronousTestCase):
 
     def test_endpoints(self) -> None:
         """
-        One or more, with or without spaces between them.
+        One or more URLs, with or without spaces between them.
         """
         for text in ("http://a:1,https://b", " HTTP://a:1/ , https://b "):
             self.assertEqual(
@@ -279,31 +278,22 @@ class AcceptedTests(SynchronousTestCase):
 
     def test_weights(self) -> None:
         """
-        With or without a decimal point.
+        Decimal numbers with or without a point.
         """
         for text, weight in (("2", 2.0), ("0.25", 0.25), ("1000", 1000.0)):
             self.assertEqual(settings(BROKER_WEIGHT=text).broker_weight, weight)
 
     def test_secrets(self) -> None:
         """
-        A password is not shown where settings are.
+        A password does not appear in the repr of the settings.
         """
         found = settings(ETCD_PASSWORD="hush")
         self.assertEqual(found.etcd_password, "hush")
         self.assertNotIn("hush", repr(found))
 
-    def test_members(self) -> None:
-        """
-        One or more, with or without spaces between them.
-        """
-        for text in ("http://a:1,https://b", " HTTP://a:1/ , https://b "):
-            self.assertEqual(
-                settings(ETCD_ENDPOINTS=text).etcd_endpoints, ("http://a:1", "https://b")
-            )
-
     def test_booleans(self) -> None:
         """
-        Yes and no in their usual forms.
+        True and false in their usual forms.
         """
         for text in ("1", "true", "YES", "on"):
             self.assertIs(settings(USE_MEMORY_S3=text).use_memory_s3, True)
@@ -312,14 +302,13 @@ class AcceptedTests(SynchronousTestCase):
 
     def test_spaces_around(self) -> None:
         """
-        Spaces around a value are no part of it.
+        Spaces around a value are ignored.
         """
         self.assertEqual(settings(LOG_LEVEL=" DEBUG ").log_level, "debug")
 
     def test_addresses(self) -> None:
         """
-        Where to listen: as host and port, or as an endpoint of Twisted, which
-        accepts what we made of it.
+        Host and port, or an endpoint string; Twisted accepts the result.
         """
         for text, listen in {
             "localhost:9092": kinds.Listen(
@@ -341,8 +330,7 @@ class AcceptedTests(SynchronousTestCase):
 
     def test_no_address(self) -> None:
         """
-        HTTP for operators can be turned off, which is not the same as to say
-        nothing of it.
+        "off" disables the HTTP server, which is not the same as no value.
         """
         self.assertEqual(settings(METRICS_ADDR="Off").metrics_addr, kinds.NOWHERE)
         self.assertIsNone(settings(METRICS_ADDR="").metrics_addr)
@@ -353,7 +341,7 @@ class AcceptedTests(SynchronousTestCase):
 
 class AdvertisedTests(SynchronousTestCase):
     """
-    What clients are told to connect to.
+    The address that clients are to connect to.
     """
 
     def host(self, **environ: str) -> str:
@@ -364,28 +352,28 @@ class AdvertisedTests(SynchronousTestCase):
 
     def test_listening_host(self) -> None:
         """
-        By itself it is where the broker listens.
+        The default is the address that the broker listens on.
         """
         self.assertEqual(self.host(), "127.0.0.1")
         self.assertEqual(self.host(BROKER_ADDR="[::1]:9092"), "::1")
 
     def test_wildcard(self) -> None:
         """
-        A broker that listens everywhere tells the machine's name.
+        A broker that listens on all interfaces advertises the machine's name.
         """
         for text in ("0.0.0.0:9092", "[::]:9092", ":9092", "haproxy:tcp:9092", "tcp:9092"):
             self.assertEqual(self.host(BROKER_ADDR=text), "oak")
 
     def test_set(self) -> None:
         """
-        What is set is told; an IPv6 address without its brackets.
+        A host that is set is advertised; an IPv6 address without its brackets.
         """
         self.assertEqual(self.host(BROKER_HOST="kafka_1.example.org"), "kafka_1.example.org")
         self.assertEqual(self.host(BROKER_HOST="[fe80::1]"), "fe80::1")
 
     def test_port(self) -> None:
         """
-        The port is the one that is really listened on, unless it is set.
+        The default is the actual port, also if it was selected by the system.
         """
         self.assertEqual(settings(BROKER_ADDR="localhost:0").advertised_port(4711), 4711)
         self.assertEqual(settings(BROKER_PORT="9").advertised_port(4711), 9)
@@ -393,13 +381,13 @@ class AdvertisedTests(SynchronousTestCase):
 
 class OnS3Tests(SynchronousTestCase):
     """
-    Defaults where requests cost money.
+    Defaults that differ with a bucket, where requests cost money.
     """
 
     def test_other_defaults(self) -> None:
         """
-        Fewer and larger requests; what is asked for counts first, also if it
-        is nothing.
+        With a bucket requests are fewer and larger; values that are set, even
+        0, take precedence.
         """
         self.assertEqual(settings().flush_interval_ms, 0)
         self.assertEqual(settings(S3_BUCKET="logs").flush_interval_ms, 50)
@@ -410,7 +398,7 @@ class OnS3Tests(SynchronousTestCase):
 
     def test_fencing(self) -> None:
         """
-        Only buckets can be such that marks are needed.
+        Only buckets can need fencing by the metadata store.
         """
         self.assertEqual(settings(S3_BUCKET="logs").fencing(), "create")
         self.assertEqual(settings(S3_BUCKET="logs", S3_FENCING="metadata").fencing(), "metadata")
@@ -424,7 +412,7 @@ class HelpTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        The help as paragraphs: each a line, without the line breaks.
+        The help, and the same text without line breaks.
         """
         self.help = config.help_text()
         self.text = " ".join(self.help.split())

@@ -1,5 +1,5 @@
 """
-HTTP for operators, on a real broker.
+The HTTP server of a real broker.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tests.clients.test_fencing import newest_journal, seal
 
 class OperatorsTestCase(BrokerTestCase):
     """
-    A broker with HTTP.
+    A broker with its HTTP server.
     """
 
     def observed(self, **settings: object) -> Broker:
         """
-        A started one, ready to be asked.
+        A broker that is ready.
         """
         self.http = free_port()
         broker = self.broker(metrics_addr=f"127.0.0.1:{self.http}", **settings)
@@ -33,7 +33,7 @@ class OperatorsTestCase(BrokerTestCase):
 
     def is_ready(self) -> bool:
         """
-        Not while nobody listens, as when the broker is starting.
+        Whether /readyz answers 200.
         """
         try:
             return self.get("/readyz")[0] == 200
@@ -42,7 +42,7 @@ class OperatorsTestCase(BrokerTestCase):
 
     def get(self, path: str) -> tuple[int, str]:
         """
-        Status and body.
+        Status and body of the response to a request.
         """
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=30) as got:
@@ -52,7 +52,8 @@ class OperatorsTestCase(BrokerTestCase):
 
     def values(self) -> dict[Any, float]:
         """
-        All samples: (name, label values by name) to value.
+        The value of each sample, by its name and its label values in the order
+        of the labels' names.
         """
         status, text = self.get("/metrics")
         self.assertEqual(status, 200)
@@ -65,13 +66,13 @@ class OperatorsTestCase(BrokerTestCase):
 
 class MetricsTests(OperatorsTestCase):
     """
-    The numbers are those of what happened.
+    Metrics after known requests.
     """
 
     def test_produce_and_fetch(self) -> None:
         """
-        What is produced and fetched is counted: requests, records, bytes,
-        slots and operations of the store.
+        Produce and fetch are counted: requests, records, bytes, slots, and
+        operations of the store.
         """
         broker = self.observed()
         raw = self.connect(broker)
@@ -110,7 +111,7 @@ class MetricsTests(OperatorsTestCase):
 
     def test_segments(self) -> None:
         """
-        Segments are counted, and who reads them meets the cache.
+        Segments are counted, and their reads go through the cache.
         """
         broker = self.observed(segment_bytes="4KiB")
         raw = self.connect(broker)
@@ -128,8 +129,8 @@ class MetricsTests(OperatorsTestCase):
 
     def test_groups(self) -> None:
         """
-        A group that reads is Stable, and as far behind as its commits; when
-        its members have gone it is Empty, and falls behind.
+        A group with members is Stable, with a lag from its commits; without
+        members it is Empty, and its lag grows.
         """
         broker = self.observed()
         raw = self.connect(broker)
@@ -168,7 +169,7 @@ class MetricsTests(OperatorsTestCase):
 
     def test_deleted_topic(self) -> None:
         """
-        A topic that is deleted is not told of any more.
+        A deleted topic has no metrics.
         """
         broker = self.observed()
         raw = self.connect(broker)
@@ -182,14 +183,14 @@ class MetricsTests(OperatorsTestCase):
 
 class HealthTests(OperatorsTestCase):
     """
-    The truth about the stores.
+    /healthz and /readyz when something fails.
     """
 
     def test_store_that_fails(self) -> None:
         """
-        While objects cannot be written the broker is not ready, and says why;
-        it is healthy all the same. When they can be again it is ready, and
-        what waited is stored.
+        While objects cannot be written the broker is not ready, with a reason,
+        but healthy. When they can be written again it is ready, and waiting
+        records are stored.
         """
         broker = self.observed()
         raw = self.connect(broker)
@@ -213,9 +214,9 @@ class HealthTests(OperatorsTestCase):
 
     def test_log_that_is_broken(self) -> None:
         """
-        A broker that was replaced, and cannot come back because its log is
-        not as it should be, is neither ready nor healthy, and says why. If it
-        can after all it is both; what it had counted it still has.
+        A broker that was replaced and cannot rejoin because its log is corrupt
+        is neither ready nor healthy, with a reason. When it can rejoin after
+        all it is both, and its counters continue.
         """
         broker = self.observed()
         raw = self.connect(broker)
@@ -247,7 +248,7 @@ class HealthTests(OperatorsTestCase):
 
     def test_nothing_else_is_there(self) -> None:
         """
-        404 for other paths, 405 for other methods.
+        Other paths answer 404, other methods 405.
         """
         self.observed()
         self.assertEqual(self.get("/")[0], 404)
@@ -260,13 +261,13 @@ class HealthTests(OperatorsTestCase):
 
 class AddressTests(OperatorsTestCase):
     """
-    Where it listens.
+    The address of the HTTP server.
     """
 
     def test_taken(self) -> None:
         """
-        An address that was asked for and is taken ends the start with one
-        line and status 1.
+        An address that is set and in use ends the start with one line and
+        status 1.
         """
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = other.getsockname()[1]
@@ -280,8 +281,8 @@ class AddressTests(OperatorsTestCase):
 
     def test_two_brokers(self) -> None:
         """
-        The usual address, when nobody asked for it, is no reason not to
-        start: of two brokers one at least goes without, and says so.
+        If the default address is in use the broker starts without the server,
+        and logs a warning.
         """
         brokers = [self.broker(metrics_addr="") for _ in range(2)]
         for broker in brokers:
@@ -291,7 +292,7 @@ class AddressTests(OperatorsTestCase):
 
     def test_off(self) -> None:
         """
-        With "off" there is none, and nothing is said of it.
+        With "off" there is no server, and no line about it.
         """
         broker = self.broker(metrics_addr="off")
         eventually(lambda: " listens on " in broker.tail())

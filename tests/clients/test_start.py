@@ -1,5 +1,5 @@
 """
-Starting and stopping, as a user meets it.
+Starting and stopping a broker process, and its command line.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ MODULE = [sys.executable, "-m", "kafscale"]
 
 class StartTests(BrokerTestCase):
     """
-    One line that says what is, or what is wrong.
+    Starting, and the one line of a start that fails.
     """
 
     def test_one_line_says_where(self) -> None:
         """
-        A broker that has started says in one line where it listens and where
-        it keeps its data.
+        A broker that has started logs in one line where it listens and where
+        its data are.
         """
         broker = self.broker()
         eventually(lambda: " listens on " in broker.tail())
@@ -45,7 +45,7 @@ class StartTests(BrokerTestCase):
 
     def test_options(self) -> None:
         """
-        What can be set by a variable can be set by an option, which wins.
+        Options set the same settings as variables, and take precedence.
         """
         broker = self.prepared(auto_create_partitions=3, data_dir="unused", broker_addr="unused")
         broker.options = ["--auto-create-partitions=5", f"--broker-addr={broker.address}"]
@@ -58,8 +58,8 @@ class StartTests(BrokerTestCase):
 
     def test_two_on_one_directory(self) -> None:
         """
-        The second broker on a data directory says so, and ends; the first
-        goes on.
+        The second broker on a data directory ends with one line; the first
+        continues.
         """
         first = self.broker()
         second = self.prepared(data_dir=first.settings["data_dir"])
@@ -68,7 +68,7 @@ class StartTests(BrokerTestCase):
 
     def test_directory_free_after_kill(self) -> None:
         """
-        What a killed broker leaves keeps no other from its directory.
+        The lock of a killed broker does not keep the next one out.
         """
         first = self.broker()
         self.connect(first).create("left")
@@ -78,7 +78,8 @@ class StartTests(BrokerTestCase):
 
     def test_unusable_directory(self) -> None:
         """
-        A data directory that is a file, is below a file, or cannot be made.
+        The start fails if the data directory is a file, is below a file, or
+        cannot be created.
         """
         blocked = self.folder / "file"
         blocked.write_text("not a directory")
@@ -88,7 +89,7 @@ class StartTests(BrokerTestCase):
 
     def test_taken_port(self) -> None:
         """
-        Another program listens there.
+        The start fails if another program uses the port.
         """
         broker = self.prepared()
         with socket.create_server(("127.0.0.1", broker.port)):
@@ -96,7 +97,7 @@ class StartTests(BrokerTestCase):
 
     def test_malformed_settings(self) -> None:
         """
-        A value that is none is named, with its variable.
+        The start fails if a variable has an invalid value; the line names both.
         """
         for name, value in (
             ("segment_bytes", "lots"),
@@ -113,7 +114,7 @@ class StartTests(BrokerTestCase):
 
     def test_malformed_option(self) -> None:
         """
-        The same on the command line.
+        The start fails if an option has an invalid value.
         """
         broker = self.prepared()
         broker.options = ["--segment-bytes=lots"]
@@ -121,8 +122,8 @@ class StartTests(BrokerTestCase):
 
     def test_unknown_variable_is_a_warning(self) -> None:
         """
-        A variable with our prefix that nobody knows, such as Kubernetes sets
-        for a service of our name, is told of, and no more.
+        A variable with our prefix that is not a setting, such as Kubernetes
+        sets for a service of our name, is a warning.
         """
         broker = self.broker(segment_byte="1MiB", port_9092_tcp="tcp://10.0.0.1:9092")
         eventually(lambda: " listens on " in broker.tail())
@@ -131,7 +132,7 @@ class StartTests(BrokerTestCase):
 
     def assert_refuses(self, broker: Broker, *words: str) -> None:
         """
-        It ends at once with status 1, and one line has these words.
+        The broker ends with status 1, and one line has these words.
         """
         broker.start(wait=False)
         self.assertEqual(broker.ended(START_SECONDS), 1)
@@ -139,7 +140,7 @@ class StartTests(BrokerTestCase):
 
     def assert_one_line(self, broker: Broker, *words: str) -> None:
         """
-        One line of the log has all of these words; nowhere is a traceback.
+        One line of the log has all of these words; there is no traceback.
         """
         log = broker.tail(1000)
         self.assertNotIn("Traceback", log)
@@ -162,7 +163,7 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_no_verb(self) -> None:
         """
-        Without a verb the usage is an error message, and the status 2.
+        Without a verb the usage goes to standard error, and the status is 2.
         """
         out, err = self.run_with(MODULE, 2)
         self.assertEqual(out, "")
@@ -171,7 +172,7 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_help(self) -> None:
         """
-        The same text is what was asked for with --help.
+        --help prints the usage to standard output.
         """
         out, err = self.run_with([*MODULE, "--help"], 0)
         self.assertEqual(err, "")
@@ -179,7 +180,7 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_unknown_verb(self) -> None:
         """
-        Another verb is named, in one line.
+        An unknown verb takes one line, which names it, and status 2.
         """
         out, err = self.run_with([*MODULE, "fly"], 2)
         self.assertEqual((out, err.count("\n")), ("", 1))
@@ -205,8 +206,8 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_mistakes(self) -> None:
         """
-        An option that does not exist, lacks its value or has a wrong one, and
-        an argument that is none, take one line each, and status 1.
+        An unknown option, one without its value, an invalid value, and an
+        unexpected argument take one line each, and status 1.
         """
         for mistake in ("--data_dir=x", "--data-dir", "--segment-bytes=lots", "start"):
             for command in ([*MODULE, "run"], twistd()):
@@ -223,7 +224,7 @@ class RunTests(BrokerTestCase):
 
     def prepared(self, **settings: object) -> Broker:
         """
-        A broker that is run with that command.
+        A broker that is started with this command.
         """
         broker = super().prepared(**settings)
         broker.command = [*MODULE, "run"]
@@ -231,8 +232,8 @@ class RunTests(BrokerTestCase):
 
     def test_life(self) -> None:
         """
-        It serves; SIGTERM ends it in good order; no pid file is written; the
-        next start has its records.
+        The broker serves and ends in order at SIGTERM; it writes no pid file;
+        the next start has its records.
         """
         broker = self.broker()
         with RawClient(broker.port) as raw:
@@ -283,7 +284,7 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         """
-        Until the end.
+        Produce until the connection ends.
         """
         under_way: list[tuple[int, int]] = []
         number = 0
@@ -312,13 +313,13 @@ class Load(threading.Thread):
 
 class StopTests(BrokerTestCase):
     """
-    SIGTERM.
+    Stopping by SIGTERM.
     """
 
     def test_under_load(self) -> None:
         """
-        A broker that is told to stop while producers are busy ends within ten
-        seconds, with status 0; all that it acknowledged is there afterwards.
+        A broker stopped under load ends within ten seconds with status 0; the
+        records that it acknowledged are there afterwards.
         """
         broker = self.broker()
         with RawClient(broker.port) as raw:
@@ -342,7 +343,7 @@ class StopTests(BrokerTestCase):
 
     def test_with_long_polls(self) -> None:
         """
-        Readers that wait do not keep a broker from stopping.
+        Waiting fetches do not delay the stop.
         """
         broker = self.broker()
         raw = self.connect(broker)
@@ -355,8 +356,7 @@ class StopTests(BrokerTestCase):
 
     def test_restart_keeps_all(self) -> None:
         """
-        Topics, records, cluster id and topic ids are the same after a stop in
-        good order.
+        Topics, records, cluster id and topic ids are the same after a restart.
         """
         broker = self.broker()
         with RawClient(broker.port) as raw:
@@ -373,12 +373,12 @@ class StopTests(BrokerTestCase):
 
 class ThreadTests(SynchronousTestCase):
     """
-    Threads that wait for something that does not come.
+    Threads that wait for something that never happens.
     """
 
     def test_process_ends(self) -> None:
         """
-        They keep no process from ending.
+        They do not keep the process from ending.
         """
         code = """if True:
             from threading import Event
@@ -399,7 +399,7 @@ class MemoryTests(BrokerTestCase):
 
     def test_keeps_nothing(self) -> None:
         """
-        A broker in memory serves, writes no file, and says at its end that it
+        A broker in memory serves, writes no file, and logs at its end that it
         discards the records.
         """
         broker = self.broker(use_memory_s3=1)
