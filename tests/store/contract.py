@@ -1,9 +1,9 @@
 """
-What every store must do, whatever it is made of.
+What every implementation of a store's interface must do.
 
-One class for each interface; tests of an implementation inherit it and say
-how a store is made. Import this module, not the classes, or they are run
-themselves.
+There is one class for each interface. The tests of an implementation inherit it
+and make a store. They import this module, not its classes, which would be run
+as tests themselves.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -23,26 +23,18 @@ from kafscale.interfaces import (
     Delete,
     Entry,
     IMetadataStore,
+    IObjectReader,
     IObjectStore,
     ObjectInfo,
     Put,
 )
-
-
-def begin(awaitable: Awaitable[Any]) -> Deferred[Any]:
-    """
-    Start a store's method without waiting for it.
-    """
-
-    async def wait() -> Any:
-        return await awaitable
-
-    return Deferred.fromCoroutine(wait())
+from kafscale.store.memory import MemoryObjectStore
+from tests.harness.coroutines import begin
 
 
 async def outcomes(awaitables: Sequence[Awaitable[Any]]) -> list[Any]:
     """
-    What calls that are under way together return or raise.
+    The results of calls that are made together; for a call that fails, its error.
     """
     answers = [begin(awaitable) for awaitable in awaitables]
     for answer in answers:
@@ -51,8 +43,8 @@ async def outcomes(awaitables: Sequence[Awaitable[Any]]) -> list[Any]:
     return found
 
 
-# Few letters, so that names collide in their beginnings; some sort before
-# the slash, some after.
+# Few letters, so that keys often share a prefix. Some of them sort before the
+# slash, some after.
 _part = st.text("a-.0=", min_size=1, max_size=4).filter(lambda part: not part.startswith("."))
 
 #: Keys none of which is the directory of another.
@@ -63,7 +55,7 @@ keys = st.lists(
 
 def listed(objects: Sequence[str], prefix: str, after: str, limit: int) -> list[str]:
     """
-    The keys that a listing must show.
+    The keys that a listing must contain.
     """
     return sorted(
         (key for key in objects if key.startswith(prefix) and key.encode() > after.encode()),
@@ -71,16 +63,32 @@ def listed(objects: Sequence[str], prefix: str, after: str, limit: int) -> list[
     )[:limit]
 
 
-class ObjectStoreContract(TestCase):
+INVALID_KEYS = (
+    "", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "../a", "a/.b", ".tmp/1",
+    "a b", "a\n", "a\0", "ä", "x" * 256, "/".join(["y" * 200] * 6),
+)  # fmt: skip
+
+
+class ObjectReaderContract(TestCase):
     """
-    What L{IObjectStore} promises.
+    What L{IObjectReader} promises.
+
+    @ivar writer: Creates and deletes the objects that are read.
+    @ivar reader: The reader under test.
     """
 
-    store: IObjectStore
+    writer: IObjectStore
+    reader: IObjectReader
 
-    async def make_store(self) -> IObjectStore:
+    async def make_writer(self) -> IObjectStore:
         """
-        An empty store.
+        Make an empty store; in memory unless the reader needs another one.
+        """
+        return MemoryObjectStore()
+
+    async def make_reader(self, writer: IObjectStore) -> IObjectReader:
+        """
+        Make a reader of the objects in C{writer}.
         """
         raise NotImplementedError
 
@@ -88,82 +96,61 @@ class ObjectStoreContract(TestCase):
         """
         Begin with an empty store.
         """
-        self.store = await self.make_store()
+        self.writer = await self.make_writer()
+        self.reader = await self.make_reader(self.writer)
 
     async def tearDown(self) -> None:  # type: ignore[override]  # trial waits
         """
         A store can be closed.
         """
-        await self.store.close()
+        await self.writer.close()
 
     async def assert_raises(self, error: type[Exception], awaitable: Awaitable[Any]) -> Exception:
         """
-        That waiting for it raises this.
+        Assert that a call raises this error, and return it.
         """
         try:
             result = await awaitable
         except error as raised:
             return raised
-        raise self.failureException(f"{error.__name__} was not raised; answered {result!r}")
+        raise self.failureException(f"{error.__name__} was not raised; the result is {result!r}")
 
-    async def test_interface(self) -> None:
+    async def test_reads(self) -> None:
         """
-        It has the methods, with their arguments.
+        The reader has the methods of its interface, with their arguments.
         """
-        self.assertTrue(verifyObject(IObjectStore, self.store))
+        self.assertTrue(verifyObject(IObjectReader, self.reader))
 
     async def test_created_is_there(self) -> None:
         """
         An object is the concatenation of its pieces.
         """
-        await self.store.create("a/b", [b"one ", memoryview(b"two "), b"", b"three"])
-        self.assertEqual(await self.store.get("a/b"), b"one two three")
+        await self.writer.create("a/b", [b"one ", memoryview(b"two "), b"", b"three"])
+        self.assertEqual(await self.reader.get("a/b"), b"one two three")
 
     async def test_answers_are_bytes(self) -> None:
         """
-        What is read is C{bytes}, which nobody can change.
+        Reading returns C{bytes}, which cannot be modified.
         """
-        await self.store.create("a", [memoryview(b"data")])
-        self.assertIs(type(await self.store.get("a")), bytes)
-        self.assertIs(type((await self.store.get_suffix("a", 2))[0]), bytes)
-
-    async def test_created_once(self) -> None:
-        """
-        The second create of a key is refused, and changes nothing.
-        """
-        await self.store.create("a/b", [b"first"])
-        await self.assert_raises(ObjectExists, self.store.create("a/b", [b"second"]))
-        await self.assert_raises(ObjectExists, self.store.create("a/b", [b"first"]))
-        self.assertEqual(await self.store.get("a/b"), b"first")
-
-    async def test_one_of_many_wins(self) -> None:
-        """
-        Of creates under way together exactly one succeeds, and its bytes stay.
-        """
-        found = await outcomes(
-            [self.store.create("race/a", [b"%d" % number] * 1000) for number in range(8)]
-        )
-        winners = [number for number, outcome in enumerate(found) if outcome is None]
-        self.assertEqual(len(winners), 1)
-        self.assertEqual(sum(isinstance(outcome, ObjectExists) for outcome in found), 7)
-        self.assertEqual(await self.store.get("race/a"), b"%d" % winners[0] * 1000)
+        await self.writer.create("a", [memoryview(b"data")])
+        self.assertIs(type(await self.reader.get("a")), bytes)
+        self.assertIs(type((await self.reader.get_suffix("a", 2))[0]), bytes)
 
     async def test_empty_object(self) -> None:
         """
         An object of no bytes is an object.
         """
-        await self.store.create("empty", [])
-        self.assertEqual(await self.store.get("empty"), b"")
-        self.assertEqual(await self.store.get("empty", 5, 5), b"")
-        self.assertEqual(await self.store.get_suffix("empty", 10), (b"", 0))
-        self.assertEqual(await self.store.list(""), [ObjectInfo("empty", 0)])
-        await self.assert_raises(ObjectExists, self.store.create("empty", [b"x"]))
+        await self.writer.create("empty", [])
+        self.assertEqual(await self.reader.get("empty"), b"")
+        self.assertEqual(await self.reader.get("empty", 5, 5), b"")
+        self.assertEqual(await self.reader.get_suffix("empty", 10), (b"", 0))
+        self.assertEqual(await self.reader.list(""), [ObjectInfo("empty", 0)])
 
     async def test_ranges(self) -> None:
         """
-        Ranges are cut at the object's end, and empty past it.
+        A range ends with the object at the latest, and is empty past its end.
         """
-        await self.store.create("a", [b"0123456789"])
+        await self.writer.create("a", [b"0123456789"])
         for start, length, expected in [
             (0, None, b"0123456789"),
             (3, None, b"3456789"),
@@ -175,58 +162,65 @@ class ObjectStoreContract(TestCase):
             (11, None, b""),
             (2**40, 5, b""),
         ]:
-            self.assertEqual(await self.store.get("a", start, length), expected, (start, length))
+            self.assertEqual(await self.reader.get("a", start, length), expected, (start, length))
 
     async def test_suffix(self) -> None:
         """
-        A suffix comes with the object's whole size.
+        A suffix comes with the size of the whole object.
         """
-        await self.store.create("a", [b"0123456789"])
-        self.assertEqual(await self.store.get_suffix("a", 4), (b"6789", 10))
-        self.assertEqual(await self.store.get_suffix("a", 10), (b"0123456789", 10))
-        self.assertEqual(await self.store.get_suffix("a", 4096), (b"0123456789", 10))
+        await self.writer.create("a", [b"0123456789"])
+        self.assertEqual(await self.reader.get_suffix("a", 4), (b"6789", 10))
+        self.assertEqual(await self.reader.get_suffix("a", 10), (b"0123456789", 10))
+        self.assertEqual(await self.reader.get_suffix("a", 4096), (b"0123456789", 10))
+
+    async def test_ranges_after_a_suffix(self) -> None:
+        """
+        A range is the same after a suffix of the object was read.
+        """
+        await self.writer.create("a", [b"0123456789"])
+        for length in (0, 4, 10):
+            await self.reader.get_suffix("a", length)
+            self.assertEqual(await self.reader.get("a", 2, 3), b"234", length)
+            self.assertEqual(await self.reader.get("a", 5, 3), b"567", length)
+            self.assertEqual(await self.reader.get("a", 8, 5), b"89", length)
+            self.assertEqual(await self.reader.get("a", 12, 5), b"", length)
+            self.assertEqual(await self.reader.get_suffix("a", 6), (b"456789", 10), length)
 
     async def test_absent(self) -> None:
         """
-        Reading what is not there, or is only a beginning of keys, is refused.
+        A key without an object cannot be read, even if other keys begin with it.
         """
-        await self.store.create("a/b", [b"x"])
+        await self.writer.create("a/b", [b"x"])
         for key in ("a", "a/c", "a/b/c", "b", "a/b-"):
-            await self.assert_raises(NoSuchObject, self.store.get(key))
-            await self.assert_raises(NoSuchObject, self.store.get(key, 1, 1))
-            await self.assert_raises(NoSuchObject, self.store.get_suffix(key, 1))
+            await self.assert_raises(NoSuchObject, self.reader.get(key))
+            await self.assert_raises(NoSuchObject, self.reader.get(key, 1, 1))
+            await self.assert_raises(NoSuchObject, self.reader.get_suffix(key, 1))
 
-    async def test_not_a_key(self) -> None:
+    async def test_invalid_keys_are_not_read(self) -> None:
         """
-        What is not a key is refused before anything is done.
+        An invalid key, prefix or range is refused.
         """
-        for key in (
-            "", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "../a", "a/.b", ".tmp/1",
-            "a b", "a\n", "a\0", "ä", "x" * 256, "/".join(["y" * 200] * 6),
-        ):  # fmt: skip
-            await self.assert_raises(ValueError, self.store.create(key, [b"x"]))
-            await self.assert_raises(ValueError, self.store.get(key))
-            await self.assert_raises(ValueError, self.store.get_suffix(key, 1))
-            await self.assert_raises(ValueError, self.store.delete([key]))
+        for key in INVALID_KEYS:
+            await self.assert_raises(ValueError, self.reader.get(key))
+            await self.assert_raises(ValueError, self.reader.get_suffix(key, 1))
         for prefix in ("/", "../", "a/../", "a//", "a b"):
-            await self.assert_raises(ValueError, self.store.list(prefix))
-        await self.assert_raises(ValueError, self.store.get("a", -1))
-        await self.assert_raises(ValueError, self.store.get("a", 0, -1))
-        self.assertEqual(await self.store.list(""), [])
+            await self.assert_raises(ValueError, self.reader.list(prefix))
+        await self.assert_raises(ValueError, self.reader.get("a", -1))
+        await self.assert_raises(ValueError, self.reader.get("a", 0, -1))
 
-    def place(self, key: str) -> Any:
+    def listing_order(self, key: str) -> Any:
         """
-        What decides where a key stands in a listing.
+        The sort key of a listing.
         """
         return key.encode()
 
     async def test_listing(self) -> None:
         """
-        A listing has whole keys, sizes, and its order.
+        A listing has whole keys and sizes, in order.
         """
         keys = ("t/a/1", "t/a-/1", "t/a.b", "t/a0", "t/a/0", "u", "t/B", "s/z")
         for key in keys:
-            await self.store.create(key, [key.encode()])
+            await self.writer.create(key, [key.encode()])
         for prefix, after, limit in [
             *((prefix, "", 1000) for prefix in ("", "t/", "t/a", "t/a/", "t/a/1", "t/a/1/", "no/")),
             *(("t/", after, 1000) for after in ("t/a.b", "t/a/", "t/a.zzz", "a", "z")),
@@ -236,20 +230,21 @@ class ObjectStoreContract(TestCase):
                 (
                     key
                     for key in keys
-                    if key.startswith(prefix) and self.place(key) > self.place(after)
+                    if key.startswith(prefix)
+                    and self.listing_order(key) > self.listing_order(after)
                 ),
-                key=self.place,
+                key=self.listing_order,
             )
             self.assertEqual(
-                await self.store.list(prefix, after, limit),
+                await self.reader.list(prefix, after, limit),
                 [ObjectInfo(key, len(key)) for key in expected[:limit]],
                 (prefix, after, limit),
             )
 
     async def test_listing_of_a_log(self) -> None:
         """
-        The keys of a broker stand in the order of their bytes, in every store,
-        and page by page.
+        The keys that a broker makes are listed in the order of their bytes by
+        every store, also page by page.
         """
         topic = "0828a36b-12d3-45d3-a145-2ad2cf97bb89"
         other = "0828a36b-12d3-45d3-a145-2ad2cf97bb8a"
@@ -266,32 +261,117 @@ class ObjectStoreContract(TestCase):
               for base in (0, 5, 50)),
         ]  # fmt: skip
         for key in keys:
-            await self.store.create(key, [b"x"])
+            await self.writer.create(key, [b"x"])
         found: list[str] = []
-        while page := await self.store.list("n/", found[-1] if found else "", 7):
+        while page := await self.reader.list("n/", found[-1] if found else "", 7):
             found += [info.key for info in page]
         self.assertEqual(found, sorted(keys, key=str.encode))
 
     async def test_pages(self) -> None:
         """
-        Pages that begin after the last key of the one before show every key
-        once.
+        Pages that each begin after the last key of the page before contain
+        every key once.
         """
         created = [f"page/{number:020d}.kfs" for number in range(23)]
         for key in reversed(created):
-            await self.store.create(key, [b"x"])
+            await self.writer.create(key, [b"x"])
         found: list[str] = []
-        while page := await self.store.list("page/", found[-1] if found else "", 5):
+        while page := await self.reader.list("page/", found[-1] if found else "", 5):
             self.assertLessEqual(len(page), 5)
             found += [info.key for info in page]
             if len(page) < 5:
                 break
         self.assertEqual(found, created)
 
+    async def test_large(self) -> None:
+        """
+        An object of 9 MiB in pieces of odd sizes is read whole, and in ranges.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        while size < 9 * 1024 * 1024:
+            length = (size * 7919) % 20011 + 1
+            pieces.append(bytes([len(pieces) % 251]) * length)
+            size += length
+        whole = b"".join(pieces)
+        await self.writer.create("large", pieces)
+        self.assertTrue(await self.reader.get("large") == whole)
+        for start, length in ((0, 1), (4095, 2), (1 << 20, 300001), (size - 5, 100)):
+            found = await self.reader.get("large", start, length)
+            self.assertTrue(found == whole[start : start + length], (start, length))
+        self.assertEqual(await self.reader.get_suffix("large", 9), (whole[-9:], size))
+
+
+class ObjectStoreContract(ObjectReaderContract):
+    """
+    What L{IObjectStore} promises.
+
+    @ivar store: The store under test.
+    """
+
+    store: IObjectStore
+
+    async def make_store(self) -> IObjectStore:
+        """
+        Make an empty store.
+        """
+        raise NotImplementedError
+
+    async def make_writer(self) -> IObjectStore:
+        """
+        The store under test.
+        """
+        self.store = await self.make_store()
+        return self.store
+
+    async def make_reader(self, writer: IObjectStore) -> IObjectReader:
+        """
+        The same.
+        """
+        return writer
+
+    async def test_interface(self) -> None:
+        """
+        The store has the methods of its interface, with their arguments.
+        """
+        self.assertTrue(verifyObject(IObjectStore, self.store))
+
+    async def test_created_once(self) -> None:
+        """
+        The second create of a key is refused, and changes nothing.
+        """
+        await self.store.create("a/b", [b"first"])
+        await self.assert_raises(ObjectExists, self.store.create("a/b", [b"second"]))
+        await self.assert_raises(ObjectExists, self.store.create("a/b", [b"first"]))
+        self.assertEqual(await self.store.get("a/b"), b"first")
+        await self.store.create("empty", [])
+        await self.assert_raises(ObjectExists, self.store.create("empty", [b"x"]))
+
+    async def test_one_of_many_wins(self) -> None:
+        """
+        Of several creates at once exactly one succeeds, and its bytes are stored.
+        """
+        found = await outcomes(
+            [self.store.create("race/a", [b"%d" % number] * 1000) for number in range(8)]
+        )
+        winners = [number for number, outcome in enumerate(found) if outcome is None]
+        self.assertEqual(len(winners), 1)
+        self.assertEqual(sum(isinstance(outcome, ObjectExists) for outcome in found), 7)
+        self.assertEqual(await self.store.get("race/a"), b"%d" % winners[0] * 1000)
+
+    async def test_invalid_keys_change_nothing(self) -> None:
+        """
+        An invalid key is refused before anything is done.
+        """
+        for key in INVALID_KEYS:
+            await self.assert_raises(ValueError, self.store.create(key, [b"x"]))
+            await self.assert_raises(ValueError, self.store.delete([key]))
+        self.assertEqual(await self.store.list(""), [])
+
     async def test_deleted(self) -> None:
         """
-        A deleted object is gone, and may be created again; the absent are no
-        error.
+        A deleted object is gone, and its key can be used again. Deleting a key
+        without an object is no error.
         """
         for key in ("d/1", "d/2", "d/e/3"):
             await self.store.create(key, [b"old"])
@@ -312,28 +392,9 @@ class ObjectStoreContract(TestCase):
         await self.store.delete([f"many/{number}" for number in range(1005)])
         self.assertEqual(await self.store.list(""), [ObjectInfo("kept", 1)])
 
-    async def test_large(self) -> None:
-        """
-        An object of 9 MiB in pieces of odd sizes comes back whole, and in
-        ranges.
-        """
-        pieces: list[bytes] = []
-        size = 0
-        while size < 9 * 1024 * 1024:
-            length = (size * 7919) % 20011 + 1
-            pieces.append(bytes([len(pieces) % 251]) * length)
-            size += length
-        whole = b"".join(pieces)
-        await self.store.create("large", pieces)
-        self.assertTrue(await self.store.get("large") == whole)
-        for start, length in ((0, 1), (4095, 2), (1 << 20, 300001), (size - 5, 100)):
-            found = await self.store.get("large", start, length)
-            self.assertTrue(found == whole[start : start + length], (start, length))
-        self.assertEqual(await self.store.get_suffix("large", 9), (whole[-9:], size))
-
     async def test_sizes_around_blocks(self) -> None:
         """
-        No size is rounded to what the device, or a part of an upload, has.
+        No size is rounded up to a block of the device, or to a part of an upload.
         """
         for size in (262143, 262144, 262145, 266240, 2097151, 2097152, 2097153):
             data = b"%09d" % size * (size // 9 + 1)
@@ -345,14 +406,14 @@ class ObjectStoreContract(TestCase):
 
 class ReplacingStoreContract(ObjectStoreContract):
     """
-    What a store promises whose creates may replace: all the rest.
+    What a store promises whose creates may replace objects: everything else.
     """
 
     async def test_created_once(self) -> None:
         """
-        What was created last is there, and at once, read and listed.
+        The last create determines the object, at once, for reads and listings.
         """
-        for data in (b"first", b"the second", b"3"):
+        for data in (b"first", b"the second", b"3", b""):
             await self.store.create("a/b", [data])
             self.assertEqual(await self.store.get("a/b"), data)
             self.assertEqual(await self.store.get_suffix("a/b", 1), (data[-1:], len(data)))
@@ -360,45 +421,38 @@ class ReplacingStoreContract(ObjectStoreContract):
 
     async def test_one_of_many_wins(self) -> None:
         """
-        Of creates under way together one is the last: objects are not mixed.
+        Several creates at once succeed, and the object has the bytes of one.
         """
         bodies = [b"%d" % number * 1000 for number in range(8)]
         found = await outcomes([self.store.create("race/a", [body]) for body in bodies])
         self.assertEqual(found, [None] * 8)
         self.assertIn(await self.store.get("race/a"), bodies)
 
-    async def test_empty_object(self) -> None:
-        """
-        An object of no bytes is an object.
-        """
-        await self.store.create("empty", [b"not yet"])
-        await self.store.create("empty", [])
-        self.assertEqual(await self.store.get("empty"), b"")
-        self.assertEqual(await self.store.get_suffix("empty", 10), (b"", 0))
-        self.assertEqual(await self.store.list(""), [ObjectInfo("empty", 0)])
-
 
 class MetadataStoreContract(TestCase):
     """
     What L{IMetadataStore} promises.
 
-    Changes may be told some time after the commit: tests wait by L{until}.
+    A watch may report changes some time after the commit: tests wait with
+    L{until}.
+
+    @ivar store: The store under test.
     """
 
     store: IMetadataStore
 
     async def make_store(self) -> IMetadataStore:
         """
-        An empty store.
+        Make an empty store.
         """
         raise NotImplementedError
 
-    async def until(self, told: Sequence[Sequence[Change]], number: int) -> None:
+    async def until(self, reported: Sequence[Sequence[Change]], number: int) -> None:
         """
-        Return when this many commits were told (stores that tell at once need
-        not wait).
+        Return when the changes of this many commits were reported. Stores that
+        report before a commit returns need not wait.
         """
-        self.assertEqual(len(told), number)
+        self.assertEqual(len(reported), number)
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial waits
         """
@@ -416,7 +470,7 @@ class MetadataStoreContract(TestCase):
         self, compares: Sequence[Compare], operations: Sequence[Put | Delete]
     ) -> None:
         """
-        That this commit is refused.
+        Assert that a commit is refused.
         """
         try:
             await self.store.commit(compares, operations)
@@ -426,13 +480,13 @@ class MetadataStoreContract(TestCase):
 
     async def test_interface(self) -> None:
         """
-        It has the methods, with their arguments.
+        The store has the methods of its interface, with their arguments.
         """
         self.assertTrue(verifyObject(IMetadataStore, self.store))
 
     async def test_put(self) -> None:
         """
-        A value is there, at the revision of its commit.
+        A value has the revision of the commit that put it.
         """
         self.assertIsNone(await self.store.get("a"))
         revision = await self.store.commit([], [Put("a", 1), Put("b", 2)])
@@ -442,7 +496,7 @@ class MetadataStoreContract(TestCase):
 
     async def test_values(self) -> None:
         """
-        All that JSON can say comes back as it was put; nothing is shared.
+        Any JSON value is read as it was put. Values are not shared with callers.
         """
         value: dict[str, Any] = {
             "none": None, "true": True, "int": 2**62, "float": 0.5, "text": "ä\0\u2028🎉",
@@ -460,8 +514,8 @@ class MetadataStoreContract(TestCase):
 
     async def test_revisions_rise(self) -> None:
         """
-        Every commit has a larger revision, whatever its keys; one that puts
-        the same value, and one that deletes, too.
+        Every commit has a higher revision than the one before, whatever its
+        keys, also if it puts the same value again or deletes.
         """
         revisions = [
             await self.store.commit([], [Put("a", 1)]),
@@ -474,7 +528,7 @@ class MetadataStoreContract(TestCase):
 
     async def test_range(self) -> None:
         """
-        A range has the keys of its prefix in order, and the revision.
+        A range has the keys with its prefix in order, and the store's revision.
         """
         for key in ("t/b", "t/a/1", "t/a", "t0", "s", "t/a-"):
             last = await self.store.commit([], [Put(key, key)])
@@ -487,7 +541,7 @@ class MetadataStoreContract(TestCase):
 
     async def test_compare_absent(self) -> None:
         """
-        Revision 0 demands that the key is absent, also after a deletion.
+        Revision 0 means that the key does not exist, also after a deletion.
         """
         await self.store.commit([Compare("a", 0)], [Put("a", 1)])
         await self.assert_conflict([Compare("a", 0)], [Put("a", 2)])
@@ -499,7 +553,7 @@ class MetadataStoreContract(TestCase):
 
     async def test_compare_revision(self) -> None:
         """
-        A revision demands that the key is as it was put then.
+        A revision means that the key was not put again or deleted since.
         """
         first = await self.store.commit([], [Put("a", 1)])
         second = await self.store.commit([Compare("a", first)], [Put("a", 2)])
@@ -531,7 +585,8 @@ class MetadataStoreContract(TestCase):
 
     async def test_one_of_many_wins(self) -> None:
         """
-        Of commits under way together on one revision exactly one succeeds.
+        Of several commits at once that compare the same revision exactly one
+        succeeds.
         """
         found = await outcomes(
             [self.store.commit([Compare("a", 0)], [Put("a", number)]) for number in range(10)]
@@ -545,19 +600,19 @@ class MetadataStoreContract(TestCase):
 
     async def test_watch(self) -> None:
         """
-        A watch is told of later changes below its prefix, in order, those of
-        one commit together; not of refused commits.
+        A watch reports later changes of keys with its prefix, in order, those
+        of one commit together; and none of refused commits.
         """
         _, start = await self.store.range("")
-        told: list[Sequence[Change]] = []
-        watch = await self.store.watch("w/", start, told.append)
+        reported: list[Sequence[Change]] = []
+        watch = await self.store.watch("w/", start, reported.append)
         one = await self.store.commit([], [Put("w/a", 1), Put("w/b", 2), Put("x", 0)])
         await self.store.commit([], [Put("x", 1)])
         await self.assert_conflict([Compare("w/a", 0)], [Put("w/a", 9)])
         two = await self.store.commit([], [Delete("w/a"), Put("w/b", 3), Delete("w/never")])
-        await self.until(told, 2)
+        await self.until(reported, 2)
         self.assertEqual(
-            [sorted(changes, key=lambda change: change.key) for changes in told],
+            [sorted(changes, key=lambda change: change.key) for changes in reported],
             [
                 [
                     Change("w/a", Entry("w/a", 1, one), one),
@@ -570,17 +625,18 @@ class MetadataStoreContract(TestCase):
 
     async def test_watch_from_before(self) -> None:
         """
-        A watch made later is told all since its revision, and no more.
+        A watch that is started later reports the changes since its revision,
+        and none before.
         """
         before = await self.store.commit([], [Put("w/a", 1)])
         one = await self.store.commit([], [Put("w/a", 2)])
         two = await self.store.commit([], [Delete("w/a")])
-        told: list[Sequence[Change]] = []
-        watch = await self.store.watch("w/", before, told.append)
+        reported: list[Sequence[Change]] = []
+        watch = await self.store.watch("w/", before, reported.append)
         three = await self.store.commit([], [Put("w/a", 3)])
-        await self.until(told, 3)
+        await self.until(reported, 3)
         self.assertEqual(
-            [list(changes) for changes in told],
+            [list(changes) for changes in reported],
             [
                 [Change("w/a", Entry("w/a", 2, one), one)],
                 [Change("w/a", None, two)],
@@ -591,44 +647,45 @@ class MetadataStoreContract(TestCase):
 
     async def test_stopped_watch_is_silent(self) -> None:
         """
-        After C{stop} nothing is told, though others are.
+        A watch reports nothing after C{stop}. Other watches go on.
         """
         _, start = await self.store.range("")
         silent: list[Sequence[Change]] = []
-        told: list[Sequence[Change]] = []
+        reported: list[Sequence[Change]] = []
         stopped = await self.store.watch("", start, silent.append)
-        other = await self.store.watch("", start, told.append)
+        other = await self.store.watch("", start, reported.append)
         stopped.stop()
         await self.store.commit([], [Put("a", 1)])
-        await self.until(told, 1)
+        await self.until(reported, 1)
         self.assertEqual(silent, [])
         other.stop()
         stopped.stop()
 
     async def test_lease_revoked(self) -> None:
         """
-        With its lease a key goes, and watches are told; others stay.
+        The keys of a revoked lease are deleted, and watches report it. Other
+        keys stay.
         """
         lease = await self.store.lease(10)
         other = await self.store.lease(10)
         self.assertNotEqual(lease, other)
         await self.store.commit([], [Put("a", 1, lease=lease), Put("b", 1, lease=other)])
         start = await self.store.commit([], [Put("c", 1), Put("d", 1, lease=lease)])
-        told: list[Sequence[Change]] = []
-        watch = await self.store.watch("", start, told.append)
+        reported: list[Sequence[Change]] = []
+        watch = await self.store.watch("", start, reported.append)
         await self.store.revoke(lease)
         entries, revision = await self.store.range("")
         self.assertEqual([entry.key for entry in entries], ["b", "c"])
         self.assertGreater(revision, start)
-        await self.until(told, 1)
-        gone = sorted((change.key, change.entry) for change in told[0])
+        await self.until(reported, 1)
+        gone = sorted((change.key, change.entry) for change in reported[0])
         self.assertEqual(gone, [("a", None), ("d", None)])
         watch.stop()
         await self.store.revoke(other)
 
     async def test_put_again_without_lease(self) -> None:
         """
-        The last put decides whether a key is under a lease.
+        The last put of a key decides whether it has a lease.
         """
         lease = await self.store.lease(10)
         await self.store.commit([], [Put("a", 1, lease=lease)])
@@ -640,7 +697,7 @@ class MetadataStoreContract(TestCase):
 
     async def test_ended_lease(self) -> None:
         """
-        Nothing can be put under a lease that has ended.
+        A put with a lease that has ended is refused.
         """
         lease = await self.store.lease(10)
         await self.store.revoke(lease)
@@ -649,8 +706,8 @@ class MetadataStoreContract(TestCase):
 
     async def test_not_a_commit(self) -> None:
         """
-        A commit that is too large, does two things to one key, or has a value
-        that is no JSON data, is refused as a mistake of the caller's.
+        A commit that is too large, has two operations for one key, or a value
+        that is not JSON data, raises ValueError.
         """
         for compares, operations in (
             ([], [Put(str(number), 1) for number in range(101)]),

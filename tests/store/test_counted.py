@@ -1,5 +1,5 @@
 """
-Stores that are counted.
+Tests for L{kafscale.store.counted}.
 """
 
 from __future__ import annotations
@@ -13,43 +13,43 @@ from kafscale.store.blocking import at_once
 from kafscale.store.counted import CountedMetadataStore, CountedObjectStore
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.sqlite.store import SQLiteMetadataStore
+from tests.harness.coroutines import begin
 from tests.hostile import HostileObjectStore
 from tests.store import contract
-from tests.store.contract import begin
 
 
 class ObjectContractTests(contract.ObjectStoreContract):
     """
-    To be counted changes nothing.
+    A store whose requests are counted keeps the contract.
     """
 
     async def make_store(self) -> IObjectStore:
         """
-        In memory, and counted.
+        Wrap a store in memory.
         """
         return CountedObjectStore(MemoryObjectStore(), Clock().seconds)
 
 
 class MetadataContractTests(contract.MetadataStoreContract):
     """
-    To be counted changes nothing.
+    A store whose requests are counted keeps the contract.
     """
 
     async def make_store(self) -> IMetadataStore:
         """
-        In memory, and counted.
+        Wrap a store in memory.
         """
         return CountedMetadataStore(SQLiteMetadataStore(":memory:", at_once), Clock().seconds)
 
 
 class CountingTests(SynchronousTestCase):
     """
-    What is counted.
+    The counts of requests with different outcomes.
     """
 
     def setUp(self) -> None:
         """
-        A store that does as the test says.
+        Wrap a store whose requests wait for a verdict of the test.
         """
         self.clock = Clock()
         self.hostile = HostileObjectStore(MemoryObjectStore())
@@ -58,8 +58,8 @@ class CountingTests(SynchronousTestCase):
 
     def test_success(self) -> None:
         """
-        An operation counts at its end, with its time and bytes; until then it
-        is under way.
+        A request is counted when it ends, with its duration and bytes. Until
+        then it is in progress.
         """
         self.clock.advance(100)
         creating = begin(self.store.create("a", [b"123", memoryview(b"45")]))
@@ -74,7 +74,7 @@ class CountingTests(SynchronousTestCase):
 
     def test_bytes_read(self) -> None:
         """
-        What is read counts, too.
+        The bytes that are read count, not those that were asked for.
         """
         for call in (
             self.store.create("a", [b"12345"]),
@@ -89,8 +89,8 @@ class CountingTests(SynchronousTestCase):
 
     def test_failure(self) -> None:
         """
-        No answer is an error, with its reason, until the next success of the
-        same operation.
+        A request without an answer is an error. Its reason is kept until a
+        request of the same kind succeeds.
         """
         self.clock.advance(7)
         getting = begin(self.store.get("a"))
@@ -107,8 +107,7 @@ class CountingTests(SynchronousTestCase):
 
     def test_answers_that_are_no_errors(self) -> None:
         """
-        "It exists", "it is not there" and "somebody else was faster" are
-        answers.
+        ObjectExists, NoSuchObject and CommitConflict are answers.
         """
         for _ in range(2):
             creating = begin(self.store.create("a", [b"1"]))
@@ -125,7 +124,7 @@ class CountingTests(SynchronousTestCase):
 
     def test_given_up(self) -> None:
         """
-        Who does not wait for the outcome learns none.
+        A request that was cancelled has no outcome, and is not counted.
         """
         getting = begin(self.store.get("a"))
         getting.cancel()

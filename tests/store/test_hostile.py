@@ -1,5 +1,5 @@
 """
-The hostile stores do as they are told.
+Tests for L{tests.hostile}.
 """
 
 from __future__ import annotations
@@ -15,43 +15,43 @@ from kafscale.interfaces import Change, Compare, IMetadataStore, IObjectStore, P
 from kafscale.store.blocking import at_once
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.sqlite.store import SQLiteMetadataStore
+from tests.harness.coroutines import begin, now
 from tests.hostile import HostileMetadataStore, HostileObjectStore, Verdict, let_pass
 from tests.store import contract
-from tests.store.contract import begin
 
 
 class PassingObjectsTests(contract.ObjectStoreContract):
     """
-    When all passes it is a store like others.
+    A hostile store whose policy lets all operations pass keeps the contract.
     """
 
     async def make_store(self) -> IObjectStore:
         """
-        Around a memory store.
+        Make a view of a store in memory.
         """
         return HostileObjectStore(MemoryObjectStore(), let_pass)
 
 
 class PassingMetadataTests(contract.MetadataStoreContract):
     """
-    When all passes it is a store like others.
+    A hostile store whose policy lets all operations pass keeps the contract.
     """
 
     async def make_store(self) -> IMetadataStore:
         """
-        Around an embedded store.
+        Make a view of a store in memory.
         """
         return HostileMetadataStore(SQLiteMetadataStore(":memory:", at_once), let_pass)
 
 
 class HostileObjectStoreTests(SynchronousTestCase):
     """
-    Creates with every fate.
+    Every outcome of a create.
     """
 
     def setUp(self) -> None:
         """
-        Begin with a create that waits.
+        Begin a create, which waits for the verdict.
         """
         self.inner = MemoryObjectStore()
         self.store = HostileObjectStore(self.inner)
@@ -60,7 +60,7 @@ class HostileObjectStoreTests(SynchronousTestCase):
 
     def stored(self) -> bytes | None:
         """
-        What is stored.
+        The object in the store behind, or None.
         """
         found: bytes | None = self.successResultOf(
             begin(self.inner.get("a")).addErrback(lambda error: error.trap(NoSuchObject) and None)
@@ -69,7 +69,7 @@ class HostileObjectStoreTests(SynchronousTestCase):
 
     def test_waits(self) -> None:
         """
-        Nothing happens before the test decides.
+        An operation does nothing before its verdict.
         """
         (operation,) = self.store.pending
         self.assertEqual((operation.kind, operation.key), ("create", "a"))
@@ -82,15 +82,15 @@ class HostileObjectStoreTests(SynchronousTestCase):
 
     def test_answer_of_the_store(self) -> None:
         """
-        What the store behind raises is the answer.
+        An error of the store behind is the answer.
         """
-        self.successResultOf(begin(self.inner.create("a", [b"theirs"])))
+        now(self.inner.create("a", [b"theirs"]))
         self.store.settle()
         self.failureResultOf(self.answer, ObjectExists)
 
     def test_fail(self) -> None:
         """
-        It fails and was not done.
+        The create fails, and was not done.
         """
         self.store.pending[0].fail()
         self.failureResultOf(self.answer, StoreUnavailable)
@@ -98,7 +98,7 @@ class HostileObjectStoreTests(SynchronousTestCase):
 
     def test_fail_but_apply(self) -> None:
         """
-        It fails and was done.
+        The create fails, but was done.
         """
         self.store.pending[0].fail_but_apply()
         self.failureResultOf(self.answer, StoreUnavailable)
@@ -106,7 +106,7 @@ class HostileObjectStoreTests(SynchronousTestCase):
 
     def test_late(self) -> None:
         """
-        It fails, and is done later, with the bytes of the call.
+        The create fails, and is done later, with the bytes of the call.
         """
         late = self.store.pending[0].fail_and_apply_later()
         self.failureResultOf(self.answer, StoreUnavailable)
@@ -119,7 +119,7 @@ class HostileObjectStoreTests(SynchronousTestCase):
 
     def test_slow_answer(self) -> None:
         """
-        It is done long before it is answered.
+        The create is done before it is answered.
         """
         self.store.pending[0].apply()
         self.assertEqual(self.stored(), b"data")
@@ -129,7 +129,7 @@ class HostileObjectStoreTests(SynchronousTestCase):
 
     def test_changed_pieces(self) -> None:
         """
-        Pieces that change while they are stored are a mistake that is found.
+        Pieces that change during a create are detected.
         """
         self.data[0] = 0
         self.store.settle()
@@ -137,8 +137,8 @@ class HostileObjectStoreTests(SynchronousTestCase):
 
     def test_cut(self) -> None:
         """
-        Nobody is answered any more, though what waits can be done; others
-        that share the store go on.
+        A view that is cut gives no more answers, though its operations can
+        still be done. Other views of the same store go on.
         """
         self.store.cut()
         self.store.policy = let_pass
@@ -149,48 +149,48 @@ class HostileObjectStoreTests(SynchronousTestCase):
         self.assertNoResult(other)
         self.assertEqual(self.stored(), b"data")
         view = HostileObjectStore(self.inner, let_pass)
-        self.assertEqual(self.successResultOf(begin(view.get("a"))), b"data")
+        self.assertEqual(now(view.get("a")), b"data")
 
     def test_policy(self) -> None:
         """
-        A policy decides at once, or leaves it to the test.
+        A policy gives the verdict at once, or leaves it to the test.
         """
         verdicts = {"fail": Verdict.FAIL, "lost": Verdict.FAIL_BUT_APPLY, "pass": Verdict.SUCCEED,
                     "late": Verdict.FAIL_AND_APPLY_LATER}  # fmt: skip
         self.store.policy = lambda operation: verdicts.get(operation.key)
         for key in ("fail", "lost", "late"):
             self.failureResultOf(begin(self.store.create(key, [b"x"])), StoreUnavailable)
-        self.successResultOf(begin(self.store.create("pass", [b"x"])))
+        now(self.store.create("pass", [b"x"]))
         self.assertNoResult(begin(self.store.create("left", [b"x"])))
         self.assertEqual([operation.key for operation in self.store.pending], ["a", "left"])
         self.assertEqual([operation.key for operation in self.store.late], ["late"])
-        found = self.successResultOf(begin(self.inner.list("")))
+        found = now(self.inner.list(""))
         self.assertEqual([info.key for info in found], ["lost", "pass"])
 
 
 class HostileMetadataStoreTests(SynchronousTestCase):
     """
-    Commits of unknown outcome, and late news.
+    Commits of unknown outcome, and changes that are reported late.
     """
 
     def setUp(self) -> None:
         """
-        Begin with a view of a store.
+        Make a view of a store in memory.
         """
         self.inner = SQLiteMetadataStore(":memory:", at_once)
         self.store = HostileMetadataStore(self.inner, let_pass)
-        self.told: list[Sequence[Change]] = []
+        self.reported: list[Sequence[Change]] = []
 
     def commit(self) -> Deferred[Any]:
         """
-        Begin a commit that demands that the key is absent.
+        Begin a commit with the condition that the key does not exist.
         """
         return begin(self.store.commit([Compare("a", 0)], [Put("a", 1)]))
 
     def test_unknown_outcome(self) -> None:
         """
-        A commit whose answer was lost is done; a late one is done unless its
-        compares fail by then.
+        A commit whose answer was lost was done. A late one is done, unless its
+        compares do not hold by then.
         """
         self.store.policy = None
         lost, late = self.commit(), self.commit()
@@ -204,34 +204,34 @@ class HostileMetadataStoreTests(SynchronousTestCase):
 
     def test_held_changes(self) -> None:
         """
-        Changes are told late, but in order.
+        Changes that are held back are reported late, but in order.
         """
-        self.successResultOf(begin(self.store.watch("", 0, self.told.append)))
+        now(self.store.watch("", 0, self.reported.append))
         self.store.holds_changes = True
         self.successResultOf(self.commit())
-        self.assertEqual(self.told, [])
+        self.assertEqual(self.reported, [])
         self.store.holds_changes = False
-        self.successResultOf(begin(self.store.commit([], [Put("b", 1)])))
-        self.assertEqual(self.told, [])
+        now(self.store.commit([], [Put("b", 1)]))
+        self.assertEqual(self.reported, [])
         self.store.tell()
-        self.assertEqual([changes[0].key for changes in self.told], ["a", "b"])
+        self.assertEqual([changes[0].key for changes in self.reported], ["a", "b"])
 
     def test_failed_watch(self) -> None:
         """
-        Who was not given a watch is told nothing.
+        A watch whose start failed reports nothing.
         """
         self.store.policy = lambda operation: Verdict.FAIL_BUT_APPLY
-        watching = begin(self.store.watch("", 0, self.told.append))
+        watching = begin(self.store.watch("", 0, self.reported.append))
         self.failureResultOf(watching, StoreUnavailable)
-        self.successResultOf(begin(self.inner.commit([], [Put("a", 1)])))
-        self.assertEqual(self.told, [])
+        now(self.inner.commit([], [Put("a", 1)]))
+        self.assertEqual(self.reported, [])
 
     def test_cut(self) -> None:
         """
-        Who is cut off is told nothing.
+        A watch of a view that is cut reports nothing.
         """
-        self.successResultOf(begin(self.store.watch("", 0, self.told.append)))
+        now(self.store.watch("", 0, self.reported.append))
         self.store.cut()
         self.assertNoResult(self.commit())
-        self.successResultOf(begin(self.inner.commit([], [Put("a", 1)])))
-        self.assertEqual(self.told, [])
+        now(self.inner.commit([], [Put("a", 1)]))
+        self.assertEqual(self.reported, [])

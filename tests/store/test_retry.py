@@ -1,15 +1,17 @@
 """
-Asking again, and how long after.
+Tests for L{kafscale.store.retry}.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import (
+    CommitConflict,
     MetadataRolledBack,
     NoSuchObject,
     ObjectExists,
@@ -17,23 +19,54 @@ from kafscale.errors import (
     StoreContended,
     StoreUnavailable,
 )
+from kafscale.interfaces import Compare, Entry, IMetadataStore, IObjectStore, Put
+from kafscale.store.blocking import at_once
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import (
     FIRST_WAIT,
     LONGEST_WAIT,
     PATIENCE,
     WAITS,
+    RetryingMetadataStore,
     RetryingObjectStore,
 )
-from tests.store.contract import begin
+from kafscale.store.sqlite.store import SQLiteMetadataStore
+from tests.harness.coroutines import begin, now
+from tests.hostile import HostileMetadataStore, Verdict, let_pass
+from tests.store import contract
+
+
+class ObjectContractTests(contract.ObjectStoreContract):
+    """
+    A store whose requests are repeated keeps the contract.
+    """
+
+    async def make_store(self) -> IObjectStore:
+        """
+        Wrap a store in memory.
+        """
+        return RetryingObjectStore(MemoryObjectStore(), Clock(), lambda: 1.0)
+
+
+class MetadataContractTests(contract.MetadataStoreContract):
+    """
+    A store whose requests are repeated keeps the contract.
+    """
+
+    async def make_store(self) -> IMetadataStore:
+        """
+        Wrap a store in memory.
+        """
+        inner = SQLiteMetadataStore(":memory:", at_once)
+        return RetryingMetadataStore(inner, Clock(), lambda: 1.0)
 
 
 class FailingStore(MemoryObjectStore):
     """
-    A store that fails as it is told, and then does as it is asked.
+    A store whose first calls fail.
 
     @ivar failures: What the next calls raise.
-    @ivar calls: When it was called.
+    @ivar calls: The times of all calls, in seconds.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -42,12 +75,12 @@ class FailingStore(MemoryObjectStore):
         self.calls: list[float] = []
         self._clock = clock
 
-    async def create(self, key: str, pieces: object) -> None:
+    async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
         """
         Fail, or create.
         """
         self._fail()
-        await super().create(key, pieces)  # type: ignore[arg-type]
+        await super().create(key, pieces)
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """
@@ -62,14 +95,14 @@ class FailingStore(MemoryObjectStore):
             raise self.failures.pop(0)
 
 
-class RetryTests(SynchronousTestCase):
+class RetryingObjectStoreTests(SynchronousTestCase):
     """
-    A store that is away for a while.
+    An object store that is unavailable for a while.
     """
 
     def setUp(self) -> None:
         """
-        A store in memory, without jitter.
+        Make a store in memory, and no jitter.
         """
         self.clock = Clock()
         self.inner = FailingStore(self.clock)
@@ -83,15 +116,15 @@ class RetryTests(SynchronousTestCase):
 
     def waits(self) -> list[float]:
         """
-        Seconds between attempts.
+        The seconds between attempts.
         """
         calls = self.inner.calls
         return [round(b - a, 2) for a, b in itertools.pairwise(calls)]
 
-    def test_verdicts_are_not_repeated(self) -> None:
+    def test_answers_are_not_repeated(self) -> None:
         """
-        "It exists" and "there is none" are answers; and who has forgotten
-        what was will not remember.
+        "The object exists" and "there is no such object" are answers. A store
+        that was rolled back stays so.
         """
         self.inner.failures = [
             ObjectExists("a"),
@@ -104,7 +137,7 @@ class RetryTests(SynchronousTestCase):
 
     def test_create_for_as_long_as_it_takes(self) -> None:
         """
-        An outage of an hour is waited for, with longer and longer waits.
+        A create is repeated for an hour, with growing waits.
         """
         self.inner.failures = [StoreUnavailable("away")] * 720
         creating = begin(self.store.create("a", [b"x"]))
@@ -117,7 +150,7 @@ class RetryTests(SynchronousTestCase):
 
     def test_reads_give_up(self) -> None:
         """
-        Who reads is told after a while.
+        A read fails after a while.
         """
         self.inner.failures = [StoreUnavailable("away")] * 1000
         reading = begin(self.store.get("a"))
@@ -128,8 +161,8 @@ class RetryTests(SynchronousTestCase):
 
     def test_waits_by_kind(self) -> None:
         """
-        A store that is asked too much gets more time, one that was asked by
-        several at once is asked again soon; each kind counts for itself.
+        An overloaded store gets more time, one that was asked by several at
+        once is asked again soon. The waits of each kind grow by themselves.
         """
         kinds = [StoreBusy, StoreContended, StoreUnavailable, StoreContended, StoreBusy]
         self.inner.failures = [kind("x") for kind in kinds]
@@ -143,7 +176,7 @@ class RetryTests(SynchronousTestCase):
 
     def test_jitter(self) -> None:
         """
-        Waits are spread from half to the whole.
+        A wait is at least half of what it is without jitter.
         """
         self.store = RetryingObjectStore(self.inner, self.clock, lambda: 0.0)
         self.inner.failures = [StoreBusy("x")]
@@ -153,10 +186,99 @@ class RetryTests(SynchronousTestCase):
 
     def test_close(self) -> None:
         """
-        Who waits when the store is closed is told at the next failure.
+        When the store is closed, a request that is repeated fails at the next
+        attempt.
         """
         self.inner.failures = [StoreUnavailable("away")] * 1000
         creating = begin(self.store.create("a", [b"x"]))
-        self.successResultOf(begin(self.store.close()))
+        now(self.store.close())
         self.run_for(1)
         self.failureResultOf(creating, StoreUnavailable)
+
+
+class RetryingMetadataStoreTests(SynchronousTestCase):
+    """
+    A metadata store that is unavailable for a while.
+    """
+
+    def setUp(self) -> None:
+        """
+        Make a store in memory that does not answer, and no jitter.
+        """
+        self.clock = Clock()
+        self.inner = HostileMetadataStore(
+            SQLiteMetadataStore(":memory:", at_once), lambda operation: Verdict.FAIL
+        )
+        self.store = RetryingMetadataStore(self.inner, self.clock, lambda: 1.0)
+
+    def test_get_for_as_long_as_it_takes(self) -> None:
+        """
+        A read of one key is repeated for an hour.
+        """
+        reading = begin(self.store.get("a"))
+        self.clock.pump([1.0] * 3600)
+        self.assertNoResult(reading)
+        self.inner.policy = let_pass
+        self.clock.advance(LONGEST_WAIT)
+        self.assertIsNone(self.successResultOf(reading))
+
+    def test_range_gives_up(self) -> None:
+        """
+        A read of several keys fails after a while.
+        """
+        reading = begin(self.store.range(""))
+        self.clock.pump([0.1] * int(PATIENCE * 10 - 10))
+        self.assertNoResult(reading)
+        self.clock.advance(1 + LONGEST_WAIT)
+        self.failureResultOf(reading, StoreUnavailable)
+
+    def test_commit_once(self) -> None:
+        """
+        A commit is made once. Its failure is raised after a wait, which grows
+        with the failures in a row, and begins anew after a success.
+        """
+        self.inner.policy = lambda operation: Verdict.FAIL_BUT_APPLY
+        for wait in (FIRST_WAIT, 2 * FIRST_WAIT, 4 * FIRST_WAIT):
+            committing = begin(self.store.commit([], [Put("a", wait)]))
+            self.clock.advance(wait * 0.9)
+            self.assertNoResult(committing)
+            self.clock.advance(wait * 0.2)
+            self.failureResultOf(committing, StoreUnavailable)
+        self.inner.policy = let_pass
+        self.assertEqual(now(self.store.get("a")), Entry("a", 4 * FIRST_WAIT, 3))
+        now(self.store.commit([], [Put("a", 1)]))
+        self.inner.policy = lambda operation: Verdict.FAIL
+        committing = begin(self.store.commit([], [Put("a", 2)]))
+        self.clock.advance(FIRST_WAIT)
+        self.failureResultOf(committing, StoreUnavailable)
+
+    def test_conflict(self) -> None:
+        """
+        A conflict is raised at once.
+        """
+        self.inner.policy = let_pass
+        committing = begin(self.store.commit([Compare("a", 1)], [Put("a", 1)]))
+        self.failureResultOf(committing, CommitConflict)
+
+    def test_leases_and_watches_are_passed_on(self) -> None:
+        """
+        Leases and watches are requested once, and their failures are raised at
+        once.
+        """
+        for call in (
+            self.store.lease(10),
+            self.store.revoke(1),
+            self.store.watch("", 0, lambda changes: None),
+        ):
+            self.failureResultOf(begin(call), StoreUnavailable)
+
+    def test_close(self) -> None:
+        """
+        When the store is closed, a read that is repeated fails at the next
+        attempt, and a commit that fails does so at once.
+        """
+        reading = begin(self.store.get("a"))
+        now(self.store.close())
+        self.clock.advance(FIRST_WAIT)
+        self.failureResultOf(reading, StoreUnavailable)
+        self.failureResultOf(begin(self.store.commit([], [Put("a", 1)])), StoreUnavailable)

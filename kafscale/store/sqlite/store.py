@@ -112,7 +112,7 @@ class SQLiteMetadataStore:
         self._floor = self._revision  # the history begins after this
         self._keys = sorted(self._rows)
         self._history: deque[AppliedCommit] = deque()
-        self._history_size = 0
+        self.history_size = 0
         self._leases: set[int] = set()
         self._lease_ids = count(1)
         self._watches: list[_Watch] = []
@@ -291,10 +291,10 @@ class SQLiteMetadataStore:
                 self._rows[key] = row
         for commit in view.commits:
             self._history.append(commit)
-            self._history_size += 1 + len(commit.rows)
-        while self._history_size > HISTORY:
+            self.history_size += 1 + len(commit.rows)
+        while self.history_size > HISTORY:
             oldest = self._history.popleft()
-            self._history_size -= 1 + len(oldest.rows)
+            self.history_size -= 1 + len(oldest.rows)
             self._floor = oldest.revision
         for commit in view.commits:
             for watch in tuple(self._watches):

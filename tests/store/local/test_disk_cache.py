@@ -1,5 +1,5 @@
 """
-The disk cache of what was read from a bucket.
+Tests for L{kafscale.store.local.disk_cache}.
 """
 
 from __future__ import annotations
@@ -11,18 +11,23 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import NoSuchObject, SettingError
-from kafscale.store.blocking import at_once
+from kafscale.interfaces import IObjectReader, IObjectStore
+from kafscale.store.blocking import RunBlocking, at_once
 from kafscale.store.local import disk_cache
 from kafscale.store.local.disk_cache import FILES, WRITES, DiskCache
 from kafscale.store.memory import MemoryObjectStore
+from tests.harness.coroutines import begin, now
+from tests.store import contract
 
 OBJECT = bytes(range(256)) * 8
 END = 4
 
 
-class Counting(MemoryObjectStore):
+class CountingStore(MemoryObjectStore):
     """
-    Counts what it is asked for.
+    A store in memory.
+
+    @ivar gets: The number of calls of L{get}.
     """
 
     gets = 0
@@ -35,6 +40,20 @@ class Counting(MemoryObjectStore):
         return await super().get(key, start, length)
 
 
+class ContractTests(contract.ObjectReaderContract):
+    """
+    A disk cache keeps the contract.
+    """
+
+    async def make_reader(self, writer: IObjectStore) -> IObjectReader:
+        """
+        Make a cache in a new directory.
+        """
+        cache = DiskCache(self.mktemp(), 1 << 20, "bucket", writer, at_once, at_once)
+        self.addCleanup(cache.close)
+        return cache
+
+
 class DiskCacheCase(SynchronousTestCase):
     """
     A cache of 1000 bytes, and a bucket with one object.
@@ -42,58 +61,67 @@ class DiskCacheCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Begin with an empty cache.
         """
         self.folder = Path(self.mktemp())
-        self.store = Counting()
-        self.now(self.store.create("a", [OBJECT]))
+        self.store = CountingStore()
+        now(self.store.create("a", [OBJECT]))
         self.cache = self.make()
 
-    def make(self, where: str = "bucket", max_bytes: int = 1000) -> DiskCache:
+    def make(
+        self,
+        where: str = "bucket",
+        max_bytes: int = 1000,
+        write_blocking: RunBlocking = at_once,
+    ) -> DiskCache:
         """
-        A cache in the same directory.
+        Make a cache in the same directory.
         """
-        cache = DiskCache(str(self.folder), max_bytes, where, self.store, at_once, at_once)
+        cache = DiskCache(
+            str(self.folder), max_bytes, where, self.store, at_once, write_blocking
+        )
         self.addCleanup(cache.close)
         return cache
 
-    def again(self, where: str = "bucket", max_bytes: int = 1000) -> None:
+    def restart(
+        self,
+        where: str = "bucket",
+        max_bytes: int = 1000,
+        write_blocking: RunBlocking = at_once,
+    ) -> None:
         """
-        The broker starts once more.
+        Close the cache, and open it again.
         """
         self.cache.close()
-        self.cache = self.make(where, max_bytes)
-
-    def now(self, coroutine: object) -> object:
-        """
-        What a coroutine that waits for nothing returns.
-        """
-        return self.successResultOf(Deferred.fromCoroutine(coroutine))  # type: ignore[arg-type]
+        self.cache = self.make(where, max_bytes, write_blocking)
 
     def read(self, start: int = 0, length: int = 100, asked: int = 0) -> None:
         """
-        Read, right; the bucket is asked that often.
+        Read some bytes of the object through the cache, and assert that they
+        are right.
+
+        @param asked: How many requests to the bucket this takes.
         """
         before = self.store.gets
-        self.assertEqual(self.now(self.cache.get("a", start, length)), OBJECT[start:][:length])
+        self.assertEqual(now(self.cache.get("a", start, length)), OBJECT[start:][:length])
         self.assertEqual(self.store.gets - before, asked)
 
     def files(self) -> list[Path]:
         """
-        What is on the disk.
+        The files of the cache.
         """
         return list((self.folder / FILES).iterdir())
 
 
 class KeptTests(DiskCacheCase):
     """
-    What is kept, and how long.
+    The parts that are kept.
     """
 
     def test_kept(self) -> None:
         """
-        The second time comes from the disk, also after a restart; other parts
-        are other parts.
+        A part is read from the disk the second time, also after a restart.
+        Another range of the object is another part.
         """
         self.read(asked=1)
         self.read()
@@ -101,14 +129,14 @@ class KeptTests(DiskCacheCase):
         self.read(0, 50, asked=1)
         self.assertEqual((self.cache.hits, self.cache.misses), (1, 3))
         self.assertEqual(self.cache.size, 250 + 3 * END)
-        self.again()
+        self.restart()
         self.assertEqual(self.cache.size, 250 + 3 * END)
         self.read()
         self.read(100)
 
     def test_used_longest_ago_goes(self) -> None:
         """
-        What there is no room for goes, and its file, too.
+        The least recently used part is evicted, with its file.
         """
         for number in range(9):
             self.read(number * 100, asked=1)
@@ -121,39 +149,39 @@ class KeptTests(DiskCacheCase):
 
     def test_smaller_after_a_restart(self) -> None:
         """
-        A limit that is lower than before holds at once.
+        A limit that is lower than at the start before is kept at once.
         """
         for number in range(9):
             self.read(number * 100, asked=1)
-        self.again(max_bytes=300)
+        self.restart(max_bytes=300)
         self.assertLessEqual(sum(each.stat().st_size for each in self.files()), 300)
 
     def test_another_bucket(self) -> None:
         """
-        What is of another bucket is not taken for this one's.
+        The parts of another bucket are not used.
         """
         self.read(asked=1)
-        self.again("another")
+        self.restart("another")
         self.read(asked=1)
 
     def test_absent(self) -> None:
         """
-        What the bucket does not have is not kept, and asked for again.
+        An object that does not exist is asked for each time.
         """
         for _ in range(2):
-            failure = self.failureResultOf(Deferred.fromCoroutine(self.cache.get("b", 0, 9)))
-            failure.trap(NoSuchObject)
+            self.failureResultOf(begin(self.cache.get("b", 0, 9)), NoSuchObject)
         self.assertEqual(self.files(), [])
 
 
 class BrokenTests(DiskCacheCase):
     """
-    A disk that is not as it should be.
+    Files that are damaged, and a disk that cannot be written.
     """
 
-    def assert_not_believed(self, content: bytes) -> None:
+    def assert_not_used(self, content: bytes) -> None:
         """
-        Such a file is read from the bucket, and replaced.
+        Assert that a part is read from the bucket, and its file replaced, if
+        the file has this content.
         """
         self.read(asked=1)
         (file,) = self.files()
@@ -168,42 +196,35 @@ class BrokenTests(DiskCacheCase):
 
     def test_changed(self) -> None:
         """
-        Other bytes are not believed.
+        A file with other bytes is not used.
         """
-        self.assert_not_believed(bytes(104))
+        self.assert_not_used(bytes(104))
 
     def test_short(self) -> None:
         """
-        Nor fewer.
+        A file that is too short is not used.
         """
-        self.assert_not_believed(OBJECT[:50])
+        self.assert_not_used(OBJECT[:50])
 
     def test_empty(self) -> None:
         """
-        Nor none at all.
+        An empty file is not used.
         """
-        self.assert_not_believed(b"")
+        self.assert_not_used(b"")
 
     def test_long(self) -> None:
         """
-        Nor more.
+        A file that is too long is not used.
         """
         self.read(asked=1)
         (file,) = self.files()
-        self.assert_not_believed_again(file.read_bytes() + b"x")
-
-    def assert_not_believed_again(self, content: bytes) -> None:
-        """
-        The same of a file that is there.
-        """
-        (file,) = self.files()
-        file.write_bytes(content)
+        file.write_bytes(file.read_bytes() + b"x")
         self.read(asked=1)
         self.read()
 
     def test_gone(self) -> None:
         """
-        Who empties the directory only has it filled again.
+        A file that was removed is read from the bucket, and written again.
         """
         self.read(asked=1)
         for each in self.files():
@@ -213,16 +234,16 @@ class BrokenTests(DiskCacheCase):
 
     def test_left_unfinished(self) -> None:
         """
-        What a crash left unfinished goes at the next start.
+        An unfinished file that a crash left is removed at the next start.
         """
         (self.folder / FILES / "abc.new").write_bytes(b"x")
-        self.again()
+        self.restart()
         self.assertEqual(self.files(), [])
         self.assertEqual(self.cache.size, 0)
 
     def test_not_writable(self) -> None:
         """
-        When nothing can be written, reads go on, and it is said once.
+        When files cannot be written, reads go on.
         """
         (self.folder / FILES).rmdir()
         (self.folder / FILES).write_bytes(b"not a directory")
@@ -235,7 +256,7 @@ class BrokenTests(DiskCacheCase):
 
     def test_unusable(self) -> None:
         """
-        A directory that cannot be used is refused, as is one in use.
+        A directory that another broker uses, or that is not one, is refused.
         """
         with self.assertRaisesRegex(SettingError, "is in use by another broker"):
             self.make()
@@ -252,7 +273,7 @@ class SlowTests(DiskCacheCase):
 
     def test_bounded(self) -> None:
         """
-        Only so many parts wait to be written; the others are not kept.
+        Only a limited number of parts wait to be written. Others are not kept.
         """
         waiting: list[Deferred[None]] = []
 
@@ -260,7 +281,7 @@ class SlowTests(DiskCacheCase):
             waiting.append(Deferred())
             return waiting[-1]
 
-        self.cache._write_blocking = slowly  # type: ignore[assignment]
+        self.restart(write_blocking=slowly)  # type: ignore[arg-type]
         for number in range(WRITES + 3):
             self.read(number, asked=1)
         self.assertEqual(len(waiting), WRITES)
@@ -268,5 +289,5 @@ class SlowTests(DiskCacheCase):
         self.assertEqual(len(waiting), WRITES)
         for each in waiting:
             each.callback(None)
-        self.assertEqual(len(self.cache._files), WRITES)
+        self.assertEqual(self.cache.size, WRITES * (100 + END))
         self.assertEqual(os.listdir(self.folder / FILES), [])

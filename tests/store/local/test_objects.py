@@ -1,5 +1,5 @@
 """
-Objects as files.
+Tests for L{kafscale.store.local}: objects as files.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from unittest import mock
 
 from hypothesis import given, settings
@@ -23,54 +23,73 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import kafscale
 from kafscale.errors import NoSuchObject, ObjectExists, SettingError, StoreUnavailable
-from kafscale.interfaces import IObjectStore, ObjectInfo
+from kafscale.interfaces import IObjectReader, IObjectStore, ObjectInfo
 from kafscale.store.blocking import at_once
 from kafscale.store.local import file_io
 from kafscale.store.local.directory import lock_directory
 from kafscale.store.local.files import LARGE, ObjectFiles
 from kafscale.store.local.objects import LocalObjectReader, LocalObjectStore
+from tests.harness.coroutines import begin, now
 from tests.store import contract
-
-T = TypeVar("T")
 
 _CHECKOUT = str(Path(kafscale.__file__).parent.parent)
 
 
 class LocalContractTests(contract.ObjectStoreContract):
     """
-    The local store keeps the contract, past the page cache where it can.
+    The local store keeps the contract, with direct I/O where the file system
+    has it.
     """
 
     async def make_store(self) -> IObjectStore:
         """
-        In a new directory.
+        Make a store in a new directory.
         """
         return LocalObjectStore(self.mktemp(), at_once)
 
 
 class BufferedContractTests(contract.ObjectStoreContract):
     """
-    The local store keeps the contract where direct writes are not to be had.
+    The local store keeps the contract without direct I/O.
     """
 
     async def make_store(self) -> IObjectStore:
         """
-        In a new directory, on a file system that refuses direct writes.
+        Make a store in a new directory, as on a file system without direct I/O.
         """
         with mock.patch.object(file_io, "can_write_directly", lambda path: False):
             return LocalObjectStore(self.mktemp(), at_once)
 
 
+class ReaderContractTests(contract.ObjectReaderContract):
+    """
+    The reader beside a local store keeps the contract.
+    """
+
+    async def make_writer(self) -> IObjectStore:
+        """
+        Make a store in a new directory.
+        """
+        self.directory = self.mktemp()
+        return LocalObjectStore(self.directory, at_once)
+
+    async def make_reader(self, writer: IObjectStore) -> IObjectReader:
+        """
+        Make a reader of the same directory.
+        """
+        return LocalObjectReader(self.directory)
+
+
 class LocalListingTests(SynchronousTestCase):
     """
-    Listings against a model.
+    Listings, compared with a model.
     """
 
     @settings(max_examples=40, deadline=None)
     @given(contract.keys, st.data())
     def test_listing(self, keys: list[str], data: st.DataObject) -> None:
         """
-        Any listing of any set of files is the sorted list's.
+        Any listing of any set of files is that of a sorted list.
         """
         root = self.mktemp()
         store = ObjectFiles(root)
@@ -90,10 +109,11 @@ class LocalListingTests(SynchronousTestCase):
 
     def test_only_where_the_prefix_leads(self) -> None:
         """
-        A listing reads the directories that can hold such keys, and those
-        only as far as its limit goes.
+        A listing reads only the directories that can hold such keys, and stops
+        at its limit.
         """
-        store = ObjectFiles(self.mktemp())
+        root = os.path.abspath(self.mktemp())
+        store = ObjectFiles(root)
         for topic in "abc":
             for partition in "012":
                 store.create(f"t/{topic}/{partition}/{0:020d}", [b"x"])
@@ -105,12 +125,12 @@ class LocalListingTests(SynchronousTestCase):
         ):
             with mock.patch.object(os, "scandir", wraps=os.scandir) as scandir:
                 store.list(prefix, after, limit)
-            seen = [os.path.relpath(call.args[0], store._root) for call in scandir.mock_calls]
+            seen = [os.path.relpath(call.args[0], root) for call in scandir.mock_calls]
             self.assertEqual([path for path in seen if path != "."], directories)
 
     def test_strangers(self) -> None:
         """
-        What is no object of ours is not listed.
+        Files and directories that are not objects are not listed.
         """
         root = self.mktemp()
         store = ObjectFiles(root)
@@ -124,53 +144,48 @@ class LocalListingTests(SynchronousTestCase):
 
 class LocalObjectReaderTests(SynchronousTestCase):
     """
-    Objects, read beside the one who writes them.
+    Reading beside a process that writes.
     """
 
     def setUp(self) -> None:
         """
-        Two objects, and a file that is being written.
+        Make two objects, and a file that is being written.
         """
         self.root = Path(self.mktemp())
         store = LocalObjectStore(str(self.root), at_once)
-        self.now(store.create("a/b/1", [b"one"]))
-        self.now(store.create("a/c/2", [b"two"]))
+        now(store.create("a/b/1", [b"one"]))
+        now(store.create("a/c/2", [b"two"]))
         (self.root / ".tmp" / "9").write_bytes(b"half")
         self.reader = LocalObjectReader(str(self.root))
 
-    def now(self, awaitable: Awaitable[T]) -> T:
-        """
-        The result of a call that waits for nothing.
-        """
-        return self.successResultOf(contract.begin(awaitable))
 
     def test_reads(self) -> None:
         """
-        As the store does.
+        It reads objects as the store does.
         """
-        self.assertEqual([each.key for each in self.now(self.reader.list(""))], ["a/b/1", "a/c/2"])
-        self.assertEqual(self.now(self.reader.get("a/b/1", 1)), b"ne")
-        self.assertEqual(self.now(self.reader.get_suffix("a/c/2", 2)), (b"wo", 3))
-        self.failureResultOf(contract.begin(self.reader.get("a/d")), NoSuchObject)
+        self.assertEqual([each.key for each in now(self.reader.list(""))], ["a/b/1", "a/c/2"])
+        self.assertEqual(now(self.reader.get("a/b/1", 1)), b"ne")
+        self.assertEqual(now(self.reader.get_suffix("a/c/2", 2)), (b"wo", 3))
+        self.failureResultOf(begin(self.reader.get("a/d")), NoSuchObject)
 
     def test_changes_nothing(self) -> None:
         """
-        What another process is writing stays, and no directories are made.
+        It leaves the file that is being written, and makes no directories.
         """
         self.assertEqual((self.root / ".tmp" / "9").read_bytes(), b"half")
         elsewhere = self.mktemp()
-        self.assertEqual(self.now(LocalObjectReader(elsewhere).list("")), [])
+        self.assertEqual(now(LocalObjectReader(elsewhere).list("")), [])
         self.assertFalse(os.path.exists(elsewhere))
 
 
 class DurabilityTests(SynchronousTestCase):
     """
-    The order of what makes an object durable.
+    The order of the system calls that make an object durable.
     """
 
     def setUp(self) -> None:
         """
-        Record what is synced and named.
+        Record which files are synced and linked.
         """
         self.root = os.path.abspath(self.mktemp())
         self.store = ObjectFiles(self.root)
@@ -194,8 +209,8 @@ class DurabilityTests(SynchronousTestCase):
 
     def test_create(self) -> None:
         """
-        New directories are synced from above, the bytes before the name, the
-        name before the answer; directories once.
+        New directories are synced once, from the top down; the bytes before the
+        link, and the link before the create returns.
         """
         for size in (1, LARGE):
             self.events.clear()
@@ -211,10 +226,10 @@ class DurabilityTests(SynchronousTestCase):
                 [("sync", "temporary"), ("link", f"a/{size}/2"), ("sync", f"a/{size}")],
             )
 
-    def test_what_others_left_is_synced_before_it_is_told(self) -> None:
+    def test_names_are_synced_before_they_are_reported(self) -> None:
         """
-        A process that died, or another machine's crash, may have left a name
-        that is not durable: reading, listing and refusing sync it first.
+        A process that died may have left a name that is not durable. Reading,
+        listing and refusing a create sync it first.
         """
 
         def create(store: ObjectFiles) -> None:
@@ -230,19 +245,19 @@ class DurabilityTests(SynchronousTestCase):
             store.list("a/", "", 10)
 
         self.store.create("a/b/c", [b"x"])
-        for told in (create, read, suffix, listing):
+        for report in (create, read, suffix, listing):
             store = ObjectFiles(self.root)
             self.events.clear()
-            told(store)
+            report(store)
             self.assertEqual(self.events, [("sync", "."), ("sync", "a"), ("sync", "a/b")])
             self.events.clear()
-            told(store)
+            report(store)
             self.assertEqual(self.events, [])
 
     def test_failed_sync_of_a_name(self) -> None:
         """
-        When the name could not be synced the outcome is unknown, and the next
-        attempt syncs it before it says that the object exists.
+        If the name could not be synced the outcome is unknown. The next attempt
+        syncs it before it raises ObjectExists.
         """
         self.store.create("a/1", [b"x"])
 
@@ -261,7 +276,7 @@ class DurabilityTests(SynchronousTestCase):
     def test_full_disk(self) -> None:
         """
         A write that fails leaves neither an object nor a temporary file, and
-        may be tried again.
+        can be repeated.
         """
         for size, function in ((10, "writev"), (LARGE, "pwrite")):
             for code in (errno.ENOSPC, errno.EIO):
@@ -276,7 +291,8 @@ class DurabilityTests(SynchronousTestCase):
 
     def test_short_writes(self) -> None:
         """
-        A system that writes less than it was given is asked again.
+        A system call that writes only a part of the bytes is repeated for the
+        rest.
         """
         writev, pwrite = os.writev, os.pwrite
 
@@ -301,7 +317,7 @@ class DurabilityTests(SynchronousTestCase):
 
     def test_more_pieces_than_the_system_takes(self) -> None:
         """
-        The number of pieces has no limit.
+        An object may have more pieces than one system call takes.
         """
         self.store.create("a", [b"ab"] * 5000)
         self.assertEqual(self.store.read("a", 0, None), b"ab" * 5000)
@@ -309,7 +325,7 @@ class DurabilityTests(SynchronousTestCase):
 
 class DirectoriesTests(SynchronousTestCase):
     """
-    Directories that come and go.
+    Directories of objects.
     """
 
     def setUp(self) -> None:
@@ -321,7 +337,7 @@ class DirectoriesTests(SynchronousTestCase):
 
     def test_empty_directories_go(self) -> None:
         """
-        The last object of a directory takes it, and those above, along.
+        A directory is removed with its last object, and so are those above it.
         """
         self.store.create("t/a/0/1", [b"x"])
         self.store.create("t/a/1/1", [b"x"])
@@ -334,15 +350,15 @@ class DirectoriesTests(SynchronousTestCase):
 
     def test_left_empty_by_a_crash(self) -> None:
         """
-        Deleting again takes the directory that a crash left.
+        Deleting again removes an empty directory that a crash left.
         """
         os.makedirs(f"{self.root}/t/a/0")
         self.store.delete(["t/a/0/1"])
         self.assertEqual(os.listdir(self.root), [".tmp"])
 
-    def test_removed_by_somebody(self) -> None:
+    def test_removed_by_another_process(self) -> None:
         """
-        A directory that is gone, whoever removed it, is made again.
+        A directory that another process removed is made again.
         """
         self.store.create("t/a/0/1", [b"x"])
         shutil.rmtree(f"{self.root}/t")
@@ -351,7 +367,7 @@ class DirectoriesTests(SynchronousTestCase):
 
     def test_key_and_directory(self) -> None:
         """
-        No key is the directory of another; nothing is harmed by trying.
+        A key that is the directory of another is refused, and nothing changes.
         """
         self.store.create("a/b", [b"x"])
         self.assertRaises(ValueError, self.store.create, "a", [b"y"])
@@ -361,8 +377,9 @@ class DirectoriesTests(SynchronousTestCase):
 
     def test_threads(self) -> None:
         """
-        Creating and deleting from several threads, in directories that come
-        and go: one create of a key wins, and what was created can be read.
+        Several threads create and delete objects in directories that come and
+        go: one create of a key succeeds, and every object that was created can
+        be read.
         """
         wins: list[str] = []
         failures: list[BaseException] = []
@@ -396,7 +413,7 @@ class DirectoriesTests(SynchronousTestCase):
 
 class OpeningTests(SynchronousTestCase):
     """
-    Beginning on a directory.
+    Opening a directory.
     """
 
     def test_leftovers(self) -> None:
@@ -411,7 +428,7 @@ class OpeningTests(SynchronousTestCase):
 
     def test_unusable(self) -> None:
         """
-        A directory that cannot be one is a wrong setting, told in one line.
+        A directory that cannot be used is a SettingError of one line.
         """
         path = self.mktemp()
         Path(path).write_bytes(b"a file")
@@ -424,8 +441,8 @@ class OpeningTests(SynchronousTestCase):
 
     def test_no_direct_writes(self) -> None:
         """
-        A file system without direct writes is found out, and written to
-        through the page cache.
+        On a file system without direct I/O, objects are written through the
+        page cache.
         """
         opened = os.open
 
@@ -442,8 +459,8 @@ class OpeningTests(SynchronousTestCase):
 
     def test_lock(self) -> None:
         """
-        The second broker on a directory is told of the first; when that has
-        ended, even by a crash, the directory is free.
+        A second broker on a directory is refused, with the pid of the first.
+        When that has ended, even by a crash, the directory can be used.
         """
         path = self.mktemp()
         with lock_directory(path):
@@ -462,12 +479,13 @@ lock_directory({os.path.abspath(path)!r})\nos._exit(9)"
 
 class ClosingTests(SynchronousTestCase):
     """
-    The end of a store.
+    Closing a store.
     """
 
     def test_waits_for_writes(self) -> None:
         """
-        Closing waits for what threads have begun, and refuses the rest.
+        Closing waits for the work that threads have begun, and refuses new
+        calls.
         """
         begun: list[tuple[Deferred[Any], Callable[[], Any]]] = []
 
@@ -476,10 +494,10 @@ class ClosingTests(SynchronousTestCase):
             return begun[-1][0]
 
         store = LocalObjectStore(self.mktemp(), later)
-        created = contract.begin(store.create("a", [b"x"]))
-        closed = contract.begin(store.close())
+        created = begin(store.create("a", [b"x"]))
+        closed = begin(store.close())
         self.assertNoResult(closed)
-        self.failureResultOf(contract.begin(store.get("a")), StoreUnavailable)
+        self.failureResultOf(begin(store.get("a")), StoreUnavailable)
         answer, work = begun.pop()
         answer.callback(work())
         self.successResultOf(created)
@@ -489,9 +507,8 @@ class ClosingTests(SynchronousTestCase):
 
 def create_until_killed(root: str, point: int) -> None:
     """
-    Create some objects, telling of each on standard output; the process ends
-    at the C{point}th call that changes something on the disk, before or in
-    the middle of it.
+    Create some objects, and print the key of each. The process ends at the
+    C{point}th system call that changes the disk, before or in the middle of it.
     """
     left = point
     pwrite = os.pwrite
@@ -529,8 +546,8 @@ OBJECTS = {
 
 def kill_at_every_point(root: str) -> None:
     """
-    Run L{create_until_killed} for every point that there is, each on a
-    directory of its own, and look at what is there afterwards.
+    Run L{create_until_killed} for every point, each in a directory of its own,
+    and check what is there afterwards.
     """
     for point in range(1, 100):
         directory = f"{root}/{point}"
@@ -540,8 +557,8 @@ def kill_at_every_point(root: str) -> None:
             os.dup2(write, 1)
             create_until_killed(directory, point)
         os.close(write)
-        with os.fdopen(read) as told:
-            acknowledged = told.read().split()
+        with os.fdopen(read) as printed:
+            acknowledged = printed.read().split()
         _, status = os.waitpid(child, 0)
         after = ObjectFiles(directory)
         found = {info.key: info.size for info in after.list("", "", 100)}
@@ -562,18 +579,18 @@ def kill_at_every_point(root: str) -> None:
         if finished:
             print("points", point)
             return
-    raise AssertionError("it did not come to an end")
+    raise AssertionError("the last point was not reached")
 
 
 class KillTests(SynchronousTestCase):
     """
-    A process that ends in the middle.
+    A process that is killed.
     """
 
     def test_killed_at_every_point(self) -> None:
         """
-        Wherever it ends: what was acknowledged is there, whole; nothing is
-        there in part; and the rest can be created.
+        Whenever a process is killed, every object that was acknowledged is
+        there and whole, none is there in part, and the others can be created.
         """
         root = os.path.abspath(self.mktemp())
         os.mkdir(root)

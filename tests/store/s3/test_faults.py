@@ -23,7 +23,7 @@ from kafscale.interfaces import ObjectInfo
 from kafscale.store.s3 import S3ObjectStore
 from kafscale.store.s3.address import Address
 from tests import s3
-from tests.store.contract import begin
+from tests.harness.coroutines import begin
 from tests.store.scripted import Say, Script, cut_short, error, hang, reset
 
 LIST = b"""<?xml version="1.0" encoding="UTF-8"?>

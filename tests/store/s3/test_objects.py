@@ -28,12 +28,12 @@ class S3ContractTests(contract.ObjectStoreContract):
         """
         return s3.store(await s3.new_bucket(), self.part_bytes)
 
-    def place(self, key: str) -> Any:
+    def listing_order(self, key: str) -> Any:
         """
-        SeaweedFS lists directory by directory: "a/b" before "a-/b", where S3
-        has them the other way around.
+        SeaweedFS lists directory by directory: "a/b" comes before "a-/b". In S3
+        it is the other way round.
         """
-        return key.split("/") if s3.server().name == "seaweedfs" else super().place(key)
+        return key.split("/") if s3.server().name == "seaweedfs" else super().listing_order(key)
 
 
 class PartsContractTests(S3ContractTests):

@@ -16,17 +16,17 @@ from kafscale.interfaces import Compare, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.snapshot import open_snapshot
 from kafscale.store.sqlite.store import SQLiteMetadataStore
-from tests.log.brokers import now
+from tests.harness.coroutines import now
 
 
 class SnapshotTests(SynchronousTestCase):
     """
-    Metadata, copied while its owner writes.
+    Copies of a file while a broker writes to it.
     """
 
     def setUp(self) -> None:
         """
-        A store that is open, and folders for copies.
+        Open a store.
         """
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
@@ -37,14 +37,16 @@ class SnapshotTests(SynchronousTestCase):
 
     def put(self, *keys: str, size: int = 1) -> None:
         """
-        One commit.
+        Commit values for some keys.
+
+        @param size: The length of each value.
         """
         value = "x" * size
         self.revision = now(self.store.commit([], [Put(key, value) for key in keys]))
 
     def copied(self) -> tuple[list[str], int]:
         """
-        The keys and the revision of a copy.
+        The keys and the revision in a snapshot.
         """
         folder = self.folder / "copy"
         folder.mkdir()
@@ -56,8 +58,8 @@ class SnapshotTests(SynchronousTestCase):
 
     def test_as_it_is(self) -> None:
         """
-        What was committed last is there, though it is in the write-ahead log
-        only; its owner goes on.
+        A snapshot has the last commit, although that is only in the write-ahead
+        log. The store goes on.
         """
         self.put("a", "b")
         self.assertEqual(self.copied(), (["a", "b"], self.revision))
@@ -67,8 +69,8 @@ class SnapshotTests(SynchronousTestCase):
 
     def test_moved_while_it_is_copied(self) -> None:
         """
-        Between the copying of the two files the owner may move the log into
-        the file, once or again: each copy is of one moment all the same.
+        SQLite may move the write-ahead log into the file while the two are
+        copied, also several times. The snapshot is still of one moment.
         """
         copyfile = shutil.copyfile
         number = 0
@@ -112,7 +114,7 @@ class SnapshotTests(SynchronousTestCase):
 
     def test_not_there_or_damaged(self) -> None:
         """
-        It says which file it is.
+        The error names the original file, not the copy.
         """
         self.put("a")
         now(self.store.close())

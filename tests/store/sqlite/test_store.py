@@ -1,5 +1,5 @@
 """
-The metadata store in one file.
+Tests for L{kafscale.store.sqlite.store}.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from kafscale.interfaces import Change, Compare, Delete, Entry, IMetadataStore, 
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite import store as sqlite_store
 from kafscale.store.sqlite.store import SQLiteMetadataStore
+from tests.harness.coroutines import begin, now
 from tests.store import contract
-from tests.store.contract import begin
 
 _CHECKOUT = str(Path(kafscale.__file__).parent.parent)
 
@@ -34,96 +34,94 @@ class FileContractTests(contract.MetadataStoreContract):
 
     async def make_store(self) -> IMetadataStore:
         """
-        In a new file.
+        Make a store in a new file.
         """
         return SQLiteMetadataStore(self.mktemp(), at_once)
 
 
 class MemoryContractTests(contract.MetadataStoreContract):
     """
-    A store that keeps nothing keeps the contract.
+    A store in memory keeps the contract.
     """
 
     async def make_store(self) -> IMetadataStore:
         """
-        In memory.
+        Make a store in memory.
         """
         return SQLiteMetadataStore(":memory:", at_once)
 
 
 class ReopeningTests(SynchronousTestCase):
     """
-    What is there when the next process opens the file.
+    A file that the next process opens.
     """
 
     def setUp(self) -> None:
         """
-        Begin with a new file.
+        Choose a new file.
         """
         self.path = self.mktemp()
 
     def open(self) -> SQLiteMetadataStore:
         """
-        Open it.
+        Open the file.
         """
         return SQLiteMetadataStore(self.path, at_once)
 
     def close(self, store: SQLiteMetadataStore) -> None:
         """
-        Close it.
+        Close the file.
         """
-        self.successResultOf(begin(store.close()))
+        now(store.close())
 
     def test_data_and_revision(self) -> None:
         """
-        Entries keep their values and revisions, and the next commit's is
-        larger than all before, also when the last ones deleted.
+        Entries keep their values and revisions. The next commit has a higher
+        revision than all before, also if the last one deleted something.
         """
         store = self.open()
-        first = self.successResultOf(begin(store.commit([], [Put("a", {"x": [1]}), Put("b", 2)])))
-        last = self.successResultOf(begin(store.commit([], [Delete("b")])))
+        first = now(store.commit([], [Put("a", {"x": [1]}), Put("b", 2)]))
+        last = now(store.commit([], [Delete("b")]))
         self.close(store)
         store = self.open()
         self.assertEqual(
-            self.successResultOf(begin(store.range(""))), ([Entry("a", {"x": [1]}, first)], last)
+            now(store.range("")), ([Entry("a", {"x": [1]}, first)], last)
         )
-        self.assertGreater(self.successResultOf(begin(store.commit([], [Put("c", 1)]))), last)
+        self.assertGreater(now(store.commit([], [Put("c", 1)])), last)
         self.close(store)
 
     def test_leases_end_with_the_process(self) -> None:
         """
-        Keys under leases are gone, at a revision of their own.
+        Keys with leases are deleted, at a revision of their own.
         """
         store = self.open()
-        lease = self.successResultOf(begin(store.lease(10)))
-        last = self.successResultOf(
-            begin(store.commit([], [Put("a", 1), Put("b", 2, lease=lease)]))
-        )
+        lease = now(store.lease(10))
+        last = now(store.commit([], [Put("a", 1), Put("b", 2, lease=lease)]))
         self.close(store)
         store = self.open()
-        entries, revision = self.successResultOf(begin(store.range("")))
+        entries, revision = now(store.range(""))
         self.assertEqual(entries, [Entry("a", 1, last)])
         self.assertGreater(revision, last)
         self.close(store)
 
     def test_watch_from_before_the_process(self) -> None:
         """
-        A watch from a revision of an earlier process is told of what was put
-        since and is still there, in the order of revisions.
+        A watch from a revision of an earlier process reports the entries that
+        were put since and still exist, in the order of revisions.
         """
         store = self.open()
         commit = store.commit
-        self.successResultOf(begin(commit([], [Put("w/z", 1)])))
-        since = self.successResultOf(begin(commit([], [Put("w/b", 1), Put("w/gone", 1)])))
-        two = self.successResultOf(begin(commit([], [Put("w/z", 2), Delete("w/gone")])))
-        three = self.successResultOf(begin(commit([], [Put("w/a", 3), Put("x", 3)])))
+        now(commit([], [Put("w/z", 1)]))
+        since = now(commit([], [Put("w/b", 1), Put("w/gone", 1)]))
+        two = now(commit([], [Put("w/z", 2), Delete("w/gone")]))
+        three = now(commit([], [Put("w/a", 3), Put("x", 3)]))
         self.close(store)
         store = self.open()
-        told: list[Sequence[Change]] = []
-        self.successResultOf(begin(store.watch("w/", since, told.append)))
-        four = self.successResultOf(begin(store.commit([], [Delete("w/a")])))
+        reported: list[Sequence[Change]] = []
+        now(store.watch("w/", since, reported.append))
+        four = now(store.commit([], [Delete("w/a")]))
         self.assertEqual(
-            told,
+            reported,
             [
                 [Change("w/z", Entry("w/z", 2, two), two)],
                 [Change("w/a", Entry("w/a", 3, three), three)],
@@ -134,19 +132,20 @@ class ReopeningTests(SynchronousTestCase):
 
     def test_history_is_bounded(self) -> None:
         """
-        The history forgets; from before it, what is there is told.
+        The history has a limited size. A watch from before it reports the
+        entries that exist.
         """
         self.patch(sqlite_store, "HISTORY", 20)
         store = self.open()
         for number in range(100):
-            self.successResultOf(begin(store.commit([], [Put(f"k{number % 7}", number)])))
-        self.assertLessEqual(len(store._history), 20)
-        told: list[Sequence[Change]] = []
-        self.successResultOf(begin(store.watch("", 0, told.append)))
-        revisions = [changes[0].revision for changes in told]
+            now(store.commit([], [Put(f"k{number % 7}", number)]))
+        self.assertLessEqual(store.history_size, 20)
+        reported: list[Sequence[Change]] = []
+        now(store.watch("", 0, reported.append))
+        revisions = [changes[0].revision for changes in reported]
         self.assertEqual(revisions, sorted(set(revisions)))
-        last = {change.key: change.entry for changes in told for change in changes}
-        entries, _ = self.successResultOf(begin(store.range("")))
+        last = {change.key: change.entry for changes in reported for change in changes}
+        entries, _ = now(store.range(""))
         self.assertEqual(last, {entry.key: entry for entry in entries})
         self.close(store)
 
@@ -162,8 +161,8 @@ class ReopeningTests(SynchronousTestCase):
 
     def test_unusable(self) -> None:
         """
-        A file that is something else, is damaged, comes from a later version,
-        or cannot be made, is told in one line.
+        A file that is no database of ours, is damaged, was written by a later
+        version or cannot be made is a SettingError of one line.
         """
         Path(self.path).write_bytes(b"this is not a database, and it is long enough" * 100)
         later, damaged, foreign = self.mktemp(), self.mktemp(), self.mktemp()
@@ -184,13 +183,13 @@ class ReopeningTests(SynchronousTestCase):
     def _filled(self, path: str) -> SQLiteMetadataStore:
         store = SQLiteMetadataStore(path, at_once)
         for number in range(50):
-            self.successResultOf(begin(store.commit([], [Put(f"key{number}", "x" * 500)])))
+            now(store.commit([], [Put(f"key{number}", "x" * 500)]))
         return store
 
     def test_killed(self) -> None:
         """
-        A process that ends without closing has lost no commit that it was
-        told of, and no part of one.
+        A process that is killed loses no commit that succeeded, and no part of
+        one.
         """
         path = os.path.abspath(self.path)
         code = f"from tests.store.sqlite.test_store import *\ncommit_until_killed({path!r})"
@@ -198,38 +197,46 @@ class ReopeningTests(SynchronousTestCase):
             [sys.executable, "-c", code], cwd=_CHECKOUT, capture_output=True, check=False
         )
         self.assertEqual((ended.stderr, ended.returncode), (b"", 9))
-        told = [int(line) for line in ended.stdout.split()]
-        self.assertEqual(len(told), 200)
+        succeeded = [int(line) for line in ended.stdout.split()]
+        self.assertEqual(len(succeeded), 200)
         store = self.open()
-        entries, revision = self.successResultOf(begin(store.range("")))
+        entries, revision = now(store.range(""))
         numbers = {entry.key: entry.value for entry in entries}
         self.assertEqual(numbers["a"], numbers["b"])
         self.assertIn(numbers["a"], (199, 200))
-        self.assertGreaterEqual(revision, told[-1])
+        self.assertGreaterEqual(revision, succeeded[-1])
         self.close(store)
 
 
 def commit_until_killed(path: str) -> None:
     """
-    Commit, tell, and end in the middle of a commit.
+    Make commits, print the revision of each, and end in the middle of one.
     """
+    connections: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def record(*arguments: Any, **named: Any) -> sqlite3.Connection:
+        connections.append(connect(*arguments, **named))
+        return connections[-1]
+
+    sqlite3.connect = record  # type: ignore[assignment]
     store = SQLiteMetadataStore(path, at_once)
     for number in range(200):
         began = begin(store.commit([], [Put("a", number), Put("b", number)]))
         began.addCallback(lambda revision: print(revision, flush=True))
-    connection = store._table._connection
+    (connection,) = connections
     connection.set_trace_callback(lambda text: os._exit(9) if text == "COMMIT" else None)
     begin(store.commit([], [Put("a", 200), Put("b", 200)]))
 
 
 class WaitingStoreTests(SynchronousTestCase):
     """
-    What happens around a write that takes its time.
+    Calls while a write is in progress.
     """
 
     def setUp(self) -> None:
         """
-        Begin with a store whose writes are done when the test says so.
+        Make a store whose writes wait for the test.
         """
         self.work: list[tuple[Deferred[Any], Callable[[], Any]]] = []
         self.writes = 0
@@ -237,7 +244,7 @@ class WaitingStoreTests(SynchronousTestCase):
 
     def later(self, function: Any, /, *args: Any, **kwargs: Any) -> Deferred[Any]:
         """
-        Do it in L{write}.
+        Run a function when the test calls L{write}.
         """
         answer: Deferred[Any] = Deferred()
         self.work.append((answer, lambda: function(*args, **kwargs)))
@@ -245,7 +252,7 @@ class WaitingStoreTests(SynchronousTestCase):
 
     def write(self) -> None:
         """
-        Do the next piece of work.
+        Do the next write.
         """
         self.writes += 1
         (answer, work), *self.work = self.work
@@ -253,7 +260,9 @@ class WaitingStoreTests(SynchronousTestCase):
 
     def lose(self, done: bool = False) -> None:
         """
-        Fail the next piece of work, perhaps when it is done.
+        Fail the next write.
+
+        @param done: Whether it is done all the same.
         """
         (answer, work), *self.work = self.work
         if done:
@@ -262,8 +271,8 @@ class WaitingStoreTests(SynchronousTestCase):
 
     def test_group_commit(self) -> None:
         """
-        Commits that wait while one is written are written together, each with
-        an outcome of its own, later ones seeing the earlier ones' work.
+        Commits that arrive during a write are written together. Each has an
+        outcome of its own, and sees the changes of those before it.
         """
         first = begin(self.store.commit([], [Put("a", 0)]))
         second = begin(self.store.commit([Compare("b", 0)], [Put("b", 1)]))
@@ -274,21 +283,21 @@ class WaitingStoreTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(first), 1)
         self.assertNoResult(second)
         self.assertNoResult(loser)
-        self.assertIsNone(self.successResultOf(begin(self.store.get("b"))))
+        self.assertIsNone(now(self.store.get("b")))
         self.write()
         self.assertEqual(self.successResultOf(second), 2)
         self.failureResultOf(loser, CommitConflict)
         self.assertEqual(self.successResultOf(third), 3)
         self.assertEqual(self.writes, 2)
-        entries, revision = self.successResultOf(begin(self.store.range("")))
+        entries, revision = now(self.store.range(""))
         self.assertEqual([(e.key, e.value, e.revision) for e in entries],
                          [("a", 0, 1), ("b", 1, 2), ("c", 3, 3)])  # fmt: skip
         self.assertEqual(revision, 3)
 
     def test_watch_before_answer(self) -> None:
         """
-        Whoever committed finds that its own watch has seen the commit; nobody
-        is told before it is durable.
+        Watches report a commit when it is durable, and before its caller has
+        the answer.
         """
         events: list[object] = []
         watching = begin(self.store.watch("", 0, lambda changes: events.append(changes[0].key)))
@@ -300,8 +309,8 @@ class WaitingStoreTests(SynchronousTestCase):
 
     def test_order_when_watches_commit(self) -> None:
         """
-        A watch that commits when it is told does not make others see the
-        commits in another order.
+        All watches report commits in the same order, also if one of them
+        commits when it is called.
         """
         store = SQLiteMetadataStore(":memory:", at_once)
         seen: list[int] = []
@@ -310,14 +319,15 @@ class WaitingStoreTests(SynchronousTestCase):
             if changes[0].revision < 5:
                 begin(store.commit([], [Put("a", changes[0].revision)]))
 
-        self.successResultOf(begin(store.watch("", 0, commits)))
-        self.successResultOf(begin(store.watch("", 0, lambda c: seen.append(c[0].revision))))
+        now(store.watch("", 0, commits))
+        now(store.watch("", 0, lambda c: seen.append(c[0].revision)))
         begin(store.commit([], [Put("a", 0)]))
         self.assertEqual(seen, [1, 2, 3, 4, 5])
 
     def test_watch_made_by_a_watch(self) -> None:
         """
-        A watch that is made while changes are told gets each of them once.
+        A watch that is started while changes are reported reports each of them
+        once.
         """
         seen: list[int] = []
 
@@ -325,7 +335,7 @@ class WaitingStoreTests(SynchronousTestCase):
             if changes[0].revision == 2:
                 begin(self.store.watch("", 0, lambda c: seen.append(c[0].revision)))
 
-        self.successResultOf(begin(self.store.watch("", 0, watches)))
+        now(self.store.watch("", 0, watches))
         for number in range(4):
             begin(self.store.commit([], [Put("a", number)]))
         self.write()
@@ -334,15 +344,16 @@ class WaitingStoreTests(SynchronousTestCase):
 
     def test_failing_watch(self) -> None:
         """
-        A watch that raises is logged; the others, and the commit, go on.
+        If the callback of a watch raises, that is logged, and the commit and
+        the other watches go on.
         """
 
         def fails(changes: Sequence[Change]) -> None:
             raise ZeroDivisionError
 
         seen: list[Sequence[Change]] = []
-        self.successResultOf(begin(self.store.watch("", 0, fails)))
-        self.successResultOf(begin(self.store.watch("", 0, seen.append)))
+        now(self.store.watch("", 0, fails))
+        now(self.store.watch("", 0, seen.append))
         answer = begin(self.store.commit([], [Put("a", 1)]))
         self.write()
         self.successResultOf(answer)
@@ -351,11 +362,11 @@ class WaitingStoreTests(SynchronousTestCase):
 
     def test_lost_write(self) -> None:
         """
-        A write that fails has an unknown outcome: nothing is shown of it, and
-        reads wait until a write has succeeded, which settles it.
+        The outcome of a write that fails is unknown. Its changes are not shown,
+        and reads wait until a write has succeeded, which replaces it.
         """
-        told: list[Sequence[Change]] = []
-        self.successResultOf(begin(self.store.watch("", 0, told.append)))
+        reported: list[Sequence[Change]] = []
+        now(self.store.watch("", 0, reported.append))
         answer = begin(self.store.commit([], [Put("a", 1)]))
         self.lose()
         self.failureResultOf(answer, StoreUnavailable)
@@ -363,32 +374,32 @@ class WaitingStoreTests(SynchronousTestCase):
         self.assertNoResult(reading)
         self.lose()
         self.failureResultOf(reading, StoreUnavailable)
-        reading = begin(self.store.range(""))
+        reading_all = begin(self.store.range(""))
         self.write()
-        entries, _ = self.successResultOf(reading)
-        self.assertEqual((entries, told), ([], []))
+        entries, _ = self.successResultOf(reading_all)
+        self.assertEqual((entries, reported), ([], []))
         answer = begin(self.store.commit([Compare("a", 0)], [Put("a", 2)]))
         self.write()
         self.assertGreater(self.successResultOf(answer), 1)
-        self.assertEqual(len(told), 1)
+        self.assertEqual(len(reported), 1)
 
     def test_revoke_is_in_turn(self) -> None:
         """
-        A revoked lease takes the keys of commits that were waiting before it,
-        and refuses those after it.
+        Revoking a lease deletes the keys of commits that were waiting before
+        it, and refuses those after it.
         """
-        lease = self.successResultOf(begin(self.store.lease(1)))
+        lease = now(self.store.lease(1))
         begin(self.store.commit([], [Put("x", 1)]))
         before = begin(self.store.commit([], [Put("a", 1, lease=lease)]))
         revoked = begin(self.store.revoke(lease))
         after = begin(self.store.commit([], [Put("b", 1, lease=lease)]))
-        other = self.successResultOf(begin(self.store.lease(1)))
+        other = now(self.store.lease(1))
         self.write()
         self.write()
         self.successResultOf(before)
         self.successResultOf(revoked)
         self.failureResultOf(after, CommitConflict)
-        entries, _ = self.successResultOf(begin(self.store.range("")))
+        entries, _ = now(self.store.range(""))
         self.assertEqual([entry.key for entry in entries], ["x"])
         kept = begin(self.store.commit([], [Put("c", 1, lease=other)]))
         self.write()
@@ -396,11 +407,11 @@ class WaitingStoreTests(SynchronousTestCase):
 
     def test_closing(self) -> None:
         """
-        Closing writes what waits, tells watches nothing more, and refuses the
-        rest.
+        Closing writes the commits that wait, stops the watches, and refuses new
+        calls.
         """
-        told: list[Sequence[Change]] = []
-        self.successResultOf(begin(self.store.watch("", 0, told.append)))
+        reported: list[Sequence[Change]] = []
+        now(self.store.watch("", 0, reported.append))
         first = begin(self.store.commit([], [Put("a", 1)]))
         second = begin(self.store.commit([], [Put("b", 1)]))
         closed = begin(self.store.close())
@@ -413,4 +424,4 @@ class WaitingStoreTests(SynchronousTestCase):
         self.assertNoResult(closed)
         self.write()
         self.successResultOf(closed)
-        self.assertEqual(told, [])
+        self.assertEqual(reported, [])
