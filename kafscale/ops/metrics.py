@@ -55,6 +55,9 @@ class Metrics:
     """
 
     def __init__(self, clock: IReactorTime) -> None:
+        """
+        @param clock: Gives other work its turns.
+        """
         self._clock = clock
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)

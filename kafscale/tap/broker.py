@@ -61,7 +61,9 @@ class BrokerService(Service):
 
     def __init__(self, settings: Settings, warnings: list[str]) -> None:
         """
-        @param warnings: Lines to log at the start.
+        @param settings: The settings of the broker.
+        @param warnings: Lines to log at the start, about variables that are
+            not settings.
         """
         self._settings = settings
         self._warnings = warnings

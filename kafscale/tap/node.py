@@ -84,6 +84,7 @@ class Node:
         dial: Callable[[Broker], IPeer],
     ) -> None:
         """
+        @param settings: The settings of the broker.
         @param broker: The broker as it is registered.
         @param objects: The object store.
         @param metadata: The metadata store.
@@ -176,20 +177,20 @@ class Node:
         await self._join()
         self.conversions = ConversionCounts()
         self.services = all_services(
-            settings,
-            self._broker,
-            image,
-            configs,
-            self.log,
-            self.following,
-            self._leaderships,
-            self.coordinator,
-            self._sharing,
-            self._metadata,
-            clock,
-            self._run_blocking,
-            self._chance,
-            self.conversions,
+            settings=settings,
+            broker=self._broker,
+            image=image,
+            configs=configs,
+            log=self.log,
+            following=self.following,
+            leaderships=self._leaderships,
+            coordinator=self.coordinator,
+            sharing=self._sharing,
+            metadata=self._metadata,
+            reactor=clock,
+            run_blocking=self._run_blocking,
+            chance=self._chance,
+            conversions=self.conversions,
         )
 
     async def serve(self) -> None:

@@ -52,7 +52,10 @@ class Operators:
 
     def __init__(self, stores: Stores, unready: Reason, unhealthy: Reason, reactor: Any) -> None:
         """
-        @param unready: See L{Health}; so for C{unhealthy}.
+        @param stores: The stores to probe, and whose operations to show.
+        @param unready: See L{Health}.
+        @param unhealthy: See L{Health}.
+        @param reactor: Listens, and times the probes.
         """
         self._reactor = reactor
         probed = [StoreHealth(each.counts, each.ask, reactor, monotonic) for each in stores.probed]

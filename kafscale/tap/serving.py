@@ -54,6 +54,7 @@ from kafscale.tap.stores import disk_space, log_directory
 
 
 def all_services(
+    *,
     settings: Settings,
     broker: Broker,
     image: Image,
@@ -70,10 +71,12 @@ def all_services(
     conversions: ConversionCounts,
 ) -> list[IService]:
     """
-    All services of a broker.
+    All services of a broker, from the parts that they need.
 
+    @param broker: The broker as it is registered.
     @param run_blocking: Runs conversions of compressed batches in a thread.
     @param chance: The source of ids.
+    @param conversions: Counts the records converted for old clients.
     """
     topics = Topics(
         metadata,
