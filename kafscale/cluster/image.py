@@ -20,6 +20,9 @@ from zope.interface import implementer
 from kafscale.cluster.racks import Racks
 from kafscale.errors import UnknownTopicId, UnknownTopicOrPartition
 from kafscale.format import metadata_keys
+from kafscale.format.broker import BrokerRecord
+from kafscale.format.partition import leadership_of
+from kafscale.format.topic import TopicRecord
 from kafscale.interfaces import (
     Broker,
     Change,
@@ -42,12 +45,9 @@ def topic_of(entry: Entry) -> Topic:
     """
     The topic that a key below ``topics/`` describes.
     """
-    value = entry.value
+    record = TopicRecord.from_entry(entry)
     return Topic(
-        topic_id=metadata_keys.topic_of(entry.key),
-        name=value["name"],
-        partitions=value["partitions"],
-        configs=value["configs"],
+        metadata_keys.topic_of(entry.key), record.name, record.partitions, record.configs
     )
 
 
@@ -55,15 +55,15 @@ def broker_of(broker_id: int, entry: Entry) -> Broker:
     """
     The broker that a key below ``brokers/`` describes.
     """
-    value = entry.value
+    record = BrokerRecord.from_entry(entry)
     return Broker(
         broker_id,
-        value["host"],
-        value["port"],
-        value["rack"],
-        value["incarnation"],
-        value["weight"],
-        Phase(value["phase"]),
+        record.host,
+        record.port,
+        record.rack,
+        record.incarnation,
+        record.weight,
+        Phase(record.phase),
     )
 
 
@@ -243,8 +243,7 @@ class Image:
         if entry is None:
             self._leaders.pop(where, None)
             return
-        value = entry.value
-        leadership = Leadership(value["leader"], value["epoch"], value["incarnation"])
+        leadership = Leadership(*leadership_of(entry))
         # Most changes of this record are about the log, not about who leads.
         if self._leaders.get(where) != leadership:
             self._leaders[where] = leadership

@@ -30,6 +30,7 @@ from kafscale.concurrency.chore import Chore
 from kafscale.concurrency.worker_pool import WorkerPool
 from kafscale.errors import UnknownTopicId
 from kafscale.format import metadata_keys
+from kafscale.format.broker import BrokerRecord
 from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import Change, Delete, ILog, IMetadataStore, Phase
 
@@ -194,7 +195,7 @@ class Leaderships:
             return False
         # The image may not have its registration yet.
         entry = await self._store.get(metadata_keys.broker(broker_id))
-        return entry is None or entry.value["incarnation"] != incarnation
+        return entry is None or BrokerRecord.from_entry(entry).incarnation != incarnation
 
     # -- bringing it about ------------------------------------------------------
 

@@ -28,6 +28,9 @@ from twisted.python.failure import Failure
 from kafscale.cluster.ids import base64_of, fresh
 from kafscale.errors import CommitConflict, SettingError, StoreError, StoreUnavailable
 from kafscale.format import metadata_keys
+from kafscale.format.broker import BrokerRecord
+from kafscale.format.cluster import cluster_id_of
+from kafscale.format.incarnation import CREATE, IncarnationRecord
 from kafscale.interfaces import Broker, Compare, Delete, Entry, IMetadataStore, Phase, Put
 
 LOOK = 0.5
@@ -45,7 +48,7 @@ async def cluster_id(store: IMetadataStore, new_id: Callable[[], UUID] = uuid4) 
     while True:
         entry = await store.get(metadata_keys.CLUSTER_ID)
         if entry is not None:
-            return str(entry.value)
+            return cluster_id_of(entry)
         made = Put(metadata_keys.CLUSTER_ID, base64_of(fresh(new_id)))
         with suppress(CommitConflict):  # another broker was first: its id is the cluster's
             await store.commit([Compare(metadata_keys.CLUSTER_ID, 0)], [made])
@@ -69,7 +72,7 @@ class Membership:
         replaced: Callable[[], None],
         *,
         lease_seconds: float = 10.0,
-        fencing: str = "create",
+        fencing: str = CREATE,
         version: str = "",
     ) -> None:
         """
@@ -112,19 +115,18 @@ class Membership:
             [], [Put(metadata_keys.LAST_INCARNATION, self._broker.broker_id)]
         )
         self._drawn.add(number)
-        record: dict[str, int | str] = {"broker": self._broker.broker_id, "trim": 0}
-        if self._fencing != "create":
-            record["fencing"] = self._fencing
+        record = IncarnationRecord(self._broker.broker_id, fencing=self._fencing)
         lease = await self._lease()
         waited = 0.0
         while True:
             found = await self._store.get(self._key)
-            if found is not None and not self._is_past(found):
+            other = None if found is None else BrokerRecord.from_entry(found)
+            if other is not None and not self._is_past(other):
                 # It may be dead, and its lease not over; or a mistake.
                 if waited > self._lease_seconds + AGAIN:
                     raise SettingError(
                         f"broker id {self._broker.broker_id} is in use by"
-                        f" {found.value['host']}:{found.value['port']}: each broker needs its own"
+                        f" {other.host}:{other.port}: each broker needs its own"
                         " (KAFSCALE_BROKER_ID)"
                     )
                 await deferLater(self._clock, LOOK)
@@ -136,7 +138,7 @@ class Membership:
                 self.revision = await self._store.commit(
                     [Compare(metadata_keys.incarnation(number), 0), Compare(self._key, revision)],
                     [
-                        Put(metadata_keys.incarnation(number), record),
+                        Put(metadata_keys.incarnation(number), record.to_json()),
                         Put(self._key, self._value(number), lease),
                     ],
                 )
@@ -151,25 +153,24 @@ class Membership:
 
     def _value(self, incarnation: int) -> dict[str, Any]:
         broker = self._broker
-        return {
-            "host": broker.host,
-            "port": broker.port,
-            "rack": broker.rack,
-            "weight": broker.weight,
-            "version": self._version,
-            "incarnation": incarnation,
-            "phase": self._phase,
-        }
+        return BrokerRecord(
+            broker.host,
+            broker.port,
+            broker.rack,
+            broker.weight,
+            self._version,
+            incarnation,
+            self._phase,
+        ).to_json()
 
-    def _is_past(self, found: Entry) -> bool:
+    def _is_past(self, found: BrokerRecord) -> bool:
         """
         Whether a registration is our own: of an incarnation that we were; or,
         before we were any, of who had our address, and has left it to us.
         """
-        value = found.value
-        if value.get("incarnation") in self._drawn:
+        if found.incarnation in self._drawn:
             return True
-        same = (value["host"], value["port"]) == (self._broker.host, self._broker.port)
+        same = (found.host, found.port) == (self._broker.host, self._broker.port)
         return same and not self.incarnation
 
     # -- staying -------------------------------------------------------------
@@ -185,10 +186,13 @@ class Membership:
             if not self._renewing:
                 self._renewing = True
                 Deferred.fromCoroutine(self._renew()).addErrback(self._not_renewed)
-        elif entry.value.get("incarnation", 0) > max(self._drawn):
+            return
+        found = BrokerRecord.from_entry(entry)
+        if found.incarnation > max(self._drawn):
             self._log.error(
-                "another process at {host}:{port} has registered with the id of this broker",
-                **{name: entry.value[name] for name in ("host", "port")},
+                "another process at {found.host}:{found.port} has registered with the id of this"
+                " broker",
+                found=found,
             )
             self._replaced()
 
@@ -238,7 +242,7 @@ class Membership:
         self._phase = phase
         while True:
             found = await self._store.get(self._key)
-            if found is None or found.value.get("incarnation") != self.incarnation:
+            if found is None or not self._is_ours(found):
                 return  # it is told with the next registration, if there is one
             value = self._value(self.incarnation)
             if found.value == value or not self._leases:  # it has left meanwhile
@@ -247,6 +251,9 @@ class Membership:
                 await self._store.commit(
                     [Compare(self._key, found.revision)], [Put(self._key, value, self._leases[-1])]
                 )
+
+    def _is_ours(self, found: Entry) -> bool:
+        return BrokerRecord.from_entry(found).incarnation == self.incarnation
 
     # -- leaving -------------------------------------------------------------
 
@@ -257,7 +264,7 @@ class Membership:
         """
         self._phase = Phase.LEAVING
         found = await self._store.get(self._key)
-        if found is not None and found.value.get("incarnation") == self.incarnation:
+        if found is not None and self._is_ours(found):
             # A conflict: it is another's by now, or has ended with its lease.
             with suppress(CommitConflict):
                 await self._store.commit([Compare(self._key, found.revision)], [Delete(self._key)])

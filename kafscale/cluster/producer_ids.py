@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from kafscale.errors import CommitConflict
 from kafscale.format import metadata_keys
+from kafscale.format.cluster import producer_ids_of
 from kafscale.interfaces import Compare, IMetadataStore, IProducerIds, Put
 
 #: As many as Kafka's own brokers take at once.
@@ -54,7 +55,7 @@ class ProducerIds:
         """
         while True:
             entry = await self._store.get(metadata_keys.PRODUCER_IDS)
-            first, revision = (0, 0) if entry is None else (int(entry.value), entry.revision)
+            first, revision = (0, 0) if entry is None else (producer_ids_of(entry), entry.revision)
             try:
                 await self._store.commit(
                     [Compare(metadata_keys.PRODUCER_IDS, revision)],

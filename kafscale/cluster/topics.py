@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID, uuid4
 
+import attrs
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -28,6 +29,7 @@ from kafscale.errors import (
     UnknownTopicOrPartition,
 )
 from kafscale.format import metadata_keys
+from kafscale.format.topic import NameRecord, TombstoneRecord, TopicRecord
 from kafscale.interfaces import (
     Compare,
     Delete,
@@ -141,17 +143,14 @@ class Topics:
         key = metadata_keys.topic(topic.topic_id)
         while True:
             entry = await self._present(topic)
-            buried = {
-                "name": entry.value["name"],
-                "partitions": entry.value["partitions"],
-                "deleted_ms": self._now(),
-            }
+            present = TopicRecord.from_entry(entry)
+            tombstone = TombstoneRecord(present.name, present.partitions, self._now())
             try:
                 revision = await self._store.commit(
                     [Compare(key, entry.revision)],
                     [
-                        Put(metadata_keys.tombstone(topic.topic_id), buried),
-                        Delete(metadata_keys.name(entry.value["name"])),
+                        Put(metadata_keys.tombstone(topic.topic_id), tombstone.to_json()),
+                        Delete(metadata_keys.name(present.name)),
                         Delete(key),
                     ],
                 )
@@ -170,14 +169,15 @@ class Topics:
         key = metadata_keys.topic(topic.topic_id)
         while True:
             entry = await self._present(topic)
-            before: int = entry.value["partitions"]
+            record = TopicRecord.from_entry(entry)
+            before = record.partitions
             if partitions <= before:
                 raise InvalidPartitions(
                     f"The topic {topic.name} has {before} partitions already; "
                     f"their number can only grow, not become {partitions}"
                 )
             self._check_partitions(partitions - before)
-            value = {**entry.value, "partitions": partitions}
+            value = attrs.evolve(record, partitions=partitions).to_json()
             grown = topic_of(Entry(key, value, entry.revision))
             if validate_only:
                 return grown
@@ -203,10 +203,10 @@ class Topics:
         key = metadata_keys.topic(topic.topic_id)
         while True:
             entry = await self._present(topic)
-            before = topic_of(entry)
+            before = TopicRecord.from_entry(entry)
             configs = dict(change(before.configs))
             self._configs.check(configs)
-            value = {**entry.value, "configs": configs}
+            value = attrs.evolve(before, configs=configs).to_json()
             altered = topic_of(Entry(key, value, entry.revision))
             if validate_only:
                 return altered
@@ -248,18 +248,13 @@ class Topics:
         Make the topic in the store; the revision at which it was made.
         """
         name_key = metadata_keys.name(topic.name)
-        value = {
-            "name": topic.name,
-            "partitions": topic.partitions,
-            "configs": dict(topic.configs),
-            "created_ms": self._now(),
-        }
+        record = TopicRecord(topic.name, topic.partitions, topic.configs, self._now())
         try:
             return await self._store.commit(
                 [Compare(name_key, 0)],
                 [
-                    Put(name_key, {"topic_id": str(topic.topic_id)}),
-                    Put(metadata_keys.topic(topic.topic_id), value),
+                    Put(name_key, NameRecord(topic.topic_id).to_json()),
+                    Put(metadata_keys.topic(topic.topic_id), record.to_json()),
                 ],
             )
         except CommitConflict:

@@ -17,7 +17,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from kafscale.format.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
+from kafscale.format.errors import CorruptObject
+from kafscale.format.trailer import TRAILER_SIZE, Kind, end_with, read_end
 
 GROUP = 64
 """The most slots in one bundle: those whose numbers have the same quotient by

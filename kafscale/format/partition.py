@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 from uuid import UUID
 
 import attrs
+
+from kafscale.format.record import StoredEntry, read_record
 
 TopicIdPartition = tuple[UUID, int]
 """A partition by its topic's id and its index; Kafka's C{TopicIdPartition}."""
@@ -47,6 +50,10 @@ class Chapter:
     size: int
 
 
+def _index_or_none(value: SupportsIndex | None) -> int | None:
+    return None if value is None else index(value)
+
+
 @attrs.frozen
 class PartitionRecord:
     """
@@ -66,14 +73,14 @@ class PartitionRecord:
     @ivar chapters: The last segments, as far as they are in volumes; in order.
     """
 
-    leader: int = -1
-    incarnation: int = 0
-    epoch: int = -1
-    rolled_to: int = 0
-    log_start: int = 0
-    first_segment: int | None = None
-    last_segment: int | None = None
-    stored_bytes: int = 0
+    leader: int = attrs.field(default=-1, converter=index)
+    incarnation: int = attrs.field(default=0, converter=index)
+    epoch: int = attrs.field(default=-1, converter=index)
+    rolled_to: int = attrs.field(default=0, converter=index)
+    log_start: int = attrs.field(default=0, converter=index)
+    first_segment: int | None = attrs.field(default=None, converter=_index_or_none)
+    last_segment: int | None = attrs.field(default=None, converter=_index_or_none)
+    stored_bytes: int = attrs.field(default=0, converter=index)
     epochs: tuple[tuple[int, int], ...] = ()
     journals: tuple[tuple[int, int], ...] = ()
     makers: Makers = ()
@@ -124,16 +131,45 @@ class PartitionRecord:
         return value
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> PartitionRecord:
+    def from_entry(cls, entry: StoredEntry) -> PartitionRecord:
         """
         From the metadata store.
+
+        @raise CorruptRecord: it is no such record.
+        @raise NewerFormat: a newer version has written it.
         """
+        return read_record("partitions", entry, cls.from_json)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> PartitionRecord:
+        """
+        From the value of an entry of level 0.
+        """
+        if missing := _ALWAYS - value.keys():
+            raise ValueError(f"{sorted(missing)} are missing")
         whole = {**dict.fromkeys(_SELDOM, ()), **value}
         pairs = {name: tuple((a, b) for a, b in whole[name]) for name in _PAIRS}
         chapters = tuple(Chapter(*each) for each in whole["chapters"])
         return cls(**{**whole, **pairs, "chapters": chapters})
 
 
+def leadership_of(entry: StoredEntry) -> tuple[int, int, int]:
+    """
+    Broker id, leader epoch and incarnation of the leader that a partition's
+    record names. The rest of the record is not looked at: it changes often.
+
+    @raise CorruptRecord: it is no such record.
+    @raise NewerFormat: a newer version has written it.
+    """
+    return read_record("partitions", entry, _leadership)
+
+
+def _leadership(value: dict[str, Any]) -> tuple[int, int, int]:
+    return value["leader"], value["epoch"], value["incarnation"]
+
+
 _PAIRS = ("epochs", "journals", "makers")
 _SELDOM = ("makers", "chapters")
 """What only some records have."""
+
+_ALWAYS = {field.name for field in attrs.fields(PartitionRecord)} - set(_SELDOM)

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import attrs
 
-from kafscale.format.trailer import CorruptObject
+from kafscale.format.errors import CorruptObject
 from kafscale.wire.records import BatchHeader
 
 NOT_KNOWN = -1

@@ -38,7 +38,8 @@ from collections.abc import Sequence
 import attrs
 
 from kafscale.format.epochs import Epochs
-from kafscale.format.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, proof, read_end
+from kafscale.format.errors import CorruptObject
+from kafscale.format.trailer import TRAILER_SIZE, Kind, end_with, proof, read_end
 from kafscale.wire.records import HEADER_SIZE, LENGTH_OVERHEAD, read_batch_header
 
 BLOCK_SIZE = 64 * 1024

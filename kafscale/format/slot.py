@@ -30,7 +30,8 @@ from uuid import UUID
 
 import attrs
 
-from kafscale.format.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
+from kafscale.format.errors import CorruptObject
+from kafscale.format.trailer import TRAILER_SIZE, Kind, end_with, read_end
 from kafscale.wire.records import HEADER_SIZE
 
 _ROW = struct.Struct(">16siiqqqQQI")

@@ -21,7 +21,7 @@ from enum import IntEnum
 
 from crc32c import crc32c
 
-from kafscale.errors import StoreError
+from kafscale.format.errors import CorruptObject
 from kafscale.wire.records import CRC_COVERS_FROM, HEADER_SIZE, read_batch_header
 
 VERSION = 1
@@ -44,13 +44,6 @@ class Kind(IntEnum):
     SEGMENT = 3
     BUNDLE = 4
     VOLUME = 5
-
-
-class CorruptObject(StoreError):
-    """
-    An object of the log does not hold what it should: its bytes were changed,
-    or it is none of ours.
-    """
 
 
 def end_with(kind: Kind, footer: bytes) -> bytes:

@@ -31,15 +31,16 @@ from kafscale.errors import (
     UnknownMemberId,
 )
 from kafscale.format import metadata_keys
+from kafscale.format.group import GroupRecord
+from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import TopicIdPartition
 from kafscale.group.group import Group
 from kafscale.group.offsets import Offsets
-from kafscale.group.records import group_value, offset_from, offset_value, restore_group
+from kafscale.group.records import record_of, restore
 from kafscale.group.settings import CHECK_SECONDS, GroupSettings
 from kafscale.group.shard import Shard
 from kafscale.group.subscription import CONSUMER, subscribed
 from kafscale.interfaces import (
-    CommittedOffset,
     Delete,
     Entry,
     GroupDescription,
@@ -156,13 +157,13 @@ class GroupCoordinator:
         for entry in groups:
             name = metadata_keys.group_of(entry.key)
             coordinated = self._groups[name] = self._new(name)
-            restore_group(coordinated.group, entry.value)
+            restore(coordinated.group, GroupRecord.from_entry(entry))
         topic_ids: set[UUID] = set()
         for entry in offsets:
             name, partition = metadata_keys.offset_of(entry.key)
             if name not in self._groups:
                 self._groups[name] = self._new(name)
-            self._groups[name].offsets.put(partition, offset_from(entry.value))
+            self._groups[name].offsets.put(partition, CommittedOffset.from_entry(entry))
             topic_ids.add(partition[0])
         for topic_id in await self._image.gone(sorted(topic_ids)):
             self.topic_deleted(topic_id)
@@ -303,7 +304,7 @@ class GroupCoordinator:
             coordinated = self._groups[group] = self._new(group)
         coordinated.group.check_commit(member)
         key = coordinated.offsets.key
-        puts = [Put(key(partition), offset_value(each)) for partition, each in offsets.items()]
+        puts = [Put(key(partition), each.to_json()) for partition, each in offsets.items()]
         ticket, durable = coordinated.offsets.begin(offsets), False
         try:
             await coordinated.shard.write(puts)
@@ -380,7 +381,7 @@ class GroupCoordinator:
         if coordinated is None or coordinated.group is not group:
             return succeed(None)  # the group was deleted, or its first member is being refused
         return coordinated.shard.write(
-            [Put(metadata_keys.group(group.name), group_value(group, assignments))]
+            [Put(metadata_keys.group(group.name), record_of(group, assignments).to_json())]
         )
 
     def _delete_offsets(self, name: str, partitions: Sequence[TopicIdPartition]) -> None:

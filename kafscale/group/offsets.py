@@ -10,10 +10,11 @@ from types import MappingProxyType
 from uuid import UUID
 
 from kafscale.format import metadata_keys
+from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import TopicIdPartition
 from kafscale.group.group import Group
 from kafscale.group.subscription import subscribed
-from kafscale.interfaces import CommittedOffset, GroupState
+from kafscale.interfaces import GroupState
 
 
 class Offsets:

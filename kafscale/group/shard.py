@@ -24,6 +24,7 @@ from twisted.logger import Logger
 
 from kafscale.errors import CommitConflict, NotCoordinator, StoreUnavailable
 from kafscale.format import metadata_keys
+from kafscale.format.group import ShardRecord
 from kafscale.interfaces import Compare, Delete, IMetadataStore, Put
 
 MAX_OPERATIONS = 99
@@ -86,7 +87,7 @@ class Shard:
         while True:
             entry = await self._store.get(self._key)
             if entry is not None:
-                self._sequence = entry.value["sequence"]
+                self._sequence = ShardRecord.from_entry(entry).sequence
                 self._revision = entry.revision
             self._sequence += 1
             self._since = self._sequence
@@ -191,13 +192,9 @@ class Shard:
                 return
 
     async def _attempt(self, operations: Sequence[Put | Delete]) -> None:
-        value = {
-            "owner": self._incarnation,
-            "since": self._since,
-            "sequence": self._sequence,
-        }
+        record = ShardRecord(self._incarnation, self._since, self._sequence)
         self._revision = await self._store.commit(
-            [Compare(self._key, self._revision)], [Put(self._key, value), *operations]
+            [Compare(self._key, self._revision)], [Put(self._key, record.to_json()), *operations]
         )
 
     async def _is_done(self) -> bool:
@@ -205,12 +202,15 @@ class Shard:
             entry = await self._store.get(self._key)
         except StoreUnavailable:  # raised only by a store that is closed: others wait
             raise NotCoordinator from None
-        if entry is None or entry.value["owner"] != self._incarnation:
+        if entry is None:
             raise NotCoordinator
-        if entry.value.get("since") != self._since:
+        record = ShardRecord.from_entry(entry)
+        if record.owner != self._incarnation:
+            raise NotCoordinator
+        if record.since != self._since:
             raise NotCoordinator  # this broker itself has lost it, and taken it again
         self._revision = entry.revision
-        return bool(entry.value["sequence"] == self._sequence)
+        return record.sequence == self._sequence
 
 
 def _refuse(writes: Sequence[_Write], error: Exception) -> None:

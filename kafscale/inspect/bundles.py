@@ -7,31 +7,31 @@ from __future__ import annotations
 from kafscale.errors import NoSuchObject
 from kafscale.format import object_keys
 from kafscale.format.bundle import GROUP, read_bundle
-from kafscale.format.trailer import CorruptObject
+from kafscale.format.errors import CorruptObject
 from kafscale.inspect.findings import Findings
-from kafscale.inspect.view import Incarnation, View
+from kafscale.inspect.view import Journal, View
 from kafscale.interfaces import IObjectReader
 from kafscale.log.takeover.sealing import listing
 
 
-async def check_bundles(objects: IObjectReader, view: View, incarnation: Incarnation) -> Findings:
+async def check_bundles(objects: IObjectReader, view: View, journal: Journal) -> Findings:
     """
     What is wrong with the bundles of a journal. A successor believes them, so
     one that says something else than the slots is as bad as wrong slots.
     """
     found = Findings()
-    slots = view.prefix(incarnation)
-    prefix = object_keys.bundles(view.namespace, incarnation.broker, incarnation.number)
-    async for info in listing(objects, prefix):
+    slots = view.slots(journal)
+    trim = journal.record.trim
+    async for info in listing(objects, view.bundles(journal)):
         if object_keys.parse_bundle(view.namespace, info.key) is None:
             found.note(info.key, "not an object of Kafscale")
             continue
-        if object_keys.slot_number(info.key) + GROUP <= incarnation.trim:
-            found.garbage(info.key, f"a bundle of slots below the trim mark {incarnation.trim}")
+        if object_keys.slot_number(info.key) + GROUP <= trim:
+            found.garbage(info.key, f"a bundle of slots below the trim mark {trim}")
             continue
         try:
             for number, data in read_bundle(await objects.get(info.key)):
-                if number >= incarnation.trim and data != await objects.get(
+                if number >= trim and data != await objects.get(
                     object_keys.slot(slots, number)
                 ):
                     found.wrong(info.key, f"a bundle that differs from slot {number}")

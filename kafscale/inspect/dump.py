@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from kafscale.errors import CorruptMessage, InvalidRecord, KafkaError
 from kafscale.format import object_keys
 from kafscale.format.bundle import read_bundle
+from kafscale.format.errors import CorruptObject
 from kafscale.format.slot import Range, Seal, read_slot
-from kafscale.format.trailer import CorruptObject, intact, proof
+from kafscale.format.trailer import intact, proof
 from kafscale.inspect.objects import batches_of
 from kafscale.inspect.volumes import footer_of, rows_of
 from kafscale.interfaces import IObjectReader

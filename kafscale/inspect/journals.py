@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Collection, Sequence
 import attrs
 
 from kafscale.format import metadata_keys, object_keys
+from kafscale.format.errors import CorruptObject
 from kafscale.format.partition import TopicIdPartition
 from kafscale.format.slot import Range, Seal
-from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.objects import check_range
-from kafscale.inspect.view import Incarnation, View
+from kafscale.inspect.view import Journal, View
 from kafscale.interfaces import IObjectReader
 from kafscale.log.takeover.sealed_journals import IN_FLIGHT_AT_MOST
 from kafscale.log.takeover.sealing import footer, listing
@@ -93,14 +93,14 @@ async def slots_of(
 
 
 async def check_journal(
-    objects: IObjectReader, view: View, incarnation: Incarnation, tails: Tails
+    objects: IObjectReader, view: View, journal: Journal, tails: Tails
 ) -> Findings:
     """
     What is wrong with a journal.
 
     @param tails: Is told what the journal holds.
     """
-    return await _Check(objects, view, incarnation, tails).run()
+    return await _Check(objects, view, journal, tails).run()
 
 
 @attrs.define
@@ -116,7 +116,7 @@ class _Check:
 
     objects: IObjectReader
     view: View
-    incarnation: Incarnation
+    journal: Journal
     tails: Tails
     found: Findings = attrs.field(factory=Findings)
     next: int = 0
@@ -127,41 +127,41 @@ class _Check:
         """
         From the first slot to the last.
         """
-        incarnation, found = self.incarnation, self.found
+        journal, found = self.journal, self.found
         self._check_marks()
-        self.next = incarnation.trim
-        prefix = self.view.prefix(incarnation)
+        self.next = journal.record.trim
+        prefix = self.view.slots(journal)
         async for key, number, _, held in slots_of(self.objects, prefix, found):
-            if not incarnation.may_need(number):
+            if number not in journal.needed:
                 if isinstance(held, CorruptObject):
                     found.note(key, f"not needed, and not whole: {held}")
                 elif not isinstance(held, Seal):
-                    below = number < incarnation.trim
+                    below = number < journal.record.trim
                     found.garbage(key, "below the trim mark" if below else "past the end")
-            elif incarnation.sealed_at is None:
+            elif journal.sealed_at is None:
                 await self._unsealed(key, number, held)
             else:
                 self._missing(number)
                 self.next = number + 1
-                await self._sealed(key, number, held, incarnation.sealed_at)
+                await self._sealed(key, number, held, journal.sealed_at)
         self._check_end()
         return found
 
     def _check_marks(self) -> None:
-        where = metadata_keys.incarnation(self.incarnation.number)
-        trim, sealed_at = self.incarnation.trim, self.incarnation.sealed_at
+        where = metadata_keys.incarnation(self.journal.number)
+        trim, sealed_at = self.journal.record.trim, self.journal.sealed_at
         if sealed_at is not None and trim > sealed_at:
             self.found.wrong(where, f"the trim mark, {trim}, is past the end, {sealed_at}")
-        if self.incarnation.wound_up and trim != sealed_at:
+        if self.journal.record.wound_up and trim != sealed_at:
             self.found.wrong(
                 where, f"wound up, but its trim mark is {trim} and its end {sealed_at}"
             )
 
     def _check_end(self) -> None:
-        sealed_at = self.incarnation.sealed_at
+        sealed_at = self.journal.sealed_at
         if sealed_at is not None:
             self._missing(sealed_at)
-            if self.next <= sealed_at and not self.incarnation.marked:
+            if self.next <= sealed_at and not self.journal.record.is_marked:
                 self.found.wrong(
                     self._key(sealed_at),
                     "the seal is missing: a broker that only slept could write on there",
@@ -217,7 +217,7 @@ class _Check:
             return
         for part in held:
             where = part.topic_id, part.index
-            if not self.view.counts(self.incarnation.number, where, part.leader_epoch):
+            if not self.view.counts(self.journal.number, where, part.leader_epoch):
                 continue
             if part.last_offset < self.view.partitions[where].rolled_to:
                 # Only what is acknowledged is rolled (rules 1 and 14).
@@ -239,10 +239,10 @@ class _Check:
             if wrong is not None:
                 name = self.view.name((part.topic_id, part.index))
                 self.found.wrong(key, f"{name}: {wrong}")
-        self.tails.take(self.view, self.incarnation.number, held)
+        self.tails.take(self.view, self.journal.number, held)
 
     def _key(self, number: int) -> str:
-        return object_keys.slot(self.view.prefix(self.incarnation), number)
+        return object_keys.slot(self.view.slots(self.journal), number)
 
 
 async def scan(objects: IObjectReader, view: View, wanted: Collection[TopicIdPartition]) -> Tails:
@@ -251,14 +251,14 @@ async def scan(objects: IObjectReader, view: View, wanted: Collection[TopicIdPar
     """
     tails = Tails(wanted)
     for number in sorted({pair[0] for each in wanted for pair in view.partitions[each].journals}):
-        incarnation = view.incarnations.get(number)
-        if incarnation is None:
+        journal = view.journals.get(number)
+        if journal is None:
             continue
-        following = incarnation.trim
-        async for _, slot, _, held in slots_of(objects, view.prefix(incarnation)):
-            if not incarnation.may_need(slot):
+        following = journal.record.trim
+        async for _, slot, _, held in slots_of(objects, view.slots(journal)):
+            if slot not in journal.needed:
                 continue
-            if isinstance(held, Seal) or (incarnation.sealed_at is None and slot != following):
+            if isinstance(held, Seal) or (journal.sealed_at is None and slot != following):
                 break
             following = slot + 1
             if not isinstance(held, CorruptObject):

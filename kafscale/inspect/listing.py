@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 from kafscale.errors import NoSuchObject
 from kafscale.format import object_keys
+from kafscale.format.errors import CorruptObject
 from kafscale.format.partition import TopicIdPartition
 from kafscale.format.slot import Range, Seal
-from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.journals import slots_of
 from kafscale.inspect.partitions import segments_of
-from kafscale.inspect.view import Incarnation, View
+from kafscale.inspect.view import Journal, View
 from kafscale.inspect.volumes import chapter_of, named_by, rows_of
 from kafscale.interfaces import IObjectReader
 from kafscale.log.reading.segments import segment_footer
@@ -29,28 +29,27 @@ async def list_all(objects: IObjectReader, view: View, tell: Tell) -> bool:
     """
     whole = True
     tell(f"namespace {view.namespace}, cluster {view.cluster}")
-    for _, incarnation in sorted(view.incarnations.items()):
-        whole &= await _list_journal(objects, view, incarnation, tell)
+    for _, journal in sorted(view.journals.items()):
+        whole &= await _list_journal(objects, view, journal, tell)
     for where in sorted(view.partitions, key=lambda each: (view.name((each[0], 0)), each[1])):
         whole &= await _list_partition(objects, view, where, tell)
     return await _list_volumes(objects, view, tell) and whole
 
 
 async def _list_journal(
-    objects: IObjectReader, view: View, incarnation: Incarnation, tell: Tell
+    objects: IObjectReader, view: View, journal: Journal, tell: Tell
 ) -> bool:
     whole = True
-    end = "not sealed" if incarnation.sealed_at is None else f"sealed at {incarnation.sealed_at}"
+    end = "not sealed" if journal.sealed_at is None else f"sealed at {journal.sealed_at}"
     tell(
-        f"journal {view.prefix(incarnation)}: incarnation {incarnation.number} of broker"
-        f" {incarnation.broker}, trim mark {incarnation.trim}, {end}"
-        f"{', wound up' if incarnation.wound_up else ''}"
+        f"journal {view.slots(journal)}: incarnation {journal.number} of broker"
+        f" {journal.record.broker}, trim mark {journal.record.trim}, {end}"
+        f"{', wound up' if journal.record.wound_up else ''}"
     )
-    async for key, _, size, held in slots_of(objects, view.prefix(incarnation)):
+    async for key, _, size, held in slots_of(objects, view.slots(journal)):
         whole &= not isinstance(held, CorruptObject)
         tell(f"  {key} {size} bytes, {_what(view, held)}")
-    bundles = object_keys.bundles(view.namespace, incarnation.broker, incarnation.number)
-    async for info in listing(objects, bundles):
+    async for info in listing(objects, view.bundles(journal)):
         tell(f"  {info.key} {info.size} bytes, a bundle of slots")
     return whole
 

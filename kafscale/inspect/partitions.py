@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from kafscale.errors import NoSuchObject
 from kafscale.format import metadata_keys, object_keys
+from kafscale.format.errors import CorruptObject
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
-from kafscale.format.trailer import CorruptObject
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.journals import Tails
 from kafscale.inspect.objects import check_segment
@@ -108,18 +108,18 @@ def check_record(view: View, where: TopicIdPartition, record: PartitionRecord) -
     if any(a[0] >= b[0] or a[1] >= b[1] for a, b in pairwise(epochs)):
         found.wrong(key, f"the history of leader epochs goes back: {list(epochs)}")
     for incarnation, epoch in record.journals:
-        if incarnation not in view.incarnations:
+        if incarnation not in view.journals:
             found.wrong(key, f"names the journal of incarnation {incarnation}, which is not known")
         if epoch > record.epoch:
             found.wrong(key, f"names leader epoch {epoch}, which is yet to come")
     topic_id, index = where
     topic = view.topics.get(topic_id)
     if topic_id in view.tombstones:
-        found.note(key, f"of the deleted topic {view.tombstones[topic_id]}: going")
+        found.note(key, f"of the deleted topic {view.tombstones[topic_id].name}: going")
     elif topic is None:
         found.wrong(key, "of a topic that is not there")
-    elif index >= topic[1]:
-        found.wrong(key, f"the topic {topic[0]} has {topic[1]} partitions")
+    elif index >= topic.partitions:
+        found.wrong(key, f"the topic {topic.name} has {topic.partitions} partitions")
     return found
 
 

@@ -47,7 +47,7 @@ class Verification:
             unknown.wrong(key, text)
         self._report(unknown)
         tails = Tails()
-        for number in sorted(view.incarnations):
+        for number in sorted(view.journals):
             self._report(await twice(partial(self._journal, view, number, tails)))
         for where in sorted(view.partitions):
             self._report(await twice(partial(self._partition, view, where)))
@@ -57,7 +57,7 @@ class Verification:
         wrong = self.found[Weight.WRONG]
         self.tell(
             f"{'ok' if not wrong else f'{wrong} wrong'}: {self.count} objects with {self.size}"
-            f" bytes; {len(view.incarnations)} journals, {len(view.partitions)} partitions;"
+            f" bytes; {len(view.journals)} journals, {len(view.partitions)} partitions;"
             f" {self.found[Weight.GARBAGE]} not needed"
         )
         return not wrong
@@ -70,11 +70,11 @@ class Verification:
     async def _journal(self, view: View, number: int, tails: Tails, again: bool) -> Findings:
         if again:
             view, tails = await self.fresh(), Tails(())
-        incarnation = view.incarnations.get(number)
-        if incarnation is None:
+        journal = view.journals.get(number)
+        if journal is None:
             return Findings()
-        found = await check_journal(self.objects, view, incarnation, tails)
-        found += await check_bundles(self.objects, view, incarnation)
+        found = await check_journal(self.objects, view, journal, tails)
+        found += await check_bundles(self.objects, view, journal)
         return found
 
     async def _partition(self, view: View, where: tuple[UUID, int], again: bool) -> Findings:
@@ -120,12 +120,9 @@ class Verification:
         else:
             self.count = self.size = 0
         found = Findings()
-        journals = {view.prefix(each) for each in view.incarnations.values()}
+        journals = {view.slots(each) for each in view.journals.values()}
         before = ""
-        bundles = {
-            object_keys.bundles(view.namespace, each.broker, each.number)
-            for each in view.incarnations.values()
-        }
+        bundles = {view.bundles(each) for each in view.journals.values()}
         for kind in object_keys.SWEPT:
             async for info in listing(self.objects, object_keys.prefix_of(view.namespace, kind)):
                 if not again:

@@ -5,61 +5,68 @@ What the metadata says of a namespace's log, at one moment.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import attrs
 
 from kafscale.format import metadata_keys, object_keys
+from kafscale.format.cluster import cluster_id_of
+from kafscale.format.errors import UnreadableData
+from kafscale.format.incarnation import IncarnationRecord, SealRecord, needed_slots
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
-from kafscale.interfaces import IMetadataStore
-from kafscale.log.journal.fencing import is_marked
+from kafscale.format.topic import TombstoneRecord, TopicRecord
+from kafscale.interfaces import Entry, IMetadataStore
 
-T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @attrs.frozen
-class Incarnation:
+class Journal:
     """
-    @ivar trim: The lowest slot that may be needed.
-    @ivar wound_up: Whether a successor has cleared its journal.
-    @ivar sealed_at: The slot after the last one that counts; None while it is
-        not recorded.
-    @ivar marked: Whether a mark in the metadata stops it, and no seal.
+    What the metadata says of one incarnation's journal.
+
+    @ivar number: Of the incarnation.
+    @ivar seal: None if there is none.
     """
 
     number: int
-    broker: int
-    trim: int
-    wound_up: bool
-    sealed_at: int | None
-    marked: bool = False
+    record: IncarnationRecord
+    seal: SealRecord | None
 
-    def may_need(self, slot: int) -> bool:
+    @property
+    def sealed_at(self) -> int | None:
         """
-        Whether a slot, or the seal at the end, is part of the journal.
+        The slot after the last one that counts; None while it is not recorded.
         """
-        if slot < self.trim or self.sealed_at is None:
-            return slot >= self.trim
-        return slot < self.sealed_at or (slot == self.sealed_at and not self.marked)
+        return None if self.seal is None else self.seal.sealed_at
+
+    @property
+    def needed(self) -> range:
+        """
+        See L{needed_slots}.
+        """
+        return needed_slots(self.record, self.seal)
 
 
 @attrs.frozen
 class View:
     """
     @ivar revision: Of the metadata store when this was read.
-    @ivar topics: Name and number of partitions of each.
-    @ivar tombstones: Names of topics whose data may not be gone yet.
+    @ivar journals: By the number of the incarnation.
+    @ivar topics: By id, like the tombstones.
+    @ivar tombstones: Of topics whose data may not be gone yet.
     @ivar unknown: Entries that are not as they should be, and what is wrong.
     """
 
     namespace: str
     cluster: str | None
     revision: int
-    incarnations: dict[int, Incarnation]
+    journals: dict[int, Journal]
     partitions: dict[TopicIdPartition, PartitionRecord]
-    topics: dict[UUID, tuple[str, int]]
-    tombstones: dict[UUID, str]
+    topics: dict[UUID, TopicRecord]
+    tombstones: dict[UUID, TombstoneRecord]
     unknown: dict[str, str]
 
     def name(self, where: TopicIdPartition) -> str:
@@ -68,13 +75,19 @@ class View:
         """
         topic_id, index = where
         topic = self.topics.get(topic_id)
-        return f"{topic_id if topic is None else topic[0]}-{index}"
+        return f"{topic_id if topic is None else topic.name}-{index}"
 
-    def prefix(self, incarnation: Incarnation) -> str:
+    def slots(self, journal: Journal) -> str:
         """
-        Of the keys of an incarnation's slots.
+        The prefix of the keys of a journal's slots.
         """
-        return object_keys.journal(self.namespace, incarnation.broker, incarnation.number)
+        return object_keys.journal(self.namespace, journal.record.broker, journal.number)
+
+    def bundles(self, journal: Journal) -> str:
+        """
+        The prefix of the keys of a journal's bundles.
+        """
+        return object_keys.bundles(self.namespace, journal.record.broker, journal.number)
 
     def counts(self, incarnation: int, where: TopicIdPartition, epoch: int) -> bool:
         """
@@ -91,59 +104,41 @@ async def load(metadata: IMetadataStore, namespace: str) -> View:
     """
     unknown: dict[str, str] = {}
 
-    async def each(prefix: str, take: Callable[[str, Any], tuple[Any, T]]) -> dict[Any, T]:
+    async def each(
+        prefix: str, name_of: Callable[[str], K], value_of: Callable[[Entry], V]
+    ) -> dict[K, V]:
         entries, _ = await metadata.range(prefix)
         found = {}
         for entry in entries:
             try:
-                name, value = take(entry.key, entry.value)
-                found[name] = value
-            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-                unknown[entry.key] = f"{entry.value!r} is not understood: {error!r}"
+                found[name_of(entry.key)] = value_of(entry)
+            except UnreadableData as error:
+                unknown[entry.key] = error.reason
+            except ValueError as error:
+                unknown[entry.key] = f"the key is not understood: {error}"
         return found
 
-    def seal(key: str, value: Any) -> tuple[int, int | None]:
-        if "sealed_at" not in value and "by" in value:
-            return metadata_keys.incarnation_of(key), None  # marked, and the end not found yet
-        return metadata_keys.incarnation_of(key), int(value["sealed_at"])
-
-    seals = await each(metadata_keys.SEALS, seal)
-
-    def incarnation(key: str, value: Any) -> tuple[int, Incarnation]:
-        number = metadata_keys.incarnation_of(key)
-        return number, Incarnation(
-            number,
-            int(value["broker"]),
-            int(value["trim"]),
-            bool(value.get("wound_up")),
-            seals.get(number),
-            is_marked(value),
-        )
-
-    incarnations = await each(metadata_keys.INCARNATIONS, incarnation)
-    for number in seals.keys() - incarnations.keys():
+    incarnation_of, topic_of = metadata_keys.incarnation_of, metadata_keys.topic_of
+    seals = await each(metadata_keys.SEALS, incarnation_of, SealRecord.from_entry)
+    records = await each(
+        metadata_keys.INCARNATIONS, incarnation_of, IncarnationRecord.from_entry
+    )
+    for number in seals.keys() - records.keys():
         unknown[metadata_keys.seal(number)] = "there is no such incarnation"
     entry = await metadata.get(metadata_keys.CLUSTER_ID)
     _, revision = await metadata.range(metadata_keys.CLUSTER_ID)
     return View(
         namespace=namespace,
-        cluster=None if entry is None else str(entry.value),
+        cluster=None if entry is None else cluster_id_of(entry),
         revision=revision,
-        incarnations=incarnations,
+        journals={
+            number: Journal(number, record, seals.get(number))
+            for number, record in records.items()
+        },
         partitions=await each(
-            metadata_keys.PARTITIONS,
-            lambda key, value: (metadata_keys.partition_of(key), PartitionRecord.from_json(value)),
+            metadata_keys.PARTITIONS, metadata_keys.partition_of, PartitionRecord.from_entry
         ),
-        topics=await each(
-            metadata_keys.TOPICS,
-            lambda key, value: (
-                metadata_keys.topic_of(key),
-                (str(value["name"]), int(value["partitions"])),
-            ),
-        ),
-        tombstones=await each(
-            metadata_keys.TOMBSTONES,
-            lambda key, value: (metadata_keys.topic_of(key), str(value["name"])),
-        ),
+        topics=await each(metadata_keys.TOPICS, topic_of, TopicRecord.from_entry),
+        tombstones=await each(metadata_keys.TOMBSTONES, topic_of, TombstoneRecord.from_entry),
         unknown=unknown,
     )

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from kafscale.errors import NoSuchObject
 from kafscale.format import object_keys
+from kafscale.format.errors import CorruptObject
 from kafscale.format.partition import Chapter, TopicIdPartition
 from kafscale.format.segment import Footer
-from kafscale.format.trailer import CorruptObject
 from kafscale.format.volume import VolumeRow, read_volume_footer
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.view import View

@@ -19,7 +19,6 @@ from kafscale.interfaces.cluster import (
     TopicConfig,
 )
 from kafscale.interfaces.groups import (
-    CommittedOffset,
     GroupDescription,
     GroupState,
     IGroupCoordinator,
@@ -78,7 +77,6 @@ __all__ = [
     "AppendRules",
     "Broker",
     "Change",
-    "CommittedOffset",
     "Compare",
     "Delete",
     "Entry",

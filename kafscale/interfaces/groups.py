@@ -12,6 +12,7 @@ import attrs
 from zope.interface import Interface
 
 from kafscale.errors import KafkaError
+from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import TopicIdPartition
 
 
@@ -112,26 +113,6 @@ class SyncResult:
     protocol_type: str
     protocol: str
     assignment: bytes
-
-
-@attrs.frozen
-class CommittedOffset:
-    """
-    How far a group has read in one partition.
-
-    @ivar offset: The offset of the next record to read.
-    @ivar leader_epoch: Of the last record read; -1 if unknown.
-    @ivar metadata: Any text of the consumer's.
-    @ivar committed_ms: When it was committed, in milliseconds since 1970.
-    @ivar expires_ms: When it expires, likewise; -1 if the consumer did not say
-        (OffsetCommit 2 to 4 can).
-    """
-
-    offset: int
-    leader_epoch: int = -1
-    metadata: str = ""
-    committed_ms: int = -1
-    expires_ms: int = -1
 
 
 @attrs.frozen

@@ -251,7 +251,7 @@ class Log:
         for at in range(0, len(entries), 100):
             await self._metadata.commit([], [Delete(entry.key) for entry in entries[at : at + 100]])
         for entry in entries:
-            self.incarnation.volumes.dropped(PartitionRecord.from_json(entry.value).chapters)
+            self.incarnation.volumes.dropped(PartitionRecord.from_entry(entry).chapters)
         objects = self._environment.objects
         prefix = object_keys.topic(self._environment.settings.namespace, topic_id)
         found = [info.key async for info in listing(objects, prefix)]

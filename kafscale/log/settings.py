@@ -10,7 +10,7 @@ import attrs
 @attrs.frozen
 class LogSettings:
     """
-    @ivar fencing: L{kafscale.log.journal.fencing.METADATA} if creates may replace.
+    @ivar fencing: L{kafscale.format.incarnation.METADATA} if creates may replace.
     @ivar linger: See L{kafscale.log.journal.linger.Linger.longest}.
     @ivar rolls: How many segments are made at the same time.
     @ivar segment_seconds: The age at which records are rolled at the latest.

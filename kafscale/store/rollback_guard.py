@@ -20,7 +20,6 @@ its data"). docs/storage.md has the layout of a milestone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -38,6 +37,7 @@ from kafscale.errors import (
     StoreError,
 )
 from kafscale.format import object_keys
+from kafscale.format.cluster import milestone_names_of, read_milestone, write_milestone
 from kafscale.format.metadata_keys import MILESTONES
 from kafscale.interfaces import Compare, IMetadataStore, IObjectStore, Put
 
@@ -104,7 +104,7 @@ class RollbackGuard:
             last = max(listed)
             there = object_keys.milestone_revision(last)
             with suppress(NoSuchObject):  # another broker has just replaced it by a later one
-                name = json.loads(await self._objects.get(last))["name"]
+                name = read_milestone(last, await self._objects.get(last))
                 revision, names, _ = await self._read_names()
                 if revision < there or name not in names:
                     raise SettingError(_line(revision, there))
@@ -193,7 +193,7 @@ class RollbackGuard:
     async def _write(self) -> None:
         revision = self._committed()
         with suppress(ObjectExists):  # our own, by an attempt before
-            body = json.dumps({"name": self._name}).encode()
+            body = write_milestone(self._name)
             await self._objects.create(self._key(revision), [body])
         self._written_name = self._name
         self._written_revision = revision
@@ -207,7 +207,7 @@ class RollbackGuard:
         entries, revision = await self._metadata.range(MILESTONES)
         for entry in entries:
             if entry.key == MILESTONES:
-                return revision, list(entry.value), entry.revision
+                return revision, milestone_names_of(entry), entry.revision
         return revision, [], 0
 
     def _key(self, revision: int) -> str:

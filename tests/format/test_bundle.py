@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.format.bundle import read_bundle, write_bundle
-from kafscale.format.trailer import CorruptObject, Kind, end_with
+from kafscale.format.errors import CorruptObject
+from kafscale.format.trailer import Kind, end_with
 
 
 class BundleTests(SynchronousTestCase):

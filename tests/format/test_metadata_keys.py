@@ -12,8 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
-from kafscale.group.records import offset_from, offset_value
-from kafscale.interfaces import CommittedOffset
 
 NAMES = st.text(st.characters(codec="utf-8"))
 PLACES = st.tuples(st.uuids(), st.integers(0, 2**31 - 1))
@@ -123,19 +121,3 @@ class ParsingTests(SynchronousTestCase):
         key = metadata_keys.offset(metadata_keys.offsets_of(name), where)
         self.assertTrue(key.startswith(metadata_keys.offsets(metadata_keys.shard_of(name))))
         self.assertEqual(metadata_keys.offset_of(key), (name, where))
-
-    @given(
-        st.builds(
-            CommittedOffset,
-            st.integers(-(2**63), 2**63 - 1),
-            st.integers(-(2**31), 2**31 - 1),
-            st.text(st.characters(codec="utf-8")),
-            st.integers(0, 2**63 - 1),
-            st.integers(-1, 2**63 - 1),
-        )
-    )
-    def test_commits(self, commit: CommittedOffset) -> None:
-        """
-        All of a commit is kept.
-        """
-        self.assertEqual(offset_from(offset_value(commit)), commit)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.format.errors import CorruptObject
 from kafscale.format.producers import (
     NOT_KNOWN,
     ProducedBatch,
@@ -17,7 +18,6 @@ from kafscale.format.producers import (
     read_producers,
     write_producers,
 )
-from kafscale.format.trailer import CorruptObject
 
 STATE = ProducerState(7, 1, 4_096, (ProducedBatch(5, 6, 256, 1_001),))
 

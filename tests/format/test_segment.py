@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.format.epochs import Epochs
+from kafscale.format.errors import CorruptObject
 from kafscale.format.segment import (
     BLOCK_SIZE,
     RUN_SIZE,
@@ -21,7 +22,7 @@ from kafscale.format.segment import (
     read_footer,
     write_footer,
 )
-from kafscale.format.trailer import CorruptObject, Kind, end_with
+from kafscale.format.trailer import Kind, end_with
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.wire.records import HEADER_SIZE, Record, build_batch, iterate, read_batch_header
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import StoreError
+from kafscale.format.errors import CorruptObject
 from kafscale.format.slot import Range, Seal, read_slot, write_seal, write_slot_footer
-from kafscale.format.trailer import TRAILER_SIZE, CorruptObject, Kind, end_with, read_end
+from kafscale.format.trailer import TRAILER_SIZE, Kind, end_with, read_end
 
 TOPIC = UUID("00112233-4455-6677-8899-aabbccddeeff")
 FIRST = Range(TOPIC, 1, 2, 3, 4, 5, 0, 100, 6)

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.format.trailer import CorruptObject, Kind, end_with
+from kafscale.format.errors import CorruptObject
+from kafscale.format.trailer import Kind, end_with
 from kafscale.format.volume import VolumeRow, read_volume_footer, write_volume_footer
 
 TOPIC = UUID("00112233-4455-6677-8899-aabbccddeeff")

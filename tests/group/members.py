@@ -18,12 +18,12 @@ from zope.interface import implementer
 
 from kafscale.errors import KafkaError, UnknownTopicId, UnknownTopicOrPartition
 from kafscale.format import metadata_keys
+from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import TopicIdPartition
 from kafscale.group.coordinator import GroupCoordinator
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import (
     Broker,
-    CommittedOffset,
     IImage,
     JoinParameters,
     JoinResult,

@@ -17,8 +17,9 @@ from kafscale.errors import (
     RebalanceInProgress,
     UnknownMemberId,
 )
+from kafscale.format.offset import CommittedOffset
 from kafscale.group.settings import CHECK_SECONDS
-from kafscale.interfaces import CommittedOffset, MemberIdentity
+from kafscale.interfaces import MemberIdentity
 from kafscale.wire.messages import ConsumerProtocolSubscription
 from tests.group.members import OTHER, SIMPLE, TOPIC, GroupTestCase, member_of
 

@@ -29,10 +29,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import FencedInstanceId, KafkaError, NotCoordinator, UnknownMemberId
+from kafscale.format.offset import CommittedOffset
 from kafscale.group.coordinator import GroupCoordinator
 from kafscale.group.group import Group
 from kafscale.group.settings import GroupSettings
-from kafscale.interfaces import CommittedOffset, GroupState, JoinResult, MemberIdentity, SyncResult
+from kafscale.interfaces import GroupState, JoinResult, MemberIdentity, SyncResult
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.group.members import BEGIN, TOPIC, FakeImage, joining, load

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import attrs
 
+from kafscale.format.topic import TopicRecord
 from kafscale.inspect.verify import Verification
 from kafscale.inspect.view import View, load
 from tests.log.brokers import Shared, now
@@ -20,9 +21,10 @@ async def view_of(shared: Shared) -> View:
     brokers do without.
     """
     view = await load(shared.metadata, "default")
-    topics: dict[UUID, tuple[str, int]] = {}
+    counts: dict[UUID, int] = {}
     for topic_id, index in view.partitions:
-        topics[topic_id] = "topic", max(index + 1, topics.get(topic_id, ("", 0))[1])
+        counts[topic_id] = max(index + 1, counts.get(topic_id, 0))
+    topics = {each: TopicRecord("topic", count, {}, 0) for each, count in counts.items()}
     return attrs.evolve(view, topics=topics)
 
 

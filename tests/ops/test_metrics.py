@@ -19,7 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.counts import ApiCounts, ConversionCounts, LogCounts, LogState, StoreCounts
 from kafscale.errors import CoordinatorLoadInProgress, NotLeaderOrFollower
-from kafscale.interfaces import CommittedOffset, GroupDescription
+from kafscale.format.offset import CommittedOffset
+from kafscale.interfaces import GroupDescription
 from kafscale.ops import catalogue, readings
 from kafscale.ops.metrics import Metrics
 

@@ -20,22 +20,13 @@ to stop it.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
 from kafscale.format import metadata_keys
+from kafscale.format.incarnation import METADATA
 from kafscale.interfaces import IMetadataStore
-
-METADATA = "metadata"
-"""As settings and incarnations' records call it when marks stop a broker."""
-
-
-def is_marked(record: dict[str, Any]) -> bool:
-    """
-    Whether a mark stops the incarnation that has this record.
-    """
-    return bool(record.get("fencing") == METADATA)
 
 
 def fence_of(

@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from kafscale.format.trailer import CorruptObject
+from kafscale.format.errors import CorruptObject
 from kafscale.interfaces import IObjectReader
 
 Place = tuple[str, int, int]

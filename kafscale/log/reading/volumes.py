@@ -31,8 +31,8 @@ from zope.interface import implementer
 from kafscale.concurrency.due_queue import DueQueue
 from kafscale.errors import ObjectExists, StoreError
 from kafscale.format import object_keys
+from kafscale.format.errors import CorruptObject
 from kafscale.format.partition import Chapter
-from kafscale.format.trailer import CorruptObject
 from kafscale.format.volume import VolumeRow, write_volume_footer
 from kafscale.interfaces import IObjectReader, IObjectStore, ObjectInfo
 

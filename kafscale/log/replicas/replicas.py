@@ -121,7 +121,7 @@ class Following:
         if late.active():
             late.cancel()
         if entry is not None and not replica.dropped:
-            replica.follow(PartitionRecord.from_json(entry.value), entry.revision)
+            replica.follow(PartitionRecord.from_entry(entry), entry.revision)
         elif replica.record is None:
             replica.fell_silent()
 
@@ -157,7 +157,7 @@ class Following:
         if change.entry is None:
             self._drop(replica)
             return
-        record = PartitionRecord.from_json(change.entry.value)
+        record = PartitionRecord.from_entry(change.entry)
         if record.leader == self._image.broker_id:
             self._drop(replica)
             return

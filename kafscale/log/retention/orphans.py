@@ -16,7 +16,6 @@ segment at or past C{rolled_to} (rule 10).
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 
 from twisted.logger import Logger
@@ -26,12 +25,12 @@ from kafscale.concurrency.chore import Chore
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.bundle import GROUP
+from kafscale.format.errors import CorruptObject
+from kafscale.format.incarnation import IncarnationRecord, SealRecord, needed_slots
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import SMALLEST_SLOT, Seal
-from kafscale.format.trailer import CorruptObject
 from kafscale.interfaces import ObjectInfo
 from kafscale.log.environment import LogEnvironment
-from kafscale.log.journal.fencing import is_marked
 from kafscale.log.takeover.sealing import PARALLEL, footer
 
 PAGE = 1000
@@ -157,7 +156,7 @@ class Sweep:
             return []
         settled = {volume for volume in found.values() if self._is_settled(*volume)}
         entries, _ = await self._metadata.range(metadata_keys.PARTITIONS)
-        records = [PartitionRecord.from_json(entry.value) for entry in entries]
+        records = [PartitionRecord.from_entry(entry) for entry in entries]
         known = {
             incarnation
             for incarnation in {volume[0] for volume in found.values()}
@@ -175,19 +174,15 @@ class Sweep:
 
     async def _needed(self, incarnation: int) -> range | None:
         """
-        The numbers of an incarnation's slots that may be needed: from its trim
-        mark, as committed (rule 9), to its recorded end (rule 10); None if
-        there is none such: who knows whose they are.
+        See L{needed_slots}; None if there is no such incarnation: who knows
+        whose they are.
         """
         entry = await self._metadata.get(metadata_keys.incarnation(incarnation))
         if entry is None:
             return None
+        record = IncarnationRecord.from_entry(entry)
         sealed = await self._metadata.get(metadata_keys.seal(incarnation))
-        if sealed is None or "sealed_at" not in sealed.value:
-            return range(entry.value["trim"], sys.maxsize)
-        # At the end stands the seal, if seals stop it.
-        ends = sealed.value["sealed_at"] + (0 if is_marked(entry.value) else 1)
-        return range(entry.value["trim"], ends)
+        return needed_slots(record, None if sealed is None else SealRecord.from_entry(sealed))
 
     async def _record(self, key: str) -> PartitionRecord | None:
         """
@@ -195,7 +190,7 @@ class Sweep:
         there never was a segment.
         """
         entry = await self._metadata.get(key)
-        return None if entry is None else PartitionRecord.from_json(entry.value)
+        return None if entry is None else PartitionRecord.from_entry(entry)
 
     # -- deleting -----------------------------------------------------------
 

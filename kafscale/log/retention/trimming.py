@@ -8,12 +8,14 @@ predecessor's all, when nothing in it is needed.
 
 from __future__ import annotations
 
+import attrs
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kafscale.concurrency.chore import Chore
 from kafscale.errors import CommitConflict
 from kafscale.format import metadata_keys
+from kafscale.format.incarnation import IncarnationRecord
 from kafscale.interfaces import Compare
 from kafscale.log.commit import settle
 from kafscale.log.environment import LogEnvironment
@@ -87,9 +89,8 @@ class Clearing:
         entry = await self._metadata.get(key)
         assert entry is not None
         try:
-            await settle(
-                self._metadata, key, entry.revision, {**entry.value, "trim": target}, (self._alive,)
-            )
+            record = attrs.evolve(IncarnationRecord.from_entry(entry), trim=target)
+            await settle(self._metadata, key, entry.revision, record.to_json(), (self._alive,))
         except CommitConflict:
             self._journal.fence()
             return

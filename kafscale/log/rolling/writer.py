@@ -24,9 +24,10 @@ from kafscale.errors import (
     StoreError,
 )
 from kafscale.format import object_keys
+from kafscale.format.errors import CorruptObject
 from kafscale.format.partition import Chapter, PartitionRecord
 from kafscale.format.segment import Footer, whole_footer, write_footer
-from kafscale.format.trailer import CorruptObject, intact
+from kafscale.format.trailer import intact
 from kafscale.log.commit import TOGETHER
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.journal.fencing import Fence

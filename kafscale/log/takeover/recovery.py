@@ -137,7 +137,7 @@ async def _recover(
 
 
 def _record(entry: Entry | None) -> PartitionRecord:
-    return PartitionRecord() if entry is None else PartitionRecord.from_json(entry.value)
+    return PartitionRecord() if entry is None else PartitionRecord.from_entry(entry)
 
 
 async def _needed(

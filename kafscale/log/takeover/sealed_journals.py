@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+import attrs
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
@@ -18,9 +19,10 @@ from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import CommitConflict, NoSuchObject
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.bundle import GROUP, read_bundle
+from kafscale.format.errors import CorruptObject
+from kafscale.format.incarnation import IncarnationRecord
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.slot import Range, Seal
-from kafscale.format.trailer import CorruptObject
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.log.commit import settle
 from kafscale.log.takeover.sealing import CorruptLog, Sealed, footer, listing, ranges, seal
@@ -121,8 +123,9 @@ class Estates:
         entry = await self.metadata.get(metadata_keys.incarnation(incarnation))
         if entry is None:
             return 0  # as `seal` will find
-        prefix = object_keys.bundles(self._namespace, entry.value["broker"], incarnation)
-        slots = object_keys.journal(self._namespace, entry.value["broker"], incarnation)
+        record = IncarnationRecord.from_entry(entry)
+        prefix = object_keys.bundles(self._namespace, record.broker, incarnation)
+        slots = object_keys.journal(self._namespace, record.broker, incarnation)
 
         async def read(key: str) -> int:
             end = 0
@@ -134,7 +137,7 @@ class Estates:
                 self._log.warn("slots are read one by one: {key}: {why}", key=key, why=why)
             return end
 
-        trim = entry.value["trim"]
+        trim = record.trim
         after = object_keys.slot(prefix, trim - GROUP) if trim >= GROUP else ""
         found = [info.key async for info in listing(self._objects, prefix, after)]
         return max(await map_bounded(read, found, BUNDLES_AT_ONCE), default=0)
@@ -145,11 +148,14 @@ class Estates:
         which broker each is; some of them may live.
         """
         entries, _ = await self.metadata.range(metadata_keys.INCARNATIONS)
-        return [
-            (metadata_keys.incarnation_of(entry.key), entry.value["broker"])
+        records = [
+            (metadata_keys.incarnation_of(entry.key), IncarnationRecord.from_entry(entry))
             for entry in entries
-            if not entry.value.get("wound_up")
-            and metadata_keys.incarnation_of(entry.key) != self._incarnation
+        ]
+        return [
+            (incarnation, record.broker)
+            for incarnation, record in records
+            if not record.wound_up and incarnation != self._incarnation
         ]
 
     async def wind_up(self) -> None:
@@ -166,7 +172,7 @@ class Estates:
         for topic_id, index in list(estate.ranges):
             entry = await self.metadata.get(metadata_keys.partition(topic_id, index))
             if entry is not None:
-                record = PartitionRecord.from_json(entry.value)
+                record = PartitionRecord.from_entry(entry)
                 if estate.needed((topic_id, index), record):
                     return False
             estate.ranges.pop((topic_id, index), None)
@@ -179,13 +185,14 @@ class Estates:
         """
         key = metadata_keys.incarnation(sealed.incarnation)
         entry = await self.metadata.get(key)
-        if entry is None or entry.value.get("wound_up"):
+        record = None if entry is None else IncarnationRecord.from_entry(entry)
+        if entry is None or record is None or record.wound_up:
             return  # another successor did it
-        value = {**entry.value, "trim": sealed.sealed_at}
+        trimmed = attrs.evolve(record, trim=sealed.sealed_at)
         revision = entry.revision
-        if entry.value != value:
+        if record != trimmed:
             try:
-                revision = await settle(self.metadata, key, revision, value)
+                revision = await settle(self.metadata, key, revision, trimmed.to_json())
             except CommitConflict:
                 return  # another successor does it
         bundles = object_keys.bundles(self._namespace, sealed.broker, sealed.incarnation)
@@ -204,7 +211,8 @@ class Estates:
             await self._objects.delete(gone[at : at + 1000])
         # Said only now: who is interrupted before has it done by the next one.
         with suppress(CommitConflict):
-            await settle(self.metadata, key, revision, {**value, "wound_up": True})
+            wound_up = attrs.evolve(trimmed, wound_up=True)
+            await settle(self.metadata, key, revision, wound_up.to_json())
         # A writer that died with several flushes under way leaves a few; more
         # than that, and somebody has removed a slot by hand.
         tell = self._log.warn if past_end > IN_FLIGHT_AT_MOST else self._log.debug

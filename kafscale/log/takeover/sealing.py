@@ -21,10 +21,10 @@ import attrs
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists
 from kafscale.format import metadata_keys, object_keys
+from kafscale.format.incarnation import IncarnationRecord, SealRecord
 from kafscale.format.slot import Range, Seal, read_slot, write_seal
 from kafscale.interfaces import Compare, IMetadataStore, IObjectReader, IObjectStore, ObjectInfo
 from kafscale.log.commit import settle
-from kafscale.log.journal.fencing import is_marked
 from kafscale.log.reading.footers import read_end_of
 
 BARRIER = 32
@@ -110,18 +110,19 @@ async def seal(
         entry = await metadata.get(metadata_keys.incarnation(incarnation))
         if entry is None:
             raise LookupError(f"incarnation {incarnation} is not in the metadata store")
-        broker, trim = entry.value["broker"], entry.value["trim"]
+        record = IncarnationRecord.from_entry(entry)
+        broker, trim = record.broker, record.trim
         prefix = object_keys.journal(namespace, broker, incarnation)
-        if recorded is not None and "sealed_at" in recorded.value:
+        end = None if recorded is None else SealRecord.from_entry(recorded).sealed_at
+        if end is not None:
             # What is recorded is the end, whatever seal objects there are: one
             # may have been put over a slot that was deleted (rule 5).
-            end = recorded.value["sealed_at"]
             return Sealed(incarnation, broker, prefix, trim, end)
-        if is_marked(entry.value):
+        if record.is_marked:
             if recorded is None:
                 # This stops it. The trim mark that counts is read after.
                 with suppress(CommitConflict):  # another's mark does, too
-                    await settle(metadata, key, 0, {"by": sealer})
+                    await settle(metadata, key, 0, SealRecord(sealer).to_json())
                 continue
             # All that it has acknowledged was stored before it was marked. It
             # may go on storing: two who look find different ends, all of them
@@ -139,7 +140,7 @@ async def seal(
             # two sealers the first to record an end wins (rule 5).
             revision, guards = 0, (Compare(entry.key, entry.revision),)
         try:
-            await settle(metadata, key, revision, {"sealed_at": end, "by": sealer}, guards)
+            await settle(metadata, key, revision, SealRecord(sealer, end).to_json(), guards)
         except CommitConflict:
             continue
         return Sealed(incarnation, broker, prefix, trim, end)

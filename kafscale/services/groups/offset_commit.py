@@ -24,9 +24,9 @@ from kafscale.errors import (
     UnknownTopicOrPartition,
     code_of,
 )
+from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import (
-    CommittedOffset,
     ICoordinationService,
     IGroupCoordinator,
     IImage,

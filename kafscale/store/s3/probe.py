@@ -11,7 +11,6 @@ is enough that what was stored can be read and listed at once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -29,6 +28,8 @@ from kafscale.errors import (
     StoreUnavailable,
 )
 from kafscale.format import object_keys
+from kafscale.format.cluster import read_claim, write_claim
+from kafscale.format.errors import CorruptObject
 from kafscale.store.s3.client import S3Client
 from kafscale.store.s3.faults import NoAnswer, NoCredentials, S3Error
 from kafscale.store.s3.objects import S3ObjectStore
@@ -227,7 +228,7 @@ class Probe:
         what is written there, and those of two would use the same numbers.
         """
         key = object_keys.cluster(self._namespace)
-        claim = json.dumps({"cluster_id": cluster}).encode()
+        claim = write_claim(cluster)
 
         async def read() -> bytes:
             if self._may_replace:
@@ -239,8 +240,8 @@ class Probe:
             return await self._store.get(key)
 
         try:
-            owner = json.loads(await self._again(read))["cluster_id"]
-        except (ValueError, TypeError, LookupError):
+            owner = read_claim(key, await self._again(read))
+        except CorruptObject:
             raise SettingError(f"{self._where}: {key} is not what a broker wrote there") from None
         if owner != cluster:
             raise SettingError(

@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred
 
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
 from kafscale.format import metadata_keys, object_keys
-from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import write_seal
 from kafscale.interfaces import Put
 from kafscale.log.journal.fencing import Fence, Marked
@@ -582,48 +581,6 @@ class RivalTests(CarelessTestCase):
         broker.environment.objects.create = create  # type: ignore[method-assign]
         self.assertTrue(broker.fenced)
         self.assertEqual(self.read_all(self.leader()), [b"0"])
-
-
-class MakersTests(BrokerTestCase):
-    """
-    What a partition's record says of keys.
-    """
-
-    RECORD = PartitionRecord(rolled_to=50, makers=((10, 4), (20, -1), (30, 7)))
-
-    def test_maker(self) -> None:
-        """
-        The last pair that is not past the base.
-        """
-        found = [self.RECORD.maker(base) for base in (0, 9, 10, 19, 20, 29, 30, 99)]
-        self.assertEqual(found, [-1, -1, 4, 4, -1, -1, 7, 7])
-
-    def test_made(self) -> None:
-        """
-        A pair for each change.
-        """
-        self.assertEqual(self.RECORD.made(7), self.RECORD.makers)
-        self.assertEqual(self.RECORD.made(8), (*self.RECORD.makers, (50, 8)))
-        self.assertEqual(PartitionRecord().made(-1), ())
-
-    def test_makers_from(self) -> None:
-        """
-        The pair that holds there, and those after it.
-        """
-        makers = self.RECORD.makers
-        for base, left in ((None, 0), (0, 0), (10, 0), (19, 0), (20, 1), (35, 2)):
-            self.assertEqual(self.RECORD.makers_from(base), makers[left:], base)
-
-    def test_json(self) -> None:
-        """
-        Records without makers are as they always were.
-        """
-        value = self.RECORD.to_json()
-        self.assertEqual(value["makers"], [[10, 4], [20, -1], [30, 7]])
-        self.assertEqual(PartitionRecord.from_json(value), self.RECORD)
-        plain = PartitionRecord(rolled_to=3)
-        self.assertNotIn("makers", plain.to_json())
-        self.assertEqual(PartitionRecord.from_json(plain.to_json()), plain)
 
 
 class OtherFencingTests(BrokerTestCase):

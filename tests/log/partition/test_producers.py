@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import InvalidProducerEpoch, OutOfOrderSequenceNumber
+from kafscale.format.errors import CorruptObject
 from kafscale.format.producers import NOT_KNOWN
-from kafscale.format.trailer import CorruptObject
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.wire.records import BatchHeader, Record, build_batch, read_batch_header
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import NoSuchObject, StoreUnavailable
-from kafscale.format.trailer import CorruptObject
+from kafscale.format.errors import CorruptObject
 from kafscale.interfaces import IObjectStore
 from kafscale.log.reading.cache import BlockCache
 

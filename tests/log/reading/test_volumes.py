@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kafscale.format import metadata_keys, object_keys
-from kafscale.format.trailer import CorruptObject
+from kafscale.format.errors import CorruptObject
 from kafscale.format.volume import VolumeRow, write_volume_footer
 from kafscale.inspect.volumes import rows_of
 from kafscale.interfaces import IObjectReader

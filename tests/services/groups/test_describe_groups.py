@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from kafscale import errors
-from kafscale.interfaces import CommittedOffset, MemberIdentity
+from kafscale.format.offset import CommittedOffset
+from kafscale.interfaces import MemberIdentity
 from kafscale.wire.messages import (
     DeleteGroupsRequest,
     DescribeGroupsRequest,

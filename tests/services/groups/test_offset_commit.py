@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from kafscale import errors
-from kafscale.interfaces import CommittedOffset, Topic
+from kafscale.format.offset import CommittedOffset
+from kafscale.interfaces import Topic
 from kafscale.wire.messages import (
     OffsetCommitRequest,
     OffsetDeleteRequest,

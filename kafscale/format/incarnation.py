@@ -1,0 +1,118 @@
+"""
+The records of an incarnation: of its journal, and of its end.
+
+An incarnation is one start of a broker; its journal is its own
+(docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+import sys
+from operator import index
+from typing import Any
+
+import attrs
+
+from kafscale.format.record import StoredEntry, read_record
+
+CREATE = "create"
+"""Fencing by seals: a store that creates and never replaces refuses what comes late."""
+
+METADATA = "metadata"
+"""Fencing by marks in the metadata store, where a PUT may replace an object."""
+
+
+@attrs.frozen
+class IncarnationRecord:
+    """
+    The entry under C{incarnations/}. The incarnation itself puts it when it
+    begins, and moves the trim mark; at its end a successor does.
+
+    @ivar broker: The id of the broker.
+    @ivar trim: The number of the lowest slot that may be needed (rule 9).
+    @ivar wound_up: Whether a successor has deleted the journal's slots.
+    @ivar fencing: What stops the incarnation, L{CREATE} or L{METADATA}
+        (`kafscale.log.journal.fencing`).
+    """
+
+    broker: int = attrs.field(converter=index)
+    trim: int = attrs.field(default=0, converter=index)
+    wound_up: bool = False
+    fencing: str = CREATE
+
+    @property
+    def is_marked(self) -> bool:
+        """
+        Whether a mark in the metadata store stops it, and no seal object.
+        """
+        return self.fencing == METADATA
+
+    def to_json(self) -> dict[str, Any]:
+        """
+        As it stands in the metadata store: C{fencing} is absent if it is
+        L{CREATE}, and C{wound_up} if it is false.
+        """
+        value: dict[str, Any] = {"broker": self.broker, "trim": self.trim}
+        if self.fencing != CREATE:
+            value["fencing"] = self.fencing
+        if self.wound_up:
+            value["wound_up"] = True
+        return value
+
+    @classmethod
+    def from_entry(cls, entry: StoredEntry) -> IncarnationRecord:
+        """
+        From the metadata store.
+
+        @raise CorruptRecord: it is no such record.
+        @raise NewerFormat: a newer version has written it.
+        """
+        return read_record("incarnations", entry, lambda value: cls(**value))
+
+
+@attrs.frozen
+class SealRecord:
+    """
+    The entry under C{seals/}: absent while the incarnation may write.
+
+    @ivar by: The incarnation that recorded the end.
+    @ivar sealed_at: The number of the slot after the last one that counts. None
+        in a mark, which stops an incarnation with the fencing L{METADATA}
+        before its end is known (rule 5).
+    """
+
+    by: int = attrs.field(converter=index)
+    sealed_at: int | None = attrs.field(
+        default=None, converter=attrs.converters.optional(index)
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """
+        As it stands in the metadata store: a mark has no C{sealed_at}.
+        """
+        if self.sealed_at is None:
+            return {"by": self.by}
+        return {"sealed_at": self.sealed_at, "by": self.by}
+
+    @classmethod
+    def from_entry(cls, entry: StoredEntry) -> SealRecord:
+        """
+        From the metadata store.
+
+        @raise CorruptRecord: it is no such record.
+        @raise NewerFormat: a newer version has written it.
+        """
+        return read_record("seals", entry, lambda value: cls(**value))
+
+
+def needed_slots(record: IncarnationRecord, seal: SealRecord | None) -> range:
+    """
+    The numbers of the slots of a journal that may be needed: from the trim mark
+    (rule 9) to the recorded end (rule 10), and the seal object at the end, if
+    it is what stops the incarnation.
+
+    @param seal: None if there is none.
+    """
+    if seal is None or seal.sealed_at is None:
+        return range(record.trim, sys.maxsize)
+    return range(record.trim, seal.sealed_at + (0 if record.is_marked else 1))

@@ -1,0 +1,93 @@
+"""
+The levels of every stored format, and which of them this version reads.
+
+A level is a layout. A version reads every level of a format up to the highest
+that it knows. Level 0 is the layout of the first release. A new layout is one
+more line in L{LEVELS}, with what it adds, and nothing else here: how a cluster
+comes to write it is the business of `kafscale.cluster.levels`, and the rule is
+in docs/storage.md (Levels).
+
+Where stored data states its level:
+
+- in the trailer of an object, as the version of the footer's layout, which is
+  the level + 1 (`kafscale.format.trailer`);
+- in the first byte of the producers' states, likewise;
+- in the field C{level} of JSON, which is absent at level 0.
+
+A format of objects is called as the kind of object, and one of entries of the
+metadata store as the kind of key. A format that a version does not know at all
+is at level 0 for it: nothing of it exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kafscale.format.errors import NewerFormat
+
+LEVELS: Mapping[str, Sequence[str]] = {
+    # Objects
+    "slot": ["a row of 68 bytes for each partition"],
+    "seal": ["JSON: the incarnation that made it"],
+    "segment": ["offsets, an index of blocks, producers' states, leader epochs as JSON"],
+    "bundle": ["the number of the first slot, and the length of each"],
+    "volume": ["a row of 40 bytes for each chapter"],
+    "producers": ["the last batches of each producer"],
+    "cluster": ["JSON: the cluster's id"],
+    "milestone": ["JSON: its name"],
+    # Entries of the metadata store
+    "cluster/id": ["a string"],
+    "last-incarnation": ["the id of a broker"],
+    "producer-ids": ["the first producer id that was not given out"],
+    "milestones": ["a list of names"],
+    "brokers": ["address, rack, weight, version, incarnation and phase"],
+    "incarnations": ["broker and trim mark; wound up; how it is fenced"],
+    "seals": ["the end of the journal, and the incarnation that recorded it"],
+    "names": ["the topic's id"],
+    "topics": ["name, number of partitions, configuration, time of creation"],
+    "partitions": ["leader, segments, leader epochs, journals, epochs in keys, chapters"],
+    "tombstones": ["name, number of partitions, time of deletion"],
+    "group-shards": ["owner, and how often it was written"],
+    "groups": ["a generation and its members"],
+    "offsets": ["offset, leader epoch, the consumer's note, times"],
+}
+"""What each level of each format has or adds; a level is the place in its list."""
+
+
+def highest_level(name: str) -> int:
+    """
+    The highest level of a format that this version reads.
+
+    @param name: One of L{LEVELS}.
+    """
+    return len(LEVELS[name]) - 1
+
+
+def levels_read() -> dict[str, int]:
+    """
+    The highest level of each format that this version reads, without those of
+    which it reads level 0 only: as a broker registers it.
+    """
+    return {name: len(levels) - 1 for name, levels in LEVELS.items() if len(levels) > 1}
+
+
+def check_level(name: str, found: int) -> None:
+    """
+    Refuse data of a level that this version does not read.
+
+    @raise NewerFormat: C{found} is above L{highest_level}.
+    """
+    if found > highest_level(name):
+        raise NewerFormat(name, found, highest_level(name))
+
+
+def check_json_level(name: str, value: Any) -> None:
+    """
+    The same for JSON, which has its level in the field C{level}.
+
+    @param value: Plain JSON data.
+    @raise NewerFormat: the level is above L{highest_level}.
+    """
+    if isinstance(value, dict) and "level" in value:
+        check_level(name, int(value["level"]))
