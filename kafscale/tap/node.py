@@ -54,6 +54,8 @@ class Node:
     """
     A broker.
 
+    @ivar log_settings: The bounds of its log, which take effect when it is
+        started.
     @ivar unhealthy: Why it cannot rejoin the cluster after it was replaced,
         unless the reason is a store that is unavailable; else None.
     @ivar services: What it serves. This and the following exist once it is
@@ -97,6 +99,7 @@ class Node:
         @param dial: Makes a client for requests to another broker.
         """
         self._settings = settings
+        self.log_settings = log_settings(settings)
         self._broker = broker
         self._objects = objects
         self._metadata = metadata
@@ -144,7 +147,7 @@ class Node:
             metadata=self._metadata,
             cache=self.cache,
             clock=clock,
-            settings=log_settings(settings),
+            settings=self.log_settings,
         )
         self.log = Log(
             environment,

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from random import Random
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -18,7 +17,6 @@ from kafscale.interfaces import Broker, IService, Serving
 from kafscale.store.blocking import at_once
 from kafscale.store.etcd import EtcdMetadataStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
-from kafscale.tap import serving
 from kafscale.tap.node import Node
 from kafscale.wire.schema import Request
 from tests.hostile import HostileObjectStore
@@ -91,18 +89,19 @@ class Process:
             settings = attrs.evolve(settings, s3_bucket="careless", s3_fencing="metadata")
         elif world.has_volumes:
             settings = attrs.evolve(settings, s3_bucket="careful")
-        with patch.object(serving, "CHAPTERS", CHAPTERS):
-            self.node = Node(
-                settings,
-                Broker(broker_id, f"broker-{broker_id}", 9092, world.rack_of(broker_id) or None),
-                objects,
-                self.metadata,
-                objects,
-                self.clock,
-                chance,
-                at_once,
-                lambda other: SimulatedPeer(self, other.broker_id, Road(world.schedule, chance)),
-            )
+        self.node = Node(
+            settings,
+            Broker(broker_id, f"broker-{broker_id}", 9092, world.rack_of(broker_id) or None),
+            objects,
+            self.metadata,
+            objects,
+            self.clock,
+            chance,
+            at_once,
+            lambda other: SimulatedPeer(self, other.broker_id, Road(world.schedule, chance)),
+        )
+        if self.node.log_settings.chapters:
+            self.node.log_settings = attrs.evolve(self.node.log_settings, chapters=CHAPTERS)
         self._served: dict[type[Request], Serving] = {}
         self._starting: Deferred[None] | None = None
 
