@@ -196,7 +196,10 @@ def claim_whatever(original: Any) -> Any:
     Claim whatever anybody has claimed since.
     """
     async def commit_claims(
-        metadata: IMetadataStore, incarnation: int, claims: Sequence[recovery.Claim]
+        metadata: IMetadataStore,
+        incarnation: int,
+        claims: Sequence[recovery.Claim],
+        guard_of: recovery.GuardOf,
     ) -> Any:
         done = []
         for claim in claims:

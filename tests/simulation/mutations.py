@@ -8,6 +8,7 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 import attrs
@@ -30,8 +31,71 @@ from tests.hostile import Operation
 from tests.simulation import broken
 from tests.simulation.plan import STRICT, Plan
 
-Change = tuple[Any, str, Callable[[Any], Any]]
-"""Where, what, and what to make of it."""
+
+@attrs.frozen
+class Seam:
+    """
+    A function or a method of the broker that mutations put another in place
+    of. Most are private: a rule is kept where nobody outside looks. All that
+    mutations use stand below, and `tests.simulation.test_mutations` resolves
+    each, so that a name that was changed is missed there, in a sentence.
+
+    @ivar owner: The class or module that has it.
+    @ivar name: What it is called there.
+    """
+
+    owner: Any
+    name: str
+
+    def original(self) -> Any:
+        """
+        What is there.
+
+        @raise LookupError: there is nothing of that name.
+        """
+        try:
+            return self.owner.__dict__[self.name]
+        except KeyError:
+            raise LookupError(
+                f"{self.owner.__name__} has no {self.name}: if it was renamed, rename it in"
+                f" {__name__}, too"
+            ) from None
+
+    def check(self, change: Callable[[Any], Any]) -> None:
+        """
+        See that what a mutation puts here can be called as the original is:
+        else it would break no rule, but fail.
+
+        @raise TypeError: it cannot.
+        """
+        original = self.original()
+        changed = change(original)
+        if isinstance(original, property):
+            original, changed = original.fget, changed.fget
+        taken = signature(changed)
+        for positional, named in _calls(signature(original)):
+            try:
+                taken.bind(*positional, **named)
+            except TypeError as why:
+                raise TypeError(f"{self.owner.__name__}.{self.name}: {why}") from None
+
+
+def _calls(called: Signature) -> Iterator[tuple[list[None], dict[str, None]]]:
+    """
+    Arguments as they may come: all, and no more than have to.
+    """
+    for whole in (True, False):
+        parameters = [
+            each
+            for each in called.parameters.values()
+            if whole or each.default is Parameter.empty
+        ]
+        named = [each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY]
+        yield [None] * (len(parameters) - len(named)), dict.fromkeys(named)
+
+
+Change = tuple[Seam, Callable[[Any], Any]]
+"""Where, and what to make of what is there."""
 
 
 @attrs.frozen
@@ -54,15 +118,37 @@ class Mutation:
         """
         Until the end every broker is like that.
         """
-        before = [(owner, name, owner.__dict__[name]) for owner, name, _ in self.changes]
+        before = [(seam, seam.original()) for seam, _ in self.changes]
         try:
-            for owner, name, change in self.changes:
-                setattr(owner, name, change(owner.__dict__[name]))
+            for seam, change in self.changes:
+                setattr(seam.owner, seam.name, change(seam.original()))
             yield
         finally:
-            for owner, name, original in reversed(before):
-                setattr(owner, name, original)
+            for seam, original in reversed(before):
+                setattr(seam.owner, seam.name, original)
 
+
+# Where the rules are kept, in their order.
+ACKNOWLEDGE = Seam(Journal, "_settle")
+OWN_SLOT = Seam(Journal, "_is_mine")
+LOOK_FOR_MARK = Seam(Marked, "passes")
+SEAL = Seam(sealing, "_seal_first_missing")
+RECORD_END = Seam(sealing, "settle")
+MOVE_TRIM_MARK = Seam(trimming, "settle")
+TRIMMABLE = Seam(Journal, "trimmable")
+SLOT_FOOTER = Seam(sealed_journals, "footer")
+CHANGE_RECORDS = Seam(record_changes, "settle_all")
+COMMIT_CLAIMS = Seam(log, "commit_claims")
+RECOVER = Seam(recovery, "_recover")
+VISIBLE_BATCHES = Seam(Tail, "visible_batches")
+CREATE_SEGMENT = Seam(SegmentWriter, "_create")
+ALL_SETTLED = Seam(Partition, "settled")
+RELEASED_RECORD = Seam(releasing, "_released")
+COMMIT_RELEASE = Seam(releasing, "_commit")
+MOVE_LOG_START = Seam(LogStarts, "move")
+FIRST_SEGMENT = Seam(Segments, "base_of")
+COMMIT_SHARD = Seam(Shard, "_attempt")
+TAKE_FETCHED = Seam(Replica, "fed")
 
 BUSY = Plan({"lease lost": 10, "slow": 10, "etcd cut": 4}, 5.0, ((0.03, 0.01),), 0.5)
 """Brokers that are alive, are taken for dead, and trim while others walk over
@@ -104,133 +190,133 @@ MUTATIONS = [
     Mutation(
         "01",
         "acknowledge each slot when it is durable",
-        [(Journal, "_settle", broken.settle_any)],
+        [(ACKNOWLEDGE, broken.settle_any)],
     ),
     Mutation(
         "02",
         "take a seal for their own slot",
-        [(Journal, "_is_mine", broken.anything_is_mine)],
+        [(OWN_SLOT, broken.anything_is_mine)],
     ),
     Mutation(
         "02b",
         "look for no mark",
-        [(Marked, "passes", broken.look_for_no_mark)],
+        [(LOOK_FOR_MARK, broken.look_for_no_mark)],
         CARELESS,
     ),
     Mutation(
         "03",
         "seal no missing slot",
-        [(sealing, "_seal_first_missing", broken.seal_nothing)],
+        [(SEAL, broken.seal_nothing)],
     ),
     Mutation(
         "04",
         "do not read the trim mark again",
-        [(sealing, "settle", broken.without_guards)],
+        [(RECORD_END, broken.without_guards)],
         BUSY,
     ),
     Mutation(
         "05",
         "record an end over another",
-        [(sealing, "settle", broken.overwriting)],
+        [(RECORD_END, broken.overwriting)],
     ),
     Mutation(
         "06",
         "claim with no end recorded",
-        [(sealing, "settle", broken.record_nothing)],
+        [(RECORD_END, broken.record_nothing)],
     ),
     Mutation(
         "07",
         "trim though they are sealed",
-        [(trimming, "settle", broken.without_guards)],
+        [(MOVE_TRIM_MARK, broken.without_guards)],
         LATE,
     ),
     Mutation(
         "08",
         "trim what is not rolled",
-        [(Journal, "trimmable", broken.trim_what_is_settled)],
+        [(TRIMMABLE, broken.trim_what_is_settled)],
     ),
     Mutation(
         "09",
         "delete under a trim mark in doubt",
-        [(trimming, "settle", broken.try_once)],
+        [(MOVE_TRIM_MARK, broken.try_once)],
     ),
     Mutation(
         "10",
         "delete seals",
-        [(sealed_journals, "footer", broken.nothing_is_a_seal)],
+        [(SLOT_FOOTER, broken.nothing_is_a_seal)],
     ),
     Mutation(
         "11",
         "do not compare a record's revision",
-        [(record_changes, "settle_all", broken.compare_the_guards_only)],
+        [(CHANGE_RECORDS, broken.compare_the_guards_only)],
         DOUBTFUL,
     ),
     Mutation(
         "12",
         "claim whatever has happened",
-        [(log, "commit_claims", broken.claim_whatever)],
+        [(COMMIT_CLAIMS, broken.claim_whatever)],
         BUSY,
     ),
     Mutation(
         "13",
         "name no other's journal",
-        [(recovery, "_recover", broken.name_only_mine)],
+        [(RECOVER, broken.name_only_mine)],
         DYING,
     ),
     Mutation(
         "14",
         "roll what is not acknowledged",
-        [(Tail, "visible_batches", broken.all_batches)],
+        [(VISIBLE_BATCHES, broken.all_batches)],
     ),
     Mutation(
         "15",
         "adopt no segment",
-        [(SegmentWriter, "_create", broken.adopt_nothing)],
+        [(CREATE_SEGMENT, broken.adopt_nothing)],
     ),
     Mutation(
         "16",
         "commit rolled_to before the segment is there",
-        [(SegmentWriter, "_create", broken.make_later)],
+        [(CREATE_SEGMENT, broken.make_later)],
         DYING,
     ),
     Mutation(
         "17",
         "release with records under way",
         [
-            (Partition, "settled", broken.wait_for_nothing),
-            (releasing, "_released", broken.release_as_it_is),
+            (ALL_SETTLED, broken.wait_for_nothing),
+            (RELEASED_RECORD, broken.release_as_it_is),
         ],
     ),
     Mutation(
         "18",
         "lead on after a release in doubt",
-        [(releasing, "_commit", broken.go_on_when_in_doubt)],
+        [(COMMIT_RELEASE, broken.go_on_when_in_doubt)],
         UNHEARD,
     ),
     Mutation(
         "19",
         "delete before the log start is committed",
-        [(LogStarts, "move", broken.delete_first)],
+        [(MOVE_LOG_START, broken.delete_first)],
     ),
     Mutation(
         "20",
         "start the log past rolled_to",
-        [(LogStarts, "move", broken.do_not_roll)],
+        [(MOVE_LOG_START, broken.do_not_roll)],
     ),
     Mutation(
         "21",
         "keep no last segment",
-        [(Segments, "base_of", broken.keep_none)],
+        [(FIRST_SEGMENT, broken.keep_none)],
     ),
     Mutation(
         "22",
         "write what a shard has, whoever owns it",
-        [(Shard, "_attempt", broken.compare_nothing)],
+        [(COMMIT_SHARD, broken.compare_nothing)],
     ),
     Mutation(
         "23",
         "show not the whole run, where they do not lead",
-        [(Replica, "fed", broken.feed_the_newest)],
+        [(TAKE_FETCHED, broken.feed_the_newest)],
         IN_RACKS,
     ),
 ]
