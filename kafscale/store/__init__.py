@@ -1,3 +1,3 @@
 """
-Where bytes and facts are kept: object stores and metadata stores.
+Implementations of object stores and metadata stores.
 """

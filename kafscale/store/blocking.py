@@ -1,8 +1,8 @@
 """
-How a store has its blocking work done.
+Running the blocking work of a store in a thread.
 
-Stores do not know threads: they are given a function that does blocking work
-somewhere, and answers on the reactor's thread.
+Stores know nothing about threads. They are given a function that runs blocking
+work somewhere, and delivers the result in the reactor's thread.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ _T = TypeVar("_T")
 
 class RunBlocking(Protocol):
     """
-    Calls C{function} where it may block; the Deferred fires with its result,
-    on the reactor's thread. In a service this is `deferToThreadPool` with a
-    pool of the store's own.
+    Calls a function where it may block. In a broker that is C{deferToThreadPool}
+    with a thread pool of the store's own.
     """
 
     def __call__(
         self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> Deferred[_T]:
         """
-        Call C{function} with these arguments.
+        Call C{function} with these arguments. The Deferred fires with its result
+        in the reactor's thread.
         """
         ...
 
 
 def at_once(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
     """
-    A L{RunBlocking} that blocks its caller: for stores in memory, and tests.
+    Call C{function} in this thread: a L{RunBlocking} for stores in memory, for
+    C{kafscale-inspect} and for tests.
     """
     return execute(function, *args, **kwargs)

@@ -1,5 +1,5 @@
 """
-Connections to stores that speak HTTP.
+TCP and TLS connections to stores that are reached over HTTP.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ from zope.interface import implementer
 from kafscale.errors import SettingError
 
 CONNECT_SECONDS = 5.0
+"""The timeout of connecting."""
 
-#: Receive buffer of a connection.
 BUFFER = 256 * 1024
+"""The maximum number of bytes read from a connection at once; Twisted's default
+is 64 KiB."""
 
 
 def reason_of(error: Exception) -> str:
     """
-    What went wrong, in a few words.
+    The reason why an HTTP request failed, for a line of the log.
     """
     if isinstance(error, ResponseFailed) and error.reasons:
         return reason_of(error.reasons[-1].value)
@@ -44,10 +46,10 @@ def reason_of(error: Exception) -> str:
 @attrs.frozen
 class Proof:
     """
-    What a client proves itself with.
+    A client's certificate, for mutual TLS.
 
-    @ivar certificate: With its key, a C{PrivateCertificate}.
-    @ivar chain: OpenSSL's certificates between it and one that servers know.
+    @ivar certificate: The certificate with its key, a C{PrivateCertificate}.
+    @ivar chain: The intermediate certificates, as OpenSSL's objects.
     """
 
     certificate: Any
@@ -57,14 +59,16 @@ class Proof:
 @implementer(IAgentEndpointFactory)
 class Endpoints:
     """
-    Connections with large buffers, and certificates that are checked.
+    Makes the endpoints of an HTTP client. Their connections have large buffers,
+    and servers' certificates are verified.
     """
 
     def __init__(self, reactor: Any, trust: Any, certificate: Proof | None = None) -> None:
         """
-        @param trust: See L{trust_root}.
-        @param certificate: What the client proves itself with, if it does; see
-            L{client_certificate}.
+        @param reactor: Makes the connections, and resolves names.
+        @param trust: The certificate authorities that are trusted, from
+            L{trust_root}. Needed for https only.
+        @param certificate: The client's certificate, from L{client_certificate}.
         """
         self._reactor = reactor
         self._trust = trust
@@ -93,7 +97,7 @@ class Endpoints:
 @implementer(IStreamClientEndpoint)
 class _Quiet:
     """
-    An endpoint whose connections are no lines of the log.
+    An endpoint that does not log its connections.
     """
 
     def __init__(self, endpoint: Any) -> None:
@@ -110,7 +114,8 @@ class _Quiet:
 
 class _Roomy(_Quiet):
     """
-    One whose connections have large buffers, too, and send at once.
+    An endpoint with large receive buffers and without Nagle's algorithm, which
+    does not log its connections either.
     """
 
     def connect(self, factory: Any) -> Deferred[Any]:
@@ -131,9 +136,11 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-
 
 def trust_root(ca_file: str | None) -> Any:
     """
-    Whose certificates are believed.
+    The certificate authorities that are trusted.
 
-    @raise SettingError: the file has no certificate.
+    @param ca_file: A file with certificates in PEM format. Without one, the
+        platform's are used.
+    @raise SettingError: the file cannot be read, or has no certificate.
     """
     if not ca_file:
         return platformTrust()  # type: ignore[no-untyped-call]
@@ -151,10 +158,13 @@ def trust_root(ca_file: str | None) -> Any:
 
 def client_certificate(certificate_file: str, key_file: str) -> Proof:
     """
-    What a client proves itself with: a certificate, those that lead from it to
-    a known one, and its key; all PEM.
+    A client's certificate, for mutual TLS.
 
-    @raise SettingError: they cannot be read, or do not belong together.
+    @param certificate_file: The certificate in PEM format, followed by its
+        intermediate certificates.
+    @param key_file: The private key in PEM format.
+    @raise SettingError: a file cannot be read, or the key is not the
+        certificate's.
     """
     text = []
     for name in (certificate_file, key_file):

@@ -1,7 +1,8 @@
 """
-Objects in memory: for a broker that keeps nothing, and for tests.
+An object store in memory, for a broker that keeps nothing and for tests.
 
-Everything happens before the method's first wait, so a test knows the order.
+Each method does its work before it waits for anything, so tests know the order
+of operations.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from kafscale.store.checks import check_key, check_prefix, check_range
 @implementer(IObjectStore)
 class MemoryObjectStore:
     """
-    A dictionary of objects.
+    Keeps objects in a dictionary.
     """
 
     def __init__(self) -> None:
+        """
+        Begin without objects.
+        """
         self._objects: dict[str, bytes] = {}
         self._keys: builtins.list[str] = []  # sorted
 

@@ -1,3 +1,3 @@
 """
-Objects as files in a directory.
+An object store in a directory, and a disk cache for another store.
 """

@@ -1,5 +1,6 @@
 """
-Directories that survive a power loss, and that one broker uses at a time.
+Directories whose names survive a power loss, and the lock that one broker holds
+on its directory.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from kafscale.errors import SettingError
 
 def make_directory(path: str) -> None:
     """
-    Make a directory, and those above it, so that they stay.
+    Make a directory, and those above it, durably.
     """
     path = os.path.abspath(path)
     parent = os.path.dirname(path)
@@ -37,17 +38,18 @@ def sync_directory(path: str) -> None:
 
 def lock_directory(path: str) -> IO[str]:
     """
-    Make this process the only broker on the directory C{path}, which is made
-    if need be: until the returned file is closed, or the process ends
-    (however it ends; a fork keeps the lock too).
+    Make this process the only broker on a directory, which is made if need be.
+    The lock is held until the returned file is closed, or the process ends in
+    any way. A forked process keeps it, too.
 
-    @raise SettingError: another process is; or the directory is unusable.
+    @raise SettingError: another process holds the lock, or the directory cannot
+        be used.
     """
     try:
         make_directory(path)
         file = open(os.path.join(path, "lock"), "a+")  # noqa: SIM115 - stays open
     except OSError as error:
-        raise SettingError(f"cannot keep data in {path}: {error.strerror or error}") from error
+        raise _unusable(path, error) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -65,5 +67,9 @@ def lock_directory(path: str) -> IO[str]:
         file.flush()
     except OSError as error:
         file.close()
-        raise SettingError(f"cannot keep data in {path}: {error.strerror or error}") from error
+        raise _unusable(path, error) from error
     return file
+
+
+def _unusable(path: str, error: OSError) -> SettingError:
+    return SettingError(f"cannot use the directory {path}: {error.strerror or error}")

@@ -1,10 +1,14 @@
 """
-What was read from a bucket, kept on a disk for the next time.
+Keeps parts of a bucket's objects on a local disk.
 
-Parts of objects that never change are kept as files, up to a number of bytes;
-those that were not asked for longest go first. Nothing depends on them: a file
-that is not whole is not believed, what cannot be written is not kept, and the
-directory may be emptied at any time while no broker uses it.
+Each part that was read is kept in a file, up to a total number of bytes; the
+least recently used parts are evicted. Objects never change, so parts never get
+stale. Nothing depends on the files: a file that is not whole is not used, a part
+that cannot be written is not kept, and the directory may be emptied whenever no
+broker uses it.
+
+A file has the bytes of the part, followed by their CRC-32C (4 bytes, big-endian).
+Its name is a hash of the bucket, the object's key and the range.
 """
 
 from __future__ import annotations
@@ -26,22 +30,24 @@ from kafscale.store.local.directory import lock_directory
 from kafscale.store.wrapping import ObjectReaderWrapper
 
 FILES = "runs"
-"""Where in the directory they are."""
+"""The subdirectory that has the files."""
 
 WRITES = 8
-"""How many are written at a time; what comes meanwhile is not kept."""
+"""How many files are written at once. Parts that are read meanwhile are not kept."""
 
-_END = struct.Struct(">I")  # the CRC-32C of what is before
+_END = struct.Struct(">I")  # the CRC-32C of the bytes before it
 _UNFINISHED = ".new"
+"""The end of the name of a file that is being written."""
 
 
 class DiskCache(ObjectReaderWrapper):
     """
-    Parts of the objects of one bucket, in one directory, for one process.
+    Reads objects of one bucket, and keeps parts of them in one directory, for
+    one process.
 
-    @ivar size: Bytes of the files.
-    @ivar hits: How many parts were asked for and there.
-    @ivar misses: How many were not.
+    @ivar size: The total size of the files in bytes.
+    @ivar hits: How many reads were served from a file.
+    @ivar misses: How many reads were not.
     """
 
     _log = Logger()
@@ -50,24 +56,28 @@ class DiskCache(ObjectReaderWrapper):
         self,
         directory: str,
         max_bytes: int,
-        where: str,
+        bucket: str,
         inner: IObjectReader,
         read_blocking: RunBlocking,
         write_blocking: RunBlocking,
     ) -> None:
         """
-        @param where: Names the bucket: a directory may have served another one.
-        @param inner: Asked for what is not there.
-        @param write_blocking: Does the writing: reads do not wait for it.
-
-        @raise SettingError: nothing can be kept in the directory, or another
-            broker uses it.
+        @param directory: The directory, which is made if need be.
+        @param max_bytes: The maximum total size of the files.
+        @param bucket: Identifies the bucket: parts of other buckets, which an
+            earlier process left in the directory, are not used.
+        @param inner: Reads what is not in the cache.
+        @param read_blocking: Runs the reading of files.
+        @param write_blocking: Runs the writing of files. It has threads of its
+            own, so that reads do not wait for writes.
+        @raise SettingError: the directory cannot be used, or another broker uses
+            it.
         """
         super().__init__(inner)
         self._lock = lock_directory(directory)
         self._folder = os.path.join(directory, FILES)
         self._max_bytes = max_bytes
-        self._where = where
+        self._bucket = bucket
         self._read_blocking = read_blocking
         self._write_blocking = write_blocking
         self._files: OrderedDict[str, int] = OrderedDict()  # sizes; used longest ago first
@@ -76,12 +86,12 @@ class DiskCache(ObjectReaderWrapper):
         self.size = self.hits = self.misses = 0
         try:
             os.makedirs(self._folder, exist_ok=True)
-            self._find()
+            self._find_files()
         except OSError as error:
             reason = error.strerror or error
-            raise SettingError(f"cannot keep a cache in {directory}: {reason}") from error
+            raise SettingError(f"cannot use the directory {directory}: {reason}") from error
 
-    def _find(self) -> None:
+    def _find_files(self) -> None:
         found = []
         with os.scandir(self._folder) as entries:
             for entry in entries:
@@ -93,16 +103,16 @@ class DiskCache(ObjectReaderWrapper):
         for _, name, size in sorted(found):
             self._files[name] = size
             self.size += size
-        _remove([os.path.join(self._folder, name) for name in self._surplus()])
+        _remove([os.path.join(self._folder, name) for name in self._evict()])
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """
-        See L{IObjectReader.get}. The rest of an object, without a length, is
-        not kept.
+        See L{IObjectReader.get}. A part that is read without a length is not
+        kept.
         """
         if length is None:
             return await self.inner.get(key, start)
-        place = f"{self._where}\n{key}\n{start}\n{length}"
+        place = f"{self._bucket}\n{key}\n{start}\n{length}"
         name = hashlib.blake2b(place.encode(), digest_size=20).hexdigest()
         if name in self._files:
             self._files.move_to_end(name)
@@ -125,7 +135,8 @@ class DiskCache(ObjectReaderWrapper):
         except OSError as error:
             if not self._failing:
                 self._log.warn(
-                    "nothing is kept in the cache {folder}: {reason}",
+                    "could not write to the disk cache {folder}, reading from the bucket"
+                    " instead: {reason}",
                     folder=self._folder,
                     reason=error.strerror or error,
                 )
@@ -135,15 +146,16 @@ class DiskCache(ObjectReaderWrapper):
             self.size -= self._files.pop(name, 0)
             self._files[name] = len(data) + _END.size
             self.size += self._files[name]
-            gone = [os.path.join(self._folder, each) for each in self._surplus()]
+            gone = [os.path.join(self._folder, each) for each in self._evict()]
             if gone:
                 await self._write_blocking(_remove, gone)
         finally:
             self._writing.discard(name)
 
-    def _surplus(self) -> list[str]:
+    def _evict(self) -> list[str]:
         """
-        Forget the files for which there is no room.
+        Take the least recently used files out of the count, until the others fit
+        into the cache. Return their names, for the caller to delete.
         """
         gone = []
         while self.size > self._max_bytes:
@@ -154,14 +166,14 @@ class DiskCache(ObjectReaderWrapper):
 
     def close(self) -> None:
         """
-        Another broker may use the directory.
+        Release the directory: another broker may use it from now on.
         """
         self._lock.close()
 
 
 def _read(path: str, length: int) -> bytes | None:
     """
-    What was kept; None if that is not what is there.
+    The part in a file; None if the file is missing or not whole.
     """
     try:
         with open(path, "rb") as file:

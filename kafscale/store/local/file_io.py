@@ -1,14 +1,13 @@
 """
-Writing files past the page cache, where the system can; and reading them.
+Writes files with direct I/O, where the file system has it, and reads files.
 
-Objects are large, written once and mostly read by somebody else later. To go
-through the page cache costs a copy, the making of pages and the writing back
-of them: measured for objects of 8 MiB on ext4, 2.5 s of processor time for
-each GiB, at 350 MiB/s. With C{O_DIRECT} the device takes the bytes from our
-own buffer: 0.11 s, at 2,200 MiB/s.
+Objects are large, are written once, and are mostly read much later. The page
+cache costs a copy, the allocation of pages and writing them back: for objects of
+8 MiB on ext4 that took 2.5 s of CPU time per GiB, at 350 MiB/s. With C{O_DIRECT}
+the device reads the bytes from a buffer of this process: 0.11 s, at 2,200 MiB/s.
 
-Reading goes through the page cache: without its read-ahead, ranges of up to
-1 MiB come at half the speed, for little less processor time.
+Reads go through the page cache. Without its read-ahead, ranges of up to 1 MiB
+were read at half the speed, for little less CPU time.
 """
 
 from __future__ import annotations
@@ -20,14 +19,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-#: Addresses, offsets and lengths of direct output are multiples of it.
 BLOCK = 4096
+"""Addresses, offsets and lengths of direct I/O are multiples of this (open(2),
+O_DIRECT)."""
 
-#: Size of one staging buffer.
 STAGE = 2 * 1024 * 1024
+"""The size of a staging buffer in bytes."""
 
-#: How many staging buffers are kept for the next who needs one.
 KEPT = 4
+"""How many free staging buffers are kept."""
 
 _DIRECT: int = getattr(os, "O_DIRECT", 0)
 _MOST_PIECES = min(os.sysconf("SC_IOV_MAX"), 1024)
@@ -35,17 +35,20 @@ _MOST_PIECES = min(os.sysconf("SC_IOV_MAX"), 1024)
 
 class Staging:
     """
-    Page-aligned buffers, used again and again.
+    A pool of page-aligned buffers. May be used from several threads at once.
     """
 
     def __init__(self) -> None:
+        """
+        Begin without buffers.
+        """
         self._lock = threading.Lock()
         self._free: list[mmap.mmap] = []
 
     @contextmanager
     def buffer(self) -> Iterator[memoryview]:
         """
-        A buffer of L{STAGE} bytes, for the time of the C{with} block.
+        A buffer of L{STAGE} bytes, for the duration of the C{with} block.
         """
         with self._lock:
             stage = self._free.pop() if self._free else None
@@ -62,8 +65,10 @@ class Staging:
 
 def can_write_directly(path: str) -> bool:
     """
-    Whether the file system takes direct writes; C{path} is made to find out,
-    and removed.
+    Whether a file system has direct I/O.
+
+    @param path: A file on it that does not exist. It is made and removed.
+    @raise OSError: the file cannot be made.
     """
     if not _DIRECT:
         return False
@@ -76,7 +81,7 @@ def can_write_directly(path: str) -> bool:
             os.close(file)
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
-            return False  # tmpfs of older systems, some network file systems
+            return False  # tmpfs before Linux 6.6, some network file systems
         raise
     finally:
         with suppress(FileNotFoundError):
@@ -86,7 +91,8 @@ def can_write_directly(path: str) -> bool:
 
 def write_directly(path: str, pieces: Sequence[bytes | memoryview], staging: Staging) -> None:
     """
-    Make the file C{path} of these pieces, durably, past the page cache.
+    Make a new file of some pieces, with direct I/O. Its bytes are durable
+    afterwards, its name is not.
     """
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _DIRECT, 0o644)
     try:
@@ -101,7 +107,8 @@ def write_directly(path: str, pieces: Sequence[bytes | memoryview], staging: Sta
 
 def _stage(file: int, pieces: Sequence[bytes | memoryview], stage: memoryview) -> int:
     """
-    Write all through C{stage}; zeros fill the last block. The size without.
+    Write all pieces through C{stage}, and fill the last block with zeros. Return
+    the size without these.
     """
     written = filled = 0
     for piece in pieces:
@@ -133,12 +140,13 @@ def _write_at(file: int, data: memoryview, offset: int) -> None:
 
 def write_buffered(path: str, pieces: Sequence[bytes | memoryview]) -> None:
     """
-    Make the file C{path} of these pieces, durably, through the page cache.
+    Make a new file of some pieces, through the page cache. Its bytes are durable
+    afterwards, its name is not.
     """
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        at = 0  # the first piece not wholly written
-        inside = 0  # what of it is written
+        at = 0  # the first piece that is not completely written
+        inside = 0  # how many bytes of it are written
         while at < len(pieces):
             batch: list[bytes | memoryview] = list(pieces[at : at + _MOST_PIECES])
             if inside:
@@ -154,7 +162,8 @@ def write_buffered(path: str, pieces: Sequence[bytes | memoryview]) -> None:
 
 def read(file: int, start: int, length: int) -> bytes:
     """
-    At most C{length} bytes from C{start}: fewer only at the file's end.
+    Read C{length} bytes of an open file from C{start} on; fewer only if the file
+    ends before.
     """
     data = os.pread(file, length, start)
     if len(data) == length or not data:

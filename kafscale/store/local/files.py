@@ -1,15 +1,15 @@
 """
 Objects as files below one directory: the blocking part of the local store.
 
-What is answered is durable. That takes some care, because a file has a name
-before the name is durable, and a directory likewise:
+All that is returned is durable. That takes care, because a file exists before
+its name is durable, and so does a directory:
 
-  - an object gets its name by C{link} only after its bytes were synced, so a
-    name stands for a whole object at every moment;
-  - the name is synced before C{create} returns, and before somebody else is
-    told of it: a reader may act on what it saw;
-  - a directory is synced into its parent before anything in it counts, and
-    empty ones are removed, which must not happen between.
+    - An object is linked to its name only after its bytes were synced. So a
+      name always stands for a whole object.
+    - The name is synced before C{create} returns, and before any reader sees
+      it: a reader may act on what it saw.
+    - A directory is synced into its parent before anything in it counts. Empty
+      directories are removed, which must not happen in between.
 """
 
 from __future__ import annotations
@@ -27,28 +27,36 @@ from kafscale.store.checks import check_key, check_prefix, check_range, is_part
 from kafscale.store.local import file_io
 from kafscale.store.local.directory import make_directory, sync_directory
 
-#: From this size on, objects are written past the page cache.
 LARGE = 256 * 1024
+"""The size in bytes from which objects are written with direct I/O."""
 
-#: Names that no key's part has, because it begins with a dot.
 TEMPORARY = ".tmp"
+"""The directory of files that are not complete. No key has a part of this name,
+because it begins with a dot."""
 
-#: How many directories are remembered as durable.
 REMEMBERED = 16384
+"""How many directories are remembered as durable."""
 
 
 class ObjectFileReader:
     """
-    A directory of objects. Every method blocks, and may be called from
+    Reads a directory of objects. Every method blocks, and may be called from
     several threads at once.
+
+    It changes nothing in the directory, so it can be used while another process
+    writes there. A file with a name is complete, but its name may not be synced
+    yet, and be gone after a power loss.
     """
 
     def __init__(self, root: str) -> None:
+        """
+        @param root: The directory.
+        """
         self._root = os.path.abspath(root)
 
     def read(self, key: str, start: int, length: int | None) -> bytes:
         """
-        See L{kafscale.interfaces.IObjectStore.get}.
+        See L{kafscale.interfaces.IObjectReader.get}.
         """
         check_range(start, length)
         with self._opened(key) as (file, size):
@@ -57,7 +65,7 @@ class ObjectFileReader:
 
     def read_suffix(self, key: str, length: int) -> tuple[bytes, int]:
         """
-        See L{kafscale.interfaces.IObjectStore.get_suffix}.
+        See L{kafscale.interfaces.IObjectReader.get_suffix}.
         """
         check_range(0, length)
         with self._opened(key) as (file, size):
@@ -66,9 +74,8 @@ class ObjectFileReader:
 
     def list(self, prefix: str, after: str, limit: int) -> builtins.list[ObjectInfo]:
         """
-        See L{kafscale.interfaces.IObjectStore.list}.
-
-        Only directories that can hold such keys are read, one at a time.
+        See L{kafscale.interfaces.IObjectReader.list}. Reads only directories
+        that can contain such keys, one after the other.
         """
         check_prefix(prefix)
         found: builtins.list[ObjectInfo] = []
@@ -77,25 +84,21 @@ class ObjectFileReader:
             while len(found) < limit and (info := next(walk, None)) is not None:
                 found.append(info)
             for directory in {os.path.dirname(self._path(info.key)) for info in found}:
-                self._settle(directory)
+                self._sync_names(directory)
         return found
-
-    # Names
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
 
-    def _settle(self, directory: str) -> None:
+    def _sync_names(self, directory: str) -> None:
         """
-        Called before somebody is told of a name in C{directory}.
+        Called before a name in C{directory} is reported. For subclasses.
         """
-
-    # Reading
 
     @contextmanager
     def _opened(self, key: str) -> Iterator[tuple[int, int]]:
         """
-        The open file of an object, and its size.
+        Open the file of an object: its file descriptor, and its size in bytes.
         """
         path = self._path(key)
         with _unavailable(key):
@@ -107,20 +110,21 @@ class ObjectFileReader:
                 found = os.fstat(file)
                 if not stat.S_ISREG(found.st_mode):
                     raise NoSuchObject(key)
-                self._settle(os.path.dirname(path))
+                self._sync_names(os.path.dirname(path))
                 yield file, found.st_size
             finally:
                 os.close(file)
 
     def _walk(self, base: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
         """
-        The objects below the directory C{base}, which ends in a slash or is
-        empty, in the order of their keys.
+        The objects below a directory, in the order of their keys.
+
+        @param base: The directory, which ends with a slash or is empty.
         """
         try:
             with os.scandir(os.path.join(self._root, base)) as entries:
                 found = [
-                    # A directory sorts as its keys do: with the slash.
+                    # A directory sorts as its keys do: with a slash.
                     (f"{base}{entry.name}/" if entry.is_dir() else f"{base}{entry.name}", entry)
                     for entry in entries
                     if is_part(entry.name)
@@ -139,30 +143,31 @@ class ObjectFileReader:
 
 class ObjectFiles(ObjectFileReader):
     """
-    A directory of objects that are written here. Every method blocks, and may
-    be called from several threads at once.
+    Writes a directory of objects. Every method blocks, and may be called from
+    several threads at once. No other process may write to the directory.
 
-    @ivar writes_directly: Whether large objects pass by the page cache.
+    @ivar writes_directly: Whether large objects are written with direct I/O.
     """
 
     def __init__(self, root: str) -> None:
         """
-        @raise SettingError: objects cannot be kept there.
+        @param root: The directory, which is made if need be.
+        @raise SettingError: the directory cannot be used.
         """
         super().__init__(root)
         self._temporary = os.path.join(self._root, TEMPORARY)
         self._staging = file_io.Staging()
         self._lock = threading.Lock()
-        self._count = 0  # of temporary files ever made
-        self._removals = 0  # of directories ever removed
-        self._durable: dict[str, None] = {}  # directories that stay, oldest first
-        self._settled: dict[str, None] = {}  # those whose names are all durable too
-        self._linking: dict[str, int] = {}  # those with names that may not be
+        self._count = 0  # of temporary files that were ever made
+        self._removals = 0  # of directories that were ever removed
+        self._durable: dict[str, None] = {}  # durable directories, oldest first
+        self._synced: dict[str, None] = {}  # those in which all names are durable, too
+        self._linking: dict[str, int] = {}  # those in which some names may not be
         try:
             self._open()
         except OSError as error:
             raise SettingError(
-                f"cannot keep data in {self._root}: {error.strerror or error}"
+                f"cannot use the directory {self._root}: {error.strerror or error}"
             ) from error
 
     def _open(self) -> None:
@@ -178,54 +183,55 @@ class ObjectFiles(ObjectFileReader):
         """
         path = self._path(key)
         with _unavailable(key):
-            if os.path.lexists(path):  # spares the writing; the link decides
-                self._exists(key, path)
+            if os.path.lexists(path):  # spares the writing; the link below decides
+                self._raise_exists(key, path)
             temporary = self._new_temporary()
             try:
                 if self.writes_directly and sum(map(len, pieces)) >= LARGE:
                     file_io.write_directly(temporary, pieces, self._staging)
                 else:
                     file_io.write_buffered(temporary, pieces)
-                self._name(temporary, key, path)
+                self._link(temporary, key, path)
             finally:
                 with suppress(OSError):
                     os.unlink(temporary)
 
     def delete(self, keys: Sequence[str]) -> None:
         """
-        See L{kafscale.interfaces.IObjectStore.delete}.
-
-        Not synced: that an object is there again after a power loss does no
-        harm, those who delete begin anew.
+        See L{kafscale.interfaces.IObjectStore.delete}. Nothing is synced: after
+        a power loss a deleted object may be there again, which does no harm:
+        whatever deletes it begins anew.
         """
         directories = set()
         for key in keys:
             path = self._path(key)
             directories.add(os.path.dirname(path))
-            # A directory is one of other objects.
+            # A directory belongs to other objects.
             gone = suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError)
             with _unavailable(key), gone:
                 os.unlink(path)
         for directory in directories:
             self._remove_if_empty(directory)
 
-    # Names
+    # -- names ------------------------------------------------------------------
 
     def _new_temporary(self) -> str:
         with self._lock:
             self._count += 1
             return os.path.join(self._temporary, str(self._count))
 
-    def _name(self, temporary: str, key: str, path: str) -> None:
+    def _link(self, temporary: str, key: str, path: str) -> None:
         """
-        Give what is in C{temporary} its name, durably.
+        Link a complete temporary file to the name of its object, durably.
+
+        @raise ObjectExists: there is an object with this name.
         """
         directory = os.path.dirname(path)
         while True:
-            self._keep(directory)
+            self._make_durable(directory)
             with self._lock:
-                # Under the lock no directory is removed: what was found
-                # durable just now is what the link goes into.
+                # No directory is removed while the lock is held: the link goes
+                # into the directory that was found durable just now.
                 if directory not in self._durable:
                     continue
                 try:
@@ -235,7 +241,7 @@ class ObjectFiles(ObjectFileReader):
                 except FileNotFoundError:
                     if not os.path.exists(temporary):
                         raise
-                    self._durable.pop(directory)  # somebody else removed it
+                    self._durable.pop(directory)  # another process removed it
                     continue
                 self._linking[directory] = self._linking.get(directory, 0) + 1
             try:
@@ -243,30 +249,30 @@ class ObjectFiles(ObjectFileReader):
                 return
             except OSError:
                 with self._lock:
-                    self._settled.pop(directory, None)
+                    self._synced.pop(directory, None)
                 raise
             finally:
                 with self._lock:
                     self._linking[directory] -= 1
                     if not self._linking[directory]:
                         del self._linking[directory]
-        self._exists(key, path)
+        self._raise_exists(key, path)
 
-    def _exists(self, key: str, path: str) -> None:
+    def _raise_exists(self, key: str, path: str) -> None:
         if os.path.isdir(path):
             raise ValueError(f"other objects have keys below {key!r}")
-        self._settle(os.path.dirname(path))
+        self._sync_names(os.path.dirname(path))
         raise ObjectExists(key)
 
-    # Durable directories
+    # -- durable directories ----------------------------------------------------
 
-    def _keep(self, directory: str) -> None:
+    def _make_durable(self, directory: str) -> None:
         """
-        Make C{directory}, if need be, so that it stays.
+        Make C{directory} if need be, and make sure that it is durable.
         """
         while directory != self._root and directory not in self._durable:
             parent = os.path.dirname(directory)
-            self._keep(parent)
+            self._make_durable(parent)
             removals = self._removals
             try:
                 try:
@@ -275,37 +281,38 @@ class ObjectFiles(ObjectFileReader):
                     if os.path.isfile(directory):
                         raise ValueError(f"an object is where {directory} should be") from None
                 sync_directory(parent)
-            except FileNotFoundError:  # somebody else removed the parent
+            except FileNotFoundError:  # the parent was removed
                 with self._lock:
                     self._durable.pop(parent, None)
                 if parent == self._root:
                     raise
                 continue
             with self._lock:
-                # One removed meanwhile may be this one, made again by somebody
-                # who has not synced it yet.
+                # A directory that was removed meanwhile may be this one, made
+                # again by another thread that has not synced it yet.
                 if removals == self._removals:
                     _remember(self._durable, directory)
         if directory == self._root:
             self._durable[directory] = None
 
-    def _settle(self, directory: str) -> None:
+    def _sync_names(self, directory: str) -> None:
         """
-        Before somebody is told of a name in C{directory}: see that it, too,
-        survives a power loss. Its maker may be just about to, or have died.
+        Make the names in C{directory} durable before one of them is reported.
+        The thread that made a name may not have synced it yet, or the process
+        that did may have died before it could.
         """
-        if directory in self._settled and directory not in self._linking:
+        if directory in self._synced and directory not in self._linking:
             return
         with suppress(FileNotFoundError):
             if directory not in self._durable:
-                os.stat(directory)  # not to make anew what was removed
-                self._keep(directory)
+                os.stat(directory)  # raises if it was removed: it is not made again
+                self._make_durable(directory)
             with self._lock:
                 quiet = directory not in self._linking
             sync_directory(directory)
             if quiet:
                 with self._lock:
-                    _remember(self._settled, directory)
+                    _remember(self._synced, directory)
 
     def _remove_if_empty(self, directory: str) -> None:
         while directory != self._root:
@@ -313,10 +320,10 @@ class ObjectFiles(ObjectFileReader):
                 try:
                     os.rmdir(directory)
                 except OSError:
-                    return  # not empty, or somebody else removed it
+                    return  # not empty, or already removed
                 self._removals += 1
                 self._durable.pop(directory, None)
-                self._settled.pop(directory, None)
+                self._synced.pop(directory, None)
             directory = os.path.dirname(directory)
 
 
@@ -328,7 +335,8 @@ def _remember(directories: dict[str, None], directory: str) -> None:
 
 def _may_hold(key: str, prefix: str, after: str) -> bool:
     """
-    Whether C{key}, or a key below it if it ends in a slash, is wanted.
+    Whether C{key} is wanted; if it ends with a slash, whether a key below it
+    may be.
     """
     if key.endswith("/"):
         return (key.startswith(prefix) or prefix.startswith(key)) and (
@@ -340,7 +348,8 @@ def _may_hold(key: str, prefix: str, after: str) -> bool:
 @contextmanager
 def _unavailable(key: str) -> Iterator[None]:
     """
-    What the system refuses (no space, a failing disk) may work later.
+    Raise StoreUnavailable for errors of the operating system, such as a full
+    disk: the same call may succeed later.
     """
     try:
         yield

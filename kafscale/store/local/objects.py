@@ -1,8 +1,8 @@
 """
-Objects as files of one machine.
+An object store in a directory of this machine.
 
-The blocking work is in L{kafscale.store.local.files}; here it is sent where it may
-block.
+L{kafscale.store.local.files} does the blocking work, which this module sends to
+where it may block.
 """
 
 from __future__ import annotations
@@ -26,19 +26,18 @@ _T = TypeVar("_T")
 @implementer(IObjectStore)
 class LocalObjectStore:
     """
-    The objects below one directory, which no other process may write to.
+    Objects below one directory, which no other process may write to.
 
-    No key may be the directory of another: C{a} and C{a/b} cannot both be
-    (ValueError).
+    To create a key that is the directory of another raises C{ValueError}, as
+    does a key below the one of an object.
     """
 
     def __init__(self, directory: str, run_blocking: RunBlocking) -> None:
         """
-        @param directory: Made if it is not there.
-        @param run_blocking: Does the reading and writing; with several
-            threads, several objects are under way together.
-
-        @raise SettingError: objects cannot be kept there.
+        @param directory: The directory, which is made if need be.
+        @param run_blocking: Runs the reading and writing. With several threads,
+            several objects are read and written at once.
+        @raise SettingError: the directory cannot be used.
         """
         self._files = ObjectFiles(directory)
         self._run_blocking = run_blocking
@@ -80,8 +79,7 @@ class LocalObjectStore:
 
     async def close(self) -> None:
         """
-        See L{IObjectStore.close}. A write that a thread has begun is waited
-        for.
+        See L{IObjectStore.close}. Waits for the calls that are in progress.
         """
         self._closed = True
         if self._under_way:
@@ -105,10 +103,14 @@ class LocalObjectStore:
 @implementer(IObjectReader)
 class LocalObjectReader:
     """
-    The objects of a L{LocalObjectStore}; it blocks.
+    Reads the objects of a L{LocalObjectStore} that another process may have
+    open. Its methods block.
     """
 
     def __init__(self, directory: str) -> None:
+        """
+        @param directory: The directory of that store.
+        """
         self._files = ObjectFileReader(directory)
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:

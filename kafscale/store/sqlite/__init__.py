@@ -1,3 +1,3 @@
 """
-The metadata store of a broker that is alone, in SQLite.
+A metadata store in a SQLite file, for a single broker.
 """

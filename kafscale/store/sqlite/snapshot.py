@@ -1,8 +1,9 @@
 """
-Looking at what a broker keeps on this machine, without a part in it.
+Reads the metadata of a broker that may be running.
 
-Nothing is changed, no lock is taken, and it does not matter whether a broker
-runs meanwhile.
+While a broker runs it holds SQLite's lock on its file, and opening the file in
+any other way would write to it. So the file is copied, and the copy is opened.
+Nothing is changed, and no lock is taken.
 """
 
 from __future__ import annotations
@@ -16,30 +17,32 @@ from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 
 ATTEMPTS = 20
-"""How often metadata is copied that changes too quickly."""
+"""How often the copy is tried if the file changes meanwhile."""
 
 _WAL_HEADER = 32
+"""The size of the header of a write-ahead log, in bytes
+(https://www.sqlite.org/fileformat2.html#walformat). It has a random salt, which
+changes whenever SQLite begins the log anew."""
 
 
 def open_snapshot(path: str, folder: str) -> SQLiteMetadataStore:
     """
-    A copy of a metadata store as it is at one moment, opened. The broker that
-    has the original holds SQLite's lock on it as long as it runs, and to open
-    it otherwise would write beside it.
+    Copy a metadata store as it is at one moment, and open the copy.
 
-    @param path: Of the original.
-    @param folder: Where the copy goes; empty.
-    @raise SettingError: what is there is no such store, or damaged.
-    @raise StoreUnavailable: it cannot be read.
+    @param path: The file of the store.
+    @param folder: An empty directory for the copy.
+    @raise SettingError: the file is no metadata store, or damaged.
+    @raise StoreUnavailable: the file cannot be read, or changes too quickly.
     """
     copy = os.path.join(folder, "metadata.sqlite")
     try:
         for _ in range(ATTEMPTS):
             before = _generation(path)
             shutil.copyfile(path, copy)
-            # After the file itself: what SQLite moves into that meanwhile is
-            # in the log, too, until it begins the log anew. Then its header is
-            # another one. A commit that is cut off at the end is not counted.
+            # The log is copied after the file: what SQLite moves from the log
+            # into the file meanwhile is in the log, too, until it begins the log
+            # anew, which changes the header. SQLite ignores an incomplete commit
+            # at the end of a log.
             with suppress(FileNotFoundError):
                 os.unlink(f"{copy}-wal")
             with suppress(FileNotFoundError):
@@ -60,8 +63,8 @@ def _opened(copy: str, path: str) -> SQLiteMetadataStore:
 
 def _generation(path: str) -> object:
     """
-    Stays the same until what the write-ahead log held is in the file itself,
-    and the log begins anew.
+    A value that changes when SQLite has moved the content of the write-ahead log
+    into the file, and begins the log anew.
     """
     try:
         with open(f"{path}-wal", "rb") as log:

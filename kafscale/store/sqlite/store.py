@@ -1,14 +1,14 @@
 """
-The metadata store of a broker that is alone: a SQLite file.
+The metadata store of a single broker: a SQLite file.
 
-All of it is in memory too, so reads cost nothing. Commits that come while
-one is being written wait, and are then written together, as one transaction
-of SQLite; each still has an outcome of its own. So there are as many commits
-in a second as callers have under way, times those that the disk can sync.
+All entries are in memory, too, so reads cost nothing. Commits that arrive while
+others are written wait, and are then written together in one transaction of
+SQLite; each still has an outcome of its own. So the number of commits per second
+is that of the syncs of the disk, times the number of commits that callers make
+at once.
 
-The memory shows only what is durable. A commit's changes are told to the
-watches before the one who committed is answered: whoever committed may rely
-on its own watch having seen it.
+Memory shows only what is durable. The watches report a commit before its caller
+has the answer, so a caller may rely on its own watch having seen the commit.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from kafscale.store.checks import check_commit
 from kafscale.store.sqlite.commits import AppliedCommit, PendingCommit, WriteBatch, entry_of
 from kafscale.store.sqlite.table import Row, Table
 
-#: Changes that a watch which is made later may still ask for.
 HISTORY = 65536
+"""How many changes are kept for watches that begin at an earlier revision."""
 
 
 @implementer(IWatch)
 class _Watch:
     """
-    One who is told of changes.
+    Reports the changes of keys with a prefix.
     """
 
     _log = Logger()
@@ -53,22 +53,27 @@ class _Watch:
         self, prefix: str, revision: int, changed: Callable[[Sequence[Change]], None]
     ) -> None:
         self._prefix = prefix
-        self._told = revision
+        self._reported = revision
         self._changed: Callable[[Sequence[Change]], None] | None = changed
 
-    def tell(self, commit: AppliedCommit) -> None:
+    def report(self, commit: AppliedCommit) -> None:
         """
-        Tell of a commit, unless it is known.
+        Report the changes of a commit, unless they were reported before.
         """
-        if self._changed is None or commit.revision <= self._told:
+        if self._changed is None or commit.revision <= self._reported:
             return
-        self._told = commit.revision
+        self._reported = commit.revision
         changes = commit.below(self._prefix)
         if changes:
             try:
                 self._changed(changes)
-            except Exception:  # noqa: BLE001 - theirs, whatever it is; the others go on
-                self._log.failure("a watch on {prefix} failed", prefix=self._prefix)
+            except Exception:  # noqa: BLE001 - the callback's, whatever it is; other watches go on
+                self._log.failure(
+                    "could not apply changes of metadata below {prefix} at revision {revision};"
+                    " later changes are applied",
+                    prefix=self._prefix,
+                    revision=commit.revision,
+                )
 
     def stop(self) -> None:
         """
@@ -79,7 +84,7 @@ class _Watch:
     @property
     def stopped(self) -> bool:
         """
-        Whether it is to be forgotten.
+        Whether L{stop} was called.
         """
         return self._changed is None
 
@@ -89,22 +94,26 @@ class SQLiteMetadataStore:
     """
     A metadata store of one process, in one file.
 
-    Leases live as long as the process: opening the store removes the keys of
-    the leases that the process before had.
+    Leases live as long as the process: opening the file deletes the keys with
+    leases that an earlier process left.
 
-    Must not be carried over a fork: open it after the process is a daemon.
+    SQLite does not allow a connection in a process that was forked from the one
+    that made it: open the store after the process has become a daemon.
+
+    @ivar history_size: The number of changes that are kept for watches that
+        begin at an earlier revision.
     """
 
     _log = Logger()
 
     def __init__(self, path: str, run_blocking: RunBlocking) -> None:
         """
-        @param path: The file; made if it is not there. C{":memory:"} keeps
+        @param path: The file, which is made if need be. C{":memory:"} keeps
             nothing.
-        @param run_blocking: Does the writing, one piece of work at a time.
-
-        @raise SettingError: the file cannot be used, or another process does.
+        @param run_blocking: Runs the writing, one call at a time.
+        @raise SettingError: the file cannot be used, or another process uses it.
         """
+        self._path = path
         self._table = Table(path)
         self._run_blocking = run_blocking
         self._rows, self._revision = self._table.load()
@@ -141,9 +150,6 @@ class SQLiteMetadataStore:
     ) -> int:
         """
         See L{IMetadataStore.commit}.
-
-        @raise ValueError: it is too large, names a key twice, or a value is
-            no JSON data.
         """
         checked = check_commit(compares, operations)
         return await self._submit(PendingCommit(tuple(compares), checked))
@@ -152,24 +158,24 @@ class SQLiteMetadataStore:
         self, prefix: str, revision: int, changed: Callable[[Sequence[Change]], None]
     ) -> IWatch:
         """
-        See L{IMetadataStore.watch}. Changes made before are told before this
-        returns.
+        See L{IMetadataStore.watch}. The changes of the past are reported before
+        this returns.
 
-        From before the process began, only the entries that are there still
-        are told, as they are now; not those that were deleted since. Whoever
-        ranges first and watches from the range's revision misses nothing.
+        Of revisions before the history, only entries that still exist are
+        reported, as they are now, and no deletions. A watch from the revision
+        of a range misses nothing.
         """
         await self._certain()
         watch = _Watch(prefix, revision, changed)
         for commit in [*self._before_history(revision), *self._history]:
-            watch.tell(commit)
+            watch.report(commit)
         if not watch.stopped:
             self._watches.append(watch)
         return watch
 
     async def lease(self, seconds: float) -> int:
         """
-        See L{IMetadataStore.lease}. It lasts until it is revoked, or the
+        See L{IMetadataStore.lease}. The lease ends when it is revoked, or the
         process ends.
         """
         self._check_open()
@@ -185,7 +191,7 @@ class SQLiteMetadataStore:
 
     async def close(self) -> None:
         """
-        See L{IMetadataStore.close}. Commits that came before are written.
+        See L{IMetadataStore.close}. Commits that were made before are written.
         """
         if self._closed is not None:
             return
@@ -196,7 +202,7 @@ class SQLiteMetadataStore:
             await self._closed
         await self._run_blocking(self._table.close)
 
-    # Reading
+    # -- reading ----------------------------------------------------------------
 
     def _below(self, prefix: str) -> Iterator[str]:
         at = bisect_left(self._keys, prefix)
@@ -218,15 +224,15 @@ class SQLiteMetadataStore:
 
     async def _certain(self) -> None:
         """
-        Return when the memory is what the file has. After a write that
-        failed, what was written may be found in the file at the next start,
-        or not; a write that succeeds takes its place.
+        Return when memory and file agree. After a write that failed, its changes
+        may be in the file at the next start, or not. A write that succeeds
+        settles it: the file then has the state in memory.
         """
         self._check_open()
         if self._in_doubt:
             await self._submit(PendingCommit((), ()))
 
-    # Writing
+    # -- writing ----------------------------------------------------------------
 
     async def _submit(self, commit: PendingCommit) -> int:
         self._check_open()
@@ -234,15 +240,17 @@ class SQLiteMetadataStore:
         if not self._writing:
             self._writing = True
             Deferred.fromCoroutine(self._write()).addErrback(
-                lambda failure: self._log.failure("writing metadata ended", failure)
+                lambda failure: self._log.failure(
+                    "internal error while writing metadata; the broker must be restarted", failure
+                )
             )
         return await commit.done
 
     async def _write(self) -> None:
         """
-        Write what waits, until nothing does. What callers do when they are
-        told or answered is written in the next turn, so that all see the
-        commits in one order.
+        Write commits until none waits. The commits that watches and callers
+        make when a batch is done are written in the next batch, so that all
+        watches report commits in the same order.
         """
         try:
             while self._waiting:
@@ -253,35 +261,44 @@ class SQLiteMetadataStore:
             if self._closed is not None:
                 self._closed.callback(None)
 
-    async def _write_together(self, batch: list[PendingCommit]) -> None:
-        view = WriteBatch(self._rows, self._leases, max(self._revision, self._assigned))
-        for commit in batch:
-            commit.outcome = view.apply(commit)
-        self._assigned = view.revision
-        if view.commits or self._in_doubt:
+    async def _write_together(self, commits: list[PendingCommit]) -> None:
+        batch = WriteBatch(self._rows, self._leases, max(self._revision, self._assigned))
+        for commit in commits:
+            commit.outcome = batch.apply(commit)
+        self._assigned = batch.revision
+        if batch.commits or self._in_doubt:
             try:
-                await self._run_blocking(self._table.write, view.written, view.revision)
-            except Exception as error:  # noqa: BLE001 - every one leaves us in doubt
+                await self._run_blocking(self._table.write, batch.written, batch.revision)
+            except Exception as error:  # noqa: BLE001 - after any error the outcome is unknown
                 self._in_doubt = True
-                self._log.warn("metadata was not written: {error}", error=error)
-                for commit in batch:
+                self._log.warn(
+                    "could not write {commits} commits to {path}, their callers try again or"
+                    " fail: {reason}",
+                    commits=len(commits),
+                    path=self._path,
+                    reason=error,
+                )
+                for commit in commits:
                     commit.done.errback(StoreUnavailable(f"metadata was not written: {error}"))
                 return
             self._in_doubt = False
-        # Not the view's leases: one may have been given meanwhile.
+        # Not the leases of the batch: others may have been granted meanwhile.
         self._leases.difference_update(
-            commit.revoked for commit in batch if commit.revoked is not None
+            commit.revoked for commit in commits if commit.revoked is not None
         )
-        self._show(view)
-        for commit in batch:
+        self._show(batch)
+        for commit in commits:
             if isinstance(commit.outcome, CommitConflict):
                 commit.done.errback(commit.outcome)
             else:
                 commit.done.callback(commit.outcome)
 
-    def _show(self, view: WriteBatch) -> None:
-        self._revision = view.revision
-        for key, row in view.written.items():
+    def _show(self, batch: WriteBatch) -> None:
+        """
+        Make a batch that was written visible to reads and watches.
+        """
+        self._revision = batch.revision
+        for key, row in batch.written.items():
             if row is None:
                 if self._rows.pop(key, None) is not None:
                     del self._keys[bisect_left(self._keys, key)]
@@ -289,14 +306,14 @@ class SQLiteMetadataStore:
                 if key not in self._rows:
                     insort(self._keys, key)
                 self._rows[key] = row
-        for commit in view.commits:
+        for commit in batch.commits:
             self._history.append(commit)
             self.history_size += 1 + len(commit.rows)
         while self.history_size > HISTORY:
             oldest = self._history.popleft()
             self.history_size -= 1 + len(oldest.rows)
             self._floor = oldest.revision
-        for commit in view.commits:
+        for commit in batch.commits:
             for watch in tuple(self._watches):
-                watch.tell(commit)
+                watch.report(commit)
         self._watches = [watch for watch in self._watches if not watch.stopped]

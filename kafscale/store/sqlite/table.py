@@ -1,5 +1,5 @@
 """
-The SQLite file of the embedded metadata store.
+The SQLite file of a metadata store. docs/storage.md lists the keys in it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import attrs
 
 from kafscale.errors import SettingError
 
-#: The layout below; a later one has a larger number.
 LAYOUT = 1
+"""The number of the layout below, kept as the file's C{user_version}. A later
+layout has a higher number."""
 
 _CREATE = f"""
     CREATE TABLE entries (
@@ -32,9 +33,11 @@ _CREATE = f"""
 @attrs.frozen
 class Row:
     """
-    @ivar value: JSON text.
-    @ivar revision: At which it was put.
-    @ivar lease: Under which, if under one.
+    The row of one key.
+
+    @ivar value: The value as JSON text.
+    @ivar revision: The revision at which the value was put.
+    @ivar lease: The lease that the value was put with, if any.
     """
 
     value: str
@@ -44,12 +47,15 @@ class Row:
 
 class Table:
     """
-    One connection; every method blocks, and no two may be called together.
+    The connection to the file. Every method blocks, and no two may be called at
+    the same time.
     """
 
     def __init__(self, path: str) -> None:
         """
-        @raise SettingError: the file cannot be used, or another process does.
+        @param path: The file, which is made if need be. C{":memory:"} keeps
+            nothing.
+        @raise SettingError: the file cannot be used, or another process uses it.
         """
         self._path = path
         try:
@@ -80,13 +86,13 @@ class Table:
         if layout == 0:
             self._connection.executescript(f"BEGIN EXCLUSIVE;{_CREATE}COMMIT;")
         else:
-            # Takes the lock, which is kept, and shows that it can be written.
+            # Takes the lock, which is kept, and shows that the file is writable.
             run("UPDATE counter SET revision = revision")
 
     def load(self) -> tuple[dict[str, Row], int]:
         """
-        All entries and the revision, when those under leases, which ended
-        with the process that held them, are gone.
+        Delete the rows with leases, which ended with the process that held them.
+        Return all rows by their keys, and the revision of the store.
 
         @raise SettingError: the file is damaged.
         """
@@ -108,7 +114,11 @@ class Table:
 
     def write(self, rows: Mapping[str, Row | None], revision: int) -> None:
         """
-        Write these entries (None: it is deleted), all or none, durably.
+        Write all of these rows durably, or none of them.
+
+        @param rows: The new rows by their keys; None to delete a row.
+        @param revision: The new revision of the store.
+        @raise sqlite3.Error: the outcome is unknown.
         """
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
@@ -134,14 +144,15 @@ class Table:
 
     def close(self) -> None:
         """
-        Let go of the file.
+        Close the file, and release its lock.
         """
         self._connection.close()
 
 
 def _make_durably(path: str) -> None:
     """
-    SQLite syncs what it writes, but not always the name of a new file.
+    Make an empty file whose name is durable. SQLite syncs what it writes, but
+    not always the name of a new file.
     """
     if os.path.exists(path):
         return
@@ -155,4 +166,4 @@ def _make_durably(path: str) -> None:
 
 def _unusable(path: str, error: Exception) -> SettingError:
     reason = getattr(error, "strerror", None) or error
-    return SettingError(f"cannot keep metadata in {path}: {reason}")
+    return SettingError(f"cannot use the metadata file {path}: {reason}")

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import NoSuchObject, SettingError
@@ -243,12 +244,16 @@ class BrokenTests(DiskCacheCase):
 
     def test_not_writable(self) -> None:
         """
-        When files cannot be written, reads go on.
+        While files cannot be written reads go on, and it is logged once.
         """
         (self.folder / FILES).rmdir()
         (self.folder / FILES).write_bytes(b"not a directory")
-        for _ in range(3):
-            self.read(asked=1)
+        with capturedLogs() as events:
+            for _ in range(3):
+                self.read(asked=1)
+        lines = [formatEvent(event) for event in events]
+        self.assertEqual(len(lines), 1)
+        self.assertIn("could not write to the disk cache", lines[0])
         (self.folder / FILES).unlink()
         (self.folder / FILES).mkdir()
         self.read(asked=1)
