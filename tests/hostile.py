@@ -173,6 +173,18 @@ def let_pass(operation: Operation) -> Verdict:
 Policy = Callable[[Operation], Verdict | None]
 
 
+def hold(kind: str, part: str) -> Callable[[Operation], Verdict | None]:
+    """
+    All pass but operations of that kind whose key has C{part}: they wait.
+    """
+
+    def verdict(operation: Operation) -> Verdict | None:
+        held = operation.kind == kind and part in operation.key
+        return None if held else Verdict.SUCCEED
+
+    return verdict
+
+
 class Hostile:
     """
     What hostile stores have in common.

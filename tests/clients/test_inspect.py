@@ -24,7 +24,7 @@ from kafscale.inspect.opening import open_to_read
 from kafscale.inspect.verify import Verification
 from tests.clients.broker import ROOT, Broker, BrokerTestCase, environment, eventually
 from tests.clients.raw import batch_of
-from tests.log.brokers import now
+from tests.harness.coroutines import now
 
 TOPIC = "inspected"
 QUIET = logging.Logger("quiet")

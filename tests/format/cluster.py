@@ -57,7 +57,7 @@ from kafscale.wire.messages import (
 from kafscale.wire.records import Record, build_batch
 from kafscale.wire.schema import Request
 from tests.format.process import NAMESPACE, Process, Replacing
-from tests.log.brokers import now
+from tests.harness.coroutines import now
 from tests.simulation.etcd import Etcd
 from tests.simulation.schedule import Schedule
 

@@ -12,7 +12,8 @@ import attrs
 from kafscale.format.topic import TopicRecord
 from kafscale.inspect.verify import Verification
 from kafscale.inspect.view import View, load
-from tests.log.brokers import Shared, now
+from tests.harness.coroutines import now
+from tests.log.brokers import Shared
 
 
 async def view_of(shared: Shared) -> View:

@@ -18,10 +18,10 @@ from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
 from kafscale.interfaces import Delete, Put
 from kafscale.log.takeover.sealed_journals import IN_FLIGHT_AT_MOST
+from tests.harness.coroutines import now
 from tests.hostile import Operation, Verdict
 from tests.inspect.looking import report, view_of, wrong
-from tests.log.brokers import WHERE, Broker, BrokerTestCase, now
-from tests.log.test_rules import EACH
+from tests.log.brokers import EACH, WHERE, Broker, BrokerTestCase
 
 PARTITION = object_keys.partition("default", *WHERE)
 RECORD = metadata_keys.partition(*WHERE)

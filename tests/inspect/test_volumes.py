@@ -15,10 +15,10 @@ from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
 from kafscale.inspect.volumes import rows_of
 from kafscale.log.reading.volumes import GRACE
+from tests.harness.coroutines import now
 from tests.inspect.looking import report, view_of, wrong
 from tests.inspect.test_verify import PARTITION, RECORD, LookTestCase
-from tests.log.brokers import RULES, TOPIC, Broker, batch, now
-from tests.log.test_rules import EACH
+from tests.log.brokers import EACH, RULES, TOPIC, Broker, batch
 
 PARTITIONS = [(TOPIC, index) for index in range(3)]
 MANY: dict[str, Any] = {**EACH, "chapters": 3}

@@ -4,8 +4,8 @@ Brokers' logs over stores that they share, each with a hostile view of its own.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
@@ -27,9 +27,8 @@ from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.wire.records import Record, build_batch, iterate, read_records
+from tests.harness.coroutines import begin, now
 from tests.hostile import HostileMetadataStore, HostileObjectStore, Policy, let_pass
-
-T = TypeVar("T")
 
 TOPIC = UUID(int=0xABC)
 WHERE = (TOPIC, 0)
@@ -38,20 +37,12 @@ NOW = 1_700_000_000
 
 RULES = AppendRules()
 
+EACH: dict[str, Any] = {"slot_bytes": 1}
+"""Each batch is a slot of its own, sent at once."""
+
 _kept: list[Broker] = []
 """All that there ever were. What a dead broker waits for never comes; if it
 were collected as garbage, its coroutines would end, and give back locks."""
-
-
-def begin(awaitable: Awaitable[T]) -> Deferred[T]:
-    """
-    Start something without waiting for it.
-    """
-
-    async def wait() -> T:
-        return await awaitable
-
-    return Deferred.fromCoroutine(wait())
 
 
 def batch(
@@ -97,6 +88,21 @@ def values_of(fetched: Fetched) -> list[bytes]:
     The values of all records of what was read.
     """
     return [record.value or b"" for record in records_of(fetched)]
+
+
+class Waiting:
+    """
+    Who waits for a partition.
+    """
+
+    def __init__(self, woken: Callable[[], object]) -> None:
+        self._woken = woken
+
+    def wake(self) -> None:
+        """
+        See L{Watcher}.
+        """
+        self._woken()
 
 
 async def everybody_is_gone(broker_id: int, incarnation: int) -> bool:
@@ -341,19 +347,6 @@ class Broker:
             for operation in view.pending
             if operation.kind == kind and part in operation.key
         ]
-
-
-def now(awaitable: Awaitable[T]) -> T:
-    """
-    The result of what needs no waiting.
-    """
-    results: list[Any] = []
-    begin(awaitable).addBoth(results.append)
-    assert results, "it waits"
-    if isinstance(results[0], BaseException) or hasattr(results[0], "raiseException"):
-        results[0].raiseException()
-    result: T = results[0]
-    return result
 
 
 class BrokerTestCase(SynchronousTestCase):

@@ -16,8 +16,8 @@ from kafscale.log.commit import settle
 from kafscale.store.blocking import at_once
 from kafscale.store.retry import LONGEST_WAIT, RetryingMetadataStore
 from kafscale.store.sqlite.store import SQLiteMetadataStore
+from tests.harness.coroutines import begin, now
 from tests.hostile import HostileMetadataStore, Verdict
-from tests.log.brokers import begin, now
 
 
 class SettleTests(SynchronousTestCase):

@@ -7,19 +7,18 @@ from __future__ import annotations
 from kafscale.errors import NotLeaderOrFollower
 from kafscale.format import metadata_keys, object_keys
 from kafscale.interfaces import Compare, Delete, ILog, IPressure, Put
-from tests.hostile import let_pass
+from tests.harness.coroutines import begin, now
+from tests.hostile import hold, let_pass
 from tests.log.brokers import (
+    EACH,
     RULES,
     TOPIC,
     WHERE,
     BrokerTestCase,
+    Waiting,
     batch,
-    begin,
     everybody_is_gone,
-    now,
 )
-from tests.log.partition.test_partition import Waiting
-from tests.log.test_rules import EACH, hold
 
 OTHER = (TOPIC, 1)
 

@@ -40,9 +40,10 @@ from kafscale.interfaces import Append, Fetched, LogRules
 from kafscale.log.partition.partition import Partition
 from kafscale.store.memory import MemoryObjectStore
 from tests.careless import CarelessObjectStore
+from tests.harness.coroutines import begin, now
 from tests.hostile import Operation, Verdict, let_pass
 from tests.inspect.looking import report, wrong
-from tests.log.brokers import RULES, Broker, Shared, batch, begin, nobody_is_gone, now, records_of
+from tests.log.brokers import RULES, Broker, Shared, batch, nobody_is_gone, records_of
 
 TOPIC = UUID(int=0x70)
 MOST_BROKERS = 3

@@ -9,7 +9,6 @@ partition which they do not lead, in `tests.log.replicas.test_replicas`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from kafscale.errors import NotLeaderOrFollower
@@ -18,23 +17,9 @@ from kafscale.format.epochs import Epochs
 from kafscale.format.segment import write_footer
 from kafscale.interfaces import Put
 from kafscale.log.takeover.sealing import BARRIER, Sealed, seal
-from tests.hostile import Operation, Verdict
-from tests.log.brokers import RULES, WHERE, Broker, BrokerTestCase, batch, begin, now
-
-EACH: dict[str, Any] = {"slot_bytes": 1}
-"""Each batch is a slot of its own, sent at once."""
-
-
-def hold(kind: str, part: str) -> Callable[[Operation], Verdict | None]:
-    """
-    All pass but operations of that kind whose key has C{part}: they wait.
-    """
-
-    def verdict(operation: Operation) -> Verdict | None:
-        held = operation.kind == kind and part in operation.key
-        return None if held else Verdict.SUCCEED
-
-    return verdict
+from tests.harness.coroutines import begin, now
+from tests.hostile import Operation, Verdict, hold
+from tests.log.brokers import EACH, RULES, WHERE, Broker, BrokerTestCase, batch
 
 
 class RuleTestCase(BrokerTestCase):

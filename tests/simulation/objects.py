@@ -11,7 +11,7 @@ from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import Seal, read_slot
 from kafscale.store.memory import MemoryObjectStore
-from tests.log.brokers import now
+from tests.harness.coroutines import now
 from tests.simulation.checker import Checker
 
 

@@ -23,7 +23,7 @@ from kafscale.errors import KafkaError, StoreError
 from kafscale.format import metadata_keys
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.log.takeover import sealing
-from tests.log.brokers import now
+from tests.harness.coroutines import now
 from tests.simulation.admin import Admin
 from tests.simulation.checker import Checker, Wrong
 from tests.simulation.client import Client

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from kafscale.format import object_keys
 from kafscale.log.journal import bundles as module
-from tests.hostile import Operation, Verdict, let_pass
-from tests.log.brokers import Broker, BrokerTestCase, now
-from tests.log.test_rules import EACH, hold
+from tests.harness.coroutines import now
+from tests.hostile import Operation, Verdict, hold, let_pass
+from tests.log.brokers import EACH, Broker, BrokerTestCase
 
 
 class BundledTests(BrokerTestCase):

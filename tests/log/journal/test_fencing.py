@@ -20,11 +20,11 @@ from kafscale.log.takeover.sealing import Sealed, seal
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.careless import CarelessObjectStore
-from tests.hostile import HostileMetadataStore, Operation, Verdict, let_pass
+from tests.harness.coroutines import begin, now
+from tests.hostile import HostileMetadataStore, Operation, Verdict, hold, let_pass
 from tests.inspect.looking import report, wrong
-from tests.log.brokers import WHERE, Broker, BrokerTestCase, Shared, begin, now
-from tests.log.journal.test_journal import JournalTestCase
-from tests.log.test_rules import EACH, hold
+from tests.log.brokers import EACH, WHERE, Broker, BrokerTestCase, Shared
+from tests.log.journal.journal_case import JournalTestCase
 
 INCARNATION = 5
 

@@ -4,117 +4,17 @@ Tests for L{kafscale.log.journal.journal}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.counts import LogCounts
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
 from kafscale.format import object_keys
 from kafscale.format.slot import read_slot, write_seal
-from kafscale.log.journal.fencing import CreateOnly, Fence
-from kafscale.log.journal.journal import Journal
-from kafscale.log.journal.linger import IDLE, Linger
-from kafscale.log.journal.slots import Slot
-from kafscale.store.memory import MemoryObjectStore
-from tests.hostile import HostileObjectStore, let_pass
-from tests.log.brokers import batch, now
-
-PREFIX = object_keys.journal("default", 1, 5)
-
-
-class FakeWriter:
-    """
-    A partition that only counts.
-    """
-
-    def __init__(self, index: int = 0) -> None:
-        self.topic_id = UUID(int=3)
-        self.index = index
-        self.leader_epoch = 7
-        self.next = 0
-        self.ends: list[int] = []
-        self.told: Callable[[int], None] | None = None
-
-    def acknowledge(self, end: int) -> None:
-        """
-        All records before C{end} are durable.
-        """
-        self.ends.append(end)
-        if self.told is not None:
-            self.told(end)
-
-
-class JournalTestCase(SynchronousTestCase):
-    """
-    A journal, and its store.
-    """
-
-    linger = 0.0
-
-    def setUp(self) -> None:
-        """
-        Four slots of a thousand bytes at a time.
-        """
-        self.inner = MemoryObjectStore()
-        self.store = HostileObjectStore(self.inner)
-        self.clock = Clock()
-        self.acknowledged: list[int] = []
-        self.fences = 0
-        self.writer = FakeWriter()
-        self.counts = LogCounts()
-        self.journal = Journal(
-            self.store,
-            PREFIX,
-            self.clock,
-            slot_bytes=1000,
-            in_flight=4,
-            linger=Linger(self.linger),
-            fence=self.fence(),
-            counts=self.counts,
-            acknowledged=lambda slot: self.acknowledged.append(slot.number),
-            fenced=self._fenced,
-        )
-
-    def _fenced(self) -> None:
-        self.fences += 1
-
-    def fence(self) -> Fence:
-        """
-        What the journal asks; by default nothing.
-        """
-        return CreateOnly()
-
-    def add(self, size: int = 10, writer: FakeWriter | None = None) -> Slot:
-        """
-        Add a batch of that many bytes, with one record.
-        """
-        writer = writer or self.writer
-        base, writer.next = writer.next, writer.next + 1
-        data = (bytes(batch(b"x")) + bytes(size))[:size]
-        return self.journal.add(writer, data, base, base + 1, base * 10)
-
-    def sent(self) -> list[int]:
-        """
-        The numbers of the slots that are being created.
-        """
-        return [
-            object_keys.slot_number(operation.key)
-            for operation in self.store.pending
-            if operation.kind == "create"
-        ]
-
-    def land(self, number: int) -> None:
-        """
-        The creation of one slot succeeds.
-        """
-        for operation in list(self.store.pending):
-            if operation.kind == "create" and object_keys.slot_number(operation.key) == number:
-                operation.succeed()
+from kafscale.log.journal.linger import IDLE
+from tests.harness.coroutines import now
+from tests.hostile import let_pass
+from tests.log.journal.journal_case import PREFIX, FakeWriter, JournalTestCase
 
 
 class WritingTests(JournalTestCase):

@@ -4,7 +4,6 @@ Tests for L{kafscale.log.partition.partition}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -21,23 +20,18 @@ from kafscale.errors import (
 )
 from kafscale.interfaces import AppendRules, IPartition, ISettlement
 from kafscale.wire.records import check_batch, read_batch_header
-from tests.log.brokers import RULES, WHERE, BrokerTestCase, batch, now, records_of, values_of
-from tests.log.test_rules import EACH, hold
-
-
-class Waiting:
-    """
-    Who waits for a partition.
-    """
-
-    def __init__(self, woken: Callable[[], object]) -> None:
-        self._woken = woken
-
-    def wake(self) -> None:
-        """
-        See L{Watcher}.
-        """
-        self._woken()
+from tests.harness.coroutines import now
+from tests.hostile import hold
+from tests.log.brokers import (
+    EACH,
+    RULES,
+    WHERE,
+    BrokerTestCase,
+    Waiting,
+    batch,
+    records_of,
+    values_of,
+)
 
 
 class PartitionTestCase(BrokerTestCase):

@@ -19,7 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import StoreUnavailable
-from tests.log.reading.test_cache import HeldStore, content, make
+from tests.log.reading.held_store import HeldStore, content, make
 
 
 class CacheMachine(RuleBasedStateMachine):

@@ -17,11 +17,12 @@ from kafscale.interfaces import LogRules
 from kafscale.log.reading import volumes
 from kafscale.log.reading.cache import BlockCache
 from kafscale.log.reading.segments import ReplicaSegments
+from tests.harness.coroutines import begin, now
 from tests.hostile import HostileObjectStore, Operation, Verdict, let_pass
 from tests.inspect.looking import wrong
-from tests.log.bound import PARTITIONS, VolumeTestCase
-from tests.log.brokers import NOW, RULES, batch, begin, now
+from tests.log.brokers import NOW, RULES, batch
 from tests.log.brokers import records_of as records
+from tests.log.volume_case import PARTITIONS, VolumeTestCase
 
 
 class ReaderTests(VolumeTestCase):

@@ -7,19 +7,9 @@ from __future__ import annotations
 from kafscale.errors import KafkaStorageError, OffsetOutOfRange
 from kafscale.format import segment as layout
 from kafscale.interfaces import ObjectInfo
-from tests.hostile import Operation, Verdict, let_pass
-from tests.log.brokers import (
-    NOW,
-    RULES,
-    WHERE,
-    Broker,
-    BrokerTestCase,
-    batch,
-    begin,
-    now,
-    values_of,
-)
-from tests.log.test_rules import EACH, hold
+from tests.harness.coroutines import begin, now
+from tests.hostile import Operation, Verdict, hold, let_pass
+from tests.log.brokers import EACH, NOW, RULES, WHERE, Broker, BrokerTestCase, batch, values_of
 
 MS = NOW * 1000
 

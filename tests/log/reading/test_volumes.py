@@ -18,11 +18,11 @@ from kafscale.inspect.volumes import rows_of
 from kafscale.interfaces import IObjectReader
 from kafscale.log.reading.volumes import GRACE, OneChapter
 from kafscale.store.memory import MemoryObjectStore
-from tests.hostile import let_pass
+from tests.harness.coroutines import begin, now
+from tests.hostile import hold, let_pass
 from tests.inspect.looking import wrong
-from tests.log.bound import EVERY, VOLUMES, VolumeTestCase
-from tests.log.brokers import TOPIC, Broker, BrokerTestCase, begin, now
-from tests.log.test_rules import hold
+from tests.log.brokers import TOPIC, Broker, BrokerTestCase
+from tests.log.volume_case import EVERY, VOLUMES, VolumeTestCase
 
 
 class GraceTests(VolumeTestCase):

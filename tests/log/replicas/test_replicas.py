@@ -46,16 +46,8 @@ from kafscale.net.fetch_client import FetchClient
 from kafscale.services.records.fetch import FetchService
 from kafscale.services.records.message_set_conversion import OldConsumers
 from kafscale.wire.messages import FetchRequest, FetchResponse
-from tests.log.brokers import (
-    TOPIC,
-    WHERE,
-    Broker,
-    BrokerTestCase,
-    begin,
-    now,
-    records_of,
-    values_of,
-)
+from tests.harness.coroutines import begin, now
+from tests.log.brokers import TOPIC, WHERE, Broker, BrokerTestCase, records_of, values_of
 
 ME = Address(9, "here", 9092, "b")
 

@@ -8,10 +8,9 @@ from twisted.internet.defer import Deferred
 
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.format import metadata_keys
-from tests.hostile import Verdict, let_pass
-from tests.log.brokers import begin, now
-from tests.log.rolling.test_roller import PARTITIONS, RollingTestCase
-from tests.log.test_rules import hold
+from tests.harness.coroutines import begin, now
+from tests.hostile import Verdict, hold, let_pass
+from tests.log.rolling.rolling_case import PARTITIONS, RollingTestCase
 
 
 class MoveTests(RollingTestCase):

@@ -18,9 +18,9 @@ from kafscale.format.slot import SMALLEST_SLOT, write_seal
 from kafscale.interfaces import Delete, Put
 from kafscale.log.retention.orphans import PAGE, Sweep
 from kafscale.log.settings import LogSettings
+from tests.harness.coroutines import begin, now
 from tests.hostile import Operation, Verdict
-from tests.log.brokers import RULES, Broker, BrokerTestCase, batch, begin, now
-from tests.log.test_rules import EACH
+from tests.log.brokers import EACH, RULES, Broker, BrokerTestCase, batch
 
 EVERY = 100.0
 

@@ -10,8 +10,9 @@ from kafscale.errors import OffsetOutOfRange, StoreUnavailable
 from kafscale.interfaces import LogRules
 from kafscale.log.retention import retention
 from kafscale.log.retention.retention import CHECK
+from tests.harness.coroutines import begin
 from tests.hostile import Operation, Verdict
-from tests.log.brokers import NOW, TOPIC, WHERE, Broker, BrokerTestCase, begin
+from tests.log.brokers import NOW, TOPIC, WHERE, Broker, BrokerTestCase
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

@@ -10,19 +10,19 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from kafscale.errors import NotLeaderOrFollower, StoreError
 from kafscale.format import metadata_keys
-from tests.hostile import Operation, Verdict
+from tests.harness.coroutines import begin
+from tests.hostile import Operation, Verdict, hold
 from tests.log.brokers import (
+    EACH,
     RULES,
     TOPIC,
     WHERE,
     Broker,
     BrokerTestCase,
     batch,
-    begin,
     everybody_is_gone,
     nobody_is_gone,
 )
-from tests.log.test_rules import EACH, hold
 
 OTHER = (TOPIC, 1)
 

@@ -4,45 +4,14 @@ Tests for L{kafscale.log.rolling.roller}: what is rolled when, and what becomes 
 
 from __future__ import annotations
 
-from typing import Any
-
 from kafscale.format import metadata_keys
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.rolling.roller import AGAIN, LOOK
 from kafscale.log.settings import LogSettings
-from tests.hostile import Operation, Verdict, let_pass
-from tests.log.brokers import RULES, TOPIC, WHERE, Broker, BrokerTestCase, batch, begin, now
-from tests.log.test_rules import EACH, hold
-
-PARTITIONS = [(TOPIC, index) for index in range(4)]
-
-
-class RollingTestCase(BrokerTestCase):
-    """
-    A broker that leads four partitions.
-    """
-
-    def leading(self, **settings: Any) -> Broker:
-        """
-        All opened.
-        """
-        broker = self.leader(PARTITIONS, **{**EACH, **settings})
-        for where in PARTITIONS:
-            broker.log.partition(*where).opened()
-        return broker
-
-    def fill(self, broker: Broker, index: int, number: int = 1, size: int = 1000) -> None:
-        """
-        Append batches of about C{size} bytes to a partition.
-        """
-        for _ in range(number):
-            broker.log.partition(TOPIC, index).append(batch(b"x" * (size - 70)), RULES)
-
-    def rolled(self) -> list[int]:
-        """
-        How far each partition is rolled.
-        """
-        return [self.shared.record(where).rolled_to for where in PARTITIONS]
+from tests.harness.coroutines import begin, now
+from tests.hostile import Operation, Verdict, hold, let_pass
+from tests.log.brokers import EACH, RULES, TOPIC, WHERE, batch
+from tests.log.rolling.rolling_case import PARTITIONS, RollingTestCase
 
 
 class WhenTests(RollingTestCase):

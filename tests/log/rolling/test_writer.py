@@ -8,11 +8,11 @@ from kafscale.format.volume import read_volume_footer
 from kafscale.interfaces import LogRules
 from kafscale.log.reading.volumes import GRACE
 from kafscale.log.rolling import roller, writer
-from tests.hostile import let_pass
+from tests.harness.coroutines import begin, now
+from tests.hostile import hold, let_pass
 from tests.inspect.looking import wrong
-from tests.log.bound import EVERY, PARTITIONS, VOLUMES, VolumeTestCase
-from tests.log.brokers import RULES, batch, begin, now
-from tests.log.test_rules import EACH, hold
+from tests.log.brokers import EACH, RULES, batch
+from tests.log.volume_case import EVERY, PARTITIONS, VOLUMES, VolumeTestCase
 
 
 class BindTests(VolumeTestCase):

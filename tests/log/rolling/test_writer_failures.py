@@ -13,11 +13,11 @@ from kafscale.log import commit
 from kafscale.log.reading.volumes import GRACE
 from kafscale.log.rolling import writer
 from kafscale.log.rolling.roller import AGAIN
-from tests.hostile import Operation, Verdict, let_pass
+from tests.harness.coroutines import begin, now
+from tests.hostile import Operation, Verdict, hold, let_pass
 from tests.inspect.looking import wrong
-from tests.log.bound import EVERY, PARTITIONS, VOLUMES, VolumeTestCase
-from tests.log.brokers import RULES, TOPIC, Broker, batch, begin, now
-from tests.log.test_rules import hold
+from tests.log.brokers import RULES, TOPIC, Broker, batch
+from tests.log.volume_case import EVERY, PARTITIONS, VOLUMES, VolumeTestCase
 
 
 class CommitTests(VolumeTestCase):

@@ -18,9 +18,9 @@ from kafscale.format.slot import Seal
 from kafscale.interfaces import Put
 from kafscale.log.takeover import suffix_cache
 from kafscale.log.takeover.sealing import BARRIER, PARALLEL, CorruptLog, ranges, seal
-from tests.hostile import Operation, Verdict, let_pass
-from tests.log.brokers import TOPIC, WHERE, Broker, BrokerTestCase, begin, now
-from tests.log.test_rules import EACH, hold
+from tests.harness.coroutines import begin, now
+from tests.hostile import Operation, Verdict, hold, let_pass
+from tests.log.brokers import EACH, TOPIC, WHERE, Broker, BrokerTestCase
 
 
 class SealTests(BrokerTestCase):

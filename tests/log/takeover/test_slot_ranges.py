@@ -15,8 +15,9 @@ from kafscale.log.takeover import slot_ranges as module
 from kafscale.log.takeover import suffix_cache
 from kafscale.log.takeover.slot_ranges import read_parts
 from kafscale.store.memory import MemoryObjectStore
+from tests.harness.coroutines import now
 from tests.hostile import HostileObjectStore, Operation, Verdict
-from tests.log.brokers import RULES, TOPIC, WHERE, BrokerTestCase, batch, now
+from tests.log.brokers import RULES, TOPIC, WHERE, BrokerTestCase, batch
 
 
 def part(position: int, length: int) -> Range:

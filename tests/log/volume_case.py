@@ -9,8 +9,8 @@ from typing import Any
 
 from kafscale.format import object_keys
 from kafscale.log.partition.partition import Partition
-from tests.log.brokers import RULES, TOPIC, Broker, BrokerTestCase, batch, begin, now, records_of
-from tests.log.test_rules import EACH
+from tests.harness.coroutines import begin, now
+from tests.log.brokers import EACH, RULES, TOPIC, Broker, BrokerTestCase, batch, records_of
 
 PARTITIONS = [(TOPIC, index) for index in range(4)]
 VOLUMES = "default/volumes/"

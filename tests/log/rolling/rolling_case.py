@@ -1,0 +1,39 @@
+"""
+Brokers that lead four partitions, for tests of rolling.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.log.brokers import EACH, RULES, TOPIC, Broker, BrokerTestCase, batch
+
+PARTITIONS = [(TOPIC, index) for index in range(4)]
+
+
+class RollingTestCase(BrokerTestCase):
+    """
+    A broker that leads four partitions.
+    """
+
+    def leading(self, **settings: Any) -> Broker:
+        """
+        All opened.
+        """
+        broker = self.leader(PARTITIONS, **{**EACH, **settings})
+        for where in PARTITIONS:
+            broker.log.partition(*where).opened()
+        return broker
+
+    def fill(self, broker: Broker, index: int, number: int = 1, size: int = 1000) -> None:
+        """
+        Append batches of about C{size} bytes to a partition.
+        """
+        for _ in range(number):
+            broker.log.partition(TOPIC, index).append(batch(b"x" * (size - 70)), RULES)
+
+    def rolled(self) -> list[int]:
+        """
+        How far each partition is rolled.
+        """
+        return [self.shared.record(where).rolled_to for where in PARTITIONS]
