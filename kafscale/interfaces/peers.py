@@ -53,7 +53,7 @@ class IPeer(Interface):
 
     def close() -> None:
         """
-        Let go of the connection; who waits is told so.
+        Close the connection; pending requests fail.
         """
 
 
@@ -100,8 +100,8 @@ class IFetchClient(Interface):
     def knows(where: TopicIdPartition) -> bool:
         """
         Whether the last poll asked for this partition. If it did, the broker
-        answers only what has changed since then. A poll without the partition,
-        and after that one with it, has everything told again.
+        returns only what has changed since then. A poll without the partition,
+        followed by a poll with it, returns everything again.
         """
 
     def restart() -> None:

@@ -47,6 +47,8 @@ class Serving:
         that says so in the API's own schema, when C{answer} raised.
     @ivar overlaps: Whether it may be under way together with earlier ones of
         its kind on one connection (Produce).
+    @ivar abandoned: Whether it is cancelled when the client goes away or the
+        broker stops: it may wait long, and changes nothing (Fetch).
     @ivar repeats: Whether clients ask the same again and again (Fetch). A
         request that is, byte for byte, the one before it on its connection is
         given to C{answer} as the same object with the same context; and a
@@ -59,6 +61,7 @@ class Serving:
     answer: Callable[[Any, RequestContext], Any]
     failed: Callable[[Any, RequestContext, int, str], Any]
     overlaps: bool = False
+    abandoned: bool = False
     repeats: bool = False
 
 

@@ -1,25 +1,27 @@
 """
-A client's connection: frames in, answers out, in the same order.
+A client's connection: frames in, responses out, in the same order.
 
-Requests that may overlap (produces) are under way together; any other waits
-until those before it are answered, and holds up those behind it. That is what
-Apache's broker does, and what clients count on: a ListOffsets after a Produce
-sees what was produced.
+Requests that may overlap (Produce) are under way together. Any other request
+waits until the requests before it are answered, and holds up those behind it,
+as on Apache Kafka's broker; clients depend on it: a ListOffsets after a Produce
+sees the records of that Produce.
 
-A client that asks for more than the broker can do is slowed, by not reading
-from it, for each of these reasons alone:
+A client that asks for more than the broker can do is slowed down: the broker
+stops reading from its connection. Each of these reasons suffices:
 
-  - C{LIMIT_OWED} requests came that are not answered (a store that takes a while
-    is asked for much at a time, or a producer of small requests would wait for
-    it), or whole frames of more than C{LIMIT_WAITING} bytes wait for those before
-    them;
-  - it does not take its answers: one waits for room in the kernel;
-  - the broker has no room for more records (`IPressure`), when it produces;
-  - all connections together hold too much of half-received requests (`Memory`).
+  - C{LIMIT_OWED} requests are not answered yet (on a slow store many small
+    requests of one producer are under way, or the store's latency would bound
+    its rate), or complete frames of more than C{LIMIT_WAITING} bytes wait for
+    the requests before them;
+  - the client does not read its responses: the kernel's send buffer is full;
+  - a Produce is next, and the broker has no room for more records
+    (L{IPressure});
+  - all connections together hold too much of requests that are not under way
+    (L{RequestMemory}).
 
-None of these needs this connection to read in order to end, so none lasts for
-ever. While a single long poll is under way the connection does read, and
-learns when the client goes away.
+None of these conditions needs this connection to be read in order to end, so
+none lasts for ever. While a single long poll is under way the connection is
+read, so the broker learns when the client goes away.
 """
 
 from __future__ import annotations
@@ -30,43 +32,65 @@ from typing import Any, Final
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from kafscale.interfaces import Serving
-from kafscale.net.dispatch import Pieces, Refused
-from kafscale.net.idle import Idle
-from kafscale.net.memory import READ
+from kafscale.interfaces import IPressure, Serving
+from kafscale.net.dispatch import Dispatch, Pieces, Refused
+from kafscale.net.idle_timeout import IdleTimeout
 from kafscale.net.outbox import Outbox, outbox_of
-from kafscale.net.request_memo import Caller
-from kafscale.net.surroundings import Surroundings
+from kafscale.net.request_memo import RequestMemo
+from kafscale.net.request_memory import READ, RequestMemory
 from kafscale.wire.frames import FrameBuffer, MalformedFrame
-from kafscale.wire.messages import FetchRequest
 
 LIMIT_OWED: Final = 1000
 LIMIT_WAITING: Final = 1024 * 1024
 
-# A frame's beginning of fewer bytes is copied by FrameBuffer; a longer one is a
-# view that keeps alive all that came with it.
+# FrameBuffer copies an incomplete frame of fewer bytes than this; of a longer
+# one it keeps a view, which keeps the whole received chunk in memory.
 SMALL_REST = 4096
 
-# What a frame that waits costs beside its bytes.
+# Bytes that a waiting frame is counted as, beside its contents.
 FRAME_OVERHEAD = 256
 
-# So many requests under way are everybody's; what each beyond them takes
-# counts as memory, of which all connections together have so much.
+# Each connection may have this many requests under way for free. Each request
+# beyond that counts as OWED_OVERHEAD bytes of RequestMemory.
 OWED_FREE = 100
 OWED_OVERHEAD = 4096
 
 
-@attrs.define(eq=False)
-class _Answer:
+@attrs.frozen
+class ConnectionSettings:
     """
-    An answer that is owed.
+    What all connections of a broker share.
 
-    @ivar pieces: Its bytes; None if there are none to send.
-    @ivar done: Whether it is known.
+    @ivar dispatch: Turns requests into responses.
+    @ivar pressure: Whether the log has room for more records.
+    @ivar memory: The memory that requests hold before they are under way.
+    @ivar clock: Times idle connections.
+    @ivar max_request_bytes: Largest frame that is accepted, in bytes.
+    @ivar idle_seconds: A connection without requests and owed responses is
+        closed after this time, in seconds; 0: never.
+    """
+
+    dispatch: Dispatch
+    pressure: IPressure
+    memory: RequestMemory
+    clock: IReactorTime
+    max_request_bytes: int
+    idle_seconds: float
+
+
+@attrs.define(eq=False)
+class _OwedResponse:
+    """
+    The response to a request that is under way.
+
+    @ivar under_way: The request's Deferred; None if it was answered at once.
+    @ivar pieces: The response's bytes; None if the request gets no response.
+    @ivar done: Whether the response is known.
     @ivar refused: Whether the connection is closed in its place.
     """
 
@@ -85,54 +109,55 @@ class Connection(Protocol):
     _log = Logger()
 
     transport: Any  # What TCP's or TLS's can do is spread over several interfaces.
-    _caller: Caller
+    _memo: RequestMemo
     _outbox: Outbox
-    _idle: Idle
+    _idle: IdleTimeout
 
-    def __init__(self, surroundings: Surroundings, gone: Callable[[Connection], None]) -> None:
+    def __init__(self, settings: ConnectionSettings, gone: Callable[[Connection], None]) -> None:
         """
-        @param gone: Called when the connection is lost.
+        @param settings: Shared by all connections of the broker.
+        @param gone: Called with this connection when it is lost.
         """
-        self._dispatch = surroundings.dispatch
-        self._pressure = surroundings.pressure
-        self._memory = surroundings.memory
-        self._clock = surroundings.clock
-        self._idle_seconds = surroundings.idle_seconds
+        self._dispatch = settings.dispatch
+        self._pressure = settings.pressure
+        self._memory = settings.memory
+        self._clock = settings.clock
+        self._idle_seconds = settings.idle_seconds
         self._gone = gone
-        self._frames = FrameBuffer(surroundings.max_request_bytes)
-        self._partial = 0  # bytes kept alive by a frame that is not whole yet
-        self._waiting: deque[memoryview] = deque()  # whole frames whose time has not come
+        self._frames = FrameBuffer(settings.max_request_bytes)
+        self._partial = 0  # bytes kept in memory by an incomplete frame
+        self._waiting: deque[memoryview] = deque()  # complete frames, not under way
         self._waiting_bytes = 0
-        self._owed: deque[_Answer] = deque()  # under way, in the order of their requests
-        self._relief: Deferred[None] | None = None  # waited for while there is pressure
+        self._owed: deque[_OwedResponse] = deque()  # in the order of their requests
+        self._relief: Deferred[None] | None = None  # set while the log has no room
         self._reading = True
         self._proceeding = False
-        self._finishing = False  # no new request is begun
-        self._closed = False  # nothing is sent any more
+        self._finishing = False  # no new request begins
+        self._closed = False  # nothing more is sent
         self._lost = False
         self._host = ""
 
     # ----------------------------------------------------------------------
-    # What the transport tells
+    # Events of the transport
     # ----------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         """
-        A client is there.
+        Set the socket options, and begin to time the connection.
         """
         self._host = getattr(self.transport.getPeer(), "host", "")
-        self._caller = Caller(self._host, self)
+        self._memo = RequestMemo(self._host, self)
         if hasattr(self.transport, "setTcpNoDelay"):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
         self.transport.bufferSize = READ
         self._outbox = outbox_of(self.transport, self._drained)
-        self._idle = Idle(self._clock, self._idle_seconds, self._waits_for_us, self._is_idle)
+        self._idle = IdleTimeout(self._clock, self._idle_seconds, self._waits_for_us, self._is_idle)
         self._memory.join(self)
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Some bytes came.
+        Split the bytes into frames, and begin the requests that may begin.
         """
         if self._finishing or self._closed:
             return
@@ -158,8 +183,8 @@ class Connection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        The client went away, or was closed. What it asked for is still done;
-        but a fetch, which changes nothing, is given up.
+        Release everything that the connection holds. Requests under way are
+        completed, except for fetches, which change nothing: they are cancelled.
         """
         self._lost = self._closed = True
         self._forget()
@@ -169,16 +194,16 @@ class Connection(Protocol):
             self._relief.cancel()
         self.abandon()
         self._gone(self)
-        # They refer to us: without them we are freed at once.
-        del self._outbox, self._idle, self._caller
+        # These refer to the connection: without them it is freed at once.
+        del self._outbox, self._idle, self._memo
 
     # ----------------------------------------------------------------------
-    # What the factory tells
+    # Calls of the factory
     # ----------------------------------------------------------------------
 
     def finish(self) -> None:
         """
-        Answer what is under way, begin nothing more, then close.
+        Begin no new request; close when all requests under way are answered.
         """
         self._finishing = True
         self._waiting.clear()
@@ -189,18 +214,17 @@ class Connection(Protocol):
 
     def abandon(self) -> None:
         """
-        Give up the fetches that are under way: they may wait long, and
-        nothing depends on them.
+        Cancel the requests under way that may be abandoned (long polls).
         """
         for answer in list(self._owed):
-            if answer.serving is not None and answer.serving.request is FetchRequest:
+            if answer.serving is not None and answer.serving.abandoned:
                 answer.refused = True
                 if answer.under_way is not None:
                     answer.under_way.cancel()
 
     def abort(self) -> None:
         """
-        Close at once, with answers unsent.
+        Close at once; responses that are not sent are lost.
         """
         self._closed = True
         if not self._lost:
@@ -212,7 +236,7 @@ class Connection(Protocol):
 
     def _proceed(self) -> None:
         """
-        Begin what may begin of the requests that wait.
+        Begin the waiting requests that may begin.
         """
         if self._proceeding:
             return
@@ -229,7 +253,7 @@ class Connection(Protocol):
 
     def _may_begin(self, serving: Serving | None) -> bool:
         """
-        Whether the first request that waits may be under way now.
+        Whether the first waiting request may begin now.
         """
         overlaps = serving is not None and serving.overlaps
         if self._owed and (not overlaps or self._owed[-1].serving is not serving):
@@ -247,10 +271,10 @@ class Connection(Protocol):
             self._proceed()
 
     def _begin(self, frame: memoryview, serving: Serving | None) -> None:
-        answer = _Answer(serving)
+        answer = _OwedResponse(serving)
         self._owed.append(answer)
         try:
-            found = self._dispatch.answer(frame, self._caller)
+            found = self._dispatch.answer(frame, self._memo)
         except Exception:
             self._failed(Failure(), answer)  # type: ignore[no-untyped-call]
             return
@@ -260,27 +284,31 @@ class Connection(Protocol):
         else:
             self._answered(found, answer)
 
-    def _answered(self, pieces: Pieces, answer: _Answer) -> None:
+    def _answered(self, pieces: Pieces, answer: _OwedResponse) -> None:
         answer.pieces = pieces
         answer.done = True
         if self._owed and self._owed[0] is answer:
             self._settle()
 
-    def _failed(self, failure: Failure, answer: _Answer) -> None:
+    def _failed(self, failure: Failure, answer: _OwedResponse) -> None:
         """
-        There is no answer: the connection closes in its place.
+        The request gets no response: close the connection in its place.
         """
         if not self._lost and not answer.refused:
             if isinstance(failure.value, Refused | CancelledError):
-                self._log_closing(str(failure.value) or "a request was given up")
+                self._log_closing(str(failure.value) or "a request was cancelled")
             else:
-                self._log.failure("A request from {host} has no answer", failure, host=self._host)
+                self._log.failure(
+                    "a request from {host} failed without a response; closing its connection",
+                    failure,
+                    host=self._host,
+                )
         answer.refused = True
         self._answered(None, answer)
 
     def _settle(self) -> None:
         """
-        Send the answers that are next.
+        Send the responses that are known and next in order.
         """
         owed = self._owed
         while owed and owed[0].done and not self._closed:
@@ -303,27 +331,27 @@ class Connection(Protocol):
 
     def memory_changed(self) -> None:
         """
-        There is more, or less, memory for requests than before.
+        See L{RequestHolder.memory_changed}.
         """
         self._adjust_reading()
 
     def turn_ended(self) -> None:
         """
-        A large request took too long to come while memory is short.
+        See L{RequestHolder.turn_ended}.
         """
-        self._log_closing("memory for requests is short, and one did not come in time")
+        self._log_closing("memory for requests is short, and its request did not arrive in time")
         self.abort()
 
     def _drained(self) -> None:
         """
-        The client takes its answers.
+        The kernel has room for responses again.
         """
         self._idle.active()
         self._proceed()
 
     def _account(self) -> None:
         """
-        Say how much memory the requests take that are not under way.
+        Report the memory held by requests that are not under way.
         """
         if not self._lost:
             waiting = self._waiting_bytes
@@ -334,15 +362,15 @@ class Connection(Protocol):
 
     def _spare_chunk(self, size: int) -> None:
         """
-        Copy the frames that wait, if they are a small part of a chunk that
-        they would keep alive.
+        Copy the waiting frames if they are a small part of the received chunk,
+        which they would keep in memory.
         """
         if self._waiting and self._waiting_bytes < size // 2:
             self._waiting = deque(memoryview(bytes(frame)) for frame in self._waiting)
 
     def _adjust_reading(self) -> None:
         """
-        Read, unless there is a reason not to.
+        Pause or resume reading, as the module's docstring has it.
         """
         if self._closed:
             return
@@ -364,23 +392,26 @@ class Connection(Protocol):
 
     def _waits_for_us(self) -> bool:
         """
-        Whether the client waits for an answer, or to be read from. One that
-        sends a frame bit by bit does not, nor one that takes no answers.
+        Whether the client waits for the broker: for a response, or to be read
+        from. A client that sends a frame in small pieces does not, nor one that
+        does not read its responses.
         """
         if self._closed or self._owed or self._relief is not None:
             return not self._closed
         return not (self._reading or self._outbox.full)
 
     def _is_idle(self) -> None:
-        self._log.debug("Connection from {host} was idle: closed", host=self._host)
+        self._log.debug("closing the connection from {host}: it was idle", host=self._host)
         self.abort()
 
     def _log_closing(self, reason: str) -> None:
-        self._log.warn("Connection from {host} is closed: {reason}", host=self._host, reason=reason)
+        self._log.warn(
+            "closing the connection from {host}: {reason}", host=self._host, reason=reason
+        )
 
     def _close(self) -> None:
         """
-        Close as soon as all that was answered is sent.
+        Close when all responses that are known are sent.
         """
         if self._closed:
             return
@@ -391,7 +422,7 @@ class Connection(Protocol):
 
     def _forget(self) -> None:
         """
-        Let go of what came and is not under way.
+        Drop the requests that are not under way.
         """
         self._waiting.clear()
         self._waiting_bytes = self._partial = 0

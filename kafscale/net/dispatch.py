@@ -1,13 +1,14 @@
 """
-From a request's bytes to its response's bytes.
+From the bytes of a request to the bytes of its response.
 
-What is advertised, decoded, answered and encoded follows from one table, made
-of what the services say they serve. ApiVersions is answered here, because it
-tells that table, and so is SaslHandshake, until there is authentication.
+The APIs and versions that are advertised, decoded, answered and encoded follow
+from one table, made of the L{Serving} values of all services. ApiVersions is
+answered here, because it returns that table, and so is SaslHandshake, until
+there is authentication.
 
-An exception of a service becomes an answer in the API's own schema. Where no
-answer is possible, as the request cannot be understood or owes none, `Refused`
-tells the connection to close.
+An exception of a service becomes an error response in the API's own schema.
+Where no response is possible, because the request cannot be decoded or gets
+none (acks=0), L{Refused} makes the connection close.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from kafscale.errors import (
     message_of,
 )
 from kafscale.interfaces import IService, RequestContext, Serving
-from kafscale.net.request_memo import MOST_REMEMBERED, Answer, Caller
+from kafscale.net.request_memo import MOST_REMEMBERED, RememberedResponse, RequestMemo
 from kafscale.wire.codes import first_error
 from kafscale.wire.headers import peek, response_header
 from kafscale.wire.messages import (
@@ -49,26 +50,27 @@ Pieces: TypeAlias = list[bytes] | None
 
 _LENGTH = struct.Struct(">i")
 
-# What a client may call its software (KIP-511, ApiVersionsRequest.java).
+# Valid names and versions of client software (KIP-511, ApiVersionsRequest.java).
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?")
 
 
 class Refused(Exception):
     """
-    There is no answer to this request: its connection is to be closed. The
-    words say why, for the log.
+    The request gets no response, and its connection is closed. The message is
+    the reason, for the log.
     """
 
 
 @attrs.define(eq=False)
-class _Asked:
+class _Call:
     """
     A request that is under way.
 
-    @ivar begun: When it came, in seconds.
+    @ivar memo: Of the connection from which the request came.
+    @ivar begun: When the request began, in seconds of the dispatch's clock.
     """
 
-    caller: Caller
+    memo: RequestMemo
     serving: Serving
     version: int
     correlation_id: int
@@ -78,24 +80,26 @@ class _Asked:
     @property
     def api(self) -> str:
         """
-        What the log calls it.
+        The name of the request, for the log.
         """
         return self.serving.request.__name__
 
 
 class Dispatch:
     """
-    All APIs that the broker serves.
+    The APIs that the broker serves.
 
-    @ivar counts: Of their requests, by API key.
-    @ivar refused: How many requests had no answer but a closed connection.
+    @ivar counts: Counts of requests, by API key.
+    @ivar refused: Number of requests that closed their connection instead of
+        getting a response.
     """
 
     _log = Logger()
 
     def __init__(self, services: Iterable[IService], seconds: Callable[[], float]) -> None:
         """
-        @param seconds: A clock that never goes back.
+        @param services: Each API of each of them is served.
+        @param seconds: A monotonic clock.
         @raise ValueError: Two services serve the same API.
         """
         self._seconds = seconds
@@ -123,22 +127,22 @@ class Dispatch:
 
     def serving(self, frame: memoryview) -> Serving | None:
         """
-        How the request in C{frame} is served; None when its API is not.
+        The L{Serving} of the request in C{frame}; None if its API is not served.
         """
         return self._served.get((frame[0] << 8) | frame[1])
 
     def answer(
-        self, frame: memoryview, caller: Caller
+        self, frame: memoryview, memo: RequestMemo
     ) -> Pieces | Deferred[Pieces]:
         """
-        The whole response to a request, its length included, in pieces to be
-        sent one after the other; None when none is owed. What the service
-        does before it first waits is done when this returns; if that was all,
-        so is the answer.
+        The response to a request, with its length prefix, in pieces to be sent
+        in order; None if the request gets no response. The service's code up to
+        its first wait has run when this returns; without a wait the response
+        itself is returned.
 
         @param frame: The request, without its length.
-        @param caller: Where it came from.
-        @raise Refused: The connection is to be closed (also as a failure).
+        @param memo: Of the connection from which the request came.
+        @raise Refused: The connection must be closed (also as a failure).
         """
         key, version, correlation_id = peek(frame)
         serving = self._served.get(key)
@@ -146,68 +150,68 @@ class Dispatch:
             raise self._refusal(f"API key {key} is not served")
         counts = self.counts[key]
         counts.received += _LENGTH.size + len(frame)
-        asked = _Asked(caller, serving, version, correlation_id, counts, self._seconds())
+        call = _Call(memo, serving, version, correlation_id, counts, self._seconds())
         if not serving.lowest <= version <= serving.highest:
             if key != ApiVersionsRequest.key:
-                raise self._refusal(f"{asked.api} v{version} is not served")
-            asked.version = 0
-            return self._answered(self._other_version(serving), asked)
+                raise self._refusal(f"{call.api} v{version} is not served")
+            call.version = 0
+            return self._answered(self._other_version(serving), call)
         try:
-            request, context = caller.request(serving, version, frame)
+            request, context = memo.request(serving, version, frame)
         except MalformedMessage as error:
-            raise self._refusal(f"malformed {asked.api} v{version}: {error}") from None
-        # No coroutine around each request, and nothing to wait with if there is
-        # nothing to wait for: it costs as much as a small request takes in all.
+            raise self._refusal(f"malformed {call.api} v{version}: {error}") from None
+        # No coroutine around each request, and no Deferred where the service does
+        # not wait: each would cost as much as a small request takes in all.
         try:
             answer = serving.answer(request, context)
             if answer is None or isinstance(answer, Response):
-                return self._answered(answer, asked)
+                return self._answered(answer, call)
         except Exception:
             failure = Failure()  # type: ignore[no-untyped-call]
-            return self._failed(failure, asked, request, context)
+            return self._failed(failure, call, request, context)
         waiting = answer if isinstance(answer, Deferred) else Deferred.fromCoroutine(answer)
-        waiting.addCallback(self._answered, asked)
-        return waiting.addErrback(self._failed, asked, request, context)
+        waiting.addCallback(self._answered, call)
+        return waiting.addErrback(self._failed, call, request, context)
 
-    def _answered(self, response: Response | None, asked: _Asked) -> Pieces:
+    def _answered(self, response: Response | None, call: _Call) -> Pieces:
         if response is None:
-            asked.counts.answered(NONE, self._seconds() - asked.begun, 0)
+            call.counts.answered(NONE, self._seconds() - call.begun, 0)
             return None
-        last = asked.caller.answer
-        if last is not None and last.response is response and last.version == asked.version:
-            return self._framed([last.body], last.code, asked)
-        code, pieces = first_error(response), response.encode(asked.version)
-        if asked.serving.repeats and len(pieces) == 1 and len(pieces[0]) <= MOST_REMEMBERED:
-            asked.caller.answer = Answer(response, asked.version, code, pieces[0])
-        return self._framed(pieces, code, asked)
+        last = call.memo.response
+        if last is not None and last.response is response and last.version == call.version:
+            return self._framed([last.body], last.code, call)
+        code, pieces = first_error(response), response.encode(call.version)
+        if call.serving.repeats and len(pieces) == 1 and len(pieces[0]) <= MOST_REMEMBERED:
+            call.memo.response = RememberedResponse(response, call.version, code, pieces[0])
+        return self._framed(pieces, code, call)
 
     def _failed(
-        self, failure: Failure, asked: _Asked, request: Request, context: RequestContext
+        self, failure: Failure, call: _Call, request: Request, context: RequestContext
     ) -> list[bytes]:
         """
-        The response that says what went wrong.
+        The error response of the API.
         """
         error = failure.value
         if isinstance(error, CancelledError) or not isinstance(error, Exception):
             failure.raiseException()
         if not isinstance(error, KafkaError | StoreUnavailable):
             self._log.failure(
-                "{api} v{version} failed", failure, api=asked.api, version=asked.version
+                "{api} v{version} failed", failure, api=call.api, version=call.version
             )
         code = code_of(error)
-        response = asked.serving.failed(request, context, code, message_of(error))
+        response = call.serving.failed(request, context, code, message_of(error))
         if response is None:
-            asked.counts.answered(code, self._seconds() - asked.begun, 0)
-            raise self._refusal(f"{asked.api} failed, and owes no answer: {error}")
-        return self._framed(response.encode(asked.version), code, asked)
+            call.counts.answered(code, self._seconds() - call.begun, 0)
+            raise self._refusal(f"{call.api} failed, and gets no response: {error}")
+        return self._framed(response.encode(call.version), code, call)
 
-    def _framed(self, pieces: list[bytes], code: int, asked: _Asked) -> list[bytes]:
+    def _framed(self, pieces: list[bytes], code: int, call: _Call) -> list[bytes]:
         """
-        A response with its length and header.
+        A response with its length prefix and header.
         """
-        header = response_header(asked.serving.request.key, asked.version, asked.correlation_id)
+        header = response_header(call.serving.request.key, call.version, call.correlation_id)
         size = len(header) + sum(map(len, pieces))
-        asked.counts.answered(code, self._seconds() - asked.begun, _LENGTH.size + size)
+        call.counts.answered(code, self._seconds() - call.begun, _LENGTH.size + size)
         return [_LENGTH.pack(size) + header, *pieces]
 
     def _refusal(self, why: str) -> Refused:
@@ -215,7 +219,7 @@ class Dispatch:
         return Refused(why)
 
     # ----------------------------------------------------------------------
-    # What is answered here
+    # APIs that are answered here
     # ----------------------------------------------------------------------
 
     def _own(self) -> Sequence[Serving]:
@@ -240,13 +244,13 @@ class Dispatch:
         self, request: ApiVersionsRequest, context: RequestContext
     ) -> ApiVersionsResponse:
         """
-        From version 3 on the client names its software. No feature is told:
-        none is finalized, and none is offered.
+        From version 3 on the client names its software. The response names no
+        features: none is supported, and none is finalized.
         """
         if context.api_version >= 3:
             for text in (request.client_software_name, request.client_software_version):
                 if _SOFTWARE.fullmatch(text) is None:
-                    raise InvalidRequest("the client's software has no proper name and version")
+                    raise InvalidRequest("the name or version of the client's software is invalid")
         return ApiVersionsResponse(error_code=NONE, api_keys=self._api_keys)
 
     def _api_versions_failed(
@@ -256,8 +260,9 @@ class Dispatch:
 
     def _other_version(self, serving: Serving) -> ApiVersionsResponse:
         """
-        In version 0 whatever the client asked in, as it can read that: which
-        versions of ApiVersions it may use instead (KIP-511).
+        The response to an unsupported version of ApiVersions: the versions that
+        the client may use instead, in version 0, which every client can read
+        (KIP-511).
         """
         own = ApiVersionsResponse.ApiKey(
             api_key=ApiVersionsRequest.key,

@@ -1,5 +1,5 @@
 """
-Makes connections, knows them all, and brings them to an end.
+Accepts connections, up to a limit, and closes them when the broker stops.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from twisted.logger import Logger
 
 from kafscale.config import Settings
 from kafscale.interfaces import IPressure
-from kafscale.net.connection import Connection
+from kafscale.net.connection import Connection, ConnectionSettings
 from kafscale.net.dispatch import Dispatch
-from kafscale.net.memory import Memory
-from kafscale.net.surroundings import Surroundings
+from kafscale.net.request_memory import RequestMemory
 
-# When the broker stops, fetches that wait for records are given up after this.
+# When the broker stops, long polls are cancelled after this time.
 POLL_SECONDS = 1.0
 
 
@@ -26,8 +25,9 @@ class BrokerFactory(Factory):
     """
     The connections of all clients.
 
-    @ivar accepted: How many were made, ever.
-    @ivar rejected: How many were closed at once, because there were too many.
+    @ivar accepted: Number of connections accepted since the start.
+    @ivar rejected: Number of connections closed at once, because
+        C{KAFSCALE_MAX_CONNECTIONS} were open.
     """
 
     noisy = False
@@ -39,18 +39,22 @@ class BrokerFactory(Factory):
         pressure: IPressure,
         clock: IReactorTime,
         settings: Settings,
-        memory: Memory | None = None,
+        memory: RequestMemory | None = None,
     ) -> None:
         """
-        @param memory: What requests may take before they are served, if not
-            the usual.
+        @param dispatch: Turns requests into responses.
+        @param pressure: Whether the log has room for more records.
+        @param clock: Times idle connections and the stop.
+        @param settings: The limits of connections and requests.
+        @param memory: The memory for requests that are not under way; by
+            default one with the usual limit.
         """
         self._clock = clock
         self._most = settings.max_connections
-        self._surroundings = Surroundings(
+        self._connection_settings = ConnectionSettings(
             dispatch=dispatch,
             pressure=pressure,
-            memory=memory or Memory(clock),
+            memory=memory or RequestMemory(clock),
             clock=clock,
             max_request_bytes=settings.max_request_bytes,
             idle_seconds=settings.connections_max_idle_ms / 1000,
@@ -65,29 +69,30 @@ class BrokerFactory(Factory):
     @property
     def connections(self) -> int:
         """
-        How many there are.
+        Number of open connections.
         """
         return len(self._connections)
 
     def buildProtocol(self, addr: IAddress | None) -> Connection | None:
         """
-        A client connects. None, when there are too many already or the broker
-        stops: it is closed at once.
+        A connection for a client; None if too many are open or the broker is
+        stopping, and then Twisted closes it at once.
         """
         if self._stopping:
             return None
         if self._most and len(self._connections) >= self._most:
             self.rejected += 1
             if not self._refusing:
-                # Once until there is room again: these come by the thousand.
+                # Logged once until a connection is free: clients retry by the
+                # thousand.
                 self._refusing = True
                 self._log.warn(
-                    "All {most} connections are taken: new ones are closed at once"
-                    " (KAFSCALE_MAX_CONNECTIONS)",
+                    "all {most} connections are in use; new ones are closed at once until one"
+                    " is free (to allow more: KAFSCALE_MAX_CONNECTIONS)",
                     most=self._most,
                 )
             return None
-        connection = Connection(self._surroundings, self._gone)
+        connection = Connection(self._connection_settings, self._gone)
         connection.factory = self
         self.accepted += 1
         self._connections.add(connection)
@@ -95,11 +100,12 @@ class BrokerFactory(Factory):
 
     def stop(self, seconds: float) -> Deferred[None]:
         """
-        Begin no new request, answer those under way, close. Fetches that wait
-        for records are given up sooner.
+        Begin no new request, answer those under way, and close. Long polls are
+        cancelled after L{POLL_SECONDS}.
 
-        @param seconds: After so long connections are closed, answered or not.
-        @return: Fires when there is no connection any more.
+        @param seconds: After this time all connections are closed, even if
+            responses are still owed.
+        @return: Fires when all connections are closed.
         """
         self._stopping = True
         for connection in list(self._connections):

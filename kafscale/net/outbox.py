@@ -1,12 +1,12 @@
 """
-Answers on their way out.
+Sending responses.
 
-Twisted's transports write when the reactor comes round to them, which costs a
-small answer as much as all else that is done for it; and they copy what they
-are given. So answers go to the kernel at once, where nothing lies between
-(`KernelOutbox`); through TLS they go as Twisted has it (`TransportOutbox`).
-Either way what there is no room for is kept here, and not copied: it may be
-records that a cache holds anyway.
+Twisted's transports write in a later turn of the reactor, which costs a small
+response as much as everything else that is done for it, and they copy the data.
+So responses are passed to the kernel at once where the transport is a plain
+socket (L{KernelOutbox}); TLS needs Twisted's buffering (L{TransportOutbox}).
+Data that the kernel or the transport has no room for is kept here without a
+copy: it may be records that a cache holds anyway.
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
 PORTION = 128 * 1024
-"""What a transport is given at a time, in bytes, and how far small pieces are joined."""
+"""Bytes per write to a transport; also the size up to which small pieces are joined."""
 
 SEND = 1 << 20
-"""What the kernel is offered at a time. It is Twisted's limit, too: its own 128
-KiB make a fetch of 1 MiB eight calls."""
+"""Bytes per call of the kernel, also set as Twisted's limit: its default of 128
+KiB would make eight calls of a fetch of 1 MiB."""
 
 
 @implementer(IPullProducer)
 class KernelOutbox:
     """
-    For a transport whose C{writeSomeData} is the kernel's.
+    For a transport whose C{writeSomeData} passes data to the kernel.
 
-    The transport is given something only when the kernel is full, to hear when
-    it is not: a portion of what is left.
+    Only when the kernel's buffer is full does the transport itself get data, one
+    portion at a time, so that it reports when there is room again.
 
-    @ivar full: Whether something waits for room.
+    @ivar full: Whether data waits for room.
     """
 
     def __init__(self, transport: Any, drained: Callable[[], None]) -> None:
         """
+        @param transport: The connection's.
         @param drained: Called when there is room again.
         """
         self._transport = transport
@@ -49,7 +50,7 @@ class KernelOutbox:
 
     def send(self, pieces: Sequence[bytes]) -> None:
         """
-        Send these after all that was sent before.
+        Send these bytes, in order, after all earlier ones.
         """
         self._unsent.extend(pieces)
         if not self.full:
@@ -60,14 +61,14 @@ class KernelOutbox:
 
     def close(self) -> None:
         """
-        Close the connection when all is sent: the transport waits for its
-        producer.
+        Close the connection when everything is sent: the transport waits for
+        its producer.
         """
         self._transport.loseConnection()
 
     def resumeProducing(self) -> None:
         """
-        The transport has sent what it had.
+        The transport has sent its portion: send on.
         """
         self._send_at_once()
         if self._unsent:
@@ -79,7 +80,7 @@ class KernelOutbox:
 
     def stopProducing(self) -> None:
         """
-        The connection is lost.
+        The connection is lost: drop unsent data.
         """
         self._unsent.clear()
 
@@ -90,7 +91,7 @@ class KernelOutbox:
             size = len(portion)
             sent = self._transport.writeSomeData(portion)
             if not isinstance(sent, int):
-                sent = 0  # The connection is lost: the transport will find out.
+                sent = 0  # The connection is lost; the transport will report it.
             if sent < size:
                 self._unsent.appendleft(memoryview(portion)[sent:])
 
@@ -98,13 +99,14 @@ class KernelOutbox:
 @implementer(IPushProducer)
 class TransportOutbox:
     """
-    For any other transport: it is given what it says that it has room for.
+    For any other transport: it gets data while it asks for more.
 
     @ivar full: Whether the transport has no room.
     """
 
     def __init__(self, transport: Any, drained: Callable[[], None]) -> None:
         """
+        @param transport: The connection's.
         @param drained: Called when there is room again.
         """
         self._transport = transport
@@ -122,8 +124,8 @@ class TransportOutbox:
 
     def close(self) -> None:
         """
-        See L{KernelOutbox.close}. What is left is handed over: a transport
-        between us and the kernel may lose the end if its producer goes last.
+        See L{KernelOutbox.close}. Unsent data is passed on first: a transport in
+        between, as TLS, may lose the end if its producer unregisters last.
         """
         self._transport.unregisterProducer()
         self._transport.write(b"".join(self._unsent))
@@ -138,7 +140,7 @@ class TransportOutbox:
 
     def resumeProducing(self) -> None:
         """
-        It has sent what it had.
+        The transport has room again: send on.
         """
         self.full = False
         self._send_on()
@@ -146,7 +148,7 @@ class TransportOutbox:
 
     def stopProducing(self) -> None:
         """
-        The connection is lost.
+        The connection is lost: drop unsent data.
         """
         self._unsent.clear()
 
@@ -160,18 +162,20 @@ Outbox: TypeAlias = KernelOutbox | TransportOutbox
 
 def outbox_of(transport: Any, drained: Callable[[], None]) -> Outbox:
     """
-    The one that fits.
+    The outbox that fits the transport.
+
+    @param drained: See L{KernelOutbox.__init__}.
     """
-    # Of the class: TLS's transport passes the name on to the one below, around
-    # its encryption.
+    # Looked up on the class: TLS's transport delegates the attribute to the
+    # transport below, which would bypass the encryption.
     direct = hasattr(type(transport), "writeSomeData")
     return (KernelOutbox if direct else TransportOutbox)(transport, drained)
 
 
 def _portion(unsent: deque[bytes | memoryview], most: int) -> bytes | memoryview:
     """
-    Take what is next, up to C{most} bytes: small pieces together, or a large
-    one, or the beginning of one, alone.
+    Take the next data, up to C{most} bytes: small pieces joined, or a large
+    piece, or the beginning of one, alone.
     """
     first = unsent.popleft()
     size = len(first)

@@ -1,5 +1,5 @@
 """
-The client's end of Kafka's protocol, for brokers that ask other brokers.
+A client of Kafka's protocol, for requests between brokers.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ from kafscale.wire.kinds import MalformedMessage
 from kafscale.wire.messages import RESPONSES
 from kafscale.wire.schema import Request
 
-# More than any answer has: 55 MiB of records, or one larger batch.
+# More than any response has: 55 MiB of records, or one larger batch.
 MOST_BYTES: Final = 256 * 1024 * 1024
 LEAST_RESPONSE: Final = 4
 
 
 @attrs.define(eq=False)
-class _Question:
+class _PendingRequest:
     """
-    What was asked, and waits for its answer.
+    A request that waits for its response.
 
-    @ivar due: When it has waited for too long.
+    @ivar seconds: How long it may take, once it is sent.
+    @ivar answer: Fires with the response.
+    @ivar due: Fires when it has taken too long.
     """
 
     request: Request
@@ -51,28 +53,29 @@ class Peer:
         self, endpoint: IStreamClientEndpoint, clock: IReactorTime, client_id: str
     ) -> None:
         """
-        @param endpoint: Where the other broker listens.
-        @param client_id: What this one calls itself.
+        @param endpoint: Address of the other broker.
+        @param clock: Times the requests.
+        @param client_id: The client id of all requests.
         """
         self._endpoint = endpoint
         self._clock = clock
         self._client_id = client_id
-        self._line: _Line | None = None
+        self._connection: _PeerConnection | None = None
         self._connecting: Deferred[Any] | None = None
-        self._unsent: list[_Question] = []
+        self._unsent: list[_PendingRequest] = []
 
     def ask(self, request: Request, version: int, seconds: float) -> Deferred[Any]:
         """
         See L{IPeer.ask}.
         """
-        question = _Question(request, version, seconds, Deferred())
-        if self._line is not None:
-            self._send(self._line, question)
+        pending = _PendingRequest(request, version, seconds, Deferred())
+        if self._connection is not None:
+            self._send(self._connection, pending)
         else:
-            self._unsent.append(question)
+            self._unsent.append(pending)
             if self._connecting is None:
                 self._connect()
-        return question.answer
+        return pending.answer
 
     def close(self) -> None:
         """
@@ -80,39 +83,39 @@ class Peer:
         """
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._line is not None:
-            self._line.abort()
+        if self._connection is not None:
+            self._connection.abort()
 
     def _connect(self) -> None:
-        factory = Factory.forProtocol(_Line)
+        factory = Factory.forProtocol(_PeerConnection)
         factory.noisy = False
         self._connecting = self._endpoint.connect(factory)
         self._connecting.addCallbacks(self._connected, self._refused)
 
-    def _connected(self, line: _Line) -> None:
+    def _connected(self, connection: _PeerConnection) -> None:
         self._connecting = None
-        line.gone = self._gone
-        self._line = line
+        connection.gone = self._gone
+        self._connection = connection
         unsent, self._unsent = self._unsent, []
-        for question in unsent:
-            self._send(line, question)
+        for pending in unsent:
+            self._send(connection, pending)
 
     def _refused(self, failure: Failure) -> None:
         self._connecting = None
         unsent, self._unsent = self._unsent, []
-        for question in unsent:
-            question.answer.errback(PeerUnavailable(failure.getErrorMessage()))
+        for pending in unsent:
+            pending.answer.errback(PeerUnavailable(failure.getErrorMessage()))
 
-    def _send(self, line: _Line, question: _Question) -> None:
-        question.due = self._clock.callLater(question.seconds, line.abort)
-        line.send(question, self._client_id)
+    def _send(self, connection: _PeerConnection, pending: _PendingRequest) -> None:
+        pending.due = self._clock.callLater(pending.seconds, connection.abort)
+        connection.send(pending, self._client_id)
 
-    def _gone(self, line: _Line) -> None:
-        if self._line is line:
-            self._line = None
+    def _gone(self, connection: _PeerConnection) -> None:
+        if self._connection is connection:
+            self._connection = None
 
 
-class _Line(Protocol):
+class _PeerConnection(Protocol):
     """
     One connection to another broker.
     """
@@ -122,31 +125,31 @@ class _Line(Protocol):
 
     def __init__(self) -> None:
         self._frames = FrameBuffer(MOST_BYTES, LEAST_RESPONSE)
-        self._waiting: deque[_Question] = deque()
-        self._correlation = 0  # of the next answer
+        self._waiting: deque[_PendingRequest] = deque()
+        self._correlation = 0  # id of the next response
         self.gone: Any = None
 
     def connectionMade(self) -> None:
         """
-        What is asked is sent at once.
+        Send small requests without delay.
         """
         self.transport.setTcpNoDelay(True)
 
-    def send(self, question: _Question, client_id: str) -> None:
+    def send(self, pending: _PendingRequest, client_id: str) -> None:
         """
-        Ask.
+        Send a request.
         """
         correlation = (self._correlation + len(self._waiting)) & 0x7FFFFFFF
-        key, version = type(question.request).key, question.version
-        pieces = question.request.encode(version)
+        key, version = type(pending.request).key, pending.version
+        pieces = pending.request.encode(version)
         header = request_header(key, version, correlation, client_id)
         size = len(header) + sum(map(len, pieces))
-        self._waiting.append(question)
+        self._waiting.append(pending)
         self.transport.writeSequence([size.to_bytes(4, "big"), header, *pieces])
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Answers come, in the order in which they were asked for.
+        Responses arrive in the order of their requests.
         """
         try:
             for frame in self._frames.feed(data):
@@ -157,17 +160,17 @@ class _Line(Protocol):
 
     def _answered(self, frame: memoryview) -> None:
         if not self._waiting:
-            raise MalformedMessage("an answer came that nobody had asked for")
-        question = self._waiting[0]
-        key, version = type(question.request).key, question.version
+            raise MalformedMessage("a response arrived without a request")
+        pending = self._waiting[0]
+        key, version = type(pending.request).key, pending.version
         correlation, at = read_response_header(key, version, frame)
         if correlation != self._correlation:
-            raise MalformedMessage(f"answer {correlation} came instead of {self._correlation}")
+            raise MalformedMessage(f"response {correlation} arrived instead of {self._correlation}")
         response, _ = RESPONSES[key].decode_some(version, frame, at)
         self._waiting.popleft()
         self._correlation = (self._correlation + 1) & 0x7FFFFFFF
-        _settle(question)
-        question.answer.callback(response)
+        _settle(pending)
+        pending.answer.callback(response)
 
     def abort(self) -> None:
         """
@@ -177,15 +180,15 @@ class _Line(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Whoever waits learns that there will be no answer.
+        Fail all pending requests.
         """
         self.gone(self)
         waiting, self._waiting = self._waiting, deque()
-        for question in waiting:
-            _settle(question)
-            question.answer.errback(PeerUnavailable(self._why))
+        for pending in waiting:
+            _settle(pending)
+            pending.answer.errback(PeerUnavailable(self._why))
 
 
-def _settle(question: _Question) -> None:
-    if question.due is not None and question.due.active():
-        question.due.cancel()
+def _settle(pending: _PendingRequest) -> None:
+    if pending.due is not None and pending.due.active():
+        pending.due.cancel()

@@ -1,9 +1,9 @@
 """
-What the broker remembers of a connection from one request to the next.
+The last request of a connection, decoded, and its response, encoded.
 
-A consumer to which nothing happens asks the same, byte for byte, twice a
-second, and is answered the same. To decode the one and encode the other again
-costs more than all else that is done for it.
+An idle consumer sends the same Fetch, byte for byte, twice a second, and gets
+the same response. Decoding the one and encoding the other each time would cost
+more than everything else that is done for the request.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from kafscale.interfaces import RequestContext, Serving
 from kafscale.wire.headers import read_client_id
 from kafscale.wire.schema import Request, Response
 
-# What is larger is not remembered: there may be ten thousand connections.
+# In bytes. Larger messages are not remembered: there may be ten thousand
+# connections.
 MOST_REMEMBERED: Final = 4096
 
-# Where the correlation id stands, the one thing that is another each time.
+# The bounds of the correlation id, the only field that differs each time.
 _CORRELATION: Final = 4
 _BEHIND: Final = 8
 
 
 @attrs.define
-class Answer:
+class RememberedResponse:
     """
-    An answer that was sent.
+    A response that was sent.
 
+    @ivar response: The message object; the same object is not encoded again.
+    @ivar version: The API version in which it was encoded.
     @ivar code: The first error code in it.
-    @ivar body: Its bytes behind its header.
+    @ivar body: Its bytes, without the header.
     """
 
     response: Response
@@ -39,47 +42,51 @@ class Answer:
     body: bytes
 
 
-class Caller:
+class RequestMemo:
     """
-    One connection, and what it asked and was answered last (of what is asked
-    again and again, see L{Serving.repeats}).
+    The last repeatable request of one connection (see L{Serving.repeats}), and
+    the response to it.
 
-    @ivar answer: None if there is none to remember.
+    @ivar response: None if there is none.
     """
 
     def __init__(self, host: str, connection: object) -> None:
         """
-        @param host: Where it comes from.
-        @param connection: What its L{RequestContext} is to hold.
+        @param host: The client's address.
+        @param connection: For L{RequestContext.connection}.
         """
         self._host = host
         self._connection = connection
-        self._asked = b""
+        self._frame = b""
         self._decoded: tuple[Request, RequestContext]
-        self.answer: Answer | None = None
+        self.response: RememberedResponse | None = None
 
     def request(
         self, serving: Serving, version: int, frame: memoryview
     ) -> tuple[Request, RequestContext]:
         """
-        The request in a frame, decoded; the same objects as the last time, if
-        it is the same.
+        The decoded request in a frame, with its context. For a repeated
+        request these are the same two objects as the time before.
 
-        @raise MalformedMessage: It is no such request.
+        @param serving: How the API is served.
+        @param version: The API version in the frame's header.
+        @param frame: The request, without its length.
+        @raise MalformedMessage: The frame is not a valid request of this API
+            and version.
         """
         if not serving.repeats or len(frame) > MOST_REMEMBERED:
             return self._decode(serving, version, frame)
-        asked = bytes(frame[:_CORRELATION]) + frame[_BEHIND:]
-        if asked != self._asked:
+        repeated = bytes(frame[:_CORRELATION]) + frame[_BEHIND:]
+        if repeated != self._frame:
             self._decoded = self._decode(serving, version, frame)
-            self._asked = asked
+            self._frame = repeated
         return self._decoded
 
     def _decode(
         self, serving: Serving, version: int, frame: memoryview
     ) -> tuple[Request, RequestContext]:
         client_id, at = read_client_id(frame, serving.request.flexible(version))
-        # What is left over is ignored, as Kafka ignores it: librdkafka up to
-        # 2.16 at least puts three bytes too many into "metadata of all topics".
+        # Trailing bytes are ignored, as Kafka ignores them: librdkafka up to at
+        # least 2.16 appends three to a Metadata request for all topics.
         request, _ = serving.request.decode_some(version, frame, at)
         return request, RequestContext(version, client_id, self._host, self._connection)

@@ -21,7 +21,7 @@ from kafscale.interfaces import IPressure, IService, RequestContext, Serving
 from kafscale.net.connection import Connection
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.factory import BrokerFactory
-from kafscale.net.memory import Memory
+from kafscale.net.request_memory import RequestMemory
 from kafscale.wire.frames import FrameBuffer
 from kafscale.wire.headers import read_response_header, request_header
 from kafscale.wire.messages import (
@@ -68,7 +68,7 @@ class FakeService:
         """
         return [
             Serving(ProduceRequest, 0, 13, self._answer, self._failed, overlaps=True),
-            Serving(FetchRequest, 0, 18, self._fetch, self._failed, repeats=True),
+            Serving(FetchRequest, 0, 18, self._fetch, self._failed, repeats=True, abandoned=True),
             Serving(HeartbeatRequest, 0, 4, self._answer, self._failed),
         ]  # fmt: skip
 
@@ -250,7 +250,7 @@ class Broker:
         self.pressure = FakePressure()
         self.service = FakeService()
         self.dispatch = Dispatch([self.service], self.clock.seconds)
-        self.memory = Memory(self.clock, memory_limit)
+        self.memory = RequestMemory(self.clock, memory_limit)
         self.factory = BrokerFactory(
             self.dispatch, self.pressure, self.clock, Settings(**settings), self.memory
         )

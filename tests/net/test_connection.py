@@ -150,7 +150,7 @@ class AcksTests(SynchronousTestCase):
 
     def test_no_answer(self) -> None:
         """
-        acks=0 is answered by nothing, and holds up nobody for ever.
+        A request with acks=0 gets no response, and does not block those behind it.
         """
         self.client.send(produce(1, acks=0), produce(2), heartbeat(3))
         self.broker.finish(1)
@@ -162,7 +162,7 @@ class AcksTests(SynchronousTestCase):
 
     def test_error(self) -> None:
         """
-        The only way to tell of an error is to close the connection.
+        The only way to report an error is to close the connection.
         """
         self.client.send(produce(1), produce(2, acks=0))
         self.broker.begun[1].answer.errback(NotLeaderOrFollower())

@@ -32,7 +32,7 @@ API_VERSIONS_99 = bytes.fromhex(
     "0063"      # version 99
     "00000007"  # correlation id 7
     "ffff"      # client id: null
-    "deadbeef"  # who knows
+    "deadbeef"  # an arbitrary tag
 )  # fmt: skip
 
 API_VERSIONS_99_ANSWER = bytes.fromhex(

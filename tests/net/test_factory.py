@@ -126,7 +126,7 @@ class StopTests(SynchronousTestCase):
 
     def test_twice(self) -> None:
         """
-        Who asks again is told, too.
+        A second call of stop is answered, too.
         """
         first, second = self.broker.factory.stop(5), self.broker.factory.stop(5)
         self.client.go()

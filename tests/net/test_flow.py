@@ -8,7 +8,7 @@ import struct
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.net import connection, memory
+from kafscale.net import connection, request_memory
 from tests.net.fakes import Broker, fetch, heartbeat, produce
 
 
@@ -189,7 +189,7 @@ class PressureTests(SynchronousTestCase):
 
     def test_others_are_served(self) -> None:
         """
-        Who does not produce is not slowed.
+        A client that does not produce is not slowed down.
         """
         self.broker.service.at_once = True
         self.client.send(heartbeat(1), fetch(2))
@@ -243,7 +243,7 @@ class MemoryTests(SynchronousTestCase):
         """
         self.assertTrue(self.broker.memory.spent)
         self.assertFalse(self.first.transport.paused)
-        self.assertEqual(self.first.transport.bufferSize, memory.READ)
+        self.assertEqual(self.first.transport.bufferSize, request_memory.READ)
         self.assertTrue(self.second.transport.paused)
         self.first.send(self.large[90_000:])
         self.assertEqual(self.first.answered(), [1])
@@ -252,7 +252,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual(self.second.answered(), [1])
         self.assertEqual(self.broker.memory.total, 0)
         self.assertFalse(self.broker.memory.spent)
-        self.assertEqual(self.second.transport.bufferSize, memory.READ)
+        self.assertEqual(self.second.transport.bufferSize, request_memory.READ)
 
     def test_small_requests_pass(self) -> None:
         """
@@ -266,11 +266,11 @@ class MemoryTests(SynchronousTestCase):
 
     def test_turn_ends(self) -> None:
         """
-        Who has the turn and stalls is closed, and the next has it.
+        A connection that has the turn and stalls is closed; the next gets the turn.
         """
         third = self.broker.connect()
         third.send(self.large[:60_000])
-        self.broker.clock.advance(memory.TURN_SECONDS)
+        self.broker.clock.advance(request_memory.TURN_SECONDS)
         self.assertTrue(self.first.transport.aborted)
         self.first.go()
         self.assertFalse(self.second.transport.paused)
@@ -288,7 +288,7 @@ class MemoryTests(SynchronousTestCase):
         self.assertFalse(self.broker.memory.spent)
         third = self.broker.connect()
         third.send(self.large[:90_000])
-        self.broker.clock.advance(memory.TURN_SECONDS)
+        self.broker.clock.advance(request_memory.TURN_SECONDS)
         self.assertFalse(third.transport.aborted)
         self.assertFalse(third.transport.paused)
 
@@ -306,7 +306,8 @@ class MemoryTests(SynchronousTestCase):
 
     def test_whole_frames_that_wait(self) -> None:
         """
-        Who holds whole frames reads on when they are served, and needs no turn.
+        A connection that holds complete frames is read again when they are served; it
+        needs no turn.
         """
         broker = Broker(memory_limit=100_000)
         client, other = broker.connect(), broker.connect()

@@ -113,7 +113,7 @@ class Line:
 
 class PeerTests(SynchronousTestCase):
     """
-    Questions and answers.
+    Requests and responses.
     """
 
     def setUp(self) -> None:
@@ -157,7 +157,7 @@ class PeerTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """
-        Where nobody listens there is no answer; the next question tries again.
+        Without a listener the request fails; the next request connects again.
         """
         first = self.ask("a")
         self.endpoint.calls[-1][1].errback(Failure(ConnectionRefusedError()))
@@ -181,7 +181,7 @@ class PeerTests(SynchronousTestCase):
 
     def test_too_late(self) -> None:
         """
-        Who does not answer in time is not waited for.
+        A response that does not come in time fails its request.
         """
         asked = self.ask("a")
         line = self.endpoint.accept()
@@ -206,7 +206,7 @@ class PeerTests(SynchronousTestCase):
 
     def test_unasked(self) -> None:
         """
-        So does one that nobody asked for.
+        So does a response without a request.
         """
         asked = self.ask("a")
         line = self.endpoint.accept()
@@ -216,7 +216,7 @@ class PeerTests(SynchronousTestCase):
 
     def test_closed(self) -> None:
         """
-        To close it is to answer nobody, whether it is connected or not.
+        close() fails all pending requests, whether the peer is connected or not.
         """
         asked = self.ask("a")
         self.peer.close()

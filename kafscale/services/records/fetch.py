@@ -129,7 +129,7 @@ class FetchService:
         """
         Fetch.
         """
-        return [Serving(FetchRequest, 0, 18, self.fetch, refusal(), repeats=True)]
+        return [Serving(FetchRequest, 0, 18, self.fetch, refusal(), repeats=True, abandoned=True)]
 
     def fetch(
         self, request: FetchRequest, context: RequestContext

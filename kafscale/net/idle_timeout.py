@@ -1,5 +1,5 @@
 """
-How long a client may do nothing.
+When a connection has been idle for too long (C{connections.max.idle.ms}).
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 
-class Idle:
+class IdleTimeout:
     """
-    Tells when a client did nothing for a time in which it could have.
+    Calls back once a client has been idle for a given time.
 
-    There is one timer, that looks when it is over how long it must wait yet:
-    doing something costs no more than reading the clock.
+    There is one timer, which computes the remaining time when it fires:
+    activity costs no more than reading the clock.
     """
 
     def __init__(
@@ -25,9 +25,11 @@ class Idle:
         idle: Callable[[], None],
     ) -> None:
         """
-        @param seconds: The time; 0 if it never ends.
-        @param excused: Whether the client is waiting for the broker.
-        @param idle: Called once.
+        @param clock: Runs the timer.
+        @param seconds: The time; 0: no limit.
+        @param excused: Returns whether the client waits for the broker, which
+            is not idleness.
+        @param idle: Called once, when the time is over.
         """
         self._clock = clock
         self._seconds = seconds
@@ -36,27 +38,27 @@ class Idle:
         self._active = clock.seconds()
         self._call: IDelayedCall | None = None
         if seconds:
-            self._call = clock.callLater(seconds, self._look)
+            self._call = clock.callLater(seconds, self._check)
 
     def active(self) -> None:
         """
-        The client did something, or was answered.
+        The client sent a request or got a response: begin the time anew.
         """
         self._active = self._clock.seconds()
 
     def stop(self) -> None:
         """
-        The client is gone.
+        Stop the timer.
         """
         if self._call is not None and self._call.active():
             self._call.cancel()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = self._clock.seconds()
         if self._excused():
             self._active = now
         rest = self._active + self._seconds - now
         if rest > 0:
-            self._call = self._clock.callLater(rest, self._look)
+            self._call = self._clock.callLater(rest, self._check)
         else:
             self._idle()
