@@ -1,10 +1,11 @@
 """
-Commits whose outcome is always known in the end.
+Commits whose outcome is known in the end.
 
-A store that does not answer may have done the commit. Nobody may go on as if
-it had, or as if it had not: it is read back, until the store tells
-(rules 9 and 18). The store given here waits between its attempts
-(`kafscale.store.retry`), so what is raised means that the broker is stopping.
+A commit that got no answer may have been done. The broker must neither go on as
+if it had been done nor as if it had not, so it reads the entry back until the
+store answers (rules 9 and 18). The store that is passed in waits between its
+attempts (`kafscale.store.retry`), so an error raised here means that the broker
+is stopping.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ async def settle(
     in_doubt: bool = False,
 ) -> int:
     """
-    Put C{value} at C{key} if its revision is C{revision} and the guards hold;
-    return the new revision.
+    Put C{value} at C{key} if the key has the revision C{revision} and all guards
+    hold.
 
-    @param in_doubt: An attempt was made before, and its outcome is not known.
-    @raise CommitConflict: somebody else has changed the key, or a guard did
-        not hold.
+    @param in_doubt: Whether an earlier attempt had an unknown outcome.
+    @return: The new revision.
+    @raise CommitConflict: another writer has changed the key, or a guard did not
+        hold.
     """
     while True:
         missed = False
@@ -47,20 +49,24 @@ async def settle(
         except CommitConflict:
             if not in_doubt:
                 raise
-            missed = True  # perhaps because an earlier attempt of ours came through
+            missed = True  # perhaps because an earlier attempt was done
         found = await store.get(key)
         if found is not None and found.revision != revision and found.value == value:
-            return found.revision  # it was done
+            return found.revision  # an attempt was done
         if missed or (found.revision if found is not None else 0) != revision:
             raise CommitConflict(key)
-        # Not done, or not yet: the next attempt is guarded by the same
-        # revision, so one of the two will miss.
+        # Not done, or not yet: the next attempt compares the same revision, so at
+        # most one of the two is done.
 
 
 @attrs.frozen
 class Change:
     """
-    C{value} is to replace what is at C{key} in C{revision}.
+    A change of one entry.
+
+    @ivar key: The entry's key.
+    @ivar revision: The revision that it must have; 0 if it must not exist.
+    @ivar value: Its new value.
     """
 
     key: str
@@ -72,8 +78,10 @@ async def settle_all(
     store: IMetadataStore, changes: Sequence[Change], guards: tuple[Compare, ...] = ()
 ) -> list[int | None]:
     """
-    L{settle} many, as far as they can be in one commit: their new revisions;
-    None for each that lost against somebody else, or against a guard.
+    Do many changes, each as L{settle} would, in as few commits as possible.
+
+    @return: The new revision of each; None if another writer has changed the
+        key, or a guard did not hold.
     """
     revisions: list[int | None] = []
     for at in range(0, len(changes), TOGETHER):
@@ -85,7 +93,7 @@ async def settle_all(
             )
         except (CommitConflict, StoreUnavailable) as why:
             in_doubt = isinstance(why, StoreUnavailable)
-            for each in group:  # one by one, to see which
+            for each in group:  # one by one, to find out which
                 try:
                     revisions.append(
                         await settle(

@@ -1,5 +1,5 @@
 """
-What all parts of the log share for as long as the process lives.
+What the parts of the log share for as long as the process lives.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from kafscale.log.settings import LogSettings
 @attrs.frozen(eq=False)
 class LogEnvironment:
     """
-    The stores, the clock and the bounds that the log of one broker works with.
+    The stores, the clock and the bounds of a broker's log.
 
     @ivar broker_id: The id of this broker.
-    @ivar objects: The object store. It waits and asks again by itself
+    @ivar objects: The object store. It retries by itself
         (`kafscale.store.retry`).
-    @ivar metadata: The metadata store; likewise, but a commit is asked once.
-    @ivar cache: The blocks of segments that were read last.
+    @ivar metadata: The metadata store. It retries reads by itself, and commits
+        never.
+    @ivar cache: A cache of blocks of segments.
     @ivar clock: The time, in seconds since 1970.
-    @ivar counts: What the log counts, for all incarnations of this process.
+    @ivar settings: The bounds of the log.
+    @ivar counts: The counters of the log, through all incarnations.
     """
 
     broker_id: int

@@ -1,11 +1,11 @@
 """
-What one incarnation of a broker has of the log.
+One incarnation of a broker: everything of the log that ends when it is fenced.
 
-Each start of a broker is an incarnation, and so is each return of a broker
-that was replaced. It has one journal, into which no other process writes
-anything but seals, and it leads partitions until it is fenced. Then all of it
-is dropped: whatever comes after belongs to the next incarnation, and nothing
-here is ever begun again.
+A broker gets a new incarnation each time it starts, and each time it comes back
+after it was replaced. An incarnation has one journal, into which other
+processes write nothing but seals, and it leads partitions until it is fenced.
+Then all of it is dropped, and never used again: the broker goes on with the
+next incarnation.
 """
 
 from __future__ import annotations
@@ -39,20 +39,21 @@ from kafscale.log.takeover.sealed_journals import Estates
 
 class Incarnation:
     """
-    From its beginning until it is fenced. Its partitions know it as their
-    L{kafscale.log.partition.partition.PartitionHost}.
+    The journal, the partitions and the background work of one incarnation. It is
+    the L{PartitionHost<kafscale.log.partition.partition.PartitionHost>} of its
+    partitions.
 
-    @ivar number: Its number, which no other incarnation has.
-    @ivar partitions: Those that it leads. None, for good, once it is fenced.
-    @ivar journal: Where what is appended becomes durable.
-    @ivar changes: How it changes the records of its partitions.
-    @ivar volumes: Those that it has made.
-    @ivar roller: Puts durable records into segments.
-    @ivar retention: Moves log starts, as topics' configurations ask for it.
-    @ivar sealed_journals: Those of earlier incarnations that it has sealed, or
-        found sealed.
-    @ivar trimmer: Deletes slots of its own journal and of those that are not
-        needed any more.
+    @ivar number: The incarnation's number, which is never used again.
+    @ivar partitions: The partitions that it leads, by topic id and index. Empty
+        from the fence on.
+    @ivar journal: The journal, which makes appended records durable.
+    @ivar changes: Commits the records of the partitions.
+    @ivar volumes: The volumes that this incarnation has written.
+    @ivar roller: Moves records from the journal into segments.
+    @ivar retention: Moves log starts as the topics' configurations say.
+    @ivar sealed_journals: The journals of earlier incarnations.
+    @ivar trimmer: Deletes slots that are no longer needed, of this journal and
+        of sealed ones.
     """
 
     _log = Logger()
@@ -66,12 +67,11 @@ class Incarnation:
         fenced: Callable[[], None],
     ) -> None:
         """
-        @param number: As `kafscale.cluster.membership` has registered it. Its
-            record says how it is fenced, if not by seals.
+        @param number: As registered by `kafscale.cluster.membership`.
         @param pressure: Counts the bytes of records in memory.
-        @param fenced: Called once, when this incarnation is found to have been
-            replaced: every partition is dropped by then, and no producer has
-            heard of a refusal yet.
+        @param fenced: Called once, when this incarnation turns out to have been
+            replaced. Every partition is dropped by then, and no producer has been
+            told yet.
         """
         objects, metadata, clock = environment.objects, environment.metadata, environment.clock
         settings, counts = environment.settings, environment.counts
@@ -126,18 +126,18 @@ class Incarnation:
         )
         self._starts = LogStarts(objects, self.changes, self.roller.roll, self.volumes)
 
-    # -- its end ----------------------------------------------------------
+    # -- fencing and stopping -----------------------------------------------
 
     @property
     def fenced(self) -> bool:
         """
-        Whether it was replaced.
+        Whether this incarnation was replaced.
         """
         return self.journal.fenced
 
     def fence(self) -> None:
         """
-        Acknowledge and show nothing more (rule 2).
+        Stop acknowledging appends and serving reads, for good (rule 2).
         """
         self.journal.fence()
 
@@ -147,8 +147,8 @@ class Incarnation:
             " acknowledged",
             incarnation=self.number,
         )
-        # First of all nothing is found here any more: readers and producers
-        # that are woken below look for their partitions again.
+        # First of all no partition is found here any more, because dropping one
+        # wakes readers, which look for theirs again.
         dropped = list(self.partitions.values())
         self.partitions.clear()
         for partition in dropped:
@@ -162,7 +162,7 @@ class Incarnation:
 
     async def stop(self) -> None:
         """
-        Store what was appended, and return when nothing is under way. The
+        Flush the journal, and return when no background work is under way. The
         partitions stay claimed: the next incarnation recovers them, as after a
         crash.
         """
@@ -172,11 +172,15 @@ class Incarnation:
         await self.roller.stop()
         self.volumes.abandon()
 
-    # -- its partitions ---------------------------------------------------
+    # -- partitions ----------------------------------------------------------
 
     def lead(self, claim: Claim, revision: int, rules: LogRules) -> Partition:
         """
-        Begin to lead a partition, whose claim is committed at C{revision}.
+        Start to lead a partition.
+
+        @param claim: What was recovered, and committed.
+        @param revision: The revision of that commit.
+        @param rules: The topic's configuration, as far as it concerns segments.
         """
         environment = self._environment
         topic_id, index = claim.where
@@ -200,14 +204,14 @@ class Incarnation:
             rules=rules,
         )
         partition.inherit(claim.batches)
-        # Before anything begins that may find out that this broker is fenced.
+        # Before anything starts that may find this incarnation fenced.
         self.partitions[claim.where] = partition
         self.retention.led(partition)
         return partition
 
     def forget(self, partition: Partition) -> None:
         """
-        Lead it no more.
+        Stop leading a partition.
         """
         where = partition.topic_id, partition.index
         if self.partitions.get(where) is partition:

@@ -1,9 +1,10 @@
 """
-The partitions that this broker leads, and the one journal they share.
+The log of a broker: the partitions that it leads.
 
-Claiming a partition is the same when a broker starts on its own data and when
-it takes over from another: seal the predecessor's journal, read what is in no
-segment yet, and commit the new leader into the partition's record.
+A partition is claimed in the same way when a broker starts on its own data and
+when it takes over from another broker: seal the journal of the last leader,
+read from it the records that are in no segment yet, and commit the new leader
+into the partition's record.
 """
 
 from __future__ import annotations
@@ -24,26 +25,26 @@ from kafscale.log.partition.partition import Partition
 from kafscale.log.pressure import Pressure
 from kafscale.log.retention.orphans import Sweep
 from kafscale.log.rolling.releasing import release
-from kafscale.log.takeover.recovery import Gone, GuardOf, commit_claims, prepare
+from kafscale.log.takeover.recovery import GuardOf, IsGone, commit_claims, prepare
 from kafscale.log.takeover.sealing import listing
 
 
 def no_guard(topic_id: UUID) -> None:
     """
-    No topic is deleted.
+    Claim without a guard: no topic is being deleted.
     """
 
 
 @implementer(ILog)
 class Log:
     """
-    See L{ILog}. It lives as long as the process, while one incarnation follows
+    See L{ILog}. It lives as long as the process, through one incarnation after
     another.
 
-    @ivar incarnation: The one that writes now, or the last one while this
-        broker is fenced.
-    @ivar counts: Of all incarnations of this process.
-    @ivar pressure: Whether there is room for more.
+    @ivar incarnation: The current incarnation. After it was fenced it stays
+        here, leading nothing, until the next one begins.
+    @ivar counts: Counters of all incarnations of this process.
+    @ivar pressure: Whether producers must wait.
     """
 
     def __init__(
@@ -56,11 +57,12 @@ class Log:
     ) -> None:
         """
         @param incarnation: The number of the first incarnation.
-        @param fenced: Called when a successor has stopped the incarnation:
-            every partition is dropped by then. `begin` with a new number is how
+        @param fenced: Called when another broker has stopped the incarnation.
+            Every partition is dropped by then. L{begin} with a new number is how
             to go on.
-        @param rules_of: What a topic's configuration says of segments when its
-            partitions are claimed; L{configured} is told what comes later.
+        @param rules_of: Returns a topic's configuration, as far as it concerns
+            segments. Asked when a partition is claimed; later changes come
+            through L{configured}.
         """
         self._environment = environment
         self._metadata = environment.metadata
@@ -73,36 +75,35 @@ class Log:
         )
         self.begin(incarnation)
 
-    # -- beginning and ending ---------------------------------------------
+    # -- incarnations ---------------------------------------------------------
 
     def begin(self, incarnation: int) -> None:
         """
-        Write as the incarnation with this number from now on.
+        Go on with the incarnation of this number, which leads nothing yet.
         """
         self.pressure.size = 0
         self.incarnation = Incarnation(
             self._environment, incarnation, pressure=self.pressure, fenced=self._on_fenced
         )
-        # Every request looks here: one step less than through the incarnation.
+        # Looked up for every request, so without the step through the incarnation.
         self._partitions: Mapping[TopicIdPartition, Partition] = self.incarnation.partitions
         self._sweep.begin()
 
     def fence(self) -> None:
         """
-        Acknowledge and show nothing more, until L{begin} is called again. If it
-        was fenced before, nothing changes.
+        Fence the current incarnation. If it is fenced already, nothing happens.
         """
         self.incarnation.fence()
 
     async def stop(self) -> None:
         """
-        Store what was appended; then let go. The partitions stay claimed: the
-        next incarnation recovers them, as after a crash.
+        Flush the journal, and return when no background work is under way. The
+        partitions stay claimed: the next start recovers them, as after a crash.
         """
         await self.incarnation.stop()
         await self._sweep.stop()
 
-    # -- partitions -------------------------------------------------------
+    # -- partitions -----------------------------------------------------------
 
     def partition(self, topic_id: UUID, index: int) -> Partition:
         """
@@ -115,7 +116,7 @@ class Log:
 
     def partitions(self) -> Sequence[Partition]:
         """
-        All that this broker leads.
+        Return all partitions that this broker leads.
         """
         return tuple(self._partitions.values())
 
@@ -132,7 +133,7 @@ class Log:
         return tuple(self._partitions)
 
     async def claim(
-        self, wanted: Iterable[TopicIdPartition], is_gone: Gone, guard_of: GuardOf = no_guard
+        self, wanted: Iterable[TopicIdPartition], is_gone: IsGone, guard_of: GuardOf = no_guard
     ) -> None:
         """
         See L{ILog.claim}.
@@ -140,7 +141,7 @@ class Log:
         incarnation = self.incarnation
         remaining = list(wanted)
         while not incarnation.fenced:
-            # Also what another call has claimed meanwhile is led already.
+            # Without those that another call has claimed meanwhile.
             remaining = [where for where in remaining if where not in incarnation.partitions]
             if not remaining:
                 return
@@ -158,7 +159,7 @@ class Log:
             except CommitConflict:
                 incarnation.fence()
             if incarnation.fenced:
-                return  # what this incarnation has claimed, the next one claims
+                return  # the next incarnation claims what this one has claimed
             incarnation.sealed_journals.slots.forget()
             led = [
                 incarnation.lead(claim, revision, self._rules_of(claim.where[0]))
@@ -168,7 +169,7 @@ class Log:
             incarnation.roller.inherited(partition for partition in led if partition.tail.size)
 
     async def recover(
-        self, wanted: Iterable[TopicIdPartition], is_gone: Gone, guard_of: GuardOf = no_guard
+        self, wanted: Iterable[TopicIdPartition], is_gone: IsGone, guard_of: GuardOf = no_guard
     ) -> None:
         """
         See L{ILog.recover}.
@@ -180,13 +181,13 @@ class Log:
         await self.claim(wanted, is_gone, guard_of)
         await now.sealed_journals.wind_up()
 
-    async def clear_up(self, is_gone: Gone) -> None:
+    async def clear_up(self, is_gone: IsGone) -> None:
         """
         See L{ILog.clear_up}.
         """
         now = self.incarnation
         for number, broker_id in await now.sealed_journals.left():
-            # Of its own past `recover` has taken care.
+            # `recover` has sealed those of this broker's own past.
             if broker_id != self._environment.broker_id and await is_gone(broker_id, number):
                 await now.sealed_journals.of(number)
         now.trimmer.begin()
@@ -207,7 +208,8 @@ class Log:
         See L{ILog.recorded}.
         """
         partition = self._partitions.get(where)
-        # What is closed is released: the next leader may be heard of first.
+        # A closed partition is being released: the epoch may be that of the next
+        # leader, seen before the release is heard to be done.
         if partition and not partition.closed and partition.leader_epoch < leader_epoch:
             self.fence()
 
@@ -222,7 +224,7 @@ class Log:
         try:
             await release(partitions, incarnation.roller.roll_all, incarnation.changes)
         finally:
-            for partition in partitions:  # whatever came of it (rule 18)
+            for partition in partitions:  # whatever the outcome (rule 18)
                 if partition.dropped:
                     incarnation.forget(partition)
             incarnation.trimmer.begin()
@@ -235,18 +237,17 @@ class Log:
         for partition in self.partitions():
             if partition.topic_id == topic_id:
                 incarnation.forget(partition)
-                # A segment that is being made is there before the objects are listed.
+                # So a segment that is being written exists before the objects are listed.
                 await partition.lock.run(lambda: None)
         self.counts.topics.pop(topic_id, None)
         incarnation.trimmer.begin()
 
     async def delete(self, topic_id: UUID) -> None:
         """
-        Remove all that the log has of a topic. To be repeated as a whole if it
-        does not come to its end.
+        See L{ILog.delete}.
         """
         await self.drop(topic_id)
-        # Without a record the journal's ranges count no more (rule 13).
+        # Without a record no range of a journal counts any more (rule 13).
         entries, _ = await self._metadata.range(metadata_keys.partitions(topic_id))
         for at in range(0, len(entries), 100):
             await self._metadata.commit([], [Delete(entry.key) for entry in entries[at : at + 100]])
@@ -261,11 +262,11 @@ class Log:
                 self._environment.cache.drop(key)
         self.incarnation.trimmer.begin()
 
-    # -- how it is --------------------------------------------------------
+    # -- metrics --------------------------------------------------------------
 
     def state(self) -> LogState:
         """
-        How it is at the moment, for who watches it.
+        Return the current sizes, for metrics.
         """
         journal = self.incarnation.journal
         return LogState(

@@ -1,5 +1,5 @@
 """
-How much records have in memory, and when that is too much.
+The memory that records take, and when producers must wait for some of it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ class Pressure:
     """
     See L{IPressure}.
 
-    @ivar size: Of all records in memory, in bytes.
+    @ivar size: Bytes of all records in memory.
     """
 
     def __init__(self, settings: LogSettings, unsettled: Callable[[], int]) -> None:
         """
-        @param unsettled: How many bytes are under way to the store.
+        @param unsettled: Returns how many bytes are on their way to the object
+            store.
         """
         self._settings = settings
         self._unsettled = unsettled
@@ -33,7 +34,7 @@ class Pressure:
 
     def grew(self, size: int) -> None:
         """
-        So many bytes more are in memory (or less, below 0).
+        Count C{size} more bytes of records in memory; fewer if it is negative.
         """
         self.size += size
         if size < 0:
@@ -68,7 +69,7 @@ class Pressure:
 
     def relieve(self) -> None:
         """
-        There may be room again: whoever waited for it is told.
+        Let the waiting producers go on if there is room again.
         """
         if self._waiting and not self.spent():
             waiting, self._waiting = self._waiting, []

@@ -1,5 +1,5 @@
 """
-The bounds of the log; what each means to a user is told in `kafscale.config`.
+The bounds of the log. `kafscale.config` says what they mean to a user.
 """
 
 from __future__ import annotations
@@ -10,17 +10,25 @@ import attrs
 @attrs.frozen
 class LogSettings:
     """
-    @ivar fencing: L{kafscale.format.incarnation.METADATA} if creates may replace.
-    @ivar linger: See L{kafscale.log.journal.linger.Linger.longest}.
-    @ivar rolls: How many segments are made at the same time.
-    @ivar segment_seconds: The age at which records are rolled at the latest.
-    @ivar unrolled_bytes: How much may be in memory and in no segment.
+    @ivar namespace: The prefix of all object keys.
+    @ivar fencing: How incarnations are stopped:
+        L{kafscale.format.incarnation.METADATA} if a create may replace an
+        object.
+    @ivar slot_bytes: Bytes of a full slot.
+    @ivar slots_in_flight: How many slots may be on their way to the store.
+    @ivar linger: See L{kafscale.log.journal.linger.Linger.longest}; in seconds.
+    @ivar rolls: How many rolls may be under way at once.
+    @ivar segment_bytes: Bytes at which a partition is rolled.
+    @ivar segment_seconds: Age at which records are rolled at the latest.
+    @ivar unrolled_bytes: Bytes of records in memory above which the largest
+        partitions are rolled.
     @ivar journal_slots: How many slots recovery may have to read.
-    @ivar bundled: How many small slots are stored once more together; 0: none.
-    @ivar chapters: How many small segments of a partition may be in volumes
-        with those of others; 0: each segment is an object of its own.
-    @ivar orphan_seconds: How long something is unneeded before it is deleted,
-        if whoever let go of it has not; 0: for ever.
+    @ivar bundled: How many neighbouring slots are stored again as one bundle;
+        0 for no bundles.
+    @ivar chapters: How many small segments of a partition may be chapters of
+        volumes; 0 if each segment is an object of its own.
+    @ivar orphan_seconds: Interval between two searches for objects that no
+        record refers to; 0 for no search.
     @ivar readahead: How many runs of a segment are read ahead of a reader.
     """
 
@@ -42,8 +50,8 @@ class LogSettings:
     @property
     def unsettled_bytes(self) -> int:
         """
-        How much may be appended and not be durable. Where slots linger, others
-        fill while so many are under way.
+        Bytes that may be appended and not durable yet. Where slots linger, two
+        more of them fill while the others are under way.
         """
         slots = self.slots_in_flight + (2 if self.linger else 0)
         return self.slot_bytes * slots
@@ -51,8 +59,8 @@ class LogSettings:
     @property
     def held_bytes(self) -> int:
         """
-        How much may be in memory and in no segment before producers have to
-        wait. Where a store takes a while, many segments are made meanwhile.
+        Bytes of records that may be in memory before producers must wait. Where
+        the store takes a while, many segments are being written meanwhile.
         """
         under_way = self.unrolled_bytes // 4 if self.linger else 0
         return self.unrolled_bytes + under_way + self.unsettled_bytes

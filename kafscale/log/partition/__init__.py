@@ -1,4 +1,4 @@
 """
-One partition on its leader: offsets, the tail in memory, producers' states, and
-the commits on its record.
+A partition on its leader: its offsets, the tail in memory, the states of
+producers, and the commits on its record.
 """

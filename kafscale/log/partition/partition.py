@@ -1,9 +1,10 @@
 """
-One partition that this broker leads.
+A partition that this broker leads.
 
-The owner of its offsets: the next one to be given, the high watermark below
-which records are durable and may be shown, and the log start. Records go from
-the tail in memory, which the journal makes durable, into segments.
+It owns the partition's offsets: the next one to assign, the high watermark, up
+to which records are durable and visible, and the log start. Records are
+appended to a tail in memory, become durable through the journal, and are later
+moved into segments.
 """
 
 from __future__ import annotations
@@ -41,17 +42,17 @@ from kafscale.wire.records import (
 
 class PartitionHost(Protocol):
     """
-    What a partition needs of the log that it is part of.
+    What a partition needs from the log that it belongs to.
     """
 
     def now_ms(self) -> int:
         """
-        The broker's time, in ms since 1970.
+        Return the broker's time, in ms since 1970.
         """
 
     def grew(self, size: int) -> None:
         """
-        Count so many bytes of records more in memory; below 0, less.
+        Count C{size} more bytes of records in memory; fewer if it is negative.
         """
 
     def confirm(self, partition: Partition) -> Awaitable[None]:
@@ -76,12 +77,14 @@ class Partition:
     """
     See L{IPartition}.
 
-    @ivar record: As last committed; C{revision} is the commit's.
-    @ivar rules: What its topic's configuration says of segments.
-    @ivar dropped: Whether this broker does not lead it any more.
-    @ivar closed: Whether nothing is appended, because it is being released.
-    @ivar inherited_end: Offset after the last record that is in a
-        predecessor's journal.
+    @ivar record: The partition's record as last committed.
+    @ivar revision: The revision of that commit.
+    @ivar rules: The topic's configuration, as far as it concerns segments.
+    @ivar dropped: Whether this broker has stopped leading the partition.
+    @ivar closed: Whether appends are refused because a release is under way.
+    @ivar inherited_end: Offset after the last record that is in the journal of
+        an earlier incarnation; 0 if there was none.
+    @ivar lock: Held while the record changes.
     """
 
     def __init__(
@@ -99,7 +102,12 @@ class Partition:
     ) -> None:
         """
         @param record: As committed when this broker claimed the partition.
-        @param counts: Of the topic.
+        @param revision: The revision of that commit.
+        @param journal: The journal of the incarnation that leads the partition.
+        @param segments: The segments that C{record} names.
+        @param host: The log that the partition belongs to.
+        @param counts: The counters of the topic.
+        @param rules: See L{Partition.rules}; by default no limits.
         """
         self.topic_id = topic_id
         self.index = index
@@ -114,19 +122,21 @@ class Partition:
         self.epochs = Epochs(record.epochs)
         self.inherited_end = 0
         self.is_open = False
-        self.lock = DeferredLock()  # held while the record changes
+        self.lock = DeferredLock()
         self._journal = journal
         self._host = host
         self._counts = counts
         self._producers = ProducerStates()
-        # The states at rolled_to: what a segment's footer holds may not be
-        # ahead of the records before it.
+        # The states at rolled_to. A segment's footer must not hold states that
+        # are ahead of the records before it.
         self._rolled_producers = ProducerStates()
-        self._slots: deque[tuple[int, Slot]] = deque()  # (end of its share, slot), in order
+        # The slots with records of this partition that are in no segment, in
+        # order, each with the offset after the last of those records.
+        self._slots: deque[tuple[int, Slot]] = deque()
         self._watchers = Watchers()
         self._opening: list[Deferred[None]] | None = None
 
-    # -- what clients see -------------------------------------------------
+    # -- state -------------------------------------------------------------
 
     @property
     def log_start(self) -> int:
@@ -197,8 +207,10 @@ class Partition:
 
     def inherit(self, batches: Sequence[bytes]) -> None:
         """
-        Records from a predecessor's journal, which are durable: before the
-        partition is shown to anybody.
+        Take over records from the journal of an earlier incarnation, which are
+        durable. Called before the partition can be found by anyone.
+
+        @param batches: Whole batches, in order, from the end of the segments on.
         """
         for batch in batches:
             header = read_batch_header(batch)
@@ -228,8 +240,8 @@ class Partition:
         if header.producer_id >= 0:
             original = self._producers.check(header, now)
             if original is not None:
-                # A retry. If the first attempt is still under way, it shares
-                # that one's fate: success may not be told before it is true.
+                # A retry. While the first attempt is under way the retry waits for
+                # the same slot: success is never reported before it is true.
                 return Append(original, -1, self._settlement_of(original))
         base = self.tail.end
         append_time = now if rules.log_append_time else -1
@@ -246,7 +258,8 @@ class Partition:
             self._slots[-1] = (end, slot)
         else:
             self._slots.append((end, slot))
-        # Last, because it may be acknowledged, even rolled, before this returns.
+        # Last, because the batch may be acknowledged, and even rolled, before
+        # this returns.
         self._journal.add(
             self, stamped, base, end, append_time if append_time >= 0 else header.max_timestamp
         )
@@ -254,7 +267,8 @@ class Partition:
 
     def _settlement_of(self, offset: int) -> Slot | None:
         """
-        The slot that holds the record at C{offset}, if it is not settled yet.
+        Return the slot that holds the record at C{offset}; None if that slot is
+        settled.
         """
         if offset < self.tail.visible_end:
             return None
@@ -262,8 +276,8 @@ class Partition:
 
     def acknowledge(self, end: int) -> None:
         """
-        All records before C{end} are durable: the journal says so, slot by
-        slot, in order.
+        Make all records before C{end} visible. Called by the journal, slot by
+        slot, in order, when they are durable.
         """
         if self.dropped:
             self._release(self.tail.end)
@@ -279,7 +293,7 @@ class Partition:
         """
         if offset >= self.tail.start:
             return self.tail.available(offset)
-        # Somewhere in the segments: their size, in proportion.
+        # The offset is in the segments: estimate by their size, in proportion.
         rolled = max(1, self.tail.start - self.log_start)
         part = self.record.stored_bytes * (self.tail.start - offset) // rolled
         return max(1, part) + self.tail.available(self.tail.start)
@@ -306,7 +320,7 @@ class Partition:
         """
         found = self.read(offset, max_bytes, at_least_one)
         if found is not None:
-            return found  # it was deleted up to here meanwhile
+            return found  # the log start has moved up to here meanwhile
         fetched = await self.segments.read(offset, max_bytes, at_least_one)
         self._counts.bytes_out += fetched.size
         return fetched
@@ -333,8 +347,9 @@ class Partition:
 
     def _durable(self) -> tuple[Segments | None, Sequence[bytes]]:
         """
-        The segments, if there is something in them, and the tail as it is now:
-        what is rolled while somebody waits is not lost on the way.
+        Return the segments, or None if no live record is in one, and a copy of
+        the tail. Records that are rolled while a caller waits are then in one
+        of the two, and are not missed.
         """
         rolled = self.tail.start > self.log_start
         batches = self.tail.from_offset(max(self.tail.start, self.log_start))
@@ -352,7 +367,7 @@ class Partition:
         """
         return self.epochs.at(offset)
 
-    # -- moving on --------------------------------------------------------
+    # -- changes of the record -----------------------------------------------
 
     async def delete_before(self, offset: int) -> int:
         """
@@ -368,8 +383,11 @@ class Partition:
 
     def rolled(self, record: PartitionRecord, revision: int, producers: ProducerStates) -> None:
         """
-        Records up to C{record.rolled_to} are in segments: the record says so,
-        and was committed.
+        Follow a commit that has put the records before C{record.rolled_to} into
+        segments: drop them from memory, and let go of their slots.
+
+        @param revision: The revision of the commit.
+        @param producers: The states of producers at C{record.rolled_to}.
         """
         self.record = record
         self.revision = revision
@@ -380,8 +398,10 @@ class Partition:
 
     def started(self, record: PartitionRecord, revision: int, epochs: Epochs) -> None:
         """
-        The log starts at C{record.log_start}: the record says so, and was
-        committed.
+        Follow a commit that has moved the log start to C{record.log_start}.
+
+        @param revision: The revision of the commit.
+        @param epochs: The history of leader epochs from the new log start on.
         """
         self.record = record
         self.revision = revision
@@ -391,13 +411,14 @@ class Partition:
 
     def producers_after(self, batches: Sequence[bytes]) -> ProducerStates:
         """
-        The producers' states after C{batches}, the first that are not rolled.
+        Return the states of producers after C{batches}, which are the first
+        batches that are not rolled.
         """
         return self._rolled_producers.after(batches, self._host.now_ms())
 
     async def confirm(self) -> None:
         """
-        See L{IReadable.confirm}. Asks the metadata store.
+        See L{IReadable.confirm}. It asks the metadata store.
         """
         async with self.lock:
             if self.dropped:
@@ -406,7 +427,7 @@ class Partition:
 
     async def settled(self) -> None:
         """
-        Return when all that was appended is durable, or refused.
+        Return when everything that was appended is durable or refused.
         """
         while self._slots and not self._slots[-1][1].settled:
             with suppress(NotLeaderOrFollower):
@@ -414,8 +435,8 @@ class Partition:
 
     def drop(self) -> None:
         """
-        This broker does not lead it any more, or it is deleted: whoever waits
-        is told.
+        Stop leading the partition: another broker leads it now, or it is
+        deleted. Drop its records from memory, and wake all watchers.
         """
         if self.dropped:
             return
@@ -426,7 +447,8 @@ class Partition:
 
     def _release(self, end: int) -> None:
         """
-        The journal's slots hold nothing needed of this partition before C{end}.
+        Tell the journal that its slots hold nothing before C{end} that this
+        partition needs.
         """
         while self._slots and self._slots[0][0] <= end and self._slots[0][1].durable:
             self._journal.rolled(self, self._slots.popleft()[1])

@@ -1,16 +1,17 @@
 """
-What makes a retried batch appear once.
+Deduplication of idempotent producers.
 
-An idempotent producer numbers its records, partition by partition. The
-partition remembers, of each producer, the last five batches (as many as a
-producer has under way): what comes again is answered with the offset that it
-got the first time, and what would leave a gap is refused.
+An idempotent producer numbers its records, partition by partition. For each
+producer the partition remembers the last five batches, which is as many as a
+producer has in flight. A batch that arrives again is answered with the offset
+that it got the first time; a batch that would leave a gap is refused.
 
-The states follow from the batches: they are never stored ahead of them, and
-are rebuilt by going through the batches that came after a stored one. The
-rules are those of Kafka's C{ProducerStateManager} and C{ProducerAppendInfo}.
+The states follow from the batches in the log. They are never stored ahead of
+the batches, and are rebuilt by replaying the batches that came after a stored
+snapshot. The rules are those of Kafka's C{ProducerStateManager} and
+C{ProducerAppendInfo}.
 
-The layout in which segments keep them is in `kafscale.format.producers`.
+The layout in which segments store them is in `kafscale.format.producers`.
 """
 
 from __future__ import annotations
@@ -31,22 +32,22 @@ from kafscale.format.producers import (
 from kafscale.wire.records import BatchHeader, read_batch_header
 
 REMEMBERED = 5
-"""How many batches of a producer are known again."""
+"""How many batches of a producer are remembered."""
 
 _LAST_SEQUENCE = 2**31 - 1
 
 
 class ProducerStates:
     """
-    The producers of one partition.
+    The states of the producers of one partition.
     """
 
     def __init__(self, expiration_ms: int = 86_400_000, limit: int = 10_000) -> None:
         """
-        @param expiration_ms: ``producer.id.expiration.ms``: who is idle for as
-            long is forgotten.
-        @param limit: How many are remembered; of more, the longest idle are
-            forgotten.
+        @param expiration_ms: ``producer.id.expiration.ms``: after so long without
+            a batch a producer is forgotten.
+        @param limit: How many producers are remembered. Of more, those that have
+            been idle for longest are forgotten.
         """
         self._expiration_ms = expiration_ms
         self._limit = limit
@@ -57,28 +58,30 @@ class ProducerStates:
 
     def all(self) -> Sequence[ProducerState]:
         """
-        Every producer's state, the longest idle first.
+        Return the states of all producers, the longest idle first.
         """
         return list(self._states.values())
 
     def check(self, header: BatchHeader, now: int) -> int | None:
         """
-        Whether a batch may be appended: None if so; its first base offset if
-        it was before. Of batches without a producer, all may.
+        Check a batch before it is appended. A batch without a producer id always
+        passes.
 
         @param now: The time in ms.
-        @raise InvalidProducerEpoch: of a producer that was replaced.
+        @return: None if the batch is new; its first base offset if it was
+            appended before.
+        @raise InvalidProducerEpoch: a newer epoch of the producer is known.
         @raise OutOfOrderSequenceNumber: records are missing between the last
-            batch and this one, or it was appended so long ago that it is not
-            remembered.
+            batch and this one, or the batch was appended so long ago that it is no
+            longer remembered.
         """
         if header.producer_id < 0:
             return None
         self.expire(now)
         state = self._states.get(header.producer_id)
         if state is None:
-            # Forgotten, or its records are gone: who knows where it stands?
-            # Kafka accepts any sequence, too.
+            # The producer was forgotten, or its records were deleted, so its next
+            # sequence number is not known. Kafka accepts any sequence then, too.
             return None
         original = state.original(header)
         if original is not None:
@@ -101,9 +104,9 @@ class ProducerStates:
 
     def append(self, header: BatchHeader, base_offset: int, now: int = NOT_KNOWN) -> None:
         """
-        Take note of a batch that was appended, without checking it.
+        Record that a batch was appended, without checking it.
 
-        @param now: The time in ms, if it is appended now.
+        @param now: The time in ms if it was appended now; else it is not known.
         """
         producer_id = header.producer_id
         if producer_id < 0:
@@ -123,14 +126,14 @@ class ProducerStates:
 
     def replay(self, header: BatchHeader, now: int = NOT_KNOWN) -> None:
         """
-        Take note of a batch of the log.
+        Record a batch that is in the log already.
         """
         self.append(header, header.base_offset, now)
 
     def expire(self, now: int) -> None:
         """
-        Forget who is idle for too long. Who was never seen, because its state
-        was rebuilt from the log, counts as seen now.
+        Forget producers that have been idle for too long. A state that was
+        rebuilt from the log has no time, and counts as seen now.
         """
         states = self._states
         while states:
@@ -145,7 +148,7 @@ class ProducerStates:
 
     def after(self, batches: Sequence[bytes], now: int) -> ProducerStates:
         """
-        The states when these batches of the log have followed.
+        Return the states after these batches of the log.
         """
         states = self.copy()
         states.expire(now)
@@ -155,7 +158,7 @@ class ProducerStates:
 
     def copy(self) -> ProducerStates:
         """
-        The same states, to go ways of their own.
+        Return an independent copy.
         """
         other = ProducerStates(self._expiration_ms, self._limit)
         other._states = self._states.copy()
@@ -163,16 +166,16 @@ class ProducerStates:
 
     def snapshot(self) -> bytes:
         """
-        All states, as a segment's footer has them.
+        Return all states in the layout of a segment's footer.
         """
         return write_producers(self._states.values())
 
     def restore(self, snapshot: bytes | memoryview) -> None:
         """
-        Have the states of a L{snapshot}, and no others; empty bytes are that
-        of no states.
+        Replace all states by those of a L{snapshot}. Empty bytes stand for no
+        states.
 
-        @raise CorruptObject: it is no such snapshot.
+        @raise CorruptObject: C{snapshot} is not a snapshot.
         """
         states = read_producers(snapshot)
         self._states = OrderedDict((state.producer_id, state) for state in states)

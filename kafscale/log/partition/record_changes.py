@@ -1,8 +1,9 @@
 """
-How a leader changes the record of its partition.
+Commits of a leader on the records of its partitions.
 
-Each change compares the revision of the last one, and that nobody has stopped
-this incarnation. So whoever was replaced learns it here, at the latest.
+Each commit compares the record's revision with that of the last one, and
+compares that no broker has stopped this incarnation. So a broker that was
+replaced finds out here at the latest.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from kafscale.log.partition.partition import Partition
 
 class RecordChanges:
     """
-    What one incarnation commits into the records of its partitions.
+    Commits records of partitions for one incarnation.
     """
 
     def __init__(self, metadata: IMetadataStore, journal: Journal, incarnation: int) -> None:
         """
-        @param journal: The incarnation's: fenced by the commit that tells that
-            it was replaced.
+        @param journal: The incarnation's journal. It is fenced when a commit shows
+            that the incarnation was replaced.
+        @param incarnation: Its number.
         """
         self._metadata = metadata
         self._journal = journal
@@ -34,10 +36,10 @@ class RecordChanges:
 
     async def commit(self, partition: Partition, record: PartitionRecord) -> int:
         """
-        Commit a partition's record; its new revision (rule 11).
+        Commit a partition's record, and return the new revision (rule 11).
 
-        @raise NotLeaderOrFollower: the partition is deleted, or somebody
-            else's: it is dropped.
+        @raise NotLeaderOrFollower: the partition was deleted, or another broker
+            has changed the record. The partition is dropped.
         """
         (revision,) = await self.commit_all([(partition, record)])
         if revision is None:
@@ -48,8 +50,10 @@ class RecordChanges:
         self, changed: Sequence[tuple[Partition, PartitionRecord]]
     ) -> list[int | None]:
         """
-        Commit several partitions' records; their new revisions, None for each
-        that is deleted, or somebody else's: it is dropped.
+        Commit the records of several partitions, in as few commits as possible.
+
+        @return: The new revision of each. None if the partition was deleted, or
+            if another broker has changed its record: it is dropped.
         """
         named = [
             (metadata_keys.partition(partition.topic_id, partition.index), partition, record)
@@ -69,10 +73,11 @@ class RecordChanges:
 
     async def check(self, partition: Partition) -> None:
         """
-        Ask the store whether the record is as this broker has it: something
-        is not there that should be.
+        Check that a partition's record is still as this broker has committed it.
+        Called when an object is missing that the record names.
 
-        @raise NotLeaderOrFollower: somebody else has changed the record since.
+        @raise NotLeaderOrFollower: another broker has changed the record, or it
+            was deleted. The partition is dropped.
         """
         key = metadata_keys.partition(partition.topic_id, partition.index)
         entry = await self._metadata.get(key)

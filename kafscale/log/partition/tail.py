@@ -1,8 +1,9 @@
 """
 The end of a partition's log, in memory.
 
-What was appended and is not yet in a segment. Three parallel lists, so that a
-read is two bisections and a slice, whatever the number of records and batches.
+It holds what was appended and is not in a segment yet, in three parallel
+lists. So a read costs two bisections and a slice, however many records and
+batches there are.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ class Tail:
     Whole batches, one after another without gaps.
 
     @ivar start: Offset of the first record.
-    @ivar end: Offset after the last.
-    @ivar visible_end: Offset after the last record that may be shown (the
-        high watermark); always between two batches.
+    @ivar end: Offset after the last record.
+    @ivar visible_end: Offset after the last visible record (the high
+        watermark); always between two batches.
     """
 
     __slots__ = (
@@ -39,29 +40,32 @@ class Tail:
         self.visible_end = start
         self._bases: list[int] = []
         self._batches: list[bytes] = []
-        # Bytes appended, ever, when each batch began; a position that stays
-        # when batches at the front go.
+        # How many bytes had been appended in all when each batch began. Unlike an
+        # index it stays true when batches at the front are dropped.
         self._before: list[int] = []
         self._written = 0
-        self._visible = 0  # how many of the batches may be shown
+        self._visible = 0  # how many of the batches are visible
 
     @property
     def size(self) -> int:
         """
-        Bytes of all batches.
+        The bytes of all batches.
         """
         return self._written - self._before[0] if self._before else 0
 
     @property
     def visible_size(self) -> int:
         """
-        Bytes of the batches that may be shown.
+        The bytes of the visible batches.
         """
         return self._position(self._visible) - self._before[0] if self._visible else 0
 
     def append(self, batch: bytes, base: int, end: int) -> None:
         """
-        Add a batch whose first record has the offset L{end} has now.
+        Add a batch.
+
+        @param base: Offset of its first record: L{end} before the call.
+        @param end: Offset after its last record: L{end} after the call.
         """
         self._bases.append(base)
         self._batches.append(batch)
@@ -71,7 +75,7 @@ class Tail:
 
     def show(self, end: int) -> None:
         """
-        Records before C{end} may be shown.
+        Make the records before C{end} visible.
         """
         self.visible_end = end
         if end == self.end:
@@ -81,7 +85,8 @@ class Tail:
 
     def available(self, offset: int) -> int:
         """
-        Bytes of visible batches from the one that contains C{offset}.
+        Return the bytes of the visible batches from the one that contains
+        C{offset} on.
         """
         if offset >= self.visible_end or not self._visible:
             return 0
@@ -90,8 +95,11 @@ class Tail:
 
     def read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
         """
-        Visible batches from the one that contains C{offset}, which is not
-        below L{start}.
+        Return visible batches from the one that contains C{offset} on.
+
+        @param offset: Not below L{start}.
+        @param max_bytes: How many bytes they may have together.
+        @param at_least_one: Whether the first may be larger than that.
         """
         if offset >= self.visible_end or not self._visible:
             return Fetched()
@@ -110,8 +118,10 @@ class Tail:
 
     def visible_batches(self, max_bytes: int | None = None) -> tuple[list[bytes], int]:
         """
-        The first batches, at least one and at most C{max_bytes} of them, that
-        may be shown, and the offset after their last record.
+        Return the first visible batches, and the offset after their last record.
+
+        @param max_bytes: How many bytes they may have together; the first one is
+            returned in any case. None for all.
         """
         stop = self._visible
         if max_bytes is not None and stop:
@@ -122,7 +132,7 @@ class Tail:
 
     def from_offset(self, offset: int) -> list[bytes]:
         """
-        The visible batches from the one that contains C{offset} on.
+        Return the visible batches from the one that contains C{offset} on.
         """
         if offset >= self.visible_end or not self._visible:
             return []
@@ -131,8 +141,9 @@ class Tail:
 
     def drop_before(self, offset: int) -> int:
         """
-        Forget the batches whose records are all before C{offset}; how many
-        bytes they had.
+        Drop the batches whose records are all before C{offset}.
+
+        @return: How many bytes they had.
         """
         if offset >= self.end:
             count = len(self._bases)
@@ -142,8 +153,9 @@ class Tail:
 
     def keep(self, size: int) -> int:
         """
-        Forget the first batches until at most so many bytes are left; how many
-        bytes they had.
+        Drop batches at the front until at most C{size} bytes are left.
+
+        @return: How many bytes they had.
         """
         return self._drop(bisect_left(self._before, self._written - size))
 

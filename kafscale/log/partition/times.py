@@ -1,8 +1,9 @@
 """
-What the broker does with the timestamps of records.
+Timestamps of records: checks of appended batches, and look-ups by time.
 
-A batch's header states the largest of them; only its producer knows whether
-that is true. So the header says where to look, and the records decide.
+The header of a batch states the largest timestamp in it, and only its producer
+knows whether that is true. So headers decide where to look, and records decide
+what is found.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from kafscale.wire.records import (
 )
 
 INFLATED_LIMIT = 64 * 1024 * 1024
-"""How large a batch may become where the broker must look inside, in bytes."""
+"""Bytes to which a batch may be decompressed when the broker must read its
+records."""
 
 
 def check(header: BatchHeader, now: int, rules: AppendRules) -> None:
     """
+    Check the timestamps of a batch that is to be appended (KIP-937).
+
     @param now: The broker's time in ms.
-    @raise InvalidTimestamp: further from now than the topic's configuration
-        allows (KIP-937).
+    @raise InvalidTimestamp: they are further from now than the topic's
+        configuration allows.
     """
     if header.max_timestamp - now > rules.after_ms:
         raise InvalidTimestamp(f"Timestamp {header.max_timestamp} is too far in the future")
@@ -39,8 +43,11 @@ def check(header: BatchHeader, now: int, rules: AppendRules) -> None:
 
 def first_in(batch: bytes | memoryview, timestamp: int, log_start: int) -> tuple[int, int] | None:
     """
-    (timestamp, offset) of the first record at or after C{timestamp} that is
-    not before the log start; None when there is none.
+    Find the first record of a batch at or after C{timestamp} that is not before
+    the log start.
+
+    @param timestamp: In ms.
+    @return: Its timestamp and offset; None if there is no such record.
     """
     header = read_batch_header(batch)
     try:
@@ -51,7 +58,7 @@ def first_in(batch: bytes | memoryview, timestamp: int, log_start: int) -> tuple
                 return record.timestamp, record.offset
         return None
     except InvalidRecord:
-        # Only its producer knows what it sent; its header must do.
+        # The records cannot be read, so the header has to do.
         return header.max_timestamp, max(header.base_offset, log_start)
 
 
@@ -59,9 +66,13 @@ async def first_since(
     segments: Segments | None, batches: Sequence[bytes], timestamp: int, log_start: int
 ) -> tuple[int, int] | None:
     """
-    (timestamp, offset) of the first record at or after C{timestamp} that is
-    not before the log start, in segments and in batches that come after them;
-    None when there is none.
+    Find the first record at or after C{timestamp} that is not before the log
+    start.
+
+    @param segments: Where to look first; None if no live record is in one.
+    @param batches: Those that come after the segments.
+    @param timestamp: In ms.
+    @return: Its timestamp and offset; None if there is no such record.
     """
     if segments is not None:
         async for run in segments.runs_reaching(timestamp, log_start):
@@ -80,8 +91,11 @@ async def first_since(
 
 async def latest_of(segments: Segments | None, batches: Sequence[bytes]) -> tuple[int, int] | None:
     """
-    (timestamp, offset) of the first record with the largest timestamp, in
-    segments and in batches that come after them; None when there is none.
+    Find the first of the records with the largest timestamp.
+
+    @param segments: Where to look first; None if no live record is in one.
+    @param batches: Those that come after the segments.
+    @return: Its timestamp and offset; None if there are no records.
     """
     best = await segments.latest_batch() if segments is not None else None
     for batch in batches:

@@ -31,7 +31,7 @@ from kafscale.wire.records import iterate, read_batch_header
 GuardOf = Callable[[UUID], Compare | None]
 """What holds while a topic is there; None: nobody knows better."""
 
-Gone = Callable[[int, int], Awaitable[bool]]
+IsGone = Callable[[int, int], Awaitable[bool]]
 """Whether an incarnation of a broker (its id, its number) is not alive, as far
 as anybody can tell."""
 
@@ -57,7 +57,7 @@ async def prepare(
     broker_id: int,
     incarnation: int,
     wanted: Sequence[TopicIdPartition],
-    is_gone: Gone,
+    is_gone: IsGone,
 ) -> list[Claim]:
     """
     Read the partitions' records, seal the journals that they name, and read
@@ -103,7 +103,7 @@ async def prepare(
     return claims
 
 
-async def _is_free(entry: Entry | None, is_gone: Gone) -> bool:
+async def _is_free(entry: Entry | None, is_gone: IsGone) -> bool:
     """
     Whether a partition with this record may be taken.
     """
