@@ -1,5 +1,5 @@
 """
-What the log promises: appends, reads, and the limits of memory.
+What the log provides: appends, reads, and a bound on memory.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from kafscale.interfaces.stores import Compare
 @attrs.define(slots=True)
 class Append:
     """
-    A batch that has its offset, and may not be durable yet.
+    A batch that has got its offset, and may not be durable yet.
 
-    @ivar base_offset: Of its first record.
+    @ivar base_offset: Offset of its first record.
     @ivar append_time: The broker's time in ms if the topic's timestamp type is
         LogAppendTime, else -1.
-    @ivar settled: Has the batch's `wait`; None when it is durable already (a
-        duplicate of an old batch).
+    @ivar settled: Fires when the batch is durable or refused. None if it is
+        durable already, because it is a duplicate of an old batch.
     """
 
     base_offset: int
@@ -34,7 +34,7 @@ class Append:
 
 class ISettlement(Interface):
     """
-    The fate of what was appended together: all durable, or all refused.
+    The outcome of appends that share one slot: all durable, or all refused.
     """
 
     number = Attribute("""Settlements come in the order of these: waiting for
@@ -42,17 +42,16 @@ class ISettlement(Interface):
 
     def wait() -> Deferred[None]:
         """
-        Fires when it is durable and visible; a new Deferred for each caller.
-
-        Fails with a `kafscale.errors.KafkaError` (NOT_LEADER_OR_FOLLOWER)
-        when the broker was fenced.
+        Return a Deferred that fires when the appends are durable and visible; a
+        new one for each caller. It fails with a L{kafscale.errors.KafkaError}
+        (NOT_LEADER_OR_FOLLOWER) if the broker was fenced.
         """
 
 
 @attrs.frozen
 class AppendRules:
     """
-    What a topic's configuration says of a batch.
+    The topic's configuration, as far as it concerns a produced batch.
 
     @ivar max_bytes: ``max.message.bytes``.
     @ivar log_append_time: ``message.timestamp.type=LogAppendTime``.
@@ -71,15 +70,16 @@ class AppendRules:
 @attrs.frozen
 class LogRules:
     """
-    What a topic's configuration says of segments: when one is made, and when
-    it goes. Without any nothing is asked for: the broker's own bounds hold.
+    The topic's configuration, as far as it concerns segments: when they are
+    written and when they are deleted. The defaults set no limit, so that the
+    broker's own bounds hold.
 
     @ivar retention_ms: ``retention.ms``; -1 for no limit.
     @ivar retention_bytes: ``retention.bytes``; -1 for no limit.
     @ivar segment_bytes: ``segment.bytes``.
     @ivar segment_ms: ``segment.ms``.
-    @ivar delete: ``cleanup.policy`` has delete: what is too old or too much
-        goes.
+    @ivar delete: ``cleanup.policy`` has delete: records beyond the limits are
+        deleted.
     """
 
     retention_ms: int = -1
@@ -92,7 +92,7 @@ class LogRules:
 @attrs.frozen
 class Fetched:
     """
-    Whole batches, in order.
+    Whole batches that were read, in order.
 
     @ivar pieces: Their bytes, to be sent one after the other.
     @ivar size: The length of all pieces in bytes.
@@ -104,18 +104,18 @@ class Fetched:
 
 class Watcher(Protocol):
     """
-    Who waits for something to change in a partition.
+    Waits for a change in a partition.
     """
 
     def wake(self) -> None:
         """
-        It has.
+        The partition has changed.
         """
 
 
 class IReadable(Interface):
     """
-    One partition, as its readers have it.
+    A partition that can be read.
     """
 
     topic_id = Attribute("C{UUID} of the topic.")
@@ -128,63 +128,68 @@ class IReadable(Interface):
 
     def available(offset: int) -> int:
         """
-        How many bytes of durable batches stand at and after C{offset}: a
-        quick estimate, 0 only if there are none.
+        Estimate quickly how many bytes of durable batches there are from
+        C{offset} on. 0 only if there are none.
         """
 
     def read(offset: int, max_bytes: int, at_least_one: bool) -> Fetched | None:
         """
-        Durable batches from the one that contains C{offset}, at most
-        C{max_bytes} of them, or one larger batch with C{at_least_one}; at
-        once from memory. None: they must be had with L{load}.
+        Read durable batches from memory, from the one that contains C{offset}
+        on.
 
-        @raise OffsetOutOfRange: below the log start or above the next offset.
+        @param max_bytes: How many bytes they may have together.
+        @param at_least_one: Whether the first batch may be larger than that.
+        @return: None if they are not in memory, and must be read with L{load}.
+        @raise OffsetOutOfRange: C{offset} is below the log start or above the
+            next offset.
+        @raise NotLeaderOrFollower: the partition cannot be read here any more.
         """
 
     def load(offset: int, max_bytes: int, at_least_one: bool) -> Awaitable[Fetched]:
         """
-        As L{read}, from the object store.
+        Read as L{read} does, but from the object store if need be.
         """
 
     def watch(watcher: Watcher) -> None:
         """
         Wake C{watcher} once, when the high watermark or the log start next
-        moves, or the partition is dropped or deleted; never, when nobody else
-        refers to it any more.
+        moves, or when the partition is dropped or deleted. A watcher to which
+        no other reference is left is forgotten.
         """
 
     def end_of_epoch(epoch: int) -> tuple[int, int]:
         """
-        (epoch, end offset) for the largest epoch at or below C{epoch}:
-        (-1, -1) when C{epoch} is unknown (KIP-101, KIP-279).
+        Return the largest epoch at or below C{epoch}, and the offset where it
+        ends; (-1, -1) if C{epoch} is not known (KIP-101, KIP-279).
         """
 
     def confirm() -> Awaitable[None]:
         """
-        Return if nobody else knows more of it, as far as can be found out.
+        Check with the metadata store that this broker still leads the
+        partition. A broker that does not lead it checks nothing.
 
-        @raise NotLeaderOrFollower: somebody else leads it.
+        @raise NotLeaderOrFollower: another broker leads it.
         """
 
 
 class IPartition(IReadable):
     """
-    One partition that this broker leads.
+    A partition that this broker leads.
     """
 
     is_open = Attribute("Whether L{append} may be called at once.")
 
     def opened() -> Deferred[None]:
         """
-        Fires when the partition's producer states are loaded; those who wait
-        are called in the order in which they came.
+        Return a Deferred that fires when the partition's producer states are
+        loaded. Deferreds fire in the order in which they were returned.
         """
 
     def append(batch: memoryview, rules: AppendRules) -> Append:
         """
-        Check one record batch (as it came in a produce request: it is copied)
-        and give it its offset. At once: the order of calls is the order of
-        the log.
+        Check a record batch as it came in a produce request, and append a copy
+        of it. The batch gets its offset before this returns, so the order of
+        calls is the order of the log.
 
         @raise KafkaError: CORRUPT_MESSAGE, INVALID_RECORD, MESSAGE_TOO_LARGE,
             INVALID_TIMESTAMP, OUT_OF_ORDER_SEQUENCE_NUMBER,
@@ -193,50 +198,60 @@ class IPartition(IReadable):
 
     def offset_at(timestamp: int) -> Awaitable[tuple[int, int] | None]:
         """
-        (timestamp, offset) of the first durable record at or after
-        C{timestamp} (ms), found by record; None when there is none.
+        Find the first durable record at or after C{timestamp}, record by
+        record.
+
+        @param timestamp: In ms.
+        @return: Its timestamp and offset; None if there is no such record.
         """
 
     def latest_timestamp() -> Awaitable[tuple[int, int] | None]:
         """
-        (timestamp, offset) of the first record with the largest timestamp.
+        Find the first of the durable records with the largest timestamp.
+
+        @return: Its timestamp and offset; None if there are no records.
         """
 
     def epoch_at(offset: int) -> int:
         """
-        The leader epoch in which the record at C{offset} was appended; -1 if
-        unknown.
+        Return the leader epoch in which the record at C{offset} was appended;
+        -1 if it is not known.
         """
 
     def delete_before(offset: int) -> Awaitable[int]:
         """
-        Move the log start to C{offset} (-1: the high watermark), durably;
-        return the new log start.
+        Commit a new log start, and delete the segments before it
+        (DeleteRecords).
 
-        @raise OffsetOutOfRange: past the high watermark or below the start.
+        @param offset: The new log start; -1 for the high watermark.
+        @return: The log start after that.
+        @raise OffsetOutOfRange: C{offset} is past the high watermark or below
+            the log start.
         """
 
     def producers() -> Sequence[Any]:
         """
-        The producers' states, for DescribeProducers: objects with
-        C{producer_id}, C{producer_epoch}, C{last_sequence},
+        Return the states of producers, for DescribeProducers: objects with
+        C{producer_id}, C{producer_epoch}, C{last_sequence} and
         C{last_timestamp}.
         """
 
     def size() -> int:
         """
-        Bytes stored of the partition.
+        Return how many bytes the partition has, in segments and in memory.
         """
 
 
 class IPartitions(Interface):
     """
-    Where partitions are found.
+    A collection of partitions.
     """
 
     def partition(topic_id: UUID, index: int) -> IReadable:
         """
-        @raise NotLeaderOrFollower: it is not to be had here.
+        Return a partition.
+
+        @raise NotLeaderOrFollower: it cannot be read here.
         """
 
 
@@ -247,23 +262,26 @@ class ILog(IPartitions):
 
     def partition(topic_id: UUID, index: int) -> IPartition:
         """
+        Return a partition.
+
         @raise NotLeaderOrFollower: this broker does not lead it.
         """
 
     def leads(where: tuple[UUID, int]) -> bool:
         """
-        Whether this broker leads it.
+        Return whether this broker leads a partition.
         """
 
     def recorded(where: tuple[UUID, int], leader_epoch: int) -> None:
         """
-        The partition's record has this leader epoch. Whoever leads it with an
-        earlier one, and has not just released it, was replaced, and is fenced.
+        Take note of the leader epoch in a partition's record. If this broker
+        leads the partition with an earlier epoch, and is not just releasing it,
+        it was replaced, and is fenced.
         """
 
     def led() -> Sequence[tuple[UUID, int]]:
         """
-        All that this broker leads.
+        Return all partitions that this broker leads.
         """
 
     def recover(
@@ -272,7 +290,7 @@ class ILog(IPartitions):
         guard_of: Callable[[UUID], Compare | None],
     ) -> Awaitable[None]:
         """
-        Stop this broker's former incarnations for good, then L{claim}.
+        Seal the journals of this broker's earlier incarnations, then L{claim}.
         """
 
     def claim(
@@ -281,79 +299,87 @@ class ILog(IPartitions):
         guard_of: Callable[[UUID], Compare | None],
     ) -> Awaitable[None]:
         """
-        Lead those of these partitions that were released, or never led, or
-        whose leaders are gone, which are stopped for good.
+        Start to lead those of these partitions that have no leader, because
+        they were never led, or released, or because their leader is gone. The
+        journal of a leader that is gone is sealed first. When this returns the
+        broker may lead fewer: others may have been faster.
 
-        @param is_gone: Whether an incarnation of a broker (its id, its number)
-            is not alive, as far as anybody can tell.
-        @param guard_of: What holds in the metadata store while a topic is
-            there: nothing of a deleted one is claimed anew.
+        @param is_gone: Returns whether an incarnation (of a broker id, with a
+            number) is not a member of the cluster any more.
+        @param guard_of: Returns what holds in the metadata store while a topic
+            exists, so that no partition of a deleted topic is claimed. None if
+            there is no such guard.
+        @raise Exception: a partition cannot be recovered.
         """
 
     def release(wanted: Iterable[tuple[UUID, int]]) -> Awaitable[None]:
         """
-        Lead these no more, so that others may: all that was appended is
-        settled, and in segments, when it answers. What is appended meanwhile
-        is refused.
+        Stop leading these partitions, so that other brokers can claim them.
+        When this returns every appended record is durable or refused, and in
+        a segment. Meanwhile appends are refused.
+
+        @raise Exception: a roll failed; they are led as before.
         """
 
     def clear_up(is_gone: Callable[[int, int], Awaitable[bool]]) -> Awaitable[None]:
         """
-        Stop all incarnations of other brokers that are gone, whatever they led, and remove what
-        nobody needs of them.
+        Seal the journals of all other brokers' incarnations that are gone, and
+        delete the slots of those that hold nothing unrolled.
 
         @param is_gone: See L{claim}.
         """
 
     def configured(topic_id: UUID, partitions: int, rules: LogRules) -> None:
         """
-        Follow a topic's configuration as it is now, from this call on.
+        Follow a topic's configuration, from this call on.
 
-        @param partitions: How many the topic has.
+        @param partitions: How many partitions the topic has.
         """
 
     def drop(topic_id: UUID) -> Awaitable[None]:
         """
-        A topic is deleted: lead nothing of it any more.
+        Stop leading the partitions of a topic, which is deleted.
         """
 
     def delete(topic_id: UUID) -> Awaitable[None]:
         """
-        Remove all that the log has of a topic, records and objects. To be
-        repeated as a whole if it does not come to its end.
+        Delete the partition records and all objects of a topic. After a failure
+        it is to be called again.
         """
 
 
 class IReplicas(IPartitions):
     """
-    The partitions that other brokers lead, for readers who are nearer to this
-    broker.
+    The partitions that other brokers lead, for consumers that are nearer to
+    this broker (KIP-392).
     """
 
     def partition(topic_id: UUID, index: int) -> IReadable:
         """
-        One of them, of which only what a reader asks for can be asked:
-        everything below the leader's high watermark, as far as it is known
-        here.
+        Return a partition, which can be read up to the leader's high watermark
+        as known here.
         """
 
 
 class IPressure(Interface):
     """
-    Whether the broker has room for more.
+    The memory for records, and whether producers must wait for some of it.
     """
 
     def spent() -> bool:
         """
-        True while so much waits for the store that clients must be slowed.
+        Return whether the memory is used up, so that clients must be slowed
+        down.
         """
 
     def relieved() -> Deferred[None]:
         """
-        Fires when it is not spent any more; a new Deferred for each caller.
+        Return a Deferred that fires when memory is free; a new one for each
+        caller.
         """
 
     def hold(size: int) -> None:
         """
-        So many bytes more wait in memory to be appended; below 0, less.
+        Count C{size} more bytes that wait in memory to be appended; fewer if it
+        is negative.
         """

@@ -1,4 +1,4 @@
 """
-Where records become durable: slots, when they are sent, and what stops a broker
-that was replaced.
+The journal, where records become durable: its slots, when they are stored, and
+what stops a broker that was replaced.
 """

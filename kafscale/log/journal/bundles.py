@@ -1,14 +1,14 @@
 """
-Small slots once more, many in one object.
+Bundles: many small slots, stored a second time in one object.
 
-A broker that flushes often leaves many small slots, and a successor would ask
-for each of them. So when a group of neighbours is acknowledged, and is small as
-a whole, their writer stores them once more, together: a successor then asks for
-one object where it would have asked for sixty-four.
+A broker that flushes often leaves many small slots, and a successor would have
+to read each of them. So when a group of neighbouring slots is acknowledged, and
+is small as a whole, the broker stores the group once more as one object. A
+successor then sends one request in place of sixty-four.
 
-The layout of a bundle is in `kafscale.format.bundle`. What is durable and what
-is not is never decided by it. Of a slot that a bundle has it is only known that
-it was acknowledged; so it stands before the journal's end, wherever that is.
+The layout of a bundle is in `kafscale.format.bundle`. A bundle never decides
+what is durable. All that it says of a slot is that it was acknowledged, so the
+slot is before the journal's end, wherever that is.
 """
 
 from __future__ import annotations
@@ -25,33 +25,37 @@ from kafscale.format import object_keys
 from kafscale.format.bundle import write_bundle
 from kafscale.interfaces import IObjectStore
 
-WORTH = 8 << 20
-"""Bytes of a group that is worth being stored twice, at most."""
+MAX_GROUP_BYTES = 8 << 20
+"""Bytes of a group above which it is not stored a second time."""
 
 
 class Bundles:
     """
-    Those of one incarnation's journal.
+    The bundles of one incarnation's journal.
     """
 
     _log = Logger()
 
     def __init__(self, objects: IObjectStore, clock: IReactorTime, prefix: str, group: int) -> None:
         """
-        @param prefix: See L{object_keys.bundles}.
-        @param group: How many slots go together; 0: none.
+        @param prefix: The prefix of their keys: see L{object_keys.bundles}.
+        @param group: How many slots go into a bundle; 0 for no bundles.
         """
         self._objects = objects
         self._prefix = prefix
         self._group = group
         self._slots: list[list[bytes]] = []  # of the group that is being filled
         self._size = 0
-        self._full: tuple[int, list[list[bytes]]] | None = None  # the group to be stored
+        # The group to store: the number of its first slot, and its slots.
+        self._full: tuple[int, list[list[bytes]]] | None = None
         self._storing = Chore(clock, self._store, self._not_stored)
 
     def acknowledged(self, number: int, pieces: list[bytes]) -> None:
         """
-        The next slot, in order, is acknowledged; it consists of these.
+        Add the next slot, in order, which is acknowledged.
+
+        @param number: Its number.
+        @param pieces: Its bytes.
         """
         if not self._group:
             return
@@ -61,12 +65,12 @@ class Bundles:
         if self._storing.stopped or place != len(self._slots):
             return  # the group is too large, or its beginning was missed
         self._size += sum(map(len, pieces))
-        if self._size > WORTH:
+        if self._size > MAX_GROUP_BYTES:
             self._slots = []
             return
         self._slots.append(pieces)
         if place == self._group - 1:
-            # While the store is away no more of them wait.
+            # While the store is away no further groups wait in memory.
             if not self._storing.running:
                 self._full = number - place, self._slots
                 self._storing.kick()
@@ -75,7 +79,7 @@ class Bundles:
     async def _store(self) -> None:
         assert self._full is not None
         (first, slots), self._full = self._full, None
-        with suppress(ObjectExists):  # by an attempt of which we did not hear
+        with suppress(ObjectExists):  # by an earlier attempt whose answer was lost
             await self._objects.create(
                 object_keys.slot(self._prefix, first), write_bundle(first, slots)
             )
@@ -85,8 +89,8 @@ class Bundles:
 
     def below(self, first: int, trim: int) -> list[str]:
         """
-        The keys that bundles may have of which all slots are below C{trim},
-        and were not below C{first}.
+        Return the keys that bundles may have whose slots are all below C{trim},
+        and were not all below C{first}.
         """
         if not self._group:
             return []
@@ -95,7 +99,7 @@ class Bundles:
 
     def abandon(self) -> None:
         """
-        Begin nothing more.
+        Store nothing more.
         """
         self._storing.abandon()
         self._slots = []

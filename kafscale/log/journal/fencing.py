@@ -1,21 +1,22 @@
 """
-What keeps a broker that was replaced from doing harm.
+Fencing: what keeps a broker that was replaced from doing harm.
 
-A store that creates and never replaces (`CreateOnly`) does it by itself: a
-successor's seal stands where the old broker wants to write, and a segment that
-exists stays as it is. Where a create may replace what is there (`Marked`), the
+A store that creates objects and never replaces one (`CreateOnly`) is enough by
+itself: a successor's seal is where the old broker wants to write, and a segment
+that exists stays as it is. Where a create may replace an object (`Marked`), the
 metadata store does it:
 
 - A successor marks the incarnation first, and looks for the journal's end
-  afterwards (`kafscale.log.takeover.sealing`). A slot is acknowledged when it is stored
-  and, after that, no mark was found: it was there before the mark, so the
-  successor sees it. What comes later was never acknowledged.
-- No key is ever given two contents: slots belong to their incarnation alone,
-  and in keys of segments stands the leader epoch in which they were made. The
-  partition's record says which of several counts (`kafscale.format.partition`).
+  afterwards (`kafscale.log.takeover.sealing`). A slot is acknowledged when it is
+  stored and a read that began after that found no mark. So it was there before
+  the mark, and the successor sees it. A slot stored later is never
+  acknowledged.
+- No key ever gets two contents. Slots belong to their incarnation alone, and
+  the key of a segment contains the leader epoch in which it was written. The
+  partition's record says which of several segments counts
+  (`kafscale.format.partition`).
 
-Which of the two holds for an incarnation its record tells, for those who are
-to stop it.
+An incarnation's record says which of the two stops it.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ def fence_of(
     fencing: str, metadata: IMetadataStore, incarnation: int, names_epochs: bool
 ) -> Fence:
     """
-    The fence of an incarnation that begins.
+    Make the fence of an incarnation that begins.
 
-    @param names_epochs: Whether the leader epoch stands in keys of segments
-        even if nothing can be replaced.
+    @param names_epochs: Whether the keys of segments contain the leader epoch
+        even if no object can be replaced.
     """
     if fencing == METADATA:
         return Marked(metadata, incarnation)
@@ -45,28 +46,30 @@ def fence_of(
 
 class Fence(Protocol):
     """
-    What an incarnation does so as not to go on when it has been replaced.
+    How an incarnation finds out that it was replaced.
 
-    @ivar may_replace: Whether a create may replace what is there.
+    @ivar may_replace: Whether a create may replace an object.
     """
 
     may_replace: bool
 
     def passes(self) -> Deferred[bool] | None:
         """
-        Whether what is stored by now may be acknowledged; None: it may.
+        Check whether what is stored by now may be acknowledged. None if it may,
+        without a question.
         """
 
     def maker(self, leader_epoch: int) -> int:
         """
-        What stands in the keys of segments made in this epoch, for
-        L{object_keys.segment}.
+        Return the epoch that the keys of segments written in this leader epoch
+        contain; -1 for none. See L{object_keys.segment}.
         """
 
 
 class CreateOnly:
     """
-    The store replaces nothing: what could be created was created in time.
+    The fence of a store that replaces nothing: an object that could be created
+    was created in time.
     """
 
     may_replace = False
@@ -88,7 +91,8 @@ class CreateOnly:
 
 class Marked:
     """
-    The store may replace: the metadata store knows who was replaced.
+    The fence of a store that may replace objects: a mark in the metadata store
+    says that the incarnation was replaced.
     """
 
     may_replace = True
@@ -101,8 +105,8 @@ class Marked:
 
     def passes(self) -> Deferred[bool]:
         """
-        See L{Fence}. One read is for all who ask before it begins; who asks
-        later may have stored later, and waits for the next.
+        See L{Fence}. One read answers all that ask before it begins. Those that
+        ask later may have stored a slot later, and wait for the next read.
         """
         told: Deferred[bool] = Deferred()
         self._asked.append(told)

@@ -1,11 +1,12 @@
 """
-Where a record becomes durable.
+The journal of one incarnation.
 
-A flush costs the object store one request whatever it holds, so the batches
+A flush costs the object store one request, whatever it contains, so the batches
 of all partitions that arrive together go into one object, a slot. Slots are
-numbered; some are under way at once, and they may land in any order, but only
-the contiguous prefix of those that are known to be durable is acknowledged and
-shown (rule 1): what recovery will find is exactly that, and never less.
+numbered. Several may be under way at once, and they may become durable in any
+order, but only the contiguous prefix of those that are known to be durable is
+acknowledged and visible (rule 1): recovery will find exactly that, and never
+less.
 """
 
 from __future__ import annotations
@@ -24,16 +25,15 @@ from kafscale.format import object_keys
 from kafscale.interfaces import IObjectStore
 from kafscale.log.journal.fencing import Fence
 from kafscale.log.journal.linger import Linger
-from kafscale.log.journal.slots import Share, Slot, Writer
+from kafscale.log.journal.slots import PendingRange, Slot, Writer
 
 
 class Journal:
     """
     The slots of one incarnation.
 
-    @ivar unsettled_bytes: What was appended and is not yet acknowledged.
-    @ivar trimmable: The lowest slot that is not rolled: all slots below it may
-        go.
+    @ivar unsettled_bytes: Bytes that were appended and are not acknowledged yet.
+    @ivar fenced: Whether the incarnation was replaced.
     """
 
     _log = Logger()
@@ -53,11 +53,14 @@ class Journal:
         fenced: Callable[[], None],
     ) -> None:
         """
-        @param prefix: See L{object_keys.journal}.
-        @param linger: How long the first batch of a slot waits for company.
-        @param fence: Tells of a successor that left no seal here.
-        @param acknowledged: Called with each slot when it is settled well.
-        @param fenced: Called once, when it is found that there is a successor.
+        @param prefix: The prefix of the slots' keys: see L{object_keys.journal}.
+        @param slot_bytes: Bytes of a full slot.
+        @param in_flight: How many slots may be under way to the store.
+        @param linger: How long the first batch of a slot waits for others.
+        @param fence: Finds successors that leave no seal in the journal.
+        @param acknowledged: Called with each slot that has become durable and
+            visible.
+        @param fenced: Called once, when a successor was found.
         """
         self._store = store
         self._prefix = prefix
@@ -67,29 +70,29 @@ class Journal:
         self._linger = linger
         self._lingers = linger.longest > 0
         self._fence = fence
-        self._worth = slot_bytes // (8 if self._lingers else 6)
+        self._least_bytes = slot_bytes // (8 if self._lingers else 6)
         self._counts = counts
         self._acknowledged = acknowledged
         self._on_fenced = fenced
         self._open: Slot | None = None
         self._flush_due: IDelayedCall | None = None
-        self._queued: deque[Slot] = deque()  # full, without a place in the pipeline
+        self._queued: deque[Slot] = deque()  # closed, and waiting for a place in the pipeline
         self._sending = 0
-        self._unsettled: deque[Slot] = deque()  # every slot with a number, in order
-        self._standing: deque[Slot] = deque()  # settled, perhaps not rolled, in order
+        self._unsettled: deque[Slot] = deque()  # every slot that has a number, in order
+        self._unrolled: deque[Slot] = deque()  # acknowledged, perhaps not rolled, in order
         self._next_slot = 0
         self._settling = False
         self._idle: list[Deferred[None]] = []
         self.unsettled_bytes = 0
         self.fenced = False
 
-    # -- writing ----------------------------------------------------------
+    # -- writing ---------------------------------------------------------------
 
     def open_slot(self) -> Slot:
         """
-        The slot that L{add} puts a batch into.
+        Return the slot that L{add} puts a batch into.
 
-        @raise NotLeaderOrFollower: fenced.
+        @raise NotLeaderOrFollower: the incarnation was replaced.
         """
         if self.fenced:
             raise NotLeaderOrFollower("this broker was replaced")
@@ -105,32 +108,36 @@ class Journal:
 
     def add(self, writer: Writer, batch: bytes, first: int, end: int, max_timestamp: int) -> Slot:
         """
-        Put a batch, which has its offsets (C{end} is the one after its last),
-        into the open slot. If that is full now it is sent, and a store in
-        memory answers at once: the writer may be told of it before this
-        returns.
+        Put a batch into the open slot. If the slot is full now it is sent, and
+        a store in memory answers at once: then the batch is acknowledged before
+        this returns.
 
-        @raise NotLeaderOrFollower: fenced.
+        @param first: Offset of the batch's first record.
+        @param end: Offset after its last record.
+        @param max_timestamp: The largest of its records, in ms.
+        @raise NotLeaderOrFollower: the incarnation was replaced.
         """
         slot = self.open_slot()
-        share = slot.shares.get(writer)
-        if share is None:
-            share = slot.shares[writer] = Share(first)
-        share.batches.append(batch)
-        share.end = end
-        if max_timestamp > share.max_timestamp:
-            share.max_timestamp = max_timestamp
+        pending = slot.ranges.get(writer)
+        if pending is None:
+            pending = slot.ranges[writer] = PendingRange(first)
+        pending.batches.append(batch)
+        pending.end = end
+        if max_timestamp > pending.max_timestamp:
+            pending.max_timestamp = max_timestamp
         size = len(batch)
-        share.size += size
+        pending.size += size
         slot.size += size
         self.unsettled_bytes += size
-        if slot.size >= self._worth and self._is_worth_it(slot):
+        if slot.size >= self._least_bytes and self._is_large_enough(slot):
             self._close_slot()
         return slot
 
     def flush(self) -> Deferred[None]:
         """
-        Send what waits, without lingering; fires when nothing is unsettled.
+        Send the open slot without waiting for the linger.
+
+        @return: Fires when every slot is settled.
         """
         if self._open is not None:
             self._close_slot()
@@ -146,37 +153,37 @@ class Journal:
         if self._sending < self._in_flight:
             self._close_slot()
 
-    def _is_worth_it(self, slot: Slot) -> bool:
+    def _is_large_enough(self, slot: Slot) -> bool:
         """
-        Whether a slot that is worth a flush of its own goes now. It must be
-        larger the more are under way: who waits for an answer before he sends
-        more is not kept waiting, and the slots of a broker with much to do are
-        full, so that many bytes are under way even if each takes long. Where
-        a flush has no price the second beside the first need not be larger:
-        while one is synced the disk can write.
+        Return whether a slot that is large enough for a flush of its own is
+        sent now. The more slots are under way, the larger it must be. So a
+        producer that waits for each answer is not kept waiting, and the slots
+        of a busy broker are full, so that many bytes are under way even if each
+        slot takes long. Where a flush costs nothing a second slot need not be
+        larger than the first: while one is synced the disk can write.
         """
         if slot.size >= self._slot_bytes:
             return True
         if self._sending >= self._in_flight:
             return False
         free = 0 if self._lingers else 1
-        return slot.size >= self._worth << max(0, self._sending - free)
+        return slot.size >= self._least_bytes << max(0, self._sending - free)
 
     def _is_due(self, slot: Slot) -> bool:
         """
-        Whether the open slot is to be sent now that a place in the pipeline
-        is free. Without a linger it is like Nagle's algorithm: what is under
-        way is waited for, unless there is enough to be worth a flush of its
-        own.
+        Return whether the open slot is sent now that a place in the pipeline is
+        free. Without a linger this is like Nagle's algorithm: the slot waits
+        for those that are under way, unless it is large enough for a flush of
+        its own.
         """
-        if slot.size >= self._worth and self._is_worth_it(slot):
+        if slot.size >= self._least_bytes and self._is_large_enough(slot):
             return True
         return self._flush_due is None and (self._lingers or not self._sending)
 
     def _close_slot(self) -> None:
         """
-        Nothing more goes into the open slot. It is sent at once if the
-        pipeline has a place.
+        Put nothing more into the open slot. It is sent at once if the pipeline
+        has a place.
         """
         assert self._open is not None
         if self._flush_due is not None:
@@ -192,7 +199,7 @@ class Journal:
         while self._queued and self._sending < self._in_flight and not self.fenced:
             self._sending += 1
             sending = Deferred.fromCoroutine(self._send(self._queued.popleft()))
-            sending.addErrback(self._lost)
+            sending.addErrback(self._failed)
 
     async def _send(self, slot: Slot) -> None:
         pieces, footer = slot.freeze()
@@ -220,18 +227,18 @@ class Journal:
         if passes is None:
             self._next()
         elif not self._unsettled:
-            self._tell_idle()
+            self._fire_idle()
 
     async def _is_mine(self, key: str, size: int, footer: bytes) -> bool:
         """
-        Whether the slot that exists is ours, from an attempt whose answer was
-        lost, and not a successor's seal.
+        Return whether a slot that exists already is this journal's own, from an
+        attempt whose answer was lost, and not a successor's seal.
         """
         try:
             found, whole = await self._store.get_suffix(key, len(footer))
         except NoSuchObject:
-            # Slots vanish only below a trim mark, and this one was not yet
-            # acknowledged: somebody else has taken the journal over.
+            # Slots vanish only below a trim mark, and this one was not
+            # acknowledged yet: another broker has taken the journal over.
             return False
         return found == footer and whole == size + len(footer)
 
@@ -240,7 +247,7 @@ class Journal:
         Acknowledge the contiguous prefix of durable slots.
         """
         if self._settling:
-            return  # by somebody who was told of an earlier slot: that one comes first
+            return  # called while an earlier slot is settled, which comes first
         self._settling = True
         try:
             while self._unsettled and self._unsettled[0].durable and not self.fenced:
@@ -250,10 +257,10 @@ class Journal:
 
     def _settle_one(self, slot: Slot) -> None:
         self.unsettled_bytes -= slot.size
-        ends = [(writer, share.end) for writer, share in slot.shares.items() if share]
-        # The bytes are the partitions' to keep from here on.
-        slot.shares = dict.fromkeys(slot.shares)
-        self._standing.append(slot)
+        ends = [(writer, pending.end) for writer, pending in slot.ranges.items() if pending]
+        # The slot keeps no bytes: from here on the partitions do.
+        slot.ranges = dict.fromkeys(slot.ranges)
+        self._unrolled.append(slot)
         for writer, end in ends:
             writer.acknowledge(end)
         slot.settle()
@@ -262,33 +269,34 @@ class Journal:
 
     def _next(self) -> None:
         """
-        A place in the pipeline is free.
+        Use a place in the pipeline that has become free.
         """
         if self._queued:
             self._send_queued()
         elif self._open is not None and self._is_due(self._open):
             self._close_slot()
         if not self._unsettled:
-            self._tell_idle()
+            self._fire_idle()
 
-    def _tell_idle(self) -> None:
+    def _fire_idle(self) -> None:
         idle, self._idle = self._idle, []
         for done in idle:
             done.callback(None)
 
-    def _lost(self, failure: object) -> None:
+    def _failed(self, failure: object) -> None:
         """
-        A slot cannot be stored, and not for the store's being away: nothing
-        may be acknowledged any more.
+        Stop, because a slot cannot be stored, for another reason than that the
+        store is away: nothing may be acknowledged any more.
         """
         self._log.error("the journal stops: {failure}", failure=failure)
         self.fence()
 
-    # -- being replaced ---------------------------------------------------
+    # -- being replaced --------------------------------------------------------
 
     def fence(self) -> None:
         """
-        Acknowledge and show nothing more (rule 2).
+        Stop acknowledging appends, for good, and refuse those that are not
+        acknowledged (rule 2).
         """
         if self.fenced:
             return
@@ -300,43 +308,46 @@ class Journal:
         self._queued.clear()
         self._open = None
         self.unsettled_bytes = 0
-        # Whoever hears of the refusal finds every partition dropped already.
+        # Every partition is dropped before any producer hears of a refusal.
         self._on_fenced()
         for slot in refused:
             slot.settle(NotLeaderOrFollower("this broker was replaced"))
-        self._tell_idle()
+        self._fire_idle()
 
-    # -- trimming ---------------------------------------------------------
+    # -- trimming --------------------------------------------------------------
 
     def rolled(self, writer: Writer, slot: Slot) -> None:
         """
-        All that the slot has of this partition is in segments, under a
-        committed C{rolled_to} (rule 8); or the partition is gone.
+        Forget that a slot has records of a partition, because they are in
+        segments under a committed C{rolled_to} (rule 8), or because the
+        partition was dropped.
         """
-        slot.shares.pop(writer, None)
+        slot.ranges.pop(writer, None)
 
     @property
     def trimmable(self) -> int:
         """
-        The lowest slot that is still needed.
+        The lowest slot that is still needed. All slots below it may be deleted.
         """
-        while self._standing and not self._standing[0].shares:
-            self._standing.popleft()
-        if self._standing:
-            return self._standing[0].number
+        while self._unrolled and not self._unrolled[0].ranges:
+            self._unrolled.popleft()
+        if self._unrolled:
+            return self._unrolled[0].number
         return self._unsettled[0].number if self._unsettled else self._next_slot
 
     def oldest(self, number: int) -> list[Slot]:
         """
-        The oldest slots that are acknowledged, the first of them still needed;
-        at most so many.
+        Return the oldest acknowledged slots, beginning with the lowest that is
+        still needed.
+
+        @param number: How many at most.
         """
         self.trimmable  # noqa: B018 - forgets those that are not needed
-        return list(islice(self._standing, number))
+        return list(islice(self._unrolled, number))
 
     def key(self, number: int) -> str:
         """
-        The key of a slot.
+        Return the key of a slot.
         """
         return object_keys.slot(self._prefix, number)
 

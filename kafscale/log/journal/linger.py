@@ -1,27 +1,28 @@
 """
-How long the first batch of a slot waits for company.
+How long the first batch of a slot waits for others.
 
 Each slot costs the object store one request, which on S3 has a price, and
-producers wait with it. So the time between two slots is what is kept: who
-comes when nothing was sent for a while waits for a moment only, just long
-enough for those who came together with him; who comes right behind a slot
-waits until its time is over. Then there are at most so many requests a second
-as the interval allows, and only a full slot, which is worth its price, goes
-before its time.
+producers wait for it. So there is a minimum time from one slot to the next. A
+batch that arrives after a pause waits only for a moment, just long enough for
+batches that were sent together with it. A batch that arrives right after a slot
+waits until the interval is over. So there are at most as many requests in a
+second as the interval allows, and only a slot that is large enough for a
+request of its own is sent earlier.
 """
 
 from __future__ import annotations
 
 IDLE = 0.01
-"""Seconds that it waits when no slot was sent for a while."""
+"""Seconds that a batch waits if no slot was sent for a while."""
 
 
 class Linger:
     """
-    Says how long a slot waits, by when the one before it was closed.
+    Decides how long a slot waits, from when the one before it was closed.
 
-    @ivar longest: Seconds from one slot to the next, unless they are full. 0:
-        none ever waits.
+    @ivar longest: Seconds from one slot to the next, unless they are full; 0 if
+        slots do not wait.
+    @ivar shortest: Seconds that a slot waits after a pause.
     """
 
     __slots__ = ("_closed", "longest", "shortest")
@@ -33,14 +34,14 @@ class Linger:
 
     def wait(self, now: float) -> float:
         """
-        Seconds that a slot waits whose first batch comes now.
+        Return how many seconds a slot waits whose first batch comes now.
         """
         left = self._closed + self.longest - now
-        # A clock that was set back makes nobody wait for longer than ever.
+        # If the clock was set back, no slot waits longer than ever.
         return min(max(left, self.shortest), self.longest)
 
     def closed(self, now: float) -> None:
         """
-        A slot was closed.
+        Note that a slot was closed.
         """
         self._closed = now

@@ -1,5 +1,5 @@
 """
-What goes into one slot of the journal, and who waits for it.
+A slot of the journal: the batches in it, and the appends that wait for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kafscale.interfaces import ISettlement
 
 class Writer(Protocol):
     """
-    A partition, as its journal knows it.
+    A partition, as the journal knows it.
     """
 
     topic_id: UUID
@@ -26,13 +26,18 @@ class Writer(Protocol):
 
     def acknowledge(self, end: int) -> None:
         """
-        All records before C{end} are durable.
+        Make all records before C{end} visible: they are durable.
         """
 
 
-class Share:
+class PendingRange:
     """
-    What a slot holds of one partition.
+    The batches that a slot has of one partition, before it is stored.
+
+    @ivar first: Offset of the first record.
+    @ivar end: Offset after the last record.
+    @ivar max_timestamp: The largest of the records, in ms.
+    @ivar size: Bytes of all batches.
     """
 
     __slots__ = ("batches", "end", "first", "max_timestamp", "size")
@@ -48,16 +53,20 @@ class Share:
 @implementer(ISettlement)
 class Slot:
     """
-    Batches that share one fate: an object of the journal, before and after it
-    is stored.
+    Batches that share one outcome: an object of the journal, before and after
+    it is stored.
 
+    @ivar number: Its number in the journal.
+    @ivar begun: When its first batch came, in seconds.
+    @ivar size: Bytes of all batches.
+    @ivar durable: Whether it is known to be stored.
     @ivar frozen: The bytes that are stored, from when they are sent until the
         slot is acknowledged.
-    @ivar shares: What is in it, by partition. After the slot is settled its
-        keys are the partitions that have records here which no segment has.
+    @ivar ranges: What it has of each partition. After it is settled only the
+        keys matter: the partitions with records here that are in no segment.
     """
 
-    __slots__ = ("_failure", "_waiting", "begun", "durable", "frozen", "number", "shares", "size")
+    __slots__ = ("_failure", "_waiting", "begun", "durable", "frozen", "number", "ranges", "size")
 
     def __init__(self, number: int, begun: float) -> None:
         self.number = number
@@ -65,7 +74,7 @@ class Slot:
         self.size = 0
         self.durable = False
         self.frozen: list[bytes] | None = None
-        self.shares: dict[Writer, Share | None] = {}
+        self.ranges: dict[Writer, PendingRange | None] = {}
         self._waiting: list[Deferred[None]] | None = []
         self._failure: Exception | None = None
 
@@ -85,18 +94,20 @@ class Slot:
     @property
     def settled(self) -> bool:
         """
-        Whether its fate is known.
+        Whether the slot's outcome is known.
         """
         return self._waiting is None
 
     def settle(self, failure: Exception | None = None) -> None:
         """
-        All who wait are told, from this slot's own result.
+        Fire all waiting Deferreds.
+
+        @param failure: Why the appends are refused; None if they are durable.
         """
         waiting, self._waiting, self._failure = self._waiting, None, failure
         for waiter in waiting or ():
             if waiter.called:
-                continue  # given up by the one who waited
+                continue  # cancelled by its owner
             if failure is None:
                 waiter.callback(None)
             else:
@@ -104,27 +115,27 @@ class Slot:
 
     def freeze(self) -> tuple[list[bytes], bytes]:
         """
-        The bytes that every attempt to store this slot sends, partition by
-        partition, and the footer that ends them.
+        Return the bytes that every attempt to store this slot sends: the
+        batches, partition by partition, and the footer.
         """
         pieces: list[bytes] = []
         ranges = []
         position = 0
-        for writer, share in self.shares.items():
-            assert share is not None
+        for writer, pending in self.ranges.items():
+            assert pending is not None
             ranges.append(
                 Range(
                     topic_id=writer.topic_id,
                     index=writer.index,
                     leader_epoch=writer.leader_epoch,
-                    first_offset=share.first,
-                    last_offset=share.end - 1,
-                    max_timestamp=share.max_timestamp,
+                    first_offset=pending.first,
+                    last_offset=pending.end - 1,
+                    max_timestamp=pending.max_timestamp,
                     position=position,
-                    length=share.size,
-                    crc=proof(share.batches),
+                    length=pending.size,
+                    crc=proof(pending.batches),
                 )
             )
-            pieces += share.batches
-            position += share.size
+            pieces += pending.batches
+            position += pending.size
         return pieces, write_slot_footer(ranges)

@@ -94,7 +94,7 @@ class Roller:
         """
         The records of a slot are durable, and may be rolled.
         """
-        for partition in slot.shares:
+        for partition in slot.ranges:
             assert isinstance(partition, Partition)
             if partition not in self._held:
                 self._hold(partition)
@@ -166,7 +166,7 @@ class Roller:
         """
         together = self._settings.journal_slots // COMPANY if self._settings.chapters else 0
         for slot in self._journal.oldest(max(1, together)):
-            for partition in slot.shares:
+            for partition in slot.ranges:
                 assert isinstance(partition, Partition)
                 self._urgent[partition] = None
 
@@ -179,7 +179,7 @@ class Roller:
         What is to be rolled now, together; nothing if nothing is due.
         """
         if self._journal.span > self._settings.journal_slots and any(
-            slot.shares.keys() - self._urgent.keys() for slot in self._journal.oldest(1)
+            slot.ranges.keys() - self._urgent.keys() for slot in self._journal.oldest(1)
         ):
             self._hurry()
         urgent = (partition for partition in self._urgent if partition not in self._rolling)

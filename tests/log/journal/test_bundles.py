@@ -119,7 +119,7 @@ class BundledTests(BrokerTestCase):
         """
         What is large together is not stored twice.
         """
-        self.patch(module, "WORTH", 1000)
+        self.patch(module, "MAX_GROUP_BYTES", 1000)
         writer = self.leader(bundled=4, **EACH)
         for size in (10, 900, 10, 10, 10, 10, 10, 10):
             writer.append(b"x" * size)
