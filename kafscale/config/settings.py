@@ -36,6 +36,9 @@ from kafscale.config.kinds import (
 )
 from kafscale.config.setting import Setting, setting
 
+MAX_SLOTS_IN_FLIGHT = 64
+"""The highest value of C{KAFSCALE_SLOTS_IN_FLIGHT}."""
+
 _network = partial(setting, "Network")
 _storage = partial(setting, "Storage")
 _s3 = partial(setting, "S3")
@@ -233,7 +236,7 @@ class Settings:
         "Size of waiting batches at which the journal is flushed without delay.",
     )
     slots_in_flight: int = _log(
-        number(1, 64),
+        number(1, MAX_SLOTS_IN_FLIGHT),
         "4",
         "Maximum number of journal flushes in progress. Each can hold `KAFSCALE_SLOT_BYTES` of"
         " memory, in addition to `KAFSCALE_UNROLLED_BYTES`.",

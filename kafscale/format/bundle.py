@@ -45,11 +45,12 @@ def read_bundle(data: bytes) -> Iterator[tuple[int, bytes]]:
 
     @param data: The whole object.
     @raise CorruptObject: the object is no bundle, or is damaged.
+    @raise NewerFormat: a newer version has written it.
     """
     end = read_end(data, len(data))
-    if isinstance(end, int) or end[0] is not Kind.BUNDLE:
+    if isinstance(end, int) or end.kind is not Kind.BUNDLE:
         raise CorruptObject("A bundle of slots does not end as one")
-    footer = end[1]
+    footer = end.footer
     if len(footer) < _FIRST.size or len(footer) % 4:
         raise CorruptObject(f"A bundle of slots has a footer of {len(footer)} bytes")
     (number,) = _FIRST.unpack_from(footer)

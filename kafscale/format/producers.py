@@ -6,7 +6,7 @@ over knows which batches are retries without reading older segments. The rules
 by which they change are in `kafscale.log.partition.producers`. The layout
 (big-endian)::
 
-    UINT8   version: 1
+    UINT8   version: 1 + its level (`kafscale.format.levels`)
     UINT32  number of producers; then of each, the longest idle first:
         INT64   producer id
         INT16   producer epoch
@@ -29,13 +29,11 @@ from typing import NamedTuple
 import attrs
 
 from kafscale.format.errors import CorruptObject
+from kafscale.format.levels import check_level
 from kafscale.wire.records import BatchHeader
 
 NOT_KNOWN = -1
 """In place of the time at which a producer was last seen."""
-
-VERSION = 1
-"""The version of the layout."""
 
 _HEAD = struct.Struct(">BI")
 _PRODUCER = struct.Struct(">qhqB")
@@ -104,7 +102,7 @@ def write_producers(states: Collection[ProducerState]) -> bytes:
 
     @param states: The longest idle first.
     """
-    pieces = [_HEAD.pack(VERSION, len(states))]
+    pieces = [_HEAD.pack(1, len(states))]
     for state in states:
         pieces.append(
             _PRODUCER.pack(state.producer_id, state.producer_epoch, state.seen, len(state.batches))
@@ -117,15 +115,17 @@ def read_producers(data: bytes | memoryview) -> list[ProducerState]:
     """
     The states that L{write_producers} wrote, the longest idle first.
 
-    @raise CorruptObject: the bytes are cut short, or of another version.
+    @raise CorruptObject: the bytes are cut short.
+    @raise NewerFormat: a newer version has written them.
     """
     states: list[ProducerState] = []
     if not data:
         return states
     try:
         version, count = _HEAD.unpack_from(data)
-        if version != VERSION:
-            raise CorruptObject(f"Producer states have the unknown version {version}")
+        if not version:
+            raise CorruptObject("Producer states have version 0")
+        check_level("producers", version - 1)
         at = _HEAD.size
         for _ in range(count):
             producer_id, epoch, seen, size = _PRODUCER.unpack_from(data, at)

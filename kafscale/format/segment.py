@@ -185,9 +185,11 @@ def read_footer(suffix: bytes, size: int) -> Footer | int:
     end = read_end(suffix, size)
     if isinstance(end, int):
         return end
-    kind, footer = end
-    if kind != Kind.SEGMENT or len(footer) < _FIXED.size:
+    kind, footer = end.kind, end.footer
+    if kind is not Kind.SEGMENT:
         raise CorruptObject(f"A segment has the footer of a {kind.name.lower()}")
+    if len(footer) < _FIXED.size:
+        raise CorruptObject(f"A segment has a footer of {len(footer)} bytes")
     first, stop, latest, data_size, crc, batches, blocks, states_size, rest_size = (
         _FIXED.unpack_from(footer)
     )
@@ -199,7 +201,11 @@ def read_footer(suffix: bytes, size: int) -> Footer | int:
     states_at = timestamps_at + 8 * blocks
     rest_at = states_at + states_size
     positions = _unpacked("I", footer[_FIXED.size : offsets_at])
-    rest = json.loads(footer[rest_at:])
+    try:
+        rest = json.loads(footer[rest_at:])
+        epochs, transactions = Epochs(rest["epochs"]), rest["transactions"]
+    except (LookupError, TypeError, ValueError) as error:
+        raise CorruptObject(f"A segment's footer has no leader epochs: {error!r}") from error
     return Footer(
         first_offset=first,
         end_offset=stop,
@@ -208,8 +214,8 @@ def read_footer(suffix: bytes, size: int) -> Footer | int:
         data_crc=crc,
         batch_count=batches,
         producers=footer[states_at:rest_at],
-        epochs=Epochs(rest["epochs"]),
-        transactions=rest["transactions"],
+        epochs=epochs,
+        transactions=transactions,
         positions=positions,
         offsets=_unpacked("I", footer[offsets_at:timestamps_at]),
         timestamps=_unpacked("q", footer[timestamps_at:states_at]),

@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
+from operator import index
 from uuid import UUID
 
 import attrs
@@ -112,10 +113,10 @@ def read_slot(suffix: bytes, size: int) -> tuple[Range, ...] | Seal | int:
     end = read_end(suffix, size)
     if isinstance(end, int):
         return end
-    kind, footer = end
-    if kind == Kind.SEAL:
-        return Seal(json.loads(footer)["sealed_by"])
-    if kind != Kind.SLOT or len(footer) % _ROW.size:
+    kind, footer = end.kind, end.footer
+    if kind is Kind.SEAL:
+        return _read_seal(footer)
+    if kind is not Kind.SLOT or len(footer) % _ROW.size:
         raise CorruptObject(f"A slot of the journal has the footer of a {kind.name.lower()}")
     ranges = tuple(Range(UUID(bytes=row[0]), *row[1:]) for row in _ROW.iter_unpack(footer))
     position = 0
@@ -126,3 +127,10 @@ def read_slot(suffix: bytes, size: int) -> tuple[Range, ...] | Seal | int:
     if position + len(footer) + TRAILER_SIZE != size:
         raise CorruptObject(f"A slot of {size} bytes has a footer for {position} bytes of batches")
     return ranges
+
+
+def _read_seal(footer: bytes) -> Seal:
+    try:
+        return Seal(index(json.loads(footer)["sealed_by"]))
+    except (LookupError, TypeError, ValueError) as error:
+        raise CorruptObject(f"A seal says {footer[:100]!r}: {error!r}") from error

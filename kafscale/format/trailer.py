@@ -1,16 +1,19 @@
 """
-How the objects of the log end.
+The trailer: the last 20 bytes of every object of the log.
 
-Each object, a slot or a segment, ends with a footer that says what is in it,
-and after that a trailer of 20 bytes, by which the footer is found from behind
-with one ranged read (big-endian)::
+Each object ends with a footer that describes its contents, and then the
+trailer. So one read from the end finds the footer, and with it all that is in
+the object. The trailer (big-endian)::
 
-    UINT32  length of the footer
-    UINT16  kind: 1 slot, 2 seal, 3 segment, 4 bundle of slots,
-            5 volume of small segments
-    UINT16  version of the footer's layout: 1
-    UINT32  CRC-32C of the footer and the 8 bytes before this field
-    8 bytes "kafscale"
+    UINT32   length of the footer
+    UINT16   kind: 1 slot, 2 seal, 3 segment, 4 bundle of slots,
+             5 volume of small segments
+    UINT16   version of the layout: 1 + its level (`kafscale.format.levels`)
+    UINT32   CRC-32C of the footer and the 8 bytes before this field
+    8 bytes  "kafscale"
+
+The layout of the trailer itself does not change, so every version can tell an
+object that is newer than it from one that is damaged.
 """
 
 from __future__ import annotations
@@ -18,25 +21,24 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from typing import NamedTuple
 
 from crc32c import crc32c
 
 from kafscale.format.errors import CorruptObject
+from kafscale.format.levels import check_level
 from kafscale.wire.records import CRC_COVERS_FROM, HEADER_SIZE, read_batch_header
-
-VERSION = 1
-"""Of every footer's layout."""
 
 _MAGIC = b"kafscale"
 _ABOUT = struct.Struct(">IHH")
 _PROOF = struct.Struct(">I8s")
 TRAILER_SIZE = _ABOUT.size + _PROOF.size
-"""How many bytes tell an object's kind."""
+"""Length of the trailer in bytes."""
 
 
 class Kind(IntEnum):
     """
-    What an object of the log is.
+    The kind of an object. Its format is called by the name in lower case.
     """
 
     SLOT = 1
@@ -46,22 +48,38 @@ class Kind(IntEnum):
     VOLUME = 5
 
 
-def end_with(kind: Kind, footer: bytes) -> bytes:
+class End(NamedTuple):
+    """
+    The end of an object.
+
+    @ivar level: Of the object's format.
+    @ivar footer: Without the trailer.
+    """
+
+    kind: Kind
+    level: int
+    footer: bytes
+
+
+def end_with(kind: Kind, footer: bytes, level: int = 0) -> bytes:
     """
     The footer and its trailer: the last bytes of an object.
+
+    @param level: Of the layout that the object has.
     """
-    about = _ABOUT.pack(len(footer), kind, VERSION)
+    about = _ABOUT.pack(len(footer), kind, level + 1)
     return b"".join((footer, about, _PROOF.pack(crc32c(about, crc32c(footer)), _MAGIC)))
 
 
-def read_end(suffix: bytes, size: int) -> tuple[Kind, bytes] | int:
+def read_end(suffix: bytes, size: int) -> End | int:
     """
-    An object's kind and its footer; or, if C{suffix} does not hold all of it,
-    how long a suffix does.
+    The end of an object; or, if C{suffix} does not hold the whole footer, the
+    length of a suffix that does.
 
     @param suffix: The last bytes of the object.
-    @param size: Of the whole object.
-    @raise CorruptObject: it ends in another way.
+    @param size: Of the whole object, in bytes.
+    @raise CorruptObject: the object does not end with a footer and its trailer.
+    @raise NewerFormat: a newer version has written it.
     """
     if len(suffix) < TRAILER_SIZE:
         if len(suffix) < size:
@@ -80,9 +98,10 @@ def read_end(suffix: bytes, size: int) -> tuple[Kind, bytes] | int:
     footer = suffix[at - length : at]
     if crc32c(suffix[at : at + _ABOUT.size], crc32c(footer)) != crc:
         raise CorruptObject("The footer does not have the CRC-32C that the trailer states")
-    if version != VERSION or kind not in Kind.__members__.values():
+    if kind not in Kind.__members__.values() or not version:
         raise CorruptObject(f"Kind {kind}, version {version} of a footer is not known here")
-    return Kind(kind), footer
+    check_level(Kind(kind).name.lower(), version - 1)
+    return End(Kind(kind), version - 1, footer)
 
 
 def proof(batches: Iterable[bytes | memoryview], before: int = 0) -> int:

@@ -68,14 +68,22 @@ def read_volume_footer(suffix: bytes, size: int) -> list[VolumeRow] | int:
     @param suffix: The last bytes of the object.
     @param size: Of the whole object, in bytes.
     @raise CorruptObject: the object is no volume, or is damaged.
+    @raise NewerFormat: a newer version has written it.
     """
     end = read_end(suffix, size)
     if isinstance(end, int):
         return end
-    kind, footer = end
+    kind, footer = end.kind, end.footer
     if kind is not Kind.VOLUME or len(footer) % _ROW.size:
         raise CorruptObject(f"A volume has the footer of a {kind.name.lower()}")
     rows = [VolumeRow(UUID(bytes=topic), *rest) for topic, *rest in _ROW.iter_unpack(footer)]
-    if sum(row.size for row in rows) + len(footer) + TRAILER_SIZE != size:
-        raise CorruptObject(f"A volume of {size} bytes has a footer for chapters of other sizes")
+    position = 0
+    for row in rows:
+        if row.position != position:
+            raise CorruptObject(f"A chapter begins at byte {row.position}, not at {position}")
+        position += row.size
+    if position + len(footer) + TRAILER_SIZE != size:
+        raise CorruptObject(
+            f"A volume of {size} bytes has a footer for {position} bytes of chapters"
+        )
     return rows

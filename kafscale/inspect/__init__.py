@@ -1,6 +1,7 @@
 """
 ``kafscale-inspect``: what a namespace holds, and whether it is whole.
 
-It only reads, and may do so while a broker runs. Like `kafscale.tap` it joins
-rooms: the log's layouts, and the stores that they are in.
+It only reads, and may do so while a broker runs. It needs the layouts of stored
+data (`kafscale.format`) and the stores that the data is in, and imports no room
+of a running broker.
 """

@@ -7,11 +7,11 @@ from __future__ import annotations
 from kafscale.errors import NoSuchObject
 from kafscale.format import object_keys
 from kafscale.format.bundle import GROUP, read_bundle
-from kafscale.format.errors import CorruptObject
+from kafscale.format.errors import UnreadableData
+from kafscale.format.reading import list_objects
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.view import Journal, View
 from kafscale.interfaces import IObjectReader
-from kafscale.log.takeover.sealing import listing
 
 
 async def check_bundles(objects: IObjectReader, view: View, journal: Journal) -> Findings:
@@ -22,7 +22,7 @@ async def check_bundles(objects: IObjectReader, view: View, journal: Journal) ->
     found = Findings()
     slots = view.slots(journal)
     trim = journal.record.trim
-    async for info in listing(objects, view.bundles(journal)):
+    async for info in list_objects(objects, view.bundles(journal)):
         if object_keys.parse_bundle(view.namespace, info.key) is None:
             found.note(info.key, "not an object of Kafscale")
             continue
@@ -35,8 +35,8 @@ async def check_bundles(objects: IObjectReader, view: View, journal: Journal) ->
                     object_keys.slot(slots, number)
                 ):
                     found.wrong(info.key, f"a bundle that differs from slot {number}")
-        except CorruptObject as error:
-            found.wrong(info.key, str(error))
+        except UnreadableData as error:
+            found.wrong(info.key, error.reason)
         except NoSuchObject as missing:
             found.wrong(info.key, f"a bundle of slots that are not there: {missing}")
     return found

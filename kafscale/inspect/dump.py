@@ -9,14 +9,13 @@ from collections.abc import Callable, Sequence
 from kafscale.errors import CorruptMessage, InvalidRecord, KafkaError
 from kafscale.format import object_keys
 from kafscale.format.bundle import read_bundle
-from kafscale.format.errors import CorruptObject
+from kafscale.format.errors import CorruptObject, UnreadableData
+from kafscale.format.reading import segment_footer, slot_footer, volume_footer
 from kafscale.format.slot import Range, Seal, read_slot
 from kafscale.format.trailer import intact, proof
 from kafscale.inspect.objects import batches_of
-from kafscale.inspect.volumes import footer_of, rows_of
+from kafscale.inspect.volumes import footer_of
 from kafscale.interfaces import IObjectReader
-from kafscale.log.reading.segments import segment_footer
-from kafscale.log.takeover.sealing import footer as slot_footer
 from kafscale.wire.compression import Codec
 from kafscale.wire.records import BatchHeader, Record, read_records
 
@@ -35,8 +34,8 @@ async def dump(objects: IObjectReader, key: str, batches_only: bool, tell: Tell)
     """
     try:
         parts = await _parts(objects, key, tell)
-    except CorruptObject as error:
-        tell(f"wrong: {key}: {error}")
+    except UnreadableData as error:
+        tell(f"wrong: {key}: {error.reason}")
         return False
     whole = True
     for title, start, stop in parts:
@@ -93,16 +92,16 @@ def _bundled(key: str, data: bytes, tell: Tell) -> list[tuple[str, int, int]]:
 
 
 async def _bound(objects: IObjectReader, key: str, tell: Tell) -> list[tuple[str, int, int]]:
-    rows = await rows_of(objects, key)
+    rows = await volume_footer(objects, key)
     tell(f"volume {key}: {len(rows)} chapters")
     parts = []
     for row in rows:
         title = f"partition {row.topic_id}/{row.index}: "
         try:
             footer = await footer_of(objects, key, row)
-        except CorruptObject as error:
+        except UnreadableData as error:
             # The whole chapter: its footer is no batch, so it is told as wrong.
-            title += f"from offset {row.base}, damaged: {error}"
+            title += f"from offset {row.base}, damaged: {error.reason}"
             parts.append((title, row.position, row.position + row.size))
             continue
         title += f"offsets {footer.first_offset}-{footer.end_offset - 1}"

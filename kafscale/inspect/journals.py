@@ -9,18 +9,18 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 import attrs
 
+from kafscale.config.settings import MAX_SLOTS_IN_FLIGHT
 from kafscale.format import metadata_keys, object_keys
-from kafscale.format.errors import CorruptObject
+from kafscale.format.errors import UnreadableData
 from kafscale.format.partition import TopicIdPartition
+from kafscale.format.reading import list_objects, slot_footer
 from kafscale.format.slot import Range, Seal
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.objects import check_range
 from kafscale.inspect.view import Journal, View
 from kafscale.interfaces import IObjectReader
-from kafscale.log.takeover.sealed_journals import IN_FLIGHT_AT_MOST
-from kafscale.log.takeover.sealing import footer, listing
 
-Held = Sequence[Range] | Seal | CorruptObject
+Held = Sequence[Range] | Seal | UnreadableData
 
 
 class Tails:
@@ -74,7 +74,7 @@ async def slots_of(
     """
     Key, number, size and footer of each object of a journal, in order.
     """
-    async for info in listing(objects, prefix):
+    async for info in list_objects(objects, prefix):
         try:
             number = object_keys.slot_number(info.key)
         except ValueError:
@@ -85,8 +85,8 @@ async def slots_of(
             continue
         held: Held | None
         try:
-            held = await footer(objects, info.key)
-        except CorruptObject as error:
+            held = await slot_footer(objects, info.key)
+        except UnreadableData as error:
             held = error
         if held is not None:  # deleted just now
             yield info.key, number, info.size, held
@@ -133,8 +133,8 @@ class _Check:
         prefix = self.view.slots(journal)
         async for key, number, _, held in slots_of(self.objects, prefix, found):
             if number not in journal.needed:
-                if isinstance(held, CorruptObject):
-                    found.note(key, f"not needed, and not whole: {held}")
+                if isinstance(held, UnreadableData):
+                    found.note(key, f"not needed, and not whole: {held.reason}")
                 elif not isinstance(held, Seal):
                     below = number < journal.record.trim
                     found.garbage(key, "below the trim mark" if below else "past the end")
@@ -166,7 +166,7 @@ class _Check:
                     self._key(sealed_at),
                     "the seal is missing: a broker that only slept could write on there",
                 )
-        elif self.beyond > IN_FLIGHT_AT_MOST:
+        elif self.beyond > MAX_SLOTS_IN_FLIGHT:
             self.found.wrong(
                 self._key(self.next), f"missing, but {self.beyond} slots come after it"
             )
@@ -213,7 +213,7 @@ class _Check:
         if isinstance(held, Seal):
             return  # the end, or a barrier
         self.beyond += 1
-        if isinstance(held, CorruptObject):
+        if isinstance(held, UnreadableData):
             return
         for part in held:
             where = part.topic_id, part.index
@@ -227,12 +227,12 @@ class _Check:
                 )
                 return
 
-    async def _slot(self, key: str, held: Sequence[Range] | CorruptObject) -> None:
+    async def _slot(self, key: str, held: Sequence[Range] | UnreadableData) -> None:
         """
         A slot that counts.
         """
-        if isinstance(held, CorruptObject):
-            self.found.wrong(key, str(held))
+        if isinstance(held, UnreadableData):
+            self.found.wrong(key, held.reason)
             return
         for part in held:
             wrong = await check_range(self.objects, key, part)
@@ -261,6 +261,6 @@ async def scan(objects: IObjectReader, view: View, wanted: Collection[TopicIdPar
             if isinstance(held, Seal) or (journal.sealed_at is None and slot != following):
                 break
             following = slot + 1
-            if not isinstance(held, CorruptObject):
+            if not isinstance(held, UnreadableData):
                 tails.take(view, number, held)
     return tails

@@ -8,16 +8,15 @@ from collections.abc import Callable, Sequence
 
 from kafscale.errors import NoSuchObject
 from kafscale.format import object_keys
-from kafscale.format.errors import CorruptObject
+from kafscale.format.errors import UnreadableData
 from kafscale.format.partition import TopicIdPartition
+from kafscale.format.reading import ObjectReader, list_objects, segment_footer, volume_footer
 from kafscale.format.slot import Range, Seal
 from kafscale.inspect.journals import slots_of
 from kafscale.inspect.partitions import segments_of
 from kafscale.inspect.view import Journal, View
-from kafscale.inspect.volumes import chapter_of, named_by, rows_of
+from kafscale.inspect.volumes import chapter_of, named_by
 from kafscale.interfaces import IObjectReader
-from kafscale.log.reading.segments import segment_footer
-from kafscale.log.takeover.sealing import listing
 
 Tell = Callable[[str], None]
 
@@ -47,16 +46,16 @@ async def _list_journal(
         f"{', wound up' if journal.record.wound_up else ''}"
     )
     async for key, _, size, held in slots_of(objects, view.slots(journal)):
-        whole &= not isinstance(held, CorruptObject)
+        whole &= not isinstance(held, UnreadableData)
         tell(f"  {key} {size} bytes, {_what(view, held)}")
-    async for info in listing(objects, view.bundles(journal)):
+    async for info in list_objects(objects, view.bundles(journal)):
         tell(f"  {info.key} {info.size} bytes, a bundle of slots")
     return whole
 
 
-def _what(view: View, held: Sequence[Range] | Seal | CorruptObject) -> str:
-    if isinstance(held, CorruptObject):
-        return f"damaged: {held}"
+def _what(view: View, held: Sequence[Range] | Seal | UnreadableData) -> str:
+    if isinstance(held, UnreadableData):
+        return f"damaged: {held.reason}"
     if isinstance(held, Seal):
         return f"seal by {held.sealer}"
     parts = (
@@ -88,13 +87,13 @@ async def _list_partition(
     return whole
 
 
-async def _list_segment(objects: IObjectReader, key: str, name: str, kind: str, tell: Tell) -> bool:
+async def _list_segment(objects: ObjectReader, key: str, name: str, kind: str, tell: Tell) -> bool:
     try:
         footer, size = await segment_footer(objects, key)
     except NoSuchObject:
         return True  # deleted just now
-    except CorruptObject as error:
-        tell(f"  {name} damaged: {error}")
+    except UnreadableData as error:
+        tell(f"  {name} damaged: {error.reason}")
         return False
     tell(
         f"  {name} {size} bytes, {kind}: {footer.first_offset}-{footer.end_offset - 1},"
@@ -106,17 +105,19 @@ async def _list_segment(objects: IObjectReader, key: str, name: str, kind: str, 
 async def _list_volumes(objects: IObjectReader, view: View, tell: Tell) -> bool:
     whole = True
     named = named_by(view)
-    async for info in listing(objects, object_keys.prefix_of(view.namespace, object_keys.VOLUMES)):
+    async for info in list_objects(
+        objects, object_keys.prefix_of(view.namespace, object_keys.VOLUMES)
+    ):
         volume = object_keys.parse_volume(view.namespace, info.key)
         if volume is None:
             continue
         try:
-            rows = await rows_of(objects, info.key)
+            rows = await volume_footer(objects, info.key)
         except NoSuchObject:
             continue  # deleted just now
-        except CorruptObject as error:
+        except UnreadableData as error:
             whole = False
-            tell(f"volume {info.key} damaged: {error}")
+            tell(f"volume {info.key} damaged: {error.reason}")
             continue
         tell(
             f"volume {info.key} {info.size} bytes, {len(rows)} chapters, of which records name"

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator
 
 from kafscale.errors import CorruptMessage
 from kafscale.format.epochs import UNKNOWN
+from kafscale.format.reading import ObjectReader
 from kafscale.format.segment import Footer
 from kafscale.format.slot import Range
 from kafscale.format.trailer import intact, proof
 from kafscale.inspect.findings import Findings
-from kafscale.interfaces import IObjectReader
 from kafscale.wire.records import BatchHeader, iterate
 
 PIECE = 1 << 20
@@ -26,7 +26,7 @@ Batch = tuple[int, BatchHeader, bytes]
 
 
 async def batches_of(
-    objects: IObjectReader, key: str, start: int, stop: int
+    objects: ObjectReader, key: str, start: int, stop: int
 ) -> AsyncIterator[Batch]:
     """
     The batches that stand between two positions of an object.
@@ -55,7 +55,7 @@ async def batches_of(
         piece = PIECE
 
 
-async def check_range(objects: IObjectReader, key: str, part: Range) -> str | None:
+async def check_range(objects: ObjectReader, key: str, part: Range) -> str | None:
     """
     What is wrong with a slot's batches of one partition.
     """
@@ -85,7 +85,7 @@ async def check_range(objects: IObjectReader, key: str, part: Range) -> str | No
     return None
 
 
-async def check_segment(objects: IObjectReader, key: str, footer: Footer) -> Findings:
+async def check_segment(objects: ObjectReader, key: str, footer: Footer) -> Findings:
     """
     What is wrong with a segment's batches. They are read as consumers read
     them, by the footer's index.

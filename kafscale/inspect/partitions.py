@@ -12,16 +12,15 @@ from itertools import pairwise
 
 from kafscale.errors import NoSuchObject
 from kafscale.format import metadata_keys, object_keys
-from kafscale.format.errors import CorruptObject
+from kafscale.format.errors import CorruptObject, UnreadableData
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
+from kafscale.format.reading import ObjectReader, list_objects, segment_footer
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.journals import Tails
 from kafscale.inspect.objects import check_segment
 from kafscale.inspect.view import View
 from kafscale.inspect.volumes import chapter_of
 from kafscale.interfaces import IObjectReader
-from kafscale.log.reading.segments import segment_footer
-from kafscale.log.takeover.sealing import listing
 
 
 async def segments_of(
@@ -32,7 +31,7 @@ async def segments_of(
     those that are chapters.
     """
     segments = []
-    async for info in listing(objects, prefix):
+    async for info in list_objects(objects, prefix):
         if object_keys.is_segment(prefix, info.key):
             segments.append(info.key)
         elif found is not None:
@@ -212,12 +211,9 @@ class _Chain:
                     raise CorruptObject(f"its footer says that it begins at {footer.first_offset}")
                 if footer.end_offset <= base:
                     raise CorruptObject(f"its footer says that it ends at {footer.end_offset}")
-            except (CorruptObject, NoSuchObject) as error:
-                missing = isinstance(error, NoSuchObject)
-                found.wrong(
-                    key,
-                    f"missing: it has the records from offset {base} on" if missing else str(error),
-                )
+            except (UnreadableData, NoSuchObject) as error:
+                missing = f"missing: it has the records from offset {base} on"
+                found.wrong(key, missing if isinstance(error, NoSuchObject) else error.reason)
                 whole = False
                 at = bisect_right(self._bases, base)
                 base = self._bases[at] if at < len(self._bases) else record.rolled_to
@@ -232,7 +228,7 @@ class _Chain:
             self._check_sum(last, stored)
         return chain
 
-    def _place(self, base: int) -> tuple[IObjectReader, str]:
+    def _place(self, base: int) -> tuple[ObjectReader, str]:
         """
         What holds the segment that begins at C{base}, and what it is called.
         """

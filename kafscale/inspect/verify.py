@@ -11,6 +11,7 @@ from uuid import UUID
 import attrs
 
 from kafscale.format import object_keys
+from kafscale.format.reading import list_objects
 from kafscale.inspect.bundles import check_bundles
 from kafscale.inspect.findings import Finding, Findings, Weight, twice
 from kafscale.inspect.journals import Tails, check_journal, scan
@@ -18,7 +19,6 @@ from kafscale.inspect.partitions import check_partition, check_tail
 from kafscale.inspect.view import View
 from kafscale.inspect.volumes import UNNAMED, check_volumes, named_by
 from kafscale.interfaces import IObjectReader
-from kafscale.log.takeover.sealing import listing
 
 Tell = Callable[[str], None]
 
@@ -124,7 +124,9 @@ class Verification:
         before = ""
         bundles = {view.bundles(each) for each in view.journals.values()}
         for kind in object_keys.SWEPT:
-            async for info in listing(self.objects, object_keys.prefix_of(view.namespace, kind)):
+            async for info in list_objects(
+                self.objects, object_keys.prefix_of(view.namespace, kind)
+            ):
                 if not again:
                     self.count += 1
                     self.size += info.size

@@ -9,17 +9,14 @@ from collections.abc import Sequence
 
 from kafscale.errors import NoSuchObject
 from kafscale.format import object_keys
-from kafscale.format.errors import CorruptObject
+from kafscale.format.errors import UnreadableData
 from kafscale.format.partition import Chapter, TopicIdPartition
+from kafscale.format.reading import ChapterReader, list_objects, segment_footer, volume_footer
 from kafscale.format.segment import Footer
-from kafscale.format.volume import VolumeRow, read_volume_footer
+from kafscale.format.volume import VolumeRow
 from kafscale.inspect.findings import Findings
 from kafscale.inspect.view import View
 from kafscale.interfaces import IObjectReader
-from kafscale.log.reading.footers import read_end_of
-from kafscale.log.reading.segments import SUFFIX, segment_footer
-from kafscale.log.reading.volumes import OneChapter
-from kafscale.log.takeover.sealing import listing
 
 Named = dict[tuple[int, int], list[tuple[TopicIdPartition, Chapter]]]
 """The chapters that records name, by the incarnation and number of volumes."""
@@ -27,12 +24,12 @@ Named = dict[tuple[int, int], list[tuple[TopicIdPartition, Chapter]]]
 UNNAMED = "a volume of which no record names a chapter"
 
 
-def chapter_of(objects: IObjectReader, namespace: str, chapter: Chapter) -> OneChapter:
+def chapter_of(objects: IObjectReader, namespace: str, chapter: Chapter) -> ChapterReader:
     """
     The bytes of a chapter that a record names.
     """
     volume = object_keys.volume(namespace, chapter.incarnation, chapter.number)
-    return OneChapter(objects, volume, chapter.position, chapter.size)
+    return ChapterReader(objects, volume, chapter.position, chapter.size)
 
 
 def named_by(view: View) -> Named:
@@ -46,30 +43,13 @@ def named_by(view: View) -> Named:
     return named
 
 
-async def rows_of(objects: IObjectReader, key: str) -> list[VolumeRow]:
-    """
-    What the footer of a volume says.
-
-    @raise NoSuchObject: there is none.
-    @raise CorruptObject: it is no volume, or not whole, or its chapters do not
-        follow one another.
-    """
-    rows, _ = await read_end_of(objects, key, SUFFIX, read_volume_footer)
-    end = 0
-    for row in rows:
-        if row.position != end:
-            raise CorruptObject(f"A chapter begins at byte {row.position}, not at {end}")
-        end += row.size
-    return rows
-
-
 async def footer_of(objects: IObjectReader, key: str, row: VolumeRow) -> Footer:
     """
     The footer of the chapter that has this row.
 
-    @raise CorruptObject: it is no segment, or not whole.
+    @raise UnreadableData: it is no segment, or not whole.
     """
-    footer, _ = await segment_footer(OneChapter(objects, key, row.position, row.size), key)
+    footer, _ = await segment_footer(ChapterReader(objects, key, row.position, row.size), key)
     return footer
 
 
@@ -80,7 +60,9 @@ async def check_volumes(objects: IObjectReader, view: View) -> Findings:
     """
     found = Findings()
     named = named_by(view)
-    async for info in listing(objects, object_keys.prefix_of(view.namespace, object_keys.VOLUMES)):
+    async for info in list_objects(
+        objects, object_keys.prefix_of(view.namespace, object_keys.VOLUMES)
+    ):
         volume = object_keys.parse_volume(view.namespace, info.key)
         if volume is None:
             found.note(info.key, "not an object of Kafscale")
@@ -89,14 +71,14 @@ async def check_volumes(objects: IObjectReader, view: View) -> Findings:
         if not chapters:
             found.garbage(info.key, UNNAMED)
         try:
-            rows = await rows_of(objects, info.key)
+            rows = await volume_footer(objects, info.key)
         except NoSuchObject:
             continue  # deleted just now; whose record names it finds it missing
-        except CorruptObject as error:
+        except UnreadableData as error:
             if chapters:
-                found.wrong(info.key, str(error))
+                found.wrong(info.key, error.reason)
             else:
-                found.note(info.key, f"not needed, and not whole: {error}")
+                found.note(info.key, f"not needed, and not whole: {error.reason}")
             continue
         for where, chapter in chapters:
             _check_row(view, info.key, rows, where, chapter, found)

@@ -18,6 +18,7 @@ from kafscale.counts import LogState
 from kafscale.errors import CommitConflict, NotLeaderOrFollower
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
+from kafscale.format.reading import list_objects
 from kafscale.interfaces import Delete, ILog, LogRules
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.incarnation import Incarnation
@@ -26,7 +27,6 @@ from kafscale.log.pressure import Pressure
 from kafscale.log.retention.orphans import Sweep
 from kafscale.log.rolling.releasing import release
 from kafscale.log.takeover.recovery import GuardOf, IsGone, commit_claims, prepare
-from kafscale.log.takeover.sealing import listing
 
 
 def no_guard(topic_id: UUID) -> None:
@@ -255,7 +255,7 @@ class Log:
             self.incarnation.volumes.dropped(PartitionRecord.from_entry(entry).chapters)
         objects = self._environment.objects
         prefix = object_keys.topic(self._environment.settings.namespace, topic_id)
-        found = [info.key async for info in listing(objects, prefix)]
+        found = [info.key async for info in list_objects(objects, prefix)]
         for at in range(0, len(found), 1000):
             await objects.delete(found[at : at + 1000])
             for key in found[at : at + 1000]:

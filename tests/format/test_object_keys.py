@@ -155,6 +155,15 @@ class ParsingTests(SynchronousTestCase):
                     self.assertIsNone(object_keys.parse_segment("n", each))
                     self.assertIsNone(object_keys.parse_volume("n", each))
 
+    def test_no_volumes(self) -> None:
+        """
+        Only what is made as a volume's key is one.
+        """
+        key = object_keys.volume("default", 7, 3)
+        volumes = object_keys.prefix_of("default", object_keys.VOLUMES)
+        for bad in (key + "0", f"{key}.kfs", key.replace("default", "other"), f"{volumes}7/3", "x"):
+            self.assertIsNone(object_keys.parse_volume("default", bad))
+
     def test_kinds(self) -> None:
         """
         The kind of an object is the part after the namespace.

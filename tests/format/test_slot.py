@@ -77,7 +77,7 @@ class SlotTests(SynchronousTestCase):
         seal = write_seal(2**50)
         self.assertEqual(read_slot(seal, len(seal)), Seal(2**50))
         end = read_end(seal, len(seal))
-        self.assertEqual(end, (Kind.SEAL, b'{"sealed_by": 1125899906842624}'))
+        self.assertEqual(end, (Kind.SEAL, 0, b'{"sealed_by": 1125899906842624}'))
 
     def test_any_damage(self) -> None:
         """
@@ -91,6 +91,14 @@ class SlotTests(SynchronousTestCase):
             except CorruptObject:
                 continue
             self.assertIsInstance(found, int)  # a larger footer is looked for
+
+    def test_what_a_seal_does_not_say(self) -> None:
+        """
+        A seal that names no incarnation is damaged.
+        """
+        for footer in (b"", b"{}", b"[]", b'{"sealed_by": "15"}', b"\xff"):
+            seal = end_with(Kind.SEAL, footer)
+            self.assertRaises(CorruptObject, read_slot, seal, len(seal))
 
     def test_size(self) -> None:
         """

@@ -11,13 +11,13 @@ from uuid import UUID
 
 import attrs
 
+from kafscale.config.settings import MAX_SLOTS_IN_FLIGHT
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import write_seal
 from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
 from kafscale.interfaces import Delete, Put
-from kafscale.log.takeover.sealed_journals import IN_FLIGHT_AT_MOST
 from tests.harness.coroutines import now
 from tests.hostile import Operation, Verdict
 from tests.inspect.looking import report, view_of, wrong
@@ -222,9 +222,9 @@ class JournalTests(LookTestCase):
         """
         More than can be under way together.
         """
-        writer = self.writer(IN_FLIGHT_AT_MOST + 2)
+        writer = self.writer(MAX_SLOTS_IN_FLIGHT + 2)
         self.remove(self.slot(writer, 0))
-        self.assert_wrong(self.slot(writer, 0), f"{IN_FLIGHT_AT_MOST + 1} slots come after it")
+        self.assert_wrong(self.slot(writer, 0), f"{MAX_SLOTS_IN_FLIGHT + 1} slots come after it")
 
     def test_a_seal_missing(self) -> None:
         """

@@ -10,10 +10,10 @@ from uuid import UUID
 import attrs
 
 from kafscale.format import object_keys
+from kafscale.format.reading import volume_footer
 from kafscale.format.volume import write_volume_footer
 from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
-from kafscale.inspect.volumes import rows_of
 from kafscale.log.reading.volumes import GRACE
 from tests.harness.coroutines import now
 from tests.inspect.looking import report, view_of, wrong
@@ -66,7 +66,7 @@ class VolumeTestCase(LookTestCase):
         """
         Change these rows of a volume's footer.
         """
-        rows = now(rows_of(self.shared.objects, key))
+        rows = now(volume_footer(self.shared.objects, key))
         data = self.get(key)
         body = data[: sum(row.size for row in rows)]
         for at, change in changes:
@@ -337,7 +337,7 @@ class FooterTests(VolumeTestCase):
         """
         key = self.keys[0]
         good = self.get(key)
-        first, second, _ = now(rows_of(self.shared.objects, key))
+        first, second, _ = now(volume_footer(self.shared.objects, key))
         other: list[list[tuple[int, dict[str, Any]]]] = [
             [(0, {"topic_id": UUID(int=0xDEF)})],
             [(0, {"index": 9})],

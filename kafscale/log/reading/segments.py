@@ -28,16 +28,11 @@ from kafscale.errors import (
 )
 from kafscale.format import object_keys
 from kafscale.format.partition import Chapter, PartitionRecord, maker_of
-from kafscale.format.segment import Footer, cut, read_footer
+from kafscale.format.reading import ChapterReader, ObjectReader, list_objects, segment_footer
+from kafscale.format.segment import Footer, cut
 from kafscale.interfaces import Fetched, IObjectReader, ObjectInfo
 from kafscale.log.reading.cache import BlockCache
-from kafscale.log.reading.footers import read_end_of
-from kafscale.log.reading.volumes import OneChapter
-from kafscale.log.takeover.sealing import listing
 from kafscale.wire.records import iterate
-
-SUFFIX = 64 * 1024
-"""Enough of a segment's end for nearly every footer."""
 
 FOOTERS = 16
 """How many footers of one partition are kept in memory."""
@@ -46,16 +41,6 @@ FOOTERS = 16
 T = TypeVar("T")
 Place = tuple[str, int]
 """The object that a segment is in, and where in that it begins."""
-
-
-async def segment_footer(objects: IObjectReader, key: str) -> tuple[Footer, int]:
-    """
-    The footer of a segment, and the segment's size in bytes.
-
-    @raise NoSuchObject: there is none.
-    @raise CorruptObject: it is no segment, or not whole.
-    """
-    return await read_end_of(objects, key, SUFFIX, read_footer)
 
 
 class Missing(KafkaStorageError):
@@ -169,7 +154,7 @@ class Segments:
             bases = set()
             if self._first is not None and self._newest is not None:
                 after = object_keys.segment(self._prefix, self._first - 1) if self._first else ""
-                async for info in listing(self._objects, self._prefix, after):
+                async for info in list_objects(self._objects, self._prefix, after):
                     base = object_keys.segment_base(info.key)
                     # Past the newest there may be one that was made and never
                     # committed: it is not part of the log yet; and of a leader
@@ -187,7 +172,7 @@ class Segments:
         if base is None:
             return []
         found = []
-        async for info in listing(self._objects, self._prefix):
+        async for info in list_objects(self._objects, self._prefix):
             if object_keys.segment_base(info.key) >= base:
                 break
             found.append(info)
@@ -235,9 +220,9 @@ class Segments:
 
     async def _read_footer(self, base: int) -> tuple[Footer, int]:
         key, chapter = self.place(base)[0], self._chapters.get(base)
-        objects = self._objects
+        objects: ObjectReader = self._objects
         if chapter is not None:
-            objects = OneChapter(objects, key, chapter.position, chapter.size)
+            objects = ChapterReader(objects, key, chapter.position, chapter.size)
         try:
             return await segment_footer(objects, key)
         except NoSuchObject:

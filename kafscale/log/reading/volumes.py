@@ -17,24 +17,20 @@ record names, and whose writer is not about to name it, is garbage.
 
 from __future__ import annotations
 
-import builtins
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from uuid import UUID
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from zope.interface import implementer
 
 from kafscale.concurrency.due_queue import DueQueue
 from kafscale.errors import ObjectExists, StoreError
 from kafscale.format import object_keys
-from kafscale.format.errors import CorruptObject
 from kafscale.format.partition import Chapter
 from kafscale.format.volume import VolumeRow, write_volume_footer
-from kafscale.interfaces import IObjectReader, IObjectStore, ObjectInfo
+from kafscale.interfaces import IObjectStore
 
 CHAPTERS = 32
 """So many of a partition's segments may be in volumes."""
@@ -145,45 +141,3 @@ class Volumes:
         Delete nothing more.
         """
         self._going.stop()
-
-
-@implementer(IObjectReader)
-@attrs.frozen
-class OneChapter:
-    """
-    Some bytes of a volume, as if they were an object; whatever key is asked
-    for, it is this one.
-    """
-
-    objects: IObjectReader
-    volume: str
-    position: int
-    size: int
-
-    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        """
-        See L{IObjectReader.get}.
-        """
-        left = max(0, self.size - start)
-        length = left if length is None else min(length, left)
-        return bytes(await self.objects.get(self.volume, self.position + start, length))
-
-    async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
-        """
-        See L{IObjectReader.get_suffix}.
-
-        @raise CorruptObject: the volume ends before the chapter does.
-        """
-        length = min(length, self.size)
-        suffix = await self.get(key, self.size - length, length)
-        if len(suffix) < length:
-            raise CorruptObject(f"The volume ends before byte {self.position + self.size}")
-        return suffix, self.size
-
-    async def list(
-        self, prefix: str, after: str = "", limit: int = 1000
-    ) -> builtins.list[ObjectInfo]:
-        """
-        See L{IObjectReader.list}: those that there really are.
-        """
-        return await self.objects.list(prefix, after, limit)

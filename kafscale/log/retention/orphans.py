@@ -25,13 +25,14 @@ from kafscale.concurrency.chore import Chore
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.bundle import GROUP
-from kafscale.format.errors import CorruptObject
+from kafscale.format.errors import UnreadableData
 from kafscale.format.incarnation import IncarnationRecord, SealRecord, needed_slots
 from kafscale.format.partition import PartitionRecord
+from kafscale.format.reading import slot_footer
 from kafscale.format.slot import SMALLEST_SLOT, Seal
 from kafscale.interfaces import ObjectInfo
 from kafscale.log.environment import LogEnvironment
-from kafscale.log.takeover.sealing import PARALLEL, footer
+from kafscale.log.takeover.sealing import PARALLEL
 
 PAGE = 1000
 """How many keys are looked at together."""
@@ -213,8 +214,8 @@ class Sweep:
         Whether it is a seal, or might be one.
         """
         try:
-            return isinstance(await footer(self._objects, key), Seal)
-        except CorruptObject:
+            return isinstance(await slot_footer(self._objects, key), Seal)
+        except UnreadableData:
             return True
 
 

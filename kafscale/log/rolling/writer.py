@@ -26,6 +26,7 @@ from kafscale.errors import (
 from kafscale.format import object_keys
 from kafscale.format.errors import CorruptObject
 from kafscale.format.partition import Chapter, PartitionRecord
+from kafscale.format.reading import segment_footer
 from kafscale.format.segment import Footer, whole_footer, write_footer
 from kafscale.format.trailer import intact
 from kafscale.log.commit import TOGETHER
@@ -35,7 +36,6 @@ from kafscale.log.journal.journal import Journal
 from kafscale.log.partition.partition import Partition
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.partition.record_changes import RecordChanges
-from kafscale.log.reading.segments import segment_footer
 from kafscale.log.reading.volumes import VOLUME_SIZE, Volumes
 from kafscale.log.takeover.sealing import CorruptLog
 from kafscale.wire.records import iterate

@@ -16,23 +16,22 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from kafscale.concurrency.gathering import map_bounded
+from kafscale.config.settings import MAX_SLOTS_IN_FLIGHT
 from kafscale.errors import CommitConflict, NoSuchObject
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.bundle import GROUP, read_bundle
-from kafscale.format.errors import CorruptObject
+from kafscale.format.errors import UnreadableData
 from kafscale.format.incarnation import IncarnationRecord
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
+from kafscale.format.reading import list_objects, slot_footer
 from kafscale.format.slot import Range, Seal
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.log.commit import settle
-from kafscale.log.takeover.sealing import CorruptLog, Sealed, footer, listing, ranges, seal
+from kafscale.log.takeover.sealing import CorruptLog, Sealed, ranges, seal
 from kafscale.log.takeover.suffix_cache import SuffixCache
 
 BUNDLES_AT_ONCE = 16
 """How many bundles of slots are asked for at once."""
-
-IN_FLIGHT_AT_MOST = 64
-"""So many flushes of a journal may be under way at once (see `kafscale.config`)."""
 
 
 class Estate:
@@ -133,13 +132,13 @@ class Estates:
                 for number, data in read_bundle(await self._objects.get(key)):
                     self.slots.know(object_keys.slot(slots, number), data)
                     end = number + 1
-            except (NoSuchObject, CorruptObject) as why:
+            except (NoSuchObject, UnreadableData) as why:
                 self._log.warn("slots are read one by one: {key}: {why}", key=key, why=why)
             return end
 
         trim = record.trim
         after = object_keys.slot(prefix, trim - GROUP) if trim >= GROUP else ""
-        found = [info.key async for info in listing(self._objects, prefix, after)]
+        found = [info.key async for info in list_objects(self._objects, prefix, after)]
         return max(await map_bounded(read, found, BUNDLES_AT_ONCE), default=0)
 
     async def left(self) -> list[tuple[int, int]]:
@@ -196,13 +195,13 @@ class Estates:
             except CommitConflict:
                 return  # another successor does it
         bundles = object_keys.bundles(self._namespace, sealed.broker, sealed.incarnation)
-        gone = [info.key async for info in listing(self._objects, bundles)]
+        gone = [info.key async for info in list_objects(self._objects, bundles)]
         garbage = []
         past_end = 0
-        async for info in listing(self._objects, sealed.prefix):
+        async for info in list_objects(self._objects, sealed.prefix):
             number = object_keys.slot_number(info.key)
             if number >= sealed.sealed_at:
-                if isinstance(await footer(self._objects, info.key), Seal):
+                if isinstance(await slot_footer(self._objects, info.key), Seal):
                     continue
                 past_end += 1
             garbage.append(info.key)
@@ -215,7 +214,7 @@ class Estates:
             await settle(self.metadata, key, revision, wound_up.to_json())
         # A writer that died with several flushes under way leaves a few; more
         # than that, and somebody has removed a slot by hand.
-        tell = self._log.warn if past_end > IN_FLIGHT_AT_MOST else self._log.debug
+        tell = self._log.warn if past_end > MAX_SLOTS_IN_FLIGHT else self._log.debug
         tell(
             "incarnation {incarnation} is wound up; slots of its journal deleted: {slots}, of"
             " them {past_end} past its end at {end}",

@@ -13,26 +13,23 @@ stops it: see `kafscale.log.journal.fencing`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 import attrs
 
 from kafscale.concurrency.gathering import map_bounded
-from kafscale.errors import CommitConflict, NoSuchObject, ObjectExists
+from kafscale.errors import CommitConflict, ObjectExists
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.incarnation import IncarnationRecord, SealRecord
-from kafscale.format.slot import Range, Seal, read_slot, write_seal
-from kafscale.interfaces import Compare, IMetadataStore, IObjectReader, IObjectStore, ObjectInfo
+from kafscale.format.reading import list_objects, slot_footer
+from kafscale.format.slot import Range, Seal, write_seal
+from kafscale.interfaces import Compare, IMetadataStore, IObjectReader, IObjectStore
 from kafscale.log.commit import settle
-from kafscale.log.reading.footers import read_end_of
 
 BARRIER = 32
 """How many slots past the last one listed the barrier goes at first (rule 3):
 more than a writer has under way, and what it sends until the barrier is there."""
-
-SUFFIX = 16 * 1024
-"""Enough of a slot's end for the footer of some hundred partitions."""
 
 PARALLEL = 64
 """How many footers are asked for at once."""
@@ -53,31 +50,6 @@ class Sealed:
     prefix: str
     trim: int
     sealed_at: int
-
-
-async def footer(store: IObjectReader, key: str) -> Sequence[Range] | Seal | None:
-    """
-    What a slot holds; None when there is no such object.
-    """
-    try:
-        held: Sequence[Range] | Seal
-        held, _ = await read_end_of(store, key, SUFFIX, read_slot)
-        return held
-    except NoSuchObject:
-        return None
-
-
-async def listing(store: IObjectReader, prefix: str, after: str = "") -> AsyncIterator[ObjectInfo]:
-    """
-    All objects below C{prefix}, page by page.
-    """
-    while True:
-        page = await store.list(prefix, after)
-        for info in page:
-            yield info
-        if len(page) < 1000:
-            return
-        after = page[-1].key
 
 
 async def seal(
@@ -158,14 +130,14 @@ async def _raise_barrier(
     ahead = BARRIER
     while True:
         after = object_keys.slot(prefix, last) if last >= 0 else ""
-        async for info in listing(objects, prefix, after):
+        async for info in list_objects(objects, prefix, after):
             last = object_keys.slot_number(info.key)
         barrier = object_keys.slot(prefix, last + ahead)
         try:
             await objects.create(barrier, [write_seal(sealer)])
             return
         except ObjectExists:
-            if isinstance(await footer(slots, barrier), Seal):
+            if isinstance(await slot_footer(slots, barrier), Seal):
                 return  # another's does, too
         ahead *= 2
 
@@ -198,7 +170,7 @@ async def _first_missing(slots: IObjectReader, prefix: str, start: int) -> tuple
     while True:
         window = range(number, number + PARALLEL)
         found = await map_bounded(
-            lambda n: footer(slots, object_keys.slot(prefix, n)), window, PARALLEL
+            lambda n: slot_footer(slots, object_keys.slot(prefix, n)), window, PARALLEL
         )
         for number, held in zip(window, found, strict=True):
             if held is None or isinstance(held, Seal):
@@ -216,7 +188,7 @@ async def ranges(objects: IObjectReader, sealed: Sealed) -> list[tuple[str, Sequ
     slots = [
         object_keys.slot(sealed.prefix, number) for number in range(sealed.trim, sealed.sealed_at)
     ]
-    found = await map_bounded(lambda key: footer(objects, key), slots, PARALLEL)
+    found = await map_bounded(lambda key: slot_footer(objects, key), slots, PARALLEL)
     result = []
     for key, held in zip(slots, found, strict=True):
         if held is None or isinstance(held, Seal):

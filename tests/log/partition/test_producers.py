@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import InvalidProducerEpoch, OutOfOrderSequenceNumber
-from kafscale.format.errors import CorruptObject
+from kafscale.format.errors import CorruptObject, NewerFormat
 from kafscale.format.producers import NOT_KNOWN
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.wire.records import BatchHeader, Record, build_batch, read_batch_header
@@ -225,7 +225,7 @@ class SnapshotTests(SynchronousTestCase):
         snapshot = states.snapshot()
         for size in range(1, len(snapshot)):
             self.assertRaises(CorruptObject, states.restore, snapshot[:size])
-        self.assertRaises(CorruptObject, states.restore, b"\x02" + snapshot[1:])
+        self.assertRaises(NewerFormat, states.restore, b"\x02" + snapshot[1:])
         self.assertEqual(len(states), 1)
 
     def test_copy(self) -> None:

@@ -8,21 +8,14 @@ from __future__ import annotations
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
 
 from kafscale.format import metadata_keys, object_keys
-from kafscale.format.errors import CorruptObject
-from kafscale.format.volume import VolumeRow, write_volume_footer
-from kafscale.inspect.volumes import rows_of
-from kafscale.interfaces import IObjectReader
-from kafscale.log.reading.volumes import GRACE, OneChapter
-from kafscale.store.memory import MemoryObjectStore
+from kafscale.log.reading.volumes import GRACE
 from tests.harness.coroutines import begin, now
 from tests.hostile import hold, let_pass
 from tests.inspect.looking import wrong
-from tests.log.brokers import TOPIC, Broker, BrokerTestCase
-from tests.log.volume_case import EVERY, VOLUMES, VolumeTestCase
+from tests.log.brokers import TOPIC, Broker
+from tests.log.volume_case import EVERY, VolumeTestCase
 
 
 class GraceTests(VolumeTestCase):
@@ -223,84 +216,3 @@ class SweepTests(VolumeTestCase):
         self.assertEqual(record.stored_bytes, sum(each.size for each in record.chapters))
         self.assertEqual((len(record.chapters), self.own()), (1, []))
         self.assertEqual(wrong(self.shared), [])
-
-
-class FormatTests(BrokerTestCase):
-    """
-    Keys of volumes.
-    """
-
-    def test_keys(self) -> None:
-        """
-        Only what is made as a volume's key is one.
-        """
-        key = object_keys.volume("default", 7, 3)
-        self.assertTrue(key.startswith(VOLUMES))
-        self.assertEqual(object_keys.parse_volume("default", key), (7, 3))
-        for bad in (key + "0", f"{key}.kfs", key.replace("default", "other"), f"{VOLUMES}7/3", "x"):
-            self.assertIsNone(object_keys.parse_volume("default", bad))
-        self.assertIsNone(object_keys.parse_segment("default", key))
-
-    def test_makers(self) -> None:
-        """
-        The epoch in which a segment was made.
-        """
-        prefix = object_keys.partition("default", TOPIC, 0)
-        self.assertEqual(object_keys.segment_maker(object_keys.segment(prefix, 5, 12)), 12)
-        self.assertEqual(object_keys.segment_maker(object_keys.segment(prefix, 5, 0)), 0)
-        self.assertEqual(object_keys.segment_maker(object_keys.segment(prefix, 5)), -1)
-
-
-class OneChapterTests(SynchronousTestCase):
-    """
-    Some bytes of an object, as if they were one.
-    """
-
-    def setUp(self) -> None:
-        """
-        Four bytes of ten.
-        """
-        self.objects = MemoryObjectStore()
-        now(self.objects.create("whole", [b"0123456789"]))
-        self.one = OneChapter(self.objects, "whole", 3, 4)
-
-    def test_get(self) -> None:
-        """
-        Nothing of what is around it.
-        """
-        self.assertEqual(now(self.one.get("any")), b"3456")
-        self.assertEqual(now(self.one.get("any", 1)), b"456")
-        self.assertEqual(now(self.one.get("any", 1, 2)), b"45")
-        self.assertEqual(now(self.one.get("any", 2, 9)), b"56")
-        self.assertEqual(now(self.one.get("any", 9, 1)), b"")
-
-    def test_get_suffix(self) -> None:
-        """
-        Its last bytes, and its size.
-        """
-        self.assertEqual(now(self.one.get_suffix("any", 2)), (b"56", 4))
-        self.assertEqual(now(self.one.get_suffix("any", 64)), (b"3456", 4))
-
-    def test_past_the_end(self) -> None:
-        """
-        The object is too short.
-        """
-        one = OneChapter(self.objects, "whole", 8, 4)
-        with self.assertRaises(CorruptObject):
-            now(one.get_suffix("any", 2))
-
-    def test_only_to_be_read(self) -> None:
-        """
-        It is a reader, which has no method that changes anything. A listing
-        shows the objects that there really are.
-        """
-        self.assertTrue(verifyObject(IObjectReader, self.one))
-        self.assertEqual([info.key for info in now(self.one.list(""))], ["whole"])
-
-    def test_a_footer_longer_than_what_is_read_first(self) -> None:
-        """
-        A volume may have many chapters.
-        """
-        rows = [VolumeRow(TOPIC, index, 0, 0, 0) for index in range(2000)]
-        now(self.objects.create("many", [write_volume_footer(rows)]))
-        self.assertEqual(now(rows_of(self.objects, "many")), rows)
