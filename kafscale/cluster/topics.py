@@ -31,6 +31,7 @@ from kafscale.errors import (
 from kafscale.format import metadata_keys
 from kafscale.format.topic import NameRecord, TombstoneRecord, TopicRecord
 from kafscale.interfaces import (
+    MAX_NEW_PARTITIONS,
     Compare,
     Delete,
     Entry,
@@ -45,8 +46,6 @@ from kafscale.interfaces import (
 Led = Callable[[UUID, Sequence[int]], Awaitable[None]]
 
 LONGEST_NAME = 249
-#: As Kafka: more in one step would keep the cluster busy for minutes.
-MOST_PARTITIONS = 10_000
 
 _NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
@@ -125,9 +124,9 @@ class Topics:
         await self._led(topic.topic_id, range(partitions))
         return topic
 
-    async def led(self, topic: Topic) -> None:
+    async def wait_for_leaders(self, topic: Topic) -> None:
         """
-        See L{ITopics.led}.
+        See L{ITopics.wait_for_leaders}.
         """
         try:
             await self._led(topic.topic_id, range(topic.partitions))
@@ -224,9 +223,9 @@ class Topics:
     def _check_partitions(self, partitions: int) -> None:
         if partitions < 1:
             raise InvalidPartitions("The number of partitions must be larger than 0")
-        if partitions > MOST_PARTITIONS:
+        if partitions > MAX_NEW_PARTITIONS:
             raise PolicyViolation(
-                f"Not more than {MOST_PARTITIONS} partitions can be created at once"
+                f"At most {MAX_NEW_PARTITIONS} partitions can be created at once"
             )
 
     def _check_free(self, name: str) -> None:

@@ -8,6 +8,7 @@ signature only where one event fires once for many.
 """
 
 from kafscale.interfaces.cluster import (
+    MAX_NEW_PARTITIONS,
     Broker,
     IImage,
     IProducerIds,
@@ -51,11 +52,13 @@ from kafscale.interfaces.peers import (
     PeerUnavailable,
 )
 from kafscale.interfaces.services import (
+    APIS,
     IAdminService,
     ICoordinationService,
     IFetchService,
     IProduceService,
     IService,
+    Repeated,
     RequestContext,
     Serving,
 )
@@ -73,6 +76,8 @@ from kafscale.interfaces.stores import (
 )
 
 __all__ = [
+    "APIS",
+    "MAX_NEW_PARTITIONS",
     "Append",
     "AppendRules",
     "Broker",
@@ -119,11 +124,11 @@ __all__ = [
     "PeerUnavailable",
     "Phase",
     "Put",
+    "Repeated",
     "RequestContext",
     "Serving",
     "SyncResult",
     "Topic",
     "TopicConfig",
     "Watcher",
-    "Where",
 ]

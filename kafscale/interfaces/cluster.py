@@ -129,6 +129,11 @@ class IImage(Interface):
         """
 
 
+MAX_NEW_PARTITIONS = 10_000
+"""How many partitions one request may create: more would keep the cluster busy
+for minutes (Kafka's C{ReplicationControlManager.MAX_PARTITIONS_PER_BATCH})."""
+
+
 class ITopics(Interface):
     """
     Changes to topics.
@@ -149,7 +154,7 @@ class ITopics(Interface):
             INVALID_PARTITIONS, INVALID_CONFIG.
         """
 
-    def led(topic: Topic) -> Awaitable[None]:
+    def wait_for_leaders(topic: Topic) -> Awaitable[None]:
         """
         Return when all partitions of a topic have a leader.
 

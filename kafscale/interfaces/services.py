@@ -1,14 +1,21 @@
 """
-What the broker serves to its clients.
+The APIs that the broker serves to its clients.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
-from zope.interface import Interface
+from zope.interface import Interface, taggedValue
+
+from kafscale.wire.schema import Request, Response
+
+Repeated: TypeAlias = tuple[list[Any], Any]
+"""What a service keeps of a request for when the same comes again: what it found
+for each part of the request, of its own kind, and the response, which is the same
+as long as nothing of that has changed."""
 
 
 @attrs.define(eq=False)
@@ -16,50 +23,54 @@ class RequestContext:
     """
     Where a request came from.
 
-    @ivar api_version: The version in which it came, and is answered.
-    @ivar client_id: As the client calls itself, or None.
-    @ivar host: The address that the client's connection comes from.
-    @ivar connection: Identifies the connection: requests of one connection
-        have the same object here.
-    @ivar kept: Where a service keeps what it found, for when the same request
-        comes again (see L{Serving.repeats}).
+    @ivar api_version: The version of the request, and of its response.
+    @ivar client_id: The client id in the request's header; None if it is null.
+    @ivar host: The address of the client.
+    @ivar connection: Identifies the connection: requests of one connection have
+        the same object here.
+    @ivar repeated: Where a service keeps what it found, if its requests are
+        repeated (see L{Serving.repeats}): the same request comes again with the
+        same context.
     """
 
     api_version: int
     client_id: str | None
     host: str
     connection: object
-    kept: Any = None
+    repeated: Repeated | None = None
 
 
 @attrs.frozen
 class Serving:
     """
-    One API as a service serves it; what is advertised, decoded and
-    dispatched follows from these alone.
+    One API that a service serves. What is advertised, decoded and dispatched
+    follows from these.
 
-    @ivar request: The request's class (its C{key} is the API key).
+    @ivar request: The class of the request. Its C{key} is the API key.
     @ivar lowest: The lowest version that is served.
     @ivar highest: The highest.
-    @ivar answer: Called with (request, context); returns the response, or None
-        when none is owed (acks=0), or a coroutine or Deferred of it.
-    @ivar failed: Called with (request, context, code, message): the response
-        that says so in the API's own schema, when C{answer} raised.
-    @ivar overlaps: Whether it may be under way together with earlier ones of
-        its kind on one connection (Produce).
-    @ivar abandoned: Whether it is cancelled when the client goes away or the
+    @ivar answer: Called with the request and its context. Returns the response,
+        or None if the client expects none (acks=0), or a coroutine or Deferred
+        of either.
+    @ivar failed: Called with the request, its context, an error code and an
+        error message if C{answer} raised. Returns the response with that error,
+        or None if the connection is to be closed instead.
+    @ivar overlaps: Whether a request may be served before earlier ones of its
+        kind on the same connection are answered (Produce).
+    @ivar abandoned: Whether a request is cancelled when its client goes away or the
         broker stops: it may wait long, and changes nothing (Fetch).
-    @ivar repeats: Whether clients ask the same again and again (Fetch). A
-        request that is, byte for byte, the one before it on its connection is
-        given to C{answer} as the same object with the same context; and a
-        response that is the same object as the one before is not encoded anew.
+    @ivar repeats: Whether clients send the same request again and again (Fetch).
+        A request that is equal, byte for byte, to the one before it on its
+        connection is given to C{answer} as the same object with the same
+        context; and a response that is the same object as the one before is not
+        encoded again.
     """
 
-    request: type[Any]
+    request: type[Request]
     lowest: int
     highest: int
     answer: Callable[[Any, RequestContext], Any]
-    failed: Callable[[Any, RequestContext, int, str], Any]
+    failed: Callable[[Any, RequestContext, int, str], Response | None]
     overlaps: bool = False
     abandoned: bool = False
     repeats: bool = False
@@ -67,34 +78,85 @@ class Serving:
 
 class IService(Interface):
     """
-    A family of APIs.
+    A service for some APIs.
+
+    Each service provides one of the interfaces below, which divide the APIs into
+    families, and serves APIs of that family. The APIs of a family are its tagged
+    value L{APIS}.
     """
 
     def serves() -> Sequence[Serving]:
         """
-        The APIs of this family.
+        The APIs that this service serves.
         """
+
+
+APIS = "apis"
 
 
 class IProduceService(IService):
     """
-    Produce and InitProducerId.
+    Writes records.
     """
+
+    taggedValue(APIS, ("Produce", "InitProducerId"))
 
 
 class IFetchService(IService):
     """
-    Fetch, ListOffsets and OffsetForLeaderEpoch.
+    Reads records, and finds offsets in the log.
     """
+
+    taggedValue(APIS, ("Fetch", "ListOffsets", "OffsetForLeaderEpoch"))
 
 
 class ICoordinationService(IService):
     """
-    FindCoordinator and all of groups.
+    Coordinates consumer groups, and keeps their committed offsets.
     """
+
+    taggedValue(
+        APIS,
+        (
+            "FindCoordinator",
+            "JoinGroup",
+            "SyncGroup",
+            "Heartbeat",
+            "LeaveGroup",
+            "OffsetCommit",
+            "OffsetFetch",
+            "OffsetDelete",
+            "DescribeGroups",
+            "ListGroups",
+            "DeleteGroups",
+        ),
+    )
 
 
 class IAdminService(IService):
     """
-    Metadata, topics, configurations, the cluster.
+    Describes and alters topics, configurations and the cluster.
     """
+
+    taggedValue(
+        APIS,
+        (
+            "Metadata",
+            "CreateTopics",
+            "DeleteTopics",
+            "CreatePartitions",
+            "DeleteRecords",
+            "DescribeTopicPartitions",
+            "DescribeProducers",
+            "DescribeConfigs",
+            "AlterConfigs",
+            "IncrementalAlterConfigs",
+            "ListConfigResources",
+            "DescribeCluster",
+            "DescribeLogDirs",
+            "DescribeClientQuotas",
+            "ElectLeaders",
+            "AlterPartitionReassignments",
+            "ListPartitionReassignments",
+        ),
+    )

@@ -1,5 +1,5 @@
 """
-Where a partition is: here, with another broker, or nowhere.
+Finding partitions and their leaders.
 """
 
 from __future__ import annotations
@@ -14,6 +14,19 @@ from kafscale.interfaces import IImage, ILog, IPartition, IPartitions, IReadable
 N = TypeVar("N")
 
 
+def living_leader(image: IImage, name: str, index: int) -> int:
+    """
+    The broker id of a partition's leader; -1 while there is no living leader.
+
+    @raise UnknownTopicOrPartition: there is no such partition.
+    """
+    topic = image.topic(name)
+    if not 0 <= index < topic.partitions:
+        raise UnknownTopicOrPartition
+    leader = image.leadership(topic.topic_id, index).leader
+    return leader if any(broker.broker_id == leader for broker in image.brokers()) else -1
+
+
 @overload
 def find_partition(log: ILog, topic: Topic, index: int) -> IPartition: ...
 
@@ -24,10 +37,10 @@ def find_partition(log: IPartitions, topic: Topic, index: int) -> IReadable: ...
 
 def find_partition(log: IPartitions, topic: Topic, index: int) -> IReadable:
     """
-    The partition, if this broker leads it.
+    A partition of the log.
 
-    @raise UnknownTopicOrPartition: the topic has none of that index.
-    @raise NotLeaderOrFollower: somebody else leads it.
+    @raise UnknownTopicOrPartition: the topic has no partition with this index.
+    @raise NotLeaderOrFollower: this broker does not lead it.
     """
     if not 0 <= index < topic.partitions:
         raise UnknownTopicOrPartition
@@ -36,10 +49,10 @@ def find_partition(log: IPartitions, topic: Topic, index: int) -> IReadable:
 
 def check_epoch(partition: IReadable, leader_epoch: int) -> None:
     """
-    Compare what the client takes for the leader's epoch (-1: it does not say)
-    with what it is (KIP-320).
+    Compare the leader epoch that a client knows with the partition's (KIP-320).
 
-    @raise FencedLeaderEpoch: the client is behind, and must ask for metadata.
+    @param leader_epoch: -1 if the client does not know it.
+    @raise FencedLeaderEpoch: the client is behind, and must refresh its metadata.
     @raise UnknownLeaderEpoch: this broker is behind.
     """
     if leader_epoch != -1 and leader_epoch != partition.leader_epoch:
@@ -50,7 +63,11 @@ def check_epoch(partition: IReadable, leader_epoch: int) -> None:
 
 def current_leader(image: IImage, kind: type[N], topic_id: UUID, index: int) -> N:
     """
-    Who leads the partition, as the message's C{kind} of it (KIP-951).
+    The leader of a partition, for the response that sends a client there
+    (KIP-951).
+
+    @param kind: The structure of that response.
+    @return: With C{leader_id} -1 while there is no living leader.
     """
     known = image.leadership(topic_id, index)
     living = any(broker.broker_id == known.leader for broker in image.brokers())
@@ -61,7 +78,10 @@ def current_leader(image: IImage, kind: type[N], topic_id: UUID, index: int) -> 
 
 def endpoints(image: IImage, kind: type[N], broker_ids: Iterable[int]) -> list[N]:
     """
-    How to reach these brokers, as the message's C{kind} of it (KIP-951).
+    The addresses of brokers, for the response that sends a client there
+    (KIP-951).
+
+    @param kind: The structure of that response.
     """
     wanted = set(broker_ids)
     make: Any = kind

@@ -29,26 +29,32 @@ from kafscale.log.log import Log
 from kafscale.log.reading.volumes import CHAPTERS
 from kafscale.log.replicas.replicas import Following
 from kafscale.log.settings import LogSettings
-from kafscale.services.cluster.describe_client_quotas import QuotasService
-from kafscale.services.cluster.describe_cluster import DescriptionService
-from kafscale.services.cluster.describe_log_dirs import LogDirsService
-from kafscale.services.cluster.elect_leaders import PlacementService
-from kafscale.services.configs.alter_configs import AlterationService
+from kafscale.services.cluster.alter_partition_reassignments import (
+    AlterPartitionReassignmentsService,
+)
+from kafscale.services.cluster.describe_client_quotas import DescribeClientQuotasService
+from kafscale.services.cluster.describe_cluster import DescribeClusterService
+from kafscale.services.cluster.describe_log_dirs import DescribeLogDirsService
+from kafscale.services.cluster.elect_leaders import ElectLeadersService
+from kafscale.services.configs.alter_configs import AlterConfigsService
 from kafscale.services.configs.broker_configs import broker_configs
-from kafscale.services.configs.describe_configs import ConfigsService
-from kafscale.services.groups.describe_groups import GroupAdminService
+from kafscale.services.configs.describe_configs import DescribeConfigsService
+from kafscale.services.groups.describe_groups import DescribeGroupsService
 from kafscale.services.groups.find_coordinator import FindCoordinatorService
-from kafscale.services.groups.join_group import MembershipService
-from kafscale.services.groups.offset_commit import CommitsService
-from kafscale.services.records.delete_records import RecordsService
-from kafscale.services.records.describe_producers import ProducerStatesService
+from kafscale.services.groups.join_group import JoinGroupService
+from kafscale.services.groups.offset_commit import OffsetCommitService
+from kafscale.services.records.delete_records import DeleteRecordsService
+from kafscale.services.records.describe_producers import DescribeProducersService
 from kafscale.services.records.fetch import FetchService
-from kafscale.services.records.init_producer_id import ProducerService
-from kafscale.services.records.list_offsets import OffsetsService
+from kafscale.services.records.init_producer_id import InitProducerIdService
+from kafscale.services.records.list_offsets import ListOffsetsService
 from kafscale.services.records.message_set_conversion import OldConsumers
 from kafscale.services.records.produce import ProduceService
 from kafscale.services.records.read_replicas import Nearby
-from kafscale.services.topics.create_topics import TopicsService
+from kafscale.services.topics.create_partitions import CreatePartitionsService
+from kafscale.services.topics.create_topics import CreateTopicsService
+from kafscale.services.topics.delete_topics import DeleteTopicsService
+from kafscale.services.topics.describe_topic_partitions import DescribeTopicPartitionsService
 from kafscale.services.topics.metadata import MetadataService
 from kafscale.tap.stores import disk_space, log_directory
 
@@ -102,7 +108,7 @@ def all_services(
             log.pressure.hold,
             conversions,
         ),
-        ProducerService(ids),
+        InitProducerIdService(ids),
         FetchService(
             image,
             log,
@@ -112,23 +118,31 @@ def all_services(
             settings.fetch_sessions,
             nearby=Nearby(image, log, following, broker.rack, reactor),
         ),
-        OffsetsService(image, log),
+        ListOffsetsService(image, log),
         FindCoordinatorService(lambda group: sharing.coordinator(shard_of(group))),
-        MembershipService(coordinator),
-        CommitsService(image, coordinator, reactor, settings.offset_metadata_max_bytes),
-        GroupAdminService(coordinator),
+        JoinGroupService(coordinator),
+        OffsetCommitService(image, coordinator, reactor, settings.offset_metadata_max_bytes),
+        DescribeGroupsService(coordinator),
         MetadataService(
             image, topics, settings.auto_create_topics, settings.auto_create_partitions
         ),
-        DescriptionService(image, topics),
-        TopicsService(image, topics, configs, reactor, settings.auto_create_partitions),
-        RecordsService(image, log, configs, reactor),
-        ConfigsService(image, topics, configs, broker_configs(settings, broker, configs)),
-        AlterationService(image, topics, configs),
-        LogDirsService(image, log, log_directory(settings), lambda: disk_space(settings)),
-        ProducerStatesService(image, log, topics),
-        PlacementService(image),
-        QuotasService(),
+        DescribeTopicPartitionsService(image, topics),
+        CreateTopicsService(image, topics, configs, reactor, settings.auto_create_partitions),
+        DeleteTopicsService(image, topics, reactor),
+        CreatePartitionsService(image, topics, reactor),
+        DeleteRecordsService(image, log, configs, reactor),
+        DescribeConfigsService(
+            image, topics, configs, broker_configs(settings, broker, configs)
+        ),
+        AlterConfigsService(image, topics, configs),
+        DescribeClusterService(image),
+        DescribeLogDirsService(
+            image, log, log_directory(settings), lambda: disk_space(settings)
+        ),
+        DescribeProducersService(image, log, topics),
+        ElectLeadersService(image),
+        AlterPartitionReassignmentsService(image),
+        DescribeClientQuotasService(),
     ]
 
 

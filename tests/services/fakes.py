@@ -1,5 +1,5 @@
 """
-A log that does what a test says, and how tests ask a service.
+A log that does what a test says.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from uuid import UUID
 from weakref import WeakSet
 
 import attrs
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
@@ -24,23 +23,10 @@ from kafscale.interfaces import (
     IPartition,
     ISettlement,
     LogRules,
-    RequestContext,
-    Serving,
     Watcher,
 )
-from kafscale.wire.messages import RESPONSES
-from kafscale.wire.schema import Request
 
 R = TypeVar("R")
-
-
-class Connection:
-    """
-    Where requests come from.
-    """
-
-
-CONNECTION = Connection()
 
 
 @implementer(ISettlement)
@@ -372,63 +358,3 @@ class FakeLog:
         """
         self.settlements.append(FakeSettlement(len(self.settlements) + 1))
         return self.settlements[-1]
-
-
-def context(version: int) -> RequestContext:
-    """
-    A request that comes in this version.
-    """
-    return RequestContext(version, "test", "127.0.0.1", CONNECTION)
-
-
-class Asking:
-    """
-    Asks services as a connection does: every request and response passes
-    through its bytes, so what cannot be sent fails the test.
-    """
-
-    def __init__(self, case: SynchronousTestCase, *services: Any) -> None:
-        self._case = case
-        self._served: dict[int, Serving] = {
-            serving.request.key: serving for service in services for serving in service.serves()
-        }
-
-    def start(self, request: Request, version: int) -> Deferred[Any]:
-        """
-        Begin to answer. The Deferred fires with the response as a client reads
-        it, or None when none is owed.
-        """
-        serving = self._served[type(request).key]
-        self._case.assertLessEqual(serving.lowest, version)
-        self._case.assertLessEqual(version, serving.highest)
-        read = type(request).decode(version, b"".join(request.encode(version)))
-
-        answered = maybeDeferred(serving.answer, read, context(version))
-        return answered.addCallback(lambda response: response and self._sent(response, version))
-
-    def now(self, request: Request, version: int) -> Any:
-        """
-        The response, which must come at once.
-        """
-        return self._case.successResultOf(self.start(request, version))
-
-    def failed(self, request: Request, version: int, code: int) -> Any:
-        """
-        The response that says so, when answering raised.
-        """
-        serving = self._served[type(request).key]
-        read = type(request).decode(version, b"".join(request.encode(version)))
-        response = serving.failed(read, context(version), code, "words")
-        return response and self._sent(response, version)
-
-    def versions(self, request: type[Request]) -> range:
-        """
-        All in which an API is served.
-        """
-        serving = self._served[request.key]
-        return range(serving.lowest, serving.highest + 1)
-
-    def _sent(self, response: Any, version: int) -> Any:
-        kind = RESPONSES[type(response).key]
-        self._case.assertIsInstance(response, kind)
-        return kind.decode(version, b"".join(response.encode(version)))

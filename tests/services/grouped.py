@@ -8,18 +8,16 @@ from itertools import count
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
 
 from kafscale.group.coordinator import GroupCoordinator
 from kafscale.group.settings import GroupSettings
-from kafscale.interfaces import ICoordinationService
-from kafscale.services.groups.describe_groups import GroupAdminService
-from kafscale.services.groups.join_group import MembershipService
-from kafscale.services.groups.offset_commit import CommitsService
+from kafscale.services.groups.describe_groups import DescribeGroupsService
+from kafscale.services.groups.join_group import JoinGroupService
+from kafscale.services.groups.offset_commit import OffsetCommitService
 from kafscale.wire.messages import JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
 from tests.cluster.small import SmallCluster
 from tests.group.members import load
-from tests.services.fakes import Asking
+from tests.services.client import ServiceClient
 
 
 class GroupedCase(SynchronousTestCase):
@@ -48,13 +46,11 @@ class GroupedCase(SynchronousTestCase):
         self.cluster.image.on_topic_deleted(self.coordinator.topic_deleted)
         self.addCleanup(lambda: self.cluster.now(self.coordinator.stop()))
         services = [
-            MembershipService(self.coordinator),
-            CommitsService(self.cluster.image, self.coordinator, self.clock, 4096),
-            GroupAdminService(self.coordinator),
+            JoinGroupService(self.coordinator),
+            OffsetCommitService(self.cluster.image, self.coordinator, self.clock, 4096),
+            DescribeGroupsService(self.coordinator),
         ]
-        for service in services:
-            self.assertTrue(verifyObject(ICoordinationService, service))
-        self.asking = Asking(self, *services)
+        self.client = ServiceClient(self, *services)
 
     def join_request(self, **changes: Any) -> JoinGroupRequest:
         """
@@ -75,7 +71,7 @@ class GroupedCase(SynchronousTestCase):
         """
         The answer to the first who joins.
         """
-        answer = self.asking.start(self.join_request(**changes), version)
+        answer = self.client.start(self.join_request(**changes), version)
         self.clock.advance(0)
         return self.successResultOf(answer)
 
@@ -84,7 +80,7 @@ class GroupedCase(SynchronousTestCase):
         The answer to the only member of a stable group, whose part is C{part}.
         """
         joined = self.joined(**changes)
-        synced = self.asking.now(self.sync_request(joined, b"part", **changes), 3)
+        synced = self.client.now(self.sync_request(joined, b"part", **changes), 3)
         self.assertEqual((synced.error_code, synced.assignment), (0, b"part"))
         return joined
 
@@ -105,4 +101,4 @@ class GroupedCase(SynchronousTestCase):
         Who has joined leaves.
         """
         request = LeaveGroupRequest(group_id="g", member_id=joined.member_id, members=[])
-        self.assertEqual(self.asking.now(request, 0).error_code, 0)
+        self.assertEqual(self.client.now(request, 0).error_code, 0)

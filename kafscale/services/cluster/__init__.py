@@ -1,3 +1,4 @@
 """
-APIs that describe the cluster, and those that operators' tools look for.
+APIs about brokers: their addresses, storage and quotas, and which partitions
+they lead.
 """

@@ -1,5 +1,5 @@
 """
-DescribeClientQuotas: there are none.
+DescribeClientQuotas. This broker has no quotas.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _EXACT, _DEFAULT, _ANY = range(3)
 
 
 @implementer(IAdminService)
-class QuotasService:
+class DescribeClientQuotasService:
     """
-    Versions 0 to 1 of DescribeClientQuotas; 1 is flexible.
+    Versions 0 to 1 of DescribeClientQuotas. Version 1 is flexible.
     """
 
     def serves(self) -> list[Serving]:
@@ -31,14 +31,14 @@ class QuotasService:
         self, request: DescribeClientQuotasRequest, context: RequestContext
     ) -> DescribeClientQuotasResponse:
         """
-        Nothing matches; what could not match anything anywhere is refused, as
-        in Kafka (C{ClientQuotasImage}).
+        No quota matches. A filter that Kafka refuses is refused (Kafka's
+        C{ClientQuotasImage}).
         """
         seen = set()
         for component in request.components:
             kind = component.entity_type
             if not kind:
-                raise InvalidRequest("The type of an entity is empty")
+                raise InvalidRequest("An entity type is empty")
             if kind not in _ENTITIES:
                 raise UnsupportedVersion(f"Custom entity type {kind[:50]!r} is not supported")
             if kind in seen:
@@ -47,7 +47,7 @@ class QuotasService:
             if component.match_type not in (_EXACT, _DEFAULT, _ANY):
                 raise InvalidRequest(f"Unknown match type {component.match_type}")
             if (component.match_type == _EXACT) == (component.match is None):
-                raise InvalidRequest("An exact match needs a name, and no other takes one")
+                raise InvalidRequest("An exact match needs a name, and other match types take none")
         if "ip" in seen and len(seen) > 1:
-            raise InvalidRequest("Quotas of addresses have no users and clients")
+            raise InvalidRequest("A filter for ip cannot have other entity types")
         return DescribeClientQuotasResponse(entries=[])

@@ -1,8 +1,8 @@
 """
-DescribeLogDirs: how much is stored of each partition.
+DescribeLogDirs: how many bytes are stored of each partition.
 
-Kafka answers for each directory of a broker. There is one place here, the
-object store, and it holds everything.
+In Kafka a broker has log directories. Here the object store is the only one,
+and has all partitions.
 """
 
 from __future__ import annotations
@@ -16,34 +16,37 @@ from kafscale.errors import NotLeaderOrFollower
 from kafscale.interfaces import IAdminService, IImage, ILog, RequestContext, Serving, Topic
 from kafscale.wire.messages import DescribeLogDirsRequest, DescribeLogDirsResponse
 
-Directory: TypeAlias = DescribeLogDirsResponse.Result
+DescribeLogDirsResult: TypeAlias = DescribeLogDirsResponse.Result
 
-#: Size of the place and what is free of it, in bytes; -1 if nobody knows.
-Room: TypeAlias = Callable[[], tuple[int, int]]
+#: Size and free space of the directory, in bytes; -1 where that is unknown.
+Space: TypeAlias = Callable[[], tuple[int, int]]
 
 
 @implementer(IAdminService)
-class LogDirsService:
+class DescribeLogDirsService:
     """
-    Versions 0 to 5 of DescribeLogDirs.
+    Versions 0 to 5 of DescribeLogDirs::
 
-    ====  ==================================================================
-    v2    flexible
-    v3    one error code for everything
-    v4    the size of the place, and what is free of it
-    v5    cordoned directories (there are none)
-    ====  ==================================================================
+        ====  ==================================================================
+        v2    flexible
+        v3    an error code for the whole response
+        v4    size and free space of the directory
+        v5    cordoned directories (there are none)
+        ====  ==================================================================
 
     """
 
-    def __init__(self, image: IImage, log: ILog, place: str, room: Room) -> None:
+    def __init__(self, image: IImage, log: ILog, directory: str, space: Space) -> None:
         """
-        @param place: What the one directory is called.
+        @param image: Knows the topics that exist.
+        @param log: Knows the sizes of partitions.
+        @param directory: The name of the one directory.
+        @param space: Its size and free space.
         """
         self._image = image
         self._log = log
-        self._place = place
-        self._room = room
+        self._directory = directory
+        self._space = space
 
     def serves(self) -> list[Serving]:
         """
@@ -55,28 +58,28 @@ class LogDirsService:
         self, request: DescribeLogDirsRequest, context: RequestContext
     ) -> DescribeLogDirsResponse:
         """
-        What this broker leads of the topics asked for; what it does not is
-        left out, as in Kafka.
+        The partitions of the request that this broker leads. The others are left
+        out, as in Kafka.
         """
-        everything = request.topics is None
+        is_for_all = request.topics is None
         wanted: dict[str, dict[int, None]] = {}
-        for asked in request.topics or ():
-            wanted.setdefault(asked.topic, {}).update(dict.fromkeys(asked.partitions))
+        for each in request.topics or ():
+            wanted.setdefault(each.topic, {}).update(dict.fromkeys(each.partitions))
         topics = [
-            self._topic(topic, range(topic.partitions) if everything else wanted[topic.name])
+            self._topic(topic, range(topic.partitions) if is_for_all else wanted[topic.name])
             for topic in self._image.topics()
-            if everything or topic.name in wanted
+            if is_for_all or topic.name in wanted
         ]
-        total, usable = self._room()
-        directory = Directory(
-            log_dir=self._place,
+        total, usable = self._space()
+        result = DescribeLogDirsResult(
+            log_dir=self._directory,
             topics=[topic for topic in topics if topic.partitions],
             total_bytes=total,
             usable_bytes=usable,
         )
-        return DescribeLogDirsResponse(results=[directory])
+        return DescribeLogDirsResponse(results=[result])
 
-    def _topic(self, topic: Topic, indexes: Iterable[int]) -> Directory.Topic:
+    def _topic(self, topic: Topic, indexes: Iterable[int]) -> DescribeLogDirsResult.Topic:
         partitions = []
         for index in indexes:
             try:
@@ -84,16 +87,16 @@ class LogDirsService:
             except NotLeaderOrFollower:
                 continue
             partitions.append(
-                Directory.Topic.Partition(
+                DescribeLogDirsResult.Topic.Partition(
                     partition_index=index, partition_size=size, offset_lag=0, is_future_key=False
                 )
             )
-        return Directory.Topic(name=topic.name, partitions=partitions)
+        return DescribeLogDirsResult.Topic(name=topic.name, partitions=partitions)
 
     def _failed(
         self, request: DescribeLogDirsRequest, context: RequestContext, code: int, message: str
     ) -> DescribeLogDirsResponse:
         return DescribeLogDirsResponse(
             error_code=code,
-            results=[Directory(error_code=code, log_dir=self._place, topics=[])],
+            results=[DescribeLogDirsResult(error_code=code, log_dir=self._directory, topics=[])],
         )

@@ -1,7 +1,8 @@
 """
-The configuration of topics, to be changed: what is changed holds at once.
+AlterConfigs and IncrementalAlterConfigs.
 
-A broker's is made where it is started: it can only be read.
+The configuration of a topic can be altered, and is in force when it is answered.
+That of a broker comes from its settings at the start, and can only be read.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from zope.interface import implementer
 
 from kafscale.concurrency.gathering import map_bounded
-from kafscale.errors import InvalidConfig, InvalidRequest
+from kafscale.errors import NONE, InvalidConfig, InvalidRequest
 from kafscale.interfaces import (
     IAdminService,
     IImage,
@@ -24,7 +25,7 @@ from kafscale.interfaces import (
     Serving,
     TopicConfig,
 )
-from kafscale.services.configs.resources import ResourceType, check_broker, not_known, unique
+from kafscale.services.configs.resources import ResourceType, check_broker, unique, unsupported
 from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import (
     AlterConfigsRequest,
@@ -33,14 +34,15 @@ from kafscale.wire.messages import (
     IncrementalAlterConfigsResponse,
 )
 
-Replacing: TypeAlias = AlterConfigsRequest.Resource
-Replaced: TypeAlias = AlterConfigsResponse.Resource
-Changing: TypeAlias = IncrementalAlterConfigsRequest.Resource
-Changed: TypeAlias = IncrementalAlterConfigsResponse.Resource
-Step: TypeAlias = IncrementalAlterConfigsRequest.Resource.Config
+AlterConfigsResource: TypeAlias = AlterConfigsRequest.Resource
+IncrementalResource: TypeAlias = IncrementalAlterConfigsRequest.Resource
+AlterableConfig: TypeAlias = IncrementalAlterConfigsRequest.Resource.Config
 
-#: From a topic's overrides to those that it shall have.
-Change: TypeAlias = Callable[[Mapping[str, str]], Mapping[str, str]]
+R = TypeVar("R", AlterConfigsResource, IncrementalResource)
+Q = TypeVar("Q")
+
+#: Given the overrides of a topic, returns those that it is to have.
+Alteration: TypeAlias = Callable[[Mapping[str, str]], Mapping[str, str]]
 
 
 class _Operation(IntEnum):
@@ -55,13 +57,18 @@ class _Operation(IntEnum):
 
 
 @implementer(IAdminService)
-class AlterationService:
+class AlterConfigsService:
     """
     Versions 0 to 2 of AlterConfigs, and 0 to 1 of IncrementalAlterConfigs: the
     last of each is flexible, all are the same otherwise.
     """
 
     def __init__(self, image: IImage, topics: ITopics, configs: ITopicConfigs) -> None:
+        """
+        @param image: Knows the topics that exist.
+        @param topics: Alters topics.
+        @param configs: Describes the configurations of topics.
+        """
         self._image = image
         self._topics = topics
         self._configs = configs
@@ -75,102 +82,132 @@ class AlterationService:
             Serving(IncrementalAlterConfigsRequest, 0, 1, self.change, refusal()),
         ]
 
-    # -- AlterConfigs --------------------------------------------------------
-
     async def replace(
         self, request: AlterConfigsRequest, context: RequestContext
     ) -> AlterConfigsResponse:
         """
-        What is not named goes back to its default.
+        Replace the overrides of topics (AlterConfigs). A configuration that the
+        request does not name gets its default.
         """
-        times = Counter((one.resource_type, one.resource_name) for one in request.resources)
 
-        async def replace(asked: Replacing) -> Replaced:
-            answer = Replaced(resource_type=asked.resource_type, resource_name=asked.resource_name)
-            try:
-                _check_once(asked, times)
-                configs = {one.name: _not_null(one.name, one.value) for one in asked.configs}
-                await self._alter(asked, lambda _: configs, request.validate_only)
-            except Exception as error:
-                answer.error_code, answer.error_message = error_fields(
-                    error, f"alter the configuration of {asked.resource_name}"
-                )
-            return answer
+        def replacement(resource: AlterConfigsResource) -> Alteration:
+            after = {each.name: _not_null(each.name, each.value) for each in resource.configs}
+            return lambda before: after
 
-        return AlterConfigsResponse(responses=await map_bounded(replace, unique(request.resources)))
-
-    async def _alter(self, asked: Replacing | Changing, change: Change, trial: bool) -> None:
-        match asked.resource_type:
-            case ResourceType.TOPIC:
-                self._topics.check_name(asked.resource_name)
-                topic = self._image.topic(asked.resource_name)
-                await self._topics.alter(topic, change, trial)
-            case ResourceType.BROKER:
-                if asked.resource_name:
-                    check_broker(self._image, asked.resource_name)
-                raise InvalidConfig("What a broker is started with cannot be altered while it runs")
-            case _:
-                raise not_known(asked.resource_type)
-
-    # -- IncrementalAlterConfigs ---------------------------------------------
+        return AlterConfigsResponse(
+            responses=await self._alter_all(
+                request.resources, AlterConfigsResponse.Resource, replacement, request.validate_only
+            )
+        )
 
     async def change(
         self, request: IncrementalAlterConfigsRequest, context: RequestContext
     ) -> IncrementalAlterConfigsResponse:
         """
-        What is not named stays as it is (KIP-339).
+        Change the overrides of topics (IncrementalAlterConfigs). A configuration
+        that the request does not name stays as it is (KIP-339).
         """
-        times = Counter((one.resource_type, one.resource_name) for one in request.resources)
 
-        async def change(asked: Changing) -> Changed:
-            answer = Changed(resource_type=asked.resource_type, resource_name=asked.resource_name)
-            try:
-                _check_once(asked, times)
-                await self._alter(
-                    asked,
-                    lambda before: self._changed(before, asked.configs),
-                    request.validate_only,
-                )
-            except Exception as error:
-                answer.error_code, answer.error_message = error_fields(
-                    error, f"alter the configuration of {asked.resource_name}"
-                )
-            return answer
+        def changes(resource: IncrementalResource) -> Alteration:
+            return lambda before: self._changed(before, resource.configs)
 
         return IncrementalAlterConfigsResponse(
-            responses=await map_bounded(change, unique(request.resources))
+            responses=await self._alter_all(
+                request.resources,
+                IncrementalAlterConfigsResponse.Resource,
+                changes,
+                request.validate_only,
+            )
         )
 
-    def _changed(self, before: Mapping[str, str], steps: Sequence[Step]) -> Mapping[str, str]:
+    async def _alter_all(
+        self,
+        resources: Sequence[R],
+        result_class: Callable[..., Q],
+        alteration_of: Callable[[R], Alteration],
+        validate_only: bool,
+    ) -> list[Q]:
+        """
+        Alter each resource.
+
+        @param alteration_of: Raises if there is an error in the resource.
+        @return: A C{result_class} for each resource.
+        """
+        times = Counter((each.resource_type, each.resource_name) for each in resources)
+
+        async def alter(resource: R) -> Q:
+            code, message = NONE, None
+            try:
+                if times[resource.resource_type, resource.resource_name] > 1:
+                    raise InvalidRequest("Each resource must appear at most once.")
+                names = [each.name for each in resource.configs]
+                if len(set(names)) < len(names):
+                    raise InvalidRequest("A configuration is given more than once")
+                alteration = alteration_of(resource)
+                await self._alter(resource, alteration, validate_only)
+            except Exception as error:
+                what = f"alter the configuration of {resource.resource_name}"
+                code, message = error_fields(error, what)
+            return result_class(
+                error_code=code,
+                error_message=message,
+                resource_type=resource.resource_type,
+                resource_name=resource.resource_name,
+            )
+
+        return await map_bounded(alter, unique(resources))
+
+    async def _alter(
+        self,
+        resource: AlterConfigsResource | IncrementalResource,
+        alteration: Alteration,
+        validate_only: bool,
+    ) -> None:
+        match resource.resource_type:
+            case ResourceType.TOPIC:
+                self._topics.check_name(resource.resource_name)
+                topic = self._image.topic(resource.resource_name)
+                await self._topics.alter(topic, alteration, validate_only)
+            case ResourceType.BROKER:
+                if resource.resource_name:
+                    check_broker(self._image, resource.resource_name)
+                raise InvalidConfig(
+                    "The settings that a broker is started with cannot be altered while it runs"
+                )
+            case _:
+                raise unsupported(resource.resource_type)
+
+    def _changed(
+        self, before: Mapping[str, str], changes: Sequence[AlterableConfig]
+    ) -> Mapping[str, str]:
         after = dict(before)
-        known = {one.name: one for one in self._configs.describe(before)}
-        for step in steps:
-            config = known.get(step.name)
+        known = {config.name: config for config in self._configs.describe(before)}
+        for change in changes:
+            config = known.get(change.name)
             if config is None:
-                raise InvalidConfig(f"Unknown topic config name: {step.name}")
-            match step.config_operation:
+                raise InvalidConfig(f"Unknown topic config name: {change.name}")
+            match change.config_operation:
                 case _Operation.SET:
-                    after[step.name] = _not_null(step.name, step.value)
+                    after[change.name] = _not_null(change.name, change.value)
                 case _Operation.DELETE:
-                    after.pop(step.name, None)
+                    after.pop(change.name, None)
                 case _Operation.APPEND | _Operation.SUBTRACT:
-                    after[step.name] = _list_changed(config, step)
+                    after[change.name] = _list_changed(config, change)
                 case other:
-                    raise InvalidRequest(f"There is no operation {other} on a configuration")
+                    raise InvalidRequest(f"Unknown config operation {other}")
         return after
 
 
-
-def _list_changed(config: TopicConfig, step: Step) -> str:
+def _list_changed(config: TopicConfig, change: AlterableConfig) -> str:
     """
-    A list with more items, or fewer, than are in force.
+    The value of a list after items were appended or subtracted.
     """
     if config.kind != "list":
-        verb = "append to" if step.config_operation == _Operation.APPEND else "subtract from"
+        verb = "append to" if change.config_operation == _Operation.APPEND else "subtract from"
         raise InvalidConfig(f"Can't {verb} {config.name}: it is not a list")
     items = _items(config.value)
-    given = _items(_not_null(step.name, step.value))
-    if step.config_operation == _Operation.SUBTRACT:
+    given = _items(_not_null(change.name, change.value))
+    if change.config_operation == _Operation.SUBTRACT:
         return ",".join(item for item in items if item not in given)
     return ",".join(dict.fromkeys(items + given))
 
@@ -183,15 +220,3 @@ def _not_null(name: str, value: str | None) -> str:
     if value is None:
         raise InvalidRequest(f"Null value not supported for: {name}")
     return value
-
-
-def _check_once(asked: Replacing | Changing, times: Mapping[tuple[int, str], int]) -> None:
-    """
-    @raise InvalidRequest: the resource, or a configuration of it, is named
-        twice.
-    """
-    if times[asked.resource_type, asked.resource_name] > 1:
-        raise InvalidRequest("Each resource must appear at most once.")
-    names = [one.name for one in asked.configs]
-    if len(set(names)) < len(names):
-        raise InvalidRequest("A configuration is given more than once")

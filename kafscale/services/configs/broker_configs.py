@@ -1,10 +1,10 @@
 """
-The configuration of this broker, as Kafka's tools read it.
+The configuration of this broker, as DescribeConfigs shows it.
 
-Tools look for Kafka's names, so what has an equivalent is found under that;
-and every setting of this broker is found under its own name,
-C{kafscale.segment.bytes} for C{KAFSCALE_SEGMENT_BYTES}. Settings are made where
-the broker is started, so all of them can only be read.
+Every setting of the broker is a configuration of its own name,
+C{kafscale.segment.bytes} for C{KAFSCALE_SEGMENT_BYTES}. A setting with an
+equivalent in Kafka has Kafka's name, too, because tools look for that. All of
+them are read-only: settings are given when the broker is started.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kafscale.interfaces import Broker, ITopicConfigs
 
 PREFIX = "kafscale."
 
-#: Kafka's names for settings of ours that mean the same.
+#: Kafka's names of settings, by our names.
 _KAFKA_NAMES = {
     "auto_create_partitions": "num.partitions",
     "auto_create_topics": "auto.create.topics.enable",
@@ -39,16 +39,16 @@ _KAFKA_NAMES = {
     "offsets_retention_minutes": "offsets.retention.minutes",
 }
 
-#: What cannot be set, because it cannot be otherwise.
+#: Configurations of Kafka that have one possible value here: name, value, type
+#: and documentation.
 _FIXED = (
     ("default.replication.factor", "1", "int",
-     "Replicas of a topic that says nothing; the object store keeps the copies."),
+     "Replicas of a topic that does not set them; the object store replicates the records."),
     ("delete.topic.enable", "true", "boolean", "Whether topics may be deleted."),
     ("inter.broker.protocol.version", "4.0-IV3", "string",
      "The version of Kafka whose protocol this broker speaks."),
     ("log.retention.check.interval.ms", "300000", "long",
-     "After how long at most it is noticed that records are too old; what is altered holds at"
-     " once."),
+     "How often expired records are looked for; an altered retention is in force at once."),
     ("node.id", "", "long", "This broker's id in its cluster."),
     ("process.roles", "broker,controller", "list", "Every broker is a controller, too."),
 )  # fmt: skip
@@ -61,9 +61,9 @@ class BrokerConfig:
     """
     One configuration of the broker.
 
-    @ivar value: As text; None where there is none, or it is a secret.
+    @ivar value: As text; None if there is none, or it is a secret.
     @ivar kind: See `TopicConfig.kind`.
-    @ivar source: C{broker} if somebody set it, else C{default}.
+    @ivar source: C{broker} if it was set, else C{default}.
     """
 
     name: str
@@ -78,11 +78,11 @@ def broker_configs(
     settings: Settings, broker: Broker, topic_configs: ITopicConfigs
 ) -> Sequence[BrokerConfig]:
     """
-    All of them, by name.
+    All configurations of the broker, by name.
 
-    @param broker: As clients are told of it.
-    @param topic_configs: Knows the defaults of topics, which Kafka has among
-        the settings of brokers.
+    @param broker: This broker, with the address that it advertises.
+    @param topic_configs: Knows the defaults of topics, which in Kafka are
+        configurations of brokers.
     """
     found: dict[str, BrokerConfig] = {}
 
@@ -110,20 +110,20 @@ def broker_configs(
     add("node.id", str(broker.broker_id), "long", found["broker.id"].meaning,
         found["broker.id"].source == "default")  # fmt: skip
     reached = f"PLAINTEXT://{_host(broker.host)}:{broker.port}"
-    add("advertised.listeners", reached, "string", "Where clients are told to connect to.", False)
+    add("advertised.listeners", reached, "string", "The address that clients connect to.", False)
     listen = settings.broker_addr
     add("listeners", f"PLAINTEXT://{_host(listen.host)}:{listen.port or broker.port}", "string",
-        "Where the broker listens.", False)  # fmt: skip
+        "The address that the broker listens on.", False)  # fmt: skip
     return [found[name] for name in sorted(found)]
 
 
 _DEFAULTS = Settings()
-_ON_S3 = Settings(s3_bucket="somebody said so")
+_ON_S3 = Settings(s3_bucket="any")
 
 
 def _written(value: object) -> tuple[str | None, str]:
     """
-    A setting's value as text, None if it has none; and its kind.
+    The value of a setting as text, None if it has none; and its type.
     """
     match value:
         case None:

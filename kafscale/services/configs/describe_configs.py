@@ -1,5 +1,5 @@
 """
-The configuration of topics and of this broker, to be read.
+DescribeConfigs and ListConfigResources.
 """
 
 from __future__ import annotations
@@ -19,9 +19,14 @@ from kafscale.interfaces import (
     Serving,
     TopicConfig,
 )
-from kafscale.services.cluster.common import CONFIG_SOURCES
 from kafscale.services.configs.broker_configs import BrokerConfig
-from kafscale.services.configs.resources import ResourceType, check_broker, not_known, unique
+from kafscale.services.configs.resources import (
+    CONFIG_SOURCES,
+    ResourceType,
+    check_broker,
+    unique,
+    unsupported,
+)
 from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import (
     DescribeConfigsRequest,
@@ -30,25 +35,24 @@ from kafscale.wire.messages import (
     ListConfigResourcesResponse,
 )
 
-Described: TypeAlias = DescribeConfigsResponse.Result
-Config: TypeAlias = DescribeConfigsResponse.Result.Config
-Synonym: TypeAlias = DescribeConfigsResponse.Result.Config.Synonym
-Asked: TypeAlias = DescribeConfigsRequest.Resource
+DescribeConfigsResource: TypeAlias = DescribeConfigsRequest.Resource
+DescribeConfigsResult: TypeAlias = DescribeConfigsResponse.Result
+ConfigEntry: TypeAlias = DescribeConfigsResponse.Result.Config
+ConfigSynonym: TypeAlias = DescribeConfigsResponse.Result.Config.Synonym
 
-
-#: C{DescribeConfigsResponse.ConfigType}.
-_KINDS = {"boolean": 1, "string": 2, "int": 3, "long": 5, "double": 6, "list": 7}
+#: The codes of C{DescribeConfigsResponse.ConfigType}, by L{TopicConfig.kind}.
+_TYPES = {"boolean": 1, "string": 2, "int": 3, "long": 5, "double": 6, "list": 7}
 
 
 @implementer(IAdminService)
-class ConfigsService:
+class DescribeConfigsService:
     """
     Versions 0 to 4 of DescribeConfigs, and 0 to 1 of ListConfigResources::
 
         =====  =================================================================
                DescribeConfigs
-        v1     sources instead of "is default"; synonyms, when asked for
-        v3     types, and documentation when asked for
+        v1     sources instead of "is default"; synonyms on request
+        v3     types; documentation on request
         v4     flexible
         -----  -----------------------------------------------------------------
                ListConfigResources
@@ -66,6 +70,9 @@ class ConfigsService:
         broker: Sequence[BrokerConfig],
     ) -> None:
         """
+        @param image: Knows the topics and brokers.
+        @param topics: Checks the names of topics.
+        @param configs: Describes the configurations of topics.
         @param broker: The configuration of this broker.
         """
         self._image = image
@@ -88,50 +95,52 @@ class ConfigsService:
         self, request: DescribeConfigsRequest, context: RequestContext
     ) -> DescribeConfigsResponse:
         """
-        What is in force for each, and where it comes from. Who names one twice
-        is told once: an answer does not get larger than there are things.
+        The value of each configuration, and its source. A resource named twice is
+        described once, so a small request cannot ask for a large response.
         """
         results = []
         inherited = self._configs.describe({})
-        for asked in unique(request.resources):
-            answer = Described(resource_type=asked.resource_type, resource_name=asked.resource_name)
+        for resource in unique(request.resources):
+            result = DescribeConfigsResult(
+                resource_type=resource.resource_type, resource_name=resource.resource_name
+            )
             try:
-                configs = self._described(asked, inherited, request.include_synonyms)
+                configs = self._entries(resource, inherited, request.include_synonyms)
             except Exception as error:
-                answer.error_code, answer.error_message = error_fields(
-                    error, f"describe {asked.resource_name}"
+                result.error_code, result.error_message = error_fields(
+                    error, f"describe the configuration of {resource.resource_name}"
                 )
             else:
-                wanted = set(asked.configuration_keys or ())
-                answer.configs = [one for one in configs if not wanted or one.name in wanted]
+                wanted = set(resource.configuration_keys or ())
+                result.configs = [each for each in configs if not wanted or each.name in wanted]
                 if not request.include_documentation:
-                    for one in answer.configs:
-                        one.documentation = None
-            results.append(answer)
+                    for each in result.configs:
+                        each.documentation = None
+            results.append(result)
         return DescribeConfigsResponse(results=results)
 
-    def _described(
-        self, asked: Asked, inherited: Sequence[TopicConfig], synonyms: bool
-    ) -> list[Config]:
+    def _entries(
+        self, resource: DescribeConfigsResource, inherited: Sequence[TopicConfig], synonyms: bool
+    ) -> list[ConfigEntry]:
         """
-        @param inherited: What topics have that set nothing.
+        @param inherited: The configurations of a topic without overrides.
         """
-        match asked.resource_type:
+        match resource.resource_type:
             case ResourceType.TOPIC:
-                self._topics.check_name(asked.resource_name)
-                overrides = self._image.topic(asked.resource_name).configs
+                self._topics.check_name(resource.resource_name)
+                overrides = self._image.topic(resource.resource_name).configs
                 return [
-                    _topic_config(one, without, synonyms)
-                    for one, without in zip(
+                    _topic_entry(config, default, synonyms)
+                    for config, default in zip(
                         self._configs.describe(overrides), inherited, strict=True
                     )
                 ]
             case ResourceType.BROKER:
-                if not asked.resource_name:
-                    return []  # what is set for all brokers together: nothing can be
-                check_broker(self._image, asked.resource_name)
-                return [_broker_config(one, synonyms) for one in self._broker]
-        raise not_known(asked.resource_type)
+                if not resource.resource_name:
+                    return []  # the defaults of all brokers: none can be set
+                check_broker(self._image, resource.resource_name)
+                return [_broker_entry(config, synonyms) for config in self._broker]
+        raise unsupported(resource.resource_type)
 
     # -- ListConfigResources -------------------------------------------------
 
@@ -139,14 +148,14 @@ class ConfigsService:
         self, request: ListConfigResourcesRequest, context: RequestContext
     ) -> ListConfigResourcesResponse:
         """
-        What can be described, of the types asked for.
+        The resources that can be described, of the types in the request.
         """
         if context.api_version == 0:
             return ListConfigResourcesResponse(config_resources=[])
         wanted = request.resource_types or list(ResourceType)
-        for kind in wanted:
-            if kind not in tuple(ResourceType):
-                raise UnsupportedVersion(f"Unsupported resource type: {kind}")
+        for resource_type in wanted:
+            if resource_type not in tuple(ResourceType):
+                raise UnsupportedVersion(f"Unsupported resource type: {resource_type}")
         found: list[tuple[int, str]] = []
         if ResourceType.TOPIC in wanted:
             found += [(ResourceType.TOPIC, topic.name) for topic in self._image.topics()]
@@ -156,47 +165,50 @@ class ConfigsService:
             ]
         return ListConfigResourcesResponse(
             config_resources=[
-                ListConfigResourcesResponse.ConfigResource(resource_name=name, resource_type=kind)
-                for kind, name in found
+                ListConfigResourcesResponse.ConfigResource(
+                    resource_name=name, resource_type=resource_type
+                )
+                for resource_type, name in found
             ]
         )
 
 
-
-def _topic_config(one: TopicConfig, without: TopicConfig, synonyms: bool) -> Config:
+def _topic_entry(config: TopicConfig, default: TopicConfig, synonyms: bool) -> ConfigEntry:
     """
-    @param without: The same where the topic sets nothing.
+    @param default: The same configuration of a topic without overrides.
     """
     found = []
     if synonyms:
-        if one.source == "topic":
-            found.append(Synonym(name=one.name, value=one.value, source=CONFIG_SOURCES["topic"]))
-        if one.synonym:
-            source = CONFIG_SOURCES[without.source]
-            found.append(Synonym(name=one.synonym, value=without.value, source=source))
-    return Config(
-        name=one.name,
-        value=one.value,
+        if config.source == "topic":
+            source = CONFIG_SOURCES["topic"]
+            found.append(ConfigSynonym(name=config.name, value=config.value, source=source))
+        if config.synonym:
+            source = CONFIG_SOURCES[default.source]
+            found.append(ConfigSynonym(name=config.synonym, value=default.value, source=source))
+    return ConfigEntry(
+        name=config.name,
+        value=config.value,
         read_only=False,
-        is_default=one.source != "topic",
-        config_source=CONFIG_SOURCES[one.source],
+        is_default=config.source != "topic",
+        config_source=CONFIG_SOURCES[config.source],
         is_sensitive=False,
         synonyms=found,
-        config_type=_KINDS[one.kind],
-        documentation=one.meaning,
+        config_type=_TYPES[config.kind],
+        documentation=config.meaning,
     )
 
 
-def _broker_config(one: BrokerConfig, synonyms: bool) -> Config:
-    source = CONFIG_SOURCES[one.source]
-    return Config(
-        name=one.name,
-        value=one.value,
+def _broker_entry(config: BrokerConfig, synonyms: bool) -> ConfigEntry:
+    source = CONFIG_SOURCES[config.source]
+    synonym = ConfigSynonym(name=config.name, value=config.value, source=source)
+    return ConfigEntry(
+        name=config.name,
+        value=config.value,
         read_only=True,
-        is_default=one.source == "default",
+        is_default=config.source == "default",
         config_source=source,
-        is_sensitive=one.sensitive,
-        synonyms=[Synonym(name=one.name, value=one.value, source=source)] if synonyms else [],
-        config_type=_KINDS[one.kind],
-        documentation=one.meaning,
+        is_sensitive=config.sensitive,
+        synonyms=[synonym] if synonyms else [],
+        config_type=_TYPES[config.kind],
+        documentation=config.meaning,
     )

@@ -1,5 +1,5 @@
 """
-What has a configuration: topics, and this broker.
+Resources that have a configuration: topics, and this broker.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ class ResourceType(IntEnum):
     GROUP = 32
 
 
+#: The codes of C{DescribeConfigsResponse.ConfigSource}, by L{TopicConfig.source}.
+CONFIG_SOURCES = {"topic": 1, "broker": 4, "default": 5}
+
+
 class Resource(Protocol):
     """
-    What requests say of one.
+    A resource, as requests name it.
     """
 
     resource_type: int
@@ -38,18 +42,19 @@ R = TypeVar("R", bound=Resource)
 
 def unique(resources: Sequence[R]) -> list[R]:
     """
-    Each resource once, where it is named first.
+    Each resource once, in the order in which they are named first.
     """
     found: dict[tuple[int, str], R] = {}
-    for one in resources:
-        found.setdefault((one.resource_type, one.resource_name), one)
+    for resource in resources:
+        found.setdefault((resource.resource_type, resource.resource_name), resource)
     return list(found.values())
 
 
 def check_broker(image: IImage, name: str) -> None:
     """
-    @raise InvalidRequest: it is not the name of this broker: only a broker
-        itself knows how it was started.
+    Check that a resource is this broker: a broker knows its own settings only.
+
+    @raise InvalidRequest: it is another one.
     """
     if name != str(image.broker_id):
         raise InvalidRequest(
@@ -57,9 +62,9 @@ def check_broker(image: IImage, name: str) -> None:
         )
 
 
-def not_known(kind: int) -> KafkaError:
+def unsupported(resource_type: int) -> KafkaError:
     """
-    What is told of resources that have no configuration here: the loggers of
-    brokers, client metrics, groups.
+    The error for resources that have no configuration here: loggers of brokers,
+    client metrics and groups.
     """
-    return InvalidRequest(f"Resources of type {kind} have no configuration here")
+    return InvalidRequest(f"This broker has no configurations of resource type {resource_type}")

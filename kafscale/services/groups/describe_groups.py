@@ -11,7 +11,7 @@ from zope.interface import implementer
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import GroupIdNotFound, KafkaError
 from kafscale.interfaces import ICoordinationService, IGroupCoordinator, RequestContext, Serving
-from kafscale.services.cluster.common import GROUP_OPERATIONS, NO_OPERATIONS
+from kafscale.services.authorized_operations import GROUP_OPERATIONS, NO_OPERATIONS
 from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import (
     DeleteGroupsRequest,
@@ -29,7 +29,7 @@ _CLASSIC = "classic"
 
 
 @implementer(ICoordinationService)
-class GroupAdminService:
+class DescribeGroupsService:
     """
     Versions 0 to 6 of DescribeGroups, 0 to 5 of ListGroups, 0 to 2 of
     DeleteGroups::

@@ -42,7 +42,7 @@ Left: TypeAlias = LeaveGroupResponse.Member
 
 
 @implementer(ICoordinationService)
-class MembershipService:
+class JoinGroupService:
     """
     Versions 0 to 9 of JoinGroup, 0 to 5 of SyncGroup, 0 to 4 of Heartbeat, 0
     to 5 of LeaveGroup::

@@ -53,7 +53,7 @@ that consumers do what their C{auto.offset.reset} says."""
 
 
 @implementer(ICoordinationService)
-class CommitsService:
+class OffsetCommitService:
     """
     Versions 0 to 10 of OffsetCommit, 0 to 10 of OffsetFetch, 0 of OffsetDelete::
 

@@ -27,7 +27,7 @@ Deleted: TypeAlias = DeleteRecordsResponse.Topic.Partition
 
 
 @implementer(IAdminService)
-class RecordsService:
+class DeleteRecordsService:
     """
     Versions 0 to 2 of DeleteRecords: 2 is flexible, all are the same otherwise.
     """

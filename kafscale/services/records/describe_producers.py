@@ -18,7 +18,7 @@ Described: TypeAlias = DescribeProducersResponse.Topic.Partition
 
 
 @implementer(IAdminService)
-class ProducerStatesService:
+class DescribeProducersService:
     """
     Version 0 of DescribeProducers. There are no transactions.
     """

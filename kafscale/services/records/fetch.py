@@ -151,7 +151,7 @@ class FetchService:
             except KafkaError as error:
                 return FetchResponse(error_code=error.code, responses=[])
         keeper = context if session is None else session
-        kept, keeper.kept = keeper.kept, None  # nobody else has it meanwhile
+        kept, keeper.repeated = keeper.repeated, None  # nobody else has it meanwhile
         if kept is not None:
             parts, response = kept
         else:
@@ -218,7 +218,7 @@ class FetchService:
             at.response = None  # it said that there is a session
         response = at.response or self._new_response(at)
         if at.response is not None:
-            (session or at.context).kept = at.parts, response
+            (session or at.context).repeated = at.parts, response
         return response
 
     def _new_response(self, at: _Round) -> FetchResponse:

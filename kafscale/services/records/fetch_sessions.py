@@ -10,7 +10,7 @@ time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
 
 import attrs
@@ -21,6 +21,7 @@ from kafscale.errors import (
     FetchSessionTopicIdError,
     InvalidFetchSessionEpoch,
 )
+from kafscale.interfaces import Repeated
 from kafscale.wire.messages import FetchRequest
 
 #: A topic by its id (from version 13 on) or name, and the partition's index.
@@ -97,7 +98,7 @@ class Session:
     @ivar by_id: Whether it names topics by id.
     @ivar created: When, in seconds.
     @ivar used: When it was used last, in seconds.
-    @ivar kept: See L{RequestContext}; nothing, once something else is asked.
+    @ivar repeated: As in L{RequestContext}; None once the session has changed.
     """
 
     session_id: int
@@ -106,7 +107,7 @@ class Session:
     created: float
     used: float
     epoch: int = 1
-    kept: Any = None
+    repeated: Repeated | None = None
 
     def to_end(self, asked: Asked) -> None:
         """
@@ -123,7 +124,7 @@ class Session:
         """
         if not request.topics and not request.forgotten_topics_data:
             return 0
-        self.kept = None
+        self.repeated = None
         before = len(self.partitions)
         for topic in request.topics:
             for partition in topic.partitions:

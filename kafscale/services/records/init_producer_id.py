@@ -14,7 +14,7 @@ from kafscale.wire.messages import InitProducerIdRequest, InitProducerIdResponse
 
 
 @implementer(IProduceService)
-class ProducerService:
+class InitProducerIdService:
     """
     Versions 0 to 5 of InitProducerId, without transactions.
 

@@ -56,7 +56,7 @@ class _Found:
 
 
 @implementer(IFetchService)
-class OffsetsService:
+class ListOffsetsService:
     """
     Versions 0 to 11 of ListOffsets, and 0 to 4 of OffsetForLeaderEpoch::
 

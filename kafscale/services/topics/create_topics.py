@@ -1,8 +1,5 @@
 """
-Topics are created and deleted, and get more partitions.
-
-A request names many; each is answered for itself, when what was asked for is
-durable and in force.
+CreateTopics.
 """
 
 from __future__ import annotations
@@ -23,6 +20,7 @@ from kafscale.errors import (
     PolicyViolation,
 )
 from kafscale.interfaces import (
+    MAX_NEW_PARTITIONS,
     IAdminService,
     IImage,
     ITopicConfigs,
@@ -31,55 +29,28 @@ from kafscale.interfaces import (
     Serving,
     Topic,
 )
-from kafscale.services.cluster.common import CONFIG_SOURCES
+from kafscale.services.configs.resources import CONFIG_SOURCES
 from kafscale.services.refusals import error_fields, refusal
-from kafscale.wire.messages import (
-    CreatePartitionsRequest,
-    CreatePartitionsResponse,
-    CreateTopicsRequest,
-    CreateTopicsResponse,
-    DeleteTopicsRequest,
-    DeleteTopicsResponse,
-)
+from kafscale.wire.messages import CreateTopicsRequest, CreateTopicsResponse
 from kafscale.wire.schema import NO_UUID
 
-Creatable: TypeAlias = CreateTopicsRequest.Topic
-Created: TypeAlias = CreateTopicsResponse.Topic
-Deletable: TypeAlias = DeleteTopicsRequest.Topic
-Deleted: TypeAlias = DeleteTopicsResponse.Topic
-Growing: TypeAlias = CreatePartitionsRequest.Topic
-Grown: TypeAlias = CreatePartitionsResponse.Result
-
-#: As Kafka's controller: what one request may create.
-MOST_PARTITIONS = 10_000
-
-_NO_ASSIGNMENT = "Brokers share the partitions by themselves: replicas cannot be assigned"
+CreatableTopic: TypeAlias = CreateTopicsRequest.Topic
+CreatableTopicResult: TypeAlias = CreateTopicsResponse.Topic
 
 
 @implementer(IAdminService)
-class TopicsService:
+class CreateTopicsService:
     """
-    Versions 0 to 7 of CreateTopics, 0 to 6 of DeleteTopics and 0 to 3 of
-    CreatePartitions::
+    Versions 0 to 7 of CreateTopics::
 
-        =====  =================================================================
-               CreateTopics
-        v1     validate only; error messages
-        v4     partitions and replication factor may be left to the broker: -1
-        v5     flexible; the answer has partitions, replication and configurations
-        v6     THROTTLING_QUOTA_EXCEEDED may be answered (never here)
-        v7     topic ids
-        -----  -----------------------------------------------------------------
-               DeleteTopics
-        v3     TOPIC_DELETION_DISABLED may be answered (never here)
-        v4     flexible
-        v5     error messages
-        v6     by name or by id
-        -----  -----------------------------------------------------------------
-               CreatePartitions
-        v2     flexible
-        v3     THROTTLING_QUOTA_EXCEEDED may be answered (never here)
-        =====  =================================================================
+        ====  ==================================================================
+        v1    validate only; error messages
+        v4    partitions and replication factor may be left to the broker: -1
+        v5    flexible; the response has partitions, replication and
+              configurations
+        v6    THROTTLING_QUOTA_EXCEEDED is possible (never here)
+        v7    topic ids
+        ====  ==================================================================
 
     """
 
@@ -92,8 +63,12 @@ class TopicsService:
         default_partitions: int = 1,
     ) -> None:
         """
-        @param default_partitions: How many a topic gets that is created with
-            -1 (C{num.partitions}).
+        @param image: Knows the replicas of new topics.
+        @param topics: Creates topics.
+        @param configs: Checks and describes their configurations.
+        @param clock: For the timeout of the request.
+        @param default_partitions: The number of partitions of a topic that is
+            created with -1 (C{num.partitions}).
         """
         self._image = image
         self._topics = topics
@@ -103,77 +78,75 @@ class TopicsService:
 
     def serves(self) -> list[Serving]:
         """
-        CreateTopics, DeleteTopics and CreatePartitions.
+        CreateTopics.
         """
-        return [
-            Serving(CreateTopicsRequest, 0, 7, self.create_topics, refusal(configs=())),
-            Serving(DeleteTopicsRequest, 0, 6, self.delete_topics, refusal()),
-            Serving(CreatePartitionsRequest, 0, 3, self.create_partitions, refusal()),
-        ]
-
-    # -- CreateTopics --------------------------------------------------------
+        return [Serving(CreateTopicsRequest, 0, 7, self.create_topics, refusal(configs=()))]
 
     async def create_topics(
         self, request: CreateTopicsRequest, context: RequestContext
     ) -> CreateTopicsResponse:
         """
-        A topic that is answered without error has leaders: a client may
-        produce to it at once.
+        Each topic is answered when it is durable and all its partitions have
+        leaders, so that a client may produce to it at once.
         """
-        times = Counter(asked.name for asked in request.topics)
-        wanted = sum(max(0, asked.num_partitions) for asked in request.topics)
+        times = Counter(topic.name for topic in request.topics)
+        total = sum(max(0, topic.num_partitions) for topic in request.topics)
 
-        async def create(asked: Creatable) -> Created:
+        async def create(topic: CreatableTopic) -> CreatableTopicResult:
             try:
-                if times[asked.name] > 1:
+                if times[topic.name] > 1:
                     raise InvalidRequest("Duplicate topic name.")
-                if wanted > MOST_PARTITIONS:
+                if total > MAX_NEW_PARTITIONS:
                     raise PolicyViolation(
-                        f"Not more than {MOST_PARTITIONS} partitions can be created at once"
+                        f"At most {MAX_NEW_PARTITIONS} partitions can be created at once"
                     )
-                creating = self._create(asked, request.validate_only)
-                topic = await with_timeout(self._clock, request.timeout_ms, creating)
+                creating = self._create(topic, request.validate_only)
+                created = await with_timeout(self._clock, request.timeout_ms, creating)
             except Exception as error:
-                code, message = error_fields(error, f"create topic {asked.name}")
-                return Created(name=asked.name, error_code=code, error_message=message, configs=[])
-            return self._created(topic, request.validate_only)
+                code, message = error_fields(error, f"create topic {topic.name}")
+                return CreatableTopicResult(
+                    name=topic.name, error_code=code, error_message=message, configs=[]
+                )
+            return self._result(created, request.validate_only)
 
-        topics = {asked.name: asked for asked in request.topics}
+        topics = {topic.name: topic for topic in request.topics}
         return CreateTopicsResponse(topics=await map_bounded(create, list(topics.values())))
 
-    async def _create(self, asked: Creatable, validate_only: bool) -> Topic:
-        partitions = asked.num_partitions
-        self._topics.check_name(asked.name)
-        if asked.assignments:
-            if partitions != -1 or asked.replication_factor != -1:
+    async def _create(self, topic: CreatableTopic, validate_only: bool) -> Topic:
+        partitions = topic.num_partitions
+        self._topics.check_name(topic.name)
+        if topic.assignments:
+            if partitions != -1 or topic.replication_factor != -1:
                 raise InvalidRequest(
-                    "Both assignments and a number of partitions or replicas are given"
+                    "Both replica assignments and a number of partitions or replicas are given"
                 )
-            raise InvalidReplicaAssignment(_NO_ASSIGNMENT)
+            raise InvalidReplicaAssignment(
+                "Replicas cannot be assigned: brokers divide the partitions among themselves"
+            )
         # -1 is the default (KIP-464) in every version: kafkajs asks for it in 3.
         if partitions == -1:
             partitions = self._default_partitions
         elif partitions < 1:
             raise InvalidPartitions("Number of partitions must be larger than 0.")
-        if asked.replication_factor < 1 and asked.replication_factor != -1:
+        if topic.replication_factor < 1 and topic.replication_factor != -1:
             raise InvalidReplicationFactor("Replication factor must be larger than 0.")
-        # Before any of it counts, as None is no value that could be stored.
-        self._configs.check({config.name: config.value for config in asked.configs})
+        # The check comes first: it refuses null values, which are left out below.
+        self._configs.check({config.name: config.value for config in topic.configs})
         configs = {
-            config.name: config.value for config in asked.configs if config.value is not None
+            config.name: config.value for config in topic.configs if config.value is not None
         }
-        if len(configs) < len(asked.configs):
+        if len(configs) < len(topic.configs):
             raise InvalidConfig("A configuration is given more than once")
-        return await self._topics.create(asked.name, partitions, configs, validate_only)
+        return await self._topics.create(topic.name, partitions, configs, validate_only)
 
-    def _created(self, topic: Topic, validate_only: bool) -> Created:
-        return Created(
+    def _result(self, topic: Topic, validate_only: bool) -> CreatableTopicResult:
+        return CreatableTopicResult(
             name=topic.name,
             topic_id=NO_UUID if validate_only else topic.topic_id,
             num_partitions=topic.partitions,
             replication_factor=max(1, len(self._image.replicas(topic.topic_id, 0))),
             configs=[
-                Created.Config(
+                CreatableTopicResult.Config(
                     name=config.name,
                     value=config.value,
                     read_only=False,
@@ -183,76 +156,3 @@ class TopicsService:
                 for config in self._configs.describe(topic.configs)
             ],
         )
-
-    # -- DeleteTopics --------------------------------------------------------
-
-    async def delete_topics(
-        self, request: DeleteTopicsRequest, context: RequestContext
-    ) -> DeleteTopicsResponse:
-        """
-        Who deletes by id is told the name, and the other way round.
-        """
-        named = _deletable(request, context)
-        times = Counter((asked.name, asked.topic_id) for asked in named)
-
-        async def delete(asked: Deletable) -> Deleted:
-            answer = Deleted(name=asked.name, topic_id=asked.topic_id)
-            try:
-                if times[asked.name, asked.topic_id] > 1:
-                    raise InvalidRequest("Duplicate topic name or id.")
-                topic = self._find(asked)
-                answer.name, answer.topic_id = topic.name, topic.topic_id
-                await with_timeout(self._clock, request.timeout_ms, self._topics.delete(topic))
-            except Exception as error:
-                what = f"delete topic {asked.name}"
-                answer.error_code, answer.error_message = error_fields(error, what)
-            return answer
-
-        topics = {(asked.name, asked.topic_id): asked for asked in named}
-        return DeleteTopicsResponse(responses=await map_bounded(delete, list(topics.values())))
-
-    def _find(self, asked: Deletable) -> Topic:
-        if asked.name is None:
-            if asked.topic_id == NO_UUID:
-                raise InvalidRequest("Neither topic name nor id were specified.")
-            return self._image.topic_by_id(asked.topic_id)
-        if asked.topic_id != NO_UUID:
-            raise InvalidRequest("You may not specify both topic name and topic id.")
-        return self._image.topic(asked.name)
-
-    # -- CreatePartitions ----------------------------------------------------
-
-    async def create_partitions(
-        self, request: CreatePartitionsRequest, context: RequestContext
-    ) -> CreatePartitionsResponse:
-        """
-        The count is that of all partitions, not of those to be added.
-        """
-        times = Counter(asked.name for asked in request.topics)
-
-        async def grow(asked: Growing) -> Grown:
-            try:
-                if times[asked.name] > 1:
-                    raise InvalidRequest("Duplicate topic in request.")
-                if asked.assignments is not None:
-                    raise InvalidReplicaAssignment(_NO_ASSIGNMENT)
-                topic = self._image.topic(asked.name)
-                growing = self._topics.grow(topic, asked.count, request.validate_only)
-                await with_timeout(self._clock, request.timeout_ms, growing)
-            except Exception as error:
-                code, message = error_fields(error, f"add partitions to topic {asked.name}")
-                return Grown(name=asked.name, error_code=code, error_message=message)
-            return Grown(name=asked.name)
-
-        topics = {asked.name: asked for asked in request.topics}
-        return CreatePartitionsResponse(results=await map_bounded(grow, list(topics.values())))
-
-
-
-def _deletable(request: DeleteTopicsRequest, context: RequestContext) -> list[Deletable]:
-    """
-    What is to be deleted, in the form of version 6, which has names and ids.
-    """
-    if context.api_version >= 6:
-        return request.topics
-    return [Deletable(name=name) for name in request.topic_names]

@@ -1,5 +1,7 @@
 """
-Metadata: what a client asks first, and again whenever something has moved.
+Metadata: brokers, topics, and the leaders of their partitions.
+
+A client asks it first, and again whenever a leader has moved.
 """
 
 from __future__ import annotations
@@ -18,18 +20,17 @@ from kafscale.interfaces import (
     Serving,
     Topic,
 )
-from kafscale.services.cluster.common import (
+from kafscale.services.authorized_operations import (
     CLUSTER_OPERATIONS,
     NO_OPERATIONS,
     TOPIC_OPERATIONS,
-    is_internal,
-    partitions_of,
 )
 from kafscale.services.refusals import error_fields
+from kafscale.services.topics.partitions import is_internal, partitions_of
 from kafscale.wire.messages import MetadataRequest, MetadataResponse
 
-Described: TypeAlias = MetadataResponse.Topic
-Asked: TypeAlias = MetadataRequest.Topic
+MetadataRequestTopic: TypeAlias = MetadataRequest.Topic
+MetadataResponseTopic: TypeAlias = MetadataResponse.Topic
 
 
 @implementer(IAdminService)
@@ -38,18 +39,19 @@ class MetadataService:
     Versions 0 to 13 of Metadata::
 
         =====  =================================================================
-        v0     no topic named means all of them
+        v0     an empty list of topics means all of them
         v1     null means all, the empty list none; controller, racks
         v2     cluster id
-        v4     whether topics may be created by asking for them; before, they may
+        v4     the client says whether its request may create topics; before,
+               it may
         v5     offline replicas
         v7     leader epochs
         v8     authorized operations
         v9     flexible
-        v10    topic ids; a topic may be asked for by its id
-        v11    authorized operations of the cluster are gone: see DescribeCluster
+        v10    topic ids; a topic may be named by its id
+        v11    no authorized operations of the cluster: see DescribeCluster
         v12    an unknown id is answered without a name
-        v13    error of the whole answer
+        v13    error of the whole response
         =====  =================================================================
 
     """
@@ -58,8 +60,11 @@ class MetadataService:
         self, image: IImage, topics: ITopics, auto_create: bool, auto_create_partitions: int
     ) -> None:
         """
-        @param auto_create: Whether asking for a topic may create it.
-        @param auto_create_partitions: How many partitions it has then.
+        @param image: What is described.
+        @param topics: Creates topics.
+        @param auto_create: Whether a request may create the topics that it
+            names (C{auto.create.topics.enable}).
+        @param auto_create_partitions: The number of partitions of such topics.
         """
         self._image = image
         self._topics = topics
@@ -74,21 +79,21 @@ class MetadataService:
 
     async def metadata(self, request: MetadataRequest, context: RequestContext) -> MetadataResponse:
         """
-        The brokers, and the topics asked for. What is created on the way is
-        durable, and has leaders, when it is answered.
+        The brokers, and the topics that the request names. A topic that it
+        creates is durable, and has leaders, when it is answered.
         """
         version = context.api_version
         if request.topics is None or (version == 0 and not request.topics):
             topics = [self._described(topic) for topic in self._image.topics()]
         else:
-            # A name that stands there twice is answered once.
-            asked = {(topic.name, topic.topic_id): topic for topic in request.topics}
+            # A topic that is named twice is described once.
+            named = {(topic.name, topic.topic_id): topic for topic in request.topics}
             create = request.allow_auto_topic_creation and self._auto_create
 
-            async def answer(topic: Asked) -> Described:
-                return await self._answer(topic, create, version)
+            async def describe(topic: MetadataRequestTopic) -> MetadataResponseTopic:
+                return await self._describe(topic, create, version)
 
-            topics = await map_bounded(answer, list(asked.values()))
+            topics = await map_bounded(describe, list(named.values()))
         if request.include_topic_authorized_operations:
             for topic in topics:
                 if topic.error_code == 0:
@@ -99,65 +104,65 @@ class MetadataService:
             response.cluster_authorized_operations = CLUSTER_OPERATIONS
         return response
 
-    async def _answer(self, asked: Asked, create: bool, version: int) -> Described:
+    async def _describe(
+        self, topic: MetadataRequestTopic, create: bool, version: int
+    ) -> MetadataResponseTopic:
         try:
-            return self._described(await self._find(asked, create))
+            return self._described(await self._find(topic, create))
         except Exception as error:
-            code, _ = error_fields(error, f"describe topic {asked.name or asked.topic_id}")
-            # Without a name before version 12 there is no way to say "none".
-            name = asked.name if asked.name is not None or version >= 12 else ""
-            return Described(error_code=code, name=name, topic_id=asked.topic_id, partitions=[])
+            code, _ = error_fields(error, f"describe topic {topic.name or topic.topic_id}")
+            return _refused(topic, code, version)
 
-    async def _find(self, asked: Asked, create: bool) -> Topic:
-        if asked.name is None:
-            return self._image.topic_by_id(asked.topic_id)
+    async def _find(self, named: MetadataRequestTopic, create: bool) -> Topic:
+        if named.name is None:
+            return self._image.topic_by_id(named.topic_id)
         try:
-            topic = self._image.topic(asked.name)
+            topic = self._image.topic(named.name)
         except UnknownTopicOrPartition:
-            self._topics.check_name(asked.name)
+            self._topics.check_name(named.name)
             if not create:
                 raise
             try:
-                return await self._topics.create(asked.name, self._auto_create_partitions, {})
+                return await self._topics.create(named.name, self._auto_create_partitions, {})
             except TopicAlreadyExists:
-                topic = self._image.topic(asked.name)  # somebody else asked, too
-        if create and self._is_new(topic):
-            await self._topics.led(topic)
+                topic = self._image.topic(named.name)  # another request has created it
+        if create and self._is_being_created(topic):
+            await self._topics.wait_for_leaders(topic)
         return topic
 
-    def _is_new(self, topic: Topic) -> bool:
+    def _is_being_created(self, topic: Topic) -> bool:
         """
-        Whether nobody has led some of it yet: it is just being created.
+        Whether the topic has partitions that have not had a leader yet.
         """
         return any(
             self._image.leadership(topic.topic_id, index).leader_epoch < 0
             for index in range(topic.partitions)
         )
 
-    def _described(self, topic: Topic) -> Described:
-        return Described(
+    def _described(self, topic: Topic) -> MetadataResponseTopic:
+        return MetadataResponseTopic(
             name=topic.name,
             topic_id=topic.topic_id,
             is_internal=is_internal(topic.name),
             partitions=[
-                Described.Partition(
-                    error_code=one.error_code,
-                    partition_index=one.index,
-                    leader_id=one.leader_id,
-                    leader_epoch=one.leader_epoch,
-                    replica_nodes=one.replicas,
-                    isr_nodes=one.replicas,
-                    offline_replicas=one.offline,
+                MetadataResponseTopic.Partition(
+                    error_code=each.error_code,
+                    partition_index=each.index,
+                    leader_id=each.leader_id,
+                    leader_epoch=each.leader_epoch,
+                    replica_nodes=each.replicas,
+                    isr_nodes=each.replicas,
+                    offline_replicas=each.offline,
                 )
-                for one in partitions_of(self._image, topic)
+                for each in partitions_of(self._image, topic)
             ],
             topic_authorized_operations=NO_OPERATIONS,
         )
 
     def _of_cluster(self) -> MetadataResponse:
         """
-        The answer without topics. Every broker does what a controller does;
-        the one with the lowest id is called that, so that all say the same.
+        A response without topics. Every broker does what a controller does in
+        Kafka; the one with the lowest id is named, so that all name the same.
         """
         return MetadataResponse(
             brokers=[
@@ -181,12 +186,14 @@ class MetadataService:
         response = self._of_cluster()
         response.error_code = code
         response.topics = [
-            Described(
-                error_code=code,
-                name=topic.name if topic.name is not None or context.api_version >= 12 else "",
-                topic_id=topic.topic_id,
-                partitions=[],
-            )
-            for topic in request.topics or ()
+            _refused(topic, code, context.api_version) for topic in request.topics or ()
         ]
         return response
+
+
+def _refused(topic: MetadataRequestTopic, code: int, version: int) -> MetadataResponseTopic:
+    # Before version 12 the name cannot be null.
+    name = topic.name if topic.name is not None or version >= 12 else ""
+    return MetadataResponseTopic(
+        error_code=code, name=name, topic_id=topic.topic_id, partitions=[]
+    )

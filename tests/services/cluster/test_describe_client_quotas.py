@@ -4,29 +4,24 @@ DescribeClientQuotas.
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
-
-from kafscale.interfaces import IAdminService
-from kafscale.services.cluster.describe_client_quotas import QuotasService
+from kafscale.services.cluster.describe_client_quotas import DescribeClientQuotasService
 from kafscale.wire.messages import DescribeClientQuotasRequest
-from tests.services.fakes import Asking
+from tests.services.client import ServiceCase
 
 EXACT, DEFAULT, ANY = range(3)
 
 
-class QuotasTests(SynchronousTestCase):
+class QuotasTests(ServiceCase):
     """
-    Tests of `QuotasService`.
+    Tests of L{DescribeClientQuotasService}.
     """
 
     def setUp(self) -> None:
         """
         What each test begins with.
         """
-        service = QuotasService()
-        self.assertTrue(verifyObject(IAdminService, service))
-        self.asking = Asking(self, service)
+        super().setUp()
+        self.serve(DescribeClientQuotasService())
 
     def request(self, *components: tuple[str, int, str | None]) -> DescribeClientQuotasRequest:
         """
@@ -51,8 +46,8 @@ class QuotasTests(SynchronousTestCase):
             (("user", EXACT, "ann"), ("client-id", DEFAULT, None)),
             (("ip", EXACT, "10.0.0.1"),),
         ):
-            for version in self.asking.versions(DescribeClientQuotasRequest):
-                response = self.asking.now(self.request(*components), version)
+            for version in self.client.versions(DescribeClientQuotasRequest):
+                response = self.client.now(self.request(*components), version)
                 self.assertEqual((response.error_code, response.entries), (0, []))
 
     def test_refusals(self) -> None:
@@ -69,13 +64,13 @@ class QuotasTests(SynchronousTestCase):
             ((("ip", ANY, None), ("user", ANY, None)), 42),
             ((("topic", ANY, None),), 35),
         ):
-            failure = self.failureResultOf(self.asking.start(self.request(*components), 1))
+            failure = self.failureResultOf(self.client.start(self.request(*components), 1))
             self.assertEqual(failure.value.code, code, components)
 
     def test_failed(self) -> None:
         """
         When the request failed, there is no list.
         """
-        for version in self.asking.versions(DescribeClientQuotasRequest):
-            response = self.asking.failed(self.request(), version, 42)
+        for version in self.client.versions(DescribeClientQuotasRequest):
+            response = self.client.failed(self.request(), version, 42)
             self.assertEqual((response.error_code, response.entries), (42, None))

@@ -6,19 +6,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
-
-from kafscale.interfaces import IAdminService
-from kafscale.services.cluster.describe_log_dirs import LogDirsService
+from kafscale.services.cluster.describe_log_dirs import DescribeLogDirsService
 from kafscale.wire.messages import DescribeLogDirsRequest
-from tests.cluster.small import SmallCluster
-from tests.services.fakes import Asking, FakeLog
+from tests.services.client import ServiceCase
+from tests.services.fakes import FakeLog
 
 Topic = DescribeLogDirsRequest.Topic
 
 
-class LogDirsTests(SynchronousTestCase):
+class LogDirsTests(ServiceCase):
     """
     Two topics, with a record in one partition.
     """
@@ -27,20 +23,20 @@ class LogDirsTests(SynchronousTestCase):
         """
         What each test begins with.
         """
-        self.cluster = SmallCluster(self)
+        super().setUp()
         self.log = FakeLog()
         self.big = self.cluster.now(self.cluster.topics.create("big", 2, {}))
         self.cluster.now(self.cluster.topics.create("small", 1, {}))
         self.log.partition(self.big.topic_id, 1).put(bytes(1000))
-        service = LogDirsService(self.cluster.image, self.log, "/data", lambda: (5000, 400))
-        self.assertTrue(verifyObject(IAdminService, service))
-        self.asking = Asking(self, service)
+        self.serve(
+            DescribeLogDirsService(self.cluster.image, self.log, "/data", lambda: (5000, 400))
+        )
 
     def ask(self, topics: list[Topic] | None = None, version: int = 5) -> Any:
         """
         The one directory.
         """
-        response = self.asking.now(DescribeLogDirsRequest(topics=topics), version)
+        response = self.client.now(DescribeLogDirsRequest(topics=topics), version)
         self.assertEqual(response.error_code, 0)
         (directory,) = response.results
         self.assertEqual((directory.error_code, directory.log_dir), (0, "/data"))
@@ -65,7 +61,7 @@ class LogDirsTests(SynchronousTestCase):
         All partitions with their sizes; from version 4 on how large the place
         is, and what is free.
         """
-        for version in self.asking.versions(DescribeLogDirsRequest):
+        for version in self.client.versions(DescribeLogDirsRequest):
             directory = self.ask(version=version)
             self.assertEqual(self.sizes(directory), {"big": {0: 0, 1: 1000}, "small": {0: 0}})
             room = directory.total_bytes, directory.usable_bytes
@@ -98,7 +94,7 @@ class LogDirsTests(SynchronousTestCase):
         """
         When the request failed, the directory is told so.
         """
-        for version in self.asking.versions(DescribeLogDirsRequest):
-            response = self.asking.failed(DescribeLogDirsRequest(topics=None), version, 7)
+        for version in self.client.versions(DescribeLogDirsRequest):
+            response = self.client.failed(DescribeLogDirsRequest(topics=None), version, 7)
             self.assertEqual([each.error_code for each in response.results], [7])
             self.assertEqual(response.error_code, 7 if version >= 3 else 0)

@@ -7,14 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
-
-from kafscale.interfaces import IAdminService
-from kafscale.services.configs.alter_configs import AlterationService
+from kafscale.services.configs.alter_configs import AlterConfigsService
 from kafscale.wire.messages import AlterConfigsRequest, IncrementalAlterConfigsRequest
-from tests.cluster.small import SmallCluster
-from tests.services.fakes import Asking
+from tests.services.client import ServiceCase
 
 TOPIC, BROKER, LOGGER, METRICS, GROUP = 2, 4, 8, 16, 32
 SET, DELETE, APPEND, SUBTRACT = range(4)
@@ -26,23 +21,20 @@ INVALID_CONFIG = 40
 INVALID_REQUEST = 42
 
 
-class AlterationCase(SynchronousTestCase):
+class AlterCase(ServiceCase):
     """
-    Broker 7, with a topic that has two configurations of its own.
+    A topic with two overrides.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Broker 7, and topic C{mine}.
         """
-        self.cluster = SmallCluster(self)
+        super().setUp()
+        cluster = self.cluster
         self.before = {"retention.ms": "5", "segment.ms": "6"}
-        self.cluster.now(self.cluster.topics.create("mine", 1, self.before))
-        service = AlterationService(
-            self.cluster.image, self.cluster.topics, self.cluster.configs
-        )
-        self.assertTrue(verifyObject(IAdminService, service))
-        self.asking = Asking(self, service)
+        cluster.now(cluster.topics.create("mine", 1, self.before))
+        self.serve(AlterConfigsService(cluster.image, cluster.topics, cluster.configs))
 
     def overrides(self, name: str = "mine") -> Mapping[str, str]:
         """
@@ -59,7 +51,7 @@ class AlterationCase(SynchronousTestCase):
         return [(each.resource_name, each.error_code) for each in response.responses]
 
 
-class ReplaceTests(AlterationCase):
+class ReplaceTests(AlterCase):
     """
     AlterConfigs.
     """
@@ -82,7 +74,7 @@ class ReplaceTests(AlterationCase):
         The response.
         """
         request = AlterConfigsRequest(resources=list(resources), validate_only=trial)
-        return self.asking.now(request, version)
+        return self.client.now(request, version)
 
     def code(self, resource: Replaced) -> int:
         """
@@ -97,7 +89,7 @@ class ReplaceTests(AlterationCase):
         """
         What is named is set; what is not goes back to its default.
         """
-        for version in self.asking.versions(AlterConfigsRequest):
+        for version in self.client.versions(AlterConfigsRequest):
             response = self.ask(
                 self.replaced("mine", retention_ms="7", cleanup_policy="compact"), version=version
             )
@@ -191,12 +183,12 @@ class ReplaceTests(AlterationCase):
         When the whole request failed, each resource is told so.
         """
         request = AlterConfigsRequest(resources=[self.replaced("mine")], validate_only=False)
-        for version in self.asking.versions(AlterConfigsRequest):
-            response = self.asking.failed(request, version, 7)
+        for version in self.client.versions(AlterConfigsRequest):
+            response = self.client.failed(request, version, 7)
             self.assertEqual(self.results(response), [("mine", 7)])
 
 
-class ChangeTests(AlterationCase):
+class ChangeTests(AlterCase):
     """
     IncrementalAlterConfigs.
     """
@@ -221,7 +213,7 @@ class ChangeTests(AlterationCase):
         The response.
         """
         request = IncrementalAlterConfigsRequest(resources=list(resources), validate_only=trial)
-        return self.asking.now(request, version)
+        return self.client.now(request, version)
 
     def do(self, *steps: tuple[str, int, str | None], version: int = 1) -> None:
         """
@@ -242,7 +234,7 @@ class ChangeTests(AlterationCase):
         """
         What is not named stays as it is.
         """
-        for version in self.asking.versions(IncrementalAlterConfigsRequest):
+        for version in self.client.versions(IncrementalAlterConfigsRequest):
             self.do(
                 ("retention.bytes", SET, "9"), ("segment.ms", DELETE, None), version=version
             )
@@ -343,6 +335,6 @@ class ChangeTests(AlterationCase):
         request = IncrementalAlterConfigsRequest(
             resources=[self.changed("mine")], validate_only=False
         )
-        for version in self.asking.versions(IncrementalAlterConfigsRequest):
-            response = self.asking.failed(request, version, 7)
+        for version in self.client.versions(IncrementalAlterConfigsRequest):
+            response = self.client.failed(request, version, 7)
             self.assertEqual(self.results(response), [("mine", 7)])

@@ -7,16 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
-
 from kafscale.cluster.configs import TABLE, TopicConfigs
-from kafscale.interfaces import IAdminService
 from kafscale.services.configs.broker_configs import BrokerConfig
-from kafscale.services.configs.describe_configs import ConfigsService
+from kafscale.services.configs.describe_configs import DescribeConfigsService
 from kafscale.wire.messages import DescribeConfigsRequest, ListConfigResourcesRequest
-from tests.cluster.small import SmallCluster
-from tests.services.fakes import Asking
+from tests.services.client import ServiceCase
 
 TOPIC, BROKER, LOGGER, METRICS, GROUP = 2, 4, 8, 16, 32
 OF_TOPIC, OF_BROKER, DEFAULT = 1, 4, 5
@@ -28,26 +23,25 @@ SETTINGS = [
 ]
 
 
-class ConfigsCase(SynchronousTestCase):
+class ConfigsCase(ServiceCase):
     """
-    Broker 7, with a topic that has a configuration of its own.
+    A topic with an override.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Broker 7, and topic C{mine}.
         """
-        self.cluster = SmallCluster(self)
+        super().setUp()
         self.cluster.now(self.cluster.topics.create("mine", 1, {"retention.ms": "5"}))
-        self.asking = self.asking_with(self.cluster.configs)
+        self.use(self.cluster.configs)
 
-    def asking_with(self, configs: TopicConfigs) -> Asking:
+    def use(self, configs: TopicConfigs) -> None:
         """
-        The service, where topics have these defaults.
+        A service for topics with these defaults.
         """
-        service = ConfigsService(self.cluster.image, self.cluster.topics, configs, SETTINGS)
-        self.assertTrue(verifyObject(IAdminService, service))
-        return Asking(self, service)
+        cluster = self.cluster
+        self.serve(DescribeConfigsService(cluster.image, cluster.topics, configs, SETTINGS))
 
 
 class DescribeTests(ConfigsCase):
@@ -78,7 +72,7 @@ class DescribeTests(ConfigsCase):
             include_synonyms=synonyms if version >= 1 else False,
             include_documentation=documentation if version >= 3 else False,
         )
-        (result,) = self.asking.now(request, version).results
+        (result,) = self.client.now(request, version).results
         self.assertEqual((result.resource_type, result.resource_name), (kind, name))
         return result
 
@@ -95,7 +89,7 @@ class DescribeTests(ConfigsCase):
         All configurations of a topic, with where they come from as that
         version tells it.
         """
-        for version in self.asking.versions(DescribeConfigsRequest):
+        for version in self.client.versions(DescribeConfigsRequest):
             configs = self.configs(TOPIC, "mine", version=version)
             self.assertEqual(list(configs), sorted(TABLE))
             own, other = configs["retention.ms"], configs["cleanup.policy"]
@@ -166,7 +160,7 @@ class DescribeTests(ConfigsCase):
         """
         What the brokers' settings say of all topics is told as theirs.
         """
-        self.asking = self.asking_with(TopicConfigs({"retention.ms": "77", "segment.ms": "8"}))
+        self.use(TopicConfigs({"retention.ms": "77", "segment.ms": "8"}))
         configs = self.configs(TOPIC, "mine", synonyms=True)
         own, theirs = configs["retention.ms"], configs["segment.ms"]
         self.assertEqual([each.source for each in own.synonyms], [OF_TOPIC, OF_BROKER])
@@ -211,7 +205,7 @@ class DescribeTests(ConfigsCase):
             (GROUP, "g", 42),
             (99, "x", 42),
         ):
-            for version in self.asking.versions(DescribeConfigsRequest):
+            for version in self.client.versions(DescribeConfigsRequest):
                 result = self.ask(kind, name, version=version)
                 self.assertEqual((result.error_code, result.configs), (code, []), (kind, name))
                 self.assertTrue(result.error_message)
@@ -224,7 +218,7 @@ class DescribeTests(ConfigsCase):
             resource_type=TOPIC, resource_name="mine", configuration_keys=None
         )
         request = DescribeConfigsRequest(resources=[resource] * 1000)
-        self.assertEqual(len(self.asking.now(request, 4).results), 1)
+        self.assertEqual(len(self.client.now(request, 4).results), 1)
 
     def test_altered(self) -> None:
         """
@@ -244,8 +238,8 @@ class DescribeTests(ConfigsCase):
             resource_type=TOPIC, resource_name="mine", configuration_keys=None
         )
         request = DescribeConfigsRequest(resources=[resource])
-        for version in self.asking.versions(DescribeConfigsRequest):
-            (result,) = self.asking.failed(request, version, 7).results
+        for version in self.client.versions(DescribeConfigsRequest):
+            (result,) = self.client.failed(request, version, 7).results
             self.assertEqual((result.error_code, result.resource_name), (7, "mine"))
 
 
@@ -259,7 +253,7 @@ class ListTests(ConfigsCase):
         What there is of these types.
         """
         request = ListConfigResourcesRequest(resource_types=list(kinds))
-        response = self.asking.now(request, 1)
+        response = self.client.now(request, 1)
         self.assertEqual(response.error_code, 0)
         return [(each.resource_type, each.resource_name) for each in response.config_resources]
 
@@ -281,7 +275,7 @@ class ListTests(ConfigsCase):
         """
         It asks for client metrics, of which there are none.
         """
-        response = self.asking.now(ListConfigResourcesRequest(), 0)
+        response = self.client.now(ListConfigResourcesRequest(), 0)
         self.assertEqual((response.error_code, response.config_resources), (0, []))
 
     def test_unknown_type(self) -> None:
@@ -289,8 +283,8 @@ class ListTests(ConfigsCase):
         A type that nobody knows is refused as a version that nobody knows.
         """
         request = ListConfigResourcesRequest(resource_types=[TOPIC, 99])
-        failure = self.failureResultOf(self.asking.start(request, 1))
+        failure = self.failureResultOf(self.client.start(request, 1))
         self.assertEqual(failure.value.code, 35)
-        for version in self.asking.versions(ListConfigResourcesRequest):
-            response = self.asking.failed(ListConfigResourcesRequest(), version, 35)
+        for version in self.client.versions(ListConfigResourcesRequest):
+            response = self.client.failed(ListConfigResourcesRequest(), version, 35)
             self.assertEqual(response.error_code, 35)

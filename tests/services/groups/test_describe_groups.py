@@ -48,13 +48,13 @@ class DescribeTests(AdminCase):
         request = DescribeGroupsRequest(
             groups=list(names), include_authorized_operations=operations
         )
-        return self.asking.now(request, version).groups
+        return self.client.now(request, version).groups
 
     def test_every_version(self) -> None:
         """
         State, protocol, and members with what they said and what they do.
         """
-        for version in self.asking.versions(DescribeGroupsRequest):
+        for version in self.client.versions(DescribeGroupsRequest):
             group, empty = self.describe("g", "simple", version=version)
             self.assertEqual((group.error_code, group.group_state), (0, "Stable"))
             self.assertEqual((group.protocol_type, group.protocol_data), ("consumer", "range"))
@@ -69,7 +69,7 @@ class DescribeTests(AdminCase):
         """
         Dead, and no error, up to version 5; GROUP_ID_NOT_FOUND from 6 on.
         """
-        for version in self.asking.versions(DescribeGroupsRequest):
+        for version in self.client.versions(DescribeGroupsRequest):
             (group,) = self.describe("none", version=version, operations=True)
             self.assertEqual((group.group_state, group.members), ("Dead", []))
             self.assertEqual(group.error_code, 69 if version >= 6 else 0)
@@ -90,7 +90,7 @@ class DescribeTests(AdminCase):
         The instance id is told from version 4 on.
         """
         self.joined(5, group_id="s", group_instance_id="i")
-        for version in self.asking.versions(DescribeGroupsRequest):
+        for version in self.client.versions(DescribeGroupsRequest):
             (group,) = self.describe("s", version=version)
             self.assertEqual(group.members[0].group_instance_id, "i" if version >= 4 else None)
 
@@ -102,7 +102,7 @@ class DescribeTests(AdminCase):
         groups = self.describe("g", "none")
         self.assertEqual([(g.error_code, g.group_state) for g in groups], [(16, ""), (16, "")])
         request = DescribeGroupsRequest(groups=["g", "h"])
-        failed = self.asking.failed(request, 6, 16).groups
+        failed = self.client.failed(request, 6, 16).groups
         self.assertEqual([(g.group_id, g.error_code) for g in failed], [("g", 16), ("h", 16)])
 
 
@@ -115,7 +115,7 @@ class ListTests(AdminCase):
         """
         The groups of an answer.
         """
-        answer = self.asking.now(ListGroupsRequest(**fields), version)
+        answer = self.client.now(ListGroupsRequest(**fields), version)
         self.assertEqual(answer.error_code, 0)
         return [group.group_id for group in answer.groups]
 
@@ -123,8 +123,8 @@ class ListTests(AdminCase):
         """
         States are told from version 4 on, types from 5 on.
         """
-        for version in self.asking.versions(ListGroupsRequest):
-            answer = self.asking.now(ListGroupsRequest(), version)
+        for version in self.client.versions(ListGroupsRequest):
+            answer = self.client.now(ListGroupsRequest(), version)
             told = [
                 (each.group_id, each.protocol_type, each.group_state, each.group_type)
                 for each in answer.groups
@@ -156,9 +156,9 @@ class ListTests(AdminCase):
         An error of the whole.
         """
         self.cluster.now(self.coordinator.stop())
-        asked = self.asking.start(ListGroupsRequest(), 5)
+        asked = self.client.start(ListGroupsRequest(), 5)
         self.failureResultOf(asked, errors.NotCoordinator)
-        failed = self.asking.failed(ListGroupsRequest(), 5, 16)
+        failed = self.client.failed(ListGroupsRequest(), 5, 16)
         self.assertEqual((failed.error_code, failed.groups), (16, []))
 
 
@@ -173,14 +173,14 @@ class DeleteTests(AdminCase):
         there is told so, and so is one that has just been deleted.
         """
         where = (self.a.topic_id, 0)
-        for version in self.asking.versions(DeleteGroupsRequest):
+        for version in self.client.versions(DeleteGroupsRequest):
             self.cluster.now(
                 self.coordinator.commit_offsets(
                     "simple", MemberIdentity(), {where: CommittedOffset(5)}
                 )
             )
             request = DeleteGroupsRequest(groups_names=["g", "simple", "none", "simple"])
-            answer = self.asking.now(request, version)
+            answer = self.client.now(request, version)
             self.assertEqual(
                 [(each.group_id, each.error_code) for each in answer.results],
                 [("g", 68), ("simple", 0), ("none", 69), ("simple", 69)],
@@ -192,5 +192,5 @@ class DeleteTests(AdminCase):
         Every group has the code.
         """
         request = DeleteGroupsRequest(groups_names=["a", "b"])
-        answer = self.asking.failed(request, 2, 15)
+        answer = self.client.failed(request, 2, 15)
         self.assertEqual([each.error_code for each in answer.results], [15, 15])

@@ -27,7 +27,7 @@ class JoinTests(GroupedCase):
         """
         The only member leads; from version 7 on the protocol's type is told.
         """
-        for version in self.asking.versions(JoinGroupRequest):
+        for version in self.client.versions(JoinGroupRequest):
             answer = self.joined(version, group_id=f"g{version}")
             if version >= 4:
                 self.assertEqual(answer.error_code, errors.MemberIdRequired.code)
@@ -58,11 +58,11 @@ class JoinTests(GroupedCase):
         There was one time-out then, for both.
         """
         first = self.joined(0, rebalance_timeout_ms=-1)
-        waiting = self.asking.start(self.join_request(rebalance_timeout_ms=5000), 1)
+        waiting = self.client.start(self.join_request(rebalance_timeout_ms=5000), 1)
         for _ in range(10):
             self.assertNoResult(waiting)
             beat = HeartbeatRequest(group_id="g", generation_id=1, member_id=first.member_id)
-            self.failureResultOf(self.asking.start(beat, 0), errors.RebalanceInProgress)
+            self.failureResultOf(self.client.start(beat, 0), errors.RebalanceInProgress)
             self.clock.advance(1)
         self.assertEqual(self.successResultOf(waiting).generation_id, 2)
 
@@ -83,7 +83,7 @@ class JoinTests(GroupedCase):
             self.coordinator.groups()
             group = f"g{version}"
             first = self.joined(version, group_id=group, group_instance_id="i")
-            self.asking.now(self.sync_request(first, b"part", group_id=group), 0)
+            self.client.now(self.sync_request(first, b"part", group_id=group), 0)
             again = self.joined(version, group_id=group, group_instance_id="i")
             self.assertEqual(again.generation_id, 1)
             self.assertEqual(again.skip_assignment, version == 9)
@@ -101,13 +101,13 @@ class JoinTests(GroupedCase):
             (errors.InconsistentGroupProtocol, {"protocol_type": "connect"}),
             (errors.UnknownMemberId, {"member_id": "stranger"}),
         ):
-            for version in self.asking.versions(JoinGroupRequest):
+            for version in self.client.versions(JoinGroupRequest):
                 request = self.join_request(**changes)
-                answer = self.asking.failed(request, version, code.code)
+                answer = self.client.failed(request, version, code.code)
                 self.assertEqual(answer.error_code, code.code)
                 self.assertEqual(answer.member_id, request.member_id)
                 self.assertEqual(answer.protocol_name, None if version >= 7 else "")
-                self.failureResultOf(self.asking.start(request, version), code)
+                self.failureResultOf(self.client.start(request, version), code)
 
 
 class SyncTests(GroupedCase):
@@ -129,8 +129,8 @@ class SyncTests(GroupedCase):
         From version 5 on what is assigned by is told.
         """
         joined = self.joined()
-        for version in self.asking.versions(SyncGroupRequest):
-            answer = self.asking.now(self.request(joined), version)
+        for version in self.client.versions(SyncGroupRequest):
+            answer = self.client.now(self.request(joined), version)
             self.assertEqual((answer.error_code, answer.assignment), (0, b"part"))
             told = ("consumer", "range") if version >= 5 else (None, None)
             self.assertEqual((answer.protocol_type, answer.protocol_name), told)
@@ -141,7 +141,7 @@ class SyncTests(GroupedCase):
         """
         joined = self.joined()
         for changes in ({"protocol_type": None}, {"protocol_name": None}, {"protocol_name": "x"}):
-            asked = self.asking.start(self.request(joined, **changes), 5)
+            asked = self.client.start(self.request(joined, **changes), 5)
             self.failureResultOf(asked, errors.InconsistentGroupProtocol)
 
     def test_refused(self) -> None:
@@ -149,13 +149,13 @@ class SyncTests(GroupedCase):
         A stranger, and one of another generation.
         """
         joined = self.joined()
-        for version in self.asking.versions(SyncGroupRequest):
+        for version in self.client.versions(SyncGroupRequest):
             stranger, old = self.request(joined), self.request(joined)
             stranger.member_id = "stranger"
             old.generation_id = 0
-            self.failureResultOf(self.asking.start(stranger, version), errors.UnknownMemberId)
-            self.failureResultOf(self.asking.start(old, version), errors.IllegalGeneration)
-            failed = self.asking.failed(old, version, errors.IllegalGeneration.code)
+            self.failureResultOf(self.client.start(stranger, version), errors.UnknownMemberId)
+            self.failureResultOf(self.client.start(old, version), errors.IllegalGeneration)
+            failed = self.client.failed(old, version, errors.IllegalGeneration.code)
             self.assertEqual((failed.error_code, failed.assignment), (22, b""))
 
 
@@ -169,15 +169,15 @@ class HeartbeatTests(GroupedCase):
         No error while all is well; the code when it is not.
         """
         joined = self.stable()
-        for version in self.asking.versions(HeartbeatRequest):
+        for version in self.client.versions(HeartbeatRequest):
             request = HeartbeatRequest(
                 group_id="g", generation_id=joined.generation_id, member_id=joined.member_id
             )
-            self.assertEqual(self.asking.now(request, version).error_code, 0)
+            self.assertEqual(self.client.now(request, version).error_code, 0)
             request.generation_id = 7
-            failed = self.asking.start(request, version)
+            failed = self.client.start(request, version)
             self.failureResultOf(failed, errors.IllegalGeneration)
-            self.assertEqual(self.asking.failed(request, version, 22).error_code, 22)
+            self.assertEqual(self.client.failed(request, version, 22).error_code, 22)
 
     def test_fenced(self) -> None:
         """
@@ -188,7 +188,7 @@ class HeartbeatTests(GroupedCase):
         request = HeartbeatRequest(
             group_id="g", generation_id=1, member_id=old.member_id, group_instance_id="i"
         )
-        self.failureResultOf(self.asking.start(request, 3), errors.FencedInstanceId)
+        self.failureResultOf(self.client.start(request, 3), errors.FencedInstanceId)
 
 
 class LoadingTests(GroupedCase):
@@ -217,16 +217,16 @@ class LoadingTests(GroupedCase):
             generation_id=self.member.generation_id,
             member_id=self.member.member_id,
         )
-        for version in self.asking.versions(HeartbeatRequest):
-            self.assertEqual(self.asking.now(request, version).error_code, 0)
+        for version in self.client.versions(HeartbeatRequest):
+            self.assertEqual(self.client.now(request, version).error_code, 0)
 
     def test_sync(self) -> None:
         """
         The round is lost, and there is another.
         """
         code = errors.CoordinatorLoadInProgress.code
-        for version in self.asking.versions(SyncGroupRequest):
-            failed = self.asking.failed(self.sync_request(self.member, b""), version, code)
+        for version in self.client.versions(SyncGroupRequest):
+            failed = self.client.failed(self.sync_request(self.member, b""), version, code)
             self.assertEqual(failed.error_code, errors.RebalanceInProgress.code)
 
 
@@ -242,10 +242,10 @@ class LeaveTests(GroupedCase):
         for version in range(3):
             joined = self.stable()
             request = LeaveGroupRequest(group_id="g", member_id=joined.member_id)
-            self.assertEqual(self.asking.now(request, version).error_code, 0)
+            self.assertEqual(self.client.now(request, version).error_code, 0)
             self.assertEqual(self.coordinator.describe("g").state, "Empty")
-            self.failureResultOf(self.asking.start(request, version), errors.UnknownMemberId)
-            self.assertEqual(self.asking.failed(request, version, 25).error_code, 25)
+            self.failureResultOf(self.client.start(request, version), errors.UnknownMemberId)
+            self.assertEqual(self.client.failed(request, version, 25).error_code, 25)
 
     def test_many(self) -> None:
         """
@@ -265,7 +265,7 @@ class LeaveTests(GroupedCase):
                     Leaving(member_id=joined.member_id),
                 ],
             )
-            answer = self.asking.now(request, version)
+            answer = self.client.now(request, version)
             self.assertEqual(answer.error_code, 0)
             self.assertEqual(
                 [(each.member_id, each.group_instance_id) for each in answer.members],
@@ -279,7 +279,7 @@ class LeaveTests(GroupedCase):
         None of its members is known; the answer as a whole is no error.
         """
         request = LeaveGroupRequest(group_id="none", members=[Leaving(member_id="m")])
-        answer = self.asking.now(request, 5)
+        answer = self.client.now(request, 5)
         self.assertEqual((answer.error_code, answer.members[0].error_code), (0, 25))
 
     def test_coordinator_elsewhere(self) -> None:
@@ -288,5 +288,5 @@ class LeaveTests(GroupedCase):
         """
         self.cluster.now(self.coordinator.stop())
         request = LeaveGroupRequest(group_id="g", members=[Leaving(member_id="m")])
-        self.failureResultOf(self.asking.start(request, 5), errors.NotCoordinator)
-        self.assertEqual(self.asking.failed(request, 5, 16).error_code, 16)
+        self.failureResultOf(self.client.start(request, 5), errors.NotCoordinator)
+        self.assertEqual(self.client.failed(request, 5, 16).error_code, 16)

@@ -74,8 +74,8 @@ class CommitTests(CommitCase):
         """
         By name up to version 9, by id from 10 on; leader epochs from 6 on.
         """
-        for version in self.asking.versions(OffsetCommitRequest):
-            answer = self.asking.now(self.request((self.a, 1, version), (self.b, 0, 7)), version)
+        for version in self.client.versions(OffsetCommitRequest):
+            answer = self.client.now(self.request((self.a, 1, version), (self.b, 0, 7)), version)
             self.assertEqual(self.codes(answer), [0, 0])
             told = [(topic.name, topic.topic_id) for topic in answer.topics]
             if version < 10:
@@ -94,13 +94,13 @@ class CommitTests(CommitCase):
         """
         request = self.request((self.a, 0, 5))
         request.topics[0].partitions[0].commit_timestamp = 1234
-        self.asking.now(request, 1)
+        self.client.now(request, 1)
         self.assertEqual(self.kept()[(self.a.topic_id, 0)].committed_ms, 1234)
         now = round(self.clock.seconds() * 1000)
         for version in (2, 3, 4):
-            self.asking.now(self.request((self.a, 0, 5), retention_time_ms=60_000), version)
+            self.client.now(self.request((self.a, 0, 5), retention_time_ms=60_000), version)
             self.assertEqual(self.kept()[(self.a.topic_id, 0)].expires_ms, now + 60_000)
-        self.asking.now(self.request((self.a, 0, 5), retention_time_ms=-1), 4)
+        self.client.now(self.request((self.a, 0, 5), retention_time_ms=-1), 4)
         self.assertEqual(self.kept()[(self.a.topic_id, 0)].expires_ms, -1)
 
     def test_unknown_partitions(self) -> None:
@@ -110,7 +110,7 @@ class CommitTests(CommitCase):
         gone = Topic(STRANGER, "none", 1, {})
         request = self.request((gone, 0, 1), (self.a, 2, 1), (self.a, -1, 1), (self.a, 0, 9))
         for version, code in ((9, 3), (10, 100)):
-            self.assertEqual(self.codes(self.asking.now(request, version)), [code, 3, 3, 0])
+            self.assertEqual(self.codes(self.client.now(request, version)), [code, 3, 3, 0])
         self.assertEqual(set(self.kept()), {(self.a.topic_id, 0)})
 
     def test_metadata_too_large(self) -> None:
@@ -127,7 +127,7 @@ class CommitTests(CommitCase):
         ):
             request = self.request((self.a, 0, 5), (self.b, 0, 6))
             request.topics[0].partitions[0].committed_metadata = note
-            self.assertEqual(self.codes(self.asking.now(request, version)), [code, 0])
+            self.assertEqual(self.codes(self.client.now(request, version)), [code, 0])
         self.assertEqual(self.kept()[(self.a.topic_id, 0)].metadata, "x" * 4096)
 
     def test_refused(self) -> None:
@@ -143,11 +143,11 @@ class CommitTests(CommitCase):
             request = self.request(
                 (self.a, 0, 5), member_id=member_id, generation_id_or_member_epoch=generation
             )
-            failure = self.failureResultOf(self.asking.start(request, 9))
+            failure = self.failureResultOf(self.client.start(request, 9))
             self.assertEqual(errors.code_of(failure.value), code)
-            for version in self.asking.versions(OffsetCommitRequest):
+            for version in self.client.versions(OffsetCommitRequest):
                 self.assertEqual(
-                    self.codes(self.asking.failed(request, version, code)), [code]
+                    self.codes(self.client.failed(request, version, code)), [code]
                 )
         self.assertEqual(self.kept(), {})
 
@@ -159,27 +159,27 @@ class CommitTests(CommitCase):
         request = self.request((self.a, 0, 5), member_id="m", generation_id_or_member_epoch=1)
         for version in range(1, 11):
             kind = errors.GroupIdNotFound if version >= 9 else errors.IllegalGeneration
-            self.failureResultOf(self.asking.start(request, version), kind)
+            self.failureResultOf(self.client.start(request, version), kind)
 
     def test_old_clients_are_in_no_generation(self) -> None:
         """
         Version 0 has neither generation nor member id.
         """
         request = self.request((self.a, 0, 5), member_id="m", generation_id_or_member_epoch=1)
-        self.assertEqual(self.codes(self.asking.now(request, 0)), [0])
+        self.assertEqual(self.codes(self.client.now(request, 0)), [0])
 
     def test_only_refused_partitions(self) -> None:
         """
         Who has nothing left to commit is looked at all the same.
         """
         self.stable()
-        asked = self.asking.start(self.request((self.a, 7, 5)), 8)
+        asked = self.client.start(self.request((self.a, 7, 5)), 8)
         self.failureResultOf(asked, errors.UnknownMemberId)
 
 
 class FetchTests(CommitCase):
     """
-    Asking how far one has read.
+    ServiceClient how far one has read.
     """
 
     def setUp(self) -> None:
@@ -187,7 +187,7 @@ class FetchTests(CommitCase):
         Partition 1 of C{a} is read up to 8.
         """
         super().setUp()
-        self.asking.now(self.request((self.a, 1, 8)), 9)
+        self.client.now(self.request((self.a, 1, 8)), 9)
 
     def fetch(self, version: int, *names: str, everything: bool = False) -> Any:
         """
@@ -197,7 +197,7 @@ class FetchTests(CommitCase):
         if version < 8:
             asked = [FetchTopic(name=name, partition_indexes=[0, 1]) for name in names]
             request = OffsetFetchRequest(group_id="g", topics=None if everything else asked)
-            answer = self.asking.now(request, version)
+            answer = self.client.now(request, version)
             self.assertEqual(answer.error_code, 0)
             return answer.topics
         kind = FetchGroup.Topic
@@ -206,7 +206,7 @@ class FetchTests(CommitCase):
             for name in names
         ]
         group = FetchGroup(group_id="g", topics=None if everything else wanted)
-        answer = self.asking.now(OffsetFetchRequest(groups=[group]), version)
+        answer = self.client.now(OffsetFetchRequest(groups=[group]), version)
         (told,) = answer.groups
         self.assertEqual((told.group_id, told.error_code), ("g", 0))
         return told.topics
@@ -232,7 +232,7 @@ class FetchTests(CommitCase):
         Where there is no commit the offset is -1, and that is no error: so
         that C{auto.offset.reset} counts.
         """
-        for version in self.asking.versions(OffsetFetchRequest):
+        for version in self.client.versions(OffsetFetchRequest):
             topics = self.fetch(version, "a")
             epoch = 4 if version >= 5 else -1
             self.assertEqual(self.told(topics), [(0, -1, -1, "", 0), (1, 8, epoch, "note", 0)])
@@ -245,7 +245,7 @@ class FetchTests(CommitCase):
         """
         Null asks for all topics, and all partitions with a commit.
         """
-        self.asking.now(self.request((self.b, 0, 3), (self.a, 0, 2)), 9)
+        self.client.now(self.request((self.b, 0, 3), (self.a, 0, 2)), 9)
         for version in range(2, 11):
             topics = self.fetch(version, everything=True)
             self.assertEqual(
@@ -256,14 +256,14 @@ class FetchTests(CommitCase):
         """
         No topic asks for none.
         """
-        for version in self.asking.versions(OffsetFetchRequest):
+        for version in self.client.versions(OffsetFetchRequest):
             self.assertEqual(self.fetch(version), [])
 
     def test_unknown_topics(self) -> None:
         """
         By name there is no commit for it; by id it is UNKNOWN_TOPIC_ID.
         """
-        for version in self.asking.versions(OffsetFetchRequest):
+        for version in self.client.versions(OffsetFetchRequest):
             told = self.told(self.fetch(version, "none"))
             code = 100 if version >= 10 else 0
             self.assertEqual(told, [(0, -1, -1, "", code), (1, -1, -1, "", code)])
@@ -281,7 +281,7 @@ class FetchTests(CommitCase):
             for name in ("g", "none")
         ]
         for version in (8, 9, 10):
-            answer = self.asking.now(OffsetFetchRequest(groups=groups), version)
+            answer = self.client.now(OffsetFetchRequest(groups=groups), version)
             self.assertEqual(
                 [(g.group_id, g.error_code, self.told(g.topics)[0][1]) for g in answer.groups],
                 [("g", 0, 8), ("none", 0, -1)],
@@ -293,7 +293,7 @@ class FetchTests(CommitCase):
         """
         self.cluster.now(self.cluster.topics.delete(self.a))
         self.a = self.cluster.now(self.cluster.topics.create("a", 2, {}))
-        for version in self.asking.versions(OffsetFetchRequest):
+        for version in self.client.versions(OffsetFetchRequest):
             self.assertEqual([each[1] for each in self.told(self.fetch(version, "a"))], [-1, -1])
 
     def test_not_here(self) -> None:
@@ -309,15 +309,15 @@ class FetchTests(CommitCase):
             topics=[FetchTopic(name="a", partition_indexes=[0, 1])],
             groups=[FetchGroup(group_id="g", topics=wanted)],
         )
-        for version in self.asking.versions(OffsetFetchRequest):
+        for version in self.client.versions(OffsetFetchRequest):
             if version >= 8:
-                (group,) = self.asking.now(request, version).groups
+                (group,) = self.client.now(request, version).groups
                 self.assertEqual((group.error_code, group.topics), (16, []))
-                (group,) = self.asking.failed(request, version, 16).groups
+                (group,) = self.client.failed(request, version, 16).groups
                 self.assertEqual((group.error_code, group.topics), (16, []))
                 continue
-            self.failureResultOf(self.asking.start(request, version), errors.NotCoordinator)
-            failed = self.asking.failed(request, version, 16)
+            self.failureResultOf(self.client.start(request, version), errors.NotCoordinator)
+            failed = self.client.failed(request, version, 16)
             codes = [each[4] for each in self.told(failed.topics)]
             expected = (16, []) if version >= 2 else (0, [16, 16])
             self.assertEqual((failed.error_code, codes), expected)
@@ -336,7 +336,7 @@ class DeleteTests(CommitCase):
             DeleteTopic(name=name, partitions=[DeleteTopic.Partition(partition_index=index)])
             for name, index in places
         ]
-        answer = self.asking.now(OffsetDeleteRequest(group_id="g", topics=topics), 0)
+        answer = self.client.now(OffsetDeleteRequest(group_id="g", topics=topics), 0)
         self.assertEqual(answer.error_code, 0)
         self.assertEqual([topic.name for topic in answer.topics], [name for name, _ in places])
         return self.codes(answer)
@@ -346,7 +346,7 @@ class DeleteTests(CommitCase):
         Those that there are and those that there are not; unknown partitions
         have their error.
         """
-        self.asking.now(self.request((self.a, 0, 2), (self.b, 0, 3)), 9)
+        self.client.now(self.request((self.a, 0, 2), (self.b, 0, 3)), 9)
         self.assertEqual(self.delete(("a", 0), ("a", 1), ("a", 2), ("none", 0)), [0, 0, 3, 3])
         self.assertEqual(set(self.kept()), {(self.b.topic_id, 0)})
 
@@ -355,7 +355,7 @@ class DeleteTests(CommitCase):
         While the group reads, what it reads stays: what its members say is
         not even to be understood here.
         """
-        self.asking.now(self.request((self.a, 0, 2)), 9)
+        self.client.now(self.request((self.a, 0, 2)), 9)
         self.stable()
         self.assertEqual(self.delete(("a", 0)), [86])
 
@@ -364,5 +364,5 @@ class DeleteTests(CommitCase):
         An unknown group is an error of the whole.
         """
         request = OffsetDeleteRequest(group_id="none", topics=[])
-        self.failureResultOf(self.asking.start(request, 0), errors.GroupIdNotFound)
-        self.assertEqual(self.asking.failed(request, 0, 69).error_code, 69)
+        self.failureResultOf(self.client.start(request, 0), errors.GroupIdNotFound)
+        self.assertEqual(self.client.failed(request, 0, 69).error_code, 69)

@@ -8,13 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
 
-from kafscale.interfaces import IAdminService
-from kafscale.services.records.describe_producers import ProducerStatesService
+from kafscale.services.records.describe_producers import DescribeProducersService
 from kafscale.wire.messages import DescribeProducersRequest
 from tests.cluster.small import SmallCluster
-from tests.services.fakes import Asking, FakeLog
+from tests.services.client import ServiceClient
+from tests.services.fakes import FakeLog
 
 
 class ProducerStatesTests(SynchronousTestCase):
@@ -30,9 +29,8 @@ class ProducerStatesTests(SynchronousTestCase):
         self.log = FakeLog()
         topic = self.cluster.now(self.cluster.topics.create("mine", 2, {}))
         self.topic_id = topic.topic_id
-        service = ProducerStatesService(self.cluster.image, self.log, self.cluster.topics)
-        self.assertTrue(verifyObject(IAdminService, service))
-        self.asking = Asking(self, service)
+        service = DescribeProducersService(self.cluster.image, self.log, self.cluster.topics)
+        self.client = ServiceClient(self, service)
 
     def request(self, name: str, *indexes: int) -> DescribeProducersRequest:
         """
@@ -45,7 +43,7 @@ class ProducerStatesTests(SynchronousTestCase):
         """
         What is told of each.
         """
-        (topic,) = self.asking.now(self.request(name, *indexes), 0).topics
+        (topic,) = self.client.now(self.request(name, *indexes), 0).topics
         self.assertEqual(topic.name, name)
         self.assertEqual([each.partition_index for each in topic.partitions], list(indexes))
         return list(topic.partitions)
@@ -79,7 +77,7 @@ class ProducerStatesTests(SynchronousTestCase):
         """
         partition = self.log.partition(self.topic_id, 0)
         partition.is_open = False
-        answer = self.asking.start(self.request("mine", 0), 0)
+        answer = self.client.start(self.request("mine", 0), 0)
         self.assertNoResult(answer)
         partition.open()
         self.successResultOf(answer)
@@ -99,5 +97,5 @@ class ProducerStatesTests(SynchronousTestCase):
         """
         When the request failed, each partition is told so.
         """
-        (topic,) = self.asking.failed(self.request("mine", 0, 1), 0, 7).topics
+        (topic,) = self.client.failed(self.request("mine", 0, 1), 0, 7).topics
         self.assertEqual([each.error_code for each in topic.partitions], [7, 7])

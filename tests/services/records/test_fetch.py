@@ -9,18 +9,17 @@ from uuid import UUID
 
 from twisted.internet.defer import CancelledError, Deferred, execute
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
 
 from kafscale import errors
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts
-from kafscale.interfaces import IFetchService
 from kafscale.services.records.fetch import FetchService
 from kafscale.services.records.message_set_conversion import OldConsumers
 from kafscale.wire.messages import FetchRequest
 from kafscale.wire.schema import NO_UUID
 from tests.cluster.small import SmallCluster
-from tests.services.fakes import Asking, FakeLog, FakePartition
+from tests.services.client import ServiceClient
+from tests.services.fakes import FakeLog, FakePartition
 
 Partition = FetchRequest.Topic.Partition
 
@@ -55,7 +54,7 @@ class FetchCase(SynchronousTestCase):
         self.service = FetchService(
             self.cluster.image, self.log, self.clock, lambda: next(self.ids), old, **limits
         )
-        self.asking = Asking(self, self.service)
+        self.client = ServiceClient(self, self.service)
 
     def partition(self, index: int = 0) -> FakePartition:
         """
@@ -89,7 +88,7 @@ class FetchCase(SynchronousTestCase):
         """
         Begin to fetch.
         """
-        return self.asking.start(self.request(*parts, **fields), version)
+        return self.client.start(self.request(*parts, **fields), version)
 
     def fetch(self, *parts: Partition, version: int = 12, **fields: Any) -> list[Any]:
         """
@@ -116,7 +115,6 @@ class ReadTests(FetchCase):
         """
         It is what others take it for.
         """
-        self.assertTrue(verifyObject(IFetchService, self.service))
 
     def test_every_version(self) -> None:
         """
@@ -124,7 +122,7 @@ class ReadTests(FetchCase):
         """
         self.partition().put(b"one", b"two")
         self.partition().log_start = 1
-        for version in self.asking.versions(FetchRequest):
+        for version in self.client.versions(FetchRequest):
             if version < 4:
                 continue  # tests.services.records.test_message_set_conversion has these
             (part,) = self.fetch(at(0, 1), version=version)
@@ -517,7 +515,7 @@ class RefusalTests(FetchCase):
         From version 12 on the answer says who leads, from 16 on where.
         """
         self.log.elsewhere.add((self.topic.topic_id, 0))
-        for version in self.asking.versions(FetchRequest):
+        for version in self.client.versions(FetchRequest):
             response = self.successResultOf(self.start(at(0, 0), version=version))
             part = response.responses[0].partitions[0]
             self.assertEqual(part.error_code, 6)
@@ -559,8 +557,8 @@ class RefusalTests(FetchCase):
         The code stands at the top, or with each partition before there was a
         place at the top.
         """
-        for version in self.asking.versions(FetchRequest):
-            response = self.asking.failed(self.request(at(0, 0)), version, -1)
+        for version in self.client.versions(FetchRequest):
+            response = self.client.failed(self.request(at(0, 0)), version, -1)
             if version >= 7:
                 self.assertEqual((response.error_code, response.responses), (-1, []))
             else:

@@ -8,19 +8,18 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
 
 from kafscale import errors
-from kafscale.interfaces import IAdminService, IFetchService
-from kafscale.services.records.delete_records import RecordsService
-from kafscale.services.records.list_offsets import OffsetsService
+from kafscale.services.records.delete_records import DeleteRecordsService
+from kafscale.services.records.list_offsets import ListOffsetsService
 from kafscale.wire.messages import (
     DeleteRecordsRequest,
     ListOffsetsRequest,
     OffsetForLeaderEpochRequest,
 )
 from tests.cluster.small import SmallCluster
-from tests.services.fakes import Asking, FakeLog, FakePartition
+from tests.services.client import ServiceClient
+from tests.services.fakes import FakeLog, FakePartition
 
 
 class OffsetsCase(SynchronousTestCase):
@@ -41,13 +40,11 @@ class OffsetsCase(SynchronousTestCase):
             self.partition.put(b"x", timestamp=timestamp)
         self.partition.log_start = 1
         self.partition.next_offset = 5
-        offsets = OffsetsService(self.cluster.image, self.log)
-        records = RecordsService(
+        offsets = ListOffsetsService(self.cluster.image, self.log)
+        records = DeleteRecordsService(
             self.cluster.image, self.log, self.cluster.configs, self.cluster.clock
         )
-        self.assertTrue(verifyObject(IFetchService, offsets))
-        self.assertTrue(verifyObject(IAdminService, records))
-        self.asking = Asking(self, offsets, records)
+        self.client = ServiceClient(self, offsets, records)
 
 
 class ListOffsetsTests(OffsetsCase):
@@ -71,7 +68,7 @@ class ListOffsetsTests(OffsetsCase):
         """
         The answer for that partition.
         """
-        response = self.asking.now(self.request(timestamp, **fields), version)
+        response = self.client.now(self.request(timestamp, **fields), version)
         return response.topics[0].partitions[0]
 
     def place(self, timestamp: int, version: int = 11) -> tuple[int, int, int]:
@@ -182,8 +179,8 @@ class ListOffsetsTests(OffsetsCase):
         """
         As a whole, in every version.
         """
-        for version in self.asking.versions(ListOffsetsRequest):
-            response = self.asking.failed(self.request(-1), version, -1)
+        for version in self.client.versions(ListOffsetsRequest):
+            response = self.client.failed(self.request(-1), version, -1)
             self.assertEqual(response.topics[0].partitions[0].error_code, -1)
 
 
@@ -208,7 +205,7 @@ class EpochTests(OffsetsCase):
         """
         Code, epoch and end offset.
         """
-        response = self.asking.now(self.request(epoch, **fields), version)
+        response = self.client.now(self.request(epoch, **fields), version)
         end = response.topics[0].partitions[0]
         return end.error_code, end.leader_epoch, end.end_offset
 
@@ -217,7 +214,7 @@ class EpochTests(OffsetsCase):
         The log's history answers; its epoch is told from version 1 on.
         """
         self.partition.epochs = {2: (1, 3)}
-        for version in self.asking.versions(OffsetForLeaderEpochRequest):
+        for version in self.client.versions(OffsetForLeaderEpochRequest):
             self.assertEqual(self.ask(2, version), (0, 1 if version else -1, 3))
 
     def test_unknown_epoch(self) -> None:
@@ -241,8 +238,8 @@ class EpochTests(OffsetsCase):
         """
         As a whole, in every version.
         """
-        for version in self.asking.versions(OffsetForLeaderEpochRequest):
-            response = self.asking.failed(self.request(2), version, -1)
+        for version in self.client.versions(OffsetForLeaderEpochRequest):
+            response = self.client.failed(self.request(2), version, -1)
             self.assertEqual(response.topics[0].partitions[0].error_code, -1)
 
 
@@ -265,7 +262,7 @@ class DeleteRecordsTests(OffsetsCase):
         """
         Code and new start.
         """
-        response = self.asking.now(self.request(offset, **fields), version)
+        response = self.client.now(self.request(offset, **fields), version)
         deleted = response.topics[0].partitions[0]
         return deleted.error_code, deleted.low_watermark
 
@@ -273,7 +270,7 @@ class DeleteRecordsTests(OffsetsCase):
         """
         The answer has the new start.
         """
-        for version in self.asking.versions(DeleteRecordsRequest):
+        for version in self.client.versions(DeleteRecordsRequest):
             self.assertEqual(self.ask(version + 1, version), (0, version + 1))
 
     def test_all(self) -> None:
@@ -318,7 +315,7 @@ class DeleteRecordsTests(OffsetsCase):
                 return await deleting
 
         self.log._partitions[self.topic.topic_id, 0] = Slow(self.topic.topic_id, 0, [])
-        answer = self.asking.start(self.request(2, timeout_ms=100), 2)
+        answer = self.client.start(self.request(2, timeout_ms=100), 2)
         self.cluster.clock.advance(0.1)
         response = self.successResultOf(answer)
         self.assertEqual(response.topics[0].partitions[0].error_code, 7)
@@ -328,6 +325,6 @@ class DeleteRecordsTests(OffsetsCase):
         """
         As a whole, in every version.
         """
-        for version in self.asking.versions(DeleteRecordsRequest):
-            response = self.asking.failed(self.request(2), version, -1)
+        for version in self.client.versions(DeleteRecordsRequest):
+            response = self.client.failed(self.request(2), version, -1)
             self.assertEqual(response.topics[0].partitions[0].error_code, -1)

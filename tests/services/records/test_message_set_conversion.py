@@ -15,7 +15,7 @@ from kafscale.wire.batches import Record
 from kafscale.wire.compression import Codec, deflate
 from kafscale.wire.message_sets import build_message, read_messages
 from kafscale.wire.records import build_batch, check_batch, read_records
-from tests.services.fakes import context
+from tests.services.client import context
 from tests.services.records.test_fetch import FetchCase, at
 from tests.services.records.test_produce import BATCH, ProduceCase
 
@@ -138,9 +138,9 @@ class OldProducersTests(ProduceCase):
         is appended.
         """
         good, bad = message_set(0, b"a"), message_set(0, b"a")[:-1]
-        asked = self.asking.start(self.request((0, good), acks=0), 0)
+        asked = self.client.start(self.request((0, good), acks=0), 0)
         self.assertIsNone(self.successResultOf(asked))
-        asked = self.asking.start(self.request((1, bad), (0, good), acks=0), 0)
+        asked = self.client.start(self.request((1, bad), (0, good), acks=0), 0)
         self.failureResultOf(asked, errors.CorruptMessage)
         self.assertEqual(len(self.partition().batches), 2)
 

@@ -10,20 +10,20 @@ from uuid import UUID
 
 from twisted.internet.defer import Deferred, execute
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
 
 from kafscale import errors
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts
-from kafscale.interfaces import AppendRules, IProduceService, Topic
+from kafscale.interfaces import AppendRules, Topic
 from kafscale.services.records import produce
-from kafscale.services.records.init_producer_id import ProducerService
+from kafscale.services.records.init_producer_id import InitProducerIdService
 from kafscale.services.records.produce import ProduceService
 from kafscale.wire.compression import Codec
 from kafscale.wire.messages import InitProducerIdRequest, ProduceRequest
 from kafscale.wire.records import Record, build_batch
 from tests.cluster.small import SmallCluster
-from tests.services.fakes import Asking, FakeLog, FakePartition, context
+from tests.services.client import ServiceClient, context
+from tests.services.fakes import FakeLog, FakePartition
 
 BATCH = build_batch([Record(0, 1, b"key", b"value")])
 
@@ -52,7 +52,7 @@ class ProduceCase(SynchronousTestCase):
             self.held.append,
             self.conversions,
         )
-        self.asking = Asking(self, self.service)
+        self.client = ServiceClient(self, self.service)
 
     def rules(self, configs: Mapping[str, str]) -> AppendRules:
         """
@@ -100,7 +100,7 @@ class ProduceCase(SynchronousTestCase):
         """
         Begin to produce; what is not of the partitions' answers is left out.
         """
-        answer = self.asking.start(self.request(*parts, **kw), version)
+        answer = self.client.start(self.request(*parts, **kw), version)
         return answer.addCallback(lambda response: response.responses[0].partition_responses)
 
     def refused(self, *parts: tuple[int, bytes | None], **kw: Any) -> tuple[int, str | None]:
@@ -121,7 +121,6 @@ class AppendTests(ProduceCase):
         """
         It is what others take it for, from version 0 (KAFKA-18659).
         """
-        self.assertTrue(verifyObject(IProduceService, self.service))
         (serving,) = self.service.serves()
         self.assertEqual((serving.lowest, serving.highest), (0, 13))
         self.assertTrue(serving.overlaps)
@@ -131,7 +130,7 @@ class AppendTests(ProduceCase):
         The batch reaches the log byte for byte, and the offset comes when it
         is durable.
         """
-        for number, version in enumerate(self.asking.versions(ProduceRequest)):
+        for number, version in enumerate(self.client.versions(ProduceRequest)):
             settlement = self.log.next_settlement()
             answer = self.produce((0, BATCH), version=version)
             self.assertNoResult(answer)
@@ -288,7 +287,7 @@ class OpeningTests(ProduceCase):
         """
         A producer that is gone, as after acks=0 many are, is appended for.
         """
-        answer: Deferred[Any] = self.asking.start(self.request((0, BATCH), acks=0), 9)
+        answer: Deferred[Any] = self.client.start(self.request((0, BATCH), acks=0), 9)
         answer.cancel()
         self.failureResultOf(answer)
         self.partition(0).open()
@@ -309,7 +308,7 @@ class FencedTests(ProduceCase):
         after = self.log.next_settlement()
         self.partition(0)._settlements = [before]
         self.partition(1)._settlements = [after]
-        answer = self.asking.start(self.request((0, BATCH), (1, BATCH)), 10)
+        answer = self.client.start(self.request((0, BATCH), (1, BATCH)), 10)
         before.settle()
         self.cluster.put_leader(self.topic.topic_id, 1, 7, 5)
         after.settle(errors.NotLeaderOrFollower())
@@ -401,7 +400,7 @@ class RefusalTests(ProduceCase):
         From version 10 on the producer learns where to go.
         """
         self.log.elsewhere.add((self.topic.topic_id, 0))
-        response = self.asking.now(self.request((0, BATCH)), 10)
+        response = self.client.now(self.request((0, BATCH)), 10)
         (part,) = response.responses[0].partition_responses
         self.assertEqual((part.error_code, part.current_leader.leader_id), (6, 7))
         (endpoint,) = response.node_endpoints
@@ -428,11 +427,11 @@ class RefusalTests(ProduceCase):
         """
         Every partition has the code; with acks=0 there is no answer at all.
         """
-        for version in self.asking.versions(ProduceRequest):
-            response = self.asking.failed(self.request((0, BATCH), (1, BATCH)), version, -1)
+        for version in self.client.versions(ProduceRequest):
+            response = self.client.failed(self.request((0, BATCH), (1, BATCH)), version, -1)
             codes = [each.error_code for each in response.responses[0].partition_responses]
             self.assertEqual(codes, [-1, -1])
-        self.assertIsNone(self.asking.failed(self.request((0, BATCH), acks=0), 9, -1))
+        self.assertIsNone(self.client.failed(self.request((0, BATCH), acks=0), 9, -1))
 
 
 class NoAnswerTests(ProduceCase):
@@ -444,7 +443,7 @@ class NoAnswerTests(ProduceCase):
         """
         Produce without wanting an answer.
         """
-        return self.asking.start(self.request(*parts, acks=0, **kw), 9)
+        return self.client.start(self.request(*parts, acks=0, **kw), 9)
 
     def test_nothing(self) -> None:
         """
@@ -490,7 +489,7 @@ class InitProducerIdTests(SynchronousTestCase):
         """
         What each test begins with.
         """
-        self.asking = Asking(self, ProducerService(Ids()))  # type: ignore[arg-type]
+        self.client = ServiceClient(self, InitProducerIdService(Ids()))  # type: ignore[arg-type]
 
     def request(self, **kw: Any) -> InitProducerIdRequest:
         """
@@ -504,8 +503,8 @@ class InitProducerIdTests(SynchronousTestCase):
         """
         Each time a new id, at epoch 0.
         """
-        for number, version in enumerate(self.asking.versions(InitProducerIdRequest)):
-            answer = self.asking.now(self.request(), version)
+        for number, version in enumerate(self.client.versions(InitProducerIdRequest)):
+            answer = self.client.now(self.request(), version)
             self.assertEqual(
                 (answer.error_code, answer.producer_id, answer.producer_epoch),
                 (0, 5 + number, 0),
@@ -515,7 +514,7 @@ class InitProducerIdTests(SynchronousTestCase):
         """
         A new id also for who has one: kafka-python's way to a new epoch.
         """
-        answer = self.asking.now(self.request(producer_id=3, producer_epoch=8), 3)
+        answer = self.client.now(self.request(producer_id=3, producer_epoch=8), 3)
         self.assertEqual((answer.producer_id, answer.producer_epoch), (5, 0))
 
     def test_half_a_pair(self) -> None:
@@ -523,24 +522,24 @@ class InitProducerIdTests(SynchronousTestCase):
         Id and epoch come together.
         """
         for half in ({"producer_id": 3}, {"producer_epoch": 3}):
-            asked = self.asking.start(self.request(**half), 4)
+            asked = self.client.start(self.request(**half), 4)
             self.failureResultOf(asked, errors.InvalidRequest)
 
     def test_transactional(self) -> None:
         """
         53; and an empty id makes no sense.
         """
-        asked = self.asking.start(self.request(transactional_id="t"), 5)
+        asked = self.client.start(self.request(transactional_id="t"), 5)
         self.failureResultOf(asked, errors.TransactionalIdAuthorizationFailed)
-        asked = self.asking.start(self.request(transactional_id=""), 5)
+        asked = self.client.start(self.request(transactional_id=""), 5)
         self.failureResultOf(asked, errors.InvalidRequest)
 
     def test_failed(self) -> None:
         """
         An error comes without an id.
         """
-        for version in self.asking.versions(InitProducerIdRequest):
-            answer = self.asking.failed(self.request(), version, 53)
+        for version in self.client.versions(InitProducerIdRequest):
+            answer = self.client.failed(self.request(), version, 53)
             self.assertEqual((answer.error_code, answer.producer_id), (53, -1))
 
 

@@ -12,10 +12,12 @@ from zope.interface.verify import verifyObject
 
 from kafscale import errors
 from kafscale.interfaces import Broker, IPartitions, IReadable, IReplicas
-from kafscale.services.cluster.elect_leaders import PlacementService
+from kafscale.services.cluster.alter_partition_reassignments import (
+    AlterPartitionReassignmentsService,
+)
 from kafscale.services.records.fetch import FetchService
 from kafscale.services.records.read_replicas import STAY_SECONDS, Nearby
-from kafscale.services.topics.create_topics import TopicsService
+from kafscale.services.topics.create_topics import CreateTopicsService
 from kafscale.services.topics.metadata import MetadataService
 from kafscale.wire.messages import (
     AlterPartitionReassignmentsRequest,
@@ -24,7 +26,8 @@ from kafscale.wire.messages import (
     MetadataRequest,
 )
 from tests.cluster.small import BROKER
-from tests.services.fakes import Asking, Connection, FakePartition, context
+from tests.services.client import Connection, ServiceClient, context
+from tests.services.fakes import FakePartition
 from tests.services.records.test_fetch import FetchCase, at
 
 
@@ -66,7 +69,7 @@ class NearbyCase(FetchCase):
             self.service._old,
             nearby=self.nearby,
         )
-        self.asking = Asking(self, self.service)
+        self.client = ServiceClient(self, self.service)
 
     def lead(self, broker_id: int, index: int = 0) -> None:
         """
@@ -99,7 +102,7 @@ class LeaderTests(NearbyCase):
         self.partition().put(b"one", b"two")
         for version in range(11, 19):
             for offset in (0, 2):
-                self.asking = Asking(self, self.service)
+                self.client = ServiceClient(self, self.service)
                 self.nearby._sent.clear()
                 (part,) = self.fetch(at(0, offset), version=version, rack_id="b")
                 self.assertEqual((part.error_code, part.preferred_read_replica), (0, 8))
@@ -274,19 +277,22 @@ class DescribedTests(NearbyCase):
         Java's consumers follow only to brokers that are replicas, and alive.
         """
         cluster = self.cluster
-        topics = TopicsService(cluster.image, cluster.topics, cluster.configs, cluster.clock, 1)
-        asking = Asking(self, topics, MetadataService(cluster.image, cluster.topics, False, 1))
+        client = ServiceClient(
+            self,
+            CreateTopicsService(cluster.image, cluster.topics, cluster.configs, cluster.clock),
+            MetadataService(cluster.image, cluster.topics, False, 1),
+        )
         wanted = CreateTopicsRequest.Topic(
             name="t", num_partitions=1, replication_factor=1, assignments=[], configs=[]
         )
-        made = asking.now(CreateTopicsRequest(topics=[wanted], timeout_ms=1000), 7)
+        made = client.now(CreateTopicsRequest(topics=[wanted], timeout_ms=1000), 7)
         self.assertEqual(made.topics[0].replication_factor, 2)
         asked = MetadataRequest(topics=[MetadataRequest.Topic(name="t")])
-        (part,) = asking.now(asked, 12).topics[0].partitions
+        (part,) = client.now(asked, 12).topics[0].partitions
         self.assertEqual((part.replica_nodes, part.isr_nodes), ([7, 8], [7, 8]))
         self.assertEqual(part.offline_replicas, [])
         cluster.end_broker(8)
-        (part,) = asking.now(asked, 12).topics[0].partitions
+        (part,) = client.now(asked, 12).topics[0].partitions
         self.assertEqual((part.replica_nodes, part.isr_nodes), ([7], [7]))
 
     def test_stays_where_it_is(self) -> None:
@@ -301,7 +307,7 @@ class DescribedTests(NearbyCase):
                 partition(partition_index=1, replicas=[8, 7]),
             ],
         )
-        asking = Asking(self, PlacementService(self.cluster.image))
-        answer = asking.now(AlterPartitionReassignmentsRequest(topics=[topic]), 0)
+        client = ServiceClient(self, AlterPartitionReassignmentsService(self.cluster.image))
+        answer = client.now(AlterPartitionReassignmentsRequest(topics=[topic]), 0)
         codes = [each.error_code for each in answer.responses[0].partitions]
         self.assertEqual(codes, [0, errors.InvalidReplicaAssignment.code])

@@ -9,64 +9,40 @@ from typing import Any
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
 
 from kafscale import errors
-from kafscale.interfaces import Broker, IAdminService, ICoordinationService, Topic
-from kafscale.services.cluster.describe_cluster import DescriptionService
-from kafscale.services.groups.find_coordinator import FindCoordinatorService
+from kafscale.interfaces import Broker, Topic
 from kafscale.services.topics.metadata import MetadataService
 from kafscale.wire.messages import (
-    DescribeClusterRequest,
-    DescribeTopicPartitionsRequest,
-    FindCoordinatorRequest,
     MetadataRequest,
 )
 from kafscale.wire.schema import NO_UUID
-from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
-from tests.services.fakes import Asking
+from tests.cluster.small import BROKER, CLUSTER_ID, begin
+from tests.services.client import ServiceCase, ServiceClient
 
-NOBODY_ASKED = -(2**31)
+#: The value of the operations if the request does not ask for them.
+NO_OPERATIONS = -(2**31)
 
 
-class MetadataCase(SynchronousTestCase):
+class MetadataTests(ServiceCase):
     """
-    A cluster of one broker, with the topics C{a} (2 partitions) and C{b} (1).
+    What there is.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Topics C{a}, with two partitions, and C{b}, with one.
         """
-        self.cluster = SmallCluster(self)
+        super().setUp()
         self.a = self.cluster.now(self.cluster.topics.create("a", 2, {}))
         self.b = self.cluster.now(self.cluster.topics.create("b", 1, {}))
         self.make()
 
     def make(self, auto_create: bool = True) -> None:
         """
-        The services, with topics created by asking or not.
+        A service whose requests may create topics, or not.
         """
-        image, topics = self.cluster.image, self.cluster.topics
-        self.coordinators: dict[str, Broker | None] = {}  # others than this broker
-        services = [
-            MetadataService(image, topics, auto_create, 3),
-            DescriptionService(image, topics),
-        ]
-        for service in services:
-            self.assertTrue(verifyObject(IAdminService, service))
-        coordination = FindCoordinatorService(
-            lambda group: self.coordinators.get(group, image.brokers()[0])
-        )
-        self.assertTrue(verifyObject(ICoordinationService, coordination))
-        self.asking = Asking(self, *services, coordination)
-
-
-class MetadataTests(MetadataCase):
-    """
-    What there is.
-    """
+        self.serve(MetadataService(self.cluster.image, self.cluster.topics, auto_create, 3))
 
     def request(self, *names: str | UUID, **fields: Any) -> MetadataRequest:
         """
@@ -84,7 +60,7 @@ class MetadataTests(MetadataCase):
         """
         The answer.
         """
-        return self.asking.now(self.request(*names, **fields), version)
+        return self.client.now(self.request(*names, **fields), version)
 
     def names(self, response: Any) -> list[str]:
         """
@@ -96,7 +72,7 @@ class MetadataTests(MetadataCase):
         """
         Brokers, controller, cluster and leaders.
         """
-        for version in self.asking.versions(MetadataRequest):
+        for version in self.client.versions(MetadataRequest):
             response = self.ask("a", version=version)
             (broker,) = response.brokers
             self.assertEqual(
@@ -174,7 +150,7 @@ class MetadataTests(MetadataCase):
                 raise errors.TopicAlreadyExists
 
         topics = self.cluster.topics
-        self.asking = Asking(self, MetadataService(image, Late(), True, 3))  # type: ignore[arg-type]
+        self.client = ServiceClient(self, MetadataService(image, Late(), True, 3))  # type: ignore[arg-type]
         (topic,) = self.ask("new").topics
         self.assertEqual((topic.error_code, len(topic.partitions)), (0, 1))
 
@@ -193,7 +169,7 @@ class MetadataTests(MetadataCase):
 
         self.patch(self.cluster.topics, "_led", slow)
         creating = begin(self.cluster.topics.create("new", 2, {}))
-        asked = self.asking.start(self.request("new"), 12)
+        asked = self.client.start(self.request("new"), 12)
         self.assertNoResult(asked)
         for each in waiting:
             each.callback(None)
@@ -243,11 +219,11 @@ class MetadataTests(MetadataCase):
             include_cluster_authorized_operations=True,
         )
         operations = [topic.topic_authorized_operations for topic in response.topics]
-        self.assertEqual(operations, [3576, NOBODY_ASKED])
+        self.assertEqual(operations, [3576, NO_OPERATIONS])
         self.assertEqual(response.cluster_authorized_operations, 8096)
         response = self.ask("a", version=8)
-        self.assertEqual(response.topics[0].topic_authorized_operations, NOBODY_ASKED)
-        self.assertEqual(response.cluster_authorized_operations, NOBODY_ASKED)
+        self.assertEqual(response.topics[0].topic_authorized_operations, NO_OPERATIONS)
+        self.assertEqual(response.cluster_authorized_operations, NO_OPERATIONS)
 
     def test_no_leader(self) -> None:
         """
@@ -283,200 +259,8 @@ class MetadataTests(MetadataCase):
         """
         As a whole, in every version; the brokers are there all the same.
         """
-        for version in self.asking.versions(MetadataRequest):
-            response = self.asking.failed(self.request("a"), version, -1)
+        for version in self.client.versions(MetadataRequest):
+            response = self.client.failed(self.request("a"), version, -1)
             self.assertEqual((response.topics[0].error_code, len(response.brokers)), (-1, 1))
-        response = self.asking.failed(self.request(UUID(int=3)), 10, -1)
+        response = self.client.failed(self.request(UUID(int=3)), 10, -1)
         self.assertEqual(response.topics[0].name, "")
-
-
-class DescribeClusterTests(MetadataCase):
-    """
-    The cluster without its topics.
-    """
-
-    def test_every_version(self) -> None:
-        """
-        Brokers, controller and cluster.
-        """
-        for version in self.asking.versions(DescribeClusterRequest):
-            request = DescribeClusterRequest(include_cluster_authorized_operations=False)
-            response = self.asking.now(request, version)
-            self.assertEqual(
-                (response.error_code, response.cluster_id, response.controller_id),
-                (0, CLUSTER_ID, 7),
-            )
-            (broker,) = response.brokers
-            self.assertEqual((broker.broker_id, broker.port), (7, 9092))
-            self.assertEqual(response.cluster_authorized_operations, NOBODY_ASKED)
-
-    def test_operations(self) -> None:
-        """
-        All of them, when asked for.
-        """
-        request = DescribeClusterRequest(include_cluster_authorized_operations=True)
-        self.assertEqual(self.asking.now(request, 2).cluster_authorized_operations, 8096)
-
-    def test_endpoint_types(self) -> None:
-        """
-        A broker is not asked for controllers, and for nothing else unknown.
-        """
-        for kind, error in (
-            (2, errors.MismatchedEndpointType),
-            (0, errors.UnsupportedEndpointType),
-            (3, errors.UnsupportedEndpointType),
-        ):
-            request = DescribeClusterRequest(
-                include_cluster_authorized_operations=False, endpoint_type=kind
-            )
-            self.failureResultOf(self.asking.start(request, 1), error)
-            response = self.asking.failed(request, 1, error.code)
-            self.assertEqual((response.error_code, response.endpoint_type), (error.code, kind))
-            self.assertEqual(response.error_message, "words")
-
-
-class DescribeTopicPartitionsTests(MetadataCase):
-    """
-    Topics a page at a time.
-    """
-
-    def ask(
-        self, *names: str, limit: int = 2000, cursor: tuple[str, int] | None = None
-    ) -> tuple[list[tuple[str, int, list[int]]], tuple[str, int] | None]:
-        """
-        (name, error, partitions) of each topic, and the next cursor.
-        """
-        start = cursor and DescribeTopicPartitionsRequest.Cursor(
-            topic_name=cursor[0], partition_index=cursor[1]
-        )
-        request = DescribeTopicPartitionsRequest(
-            topics=[DescribeTopicPartitionsRequest.Topic(name=name) for name in names],
-            response_partition_limit=limit,
-            cursor=start,
-        )
-        response = self.asking.now(request, 0)
-        topics = [
-            (topic.name, topic.error_code, [each.partition_index for each in topic.partitions])
-            for topic in response.topics
-        ]
-        after = response.next_cursor
-        return topics, after and (after.topic_name, after.partition_index)
-
-    def test_all(self) -> None:
-        """
-        No topic named means all, by name.
-        """
-        self.assertEqual(self.ask(), ([("a", 0, [0, 1]), ("b", 0, [0])], None))
-
-    def test_some(self) -> None:
-        """
-        Those named, by name; unknown ones and bad names with their errors.
-        """
-        topics, after = self.ask("b", "none", "../b", "b")
-        self.assertEqual(topics, [("../b", 17, []), ("b", 0, [0]), ("none", 3, [])])
-        self.assertIsNone(after)
-
-    def test_pages(self) -> None:
-        """
-        Page after page everything comes once.
-        """
-        pages: list[list[tuple[str, int, list[int]]]] = []
-        cursor = None
-        while not pages or cursor is not None:
-            topics, cursor = self.ask(limit=1, cursor=cursor)
-            pages.append(topics)
-        self.assertEqual(pages, [[("a", 0, [0])], [("a", 0, [1])], [("b", 0, [0])]])
-
-    def test_cursor_of_a_deleted_topic(self) -> None:
-        """
-        What comes after it is described from its first partition on.
-        """
-        topics, _ = self.ask(cursor=("aa", 5))
-        self.assertEqual(topics, [("b", 0, [0])])
-
-    def test_senseless(self) -> None:
-        """
-        A page of nothing, or that begins before the first.
-        """
-        self.cluster_request(response_partition_limit=0)
-        self.cluster_request(
-            cursor=DescribeTopicPartitionsRequest.Cursor(topic_name="a", partition_index=-1)
-        )
-
-    def cluster_request(self, **fields: Any) -> None:
-        """
-        A request that is refused as a whole.
-        """
-        names = [DescribeTopicPartitionsRequest.Topic(name="a")]
-        request = DescribeTopicPartitionsRequest(topics=names, **fields)
-        self.failureResultOf(self.asking.start(request, 0), errors.InvalidRequest)
-        response = self.asking.failed(request, 0, 42)
-        self.assertEqual(response.topics[0].error_code, 42)
-
-    def test_details(self) -> None:
-        """
-        As in Metadata; no replica is eligible but the leader.
-        """
-        response = self.asking.now(DescribeTopicPartitionsRequest(topics=[]), 0)
-        topic = response.topics[1]
-        self.assertEqual(
-            (topic.topic_id, topic.topic_authorized_operations), (self.b.topic_id, 3576)
-        )
-        (partition,) = topic.partitions
-        self.assertEqual((partition.leader_id, partition.isr_nodes), (7, [7]))
-        self.assertEqual((partition.eligible_leader_replicas, partition.last_known_elr), ([], []))
-
-
-class FindCoordinatorTests(MetadataCase):
-    """
-    Who looks after a group.
-    """
-
-    def ask(self, version: int, key_type: int = 0) -> list[Any]:
-        """
-        The coordinators of an answer; up to version 3 there is one.
-        """
-        request = FindCoordinatorRequest(key="g1", key_type=key_type, coordinator_keys=["g1", "g2"])
-        response = self.asking.now(request, version)
-        return [response] if version < 4 else list(response.coordinators)
-
-    def test_every_version(self) -> None:
-        """
-        This broker, for every group.
-        """
-        for version in self.asking.versions(FindCoordinatorRequest):
-            found = self.ask(version)
-            self.assertEqual(len(found), 1 if version < 4 else 2)
-            for each in found:
-                self.assertEqual(
-                    (each.error_code, each.node_id, each.host, each.port),
-                    (0, 7, "broker.example", 9092),
-                )
-            if version >= 4:
-                self.assertEqual([each.key for each in found], ["g1", "g2"])
-
-    def test_transactions(self) -> None:
-        """
-        53, with words: other codes are retried for ever.
-        """
-        for version in range(1, 7):
-            for each in self.ask(version, key_type=1):
-                self.assertEqual((each.error_code, each.node_id), (53, -1))
-                self.assertIn("not supported", each.error_message)
-
-    def test_share_groups(self) -> None:
-        """
-        There are none, and no others.
-        """
-        for key_type in (2, 3, -1):
-            self.assertEqual([each.error_code for each in self.ask(6, key_type)], [42, 42])
-
-    def test_failed(self) -> None:
-        """
-        As a whole, in every version.
-        """
-        request = FindCoordinatorRequest(key="g", coordinator_keys=["g"])
-        for version in self.asking.versions(FindCoordinatorRequest):
-            response = self.asking.failed(request, version, -1)
-            found = response if version < 4 else response.coordinators[0]
-            self.assertEqual((found.error_code, found.node_id), (-1, -1))

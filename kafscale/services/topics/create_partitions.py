@@ -1,0 +1,81 @@
+"""
+CreatePartitions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TypeAlias
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from kafscale.concurrency.gathering import map_bounded, with_timeout
+from kafscale.errors import InvalidReplicaAssignment, InvalidRequest
+from kafscale.interfaces import IAdminService, IImage, ITopics, RequestContext, Serving
+from kafscale.services.refusals import error_fields, refusal
+from kafscale.wire.messages import CreatePartitionsRequest, CreatePartitionsResponse
+
+CreatePartitionsTopic: TypeAlias = CreatePartitionsRequest.Topic
+CreatePartitionsTopicResult: TypeAlias = CreatePartitionsResponse.Result
+
+
+@implementer(IAdminService)
+class CreatePartitionsService:
+    """
+    Versions 0 to 3 of CreatePartitions::
+
+        ====  ==================================================================
+        v2    flexible
+        v3    THROTTLING_QUOTA_EXCEEDED is possible (never here)
+        ====  ==================================================================
+
+    """
+
+    def __init__(self, image: IImage, topics: ITopics, clock: IReactorTime) -> None:
+        """
+        @param image: Knows the topics that exist.
+        @param topics: Adds partitions to topics.
+        @param clock: For the timeout of the request.
+        """
+        self._image = image
+        self._topics = topics
+        self._clock = clock
+
+    def serves(self) -> list[Serving]:
+        """
+        CreatePartitions.
+        """
+        return [Serving(CreatePartitionsRequest, 0, 3, self.create_partitions, refusal())]
+
+    async def create_partitions(
+        self, request: CreatePartitionsRequest, context: RequestContext
+    ) -> CreatePartitionsResponse:
+        """
+        Each topic is answered when it has C{count} partitions in all, which is
+        durable, and the new ones have leaders.
+        """
+        times = Counter(topic.name for topic in request.topics)
+
+        async def grow(topic: CreatePartitionsTopic) -> CreatePartitionsTopicResult:
+            try:
+                if times[topic.name] > 1:
+                    raise InvalidRequest("Duplicate topic in request.")
+                if topic.assignments is not None:
+                    raise InvalidReplicaAssignment(
+                        "Replicas cannot be assigned: brokers divide the partitions among"
+                        " themselves"
+                    )
+                growing = self._topics.grow(
+                    self._image.topic(topic.name), topic.count, request.validate_only
+                )
+                await with_timeout(self._clock, request.timeout_ms, growing)
+            except Exception as error:
+                code, message = error_fields(error, f"add partitions to topic {topic.name}")
+                return CreatePartitionsTopicResult(
+                    name=topic.name, error_code=code, error_message=message
+                )
+            return CreatePartitionsTopicResult(name=topic.name)
+
+        topics = {topic.name: topic for topic in request.topics}
+        return CreatePartitionsResponse(results=await map_bounded(grow, list(topics.values())))

@@ -1,0 +1,90 @@
+"""
+DeleteTopics.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TypeAlias
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from kafscale.concurrency.gathering import map_bounded, with_timeout
+from kafscale.errors import InvalidRequest
+from kafscale.interfaces import IAdminService, IImage, ITopics, RequestContext, Serving, Topic
+from kafscale.services.refusals import error_fields, refusal
+from kafscale.wire.messages import DeleteTopicsRequest, DeleteTopicsResponse
+from kafscale.wire.schema import NO_UUID
+
+DeleteTopicState: TypeAlias = DeleteTopicsRequest.Topic
+DeletableTopicResult: TypeAlias = DeleteTopicsResponse.Topic
+
+
+@implementer(IAdminService)
+class DeleteTopicsService:
+    """
+    Versions 0 to 6 of DeleteTopics::
+
+        ====  ==================================================================
+        v3    TOPIC_DELETION_DISABLED is possible (never here)
+        v4    flexible
+        v5    error messages
+        v6    topics are named by name or by id
+        ====  ==================================================================
+
+    """
+
+    def __init__(self, image: IImage, topics: ITopics, clock: IReactorTime) -> None:
+        """
+        @param image: Knows the topics that exist.
+        @param topics: Deletes topics.
+        @param clock: For the timeout of the request.
+        """
+        self._image = image
+        self._topics = topics
+        self._clock = clock
+
+    def serves(self) -> list[Serving]:
+        """
+        DeleteTopics.
+        """
+        return [Serving(DeleteTopicsRequest, 0, 6, self.delete_topics, refusal())]
+
+    async def delete_topics(
+        self, request: DeleteTopicsRequest, context: RequestContext
+    ) -> DeleteTopicsResponse:
+        """
+        Each topic is answered with its name and its id, however it was named,
+        when its deletion is durable.
+        """
+        if context.api_version >= 6:
+            named = request.topics
+        else:
+            named = [DeleteTopicState(name=name) for name in request.topic_names]
+        times = Counter((state.name, state.topic_id) for state in named)
+
+        async def delete(state: DeleteTopicState) -> DeletableTopicResult:
+            result = DeletableTopicResult(name=state.name, topic_id=state.topic_id)
+            try:
+                if times[state.name, state.topic_id] > 1:
+                    raise InvalidRequest("Duplicate topic name or id.")
+                topic = self._find(state)
+                result.name, result.topic_id = topic.name, topic.topic_id
+                await with_timeout(self._clock, request.timeout_ms, self._topics.delete(topic))
+            except Exception as error:
+                what = f"delete topic {state.name or state.topic_id}"
+                result.error_code, result.error_message = error_fields(error, what)
+            return result
+
+        topics = {(state.name, state.topic_id): state for state in named}
+        return DeleteTopicsResponse(responses=await map_bounded(delete, list(topics.values())))
+
+    def _find(self, state: DeleteTopicState) -> Topic:
+        if state.name is None:
+            if state.topic_id == NO_UUID:
+                raise InvalidRequest("Neither topic name nor id were specified.")
+            return self._image.topic_by_id(state.topic_id)
+        if state.topic_id != NO_UUID:
+            raise InvalidRequest("You may not specify both topic name and topic id.")
+        return self._image.topic(state.name)

@@ -1,0 +1,73 @@
+"""
+FindCoordinator.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafscale.services.groups.find_coordinator import FindCoordinatorService
+from kafscale.wire.messages import FindCoordinatorRequest
+from tests.services.client import ServiceCase
+
+
+class FindCoordinatorTests(ServiceCase):
+    """
+    Who looks after a group.
+    """
+
+    def setUp(self) -> None:
+        """
+        This broker coordinates all groups.
+        """
+        super().setUp()
+        self.serve(FindCoordinatorService(lambda group: self.cluster.image.brokers()[0]))
+
+    def ask(self, version: int, key_type: int = 0) -> list[Any]:
+        """
+        The coordinators of an answer; up to version 3 there is one.
+        """
+        request = FindCoordinatorRequest(key="g1", key_type=key_type, coordinator_keys=["g1", "g2"])
+        response = self.client.now(request, version)
+        return [response] if version < 4 else list(response.coordinators)
+
+    def test_every_version(self) -> None:
+        """
+        This broker, for every group.
+        """
+        for version in self.client.versions(FindCoordinatorRequest):
+            found = self.ask(version)
+            self.assertEqual(len(found), 1 if version < 4 else 2)
+            for each in found:
+                self.assertEqual(
+                    (each.error_code, each.node_id, each.host, each.port),
+                    (0, 7, "broker.example", 9092),
+                )
+            if version >= 4:
+                self.assertEqual([each.key for each in found], ["g1", "g2"])
+
+    def test_transactions(self) -> None:
+        """
+        53, with words: other codes are retried for ever.
+        """
+        for version in range(1, 7):
+            for each in self.ask(version, key_type=1):
+                self.assertEqual((each.error_code, each.node_id), (53, -1))
+                self.assertIn("not supported", each.error_message)
+
+    def test_share_groups(self) -> None:
+        """
+        There are none, and no others.
+        """
+        for key_type in (2, 3, -1):
+            self.assertEqual([each.error_code for each in self.ask(6, key_type)], [42, 42])
+
+    def test_failed(self) -> None:
+        """
+        As a whole, in every version.
+        """
+        request = FindCoordinatorRequest(key="g", coordinator_keys=["g"])
+        for version in self.client.versions(FindCoordinatorRequest):
+            response = self.client.failed(request, version, -1)
+            found = response if version < 4 else response.coordinators[0]
+            self.assertEqual((found.error_code, found.node_id), (-1, -1))

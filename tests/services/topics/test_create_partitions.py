@@ -1,0 +1,86 @@
+"""
+CreatePartitions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafscale.services.topics.create_partitions import CreatePartitionsService
+from kafscale.wire.messages import CreatePartitionsRequest
+from tests.services.client import ServiceCase
+
+
+class CreatePartitionsTests(ServiceCase):
+    """
+    Adding partitions.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        super().setUp()
+        self.cluster.now(self.cluster.topics.create("orders", 2, {}))
+        self.image = self.cluster.image
+        self.serve(CreatePartitionsService(self.image, self.cluster.topics, self.cluster.clock))
+
+    def request(
+        self, *names: str, count: int, assigned: bool = False, validate_only: bool = False
+    ) -> CreatePartitionsRequest:
+        """
+        All are to have so many partitions.
+        """
+        kind = CreatePartitionsRequest.Topic
+        assignments = [kind.Assignment(broker_ids=[7])] if assigned else None
+        topics = [kind(name=name, count=count, assignments=assignments) for name in names]
+        return CreatePartitionsRequest(topics=topics, timeout_ms=1000, validate_only=validate_only)
+
+    def ask(self, *names: str, version: int = 3, **fields: Any) -> list[int]:
+        """
+        The codes; each error has a message.
+        """
+        response = self.client.now(self.request(*names, **fields), version)
+        for result in response.results:
+            self.assertEqual(bool(result.error_message), result.error_code != 0)
+        return [result.error_code for result in response.results]
+
+    def test_every_version(self) -> None:
+        """
+        The count is that of all partitions.
+        """
+        for version in self.client.versions(CreatePartitionsRequest):
+            self.assertEqual(self.ask("orders", version=version, count=3 + version), [0])
+            self.assertEqual(self.image.topic("orders").partitions, 3 + version)
+
+    def test_refused(self) -> None:
+        """
+        Each with its code, and nothing grows.
+        """
+        for names, fields, code in (
+            (["none"], {"count": 3}, 3),
+            (["orders"], {"count": 2}, 37),
+            (["orders"], {"count": 1}, 37),
+            (["orders"], {"count": 0}, 37),
+            (["orders"], {"count": 2**31 - 1}, 44),
+            (["orders"], {"count": 3, "assigned": True}, 39),
+            (["orders", "orders"], {"count": 3}, 42),
+        ):
+            self.assertEqual(self.ask(*names, **fields), [code])
+        self.assertEqual(self.image.topic("orders").partitions, 2)
+
+    def test_validate_only(self) -> None:
+        """
+        It is checked, and nothing grows.
+        """
+        self.assertEqual(self.ask("orders", count=3, validate_only=True), [0])
+        self.assertEqual(self.ask("orders", count=2, validate_only=True), [37])
+        self.assertEqual(self.image.topic("orders").partitions, 2)
+
+    def test_failed(self) -> None:
+        """
+        As a whole, in every version.
+        """
+        for version in self.client.versions(CreatePartitionsRequest):
+            response = self.client.failed(self.request("orders", count=3), version, -1)
+            self.assertEqual([each.error_code for each in response.results], [-1])

@@ -1,0 +1,110 @@
+"""
+DeleteTopics.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from kafscale.services.topics.delete_topics import DeleteTopicsService
+from kafscale.wire.messages import DeleteTopicsRequest
+from kafscale.wire.schema import NO_UUID
+from tests.services.client import ServiceCase
+
+
+class DeleteTopicsTests(ServiceCase):
+    """
+    Deleting topics.
+    """
+
+    def setUp(self) -> None:
+        """
+        What each test begins with.
+        """
+        super().setUp()
+        for name in ("a", "b"):
+            self.cluster.now(self.cluster.topics.create(name, 1, {}))
+        self.image = self.cluster.image
+        self.serve(DeleteTopicsService(self.image, self.cluster.topics, self.cluster.clock))
+
+    def names(self) -> list[str]:
+        """
+        The topics that exist.
+        """
+        return [topic.name for topic in self.image.topics()]
+
+    def request(self, version: int, *topics: str | UUID | tuple[str, UUID]) -> DeleteTopicsRequest:
+        """
+        Topics by name, by id, or by both.
+        """
+        if version < 6:
+            return DeleteTopicsRequest(topic_names=[str(each) for each in topics], timeout_ms=1000)
+        states = []
+        for each in topics:
+            if isinstance(each, UUID):
+                states.append(DeleteTopicsRequest.Topic(topic_id=each))
+            elif isinstance(each, str):
+                states.append(DeleteTopicsRequest.Topic(name=each))
+            else:
+                states.append(DeleteTopicsRequest.Topic(name=each[0], topic_id=each[1]))
+        return DeleteTopicsRequest(topics=states, timeout_ms=1000)
+
+    def ask(self, version: int, *topics: str | UUID | tuple[str, UUID]) -> list[Any]:
+        """
+        The results.
+        """
+        return list(self.client.now(self.request(version, *topics), version).responses)
+
+    def test_every_version(self) -> None:
+        """
+        It is gone when it is answered.
+        """
+        for version in self.client.versions(DeleteTopicsRequest):
+            name = f"v{version}"
+            topic = self.cluster.now(self.cluster.topics.create(name, 1, {}))
+            (result,) = self.ask(version, name)
+            self.assertEqual((result.error_code, result.name), (0, name))
+            self.assertEqual(result.topic_id, topic.topic_id if version >= 6 else NO_UUID)
+            self.assertEqual(self.names(), ["a", "b"])
+
+    def test_by_id(self) -> None:
+        """
+        The answer has the name.
+        """
+        (result,) = self.ask(6, self.image.topic("a").topic_id)
+        self.assertEqual((result.error_code, result.name), (0, "a"))
+        self.assertEqual(self.names(), ["b"])
+
+    def test_unknown(self) -> None:
+        """
+        By name 3, by id 100; the others go.
+        """
+        results = self.ask(6, "none", UUID(int=9), "a")
+        self.assertEqual([each.error_code for each in results], [3, 100, 0])
+        self.assertEqual([each.name for each in results], ["none", None, "a"])
+
+    def test_senseless(self) -> None:
+        """
+        Both name and id, or neither.
+        """
+        both = ("a", self.image.topic("a").topic_id)
+        results = self.ask(6, both, NO_UUID)
+        self.assertEqual([each.error_code for each in results], [42, 42])
+        self.assertEqual(self.names(), ["a", "b"])
+
+    def test_named_twice(self) -> None:
+        """
+        It stays, and there is one answer.
+        """
+        results = self.ask(5, "a", "a")
+        self.assertEqual([each.error_code for each in results], [42])
+        self.assertEqual(self.names(), ["a", "b"])
+
+    def test_failed(self) -> None:
+        """
+        As a whole, in every version.
+        """
+        for version in self.client.versions(DeleteTopicsRequest):
+            response = self.client.failed(self.request(version, "a"), version, -1)
+            self.assertEqual([each.error_code for each in response.responses], [-1])
