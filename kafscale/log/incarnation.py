@@ -122,7 +122,7 @@ class Incarnation:
             journal=self.journal,
             trimmer=self.trimmer,
             retention=self.retention,
-            held_bytes=lambda: pressure.size,
+            record_bytes=lambda: pressure.size,
         )
         self._starts = LogStarts(objects, self.changes, self.roller.roll, self.volumes)
 

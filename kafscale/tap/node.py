@@ -41,7 +41,7 @@ from kafscale.interfaces import (
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.log import Log
 from kafscale.log.reading.cache import BlockCache
-from kafscale.log.replicas.replicas import Following
+from kafscale.log.replicas.replicas import Replicas
 from kafscale.log.takeover.sealing import CorruptLog
 from kafscale.net.fetch_client import FetchClient
 from kafscale.tap.serving import all_services, follow_configs, log_rules, log_settings
@@ -68,7 +68,7 @@ class Node:
     image: Image
     log: Log
     cache: BlockCache
-    following: Following
+    replicas: Replicas
     coordinator: GroupCoordinator
     services: list[IService]
     conversions: ConversionCounts
@@ -156,12 +156,12 @@ class Node:
             rules_of=log_rules(image, configs),
         )
         follow_configs(self.log, image, configs)
-        self.following = Following(
+        self.replicas = Replicas(
             environment,
             image,
             lambda leader: FetchClient(self._dial(leader), self._dial(leader)),
         )
-        image.on_change(self.following.changed)
+        image.on_change(self.replicas.changed)
         self._leaderships = Leaderships(self._metadata, image, self.log, clock)
         self.coordinator = GroupCoordinator(
             self._metadata,
@@ -185,7 +185,7 @@ class Node:
             image=image,
             configs=configs,
             log=self.log,
-            following=self.following,
+            replicas=self.replicas,
             leaderships=self._leaderships,
             coordinator=self.coordinator,
             sharing=self._sharing,
@@ -312,7 +312,7 @@ class Node:
         if self._begun:
             self._leaderships.stop()
             self._sharing.stop()
-            self.following.stop()
+            self.replicas.stop()
             await self.log.stop()
             self.image.stop()
             await self._membership.leave()

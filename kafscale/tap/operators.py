@@ -122,7 +122,7 @@ class Operators:
             partial(of_log, log, names),
             partial(of_groups, node.coordinator, log, names),
             partial(of_cache, node.cache),
-            partial(of_replicas, node.following),
+            partial(of_replicas, node.replicas),
         ):
             self._metrics.add(reading)
 

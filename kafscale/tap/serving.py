@@ -27,7 +27,7 @@ from kafscale.group.coordinator import GroupCoordinator
 from kafscale.interfaces import Broker, ILog, IMetadataStore, IService, LogRules, Topic
 from kafscale.log.log import Log
 from kafscale.log.reading.volumes import CHAPTERS
-from kafscale.log.replicas.replicas import Following
+from kafscale.log.replicas.replicas import Replicas
 from kafscale.log.settings import LogSettings
 from kafscale.services.cluster.alter_partition_reassignments import (
     AlterPartitionReassignmentsService,
@@ -66,7 +66,7 @@ def all_services(
     image: Image,
     configs: TopicConfigs,
     log: Log,
-    following: Following,
+    replicas: Replicas,
     leaderships: Leaderships,
     coordinator: GroupCoordinator,
     sharing: Sharing,
@@ -116,7 +116,7 @@ def all_services(
             lambda: chance.randrange(1, 2**31),
             old_consumers,
             settings.fetch_sessions,
-            nearby=Nearby(image, log, following, broker.rack, reactor),
+            nearby=Nearby(image, log, replicas, broker.rack, reactor),
         ),
         ListOffsetsService(image, log),
         FindCoordinatorService(lambda group: sharing.coordinator(shard_of(group))),

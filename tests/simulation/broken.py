@@ -356,7 +356,7 @@ def feed_the_newest(original: Any) -> Any:
     Take the newest batch of what the leader sends.
     """
 
-    def fed(
+    def take_fetched(
         self: Replica, position: int, high_watermark: int, log_start: int, records: Any
     ) -> int:
         begins = [at for at, _ in iterate(records)]
@@ -364,7 +364,7 @@ def feed_the_newest(original: Any) -> Any:
         size: int = original(self, position, high_watermark, log_start, newest)
         return size
 
-    return fed
+    return take_fetched
 
 
 # -- coordinators -------------------------------------------------------------

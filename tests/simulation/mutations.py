@@ -148,7 +148,7 @@ COMMIT_RELEASE = Seam(releasing, "_commit")
 MOVE_LOG_START = Seam(LogStarts, "move")
 FIRST_SEGMENT = Seam(Segments, "base_of")
 COMMIT_SHARD = Seam(Shard, "_attempt")
-TAKE_FETCHED = Seam(Replica, "fed")
+TAKE_FETCHED = Seam(Replica, "take_fetched")
 
 BUSY = Plan({"lease lost": 10, "slow": 10, "etcd cut": 4}, 5.0, ((0.03, 0.01),), 0.5)
 """Brokers that are alive, are taken for dead, and trim while others walk over

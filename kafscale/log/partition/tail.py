@@ -151,7 +151,7 @@ class Tail:
             count = max(0, bisect_right(self._bases, offset) - 1)
         return self._drop(count)
 
-    def keep(self, size: int) -> int:
+    def shrink_to(self, size: int) -> int:
         """
         Drop batches at the front until at most C{size} bytes are left.
 

@@ -1,3 +1,4 @@
 """
-Partitions that other brokers lead, read here (KIP-392).
+Replicas: partitions that other brokers lead, for consumers in this broker's rack
+(KIP-392).
 """

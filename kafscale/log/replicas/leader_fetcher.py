@@ -1,10 +1,10 @@
 """
-Following the partitions of one leader that are read here.
+Fetching from one leader, for the replicas of its partitions.
 
 One long poll asks for all of them, so each record comes once, however many
-readers there are. It goes no further than a little ahead of the foremost
-reader of each partition. Readers far behind the foremost are served by single
-reads, which wait for no poll.
+consumers read it here. The poll goes no further than a little ahead of the
+foremost consumer of each partition. Consumers far behind the foremost are
+served by single reads, which wait for no poll.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import IFetchClient, LeaderRecords, PeerRefused, PeerUnavailable
 from kafscale.log.replicas.replica import Replica
 
-WAIT: Final = 0.5
-"""Seconds that a leader may wait for records. A partition that gets its first
-reader here waits as long to be asked for."""
+WAIT_SECONDS: Final = 0.5
+"""Seconds that the leader may wait for records. A partition that gets its first
+consumer here waits up to as long before it is part of a poll."""
 
 RETRY_SECONDS: Final = 0.5
-"""Seconds after which a leader, or a partition, that failed is asked again."""
+"""Seconds after which a leader or a partition that failed is asked again."""
 
-SILENCE: Final = 5.0
-"""Seconds after which readers are told that nothing is heard of a leader."""
+SILENCE_SECONDS: Final = 5.0
+"""Seconds without an answer after which a leader counts as silent."""
 
-SOON: Final = 0.05
-"""Seconds to wait for records while readers have not come to those there are."""
+SHORT_WAIT_SECONDS: Final = 0.05
+"""Seconds that the leader may wait for records when something else is due here
+before long."""
 
 
 class _Followed:
     """
-    One partition that is followed.
+    A partition that is followed.
 
     @ivar heard: When the leader last answered for it, in seconds.
-    @ivar paused: Until when it is not asked for, in seconds.
+    @ivar paused: Until when it is left out of polls, in seconds.
     """
 
     __slots__ = ("heard", "paused", "replica")
@@ -54,7 +55,7 @@ class _Followed:
 
 class LeaderFetcher:
     """
-    Decides what is asked of one leader, and hands what comes to the replicas.
+    Polls one leader, and hands the records to the replicas.
     """
 
     _log = Logger()
@@ -65,22 +66,23 @@ class LeaderFetcher:
         client: IFetchClient,
         clock: IReactorTime,
         max_bytes: Callable[[], int],
-        came: Callable[[int], None],
+        received: Callable[[int], None],
     ) -> None:
         """
         @param broker_id: The id of the leader.
-        @param max_bytes: Returns how many bytes of a partition may be in memory
+        @param client: A client of the leader.
+        @param max_bytes: Returns how many bytes of one partition may be in memory
             now.
-        @param came: Called with the bytes of records that have come.
+        @param received: Called with the number of bytes of records received.
         """
         self._broker_id = broker_id
         self._client = client
         self._clock = clock
         self._max_bytes = max_bytes
-        self._came = came
+        self._received = received
         self._followed: dict[TopicIdPartition, _Followed] = {}
-        # Those that the session knows from earlier readers: the leader would
-        # not tell again what it has told then.
+        # Those that the fetch session knows from an earlier consumer. The leader
+        # would not repeat what it has answered then.
         self._renewed: set[TopicIdPartition] = set()
         self._running = False
         self._under_way: Deferred[None] | None = None
@@ -91,7 +93,7 @@ class LeaderFetcher:
 
     def add(self, replica: Replica) -> None:
         """
-        Follow a replica, which has readers.
+        Follow a replica, which has consumers.
         """
         where = replica.topic_id, replica.index
         self._followed[where] = _Followed(replica, self._clock.seconds())
@@ -103,20 +105,20 @@ class LeaderFetcher:
 
     def remove(self, replica: Replica) -> None:
         """
-        Follow a replica no more.
+        Stop following a replica.
         """
         self._followed.pop((replica.topic_id, replica.index), None)
 
     def stop(self) -> None:
         """
-        Follow nothing more.
+        Stop following all replicas, and close the connections.
         """
         self._followed.clear()
         if self._under_way is not None:
             self._under_way.cancel()
         self._client.close()
 
-    # -- following ----------------------------------------------------------
+    # -- polling ---------------------------------------------------------------
 
     async def _run(self) -> None:
         try:
@@ -130,23 +132,25 @@ class LeaderFetcher:
     async def _wait(self, seconds: float) -> None:
         now = self._clock.seconds()
         for followed in list(self._followed.values()):
-            if now - followed.heard >= SILENCE and not followed.replica.silent:
+            if now - followed.heard >= SILENCE_SECONDS and not followed.replica.silent:
                 followed.replica.fell_silent()
         if seconds:
             await deferLater(self._clock, seconds)
 
     async def _round(self) -> float:
         """
-        Poll once; return after how many seconds to poll again.
+        Poll once.
+
+        @return: After how many seconds to poll again.
         """
         positions, wait = self._positions()
         self._renewed.clear()
         if not positions:
             self._client.restart()
-            return SOON
+            return SHORT_WAIT_SECONDS
         seconds = 0.0
         try:
-            found = await self._client.poll(positions, wait, SILENCE)
+            found = await self._client.poll(positions, wait, SILENCE_SECONDS)
             self._take(positions, found)
         except CancelledError:
             raise
@@ -171,23 +175,23 @@ class LeaderFetcher:
 
     def _positions(self) -> tuple[dict[TopicIdPartition, int], float]:
         """
-        What to ask for now: the position of each partition, and how many
-        seconds the leader may wait for records.
+        Return the position of each partition to poll for, and how many seconds
+        the leader may wait for records.
         """
         now = self._clock.seconds()
         max_bytes = self._max_bytes()
         positions: dict[TopicIdPartition, int] = {}
-        wait = WAIT
+        wait = WAIT_SECONDS
         for where, followed in self._followed.items():
             replica = followed.replica
-            replica.keep(max_bytes)
+            replica.shrink(max_bytes)
             if followed.paused > now:
-                wait = SOON
+                wait = SHORT_WAIT_SECONDS
             elif replica.unread * 2 > max_bytes:
-                followed.heard = now  # not asking is this broker's own choice
-                wait = SOON
+                followed.heard = now  # not polling is this broker's own choice
+                wait = SHORT_WAIT_SECONDS
             elif where in self._renewed and self._client.knows(where):
-                wait = SOON  # the poll after this one has it as a new one
+                wait = SHORT_WAIT_SECONDS  # the poll after this one has it as a new partition
             else:
                 positions[where] = replica.position
         return positions, wait
@@ -202,8 +206,8 @@ class LeaderFetcher:
             if followed is None:
                 continue
             if each.error is None:
-                self._came(
-                    followed.replica.fed(
+                self._received(
+                    followed.replica.take_fetched(
                         positions[each.where], each.high_watermark, each.log_start, each.records
                     )
                 )
@@ -211,32 +215,33 @@ class LeaderFetcher:
             failed.add(each.where)
             followed.paused = now + RETRY_SECONDS
             if each.error is OffsetOutOfRange:
-                followed.replica.missed()
+                followed.replica.lose_position()
         for where in positions:
             followed = self._followed.get(where)
             if followed is not None and where not in failed:
                 followed.heard = now
                 followed.replica.silent = False
 
-    # -- single reads -------------------------------------------------------
+    # -- single reads ----------------------------------------------------------
 
     async def fetch(self, replica: Replica, offset: int, max_bytes: int) -> bytes:
         """
-        Read batches from the leader, from the one that contains C{offset}.
+        Read batches from the leader, from the one that contains C{offset} on.
 
         @raise KafkaError: the leader does not have them, or cannot be reached.
         """
         where = replica.topic_id, replica.index
         try:
-            found = await self._client.read(where, offset, max_bytes, SILENCE)
+            found = await self._client.read(where, offset, max_bytes, SILENCE_SECONDS)
         except PeerUnavailable as error:
             raise NotLeaderOrFollower(f"its leader cannot be reached: {error}") from None
         except PeerRefused as error:
             raise NotLeaderOrFollower(f"its leader answers {error}") from None
         if found.error is not None:
             raise found.error
-        # A reader is answered with an end that is not below what it is shown.
-        replica.heard(found.high_watermark, found.log_start)
+        # The end that a consumer is told must not be below the records that it
+        # is sent.
+        replica.take_bounds(found.high_watermark, found.log_start)
         records = bytes(found.records)
-        self._came(len(records))
+        self._received(len(records))
         return records

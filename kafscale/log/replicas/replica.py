@@ -1,11 +1,11 @@
 """
-A partition that another broker leads, to be read here.
+A partition that another broker leads, read here.
 
-What is in segments is read from the object store, as its leader does. What is
-not comes from the leader, in the protocol that consumers speak: so nothing is
-shown here that the leader does not show, which is what is below its high
-watermark (rule 23). It is kept in memory for as long as there are readers
-for it, and room.
+Its segments are read from the object store, as the leader does. What is in no
+segment comes from the leader, through the protocol that consumers speak. So
+nothing is visible here that is not visible on the leader, which is what is
+below the high watermark (rule 23). It stays in memory while it has consumers
+and there is room.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from kafscale.log.reading.segments import ReplicaSegments
 from kafscale.wire.records import iterate
 
 AHEAD_SECONDS: Final = 2.0
-"""How long a reader may be ahead of what is known here. One who comes from the
-leader is for a moment; who stays so is to ask the leader whether there is such
-an offset."""
+"""Seconds that a consumer may be ahead of what is known here. One that has just
+read from the leader is ahead for a moment; one that stays ahead is sent to the
+leader, to ask whether there is such an offset."""
 
-_MOST_AHEAD = 100
-_SOMETHING = 1 << 20  # bytes, where nobody knows how many
-_END: Final = 2**63 - 1
+_MAX_AHEAD = 100
+_UNKNOWN_SIZE = 1 << 20  # in place of a number of bytes that is not known
+_NO_LIMIT: Final = 2**63 - 1
 
 
 class LeaderReads(Protocol):
@@ -48,36 +48,38 @@ class LeaderReads(Protocol):
 
     def want(self, replica: Replica) -> None:
         """
-        Follow a replica's leader from now on: it has readers for records that
-        are in no segment.
+        Follow the replica's leader from now on: the replica has consumers for
+        records that are in no segment.
         """
 
     async def fetch(self, replica: Replica, offset: int, max_bytes: int) -> bytes:
         """
-        Read batches from the leader, from the one that contains C{offset}, at
-        least one.
+        Read batches from the leader, from the one that contains C{offset} on,
+        at least one.
 
         @raise KafkaError: the leader does not have them, or cannot be reached.
         """
 
     def grew(self, size: int) -> None:
         """
-        Count so many bytes of records more in memory; below 0, less.
+        Count C{size} more bytes of records in memory; fewer if it is negative.
         """
 
 
 @implementer(IReadable)
 class Replica:
     """
-    See L{IReadable}. A replica for reading (KIP-392): it is no member of a set
-    of in-sync replicas, and no record depends on it.
+    See L{IReadable}. This is a replica for reading (KIP-392): it is not a
+    member of a set of in-sync replicas, and no record depends on it.
 
-    @ivar record: As last seen; None until it is.
-    @ivar tail: What came from the leader and is still in memory; None before.
-    @ivar wanted: Whether there are readers for what is in no segment.
-    @ivar silent: Whether nothing can be learnt about it, for too long.
-    @ivar read_at: When a reader last asked for it, in seconds.
-    @ivar wanted_at: When one last asked for what is in no segment.
+    @ivar record: The partition's record as last seen; None before that.
+    @ivar tail: The records in memory, which came from the leader; None if
+        there are none.
+    @ivar dropped: Whether it cannot be read here any more.
+    @ivar wanted: Whether it has consumers for records that are in no segment.
+    @ivar silent: Whether nothing was heard of the partition for too long.
+    @ivar read_at: When a consumer last asked for it, in seconds.
+    @ivar wanted_at: When one last asked for records that are in no segment.
     """
 
     def __init__(
@@ -91,8 +93,10 @@ class Replica:
         leader: LeaderReads,
     ) -> None:
         """
-        @param segments: Of a record that is not known yet.
-        @param counts: Of the topic.
+        @param image: Says who leads the partition.
+        @param segments: The segments, of a record that is not known yet.
+        @param counts: The counters of the topic.
+        @param leader: Reads from the partition's leader.
         """
         self.topic_id = topic_id
         self.index = index
@@ -110,15 +114,16 @@ class Replica:
         self._revision = 0
         self._rolled_to = 0
         self._log_start = 0
-        self._told = UNKNOWN  # the high watermark, by a leader that is followed now
-        self._least = 0  # what it was at least, ever
-        self._begin = 0  # where the tail is to begin
-        self._front = 0  # where the foremost reader is
+        self._high_watermark = UNKNOWN  # as the leader that is followed now has answered
+        self._known_end = 0  # the high watermark is not below this
+        self._next_position = 0  # where the tail is to begin, while there is none
+        self._foremost = 0  # the offset of the foremost consumer
         self._watchers = Watchers()
-        self._ahead: dict[int, float] = {}  # offsets that are not known of, since when
+        # Offsets of consumers past the high watermark, since when.
+        self._ahead: dict[int, float] = {}
         self._recheck: IDelayedCall | None = None
 
-    # -- what is known of it -----------------------------------------------
+    # -- state -----------------------------------------------------------------
 
     @property
     def leader_epoch(self) -> int:
@@ -137,60 +142,61 @@ class Replica:
     @property
     def high_watermark(self) -> int:
         """
-        See L{IReadable}. -1 while it is being asked for: who is told a lower
-        one takes its end for the partition's.
+        See L{IReadable}. -1 while the leader has not answered yet: a consumer
+        would take a lower one for the partition's end.
         """
-        if self._told != UNKNOWN:
-            return self._told
-        return UNKNOWN if self.wanted or self.record is None else self._least
+        if self._high_watermark != UNKNOWN:
+            return self._high_watermark
+        return UNKNOWN if self.wanted or self.record is None else self._known_end
 
     @property
     def next_offset(self) -> int:
         """
-        See L{IReadable}. Only the leader knows: here any may come.
+        See L{IReadable}. Only the leader knows it, so no offset is too large
+        here.
         """
-        return _END
+        return _NO_LIMIT
 
     @property
     def position(self) -> int:
         """
-        What of the tail is to come next.
+        The offset that the next record from the leader will have.
         """
-        return self._begin if self.tail is None else self.tail.end
+        return self._next_position if self.tail is None else self.tail.end
 
     @property
     def size(self) -> int:
         """
-        Bytes in memory.
+        Bytes of records in memory.
         """
         return 0 if self.tail is None else self.tail.size
 
     @property
     def unread(self) -> int:
         """
-        How many of them no reader has come to yet.
+        Bytes of records in memory to which no consumer has come yet.
         """
-        return 0 if self.tail is None else self.tail.available(self._front)
+        return 0 if self.tail is None else self.tail.available(self._foremost)
 
     def end_of_epoch(self, epoch: int) -> tuple[int, int]:
         """
         See L{IReadable.end_of_epoch}.
 
-        @raise UnknownLeaderEpoch: this broker is behind.
+        @raise UnknownLeaderEpoch: this broker's metadata is behind.
         """
         if self.record is None:
-            return epoch, _END
+            return epoch, _NO_LIMIT
         epochs = Epochs(self.record.epochs)
-        end = epochs.end_of(epoch, self.leader_epoch, _END)
+        end = epochs.end_of(epoch, self.leader_epoch, _NO_LIMIT)
         if end[0] == UNKNOWN:
             raise UnknownLeaderEpoch
         return end
 
-    # -- following ----------------------------------------------------------
+    # -- updates ---------------------------------------------------------------
 
-    def follow(self, record: PartitionRecord, revision: int) -> None:
+    def apply(self, record: PartitionRecord, revision: int) -> None:
         """
-        This is the partition's record, as committed at that revision.
+        Apply the partition's record, as committed at C{revision}.
         """
         if revision <= self._revision:
             return  # a later one was seen already
@@ -201,24 +207,27 @@ class Replica:
         self._segments.follow(record)
         self._rolled_to = record.rolled_to
         self._log_start = max(self._log_start, record.log_start)
-        self._least = max(self._least, record.rolled_to)
-        if self._told != UNKNOWN:
-            self._told = max(self._told, record.rolled_to)
+        self._known_end = max(self._known_end, record.rolled_to)
+        if self._high_watermark != UNKNOWN:
+            self._high_watermark = max(self._high_watermark, record.rolled_to)
         if self.wanted and self.position < record.rolled_to:
             self._restart(record.rolled_to)
         self.wake()
 
-    def fed(
+    def take_fetched(
         self, position: int, high_watermark: int, log_start: int, records: bytes | memoryview
     ) -> int:
         """
-        The leader's answer to what was asked at C{position}: how many bytes of
-        records were new.
+        Append what the leader has answered.
+
+        @param position: The offset that it was asked for.
+        @param records: Whole batches from there on.
+        @return: How many bytes of records were new.
         """
         if not self.wanted:
             return 0
         size = 0
-        if position == self.position:  # else it began anew meanwhile
+        if position == self.position:  # else the tail was begun anew meanwhile
             for at, header in iterate(records):
                 if self.tail is None:
                     self.tail = Tail(header.base_offset)
@@ -228,54 +237,54 @@ class Replica:
             if self.tail is not None:
                 self.tail.show(self.tail.end)
                 self._leader.grew(size)
-        self.heard(max(high_watermark, self.position if size else 0), log_start)
+        self.take_bounds(max(high_watermark, self.position if size else 0), log_start)
         self.silent = False
         self.wake()
         return size
 
-    def heard(self, high_watermark: int, log_start: int) -> None:
+    def take_bounds(self, high_watermark: int, log_start: int) -> None:
         """
-        The leader has told this.
+        Apply the bounds of the partition as the leader has answered them.
         """
-        self._least = max(self._least, high_watermark)
+        self._known_end = max(self._known_end, high_watermark)
         if self.wanted:
-            self._told = max(self._told, self._least)
+            self._high_watermark = max(self._high_watermark, self._known_end)
         self._log_start = max(self._log_start, log_start)
-        self._ahead = {each: at for each, at in self._ahead.items() if each > self._told}
+        self._ahead = {each: at for each, at in self._ahead.items() if each > self._high_watermark}
 
-    def missed(self) -> None:
+    def lose_position(self) -> None:
         """
-        The leader does not have what was to come next.
+        Begin the tail anew, because the leader does not have L{position}.
         """
         self._restart(max(self._rolled_to, self._log_start))
 
-    def keep(self, size: int) -> None:
+    def shrink(self, size: int) -> None:
         """
-        Let the oldest go, until so many bytes are left, or those that no
-        reader has come to.
+        Drop the oldest records until C{size} bytes are left, but none to which
+        no consumer has come yet.
         """
         if self.tail is not None and self.tail.size > size:
-            self._leader.grew(-self.tail.keep(max(size, self.unread)))
+            self._leader.grew(-self.tail.shrink_to(max(size, self.unread)))
 
     def fell_silent(self) -> None:
         """
-        Nothing can be learnt about it, for too long: readers had better ask
-        its leader themselves.
+        Send waiting consumers to the leader, because nothing was heard of the
+        partition for too long.
         """
         self.silent = True
         self.wake()
 
     def unwanted(self) -> None:
         """
-        There are no readers any more for what is in no segment.
+        Drop the records in memory: there are no consumers for them any more.
         """
         self.wanted = self.silent = False
-        self._told = UNKNOWN
+        self._high_watermark = UNKNOWN
         self._clear()
 
     def drop(self) -> None:
         """
-        It is not read here any more.
+        Make the partition unreadable here.
         """
         self.dropped = True
         self._clear()
@@ -286,28 +295,30 @@ class Replica:
 
     def wake(self) -> None:
         """
-        Let all readers that wait look again.
+        Wake all consumers that wait, so that they ask again.
         """
         self._watchers.wake()
 
     def _restart(self, begin: int) -> None:
         self._clear()
-        self._begin = begin
+        self._next_position = begin
 
     def _clear(self) -> None:
         if self.tail is not None:
-            self._begin = self.tail.end
+            self._next_position = self.tail.end
             self._leader.grew(-self.tail.size)
             self.tail = None
 
-    # -- reading ------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------
 
     def available(self, offset: int) -> int:
         """
         See L{IReadable.available}.
 
-        @raise NotLeaderOrFollower: nothing can be learnt about it.
-        @raise OffsetNotAvailable: nothing is known of that offset.
+        @raise NotLeaderOrFollower: nothing was heard of the partition for too
+            long.
+        @raise OffsetNotAvailable: the offset has been past the high watermark
+            for too long.
         """
         self.read_at = self._clock.seconds()
         if self.record is None:
@@ -325,44 +336,44 @@ class Replica:
         if not self.wanted:
             self.wanted = True
             self._restart(offset)
-            self._front = offset
+            self._foremost = offset
             self._leader.want(self)
-        if self._told == UNKNOWN:
+        if self._high_watermark == UNKNOWN:
             self._check_silence()
             return 0
-        if offset > self._told:
+        if offset > self._high_watermark:
             self._check_ahead(offset)
             return 0
-        self._front = max(self._front, offset)
-        if self._is_elsewhere(offset):
-            return _SOMETHING
+        self._foremost = max(self._foremost, offset)
+        if self._needs_leader(offset):
+            return _UNKNOWN_SIZE
         available = 0 if self.tail is None else self.tail.available(offset)
         if not available:
             self._check_silence()
         return available
 
-    def _is_elsewhere(self, offset: int) -> bool:
+    def _needs_leader(self, offset: int) -> bool:
         """
-        Whether the record at C{offset}, which is in no segment, is not in
-        memory, nor the next to come.
+        Return whether the record at C{offset} is in no segment, not in memory,
+        and not the next to come either.
         """
-        start = self._begin if self.tail is None else self.tail.start
-        return offset < self._told and not start <= offset <= self.position
+        start = self._next_position if self.tail is None else self.tail.start
+        return offset < self._high_watermark and not start <= offset <= self.position
 
     def _check_silence(self) -> None:
         if self.silent:
             raise NotLeaderOrFollower("nothing is heard of the leader here")
 
     def _check_ahead(self, offset: int) -> None:
-        if len(self._ahead) > _MOST_AHEAD:
+        if len(self._ahead) > _MAX_AHEAD:
             self._ahead.clear()
         since = self._ahead.setdefault(offset, self.read_at)
         if self.read_at - since >= AHEAD_SECONDS:
             raise OffsetNotAvailable("The leader has told nothing of such an offset")
         if self._recheck is None:
-            self._recheck = self._clock.callLater(AHEAD_SECONDS, self._look_ahead_again)
+            self._recheck = self._clock.callLater(AHEAD_SECONDS, self._recheck_ahead)
 
-    def _look_ahead_again(self) -> None:
+    def _recheck_ahead(self) -> None:
         self._recheck = None
         if self._ahead:
             self.wake()
@@ -380,13 +391,13 @@ class Replica:
             fetched = tail.read(offset, max_bytes, at_least_one)
             self._counts.bytes_out += fetched.size
             return fetched
-        if offset < self._rolled_to or self._is_elsewhere(offset):
+        if offset < self._rolled_to or self._needs_leader(offset):
             return None
         return Fetched()
 
     async def confirm(self) -> None:
         """
-        See L{IReadable.confirm}. What it knows it has from the leader.
+        See L{IReadable.confirm}. What a replica knows it has from the leader.
         """
 
     async def load(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:

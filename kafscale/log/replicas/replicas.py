@@ -1,9 +1,9 @@
 """
-The partitions that are read here and that other brokers lead.
+The partitions that other brokers lead and that are read here.
 
-There is one from the moment when a reader asks for it, for as long as it is
-read: nobody has to be told, and nothing is done for partitions that nobody
-reads here.
+A replica exists from when a consumer first asks for the partition until no
+consumer has read it for a while. Nobody is told of it, and partitions that are
+not read here cost nothing.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from kafscale.interfaces import (
 )
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.reading.segments import ReplicaSegments
-from kafscale.log.replicas.leader_fetcher import SILENCE, LeaderFetcher
+from kafscale.log.replicas.leader_fetcher import SILENCE_SECONDS, LeaderFetcher
 from kafscale.log.replicas.replica import Replica
 
-MOST_BYTES: Final = 64 << 20
-"""What all of them together may have in memory, beside one answer of each
-leader."""
+MAX_BYTES: Final = 64 << 20
+"""Bytes that all replicas may have in memory, beside one response of each leader."""
 
-EACH_BYTES: Final = 8 << 20
-"""What one of them may have."""
+MAX_REPLICA_BYTES: Final = 8 << 20
+"""Bytes that one replica may have in memory."""
 
-SWEEP_SECONDS: Final = 10.0
-DOUBT_SECONDS: Final = 20.0
-"""After so long readers are asked whether they are still there."""
+CHECK_SECONDS: Final = 10.0
+WAKE_SECONDS: Final = 20.0
+"""Seconds without a read after which waiting consumers are woken, so that those
+that are still there ask again."""
 IDLE_SECONDS: Final = 40.0
-"""After so long they are not."""
+"""Seconds without a read after which a partition has no consumers."""
 
 
 @implementer(IReplicas)
-class Following:
+class Replicas:
     """
     See L{IReplicas}.
 
@@ -64,18 +64,18 @@ class Following:
         connect: Callable[[Broker], IFetchClient],
     ) -> None:
         """
-        @param image: L{changed} is to be told of its changes.
-        @param connect: Makes a client for another broker.
+        @param image: The cluster. Its changes are to be passed to L{changed}.
+        @param connect: Makes a client of another broker.
         """
         self._environment = environment
         self._clock = environment.clock
         self._image = image
         self._connect = connect
         self._replicas: dict[TopicIdPartition, Replica] = {}
-        self._fetchers: dict[Broker, LeaderFetcher] = {}  # by leaders as they were registered
+        self._fetchers: dict[Broker, LeaderFetcher] = {}  # by the leaders' registrations
         self._routes: dict[Replica, Broker] = {}
         self._opening: set[Replica] = set()
-        self._sweep: IDelayedCall | None = None
+        self._check: IDelayedCall | None = None
         self.size = 0
         self.fetched = 0
 
@@ -102,15 +102,15 @@ class Following:
             replica = Replica(topic_id, index, self._image, segments, counts, self._clock, self)
             self._replicas[where] = replica
             Deferred.fromCoroutine(self._open(replica))
-            if self._sweep is None:
-                self._sweep = self._clock.callLater(SWEEP_SECONDS, self._look_around)
+            if self._check is None:
+                self._check = self._clock.callLater(CHECK_SECONDS, self._check_readers)
         return replica
 
     async def _open(self, replica: Replica) -> None:
         if replica in self._opening:
             return
         self._opening.add(replica)
-        late = self._clock.callLater(SILENCE, replica.fell_silent)
+        late = self._clock.callLater(SILENCE_SECONDS, replica.fell_silent)
         try:
             key = metadata_keys.partition(replica.topic_id, replica.index)
             entry = await self._environment.metadata.get(key)
@@ -121,25 +121,25 @@ class Following:
         if late.active():
             late.cancel()
         if entry is not None and not replica.dropped:
-            replica.follow(PartitionRecord.from_entry(entry), entry.revision)
+            replica.apply(PartitionRecord.from_entry(entry), entry.revision)
         elif replica.record is None:
             replica.fell_silent()
 
     def stop(self) -> None:
         """
-        Let go of everything.
+        Drop all replicas.
         """
         for replica in list(self._replicas.values()):
             self._drop(replica)
-        if self._sweep is not None:
-            self._sweep.cancel()
-            self._sweep = None
+        if self._check is not None:
+            self._check.cancel()
+            self._check = None
 
-    # -- being in step with the cluster ---------------------------------------
+    # -- following the cluster ---------------------------------------------------
 
     def changed(self, changes: Sequence[Change]) -> None:
         """
-        The image has changed so.
+        Apply changes of the image.
         """
         if not self._replicas:
             return
@@ -147,13 +147,13 @@ class Following:
             if change.key.startswith(metadata_keys.PARTITIONS):
                 replica = self._replicas.get(metadata_keys.partition_of(change.key))
                 if replica is not None:
-                    self._follow(replica, change)
+                    self._apply(replica, change)
             elif change.key.startswith(metadata_keys.BROKERS):
                 for replica in self._replicas.values():
                     if replica.wanted:
                         self._route(replica)
 
-    def _follow(self, replica: Replica, change: Change) -> None:
+    def _apply(self, replica: Replica, change: Change) -> None:
         if change.entry is None:
             self._drop(replica)
             return
@@ -161,13 +161,13 @@ class Following:
         if record.leader == self._image.broker_id:
             self._drop(replica)
             return
-        replica.follow(record, change.entry.revision)
+        replica.apply(record, change.entry.revision)
         if replica.wanted:
             self._route(replica)
 
     def _route(self, replica: Replica) -> None:
         """
-        Follow who leads it now.
+        Follow the broker that leads the partition now.
         """
         leader = self._image.leadership(replica.topic_id, replica.index).leader
         if leader == self._image.broker_id:
@@ -184,7 +184,7 @@ class Following:
             fetcher = self._fetchers.get(broker)
             if fetcher is None:
                 fetcher = self._fetchers[broker] = LeaderFetcher(
-                    leader, self._connect(broker), self._clock, self._max_bytes, self._came
+                    leader, self._connect(broker), self._clock, self._max_bytes, self._received
                 )
             fetcher.add(replica)
 
@@ -202,12 +202,12 @@ class Following:
         self._unroute(replica)
         replica.drop()
 
-    # -- readers come and go ----------------------------------------------------
+    # -- consumers come and go ---------------------------------------------------
 
-    def _look_around(self) -> None:
+    def _check_readers(self) -> None:
         """
-        Forget what is not read any more. Who waits for records does not ask
-        again while there are none, so first all are woken.
+        Drop what is not read any more. A consumer that waits for records does
+        not ask again while there are none, so it is woken first.
         """
         now = self._clock.seconds()
         for replica in list(self._replicas.values()):
@@ -216,15 +216,15 @@ class Following:
             elif replica.wanted and now - replica.wanted_at >= IDLE_SECONDS:
                 self._unroute(replica)
                 replica.unwanted()
-            elif now - (replica.wanted_at if replica.wanted else replica.read_at) >= DOUBT_SECONDS:
+            elif now - (replica.wanted_at if replica.wanted else replica.read_at) >= WAKE_SECONDS:
                 replica.wake()
             if replica.record is None and replica.silent and not replica.dropped:
                 Deferred.fromCoroutine(self._open(replica))
-        self._sweep = None
+        self._check = None
         if self._replicas:
-            self._sweep = self._clock.callLater(SWEEP_SECONDS, self._look_around)
+            self._check = self._clock.callLater(CHECK_SECONDS, self._check_readers)
 
-    # -- where replicas have what is in no segment --------------------------------
+    # -- see LeaderReads -----------------------------------------------------------
 
     def want(self, replica: Replica) -> None:
         """
@@ -248,7 +248,7 @@ class Following:
         self.size += size
 
     def _max_bytes(self) -> int:
-        return min(EACH_BYTES, MOST_BYTES // max(1, len(self._routes)))
+        return min(MAX_REPLICA_BYTES, MAX_BYTES // max(1, len(self._routes)))
 
-    def _came(self, size: int) -> None:
+    def _received(self, size: int) -> None:
         self.fetched += size

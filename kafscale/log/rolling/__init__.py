@@ -1,3 +1,4 @@
 """
-Copying records from the journal into segments, and releasing partitions.
+Rolling: writing records from the journal into segments, and releasing
+partitions, which rolls everything first.
 """

@@ -1,9 +1,9 @@
 """
-Handing partitions over, while this broker lives.
+Releasing partitions to other brokers, while this broker lives.
 
-Whoever claims what was released finds all of it in segments, and need not stop
-anybody. So first what is there is rolled, while producers go on; only then is
-nothing more taken, for as long as the rest needs.
+A broker that claims a released partition finds all of it in segments, and has
+no journal to seal. So everything is rolled first, while producers go on. Only
+then are appends refused, for as long as it takes to roll the rest.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Roll = Callable[[Sequence[Partition]], Awaitable[None]]
 
 async def release(partitions: Sequence[Partition], roll: Roll, changes: RecordChanges) -> None:
     """
-    Lead these no more.
+    Stop leading these partitions.
 
-    @param roll: Puts what is durable of partitions into segments.
-    @raise Exception: what rolling raised; they are led as before.
+    @param roll: Writes the durable records of partitions into segments.
+    @raise Exception: a roll failed; the partitions are led as before.
     """
     await roll(partitions)
     for partition in partitions:
         partition.closed = True
     try:
-        # Every record that was appended is acknowledged or refused (rule 17), and
-        # then in a segment: the next leader needs no journal of ours.
+        # Every appended record is acknowledged or refused (rule 17), and then
+        # in a segment, so the next leader does not need this broker's journal.
         for partition in partitions:
             await partition.settled()
         while left := [each for each in partitions if _is_unrolled(each)]:
@@ -57,7 +57,7 @@ async def _commit(partitions: Sequence[Partition], changes: RecordChanges) -> No
     try:
         await changes.commit_all(changed)
     finally:
-        # Whatever came of it (rule 18).
+        # Whatever the outcome (rule 18).
         for partition in partitions:
             partition.drop()
 

@@ -1,13 +1,14 @@
 """
-How records get from the journal into segments.
+When records are written from the journal into segments.
 
-A partition is rolled when it has enough for a segment; when all partitions
-together hold more memory than they may (the largest first); and when it is
-what keeps the journal's oldest slot from going: because that slot is old, or
-because recovery would have to read too many. Its topic may ask for smaller and
-younger segments than the broker would make. So the tail that a successor has
-to read is bounded, whatever the traffic looks like. What is small goes together
-with others that are (`kafscale.log.reading.volumes`).
+A partition is rolled when it has enough records for a segment. If all
+partitions together have more records in memory than they may, the largest are
+rolled. And a partition is rolled when it keeps the journal's oldest slot from
+being deleted, because that slot is old, or because recovery would have to read
+too many slots. A topic's configuration may ask for smaller and younger segments
+than the broker would write. So the tail that a successor has to read is
+bounded, whatever the traffic. Partitions with few records are rolled together,
+into a volume (`kafscale.log.reading.volumes`).
 """
 
 from __future__ import annotations
@@ -34,17 +35,18 @@ from kafscale.log.retention.retention import Retention
 from kafscale.log.retention.trimming import Clearing
 from kafscale.log.rolling.writer import SegmentWriter
 
-LOOK = 10.0
-"""Seconds between two looks at the age of the oldest slot."""
+CHECK_SECONDS = 10.0
+"""Seconds between two checks of the age of the oldest slot."""
 
-AGAIN = 1.0
-"""Seconds after which what failed is tried again."""
+RETRY_SECONDS = 1.0
+"""Seconds after a failure in which no roll begins."""
 
-COMPANY = 16
-"""This part of the journal is let go together, when its oldest slot has to."""
+OLDEST_PART = 16
+"""Where partitions are rolled together, one in so many of the journal's slots is
+freed together with the oldest."""
 
-PARALLEL = 16
-"""How many segments or volumes are made at once of what is handed over."""
+PARALLEL_ROLLS = 16
+"""How many segments or volumes are written at once by L{Roller.roll_all}."""
 
 
 class Roller:
@@ -62,13 +64,15 @@ class Roller:
         journal: Journal,
         trimmer: Clearing,
         retention: Retention,
-        held_bytes: Callable[[], int],
+        record_bytes: Callable[[], int],
     ) -> None:
         """
-        @param trimmer: Deletes the slots that are not needed after a roll.
-        @param retention: Is told of partitions that have something to expire.
-        @param held_bytes: Returns how many bytes of records all partitions have
-            in memory now.
+        @param writer: Writes the segments.
+        @param journal: The incarnation's journal.
+        @param trimmer: Deletes slots that are not needed after a roll.
+        @param retention: Is told which partitions have records that can expire.
+        @param record_bytes: Returns how many bytes of records all partitions
+            have in memory now.
         """
         clock = environment.clock
         self._writer = writer
@@ -77,27 +81,28 @@ class Roller:
         self._trimmer = trimmer
         self._settings = environment.settings
         self._retention = retention
-        self._held: dict[Partition, float] = {}  # those with records in memory, since when
-        # Those whose topics want them rolled earlier than the oldest slot is.
+        self._unrolled: dict[Partition, float] = {}  # those with records to roll, since when
+        # When the topics' configurations ask for a roll, if that is earlier than
+        # the age of the oldest slot does.
         self._ages: DueQueue[Partition] = DueQueue(clock, clock.seconds, self._aged)
         self._urgent: dict[Partition, None] = {}  # to be rolled whatever their size
         self._rolling: set[Partition] = set()
         self._rolls = WorkerPool(clock, self._settings.rolls, self._take)
-        self._held_bytes = held_bytes
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
-        self._looking.start(LOOK, now=False)
+        self._record_bytes = record_bytes
+        self._age_check = LoopingCall(self._check_age)
+        self._age_check.clock = clock
+        self._age_check.start(CHECK_SECONDS, now=False)
 
-    # -- what is to be rolled ---------------------------------------------
+    # -- choosing --------------------------------------------------------------
 
     def settled(self, slot: Slot) -> None:
         """
-        The records of a slot are durable, and may be rolled.
+        Note that the records of a slot are durable, so that they can be rolled.
         """
         for partition in slot.ranges:
             assert isinstance(partition, Partition)
-            if partition not in self._held:
-                self._hold(partition)
+            if partition not in self._unrolled:
+                self._note_unrolled(partition)
                 self._retention.appended(partition)
             if self._is_urgent(partition):
                 self._urgent[partition] = None
@@ -105,98 +110,101 @@ class Roller:
 
     def inherited(self, partitions: Iterable[Partition]) -> None:
         """
-        Partitions begin with records from a predecessor's journal, which can
-        go when these are rolled.
+        Note partitions that begin with records from a sealed journal. They are
+        rolled at once, so that the journal's slots can be deleted.
         """
         for partition in partitions:
-            self._hold(partition)
+            self._note_unrolled(partition)
             self._urgent[partition] = None
         self._rolls.fill()
 
     def configured(self, partition: Partition) -> None:
         """
-        Its topic's configuration was changed.
+        Follow a change of the configuration of the partition's topic.
         """
-        since = self._held.get(partition)
+        since = self._unrolled.get(partition)
         if since is None:
             return
-        self._hold(partition, since)
+        self._note_unrolled(partition, since)
         if self._is_urgent(partition):
             self._urgent[partition] = None
             self._rolls.fill()
 
-    def _hold(self, partition: Partition, since: float | None = None) -> None:
+    def _note_unrolled(self, partition: Partition, since: float | None = None) -> None:
         """
-        @param since: When it got the oldest of the records that it has in
-            memory; None for now.
+        Note that a partition has records to roll.
+
+        @param since: When it got the oldest of them, in seconds; None for now.
         """
         begun = self._clock.seconds() if since is None else since
-        self._held[partition] = begun
+        self._unrolled[partition] = begun
         seconds = partition.rules.segment_ms / 1000
         if seconds < self._settings.segment_seconds:
             self._ages.put(partition, begun + seconds)
         else:
             self._ages.remove(partition)
 
-    def _release(self, partition: Partition) -> None:
+    def _forget(self, partition: Partition) -> None:
         """
-        It has nothing in memory that could be rolled.
+        Note that a partition has no records to roll.
         """
-        self._held.pop(partition, None)
+        self._unrolled.pop(partition, None)
         self._ages.remove(partition)
 
     def _aged(self, partition: Partition) -> None:
-        if partition in self._held and not partition.dropped:
+        if partition in self._unrolled and not partition.dropped:
             self._urgent[partition] = None
             self._rolls.fill()
 
     def _segment_bytes(self, partition: Partition) -> int:
         return min(self._settings.segment_bytes, partition.rules.segment_bytes)
 
-    def _look(self) -> None:
+    def _check_age(self) -> None:
         for oldest in self._journal.oldest(1):
             if self._clock.seconds() - oldest.begun >= self._settings.segment_seconds:
-                self._hurry()
+                self._mark_oldest_urgent()
                 self._rolls.fill()
 
-    def _hurry(self) -> None:
+    def _mark_oldest_urgent(self) -> None:
         """
-        Let the oldest slot go; where small segments go together, what is
-        nearly as old keeps it company.
+        Mark the partitions that keep the oldest slot from being deleted. Where
+        partitions are rolled together, so are those of slots nearly as old.
         """
-        together = self._settings.journal_slots // COMPANY if self._settings.chapters else 0
+        together = self._settings.journal_slots // OLDEST_PART if self._settings.chapters else 0
         for slot in self._journal.oldest(max(1, together)):
             for partition in slot.ranges:
                 assert isinstance(partition, Partition)
                 self._urgent[partition] = None
 
     def _take(self) -> Coroutine[Any, Any, None] | None:
-        chosen = self._next()
+        chosen = self._choose()
         return self._roll_chosen(chosen) if chosen else None
 
-    def _next(self) -> list[Partition]:
+    def _choose(self) -> list[Partition]:
         """
-        What is to be rolled now, together; nothing if nothing is due.
+        Return the partitions to roll next, together; an empty list if none is
+        due.
         """
         if self._journal.span > self._settings.journal_slots and any(
             slot.ranges.keys() - self._urgent.keys() for slot in self._journal.oldest(1)
         ):
-            self._hurry()
+            self._mark_oldest_urgent()
         urgent = (partition for partition in self._urgent if partition not in self._rolling)
         chosen = next(self._grouped(urgent), [])
         if chosen:
             return chosen
-        free = {partition for partition in self._held if partition not in self._rolling}
+        free = {partition for partition in self._unrolled if partition not in self._rolling}
         if not free:
             return []
         under_way = sum(partition.tail.size for partition in self._rolling)
-        if self._held_bytes() - under_way <= self._settings.unrolled_bytes:
+        if self._record_bytes() - under_way <= self._settings.unrolled_bytes:
             return []
         return next(self._grouped(nlargest(VOLUME_CHAPTERS, free, key=_size)))
 
     def _grouped(self, partitions: Iterable[Partition]) -> Iterator[list[Partition]]:
         """
-        All of them: those that are small in groups, each of the others alone.
+        Divide partitions into groups: small ones together, each other one
+        alone.
         """
         group: list[Partition] = []
         size = 0
@@ -214,20 +222,21 @@ class Roller:
 
     def _is_small(self, partition: Partition) -> bool:
         """
-        Whether what it has is worth no object of its own; who is busy is
-        waited for alone.
+        Return whether the partition's records are too few for a segment of
+        their own. If its lock is held the partition counts as large, so that it
+        is rolled alone and no other waits for it.
         """
         settings, chapters = self._settings, partition.record.chapters
         if len(chapters) >= settings.chapters or partition.lock.locked:
             return False
         if partition.rules.segment_ms < settings.segment_seconds * 1000:
-            return False  # its topic wants segments of an age of their own
+            return False  # the topic asks for segments of a certain age
         size = _size(partition) + sum(each.size for each in chapters)
         return size < min(CHAPTER_SIZE, self._segment_bytes(partition))
 
     async def _roll_chosen(self, partitions: Sequence[Partition]) -> None:
         """
-        Roll these, and note what is left to be rolled of them.
+        Roll these partitions, and note what is left of them.
         """
         before = [partition.record.rolled_to for partition in partitions]
         self._rolling.update(partitions)
@@ -240,17 +249,17 @@ class Roller:
         for partition, rolled_to in zip(partitions, before, strict=True):
             if partition.dropped or not partition.tail.visible_size:
                 self._urgent.pop(partition, None)
-                self._release(partition)
+                self._forget(partition)
             elif partition.record.rolled_to > rolled_to:
                 if not self._is_urgent(partition):
                     self._urgent.pop(partition, None)
-                self._hold(partition)
+                self._note_unrolled(partition)
         if failure is not None and not all(partition.dropped for partition in partitions):
             self._failed(partitions, failure)
 
     def _failed(self, partitions: Sequence[Partition], failure: Exception) -> None:
         if self._rolls.stopped or self._rolls.paused:
-            return  # one line is enough for all that fail together
+            return  # one line is enough for rolls that fail together
         first, others = partitions[0], len(partitions) - 1
         self._log.error(
             "rolling {first.topic_id}/{first.index}{others} failed: {why}",
@@ -258,75 +267,77 @@ class Roller:
             others=f" and {others} others" if others else "",
             why=Failure(failure),  # type: ignore[no-untyped-call]
         )
-        self._rolls.pause(AGAIN)
+        self._rolls.pause(RETRY_SECONDS)
 
     def _is_urgent(self, partition: Partition) -> bool:
         """
-        Whether it is to be rolled once more, whatever the memory. What is not
-        yet durable cannot be, and counts when it is.
+        Return whether the partition must be rolled once more, however much
+        memory there is. Records that are not durable yet do not count: they are
+        looked at when they are.
         """
         return not partition.dropped and (
             partition.tail.visible_size >= self._segment_bytes(partition)
             or partition.record.rolled_to < partition.inherited_end
         )
 
-    # -- rolling ----------------------------------------------------------
+    # -- rolling ---------------------------------------------------------------
 
     async def roll(self, partition: Partition, max_bytes: int | None = None) -> None:
         """
-        Put durable records of a partition, at most C{max_bytes} of them, into
-        its next segment.
+        Write durable records of a partition into its next segment.
 
-        @raise NotLeaderOrFollower: it was lost meanwhile.
+        @param max_bytes: How many bytes of batches at most, but one batch at
+            least; None for all.
+        @raise NotLeaderOrFollower: the partition was lost meanwhile.
         """
-        await self._writer.segment(partition, max_bytes)
-        self._written([partition])
+        await self._writer.write_segment(partition, max_bytes)
+        self._rolled([partition])
 
     async def roll_all(self, partitions: Sequence[Partition]) -> None:
         """
-        Put what these have of durable records into segments; of those that
-        are busy, perhaps not yet.
+        Write the durable records of partitions into segments. A partition whose
+        lock is held may be left out.
 
-        @raise Exception: what rolling raised.
+        @raise Exception: a roll failed.
         """
         left = [each for each in partitions if not each.dropped and each.tail.visible_size]
-        await map_bounded(self._roll_group, list(self._grouped(left)), PARALLEL)
+        await map_bounded(self._roll_group, list(self._grouped(left)), PARALLEL_ROLLS)
 
     async def _roll_group(
         self, partitions: Sequence[Partition], max_bytes: int | None = None
     ) -> None:
         if len(partitions) == 1:
-            with suppress(NotLeaderOrFollower):  # it is lost already
+            with suppress(NotLeaderOrFollower):  # the partition is dropped already
                 await self.roll(partitions[0], max_bytes)
         else:
             try:
-                await self._writer.volume(partitions)
+                await self._writer.write_volume(partitions)
             finally:
-                self._written(partitions)
+                self._rolled(partitions)
 
-    def _written(self, partitions: Sequence[Partition]) -> None:
+    def _rolled(self, partitions: Sequence[Partition]) -> None:
         for partition in partitions:
             if not partition.tail.visible_size:
-                self._release(partition)
+                self._forget(partition)
             if not partition.dropped:
                 self._retention.rolled(partition)
         self._trimmer.begin()
 
-    # -- ending -----------------------------------------------------------
+    # -- ending ----------------------------------------------------------------
 
     def abandon(self) -> None:
         """
-        Begin nothing more.
+        Start no more rolls.
         """
         self._rolls.abandon()
         self._ages.stop()
-        if self._looking.running:
-            self._looking.stop()
+        if self._age_check.running:
+            self._age_check.stop()
         self._trimmer.abandon()
 
     async def stop(self) -> None:
         """
-        Begin nothing more, and let what is under way come to its end.
+        Start no more rolls, and return when none is under way.
         """
         self.abandon()
         await self._rolls.stop()

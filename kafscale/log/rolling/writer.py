@@ -1,9 +1,9 @@
 """
-What records are rolled into: segments, and volumes of small ones.
+Writing segments, and volumes of small segments.
 
-Either way the records stay where they are, in the journal, until the
-partition's record says that they are in a segment: after the segment exists,
-never before (rule 16).
+The records stay in the journal until the partition's record says that they are
+in a segment. That commit comes after the segment exists, never before
+(rule 16).
 """
 
 from __future__ import annotations
@@ -40,25 +40,29 @@ from kafscale.log.reading.volumes import VOLUME_SIZE, Volumes
 from kafscale.log.takeover.sealing import CorruptLog
 from kafscale.wire.records import iterate
 
-READS = 8
-"""So many chapters of a partition are read at once, or ends of segments."""
+PARALLEL_READS = 8
+"""How many chapters of a partition are read at once, and how many partitions are
+opened at once."""
 
-REWRITINGS = 4
-"""So many segments may be made at once that take chapters in: these are read
-into memory."""
+PARALLEL_REWRITES = 4
+"""How many segments that include chapters are written at once: the chapters are
+read into memory."""
 
-MOST = 2 * VOLUME_SIZE
-"""A volume has no further chapter after so many bytes, with what stands in
-chapters beside the records."""
+MAX_VOLUME_BYTES = 2 * VOLUME_SIZE
+"""Bytes after which a volume takes no further chapter. More than the records of a
+group, because chapters have footers."""
 
 
 @attrs.frozen(eq=False)
 class Draft:
     """
-    A segment that is to be made.
+    A segment that is to be written.
 
-    @ivar record: The partition's, when it is made; without where it is.
-    @ivar producers: The states at its end.
+    @ivar base: Offset of its first record.
+    @ivar pieces: All its bytes.
+    @ivar record: The partition's record after that, without the place of the
+        segment.
+    @ivar producers: The states of producers at its end.
     """
 
     partition: Partition
@@ -70,14 +74,14 @@ class Draft:
     @property
     def size(self) -> int:
         """
-        In bytes.
+        Bytes of the segment.
         """
         return sum(map(len, self.pieces))
 
 
 class SegmentWriter:
     """
-    Makes the segments of one incarnation.
+    Writes the segments of one incarnation.
     """
 
     _log = Logger()
@@ -93,10 +97,12 @@ class SegmentWriter:
         volumes: Volumes,
     ) -> None:
         """
-        @param incarnation: The number of the one that makes them.
-        @param changes: Names them in the partitions' records.
-        @param fence: Says which keys they get.
-        @param volumes: Where small ones go together.
+        @param incarnation: The incarnation's number.
+        @param changes: Commits the partitions' records.
+        @param journal: The incarnation's journal, which is fenced if a segment
+            turns out to be a successor's.
+        @param fence: Says which keys the segments get.
+        @param volumes: Takes small segments.
         """
         self._objects = environment.objects
         self._changes = changes
@@ -106,16 +112,18 @@ class SegmentWriter:
         self._namespace = environment.settings.namespace
         self._incarnation = incarnation
         self._counts = environment.counts
-        self._rewriting = DeferredSemaphore(REWRITINGS)
+        self._rewriting = DeferredSemaphore(PARALLEL_REWRITES)
 
-    # -- segments -----------------------------------------------------------
+    # -- segments --------------------------------------------------------------
 
-    async def segment(self, partition: Partition, max_bytes: int | None = None) -> None:
+    async def write_segment(self, partition: Partition, max_bytes: int | None = None) -> None:
         """
-        Put durable records of a partition into its next segment, and its
-        chapters with them: at most C{max_bytes}, but one batch at least.
+        Write durable records of a partition into its next segment, together
+        with its chapters, if it has any.
 
-        @raise NotLeaderOrFollower: it was lost meanwhile.
+        @param max_bytes: How many bytes of batches at most, but one batch at
+            least; None for all.
+        @raise NotLeaderOrFollower: the partition was lost meanwhile.
         """
         await partition.opened()
         async with partition.lock:
@@ -123,11 +131,11 @@ class SegmentWriter:
                 return
             chapters = partition.record.chapters
             if not chapters:
-                await self._segment(partition, (), max_bytes)
+                await self._write_segment(partition, (), max_bytes)
                 return
             async with self._rewriting:
                 try:
-                    before = await self._bodies(chapters)
+                    before = await self._read_chapters(chapters)
                 except (NoSuchObject, CorruptLog, CorruptObject) as why:
                     await self._changes.check(partition)
                     self._log.error(
@@ -136,22 +144,22 @@ class SegmentWriter:
                         why=why,
                     )
                 else:
-                    await self._segment(partition, before, max_bytes)
+                    await self._write_segment(partition, before, max_bytes)
                     return
-            # What is lost stays so, but what comes after it must not be.
-            await self._volume([self._draft(partition, (), max_bytes)])
+            # Those records are lost, but those after them must not be.
+            await self._write_volume([self._draft(partition, (), max_bytes)])
 
-    async def _segment(
+    async def _write_segment(
         self, partition: Partition, before: Sequence[bytes], max_bytes: int | None
     ) -> None:
         """
-        @param before: The batches that the chapters have.
+        @param before: The batches of the chapters.
         """
         chapters = partition.record.chapters
         taken = sum(each.size for each in chapters)
         most = None if max_bytes is None else max(1, max_bytes - taken)
         draft = self._draft(partition, before, most)
-        # A segment that takes chapters in begins where others did before.
+        # With chapters the segment begins where another has begun before.
         epoch = partition.leader_epoch
         maker = epoch if chapters else self._fence.maker(epoch)
         makers = partition.record.made(maker)
@@ -160,7 +168,7 @@ class SegmentWriter:
         record, producers = draft.record, draft.producers
         if adopted is not None:
             existing, size = adopted
-            record = self._rolled(partition, existing.end_offset)
+            record = self._record_after(partition, existing.end_offset)
             producers = ProducerStates()
             producers.restore(existing.producers)
         rolled = attrs.evolve(
@@ -174,32 +182,32 @@ class SegmentWriter:
         try:
             revision = await self._changes.commit(partition, rolled)
         except StoreError:
-            # It is not known whether the segment counts, and its key is used
-            # up: the next one is made in another epoch.
+            # It is not known whether the segment counts, and its key cannot be
+            # used again: the next one is written in another epoch.
             if maker >= 0:
                 self._journal.fence()
             raise
         self._volumes.dropped(chapters)
-        self._done(partition, rolled, revision, producers, size)
+        self._finish(partition, rolled, revision, producers, size)
 
     def _draft(
         self, partition: Partition, before: Sequence[bytes], max_bytes: int | None
     ) -> Draft:
         """
-        @param before: The batches that chapters have.
+        @param before: The batches of the chapters.
         """
         # Only records below the high watermark are rolled (rule 14).
         batches, end = partition.tail.visible_batches(max_bytes)
         producers = partition.producers_after(batches)
         batches = [*before, *batches]
-        record = self._rolled(partition, end)
+        record = self._record_after(partition, end)
         base = partition.record.next_base if before else partition.record.rolled_to
         pieces = [*batches, write_footer(batches, partition.epochs, producers.snapshot())]
         return Draft(partition, base, pieces, record, producers)
 
-    def _rolled(self, partition: Partition, end: int) -> PartitionRecord:
+    def _record_after(self, partition: Partition, end: int) -> PartitionRecord:
         """
-        The record when all before C{end} is in segments.
+        Return the partition's record after everything before C{end} was rolled.
         """
         journals = partition.record.journals
         if end >= partition.inherited_end:
@@ -210,18 +218,20 @@ class SegmentWriter:
         self, partition: Partition, draft: Draft, maker: int
     ) -> tuple[Footer, int] | None:
         """
-        Make the segment; or adopt the one that is there: its footer, and its
-        size.
+        Create the segment, or adopt the one that exists.
 
-        @raise NotLeaderOrFollower: that is a successor's.
+        @return: The footer and the size of the segment that was adopted; None
+            if it was created.
+        @raise NotLeaderOrFollower: the segment that exists is a successor's.
         """
         where = partition.topic_id, partition.index
         key = object_keys.segment(object_keys.partition(self._namespace, *where), draft.base, maker)
         try:
             await self._objects.create(key, draft.pieces)
         except ObjectExists:
-            # An attempt of ours whose answer was lost, or a predecessor's that
-            # was never committed: the chain goes on from its end (rule 15).
+            # From an attempt of ours whose answer was lost, or from an earlier
+            # leader that never committed it: the chain goes on from its end
+            # (rule 15).
             existing, size = await segment_footer(self._objects, key)
             least, most = partition.record.rolled_to, partition.high_watermark
             if not least < existing.end_offset <= most:
@@ -229,21 +239,21 @@ class SegmentWriter:
                 raise NotLeaderOrFollower from None
             return existing, size
         except Exception:
-            # The next attempt would have to send the same bytes to this key:
+            # The next attempt would have to send the same bytes to this key, so
             # it is made in another epoch.
             if self._fence.may_replace:
                 self._journal.fence()
             raise
         return None
 
-    async def _bodies(self, chapters: Sequence[Chapter]) -> list[bytes]:
+    async def _read_chapters(self, chapters: Sequence[Chapter]) -> list[bytes]:
         """
-        The batches that these hold.
+        Return the batches of these chapters.
         """
-        bodies = await map_bounded(self._body, chapters, READS)
+        bodies = await map_bounded(self._read_chapter, chapters, PARALLEL_READS)
         return [batch for batches in bodies for batch in batches]
 
-    async def _body(self, chapter: Chapter) -> list[bytes]:
+    async def _read_chapter(self, chapter: Chapter) -> list[bytes]:
         key = object_keys.volume(self._namespace, chapter.incarnation, chapter.number)
         data = await self._objects.get(key, chapter.position, chapter.size)
         footer = whole_footer(data, chapter.size)
@@ -256,7 +266,7 @@ class SegmentWriter:
             raise CorruptLog(f"{key} does not hold the records that it had at {chapter.position}")
         return batches
 
-    def _done(
+    def _finish(
         self,
         partition: Partition,
         record: PartitionRecord,
@@ -268,31 +278,32 @@ class SegmentWriter:
         self._counts.segments += 1
         self._counts.segment_bytes += size
 
-    # -- volumes ------------------------------------------------------------
+    # -- volumes ---------------------------------------------------------------
 
-    async def volume(self, partitions: Sequence[Partition]) -> None:
+    async def write_volume(self, partitions: Sequence[Partition]) -> None:
         """
-        Put all durable records of these into a volume, as far as it has room.
-        Of who is lost meanwhile, or busy, nothing is put anywhere.
+        Write the durable records of these partitions into a volume, as far as
+        there is room in it. Partitions that are dropped meanwhile, or whose
+        lock is held, are left out.
 
-        @raise Exception: one of them cannot be opened; for the others it is
-            done.
+        @raise Exception: a partition could not be opened; the others are
+            written.
         """
-        failures = await self._opened(partitions)
+        failures = await self._open_all(partitions)
         ready = [each for each in partitions if each.is_open]
         with _locked(ready) as held:
             drafts: list[Draft] = []
-            room = MOST
+            room = MAX_VOLUME_BYTES
             for partition in held:
                 if room > 0 and not partition.dropped and partition.tail.visible_size:
                     drafts.append(self._draft(partition, (), None))
                     room -= drafts[-1].size
             if drafts:
-                await self._volume(drafts)
+                await self._write_volume(drafts)
         if failures:
             raise failures[0]
 
-    async def _opened(self, partitions: Sequence[Partition]) -> list[Exception]:
+    async def _open_all(self, partitions: Sequence[Partition]) -> list[Exception]:
         failures: list[Exception] = []
 
         async def opened(partition: Partition) -> None:
@@ -303,10 +314,10 @@ class SegmentWriter:
                     failures.append(failure)
 
         closed = [each for each in partitions if not each.is_open]
-        await map_bounded(opened, closed, READS)
+        await map_bounded(opened, closed, PARALLEL_READS)
         return failures
 
-    async def _volume(self, drafts: Sequence[Draft]) -> None:
+    async def _write_volume(self, drafts: Sequence[Draft]) -> None:
         number = self._volumes.begin()
         chapters = await self._volumes.make(
             number,
@@ -317,15 +328,17 @@ class SegmentWriter:
         )
         named = 0
         for at in range(0, len(drafts), TOGETHER):
-            # One after another: if the outcome of one is not known, those
+            # One after the other: if the outcome of a commit is not known, those
             # before it are known to be done.
             some = slice(at, at + TOGETHER)
-            named += await self._name(drafts[some], chapters[some])
+            named += await self._commit_chapters(drafts[some], chapters[some])
         self._volumes.named(number, named)
 
-    async def _name(self, drafts: Sequence[Draft], chapters: Sequence[Chapter]) -> int:
+    async def _commit_chapters(self, drafts: Sequence[Draft], chapters: Sequence[Chapter]) -> int:
         """
-        Name the chapters in the records; in how many it was done.
+        Commit the chapters into the records of their partitions.
+
+        @return: How many of these commits were done.
         """
         changed = []
         for draft, chapter in zip(drafts, chapters, strict=True):
@@ -343,15 +356,15 @@ class SegmentWriter:
             drafts, chapters, changed, revisions, strict=True
         ):
             if revision is not None and not partition.dropped:
-                self._done(partition, record, revision, draft.producers, chapter.size)
+                self._finish(partition, record, revision, draft.producers, chapter.size)
         return sum(revision is not None for revision in revisions)
 
 
 @contextmanager
 def _locked(partitions: Sequence[Partition]) -> Iterator[list[Partition]]:
     """
-    Those of which nobody changes the record now; nobody does until the end.
-    Who waited for one while others wait for him would wait for ever.
+    Lock those partitions that are not locked. Waiting for a lock would be a
+    deadlock if another group waits for one of these.
     """
     held = []
     for partition in partitions:

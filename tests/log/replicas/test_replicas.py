@@ -40,7 +40,7 @@ from kafscale.log.environment import LogEnvironment
 from kafscale.log.reading.cache import BlockCache
 from kafscale.log.replicas import replicas
 from kafscale.log.replicas.replica import Replica
-from kafscale.log.replicas.replicas import Following
+from kafscale.log.replicas.replicas import Replicas
 from kafscale.log.settings import LogSettings
 from kafscale.net.fetch_client import FetchClient
 from kafscale.services.records.fetch import FetchService
@@ -119,14 +119,14 @@ class Cluster:
             settings=LogSettings(),
         )
         self.counts = environment.counts
-        self.following = Following(
+        self.replicas = Replicas(
             environment,
             self.image,
             lambda leader: FetchClient(self.dial(leader), self.dial(leader)),
         )
-        self.image.on_change(self.following.changed)
+        self.image.on_change(self.replicas.changed)
         self.serve(1, leader)
-        case.addCleanup(self.following.stop)
+        case.addCleanup(self.replicas.stop)
 
     def register(self, broker_id: int, port: int = 1) -> None:
         """
@@ -208,7 +208,7 @@ class Reading:
         return fetched.size
 
 
-class FollowingCase(BrokerTestCase):
+class ReplicasTestCase(BrokerTestCase):
     """
     Broker 1 leads; what is tested is broker 9.
     """
@@ -226,7 +226,7 @@ class FollowingCase(BrokerTestCase):
         """
         self.first = self.leader(**settings)
         self.cluster = Cluster(self, self.first)
-        self.following = self.cluster.following
+        self.replicas = self.cluster.replicas
         self.written: list[bytes] = []
 
     def append(self, *values: bytes, broker: Broker | None = None) -> None:
@@ -262,7 +262,7 @@ class FollowingCase(BrokerTestCase):
         """
         The partition, as it is read here.
         """
-        return self.following.partition(*WHERE)
+        return self.replicas.partition(*WHERE)
 
     def read_all(self, *args: Any) -> list[bytes]:
         """
@@ -280,7 +280,7 @@ class FollowingCase(BrokerTestCase):
         return found
 
 
-class ReadTests(FollowingCase):
+class ReadTests(ReplicasTestCase):
     """
     What readers get.
     """
@@ -289,7 +289,7 @@ class ReadTests(FollowingCase):
         """
         They are what others take them for.
         """
-        self.assertTrue(verifyObject(IReplicas, self.following))
+        self.assertTrue(verifyObject(IReplicas, self.replicas))
         self.assertTrue(verifyObject(IReadable, self.replica()))
 
     def test_tail(self) -> None:
@@ -301,9 +301,9 @@ class ReadTests(FollowingCase):
         for reading in readings:
             self.assertEqual(self.read_all(reading), self.written)
         size = self.first.partition().tail.size
-        self.assertEqual(self.following.fetched, size)
+        self.assertEqual(self.replicas.fetched, size)
         self.assertEqual(self.cluster.counts.topic(TOPIC).bytes_out, 3 * size)
-        self.assertEqual(self.following.size, size)
+        self.assertEqual(self.replicas.size, size)
 
     def test_segments(self) -> None:
         """
@@ -319,7 +319,7 @@ class ReadTests(FollowingCase):
         self.assertEqual(self.cluster.peers, [])
         self.assertEqual(self.replica().high_watermark, 20)
         self.assertEqual(self.read_all(reading), self.written)
-        self.assertEqual(self.following.fetched, self.first.partition().tail.size)
+        self.assertEqual(self.replicas.fetched, self.first.partition().tail.size)
 
     def test_waits(self) -> None:
         """
@@ -434,7 +434,7 @@ class ReadTests(FollowingCase):
         self.assertRaises(UnknownLeaderEpoch, replica.end_of_epoch, 2)
 
 
-class MemoryTests(FollowingCase):
+class MemoryTests(ReplicasTestCase):
     """
     What is kept, and what is asked for again.
     """
@@ -444,7 +444,7 @@ class MemoryTests(FollowingCase):
         Little room.
         """
         super().setUp()
-        self.patch(replicas, "EACH_BYTES", 10_000)
+        self.patch(replicas, "MAX_REPLICA_BYTES", 10_000)
 
     def test_no_further_than_readers(self) -> None:
         """
@@ -458,7 +458,7 @@ class MemoryTests(FollowingCase):
             elif not reading.read(3000):
                 self.fail("nothing came")
         self.assertEqual(reading.values, self.written)
-        self.assertEqual(self.following.fetched, self.first.partition().tail.size)
+        self.assertEqual(self.replicas.fetched, self.first.partition().tail.size)
 
     def test_slow_reader(self) -> None:
         """
@@ -472,7 +472,7 @@ class MemoryTests(FollowingCase):
         self.append(*(b"%d" % number + bytes(2000) for number in range(50)))
         self.assertEqual(self.read_all(fast), self.written)
         self.run_for(1.0)
-        self.assertLess(self.following.size, 15_000)
+        self.assertLess(self.replicas.size, 15_000)
         self.assertEqual(self.read_all(slow), self.written)
 
     def test_heard(self) -> None:
@@ -484,10 +484,10 @@ class MemoryTests(FollowingCase):
         replica = self.replica()
         self.read_all()
         self.assertEqual(replica.high_watermark, 1)
-        replica.heard(5, 0)
+        replica.take_bounds(5, 0)
         self.assertEqual(replica.high_watermark, 5)
         replica.unwanted()
-        replica.heard(7, 0)
+        replica.take_bounds(7, 0)
         self.assertEqual(replica.high_watermark, 7)
 
     def test_lookup_fails(self) -> None:
@@ -507,7 +507,7 @@ class MemoryTests(FollowingCase):
         self.assertEqual(slow.values[0], self.written[0])
 
 
-class FeedTests(FollowingCase):
+class FetcherTests(ReplicasTestCase):
     """
     Leaders that come and go.
     """
@@ -531,7 +531,7 @@ class FeedTests(FollowingCase):
         self.append(b"a")
         self.read_all()
         replica = self.replica()
-        (fetcher,) = self.following._fetchers.values()
+        (fetcher,) = self.replicas._fetchers.values()
         fetcher.remove(replica)
         replica.unwanted()
         self.assertEqual(replica.available(1), 0)
@@ -626,7 +626,7 @@ class FeedTests(FollowingCase):
         self.assertGreater(reading.woken, 0)
         self.assertRaises(NotLeaderOrFollower, replica.read, 0, 1, True)
         self.assertTrue(all(peer.closed for peer in self.cluster.peers))
-        self.assertEqual((len(self.following), self.following.size), (0, 0))
+        self.assertEqual((len(self.replicas), self.replicas.size), (0, 0))
 
     def test_nobody_reads(self) -> None:
         """
@@ -639,11 +639,11 @@ class FeedTests(FollowingCase):
         for _ in range(10):
             self.run_for(9.0)
             reading.look()
-        self.assertEqual(len(self.following), 1)
+        self.assertEqual(len(self.replicas), 1)
         self.assertFalse(self.cluster.peers[0].closed)
         self.run_for(60.0)
         self.assertTrue(self.cluster.peers[0].closed)
-        self.assertEqual((len(self.following), self.following.size), (0, 0))
+        self.assertEqual((len(self.replicas), self.replicas.size), (0, 0))
 
     def test_nobody_at_the_end(self) -> None:
         """
@@ -659,7 +659,7 @@ class FeedTests(FollowingCase):
         for _ in range(6):
             self.run_for(10.0)
             back.look()
-        self.assertEqual((len(self.following), self.following.size), (1, 0))
+        self.assertEqual((len(self.replicas), self.replicas.size), (1, 0))
         self.assertTrue(self.cluster.peers[0].closed)
         self.assertEqual(self.replica().high_watermark, 2)
         self.append(b"c")
@@ -670,7 +670,7 @@ class FeedTests(FollowingCase):
         Of a partition that nobody ever led there is nothing to tell.
         """
         where = UUID(int=77), 0
-        replica = self.following.partition(*where)
+        replica = self.replicas.partition(*where)
         self.assertRaises(NotLeaderOrFollower, replica.available, 0)
         record = PartitionRecord(leader=1, epoch=0, rolled_to=1).to_json()
         now(self.shared.metadata.commit([], [Put(metadata_keys.partition(*where), record)]))

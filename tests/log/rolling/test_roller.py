@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from kafscale.format import metadata_keys
 from kafscale.log.partition.producers import ProducerStates
-from kafscale.log.rolling.roller import AGAIN, LOOK
+from kafscale.log.rolling.roller import CHECK_SECONDS, RETRY_SECONDS
 from kafscale.log.settings import LogSettings
 from tests.harness.coroutines import begin, now
 from tests.hostile import Operation, Verdict, hold, let_pass
@@ -95,7 +95,7 @@ class WhenTests(RollingTestCase):
         self.fill(broker, 3)
         broker.run(39)
         self.assertEqual(self.rolled(), [0, 0, 0, 0])
-        broker.run(LOOK + 1)
+        broker.run(CHECK_SECONDS + 1)
         self.assertEqual(self.rolled(), [0, 0, 1, 0])
         broker.run(60)
         self.assertEqual(self.rolled(), [0, 0, 1, 1])
@@ -237,7 +237,7 @@ class FailureTests(RollingTestCase):
         broker.obey(let_pass)
         self.fill(broker, 1)
         self.assertEqual(self.rolled(), [0, 0, 0, 0])
-        broker.clock.advance(AGAIN)
+        broker.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.rolled(), [1, 1, 0, 0])
 
     def test_dropped_while_its_segment_is_made(self) -> None:

@@ -154,7 +154,7 @@ class RoomTests(VolumeTestCase):
         """
         It goes into several.
         """
-        self.patch(writer, "MOST", 300)
+        self.patch(writer, "MAX_VOLUME_BYTES", 300)
         first = self.leading()
         self.fill(first, b"0")
         now(first.log.release(PARTITIONS))
@@ -167,7 +167,7 @@ class RoomTests(VolumeTestCase):
         """
         Likewise; who is left over waits for no second look.
         """
-        self.patch(writer, "MOST", 300)
+        self.patch(writer, "MAX_VOLUME_BYTES", 300)
         broker = self.leading(slot_bytes=1 << 20, segment_seconds=50, rolls=1)
         self.fill(broker, b"0")
         broker.run(65)

@@ -12,7 +12,7 @@ from kafscale.interfaces import Delete
 from kafscale.log import commit
 from kafscale.log.reading.volumes import GRACE
 from kafscale.log.rolling import writer
-from kafscale.log.rolling.roller import AGAIN
+from kafscale.log.rolling.roller import RETRY_SECONDS
 from tests.harness.coroutines import begin, now
 from tests.hostile import Operation, Verdict, hold, let_pass
 from tests.inspect.looking import wrong
@@ -172,7 +172,7 @@ class FailureTests(VolumeTestCase):
         now(self.shared.objects.delete([key]))
         second = self.leader(PARTITIONS, broker_id=2, chapters=3, orphan_seconds=0)
         for _ in range(5):
-            second.run(AGAIN)
+            second.run(RETRY_SECONDS)
         with capturedLogs():
             rolling = begin(second.roll_all(self.all_of(second)))
             second.run()
