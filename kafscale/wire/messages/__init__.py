@@ -1,8 +1,10 @@
 """
-Every request and response that clients send and get, by family.
+The requests and responses of clients, by family.
 
-What only brokers and controllers say to one another (replication, elections of
-controllers, transaction state between brokers) is not here.
+Names, versions and defaults of the fields are those of Kafka's message
+definitions (C{clients/src/main/resources/common/message} in its source).
+Messages that only brokers and controllers exchange (replication, controller
+elections, transaction state) are not declared.
 """
 
 from kafscale.wire.messages.acls import (
@@ -368,7 +370,7 @@ __all__ = [
 
 _DECLARED = [each for each in list(globals().values()) if isinstance(each, Declaration)]
 
-# By API key.
+#: The requests, by API key. L{RESPONSES} has the response of the same key.
 REQUESTS: dict[int, type[Request]] = {
     each.key: each for each in _DECLARED if issubclass(each, Request) and each is not Request
 }

@@ -1,5 +1,5 @@
 """
-Rules of access.
+Access control lists (ACLs).
 """
 
 from kafscale.wire.schema import (
@@ -27,13 +27,13 @@ __all__ = [
 
 class DescribeAclsRequest(Request, key=29, versions="0-3", flexible="2+"):
     """
-    The rules of access that match a filter. Null matches anything.
+    Lists the ACLs that match a filter. A null name, principal or host matches all.
     """
 
     # 1: any; 2: topic; 3: group; 4: cluster; 5: transactional id; 6: token; 7: user.
     resource_type_filter: Int8
     resource_name_filter: Nullable[String]
-    # 1: any; 2: whatever matches the name; 3: literal; 4: prefixed.
+    # 1: any; 2: all patterns that match the name; 3: literal; 4: prefixed.
     pattern_type_filter: Int8 = field("1+", default=3)
     principal_filter: Nullable[String]
     host_filter: Nullable[String]
@@ -43,17 +43,17 @@ class DescribeAclsRequest(Request, key=29, versions="0-3", flexible="2+"):
 
 class DescribeAclsResponse(Response, key=29, versions="0-3", flexible="2+"):
     """
-    The rules that match, by resource.
+    The matching ACLs, grouped by resource pattern.
     """
 
     class Resource(Struct):
         """
-        A resource, or a pattern of names, and its rules.
+        A resource pattern and its ACLs.
         """
 
         class Acl(Struct):
             """
-            Who may, or may not, do what from where.
+            The permission or denial of one operation, for a principal at a host.
             """
 
             principal: String
@@ -75,12 +75,12 @@ class DescribeAclsResponse(Response, key=29, versions="0-3", flexible="2+"):
 
 class CreateAclsRequest(Request, key=30, versions="0-3", flexible="2+"):
     """
-    Add rules of access.
+    Adds ACLs.
     """
 
     class Creation(Struct):
         """
-        A rule to add.
+        One ACL to add.
         """
 
         resource_type: Int8
@@ -96,12 +96,12 @@ class CreateAclsRequest(Request, key=30, versions="0-3", flexible="2+"):
 
 class CreateAclsResponse(Response, key=30, versions="0-3", flexible="2+"):
     """
-    Which rules were added, in the order of the request.
+    The outcome for each ACL, in the order of the request.
     """
 
     class Result(Struct):
         """
-        The outcome for one rule.
+        The outcome for one ACL.
         """
 
         error_code: Int16 = 0
@@ -113,12 +113,12 @@ class CreateAclsResponse(Response, key=30, versions="0-3", flexible="2+"):
 
 class DeleteAclsRequest(Request, key=31, versions="0-3", flexible="2+"):
     """
-    Remove the rules of access that match any of some filters.
+    Deletes the ACLs that match any of the filters.
     """
 
     class Filter(Struct):
         """
-        What rules to remove. Null matches anything.
+        One filter. A null name, principal or host matches all.
         """
 
         resource_type_filter: Int8
@@ -134,17 +134,17 @@ class DeleteAclsRequest(Request, key=31, versions="0-3", flexible="2+"):
 
 class DeleteAclsResponse(Response, key=31, versions="0-3", flexible="2+"):
     """
-    Which rules were removed, in the order of the request's filters.
+    The deleted ACLs, in the order of the filters in the request.
     """
 
     class FilterResult(Struct):
         """
-        The rules that one filter matched.
+        The ACLs that one filter matched.
         """
 
         class MatchingAcl(Struct):
             """
-            A rule that matched, and whether it is gone.
+            One ACL that matched; without an error it is deleted.
             """
 
             error_code: Int16 = 0

@@ -1,5 +1,5 @@
 """
-What a broker understands, and what a cluster has agreed upon.
+API versions of a broker, and the features of a cluster.
 """
 
 from kafscale.wire.schema import (
@@ -27,7 +27,8 @@ __all__ = [
 
 class ApiVersionsRequest(Request, key=18, versions="0-4", flexible="3+"):
     """
-    Which APIs the broker has: what every connection asks first.
+    Asks for the versions of all APIs. Clients send it first on each connection
+    (KIP-35); from version 3 on they name their software (KIP-511).
     """
 
     client_software_name: String = field("3+", default="")
@@ -36,13 +37,15 @@ class ApiVersionsRequest(Request, key=18, versions="0-4", flexible="3+"):
 
 class ApiVersionsResponse(Response, key=18, versions="0-4", flexible="3+"):
     """
-    The versions of each API that can be used. Its header is that of version 0
-    always, so that a client can read it before it knows anything.
+    The supported versions of each API, and the features of the cluster (KIP-584).
+
+    The header is version 0 for all versions of the response, because a client
+    reads it before it knows the versions of the broker (KIP-511).
     """
 
     class ApiKey(Struct):
         """
-        One API, and its lowest and highest version.
+        The lowest and the highest version of one API.
         """
 
         api_key: Int16
@@ -51,7 +54,7 @@ class ApiVersionsResponse(Response, key=18, versions="0-4", flexible="3+"):
 
     class SupportedFeature(Struct):
         """
-        A feature of the cluster, and the levels that this broker could work at.
+        The levels of a feature that this broker supports.
         """
 
         name: String
@@ -60,7 +63,7 @@ class ApiVersionsResponse(Response, key=18, versions="0-4", flexible="3+"):
 
     class FinalizedFeature(Struct):
         """
-        A feature that the whole cluster works at a certain level of.
+        The levels of a feature that the whole cluster has enabled.
         """
 
         name: String
@@ -71,7 +74,7 @@ class ApiVersionsResponse(Response, key=18, versions="0-4", flexible="3+"):
     api_keys: Array[ApiKey]
     throttle_time_ms: Int32 = field("1+", default=0)
     supported_features: Array[SupportedFeature] = field("3+", tag=0, factory=list)
-    # -1: not known.
+    # -1: unknown.
     finalized_features_epoch: Int64 = field("3+", tag=1, default=-1)
     finalized_features: Array[FinalizedFeature] = field("3+", tag=2, factory=list)
     zk_migration_ready: Boolean = field("3+", tag=3, default=False)
@@ -79,18 +82,18 @@ class ApiVersionsResponse(Response, key=18, versions="0-4", flexible="3+"):
 
 class UpdateFeaturesRequest(Request, key=57, versions="0-2", flexible="0+"):
     """
-    Move features of the cluster to other levels.
+    Changes the finalized levels of features (KIP-584).
     """
 
     class FeatureUpdate(Struct):
         """
-        One feature and its new level; level 0 removes it.
+        The new level of one feature; 0 removes the feature.
         """
 
         feature: String
         max_version_level: Int16
         allow_downgrade: Boolean = field("0", default=False)
-        # 1: upgrade; 2: downgrade if nothing is lost; 3: downgrade anyway.
+        # 1: upgrade; 2: safe downgrade, without loss of metadata; 3: unsafe downgrade.
         upgrade_type: Int8 = field("1+", default=1)
 
     timeout_ms: Int32 = 60000
@@ -100,7 +103,7 @@ class UpdateFeaturesRequest(Request, key=57, versions="0-2", flexible="0+"):
 
 class UpdateFeaturesResponse(Response, key=57, versions="0-2", flexible="0+"):
     """
-    Whether the features moved.
+    The outcome for each feature.
     """
 
     class Result(Struct):

@@ -1,5 +1,5 @@
 """
-How far groups have read.
+Committed offsets of groups.
 """
 
 from kafscale.wire.schema import (
@@ -30,8 +30,8 @@ __all__ = [
 
 class OffsetCommitRequest(Request, key=8, versions="0-10", flexible="8+"):
     """
-    Store how far a group has read. With an empty member id and generation -1 it comes
-    from a consumer that assigns partitions to itself.
+    Commits offsets of a group. A consumer that assigns its partitions itself, without
+    a group membership, sends an empty member id and generation -1.
     """
 
     class Topic(Struct):
@@ -41,12 +41,12 @@ class OffsetCommitRequest(Request, key=8, versions="0-10", flexible="8+"):
 
         class Partition(Struct):
             """
-            The next offset to read in one partition, and a note of the consumer's.
+            The next offset to read in one partition, and the consumer's metadata.
             """
 
             partition_index: Int32
             committed_offset: Int64
-            # In ms; -1: the broker's time.
+            # In ms since the epoch; -1: the broker's clock.
             commit_timestamp: Int64 = field("1", default=-1)
             committed_leader_epoch: Int32 = field("6+", default=-1)
             committed_metadata: Nullable[String]
@@ -58,16 +58,16 @@ class OffsetCommitRequest(Request, key=8, versions="0-10", flexible="8+"):
     group_id: String
     generation_id_or_member_epoch: Int32 = field("1+", default=-1)
     member_id: String = field("1+", default="")
-    # -1: as the broker is set.
+    # -1: the broker's default.
     retention_time_ms: Int64 = field("2-4", default=-1)
-    # Of a static member (KIP-345).
+    # Of a static member (KIP-345), else null.
     group_instance_id: Nullable[String] = field("7+", default=None)
     topics: Array[Topic]
 
 
 class OffsetCommitResponse(Response, key=8, versions="0-10", flexible="8+"):
     """
-    Which commits were stored.
+    The outcome for each partition.
     """
 
     class Topic(Struct):
@@ -93,8 +93,8 @@ class OffsetCommitResponse(Response, key=8, versions="0-10", flexible="8+"):
 
 class OffsetFetchRequest(Request, key=9, versions="0-10", flexible="6+"):
     """
-    How far groups have read; from version 8 on, several groups in one request. Null
-    topics ask for all.
+    Asks for committed offsets. From version 8 on a request can name several groups
+    (KIP-709). Null topics stand for all topics.
     """
 
     class Topic(Struct):
@@ -107,7 +107,7 @@ class OffsetFetchRequest(Request, key=9, versions="0-10", flexible="6+"):
 
     class Group(Struct):
         """
-        One group, and what to tell of it.
+        One group, and the topics to list.
         """
 
         class Topic(Struct):
@@ -127,13 +127,14 @@ class OffsetFetchRequest(Request, key=9, versions="0-10", flexible="6+"):
     group_id: String = field("0-7", default="")
     topics: Nullable[Array[Topic]] = field("0-7", nullable="2-7", default=None)
     groups: Array[Group] = field("8+", factory=list)
-    # Wait for offsets of transactions that are still open (KIP-447).
+    # If true, offsets that an open transaction may replace get UNSTABLE_OFFSET_COMMIT
+    # (KIP-447).
     require_stable: Boolean = field("7+", default=False)
 
 
 class OffsetFetchResponse(Response, key=9, versions="0-10", flexible="6+"):
     """
-    The offsets that were committed.
+    The committed offsets.
     """
 
     class Topic(Struct):
@@ -143,7 +144,7 @@ class OffsetFetchResponse(Response, key=9, versions="0-10", flexible="6+"):
 
         class Partition(Struct):
             """
-            One commit; offset -1, without an error, when there never was any.
+            The offset committed for one partition; -1 without an error if there is none.
             """
 
             partition_index: Int32
@@ -157,7 +158,7 @@ class OffsetFetchResponse(Response, key=9, versions="0-10", flexible="6+"):
 
     class Group(Struct):
         """
-        The offsets of one group.
+        The committed offsets of one group.
         """
 
         class Topic(Struct):
@@ -167,7 +168,7 @@ class OffsetFetchResponse(Response, key=9, versions="0-10", flexible="6+"):
 
             class Partition(Struct):
                 """
-                One commit; offset -1, without an error, when there never was any.
+                The offset committed for one partition; -1 without an error if there is none.
                 """
 
                 partition_index: Int32
@@ -192,7 +193,7 @@ class OffsetFetchResponse(Response, key=9, versions="0-10", flexible="6+"):
 
 class OffsetDeleteRequest(Request, key=47, versions="0"):
     """
-    Forget the commits of a group.
+    Deletes committed offsets of a group (KIP-496).
     """
 
     class Topic(Struct):
@@ -216,7 +217,7 @@ class OffsetDeleteRequest(Request, key=47, versions="0"):
 
 class OffsetDeleteResponse(Response, key=47, versions="0"):
     """
-    Which commits were forgotten.
+    The outcome for each partition.
     """
 
     class Topic(Struct):

@@ -1,5 +1,5 @@
 """
-Settings of topics, brokers and others.
+Configurations of topics, brokers and other resources.
 """
 
 from kafscale.wire.schema import (
@@ -30,15 +30,15 @@ __all__ = [
 
 class DescribeConfigsRequest(Request, key=32, versions="0-4", flexible="4+"):
     """
-    The settings of topics and brokers.
+    Asks for the configuration of resources.
     """
 
     class Resource(Struct):
         """
-        What to describe. Null or no keys ask for every setting.
+        One resource. Null configuration keys stand for all keys.
         """
 
-        # 2: topic; 4: broker; 8: a broker's loggers; 16: client metrics; 32: group.
+        # 2: topic; 4: broker; 8: loggers of a broker; 16: client metrics; 32: group.
         resource_type: Int8
         resource_name: String
         configuration_keys: Nullable[Array[String]]
@@ -50,22 +50,22 @@ class DescribeConfigsRequest(Request, key=32, versions="0-4", flexible="4+"):
 
 class DescribeConfigsResponse(Response, key=32, versions="0-4", flexible="4+"):
     """
-    The settings that were asked for.
+    The configuration of each resource.
     """
 
     class Result(Struct):
         """
-        The settings of one resource, or an error.
+        The configuration of one resource, or an error.
         """
 
         class Config(Struct):
             """
-            One setting as it is in force.
+            One configuration and its value in force.
             """
 
             class Synonym(Struct):
                 """
-                A value that one source gives the setting; the first of them is in force.
+                A source that sets the configuration. The first in the list is in force.
                 """
 
                 name: String
@@ -73,15 +73,16 @@ class DescribeConfigsResponse(Response, key=32, versions="0-4", flexible="4+"):
                 source: Int8
 
             name: String
-            # Null when it is secret.
+            # Null if sensitive.
             value: Nullable[String]
             read_only: Boolean
             is_default: Boolean = field("0", default=False)
-            # 1: set for the topic; 2-4: for brokers; 5: default.
+            # 1: set on the topic; 2-4: set on brokers; 5: default.
             config_source: Int8 = field("1+", default=-1)
             is_sensitive: Boolean
             synonyms: Array[Synonym] = field("1+", factory=list)
-            # 1: boolean; 2: string; 3-5: whole numbers; 6: double; 7: list; 8: class; 9: password.
+            # 1: boolean; 2: string; 3: int; 4: short; 5: long; 6: double; 7: list; 8: class;
+            # 9: password.
             config_type: Int8 = field("3+", default=0)
             documentation: Nullable[String] = field("3+", default=None)
 
@@ -97,17 +98,18 @@ class DescribeConfigsResponse(Response, key=32, versions="0-4", flexible="4+"):
 
 class AlterConfigsRequest(Request, key=33, versions="0-2", flexible="2+"):
     """
-    Replace all settings of a resource: what is not named goes back to its default.
+    Replaces the configuration of resources. Keys that the request does not name return
+    to their defaults.
     """
 
     class Resource(Struct):
         """
-        A resource and its whole new set of settings.
+        A resource and its complete new configuration.
         """
 
         class Config(Struct):
             """
-            One setting.
+            One configuration.
             """
 
             name: String
@@ -123,7 +125,7 @@ class AlterConfigsRequest(Request, key=33, versions="0-2", flexible="2+"):
 
 class AlterConfigsResponse(Response, key=33, versions="0-2", flexible="2+"):
     """
-    Whether the settings were replaced.
+    The outcome for each resource.
     """
 
     class Resource(Struct):
@@ -142,7 +144,7 @@ class AlterConfigsResponse(Response, key=33, versions="0-2", flexible="2+"):
 
 class IncrementalAlterConfigsRequest(Request, key=44, versions="0-1", flexible="1+"):
     """
-    Change single settings and leave the others alone (KIP-339).
+    Changes single configurations, and leaves the others unchanged (KIP-339).
     """
 
     class Resource(Struct):
@@ -152,11 +154,11 @@ class IncrementalAlterConfigsRequest(Request, key=44, versions="0-1", flexible="
 
         class Config(Struct):
             """
-            One change to one setting.
+            One change to one configuration.
             """
 
             name: String
-            # 0: set; 1: remove; 2: append to a list; 3: take from a list.
+            # 0: set; 1: delete; 2: append to a list; 3: subtract from a list.
             config_operation: Int8
             value: Nullable[String]
 
@@ -170,7 +172,7 @@ class IncrementalAlterConfigsRequest(Request, key=44, versions="0-1", flexible="
 
 class IncrementalAlterConfigsResponse(Response, key=44, versions="0-1", flexible="1+"):
     """
-    Whether the settings were changed.
+    The outcome for each resource.
     """
 
     class Resource(Struct):
@@ -189,7 +191,8 @@ class IncrementalAlterConfigsResponse(Response, key=44, versions="0-1", flexible
 
 class ListConfigResourcesRequest(Request, key=74, versions="0-1", flexible="0+"):
     """
-    The resources that have settings. Version 0 knows client metrics only.
+    Lists resources that have configurations. Version 0 lists client metrics only
+    (KIP-714), version 1 all types (KIP-1142).
     """
 
     # Empty: all types.
@@ -198,12 +201,12 @@ class ListConfigResourcesRequest(Request, key=74, versions="0-1", flexible="0+")
 
 class ListConfigResourcesResponse(Response, key=74, versions="0-1", flexible="0+"):
     """
-    The names of resources that have settings.
+    The names of resources that have configurations.
     """
 
     class ConfigResource(Struct):
         """
-        A resource of any type.
+        One resource.
         """
 
         resource_name: String

@@ -1,5 +1,5 @@
 """
-Groups whose coordinator assigns (KIP-848).
+Consumer groups of the new protocol, whose coordinator assigns (KIP-848).
 """
 
 from kafscale.wire.schema import (
@@ -28,13 +28,13 @@ __all__ = [
 
 class ConsumerGroupHeartbeatRequest(Request, key=68, versions="0-1", flexible="0+"):
     """
-    All that a member of a KIP-848 group ever says: that it is there, what it wants,
-    what it owns. Null means that nothing has changed.
+    The only request by which members join, heartbeat, own partitions and leave. Null
+    stands for a value that has not changed since the last request.
     """
 
     class TopicPartition(Struct):
         """
-        Partitions that the member owns.
+        Partitions of one topic that the member owns.
         """
 
         topic_id: Uuid
@@ -42,11 +42,11 @@ class ConsumerGroupHeartbeatRequest(Request, key=68, versions="0-1", flexible="0
 
     group_id: String
     member_id: String
-    # 0: joins; -1: leaves; -2: leaves, but will be back (static).
+    # 0: join; -1: leave; -2: leave for a time, as a static member.
     member_epoch: Int32
     instance_id: Nullable[String] = None
     rack_id: Nullable[String] = None
-    # -1: as said before.
+    # In ms; -1: unchanged.
     rebalance_timeout_ms: Int32 = -1
     subscribed_topic_names: Nullable[Array[String]] = None
     subscribed_topic_regex: Nullable[String] = field("1+", default=None)
@@ -56,12 +56,12 @@ class ConsumerGroupHeartbeatRequest(Request, key=68, versions="0-1", flexible="0
 
 class ConsumerGroupHeartbeatResponse(Response, key=68, versions="0-1", flexible="0+"):
     """
-    The member's epoch, and its partitions if they have changed.
+    The epoch of the member, and its assignment if that has changed.
     """
 
     class Assignment(Struct):
         """
-        All partitions of the member.
+        All partitions that are assigned to the member.
         """
 
         class TopicPartition(Struct):
@@ -85,7 +85,7 @@ class ConsumerGroupHeartbeatResponse(Response, key=68, versions="0-1", flexible=
 
 class ConsumerGroupDescribeRequest(Request, key=69, versions="0-1", flexible="0+"):
     """
-    What KIP-848 groups are doing.
+    Asks for the state of KIP-848 groups.
     """
 
     group_ids: Array[String]
@@ -94,7 +94,7 @@ class ConsumerGroupDescribeRequest(Request, key=69, versions="0-1", flexible="0+
 
 class ConsumerAssignment(Struct):
     """
-    Partitions of a member.
+    Partitions assigned to a member.
     """
 
     class TopicPartition(Struct):
@@ -121,7 +121,7 @@ class ConsumerGroupDescribeResponse(Response, key=69, versions="0-1", flexible="
 
         class Member(Struct):
             """
-            A member, what it has and what it is to have.
+            A member with its present and its target assignment.
             """
 
             member_id: String
@@ -134,7 +134,7 @@ class ConsumerGroupDescribeResponse(Response, key=69, versions="0-1", flexible="
             subscribed_topic_regex: Nullable[String] = None
             assignment: ConsumerAssignment
             target_assignment: ConsumerAssignment
-            # 0: of the classic protocol; 1: of this one; -1: not known.
+            # 0: classic protocol; 1: consumer protocol; -1: unknown.
             member_type: Int8 = field("1+", default=-1)
 
         error_code: Int16 = 0

@@ -1,10 +1,11 @@
 """
-What consumers tell one another through the coordinator.
+The embedded protocol of consumers in classic groups.
 
-The coordinator of a group of protocol type C{consumer} looks into the first of
-these; those of other types (Connect, Schema Registry) have formats of their
-own. On the wire each has its version in front, as an `Int16`. A version above
-the newest here is read as the newest: later ones only add fields at the end.
+JoinGroup and SyncGroup carry these as opaque bytes. The coordinator decodes the
+subscription of groups of protocol type C{consumer} only; other types (Connect,
+Schema Registry) have formats of their own. On the wire an `Int16` version comes
+first. A version above the highest here is decoded as the highest, because later
+versions only append fields.
 """
 
 from kafscale.wire.schema import (
@@ -26,13 +27,13 @@ __all__ = [
 
 class ConsumerProtocolSubscription(Message, versions="0-3"):
     """
-    What a member wants to read, and what it reads now: the metadata of a
-    `JoinGroupRequest`.
+    The topics that a member subscribes to and the partitions that it owns: the
+    metadata of a `JoinGroupRequest`.
     """
 
     class OwnedPartition(Struct):
         """
-        Partitions of one topic that the member has.
+        Partitions of one topic that the member owns.
         """
 
         topic: String
@@ -41,14 +42,14 @@ class ConsumerProtocolSubscription(Message, versions="0-3"):
     topics: Array[String]
     user_data: Nullable[Bytes] = None
     owned_partitions: Array[OwnedPartition] = field("1+", factory=list)
-    # In which the member got them; -1: none.
+    # In which the partitions were assigned; -1: none.
     generation_id: Int32 = field("2+", default=-1)
     rack_id: Nullable[String] = field("3+", default=None)
 
 
 class ConsumerProtocolAssignment(Message, versions="0-3"):
     """
-    What a member is to read: the assignment of a `SyncGroupRequest`.
+    The partitions assigned to a member: the assignment of a `SyncGroupRequest`.
     """
 
     class AssignedPartition(Struct):

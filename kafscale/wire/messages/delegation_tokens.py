@@ -1,5 +1,5 @@
 """
-Tokens by which one acts for another (KIP-48).
+Delegation tokens, by which one client acts for another (KIP-48).
 """
 
 from kafscale.wire.schema import (
@@ -30,12 +30,12 @@ __all__ = [
 
 class CreateDelegationTokenRequest(Request, key=38, versions="0-3", flexible="2+"):
     """
-    A token that lets others act for a user (KIP-48).
+    Creates a token, with which other clients act for its owner.
     """
 
     class Renewer(Struct):
         """
-        Who may prolong the token.
+        A principal that may renew the token.
         """
 
         principal_type: String
@@ -49,7 +49,7 @@ class CreateDelegationTokenRequest(Request, key=38, versions="0-3", flexible="2+
 
 class CreateDelegationTokenResponse(Response, key=38, versions="0-3", flexible="2+"):
     """
-    The token, and its secret.
+    The token, with its HMAC, which is the secret.
     """
 
     error_code: Int16 = 0
@@ -67,7 +67,7 @@ class CreateDelegationTokenResponse(Response, key=38, versions="0-3", flexible="
 
 class RenewDelegationTokenRequest(Request, key=39, versions="0-2", flexible="2+"):
     """
-    Prolong a token.
+    Extends the expiry time of a token.
     """
 
     hmac: Bytes
@@ -76,7 +76,7 @@ class RenewDelegationTokenRequest(Request, key=39, versions="0-2", flexible="2+"
 
 class RenewDelegationTokenResponse(Response, key=39, versions="0-2", flexible="2+"):
     """
-    Until when the token is good now.
+    The new expiry time of the token.
     """
 
     error_code: Int16 = 0
@@ -86,7 +86,7 @@ class RenewDelegationTokenResponse(Response, key=39, versions="0-2", flexible="2
 
 class ExpireDelegationTokenRequest(Request, key=40, versions="0-2", flexible="2+"):
     """
-    Let a token end sooner; at once when the period is negative.
+    Shortens the expiry time of a token; a negative period expires it at once.
     """
 
     hmac: Bytes
@@ -95,7 +95,7 @@ class ExpireDelegationTokenRequest(Request, key=40, versions="0-2", flexible="2+
 
 class ExpireDelegationTokenResponse(Response, key=40, versions="0-2", flexible="2+"):
     """
-    Until when the token is good now.
+    The new expiry time of the token.
     """
 
     error_code: Int16 = 0
@@ -105,7 +105,7 @@ class ExpireDelegationTokenResponse(Response, key=40, versions="0-2", flexible="
 
 class DescribeDelegationTokenRequest(Request, key=41, versions="0-3", flexible="2+"):
     """
-    The tokens of some owners. Null asks for all that one may see.
+    Lists the tokens of some owners. Null stands for all that the client may describe.
     """
 
     class Owner(Struct):
@@ -121,17 +121,17 @@ class DescribeDelegationTokenRequest(Request, key=41, versions="0-3", flexible="
 
 class DescribeDelegationTokenResponse(Response, key=41, versions="0-3", flexible="2+"):
     """
-    The tokens that were asked for.
+    The tokens of these owners.
     """
 
     class Token(Struct):
         """
-        One token, and its secret.
+        One token, with its HMAC, which is the secret.
         """
 
         class Renewer(Struct):
             """
-            Who may prolong the token.
+            A principal that may renew the token.
             """
 
             principal_type: String

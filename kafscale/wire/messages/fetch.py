@@ -1,5 +1,5 @@
 """
-Fetching: offsets in, record batches out.
+Fetch: offsets in, record batches out.
 """
 
 from kafscale.wire.schema import (
@@ -27,13 +27,13 @@ __all__ = [
 
 class FetchRequest(Request, key=1, versions="0-18", flexible="12+"):
     """
-    Records from given offsets on. With a session (KIP-227, version 7) only what has
-    changed since the session's last request is named.
+    Fetches records from the given offsets on. In a fetch session (KIP-227, from version
+    7 on) a request names only the partitions that changed since the previous one.
     """
 
     class ReplicaState(Struct):
         """
-        Who asks, when it is a broker that follows.
+        The broker that fetches, if the client is a follower.
         """
 
         replica_id: Int32 = -1
@@ -46,21 +46,20 @@ class FetchRequest(Request, key=1, versions="0-18", flexible="12+"):
 
         class Partition(Struct):
             """
-            Where to read in one partition, and how much.
+            The fetch offset and the maximum bytes of one partition.
             """
 
             partition: Int32
-            # What the reader knows, to find out that it is behind; -1 if nothing.
+            # The client's leader epoch, by which stale clients are fenced (KIP-320); -1: none.
             current_leader_epoch: Int32 = field("9+", default=-1)
             fetch_offset: Int64
-            # Epoch of the record before the offset, to find out where logs part; -1 if
-            # unknown.
+            # Epoch of the record before the offset, to detect a truncation (KIP-595); -1: unknown.
             last_fetched_epoch: Int32 = field("12+", default=-1)
-            # Of a replica that follows; -1 from consumers.
+            # Of a follower; -1 from consumers.
             log_start_offset: Int64 = field("5+", default=-1)
             partition_max_bytes: Int32
             replica_directory_id: Uuid = field("17+", tag=0, default=NO_UUID)
-            # What a replica that follows knows of it (KIP-1166).
+            # The high watermark that a follower knows (KIP-1166).
             high_watermark: Int64 = field("18+", tag=1, default=9223372036854775807)
 
         topic: String = field("0-12", default="")
@@ -69,14 +68,14 @@ class FetchRequest(Request, key=1, versions="0-18", flexible="12+"):
 
     class ForgottenTopic(Struct):
         """
-        Partitions that leave the session.
+        Partitions to remove from the session.
         """
 
         topic: String = field("7-12", default="")
         topic_id: Uuid = field("13+", default=NO_UUID)
         partitions: Array[Int32]
 
-    # Null from consumers, as is the replica's state.
+    # Null from consumers.
     cluster_id: Nullable[String] = field("12+", tag=0, default=None)
     # -1 from consumers.
     replica_id: Int32 = field("0-14", default=-1)
@@ -86,7 +85,7 @@ class FetchRequest(Request, key=1, versions="0-18", flexible="12+"):
     max_bytes: Int32 = field("3+", default=2147483647)
     # 0: read_uncommitted; 1: read_committed.
     isolation_level: Int8 = field("4+", default=0)
-    # 0 with epoch 0 asks for a session; epoch -1 wants none.
+    # Id 0 with epoch 0 opens a session; epoch -1 closes it, or opens none.
     session_id: Int32 = field("7+", default=0)
     session_epoch: Int32 = field("7+", default=-1)
     topics: Array[Topic]
@@ -96,8 +95,8 @@ class FetchRequest(Request, key=1, versions="0-18", flexible="12+"):
 
 class FetchResponse(Response, key=1, versions="0-18", flexible="12+"):
     """
-    The records that a `FetchRequest` asked for. In a session only partitions with
-    something to tell are listed.
+    The records of a `FetchRequest`. In a session it lists only partitions with records,
+    an error or a change.
     """
 
     class Topic(Struct):
@@ -107,13 +106,13 @@ class FetchResponse(Response, key=1, versions="0-18", flexible="12+"):
 
         class Partition(Struct):
             """
-            Whole record batches of one partition, and how far its log goes.
+            Complete record batches of one partition, and the bounds of its log.
             """
 
             class DivergingEpoch(Struct):
                 """
-                The newest epoch that reader and leader share, and where it ends: past it the
-                reader's log differs.
+                The newest epoch that client and leader have in common, and its end
+                offset. Beyond it the client's log diverges (KIP-595).
                 """
 
                 epoch: Int32 = -1
@@ -121,7 +120,7 @@ class FetchResponse(Response, key=1, versions="0-18", flexible="12+"):
 
             class CurrentLeader(Struct):
                 """
-                Who leads the partition now, as far as the broker knows.
+                The leader of the partition, as this broker knows it (KIP-951).
                 """
 
                 leader_id: Int32 = -1
@@ -129,7 +128,7 @@ class FetchResponse(Response, key=1, versions="0-18", flexible="12+"):
 
             class SnapshotId(Struct):
                 """
-                The snapshot to fetch when the offset is below the log start (KRaft).
+                The snapshot to fetch if the offset is below the log start (KIP-630).
                 """
 
                 end_offset: Int64 = -1
@@ -137,7 +136,7 @@ class FetchResponse(Response, key=1, versions="0-18", flexible="12+"):
 
             class AbortedTransaction(Struct):
                 """
-                A transaction whose records a read_committed reader leaves out.
+                An aborted transaction, whose records a read_committed consumer skips.
                 """
 
                 producer_id: Int64
@@ -151,11 +150,11 @@ class FetchResponse(Response, key=1, versions="0-18", flexible="12+"):
             diverging_epoch: Nullable[DivergingEpoch] = field("12+", tag=0, default=None)
             current_leader: Nullable[CurrentLeader] = field("12+", tag=1, default=None)
             snapshot_id: Nullable[SnapshotId] = field("12+", tag=2, default=None)
-            # Null unless the request said read_committed.
+            # Null unless the isolation level is read_committed.
             aborted_transactions: Nullable[Array[AbortedTransaction]] = field("4+", default=None)
-            # -1: read here.
+            # The replica to fetch from instead (KIP-392); -1: this broker.
             preferred_read_replica: Int32 = field("11+", default=-1)
-            # Empty, not null, when there are none: clients refuse null.
+            # Empty, not null, without records: clients refuse null.
             records: Nullable[RecordPieces] = b""
 
         topic: String = field("0-12", default="")
@@ -164,7 +163,7 @@ class FetchResponse(Response, key=1, versions="0-18", flexible="12+"):
 
     class NodeEndpoint(Struct):
         """
-        Where to reach a broker that some C{current_leader} names (KIP-951).
+        The address of a broker that a C{current_leader} names (KIP-951).
         """
 
         node_id: Int32
@@ -174,7 +173,7 @@ class FetchResponse(Response, key=1, versions="0-18", flexible="12+"):
 
     throttle_time_ms: Int32 = field("1+", default=0)
     error_code: Int16 = field("7+", default=0)
-    # 0: there is no session.
+    # 0: no session.
     session_id: Int32 = field("7+", default=0)
     responses: Array[Topic]
     node_endpoints: Array[NodeEndpoint] = field("16+", tag=0, factory=list)

@@ -1,5 +1,5 @@
 """
-Groups as seen from outside.
+Administration of groups.
 """
 
 from kafscale.wire.schema import (
@@ -28,7 +28,7 @@ __all__ = [
 
 class DescribeGroupsRequest(Request, key=15, versions="0-6", flexible="5+"):
     """
-    What groups are doing.
+    Asks for the state of groups.
     """
 
     groups: Array[String]
@@ -42,12 +42,12 @@ class DescribeGroupsResponse(Response, key=15, versions="0-6", flexible="5+"):
 
     class Group(Struct):
         """
-        One group; of one that is not known, state Dead.
+        One group; state Dead if there is no such group.
         """
 
         class Member(Struct):
             """
-            A member, with what it said when it joined and the part it got.
+            A member, with its metadata from JoinGroup and its assignment.
             """
 
             member_id: String
@@ -62,10 +62,10 @@ class DescribeGroupsResponse(Response, key=15, versions="0-6", flexible="5+"):
         group_id: String
         group_state: String
         protocol_type: String
-        # Name of the protocol that was chosen.
+        # Name of the chosen assignment protocol.
         protocol_data: String
         members: Array[Member]
-        # A bit for each operation; the smallest number: nobody asked.
+        # A bit for each operation; -2147483648: not requested.
         authorized_operations: Int32 = field("3+", default=-2147483648)
 
     throttle_time_ms: Int32 = field("1+", default=0)
@@ -74,7 +74,7 @@ class DescribeGroupsResponse(Response, key=15, versions="0-6", flexible="5+"):
 
 class ListGroupsRequest(Request, key=16, versions="0-5", flexible="3+"):
     """
-    Which groups this broker coordinates. Empty filters let all pass.
+    Lists the groups that this broker coordinates. An empty filter matches all groups.
     """
 
     states_filter: Array[String] = field("4+", factory=list)
@@ -103,7 +103,7 @@ class ListGroupsResponse(Response, key=16, versions="0-5", flexible="3+"):
 
 class DeleteGroupsRequest(Request, key=42, versions="0-2", flexible="2+"):
     """
-    Forget groups that have no members, and their commits.
+    Deletes groups without members, with their committed offsets (KIP-229).
     """
 
     groups_names: Array[String]
@@ -111,7 +111,7 @@ class DeleteGroupsRequest(Request, key=42, versions="0-2", flexible="2+"):
 
 class DeleteGroupsResponse(Response, key=42, versions="0-2", flexible="2+"):
     """
-    Which groups were forgotten.
+    The outcome for each group.
     """
 
     class Result(Struct):

@@ -1,5 +1,5 @@
 """
-Groups by the classic protocol: members join, a leader among them assigns.
+Groups of the classic protocol: members join, a leader among them assigns.
 """
 
 from kafscale.wire.schema import (
@@ -33,8 +33,8 @@ __all__ = [
 
 class FindCoordinatorRequest(Request, key=10, versions="0-6", flexible="3+"):
     """
-    Which broker coordinates a group or a transactional id; from version 4 on, many at
-    once (KIP-699).
+    Asks for the broker that coordinates a group or a transactional id. From version 4 on
+    a request can name several (KIP-699).
     """
 
     key: String = field("0-3", default="")
@@ -45,7 +45,7 @@ class FindCoordinatorRequest(Request, key=10, versions="0-6", flexible="3+"):
 
 class FindCoordinatorResponse(Response, key=10, versions="0-6", flexible="3+"):
     """
-    The coordinators. Up to version 3 there is one, in the message itself.
+    The coordinators. Versions 0 to 3 have one, in fields of the message itself.
     """
 
     class Coordinator(Struct):
@@ -71,27 +71,27 @@ class FindCoordinatorResponse(Response, key=10, versions="0-6", flexible="3+"):
 
 class JoinGroupRequest(Request, key=11, versions="0-9", flexible="6+"):
     """
-    Take part in a group's next generation.
+    Joins the next generation of a group.
     """
 
     class Protocol(Struct):
         """
-        A way of assigning that the member can use, the most wanted first.
+        An assignment protocol that the member supports, in order of preference.
         """
 
         name: String
         metadata: Bytes
 
     group_id: String
-    # How long the member may be silent.
+    # Time without a heartbeat after which the member is removed.
     session_timeout_ms: Int32
-    # How long it may take to join again.
+    # Time to rejoin when the group rebalances.
     rebalance_timeout_ms: Int32 = field("1+", default=-1)
-    # Empty at first.
+    # Empty at the first join.
     member_id: String
     # Makes the member static (KIP-345).
     group_instance_id: Nullable[String] = field("5+", default=None)
-    # "consumer", "connect" and so on; only members of one type go together.
+    # "consumer", "connect" and so on; all members of a group have the same type.
     protocol_type: String
     protocols: Array[Protocol]
     reason: Nullable[String] = field("8+", default=None)
@@ -99,12 +99,12 @@ class JoinGroupRequest(Request, key=11, versions="0-9", flexible="6+"):
 
 class JoinGroupResponse(Response, key=11, versions="0-9", flexible="6+"):
     """
-    The generation that was formed. Only its leader is told of the members.
+    The generation that was formed. Only the leader's response lists the members.
     """
 
     class Member(Struct):
         """
-        What a member said of itself under the protocol that was chosen.
+        A member and its metadata for the chosen protocol.
         """
 
         member_id: String
@@ -117,7 +117,7 @@ class JoinGroupResponse(Response, key=11, versions="0-9", flexible="6+"):
     protocol_type: Nullable[String] = field("7+", default=None)
     protocol_name: Nullable[String] = field(nullable="7+")
     leader: String = ""
-    # The leader need not assign: nothing has changed (KIP-814).
+    # True: the leader need not assign, nothing has changed (KIP-814).
     skip_assignment: Boolean = field("9+", default=False)
     member_id: String = ""
     members: Array[Member] = field(factory=list)
@@ -125,7 +125,7 @@ class JoinGroupResponse(Response, key=11, versions="0-9", flexible="6+"):
 
 class HeartbeatRequest(Request, key=12, versions="0-4", flexible="4+"):
     """
-    The member is still there.
+    Keeps a member in its group.
     """
 
     group_id: String
@@ -136,7 +136,7 @@ class HeartbeatRequest(Request, key=12, versions="0-4", flexible="4+"):
 
 class HeartbeatResponse(Response, key=12, versions="0-4", flexible="4+"):
     """
-    Whether the member may go on, or must join again.
+    An error, e.g. REBALANCE_IN_PROGRESS, if the member must join again.
     """
 
     throttle_time_ms: Int32 = field("1+", default=0)
@@ -145,12 +145,12 @@ class HeartbeatResponse(Response, key=12, versions="0-4", flexible="4+"):
 
 class LeaveGroupRequest(Request, key=13, versions="0-5", flexible="4+"):
     """
-    Members leave; from version 3 on, several at once.
+    Removes members from a group; from version 3 on several at once (KIP-345).
     """
 
     class Member(Struct):
         """
-        A member that leaves.
+        One member to remove.
         """
 
         member_id: String
@@ -164,7 +164,7 @@ class LeaveGroupRequest(Request, key=13, versions="0-5", flexible="4+"):
 
 class LeaveGroupResponse(Response, key=13, versions="0-5", flexible="4+"):
     """
-    Whether they have left.
+    The outcome, and from version 3 on that of each member.
     """
 
     class Member(Struct):
@@ -183,12 +183,13 @@ class LeaveGroupResponse(Response, key=13, versions="0-5", flexible="4+"):
 
 class SyncGroupRequest(Request, key=14, versions="0-5", flexible="4+"):
     """
-    Ask for one's part of the work; the leader brings the parts of all.
+    Asks for the member's assignment. The leader's request brings the assignments of all
+    members.
     """
 
     class Assignment(Struct):
         """
-        The part of one member. The coordinator passes it on unread.
+        The assignment of one member, which is opaque to the coordinator.
         """
 
         member_id: String
@@ -205,7 +206,7 @@ class SyncGroupRequest(Request, key=14, versions="0-5", flexible="4+"):
 
 class SyncGroupResponse(Response, key=14, versions="0-5", flexible="4+"):
     """
-    The member's part of the work.
+    The assignment of the member.
     """
 
     throttle_time_ms: Int32 = field("1+", default=0)

@@ -1,5 +1,5 @@
 """
-Where brokers keep their replicas.
+Log directories of brokers.
 """
 
 from kafscale.wire.schema import (
@@ -26,12 +26,12 @@ __all__ = [
 
 class AlterReplicaLogDirsRequest(Request, key=34, versions="0-2", flexible="2+"):
     """
-    Move replicas to other directories of a broker.
+    Moves replicas to other log directories of the broker (KIP-113).
     """
 
     class Dir(Struct):
         """
-        A directory, and what is to move there.
+        A log directory, and the replicas to move there.
         """
 
         class Topic(Struct):
@@ -50,7 +50,7 @@ class AlterReplicaLogDirsRequest(Request, key=34, versions="0-2", flexible="2+")
 
 class AlterReplicaLogDirsResponse(Response, key=34, versions="0-2", flexible="2+"):
     """
-    Which moves have begun.
+    The outcome for each partition: whether its move has begun.
     """
 
     class Result(Struct):
@@ -75,7 +75,7 @@ class AlterReplicaLogDirsResponse(Response, key=34, versions="0-2", flexible="2+
 
 class DescribeLogDirsRequest(Request, key=35, versions="0-5", flexible="2+"):
     """
-    What lies in the directories of a broker. Null topics ask for all.
+    Asks for the log directories of a broker. Null topics stand for all topics.
     """
 
     class Topic(Struct):
@@ -91,12 +91,12 @@ class DescribeLogDirsRequest(Request, key=35, versions="0-5", flexible="2+"):
 
 class DescribeLogDirsResponse(Response, key=35, versions="0-5", flexible="2+"):
     """
-    The directories of a broker.
+    The log directories of the broker.
     """
 
     class Result(Struct):
         """
-        One directory, its replicas and its room.
+        One log directory with its replicas and its capacity in bytes.
         """
 
         class Topic(Struct):
@@ -112,7 +112,7 @@ class DescribeLogDirsResponse(Response, key=35, versions="0-5", flexible="2+"):
                 partition_index: Int32
                 partition_size: Int64
                 offset_lag: Int64
-                # It is a copy on its way to another directory.
+                # True for a copy that is being moved to another directory.
                 is_future_key: Boolean
 
             name: String
@@ -121,7 +121,7 @@ class DescribeLogDirsResponse(Response, key=35, versions="0-5", flexible="2+"):
         error_code: Int16 = 0
         log_dir: String
         topics: Array[Topic]
-        # -1: not known.
+        # -1: unknown.
         total_bytes: Int64 = field("4+", default=-1)
         usable_bytes: Int64 = field("4+", default=-1)
         is_cordoned: Boolean = field("5+", default=False)

@@ -1,5 +1,5 @@
 """
-Who is in the cluster, and who leads what.
+Brokers, topics, and the leaders of partitions.
 """
 
 from kafscale.wire.schema import (
@@ -30,17 +30,17 @@ __all__ = [
 
 class MetadataRequest(Request, key=3, versions="0-13", flexible="9+"):
     """
-    Which brokers there are, and who leads what. No topics means all: null from
+    Asks for brokers, and for the partitions of topics. All topics are a null list from
     version 1 on, the empty list in version 0.
     """
 
     class Topic(Struct):
         """
-        A topic asked for, by name or, from version 10 on, by id.
+        One topic, by name or, from version 10 on, by id (KIP-516).
         """
 
         topic_id: Uuid = field("10+", default=NO_UUID)
-        # Null when the topic is named by id.
+        # Null if the topic is named by id.
         name: Nullable[String] = field(nullable="10+")
 
     topics: Nullable[Array[Topic]] = field(nullable="1+")
@@ -51,12 +51,12 @@ class MetadataRequest(Request, key=3, versions="0-13", flexible="9+"):
 
 class MetadataResponse(Response, key=3, versions="0-13", flexible="9+"):
     """
-    The cluster as a client needs to know it.
+    The brokers of the cluster, and the topics with their partitions.
     """
 
     class Broker(Struct):
         """
-        A live broker, and the address that it advertises.
+        A live broker, and its advertised address.
         """
 
         node_id: Int32
@@ -66,12 +66,12 @@ class MetadataResponse(Response, key=3, versions="0-13", flexible="9+"):
 
     class Topic(Struct):
         """
-        A topic, or the error in its place.
+        A topic, or an error.
         """
 
         class Partition(Struct):
             """
-            A partition's leader and replicas.
+            The leader and the replicas of a partition.
             """
 
             error_code: Int16 = 0
@@ -83,12 +83,12 @@ class MetadataResponse(Response, key=3, versions="0-13", flexible="9+"):
             offline_replicas: Array[Int32] = field("5+", factory=list)
 
         error_code: Int16 = 0
-        # Null when the id asked for is not known.
+        # Null if the id of the request is unknown.
         name: Nullable[String] = field(nullable="12+")
         topic_id: Uuid = field("10+", default=NO_UUID)
         is_internal: Boolean = field("1+", default=False)
         partitions: Array[Partition]
-        # A bit for each operation; the smallest number: nobody asked.
+        # A bit for each operation; -2147483648: not requested.
         topic_authorized_operations: Int32 = field("8+", default=-2147483648)
 
     throttle_time_ms: Int32 = field("3+", default=0)
@@ -96,14 +96,14 @@ class MetadataResponse(Response, key=3, versions="0-13", flexible="9+"):
     cluster_id: Nullable[String] = field("2+", default=None)
     controller_id: Int32 = field("1+", default=-1)
     topics: Array[Topic]
-    # A bit for each operation; the smallest number: nobody asked.
+    # A bit for each operation; -2147483648: not requested.
     cluster_authorized_operations: Int32 = field("8-10", default=-2147483648)
     error_code: Int16 = field("13+", default=0)
 
 
 class DescribeClusterRequest(Request, key=60, versions="0-2", flexible="0+"):
     """
-    Which brokers there are, without a word of topics (KIP-700).
+    Asks for the brokers or the controllers of the cluster (KIP-700).
     """
 
     include_cluster_authorized_operations: Boolean
@@ -114,12 +114,12 @@ class DescribeClusterRequest(Request, key=60, versions="0-2", flexible="0+"):
 
 class DescribeClusterResponse(Response, key=60, versions="0-2", flexible="0+"):
     """
-    The brokers of the cluster.
+    The brokers or the controllers of the cluster.
     """
 
     class Broker(Struct):
         """
-        One broker, and the address that it advertises.
+        One broker or controller, and its advertised address.
         """
 
         broker_id: Int32
@@ -140,19 +140,20 @@ class DescribeClusterResponse(Response, key=60, versions="0-2", flexible="0+"):
 
 class DescribeTopicPartitionsRequest(Request, key=75, versions="0", flexible="0+"):
     """
-    Topics with their partitions, a page at a time (KIP-966).
+    Lists topics and their partitions in pages (KIP-966). An empty list stands for all
+    topics.
     """
 
     class Topic(Struct):
         """
-        A topic asked for; none at all means all of them.
+        One topic, by name.
         """
 
         name: String
 
     class Cursor(Struct):
         """
-        Where the page begins.
+        The partition at which the page begins.
         """
 
         topic_name: String
@@ -170,12 +171,12 @@ class DescribeTopicPartitionsResponse(Response, key=75, versions="0", flexible="
 
     class Topic(Struct):
         """
-        A topic, or the error in its place.
+        A topic, or an error.
         """
 
         class Partition(Struct):
             """
-            A partition's leader and replicas.
+            The leader and the replicas of a partition.
             """
 
             error_code: Int16 = 0
@@ -184,9 +185,9 @@ class DescribeTopicPartitionsResponse(Response, key=75, versions="0", flexible="
             leader_epoch: Int32 = -1
             replica_nodes: Array[Int32]
             isr_nodes: Array[Int32]
-            # Not in sync, but known to have every acknowledged record.
+            # Out of sync, but known to have every acknowledged record (KIP-966).
             eligible_leader_replicas: Nullable[Array[Int32]] = None
-            # Replicas that were eligible when the last of them went.
+            # The last replicas that were eligible, when none is left.
             last_known_elr: Nullable[Array[Int32]] = None
             offline_replicas: Array[Int32]
 
@@ -199,7 +200,7 @@ class DescribeTopicPartitionsResponse(Response, key=75, versions="0", flexible="
 
     class NextCursor(Struct):
         """
-        Where the next page begins; null after the last.
+        The partition at which the next page begins; null on the last page.
         """
 
         topic_name: String

@@ -1,5 +1,5 @@
 """
-Finding and moving offsets in a log.
+Look-ups of offsets, and the deletion of records.
 """
 
 from kafscale.wire.schema import (
@@ -27,7 +27,7 @@ __all__ = [
 
 class ListOffsetsRequest(Request, key=2, versions="0-11", flexible="6+"):
     """
-    The offset that belongs to a time, or to a special point of the log.
+    Looks up offsets by timestamp, or at special points of a log.
     """
 
     class Topic(Struct):
@@ -37,14 +37,15 @@ class ListOffsetsRequest(Request, key=2, versions="0-11", flexible="6+"):
 
         class Partition(Struct):
             """
-            What to look for in one partition.
+            The timestamp to look up in one partition.
             """
 
             partition_index: Int32
             current_leader_epoch: Int32 = field("4+", default=-1)
-            # In ms; -1 latest, -2 earliest, -3 largest timestamp, and others below.
+            # In ms; -1 latest, -2 earliest, -3 max timestamp (KIP-734), -4 earliest local
+            # (KIP-405), -5 latest tiered (KIP-1005), -6 earliest pending upload (KIP-1023).
             timestamp: Int64
-            # Version 0 lists segments' offsets, so many at most.
+            # The maximum number of segment offsets that version 0 lists.
             max_num_offsets: Int32 = field("0", default=1)
 
         name: String
@@ -55,13 +56,13 @@ class ListOffsetsRequest(Request, key=2, versions="0-11", flexible="6+"):
     # 0: read_uncommitted; 1: read_committed.
     isolation_level: Int8 = field("2+", default=0)
     topics: Array[Topic]
-    # How long to wait for answers from remote tiers.
+    # Time to wait for tiered storage.
     timeout_ms: Int32 = field("10+", default=0)
 
 
 class ListOffsetsResponse(Response, key=2, versions="0-11", flexible="6+"):
     """
-    The offsets that a `ListOffsetsRequest` asked for.
+    The offsets for a `ListOffsetsRequest`.
     """
 
     class Topic(Struct):
@@ -71,7 +72,7 @@ class ListOffsetsResponse(Response, key=2, versions="0-11", flexible="6+"):
 
         class Partition(Struct):
             """
-            The first record at or after the time; offset -1 when there is none.
+            The first record at or after the timestamp; offset -1 if there is none.
             """
 
             partition_index: Int32
@@ -90,7 +91,8 @@ class ListOffsetsResponse(Response, key=2, versions="0-11", flexible="6+"):
 
 class OffsetForLeaderEpochRequest(Request, key=23, versions="0-4", flexible="4+"):
     """
-    Where a leader epoch ended: how a reader finds out that its log was cut.
+    Asks for the end offsets of leader epochs, by which a client detects that a log was
+    truncated (KIP-101, KIP-320).
     """
 
     class Topic(Struct):
@@ -100,7 +102,7 @@ class OffsetForLeaderEpochRequest(Request, key=23, versions="0-4", flexible="4+"
 
         class Partition(Struct):
             """
-            The epoch asked about in one partition.
+            The leader epoch to look up in one partition.
             """
 
             partition: Int32
@@ -110,14 +112,14 @@ class OffsetForLeaderEpochRequest(Request, key=23, versions="0-4", flexible="4+"
         topic: String
         partitions: Array[Partition]
 
-    # -1 from consumers, -2 from a debugging tool.
+    # -1 from consumers, -2 from debugging tools.
     replica_id: Int32 = field("3+", default=-2)
     topics: Array[Topic]
 
 
 class OffsetForLeaderEpochResponse(Response, key=23, versions="0-4", flexible="4+"):
     """
-    The ends of the epochs asked about.
+    The end offsets of the leader epochs.
     """
 
     class Topic(Struct):
@@ -127,14 +129,14 @@ class OffsetForLeaderEpochResponse(Response, key=23, versions="0-4", flexible="4
 
         class Partition(Struct):
             """
-            The largest epoch not above the one asked about, and where it ends; both -1 when
-            it is not known.
+            The largest epoch that is not above the requested one, and its end offset; both are
+            -1 if there is none.
             """
 
             error_code: Int16 = 0
             partition: Int32
             leader_epoch: Int32 = field("1+", default=-1)
-            # The offset after the epoch's last record.
+            # The offset after the last record of the epoch.
             end_offset: Int64 = -1
 
         topic: String
@@ -146,7 +148,7 @@ class OffsetForLeaderEpochResponse(Response, key=23, versions="0-4", flexible="4
 
 class DeleteRecordsRequest(Request, key=21, versions="0-2", flexible="2+"):
     """
-    Move the start of partitions' logs forward.
+    Deletes the records before given offsets, by moving log starts (KIP-107).
     """
 
     class Topic(Struct):
@@ -156,7 +158,7 @@ class DeleteRecordsRequest(Request, key=21, versions="0-2", flexible="2+"):
 
         class Partition(Struct):
             """
-            The first offset that stays; -1 stands for the high watermark.
+            The new log start of one partition; -1 stands for the high watermark.
             """
 
             partition_index: Int32
@@ -171,7 +173,7 @@ class DeleteRecordsRequest(Request, key=21, versions="0-2", flexible="2+"):
 
 class DeleteRecordsResponse(Response, key=21, versions="0-2", flexible="2+"):
     """
-    Where the logs begin now.
+    The new log starts.
     """
 
     class Topic(Struct):
@@ -181,7 +183,7 @@ class DeleteRecordsResponse(Response, key=21, versions="0-2", flexible="2+"):
 
         class Partition(Struct):
             """
-            The new start of one partition's log.
+            The new log start of one partition.
             """
 
             partition_index: Int32

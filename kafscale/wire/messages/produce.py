@@ -1,5 +1,5 @@
 """
-Producing: record batches in, offsets out.
+Produce: record batches in, offsets out.
 """
 
 from kafscale.wire.schema import (
@@ -26,8 +26,8 @@ __all__ = [
 
 class ProduceRequest(Request, key=0, versions="0-13", flexible="9+"):
     """
-    Record batches from a producer, partition by partition. From version 3 on each
-    partition has one batch of format 2; from 13 on topics are named by id.
+    Record batches from a producer, by partition. From version 3 on each partition has
+    exactly one batch of magic 2; from 13 on topics are named by id (KIP-516).
     """
 
     class Topic(Struct):
@@ -37,7 +37,7 @@ class ProduceRequest(Request, key=0, versions="0-13", flexible="9+"):
 
         class Partition(Struct):
             """
-            The batches for one partition, exactly as the log will keep them.
+            The batches for one partition, as they are stored in the log.
             """
 
             index: Int32
@@ -48,18 +48,17 @@ class ProduceRequest(Request, key=0, versions="0-13", flexible="9+"):
         partition_data: Array[Partition]
 
     transactional_id: Nullable[String] = field("3+", default=None)
-    # How much must be safe before the answer: 0 asks for no answer, 1 for the
-    # leader, -1 for all that are in sync.
+    # Replicas that must have the records before the response: 1: the leader; -1: all in
+    # sync; 0: none, and there is no response.
     acks: Int16
-    # How long the leader may wait for the others.
+    # Time to wait for the other replicas.
     timeout_ms: Int32
     topic_data: Array[Topic]
 
 
 class ProduceResponse(Response, key=0, versions="0-13", flexible="9+"):
     """
-    Where the batches of a `ProduceRequest` went, or why they did not. There is none
-    when the request said C{acks=0}.
+    The outcome for each partition. A request with C{acks=0} has no response.
     """
 
     class Topic(Struct):
@@ -74,7 +73,7 @@ class ProduceResponse(Response, key=0, versions="0-13", flexible="9+"):
 
             class RecordError(Struct):
                 """
-                One record that made the whole batch fail, by its place in the batch.
+                A record because of which the batch was refused, by its index in the batch.
                 """
 
                 batch_index: Int32
@@ -82,7 +81,7 @@ class ProduceResponse(Response, key=0, versions="0-13", flexible="9+"):
 
             class CurrentLeader(Struct):
                 """
-                Who leads the partition instead; None when there is nothing to tell (KIP-951).
+                The leader of the partition, if this broker is not the leader (KIP-951).
                 """
 
                 leader_id: Int32 = -1
@@ -90,9 +89,9 @@ class ProduceResponse(Response, key=0, versions="0-13", flexible="9+"):
 
             index: Int32
             error_code: Int16 = 0
-            # -1 with an error.
+            # -1 if there is an error.
             base_offset: Int64 = -1
-            # -1 unless the topic stamps records with the broker's time.
+            # In ms; -1 unless the topic has message.timestamp.type=LogAppendTime.
             log_append_time_ms: Int64 = field("2+", default=-1)
             log_start_offset: Int64 = field("5+", default=-1)
             record_errors: Array[RecordError] = field("8+", factory=list)
@@ -105,7 +104,7 @@ class ProduceResponse(Response, key=0, versions="0-13", flexible="9+"):
 
     class NodeEndpoint(Struct):
         """
-        Where to reach a broker that some C{current_leader} names.
+        The address of a broker that a C{current_leader} names (KIP-951).
         """
 
         node_id: Int32

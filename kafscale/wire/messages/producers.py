@@ -1,5 +1,5 @@
 """
-Ids of producers, and what is remembered of them.
+Producer ids, and the state of producers.
 """
 
 from kafscale.wire.schema import (
@@ -26,24 +26,24 @@ __all__ = [
 
 class InitProducerIdRequest(Request, key=22, versions="0-6", flexible="2+"):
     """
-    An id for a producer that wants every record stored once. With a transactional id
-    it also ends what an earlier producer of that id left open.
+    Asks for a producer id and epoch (KIP-98). With a transactional id it also fences the
+    previous producer of that id and aborts its open transaction.
     """
 
-    # Null: once each, but no transactions.
+    # Null: an idempotent producer without transactions.
     transactional_id: Nullable[String]
     transaction_timeout_ms: Int32
-    # What the producer had, to raise its epoch; -1 if nothing.
+    # The present id and epoch of a producer whose epoch is to be raised (KIP-360); -1: none.
     producer_id: Int64 = field("3+", default=-1)
     producer_epoch: Int16 = field("3+", default=-1)
-    # The transaction may be prepared and stay so (KIP-939).
+    # Two-phase commit: a prepared transaction is kept (KIP-939).
     enable_2pc: Boolean = field("6+", default=False)
     keep_prepared_txn: Boolean = field("6+", default=False)
 
 
 class InitProducerIdResponse(Response, key=22, versions="0-6", flexible="2+"):
     """
-    The producer's id and epoch.
+    The id and the epoch of the producer.
     """
 
     throttle_time_ms: Int32 = 0
@@ -56,7 +56,7 @@ class InitProducerIdResponse(Response, key=22, versions="0-6", flexible="2+"):
 
 class DescribeProducersRequest(Request, key=61, versions="0", flexible="0+"):
     """
-    Which producers have written to partitions lately.
+    Asks for the active producers of partitions (KIP-664).
     """
 
     class Topic(Struct):
@@ -72,7 +72,7 @@ class DescribeProducersRequest(Request, key=61, versions="0", flexible="0+"):
 
 class DescribeProducersResponse(Response, key=61, versions="0", flexible="0+"):
     """
-    The producers of partitions.
+    The active producers of the partitions.
     """
 
     class Topic(Struct):
@@ -82,12 +82,12 @@ class DescribeProducersResponse(Response, key=61, versions="0", flexible="0+"):
 
         class Partition(Struct):
             """
-            The producers of one partition.
+            The active producers of one partition.
             """
 
             class ActiveProducer(Struct):
                 """
-                What the leader remembers of one producer.
+                The state of one producer, as the leader keeps it.
                 """
 
                 producer_id: Int64
@@ -95,7 +95,7 @@ class DescribeProducersResponse(Response, key=61, versions="0", flexible="0+"):
                 last_sequence: Int32 = -1
                 last_timestamp: Int64 = -1
                 coordinator_epoch: Int32
-                # -1: no transaction is open.
+                # -1: no open transaction.
                 current_txn_start_offset: Int64 = -1
 
             partition_index: Int32

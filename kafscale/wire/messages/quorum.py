@@ -1,5 +1,5 @@
 """
-The controllers of a KRaft cluster.
+The controller quorum of a KRaft cluster.
 """
 
 from kafscale.wire.schema import (
@@ -27,7 +27,7 @@ __all__ = [
 
 class DescribeQuorumRequest(Request, key=55, versions="0-2", flexible="0+"):
     """
-    How the controllers of a KRaft cluster follow one another.
+    Asks for the state of the controller quorum (KIP-595).
     """
 
     class Topic(Struct):
@@ -50,7 +50,7 @@ class DescribeQuorumRequest(Request, key=55, versions="0-2", flexible="0+"):
 
 class ReplicaState(Struct):
     """
-    How far one replica of the quorum has come.
+    The log end offset of one voter or observer.
     """
 
     replica_id: Int32
@@ -94,7 +94,7 @@ class DescribeQuorumResponse(Response, key=55, versions="0-2", flexible="0+"):
 
         class Listener(Struct):
             """
-            Where a controller can be reached.
+            The address of a controller.
             """
 
             name: String

@@ -1,5 +1,5 @@
 """
-Limits on what users and clients may do.
+Client quotas.
 """
 
 from kafscale.wire.schema import (
@@ -26,27 +26,27 @@ __all__ = [
 
 class DescribeClientQuotasRequest(Request, key=48, versions="0-1", flexible="1+"):
     """
-    The quotas of users and clients that match.
+    Lists the client quotas that match a filter (KIP-546).
     """
 
     class Component(Struct):
         """
-        What one part of an entity must be like.
+        The condition on one part of an entity.
         """
 
         entity_type: String
-        # 0: this name; 1: the default; 2: any name.
+        # 0: exact name; 1: default entity; 2: any name.
         match_type: Int8
         match: Nullable[String]
 
     components: Array[Component]
-    # Entities with further parts do not match.
+    # If true, entities with further parts do not match.
     strict: Boolean
 
 
 class DescribeClientQuotasResponse(Response, key=48, versions="0-1", flexible="1+"):
     """
-    The quotas that match.
+    The matching quotas.
     """
 
     class Entry(Struct):
@@ -81,7 +81,7 @@ class DescribeClientQuotasResponse(Response, key=48, versions="0-1", flexible="1
 
 class AlterClientQuotasRequest(Request, key=49, versions="0-1", flexible="1+"):
     """
-    Set and remove quotas.
+    Sets and removes client quotas (KIP-546).
     """
 
     class Entry(Struct):
@@ -115,7 +115,7 @@ class AlterClientQuotasRequest(Request, key=49, versions="0-1", flexible="1+"):
 
 class AlterClientQuotasResponse(Response, key=49, versions="0-1", flexible="1+"):
     """
-    Which quotas changed.
+    The outcome for each entity.
     """
 
     class Entry(Struct):

@@ -1,5 +1,5 @@
 """
-Which broker has what: moves and elections.
+Leader elections and reassignments of partitions.
 """
 
 from kafscale.wire.schema import (
@@ -28,7 +28,7 @@ __all__ = [
 
 class ElectLeadersRequest(Request, key=43, versions="0-2", flexible="2+"):
     """
-    Let partitions choose their leaders anew. Null asks for all of them.
+    Elects the leaders of partitions (KIP-460). Null stands for all partitions.
     """
 
     class TopicPartition(Struct):
@@ -39,7 +39,7 @@ class ElectLeadersRequest(Request, key=43, versions="0-2", flexible="2+"):
         topic: String
         partitions: Array[Int32]
 
-    # 0: the preferred replica; 1: any that lives, even if records are lost.
+    # 0: preferred replica; 1: unclean, any live replica even if records are lost.
     election_type: Int8 = field("1+", default=0)
     topic_partitions: Nullable[Array[TopicPartition]]
     timeout_ms: Int32 = 60000
@@ -47,7 +47,7 @@ class ElectLeadersRequest(Request, key=43, versions="0-2", flexible="2+"):
 
 class ElectLeadersResponse(Response, key=43, versions="0-2", flexible="2+"):
     """
-    Which partitions chose.
+    The outcome for each partition.
     """
 
     class ReplicaElectionResult(Struct):
@@ -74,7 +74,7 @@ class ElectLeadersResponse(Response, key=43, versions="0-2", flexible="2+"):
 
 class AlterPartitionReassignmentsRequest(Request, key=45, versions="0-1", flexible="0+"):
     """
-    Move partitions to other brokers, or stop such a move.
+    Moves partitions to other brokers, or cancels such moves (KIP-455).
     """
 
     class Topic(Struct):
@@ -84,7 +84,7 @@ class AlterPartitionReassignmentsRequest(Request, key=45, versions="0-1", flexib
 
         class Partition(Struct):
             """
-            Where one partition is to go; null stops a move under way.
+            The target replicas of one partition; null cancels its reassignment.
             """
 
             partition_index: Int32
@@ -100,7 +100,7 @@ class AlterPartitionReassignmentsRequest(Request, key=45, versions="0-1", flexib
 
 class AlterPartitionReassignmentsResponse(Response, key=45, versions="0-1", flexible="0+"):
     """
-    Which moves have begun, or have stopped.
+    The outcome for each partition.
     """
 
     class Topic(Struct):
@@ -129,7 +129,7 @@ class AlterPartitionReassignmentsResponse(Response, key=45, versions="0-1", flex
 
 class ListPartitionReassignmentsRequest(Request, key=46, versions="0", flexible="0+"):
     """
-    Which moves are under way. Null asks for all.
+    Lists the reassignments in progress (KIP-455). Null stands for all topics.
     """
 
     class Topic(Struct):
@@ -146,7 +146,7 @@ class ListPartitionReassignmentsRequest(Request, key=46, versions="0", flexible=
 
 class ListPartitionReassignmentsResponse(Response, key=46, versions="0", flexible="0+"):
     """
-    The moves under way.
+    The reassignments in progress.
     """
 
     class Topic(Struct):
@@ -156,7 +156,7 @@ class ListPartitionReassignmentsResponse(Response, key=46, versions="0", flexibl
 
         class Partition(Struct):
             """
-            Where one partition is, and where it goes.
+            The present replicas of one partition, those to add and those to remove.
             """
 
             partition_index: Int32

@@ -1,5 +1,5 @@
 """
-Who a client is.
+Authentication: SASL, and SCRAM credentials.
 """
 
 from kafscale.wire.schema import (
@@ -31,8 +31,8 @@ __all__ = [
 
 class SaslHandshakeRequest(Request, key=17, versions="0-1"):
     """
-    Ask for a way to authenticate. After version 1 the tokens travel in
-    `SaslAuthenticateRequest`, after version 0 bare.
+    Chooses a SASL mechanism. After version 1 the tokens travel in
+    `SaslAuthenticateRequest` (KIP-152), after version 0 in bare frames.
     """
 
     mechanism: String
@@ -40,7 +40,7 @@ class SaslHandshakeRequest(Request, key=17, versions="0-1"):
 
 class SaslHandshakeResponse(Response, key=17, versions="0-1"):
     """
-    The ways that the broker knows.
+    The mechanisms that the broker supports.
     """
 
     error_code: Int16 = 0
@@ -49,7 +49,7 @@ class SaslHandshakeResponse(Response, key=17, versions="0-1"):
 
 class SaslAuthenticateRequest(Request, key=36, versions="0-2", flexible="2+"):
     """
-    A token of the mechanism that was agreed upon.
+    A token of the client, in the format of the chosen mechanism.
     """
 
     auth_bytes: Bytes
@@ -57,24 +57,25 @@ class SaslAuthenticateRequest(Request, key=36, versions="0-2", flexible="2+"):
 
 class SaslAuthenticateResponse(Response, key=36, versions="0-2", flexible="2+"):
     """
-    The broker's token in turn.
+    A token of the broker, in the format of the chosen mechanism.
     """
 
     error_code: Int16 = 0
     error_message: Nullable[String] = None
     auth_bytes: Bytes
-    # 0: no need to authenticate again.
+    # Time after which the client must authenticate again (KIP-368); 0: never.
     session_lifetime_ms: Int64 = field("1+", default=0)
 
 
 class DescribeUserScramCredentialsRequest(Request, key=50, versions="0", flexible="0+"):
     """
-    Which SCRAM credentials users have.
+    Lists the SCRAM credentials of users (KIP-554). A null or empty list stands for all
+    users.
     """
 
     class User(Struct):
         """
-        A user asked for; null or none at all means all of them.
+        One user.
         """
 
         name: String
@@ -84,7 +85,7 @@ class DescribeUserScramCredentialsRequest(Request, key=50, versions="0", flexibl
 
 class DescribeUserScramCredentialsResponse(Response, key=50, versions="0", flexible="0+"):
     """
-    The credentials, without their secrets.
+    The SCRAM credentials of users, without the secrets.
     """
 
     class Result(Struct):
@@ -94,7 +95,7 @@ class DescribeUserScramCredentialsResponse(Response, key=50, versions="0", flexi
 
         class CredentialInfo(Struct):
             """
-            A mechanism, and how often its hash is applied.
+            A mechanism and its number of iterations.
             """
 
             # 1: SCRAM-SHA-256; 2: SCRAM-SHA-512.
@@ -114,12 +115,12 @@ class DescribeUserScramCredentialsResponse(Response, key=50, versions="0", flexi
 
 class AlterUserScramCredentialsRequest(Request, key=51, versions="0", flexible="0+"):
     """
-    Set and remove SCRAM credentials.
+    Sets and deletes SCRAM credentials (KIP-554).
     """
 
     class Deletion(Struct):
         """
-        A credential to remove.
+        One credential to delete.
         """
 
         name: String
@@ -128,7 +129,7 @@ class AlterUserScramCredentialsRequest(Request, key=51, versions="0", flexible="
 
     class Upsertion(Struct):
         """
-        A credential to set.
+        One credential to create or replace.
         """
 
         name: String
@@ -143,7 +144,7 @@ class AlterUserScramCredentialsRequest(Request, key=51, versions="0", flexible="
 
 class AlterUserScramCredentialsResponse(Response, key=51, versions="0", flexible="0+"):
     """
-    Which users' credentials changed.
+    The outcome for each user.
     """
 
     class Result(Struct):

@@ -1,5 +1,5 @@
 """
-Records for share groups, and what became of them.
+Fetches and acknowledgements of share groups (KIP-932).
 """
 
 from kafscale.wire.schema import (
@@ -29,7 +29,7 @@ __all__ = [
 
 class ShareFetchRequest(Request, key=78, versions="0-2", flexible="0+"):
     """
-    Records for a member of a share group, and what became of those it had before.
+    Fetches records for a member of a share group, and acknowledges earlier ones.
     """
 
     class Topic(Struct):
@@ -44,12 +44,12 @@ class ShareFetchRequest(Request, key=78, versions="0-2", flexible="0+"):
 
             class AcknowledgementBatch(Struct):
                 """
-                What became of a run of records: one type for all of them, or one for each.
+                Acknowledgements of consecutive records: one type for all, or one each.
                 """
 
                 first_offset: Int64
                 last_offset: Int64
-                # 0: a gap; 1: accept; 2: release; 3: reject; 4: renew.
+                # 0: gap; 1: accept; 2: release; 3: reject; 4: renew.
                 acknowledge_types: Array[Int8]
 
             partition_index: Int32
@@ -61,7 +61,7 @@ class ShareFetchRequest(Request, key=78, versions="0-2", flexible="0+"):
 
     class ForgottenTopic(Struct):
         """
-        Partitions that leave the session.
+        Partitions to remove from the session.
         """
 
         topic_id: Uuid
@@ -76,7 +76,7 @@ class ShareFetchRequest(Request, key=78, versions="0-2", flexible="0+"):
     max_bytes: Int32 = 2147483647
     max_records: Int32 = field("1+", default=0)
     batch_size: Int32 = field("1+", default=0)
-    # 0: whole batches; 1: no more records than asked for.
+    # 0: complete batches; 1: at most the maximum number of records.
     share_acquire_mode: Int8 = field("2+", default=0)
     is_renew_ack: Boolean = field("2+", default=False)
     topics: Array[Topic]
@@ -85,7 +85,7 @@ class ShareFetchRequest(Request, key=78, versions="0-2", flexible="0+"):
 
 class ShareFetchResponse(Response, key=78, versions="0-2", flexible="0+"):
     """
-    Records that the member holds now, for a time.
+    The records that the member has acquired.
     """
 
     class Topic(Struct):
@@ -95,12 +95,12 @@ class ShareFetchResponse(Response, key=78, versions="0-2", flexible="0+"):
 
         class Partition(Struct):
             """
-            Record batches of one partition, and which of their records are this member's.
+            Record batches of one partition, and the records of them that the member acquired.
             """
 
             class CurrentLeader(Struct):
                 """
-                Who leads the partition now, as far as the broker knows.
+                The leader of the partition, as this broker knows it.
                 """
 
                 leader_id: Int32
@@ -108,7 +108,7 @@ class ShareFetchResponse(Response, key=78, versions="0-2", flexible="0+"):
 
             class AcquiredRecord(Struct):
                 """
-                A run of records that the member holds.
+                A range of acquired records.
                 """
 
                 first_offset: Int64
@@ -129,7 +129,7 @@ class ShareFetchResponse(Response, key=78, versions="0-2", flexible="0+"):
 
     class NodeEndpoint(Struct):
         """
-        Where to reach a broker that some C{current_leader} names.
+        The address of a broker that a C{current_leader} names.
         """
 
         node_id: Int32
@@ -147,7 +147,7 @@ class ShareFetchResponse(Response, key=78, versions="0-2", flexible="0+"):
 
 class ShareAcknowledgeRequest(Request, key=79, versions="0-2", flexible="0+"):
     """
-    What became of records, without a wish for more.
+    Acknowledges records without fetching more.
     """
 
     class Topic(Struct):
@@ -162,12 +162,12 @@ class ShareAcknowledgeRequest(Request, key=79, versions="0-2", flexible="0+"):
 
             class AcknowledgementBatch(Struct):
                 """
-                What became of a run of records: one type for all of them, or one for each.
+                Acknowledgements of consecutive records: one type for all, or one each.
                 """
 
                 first_offset: Int64
                 last_offset: Int64
-                # 0: a gap; 1: accept; 2: release; 3: reject; 4: renew.
+                # 0: gap; 1: accept; 2: release; 3: reject; 4: renew.
                 acknowledge_types: Array[Int8]
 
             partition_index: Int32
@@ -186,7 +186,7 @@ class ShareAcknowledgeRequest(Request, key=79, versions="0-2", flexible="0+"):
 
 class ShareAcknowledgeResponse(Response, key=79, versions="0-2", flexible="0+"):
     """
-    Which acknowledgements were taken.
+    The outcome for each partition.
     """
 
     class Topic(Struct):
@@ -201,7 +201,7 @@ class ShareAcknowledgeResponse(Response, key=79, versions="0-2", flexible="0+"):
 
             class CurrentLeader(Struct):
                 """
-                Who leads the partition now, as far as the broker knows.
+                The leader of the partition, as this broker knows it.
                 """
 
                 leader_id: Int32
@@ -217,7 +217,7 @@ class ShareAcknowledgeResponse(Response, key=79, versions="0-2", flexible="0+"):
 
     class NodeEndpoint(Struct):
         """
-        Where to reach a broker that some C{current_leader} names.
+        The address of a broker that a C{current_leader} names.
         """
 
         node_id: Int32

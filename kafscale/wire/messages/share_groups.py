@@ -1,5 +1,5 @@
 """
-Members of share groups (KIP-932).
+Membership in share groups (KIP-932).
 """
 
 from kafscale.wire.schema import (
@@ -25,12 +25,12 @@ __all__ = [
 
 class ShareGroupHeartbeatRequest(Request, key=76, versions="0-1", flexible="0+"):
     """
-    A member of a share group is there, and wants these topics (KIP-932).
+    The only request by which members of a share group join, heartbeat and leave.
     """
 
     group_id: String
     member_id: String
-    # 0: joins; -1: leaves.
+    # 0: join; -1: leave.
     member_epoch: Int32
     rack_id: Nullable[String] = None
     subscribed_topic_names: Nullable[Array[String]] = None
@@ -38,12 +38,12 @@ class ShareGroupHeartbeatRequest(Request, key=76, versions="0-1", flexible="0+")
 
 class ShareGroupHeartbeatResponse(Response, key=76, versions="0-1", flexible="0+"):
     """
-    The member's epoch, and its partitions if they have changed.
+    The epoch of the member, and its assignment if that has changed.
     """
 
     class Assignment(Struct):
         """
-        All partitions of the member; others may have them too.
+        All partitions of the member. Other members may have the same ones.
         """
 
         class TopicPartition(Struct):
@@ -67,7 +67,7 @@ class ShareGroupHeartbeatResponse(Response, key=76, versions="0-1", flexible="0+
 
 class ShareGroupDescribeRequest(Request, key=77, versions="0-1", flexible="0+"):
     """
-    What share groups are doing.
+    Asks for the state of share groups.
     """
 
     group_ids: Array[String]

@@ -1,5 +1,5 @@
 """
-Where share groups begin to read.
+Start offsets of share groups (KIP-932).
 """
 
 from kafscale.wire.schema import (
@@ -28,12 +28,12 @@ __all__ = [
 
 class DescribeShareGroupOffsetsRequest(Request, key=90, versions="0-1", flexible="0+"):
     """
-    Where share groups begin to read.
+    Asks for the start offsets of share groups.
     """
 
     class Group(Struct):
         """
-        One group; null topics ask for all.
+        One group. Null topics stand for all topics.
         """
 
         class Topic(Struct):
@@ -52,12 +52,12 @@ class DescribeShareGroupOffsetsRequest(Request, key=90, versions="0-1", flexible
 
 class DescribeShareGroupOffsetsResponse(Response, key=90, versions="0-1", flexible="0+"):
     """
-    The starts of share groups.
+    The start offsets of share groups.
     """
 
     class Group(Struct):
         """
-        The starts of one group.
+        The start offsets of one group.
         """
 
         class Topic(Struct):
@@ -67,11 +67,11 @@ class DescribeShareGroupOffsetsResponse(Response, key=90, versions="0-1", flexib
 
             class Partition(Struct):
                 """
-                The start in one partition, and how much lies behind it.
+                The start offset in one partition, and the lag of the group.
                 """
 
                 partition_index: Int32
-                # -1: none is known.
+                # -1: unknown.
                 start_offset: Int64
                 leader_epoch: Int32
                 lag: Int64 = field("1+", default=-1)
@@ -93,7 +93,7 @@ class DescribeShareGroupOffsetsResponse(Response, key=90, versions="0-1", flexib
 
 class AlterShareGroupOffsetsRequest(Request, key=91, versions="0", flexible="0+"):
     """
-    Move the start of an empty share group.
+    Sets start offsets of an empty share group.
     """
 
     class Topic(Struct):
@@ -103,7 +103,7 @@ class AlterShareGroupOffsetsRequest(Request, key=91, versions="0", flexible="0+"
 
         class Partition(Struct):
             """
-            The new start in one partition.
+            The new start offset in one partition.
             """
 
             partition_index: Int32
@@ -118,7 +118,7 @@ class AlterShareGroupOffsetsRequest(Request, key=91, versions="0", flexible="0+"
 
 class AlterShareGroupOffsetsResponse(Response, key=91, versions="0", flexible="0+"):
     """
-    Where the start has moved.
+    The outcome for each partition.
     """
 
     class Topic(Struct):
@@ -147,12 +147,12 @@ class AlterShareGroupOffsetsResponse(Response, key=91, versions="0", flexible="0
 
 class DeleteShareGroupOffsetsRequest(Request, key=92, versions="0", flexible="0+"):
     """
-    Forget where a share group begins to read topics.
+    Deletes the start offsets of a share group in some topics.
     """
 
     class Topic(Struct):
         """
-        A topic to forget.
+        One topic.
         """
 
         topic_name: String
@@ -163,7 +163,7 @@ class DeleteShareGroupOffsetsRequest(Request, key=92, versions="0", flexible="0+
 
 class DeleteShareGroupOffsetsResponse(Response, key=92, versions="0", flexible="0+"):
     """
-    What was forgotten.
+    The outcome for each topic.
     """
 
     class Topic(Struct):

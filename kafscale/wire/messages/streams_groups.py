@@ -1,5 +1,5 @@
 """
-Members of streams groups, and such groups as seen from outside (KIP-1071).
+Streams groups: membership and description (KIP-1071).
 """
 
 from kafscale.wire.schema import (
@@ -33,7 +33,7 @@ __all__ = [
 
 class KeyValue(Struct):
     """
-    A name and a value.
+    A name with its value.
     """
 
     key: String
@@ -42,7 +42,7 @@ class KeyValue(Struct):
 
 class TopicInfo(Struct):
     """
-    A topic inside the application; 0 partitions lets the coordinator choose.
+    An internal topic of the application. With 0 partitions the coordinator chooses.
     """
 
     name: String
@@ -53,7 +53,7 @@ class TopicInfo(Struct):
 
 class TaskIds(Struct):
     """
-    Tasks of one subtopology, by their partitions.
+    Tasks of one subtopology, by partition.
     """
 
     subtopology_id: String
@@ -72,24 +72,24 @@ class TaskOffset(Struct):
 
 class StreamsGroupHeartbeatRequest(Request, key=88, versions="0", flexible="0+"):
     """
-    All that a member of a streams group ever says (KIP-1071). Null means that nothing
-    has changed.
+    The only request by which members of a streams group join, heartbeat and leave. Null
+    stands for a value that has not changed since the last request.
     """
 
     class Topology(Struct):
         """
-        The whole topology of the application.
+        The complete topology of the application.
         """
 
         class Subtopology(Struct):
             """
-            A part of the topology that runs as one, with the topics that it needs.
+            A part of the topology that runs as one unit, and its topics.
             """
 
             class CopartitionGroup(Struct):
                 """
-                Topics that must have as many partitions as one another, by their place in the
-                subtopology's lists.
+                Topics that must have equal numbers of partitions, by their index in
+                the lists of the subtopology.
                 """
 
                 source_topics: Array[Int16]
@@ -109,7 +109,7 @@ class StreamsGroupHeartbeatRequest(Request, key=88, versions="0", flexible="0+")
 
     class UserEndpoint(Struct):
         """
-        Where the member can be asked for its state.
+        The address at which the member's state can be queried.
         """
 
         host: String
@@ -117,7 +117,7 @@ class StreamsGroupHeartbeatRequest(Request, key=88, versions="0", flexible="0+")
 
     group_id: String
     member_id: String
-    # 0: joins; -1: leaves; -2: leaves, but will be back (static).
+    # 0: join; -1: leave; -2: leave for a time, as a static member.
     member_epoch: Int32
     endpoint_information_epoch: Int32
     instance_id: Nullable[String] = None
@@ -146,12 +146,12 @@ class TopicPartition(Struct):
 
 class StreamsGroupHeartbeatResponse(Response, key=88, versions="0", flexible="0+"):
     """
-    The member's epoch, and its tasks if they have changed.
+    The epoch of the member, and its tasks if those have changed.
     """
 
     class Status(Struct):
         """
-        Something that the member should know of its group.
+        A condition of the group that concerns the member.
         """
 
         status_code: Int8
@@ -159,12 +159,12 @@ class StreamsGroupHeartbeatResponse(Response, key=88, versions="0", flexible="0+
 
     class PartitionsByUserEndpoint(Struct):
         """
-        The partitions whose state can be asked for at one endpoint.
+        The partitions whose state can be queried at one address.
         """
 
         class UserEndpoint(Struct):
             """
-            Where some member can be asked for its state.
+            The address at which the state of a member can be queried.
             """
 
             host: String
@@ -192,7 +192,7 @@ class StreamsGroupHeartbeatResponse(Response, key=88, versions="0", flexible="0+
 
 class StreamsGroupDescribeRequest(Request, key=89, versions="0", flexible="0+"):
     """
-    What streams groups are doing.
+    Asks for the state of streams groups.
     """
 
     group_ids: Array[String]
@@ -221,12 +221,12 @@ class StreamsGroupDescribeResponse(Response, key=89, versions="0", flexible="0+"
 
         class Topology(Struct):
             """
-            The topology that the group runs.
+            The topology that the group executes.
             """
 
             class Subtopology(Struct):
                 """
-                A part of the topology, with the topics that it needs.
+                A part of the topology, and its topics.
                 """
 
                 subtopology_id: String
@@ -240,12 +240,12 @@ class StreamsGroupDescribeResponse(Response, key=89, versions="0", flexible="0+"
 
         class Member(Struct):
             """
-            A member, the tasks it has and those it is to have.
+            A member with its present and its target tasks.
             """
 
             class UserEndpoint(Struct):
                 """
-                Where the member can be asked for its state.
+                The address at which the member's state can be queried.
                 """
 
                 host: String

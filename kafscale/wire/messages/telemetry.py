@@ -1,5 +1,5 @@
 """
-Metrics that clients report (KIP-714).
+Metrics that clients push to the broker (KIP-714).
 """
 
 from kafscale.wire.schema import (
@@ -25,16 +25,16 @@ __all__ = [
 
 class GetTelemetrySubscriptionsRequest(Request, key=71, versions="0", flexible="0+"):
     """
-    Which metrics the cluster wants of this client (KIP-714).
+    Asks for the metrics that this client should push.
     """
 
-    # Zero at first; the answer gives one.
+    # Zero in the first request; the response assigns an id.
     client_instance_id: Uuid
 
 
 class GetTelemetrySubscriptionsResponse(Response, key=71, versions="0", flexible="0+"):
     """
-    The metrics that are wanted, and how often.
+    The requested metrics, and the interval at which to push them.
     """
 
     throttle_time_ms: Int32 = 0
@@ -50,7 +50,7 @@ class GetTelemetrySubscriptionsResponse(Response, key=71, versions="0", flexible
 
 class PushTelemetryRequest(Request, key=72, versions="0", flexible="0+"):
     """
-    The client's metrics, in OpenTelemetry's format.
+    The metrics of the client, in OpenTelemetry's format.
     """
 
     client_instance_id: Uuid
@@ -62,7 +62,7 @@ class PushTelemetryRequest(Request, key=72, versions="0", flexible="0+"):
 
 class PushTelemetryResponse(Response, key=72, versions="0", flexible="0+"):
     """
-    Whether they were taken.
+    The outcome of the push.
     """
 
     throttle_time_ms: Int32 = 0

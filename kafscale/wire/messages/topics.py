@@ -1,5 +1,5 @@
 """
-Topics that come, grow and go.
+Creation, growth and deletion of topics.
 """
 
 from kafscale.wire.schema import (
@@ -30,17 +30,17 @@ __all__ = [
 
 class CreateTopicsRequest(Request, key=19, versions="0-7", flexible="5+"):
     """
-    Make topics.
+    Creates topics.
     """
 
     class Topic(Struct):
         """
-        A topic to make: with a number of partitions, or with assignments.
+        A topic to create, with a number of partitions or with explicit assignments.
         """
 
         class Assignment(Struct):
             """
-            The brokers that hold one partition.
+            The brokers of one partition.
             """
 
             partition_index: Int32
@@ -48,16 +48,16 @@ class CreateTopicsRequest(Request, key=19, versions="0-7", flexible="5+"):
 
         class Config(Struct):
             """
-            A setting that differs from its default.
+            One configuration of the topic.
             """
 
             name: String
             value: Nullable[String]
 
         name: String
-        # -1: the broker's default, or as the assignments say.
+        # -1: the broker's default, or given by the assignments.
         num_partitions: Int32
-        # -1: likewise.
+        # -1: the broker's default, or given by the assignments.
         replication_factor: Int16
         assignments: Array[Assignment]
         configs: Array[Config]
@@ -69,17 +69,17 @@ class CreateTopicsRequest(Request, key=19, versions="0-7", flexible="5+"):
 
 class CreateTopicsResponse(Response, key=19, versions="0-7", flexible="5+"):
     """
-    Which topics were made, and, from version 5 on, what they look like.
+    The outcome for each topic, from version 5 on with its configuration (KIP-525).
     """
 
     class Topic(Struct):
         """
-        A topic that was made, or why it was not.
+        A created topic, or an error.
         """
 
         class Config(Struct):
             """
-            A setting as it is in force for the new topic.
+            One configuration of the new topic, and its value in force.
             """
 
             name: String
@@ -92,7 +92,7 @@ class CreateTopicsResponse(Response, key=19, versions="0-7", flexible="5+"):
         topic_id: Uuid = field("7+", default=NO_UUID)
         error_code: Int16 = 0
         error_message: Nullable[String] = field("1+", default=None)
-        # Why the settings are not shown.
+        # The error because of which the configuration is not shown.
         topic_config_error_code: Int16 = field("5+", tag=0, default=0)
         num_partitions: Int32 = field("5+", default=-1)
         replication_factor: Int16 = field("5+", default=-1)
@@ -104,12 +104,12 @@ class CreateTopicsResponse(Response, key=19, versions="0-7", flexible="5+"):
 
 class DeleteTopicsRequest(Request, key=20, versions="0-6", flexible="4+"):
     """
-    Remove topics: by name, or from version 6 on by name or id.
+    Deletes topics by name, or from version 6 on by name or id.
     """
 
     class Topic(Struct):
         """
-        A topic to remove: a name, or null and an id.
+        A topic to delete: a name, or null and an id.
         """
 
         name: Nullable[String] = None
@@ -122,7 +122,7 @@ class DeleteTopicsRequest(Request, key=20, versions="0-6", flexible="4+"):
 
 class DeleteTopicsResponse(Response, key=20, versions="0-6", flexible="4+"):
     """
-    Which topics were removed.
+    The outcome for each topic.
     """
 
     class Topic(Struct):
@@ -141,24 +141,24 @@ class DeleteTopicsResponse(Response, key=20, versions="0-6", flexible="4+"):
 
 class CreatePartitionsRequest(Request, key=37, versions="0-3", flexible="2+"):
     """
-    Add partitions to topics.
+    Adds partitions to topics (KIP-195).
     """
 
     class Topic(Struct):
         """
-        How many partitions a topic is to have in all.
+        A topic and its new total number of partitions.
         """
 
         class Assignment(Struct):
             """
-            The brokers that hold one of the new partitions.
+            The brokers of one new partition.
             """
 
             broker_ids: Array[Int32]
 
         name: String
         count: Int32
-        # Null: the broker chooses.
+        # Null: chosen by the broker.
         assignments: Nullable[Array[Assignment]]
 
     topics: Array[Topic]
@@ -168,7 +168,7 @@ class CreatePartitionsRequest(Request, key=37, versions="0-3", flexible="2+"):
 
 class CreatePartitionsResponse(Response, key=37, versions="0-3", flexible="2+"):
     """
-    Which topics have grown.
+    The outcome for each topic.
     """
 
     class Result(Struct):

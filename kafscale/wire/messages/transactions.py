@@ -1,5 +1,5 @@
 """
-Transactions.
+Transactions (KIP-98).
 """
 
 from kafscale.wire.schema import (
@@ -40,7 +40,7 @@ __all__ = [
 
 class TxnTopic(Struct):
     """
-    Partitions of one topic that join a transaction.
+    Partitions of one topic to add to a transaction.
     """
 
     name: String
@@ -49,19 +49,19 @@ class TxnTopic(Struct):
 
 class AddPartitionsToTxnRequest(Request, key=24, versions="0-5", flexible="3+"):
     """
-    Partitions that a transaction is going to write to. From version 4 on brokers ask
-    this too, for several transactions at once.
+    Adds partitions to a transaction before the producer writes to them. From version 4
+    on brokers send it, too, for several transactions at once (KIP-890).
     """
 
     class Transaction(Struct):
         """
-        One transaction, and its partitions.
+        One transaction and its partitions.
         """
 
         transactional_id: String
         producer_id: Int64
         producer_epoch: Int16
-        # Ask whether they belong to it, and add nothing.
+        # True: only verify that the partitions are part of the transaction.
         verify_only: Boolean = False
         topics: Array[TxnTopic]
 
@@ -92,7 +92,7 @@ class TxnTopicResult(Struct):
 
 class AddPartitionsToTxnResponse(Response, key=24, versions="0-5", flexible="3+"):
     """
-    Which partitions belong to the transactions now.
+    The outcome for each partition.
     """
 
     class ResultsByTransaction(Struct):
@@ -111,7 +111,7 @@ class AddPartitionsToTxnResponse(Response, key=24, versions="0-5", flexible="3+"
 
 class AddOffsetsToTxnRequest(Request, key=25, versions="0-4", flexible="3+"):
     """
-    The transaction is going to commit offsets of this group.
+    Adds the offsets of a group to a transaction.
     """
 
     transactional_id: String
@@ -122,7 +122,7 @@ class AddOffsetsToTxnRequest(Request, key=25, versions="0-4", flexible="3+"):
 
 class AddOffsetsToTxnResponse(Response, key=25, versions="0-4", flexible="3+"):
     """
-    Whether it may.
+    The outcome.
     """
 
     throttle_time_ms: Int32 = 0
@@ -131,19 +131,20 @@ class AddOffsetsToTxnResponse(Response, key=25, versions="0-4", flexible="3+"):
 
 class EndTxnRequest(Request, key=26, versions="0-5", flexible="3+"):
     """
-    Commit a transaction, or abort it.
+    Commits or aborts a transaction.
     """
 
     transactional_id: String
     producer_id: Int64
     producer_epoch: Int16
-    # False: aborted.
+    # True: commit; false: abort.
     committed: Boolean
 
 
 class EndTxnResponse(Response, key=26, versions="0-5", flexible="3+"):
     """
-    Whether it has ended. From version 5 on with the epoch for the next (KIP-890).
+    The outcome. From version 5 on it has the producer epoch of the next transaction
+    (KIP-890).
     """
 
     throttle_time_ms: Int32 = 0
@@ -154,7 +155,7 @@ class EndTxnResponse(Response, key=26, versions="0-5", flexible="3+"):
 
 class WriteTxnMarkersRequest(Request, key=27, versions="0-2", flexible="1+"):
     """
-    The coordinator lets the partitions know how transactions ended.
+    Writes the ends of transactions into partitions; sent by transaction coordinators.
     """
 
     class Marker(Struct):
@@ -164,7 +165,7 @@ class WriteTxnMarkersRequest(Request, key=27, versions="0-2", flexible="1+"):
 
         class Topic(Struct):
             """
-            Partitions that get the marker.
+            Partitions to write the marker to.
             """
 
             name: String
@@ -172,7 +173,7 @@ class WriteTxnMarkersRequest(Request, key=27, versions="0-2", flexible="1+"):
 
         producer_id: Int64
         producer_epoch: Int16
-        # True: committed.
+        # True: commit; false: abort.
         transaction_result: Boolean
         topics: Array[Topic]
         coordinator_epoch: Int32
@@ -183,7 +184,7 @@ class WriteTxnMarkersRequest(Request, key=27, versions="0-2", flexible="1+"):
 
 class WriteTxnMarkersResponse(Response, key=27, versions="0-2", flexible="1+"):
     """
-    Where the markers were written.
+    The outcome for each partition.
     """
 
     class Marker(Struct):
@@ -215,7 +216,7 @@ class WriteTxnMarkersResponse(Response, key=27, versions="0-2", flexible="1+"):
 
 class TxnOffsetCommitRequest(Request, key=28, versions="0-5", flexible="3+"):
     """
-    Commit offsets of a group as part of a transaction.
+    Commits offsets of a group as part of a transaction.
     """
 
     class Topic(Struct):
@@ -225,7 +226,7 @@ class TxnOffsetCommitRequest(Request, key=28, versions="0-5", flexible="3+"):
 
         class Partition(Struct):
             """
-            The next offset to read in one partition, and a note of the consumer's.
+            The next offset to read in one partition, and the consumer's metadata.
             """
 
             partition_index: Int32
@@ -248,7 +249,7 @@ class TxnOffsetCommitRequest(Request, key=28, versions="0-5", flexible="3+"):
 
 class TxnOffsetCommitResponse(Response, key=28, versions="0-5", flexible="3+"):
     """
-    Which commits were taken.
+    The outcome for each partition.
     """
 
     class Topic(Struct):
@@ -273,7 +274,7 @@ class TxnOffsetCommitResponse(Response, key=28, versions="0-5", flexible="3+"):
 
 class DescribeTransactionsRequest(Request, key=65, versions="0", flexible="0+"):
     """
-    What transactions are doing.
+    Asks for the state of transactions (KIP-664).
     """
 
     transactional_ids: Array[String]
@@ -312,12 +313,13 @@ class DescribeTransactionsResponse(Response, key=65, versions="0", flexible="0+"
 
 class ListTransactionsRequest(Request, key=66, versions="0-2", flexible="0+"):
     """
-    Which transactions this broker coordinates. Empty filters let all pass.
+    Lists the transactions that this broker coordinates (KIP-664). An empty filter
+    matches all transactions.
     """
 
     state_filters: Array[String]
     producer_id_filters: Array[Int64]
-    # Only those that have been open for so many ms.
+    # The minimum age in ms of the transactions to list; -1: any.
     duration_filter: Int64 = field("1+", default=-1)
     transactional_id_pattern: Nullable[String] = field("2+", default=None)
 
