@@ -1,11 +1,11 @@
 """
-How a record batch of version 2 is laid out (big-endian)::
+The layout of record batches, version 2 (big-endian)::
 
-     0  INT64   base offset            given by the broker, not under the CRC
-     8  INT32   length                 of what follows this field
-    12  INT32   partition leader epoch given by the broker, not under the CRC
+     0  INT64   base offset            assigned by the broker, not under the CRC
+     8  INT32   length                 bytes after this field
+    12  INT32   partition leader epoch assigned by the broker, not under the CRC
     16  INT8    magic                  2
-    17  UINT32  CRC-32C                of all that follows this field
+    17  UINT32  CRC-32C                of all bytes after this field
     21  INT16   attributes             bits 0-2 codec, 3 log append time,
                                        4 transactional, 5 control
     23  INT32   last offset delta
@@ -16,7 +16,8 @@ How a record batch of version 2 is laid out (big-endian)::
     53  INT32   base sequence
     57  INT32   number of records
     61          records, compressed as one
-(https://kafka.apache.org/documentation/#recordbatch)
+
+(https://kafka.apache.org/documentation/#recordbatch; KIP-98)
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ CRC_AT = 17
 CRC_COVERS_FROM = 21
 PRODUCER_ID_AT = 43
 LENGTH_OVERHEAD = 12
-"""What the length field does not count: the base offset and itself."""
+"""Bytes of a batch that the length field does not count: base offset and length."""
 
 CODEC_BITS = 0x07
 LOG_APPEND_TIME = 0x08
@@ -44,7 +45,10 @@ CONTROL = 0x20
 
 class BatchHeader(NamedTuple):
     """
-    The fixed part of a batch, as the module's docstring lays it out.
+    The header of a batch, with the fields that the module's docstring describes.
+
+    @ivar length: Bytes after this field; see L{size}.
+    @ivar base_timestamp: In ms since the epoch, as is C{max_timestamp}.
     """
 
     base_offset: int
@@ -64,29 +68,29 @@ class BatchHeader(NamedTuple):
     @property
     def size(self) -> int:
         """
-        Bytes of the whole batch.
+        The size of the whole batch in bytes.
         """
         return self.length + LENGTH_OVERHEAD
 
     @property
     def last_offset(self) -> int:
         """
-        Offset of the last record.
+        The offset of the last record.
         """
         return self.base_offset + self.last_offset_delta
 
     @property
     def next_offset(self) -> int:
         """
-        Offset after the last record.
+        The offset after the last record.
         """
         return self.base_offset + self.last_offset_delta + 1
 
     @property
     def last_sequence(self) -> int:
         """
-        Sequence number of the last record, -1 without one. After 2^31-1 comes
-        0.
+        The sequence number of the last record; -1 without sequence numbers. They
+        wrap from 2^31-1 to 0 (Kafka's C{DefaultRecordBatch.incrementSequence}).
         """
         if self.base_sequence < 0:
             return -1
@@ -95,14 +99,14 @@ class BatchHeader(NamedTuple):
     @property
     def codec(self) -> int:
         """
-        A number of L{Codec}.
+        The compression codec, a number of L{Codec}.
         """
         return self.attributes & CODEC_BITS
 
     @property
     def log_append_time(self) -> bool:
         """
-        Whether every record has the batch's max timestamp, given by a broker.
+        Whether the max timestamp is the broker's, and that of all records.
         """
         return bool(self.attributes & LOG_APPEND_TIME)
 
@@ -116,7 +120,7 @@ class BatchHeader(NamedTuple):
     @property
     def control(self) -> bool:
         """
-        Whether it holds a transaction's end instead of records.
+        Whether the batch is a control batch, which ends a transaction.
         """
         return bool(self.attributes & CONTROL)
 
@@ -125,8 +129,8 @@ class Record(NamedTuple):
     """
     One record.
 
-    @ivar timestamp: In ms.
-    @ivar headers: Pairs of name and value; a name may come twice.
+    @ivar timestamp: In ms since the epoch; -1 without one.
+    @ivar headers: Pairs of name and value. Names may repeat.
     """
 
     offset: int
@@ -138,12 +142,12 @@ class Record(NamedTuple):
 
 def read_batch_header(view: bytes | memoryview, at: int = 0) -> BatchHeader:
     """
-    The header of the batch that begins at C{at}. Nothing is checked but that
-    it is there.
+    Read the header of the batch at position C{at}. Nothing but its presence is
+    checked.
 
-    @raise CorruptMessage: fewer bytes than a header.
+    @raise CorruptMessage: fewer bytes than a header are left.
     """
     try:
         return BatchHeader._make(HEADER.unpack_from(view, at))
     except struct.error:
-        raise CorruptMessage("A record batch ends within its header") from None
+        raise CorruptMessage("The record batch is truncated within its header") from None

@@ -1,5 +1,5 @@
 """
-Building record batches of version 2.
+Construction of record batches, version 2.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from kafscale.wire.varints import put_bytes, put_varint
 
 class BatchBuilder:
     """
-    A batch that grows record by record.
+    A record batch under construction, record by record.
 
-    @ivar count: How many records it has.
+    @ivar count: The number of records so far.
     """
 
     def __init__(self) -> None:
@@ -38,13 +38,13 @@ class BatchBuilder:
     @property
     def size(self) -> int:
         """
-        Bytes of the batch as long as it is not compressed.
+        The size of the batch in bytes, uncompressed.
         """
         return HEADER_SIZE + len(self._body)
 
     def append(self, record: Record) -> None:
         """
-        Add a record, whose offset is larger than that of the one before.
+        Append a record. Its offset must be larger than that of the previous one.
         """
         offset, timestamp, key, value, headers = record
         if not self.count:
@@ -78,7 +78,17 @@ class BatchBuilder:
         control: bool = False,
     ) -> bytes:
         """
-        The batch, of at least one record.
+        Return the batch. It must have at least one record.
+
+        @param codec: The compression codec, a number of L{Codec}.
+        @param leader_epoch: The partition leader epoch.
+        @param producer_id: -1 for a batch that is not idempotent, as are
+            C{producer_epoch} and C{base_sequence}.
+        @param producer_epoch: The producer's epoch.
+        @param base_sequence: The sequence number of the first record.
+        @param transactional: Whether the batch is part of a transaction.
+        @param control: Whether the batch is a control batch.
+        @raise ValueError: there is no such codec.
         """
         packed = deflate(codec, bytes(self._body))
         checked = (
@@ -109,7 +119,10 @@ def build_batch(
     control: bool = False,
 ) -> bytes:
     """
-    A batch of these records, with offsets one by one, as a producer makes it.
+    Build the batch of some records, as a producer does; see L{BatchBuilder.build}
+    for the parameters.
+
+    @param records: At least one, with ascending offsets.
     """
     builder = BatchBuilder()
     for record in records:

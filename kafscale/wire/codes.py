@@ -1,9 +1,9 @@
 """
-Where a response says that something went wrong.
+The error codes in a response.
 
-Each API has its error codes in places of its own: on top, or with each
-partition, or both. What finds them is compiled from the declaration, once for
-each kind of response.
+Each API has its error codes in fields of its own: at the top level, with each
+partition, or both. The function that finds them is compiled from the
+declaration, once for each response class.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _finders: dict[type[Response], Callable[[Response], int]] = {}
 
 def first_error(response: Response) -> int:
     """
-    The first error code in a response that is not 0; 0 if there is none.
+    Return the first error code in a response that is not 0; 0 if there is none.
     """
     finder = _finders.get(type(response))
     if finder is None:
@@ -34,13 +34,13 @@ def first_error(response: Response) -> int:
 def _compile(declaration: type[Response]) -> Callable[[Response], int]:
     source = Source(0, False)
     with source.block("def find(message):"):
-        _look_into(declaration, "message", source)
+        _find_in(declaration, "message", source)
         source.line("return 0")
     found: Callable[[Response], int] = source.function("find", f"errors of {declaration.__name__}")
     return found
 
 
-def _look_into(declaration: Declaration, value: str, source: Source) -> None:
+def _find_in(declaration: Declaration, value: str, source: Source) -> None:
     if any(each.name == CODE for each in declaration.fields):
         with source.block(f"if {value}.{CODE}:"):
             source.line(f"return {value}.{CODE}")
@@ -51,17 +51,17 @@ def _look_into(declaration: Declaration, value: str, source: Source) -> None:
         item = source.fresh("item")
         if isinstance(each.kind, ListOf):
             with source.block(f"for {item} in {value}.{each.name} or ():"):
-                _look_into(inner, item, source)
+                _find_in(inner, item, source)
         else:
             source.line(f"{item} = {value}.{each.name}")
             with source.block(f"if {item} is not None:"):
-                _look_into(inner, item, source)
+                _find_in(inner, item, source)
 
 
 def struct_in(kind: Kind) -> Declaration | None:
     """
-    The declaration of a structure, or of the elements of a list; None if it
-    is of another kind.
+    Return the declaration of a structure, or of the elements of a list of
+    structures; None for any other type.
     """
     if isinstance(kind, ListOf):
         kind = kind.element
@@ -70,7 +70,7 @@ def struct_in(kind: Kind) -> Declaration | None:
 
 def has_code(declaration: Declaration) -> bool:
     """
-    Whether a structure has an error code, or anything in it has.
+    Whether a structure, or a structure within it, has an error code.
     """
     for each in declaration.fields:
         if each.name == CODE:

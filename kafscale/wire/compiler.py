@@ -1,10 +1,9 @@
 """
-Source text that becomes functions.
+Generation of functions from source text.
 
 Declarations are compiled to straight-line Python, once for each message and
-version, when it is first needed: L{kafscale.wire.decoder} writes what reads,
-L{kafscale.wire.encoder} what writes, and both of them with the means of this
-module.
+version, at the first use. L{kafscale.wire.decoder} generates the decoders,
+L{kafscale.wire.encoder} the encoders, and both use this module.
 """
 
 from __future__ import annotations
@@ -20,30 +19,34 @@ from kafscale.wire.kinds import Field, Required
 
 class Source:
     """
-    Python source under construction, and the names that it refers to.
+    Python source under construction, with the global names that it refers to.
     """
 
     def __init__(self, version: int, flexible: bool) -> None:
+        """
+        @param version: The version of the message.
+        @param flexible: Whether that version is flexible (KIP-482).
+        """
         self.version = version
         self.flexible = flexible
         self.names: dict[str, Any] = dict(vars(primitives))
         self._lines: list[str] = []
         self._depth = 0
         self._count = 0
-        # Neighbours of fixed size that wait for their struct: format, target
-        # (decoding) or expression (encoding).
+        # Adjacent fields of fixed size that are not written yet, to share one struct:
+        # format, and target (decoding) or expression (encoding).
         self.run: list[tuple[str, str]] = []
 
     def line(self, text: str) -> None:
         """
-        Write a line, as deep as the blocks that are open.
+        Append a line, indented by the open blocks.
         """
         self._lines.append("    " * self._depth + text)
 
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
         """
-        Write a line that ends in a colon, and indent what follows.
+        Append a line that ends in a colon, and indent the lines within the context.
         """
         self.line(head)
         self._depth += 1
@@ -52,7 +55,7 @@ class Source:
 
     def name(self, value: Any, stem: str = "k") -> str:
         """
-        A new global name for a value.
+        Add a value to the global names, and return its new name.
         """
         fresh = self.fresh(stem)
         self.names[fresh] = value
@@ -60,14 +63,16 @@ class Source:
 
     def fresh(self, stem: str) -> str:
         """
-        A name that is not used yet.
+        Return an unused name that begins with C{stem}.
         """
         self._count += 1
         return f"{stem}{self._count}"
 
     def function(self, name: str, title: str) -> Any:
         """
-        Run what was written; the function of that name.
+        Execute the source, and return the function C{name} that it defines.
+
+        @param title: Stands for the file in tracebacks.
         """
         source = "\n".join(self._lines)
         code = compile(source, f"<{title} v{self.version}>", "exec")
@@ -76,7 +81,8 @@ class Source:
 
     def take_run(self) -> tuple[struct.Struct, list[str]]:
         """
-        The struct of the run so far, and its targets or expressions.
+        Return the struct of the pending run with its targets or expressions, and
+        begin a new run.
         """
         layout = struct.Struct(">" + "".join(code for code, _ in self.run))
         values = [value for _, value in self.run]
@@ -86,7 +92,7 @@ class Source:
 
 def compile_constructor(fields: Sequence[Field]) -> Callable[..., None]:
     """
-    An C{__init__} that takes every field as a keyword.
+    Compile an C{__init__} that takes each field as a keyword argument.
     """
     source = Source(0, False)
     names = [each.name for each in fields]

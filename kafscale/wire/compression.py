@@ -1,10 +1,10 @@
 """
-The codecs of record batches.
+Compression codecs of record batches.
 
-A broker passes compressed batches on as they came. It looks inside only for
-time look-ups, for keys, and for clients of old formats; then the size of what
-it inflates is bounded beforehand, because a few hundred bytes may claim to be
-gigabytes.
+The broker stores compressed batches as they are. It decompresses them for time
+look-ups, for the check of keys in compacted topics, and for clients of old
+formats only. The decompressed size is bounded in advance, because a few hundred
+bytes may claim to be gigabytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kafscale.errors import InvalidRecord
 
 class Codec(IntEnum):
     """
-    The three low bits of a batch's attributes.
+    A compression codec: bits 0-2 of the attributes of a batch.
     """
 
     NONE = 0
@@ -33,26 +33,28 @@ class Codec(IntEnum):
     ZSTD = 4
 
 
-# Java frames snappy as xerial's snappy-java does: this magic, two INT32
-# (version, lowest compatible version), then blocks of INT32 length and raw
-# snappy. Others write one raw block. Both are met in the same topic.
+# The Java client frames snappy as xerial's snappy-java does: this magic, two
+# INT32 (version, lowest compatible version), then blocks of INT32 length and
+# raw snappy. Other clients write one raw block. A topic may have both.
 XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_START = len(XERIAL_MAGIC) + 8
 _BLOCK = struct.Struct(">I")
 
-# Bits of the first byte after an lz4 frame's magic number: what stands between
-# the two first bytes and the checksum of the header.
+# Bits of the first byte after the magic number of an lz4 frame: the optional
+# fields between the first two bytes and the checksum of the header.
 _LZ4_HAS_SIZE = 0x08
 _LZ4_HAS_DICTIONARY = 0x01
 
 
 def inflate(codec: int, data: memoryview, limit: int) -> bytes | memoryview:
     """
-    What C{data} was before it was compressed; C{data} itself with codec 0.
+    Decompress C{data}; with codec 0 return C{data} itself.
 
-    @param limit: How many bytes it may have at most; no more than about that
-        much memory is used, whatever C{data} claims.
-    @raise InvalidRecord: larger than C{limit}, or not data of that codec.
+    @param codec: A number of L{Codec}.
+    @param limit: The maximum decompressed size in bytes. Not much more memory
+        than that is used, whatever size C{data} claims.
+    @raise InvalidRecord: the codec is unknown, the data is larger than C{limit},
+        or it is not valid data of the codec.
     """
     if codec == Codec.NONE:
         if len(data) > limit:
@@ -60,17 +62,20 @@ def inflate(codec: int, data: memoryview, limit: int) -> bytes | memoryview:
         return data
     inflater = _INFLATERS.get(codec)
     if inflater is None:
-        raise InvalidRecord(f"There is no compression codec {codec}")
+        raise InvalidRecord(f"Unknown compression codec {codec}")
     try:
         return inflater(data, limit)
     except (cramjam.DecompressionError, zlib.error, struct.error) as error:
-        raise InvalidRecord(f"{Codec(codec).name.lower()} data is broken: {error}") from error
+        raise InvalidRecord(f"{Codec(codec).name.lower()} data is invalid: {error}") from error
 
 
 def deflate(codec: int, data: bytes) -> bytes:
     """
-    Compress as the Java client does: snappy in xerial's framing, lz4 and zstd
-    as one frame.
+    Compress as the Java client does: snappy in xerial's framing, lz4 and zstd as
+    a single frame.
+
+    @param codec: A number of L{Codec}.
+    @raise ValueError: there is no such codec.
     """
     match Codec(codec):
         case Codec.NONE:
@@ -91,25 +96,25 @@ def deflate(codec: int, data: bytes) -> bytes:
 
 def mend_lz4(data: memoryview) -> bytes:
     """
-    An lz4 frame with the right checksum of its header. Kafka's before 0.10
-    took it over the frame's magic number, too, and all clients of formats
-    before magic 1 do the same (KAFKA-3160).
+    Return an lz4 frame with its header checksum corrected. Kafka before 0.10, and
+    all clients that write magic 0, included the magic number of the frame in the
+    checksum by mistake (KAFKA-3160).
 
-    @raise InvalidRecord: it ends within its header.
+    @raise InvalidRecord: the data ends within the header of the frame.
     """
     frame = bytearray(data)
     flags = frame[4] if len(frame) > 4 else 0
     end = 6 + 8 * bool(flags & _LZ4_HAS_SIZE) + 4 * bool(flags & _LZ4_HAS_DICTIONARY)
     if end >= len(frame):
-        raise InvalidRecord("lz4 data is broken: it ends within its header")
+        raise InvalidRecord("lz4 data is invalid: it is truncated within its header")
     frame[end] = _xxh32(frame[4:end]) >> 8 & 0xFF
     return bytes(frame)
 
 
 def _xxh32(data: bytearray) -> int:
     """
-    The hash of lz4's frames, of fewer than 16 bytes, with seed 0
-    (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md).
+    Return the XXH32 hash of fewer than 16 bytes, with seed 0, as in headers of lz4
+    frames (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md).
     """
     one, two, three, four, five = 2654435761, 2246822519, 3266489917, 668265263, 374761393
     word = 0xFFFFFFFF
@@ -140,7 +145,7 @@ def _gunzip(data: memoryview, limit: int) -> bytes:
         if len(piece) > left:
             raise _too_large(limit)
         if not inflater.eof:
-            raise InvalidRecord("gzip data is broken: it ends too early")
+            raise InvalidRecord("gzip data is invalid: it is truncated")
         left -= len(piece)
         pieces.append(piece)
         rest = inflater.unused_data
@@ -158,7 +163,7 @@ def _unsnap(data: memoryview, limit: int) -> bytes:
         (size,) = _BLOCK.unpack_from(data, at)
         at += _BLOCK.size
         if size > len(data) - at:
-            raise InvalidRecord("snappy data is broken: it ends too early")
+            raise InvalidRecord("snappy data is invalid: it is truncated")
         piece = _unsnap_block(data[at : at + size], left, limit)
         at += size
         left -= len(piece)
@@ -167,7 +172,7 @@ def _unsnap(data: memoryview, limit: int) -> bytes:
 
 
 def _unsnap_block(block: memoryview, left: int, limit: int) -> bytes:
-    # The decoder allocates what the block claims: the claim is checked first.
+    # The decoder allocates the size that the block claims, so check it first.
     if cramjam.snappy.decompress_raw_len(block) > left:
         raise _too_large(limit)
     return bytes(cramjam.snappy.decompress_raw(block))
@@ -186,9 +191,10 @@ def _into_mapping(
     data: memoryview,
     limit: int,
 ) -> bytes:
-    # Neither format must tell its size beforehand. The decoder writes into a
-    # mapping of the limit's size, whose pages exist only once written to, and
-    # fails when it is full. (No mapping has size 0: hence one byte more.)
+    # In both formats the decompressed size is optional. So decompress into a
+    # mapping of the size of the limit, whose pages take memory only once they are
+    # written. If it is too small, the decoder fails. (A mapping cannot be empty,
+    # hence one byte more.)
     with mmap.mmap(-1, limit + 1, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as room:
         try:
             size = decompress_into(data, room)

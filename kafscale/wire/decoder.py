@@ -1,10 +1,10 @@
 """
-Functions that read messages.
+Generation of decoders.
 
-A decoder reads neighbouring fields of fixed size with one C{struct}, checks
-every length and count against the bytes that remain before it uses it, and
-assigns slots directly. What goes wrong inside (C{struct.error}, C{IndexError},
-C{ValueError}) is mapped to `MalformedMessage` by the caller.
+A decoder unpacks adjacent fields of fixed size with one C{struct}, checks each
+length and count against the remaining bytes before it uses it, and assigns
+slots directly. The caller maps the errors of a decoder (C{struct.error},
+C{IndexError}, C{ValueError}) to `MalformedMessage`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kafscale.wire.kinds import (
     StructOf,
     Text,
     in_line,
-    least_size,
+    min_size,
     tagged,
 )
 from kafscale.wire.primitives import TagReader
@@ -33,12 +33,12 @@ Decoder = Callable[[memoryview, int], tuple[Any, int]]
 
 class _Decoding(Source):
     """
-    Writes statements that read values from C{data} at C{pos}.
+    Generates statements that read values from C{data} at C{pos}.
     """
 
     def read(self, kind: Kind, target: str, nullable: bool) -> None:
         """
-        Read one value into C{target}, an expression that can be assigned.
+        Generate the read of one value into C{target}, an assignable expression.
         """
         if isinstance(kind, Fixed):
             self.run.append((kind.code, target))
@@ -63,7 +63,7 @@ class _Decoding(Source):
 
     def flush(self) -> None:
         """
-        Read what waits in the run, with one struct.
+        Generate the read of the pending run, with one struct.
         """
         if not self.run:
             return
@@ -82,7 +82,8 @@ class _Decoding(Source):
 
     def _read_length(self, code: str) -> str:
         """
-        Read a length or count; null is below zero. The name that holds it.
+        Generate the read of a length or count, negative for null; return the name
+        of the variable.
         """
         length = self.fresh("n")
         if self.flexible:
@@ -110,17 +111,17 @@ class _Decoding(Source):
         with self.block("else:"):
             self.line(f"stop = pos + {length}")
             with self.block("if stop > end:"):
-                self.line(f"raise ValueError({f'{target} is cut short'!r})")
+                self.line(f"raise ValueError({f'{target} is truncated'!r})")
             self.line(f"{target} = {value}")
             self.line("pos = stop")
 
     def _read_list(self, element: Kind, target: str, nullable: bool) -> None:
         count = self._read_length("i")
-        least = max(1, least_size(element, self.version, self.flexible))
+        least = max(1, min_size(element, self.version, self.flexible))
         self._null(count, target, nullable)
         with self.block("else:"):
             with self.block(f"if {count} * {least} > end - pos:"):
-                self.line(f"raise ValueError({f'{target} is cut short'!r})")
+                self.line(f"raise ValueError({f'{target} is truncated'!r})")
             self.line(f"budget -= {count}")
             with self.block("if budget < 0:"):
                 self.line("raise ValueError('too many elements')")
@@ -167,12 +168,13 @@ class _Decoding(Source):
 
 def compile_decoder(declaration: type[Any], version: int, flexible: bool) -> Decoder:
     """
-    A function of (data, position) that gives the message and where it ends.
+    Compile a function of (data, position) that returns the message and the
+    position after it.
     """
     source = _Decoding(version, flexible)
     with source.block("def decode(data, pos):"):
         source.line("end = len(data)")
-        source.line("budget = MOST_ELEMENTS")
+        source.line("budget = MAX_ELEMENTS")
         source.read(StructOf(declaration), "message", False)
         source.line("return message, pos")
     made: Decoder = source.function("decode", f"decoder of {declaration.__name__}")
@@ -181,8 +183,8 @@ def compile_decoder(declaration: type[Any], version: int, flexible: bool) -> Dec
 
 def _compile_tag_reader(declared: Field, version: int) -> TagReader:
     """
-    A function of (data, struct, budget) that sets one tagged field from all
-    of C{data}, and gives what is left of the budget.
+    Compile a function of (data, struct, budget) that sets one tagged field from all
+    of C{data}, and returns the remaining budget.
     """
     source = _Decoding(version, True)
     with source.block("def read_tag(data, struct, budget):"):
@@ -191,7 +193,7 @@ def _compile_tag_reader(declared: Field, version: int) -> TagReader:
         source.read(declared.kind, f"struct.{declared.name}", version in declared.nullable)
         source.flush()
         with source.block("if pos != end:"):
-            source.line(f"raise ValueError({f'{declared.name} is followed by more'!r})")
+            source.line(f"raise ValueError({f'{declared.name} has trailing bytes'!r})")
         source.line("return budget")
     made: TagReader = source.function("read_tag", f"tag {declared.name}")
     return made

@@ -1,9 +1,9 @@
 """
-Functions that write messages.
+Generation of encoders.
 
-An encoder packs neighbouring fields of fixed size with one C{struct}, and
-gathers small byte strings until a large one comes, which is passed on as it
-is. What goes wrong inside is mapped to `MalformedMessage` by the caller.
+An encoder packs adjacent fields of fixed size with one C{struct}, and joins
+small byte strings; a large one becomes a piece of its own, uncopied. The caller
+maps the errors of an encoder to `MalformedMessage`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Encoder = Callable[[Any], list[bytes]]
 
 class _Encoding(Source):
     """
-    Writes statements that append values to C{out}, or C{pieces} if large.
+    Generates statements that append values to C{out}, or to C{pieces} if large.
     """
 
     def write(self, kind: Kind, value: str, nullable: bool) -> None:
         """
-        Write the value of an expression.
+        Generate the write of the value of an expression.
         """
         if isinstance(kind, Fixed):
             suffix = ".bytes" if kind.code == UUID_FORMAT else ""
@@ -67,7 +67,7 @@ class _Encoding(Source):
 
     def flush(self) -> None:
         """
-        Append what waits in the run, with one struct.
+        Generate the write of the pending run, with one struct.
         """
         if self.run:
             layout, values = self.take_run()
@@ -75,7 +75,7 @@ class _Encoding(Source):
 
     def _write_length(self, code: str, length: str) -> None:
         """
-        Write a length or count; that of null is -1.
+        Generate the write of a length or count; that of null is -1.
         """
         if self.flexible:
             self.flush()
@@ -89,7 +89,7 @@ class _Encoding(Source):
         self, value: str, code: str, nullable: bool, name: str, made: str, measure: str = "len"
     ) -> None:
         """
-        Write the length of a string; leave its bytes in C{name}.
+        Generate the write of the length of a string; its bytes are left in C{name}.
         """
         length = self.fresh("n")
         self.line(f"{name} = {value}")
@@ -152,7 +152,7 @@ class _Encoding(Source):
 
 def compile_encoder(declaration: type[Any], version: int, flexible: bool) -> Encoder:
     """
-    A function of a message that gives its bytes in pieces.
+    Compile a function of a message that returns its bytes, in pieces.
     """
     source = _Encoding(version, flexible)
     with source.block("def encode(message):"):
@@ -168,7 +168,7 @@ def compile_encoder(declaration: type[Any], version: int, flexible: bool) -> Enc
 
 def _compile_tag_writer(declared: Field, parent: Source) -> TagWriter:
     """
-    A function of a tagged field's value that gives its bytes.
+    Compile a function of the value of a tagged field that returns its bytes.
     """
     source = _Encoding(parent.version, True)
     with source.block("def write_tag(value):"):

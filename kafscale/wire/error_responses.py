@@ -1,10 +1,10 @@
 """
 Responses to requests that failed as a whole.
 
-Most APIs have a place for an error code: on top of the response, or with each
-topic, partition, group or resource that the request names. So the declarations
-of request and response are enough to make the response, as Kafka's
-C{AbstractRequest.getErrorResponse} does for each API by hand.
+Most APIs have a field for an error code: at the top level of the response, or
+with each topic, partition, group or resource that the request names. So the
+declarations of request and response suffice to construct the response, for
+which each API of Kafka has an C{AbstractRequest.getErrorResponse} of its own.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from kafscale.wire.kinds import UUID_FORMAT, Blob, Field, Fixed, ListOf, Require
 from kafscale.wire.messages import RESPONSES
 from kafscale.wire.schema import NO_UUID, Declaration, Request, Struct
 
-#: Fields that say what an element of a list is about. They are copied from the
-#: request. Where the request has a list of plain values, these are it.
+#: Fields that identify an element of a list. They are copied from the request;
+#: if the request has a list of plain values, each value is copied.
 _IDENTITIES = frozenset(
     {
         "group_id",
@@ -38,15 +38,18 @@ def error_response(
     request: Request, version: int, code: int, message: str, **values: Any
 ) -> Any:
     """
-    The response to a request that failed, of the class that belongs to it.
+    Return the response to a request that failed as a whole.
 
-    If the response has an error code on top, in this version, its lists are
-    empty. Otherwise it repeats what the request names, each with the code and,
-    where there is a field for it, the message.
+    If this version of the response has a top-level error code, its lists are empty.
+    Otherwise it repeats the elements that the request names, each with the code
+    and, if it has that field, with the message.
 
-    @param values: For fields that are to have another value than their default,
-        or 0, an empty string or an empty list where they have none. By name,
-        wherever in the response the field is.
+    @param version: The version of the request, and so of the response.
+    @param code: The error code.
+    @param message: The value of all C{error_message} fields.
+    @param values: Values of further fields, by name, at any level of the response.
+        Fields without a default are 0, an empty string or an empty list otherwise.
+    @return: An instance of the response class that belongs to C{request}.
     """
     values |= {CODE: code, "error_message": message}
     return _fill(RESPONSES[type(request).key], request, version, values)
@@ -72,7 +75,8 @@ def _fill(declaration: Declaration, source: Any, version: int, values: dict[str,
 
 def _list_in(source: Struct, version: int) -> list[Any]:
     """
-    What a request, or a part of it, names: its first list in this version.
+    Return the first list of a request, or of a structure within it, that this
+    version has.
     """
     for field in source.fields:
         if isinstance(field.kind, ListOf) and version in field.versions:

@@ -1,8 +1,8 @@
 """
-Where one message ends and the next begins in a stream of bytes.
+Framing: messages within a stream of bytes.
 
-A frame is four bytes of length, then as many bytes. The size is judged as soon
-as it is there, before any room is made for what it promises.
+A frame is an INT32 length and that many bytes. The length is checked as soon as
+it has arrived, before memory is allocated for the frame.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from kafscale.wire.kinds import MalformedMessage
 
 _LENGTH = struct.Struct(">i")
 
-# API key, version and correlation id: no request is shorter.
-LEAST_REQUEST = 8
+# API key, version and correlation id: the shortest request.
+MIN_REQUEST = 8
 
-# Chunks smaller than this are put together while a frame is incomplete: a
-# sender of single bytes would else cost fifty bytes of memory for each.
+# Smaller chunks are joined while a frame is incomplete. Otherwise a client that
+# sends single bytes would take fifty bytes of memory for each.
 _SMALL = 4096
 
 
 class MalformedFrame(MalformedMessage):
     """
-    A length that no frame may have. What follows cannot be understood.
+    A frame length out of bounds. The rest of the stream cannot be parsed.
     """
 
 
@@ -31,36 +31,36 @@ class FrameBuffer:
     """
     Cuts a stream into frames.
 
-    Chunks are kept as they come and joined once, when a frame is complete;
-    frames that lie within one chunk are not copied at all.
+    Chunks are kept as they arrive and joined once, when a frame is complete.
+    Frames that lie within one chunk are not copied.
     """
 
-    def __init__(self, max_bytes: int, min_bytes: int = LEAST_REQUEST) -> None:
+    def __init__(self, max_bytes: int, min_bytes: int = MIN_REQUEST) -> None:
         """
-        @param max_bytes: The longest frame that is accepted.
-        @param min_bytes: The shortest; responses may be as short as 4.
+        @param max_bytes: The maximum length of a frame in bytes.
+        @param min_bytes: The minimum length; a response may have 4 bytes.
         """
         self._max_bytes = max_bytes
         self._min_bytes = min_bytes
         self._chunks: list[bytes | bytearray | memoryview] = []
         self._held = 0
-        # How much must be held before looking again is worth it.
+        # The number of held bytes from which on a frame may be complete.
         self._needed = _LENGTH.size
 
     @property
     def held(self) -> int:
         """
-        The bytes that wait here for the rest of their frame.
+        The number of bytes held, of an incomplete frame.
         """
         return self._held
 
     def feed(self, data: bytes) -> list[memoryview]:
         """
-        Take a chunk; return the frames that are now complete, without their
-        length, each a view of a byte string that does not change.
+        Add a chunk, and return the frames that are complete now, without their length,
+        each as a view of an immutable byte string.
 
-        @raise MalformedFrame: A length is negative, too small or too large.
-            No further chunk can be taken.
+        @raise MalformedFrame: a length is negative, too small or too large. The
+            buffer cannot be used any further.
         """
         if self._chunks:
             self._keep(data)
@@ -82,7 +82,7 @@ class FrameBuffer:
 
     def _cut(self, data: bytes) -> list[memoryview]:
         """
-        The frames at the beginning of C{data}; the rest is kept.
+        Return the complete frames in C{data}, and keep the rest.
         """
         frames = []
         view = memoryview(data)
@@ -91,7 +91,9 @@ class FrameBuffer:
         while end - at >= _LENGTH.size:
             (size,) = _LENGTH.unpack_from(data, at)
             if not self._min_bytes <= size <= self._max_bytes:
-                raise MalformedFrame(f"a frame of {size} bytes; at most {self._max_bytes} may come")
+                raise MalformedFrame(
+                    f"a frame of {size} bytes; allowed are {self._min_bytes} to {self._max_bytes}"
+                )
             needed = _LENGTH.size + size
             if end - at < needed:
                 break

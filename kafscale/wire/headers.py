@@ -1,10 +1,10 @@
 """
-What stands in front of every request and response.
+Headers of requests and responses.
 
-Which header a message has follows from its body: a flexible body has request
-header 2 and response header 1, any other has 1 and 0. The one exception is
-the response to ApiVersions, whose header is 0 always: a client must be able to
-read it before it knows what the broker speaks (KIP-511).
+The version of a header follows from that of the body: flexible bodies have
+request header 2 and response header 1, others 1 and 0 (KIP-482). The exception
+is the response to ApiVersions, whose header is always 0, because a client must
+be able to read it before it knows the broker's versions (KIP-511).
 """
 
 from __future__ import annotations
@@ -26,15 +26,19 @@ _CORRELATION = struct.Struct(">i")
 # An empty set of tagged fields.
 _NO_TAGS = b"\x00"
 
-# None is defined for headers yet; a header with more is not one.
-_MOST_TAGS = 100
+# No tagged field is defined for headers yet; a header with more is malformed.
+_MAX_TAGS = 100
 
 
 @attrs.frozen
 class RequestHeader:
     """
-    @ivar correlation_id: Comes back in the response's header.
-    @ivar client_id: As the client calls itself, or None.
+    The header of a request.
+
+    @ivar api_key: The number of the API.
+    @ivar api_version: The version of the request.
+    @ivar correlation_id: Repeated in the header of the response.
+    @ivar client_id: The client's name for itself; may be None.
     """
 
     api_key: int
@@ -45,20 +49,20 @@ class RequestHeader:
 
 def _flexible(api_key: int, api_version: int) -> bool:
     """
-    @raise MalformedMessage: There is no such API.
+    @raise MalformedMessage: there is no such API.
     """
     request = REQUESTS.get(api_key)
     if request is None:
-        raise MalformedMessage(f"there is no API {api_key}")
+        raise MalformedMessage(f"unknown API key {api_key}")
     return request.flexible(api_version)
 
 
 def peek(frame: bytes | memoryview) -> tuple[int, int, int]:
     """
-    API key, version and correlation id of a request, which stand at the same
-    place whatever the rest looks like.
+    Read API key, version and correlation id of a request. These are at the same
+    positions in all versions of the header.
 
-    @raise MalformedMessage: The frame is shorter than that.
+    @raise MalformedMessage: the frame is shorter.
     """
     try:
         api_key, api_version, correlation_id = _FIXED.unpack_from(frame)
@@ -69,9 +73,9 @@ def peek(frame: bytes | memoryview) -> tuple[int, int, int]:
 
 def read_header(frame: bytes | memoryview) -> tuple[RequestHeader, int]:
     """
-    The header of a request, and where its body begins.
+    Return the header of a request, and the position of its body.
 
-    @raise MalformedMessage: It is cut short, or there is no such API.
+    @raise MalformedMessage: the header is truncated, or there is no such API.
     """
     api_key, api_version, correlation_id = peek(frame)
     client_id, at = read_client_id(frame, _flexible(api_key, api_version))
@@ -80,12 +84,13 @@ def read_header(frame: bytes | memoryview) -> tuple[RequestHeader, int]:
 
 def read_client_id(frame: bytes | memoryview, flexible: bool) -> tuple[str | None, int]:
     """
-    What of the header L{peek} does not tell, and where the body begins.
+    Read the part of a request header that L{peek} does not; return the client id,
+    and the position of the body.
 
-    The client id has a 16-bit length also in header 2, unlike every other
-    string there: brokers read it before they know the version (KIP-482).
+    The length of the client id has 16 bits also in header 2, unlike that of other
+    strings there, because brokers read it before they know the version (KIP-482).
 
-    @raise MalformedMessage: It is cut short.
+    @raise MalformedMessage: the header is truncated.
     """
     data = memoryview(frame)
     try:
@@ -94,7 +99,7 @@ def read_client_id(frame: bytes | memoryview, flexible: bool) -> tuple[str | Non
         client_id = None
         if length >= 0:
             if pos + length > len(data):
-                raise ValueError("the client id is cut short")
+                raise ValueError("the client id is truncated")
             client_id = str(data[pos : pos + length], "utf-8")
             pos += length
         if flexible:
@@ -108,7 +113,10 @@ def request_header(
     api_key: int, api_version: int, correlation_id: int, client_id: str | None = None
 ) -> bytes:
     """
-    The header of a request, as a client writes it.
+    Return the bytes of a request header, as a client sends it.
+
+    @param client_id: The client's name for itself; None is null.
+    @raise MalformedMessage: there is no such API.
     """
     fixed = _FIXED.pack(api_key, api_version, correlation_id)
     name = b"" if client_id is None else client_id.encode()
@@ -118,7 +126,11 @@ def request_header(
 
 def response_header(api_key: int, api_version: int, correlation_id: int) -> bytes:
     """
-    The header of the response to a request of that key and version.
+    Return the bytes of the header of a response.
+
+    @param api_key: That of the request, as are C{api_version} and
+        C{correlation_id}.
+    @raise MalformedMessage: there is no such API.
     """
     if api_key != API_VERSIONS and _flexible(api_key, api_version):
         return _CORRELATION.pack(correlation_id) + _NO_TAGS
@@ -129,9 +141,9 @@ def read_response_header(
     api_key: int, api_version: int, frame: bytes | memoryview
 ) -> tuple[int, int]:
     """
-    The correlation id of a response, and where its body begins.
+    Return the correlation id of a response, and the position of its body.
 
-    @raise MalformedMessage: The frame is cut short.
+    @raise MalformedMessage: the header is truncated, or there is no such API.
     """
     data = memoryview(frame)
     try:
@@ -146,15 +158,15 @@ def read_response_header(
 
 def _skip_tags(data: memoryview, pos: int) -> int:
     """
-    Where the tagged fields of a header end. None of them means anything yet.
+    Return the position after the tagged fields of a header. None is defined yet.
     """
     count, pos = read_varint(data, pos)
-    if count > _MOST_TAGS:
-        raise ValueError(f"{count} tagged fields are too many")
+    if count > _MAX_TAGS:
+        raise ValueError(f"too many tagged fields: {count}")
     for _ in range(count):
         _, pos = read_varint(data, pos)
         size, pos = read_varint(data, pos)
         pos += size
     if pos > len(data):
-        raise ValueError("a tagged field is cut short")
+        raise ValueError("a tagged field is truncated")
     return pos

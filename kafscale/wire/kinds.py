@@ -1,8 +1,8 @@
 """
-What a declaration says, as plain values.
+The contents of declarations, as plain values.
 
-`kafscale.wire.schema` makes these from class bodies; `kafscale.wire.decoder`
-and `kafscale.wire.encoder` turn them into code.
+`kafscale.wire.schema` makes them from class bodies; `kafscale.wire.decoder` and
+`kafscale.wire.encoder` compile them.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import attrs
 
 class MalformedMessage(Exception):
     """
-    Bytes that are not the message they should be, or a message that cannot be
-    written at the version asked for.
+    Bytes that are not a valid message, or a message that cannot be encoded in the
+    requested version.
     """
 
 
 @attrs.frozen
 class Versions:
     """
-    A range of versions, both ends included; empty when C{last < first}.
+    A range of versions, inclusive; empty if C{last < first}.
     """
 
     first: int
@@ -39,9 +39,10 @@ NO_VERSION = Versions(0, -1)
 
 def parse_versions(text: str) -> Versions:
     """
-    Read ``"3"``, ``"0-12"``, ``"9+"`` or ``"none"``.
+    Parse ``"3"``, ``"0-12"``, ``"9+"`` or ``"none"``, as in Kafka's message
+    definitions.
 
-    @raise ValueError: It is none of these.
+    @raise ValueError: the text is none of these.
     """
     if text == "none":
         return NO_VERSION
@@ -54,10 +55,10 @@ def parse_versions(text: str) -> Versions:
 @attrs.frozen
 class Fixed:
     """
-    A value that takes the same number of bytes whatever it is.
+    The type of a value with a fixed number of bytes.
 
-    @ivar code: Its format in the C{struct} module.
-    @ivar size: Its bytes.
+    @ivar code: The format of the value in the C{struct} module.
+    @ivar size: The number of bytes.
     """
 
     code: str
@@ -67,16 +68,16 @@ class Fixed:
 @attrs.frozen
 class Text:
     """
-    UTF-8 with a length in front: 16 bits, or a varint where flexible.
+    The type of a string: UTF-8 after an INT16 length, or a varint if flexible.
     """
 
 
 @attrs.frozen
 class Blob:
     """
-    Bytes with a length in front: 32 bits, or a varint where flexible.
+    The type of a byte string: bytes after an INT32 length, or a varint if flexible.
 
-    @ivar view: Decoded as a view into the frame, not copied.
+    @ivar view: Whether it is decoded as a view of the frame, uncopied.
     """
 
     view: bool = False
@@ -85,7 +86,7 @@ class Blob:
 @attrs.frozen
 class ListOf:
     """
-    Elements with their count in front: 32 bits, or a varint where flexible.
+    The type of an array: its elements after an INT32 count, or a varint if flexible.
     """
 
     element: Kind
@@ -94,9 +95,9 @@ class ListOf:
 @attrs.frozen(eq=False)
 class StructOf:
     """
-    The fields of another declaration.
+    The type of a structure: its fields, one after the other.
 
-    @ivar declaration: The class.
+    @ivar declaration: The class that declares the fields.
     """
 
     declaration: type[Any]
@@ -110,7 +111,7 @@ BOOLEAN_FORMAT = "?"
 
 class Required:
     """
-    Stands for the default of a field that has none.
+    Marks a field that has no default.
     """
 
 
@@ -119,11 +120,11 @@ class Field:
     """
     One field of a declaration.
 
-    @ivar versions: Where it exists.
-    @ivar nullable: Where null may stand in its place.
-    @ivar tag: Its number, if it is sent among the tagged fields.
-    @ivar default: The value where it does not exist, or `Required`.
-    @ivar factory: Makes that value anew, when it can be changed in place.
+    @ivar versions: The versions that have the field.
+    @ivar nullable: The versions in which it may be null.
+    @ivar tag: The number of a tagged field, else None.
+    @ivar default: The value in versions without the field, or `Required`.
+    @ivar factory: Creates a new default, for mutable values.
     """
 
     name: str
@@ -136,7 +137,7 @@ class Field:
 
     def missing(self) -> Any:
         """
-        The value where the field does not exist; None for want of a default.
+        Return the value in versions without the field; None if it has no default.
         """
         if self.factory is not None:
             return self.factory()
@@ -145,22 +146,23 @@ class Field:
 
 def in_line(fields: tuple[Field, ...], version: int) -> list[Field]:
     """
-    The fields that stand one after the other at this version.
+    Return the fields that this version encodes one after the other, in order.
     """
     return [each for each in fields if each.tag is None and version in each.versions]
 
 
 def tagged(fields: tuple[Field, ...], version: int) -> list[Field]:
     """
-    The fields that may follow as tagged ones at this version, by tag.
+    Return the tagged fields of this version, ordered by tag.
     """
     found = [each for each in fields if each.tag is not None and version in each.versions]
     return sorted(found, key=lambda each: each.tag or 0)
 
 
-def least_size(kind: Kind, version: int, flexible: bool) -> int:
+def min_size(kind: Kind, version: int, flexible: bool) -> int:
     """
-    How few bytes a value can take: what a count is checked against.
+    Return the minimum size of a value in bytes, against which counts of elements are
+    checked.
     """
     if isinstance(kind, Fixed):
         return kind.size
@@ -168,7 +170,7 @@ def least_size(kind: Kind, version: int, flexible: bool) -> int:
         total = 1 if flexible else 0
         for each in in_line(kind.declaration.fields, version):
             null = version in each.nullable and isinstance(each.kind, StructOf)
-            total += 1 if null else least_size(each.kind, version, flexible)
+            total += 1 if null else min_size(each.kind, version, flexible)
         return total
     if flexible:
         return 1

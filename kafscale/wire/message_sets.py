@@ -1,13 +1,14 @@
 """
-Message sets, of magic 0 and 1: what clients before Kafka 0.11 write and read.
+Message sets, magic 0 and 1: the formats of clients before Kafka 0.11.
 
-The log has batches of version 2 alone; here they are made of message sets, and
-message sets of them. A set is messages, one after the other (big-endian)::
+The log stores batches of magic 2 only. This module converts message sets to
+batches and batches to message sets. A set is a sequence of messages
+(big-endian)::
 
      0  INT64   offset
-     8  INT32   size               of what follows this field
-    12  UINT32  CRC-32             (not 32C) of all that follows this field
-    16  INT8    magic              0, or 1 since Kafka 0.10
+     8  INT32   size               bytes after this field
+    12  UINT32  CRC-32             (not 32C) of all bytes after this field
+    16  INT8    magic              0, or 1 since Kafka 0.10 (KIP-32)
     17  INT8    attributes         bits 0-2 codec, 3 log append time (magic 1)
     18  INT64   timestamp          magic 1 only
         INT32   size of the key    -1: null
@@ -15,11 +16,11 @@ message sets of them. A set is messages, one after the other (big-endian)::
         INT32   size of the value  -1: null
                 value
 
-A message with a codec is a wrapper: its value is a message set, compressed.
+A message with a codec is a wrapper: its value is a compressed message set.
 (https://kafka.apache.org/documentation/#messageset)
 
-To convert is a loop over single records, which the broker does nowhere else,
-and which can be long. So it is done in steps, see L{Steps}.
+Conversion loops over single records, as nothing else in the broker does, and
+can take long. So it is divided into steps, see L{Steps}.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ T = TypeVar("T")
 
 Steps: TypeAlias = Generator[Callable[[], Any] | None, Any, T]
 """
-Long work, in steps. After a step it yields None, and goes on when it is asked
-for the next one; or it yields a function and wants its result: that may take
-long, but not the interpreter, so it is best called in another thread.
+Long work, divided into steps. The generator yields None after a step, or a
+function whose result it is to be sent. The function may take long, but releases
+the interpreter's lock, so it is best called in another thread.
 """
 
 _HEAD = struct.Struct(">qiIbb")  # up to the attributes
@@ -62,16 +63,18 @@ _NO_TIME = -1
 _LAST_TIME = (1 << 63) - 2
 
 _STEP = 64 * 1024
-"""How much is done in one step: a record counts for its bytes and..."""
+"""The size of a step: the bytes of its records, plus L{_RECORD} for each."""
 _RECORD = 256
-"""...for so many more."""
+"""The cost of a record besides its bytes, in the unit of L{_STEP}."""
 
 
 class Message(NamedTuple):
     """
     One message of a set.
 
-    @ivar timestamp: In ms; -1 without one.
+    @ivar offset: As the producer sent it; the log assigns another.
+    @ivar attributes: The codec, and whether the timestamp is the broker's.
+    @ivar timestamp: In ms since the epoch; -1 without one.
     """
 
     offset: int
@@ -83,7 +86,7 @@ class Message(NamedTuple):
     @property
     def codec(self) -> int:
         """
-        A number of L{Codec}, not 0 for a wrapper.
+        The compression codec, a number of L{Codec}; not 0 for a wrapper.
         """
         return self.attributes & CODEC_BITS
 
@@ -92,9 +95,9 @@ class MessageSet(NamedTuple):
     """
     Messages for a consumer.
 
-    @ivar pieces: Their bytes, to be sent one after the other.
-    @ivar size: The length of all pieces in bytes.
-    @ivar messages: How many these are.
+    @ivar pieces: The bytes of the messages, to send one after the other.
+    @ivar size: The total size of the pieces in bytes.
+    @ivar messages: The number of messages.
     """
 
     pieces: list[bytes]
@@ -104,25 +107,26 @@ class MessageSet(NamedTuple):
 
 def is_message_set(records: memoryview) -> bool:
     """
-    Whether this begins with a message of magic 0 or 1.
+    Whether the records begin with a message of magic 0 or 1.
     """
     return len(records) > _MAGIC_AT and records[_MAGIC_AT] < len(_FIXED)
 
 
 def to_batch(messages: memoryview, max_bytes: int, limit: int) -> Steps[bytes]:
     """
-    One batch of all messages of a set from a producer, in their order; in the
-    codec of its wrapper, as Kafka does it. Their offsets are not looked at:
-    the log gives them new ones. Messages of magic 0 have timestamp -1.
+    Convert a message set from a producer to one batch of all its messages, in order,
+    in the codec of its wrapper, as Kafka's C{LogValidator} does. Their offsets are
+    ignored, the log assigns new ones. Messages of magic 0 get timestamp -1.
 
-    @param max_bytes: How large a message, and the batch, may be.
-    @param limit: How many bytes all wrappers together may inflate to.
-    @raise CorruptMessage: cut short, or with a wrong CRC.
-    @raise InvalidRecord: magics are mixed, a wrapper has nothing in it or
-        another wrapper, or it cannot be inflated within C{limit}.
-    @raise InvalidTimestamp: below -1, or claimed to be the broker's.
+    @param messages: A set for which L{is_message_set} is true.
+    @param max_bytes: The maximum size of a message, and of the batch.
+    @param limit: The maximum decompressed size in bytes of all wrappers together.
+    @raise CorruptMessage: truncated, or with a wrong CRC.
+    @raise InvalidRecord: magics are mixed; or a wrapper is empty, contains a
+        wrapper, or cannot be decompressed within C{limit}.
+    @raise InvalidTimestamp: a timestamp is below -1, or marked as the broker's.
     @raise MessageTooLarge: larger than C{max_bytes}.
-    @raise UnsupportedCompressionType: zstd, or a codec that nobody knows.
+    @raise UnsupportedCompressionType: zstd, or an unknown codec.
     """
     magic = messages[_MAGIC_AT]
     builder = BatchBuilder()
@@ -130,7 +134,7 @@ def to_batch(messages: memoryview, max_bytes: int, limit: int) -> Steps[bytes]:
     effort = 0
     for outer in read_messages(messages, magic):
         if outer.attributes & LOG_APPEND_TIME and magic:
-            raise InvalidTimestamp("A producer may not say that the broker gave the timestamp")
+            raise InvalidTimestamp("Producers must not set the log append time attribute")
         size = len(outer.value or b"") + len(outer.key or b"")
         if size > max_bytes:
             raise _too_large(size, max_bytes)
@@ -142,9 +146,9 @@ def to_batch(messages: memoryview, max_bytes: int, limit: int) -> Steps[bytes]:
             inner = read_messages(memoryview(data), magic)
         for message in inner:
             if message.codec and message is not outer:
-                raise InvalidRecord("A compressed message holds another compressed message")
+                raise InvalidRecord("A compressed message contains another compressed message")
             if not _NO_TIME <= message.timestamp <= _LAST_TIME:
-                raise InvalidTimestamp(f"There is no time {message.timestamp}")
+                raise InvalidTimestamp(f"Invalid timestamp {message.timestamp}")
             value = None if message.value is None else bytes(message.value)
             builder.append(Record(builder.count, message.timestamp, message.key, value))
             if not codec and builder.size > max_bytes:
@@ -154,7 +158,7 @@ def to_batch(messages: memoryview, max_bytes: int, limit: int) -> Steps[bytes]:
                 effort = 0
                 yield None
     if not builder.count:
-        raise InvalidRecord("A compressed message has no messages in it")
+        raise InvalidRecord("A compressed message contains no messages")
     if not codec:
         return builder.build()
     batch: bytes = yield partial(builder.build, codec=codec)
@@ -170,18 +174,23 @@ def to_messages(
     limit: int,
 ) -> Steps[MessageSet]:
     """
-    The records of these batches from C{offset} on as messages, whole ones, at
-    most C{max_bytes}; with C{at_least_one} the first however large it is.
-    They are not compressed, so any client can read them, from any offset on.
-    Headers are left out, there is no room for them, and so are the batches
-    that end transactions. What comes before a batch that cannot be converted
-    is returned; so the error is raised when that batch is the first.
+    Convert the records of batches from C{offset} on to messages.
 
+    They are complete and uncompressed, so any client can read them, from any offset
+    on. Headers have no equivalent and are left out, as are control batches. If a
+    batch cannot be converted, the messages before it are returned; the error is
+    raised if there are none.
+
+    @param batches: Byte strings of one or more whole batches.
     @param magic: 0 or 1; with 0 timestamps are left out.
-    @param limit: How many bytes one batch may inflate to.
-    @raise CorruptMessage: a batch cannot be read within C{limit}.
-    @raise UnsupportedCompressionType: one is compressed with zstd, which came
-        later than these formats.
+    @param offset: The offset of the first record.
+    @param max_bytes: The maximum size of the messages in bytes.
+    @param at_least_one: Whether the first message is returned whatever its size
+        (KIP-74).
+    @param limit: The maximum decompressed size in bytes of a batch.
+    @raise CorruptMessage: a batch cannot be decoded within C{limit}.
+    @raise UnsupportedCompressionType: a batch is compressed with zstd, which these
+        formats do not have (KIP-110).
     """
     pieces: list[bytes] = []
     room = bytearray()
@@ -189,7 +198,7 @@ def to_messages(
     try:
         for batch, header in _batches(batches):
             if header.codec == Codec.ZSTD:
-                raise UnsupportedCompressionType("zstd needs version 10 of Fetch, or newer")
+                raise UnsupportedCompressionType("zstd requires Fetch version 10 or later")
             data: bytes | memoryview = batch[HEADER_SIZE:]
             if header.codec:
                 data = yield partial(inflate, header.codec, batch[HEADER_SIZE:], limit)
@@ -219,38 +228,37 @@ def to_messages(
 
 def read_messages(messages: memoryview, magic: int) -> Iterator[Message]:
     """
-    The messages of a set, as they stand there; of what is in wrappers nothing
-    is seen.
+    Yield the messages of a set. Wrappers are yielded as they are, not their contents.
 
-    @param magic: That all of them must have.
-    @raise CorruptMessage: cut short, or with a wrong CRC.
-    @raise InvalidRecord: one has another magic.
+    @param magic: The magic that all messages must have.
+    @raise CorruptMessage: truncated, or with a wrong CRC.
+    @raise InvalidRecord: a message has another magic.
     """
     at = 0
     whole = len(messages)
     fixed = _MAGIC_AT + _FIXED[magic].size
     while at < whole:
         if whole - at < fixed + 2 * _SIZE.size:
-            raise CorruptMessage("A message set ends within a message")
+            raise CorruptMessage("The message set is truncated within a message")
         offset, length, crc, its_magic, attributes = _HEAD.unpack_from(messages, at)
         end = at + _ENTRY_SIZE + length
         if its_magic != magic:
-            raise InvalidRecord(f"A message of magic {its_magic} stands by one of magic {magic}")
+            raise InvalidRecord(f"The message set mixes magic {magic} and magic {its_magic}")
         if end > whole or length < fixed - _ENTRY_SIZE + 2 * _SIZE.size:
-            raise CorruptMessage(f"A message of {length} bytes stands at {at} of {whole}")
+            raise CorruptMessage(f"Invalid message length {length} at position {at} of {whole}")
         if crc32(messages[at + _MAGIC_AT : end]) != crc:
-            raise CorruptMessage("A message does not have the CRC-32 that it states")
+            raise CorruptMessage("The CRC-32 of a message does not match")
         timestamp = _TIME.unpack_from(messages, at + 18)[0] if magic else _NO_TIME
         key, at = _read_bytes(messages, at + fixed, end)
         value, at = _read_bytes(messages, at, end)
         if at != end:
-            raise CorruptMessage("A message is not as long as it states")
+            raise CorruptMessage("The length of a message does not match its fields")
         yield Message(offset, attributes, timestamp, None if key is None else bytes(key), value)
 
 
 def build_message(magic: int, record: Record, attributes: int = 0) -> bytes:
     """
-    A record as a message; its headers are left out.
+    Return a record as a message, without its headers.
     """
     _, timestamp, key, value, _ = record
     body = b"".join(
@@ -267,11 +275,11 @@ def build_message(magic: int, record: Record, attributes: int = 0) -> bytes:
 
 def _unwrap(wrapper: Message, magic: int, limit: int) -> bytes:
     """
-    The message set within a wrapper.
+    Return the message set within a wrapper.
     """
     codec, data = wrapper.codec, wrapper.value
     if codec >= Codec.ZSTD:
-        raise UnsupportedCompressionType(f"Messages of magic {magic} have no codec {codec}")
+        raise UnsupportedCompressionType(f"Magic {magic} does not support codec {codec}")
     if data is None:
         raise InvalidRecord("A compressed message has no value")
     if codec == Codec.LZ4 and magic == 0:
@@ -281,7 +289,7 @@ def _unwrap(wrapper: Message, magic: int, limit: int) -> bytes:
 
 def _batches(pieces: Iterable[bytes]) -> Iterator[tuple[memoryview, BatchHeader]]:
     """
-    The batches that hold records.
+    Yield the batches with records, that is, all but control batches.
     """
     for piece in pieces:
         view = memoryview(piece)
@@ -292,16 +300,16 @@ def _batches(pieces: Iterable[bytes]) -> Iterator[tuple[memoryview, BatchHeader]
 
 def _read_bytes(view: memoryview, at: int, end: int) -> tuple[memoryview | None, int]:
     """
-    The byte string at C{at} (None: null), and the position after it.
+    Read the byte string at C{at} (None: null); return it, and the position after it.
     """
     start = at + _SIZE.size
     if start > end:
-        raise CorruptMessage("A message ends within its key")
+        raise CorruptMessage("A message is truncated within its key")
     (size,) = _SIZE.unpack_from(view, at)
     if size == -1:
         return None, start
     if not 0 <= size <= end - start:
-        raise CorruptMessage("A message holds a field that is longer than the message")
+        raise CorruptMessage("A field of a message is longer than the message")
     return view[start : start + size], start + size
 
 

@@ -1,6 +1,6 @@
 """
-What compiled functions call: the parts of the format that are not worth
-writing out in line.
+Runtime functions of compiled encoders and decoders: the parts of the format that
+are not generated in line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uuid import UUID
 
 __all__ = [
     "LARGE",
-    "MOST_ELEMENTS",
+    "MAX_ELEMENTS",
     "VARINTS",
     "gather",
     "join",
@@ -28,18 +28,18 @@ __all__ = [
     "write_tags",
 ]
 
-# One message has at most so many array elements and tagged fields. An element
-# can take a single byte on the wire but two hundred in memory, so without this
-# one frame of 100 MiB could take twenty gigabytes. With it, 50 MB.
-MOST_ELEMENTS = 250_000
+#: The maximum number of array elements and tagged fields in a message. An element
+#: can take a single byte on the wire but two hundred in memory, so without this
+#: limit one frame of 100 MiB could take twenty gigabytes; with it, 50 MB.
+MAX_ELEMENTS = 250_000
 
-# Byte strings from this size on are pieces of their own; copying a smaller
-# one is cheaper than handling one more piece.
+#: The size in bytes from which on a byte string becomes a piece of its own. To
+#: copy a smaller one is cheaper than to handle one more piece.
 LARGE = 4096
 
 TagReader = Callable[[memoryview, Any, int], int]
 TagWriter = Callable[[Any], bytes]
-# A tagged field to write: tag, attribute, default, its value's writer.
+# A tagged field to write: tag, attribute, default, and the writer of its value.
 TagToWrite = tuple[int, str, Any, TagWriter]
 
 Blobs = bytes | memoryview | Sequence[bytes | memoryview]
@@ -54,17 +54,18 @@ VARINTS = tuple(bytes([value]) for value in range(128))
 @lru_cache(maxsize=4096)
 def uuid_of(raw: bytes) -> UUID:
     """
-    The id of 16 bytes. The same few ids come again and again.
+    Return the UUID of 16 bytes, from a cache: a few topic ids recur in all requests.
     """
     return UUID(bytes=raw)
 
 
 def read_varint(data: memoryview, pos: int) -> tuple[int, int]:
     """
-    An unsigned varint of at most 32 bits, and where it ends.
+    Read an unsigned varint of at most 32 bits (KIP-482); return it, and the position
+    after it.
 
-    @raise ValueError: It is longer.
-    @raise IndexError: The data ends in it.
+    @raise ValueError: it has more than 32 bits.
+    @raise IndexError: the data ends within it.
     """
     value = shift = 0
     while True:
@@ -78,12 +79,12 @@ def read_varint(data: memoryview, pos: int) -> tuple[int, int]:
         shift += 7
         if shift > 28:
             break
-    raise ValueError("a varint is longer than 32 bits")
+    raise ValueError("a varint has more than 32 bits")
 
 
 def varint(value: int) -> bytes:
     """
-    An unsigned varint.
+    Return an unsigned varint.
     """
     out = bytearray()
     while value > 127:
@@ -97,15 +98,21 @@ def read_tags(
     data: memoryview, pos: int, end: int, struct: Any, known: dict[int, TagReader], budget: int
 ) -> tuple[int, int]:
     """
-    Set a struct's tagged fields, and keep those that are not known; return
-    where they end, and what is left of the budget.
+    Set the tagged fields of a struct, and keep the unknown ones (KIP-482); return the
+    position after them, and the remaining budget.
 
-    @raise ValueError: A tag comes twice, or out of order, or is cut short.
+    @param data: The frame.
+    @param pos: The position of the number of tagged fields.
+    @param end: The end of the message.
+    @param struct: The structure to set the fields of.
+    @param known: The readers of known fields, by tag.
+    @param budget: How many more elements the message may have.
+    @raise ValueError: a tag repeats, is out of order or truncated.
     """
     count, pos = read_varint(data, pos)
     budget -= count
     if count * 2 > end - pos or budget < 0:
-        raise ValueError("there cannot be so many tagged fields")
+        raise ValueError("too many tagged fields")
     unknown = {}
     last = -1
     for _ in range(count):
@@ -113,7 +120,7 @@ def read_tags(
         size, pos = read_varint(data, pos)
         stop = pos + size
         if tag <= last or stop > end:
-            raise ValueError(f"tagged field {tag} is out of order or cut short")
+            raise ValueError(f"tagged field {tag} is out of order or truncated")
         last = tag
         reader = known.get(tag)
         if reader is None:
@@ -128,8 +135,8 @@ def read_tags(
 
 def write_tags(out: list[Any], struct: Any, known: Sequence[TagToWrite]) -> None:
     """
-    Append a struct's tagged fields: those that differ from their default,
-    and the unknown ones that came with it, in the order of their tags.
+    Append the tagged fields of a struct: those that differ from their default, and
+    the unknown ones that it was decoded with, ordered by tag.
     """
     found: dict[int, bytes] = dict(struct.unknown_tags or {})
     for tag, attribute, default, write in known:
@@ -144,7 +151,7 @@ def write_tags(out: list[Any], struct: Any, known: Sequence[TagToWrite]) -> None
 
 def size_of(value: Blobs) -> int:
     """
-    The bytes of what a Bytes or Records field can hold.
+    Return the size in bytes of the value of a Bytes or Records field.
     """
     if isinstance(value, bytes):
         return len(value)
@@ -155,8 +162,8 @@ def size_of(value: Blobs) -> int:
 
 def gather(out: list[Any], pieces: list[bytes], value: Blobs) -> None:
     """
-    Append a byte string to C{out} if it is small; otherwise end the piece
-    that is in C{out}, and make the string the next piece, uncopied.
+    Append a byte string to C{out} if it is small. Otherwise complete the piece in
+    C{out}, and make the byte string the next piece, uncopied.
     """
     if isinstance(value, memoryview):
         if value.nbytes < LARGE:

@@ -1,9 +1,10 @@
 """
-Record batches, version 2: what a log is made of.
+Record batches, version 2: the contents of the log.
 
-The broker keeps them byte for byte. It checks the header of each, gives it
-its offset, and looks at single records only for time look-ups, for consumers
-of long ago and, in compacted topics, for missing keys.
+The broker stores batches byte for byte. It checks their headers and assigns
+their offsets; it decodes single records only for time look-ups, for consumers
+of old formats and, in compacted topics, to check that keys are present.
+L{kafscale.wire.batches} has the layout.
 """
 
 from __future__ import annotations
@@ -57,39 +58,39 @@ _TIME_LIMIT = 1 << 63
 
 def check_batch(view: memoryview) -> BatchHeader:
     """
-    The header of what a producer sent for one partition, if it is exactly one
-    batch that a log may take (Kafka's C{LogValidator.validateBatch}). Its
-    records are not looked at.
+    Check the records that a producer sent for one partition: they must be exactly
+    one batch with a valid header (Kafka's C{LogValidator.validateBatch}). Single
+    records are not checked.
 
-    @raise CorruptMessage: cut short, or with a wrong CRC: sending it again
-        may help.
-    @raise InvalidRecord: no batch, several, of an old format, or with a header
-        that contradicts itself.
-    @raise UnsupportedCompressionType: with a codec that nobody knows.
+    @return: The header of the batch.
+    @raise CorruptMessage: truncated, or with a wrong CRC: a retry may help.
+    @raise InvalidRecord: no batch, several batches, another magic, or a header that
+        contradicts itself.
+    @raise UnsupportedCompressionType: the codec is unknown.
     """
     if not view:
-        raise InvalidRecord("There must be one record batch for each partition")
+        raise InvalidRecord("Each partition must have exactly one record batch, not none")
     if len(view) > MAGIC_AT and view[MAGIC_AT] != MAGIC:
         raise InvalidRecord(f"Record batches must have magic 2, not {view[MAGIC_AT]}")
     header = read_batch_header(view)
     if header.size > len(view) or header.size < HEADER_SIZE:
-        raise CorruptMessage(f"A batch of {header.size} bytes came in {len(view)}")
+        raise CorruptMessage(f"The batch states a size of {header.size} bytes, but has {len(view)}")
     if header.size < len(view):
-        raise InvalidRecord("There must be exactly one record batch for each partition")
+        raise InvalidRecord("Each partition must have exactly one record batch, not several")
     if crc32c(view[CRC_COVERS_FROM:]) != header.crc:
-        raise CorruptMessage("The record batch does not have the CRC-32C that it states")
+        raise CorruptMessage("The CRC-32C of the record batch does not match")
     if header.record_count <= 0 or header.record_count != header.last_offset_delta + 1:
         number, delta = header.record_count, header.last_offset_delta
         raise InvalidRecord(f"A batch of {number} records has last offset delta {delta}")
     if header.control:
-        raise InvalidRecord("Clients may not write control batches")
+        raise InvalidRecord("Clients must not write control batches")
     if header.producer_id >= 0 and (header.base_sequence < 0 or header.producer_epoch < 0):
         raise InvalidRecord(
             f"A batch of producer {header.producer_id} has epoch {header.producer_epoch}"
             f" and sequence {header.base_sequence}"
         )
     if header.codec > Codec.ZSTD:
-        raise UnsupportedCompressionType(f"There is no compression codec {header.codec}")
+        raise UnsupportedCompressionType(f"Unknown compression codec {header.codec}")
     return header
 
 
@@ -101,12 +102,16 @@ def stamp(
     append_time: int = -1,
 ) -> bytes:
     """
-    The batch as the log keeps it: one copy, with its offset and leader epoch.
+    Return the batch as the log stores it: one copy, with base offset and leader
+    epoch.
 
+    @param view: A batch that L{check_batch} accepts.
     @param header: The header of C{view}.
-    @param append_time: With the topic's timestamp type LogAppendTime, the
-        broker's time in ms; it becomes the timestamp of all records, and the
-        CRC is computed anew. -1 leaves the producer's timestamps.
+    @param base_offset: The offset of the first record.
+    @param leader_epoch: The leader epoch of the partition.
+    @param append_time: For message.timestamp.type=LogAppendTime, the broker's time in
+        ms since the epoch. It becomes the timestamp of all records, and the CRC is
+        recomputed. -1 keeps the producer's timestamps.
     """
     head = _STAMP.pack(base_offset, header.length, leader_epoch)
     if append_time < 0:
@@ -126,27 +131,27 @@ def iterate(
     batches: bytes | memoryview, at: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, BatchHeader]]:
     """
-    Position and header of each of the batches that follow one another from
-    C{at} up to C{stop} (the end).
+    Yield position and header of the consecutive batches from C{at} to C{stop}.
 
-    @raise CorruptMessage: the last one is not whole, or a length is wrong.
+    @param stop: The end of the last batch; None: the end of C{batches}.
+    @raise CorruptMessage: the last batch is truncated, or a length is wrong.
     """
     end = len(batches) if stop is None else stop
     while at < end:
         header = read_batch_header(batches, at)
         if header.size < HEADER_SIZE or header.size > end - at:
-            raise CorruptMessage(f"A batch of {header.size} bytes stands at {at} of {end}")
+            raise CorruptMessage(f"Invalid batch size {header.size} at position {at} of {end}")
         yield at, header
         at += header.size
 
 
 def read_records(batch: bytes | memoryview, limit: int) -> Iterator[Record]:
     """
-    The records of one batch.
+    Decode the records of one batch.
 
-    @param limit: How many bytes they may have when decompressed.
-    @raise InvalidRecord: more than that, or what is there are not the records
-        that the header announces.
+    @param limit: The maximum decompressed size in bytes.
+    @raise InvalidRecord: the records are larger than C{limit}, or do not match the
+        header.
     """
     header = read_batch_header(batch)
     yield from read_body(header, bytes(_body(batch, header, limit)))
@@ -154,9 +159,10 @@ def read_records(batch: bytes | memoryview, limit: int) -> Iterator[Record]:
 
 def read_body(header: BatchHeader, data: bytes) -> Iterator[Record]:
     """
-    The records of a batch whose compressed part was inflated to C{data}.
+    Decode the records of a batch from its decompressed body.
 
-    @raise InvalidRecord: these are not the records that the header announces.
+    @param data: The records of the batch, decompressed.
+    @raise InvalidRecord: the records do not match the header.
     """
     for offset, timestamp, key_size, at, end in _scan(data, header):
         key = None if key_size < 0 else data[at : at + key_size]
@@ -167,35 +173,37 @@ def read_body(header: BatchHeader, data: bytes) -> Iterator[Record]:
             name, at = read_bytes(data, at, end)
             held, at = read_bytes(data, at, end)
             if name is None:
-                raise InvalidRecord("A record's header has no name")
+                raise InvalidRecord("A header of a record has no name")
             headers.append((name, held))
         if number < 0 or at != end:
-            raise InvalidRecord(f"The record at offset {offset} is not as long as it states")
+            raise InvalidRecord(f"The record at offset {offset} has a wrong length")
         yield Record(offset, timestamp, key, value, tuple(headers))
 
 
 def check_keys(batch: bytes | memoryview, limit: int) -> None:
     """
-    Demand that each record has a key, as in a compacted topic.
+    Check that each record has a key, as compacted topics require (KIP-135).
 
-    @param limit: How many bytes the records may have when decompressed.
-    @raise InvalidRecord: some record has none, or cannot be read.
+    @param limit: The maximum decompressed size in bytes.
+    @raise InvalidRecord: a record has no key, or cannot be decoded.
     """
     header = read_batch_header(batch)
     for _, _, key_size, _, _ in _scan(_body(batch, header, limit), header):
         if key_size < 0:
-            raise InvalidRecord("A compacted topic takes no record without a key")
+            raise InvalidRecord("Records of compacted topics must have a key")
 
 
 def first_at_or_after(
     batch: bytes | memoryview, timestamp: int, limit: int
 ) -> tuple[int, int] | None:
     """
-    (timestamp, offset) of the first record at or after C{timestamp} (ms);
-    None when all are before. The header's max timestamp is not relied on: a
-    producer may have set it to anything.
+    Return (timestamp, offset) of the first record at or after C{timestamp}; None if
+    there is none. The header's max timestamp is not used, because it is the
+    producer's claim.
 
-    @raise InvalidRecord: the records cannot be read within C{limit} bytes.
+    @param timestamp: In ms since the epoch.
+    @param limit: The maximum decompressed size in bytes.
+    @raise InvalidRecord: the records cannot be decoded within C{limit}.
     """
     header = read_batch_header(batch)
     if header.log_append_time:
@@ -209,9 +217,11 @@ def first_at_or_after(
 
 def latest(batch: bytes | memoryview, limit: int) -> tuple[int, int]:
     """
-    (timestamp, offset) of the first record that has the largest timestamp.
+    Return (timestamp, offset) of the first record with the largest timestamp
+    (KIP-734), the timestamp in ms since the epoch.
 
-    @raise InvalidRecord: the records cannot be read within C{limit} bytes.
+    @param limit: The maximum decompressed size in bytes.
+    @raise InvalidRecord: the records cannot be decoded within C{limit}.
     """
     header = read_batch_header(batch)
     if header.log_append_time:
@@ -229,8 +239,8 @@ def _scan(
     body: bytes | memoryview, header: BatchHeader
 ) -> Iterator[tuple[int, int, int, int, int]]:
     """
-    Of each record: offset, timestamp, size of its key (below 0: null), the
-    position after that size, and the position of the record's end.
+    Yield for each record its offset, timestamp, size of the key (negative: null), the
+    position after that size, and the position after the record.
     """
     at = 0
     whole = len(body)
@@ -239,7 +249,7 @@ def _scan(
         size, at = read_varint(body, at, whole)
         end = at + size
         if size < 1 or end > whole:
-            raise InvalidRecord("The batch holds fewer records than it announces")
+            raise InvalidRecord("The batch has fewer records than its header states")
         time, at = read_varint(body, at + 1, end)  # After the record's attributes.
         delta, at = read_varint(body, at, end)
         key_size, at = read_varint(body, at, end)
@@ -251,4 +261,4 @@ def _scan(
         yield header.base_offset + delta, timestamp, key_size, at, end
         at = end
     if at != whole:
-        raise InvalidRecord("The batch holds more than the records that it announces")
+        raise InvalidRecord("The batch has bytes after the records that its header states")

@@ -1,7 +1,7 @@
 """
-Messages, declared once for all their versions.
+Declarations of messages, one for all versions.
 
-A declaration reads like Kafka's own tables::
+A declaration follows Kafka's message definitions::
 
     class HeartbeatRequest(Request, key=12, versions="0-4", flexible="4+"):
         group_id: String
@@ -9,8 +9,8 @@ A declaration reads like Kafka's own tables::
         member_id: String
         group_instance_id: Nullable[String] = field("3+", default=None)
 
-Annotations are read when the class is made, so a module of declarations does
-not import C{annotations} from C{__future__}.
+Annotations are evaluated when the class is created, so a module of declarations
+must not import C{annotations} from C{__future__}.
 """
 
 from __future__ import annotations
@@ -96,23 +96,23 @@ Uuid: TypeAlias = Annotated[UUID, Fixed(UUID_FORMAT, 16)]
 String: TypeAlias = Annotated[str, Text()]
 Bytes: TypeAlias = Annotated[bytes, Blob()]
 
-# Both are a view into the frame when decoded, and both are encoded from bytes,
-# a view, or a sequence of these. They differ in what they promise a reader:
-# who receives record batches wants a view, who sends them has them in pieces.
+# Both are decoded as a view of the frame, and encoded from bytes, a view, or a
+# sequence of these. They differ for type checkers only: a receiver of record
+# batches reads a view, a sender has them in pieces.
 Records: TypeAlias = Annotated[memoryview, Blob(view=True)]
 RecordPieces: TypeAlias = Annotated[bytes | memoryview | Sequence[bytes], Blob(view=True)]
 
 Array: TypeAlias = list[T]
 Nullable: TypeAlias = T | None
 
-# How the protocol says that an id is not given.
+#: Stands for no id in the protocol (Kafka's C{Uuid.ZERO_UUID}).
 NO_UUID = UUID(int=0)
 
 
 @attrs.frozen
-class _Said:
+class _FieldOptions:
     """
-    What C{field()} was told, until the metaclass knows the rest.
+    The arguments of C{field()}, until the metaclass knows name and annotation.
     """
 
     versions: str
@@ -151,25 +151,28 @@ def field(
     factory: Callable[[], Any] | None = None,
 ) -> Any:
     """
-    Say more of a field than its type.
+    Declare the properties of a field beyond its type.
 
-    A tagged field is sent when it differs from its default only. A tagged
-    structure is declared C{Nullable} with the default None: on the wire it
-    has no null, None means that it is not sent.
+    A tagged field is encoded only if it differs from its default. A tagged structure
+    is declared C{Nullable} with the default None: it has no null on the wire, and
+    None means that it is absent.
 
-    @param versions: Where it exists. Elsewhere it is not written, and reads
-        as its default.
-    @param nullable: Where a C{Nullable} field may be null, if not everywhere.
-    @param tag: Its number, when it is sent among the tagged fields.
-    @param default: Its value when it is not given.
-    @param factory: Makes that value, for lists.
+    @param versions: The versions that have the field. In others it is not encoded,
+        and decodes as its default.
+    @param nullable: The versions in which a C{Nullable} field may be null; all of
+        them by default.
+    @param tag: The number of a tagged field.
+    @param default: The value if none is given.
+    @param factory: Creates a new default, for mutable values.
     """
-    return _Said(versions, nullable, tag, default, factory)
+    return _FieldOptions(versions, nullable, tag, default, factory)
 
 
 def _kind(annotation: Any) -> Kind:
     """
-    The wire type that an annotation (without C{Nullable}) stands for.
+    Return the wire type of an annotation, without its C{Nullable}.
+
+    @raise TypeError: the annotation is not a wire type.
     """
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -179,29 +182,29 @@ def _kind(annotation: Any) -> Kind:
         return ListOf(_kind(element))
     if isinstance(annotation, Declaration):
         return StructOf(annotation)
-    raise TypeError(f"{annotation!r} is no type of the wire")
+    raise TypeError(f"{annotation!r} is not a wire type")
 
 
-def _field(name: str, annotation: Any, said: Any) -> Field:
+def _field(name: str, annotation: Any, options: Any) -> Field:
     """
-    Join what annotation and C{field()} say of one field.
+    Return the field that annotation and C{field()} declare.
     """
-    if not isinstance(said, _Said):
-        said = _Said("0+", None, None, said, None)
-    everywhere = parse_versions(said.versions)
+    if not isinstance(options, _FieldOptions):
+        options = _FieldOptions("0+", None, None, options, None)
+    everywhere = parse_versions(options.versions)
     nullable = NO_VERSION
     if get_origin(annotation) is Union:
         annotation = Union[tuple(x for x in get_args(annotation) if x is not type(None))]  # noqa: UP007
-        nullable = parse_versions(said.nullable) if said.nullable else everywhere
+        nullable = parse_versions(options.nullable) if options.nullable else everywhere
     kind = _kind(annotation)
-    if said.tag is not None and isinstance(kind, StructOf):
+    if options.tag is not None and isinstance(kind, StructOf):
         nullable = NO_VERSION
-    return Field(name, kind, everywhere, nullable, said.tag, said.default, said.factory)
+    return Field(name, kind, everywhere, nullable, options.tag, options.default, options.factory)
 
 
 def _annotations(namespace: Mapping[str, Any]) -> Mapping[str, Any]:
     """
-    The annotations of a class body that was just run.
+    Return the annotations in the namespace of a class body.
     """
     if "__annotations__" not in namespace and sys.version_info >= (3, 14):
         from annotationlib import (
@@ -218,7 +221,7 @@ def _annotations(namespace: Mapping[str, Any]) -> Mapping[str, Any]:
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
 class Declaration(type):
     """
-    Makes a class of a declaration: slots, a constructor that takes keywords,
+    The metaclass of declarations: adds slots, a constructor with keyword arguments,
     and the fields as values for the compiler.
     """
 
@@ -236,8 +239,12 @@ class Declaration(type):
         flexible: str = "none",
     ) -> Declaration:
         """
-        Turn the annotations of a declaration into fields, slots and a
-        constructor.
+        Turn annotations into fields, slots and a constructor.
+
+        @param key: The API key of a request or response.
+        @param versions: The declared versions of a message, e.g. ``"0-4"``.
+        @param flexible: Its flexible versions, e.g. ``"4+"``.
+        @raise TypeError: an annotation is not evaluated, or not a wire type.
         """
         fields = []
         for attribute, annotation in _annotations(namespace).items():
@@ -246,9 +253,9 @@ class Declaration(type):
                     # The base classes below, which declare no field.
                     namespace.pop(attribute, None)
                     continue
-                raise TypeError(f"{name}: annotations must be read as they are")
-            said = namespace.pop(attribute, Required)
-            fields.append(_field(attribute, annotation, said))
+                raise TypeError(f"{name}: annotations must not be strings")
+            options = namespace.pop(attribute, Required)
+            fields.append(_field(attribute, annotation, options))
         if fields or "__slots__" not in namespace:
             namespace["__slots__"] = tuple(each.name for each in fields)
         namespace["fields"] = tuple(fields)
@@ -264,23 +271,25 @@ class Declaration(type):
         return made
 
     # On the metaclass, because FindCoordinatorRequest has a field of that name:
-    # asked of the class it is the API key, asked of an instance the field.
+    # the attribute of the class is the API key, that of an instance the field.
     @property
     def key(cls) -> int:
         """
         The API key of a request or response.
+
+        @raise AttributeError: the class is neither.
         """
         if cls._key is None:
-            raise AttributeError(f"{cls.__name__} is no request and no response")
+            raise AttributeError(f"{cls.__name__} is neither a request nor a response")
         return cls._key
 
 
 class Struct(metaclass=Declaration):
     """
-    Fields that belong together, inside a message.
+    A structure within a message.
 
-    @ivar unknown_tags: Tagged fields that the declaration does not have, as
-        they came; they are sent again.
+    @ivar unknown_tags: Undeclared tagged fields, as received; they are encoded
+        again.
     """
 
     __slots__ = ("unknown_tags",)
@@ -312,10 +321,10 @@ class Struct(metaclass=Declaration):
 
 class Message(Struct):
     """
-    A structure that has versions, and so can stand alone.
+    A structure with versions, which can be encoded on its own.
 
-    @cvar lowest: The lowest version that is declared.
-    @cvar highest: The highest.
+    @cvar lowest: The lowest declared version.
+    @cvar highest: The highest declared version.
     """
 
     lowest: ClassVar[int]
@@ -334,14 +343,14 @@ class Message(Struct):
     @classmethod
     def decode(cls, version: int, data: bytes | memoryview, at: int = 0) -> Self:
         """
-        Read the message from C{at} to the end of C{data}.
+        Decode the message that begins at C{at} and ends with C{data}.
 
-        @raise MalformedMessage: It is not such a message, or bytes are left.
+        @raise MalformedMessage: the bytes are not such a message, or more follow.
         """
         message, end = cls.decode_some(version, data, at)
         if end != len(data):
             raise MalformedMessage(
-                f"{cls.__name__} v{version}: {len(data) - end} bytes are left over"
+                f"{cls.__name__} v{version}: {len(data) - end} trailing bytes"
             )
         return message
 
@@ -350,9 +359,9 @@ class Message(Struct):
         cls, version: int, data: bytes | memoryview, at: int = 0
     ) -> tuple[Self, int]:
         """
-        Read the message from C{at}; return it, and where it ends.
+        Decode the message that begins at C{at}; return it, and the position after it.
 
-        @raise MalformedMessage: It is not such a message.
+        @raise MalformedMessage: the bytes are not such a message.
         """
         decoder = cls._decoders.get(version)
         if decoder is None:
@@ -366,10 +375,10 @@ class Message(Struct):
 
     def encode(self, version: int) -> list[bytes]:
         """
-        The message's bytes, in pieces to be sent one after the other; large
-        byte strings are pieces of their own, not copied.
+        Return the bytes of the message, in pieces to send one after the other. Large
+        byte strings are pieces of their own, uncopied.
 
-        @raise MalformedMessage: Some value has no form at this version.
+        @raise MalformedMessage: a value cannot be encoded in this version.
         """
         encoder = self._encoders.get(version)
         if encoder is None:
@@ -390,11 +399,11 @@ class Message(Struct):
 
 class Request(Message):
     """
-    What a client sends.
+    A message from a client to a broker.
     """
 
 
 class Response(Message):
     """
-    What a broker answers.
+    A message from a broker to a client, in reply to a request.
     """

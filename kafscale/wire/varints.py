@@ -1,8 +1,8 @@
 """
-The numbers and byte strings within single records.
+Varints and byte strings within records.
 
-Records use zigzag varints, signed and of up to 64 bits; a byte string is its
-length as such a varint (below 0: null) and its bytes. Messages never use them.
+Records use zigzag varints, signed and of up to 64 bits. A byte string is its
+length as such a varint (negative: null) and its bytes. Messages use neither.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from kafscale.errors import InvalidRecord
 
 def read_varint(data: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
     """
-    The number at C{at}, and the position after it.
+    Read the number at C{at}; return it, and the position after it.
 
-    @raise InvalidRecord: it does not end before C{end}, or has over 64 bits.
+    @raise InvalidRecord: it does not end before C{end}, or has more than 64 bits.
     """
     shift = 0
     bits = 0
     while True:
         if at >= end or shift > 63:
-            raise InvalidRecord("A record is cut short, or holds a number of more than 64 bits")
+            raise InvalidRecord("A record is truncated, or a varint in it has more than 64 bits")
         byte = data[at]
         at += 1
         bits |= (byte & 0x7F) << shift
@@ -31,7 +31,7 @@ def read_varint(data: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
 
 def read_bytes(data: bytes, at: int, end: int) -> tuple[bytes | None, int]:
     """
-    The byte string at C{at} (None: null), and the position after it.
+    Read the byte string at C{at} (None: null); return it, and the position after it.
 
     @raise InvalidRecord: it does not end before C{end}.
     """
@@ -39,13 +39,13 @@ def read_bytes(data: bytes, at: int, end: int) -> tuple[bytes | None, int]:
     if size < 0:
         return None, at
     if size > end - at:
-        raise InvalidRecord("A record holds a field that is longer than the record")
+        raise InvalidRecord("A field of a record is longer than the record")
     return data[at : at + size], at + size
 
 
 def put_varint(out: bytearray, value: int) -> None:
     """
-    Append a number.
+    Append a number to C{out}.
     """
     bits = (value << 1) ^ (value >> 63)
     while bits > 0x7F:
@@ -56,7 +56,7 @@ def put_varint(out: bytearray, value: int) -> None:
 
 def put_bytes(out: bytearray, data: bytes | None) -> None:
     """
-    Append a byte string, or null.
+    Append a byte string, or null, to C{out}.
     """
     if data is None:
         put_varint(out, -1)

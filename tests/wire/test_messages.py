@@ -28,7 +28,7 @@ from kafscale.wire.messages.consumer_protocol import (
     ConsumerProtocolAssignment,
     ConsumerProtocolSubscription,
 )
-from kafscale.wire.primitives import MOST_ELEMENTS, varint
+from kafscale.wire.primitives import MAX_ELEMENTS, varint
 from kafscale.wire.schema import MalformedMessage
 
 from .strategies import check_every, check_with, every_message, messages, records_of
@@ -218,7 +218,7 @@ class HostileTests(SynchronousTestCase):
         Elements of a byte each are counted: a frame must not take a hundred
         times its size in memory.
         """
-        count = MOST_ELEMENTS + 1
+        count = MAX_ELEMENTS + 1
         data = varint(count + 1) + bytes([1]) * count + b"\x00\x00"
         self.assert_nothing_is_made(DescribeGroupsRequest, 5, data)
 
@@ -226,7 +226,7 @@ class HostileTests(SynchronousTestCase):
         """
         So are tagged fields that nobody knows.
         """
-        count = MOST_ELEMENTS + 1
+        count = MAX_ELEMENTS + 1
         data = b"\x00\x00\x00\x00" + varint(count) + b"\x01\x00" * count
         self.assert_nothing_is_made(MetadataRequest, 9, data)
 
