@@ -1,5 +1,6 @@
 """
-A real etcd: Debian's, a process of its own.
+A real etcd for tests, in a process of its own. C{etcd} must be on the PATH;
+Debian's package is C{etcd-server}.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ _namespaces = count(1)
 
 class Etcd:
     """
-    One member, which is the whole cluster.
+    A cluster of one member.
 
-    @ivar url: Where clients ask.
+    @ivar url: The URL for clients.
     """
 
     def __init__(self, options: Mapping[str, str] | None = None) -> None:
         """
-        @param options: More than a directory and addresses, such as
-            C{{"cert-file": ...}}, with which it speaks TLS.
+        @param options: Command-line options beside directory and addresses,
+            such as C{{"cert-file": ...}}. With any, clients must use TLS.
         """
         self._folder = Path(tempfile.mkdtemp(prefix="kafscale-etcd-"))
         port = free_port()
@@ -60,7 +61,7 @@ class Etcd:
 
     def start(self) -> Etcd:
         """
-        Begin, or go on with what it has; it answers when this returns.
+        Start the process, with the data it has, and wait until it answers.
         """
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD_")}
         with open(self._folder / "log", "ab") as log:
@@ -81,7 +82,7 @@ class Etcd:
 
     def ask(self, path: str, body: dict[str, object]) -> dict[str, Any]:
         """
-        As somebody else does, at once; the answer.
+        Send a request, as another program does, and return the answer. Blocks.
         """
         data = json.dumps(body).encode()
         with urllib.request.urlopen(self.url + path, data, timeout=60) as answer:
@@ -90,7 +91,7 @@ class Etcd:
 
     def size(self) -> int:
         """
-        Of its data, in bytes.
+        The size of its data, in bytes.
         """
         with urllib.request.urlopen(self._health + "/metrics", timeout=60) as answer:
             lines = answer.read().decode().splitlines()
@@ -99,7 +100,7 @@ class Etcd:
 
     def kill(self) -> None:
         """
-        C{kill -9}.
+        Kill the process (SIGKILL).
         """
         if self._process is not None:
             self._process.kill()
@@ -108,27 +109,30 @@ class Etcd:
 
     def pause(self) -> None:
         """
-        It answers nobody, and ends no connection.
+        Stop the process (SIGSTOP): it does not answer, and its connections stay
+        open.
         """
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """
-        It goes on.
+        Let the process go on (SIGCONT).
         """
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     def save(self, to: Path) -> None:
         """
-        Copy what it has, while it does not run.
+        Copy its data. The process must not run.
         """
         shutil.copytree(self._folder / "data", to)
 
     def load(self, backup: Path | None) -> None:
         """
-        Have what was saved, or nothing, from the next start on.
+        Replace its data, for the next start.
+
+        @param backup: A copy that L{save} has made; None: no data.
         """
         shutil.rmtree(self._folder / "data")
         if backup is not None:
@@ -136,7 +140,7 @@ class Etcd:
 
     def remove(self) -> None:
         """
-        End it, and forget what it has.
+        Kill the process, and delete its data.
         """
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -145,7 +149,7 @@ class Etcd:
 @cache
 def server() -> Etcd:
     """
-    One for all tests that do it no harm.
+    The etcd that is shared by all tests which do not disturb it.
     """
     etcd = Etcd()
     atexit.register(etcd.remove)
@@ -154,13 +158,13 @@ def server() -> Etcd:
 
 def base64(text: str) -> str:
     """
-    A key or a value, as etcd's gateway has it.
+    A key or a value, as etcd's JSON gateway has it.
     """
     return b64encode(text.encode()).decode()
 
 
 def namespace() -> str:
     """
-    One that no other test has.
+    A namespace that no other test uses.
     """
     return f"test-{os.getpid()}-{next(_namespaces)}"

@@ -105,7 +105,7 @@ class ObjectStoreWrapper(ObjectReaderWrapper):
 
     async def close(self) -> None:
         """
-        See L{IObjectStore.close}. Closes the inner store, without L{call}.
+        See L{IObjectStore.close}. Closes the inner store, and bypasses C{call}.
         """
         await self.inner.close()
 
@@ -177,6 +177,6 @@ class MetadataStoreWrapper:
 
     async def close(self) -> None:
         """
-        See L{IMetadataStore.close}. Closes the inner store, without L{call}.
+        See L{IMetadataStore.close}. Closes the inner store, and bypasses C{call}.
         """
         await self.inner.close()

@@ -274,7 +274,7 @@ class RefusalTests(FailureTestCase):
             ({**given, "etcd_password": "secret", "namespace": "other"}, "permission denied"),
         ):
             broker = self.prepared(**settings)
-            self.assert_refuses(broker, "etcd lets nobody in", words, "KAFSCALE_ETCD_PASSWORD")
+            self.assert_refuses(broker, "etcd denied access", words, "KAFSCALE_ETCD_PASSWORD")
             self.assertNotIn("wrong", broker.tail(100_000))
 
     def test_certificates(self) -> None:

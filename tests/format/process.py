@@ -17,7 +17,7 @@ from kafscale.store.etcd import EtcdMetadataStore
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.store.rollback_guard import RollbackGuard
-from kafscale.store.s3.faults import S3Error
+from kafscale.store.s3.errors import S3Error
 from kafscale.store.s3.probe import Probe
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.tap.node import Node

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from kafscale.store.etcd.faults import INVALID_ARGUMENT, NOT_FOUND, OUT_OF_RANGE, EtcdError
+from kafscale.store.etcd.errors import INVALID_ARGUMENT, NOT_FOUND, OUT_OF_RANGE, EtcdError
 from tests.simulation.schedule import Call, Schedule
 
 LEAST_TTL = 2

@@ -95,12 +95,12 @@ class EtcdLink(Hostile):
         return answer
 
     async def stream(
-        self, path: str, body: dict[str, Any], told: Callable[[dict[str, Any]], None]
+        self, path: str, body: dict[str, Any], received: Callable[[dict[str, Any]], None]
     ) -> Stream:
         """
         See L{EtcdClient.stream}.
         """
-        stream = Stream("etcd", told)
+        stream = Stream("etcd", received)
         listener = Watcher(self._etcd, self, stream, body["create_request"])
 
         async def perform() -> None:

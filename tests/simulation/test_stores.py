@@ -62,12 +62,12 @@ class EtcdTests(contract.MetadataStoreContract):
         client: Any = EtcdLink(Etcd(schedule), schedule, link, 8.0)
         return EtcdMetadataStore(client, ProcessClock(schedule), Random(2).random, "n", page=4)
 
-    async def until(self, told: Sequence[Sequence[Change]], number: int) -> None:
+    async def until(self, reported: Sequence[Sequence[Change]], number: int) -> None:
         """
-        etcd tells some time later.
+        etcd reports changes some time after the commit.
         """
         for _ in range(100):
-            if len(told) >= number:
+            if len(reported) >= number:
                 break
             await deferLater(reactor, 0.01)
-        self.assertEqual(len(told), number)
+        self.assertEqual(len(reported), number)

@@ -1,8 +1,10 @@
 """
-The metadata store of many brokers: etcd, version 3.4 or later.
+The metadata store of a cluster: etcd, version 3.4 or later.
 
-etcd is spoken to over its JSON gateway: plain HTTP requests with JSON bodies,
-in which bytes are base64 and 64-bit numbers are strings.
+The requests go to etcd's JSON gateway: HTTP requests with JSON bodies, in which
+bytes are base64 and 64-bit integers are strings
+(https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/). So no gRPC library is
+needed.
 """
 
 from kafscale.store.etcd.client import EtcdClient

@@ -1,8 +1,9 @@
 """
-Requests to the members of an etcd cluster.
+Sends requests to the members of an etcd cluster.
 
-One member is asked as long as it answers; then the next. Nothing is sent twice
-that may have been done: only who could not be connected to was surely not asked.
+Requests go to one member as long as it answers, then to the next one. A request
+that may have been done is not sent again, unless its caller allows it: only when
+no connection could be made it was certainly not done.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from twisted.web.client import (
 from twisted.web.http_headers import Headers
 
 from kafscale.errors import StoreUnavailable
-from kafscale.store.etcd.faults import (
+from kafscale.store.etcd.errors import (
     MISTAKES,
     EtcdError,
     LoginRefused,
@@ -49,9 +50,11 @@ from kafscale.store.etcd.stream import Body, Stream
 from kafscale.store.http import Endpoints, reason_of
 
 ANSWER_SECONDS = 8.0
-"""etcd itself gives up after 5 s, when it finds no leader or no majority."""
+"""The time-out of a request. etcd itself fails after some 5 s without a leader or
+a majority (5 s and twice the election timeout)."""
 
 KEPT_SECONDS = 60
+"""How long an idle connection is kept open."""
 
 _NEVER_CONNECTED = (ConnectError, ConnectionRefusedError, DNSLookupError)
 
@@ -59,7 +62,7 @@ _NEVER_CONNECTED = (ConnectError, ConnectionRefusedError, DNSLookupError)
 @attrs.frozen
 class Login:
     """
-    Who asks, where etcd has authentication.
+    A user of etcd, and the password.
     """
 
     user: str
@@ -68,9 +71,9 @@ class Login:
 
 class EtcdClient:
     """
-    Asks members by turns.
+    Sends requests to one member of a cluster after the other.
 
-    @cvar seconds: How long an answer may take.
+    @cvar seconds: The maximum time-out of a request.
     """
 
     seconds = ANSWER_SECONDS
@@ -84,11 +87,14 @@ class EtcdClient:
         login: Login | None = None,
     ) -> None:
         """
-        @param members: URLs without a path, such as C{http://127.0.0.1:2379}.
-        @param reactor: Time, and TCP and name resolution.
-        @param trust: Whose certificates are believed (L{trust_root}); needed
-            for https.
-        @param certificate: See L{client_certificate}.
+        @param members: The URLs of the members, without a path, such as
+            C{http://127.0.0.1:2379}.
+        @param reactor: Makes connections, resolves names and times requests.
+        @param trust: The certificate authorities that are trusted, from
+            L{trust_root}. Needed for https.
+        @param certificate: The certificate of this client, from
+            L{client_certificate}.
+        @param login: The user, where etcd has authentication.
         """
         self._members = list(members)
         self._at = 0
@@ -99,23 +105,23 @@ class EtcdClient:
         self._pool = HTTPConnectionPool(reactor)  # type: ignore[no-untyped-call]
         self._pool.maxPersistentPerHost = 64
         self._pool.cachedConnectionTimeout = KEPT_SECONDS
-        self._pool.retryAutomatically = False  # it would ask twice
+        self._pool.retryAutomatically = False  # a request must not be sent twice
         endpoints = Endpoints(reactor, trust, certificate)
-        alone = HTTPConnectionPool(reactor, persistent=False)  # type: ignore[no-untyped-call]
+        unpooled = HTTPConnectionPool(reactor, persistent=False)  # type: ignore[no-untyped-call]
 
         def client(pool: Any) -> HTTPClient:
             return HTTPClient(Agent.usingEndpointFactory(reactor, endpoints, pool))  # type: ignore[no-untyped-call]
 
         self._http = client(self._pool)
-        self._streaming = client(alone)
-        self._under_way: set[Deferred[Any]] = set()
+        self._streaming = client(unpooled)
+        self._in_progress: set[Deferred[Any]] = set()
         self._streams: set[Stream] = set()
         self._closed = False
 
     @property
     def member(self) -> str:
         """
-        Who is asked now.
+        The URL of the member that gets the next request.
         """
         return self._members[self._at]
 
@@ -127,61 +133,70 @@ class EtcdClient:
         repeatable: bool = False,
     ) -> dict[str, Any]:
         """
-        The answer to one request.
+        Send a request, and return the answer.
 
-        @param path: Such as C{/v3/kv/range}.
-        @param seconds: How long a member may take.
-        @param repeatable: Whether the next member may be asked after one that
-            did not answer.
-        @raise EtcdError: etcd says no.
-        @raise LoginRefused: etcd does not let us in.
-        @raise NotSent: no member could be connected to.
-        @raise StoreUnavailable: there is no answer; what was asked for may
-            have been done.
+        @param path: The path of the API, such as C{/v3/kv/range}.
+        @param body: The request, in JSON's types.
+        @param seconds: The time-out of each member.
+        @param repeatable: Whether the request may be sent to the next member
+            after one that did not answer.
+        @raise EtcdError: the answer is an error.
+        @raise LoginRefused: etcd refused the user or the password.
+        @raise NotSent: no connection could be made to any member.
+        @raise StoreUnavailable: there is no answer. The request may have been
+            done.
         """
         members = self._members[self._at :] + self._members[: self._at]
         for member in members:
             try:
-                return await self._authorized(member, path, body, seconds)
+                return await self._call_member(member, path, body, seconds)
             except StoreUnavailable as error:
-                says_no = isinstance(error, EtcdError)
+                has_answered = isinstance(error, EtcdError)
                 if not (isinstance(error, EtcdError) and error.code in MISTAKES):
                     self._leave(member)
-                again = isinstance(error, NotSent) or (repeatable and not says_no)
+                again = isinstance(error, NotSent) or (repeatable and not has_answered)
                 if not again or member is members[-1]:
                     raise
         raise AssertionError("there are no members")
 
     def _leave(self, member: str) -> None:
         """
-        The next one is asked from now on, unless somebody has said so already.
+        Send further requests to the next member, unless another request has
+        done so already.
         """
         if member == self.member:
             self._at = (self._at + 1) % len(self._members)
 
-    async def _authorized(
+    async def _call_member(
         self, member: str, path: str, body: dict[str, Any], seconds: float
     ) -> dict[str, Any]:
+        """
+        Send a request to one member, logged in; again with a new token, if etcd
+        does not accept the old one.
+        """
         for first in (True, False):
-            token = await self._token_of(member)
+            token = await self._login_token(member)
             try:
                 return await self._post(member, path, body, token, seconds)
             except EtcdError as error:
                 if first and self._login and is_old_token(error):
-                    self._forget(token)
+                    self._drop_token(token)
                 elif is_refusal(error):
                     raise LoginRefused(str(error)) from None
                 else:
                     raise
         raise AssertionError("not reached")
 
-    def _forget(self, token: str | None) -> None:
+    def _drop_token(self, token: str | None) -> None:
         if token == self._token:
             self._token = None
 
-    async def _token_of(self, member: str) -> str | None:
+    async def _login_token(self, member: str) -> str | None:
+        """
+        The token of this client; None without authentication.
+        """
         if self._login is not None and self._token is None:
-            async with self._logging_in:  # for all who need it
+            async with self._logging_in:  # once for all requests that wait
                 if self._token is None:
                     self._token = await self._log_in(member, self._login)
         return self._token
@@ -202,47 +217,50 @@ class EtcdClient:
         self, member: str, path: str, body: dict[str, Any], token: str | None, seconds: float
     ) -> dict[str, Any]:
         seconds = min(seconds, self.seconds)
-        asking = Deferred.fromCoroutine(self._asked(member, path, body, token))
-        asking.addTimeout(seconds, self._reactor)
+        request = Deferred.fromCoroutine(self._exchange(member, path, body, token))
+        request.addTimeout(seconds, self._reactor)
         try:
-            answer: dict[str, Any] = await self._guarded(asking)
+            answer: dict[str, Any] = await self._cancelled_by_close(request)
         except TimeoutError:
             raise StoreUnavailable(f"{member}: no answer in {seconds:g} s") from None
         return answer
 
-    def _guarded(self, asking: Deferred[Any]) -> Deferred[Any]:
+    def _cancelled_by_close(self, request: Deferred[Any]) -> Deferred[Any]:
         """
-        The same, to be ended by L{close}.
+        Have L{close} cancel a request. It then fails with StoreUnavailable.
         """
-        self._under_way.add(asking)
+        self._in_progress.add(request)
 
         def done(result: Any) -> Any:
-            self._under_way.discard(asking)
+            self._in_progress.discard(request)
             if self._closed and isinstance(result, Failure):
                 result.trap(CancelledError)  # type: ignore[no-untyped-call]
                 raise StoreUnavailable("the metadata store is closed")
             return result
 
-        return asking.addBoth(done)
+        return request.addBoth(done)
 
-    async def _asked(
+    async def _exchange(
         self, member: str, path: str, body: dict[str, Any], token: str | None
     ) -> dict[str, Any]:
-        response = await self._responded(self._http, member, path, body, token)
+        response = await self._send(self._http, member, path, body, token)
         data = await self._body_of(member, response)
         try:
             answer: dict[str, Any] = json.loads(data)
         except ValueError:
-            raise StoreUnavailable(f"{member}: an answer that is no JSON") from None
+            raise StoreUnavailable(f"{member}: the answer is not JSON") from None
         return answer
 
-    async def _responded(
+    async def _send(
         self, http: HTTPClient, member: str, path: str, body: dict[str, Any], token: str | None
     ) -> Any:
+        """
+        Send a request, and return the response, without its body.
+        """
         if self._closed:
             raise StoreUnavailable("the metadata store is closed")
-        # A member that has lost the others ends its streams, instead of saying
-        # nothing for ever.
+        # With hasleader a member that has lost the others ends its streams. It
+        # would keep them open without sending anything otherwise.
         headers = Headers({"Content-Type": ["application/json"]})
         headers.setRawHeaders("Grpc-Metadata-hasleader", ["true"])
         if token is not None:
@@ -257,7 +275,7 @@ class EtcdClient:
                 reactor=self._reactor,
             )
         except Exception as error:
-            raise _unheard(member, error) from error
+            raise _as_store_error(member, error) from error
 
     async def _body_of(self, member: str, response: Any) -> bytes:
         body = Body()
@@ -265,49 +283,55 @@ class EtcdClient:
         try:
             data = await body.whole
         except Exception as error:
-            raise _unheard(member, error) from error
+            raise _as_store_error(member, error) from error
         if response.code != 200:
             raise error_in(member, response.code, data)
         return data
 
-    async def _begun(self, member: str, path: str, body: dict[str, Any], token: str | None) -> Any:
-        response = await self._responded(self._streaming, member, path, body, token)
+    async def _open_stream(
+        self, member: str, path: str, body: dict[str, Any], token: str | None
+    ) -> Any:
+        response = await self._send(self._streaming, member, path, body, token)
         if response.code != 200:
             await self._body_of(member, response)  # raises
         return response
 
     async def stream(
-        self, path: str, body: dict[str, Any], told: Callable[[dict[str, Any]], None]
+        self, path: str, body: dict[str, Any], received: Callable[[dict[str, Any]], None]
     ) -> Stream:
         """
-        Ask for messages until they end. Each one's C{result} is given to
-        C{told}, which may raise: that ends the stream.
+        Send a request that is answered by a stream of messages.
 
-        @raise StoreUnavailable: it did not begin.
+        @param path: The path of the API, such as C{/v3/watch}.
+        @param body: The request, in JSON's types.
+        @param received: Called with the C{result} of each message. If it
+            raises, the stream ends.
+        @raise LoginRefused: etcd refused the user or the password.
+        @raise StoreUnavailable: the stream did not begin.
         """
         member = self.member
         token = None
         try:
-            token = await self._token_of(member)
-            beginning = Deferred.fromCoroutine(self._begun(member, path, body, token))
-            beginning.addTimeout(self.seconds, self._reactor)
-            response = await self._guarded(beginning)
+            token = await self._login_token(member)
+            opening = Deferred.fromCoroutine(self._open_stream(member, path, body, token))
+            opening.addTimeout(self.seconds, self._reactor)
+            response = await self._cancelled_by_close(opening)
         except TimeoutError:
             self._leave(member)
             raise StoreUnavailable(f"{member}: no answer in {self.seconds:g} s") from None
         except StoreUnavailable:
-            self._forget(token)
+            self._drop_token(token)
             self._leave(member)
             raise
-        stream = Stream(member, told)
+        stream = Stream(member, received)
         response.deliverBody(stream)
         self._streams.add(stream)
 
         def ended(failure: Failure) -> Failure:
             self._streams.discard(stream)
             if not failure.check(CancelledError, Quiet):  # type: ignore[no-untyped-call]
-                # The token may be why: etcd says so in several ways.
-                self._forget(token)
+                # An old token may be the reason, which etcd reports in several ways.
+                self._drop_token(token)
                 self._leave(member)
             return failure
 
@@ -316,19 +340,21 @@ class EtcdClient:
 
     async def close(self) -> None:
         """
-        End what is under way.
+        Cancel all requests, end all streams, and close all connections.
         """
         self._closed = True
-        for asking in list(self._under_way):
-            asking.cancel()
+        for request in list(self._in_progress):
+            request.cancel()
         for stream in list(self._streams):
             stream.end(CancelledError())
         await maybeDeferred(self._pool.closeCachedConnections)
 
 
-def _unheard(member: str, error: Exception) -> Exception:
+def _as_store_error(member: str, error: Exception) -> Exception:
     """
-    What it means that a request ended without an answer.
+    The error to raise when a request ended without an answer.
+
+    @param error: The error of the HTTP client.
     """
     reasons = [each.value for each in error.reasons] if isinstance(error, ResponseFailed) else []
     cancelled = (CancelledError, ConnectingCancelledError)

@@ -1,5 +1,5 @@
 """
-Keys, values and numbers as etcd's gateway has them.
+Keys, values and numbers as etcd's JSON gateway has them.
 """
 
 from __future__ import annotations
@@ -20,35 +20,38 @@ def key_of(key: str) -> str:
 
 def end_of(prefix: str) -> str:
     """
-    The end of the range of all keys that begin with C{prefix}, which is not
-    empty.
+    The end of the range of all keys that begin with a prefix, in base64: the
+    prefix with its last byte plus one.
+
+    @param prefix: Not empty.
     """
     data = bytearray(prefix.encode())
     while data[-1] == 0xFF:
-        del data[-1]  # never of UTF-8, but cheap to be right about
+        del data[-1]  # UTF-8 has no such byte, but this is what etcd's clients do
     data[-1] += 1
     return b64encode(bytes(data)).decode()
 
 
 def name_in(kv: dict[str, Any]) -> str:
     """
-    The key of what etcd calls a key-value.
+    The key of a C{KeyValue} of etcd.
     """
     return b64decode(kv["key"]).decode()
 
 
 def revision_in(answer: dict[str, Any]) -> int:
     """
-    The store's revision, as an answer's header has it.
+    The revision of etcd, from the header of an answer.
     """
     return int(answer["header"]["revision"])
 
 
 def entry_in(kv: dict[str, Any], prefix: str) -> Entry:
     """
-    An entry, its key without C{prefix}.
+    The entry of a C{KeyValue} of etcd.
 
-    @raise ValueError: its value is not ours.
+    @param prefix: The beginning of the key that the entry does not have.
+    @raise ValueError: the value is not JSON, so Kafscale did not write it.
     """
     value = json.loads(b64decode(kv.get("value", "")))
     return Entry(name_in(kv).removeprefix(prefix), value, int(kv["mod_revision"]))

@@ -1,5 +1,5 @@
 """
-Leases, kept alive.
+Leases of etcd that are kept alive.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from twisted.python.failure import Failure
 from kafscale.concurrency.chore import Chore
 from kafscale.errors import StoreError
 from kafscale.store.etcd.client import EtcdClient
-from kafscale.store.etcd.faults import NOT_FOUND, EtcdError
+from kafscale.store.etcd.errors import NOT_FOUND, EtcdError
 
 AGAIN_SECONDS = 0.5
+"""The mean time before a renewal that failed is tried again."""
 
 
 class Leases:
     """
-    Those of this process.
+    Grants leases, and renews them.
     """
 
     _log = Logger()
@@ -31,36 +32,40 @@ class Leases:
         self, client: EtcdClient, clock: IReactorTime, jitter: Callable[[], float]
     ) -> None:
         """
-        @param jitter: A number from 0 to 1, another one at each call.
+        @param client: Sends the requests.
+        @param clock: Times the renewals.
+        @param jitter: Returns a number from 0 to 1, another one at each call.
         """
         self._client = client
         self._jitter = jitter
         self._clock = clock
-        self._kept: dict[int, Chore] = {}
+        self._renewals: dict[int, Chore] = {}
 
     async def grant(self, seconds: float) -> int:
         """
-        A new one, which is kept alive until it is revoked, etcd says that it
-        has ended, or this process does not reach etcd for so long.
+        Grant a lease, and return its id. It is renewed until it is revoked, or
+        etcd reports that it has ended: which it does if this process does not
+        reach etcd for that many seconds.
 
-        @param seconds: Rounded up; etcd has a least of its own.
+        @param seconds: Rounded up. etcd has a minimum, which depends on its
+            election timeout.
         """
         answer = await self._client.call("/v3/lease/grant", {"TTL": str(math.ceil(seconds))})
-        lease, left = int(answer["ID"]), float(answer["TTL"])
-        self._kept[lease] = Chore(
+        lease, granted = int(answer["ID"]), float(answer["TTL"])
+        self._renewals[lease] = Chore(
             self._clock,
-            partial(self._keep, lease, left),
-            partial(self._not_kept, lease),
-            interval=left / 3,
+            partial(self._renew, lease, granted),
+            partial(self._not_renewed, lease),
+            interval=granted / 3,
         )
-        self._kept[lease].start()
+        self._renewals[lease].start()
         return lease
 
     async def revoke(self, lease: int) -> None:
         """
-        End it now; one that has ended is no error.
+        End a lease now. One that has already ended is no error.
         """
-        self._forget(lease)
+        self._stop_renewing(lease)
         try:
             await self._client.call("/v3/lease/revoke", {"ID": str(lease)})
         except EtcdError as error:
@@ -69,35 +74,46 @@ class Leases:
 
     def stop(self) -> None:
         """
-        Keep none alive any more.
+        Renew no lease any more.
         """
-        for lease in list(self._kept):
-            self._forget(lease)
+        for lease in list(self._renewals):
+            self._stop_renewing(lease)
 
-    def _forget(self, lease: int) -> None:
-        keeping = self._kept.pop(lease, None)
-        if keeping is not None:
-            keeping.abandon()
+    def _stop_renewing(self, lease: int) -> None:
+        renewal = self._renewals.pop(lease, None)
+        if renewal is not None:
+            renewal.abandon()
 
-    async def _keep(self, lease: int, seconds: float) -> None:
+    async def _renew(self, lease: int, seconds: float) -> None:
         """
-        Ask once; the stream of the gateway has one answer.
+        Renew a lease once. (The API is a stream; a request to the gateway has
+        one answer.)
 
-        @param seconds: For which it was granted.
+        @param seconds: For how long the lease was granted.
         """
-        # In time to ask the next member, too, before it ends.
+        # The time-out leaves time to ask the next member before the lease ends.
         answer = await self._client.call(
             "/v3/lease/keepalive", {"ID": str(lease)}, seconds / 6, repeatable=True
         )
         left = int(answer.get("result", {}).get("TTL", 0))
-        if left <= 0 and lease in self._kept:
-            self._log.warn("a lease has ended: {lease}", lease=lease)
-            self._forget(lease)
+        if left <= 0 and lease in self._renewals:
+            self._log.warn("lease {lease} has ended in etcd, with the keys under it", lease=lease)
+            self._stop_renewing(lease)
 
-    def _not_kept(self, lease: int, failure: Failure) -> float | None:
-        if isinstance(failure.value, StoreError):  # also who is not let in may be, later
-            self._log.warn("a lease is not kept alive yet: {reason}", reason=failure.value)
-            return AGAIN_SECONDS * (0.5 + self._jitter())
-        self._log.failure("keeping a lease ended", failure)
-        self._forget(lease)
+    def _not_renewed(self, lease: int, failure: Failure) -> float | None:
+        if isinstance(failure.value, StoreError):  # a refused login may succeed later, too
+            seconds = AGAIN_SECONDS * (0.5 + self._jitter())
+            self._log.warn(
+                "could not renew lease {lease} in etcd, trying again in {seconds:.1f} s: {reason}",
+                lease=lease,
+                seconds=seconds,
+                reason=failure.value,
+            )
+            return seconds
+        self._log.failure(
+            "internal error while renewing lease {lease} in etcd, which is renewed no more",
+            failure,
+            lease=lease,
+        )
+        self._stop_renewing(lease)
         return None

@@ -1,6 +1,6 @@
 """
-The store that the settings ask for; and whether it can be used, found out at
-each start, before anything depends on it.
+Makes the store that the settings name, and checks at each start whether it can
+be used.
 """
 
 from __future__ import annotations
@@ -15,23 +15,26 @@ from kafscale.config import Settings
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.interfaces import IMetadataStore
 from kafscale.store.etcd.client import EtcdClient, Login
-from kafscale.store.etcd.faults import LoginRefused
+from kafscale.store.etcd.errors import LoginRefused
 from kafscale.store.etcd.store import EtcdMetadataStore
 from kafscale.store.http import client_certificate, trust_root
 
 ROOT = "/kafscale"
-"""Below it are the namespaces."""
+"""The beginning of all keys; a slash and the namespace follow."""
 
 PATIENCE = 10.0
-"""Seconds for which an etcd that does not answer is asked again."""
+"""For how many seconds a start waits for etcd to answer."""
+
 
 def store_of(settings: Settings, reactor: Any, jitter: Callable[[], float]) -> EtcdMetadataStore:
     """
-    What the settings name; see L{EtcdMetadataStore}.
+    Make the store that the settings name.
 
+    @param reactor: Makes connections, resolves names and is the clock.
+    @param jitter: Returns a number from 0 to 1, another one at each call.
     @raise SettingError: a certificate or a key cannot be used.
     """
-    assert settings.etcd_endpoints is not None, "nobody asked for etcd"
+    assert settings.etcd_endpoints is not None, "the settings name no etcd"
     trust = certificate = login = None
     if any(each.startswith("https:") for each in settings.etcd_endpoints):
         trust = trust_root(settings.etcd_ca)
@@ -45,11 +48,15 @@ def store_of(settings: Settings, reactor: Any, jitter: Callable[[], float]) -> E
 
 async def reach(store: IMetadataStore, key: str, members: int, clock: IReactorTime) -> None:
     """
-    Come back when etcd has answered.
+    Wait until etcd answers.
 
-    @param key: What is asked for.
-    @param members: How many there are to be asked.
-    @raise SettingError: it does not answer for a while, or lets nobody in.
+    @param store: The store in etcd.
+    @param key: The key that is read to find out.
+    @param members: The number of members. If that many attempts fail for a
+        reason that does not pass, no more are made.
+    @param clock: Times the attempts.
+    @raise SettingError: etcd did not answer for L{PATIENCE} seconds, or denied
+        access.
     """
     until = clock.seconds() + PATIENCE
     hopeless = 0
@@ -58,8 +65,8 @@ async def reach(store: IMetadataStore, key: str, members: int, clock: IReactorTi
             await store.get(key)
         except LoginRefused as error:
             raise SettingError(
-                f"etcd lets nobody in: {error} (look at KAFSCALE_ETCD_USERNAME and"
-                " KAFSCALE_ETCD_PASSWORD, and at the user's roles)"
+                f"etcd denied access: {error} (check KAFSCALE_ETCD_USERNAME and"
+                " KAFSCALE_ETCD_PASSWORD, and the roles of the user)"
             ) from None
         except StoreUnavailable as error:
             advice = _advice(str(error))
@@ -73,15 +80,15 @@ async def reach(store: IMetadataStore, key: str, members: int, clock: IReactorTi
 
 def _advice(reason: str) -> str:
     """
-    What to do about it, if it is nothing that passes.
+    What an operator can do about a failure that does not pass; else empty.
     """
     return next((advice for words, advice in _ADVICE if words in reason), "")
 
 
 _ADVICE = (
-    ("certificate verify failed", " (look at KAFSCALE_ETCD_CA, and at the name in the endpoint)"),
-    ("certificate required", " (look at KAFSCALE_ETCD_CERT and KAFSCALE_ETCD_KEY)"),
-    ("bad certificate", " (look at KAFSCALE_ETCD_CERT and KAFSCALE_ETCD_KEY)"),
+    ("certificate verify failed", " (check KAFSCALE_ETCD_CA, and the name in the endpoint)"),
+    ("certificate required", " (check KAFSCALE_ETCD_CERT and KAFSCALE_ETCD_KEY)"),
+    ("bad certificate", " (check KAFSCALE_ETCD_CERT and KAFSCALE_ETCD_KEY)"),
     ("HTTP status 40", " (is it etcd 3.4 or later?)"),
-    ("not enabled", " (etcd has no authentication: leave KAFSCALE_ETCD_USERNAME away)"),
+    ("not enabled", " (etcd has no authentication: unset KAFSCALE_ETCD_USERNAME)"),
 )

@@ -1,5 +1,5 @@
 """
-Metadata in etcd.
+A metadata store in etcd.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from kafscale.interfaces import Change, Compare, Delete, Entry, IMetadataStore, 
 from kafscale.store.checks import Operation, check_commit
 from kafscale.store.etcd.client import EtcdClient
 from kafscale.store.etcd.encoding import end_of, entry_in, key_of, name_in, revision_in
-from kafscale.store.etcd.faults import NOT_FOUND, OUT_OF_RANGE, EtcdError, is_too_much
+from kafscale.store.etcd.errors import NOT_FOUND, OUT_OF_RANGE, EtcdError, is_too_much
 from kafscale.store.etcd.leases import Leases
 from kafscale.store.etcd.watch import Compacted, Watch
 
 PAGE = 1000
-"""How many entries of a range are asked for at a time."""
+"""How many entries of a range are read in one request."""
 
 
 @implementer(IMetadataStore)
 class EtcdMetadataStore:
     """
-    What an etcd cluster has below the keys of one namespace.
+    The keys of one namespace in an etcd cluster.
 
-    @ivar committed: The revision of the last commit; 0 before the first.
+    @ivar committed: The revision of the last commit of this store; 0 before
+        the first.
     """
 
     _log = Logger()
@@ -45,8 +46,11 @@ class EtcdMetadataStore:
         page: int = PAGE,
     ) -> None:
         """
-        @param jitter: A number from 0 to 1, another one at each call.
-        @param namespace: All keys begin with it, and a slash.
+        @param client: Sends the requests.
+        @param clock: Times the renewal of leases, and the restart of watches.
+        @param jitter: Returns a number from 0 to 1, another one at each call.
+        @param namespace: What all keys in etcd begin with, followed by a slash.
+        @param page: How many entries of a range are read in one request.
         """
         self._client = client
         self._clock = clock
@@ -56,16 +60,16 @@ class EtcdMetadataStore:
         self._leases = Leases(client, clock, jitter)
         self._watches: set[Watch] = set()
         self.committed = 0
-        self._seen = 0  # the highest revision that etcd was at
+        self._seen = 0  # the highest revision that etcd has reported
         self._rolled_back: MetadataRolledBack | None = None
 
     async def _ask(self, path: str, request: dict[str, Any]) -> dict[str, Any]:
         """
-        Ask what is answered by all members together: no answer comes from an
-        earlier moment than one that was here before it was asked for.
+        Send a request that is answered linearizably: the answer has at least
+        the revision of any answer that was received before it was sent.
 
-        @raise MetadataRolledBack: but this one does, or one before it did. What was
-            committed is in what etcd was set back to.
+        @raise MetadataRolledBack: this answer has a lower revision, or an
+            earlier one had. What was committed since is lost.
         """
         if self._rolled_back is not None:
             raise self._rolled_back
@@ -83,8 +87,7 @@ class EtcdMetadataStore:
 
     async def get(self, key: str) -> Entry | None:
         """
-        See L{IMetadataStore.get}. Linearizable: what a commit that was
-        answered before has done is seen.
+        See L{IMetadataStore.get}.
         """
         answer = await self._ask("/v3/kv/range", {"key": key_of(self._prefix + key)})
         for kv in answer.get("kvs", ()):
@@ -102,9 +105,12 @@ class EtcdMetadataStore:
         self, prefix: str, revision: int = 0, keys_only: bool = False
     ) -> tuple[builtins.list[dict[str, Any]], int]:
         """
-        All of one moment: the revision's, or now (0).
+        All entries whose keys begin with C{prefix}, as etcd has them, and the
+        revision of etcd at which they were read.
 
-        @raise Compacted: the moment is forgotten.
+        @param revision: A revision of the past; 0: now.
+        @param keys_only: Whether the values are left out.
+        @raise Compacted: etcd has compacted the history past C{revision}.
         """
         while True:
             try:
@@ -114,7 +120,7 @@ class EtcdMetadataStore:
                     raise
                 if revision:
                     raise Compacted(error.reason) from None
-                # It was compacted between two pages: from the beginning.
+                # etcd compacted the history between two pages: begin again.
 
     async def _pages_at(
         self, below: str, revision: int, keys_only: bool
@@ -183,14 +189,15 @@ class EtcdMetadataStore:
         """
         See L{IMetadataStore.watch}.
 
-        @raise StoreUnavailable: etcd does not answer, or has forgotten what
-            came after C{revision}: read anew, and watch from there.
+        @raise StoreUnavailable: etcd does not answer, or has compacted the
+            history past C{revision}. In the latter case read the range again,
+            and watch from its revision.
         """
         kvs: builtins.list[dict[str, Any]] = []
         if revision:
             kvs, _ = await self._pages(prefix, revision, keys_only=True)
 
-        def told(changes: Sequence[Change]) -> None:
+        def report(changes: Sequence[Change]) -> None:
             self._saw(changes[-1].revision)
             changed(changes)
 
@@ -204,7 +211,7 @@ class EtcdMetadataStore:
             revision,
             known,
             lambda: self.range(prefix),
-            told,
+            report,
             self._watches.discard,
         )
         await watch.begin()

@@ -1,5 +1,5 @@
 """
-What comes from etcd: an answer's body, or messages without end.
+Bodies of etcd's answers: of a single answer, and of a stream of messages.
 """
 
 from __future__ import annotations
@@ -15,31 +15,35 @@ from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 
 from kafscale.errors import StoreUnavailable
-from kafscale.store.etcd.faults import error_of
+from kafscale.store.etcd.errors import error_of
 
 
 class Body(Protocol):
     """
-    An answer's body.
+    Collects the body of an answer.
 
-    @ivar whole: Fires with it. To cancel it ends the connection.
+    @ivar whole: Fires with the body when it is complete, and fails if the
+        connection is lost before. Cancelling it closes the connection.
     """
 
     transport: Any
 
     def __init__(self) -> None:
+        """
+        Begin with no bytes.
+        """
         self._pieces: list[bytes] = []
-        self.whole: Deferred[bytes] = Deferred(lambda _: self._cut())
+        self.whole: Deferred[bytes] = Deferred(lambda _: self._disconnect())
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Some of it.
+        See C{IProtocol.dataReceived}.
         """
         self._pieces.append(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        That was all, or all that comes.
+        See C{IProtocol.connectionLost}: the body is complete, or cut short.
         """
         if self.whole.called:
             return
@@ -48,29 +52,35 @@ class Body(Protocol):
         else:
             self.whole.errback(reason)
 
-    def _cut(self) -> None:
+    def _disconnect(self) -> None:
         if self.transport is not None:
             self.transport.loseConnection()
 
 
 class Stream(Protocol):
     """
-    Messages, each a JSON object on a line of its own.
+    Receives messages, each of which is a JSON object on a line of its own.
 
-    @ivar ended: Fails when there are no more.
+    @ivar ended: Fails when no more messages come. Cancelling it closes the
+        connection.
     """
 
     transport: Any
 
-    def __init__(self, member: str, told: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, member: str, received: Callable[[dict[str, Any]], None]) -> None:
+        """
+        @param member: The URL of the member that sends the messages.
+        @param received: Called with the C{result} of each message. If it
+            raises, the stream ends.
+        """
         self._member = member
-        self._told = told
-        self._pieces: list[bytes] = []  # of a line that is not whole yet
-        self.ended: Deferred[None] = Deferred(lambda _: self._cut())
+        self._received = received
+        self._pieces: list[bytes] = []  # of a line that is not complete
+        self.ended: Deferred[None] = Deferred(lambda _: self._disconnect())
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Some of it.
+        See C{IProtocol.dataReceived}.
         """
         first, *others = data.split(b"\n")
         self._pieces.append(first)
@@ -83,24 +93,26 @@ class Stream(Protocol):
                 message = json.loads(line)
                 if "error" in message:
                     raise error_of(self._member, message)
-                self._told(message["result"])
-            except Exception as error:  # noqa: BLE001 - it is for who waits for the end
+                self._received(message["result"])
+            except Exception as error:  # noqa: BLE001 - `ended` fails with it
                 self.end(error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        That was all.
+        See C{IProtocol.connectionLost}.
         """
         self.end(StoreUnavailable(f"{self._member}: the stream ended"))
 
     def end(self, reason: Exception) -> None:
         """
-        There is no more.
+        End the stream, and close the connection.
+
+        @param reason: What L{ended} fails with, unless it has failed already.
         """
         if not self.ended.called:
             self.ended.errback(reason)
-            self._cut()
+            self._disconnect()
 
-    def _cut(self) -> None:
+    def _disconnect(self) -> None:
         if self.transport is not None:
             self.transport.loseConnection()

@@ -1,5 +1,5 @@
 """
-A watch that goes on whatever happens to who tells it.
+A watch that survives interruptions of its stream.
 """
 
 from __future__ import annotations
@@ -19,33 +19,34 @@ from kafscale.errors import StoreUnavailable
 from kafscale.interfaces import Change, Entry, IWatch
 from kafscale.store.etcd.client import EtcdClient
 from kafscale.store.etcd.encoding import end_of, entry_in, key_of, name_in
-from kafscale.store.etcd.faults import Quiet
+from kafscale.store.etcd.errors import Quiet
 from kafscale.store.etcd.stream import Stream
 
 QUIET_SECONDS = 30.0
-"""After so long without a word the stream is begun anew: the connection may be
-dead, and nobody would say so."""
+"""If nothing was received for so long, a new stream is started: the connection
+may be dead without a sign."""
 
 AGAIN_SECONDS = 0.5
+"""The mean time before a stream that failed is started again."""
 
 Present = Callable[[], Awaitable[tuple[list[Entry], int]]]
 
 
 class Compacted(StoreUnavailable):
     """
-    What happened since the watch's revision is forgotten.
+    etcd has compacted its history past the revision of a watch or a range.
     """
 
 
 @implementer(IWatch)
 class Watch:
     """
-    Changes below a prefix, from a revision on, each once.
+    Reports each change of keys with a prefix, from a revision on, once.
 
-    When a stream ends the next one begins where it was. When etcd has
-    forgotten what came after that (a compaction), what is there now is
-    compared with what was told: what is different is told as changed, and
-    what is not there any more as deleted.
+    When a stream ends, the next one begins at the revision that was reported
+    last. If etcd has compacted its history past that, the present entries are
+    compared with the reported ones: entries that are different are reported as
+    put, and keys that are missing as deleted.
     """
 
     _log = Logger()
@@ -64,12 +65,17 @@ class Watch:
         stopped: Callable[[Watch], None],
     ) -> None:
         """
-        @param jitter: A number from 0 to 1, another one at each call.
-        @param prefix: What all keys of the store begin with, and is not told.
-        @param below: With what the keys of this watch begin after that.
-        @param known: The keys there are at C{revision}, with their revisions.
-        @param present: Reads what is there now: entries, and the revision.
-        @param stopped: Called once.
+        @param client: Starts the streams.
+        @param clock: Times their restart.
+        @param jitter: Returns a number from 0 to 1, another one at each call.
+        @param prefix: The prefix of all keys of the store, which is not
+            reported.
+        @param below: The prefix of this watch, which follows.
+        @param revision: The revision after which changes are reported.
+        @param known: The keys that exist at C{revision}, with their revisions.
+        @param present: Reads the present entries, and the revision of etcd.
+        @param changed: Called with the changes of each commit.
+        @param stopped: Called once, when the watch is stopped.
         """
         self._client = client
         self._clock = clock
@@ -83,19 +89,19 @@ class Watch:
         self._on_stopped = stopped
         self._behind = False
         self._stopped = False
-        self._quiet: IDelayedCall | None = None
+        self._silence: IDelayedCall | None = None
         self._stream: Stream | None = None
-        self._going_on: Deferred[None] | None = None
+        self._running: Deferred[None] | None = None
 
     async def begin(self) -> None:
         """
-        Return when the watch has begun.
+        Start the watch.
 
-        @raise StoreUnavailable: it has not.
+        @raise StoreUnavailable: its first stream could not be started.
         """
-        stream = await self._streamed()
-        self._going_on = Deferred.fromCoroutine(self._go_on(stream))
-        self._going_on.addErrback(self._ended)
+        stream = await self._start_stream()
+        self._running = Deferred.fromCoroutine(self._run(stream))
+        self._running.addErrback(self._ended)
 
     def stop(self) -> None:
         """
@@ -104,24 +110,29 @@ class Watch:
         if self._stopped:
             return
         self._stopped = True
-        self._hush()
+        self._cancel_silence()
         if self._stream is not None:
             self._stream.end(CancelledError())
-        if self._going_on is not None:
-            self._going_on.cancel()
+        if self._running is not None:
+            self._running.cancel()
         self._on_stopped(self)
 
     def _ended(self, failure: Failure) -> None:
         if not self._stopped:
-            self._log.failure("the watch of {below} ended", failure, below=self._below)
+            self._log.failure(
+                "internal error: the watch of {below} in etcd has ended; the broker must be"
+                " restarted",
+                failure,
+                below=self._below,
+            )
 
-    async def _go_on(self, stream: Stream | None) -> None:
+    async def _run(self, stream: Stream | None) -> None:
         while not self._stopped:
             try:
                 if self._behind:
                     await self._catch_up()
                 if stream is None:
-                    stream = await self._streamed()
+                    stream = await self._start_stream()
                 await stream.ended
             except Compacted:
                 self._behind = True
@@ -130,10 +141,17 @@ class Watch:
             except CancelledError:
                 raise
             except StoreUnavailable as error:
-                self._log.debug("a watch begins anew: {reason}", reason=error)
+                self._log.debug(
+                    "the watch of {below} in etcd was interrupted, restarting it: {reason}",
+                    below=self._below,
+                    reason=error,
+                )
                 await self._pause()
             except Exception:
-                self._log.failure("the watch of {below} begins anew", below=self._below)
+                self._log.failure(
+                    "internal error in the watch of {below} in etcd, restarting it",
+                    below=self._below,
+                )
                 await self._pause()
             stream = None
 
@@ -141,52 +159,52 @@ class Watch:
         if not self._stopped:
             await deferLater(self._clock, AGAIN_SECONDS * (0.5 + self._jitter()))
 
-    async def _streamed(self) -> Stream:
+    async def _start_stream(self) -> Stream:
         request = {
             "key": key_of(self._below),
             "range_end": end_of(self._below),
             "start_revision": str(self._revision + 1),
         }
         stream = await self._client.stream(
-            "/v3/watch", {"create_request": request}, self._told
+            "/v3/watch", {"create_request": request}, self._received
         )
         if self._stopped:
             stream.end(CancelledError())
         else:
             self._stream = stream
-            self._listen()
+            self._expect_message()
         return stream
 
-    # -- what is heard --------------------------------------------------------
+    # -- messages -----------------------------------------------------------------
 
-    def _hush(self) -> None:
-        if self._quiet is not None and self._quiet.active():
-            self._quiet.cancel()
+    def _cancel_silence(self) -> None:
+        if self._silence is not None and self._silence.active():
+            self._silence.cancel()
 
-    def _listen(self) -> None:
-        self._hush()
-        self._quiet = self._clock.callLater(QUIET_SECONDS, self._too_quiet)
+    def _expect_message(self) -> None:
+        self._cancel_silence()
+        self._silence = self._clock.callLater(QUIET_SECONDS, self._silent)
 
-    def _too_quiet(self) -> None:
+    def _silent(self) -> None:
         if self._stream is not None:
-            self._stream.end(Quiet("nothing was heard for long"))
+            self._stream.end(Quiet(f"nothing was received for {QUIET_SECONDS:g} s"))
 
-    def _told(self, result: dict[str, Any]) -> None:
+    def _received(self, result: dict[str, Any]) -> None:
         if self._stopped:
             return
-        self._listen()
+        self._expect_message()
         if int(result.get("compact_revision", 0)):
-            raise Compacted("the watch's revision is compacted")
+            raise Compacted("the revision of the watch is compacted")
         if result.get("canceled"):
             raise StoreUnavailable(result.get("cancel_reason") or "the watch was cancelled")
         events = result.get("events", ())
-        for revision, together in groupby(events, lambda event: int(event["kv"]["mod_revision"])):
+        for revision, commit in groupby(events, lambda event: int(event["kv"]["mod_revision"])):
             if revision > self._revision:
-                self._tell([each for event in together for each in self._changes(event)], revision)
+                self._report([each for event in commit for each in self._changes(event)], revision)
 
     def _changes(self, event: dict[str, Any]) -> list[Change]:
         """
-        What an event tells; nothing if its value is not ours.
+        The change in an event; none if the value was not written by Kafscale.
         """
         kv = event["kv"]
         revision = int(kv["mod_revision"])
@@ -195,11 +213,15 @@ class Watch:
         try:
             entry = entry_in(kv, self._prefix)
         except ValueError as error:
-            self._log.error("{key} is not understood: {error}", key=name_in(kv), error=error)
+            self._log.error(
+                "ignored the value of {key} in etcd, which is not JSON: {reason}",
+                key=name_in(kv),
+                reason=error,
+            )
             return []
         return [Change(entry.key, entry, revision)]
 
-    def _tell(self, changes: Sequence[Change], revision: int) -> None:
+    def _report(self, changes: Sequence[Change], revision: int) -> None:
         if self._stopped:
             return
         self._revision = revision
@@ -213,9 +235,17 @@ class Watch:
         try:
             self._changed(changes)
         except Exception:
-            self._log.failure("a change below {below} was not taken", below=self._below)
+            self._log.failure(
+                "could not apply changes of metadata below {below} at revision {revision};"
+                " later changes are applied",
+                below=self._below,
+                revision=revision,
+            )
 
     async def _catch_up(self) -> None:
+        """
+        Report the differences between the present entries and the reported ones.
+        """
         entries, revision = await self._present()
         there = {entry.key for entry in entries}
         changes = [
@@ -224,7 +254,11 @@ class Watch:
             if self._known.get(entry.key) != entry.revision
         ]
         changes += [Change(key, None, revision) for key in self._known if key not in there]
-        changes.sort(key=lambda change: change.revision)  # those that are gone come last
-        self._log.warn("a watch was behind a compaction of etcd, and has caught up")
-        self._tell(changes, revision)
+        changes.sort(key=lambda change: change.revision)  # deletions come last
+        self._log.warn(
+            "etcd was compacted past the watch of {below}, which has caught up from the present"
+            " entries",
+            below=self._below,
+        )
+        self._report(changes, revision)
         self._behind = False

@@ -26,7 +26,7 @@ from kafscale.store.blocking import RunBlocking
 from kafscale.store.s3.address import Address, address_of
 from kafscale.store.s3.bodies import Piece, checksum
 from kafscale.store.s3.credentials import Credentials
-from kafscale.store.s3.faults import Answer, NoAnswer, S3Error
+from kafscale.store.s3.errors import Answer, NoAnswer, S3Error
 from kafscale.store.s3.transport import Request, Transport
 
 #: How many keys S3 lists, and deletes, in one request.

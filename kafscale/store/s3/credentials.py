@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kafscale.store.blocking import RunBlocking
-from kafscale.store.s3.faults import NoCredentials
+from kafscale.store.s3.errors import NoCredentials
 
 #: Seconds between two looks at whether credentials are to be refreshed. Botocore
 #: refreshes them a quarter of an hour before they expire.

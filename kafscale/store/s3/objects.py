@@ -16,7 +16,7 @@ from zope.interface import implementer
 from kafscale.interfaces import IObjectStore, ObjectInfo
 from kafscale.store.checks import check_key, check_prefix, check_range, is_key
 from kafscale.store.s3.client import PAGE, S3Client
-from kafscale.store.s3.faults import NoAnswer, S3Error, as_store_error
+from kafscale.store.s3.errors import NoAnswer, S3Error, as_store_error
 from kafscale.store.s3.hedge import Hedge
 from kafscale.store.s3.uploads import upload
 

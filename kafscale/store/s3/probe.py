@@ -31,7 +31,7 @@ from kafscale.format import object_keys
 from kafscale.format.cluster import read_claim, write_claim
 from kafscale.format.errors import CorruptObject
 from kafscale.store.s3.client import S3Client
-from kafscale.store.s3.faults import NoAnswer, NoCredentials, S3Error
+from kafscale.store.s3.errors import NoAnswer, NoCredentials, S3Error
 from kafscale.store.s3.objects import S3ObjectStore
 
 #: How many creates of one key are tried at once.

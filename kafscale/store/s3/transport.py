@@ -21,7 +21,7 @@ from kafscale.store.http import Endpoints, reason_of, trust_root
 from kafscale.store.s3.address import Address
 from kafscale.store.s3.bodies import Collector, Piece, PieceProducer
 from kafscale.store.s3.credentials import Credentials
-from kafscale.store.s3.faults import SKEWED, STALE, Answer, NoAnswer
+from kafscale.store.s3.errors import SKEWED, STALE, Answer, NoAnswer
 from kafscale.store.s3.signing import Signer
 
 #: Seconds for which an idle connection is kept. Stores close theirs after some

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from kafscale.store.s3.bodies import Piece, cut
 from kafscale.store.s3.client import Part, S3Client
-from kafscale.store.s3.faults import NoAnswer, S3Error
+from kafscale.store.s3.errors import NoAnswer, S3Error
 
 T = TypeVar("T")
 

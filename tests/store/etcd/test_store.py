@@ -1,5 +1,5 @@
 """
-The metadata store in a real etcd.
+Tests for L{kafscale.store.etcd}, with a real etcd.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kafscale.errors import MetadataRolledBack, SettingError, StoreUnavailable
 from kafscale.interfaces import Change, Entry, IMetadataStore, Put
 from kafscale.store.etcd import EtcdClient, EtcdMetadataStore
 from kafscale.store.etcd.client import Login
-from kafscale.store.etcd.faults import LoginRefused, NotSent
+from kafscale.store.etcd.errors import LoginRefused, NotSent
 from kafscale.store.http import client_certificate, trust_root
 from tests import etcd
 from tests.certificates import self_signed, signed
@@ -30,16 +30,17 @@ from tests.store import contract
 
 SECONDS = 60.0
 
-Told = list[Sequence[Change]]
+Changes = list[Sequence[Change]]
+"""The changes that a watch reported, those of one commit together."""
 
 
-async def until(what: Callable[[], Any]) -> None:
+async def until(condition: Callable[[], Any]) -> None:
     """
-    Return when it is so.
+    Wait for a condition.
     """
     waited = 0.0
-    while not what():
-        assert waited < SECONDS, f"not so after {SECONDS} s"
+    while not condition():
+        assert waited < SECONDS, f"waited for {SECONDS} s"
         await deferLater(reactor, 0.02)
         waited += 0.02
 
@@ -53,40 +54,42 @@ class EtcdContractTests(contract.MetadataStoreContract):
 
     async def make_store(self) -> IMetadataStore:
         """
-        In a namespace of its own.
+        Make a store in a namespace of its own.
         """
         client = EtcdClient([etcd.server().url], reactor)
         return EtcdMetadataStore(client, reactor, random, etcd.namespace(), page=4)
 
-    async def until(self, told: Sequence[Sequence[Change]], number: int) -> None:
+    async def until(self, reported: Sequence[Sequence[Change]], number: int) -> None:
         """
-        etcd tells some time later.
+        etcd reports changes some time after the commit.
         """
-        await until(lambda: len(told) >= number)
-        self.assertEqual(len(told), number)
+        await until(lambda: len(reported) >= number)
+        self.assertEqual(len(reported), number)
 
 
 class EtcdCase(TestCase):
     """
-    An etcd of the test's own.
+    A test with an etcd of its own.
     """
 
     timeout = 180
 
     def setUp(self) -> None:
         """
-        It is started.
+        Start etcd.
         """
         self.etcd = etcd.Etcd()
         self.addCleanup(self.etcd.remove)
         self.etcd.start()
-        self.told: Told = []
+        self.reported: Changes = []
 
     def store(
         self, *members: str, namespace: str = "n", login: Login | None = None
     ) -> EtcdMetadataStore:
         """
-        A store, closed with the test.
+        Make a store, which is closed after the test.
+
+        @param members: The URLs of its members, if not that of the test's etcd.
         """
         client = EtcdClient(members or [self.etcd.url], reactor, login=login)
         store = EtcdMetadataStore(client, reactor, random, namespace)
@@ -95,19 +98,19 @@ class EtcdCase(TestCase):
 
     def connections(self) -> int:
         """
-        How many this process has to the test's etcd.
+        The number of connections from this process to the test's etcd.
         """
         port = f":{int(self.etcd.url.rpartition(':')[2]):04X}"
         lines = (line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:])
         return sum(line[2].endswith(port) and line[3] == "01" for line in lines)
 
-    def keys_told(self) -> list[tuple[str, Any]]:
+    def reported_values(self) -> list[tuple[str, Any]]:
         """
-        Keys and values of all changes so far.
+        The keys and values of all changes so far; None for a deleted key.
         """
         return [
             (each.key, None if each.entry is None else each.entry.value)
-            for changes in self.told
+            for changes in self.reported
             for each in changes
         ]
 
@@ -119,8 +122,8 @@ class NamespaceTests(EtcdCase):
 
     async def test_apart(self) -> None:
         """
-        Keys of one namespace are not seen in another, not even in one whose
-        name begins alike.
+        The keys of one namespace are not seen in another, not even in one whose
+        name is a prefix of it.
         """
         one, other = self.store(namespace="a"), self.store(namespace="ab")
         await one.commit([], [Put("x", 1)])
@@ -131,21 +134,21 @@ class NamespaceTests(EtcdCase):
 
 class OutageTests(EtcdCase):
     """
-    etcd is away.
+    An etcd that is unavailable for a while.
     """
 
     async def test_restart(self) -> None:
         """
-        While it is away everything fails; when it is back everything goes on:
-        a watch tells each change once, also those made while it was not
-        watching, and a lease that is older than its time is kept.
+        While etcd is unavailable every call fails. When it is back everything
+        goes on: a watch reports each change once, also those made meanwhile,
+        and a lease is renewed beyond its time.
         """
         store = self.store()
         start = await store.commit([], [Put("w/a", 1)])
-        await store.watch("w/", start, self.told.append)
+        await store.watch("w/", start, self.reported.append)
         lease = await store.lease(3)
         await store.commit([], [Put("w/leased", 1, lease=lease)])
-        await until(lambda: len(self.told) == 1)
+        await until(lambda: len(self.reported) == 1)
         self.etcd.kill()
         for call in (lambda: store.get("w/a"), lambda: store.commit([], [Put("w/a", 2)])):
             with self.assertRaises(StoreUnavailable):
@@ -154,17 +157,17 @@ class OutageTests(EtcdCase):
         other = self.store()
         await other.commit([], [Put("w/a", 3)])
         await store.commit([], [Put("w/a", 4)])
-        await until(lambda: len(self.told) == 3)
+        await until(lambda: len(self.reported) == 3)
         await deferLater(reactor, 4)
-        self.assertEqual(self.keys_told(), [("w/leased", 1), ("w/a", 3), ("w/a", 4)])
+        self.assertEqual(self.reported_values(), [("w/leased", 1), ("w/a", 3), ("w/a", 4)])
         self.assertIsNotNone(await store.get("w/leased"))
         await store.revoke(lease)
-        await until(lambda: len(self.told) == 4)
+        await until(lambda: len(self.reported) == 4)
 
     async def test_no_answer(self) -> None:
         """
-        A member that takes the question and says nothing is given up after a
-        while, and the outcome is unknown.
+        A request to a member that sends no answer times out, with an unknown
+        outcome.
         """
         self.patch(EtcdClient, "seconds", 1.0)
         store = self.store()
@@ -179,59 +182,59 @@ class OutageTests(EtcdCase):
 
     async def test_silent_stream(self) -> None:
         """
-        A stream on which nothing is heard for long is begun anew, and loses
-        nothing.
+        A stream without messages is replaced after a while, and no change is
+        lost.
         """
         self.patch(etcd_watch(), "QUIET_SECONDS", 0.3)
         store = self.store()
         start = await store.commit([], [Put("a", 1)])
-        await store.watch("", start, self.told.append)
+        await store.watch("", start, self.reported.append)
         for number in range(5):
             await deferLater(reactor, 0.5)
             await store.commit([], [Put("a", number)])
-        await until(lambda: len(self.told) == 5)
-        # The streams before are gone: one stays, and one for calls.
+        await until(lambda: len(self.reported) == 5)
+        # The earlier streams are closed. One is left, and a connection for calls.
         await until(lambda: self.connections() <= 2)
-        self.assertEqual(self.keys_told(), [("a", number) for number in range(5)])
+        self.assertEqual(self.reported_values(), [("a", number) for number in range(5)])
 
     async def test_lease_ends(self) -> None:
         """
-        A lease that nobody keeps alive ends, and its keys go.
+        A lease that is no longer renewed ends, and its keys are deleted.
         """
         first, second = self.store(), self.store()
         lease = await first.lease(1)
         revision = await first.commit([], [Put("a", 1, lease=lease)])
-        await second.watch("", revision, self.told.append)
+        await second.watch("", revision, self.reported.append)
         await deferLater(reactor, 3)
-        self.assertEqual(self.told, [])
+        self.assertEqual(self.reported, [])
         await first.close()
-        await until(lambda: self.told)
-        self.assertEqual(self.keys_told(), [("a", None)])
+        await until(lambda: self.reported)
+        self.assertEqual(self.reported_values(), [("a", None)])
 
 
-class SetBackTests(EtcdCase):
+class RollbackTests(EtcdCase):
     """
-    etcd was restored from a backup.
+    An etcd that is restored from a backup.
     """
 
     def setUp(self) -> None:
         """
-        There is one.
+        Choose a file for the backup.
         """
         super().setUp()
         self.backup = Path(self.mktemp())
 
     def back_up(self) -> None:
         """
-        Of now.
+        Make a backup.
         """
         self.etcd.kill()
         self.etcd.save(self.backup)
         self.etcd.start()
 
-    def set_back(self) -> None:
+    def restore(self) -> None:
         """
-        To then.
+        Restore the backup.
         """
         self.etcd.kill()
         self.etcd.load(self.backup)
@@ -239,17 +242,17 @@ class SetBackTests(EtcdCase):
 
     async def test_noticed(self) -> None:
         """
-        Who was told of a later revision, by an answer or by a watch, notices
-        it at the first answer; and believes nothing that comes after it, also
-        when etcd's revision is as high again.
+        A store that has seen a later revision, in an answer or from a watch,
+        notices the rollback at the first answer, and refuses every call from
+        then on, also when etcd's revision is as high again.
         """
         store, watching, other = self.store(), self.store(), self.store()
         start = await store.commit([], [Put("a", 1)])
-        await watching.watch("", start, self.told.append)
+        await watching.watch("", start, self.reported.append)
         self.back_up()
         last = await until_answered(lambda: store.commit([], [Put("a", 2)]))
-        await until(lambda: self.told)
-        self.set_back()
+        await until(lambda: self.reported)
+        self.restore()
         for each in (store, watching):
             line = f"at revision {start}, and was at {last}"
             with self.assertRaisesRegex(MetadataRolledBack, line):
@@ -266,23 +269,23 @@ class SetBackTests(EtcdCase):
 
 class MembersTests(EtcdCase):
     """
-    Several members.
+    A cluster of several members.
     """
 
     async def test_next(self) -> None:
         """
-        Who cannot be connected to is passed over, by commits, too.
+        A member that refuses connections is passed over, also by commits.
         """
         store = self.store(f"http://127.0.0.1:{free_port()}", self.etcd.url)
         revision = await store.commit([], [Put("a", 1)])
         self.assertEqual(await store.get("a"), Entry("a", 1, revision))
-        await store.watch("", revision, self.told.append)
+        await store.watch("", revision, self.reported.append)
         await store.commit([], [Put("a", 2)])
-        await until(lambda: self.told)
+        await until(lambda: self.reported)
 
     async def test_none(self) -> None:
         """
-        With none of them that is what is said.
+        If no member can be connected to, the error says so.
         """
         port = free_port()
         store = self.store(f"http://127.0.0.1:{port}")
@@ -290,109 +293,110 @@ class MembersTests(EtcdCase):
             await store.get("a")
 
 
-class TakenTests(EtcdCase):
+class ChangesTests(EtcdCase):
     """
-    Changes that somebody else makes, or nobody takes.
+    Changes that other programs make, and callbacks that fail.
     """
 
     async def test_not_ours(self) -> None:
         """
-        A value that is no JSON is no change; what comes after it is.
+        A value that is not JSON is ignored. Later changes are reported.
         """
         store = self.store()
         revision = await store.commit([], [Put("a", 1)])
-        await store.watch("", revision, self.told.append)
+        await store.watch("", revision, self.reported.append)
         self.etcd.ask("/v3/kv/put", {"key": etcd.base64("n/b"), "value": etcd.base64("{no")})
         await store.commit([], [Put("c", 1)])
-        await until(lambda: self.told)
-        self.assertEqual(self.keys_told(), [("c", 1)])
+        await until(lambda: self.reported)
+        self.assertEqual(self.reported_values(), [("c", 1)])
         self.flushLoggedErrors()
 
     async def test_refused(self) -> None:
         """
-        Who fails at a change is told the next one, too; and nothing once the
-        watch is stopped, also by the one who is told.
+        A callback that fails is called for the next change, too. No callback is
+        called after the watch is stopped, also if it stops the watch itself.
         """
         store = self.store()
         revision = await store.commit([], [Put("a", 1)])
 
         def fail(changes: Sequence[Change]) -> None:
-            self.told.append(changes)
+            self.reported.append(changes)
             raise ValueError("no")
 
         await store.watch("", revision, fail)
         last = await store.commit([], [Put("a", 2)])
         await store.commit([], [Put("a", 3)])
-        await until(lambda: len(self.told) == 2)
+        await until(lambda: len(self.reported) == 2)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
-        told: Told = []
+        reported: Changes = []
 
         def stop(changes: Sequence[Change]) -> None:
-            told.append(changes)
+            reported.append(changes)
             watch.stop()
 
         watch = await store.watch("", last, stop)
         await store.commit([], [Put("a", 4)])
-        await until(lambda: len(self.told) == 3)
+        await until(lambda: len(self.reported) == 3)
         await deferLater(reactor, 0.2)
-        self.assertEqual(len(told), 1)
+        self.assertEqual(len(reported), 1)
         self.flushLoggedErrors(ValueError)
 
 
 class CompactionTests(EtcdCase):
     """
-    etcd forgets.
+    An etcd that compacts its history.
     """
 
     async def test_watch_behind(self) -> None:
         """
-        A watch whose stream was cut, and whose place is compacted meanwhile,
-        tells what is different now: what was put, what was put again, what is
-        gone; and nothing of what is as it was told.
+        A watch whose stream was cut, and whose revision is compacted meanwhile,
+        reports the differences: keys that were put, put again or deleted, and
+        no key that is as it was reported.
         """
         store, other = self.store(), self.store()
         puts = [Put(f"w/{name}", 1) for name in ("gone", "same", "changed")]
         start = await store.commit([], puts)
-        await store.watch("w/", start, self.told.append)
+        await store.watch("w/", start, self.reported.append)
         self.etcd.kill()
         await until_raises(lambda: other.get("w/gone"))
         self.etcd.start()
-        # Quicker than the watch, which waits half a second.
+        # The watch waits half a second, so this is done before it is back.
         for key, value in (("n/w/changed", "2"), ("n/w/new", "3")):
             self.etcd.ask("/v3/kv/put", {"key": etcd.base64(key), "value": etcd.base64(value)})
         self.etcd.ask("/v3/kv/deleterange", {"key": etcd.base64("n/w/gone")})
         self.etcd.ask("/v3/kv/compaction", {"revision": str(start + 3)})
-        await until(lambda: len(self.keys_told()) >= 3)
+        await until(lambda: len(self.reported_values()) >= 3)
         self.assertEqual(
-            sorted(self.keys_told(), key=str), [("w/changed", 2), ("w/gone", None), ("w/new", 3)]
+            sorted(self.reported_values(), key=str),
+            [("w/changed", 2), ("w/gone", None), ("w/new", 3)],
         )
         last = await other.commit([], [Put("w/new", 4)])
-        await until(lambda: len(self.keys_told()) >= 4)
-        self.assertEqual(self.told[-1][0], Change("w/new", Entry("w/new", 4, last), last))
+        await until(lambda: len(self.reported_values()) >= 4)
+        self.assertEqual(self.reported[-1][0], Change("w/new", Entry("w/new", 4, last), last))
 
     async def test_from_a_forgotten_revision(self) -> None:
         """
-        A watch cannot begin where nothing is known any more.
+        A watch from a revision that is compacted is refused.
         """
         store = self.store()
         old = await store.commit([], [Put("a", 1)])
         revision = await store.commit([], [Put("a", 2)])
         self.etcd.ask("/v3/kv/compaction", {"revision": str(revision)})
         with self.assertRaises(StoreUnavailable):
-            await store.watch("", old - 1, self.told.append)
+            await store.watch("", old - 1, self.reported.append)
 
 
 class TLSTests(TestCase):
     """
-    etcd that speaks TLS, and knows its clients by their certificates.
+    An etcd with TLS, which authenticates its clients by certificates.
     """
 
     timeout = 180
 
     def setUp(self) -> None:
         """
-        One certificate for all, and a key to it.
+        Start an etcd that trusts one certificate, which is its own, too.
         """
         other, ours = self_signed("localhost"), self_signed("localhost")
         self.files: dict[str, str] = {}
@@ -415,14 +419,17 @@ class TLSTests(TestCase):
 
     def write(self, name: str, content: bytes) -> None:
         """
-        A file of its own for this.
+        Write a file, and keep its path under a name.
         """
         self.files[name] = self.mktemp()
         Path(self.files[name]).write_bytes(content)
 
     def store(self, trusted: str, proven: bool) -> EtcdMetadataStore:
         """
-        A store that believes these, and shows its certificate or does not.
+        Make a store.
+
+        @param trusted: The name of the file with the certificate that it trusts.
+        @param proven: Whether it has a certificate of its own.
         """
         proof = client_certificate(self.files["certificate"], self.files["key"])
         client = EtcdClient(
@@ -434,18 +441,19 @@ class TLSTests(TestCase):
 
     async def test_known(self) -> None:
         """
-        Who is known, and knows etcd, may do everything.
+        A client with the right certificates can do everything.
         """
         store = self.store("certificate", proven=True)
         revision = await store.commit([], [Put("a", 1)])
-        told: Told = []
-        await store.watch("", revision, told.append)
+        reported: Changes = []
+        await store.watch("", revision, reported.append)
         await store.commit([], [Put("a", 2)])
-        await until(lambda: told)
+        await until(lambda: reported)
 
     async def test_unknown(self) -> None:
         """
-        Others may do nothing, on neither side.
+        A client without a certificate is refused, and a server that is not
+        trusted is not used.
         """
         for trusted, proven in (("certificate", False), ("other", True)):
             with self.assertRaises(StoreUnavailable):
@@ -453,7 +461,7 @@ class TLSTests(TestCase):
 
     async def test_chain(self) -> None:
         """
-        Who is known by one who is known shows both certificates.
+        A client whose certificate has an intermediate sends both.
         """
         root = self_signed("root")
         between = signed("between", root)
@@ -492,8 +500,8 @@ class TLSTests(TestCase):
 
     def test_not_a_pair(self) -> None:
         """
-        A certificate and a key that do not belong together, or are not there,
-        are refused.
+        A certificate and a key that do not belong together, or a file that
+        cannot be read, are a SettingError.
         """
         for files in (("other", "key"), ("key", "key"), ("certificate", "other")):
             with self.assertRaisesRegex(SettingError, "not a pair"):
@@ -504,12 +512,12 @@ class TLSTests(TestCase):
 
 class LoginTests(EtcdCase):
     """
-    etcd with authentication.
+    An etcd with authentication.
     """
 
     def setUp(self) -> None:
         """
-        root, and nobody else.
+        Add the user root, and enable authentication.
         """
         super().setUp()
         self.etcd.ask("/v3/auth/role/add", {"name": "root"})
@@ -519,25 +527,25 @@ class LoginTests(EtcdCase):
 
     async def test_with_password(self) -> None:
         """
-        Who has the password may do everything, also when etcd has forgotten
-        the token; a watch, too.
+        With the password a store can do everything, also after etcd has lost
+        the token. A watch goes on, too.
         """
         store = self.store(login=Login("root", "secret"))
         revision = await store.commit([], [Put("a", 1)])
-        await store.watch("", revision, self.told.append)
+        await store.watch("", revision, self.reported.append)
         self.etcd.kill()
         self.etcd.start()
-        # The watch finds out by itself.
+        # The watch of the first store must notice it by itself.
         await self.store(login=Login("root", "secret")).commit([], [Put("a", 2)])
-        await until(lambda: self.told)
-        # The connection that was kept may have ended.
+        await until(lambda: self.reported)
+        # The connection of the pool may be dead.
         with contextlib.suppress(StoreUnavailable):
             await store.get("a")
         await store.commit([], [Put("a", 3)])
 
     async def test_without(self) -> None:
         """
-        Others may do nothing, and are told why.
+        Without the password a store can do nothing, and the error says why.
         """
         for login in (None, Login("root", "wrong"), Login("nobody", "secret")):
             store = self.store(login=login)
@@ -545,12 +553,12 @@ class LoginTests(EtcdCase):
                 with self.assertRaisesRegex(LoginRefused, "user name|authentication failed"):
                     await call()
             with self.assertRaises(LoginRefused):
-                await store.watch("", 1, self.told.append)
+                await store.watch("", 1, self.reported.append)
 
 
 async def until_raises(call: Callable[[], Any]) -> None:
     """
-    Return when it fails.
+    Repeat a call until it fails.
     """
     while True:
         try:
@@ -561,7 +569,7 @@ async def until_raises(call: Callable[[], Any]) -> None:
 
 async def until_answered(call: Callable[[], Any]) -> Any:
     """
-    What it answers, as soon as etcd is there again.
+    Repeat a call until etcd answers, and return the answer.
     """
     while True:
         try:
@@ -574,7 +582,7 @@ async def until_answered(call: Callable[[], Any]) -> Any:
 
 def etcd_watch() -> Any:
     """
-    The module, not what the package shows.
+    The module L{kafscale.store.etcd.watch}.
     """
     from kafscale.store.etcd import watch
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.store.blocking import at_once
 from kafscale.store.s3.credentials import LOOK_SECONDS, SEARCH_SECONDS, Credentials
-from kafscale.store.s3.faults import NoCredentials
+from kafscale.store.s3.errors import NoCredentials
 from tests.harness.coroutines import begin, now
 
 

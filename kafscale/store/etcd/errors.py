@@ -1,5 +1,5 @@
 """
-What etcd answers when it does not do what it was asked for.
+Errors of requests to etcd.
 """
 
 from __future__ import annotations
@@ -9,41 +9,46 @@ from typing import Any
 
 from kafscale.errors import StoreError, StoreUnavailable
 
-# Codes of gRPC, which etcd speaks behind its gateway.
+# Status codes of gRPC, which etcd speaks behind its gateway
+# (https://grpc.github.io/grpc/core/md_doc_statuscodes.html).
 INVALID_ARGUMENT = 3
 NOT_FOUND = 5
+PERMISSION_DENIED = 7
 FAILED_PRECONDITION = 9
 OUT_OF_RANGE = 11
 UNAUTHENTICATED = 16
 
-PERMISSION_DENIED = 7
-
 MISTAKES = frozenset({INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION, OUT_OF_RANGE})
-"""Answers about what was asked, and not about who was asked: another member
-would say the same."""
+"""Codes that are about the request, not about the member that answered: another
+member would give the same answer."""
 
 
 class NotSent(StoreUnavailable):
-    """No connection could be made: what was asked for was surely not done."""
+    """No connection could be made, so the request was certainly not done."""
 
 
 class Quiet(StoreUnavailable):
-    """A stream on which nothing was heard for long."""
+    """Nothing was received on a stream for too long."""
 
 
 class LoginRefused(StoreError):
-    """etcd does not let us in: no repetition helps."""
+    """etcd refused the user, the password or the permission: retrying does not help."""
 
 
 class EtcdError(StoreUnavailable):
     """
-    An answer that says no.
+    etcd answered a request with an error.
 
-    @ivar code: gRPC's; -1 when the answer is not etcd's own.
-    @ivar reason: etcd's words.
+    @ivar code: The status code of gRPC; -1 if the answer is not etcd's.
+    @ivar reason: The message of the answer.
     """
 
     def __init__(self, where: str, code: int, reason: str) -> None:
+        """
+        @param where: The URL of the member that answered.
+        @param code: See the attribute.
+        @param reason: See the attribute.
+        """
         super().__init__(f"{where}: {reason}")
         self.code = code
         self.reason = reason
@@ -51,7 +56,11 @@ class EtcdError(StoreUnavailable):
 
 def error_in(where: str, status: int, body: bytes) -> EtcdError:
     """
-    What an answer of HTTP says that is not 200.
+    The error in an HTTP answer.
+
+    @param where: The URL of the member that answered.
+    @param status: The HTTP status, not 200.
+    @param body: The body of the answer.
     """
     try:
         told = json.loads(body)
@@ -63,8 +72,10 @@ def error_in(where: str, status: int, body: bytes) -> EtcdError:
 
 def error_of(where: str, told: dict[str, Any]) -> EtcdError:
     """
-    The same of an error's object, in its two forms: that of an answer, and
-    that of a stream.
+    The error in a JSON object, in one of two forms: that of an answer, and that
+    of a message on a stream.
+
+    @param where: The URL of the member that sent it.
     """
     inner = told.get("error")
     if isinstance(inner, dict):
@@ -74,7 +85,7 @@ def error_of(where: str, told: dict[str, Any]) -> EtcdError:
     return EtcdError(where, code, str(reason))
 
 
-# etcd's own words, in api/v3rpc/rpctypes/error.go.
+# etcd's messages, from api/v3rpc/rpctypes/error.go.
 _OLD_TOKEN = ("invalid auth token", "revision of auth store is old")
 _REFUSED = ("authentication failed", "user name is empty", "permission denied")
 _TOO_MUCH = ("too many operations", "duplicate key", "request is too large")
@@ -82,20 +93,20 @@ _TOO_MUCH = ("too many operations", "duplicate key", "request is too large")
 
 def is_old_token(error: EtcdError) -> bool:
     """
-    Whether a new token may help.
+    Whether the request may succeed with a new token.
     """
     return error.code == UNAUTHENTICATED or any(text in error.reason for text in _OLD_TOKEN)
 
 
 def is_refusal(error: EtcdError) -> bool:
     """
-    Whether we may not do what we asked for.
+    Whether etcd refuses the user or the password, or the user lacks a permission.
     """
     return error.code == PERMISSION_DENIED or any(text in error.reason for text in _REFUSED)
 
 
 def is_too_much(error: EtcdError) -> bool:
     """
-    Whether a commit can never be done.
+    Whether a commit is too large, or malformed, so that it can never succeed.
     """
     return any(text in error.reason for text in _TOO_MUCH)
