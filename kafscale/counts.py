@@ -1,10 +1,9 @@
 """
-What rooms count of their work.
+Counters of the work of each room.
 
-Plain numbers, so that to count costs next to nothing where every request
-passes: rooms add to them, and `kafscale.ops` reads them when somebody asks.
-All of them begin at 0 with the process and only grow, unless they say
-otherwise.
+They are plain numbers, so that counting costs next to nothing on the path of
+each request. Rooms increment them, and `kafscale.ops` reads them for /metrics.
+All begin at 0 when the process starts and only grow, unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -18,17 +17,16 @@ import attrs
 SECONDS: Final = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
-"""Bounds of times, for all that is timed: from a look into memory to a long poll."""
+"""Bounds of all histograms in seconds: from a look-up in memory to a long poll."""
 
 
 class Histogram:
     """
-    How often something took how long.
+    A histogram of durations.
 
-    @ivar counts: How many were at most as long as the bound in the same place
-        of L{SECONDS} and longer than the one before; in the last place those
-        that were longer than all.
-    @ivar total: The sum of all, in seconds.
+    @ivar counts: The number of durations in each bucket: above the previous bound
+        of L{SECONDS} and up to this one. The last bucket is above all bounds.
+    @ivar total: The sum of all durations in seconds.
     """
 
     __slots__ = ("counts", "total")
@@ -39,30 +37,32 @@ class Histogram:
 
     def add(self, seconds: float) -> None:
         """
-        It took so long.
+        Count a duration in seconds.
         """
         if seconds < 0.0:
-            seconds = 0.0  # the clock was set back meanwhile
+            seconds = 0.0  # the clock was set back
         self.counts[bisect_left(SECONDS, seconds)] += 1
         self.total += seconds
 
 
 class ApiCounts:
     """
-    The requests of one API.
+    Counters of the requests of one API.
 
-    @ivar name: Kafka's, as in C{Produce}.
-    @ivar answers: How many were answered, by the first error code in the
-        answer (0 for those without). One that owes no answer counts when it
-        is done.
-    @ivar seconds: From a request's turn to its answer.
-    @ivar received: Bytes of the requests.
-    @ivar sent: Bytes of the answers.
+    @ivar name: Kafka's name of the API, e.g. C{Produce}.
+    @ivar answers: The number of responses by their first error code (0: none). A
+        request without a response counts when it is complete.
+    @ivar seconds: The time from the start of a request to its response.
+    @ivar received: Bytes of requests.
+    @ivar sent: Bytes of responses.
     """
 
     __slots__ = ("answers", "name", "received", "seconds", "sent")
 
     def __init__(self, name: str) -> None:
+        """
+        @param name: Kafka's name of the API.
+        """
         self.name = name
         self.answers: dict[int, int] = {}
         self.seconds = Histogram()
@@ -71,7 +71,11 @@ class ApiCounts:
 
     def answered(self, code: int, seconds: float, size: int) -> None:
         """
-        A request was answered with C{code}, in C{size} bytes.
+        Count a response.
+
+        @param code: Its first error code; 0 if there is none.
+        @param seconds: The time from the start of the request.
+        @param size: Bytes of the response.
         """
         answers = self.answers
         answers[code] = answers.get(code, 0) + 1
@@ -81,11 +85,11 @@ class ApiCounts:
 
 class TopicCounts:
     """
-    Records of one topic.
+    Counters of the records of one topic.
 
-    @ivar bytes_in: Appended, in batches as they are stored.
-    @ivar records_in: How many these are.
-    @ivar bytes_out: Read for consumers.
+    @ivar bytes_in: Bytes of appended batches, as they are stored.
+    @ivar records_in: Appended records.
+    @ivar bytes_out: Bytes of batches read for consumers.
     """
 
     __slots__ = ("bytes_in", "bytes_out", "records_in")
@@ -99,15 +103,15 @@ class TopicCounts:
 @attrs.define(eq=False)
 class LogCounts:
     """
-    What the log stored.
+    Counters of the log.
 
-    @ivar slots: Slots of the journal that became durable.
-    @ivar slot_bytes: Their bytes.
-    @ivar flush_seconds: From sending a slot to its being durable.
-    @ivar segments: Segments that were made.
-    @ivar segment_bytes: Their bytes.
-    @ivar orphans: Objects left over that were deleted.
-    @ivar topics: By topic id; those that are deleted go.
+    @ivar slots: Journal slots that became durable.
+    @ivar slot_bytes: Bytes of these slots.
+    @ivar flush_seconds: The time from the write of a slot until it is durable.
+    @ivar segments: Segments written.
+    @ivar segment_bytes: Bytes of these segments.
+    @ivar orphans: Orphaned objects deleted.
+    @ivar topics: Counters by topic id. Those of deleted topics are removed.
     """
 
     slots: int = 0
@@ -120,7 +124,7 @@ class LogCounts:
 
     def topic(self, topic_id: UUID) -> TopicCounts:
         """
-        Those of one topic.
+        Return the counters of one topic, which it creates if necessary.
         """
         found = self.topics.get(topic_id)
         if found is None:
@@ -131,10 +135,10 @@ class LogCounts:
 @attrs.define(eq=False)
 class ConversionCounts:
     """
-    Records that old clients made the broker convert.
+    Counters of records converted for clients of old formats.
 
-    @ivar produced: From message sets.
-    @ivar fetched: To message sets.
+    @ivar produced: Records converted from message sets.
+    @ivar fetched: Records converted to message sets.
     """
 
     produced: int = 0
@@ -144,13 +148,13 @@ class ConversionCounts:
 @attrs.frozen
 class LogState:
     """
-    The log at one moment.
+    The state of the log at one moment.
 
-    @ivar partitions: How many this broker leads.
-    @ivar unrolled_bytes: Bytes of records in memory, which no segment has.
-    @ivar unsettled_bytes: Of these, what is not yet durable.
+    @ivar partitions: Partitions that this broker leads.
+    @ivar unrolled_bytes: Bytes of records in memory that are in no segment yet.
+    @ivar unsettled_bytes: Of these, bytes that are not durable yet.
     @ivar journal_slots: Slots that a successor would have to read.
-    @ivar slots_under_way: Slots on their way to the store.
+    @ivar slots_under_way: Slots whose write has not completed.
     """
 
     partitions: int
@@ -163,15 +167,15 @@ class LogState:
 @attrs.define(eq=False)
 class OperationCounts:
     """
-    What a store was asked to do in one way.
+    Counters of one operation of a store.
 
-    @ivar done: How many came to an end, well or not.
-    @ivar errors: How many of these the store did not answer.
-    @ivar seconds: How long they took.
+    @ivar done: Operations completed, successfully or not.
+    @ivar errors: Of these, operations to which the store did not respond.
+    @ivar seconds: Their durations.
     @ivar size: Bytes of objects written or read.
-    @ivar under_way: When each that has not come to its end began.
-    @ivar failure: Why the last one failed; None after one that did not.
-    @ivar failed_at: When that was.
+    @ivar under_way: The start time of each operation in progress, by any key.
+    @ivar failure: The reason of the last failure; None if the last one succeeded.
+    @ivar failed_at: The time of the last failure.
     """
 
     done: int = 0
@@ -186,11 +190,11 @@ class OperationCounts:
 @attrs.define(eq=False)
 class StoreCounts:
     """
-    What a store was asked, and how it answers.
+    Counters of one store.
 
-    @ivar name: Of the store.
-    @ivar operations: By name.
-    @ivar answered_at: When it last answered; None before it did.
+    @ivar name: The name of the store.
+    @ivar operations: Counters by name of the operation.
+    @ivar answered_at: The time of its last response; None before the first one.
     """
 
     name: str
@@ -199,7 +203,7 @@ class StoreCounts:
 
     def operation(self, name: str) -> OperationCounts:
         """
-        Those of one operation.
+        Return the counters of one operation, which it creates if necessary.
         """
         found = self.operations.get(name)
         if found is None:

@@ -13,13 +13,13 @@ from kafscale.counts import SECONDS, Histogram, LogCounts
 
 class HistogramTests(SynchronousTestCase):
     """
-    How long things took.
+    Histograms of durations.
     """
 
     def test_places(self) -> None:
         """
-        A time counts at the first bound that it does not pass, and at the end
-        if it passes all.
+        A duration counts in the first bucket whose bound is not smaller, or in the last
+        one if it exceeds all bounds.
         """
         histogram = Histogram()
         for seconds in (0.0, 0.0005, 0.00051, 30.0, 30.1):
@@ -31,7 +31,7 @@ class HistogramTests(SynchronousTestCase):
 
     def test_clock_set_back(self) -> None:
         """
-        The sum only grows, whatever the clock does.
+        The sum only grows, even if the clock is set back.
         """
         histogram = Histogram()
         histogram.add(-3600.0)
@@ -41,12 +41,12 @@ class HistogramTests(SynchronousTestCase):
 
 class TopicTests(SynchronousTestCase):
     """
-    The counts of a topic.
+    Counters of topics.
     """
 
     def test_one_for_all_partitions(self) -> None:
         """
-        All who count for a topic have the same counts.
+        All partitions of a topic have the same counters.
         """
         counts = LogCounts()
         self.assertIs(counts.topic(UUID(int=1)), counts.topic(UUID(int=1)))

@@ -13,12 +13,12 @@ from kafscale.errors import KafkaError
 
 class TableTests(SynchronousTestCase):
     """
-    The table agrees with Kafka's.
+    The table of errors agrees with Kafka's.
     """
 
     def test_codes_and_names(self) -> None:
         """
-        Each error that Kafka has is here, under its code and its name.
+        The table has each of Kafka's errors, with its code and name.
         """
         ours = {code: error.name for code, error in errors.BY_CODE.items()}
         kafkas = {int(code): code.name.upper() for code in ErrorCode if code != ErrorCode.none}
@@ -26,8 +26,7 @@ class TableTests(SynchronousTestCase):
 
     def test_class_names(self) -> None:
         """
-        A class is called as its error is, in CamelCase, and can be imported
-        by that name.
+        A class has the name of its error in CamelCase, and can be imported by it.
         """
         for error in errors.BY_CODE.values():
             camel = "".join(word.capitalize() for word in error.name.split("_"))
@@ -35,7 +34,7 @@ class TableTests(SynchronousTestCase):
 
     def test_retriable(self) -> None:
         """
-        Clients may retry what they may retry on Kafka.
+        The same errors are retriable as in Kafka.
         """
         for code in ErrorCode:
             self.assertEqual(errors.retriable(code), code.retriable, code)
@@ -43,7 +42,7 @@ class TableTests(SynchronousTestCase):
 
     def test_meanings(self) -> None:
         """
-        Each meaning is one short line, and no two are the same.
+        Each meaning is one short line, and all meanings differ.
         """
         meanings = [error.__doc__ or "" for error in errors.BY_CODE.values()]
         self.assertEqual(len(set(meanings)), len(meanings))
@@ -52,7 +51,7 @@ class TableTests(SynchronousTestCase):
 
     def test_code_is_taken_once(self) -> None:
         """
-        No two errors can have one code.
+        Two errors cannot have the same code.
         """
         with self.assertRaises(ValueError):
             type("Other", (KafkaError,), {}, code=1)
@@ -60,7 +59,7 @@ class TableTests(SynchronousTestCase):
 
 class CodeTests(SynchronousTestCase):
     """
-    Exceptions become codes.
+    Exceptions are mapped to codes.
     """
 
     def test_kafka_error(self) -> None:
@@ -71,7 +70,7 @@ class CodeTests(SynchronousTestCase):
 
     def test_finer_kind(self) -> None:
         """
-        A subclass without a code has the one of the error that it extends.
+        A subclass without a code has the code of its base class.
         """
 
         class Fenced(errors.NotLeaderOrFollower):
@@ -85,34 +84,34 @@ class CodeTests(SynchronousTestCase):
 
     def test_store(self) -> None:
         """
-        A store that does not answer is KAFKA_STORAGE_ERROR; its other errors
-        are not meant for clients.
+        A store that does not respond is KAFKA_STORAGE_ERROR. Other errors of stores
+        never reach clients as such.
         """
         self.assertEqual(errors.code_of(errors.StoreUnavailable("503")), 56)
         self.assertEqual(errors.code_of(errors.CommitConflict()), -1)
 
     def test_unknown(self) -> None:
         """
-        Whatever else is raised is UNKNOWN_SERVER_ERROR.
+        Any other exception is UNKNOWN_SERVER_ERROR.
         """
         self.assertEqual(errors.code_of(ZeroDivisionError()), -1)
 
 
 class MessageTests(SynchronousTestCase):
     """
-    Exceptions become words.
+    Exceptions are mapped to messages for clients.
     """
 
     def test_own_words(self) -> None:
         """
-        The words given with an error are passed on.
+        The message of an error is passed on.
         """
         error = errors.InvalidConfig("retention.ms: -7 is below -1")
         self.assertEqual(errors.message_of(error), "retention.ms: -7 is below -1")
 
     def test_meaning(self) -> None:
         """
-        An error without words has the meaning of its code.
+        An error without a message has the meaning of its code.
         """
         self.assertEqual(
             errors.message_of(errors.InvalidGroupId()), "The group id is not valid."
@@ -120,7 +119,7 @@ class MessageTests(SynchronousTestCase):
 
     def test_discretion(self) -> None:
         """
-        The words of an unexpected exception, or of a store, are not for clients.
+        Messages of unexpected exceptions and of stores are not for clients.
         """
         for error in (ValueError("secret"), errors.StoreUnavailable("key AKIA...")):
             self.assertNotIn("secret", errors.message_of(error))
