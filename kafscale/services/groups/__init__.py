@@ -1,3 +1,3 @@
 """
-APIs of consumer groups.
+APIs of consumer groups, and of their committed offsets.
 """

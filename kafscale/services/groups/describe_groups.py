@@ -1,5 +1,5 @@
 """
-DescribeGroups, ListGroups and DeleteGroups: groups as operators see them.
+DescribeGroups, ListGroups and DeleteGroups.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from kafscale.wire.messages import (
     ListGroupsResponse,
 )
 
-Described: TypeAlias = DescribeGroupsResponse.Group
+DescribedGroup: TypeAlias = DescribeGroupsResponse.Group
 
 _CLASSIC = "classic"
-"""The type of all groups here (KIP-848)."""
+"""The type of all groups of this broker (KIP-848)."""
 
 
 @implementer(ICoordinationService)
@@ -38,24 +38,27 @@ class DescribeGroupsService:
         Describe v3  authorized operations
         v4           static members
         v5           flexible; List v3, Delete v2 likewise
-        v6           a group that is not there is GROUP_ID_NOT_FOUND; before, it
-                     was Dead, and that no error
-        List v4      states, and only groups in some
-        v5           types, likewise
+        v6           an unknown group is GROUP_ID_NOT_FOUND; before, its state was
+                     Dead, without an error
+        List v4      states, and a filter by state
+        v5           types, and a filter by type
         ===========  ============================================================
 
     """
 
     def __init__(self, coordinator: IGroupCoordinator) -> None:
+        """
+        @param coordinator: The groups of this broker.
+        """
         self._coordinator = coordinator
 
     def serves(self) -> list[Serving]:
         """
-        The three APIs.
+        DescribeGroups, ListGroups and DeleteGroups.
         """
         return [
             Serving(DescribeGroupsRequest, 0, 6, self.describe, refusal()),
-            Serving(ListGroupsRequest, 0, 5, self.list, refusal()),
+            Serving(ListGroupsRequest, 0, 5, self.list_groups, refusal()),
             Serving(DeleteGroupsRequest, 0, 2, self.delete, refusal()),
         ]
 
@@ -63,30 +66,30 @@ class DescribeGroupsService:
         self, request: DescribeGroupsRequest, context: RequestContext
     ) -> DescribeGroupsResponse:
         """
-        Each group is answered for itself.
+        The groups, each with an error of its own.
         """
-        groups = [self._described(name, context.api_version) for name in request.groups]
+        groups = [self._describe(name, context.api_version) for name in request.groups]
         for group in groups:
             if request.include_authorized_operations and not group.error_code:
                 group.authorized_operations = GROUP_OPERATIONS
         return DescribeGroupsResponse(groups=groups)
 
-    def _described(self, name: str, version: int) -> Described:
+    def _describe(self, name: str, version: int) -> DescribedGroup:
         try:
             group = self._coordinator.describe(name)
         except GroupIdNotFound as error:
             if version < 6:
-                return _not_there(name, 0, None)
-            return _not_there(name, error.code, f"Group {name} not found.")
+                return _without_group(name, 0, None)
+            return _without_group(name, error.code, f"Group {name} not found.")
         except KafkaError as error:
-            return _not_there(name, error.code, None, state="")
-        return Described(
+            return _without_group(name, error.code, None, state="")
+        return DescribedGroup(
             group_id=name,
             group_state=group.state,
             protocol_type=group.protocol_type,
             protocol_data=group.protocol,
             members=[
-                Described.Member(
+                DescribedGroup.Member(
                     member_id=member.member_id,
                     group_instance_id=member.instance_id,
                     client_id=member.client_id,
@@ -98,9 +101,12 @@ class DescribeGroupsService:
             ],
         )
 
-    async def list(self, request: ListGroupsRequest, context: RequestContext) -> ListGroupsResponse:
+    async def list_groups(
+        self, request: ListGroupsRequest, context: RequestContext
+    ) -> ListGroupsResponse:
         """
-        States and types are compared without regard to case.
+        The groups that this broker coordinates, if their state and type match
+        the filters, whose case does not matter.
         """
         states = {state.lower() for state in request.states_filter}
         types = {kind.lower() for kind in request.types_filter}
@@ -122,7 +128,7 @@ class DescribeGroupsService:
         self, request: DeleteGroupsRequest, context: RequestContext
     ) -> DeleteGroupsResponse:
         """
-        Each group is answered when it is gone from the store.
+        Each group is answered when its deletion is durable.
         """
 
         async def delete(name: str) -> DeleteGroupsResponse.Result:
@@ -137,8 +143,10 @@ class DescribeGroupsService:
 
 
 
-def _not_there(name: str, code: int, message: str | None, state: str = "Dead") -> Described:
-    return Described(
+def _without_group(
+    name: str, code: int, message: str | None, state: str = "Dead"
+) -> DescribedGroup:
+    return DescribedGroup(
         error_code=code,
         error_message=message,
         group_id=name,

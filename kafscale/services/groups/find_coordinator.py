@@ -1,5 +1,5 @@
 """
-FindCoordinator: who looks after a group.
+FindCoordinator.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kafscale.interfaces import Broker, ICoordinationService, RequestContext, Se
 from kafscale.services.refusals import refusal
 from kafscale.wire.messages import FindCoordinatorRequest, FindCoordinatorResponse
 
-Found: TypeAlias = FindCoordinatorResponse.Coordinator
+Coordinator: TypeAlias = FindCoordinatorResponse.Coordinator
 
 _GROUP = 0
 _TRANSACTION = 1
@@ -44,13 +44,14 @@ class FindCoordinatorService:
 
     def __init__(self, coordinator: Callable[[str], Broker | None]) -> None:
         """
-        @param coordinator: Who should coordinate a group; None: nobody now.
+        @param coordinator: Returns the broker that a group is assigned to; None
+            while there is none.
         """
         self._coordinator = coordinator
 
     def serves(self) -> list[Serving]:
         """
-        FindCoordinator. librdkafka decides by it whether it may use lz4.
+        FindCoordinator. librdkafka uses lz4 if it is served.
         """
         return [Serving(FindCoordinatorRequest, 0, 6, self.find_coordinator, _refuse)]
 
@@ -58,30 +59,31 @@ class FindCoordinatorService:
         self, request: FindCoordinatorRequest, context: RequestContext
     ) -> FindCoordinatorResponse:
         """
-        Every broker knows it. Who is named may have to take the group over
-        first, and says so.
+        The broker that each group is assigned to, which all brokers compute
+        alike. It may have to take the group over first, and answers
+        COORDINATOR_LOAD_IN_PROGRESS until then.
         """
         error = _refusal(request.key_type)
         if error is not None:
             response: FindCoordinatorResponse = _refuse(request, context, error.code, str(error))
             return response
         if context.api_version < 4:
-            found = self._found(request.key)
+            coordinator = self._find(request.key)
             return FindCoordinatorResponse(
-                error_code=found.error_code,
-                error_message=found.error_message,
-                node_id=found.node_id,
-                host=found.host,
-                port=found.port,
+                error_code=coordinator.error_code,
+                error_message=coordinator.error_message,
+                node_id=coordinator.node_id,
+                host=coordinator.host,
+                port=coordinator.port,
             )
         return FindCoordinatorResponse(
-            coordinators=[self._found(key) for key in request.coordinator_keys]
+            coordinators=[self._find(key) for key in request.coordinator_keys]
         )
 
-    def _found(self, key: str) -> Found:
+    def _find(self, key: str) -> Coordinator:
         broker = self._coordinator(key)
         if broker is None:
-            return Found(
+            return Coordinator(
                 key=key,
                 node_id=-1,
                 host="",
@@ -89,15 +91,15 @@ class FindCoordinatorService:
                 error_code=CoordinatorNotAvailable.code,
                 error_message="No broker is available to coordinate the group",
             )
-        return Found(key=key, node_id=broker.broker_id, host=broker.host, port=broker.port)
+        return Coordinator(key=key, node_id=broker.broker_id, host=broker.host, port=broker.port)
 
 def _refusal(key_type: int) -> KafkaError | None:
     """
-    Why keys of this type have no coordinator; None if they have one.
+    The error for keys of this type; None if they have a coordinator.
     """
     if key_type == _GROUP:
         return None
     if key_type == _TRANSACTION:
-        # Any other code would be retried for ever.
+        # Clients retry for ever after other codes.
         return TransactionalIdAuthorizationFailed("Transactions are not supported by this broker")
-    return InvalidRequest(f"Coordinators of key type {key_type} are not known here")
+    return InvalidRequest(f"This broker has no coordinators for key type {key_type}")

@@ -1,5 +1,5 @@
 """
-JoinGroup, SyncGroup, Heartbeat and LeaveGroup: being a member of a group.
+JoinGroup, SyncGroup, Heartbeat and LeaveGroup: the membership in a group.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from kafscale.wire.messages import (
     SyncGroupResponse,
 )
 
-Left: TypeAlias = LeaveGroupResponse.Member
+MemberResponse: TypeAlias = LeaveGroupResponse.Member
 
 
 @implementer(ICoordinationService)
@@ -48,24 +48,27 @@ class JoinGroupService:
     to 5 of LeaveGroup::
 
         =========  ==============================================================
-        Join v1    the rebalance time-out is a time-out of its own
-        v4         one who comes without a member id gets one, and comes again
+        Join v1    the rebalance timeout, besides the session timeout
+        v4         a member without id gets one, and joins again (KIP-394)
         v5         static members; Sync v3, Heartbeat v3, Leave v3 likewise
         v6         flexible; Sync v4, Heartbeat v4, Leave v4 likewise
-        v7         the protocol type is told; Sync v5: and compared
-        v8         a reason is given; Leave v5 likewise
-        v9         the leader may be told that it need not assign
-        Leave v3   many may leave at once, static ones by their instance ids
+        v7         protocol type in the response; Sync v5 checks it
+        v8         reason; Leave v5 likewise
+        v9         the leader may skip the assignment (KIP-814)
+        Leave v3   several members, static ones by their instance ids
         =========  ==============================================================
 
     """
 
     def __init__(self, coordinator: IGroupCoordinator) -> None:
+        """
+        @param coordinator: The groups of this broker.
+        """
         self._coordinator = coordinator
 
     def serves(self) -> list[Serving]:
         """
-        The four APIs of the classic protocol.
+        JoinGroup, SyncGroup, Heartbeat and LeaveGroup.
         """
         return [
             Serving(JoinGroupRequest, 0, 9, self.join, self._join_failed),
@@ -76,7 +79,7 @@ class JoinGroupService:
 
     async def join(self, request: JoinGroupRequest, context: RequestContext) -> JoinGroupResponse:
         """
-        Answered when the round is complete.
+        Join a group. Answered when its next generation is formed.
         """
         joined = await self._coordinator.join(
             JoinParameters(
@@ -125,7 +128,8 @@ class JoinGroupService:
 
     async def sync(self, request: SyncGroupRequest, context: RequestContext) -> SyncGroupResponse:
         """
-        Answered when the leader has assigned.
+        The assignment of a member. Answered when the leader has assigned, and
+        that is durable.
         """
         if context.api_version >= 5 and None in (request.protocol_type, request.protocol_name):
             raise InconsistentGroupProtocol
@@ -146,17 +150,16 @@ class JoinGroupService:
         self, request: SyncGroupRequest, context: RequestContext, code: int, message: str
     ) -> SyncGroupResponse:
         if code == CoordinatorLoadInProgress.code:
-            # The round is lost with the broker that had it: as on Kafka
-            # (C{handleSyncGroup}), whose clients expect to be told of no load.
+            # The round was lost with the broker that had it. Clients do not expect
+            # COORDINATOR_LOAD_IN_PROGRESS here (Kafka's handleSyncGroup).
             code = RebalanceInProgress.code
         return SyncGroupResponse(error_code=code)
 
     def heartbeat(self, request: HeartbeatRequest, context: RequestContext) -> HeartbeatResponse:
         """
-        Touches nothing but memory. While the group is loaded nobody can be
-        late, and nobody is told to wait: as on Kafka
-        (C{GroupCoordinator.handleHeartbeat}), for there are clients that give
-        up when they are.
+        Restart the session timeout of a member. While the group is being loaded
+        no session can time out, and the heartbeat succeeds, because some clients
+        give up after an error (Kafka's C{GroupCoordinator.handleHeartbeat}).
         """
         with suppress(CoordinatorLoadInProgress):
             self._coordinator.heartbeat(
@@ -167,14 +170,14 @@ class JoinGroupService:
 
     def leave(self, request: LeaveGroupRequest, context: RequestContext) -> LeaveGroupResponse:
         """
-        Each who leaves is answered for itself.
+        Remove members from a group, each with an error of its own.
         """
         if context.api_version < 3:
             self._coordinator.leave(request.group_id, request.member_id, None)
             return LeaveGroupResponse()
         return LeaveGroupResponse(
             members=[
-                Left(
+                MemberResponse(
                     member_id=member.member_id,
                     group_instance_id=member.group_instance_id,
                     error_code=self._leave(request.group_id, member),
@@ -185,7 +188,9 @@ class JoinGroupService:
 
     def _leave(self, group: str, member: LeaveGroupRequest.Member) -> int:
         """
-        The code. What concerns the coordinator, and not the member, is raised.
+        The error code of a member.
+
+        @raise KafkaError: the error is the coordinator's, and not the member's.
         """
         try:
             self._coordinator.leave(group, member.member_id, member.group_instance_id)

@@ -1,8 +1,8 @@
 """
-OffsetCommit, OffsetFetch and OffsetDelete: how far groups have read.
+OffsetCommit, OffsetFetch and OffsetDelete: the committed offsets of groups.
 
-The coordinator knows topics by their ids alone, so that the commits for a topic
-that is deleted are not those for one that is created under its name.
+The coordinator knows topics by their ids only, so a topic that is created with
+the name of a deleted one has no committed offsets.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from kafscale.wire.messages import (
     OffsetFetchResponse,
 )
 
-Commit: TypeAlias = OffsetCommitRequest.Topic.Partition
+CommitPartition: TypeAlias = OffsetCommitRequest.Topic.Partition
 
-_NEVER = CommittedOffset(-1)
-"""What is told where there was no commit: not an error, and not offset 0, so
-that consumers do what their C{auto.offset.reset} says."""
+_NOT_COMMITTED = CommittedOffset(-1)
+"""The answer for a partition without committed offset: neither an error nor offset
+0, so that consumers apply their C{auto.offset.reset}."""
 
 
 @implementer(ICoordinationService)
@@ -58,22 +58,23 @@ class OffsetCommitService:
     Versions 0 to 10 of OffsetCommit, 0 to 10 of OffsetFetch, 0 of OffsetDelete::
 
         ============  ===========================================================
-        Commit v1     generation and member id; a time, in this version only
-        v2 to v4      how long the commit is to be kept
+        Commit v1     generation and member id; a commit time (v1 only)
+        v2 to v4      retention time
         v6            leader epochs
         v7            static members
         v8            flexible
-        v9            a group that is not there is GROUP_ID_NOT_FOUND
+        v9            an unknown group is GROUP_ID_NOT_FOUND
         v10           topics by id
-        Fetch v2      null topics: all; an error of the whole answer
+        Fetch v2      null topics means all; an error of the whole response
         v5            leader epochs
         v6            flexible
-        v7            whether transactions are to be waited for: there are none
+        v7            whether to wait for open transactions (there are none)
         v8            several groups
         v10           topics by id
         ============  ===========================================================
 
-    Version 0 of both once meant ZooKeeper; here it means the same as the others.
+    Version 0 of both stands for ZooKeeper in old brokers; here it is served like
+    the others.
     """
 
     def __init__(
@@ -84,7 +85,11 @@ class OffsetCommitService:
         max_metadata: int,
     ) -> None:
         """
-        @param max_metadata: Bytes of the longest note beside an offset.
+        @param image: Knows the ids of topics.
+        @param coordinator: The groups of this broker.
+        @param clock: In seconds since 1970.
+        @param max_metadata: The largest size of the metadata of an offset, in
+            bytes (C{offset.metadata.max.bytes}).
         """
         self._image = image
         self._coordinator = coordinator
@@ -93,7 +98,7 @@ class OffsetCommitService:
 
     def serves(self) -> list[Serving]:
         """
-        The three APIs.
+        OffsetCommit, OffsetFetch and OffsetDelete.
         """
         return [
             Serving(OffsetCommitRequest, 0, 10, self.commit, refusal()),
@@ -109,47 +114,65 @@ class OffsetCommitService:
         self, request: OffsetCommitRequest, context: RequestContext
     ) -> OffsetCommitResponse:
         """
-        Partitions that cannot be committed do not keep back the others.
+        Commit offsets. Partitions with an error do not prevent the others.
         """
         refused: dict[tuple[str, UUID, int], int] = {}
         offsets: dict[TopicIdPartition, CommittedOffset] = {}
-        for asked in request.topics:
-            for commit in asked.partitions:
+        for named in request.topics:
+            for commit in named.partitions:
                 try:
-                    topic = self._topic(asked.name, asked.topic_id, context.api_version)
-                    where = _place(topic, commit.partition_index)
-                    offsets[where] = self._committed(request, commit)
+                    topic = self._topic(named.name, named.topic_id, context.api_version)
+                    partition = _partition(topic, commit.partition_index)
+                    offsets[partition] = self._committed(request, commit)
                 except KafkaError as error:
-                    refused[(asked.name, asked.topic_id, commit.partition_index)] = error.code
+                    refused[named.name, named.topic_id, commit.partition_index] = error.code
         member = MemberIdentity(
             request.member_id, request.generation_id_or_member_epoch, request.group_instance_id
         )
         try:
-            # Also with nothing to commit: the member may have to be refused.
+            # Also without any offset: the identity of the member is checked.
             await self._coordinator.commit_offsets(request.group_id, member, offsets)
         except GroupIdNotFound:
             if context.api_version >= 9:
                 raise
             raise IllegalGeneration from None
-        return _commit_answer(request, refused)
+        kind = OffsetCommitResponse.Topic
+        return OffsetCommitResponse(
+            topics=[
+                kind(
+                    name=topic.name,
+                    topic_id=topic.topic_id,
+                    partitions=[
+                        kind.Partition(
+                            partition_index=each.partition_index,
+                            error_code=refused.get(
+                                (topic.name, topic.topic_id, each.partition_index), NONE
+                            ),
+                        )
+                        for each in topic.partitions
+                    ],
+                )
+                for topic in request.topics
+            ]
+        )
 
     def _topic(self, name: str, topic_id: UUID, version: int) -> Topic:
         if version >= 10:
             return self._image.topic_by_id(topic_id)
         return self._image.topic(name)
 
-    def _committed(self, request: OffsetCommitRequest, commit: Commit) -> CommittedOffset:
+    def _committed(self, request: OffsetCommitRequest, commit: CommitPartition) -> CommittedOffset:
         metadata = commit.committed_metadata or ""
         if len(metadata.encode()) > self._max_metadata:
             raise OffsetMetadataTooLarge
         now = round(self._clock.seconds() * 1000)
-        kept = request.retention_time_ms
+        retention = request.retention_time_ms
         return CommittedOffset(
             commit.committed_offset,
             commit.committed_leader_epoch,
             metadata,
             now if commit.commit_timestamp < 0 else commit.commit_timestamp,
-            -1 if kept < 0 else now + kept,
+            -1 if retention < 0 else now + retention,
         )
 
     # -- OffsetFetch -----------------------------------------------------------
@@ -158,63 +181,64 @@ class OffsetCommitService:
         self, request: OffsetFetchRequest, context: RequestContext
     ) -> OffsetFetchResponse:
         """
-        From version 8 on each group is answered for itself.
+        The committed offsets of a group; from version 8 on of several groups,
+        each with an error of its own.
         """
         if context.api_version < 8:
             committed = self._coordinator.committed_offsets(request.group_id)
-            return OffsetFetchResponse(topics=self._of_old(request, committed))
+            return OffsetFetchResponse(topics=self._single_group(request, committed))
         return OffsetFetchResponse(
-            groups=[self._of_group(asked, context.api_version) for asked in request.groups]
+            groups=[self._group(group, context.api_version) for group in request.groups]
         )
 
-    def _of_old(
+    def _single_group(
         self, request: OffsetFetchRequest, committed: Mapping[TopicIdPartition, CommittedOffset]
     ) -> list[OffsetFetchResponse.Topic]:
         topics: list[tuple[str, UUID | None, Iterable[int]]]
         if request.topics is None:
-            topics = [(t.name, t.topic_id, indexes) for t, indexes in self._all(committed)]
+            topics = [(t.name, t.topic_id, indexes) for t, indexes in self._all_topics(committed)]
         else:
             topics = [
-                (asked.name, self._id_of(asked.name), asked.partition_indexes)
-                for asked in request.topics
+                (topic.name, self._id_of(topic.name), topic.partition_indexes)
+                for topic in request.topics
             ]
         kind = OffsetFetchResponse.Topic
         return [
-            kind(name=name, partitions=_told(kind.Partition, committed, topic_id, indexes))
+            kind(name=name, partitions=_offsets(kind.Partition, committed, topic_id, indexes))
             for name, topic_id, indexes in topics
         ]
 
-    def _of_group(self, asked: OffsetFetchRequest.Group, version: int) -> OffsetFetchResponse.Group:
+    def _group(self, group: OffsetFetchRequest.Group, version: int) -> OffsetFetchResponse.Group:
         try:
-            committed = self._coordinator.committed_offsets(asked.group_id)
+            committed = self._coordinator.committed_offsets(group.group_id)
         except KafkaError as error:
             return OffsetFetchResponse.Group(
-                group_id=asked.group_id, topics=[], error_code=error.code
+                group_id=group.group_id, topics=[], error_code=error.code
             )
         topics: list[tuple[str, UUID, UUID | None, Iterable[int]]]
-        if asked.topics is None:
+        if group.topics is None:
             topics = [
                 (each.name, each.topic_id, each.topic_id, indexes)
-                for each, indexes in self._all(committed)
+                for each, indexes in self._all_topics(committed)
             ]
         else:
             topics = [
                 (
                     each.name,
                     each.topic_id,
-                    self._known(each.topic_id) if version >= 10 else self._id_of(each.name),
+                    self._known_id(each.topic_id) if version >= 10 else self._id_of(each.name),
                     each.partition_indexes,
                 )
-                for each in asked.topics
+                for each in group.topics
             ]
         kind = OffsetFetchResponse.Group.Topic
         return OffsetFetchResponse.Group(
-            group_id=asked.group_id,
+            group_id=group.group_id,
             topics=[
                 kind(
                     name=name,
-                    topic_id=asked_id,
-                    partitions=_told(
+                    topic_id=named_id,
+                    partitions=_offsets(
                         kind.Partition,
                         committed,
                         topic_id,
@@ -222,18 +246,18 @@ class OffsetCommitService:
                         UnknownTopicId.code if topic_id is None and version >= 10 else NONE,
                     ),
                 )
-                for name, asked_id, topic_id, indexes in topics
+                for name, named_id, topic_id, indexes in topics
             ],
         )
 
-    def _all(
+    def _all_topics(
         self, committed: Mapping[TopicIdPartition, CommittedOffset]
     ) -> list[tuple[Topic, list[int]]]:
         """
-        All topics with commits, and their partitions with commits.
+        All topics and partitions with committed offsets.
         """
         indexes: dict[UUID, list[int]] = {}
-        for topic_id, index in sorted(committed, key=lambda where: (where[0].int, where[1])):
+        for topic_id, index in sorted(committed, key=lambda each: (each[0].int, each[1])):
             indexes.setdefault(topic_id, []).append(index)
         known = [topic for topic in self._image.topics() if topic.topic_id in indexes]
         return [(topic, indexes[topic.topic_id]) for topic in known]
@@ -244,7 +268,7 @@ class OffsetCommitService:
         except UnknownTopicOrPartition:
             return None
 
-    def _known(self, topic_id: UUID) -> UUID | None:
+    def _known_id(self, topic_id: UUID) -> UUID | None:
         try:
             return self._image.topic_by_id(topic_id).topic_id
         except UnknownTopicId:
@@ -256,47 +280,48 @@ class OffsetCommitService:
         self, request: OffsetDeleteRequest, context: RequestContext
     ) -> OffsetDeleteResponse:
         """
-        What members are subscribed to is kept.
+        Delete committed offsets. Those of topics that members subscribe to are
+        kept.
         """
-        outcome: dict[tuple[str, int], int] = {}
+        codes: dict[tuple[str, int], int] = {}
         wanted: dict[TopicIdPartition, tuple[str, int]] = {}
-        for asked in request.topics:
-            for partition in asked.partitions:
-                index = partition.partition_index
+        for topic in request.topics:
+            for each in topic.partitions:
+                name_and_index = topic.name, each.partition_index
                 try:
-                    wanted[_place(self._image.topic(asked.name), index)] = (asked.name, index)
+                    known = self._image.topic(topic.name)
+                    wanted[_partition(known, each.partition_index)] = name_and_index
                 except UnknownTopicOrPartition:
-                    outcome[(asked.name, index)] = UnknownTopicOrPartition.code
-        names = {where[0]: name for where, (name, _) in wanted.items()}
+                    codes[name_and_index] = UnknownTopicOrPartition.code
+        names = {partition[0]: name for partition, (name, _) in wanted.items()}
         refused = await self._coordinator.delete_offsets(request.group_id, list(wanted), names)
-        for where, error in refused.items():
-            outcome[wanted[where]] = code_of(error)
+        for partition, error in refused.items():
+            codes[wanted[partition]] = code_of(error)
         kind = OffsetDeleteResponse.Topic
         return OffsetDeleteResponse(
             topics=[
                 kind(
-                    name=asked.name,
+                    name=topic.name,
                     partitions=[
                         kind.Partition(
                             partition_index=each.partition_index,
-                            error_code=outcome.get((asked.name, each.partition_index), NONE),
+                            error_code=codes.get((topic.name, each.partition_index), NONE),
                         )
-                        for each in asked.partitions
+                        for each in topic.partitions
                     ],
                 )
-                for asked in request.topics
+                for topic in request.topics
             ]
         )
 
 
-
-def _place(topic: Topic, index: int) -> TopicIdPartition:
+def _partition(topic: Topic, index: int) -> TopicIdPartition:
     if not 0 <= index < topic.partitions:
         raise UnknownTopicOrPartition
     return topic.topic_id, index
 
 
-def _told(
+def _offsets(
     kind: Any,
     committed: Mapping[TopicIdPartition, CommittedOffset],
     topic_id: UUID | None,
@@ -304,11 +329,17 @@ def _told(
     code: int = NONE,
 ) -> list[Any]:
     """
-    The commits for some partitions, as the message's C{kind} of it.
+    The committed offsets of some partitions.
+
+    @param kind: The structure for a partition in the response.
+    @param topic_id: None if the topic does not exist.
+    @param code: The error code of each.
     """
     partitions = []
     for index in indexes:
-        found = _NEVER if topic_id is None else committed.get((topic_id, index), _NEVER)
+        found = _NOT_COMMITTED
+        if topic_id is not None:
+            found = committed.get((topic_id, index), found)
         partitions.append(
             kind(
                 partition_index=index,
@@ -319,27 +350,3 @@ def _told(
             )
         )
     return partitions
-
-
-def _commit_answer(
-    request: OffsetCommitRequest, refused: Mapping[tuple[str, UUID, int], int], code: int = NONE
-) -> OffsetCommitResponse:
-    kind = OffsetCommitResponse.Topic
-    return OffsetCommitResponse(
-        topics=[
-            kind(
-                name=asked.name,
-                topic_id=asked.topic_id,
-                partitions=[
-                    kind.Partition(
-                        partition_index=each.partition_index,
-                        error_code=refused.get(
-                            (asked.name, asked.topic_id, each.partition_index), code
-                        ),
-                    )
-                    for each in asked.partitions
-                ],
-            )
-            for asked in request.topics
-        ]
-    )
