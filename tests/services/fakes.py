@@ -1,5 +1,5 @@
 """
-A log that does what a test says.
+A log that does what a test tells it to.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ R = TypeVar("R")
 @implementer(ISettlement)
 class FakeSettlement:
     """
-    Settles when the test says so.
+    A settlement that a test settles.
     """
 
     def __init__(self, number: int) -> None:
@@ -54,7 +54,7 @@ class FakeSettlement:
 
     def settle(self, fate: Exception | bool = True) -> None:
         """
-        All durable, or refused with this error.
+        Let everything be durable, or refused with this error.
         """
         self.fate = fate
         waiting, self.waiting = self.waiting, []
@@ -79,13 +79,13 @@ class Batch:
 @implementer(IPartition)
 class FakePartition:
     """
-    Batches of one record each, durable when the test settles them.
+    Batches of one record each, which are durable when the test settles them.
 
     @ivar cold: Whether reading needs a load from the store.
-    @ivar replaced: Whether somebody else leads it, which shows when it is asked
-        to confirm.
+    @ivar replaced: Whether another broker leads the partition, which L{confirm}
+        finds out.
     @ivar error: Raised by the next calls, if set.
-    @ivar states: Of its producers.
+    @ivar states: The states of its producers.
     """
 
     def __init__(self, topic_id: UUID, index: int, settlements: list[FakeSettlement]) -> None:
@@ -121,7 +121,7 @@ class FakePartition:
 
     def open(self) -> None:
         """
-        What it needed is loaded.
+        Open the partition.
         """
         self.is_open = True
         opening, self.opening = self.opening, []
@@ -143,7 +143,7 @@ class FakePartition:
 
     def put(self, *data: bytes, timestamp: int = 0) -> None:
         """
-        Append what is durable at once, and wake who waits.
+        Append records that are durable at once, and wake the watchers.
         """
         for each in data:
             self.batches.append(Batch(self.next_offset, each, timestamp))
@@ -159,7 +159,7 @@ class FakePartition:
 
     def wake(self) -> None:
         """
-        Wake all who wait.
+        Wake all watchers.
         """
         watches, self.watches = self.watches, WeakSet()
         for watcher in watches:
@@ -277,7 +277,7 @@ GuardOf = Callable[[UUID], Compare | None]
 @implementer(ILog)
 class FakeLog:
     """
-    Leads every partition it is asked for, except those in C{elsewhere}.
+    A log that leads every partition, except those in C{elsewhere}.
     """
 
     def __init__(self) -> None:
@@ -354,7 +354,7 @@ class FakeLog:
 
     def next_settlement(self) -> FakeSettlement:
         """
-        What is appended from now on settles separately.
+        Let later appends have a settlement of their own.
         """
         self.settlements.append(FakeSettlement(len(self.settlements) + 1))
         return self.settlements[-1]

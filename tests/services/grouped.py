@@ -1,5 +1,5 @@
 """
-The services of groups, over a coordinator and a cluster in memory.
+The services of groups, with a coordinator and a cluster in memory.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tests.services.client import ServiceClient
 
 class GroupedCase(SynchronousTestCase):
     """
-    The topics C{a} (2 partitions) and C{b} (1), and a group C{g} of no member
-    yet. Rounds do not wait for more members.
+    The topics C{a}, with two partitions, and C{b}, with one, and a group C{g}
+    without members. Rounds do not wait for more members.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create the cluster, the coordinator and the services.
         """
         self.cluster = SmallCluster(self)
         self.clock = self.cluster.clock
@@ -54,7 +54,7 @@ class GroupedCase(SynchronousTestCase):
 
     def join_request(self, **changes: Any) -> JoinGroupRequest:
         """
-        Somebody joins C{g}.
+        A JoinGroup for C{g}.
         """
         protocol = JoinGroupRequest.Protocol(name="range", metadata=b"wishes")
         usual = {
@@ -69,7 +69,7 @@ class GroupedCase(SynchronousTestCase):
 
     def joined(self, version: int = 3, **changes: Any) -> Any:
         """
-        The answer to the first who joins.
+        The response to the first member that joins.
         """
         answer = self.client.start(self.join_request(**changes), version)
         self.clock.advance(0)
@@ -77,7 +77,8 @@ class GroupedCase(SynchronousTestCase):
 
     def stable(self, **changes: Any) -> Any:
         """
-        The answer to the only member of a stable group, whose part is C{part}.
+        The response to the JoinGroup of the only member of a stable group,
+        whose assignment is C{part}.
         """
         joined = self.joined(**changes)
         synced = self.client.now(self.sync_request(joined, b"part", **changes), 3)
@@ -86,7 +87,7 @@ class GroupedCase(SynchronousTestCase):
 
     def sync_request(self, joined: Any, part: bytes = b"", **changes: Any) -> SyncGroupRequest:
         """
-        Who has joined asks for its part, and brings this one for itself.
+        The SyncGroup of the only member, which assigns C{part} to itself.
         """
         assignment = SyncGroupRequest.Assignment(member_id=joined.member_id, assignment=part)
         return SyncGroupRequest(
@@ -98,7 +99,7 @@ class GroupedCase(SynchronousTestCase):
 
     def leave(self, joined: Any) -> None:
         """
-        Who has joined leaves.
+        Let a member leave.
         """
         request = LeaveGroupRequest(group_id="g", member_id=joined.member_id, members=[])
         self.assertEqual(self.client.now(request, 0).error_code, 0)

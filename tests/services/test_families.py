@@ -39,7 +39,7 @@ def service_classes() -> Iterator[type[Any]]:
 
 class FamilyTests(SynchronousTestCase):
     """
-    Each service is of one family, and each API that is served, too.
+    Each service belongs to one family, and so does each API.
     """
 
     def test_apis(self) -> None:

@@ -39,7 +39,7 @@ class AlterTests(ServiceCase):
 
     def ask(self, *moves: tuple[str, int, list[int] | None], version: int = 1, **named: Any) -> Any:
         """
-        The response to these moves: topic, partition, brokers.
+        The response to these reassignments of topic, partition and replicas.
         """
         topic = AlterPartitionReassignmentsRequest.Topic
         request = AlterPartitionReassignmentsRequest(
@@ -56,7 +56,7 @@ class AlterTests(ServiceCase):
 
     def code(self, *move: Any, **named: Any) -> int:
         """
-        Of one move; an error has a message.
+        The error code of one reassignment. Each error has a message.
         """
         response = self.ask(move, **named)
         self.assertEqual(response.error_code, 0)
@@ -65,16 +65,16 @@ class AlterTests(ServiceCase):
         code: int = partition.error_code
         return code
 
-    def test_where_it_is(self) -> None:
+    def test_unchanged(self) -> None:
         """
-        A partition may be told to be where it is.
+        A partition may be assigned to the replicas that it has.
         """
         for version in self.client.versions(AlterPartitionReassignmentsRequest):
             self.assertEqual(self.code("mine", 0, [7], version=version), 0)
 
     def test_elsewhere(self) -> None:
         """
-        It can be nowhere else.
+        It cannot be assigned to other replicas.
         """
         self.assertEqual(self.code("mine", 0, [8]), INVALID_ASSIGNMENT)
         self.assertEqual(self.code("mine", 0, []), INVALID_ASSIGNMENT)
@@ -85,7 +85,8 @@ class AlterTests(ServiceCase):
 
     def test_more_replicas(self) -> None:
         """
-        There is one replica; who forbids another number is told so.
+        If the number of replicas may not change, a second replica has an error
+        of its own.
         """
         self.cluster.put_broker(Broker(8, "other.example", 9092))
         self.assertEqual(self.code("mine", 0, [7, 8]), INVALID_ASSIGNMENT)
@@ -96,13 +97,13 @@ class AlterTests(ServiceCase):
 
     def test_cancel(self) -> None:
         """
-        Nothing is under way that could be taken back.
+        There is no reassignment that could be cancelled.
         """
         self.assertEqual(self.code("mine", 0, None), NOT_MOVING)
 
     def test_unknown(self) -> None:
         """
-        What is not there, beside what is.
+        Unknown topics, partitions and brokers have their errors.
         """
         response = self.ask(("none", 0, [7]), ("mine", 9, None), ("mine", 1, [7]))
         codes = [topic.partitions[0].error_code for topic in response.responses]
@@ -110,7 +111,7 @@ class AlterTests(ServiceCase):
 
     def test_failed(self) -> None:
         """
-        When the request failed, it is told so.
+        The error is on top of the response.
         """
         for version in self.client.versions(AlterPartitionReassignmentsRequest):
             response = self.client.failed(
@@ -133,14 +134,14 @@ class ListTests(ServiceCase):
 
     def test_none(self) -> None:
         """
-        None are under way.
+        No reassignment is in progress.
         """
         response = self.client.now(ListPartitionReassignmentsRequest(topics=None), 0)
         self.assertEqual((response.error_code, response.topics), (0, []))
 
     def test_failed(self) -> None:
         """
-        When the request failed, it is told so.
+        The error is on top of the response.
         """
         response = self.client.failed(ListPartitionReassignmentsRequest(topics=None), 0, 7)
         self.assertEqual((response.error_code, response.topics), (7, []))

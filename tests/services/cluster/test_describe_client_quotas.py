@@ -18,14 +18,14 @@ class QuotasTests(ServiceCase):
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        The service needs nothing.
         """
         super().setUp()
         self.serve(DescribeClientQuotasService())
 
     def request(self, *components: tuple[str, int, str | None]) -> DescribeClientQuotasRequest:
         """
-        For entities of which all of these hold: type, kind of match, name.
+        A request with these components: entity type, match type and name.
         """
         component = DescribeClientQuotasRequest.Component
         return DescribeClientQuotasRequest(
@@ -38,7 +38,7 @@ class QuotasTests(ServiceCase):
 
     def test_none(self) -> None:
         """
-        Whatever is asked for in good order, there is none.
+        A valid filter matches nothing.
         """
         for components in (
             (),
@@ -52,7 +52,7 @@ class QuotasTests(ServiceCase):
 
     def test_refusals(self) -> None:
         """
-        What could match nothing on any broker.
+        Filters that Kafka refuses are refused.
         """
         for components, code in (
             ((("", ANY, None),), 42),
@@ -69,7 +69,7 @@ class QuotasTests(ServiceCase):
 
     def test_failed(self) -> None:
         """
-        When the request failed, there is no list.
+        The error is on top of the response, and entries are null.
         """
         for version in self.client.versions(DescribeClientQuotasRequest):
             response = self.client.failed(self.request(), version, 42)

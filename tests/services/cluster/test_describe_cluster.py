@@ -17,7 +17,7 @@ NO_OPERATIONS = -(2**31)
 
 class DescribeClusterTests(ServiceCase):
     """
-    The cluster without its topics.
+    Describes the brokers.
     """
 
     def setUp(self) -> None:
@@ -29,7 +29,7 @@ class DescribeClusterTests(ServiceCase):
 
     def test_every_version(self) -> None:
         """
-        Brokers, controller and cluster.
+        The response has brokers, controller and cluster.
         """
         for version in self.client.versions(DescribeClusterRequest):
             request = DescribeClusterRequest(include_cluster_authorized_operations=False)
@@ -44,14 +44,15 @@ class DescribeClusterTests(ServiceCase):
 
     def test_operations(self) -> None:
         """
-        All of them, when asked for.
+        On request all authorized operations.
         """
         request = DescribeClusterRequest(include_cluster_authorized_operations=True)
         self.assertEqual(self.client.now(request, 2).cluster_authorized_operations, 8096)
 
     def test_endpoint_types(self) -> None:
         """
-        A broker is not asked for controllers, and for nothing else unknown.
+        A broker has no controllers to describe; other endpoint types are
+        unknown.
         """
         for kind, error in (
             (2, errors.MismatchedEndpointType),

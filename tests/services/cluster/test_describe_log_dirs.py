@@ -21,7 +21,7 @@ class LogDirsTests(ServiceCase):
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create the topics and the record.
         """
         super().setUp()
         self.log = FakeLog()
@@ -34,7 +34,7 @@ class LogDirsTests(ServiceCase):
 
     def ask(self, topics: list[Topic] | None = None, version: int = 5) -> Any:
         """
-        The one directory.
+        The one directory of the response.
         """
         response = self.client.now(DescribeLogDirsRequest(topics=topics), version)
         self.assertEqual(response.error_code, 0)
@@ -44,7 +44,7 @@ class LogDirsTests(ServiceCase):
 
     def sizes(self, directory: Any) -> dict[str, dict[int, int]]:
         """
-        By topic and partition.
+        The sizes of partitions, by topic and index.
         """
         found = {}
         for topic in directory.topics:
@@ -58,8 +58,8 @@ class LogDirsTests(ServiceCase):
 
     def test_every_version(self) -> None:
         """
-        All partitions with their sizes; from version 4 on how large the place
-        is, and what is free.
+        All partitions have their sizes; from version 4 on the directory has its
+        size and free space.
         """
         for version in self.client.versions(DescribeLogDirsRequest):
             directory = self.ask(version=version)
@@ -69,8 +69,8 @@ class LogDirsTests(ServiceCase):
 
     def test_some(self) -> None:
         """
-        Those that are named, each once; what is not there is left out, with
-        its topic if nothing of that is.
+        Only partitions of the request, each once. Unknown ones are left out,
+        and so is a topic of which none is known.
         """
         wanted = [
             Topic(topic="big", partitions=[1, 1, 7]),
@@ -85,14 +85,14 @@ class LogDirsTests(ServiceCase):
 
     def test_elsewhere(self) -> None:
         """
-        What another broker leads is for that one to tell.
+        Partitions that another broker leads are left out.
         """
         self.log.elsewhere.add((self.big.topic_id, 0))
         self.assertEqual(self.sizes(self.ask())["big"], {1: 1000})
 
     def test_failed(self) -> None:
         """
-        When the request failed, the directory is told so.
+        The error is on top of the response, and with the directory.
         """
         for version in self.client.versions(DescribeLogDirsRequest):
             response = self.client.failed(DescribeLogDirsRequest(topics=None), version, 7)

@@ -1,5 +1,5 @@
 """
-ElectLeaders, AlterPartitionReassignments and ListPartitionReassignments.
+ElectLeaders.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Asked = ElectLeadersRequest.TopicPartition
 
 class ElectLeadersTests(ServiceCase):
     """
-    ElectLeaders.
+    Refuses elections.
     """
 
     def setUp(self) -> None:
@@ -42,7 +42,7 @@ class ElectLeadersTests(ServiceCase):
         self, asked: list[Asked] | None, kind: int = PREFERRED, version: int = 2
     ) -> dict[tuple[str, int], int]:
         """
-        The code of each partition that is told of; each has a message.
+        The error code of each partition. Each has a message.
         """
         request = ElectLeadersRequest(
             election_type=kind if version >= 1 else PREFERRED, topic_partitions=asked
@@ -58,8 +58,8 @@ class ElectLeadersTests(ServiceCase):
 
     def test_every_version(self) -> None:
         """
-        Where a leader lives none is elected; where none does there is none to
-        elect, of either kind.
+        A partition with a living leader needs no election. For one without
+        there is no eligible leader, whichever the election type.
         """
         asked = [Asked(topic="mine", partitions=[0, 2])]
         for version in self.client.versions(ElectLeadersRequest):
@@ -73,14 +73,14 @@ class ElectLeadersTests(ServiceCase):
 
     def test_all(self) -> None:
         """
-        Who asks for all is told of those that have a need.
+        A request for all partitions is answered for those without a leader.
         """
         self.assertEqual(self.ask(None), {("mine", 2): NOT_PREFERRED})
         self.assertEqual(self.ask([]), {})
 
     def test_unknown(self) -> None:
         """
-        What is not there.
+        Unknown topics and partitions have their errors.
         """
         asked = [Asked(topic="mine", partitions=[3, -1]), Asked(topic="none", partitions=[0])]
         self.assertEqual(
@@ -90,7 +90,7 @@ class ElectLeadersTests(ServiceCase):
 
     def test_unknown_kind(self) -> None:
         """
-        There are two kinds of elections.
+        Other election types are refused.
         """
         request = ElectLeadersRequest(election_type=2, topic_partitions=None)
         failure = self.failureResultOf(self.client.start(request, 2))
@@ -98,8 +98,8 @@ class ElectLeadersTests(ServiceCase):
 
     def test_failed(self) -> None:
         """
-        When the request failed, it is told so, and each partition, which is
-        all that version 0 knows.
+        The error is on top of the response, and with each partition, as version
+        0 has no other place.
         """
         request = ElectLeadersRequest(topic_partitions=[Asked(topic="mine", partitions=[0, 1])])
         for version in self.client.versions(ElectLeadersRequest):

@@ -38,13 +38,14 @@ class AlterCase(ServiceCase):
 
     def overrides(self, name: str = "mine") -> Mapping[str, str]:
         """
-        A topic's own configurations, as the store has them.
+        The overrides of a topic, as the store has them.
         """
         return self.cluster.image.topic(name).configs
 
     def results(self, response: Any) -> list[tuple[str, int]]:
         """
-        Resource and error code of each; an error has a message, and only that.
+        Name and error code of each resource. Errors, and only they, have a
+        message.
         """
         for each in response.responses:
             self.assertEqual(bool(each.error_message), each.error_code != 0)
@@ -58,7 +59,8 @@ class ReplaceTests(AlterCase):
 
     def replaced(self, name: str, kind: int = TOPIC, **configs: str | None) -> Replaced:
         """
-        A resource with these configurations; an underscore is a dot.
+        A resource with these configurations. Underscores in their names are
+        dots.
         """
         return Replaced(
             resource_type=kind,
@@ -78,7 +80,7 @@ class ReplaceTests(AlterCase):
 
     def code(self, resource: Replaced) -> int:
         """
-        The code with which it is refused; nothing is changed then.
+        The error code for these configurations, which must not be altered then.
         """
         ((name, code),) = self.results(self.ask(resource))
         self.assertEqual(name, resource.resource_name)
@@ -87,7 +89,7 @@ class ReplaceTests(AlterCase):
 
     def test_every_version(self) -> None:
         """
-        What is named is set; what is not goes back to its default.
+        Configurations of the request are set, others get their defaults.
         """
         for version in self.client.versions(AlterConfigsRequest):
             response = self.ask(
@@ -103,7 +105,7 @@ class ReplaceTests(AlterCase):
 
     def test_validate_only(self) -> None:
         """
-        All is checked, nothing changed.
+        The request is checked, and nothing is altered.
         """
         response = self.ask(self.replaced("mine", retention_ms="7"), trial=True)
         self.assertEqual(self.results(response), [("mine", 0)])
@@ -113,8 +115,8 @@ class ReplaceTests(AlterCase):
 
     def test_bad_values(self) -> None:
         """
-        An unknown name and a value that cannot be are refused, and the message
-        names the configuration.
+        Unknown names and invalid values are refused, with a message that names
+        the configuration.
         """
         for name, resource in (
             ("no.such", self.replaced("mine", no_such="1")),
@@ -128,13 +130,13 @@ class ReplaceTests(AlterCase):
 
     def test_null(self) -> None:
         """
-        Null is no value.
+        Null is refused.
         """
         self.assertEqual(self.code(self.replaced("mine", retention_ms=None)), INVALID_REQUEST)
 
     def test_name_twice(self) -> None:
         """
-        It cannot have two values.
+        A configuration that is named twice is refused.
         """
         resource = self.replaced("mine", retention_ms="1")
         resource.configs *= 2
@@ -142,8 +144,8 @@ class ReplaceTests(AlterCase):
 
     def test_resource_twice(self) -> None:
         """
-        Nor can a resource be altered twice by one request: it is told so once,
-        and the others are altered.
+        A resource that is named twice is refused, and has one result. Other
+        resources are altered.
         """
         self.cluster.now(self.cluster.topics.create("other", 1, {}))
         twice = self.replaced("mine", retention_ms="1")
@@ -154,7 +156,7 @@ class ReplaceTests(AlterCase):
 
     def test_each_for_itself(self) -> None:
         """
-        One that is refused does not keep others from being altered.
+        A refused resource does not prevent others from being altered.
         """
         response = self.ask(
             self.replaced("none", retention_ms="1"), self.replaced("mine", retention_ms="2")
@@ -164,7 +166,7 @@ class ReplaceTests(AlterCase):
 
     def test_refusals(self) -> None:
         """
-        What cannot be altered.
+        Resources that cannot be altered.
         """
         for kind, name, code in (
             (TOPIC, "none", 3),
@@ -180,7 +182,7 @@ class ReplaceTests(AlterCase):
 
     def test_failed(self) -> None:
         """
-        When the whole request failed, each resource is told so.
+        The error is with each resource.
         """
         request = AlterConfigsRequest(resources=[self.replaced("mine")], validate_only=False)
         for version in self.client.versions(AlterConfigsRequest):
@@ -197,7 +199,7 @@ class ChangeTests(AlterCase):
         self, name: str, *steps: tuple[str, int, str | None], kind: int = TOPIC
     ) -> Changed:
         """
-        A resource with these steps: configuration, operation, value.
+        A resource with these changes: configuration, operation and value.
         """
         return Changed(
             resource_type=kind,
@@ -217,14 +219,14 @@ class ChangeTests(AlterCase):
 
     def do(self, *steps: tuple[str, int, str | None], version: int = 1) -> None:
         """
-        These steps, which are done.
+        Make these changes, which must succeed.
         """
         response = self.ask(self.changed("mine", *steps), version=version)
         self.assertEqual(self.results(response), [("mine", 0)])
 
     def code(self, *steps: tuple[str, int, str | None]) -> int:
         """
-        The code with which these steps are refused; none is done then.
+        The error code for these changes, none of which must be made then.
         """
         ((_, code),) = self.results(self.ask(self.changed("mine", *steps)))
         self.assertEqual(self.overrides(), self.before)
@@ -232,7 +234,7 @@ class ChangeTests(AlterCase):
 
     def test_every_version(self) -> None:
         """
-        What is not named stays as it is.
+        Configurations that are not in the request stay as they are.
         """
         for version in self.client.versions(IncrementalAlterConfigsRequest):
             self.do(
@@ -244,8 +246,8 @@ class ChangeTests(AlterCase):
 
     def test_lists(self) -> None:
         """
-        To a list is appended what it lacks, and from it is taken what it has;
-        both begin with what is in force, the default too.
+        APPEND adds items that the list lacks, SUBTRACT removes items that it
+        has. Both start from the value in force, be it the default.
         """
         self.do(("cleanup.policy", APPEND, "compact"))
         self.assertEqual(self.overrides()["cleanup.policy"], "delete,compact")
@@ -260,27 +262,27 @@ class ChangeTests(AlterCase):
 
     def test_no_list(self) -> None:
         """
-        Nothing can be appended to a number.
+        A number is not a list.
         """
         self.assertEqual(self.code(("retention.ms", APPEND, "1")), INVALID_CONFIG)
         self.assertEqual(self.code(("retention.ms", SUBTRACT, "1")), INVALID_CONFIG)
 
     def test_nothing_left(self) -> None:
         """
-        What a step leaves must be possible.
+        The result of a change is checked.
         """
         self.assertEqual(self.code(("cleanup.policy", SUBTRACT, "delete")), INVALID_CONFIG)
 
     def test_all_or_nothing(self) -> None:
         """
-        If one step cannot be done, none of the resource is.
+        If one change of a resource is refused, none is made.
         """
         steps = (("retention.ms", SET, "1"), ("no.such", SET, "1"))
         self.assertEqual(self.code(*steps), INVALID_CONFIG)
 
     def test_bad_steps(self) -> None:
         """
-        What cannot be done.
+        Changes that are refused.
         """
         for step, code in (
             (("no.such", DELETE, None), INVALID_CONFIG),
@@ -297,7 +299,7 @@ class ChangeTests(AlterCase):
 
     def test_validate_only(self) -> None:
         """
-        All is checked, nothing changed.
+        The request is checked, and nothing is altered.
         """
         response = self.ask(self.changed("mine", ("retention.ms", SET, "1")), trial=True)
         self.assertEqual(self.results(response), [("mine", 0)])
@@ -307,7 +309,8 @@ class ChangeTests(AlterCase):
 
     def test_many(self) -> None:
         """
-        Each is altered for itself, and answered in the order asked.
+        Each resource is altered on its own, and answered in the order of the
+        request.
         """
         for number in range(40):
             self.cluster.now(self.cluster.topics.create(f"t{number}", 1, {}))
@@ -320,7 +323,7 @@ class ChangeTests(AlterCase):
 
     def test_broker(self) -> None:
         """
-        A broker is configured where it is started.
+        The configuration of a broker cannot be altered.
         """
         step = ("log.retention.ms", SET, "1")
         for name in ("7", ""):
@@ -330,7 +333,7 @@ class ChangeTests(AlterCase):
 
     def test_failed(self) -> None:
         """
-        When the whole request failed, each resource is told so.
+        The error is with each resource.
         """
         request = IncrementalAlterConfigsRequest(
             resources=[self.changed("mine")], validate_only=False

@@ -1,5 +1,5 @@
 """
-The configuration of a broker, as tools read it.
+The configuration of a broker, as DescribeConfigs shows it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def described(
     broker: Broker | None = None, topics: dict[str, str] | None = None, **variables: str
 ) -> dict[str, BrokerConfig]:
     """
-    What is told of a broker that is started with these variables, by name.
+    The configurations of a broker with these variables, by name.
     """
     environment = {f"KAFSCALE_{name}": value for name, value in variables.items()}
     settings, _ = from_environment(environment, {})
@@ -56,9 +56,10 @@ class BrokerConfigsTests(SynchronousTestCase):
     Tests of `broker_configs`.
     """
 
-    def test_looked_for(self) -> None:
+    def test_needed_by_tools(self) -> None:
         """
-        All that tools need is there, each with a meaning.
+        All configurations that tools look for are there, each with
+        documentation.
         """
         found = described()
         self.assertEqual([name for name in LOOKED_FOR if name not in found], [])
@@ -77,8 +78,8 @@ class BrokerConfigsTests(SynchronousTestCase):
 
     def test_sources(self) -> None:
         """
-        What somebody set is the broker's, the rest default; both names of a
-        setting tell the same.
+        The source is C{broker} if a setting was given, else C{default}. Both
+        names of a setting show the same.
         """
         found = described(BROKER_ID="3", SEGMENT_BYTES="1MiB", AUTO_CREATE_TOPICS="no")
         for name, value, kind, source in (
@@ -96,14 +97,15 @@ class BrokerConfigsTests(SynchronousTestCase):
 
     def test_unset(self) -> None:
         """
-        What nobody set and has no default has no value: a rack, for one.
+        A setting that was not given and has no default has no value: a rack,
+        for one.
         """
         self.assertIsNone(described()["broker.rack"].value)
         self.assertEqual(described(BROKER_RACK="a")["broker.rack"].value, "a")
 
     def test_listeners(self) -> None:
         """
-        Where it listens, and what clients are told; also for IPv6.
+        The listener, and the address that is advertised; also for IPv6.
         """
         found = described(BROKER_ADDR="[::1]:0", broker=Broker(0, "::1", 4711))
         self.assertEqual(found["advertised.listeners"].value, "PLAINTEXT://[::1]:4711")
@@ -114,7 +116,7 @@ class BrokerConfigsTests(SynchronousTestCase):
 
     def test_defaults_of_topics(self) -> None:
         """
-        They are among the brokers' settings, as in Kafka.
+        Defaults of topics are configurations of brokers, as in Kafka.
         """
         found = described(topics={"retention.ms": "5"})
         self.assertEqual(
@@ -125,8 +127,8 @@ class BrokerConfigsTests(SynchronousTestCase):
 
     def test_secrets(self) -> None:
         """
-        What is a secret by its name is not told when it is set; what only
-        sounds like one is.
+        The value of a setting whose name is that of a secret is not shown; that
+        of one with a similar name is.
         """
         self.patch(
             module,
@@ -148,7 +150,7 @@ class BrokerConfigsTests(SynchronousTestCase):
 
     def test_documented(self) -> None:
         """
-        docs/configuration.md says which of Kafka's names is which setting.
+        docs/configuration.md has Kafka's names of settings.
         """
         path = Path(__file__).parents[3] / "docs" / "configuration.md"
         lines = path.read_text(encoding="utf-8").splitlines()

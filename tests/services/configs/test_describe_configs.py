@@ -78,7 +78,7 @@ class DescribeTests(ConfigsCase):
 
     def configs(self, *asked: Any, **options: Any) -> dict[str, Any]:
         """
-        What is told of one, by name.
+        The configurations of one resource, by name.
         """
         result = self.ask(*asked, **options)
         self.assertEqual((result.error_code, result.error_message), (0, None))
@@ -86,8 +86,8 @@ class DescribeTests(ConfigsCase):
 
     def test_every_version(self) -> None:
         """
-        All configurations of a topic, with where they come from as that
-        version tells it.
+        All configurations of a topic, with their sources in the form of each
+        version.
         """
         for version in self.client.versions(DescribeConfigsRequest):
             configs = self.configs(TOPIC, "mine", version=version)
@@ -104,8 +104,8 @@ class DescribeTests(ConfigsCase):
 
     def test_some_of_them(self) -> None:
         """
-        Those that are named; an empty list names all, as null does; what is
-        not there is left out.
+        Only configurations of the request. An empty list means all, as null
+        does; unknown names are left out.
         """
         self.assertEqual(
             list(self.configs(TOPIC, "mine", ["retention.ms", "no.such"])), ["retention.ms"]
@@ -114,7 +114,7 @@ class DescribeTests(ConfigsCase):
 
     def test_types(self) -> None:
         """
-        Each has its type, as C{ConfigType} numbers them.
+        Each has the code of its type (C{ConfigType}).
         """
         configs = self.configs(TOPIC, "mine")
         for name, kind in (
@@ -129,7 +129,7 @@ class DescribeTests(ConfigsCase):
 
     def test_documentation(self) -> None:
         """
-        When it is asked for.
+        Documentation on request.
         """
         for config in self.configs(TOPIC, "mine").values():
             self.assertIsNone(config.documentation)
@@ -138,8 +138,8 @@ class DescribeTests(ConfigsCase):
 
     def test_synonyms(self) -> None:
         """
-        When they are asked for: what the topic sets, then what would hold
-        without, under the name that it has for brokers.
+        Synonyms on request: the override of the topic, then the value without
+        it, under the name that it has for brokers.
         """
         self.assertEqual(self.configs(TOPIC, "mine")["retention.ms"].synonyms, [])
         configs = self.configs(TOPIC, "mine", synonyms=True)
@@ -158,7 +158,8 @@ class DescribeTests(ConfigsCase):
 
     def test_of_the_brokers(self) -> None:
         """
-        What the brokers' settings say of all topics is told as theirs.
+        Defaults that come from settings of the brokers have the source
+        C{broker}.
         """
         self.use(TopicConfigs({"retention.ms": "77", "segment.ms": "8"}))
         configs = self.configs(TOPIC, "mine", synonyms=True)
@@ -169,8 +170,8 @@ class DescribeTests(ConfigsCase):
 
     def test_broker(self) -> None:
         """
-        The settings of this broker, which cannot be altered; of a secret not
-        its value.
+        The settings of this broker are read-only, and values of secrets are not
+        shown.
         """
         configs = self.configs(BROKER, "7", synonyms=True, documentation=True)
         self.assertEqual(list(configs), ["broker.id", "kafscale.key", "max.connections"])
@@ -186,13 +187,13 @@ class DescribeTests(ConfigsCase):
 
     def test_all_brokers(self) -> None:
         """
-        For all brokers together nothing is set.
+        There are no defaults for all brokers.
         """
         self.assertEqual(self.configs(BROKER, ""), {})
 
     def test_refusals(self) -> None:
         """
-        Each resource for itself, with a message.
+        Each refused resource has an error with a message.
         """
         for kind, name, code in (
             (TOPIC, "none", 3),
@@ -212,7 +213,8 @@ class DescribeTests(ConfigsCase):
 
     def test_twice(self) -> None:
         """
-        Who names a resource many times is told once: answers have bounds.
+        A resource that is named many times is described once, so the response
+        is bounded.
         """
         resource = DescribeConfigsRequest.Resource(
             resource_type=TOPIC, resource_name="mine", configuration_keys=None
@@ -222,7 +224,7 @@ class DescribeTests(ConfigsCase):
 
     def test_altered(self) -> None:
         """
-        What is altered is told at once.
+        An altered configuration is described at once.
         """
         topic = self.cluster.image.topic("mine")
         self.cluster.now(self.cluster.topics.alter(topic, lambda _: {"segment.ms": "9"}))
@@ -232,7 +234,7 @@ class DescribeTests(ConfigsCase):
 
     def test_failed(self) -> None:
         """
-        When the whole request failed, each resource is told so.
+        The error is with each resource.
         """
         resource = DescribeConfigsRequest.Resource(
             resource_type=TOPIC, resource_name="mine", configuration_keys=None
@@ -250,7 +252,7 @@ class ListTests(ConfigsCase):
 
     def ask(self, *kinds: int) -> list[tuple[int, str]]:
         """
-        What there is of these types.
+        The resources of these types.
         """
         request = ListConfigResourcesRequest(resource_types=list(kinds))
         response = self.client.now(request, 1)
@@ -259,13 +261,13 @@ class ListTests(ConfigsCase):
 
     def test_all(self) -> None:
         """
-        Who names no type gets all.
+        Without types all resources are listed.
         """
         self.assertEqual(self.ask(), [(TOPIC, "mine"), (BROKER, "7")])
 
     def test_some(self) -> None:
         """
-        Of these types; of some there is nothing.
+        Only resources of these types; of some there are none.
         """
         self.assertEqual(self.ask(TOPIC), [(TOPIC, "mine")])
         self.assertEqual(self.ask(BROKER, GROUP, METRICS, LOGGER), [(BROKER, "7")])
@@ -273,14 +275,14 @@ class ListTests(ConfigsCase):
 
     def test_version_0(self) -> None:
         """
-        It asks for client metrics, of which there are none.
+        Version 0 lists client metrics, of which there are none.
         """
         response = self.client.now(ListConfigResourcesRequest(), 0)
         self.assertEqual((response.error_code, response.config_resources), (0, []))
 
     def test_unknown_type(self) -> None:
         """
-        A type that nobody knows is refused as a version that nobody knows.
+        An unknown type is UNSUPPORTED_VERSION.
         """
         request = ListConfigResourcesRequest(resource_types=[TOPIC, 99])
         failure = self.failureResultOf(self.client.start(request, 1))

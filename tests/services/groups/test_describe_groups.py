@@ -21,12 +21,12 @@ NOT_ASKED = -(2**31)
 
 class AdminCase(GroupedCase):
     """
-    A stable group C{g}, and an empty one, C{simple}, with a commit.
+    A stable group C{g}, and an empty one, C{simple}, with a committed offset.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create both groups.
         """
         super().setUp()
         self.member = self.stable()
@@ -38,12 +38,12 @@ class AdminCase(GroupedCase):
 
 class DescribeTests(AdminCase):
     """
-    One group.
+    DescribeGroups.
     """
 
     def describe(self, *names: str, version: int = 6, operations: bool = False) -> Any:
         """
-        The groups of an answer.
+        The groups of a response.
         """
         request = DescribeGroupsRequest(
             groups=list(names), include_authorized_operations=operations
@@ -52,7 +52,7 @@ class DescribeTests(AdminCase):
 
     def test_every_version(self) -> None:
         """
-        State, protocol, and members with what they said and what they do.
+        State, protocol, and members with metadata and assignment.
         """
         for version in self.client.versions(DescribeGroupsRequest):
             group, empty = self.describe("g", "simple", version=version)
@@ -67,7 +67,8 @@ class DescribeTests(AdminCase):
 
     def test_unknown(self) -> None:
         """
-        Dead, and no error, up to version 5; GROUP_ID_NOT_FOUND from 6 on.
+        An unknown group is Dead without error up to version 5, and
+        GROUP_ID_NOT_FOUND from 6 on.
         """
         for version in self.client.versions(DescribeGroupsRequest):
             (group,) = self.describe("none", version=version, operations=True)
@@ -77,7 +78,7 @@ class DescribeTests(AdminCase):
 
     def test_operations(self) -> None:
         """
-        All that there are, when asked for: read, delete, describe, and those
+        On request the authorized operations: read, delete, describe, and those
         on its configuration.
         """
         (group,) = self.describe("g", operations=True)
@@ -87,16 +88,16 @@ class DescribeTests(AdminCase):
 
     def test_static(self) -> None:
         """
-        The instance id is told from version 4 on.
+        From version 4 on the instance id is in the response.
         """
         self.joined(5, group_id="s", group_instance_id="i")
         for version in self.client.versions(DescribeGroupsRequest):
             (group,) = self.describe("s", version=version)
             self.assertEqual(group.members[0].group_instance_id, "i" if version >= 4 else None)
 
-    def test_not_here(self) -> None:
+    def test_other_coordinator(self) -> None:
         """
-        Each group has its error.
+        If another broker coordinates them, each group has the error.
         """
         self.cluster.now(self.coordinator.stop())
         groups = self.describe("g", "none")
@@ -108,12 +109,12 @@ class DescribeTests(AdminCase):
 
 class ListTests(AdminCase):
     """
-    All groups.
+    ListGroups.
     """
 
     def names(self, version: int = 5, **fields: Any) -> list[str]:
         """
-        The groups of an answer.
+        The names of the groups in a response.
         """
         answer = self.client.now(ListGroupsRequest(**fields), version)
         self.assertEqual(answer.error_code, 0)
@@ -121,7 +122,7 @@ class ListTests(AdminCase):
 
     def test_every_version(self) -> None:
         """
-        States are told from version 4 on, types from 5 on.
+        States from version 4 on, types from 5 on.
         """
         for version in self.client.versions(ListGroupsRequest):
             answer = self.client.now(ListGroupsRequest(), version)
@@ -137,7 +138,7 @@ class ListTests(AdminCase):
 
     def test_by_state(self) -> None:
         """
-        Whatever the case of its letters; what there is not matches nothing.
+        The case of a state does not matter. An unknown state matches nothing.
         """
         self.assertEqual(self.names(states_filter=["stable"]), ["g"])
         self.assertEqual(self.names(states_filter=["Empty", "Dead"]), ["simple"])
@@ -145,15 +146,15 @@ class ListTests(AdminCase):
 
     def test_by_type(self) -> None:
         """
-        All are classic.
+        All groups are classic.
         """
         self.assertEqual(self.names(types_filter=["Classic"]), ["g", "simple"])
         self.assertEqual(self.names(types_filter=["consumer", "share"]), [])
         self.assertEqual(self.names(types_filter=["consumer", "classic"]), ["g", "simple"])
 
-    def test_not_here(self) -> None:
+    def test_other_coordinator(self) -> None:
         """
-        An error of the whole.
+        While groups are loaded the response has an error.
         """
         self.cluster.now(self.coordinator.stop())
         asked = self.client.start(ListGroupsRequest(), 5)
@@ -164,13 +165,13 @@ class ListTests(AdminCase):
 
 class DeleteTests(AdminCase):
     """
-    Forgetting groups.
+    DeleteGroups.
     """
 
     def test_every_version(self) -> None:
         """
-        Each is answered for itself: one with members stays, one that is not
-        there is told so, and so is one that has just been deleted.
+        Each group has a result of its own: one with members stays, and an
+        unknown one, or one that was just deleted, has an error.
         """
         where = (self.a.topic_id, 0)
         for version in self.client.versions(DeleteGroupsRequest):
@@ -189,7 +190,7 @@ class DeleteTests(AdminCase):
 
     def test_failed(self) -> None:
         """
-        Every group has the code.
+        The error is with each group.
         """
         request = DeleteGroupsRequest(groups_names=["a", "b"])
         answer = self.client.failed(request, 2, 15)

@@ -13,7 +13,7 @@ from tests.services.client import ServiceCase
 
 class FindCoordinatorTests(ServiceCase):
     """
-    Who looks after a group.
+    Finds the coordinator of a group.
     """
 
     def setUp(self) -> None:
@@ -25,7 +25,7 @@ class FindCoordinatorTests(ServiceCase):
 
     def ask(self, version: int, key_type: int = 0) -> list[Any]:
         """
-        The coordinators of an answer; up to version 3 there is one.
+        The coordinators of a response. Up to version 3 there is one.
         """
         request = FindCoordinatorRequest(key="g1", key_type=key_type, coordinator_keys=["g1", "g2"])
         response = self.client.now(request, version)
@@ -33,7 +33,7 @@ class FindCoordinatorTests(ServiceCase):
 
     def test_every_version(self) -> None:
         """
-        This broker, for every group.
+        This broker coordinates every group.
         """
         for version in self.client.versions(FindCoordinatorRequest):
             found = self.ask(version)
@@ -48,7 +48,7 @@ class FindCoordinatorTests(ServiceCase):
 
     def test_transactions(self) -> None:
         """
-        53, with words: other codes are retried for ever.
+        Error 53 with a message: after other codes clients retry for ever.
         """
         for version in range(1, 7):
             for each in self.ask(version, key_type=1):
@@ -57,14 +57,14 @@ class FindCoordinatorTests(ServiceCase):
 
     def test_share_groups(self) -> None:
         """
-        There are none, and no others.
+        Share groups and unknown key types have no coordinator.
         """
         for key_type in (2, 3, -1):
             self.assertEqual([each.error_code for each in self.ask(6, key_type)], [42, 42])
 
     def test_failed(self) -> None:
         """
-        As a whole, in every version.
+        The error is with each key, in every version.
         """
         request = FindCoordinatorRequest(key="g", coordinator_keys=["g"])
         for version in self.client.versions(FindCoordinatorRequest):

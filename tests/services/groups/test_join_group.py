@@ -20,12 +20,13 @@ Leaving = LeaveGroupRequest.Member
 
 class JoinTests(GroupedCase):
     """
-    JoinParameters.
+    JoinGroup.
     """
 
     def test_every_version(self) -> None:
         """
-        The only member leads; from version 7 on the protocol's type is told.
+        The only member leads. From version 7 on the response has the protocol
+        type.
         """
         for version in self.client.versions(JoinGroupRequest):
             answer = self.joined(version, group_id=f"g{version}")
@@ -39,15 +40,15 @@ class JoinTests(GroupedCase):
             (member,) = answer.members
             self.assertEqual((member.member_id, member.metadata), (answer.member_id, b"wishes"))
 
-    def test_id_tells_the_client(self) -> None:
+    def test_member_id(self) -> None:
         """
-        A member id begins with the client's id, so that people can read it.
+        A member id begins with the client id, to be readable.
         """
         self.assertEqual(self.joined().member_id, "test-1")
 
     def test_described(self) -> None:
         """
-        The client's id and address are kept for those who look.
+        The id and address of the client are in its description.
         """
         self.stable()
         (member,) = self.coordinator.describe("g").members
@@ -55,7 +56,7 @@ class JoinTests(GroupedCase):
 
     def test_version_0(self) -> None:
         """
-        There was one time-out then, for both.
+        Version 0 has one timeout for both session and rebalance.
         """
         first = self.joined(0, rebalance_timeout_ms=-1)
         waiting = self.client.start(self.join_request(rebalance_timeout_ms=5000), 1)
@@ -68,7 +69,7 @@ class JoinTests(GroupedCase):
 
     def test_static(self) -> None:
         """
-        A static member needs no id first, and is known by its instance id.
+        A static member joins at once, and its id begins with its instance id.
         """
         answer = self.joined(9, group_instance_id="i")
         (member,) = answer.members
@@ -76,8 +77,7 @@ class JoinTests(GroupedCase):
 
     def test_leader_may_skip(self) -> None:
         """
-        A static leader that restarts is told that it need not assign, from
-        version 9 on.
+        From version 9 on a static leader that restarts may skip the assignment.
         """
         for version in (5, 8, 9):
             self.coordinator.groups()
@@ -92,7 +92,7 @@ class JoinTests(GroupedCase):
 
     def test_refused(self) -> None:
         """
-        Each with its own code, and with the id that the member came with.
+        Each error has its code, with the member id of the request.
         """
         self.stable()
         for code, changes in (
@@ -112,12 +112,12 @@ class JoinTests(GroupedCase):
 
 class SyncTests(GroupedCase):
     """
-    Getting one's part.
+    SyncGroup.
     """
 
     def request(self, joined: Any, **changes: Any) -> SyncGroupRequest:
         """
-        With all that a new client says.
+        The request of a new client, with all fields.
         """
         request = self.sync_request(joined, b"part")
         request.protocol_type = changes.get("protocol_type", "consumer")
@@ -126,7 +126,7 @@ class SyncTests(GroupedCase):
 
     def test_every_version(self) -> None:
         """
-        From version 5 on what is assigned by is told.
+        From version 5 on the response has protocol type and protocol.
         """
         joined = self.joined()
         for version in self.client.versions(SyncGroupRequest):
@@ -135,9 +135,9 @@ class SyncTests(GroupedCase):
             told = ("consumer", "range") if version >= 5 else (None, None)
             self.assertEqual((answer.protocol_type, answer.protocol_name), told)
 
-    def test_must_say(self) -> None:
+    def test_protocol_is_required(self) -> None:
         """
-        From version 5 on a member says what it takes the group for.
+        From version 5 on the request must have protocol type and protocol.
         """
         joined = self.joined()
         for changes in ({"protocol_type": None}, {"protocol_name": None}, {"protocol_name": "x"}):
@@ -146,7 +146,7 @@ class SyncTests(GroupedCase):
 
     def test_refused(self) -> None:
         """
-        A stranger, and one of another generation.
+        An unknown member, and one of another generation, are refused.
         """
         joined = self.joined()
         for version in self.client.versions(SyncGroupRequest):
@@ -161,12 +161,12 @@ class SyncTests(GroupedCase):
 
 class HeartbeatTests(GroupedCase):
     """
-    Staying.
+    Heartbeat.
     """
 
     def test_every_version(self) -> None:
         """
-        No error while all is well; the code when it is not.
+        No error for a member, and the code of the error otherwise.
         """
         joined = self.stable()
         for version in self.client.versions(HeartbeatRequest):
@@ -181,7 +181,7 @@ class HeartbeatTests(GroupedCase):
 
     def test_fenced(self) -> None:
         """
-        Another has taken the place of this static member (version 3).
+        A static member that was replaced is fenced (version 3).
         """
         old = self.joined(5, group_instance_id="i")
         self.joined(5, group_instance_id="i")
@@ -193,12 +193,12 @@ class HeartbeatTests(GroupedCase):
 
 class LoadingTests(GroupedCase):
     """
-    The coordinator has just taken the group over, and reads what it was.
+    The coordinator is loading the group.
     """
 
     def setUp(self) -> None:
         """
-        It says so to everybody.
+        Every request to the coordinator raises that.
         """
         super().setUp()
         self.member = self.stable()
@@ -210,7 +210,7 @@ class LoadingTests(GroupedCase):
 
     def test_heartbeat(self) -> None:
         """
-        All is well: aiokafka gives up when it is told of the load.
+        A heartbeat succeeds: aiokafka gives up after an error.
         """
         request = HeartbeatRequest(
             group_id="g",
@@ -222,7 +222,7 @@ class LoadingTests(GroupedCase):
 
     def test_sync(self) -> None:
         """
-        The round is lost, and there is another.
+        SyncGroup is answered REBALANCE_IN_PROGRESS.
         """
         code = errors.CoordinatorLoadInProgress.code
         for version in self.client.versions(SyncGroupRequest):
@@ -232,12 +232,12 @@ class LoadingTests(GroupedCase):
 
 class LeaveTests(GroupedCase):
     """
-    Going.
+    LeaveGroup.
     """
 
     def test_old_versions(self) -> None:
         """
-        One member, for itself.
+        Before version 3 one member leaves.
         """
         for version in range(3):
             joined = self.stable()
@@ -249,8 +249,8 @@ class LeaveTests(GroupedCase):
 
     def test_many(self) -> None:
         """
-        From version 3 on several leave at once, static ones by their instance
-        ids, and each is answered for itself.
+        From version 3 on several members leave at once, static ones by their
+        instance ids, each with an error of its own.
         """
         for version in range(3, 6):
             group = f"g{version}"
@@ -276,7 +276,7 @@ class LeaveTests(GroupedCase):
 
     def test_unknown_group(self) -> None:
         """
-        None of its members is known; the answer as a whole is no error.
+        In an unknown group each member has an error, and the response has none.
         """
         request = LeaveGroupRequest(group_id="none", members=[Leaving(member_id="m")])
         answer = self.client.now(request, 5)
@@ -284,7 +284,7 @@ class LeaveTests(GroupedCase):
 
     def test_coordinator_elsewhere(self) -> None:
         """
-        That concerns the answer as a whole.
+        If another broker coordinates the group, the response has the error.
         """
         self.cluster.now(self.coordinator.stop())
         request = LeaveGroupRequest(group_id="g", members=[Leaving(member_id="m")])

@@ -22,17 +22,17 @@ CommitTopic = OffsetCommitRequest.Topic
 FetchTopic = OffsetFetchRequest.Topic
 FetchGroup = OffsetFetchRequest.Group
 DeleteTopic = OffsetDeleteRequest.Topic
-STRANGER = UUID(int=0x9999)
+UNKNOWN_ID = UUID(int=0x9999)
 
 
 class CommitCase(GroupedCase):
     """
-    How tests commit.
+    Commits offsets.
     """
 
     def request(self, *commits: tuple[Topic, int, int], **fields: Any) -> OffsetCommitRequest:
         """
-        Commits of topic, partition and offset, of no member of C{g}.
+        A commit of topic, partition and offset in C{g}, without a member.
         """
         partition = CommitTopic.Partition
         topics = [
@@ -54,25 +54,26 @@ class CommitCase(GroupedCase):
 
     def codes(self, answer: Any) -> list[int]:
         """
-        Those of all partitions.
+        The error codes of all partitions.
         """
         return [each.error_code for topic in answer.topics for each in topic.partitions]
 
-    def kept(self, group: str = "g") -> dict[tuple[UUID, int], CommittedOffset]:
+    def committed(self, group: str = "g") -> dict[tuple[UUID, int], CommittedOffset]:
         """
-        What is committed.
+        The committed offsets.
         """
         return dict(self.coordinator.committed_offsets(group))
 
 
 class CommitTests(CommitCase):
     """
-    Saying how far one has read.
+    OffsetCommit.
     """
 
     def test_every_version(self) -> None:
         """
-        By name up to version 9, by id from 10 on; leader epochs from 6 on.
+        Topics by name up to version 9, by id from 10 on; leader epochs from 6
+        on.
         """
         for version in self.client.versions(OffsetCommitRequest):
             answer = self.client.now(self.request((self.a, 1, version), (self.b, 0, 7)), version)
@@ -85,38 +86,40 @@ class CommitTests(CommitCase):
             now = round(self.clock.seconds() * 1000)
             epoch = 4 if version >= 6 else -1
             self.assertEqual(
-                self.kept()[(self.a.topic_id, 1)], CommittedOffset(version, epoch, "note", now)
+                self.committed()[(self.a.topic_id, 1)], CommittedOffset(version, epoch, "note", now)
             )
 
     def test_times(self) -> None:
         """
-        Version 1 gives the time of a commit, 2 to 4 how long it is to be kept.
+        Version 1 has the time of a commit, and versions 2 to 4 its retention
+        time.
         """
         request = self.request((self.a, 0, 5))
         request.topics[0].partitions[0].commit_timestamp = 1234
         self.client.now(request, 1)
-        self.assertEqual(self.kept()[(self.a.topic_id, 0)].committed_ms, 1234)
+        self.assertEqual(self.committed()[(self.a.topic_id, 0)].committed_ms, 1234)
         now = round(self.clock.seconds() * 1000)
         for version in (2, 3, 4):
             self.client.now(self.request((self.a, 0, 5), retention_time_ms=60_000), version)
-            self.assertEqual(self.kept()[(self.a.topic_id, 0)].expires_ms, now + 60_000)
+            self.assertEqual(self.committed()[(self.a.topic_id, 0)].expires_ms, now + 60_000)
         self.client.now(self.request((self.a, 0, 5), retention_time_ms=-1), 4)
-        self.assertEqual(self.kept()[(self.a.topic_id, 0)].expires_ms, -1)
+        self.assertEqual(self.committed()[(self.a.topic_id, 0)].expires_ms, -1)
 
     def test_unknown_partitions(self) -> None:
         """
-        They do not keep back the others.
+        Unknown partitions do not prevent others from being committed.
         """
-        gone = Topic(STRANGER, "none", 1, {})
+        gone = Topic(UNKNOWN_ID, "none", 1, {})
         request = self.request((gone, 0, 1), (self.a, 2, 1), (self.a, -1, 1), (self.a, 0, 9))
         for version, code in ((9, 3), (10, 100)):
             self.assertEqual(self.codes(self.client.now(request, version)), [code, 3, 3, 0])
-        self.assertEqual(set(self.kept()), {(self.a.topic_id, 0)})
+        self.assertEqual(set(self.committed()), {(self.a.topic_id, 0)})
 
     def test_metadata_too_large(self) -> None:
         """
-        4096 bytes are allowed, whatever the number of characters; a megabyte
-        (as version 8 and later can carry) is refused, for that partition.
+        Metadata may have 4096 bytes, whatever the number of characters. A
+        megabyte, which version 8 and later can carry, is refused for its
+        partition.
         """
         for note, version, code in (
             (None, 8, 0),
@@ -128,11 +131,11 @@ class CommitTests(CommitCase):
             request = self.request((self.a, 0, 5), (self.b, 0, 6))
             request.topics[0].partitions[0].committed_metadata = note
             self.assertEqual(self.codes(self.client.now(request, version)), [code, 0])
-        self.assertEqual(self.kept()[(self.a.topic_id, 0)].metadata, "x" * 4096)
+        self.assertEqual(self.committed()[(self.a.topic_id, 0)].metadata, "x" * 4096)
 
     def test_refused(self) -> None:
         """
-        What concerns the member concerns all its partitions.
+        An error of the member is with all its partitions.
         """
         joined = self.stable()
         for code, member_id, generation in (
@@ -149,19 +152,19 @@ class CommitTests(CommitCase):
                 self.assertEqual(
                     self.codes(self.client.failed(request, version, code)), [code]
                 )
-        self.assertEqual(self.kept(), {})
+        self.assertEqual(self.committed(), {})
 
     def test_no_such_group(self) -> None:
         """
-        A generation of it: GROUP_ID_NOT_FOUND from version 9 on, before it
-        ILLEGAL_GENERATION, which old clients understand.
+        With a generation, an unknown group is GROUP_ID_NOT_FOUND from version 9
+        on, and before it ILLEGAL_GENERATION, which old clients understand.
         """
         request = self.request((self.a, 0, 5), member_id="m", generation_id_or_member_epoch=1)
         for version in range(1, 11):
             kind = errors.GroupIdNotFound if version >= 9 else errors.IllegalGeneration
             self.failureResultOf(self.client.start(request, version), kind)
 
-    def test_old_clients_are_in_no_generation(self) -> None:
+    def test_without_generation(self) -> None:
         """
         Version 0 has neither generation nor member id.
         """
@@ -170,7 +173,7 @@ class CommitTests(CommitCase):
 
     def test_only_refused_partitions(self) -> None:
         """
-        Who has nothing left to commit is looked at all the same.
+        The member is checked even if all its partitions are refused.
         """
         self.stable()
         asked = self.client.start(self.request((self.a, 7, 5)), 8)
@@ -179,19 +182,19 @@ class CommitTests(CommitCase):
 
 class FetchTests(CommitCase):
     """
-    ServiceClient how far one has read.
+    OffsetFetch.
     """
 
     def setUp(self) -> None:
         """
-        Partition 1 of C{a} is read up to 8.
+        Offset 8 is committed for partition 1 of C{a}.
         """
         super().setUp()
         self.client.now(self.request((self.a, 1, 8)), 9)
 
     def fetch(self, version: int, *names: str, everything: bool = False) -> Any:
         """
-        The topics of an answer, for partitions 0 and 1 of these.
+        The topics of a response for partitions 0 and 1 of these.
         """
         ids = {"a": self.a.topic_id, "b": self.b.topic_id}
         if version < 8:
@@ -202,18 +205,18 @@ class FetchTests(CommitCase):
             return answer.topics
         kind = FetchGroup.Topic
         wanted = [
-            kind(name=name, topic_id=ids.get(name, STRANGER), partition_indexes=[0, 1])
+            kind(name=name, topic_id=ids.get(name, UNKNOWN_ID), partition_indexes=[0, 1])
             for name in names
         ]
         group = FetchGroup(group_id="g", topics=None if everything else wanted)
         answer = self.client.now(OffsetFetchRequest(groups=[group]), version)
-        (told,) = answer.groups
-        self.assertEqual((told.group_id, told.error_code), ("g", 0))
-        return told.topics
+        (found,) = answer.groups
+        self.assertEqual((found.group_id, found.error_code), ("g", 0))
+        return found.topics
 
-    def told(self, topics: Any) -> list[tuple[int, int, int, str, int]]:
+    def offsets(self, topics: Any) -> list[tuple[int, int, int, str, int]]:
         """
-        What is told of all partitions.
+        The committed offsets of all partitions in a response.
         """
         return [
             (
@@ -229,13 +232,13 @@ class FetchTests(CommitCase):
 
     def test_every_version(self) -> None:
         """
-        Where there is no commit the offset is -1, and that is no error: so
-        that C{auto.offset.reset} counts.
+        Without committed offset the answer is -1, and no error, so that clients
+        apply C{auto.offset.reset}.
         """
         for version in self.client.versions(OffsetFetchRequest):
             topics = self.fetch(version, "a")
             epoch = 4 if version >= 5 else -1
-            self.assertEqual(self.told(topics), [(0, -1, -1, "", 0), (1, 8, epoch, "note", 0)])
+            self.assertEqual(self.offsets(topics), [(0, -1, -1, "", 0), (1, 8, epoch, "note", 0)])
             (topic,) = topics
             self.assertEqual(topic.name, "a" if version < 10 else "")
             if version >= 10:
@@ -243,34 +246,36 @@ class FetchTests(CommitCase):
 
     def test_everything(self) -> None:
         """
-        Null asks for all topics, and all partitions with a commit.
+        Null means all topics, and all their partitions with a committed offset.
         """
         self.client.now(self.request((self.b, 0, 3), (self.a, 0, 2)), 9)
         for version in range(2, 11):
             topics = self.fetch(version, everything=True)
             self.assertEqual(
-                [(each[0], each[1]) for each in self.told(topics)], [(0, 2), (1, 8), (0, 3)]
+                [(each[0], each[1]) for each in self.offsets(topics)], [(0, 2), (1, 8), (0, 3)]
             )
 
     def test_nothing(self) -> None:
         """
-        No topic asks for none.
+        An empty list means no topic.
         """
         for version in self.client.versions(OffsetFetchRequest):
             self.assertEqual(self.fetch(version), [])
 
     def test_unknown_topics(self) -> None:
         """
-        By name there is no commit for it; by id it is UNKNOWN_TOPIC_ID.
+        An unknown name has no committed offset; an unknown id is
+        UNKNOWN_TOPIC_ID.
         """
         for version in self.client.versions(OffsetFetchRequest):
-            told = self.told(self.fetch(version, "none"))
+            told = self.offsets(self.fetch(version, "none"))
             code = 100 if version >= 10 else 0
             self.assertEqual(told, [(0, -1, -1, "", code), (1, -1, -1, "", code)])
 
     def test_several_groups(self) -> None:
         """
-        Each is answered for itself; one that is not there has no commits.
+        Each group is answered on its own. An unknown group has no committed
+        offsets.
         """
         kind = FetchGroup.Topic
         groups = [
@@ -283,23 +288,24 @@ class FetchTests(CommitCase):
         for version in (8, 9, 10):
             answer = self.client.now(OffsetFetchRequest(groups=groups), version)
             self.assertEqual(
-                [(g.group_id, g.error_code, self.told(g.topics)[0][1]) for g in answer.groups],
+                [(g.group_id, g.error_code, self.offsets(g.topics)[0][1]) for g in answer.groups],
                 [("g", 0, 8), ("none", 0, -1)],
             )
 
     def test_successor_of_a_topic(self) -> None:
         """
-        A topic that is created again under its name begins without commits.
+        A topic that is created with the name of a deleted one has no committed
+        offsets.
         """
         self.cluster.now(self.cluster.topics.delete(self.a))
         self.a = self.cluster.now(self.cluster.topics.create("a", 2, {}))
         for version in self.client.versions(OffsetFetchRequest):
-            self.assertEqual([each[1] for each in self.told(self.fetch(version, "a"))], [-1, -1])
+            self.assertEqual([each[1] for each in self.offsets(self.fetch(version, "a"))], [-1, -1])
 
-    def test_not_here(self) -> None:
+    def test_other_coordinator(self) -> None:
         """
-        An error of the whole; before version 2 of each partition, from 8 on of
-        each group.
+        An error is on top of the response; before version 2 with each
+        partition, from 8 on with each group.
         """
         self.cluster.now(self.coordinator.stop())
         kind = FetchGroup.Topic
@@ -318,19 +324,19 @@ class FetchTests(CommitCase):
                 continue
             self.failureResultOf(self.client.start(request, version), errors.NotCoordinator)
             failed = self.client.failed(request, version, 16)
-            codes = [each[4] for each in self.told(failed.topics)]
+            codes = [each[4] for each in self.offsets(failed.topics)]
             expected = (16, []) if version >= 2 else (0, [16, 16])
             self.assertEqual((failed.error_code, codes), expected)
 
 
 class DeleteTests(CommitCase):
     """
-    Forgetting commits.
+    OffsetDelete.
     """
 
     def delete(self, *places: tuple[str, int]) -> list[int]:
         """
-        The codes.
+        The error codes.
         """
         topics = [
             DeleteTopic(name=name, partitions=[DeleteTopic.Partition(partition_index=index)])
@@ -343,17 +349,17 @@ class DeleteTests(CommitCase):
 
     def test_deleted(self) -> None:
         """
-        Those that there are and those that there are not; unknown partitions
-        have their error.
+        Offsets may be deleted whether they exist or not. Unknown partitions
+        have an error.
         """
         self.client.now(self.request((self.a, 0, 2), (self.b, 0, 3)), 9)
         self.assertEqual(self.delete(("a", 0), ("a", 1), ("a", 2), ("none", 0)), [0, 0, 3, 3])
-        self.assertEqual(set(self.kept()), {(self.b.topic_id, 0)})
+        self.assertEqual(set(self.committed()), {(self.b.topic_id, 0)})
 
     def test_subscribed(self) -> None:
         """
-        While the group reads, what it reads stays: what its members say is
-        not even to be understood here.
+        While a group has members whose metadata cannot be decoded, no offset
+        can be deleted.
         """
         self.client.now(self.request((self.a, 0, 2)), 9)
         self.stable()
@@ -361,7 +367,7 @@ class DeleteTests(CommitCase):
 
     def test_refused(self) -> None:
         """
-        An unknown group is an error of the whole.
+        An unknown group is an error of the whole response.
         """
         request = OffsetDeleteRequest(group_id="none", topics=[])
         self.failureResultOf(self.client.start(request, 0), errors.GroupIdNotFound)

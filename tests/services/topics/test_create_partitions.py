@@ -13,12 +13,12 @@ from tests.services.client import ServiceCase
 
 class CreatePartitionsTests(ServiceCase):
     """
-    Adding partitions.
+    Adds partitions to topics.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create the topic C{orders}, with two partitions.
         """
         super().setUp()
         self.cluster.now(self.cluster.topics.create("orders", 2, {}))
@@ -29,7 +29,7 @@ class CreatePartitionsTests(ServiceCase):
         self, *names: str, count: int, assigned: bool = False, validate_only: bool = False
     ) -> CreatePartitionsRequest:
         """
-        All are to have so many partitions.
+        A request for this number of partitions for each topic.
         """
         kind = CreatePartitionsRequest.Topic
         assignments = [kind.Assignment(broker_ids=[7])] if assigned else None
@@ -38,7 +38,7 @@ class CreatePartitionsTests(ServiceCase):
 
     def ask(self, *names: str, version: int = 3, **fields: Any) -> list[int]:
         """
-        The codes; each error has a message.
+        The error codes. Each error has a message.
         """
         response = self.client.now(self.request(*names, **fields), version)
         for result in response.results:
@@ -55,7 +55,7 @@ class CreatePartitionsTests(ServiceCase):
 
     def test_refused(self) -> None:
         """
-        Each with its code, and nothing grows.
+        Each error has its code, and no partition is added.
         """
         for names, fields, code in (
             (["none"], {"count": 3}, 3),
@@ -71,7 +71,7 @@ class CreatePartitionsTests(ServiceCase):
 
     def test_validate_only(self) -> None:
         """
-        It is checked, and nothing grows.
+        The request is checked, and no partition is added.
         """
         self.assertEqual(self.ask("orders", count=3, validate_only=True), [0])
         self.assertEqual(self.ask("orders", count=2, validate_only=True), [37])
@@ -79,7 +79,7 @@ class CreatePartitionsTests(ServiceCase):
 
     def test_failed(self) -> None:
         """
-        As a whole, in every version.
+        The error is with each topic, in every version.
         """
         for version in self.client.versions(CreatePartitionsRequest):
             response = self.client.failed(self.request("orders", count=3), version, -1)

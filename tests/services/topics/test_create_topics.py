@@ -19,7 +19,7 @@ Topic = CreateTopicsRequest.Topic
 
 def wanted(name: str, partitions: int = 1, replicas: int = 1, **configs: str | None) -> Topic:
     """
-    A topic to create; an underscore in a configuration's name is a dot.
+    A topic to create. Underscores in names of configurations are dots.
     """
     return Topic(
         name=name,
@@ -34,12 +34,12 @@ def wanted(name: str, partitions: int = 1, replicas: int = 1, **configs: str | N
 
 class CreateTopicsTests(ServiceCase):
     """
-    Creating topics.
+    Creates topics.
     """
 
     def setUp(self) -> None:
         """
-        C{-1} means five partitions.
+        The default is five partitions.
         """
         super().setUp()
         cluster = self.cluster
@@ -69,7 +69,7 @@ class CreateTopicsTests(ServiceCase):
 
     def code(self, topic: Topic, version: int = 7) -> int:
         """
-        The code with which one is refused; it is not there then.
+        The error code for a topic, which must not exist then.
         """
         before = self.names()
         (result,) = self.ask(topic, version=version).values()
@@ -82,7 +82,8 @@ class CreateTopicsTests(ServiceCase):
 
     def test_every_version(self) -> None:
         """
-        It is there, and led; from version 5 on the answer describes it.
+        The topic exists and has leaders. From version 5 on the response
+        describes it.
         """
         for version in self.client.versions(CreateTopicsRequest):
             name = f"v{version}"
@@ -102,8 +103,8 @@ class CreateTopicsTests(ServiceCase):
 
     def test_defaults(self) -> None:
         """
-        -1 leaves it to the broker, also in versions that knew no defaults:
-        kafkajs relies on that.
+        -1 is the broker's default, also in versions that had no defaults:
+        kafkajs uses it there.
         """
         result = self.ask(wanted("orders", -1, -1), version=5)["orders"]
         self.assertEqual((result.error_code, result.num_partitions), (0, 5))
@@ -113,7 +114,7 @@ class CreateTopicsTests(ServiceCase):
 
     def test_replication(self) -> None:
         """
-        Any factor from 1 on is fine: the store replicates.
+        Any replication factor from 1 on is accepted: the store replicates.
         """
         for factor in (1, 3, 32767):
             name = f"r{factor}"
@@ -123,7 +124,7 @@ class CreateTopicsTests(ServiceCase):
 
     def test_refused(self) -> None:
         """
-        Each with its code and a message, and nothing is made.
+        Each error has its code and a message, and no topic is created.
         """
         self.ask(wanted("orders"), wanted("a.b"))
         for topic, code in (
@@ -144,7 +145,7 @@ class CreateTopicsTests(ServiceCase):
 
     def test_config_twice(self) -> None:
         """
-        Of two values for one configuration neither is taken.
+        A configuration that is given twice is refused.
         """
         topic = wanted("none", retention_ms="1")
         topic.configs *= 2
@@ -152,7 +153,7 @@ class CreateTopicsTests(ServiceCase):
 
     def test_assignments(self) -> None:
         """
-        Brokers share partitions by themselves.
+        Replicas cannot be assigned.
         """
         topic = wanted("none", -1, -1)
         topic.assignments = [Topic.Assignment(partition_index=0, broker_ids=[7])]
@@ -162,7 +163,7 @@ class CreateTopicsTests(ServiceCase):
 
     def test_named_twice(self) -> None:
         """
-        Neither is made, and there is one answer.
+        A topic that is named twice is not created, and has one result.
         """
         results = self.ask(wanted("orders"), wanted("orders", 2), wanted("other"))
         self.assertEqual(results["orders"].error_code, 42)
@@ -170,14 +171,14 @@ class CreateTopicsTests(ServiceCase):
 
     def test_too_many_partitions_together(self) -> None:
         """
-        What one request may create is bounded.
+        The number of partitions of one request is bounded.
         """
         results = self.ask(wanted("a", 6000), wanted("b", 6000))
         self.assertEqual([each.error_code for each in results.values()], [44, 44])
 
     def test_validate_only(self) -> None:
         """
-        It is answered as if it were made.
+        The response is the same, and no topic is created.
         """
         result = self.ask(wanted("orders", 3), validate_only=True)["orders"]
         self.assertEqual((result.error_code, result.num_partitions), (0, 3))
@@ -188,7 +189,8 @@ class CreateTopicsTests(ServiceCase):
 
     def test_timeout(self) -> None:
         """
-        Who waits no longer for leaders is told so; the topic is made.
+        A request whose time is over before there are leaders gets
+        REQUEST_TIMED_OUT; the topic is created.
         """
         waiting: Deferred[None] = Deferred()
         self.patch(self.cluster.topics, "_led", lambda topic_id, indexes: waiting)
@@ -201,7 +203,7 @@ class CreateTopicsTests(ServiceCase):
 
     def test_no_timeout(self) -> None:
         """
-        0 and less mean that the client does not care.
+        A timeout of 0 or less is none.
         """
         for number, timeout_ms in enumerate((0, -1)):
             name = f"t{number}"
@@ -209,7 +211,7 @@ class CreateTopicsTests(ServiceCase):
 
     def test_failed(self) -> None:
         """
-        As a whole, in every version.
+        The error is with each topic, in every version.
         """
         request = CreateTopicsRequest(topics=[wanted("orders")])
         for version in self.client.versions(CreateTopicsRequest):

@@ -15,12 +15,12 @@ from tests.services.client import ServiceCase
 
 class DeleteTopicsTests(ServiceCase):
     """
-    Deleting topics.
+    Deletes topics.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create the topics C{a} and C{b}.
         """
         super().setUp()
         for name in ("a", "b"):
@@ -36,7 +36,7 @@ class DeleteTopicsTests(ServiceCase):
 
     def request(self, version: int, *topics: str | UUID | tuple[str, UUID]) -> DeleteTopicsRequest:
         """
-        Topics by name, by id, or by both.
+        A request for topics by name, by id, or by both.
         """
         if version < 6:
             return DeleteTopicsRequest(topic_names=[str(each) for each in topics], timeout_ms=1000)
@@ -58,7 +58,7 @@ class DeleteTopicsTests(ServiceCase):
 
     def test_every_version(self) -> None:
         """
-        It is gone when it is answered.
+        The topic does not exist any more when it is answered.
         """
         for version in self.client.versions(DeleteTopicsRequest):
             name = f"v{version}"
@@ -70,7 +70,7 @@ class DeleteTopicsTests(ServiceCase):
 
     def test_by_id(self) -> None:
         """
-        The answer has the name.
+        The result has the name.
         """
         (result,) = self.ask(6, self.image.topic("a").topic_id)
         self.assertEqual((result.error_code, result.name), (0, "a"))
@@ -78,15 +78,15 @@ class DeleteTopicsTests(ServiceCase):
 
     def test_unknown(self) -> None:
         """
-        By name 3, by id 100; the others go.
+        An unknown name is error 3, an unknown id 100. Other topics are deleted.
         """
         results = self.ask(6, "none", UUID(int=9), "a")
         self.assertEqual([each.error_code for each in results], [3, 100, 0])
         self.assertEqual([each.name for each in results], ["none", None, "a"])
 
-    def test_senseless(self) -> None:
+    def test_invalid(self) -> None:
         """
-        Both name and id, or neither.
+        A topic needs either a name or an id.
         """
         both = ("a", self.image.topic("a").topic_id)
         results = self.ask(6, both, NO_UUID)
@@ -95,7 +95,7 @@ class DeleteTopicsTests(ServiceCase):
 
     def test_named_twice(self) -> None:
         """
-        It stays, and there is one answer.
+        A topic that is named twice is not deleted, and has one result.
         """
         results = self.ask(5, "a", "a")
         self.assertEqual([each.error_code for each in results], [42])
@@ -103,7 +103,7 @@ class DeleteTopicsTests(ServiceCase):
 
     def test_failed(self) -> None:
         """
-        As a whole, in every version.
+        The error is with each topic, in every version.
         """
         for version in self.client.versions(DeleteTopicsRequest):
             response = self.client.failed(self.request(version, "a"), version, -1)

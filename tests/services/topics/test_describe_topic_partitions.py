@@ -14,7 +14,7 @@ from tests.services.client import ServiceCase
 
 class DescribeTopicPartitionsTests(ServiceCase):
     """
-    Topics a page at a time.
+    Describes topics in pages.
     """
 
     def setUp(self) -> None:
@@ -30,7 +30,7 @@ class DescribeTopicPartitionsTests(ServiceCase):
         self, *names: str, limit: int = 2000, cursor: tuple[str, int] | None = None
     ) -> tuple[list[tuple[str, int, list[int]]], tuple[str, int] | None]:
         """
-        (name, error, partitions) of each topic, and the next cursor.
+        Name, error code and partitions of each topic, and the next cursor.
         """
         start = cursor and DescribeTopicPartitionsRequest.Cursor(
             topic_name=cursor[0], partition_index=cursor[1]
@@ -50,13 +50,14 @@ class DescribeTopicPartitionsTests(ServiceCase):
 
     def test_all(self) -> None:
         """
-        No topic named means all, by name.
+        An empty list means all topics, by name.
         """
         self.assertEqual(self.ask(), ([("a", 0, [0, 1]), ("b", 0, [0])], None))
 
     def test_some(self) -> None:
         """
-        Those named, by name; unknown ones and bad names with their errors.
+        The topics of the request, by name. Unknown and invalid names have their
+        errors.
         """
         topics, after = self.ask("b", "none", "../b", "b")
         self.assertEqual(topics, [("../b", 17, []), ("b", 0, [0]), ("none", 3, [])])
@@ -64,7 +65,7 @@ class DescribeTopicPartitionsTests(ServiceCase):
 
     def test_pages(self) -> None:
         """
-        Page after page everything comes once.
+        The pages together have every partition once.
         """
         pages: list[list[tuple[str, int, list[int]]]] = []
         cursor = None
@@ -75,14 +76,15 @@ class DescribeTopicPartitionsTests(ServiceCase):
 
     def test_cursor_of_a_deleted_topic(self) -> None:
         """
-        What comes after it is described from its first partition on.
+        If the topic of the cursor was deleted, the next topic is described from
+        its first partition on.
         """
         topics, _ = self.ask(cursor=("aa", 5))
         self.assertEqual(topics, [("b", 0, [0])])
 
-    def test_senseless(self) -> None:
+    def test_invalid(self) -> None:
         """
-        A page of nothing, or that begins before the first.
+        A page without partitions, or a negative index, is refused.
         """
         self.cluster_request(response_partition_limit=0)
         self.cluster_request(
@@ -91,7 +93,7 @@ class DescribeTopicPartitionsTests(ServiceCase):
 
     def cluster_request(self, **fields: Any) -> None:
         """
-        A request that is refused as a whole.
+        Check that a request is refused as a whole.
         """
         names = [DescribeTopicPartitionsRequest.Topic(name="a")]
         request = DescribeTopicPartitionsRequest(topics=names, **fields)
@@ -101,7 +103,7 @@ class DescribeTopicPartitionsTests(ServiceCase):
 
     def test_details(self) -> None:
         """
-        As in Metadata; no replica is eligible but the leader.
+        Partitions are as in Metadata. There are no eligible leader replicas.
         """
         response = self.client.now(DescribeTopicPartitionsRequest(topics=[]), 0)
         topic = response.topics[1]

@@ -1,5 +1,5 @@
 """
-Metadata, DescribeCluster, DescribeTopicPartitions and FindCoordinator.
+Metadata.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NO_OPERATIONS = -(2**31)
 
 class MetadataTests(ServiceCase):
     """
-    What there is.
+    Describes brokers and topics.
     """
 
     def setUp(self) -> None:
@@ -58,19 +58,19 @@ class MetadataTests(ServiceCase):
 
     def ask(self, *names: str | UUID, version: int = 13, **fields: Any) -> Any:
         """
-        The answer.
+        The response.
         """
         return self.client.now(self.request(*names, **fields), version)
 
     def names(self, response: Any) -> list[str]:
         """
-        The topics of an answer.
+        The names of the topics in a response.
         """
         return [topic.name for topic in response.topics]
 
     def test_every_version(self) -> None:
         """
-        Brokers, controller, cluster and leaders.
+        The response has brokers, controller, cluster and leaders.
         """
         for version in self.client.versions(MetadataRequest):
             response = self.ask("a", version=version)
@@ -95,7 +95,7 @@ class MetadataTests(ServiceCase):
 
     def test_all(self) -> None:
         """
-        Null, and in version 0 the empty list.
+        Null means all topics, and in version 0 the empty list, too.
         """
         for version in range(1, 14):
             self.assertEqual(self.names(self.ask(topics=None, version=version)), ["a", "b"])
@@ -103,14 +103,15 @@ class MetadataTests(ServiceCase):
 
     def test_none(self) -> None:
         """
-        The empty list means none from version 1 on, and creates nothing.
+        From version 1 on the empty list means none, and creates nothing.
         """
         for version in range(1, 14):
             self.assertEqual(self.names(self.ask(version=version)), [])
 
-    def test_created_by_asking(self) -> None:
+    def test_created_by_request(self) -> None:
         """
-        It is durable and has real partitions when it is answered.
+        A topic that a request creates is durable and has its partitions when it
+        is answered.
         """
         (topic,) = self.ask("new").topics
         self.assertEqual((topic.error_code, len(topic.partitions)), (0, 3))
@@ -119,8 +120,8 @@ class MetadataTests(ServiceCase):
 
     def test_not_allowed_by_client(self) -> None:
         """
-        From version 4 on the client says whether asking creates; before, it
-        does.
+        From version 4 on the client says whether its request creates topics;
+        before, it does.
         """
         (topic,) = self.ask("new", allow_auto_topic_creation=False).topics
         self.assertEqual((topic.error_code, topic.partitions), (3, []))
@@ -129,7 +130,7 @@ class MetadataTests(ServiceCase):
 
     def test_not_allowed_by_broker(self) -> None:
         """
-        The setting is above the client.
+        The setting of the broker overrides the client.
         """
         self.make(auto_create=False)
         (topic,) = self.ask("new").topics
@@ -138,7 +139,8 @@ class MetadataTests(ServiceCase):
 
     def test_created_by_another(self) -> None:
         """
-        Who comes second gets what the first has made.
+        Of two requests that create a topic the second gets what the first has
+        created.
         """
         image = self.cluster.image
 
@@ -156,8 +158,8 @@ class MetadataTests(ServiceCase):
 
     def test_being_created(self) -> None:
         """
-        Who comes while another creates it waits for leaders, too; but not for
-        those of a topic that had some.
+        A request for a topic that is being created waits for leaders, too; one
+        for a topic that had leaders does not.
         """
         waiting: list[Deferred[None]] = []
 
@@ -182,7 +184,7 @@ class MetadataTests(ServiceCase):
 
     def test_bad_name(self) -> None:
         """
-        17, also where nothing is created.
+        An invalid name is error 17, also if no topic would be created.
         """
         for name in ("", "..", "a/b", "x" * 250):
             (topic,) = self.ask(name).topics
@@ -192,7 +194,8 @@ class MetadataTests(ServiceCase):
 
     def test_by_id(self) -> None:
         """
-        The answer has the name; an unknown id is 100, without a name.
+        A topic named by id is answered with its name; an unknown id is error
+        100, without a name.
         """
         (topic,) = self.ask(self.b.topic_id).topics
         self.assertEqual((topic.error_code, topic.name), (0, "b"))
@@ -203,13 +206,13 @@ class MetadataTests(ServiceCase):
 
     def test_named_twice(self) -> None:
         """
-        It is answered once.
+        A topic that is named twice is described once.
         """
         self.assertEqual(self.names(self.ask("b", "a", "b")), ["b", "a"])
 
     def test_operations(self) -> None:
         """
-        All that Kafka knows, when asked for; else the smallest number.
+        On request all authorized operations, else the smallest number.
         """
         response = self.ask(
             "a",
@@ -227,7 +230,8 @@ class MetadataTests(ServiceCase):
 
     def test_no_leader(self) -> None:
         """
-        A partition whose leader is gone, or that has none yet, says so.
+        A partition whose leader is not alive, or that has had none yet, is
+        LEADER_NOT_AVAILABLE.
         """
         self.cluster.leaderless = True
         self.cluster.now(self.cluster.topics.create("c", 2, {}))
@@ -250,14 +254,15 @@ class MetadataTests(ServiceCase):
 
     def test_internal(self) -> None:
         """
-        A topic that has a name of Kafka's own is called internal.
+        A topic with the name of one of Kafka's internal topics is internal.
         """
         (topic, other) = self.ask("__consumer_offsets", "a").topics
         self.assertEqual((topic.is_internal, other.is_internal), (True, False))
 
     def test_failed(self) -> None:
         """
-        As a whole, in every version; the brokers are there all the same.
+        The error is with each topic, in every version. The brokers are listed
+        all the same.
         """
         for version in self.client.versions(MetadataRequest):
             response = self.client.failed(self.request("a"), version, -1)
