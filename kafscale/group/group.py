@@ -294,15 +294,43 @@ class Group:
             or self.members.choose_protocol() != self.protocol
         ):
             return self._wait_for_round(member)
-        self._sessions.restart(member)
+        return self._wait_for_store(member, leader, parameters.supports_skipping_assignment)
+
+    def _wait_for_store(
+        self, member: Member, leader: str | None, skips: bool
+    ) -> Deferred[JoinResult]:
+        """
+        Answer a static member when its new id is durable. A round that begins
+        before counts it as joined, and answers it; and a member that takes its
+        place meanwhile fences it. So an answer of this generation never comes
+        after one of the next.
+
+        @param leader: Member id of the leader before; perhaps the member's former id.
+        @param skips: Whether the client supports skipping the assignment.
+        """
+        waiting = member.awaiting_join = Deferred()
+        self._sessions.suspend(member)
+
+        def ended(failure: Failure | None) -> None:
+            if member.awaiting_join is not waiting or self.state is not GroupState.STABLE:
+                return
+            self._answer_join(member, failure or self._rejoined(member, leader, skips))
+            self._sessions.restart(member)
+            self._answers.send()
+
+        self._store_now().addBoth(ended)
+        return waiting
+
+    def _rejoined(self, member: Member, leader: str | None, skips: bool) -> JoinResult:
+        """
+        The present generation, as a static member gets it that has restarted.
+        """
         joined = self._joined(member)
-        if not parameters.supports_skipping_assignment:
+        if not skips:
             # A leader would assign anew, and no other member would ask for that
-            # assignment. So it is told that its former id leads.
-            joined = attrs.evolve(joined, leader=leader or "", members=())
-        elif joined.leader == member_id:
-            joined = attrs.evolve(joined, skip_assignment=True)
-        return self._store_now().addCallback(lambda _: joined)
+            # assignment. So the answer names its former id as the leader.
+            return attrs.evolve(joined, leader=leader or "", members=())
+        return attrs.evolve(joined, skip_assignment=member.member_id == self.leader)
 
     def _wait_for_round(self, member: Member) -> Deferred[JoinResult]:
         # If the member repeats its request, the first one is lost.
@@ -661,7 +689,7 @@ class Group:
         self._answer_join(member, error)
         self._answer_sync(member, error)
 
-    def _answer_join(self, member: Member, answer: JoinResult | KafkaError) -> None:
+    def _answer_join(self, member: Member, answer: JoinResult | KafkaError | Failure) -> None:
         waiting, member.awaiting_join = member.awaiting_join, None
         self._answers.add(waiting, answer)
 

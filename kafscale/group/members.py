@@ -34,7 +34,8 @@ class Member:
     @ivar assignment: What the leader has assigned to it, as the leader wrote it.
     @ivar is_new: Whether it has not been in any generation yet.
     @ivar expiry: Its session timeout; None while it has none.
-    @ivar awaiting_join: Its JoinGroup request, while that waits for the round.
+    @ivar awaiting_join: Its JoinGroup request, while that waits for the round;
+        or, of a static member that has restarted, for the store.
     @ivar awaiting_sync: Its SyncGroup request, while that waits for the leader.
     """
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 
 from kafscale.group.members import Member
 from kafscale.group.settings import LATE_SECONDS, NEW_MEMBER_SECONDS
@@ -34,7 +35,7 @@ class DeferredAnswers:
         Answer this request at the next L{send}.
 
         @param waiting: None if no request waits: then nothing is added.
-        @param answer: The result, or an exception.
+        @param answer: The result, or an exception or a L{Failure}.
         """
         if waiting is not None:
             self._due.append((waiting, answer))
@@ -45,7 +46,7 @@ class DeferredAnswers:
         """
         while self._due:
             waiting, answer = self._due.popleft()
-            if isinstance(answer, BaseException):
+            if isinstance(answer, (BaseException, Failure)):
                 waiting.errback(answer)
             else:
                 waiting.callback(answer)

@@ -17,6 +17,7 @@ from kafscale.errors import (
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import JoinResult
 from tests.group.members import GroupTestCase, member_of
+from tests.hostile import Verdict, let_pass
 
 
 class RefusedTests(GroupTestCase):
@@ -213,6 +214,68 @@ class StaticTests(GroupTestCase):
         new = self.successResultOf(asked)
         self.restart()
         self.coordinator.heartbeat("g", member_of(new, "b"))
+
+    def test_restarted_twice_before_it_is_stored(self) -> None:
+        """
+        A second restart fences the first, which waits for the store; also once
+        that has succeeded.
+        """
+        self.both()
+        self.store.policy = None
+        first = self.join(instance_id="b")
+        second = self.join(instance_id="b")
+        self.refused(FencedInstanceId, first)
+        self.store.settle()
+        self.assertEqual(self.successResultOf(second).member_id, "b-4")
+        self.assertEqual(self.state(), "Stable")
+
+    def test_round_before_it_is_stored(self) -> None:
+        """
+        A member that waits for the store when a round begins has joined that
+        round: it is answered with the next generation, and not afterwards with
+        the one before.
+        """
+        led, _ = self.both()
+        self.store.policy = None
+        restarted = self.join(instance_id="b")
+        self.join(member_id=led.member_id, instance_id="a")  # by which the leader begins a round
+        self.assertEqual(self.successResultOf(restarted).generation, 2)
+        self.store.settle()
+        self.assertEqual(self.state(), "CompletingRebalance")
+
+    def test_stored_during_a_round(self) -> None:
+        """
+        The end of the round answers a restarted member, whether its new id was
+        stored meanwhile or not.
+        """
+        for number, verdict in enumerate((Verdict.SUCCEED, Verdict.FAIL_BUT_APPLY)):
+            led, _ = self.both(group=f"g{number}")
+            self.store.policy = None
+            restarted = self.join(group=f"g{number}", instance_id="b")
+            self.join(group=f"g{number}", instance_id="c")
+            self.store.pending[0].decide(verdict)
+            self.store.policy = let_pass
+            self.store.settle()
+            self.assertNoResult(restarted)
+            self.join(group=f"g{number}", member_id=led.member_id, instance_id="a")
+            self.assertEqual(self.successResultOf(restarted).generation, 2)
+
+    def test_restarted_and_not_stored(self) -> None:
+        """
+        If the new id cannot be stored, the JoinGroup is refused, and the member
+        can join again.
+        """
+        led, _ = self.both()
+
+        async def commit(*_: object) -> int:
+            raise OSError("disk full")
+
+        patched = self.patch(self.inner, "commit", commit)
+        self.failureResultOf(self.join(instance_id="b"), OSError)
+        self.flushLoggedErrors(OSError)
+        patched.restore()
+        new = self.successResultOf(self.join(instance_id="b"))
+        self.assertEqual((new.member_id, new.generation, new.leader), ("b-4", 1, led.member_id))
 
     def test_leader_restarted(self) -> None:
         """
