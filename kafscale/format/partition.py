@@ -36,7 +36,7 @@ def maker_of(makers: Sequence[tuple[int, int]], base: int) -> int:
 @attrs.frozen
 class Chapter:
     """
-    A segment that is in a volume with others (see `kafscale.log.reading.volumes`).
+    A segment that is in a volume with others (see `kafscale.log.rolling.volumes`).
 
     @ivar base: Its base offset.
     @ivar incarnation: Whose volume it is in; C{number} is the volume's.

@@ -27,14 +27,14 @@ from kafscale.log.partition.partition import Partition
 from kafscale.log.partition.record_changes import RecordChanges
 from kafscale.log.pressure import Pressure
 from kafscale.log.reading.segments import Segments
-from kafscale.log.reading.volumes import Volumes
-from kafscale.log.retention.log_start import LogStarts
+from kafscale.log.retention.log_start import LogStartMover
 from kafscale.log.retention.retention import Retention
-from kafscale.log.retention.trimming import Clearing
+from kafscale.log.retention.trimming import JournalTrimmer
 from kafscale.log.rolling.roller import Roller
+from kafscale.log.rolling.volumes import Volumes
 from kafscale.log.rolling.writer import SegmentWriter
-from kafscale.log.takeover.recovery import Claim
-from kafscale.log.takeover.sealed_journals import Estates
+from kafscale.log.takeover.recovery import Claim, Recovery
+from kafscale.log.takeover.sealed_journals import SealedJournals
 
 
 class Incarnation:
@@ -52,6 +52,7 @@ class Incarnation:
     @ivar roller: Moves records from the journal into segments.
     @ivar retention: Moves log starts as the topics' configurations say.
     @ivar sealed_journals: The journals of earlier incarnations.
+    @ivar recovery: Recovers partitions that it is to lead.
     @ivar trimmer: Deletes slots that are no longer needed, of this journal and
         of sealed ones.
     """
@@ -97,8 +98,9 @@ class Incarnation:
         )
         bundles = object_keys.bundles(namespace, broker_id, number)
         self._bundles = Bundles(objects, clock, bundles, settings.bundled)
-        self.sealed_journals = Estates(objects, metadata, namespace, number)
-        self.trimmer = Clearing(
+        self.sealed_journals = SealedJournals(objects, metadata, namespace, number)
+        self.recovery = Recovery(environment, number, self.sealed_journals)
+        self.trimmer = JournalTrimmer(
             environment,
             number,
             journal=self.journal,
@@ -124,7 +126,9 @@ class Incarnation:
             retention=self.retention,
             record_bytes=lambda: pressure.size,
         )
-        self._starts = LogStarts(objects, self.changes, self.roller.roll, self.volumes)
+        self._log_starts = LogStartMover(
+            objects, self.changes, self.roller.roll, self.volumes.dropped
+        )
 
     # -- fencing and stopping -----------------------------------------------
 
@@ -241,7 +245,7 @@ class Incarnation:
         """
         See L{kafscale.log.partition.partition.PartitionHost.move_start}.
         """
-        await self._starts.move(partition, offset)
+        await self._log_starts.move(partition, offset)
 
     def _acknowledged(self, slot: Slot) -> None:
         if slot.frozen is not None:

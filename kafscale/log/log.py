@@ -24,9 +24,9 @@ from kafscale.log.environment import LogEnvironment
 from kafscale.log.incarnation import Incarnation
 from kafscale.log.partition.partition import Partition
 from kafscale.log.pressure import Pressure
-from kafscale.log.retention.orphans import Sweep
+from kafscale.log.retention.orphans import OrphanSweep
 from kafscale.log.rolling.releasing import release
-from kafscale.log.takeover.recovery import GuardOf, IsGone, commit_claims, prepare
+from kafscale.log.takeover.recovery import GuardOf, IsGone, commit_claims
 
 
 def no_guard(topic_id: UUID) -> None:
@@ -70,7 +70,7 @@ class Log:
         self._rules_of = rules_of
         self.pressure = Pressure(environment.settings, self._unsettled_bytes)
         self.counts = environment.counts
-        self._sweep = Sweep(
+        self._sweep = OrphanSweep(
             environment, lambda *volume: self.incarnation.volumes.is_settled(*volume)
         )
         self.begin(incarnation)
@@ -145,13 +145,7 @@ class Log:
             remaining = [where for where in remaining if where not in incarnation.partitions]
             if not remaining:
                 return
-            claims = await prepare(
-                incarnation.sealed_journals,
-                self._environment.broker_id,
-                incarnation.number,
-                remaining,
-                is_gone,
-            )
+            claims = await incarnation.recovery.prepare(remaining, is_gone)
             try:
                 done, remaining = await commit_claims(
                     self._metadata, incarnation.number, claims, guard_of
@@ -160,7 +154,7 @@ class Log:
                 incarnation.fence()
             if incarnation.fenced:
                 return  # the next incarnation claims what this one has claimed
-            incarnation.sealed_journals.slots.forget()
+            incarnation.sealed_journals.reader.forget()
             led = [
                 incarnation.lead(claim, revision, self._rules_of(claim.where[0]))
                 for claim, revision in done
@@ -175,22 +169,22 @@ class Log:
         See L{ILog.recover}.
         """
         now = self.incarnation
-        for number, broker_id in await now.sealed_journals.left():
+        for number, broker_id in await now.sealed_journals.of_others():
             if broker_id == self._environment.broker_id and number < now.number:
-                await now.sealed_journals.of(number)
+                await now.sealed_journals.open(number)
         await self.claim(wanted, is_gone, guard_of)
-        await now.sealed_journals.wind_up()
+        await now.sealed_journals.delete_rolled()
 
     async def clear_up(self, is_gone: IsGone) -> None:
         """
         See L{ILog.clear_up}.
         """
         now = self.incarnation
-        for number, broker_id in await now.sealed_journals.left():
+        for number, broker_id in await now.sealed_journals.of_others():
             # `recover` has sealed those of this broker's own past.
             if broker_id != self._environment.broker_id and await is_gone(broker_id, number):
-                await now.sealed_journals.of(number)
-        now.trimmer.begin()
+                await now.sealed_journals.open(number)
+        now.trimmer.kick()
 
     def configured(self, topic_id: UUID, partitions: int, rules: LogRules) -> None:
         """
@@ -227,7 +221,7 @@ class Log:
             for partition in partitions:  # whatever the outcome (rule 18)
                 if partition.dropped:
                     incarnation.forget(partition)
-            incarnation.trimmer.begin()
+            incarnation.trimmer.kick()
 
     async def drop(self, topic_id: UUID) -> None:
         """
@@ -240,7 +234,7 @@ class Log:
                 # So a segment that is being written exists before the objects are listed.
                 await partition.lock.run(lambda: None)
         self.counts.topics.pop(topic_id, None)
-        incarnation.trimmer.begin()
+        incarnation.trimmer.kick()
 
     async def delete(self, topic_id: UUID) -> None:
         """
@@ -260,7 +254,7 @@ class Log:
             await objects.delete(found[at : at + 1000])
             for key in found[at : at + 1000]:
                 self._environment.cache.drop(key)
-        self.incarnation.trimmer.begin()
+        self.incarnation.trimmer.kick()
 
     # -- metrics --------------------------------------------------------------
 

@@ -26,8 +26,8 @@ from kafscale.format.metadata_keys import shard_of
 from kafscale.group.coordinator import GroupCoordinator
 from kafscale.interfaces import Broker, ILog, IMetadataStore, IService, LogRules, Topic
 from kafscale.log.log import Log
-from kafscale.log.reading.volumes import CHAPTERS
 from kafscale.log.replicas.replicas import Replicas
+from kafscale.log.rolling.volumes import MAX_CHAPTERS
 from kafscale.log.settings import LogSettings
 from kafscale.services.cluster.alter_partition_reassignments import (
     AlterPartitionReassignmentsService,
@@ -162,7 +162,7 @@ def log_settings(settings: Settings) -> LogSettings:
         unrolled_bytes=settings.unrolled_bytes,
         journal_slots=settings.journal_slots,
         bundled=GROUP if settings.s3_bucket else 0,
-        chapters=CHAPTERS if settings.s3_bucket else 0,
+        chapters=MAX_CHAPTERS if settings.s3_bucket else 0,
         orphan_seconds=settings.orphan_ms / 1000,
         readahead=settings.readahead_segments,
     )

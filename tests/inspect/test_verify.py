@@ -140,7 +140,7 @@ class JournalTests(LookTestCase):
 
     def test_a_journal_that_was_inherited(self) -> None:
         """
-        Sealed, and needed.
+        JournalExtent, and needed.
         """
         writer = self.sealed()
         self.assertEqual(self.shared.slots(writer.incarnation), [0, 1, 2])

@@ -14,7 +14,7 @@ from kafscale.format.reading import volume_footer
 from kafscale.format.volume import write_volume_footer
 from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
-from kafscale.log.reading.volumes import GRACE
+from kafscale.log.rolling.volumes import GRACE_SECONDS
 from tests.harness.coroutines import now
 from tests.inspect.looking import report, view_of, wrong
 from tests.inspect.test_verify import PARTITION, RECORD, LookTestCase
@@ -38,7 +38,7 @@ class VolumeTestCase(LookTestCase):
         super().setUp()
         self.writer = self.leader(PARTITIONS, **MANY)
         self.grow(self.writer, 7)
-        self.writer.run(GRACE + 1)
+        self.writer.run(GRACE_SECONDS + 1)
         self.chapters = self.shared.record().chapters
         self.assertEqual([each.base for each in self.chapters], [4, 5, 6])
         self.keys = self.shared.keys("default/volumes/")
@@ -127,7 +127,7 @@ class WholeTests(VolumeTestCase):
 
         def go_on() -> None:
             self.grow(self.writer, 3)
-            self.writer.run(GRACE + 1)
+            self.writer.run(GRACE_SECONDS + 1)
 
         lines = report(self.shared, go_on)
         self.assertEqual([line for line in lines if "volumes" in line], [])

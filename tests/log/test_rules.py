@@ -16,7 +16,7 @@ from kafscale.format import metadata_keys, object_keys
 from kafscale.format.epochs import Epochs
 from kafscale.format.segment import write_footer
 from kafscale.interfaces import Put
-from kafscale.log.takeover.sealing import BARRIER, Sealed, seal
+from kafscale.log.takeover.sealing import BARRIER, JournalExtent, seal
 from tests.harness.coroutines import begin, now
 from tests.hostile import Operation, Verdict, hold
 from tests.log.brokers import EACH, RULES, WHERE, Broker, BrokerTestCase, batch
@@ -57,7 +57,7 @@ class RuleTestCase(BrokerTestCase):
         """
         return int(self.shared.value(metadata_keys.incarnation(incarnation))["trim"])
 
-    def seal(self, broker: Broker) -> Sealed:
+    def seal(self, broker: Broker) -> JournalExtent:
         """
         Stop a broker, and do nothing more.
         """
@@ -364,7 +364,7 @@ class TrimmingTests(RuleTestCase):
         broker.obey(hold("commit", metadata_keys.PARTITIONS))
         rolling = self.roll(broker)
         self.assertEqual(self.shared.segments(), [0])
-        broker.log.incarnation.trimmer.begin()
+        broker.log.incarnation.trimmer.kick()
         self.assertEqual(broker.journal.trimmable, 0)
         self.assertEqual(self.trim(broker.incarnation), 0)
         broker.settle()
@@ -437,11 +437,11 @@ class TrimmingTests(RuleTestCase):
         broker.obey(hold("commit", metadata_keys.PARTITIONS))
         rolling = self.roll(broker)
         self.assertEqual(self.shared.segments(), [0, 1])
-        gone = now(broker.partition().segments.before(0))
+        gone = now(broker.partition().segments.objects_before(0))
         self.assertEqual(gone, [])
         broker.settle()
         self.successResultOf(rolling)
-        gone = now(broker.partition().segments.before(1))
+        gone = now(broker.partition().segments.objects_before(1))
         self.assertEqual([object_keys.segment_base(info.key) for info in gone], [0])
 
 

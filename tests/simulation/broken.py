@@ -24,7 +24,7 @@ from kafscale.log.partition.record_changes import RecordChanges
 from kafscale.log.partition.tail import Tail
 from kafscale.log.reading.segments import Segments
 from kafscale.log.replicas.replica import Replica
-from kafscale.log.retention.log_start import LogStarts
+from kafscale.log.retention.log_start import LogStartMover
 from kafscale.log.rolling import releasing
 from kafscale.log.rolling.writer import Draft, SegmentWriter
 from kafscale.log.takeover import recovery, sealing
@@ -307,9 +307,9 @@ def delete_first(original: Any) -> Any:
     """
     Delete segments, then commit that they are not needed.
     """
-    async def move(self: LogStarts, partition: Partition, offset: int) -> None:
+    async def move(self: LogStartMover, partition: Partition, offset: int) -> None:
         first = await partition.segments.base_of(offset)
-        gone = await partition.segments.before(first)
+        gone = await partition.segments.objects_before(first)
         await self._objects.delete([info.key for info in gone])
         await original(self, partition, offset)
 
@@ -320,7 +320,7 @@ def do_not_roll(original: Any) -> Any:
     """
     Pretend that all is rolled.
     """
-    async def move(self: LogStarts, partition: Partition, offset: int) -> None:
+    async def move(self: LogStartMover, partition: Partition, offset: int) -> None:
         roll, self._roll = self._roll, lambda partition: _pretend(partition, offset)
         try:
             await original(self, partition, offset)

@@ -23,10 +23,11 @@ from kafscale.log.partition.tail import Tail
 from kafscale.log.reading.segments import Segments
 from kafscale.log.replicas.replica import Replica
 from kafscale.log.retention import trimming
-from kafscale.log.retention.log_start import LogStarts
+from kafscale.log.retention.log_start import LogStartMover
 from kafscale.log.rolling import releasing
 from kafscale.log.rolling.writer import SegmentWriter
-from kafscale.log.takeover import recovery, sealed_journals, sealing
+from kafscale.log.takeover import sealed_journals, sealing
+from kafscale.log.takeover.recovery import Recovery
 from tests.hostile import Operation
 from tests.simulation import broken
 from tests.simulation.plan import STRICT, Plan
@@ -136,16 +137,16 @@ SEAL = Seam(sealing, "_seal_first_missing")
 RECORD_END = Seam(sealing, "settle")
 MOVE_TRIM_MARK = Seam(trimming, "settle")
 TRIMMABLE = Seam(Journal, "trimmable")
-SLOT_FOOTER = Seam(sealed_journals, "footer")
+SLOT_FOOTER = Seam(sealed_journals, "slot_footer")
 CHANGE_RECORDS = Seam(record_changes, "settle_all")
 COMMIT_CLAIMS = Seam(log, "commit_claims")
-RECOVER = Seam(recovery, "_recover")
+RECOVER = Seam(Recovery, "_recover")
 VISIBLE_BATCHES = Seam(Tail, "visible_batches")
 CREATE_SEGMENT = Seam(SegmentWriter, "_create")
 ALL_SETTLED = Seam(Partition, "settled")
 RELEASED_RECORD = Seam(releasing, "_released")
 COMMIT_RELEASE = Seam(releasing, "_commit")
-MOVE_LOG_START = Seam(LogStarts, "move")
+MOVE_LOG_START = Seam(LogStartMover, "move")
 FIRST_SEGMENT = Seam(Segments, "base_of")
 COMMIT_SHARD = Seam(Shard, "_attempt")
 TAKE_FETCHED = Seam(Replica, "take_fetched")

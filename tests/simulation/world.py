@@ -363,7 +363,7 @@ def history(seed: int, minutes: float, plan: Plan = USUAL) -> Outcome:
     with _alone(lambda event: None):
         gc.freeze()  # what is there already need not be looked through
         # Journals are short here: not so many slots need be looked at together.
-        with patch.object(sealing, "PARALLEL", 8):
+        with patch.object(sealing, "PARALLEL_READS", 8):
             outcome = World(seed, plan).run(minutes)
         for _ in range(2):
             # What still waits for something is ended by this: nobody is to hear.

@@ -391,7 +391,7 @@ class Partition:
         """
         self.record = record
         self.revision = revision
-        self.segments.follow(record)
+        self.segments.apply(record)
         self._rolled_producers = producers
         self._host.grew(-self.tail.drop_before(record.rolled_to))
         self._release(record.rolled_to)
@@ -405,7 +405,7 @@ class Partition:
         """
         self.record = record
         self.revision = revision
-        self.segments.follow(record)
+        self.segments.apply(record)
         self.epochs = epochs
         self._watchers.wake()
 

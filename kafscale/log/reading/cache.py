@@ -17,11 +17,11 @@ from twisted.python.failure import Failure
 from kafscale.format.errors import CorruptObject
 from kafscale.interfaces import IObjectReader
 
-Place = tuple[str, int, int]
+RunKey = tuple[str, int, int]
 """An object's key, and where a run begins and ends in it."""
 
 
-class _Reading:
+class _Read:
     """
     A run that is under way from the store.
 
@@ -58,11 +58,11 @@ class BlockCache:
         self._store = store
         self._max_bytes = max_bytes
         self._ahead = ahead
-        self._runs: OrderedDict[Place, bytes] = OrderedDict()  # least recently used first
-        self._by_key: dict[str, set[Place]] = {}
-        self._under_way: dict[Place, _Reading] = {}
+        self._runs: OrderedDict[RunKey, bytes] = OrderedDict()  # least recently used first
+        self._by_key: dict[str, set[RunKey]] = {}
+        self._under_way: dict[RunKey, _Read] = {}
         self._prefetching = 0
-        self._wanted: deque[Place] = deque(maxlen=8 * ahead)  # The oldest is forgotten.
+        self._to_prefetch: deque[RunKey] = deque(maxlen=8 * ahead)  # The oldest is forgotten.
         self.size = 0
         self.hits = 0
         self.misses = 0
@@ -79,20 +79,20 @@ class BlockCache:
         @raise StoreUnavailable: the store did not answer; nothing is kept of
             that, the next one asks again.
         """
-        place = (key, start, stop)
-        run = self._runs.get(place)
+        run_key = (key, start, stop)
+        run = self._runs.get(run_key)
         if run is not None:
             self.hits += 1
-            self._runs.move_to_end(place)
+            self._runs.move_to_end(run_key)
             return run
         self.misses += 1
-        reading = self._under_way.get(place)
+        reading = self._under_way.get(run_key)
         if reading is not None:
             return await reading.wait()
-        reading = self._under_way[place] = _Reading()
+        reading = self._under_way[run_key] = _Read()
         # Waited for like by all others: the first to ask may give up, too.
         waiter = reading.wait()
-        Deferred.fromCoroutine(self._read(place)).addBoth(self._done, place, reading)
+        Deferred.fromCoroutine(self._read(run_key)).addBoth(self._done, run_key, reading)
         return await waiter
 
     def prefetch(self, key: str, start: int, stop: int) -> None:
@@ -100,37 +100,37 @@ class BlockCache:
         Somebody will soon ask for this: read it, when those that are to be
         read ahead before it are read.
         """
-        place = (key, start, stop)
-        known = place in self._runs or place in self._under_way or place in self._wanted
+        run_key = (key, start, stop)
+        known = run_key in self._runs or run_key in self._under_way or run_key in self._to_prefetch
         if not known and stop - start <= self._max_bytes:
-            self._wanted.append(place)
-            self._read_wanted()
+            self._to_prefetch.append(run_key)
+            self._read_to_prefetch()
 
-    def _read_wanted(self) -> None:
-        while self._wanted and self._prefetching < self._ahead:
-            place = self._wanted.popleft()
-            if place in self._runs or place in self._under_way:
+    def _read_to_prefetch(self) -> None:
+        while self._to_prefetch and self._prefetching < self._ahead:
+            run_key = self._to_prefetch.popleft()
+            if run_key in self._runs or run_key in self._under_way:
                 continue
             self._prefetching += 1
-            reading = self._under_way[place] = _Reading()
-            fetching = Deferred.fromCoroutine(self._read(place))
+            reading = self._under_way[run_key] = _Read()
+            fetching = Deferred.fromCoroutine(self._read(run_key))
             fetching.addBoth(self._prefetched)
-            fetching.addBoth(self._done, place, reading)
+            fetching.addBoth(self._done, run_key, reading)
 
     def drop(self, key: str) -> None:
         """
         Forget what is of this object: it is deleted.
         """
-        for place in self._by_key.pop(key, ()):
-            self.size -= len(self._runs.pop(place))
-        for place, reading in self._under_way.items():
-            if place[0] == key:
+        for run_key in self._by_key.pop(key, ()):
+            self.size -= len(self._runs.pop(run_key))
+        for run_key, reading in self._under_way.items():
+            if run_key[0] == key:
                 reading.dropped = True
-        for place in [place for place in self._wanted if place[0] == key]:
-            self._wanted.remove(place)
+        for run_key in [run_key for run_key in self._to_prefetch if run_key[0] == key]:
+            self._to_prefetch.remove(run_key)
 
-    async def _read(self, place: Place) -> bytes:
-        key, start, stop = place
+    async def _read(self, run_key: RunKey) -> bytes:
+        key, start, stop = run_key
         run = await self._store.get(key, start, stop - start)
         if len(run) != stop - start:
             raise CorruptObject(f"{key} ends before {stop}")
@@ -138,13 +138,13 @@ class BlockCache:
 
     def _prefetched(self, result: bytes | Failure) -> bytes | Failure:
         self._prefetching -= 1
-        self._read_wanted()
+        self._read_to_prefetch()
         return result
 
-    def _done(self, result: bytes | Failure, place: Place, reading: _Reading) -> None:
-        del self._under_way[place]
+    def _done(self, result: bytes | Failure, run_key: RunKey, reading: _Read) -> None:
+        del self._under_way[run_key]
         if isinstance(result, bytes) and not reading.dropped:
-            self._keep(place, result)
+            self._keep(run_key, result)
         # One by one: who is told may make another give up.
         while reading.waiting:
             waiter = reading.waiting.pop(0)
@@ -153,16 +153,16 @@ class BlockCache:
             else:
                 waiter.callback(result)
 
-    def _keep(self, place: Place, run: bytes) -> None:
+    def _keep(self, run_key: RunKey, run: bytes) -> None:
         if len(run) > self._max_bytes:
             return
-        self._runs[place] = run
-        self._by_key.setdefault(place[0], set()).add(place)
+        self._runs[run_key] = run
+        self._by_key.setdefault(run_key[0], set()).add(run_key)
         self.size += len(run)
         while self.size > self._max_bytes:
             oldest, gone = self._runs.popitem(last=False)
             self.size -= len(gone)
-            places = self._by_key[oldest[0]]
-            places.discard(oldest)
-            if not places:
+            run_keys = self._by_key[oldest[0]]
+            run_keys.discard(oldest)
+            if not run_keys:
                 del self._by_key[oldest[0]]

@@ -5,7 +5,7 @@ Segments form a chain: each begins where the one before ends. The listing is a
 hint about it, made when the first reader needs it; where it lacks one, the
 chain says what is missing (the end of the one before is its key). The last may
 be chapters of volumes, which the partition's record tells; several of them
-become one segment in time, at the place of the first.
+become one segment in time, at the location of the first.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from kafscale.interfaces import Fetched, IObjectReader, ObjectInfo
 from kafscale.log.reading.cache import BlockCache
 from kafscale.wire.records import iterate
 
-FOOTERS = 16
+MAX_FOOTERS = 16
 """How many footers of one partition are kept in memory."""
 
 
 T = TypeVar("T")
-Place = tuple[str, int]
+Location = tuple[str, int]
 """The object that a segment is in, and where in that it begins."""
 
 
-class Missing(KafkaStorageError):
+class SegmentMissing(KafkaStorageError):
     """
     A segment is not there.
 
@@ -56,17 +56,17 @@ class Missing(KafkaStorageError):
 
 
 @attrs.frozen
-class Summary:
+class SegmentSummary:
     """
     What a segment is, in a few words.
 
-    @ivar place: Where it was found.
+    @ivar location: Where it was found.
     @ivar end_offset: The offset after its last record.
     @ivar max_timestamp: The largest that its batches state, in ms.
     @ivar size: In bytes, with its footer.
     """
 
-    place: Place
+    location: Location
     end_offset: int
     max_timestamp: int
     size: int
@@ -76,7 +76,7 @@ class Segments:
     """
     The segments of one partition.
 
-    @ivar rewritings: How often chapters went into a segment; who found a segment L{Missing}
+    @ivar rewrites: How often chapters went into a segment; who found a segment L{SegmentMissing}
         and began before the last time has to look again.
     """
 
@@ -101,12 +101,12 @@ class Segments:
         self._prefix = object_keys.partition(namespace, *where)
         self._readahead = readahead
         self._bases: list[int] | None = None  # sorted; None until somebody needs them
-        self._footers: OrderedDict[Place, tuple[Footer, int]] = OrderedDict()
+        self._footers: OrderedDict[Location, tuple[Footer, int]] = OrderedDict()
         self._chapters: dict[int, Chapter] = {}
-        self.rewritings = 0
-        self.follow(record)
+        self.rewrites = 0
+        self.apply(record)
 
-    def follow(self, record: PartitionRecord) -> None:
+    def apply(self, record: PartitionRecord) -> None:
         """
         The record is this one (now).
         """
@@ -115,7 +115,7 @@ class Segments:
         self._makers = record.makers
         before, self._chapters = self._chapters, {each.base: each for each in record.chapters}
         gone = before.keys() - self._chapters.keys()
-        self.rewritings += bool(gone)
+        self.rewrites += bool(gone)
         if self._bases is not None and self._first is not None and self._newest is not None:
             # What is not among them the chain tells.
             first = self._first
@@ -129,7 +129,7 @@ class Segments:
         """
         return object_keys.segment(self._prefix, base, maker_of(self._makers, base))
 
-    def place(self, base: int) -> Place:
+    def location(self, base: int) -> Location:
         """
         Where the segment is that begins at offset C{base}.
         """
@@ -165,7 +165,7 @@ class Segments:
             self._bases = sorted(bases)
         return self._bases
 
-    async def before(self, base: int | None) -> list[ObjectInfo]:
+    async def objects_before(self, base: int | None) -> list[ObjectInfo]:
         """
         The segments that begin before C{base}, part of the log or not.
         """
@@ -185,7 +185,7 @@ class Segments:
         """
         if self._newest is None:
             return None
-        located = await self._steadily(lambda: self._locate(offset))
+        located = await self._retry_if_rewritten(lambda: self._locate(offset))
         return self._newest if located is None else located[0]
 
     # -- footers ----------------------------------------------------------
@@ -195,49 +195,49 @@ class Segments:
         The footer of the segment that begins at C{base}, and the segment's
         size in bytes.
 
-        @raise Missing: there is none.
+        @raise SegmentMissing: there is none.
         """
-        place = self.place(base)
-        known = self._footers.get(place)
+        location = self.location(base)
+        known = self._footers.get(location)
         if known is not None:
-            self._footers.move_to_end(place)
+            self._footers.move_to_end(location)
             return known
         footer, size = await self._read_footer(base)
-        self._footers[place] = footer, size
-        while len(self._footers) > FOOTERS:
+        self._footers[location] = footer, size
+        while len(self._footers) > MAX_FOOTERS:
             self._footers.popitem(last=False)
         return footer, size
 
-    async def summary(self, base: int) -> Summary:
+    async def summary(self, base: int) -> SegmentSummary:
         """
         Of the segment that begins at C{base}. Nothing of it stays in memory.
 
-        @raise Missing: there is none.
+        @raise SegmentMissing: there is none.
         """
-        place = self.place(base)
-        footer, size = self._footers.get(place) or await self._read_footer(base)
-        return Summary(place, footer.end_offset, footer.max_timestamp, size)
+        location = self.location(base)
+        footer, size = self._footers.get(location) or await self._read_footer(base)
+        return SegmentSummary(location, footer.end_offset, footer.max_timestamp, size)
 
     async def _read_footer(self, base: int) -> tuple[Footer, int]:
-        key, chapter = self.place(base)[0], self._chapters.get(base)
+        key, chapter = self.location(base)[0], self._chapters.get(base)
         objects: ObjectReader = self._objects
         if chapter is not None:
             objects = ChapterReader(objects, key, chapter.position, chapter.size)
         try:
             return await segment_footer(objects, key)
         except NoSuchObject:
-            raise Missing(base) from None
+            raise SegmentMissing(base) from None
 
     async def newest_footer(self) -> Footer | None:
         """
         The footer of the newest segment; None when there is none.
         """
-        return await self._steadily(self._newest_footer)
+        return await self._retry_if_rewritten(self._newest_footer)
 
     async def _newest_footer(self) -> Footer | None:
         return None if self._newest is None else (await self.footer(self._newest))[0]
 
-    async def _locate(self, offset: int) -> tuple[int, Footer, Place] | None:
+    async def _locate(self, offset: int) -> tuple[int, Footer, Location] | None:
         """
         The segment that holds C{offset}: its base, its footer, and where that
         was found. None when all end before.
@@ -250,44 +250,44 @@ class Segments:
         if base > offset:
             raise OffsetOutOfRange("its segment was deleted meanwhile")
         while True:
-            place = self.place(base)
+            location = self.location(base)
             footer, _ = await self.footer(base)
             if offset < footer.end_offset:
-                return base, footer, place
+                return base, footer, location
             if base == self._newest:
                 return None
             base = footer.end_offset
             if base not in bases:
                 insort(bases, base)  # the listing did not have it
 
-    async def _run(self, base: int, place: Place, start: int, stop: int) -> bytes:
-        key, begin = place
+    async def _run(self, base: int, location: Location, start: int, stop: int) -> bytes:
+        key, begin = location
         try:
             return await self._cache.get(key, begin + start, begin + stop)
         except NoSuchObject:
-            raise Missing(base) from None
+            raise SegmentMissing(base) from None
 
-    async def _steadily(self, walk: Callable[[], Awaitable[T]]) -> T:
+    async def _retry_if_rewritten(self, walk: Callable[[], Awaitable[T]]) -> T:
         """
         What somebody finds who walks along the chain. If chapters went
         meanwhile, and he lost his way, he begins anew.
         """
         while True:
-            before = self.rewritings
+            before = self.rewrites
             try:
                 return await walk()
-            except Missing as missing:
-                if before == self.rewritings:
-                    raise self._gone(missing.base) from None
+            except SegmentMissing as missing:
+                if before == self.rewrites:
+                    raise self._missing_error(missing.base) from None
 
-    def _gone(self, base: int) -> KafkaError:
+    def _missing_error(self, base: int) -> KafkaError:
         """
         What it means that a segment is not there.
         """
         if self._first is None or base < self._first:
             return OffsetOutOfRange("its segment was deleted meanwhile")
-        self._log.error("records are lost: {key} is not in the store", key=self.place(base)[0])
-        return Missing(base)
+        self._log.error("records are lost: {key} is not in the store", key=self.location(base)[0])
+        return SegmentMissing(base)
 
     # -- reading ----------------------------------------------------------
 
@@ -298,18 +298,18 @@ class Segments:
 
         @raise OffsetOutOfRange: its segment was deleted meanwhile.
         """
-        return await self._steadily(lambda: self._read(offset, max_bytes, at_least_one))
+        return await self._retry_if_rewritten(lambda: self._read(offset, max_bytes, at_least_one))
 
     async def _read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
         located = await self._locate(offset)
         if located is None:
             return Fetched()
-        base, footer, place = located
+        base, footer, location = located
         pieces: list[bytes] = []
         size = 0
         while offset < footer.end_offset:
             start, stop = footer.locate(offset)
-            run = await self._run(base, place, start, stop)
+            run = await self._run(base, location, start, stop)
             begin, end = cut(run, offset, max_bytes - size, at_least_one and not pieces)
             if end > begin:
                 pieces.append(run if end - begin == len(run) else run[begin:end])
@@ -317,13 +317,13 @@ class Segments:
             if end < len(run):
                 return Fetched(pieces, size)
             offset = footer.offset_at(stop)
-            self._read_ahead(place, footer, offset)
+            self._read_ahead(location, footer, offset)
             if size >= max_bytes:
                 break
         return Fetched(pieces, size)
 
-    def _read_ahead(self, place: Place, footer: Footer, offset: int) -> None:
-        key, begin = place
+    def _read_ahead(self, location: Location, footer: Footer, offset: int) -> None:
+        key, begin = location
         for _ in range(self._readahead):
             if offset >= footer.end_offset:
                 return
@@ -339,29 +339,29 @@ class Segments:
         C{timestamp}.
         """
         while True:
-            before = self.rewritings
+            before = self.rewrites
             try:
                 located = await self._locate(offset)
                 if located is None:
                     return
-                base, footer, place = located
+                base, footer, location = located
                 while offset < footer.end_offset:
                     if footer.max_timestamp >= timestamp:
                         start, stop = footer.locate(offset)
                         if footer.reaches(stop, timestamp):
-                            yield await self._run(base, place, start, stop)
+                            yield await self._run(base, location, start, stop)
                         offset = footer.offset_at(stop)
                     else:
                         offset = footer.end_offset
-            except Missing as missing:
-                if before == self.rewritings:
-                    raise self._gone(missing.base) from None
+            except SegmentMissing as missing:
+                if before == self.rewrites:
+                    raise self._missing_error(missing.base) from None
 
     async def latest_batch(self) -> bytes | None:
         """
         The first batch that announces the largest timestamp of all.
         """
-        return await self._steadily(self._latest_batch)
+        return await self._retry_if_rewritten(self._latest_batch)
 
     async def _latest_batch(self) -> bytes | None:
         if self._first is None:
@@ -388,6 +388,6 @@ class ReplicaSegments(Segments):
     has been seen here.
     """
 
-    def _gone(self, base: int) -> KafkaError:
+    def _missing_error(self, base: int) -> KafkaError:
         # The record here may be old: the leader knows whether it was deleted.
         return NotLeaderOrFollower("a segment is not there (any more)")

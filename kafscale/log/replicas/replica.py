@@ -204,7 +204,7 @@ class Replica:
             self.silent = False
         self._revision = revision
         self.record = record
-        self._segments.follow(record)
+        self._segments.apply(record)
         self._rolled_to = record.rolled_to
         self._log_start = max(self._log_start, record.log_start)
         self._known_end = max(self._known_end, record.rolled_to)

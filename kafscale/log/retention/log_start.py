@@ -8,20 +8,20 @@ the first (rule 19).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import attrs
 from twisted.logger import Logger
 
 from kafscale.errors import KafkaStorageError, NotLeaderOrFollower, StoreUnavailable
 from kafscale.format import object_keys
+from kafscale.format.partition import Chapter
 from kafscale.interfaces import IObjectStore
 from kafscale.log.partition.partition import Partition
 from kafscale.log.partition.record_changes import RecordChanges
-from kafscale.log.reading.volumes import Volumes
 
 
-class LogStarts:
+class LogStartMover:
     """
     The starts of the partitions of one incarnation.
     """
@@ -33,15 +33,15 @@ class LogStarts:
         objects: IObjectStore,
         changes: RecordChanges,
         roll: Callable[[Partition], Awaitable[None]],
-        volumes: Volumes,
+        chapters_dropped: Callable[[Iterable[Chapter]], None],
     ) -> None:
         """
         @param roll: Puts what is durable of a partition into a segment.
         """
-        self._volumes = volumes
         self._objects = objects
         self._changes = changes
         self._roll = roll
+        self._chapters_dropped = chapters_dropped
 
     async def move(self, partition: Partition, offset: int) -> None:
         """
@@ -66,7 +66,7 @@ class LogStarts:
             except KafkaStorageError:
                 await self._changes.check(partition)
                 raise
-            gone = await partition.segments.before(first)
+            gone = await partition.segments.objects_before(first)
             epochs = partition.epochs.truncate(offset)
             # What is before the first was to be deleted earlier, and does not
             # count any more; what is not part of the log never did.
@@ -93,7 +93,7 @@ class LogStarts:
             revision = await self._changes.commit(partition, moved)
             partition.started(moved, revision, epochs)
             partition.segments.forget([info.key for info in gone])
-            self._volumes.dropped(dropped)
+            self._chapters_dropped(dropped)
         garbage = [info.key for info in gone]
         try:
             for at in range(0, len(garbage), 1000):

@@ -32,19 +32,19 @@ from kafscale.format.reading import slot_footer
 from kafscale.format.slot import SMALLEST_SLOT, Seal
 from kafscale.interfaces import ObjectInfo
 from kafscale.log.environment import LogEnvironment
-from kafscale.log.takeover.sealing import PARALLEL
+from kafscale.log.takeover.sealing import PARALLEL_READS
 
-PAGE = 1000
+PAGE_KEYS = 1000
 """How many keys are looked at together."""
 
-PAUSE = 1.0
+PAUSE_SECONDS = 1.0
 """Seconds between two pages."""
 
-REMEMBERED = 100_000
+MAX_REMEMBERED = 100_000
 """So many keys are remembered from one look to the next; others wait."""
 
 
-class Sweep:
+class OrphanSweep:
     """
     Looks through a namespace again and again.
     """
@@ -53,7 +53,7 @@ class Sweep:
 
     def __init__(self, environment: LogEnvironment, is_settled: Callable[[int, int], bool]) -> None:
         """
-        @param is_settled: See L{kafscale.log.reading.volumes.Volumes.is_settled}.
+        @param is_settled: See L{kafscale.log.rolling.volumes.Volumes.is_settled}.
         """
         self._is_settled = is_settled
         self._objects = environment.objects
@@ -61,9 +61,9 @@ class Sweep:
         self._namespace = environment.settings.namespace
         self._seconds = environment.settings.orphan_seconds
         self._counts = environment.counts
-        self._unneeded: set[str] = set()  # at the look before
-        self._looking = Chore(
-            environment.clock, self._look_through, self._failed, interval=self._seconds
+        self._suspects: set[str] = set()  # at the look before
+        self._chore = Chore(
+            environment.clock, self._sweep, self._failed, interval=self._seconds
         )
 
     def begin(self) -> None:
@@ -71,35 +71,37 @@ class Sweep:
         Look when it is time; called again, it changes nothing.
         """
         if self._seconds:
-            self._looking.start()
+            self._chore.start()
 
     async def stop(self) -> None:
         """
         Begin nothing more; return when nothing is under way.
         """
-        await self._looking.stop()
+        await self._chore.stop()
 
     def _failed(self, failure: Failure) -> None:
         self._log.warn("looking for what nobody needs: {why}", why=failure.getErrorMessage())
 
-    async def _look_through(self) -> None:
-        before, self._unneeded = self._unneeded, set()
+    async def _sweep(self) -> None:
+        before, self._suspects = self._suspects, set()
         deleted = 0
         for kind in object_keys.SWEPT:
             prefix, after = object_keys.prefix_of(self._namespace, kind), ""
-            while not self._looking.stopped:
-                page = await self._objects.list(prefix, after, PAGE)
+            while not self._chore.stopped:
+                page = await self._objects.list(prefix, after, PAGE_KEYS)
                 # The metadata are read after the objects: what made an object
                 # needed was there before the object.
-                unneeded_of = self._volumes_of if kind == object_keys.VOLUMES else self._unneeded_of
-                found = await unneeded_of(page)
+                if kind == object_keys.VOLUMES:
+                    found = await self._orphan_volumes_among(page)
+                else:
+                    found = await self._orphans_among(page)
                 deleted += await self._delete([key for key in found if key in before])
-                if len(self._unneeded) < REMEMBERED:
-                    self._unneeded.update(key for key in found if key not in before)
-                if len(page) < PAGE:
+                if len(self._suspects) < MAX_REMEMBERED:
+                    self._suspects.update(key for key in found if key not in before)
+                if len(page) < PAGE_KEYS:
                     break
                 after = page[-1].key
-                await self._looking.sleep(PAUSE)
+                await self._chore.sleep(PAUSE_SECONDS)
         if deleted:
             self._log.info(
                 "objects that nobody needed, and that were left over, are deleted: {number}",
@@ -108,7 +110,7 @@ class Sweep:
 
     # -- what is needed -----------------------------------------------------
 
-    async def _unneeded_of(self, page: Sequence[ObjectInfo]) -> list[str]:
+    async def _orphans_among(self, page: Sequence[ObjectInfo]) -> list[str]:
         """
         The keys of those that nobody needs, unless they are seals.
         """
@@ -139,11 +141,11 @@ class Sweep:
                 if key not in records:
                     records[key] = await self._record(key)
                 record = records[key]
-                if record is None or _is_garbage(record, base, info.key):
+                if record is None or _is_orphan(record, base, info.key):
                     found.append(info.key)
         return found
 
-    async def _volumes_of(self, page: Sequence[ObjectInfo]) -> list[str]:
+    async def _orphan_volumes_among(self, page: Sequence[ObjectInfo]) -> list[str]:
         """
         The keys of the volumes that no record names, nor ever will: only who
         leads a partition names one, and only for who it was made for.
@@ -200,10 +202,10 @@ class Sweep:
         Delete these, but never a seal; how many there were.
         """
         slots = [key for key in garbage if object_keys.parse_slot(self._namespace, key) is not None]
-        kinds = await map_bounded(self._is_seal, slots, PARALLEL)
+        kinds = await map_bounded(self._is_seal, slots, PARALLEL_READS)
         stay = {key for key, is_seal in zip(slots, kinds, strict=True) if is_seal}
         gone = [key for key in garbage if key not in stay]
-        if gone and not self._looking.stopped:
+        if gone and not self._chore.stopped:
             await self._objects.delete(gone)
             self._counts.orphans += len(gone)
             return len(gone)
@@ -219,7 +221,7 @@ class Sweep:
             return True
 
 
-def _is_garbage(record: PartitionRecord, base: int, key: str) -> bool:
+def _is_orphan(record: PartitionRecord, base: int, key: str) -> bool:
     """
     Whether a partition needs no segment at C{base} any more, or has another
     one there.

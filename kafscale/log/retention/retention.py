@@ -23,23 +23,23 @@ from kafscale.concurrency.worker_pool import WorkerPool
 from kafscale.errors import KafkaError, NotLeaderOrFollower, StoreError
 from kafscale.interfaces import LogRules
 from kafscale.log.partition.partition import Partition
-from kafscale.log.reading.segments import Missing, Summary
+from kafscale.log.reading.segments import SegmentMissing, SegmentSummary
 from kafscale.wire.records import read_batch_header
 
-AT_ONCE = 4
+PARALLEL_CHECKS = 4
 """How many partitions are looked at at the same time."""
 
-AT_MOST = 1000
+MAX_SEGMENTS = 1000
 """How many segments of a partition go in one step."""
 
-CHECK = 300.0
+CHECK_SECONDS = 300.0
 """Seconds after which a partition is looked at that was not looked at before
 (Kafka's C{log.retention.check.interval.ms})."""
 
-PAUSE = 1.0
+PAUSE_SECONDS = 1.0
 """Seconds at least between two looks at a partition in which nothing changed."""
 
-AGAIN = 60.0
+RETRY_SECONDS = 60.0
 """Seconds after which what failed is tried again."""
 
 
@@ -62,12 +62,12 @@ class Retention:
         """
         self._wall_clock = wall_clock
         self._move_start = move_start
-        self._due: DueQueue[Partition] = DueQueue(clock, wall_clock, self._reached)
+        self._due: DueQueue[Partition] = DueQueue(clock, wall_clock, self._is_due)
         self._waiting: dict[Partition, None] = {}
-        self._looking: set[Partition] = set()
-        self._pool = WorkerPool(clock, AT_ONCE, self._take)
+        self._checking: set[Partition] = set()
+        self._pool = WorkerPool(clock, PARALLEL_CHECKS, self._take)
         # Of the first segment of each, so that it is not read at every look.
-        self._oldest: dict[Partition, Summary] = {}
+        self._oldest: dict[Partition, SegmentSummary] = {}
 
     # -- when to look -----------------------------------------------------
 
@@ -75,11 +75,11 @@ class Retention:
         """
         Its rules are not what they were.
         """
-        if _of_retention(partition.rules) != _of_retention(before):
-            self._at_once(partition)
+        if _limits_of(partition.rules) != _limits_of(before):
+            self._check_now(partition)
 
-    def _at_once(self, partition: Partition) -> None:
-        if _limited(partition.rules):
+    def _check_now(self, partition: Partition) -> None:
+        if _has_limits(partition.rules):
             self._due.sooner(partition, self._wall_clock())
         else:
             self.forget(partition)
@@ -89,7 +89,7 @@ class Retention:
         This broker leads it now, with what was written before.
         """
         if partition.high_watermark > partition.log_start:
-            self._before_long(partition)
+            self._check_later(partition)
 
     def rolled(self, partition: Partition) -> None:
         """
@@ -97,23 +97,23 @@ class Retention:
         """
         # A later segment does not expire before the first, but counts.
         if partition.rules.retention_bytes >= 0:
-            self._at_once(partition)
+            self._check_now(partition)
         else:
-            self._before_long(partition)
+            self._check_later(partition)
 
     def appended(self, partition: Partition) -> None:
         """
         It has records in memory, and had none before.
         """
-        self._before_long(partition)
+        self._check_later(partition)
 
-    def _before_long(self, partition: Partition) -> None:
+    def _check_later(self, partition: Partition) -> None:
         rules = partition.rules
-        if partition in self._due or not _limited(rules):
+        if partition in self._due or not _has_limits(rules):
             return
         # Not later than what is new now may have to go.
-        age = rules.retention_ms / 1000 if rules.retention_ms >= 0 else CHECK
-        self._due.put(partition, self._wall_clock() + max(PAUSE, min(age, CHECK)))
+        age = rules.retention_ms / 1000 if rules.retention_ms >= 0 else CHECK_SECONDS
+        self._due.put(partition, self._wall_clock() + max(PAUSE_SECONDS, min(age, CHECK_SECONDS)))
 
     def forget(self, partition: Partition) -> None:
         """
@@ -125,9 +125,9 @@ class Retention:
 
     # -- looking ----------------------------------------------------------
 
-    def _reached(self, partition: Partition) -> None:
-        if partition in self._looking:
-            self._due.put(partition, self._wall_clock() + PAUSE)
+    def _is_due(self, partition: Partition) -> None:
+        if partition in self._checking:
+            self._due.put(partition, self._wall_clock() + PAUSE_SECONDS)
             return
         self._waiting[partition] = None
         self._pool.fill()
@@ -137,15 +137,15 @@ class Retention:
             return None
         partition = next(iter(self._waiting))
         del self._waiting[partition]
-        return self._look_at(partition)
+        return self._run_check(partition)
 
-    async def _look_at(self, partition: Partition) -> None:
-        self._looking.add(partition)
+    async def _run_check(self, partition: Partition) -> None:
+        self._checking.add(partition)
         try:
-            await self._look(partition)
+            await self._check(partition)
         except Exception as error:
             self._failed(partition, error)
-        self._looking.discard(partition)
+        self._checking.discard(partition)
         if partition.dropped:
             self.forget(partition)
 
@@ -163,26 +163,26 @@ class Retention:
                 "old records of {partition.topic_id}/{partition.index} stay for now",
                 partition=partition,
             )
-        self._due.sooner(partition, self._wall_clock() + AGAIN)
+        self._due.sooner(partition, self._wall_clock() + RETRY_SECONDS)
 
-    async def _look(self, partition: Partition) -> None:
+    async def _check(self, partition: Partition) -> None:
         """
         Delete what may go, and note when to look again.
         """
         if partition.dropped:
             return
         rules = partition.rules
-        rewritings = partition.segments.rewritings
+        rewritings = partition.segments.rewrites
         try:
             offset, due = await self._expired(partition, rules)
-        except Missing as missing:
+        except SegmentMissing as missing:
             deleted = missing.base < (partition.record.first_segment or 0)
-            if not deleted and rewritings == partition.segments.rewritings:
+            if not deleted and rewritings == partition.segments.rewrites:
                 raise
-            self._at_once(partition)  # somebody deleted records meanwhile, or they went elsewhere
+            self._check_now(partition)  # somebody deleted records meanwhile, or they went elsewhere
             return
         if partition.rules is not rules:
-            self._at_once(partition)  # what was found may be allowed to stay by now
+            self._check_now(partition)  # what was found may be allowed to stay by now
         elif offset > partition.log_start:
             await self._move_start(partition, offset)
             self._log.info(
@@ -191,9 +191,9 @@ class Retention:
                 partition=partition,
                 offset=partition.log_start,
             )
-            self._at_once(partition)
+            self._check_now(partition)
         elif due is not None:
-            self._due.sooner(partition, max(due, self._wall_clock() + PAUSE))
+            self._due.sooner(partition, max(due, self._wall_clock() + PAUSE_SECONDS))
 
     async def _expired(self, partition: Partition, rules: LogRules) -> tuple[int, float | None]:
         """
@@ -211,7 +211,7 @@ class Retention:
         excess = size - rules.retention_bytes if rules.retention_bytes >= 0 else 0
         first = record.first_segment if alive else None
         base = record.rolled_to if first is None else first
-        for _ in range(AT_MOST):
+        for _ in range(MAX_SEGMENTS):
             # As it is now: what was in memory may have become a segment while
             # others were read.
             if base >= partition.record.rolled_to:
@@ -245,9 +245,9 @@ class Retention:
                 return offset, due
         return max(offset, partition.high_watermark), None
 
-    async def _summary(self, partition: Partition, base: int, oldest: bool) -> Summary:
+    async def _summary(self, partition: Partition, base: int, oldest: bool) -> SegmentSummary:
         known = self._oldest.get(partition)
-        if known is not None and known.place == partition.segments.place(base):
+        if known is not None and known.location == partition.segments.location(base):
             return known
         summary = await partition.segments.summary(base)
         if oldest:
@@ -272,14 +272,14 @@ class Retention:
         await self._pool.stop()
 
 
-def _of_retention(rules: LogRules) -> tuple[object, ...]:
+def _limits_of(rules: LogRules) -> tuple[object, ...]:
     """
     What of the rules decides about what stays.
     """
     return rules.delete, rules.retention_ms, rules.retention_bytes
 
 
-def _limited(rules: LogRules) -> bool:
+def _has_limits(rules: LogRules) -> bool:
     """
     Whether anything goes by itself.
     """

@@ -21,13 +21,13 @@ from kafscale.log.commit import settle
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.journal.bundles import Bundles
 from kafscale.log.journal.journal import Journal
-from kafscale.log.takeover.sealed_journals import Estates
+from kafscale.log.takeover.sealed_journals import SealedJournals
 
-AGAIN = 1.0
+RETRY_SECONDS = 1.0
 """Seconds after which a clearing up that failed is resumed."""
 
 
-class Clearing:
+class JournalTrimmer:
     """
     Trims the journal of one incarnation, and winds up what it inherited.
     """
@@ -41,7 +41,7 @@ class Clearing:
         *,
         journal: Journal,
         bundles: Bundles,
-        sealed_journals: Estates,
+        sealed_journals: SealedJournals,
     ) -> None:
         """
         @param incarnation: The number of the one whose journal is trimmed.
@@ -56,19 +56,19 @@ class Clearing:
         self._trim = 0  # as committed
         clock = environment.clock
         self._trimming = Chore(clock, self._trim_journal, self._not_trimmed)
-        self._winding_up = Chore(clock, sealed_journals.wind_up, self._not_wound_up)
+        self._deleting = Chore(clock, sealed_journals.delete_rolled, self._not_deleted)
 
-    def begin(self) -> None:
+    def kick(self) -> None:
         """
         Some records are not needed in a journal any more: trim what can be of
         this broker's, and wind up what it inherited.
         """
         self._trimming.kick()
-        self._winding_up.kick()
+        self._deleting.kick()
 
-    def _not_wound_up(self, failure: Failure) -> float:
+    def _not_deleted(self, failure: Failure) -> float:
         self._log.warn("what was inherited is not wound up yet: {why}", why=failure)
-        return AGAIN
+        return RETRY_SECONDS
 
     def _not_trimmed(self, failure: Failure) -> None:
         self._log.warn("trimming the journal failed: {why}", why=failure)
@@ -108,11 +108,11 @@ class Clearing:
         """
         Wind up nothing more. What is still rolled is trimmed.
         """
-        self._winding_up.abandon()
+        self._deleting.abandon()
 
-    async def ended(self) -> None:
+    async def stop(self) -> None:
         """
         Begin nothing more; return when nothing is under way.
         """
         await self._trimming.stop()
-        await self._winding_up.stop()
+        await self._deleting.stop()

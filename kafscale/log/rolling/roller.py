@@ -8,7 +8,7 @@ being deleted, because that slot is old, or because recovery would have to read
 too many slots. A topic's configuration may ask for smaller and younger segments
 than the broker would write. So the tail that a successor has to read is
 bounded, whatever the traffic. Partitions with few records are rolled together,
-into a volume (`kafscale.log.reading.volumes`).
+into a volume (`kafscale.log.rolling.volumes`).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from kafscale.log.environment import LogEnvironment
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.slots import Slot
 from kafscale.log.partition.partition import Partition
-from kafscale.log.reading.volumes import CHAPTER_SIZE, VOLUME_CHAPTERS, VOLUME_SIZE
 from kafscale.log.retention.retention import Retention
-from kafscale.log.retention.trimming import Clearing
+from kafscale.log.retention.trimming import JournalTrimmer
+from kafscale.log.rolling.volumes import MAX_CHAPTER_BYTES, VOLUME_BYTES, VOLUME_CHAPTERS
 from kafscale.log.rolling.writer import SegmentWriter
 
 CHECK_SECONDS = 10.0
@@ -62,7 +62,7 @@ class Roller:
         writer: SegmentWriter,
         *,
         journal: Journal,
-        trimmer: Clearing,
+        trimmer: JournalTrimmer,
         retention: Retention,
         record_bytes: Callable[[], int],
     ) -> None:
@@ -214,7 +214,7 @@ class Roller:
                 continue
             group.append(partition)
             size += _size(partition)
-            if size >= VOLUME_SIZE or len(group) >= VOLUME_CHAPTERS:
+            if size >= VOLUME_BYTES or len(group) >= VOLUME_CHAPTERS:
                 yield group
                 group, size = [], 0
         if group:
@@ -232,7 +232,7 @@ class Roller:
         if partition.rules.segment_ms < settings.segment_seconds * 1000:
             return False  # the topic asks for segments of a certain age
         size = _size(partition) + sum(each.size for each in chapters)
-        return size < min(CHAPTER_SIZE, self._segment_bytes(partition))
+        return size < min(MAX_CHAPTER_BYTES, self._segment_bytes(partition))
 
     async def _roll_chosen(self, partitions: Sequence[Partition]) -> None:
         """
@@ -321,7 +321,7 @@ class Roller:
                 self._forget(partition)
             if not partition.dropped:
                 self._retention.rolled(partition)
-        self._trimmer.begin()
+        self._trimmer.kick()
 
     # -- ending ----------------------------------------------------------------
 
@@ -341,7 +341,7 @@ class Roller:
         """
         self.abandon()
         await self._rolls.stop()
-        await self._trimmer.ended()
+        await self._trimmer.stop()
 
 
 def _size(partition: Partition) -> int:

@@ -36,7 +36,7 @@ from kafscale.log.journal.journal import Journal
 from kafscale.log.partition.partition import Partition
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.partition.record_changes import RecordChanges
-from kafscale.log.reading.volumes import VOLUME_SIZE, Volumes
+from kafscale.log.rolling.volumes import VOLUME_BYTES, Volumes
 from kafscale.log.takeover.sealing import CorruptLog
 from kafscale.wire.records import iterate
 
@@ -48,7 +48,7 @@ PARALLEL_REWRITES = 4
 """How many segments that include chapters are written at once: the chapters are
 read into memory."""
 
-MAX_VOLUME_BYTES = 2 * VOLUME_SIZE
+MAX_VOLUME_BYTES = 2 * VOLUME_BYTES
 """Bytes after which a volume takes no further chapter. More than the records of a
 group, because chapters have footers."""
 
@@ -318,8 +318,8 @@ class SegmentWriter:
         return failures
 
     async def _write_volume(self, drafts: Sequence[Draft]) -> None:
-        number = self._volumes.begin()
-        chapters = await self._volumes.make(
+        number = self._volumes.reserve()
+        chapters = await self._volumes.create(
             number,
             [
                 (each.partition.topic_id, each.partition.index, each.base, each.pieces)

@@ -21,11 +21,12 @@ from kafscale.format.epochs import Epochs
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.slot import Range
 from kafscale.format.trailer import intact
-from kafscale.interfaces import Compare, Entry, IMetadataStore, IObjectReader
+from kafscale.interfaces import Compare, Entry, IMetadataStore
 from kafscale.log.commit import Change, settle_all
-from kafscale.log.takeover.sealed_journals import Estates
-from kafscale.log.takeover.sealing import PARALLEL, CorruptLog
-from kafscale.log.takeover.slot_ranges import Parts, read_parts
+from kafscale.log.environment import LogEnvironment
+from kafscale.log.takeover.sealed_journals import SealedJournals
+from kafscale.log.takeover.sealing import PARALLEL_READS, CorruptLog
+from kafscale.log.takeover.slot_ranges import RangeData, read_ranges
 from kafscale.wire.records import iterate, read_batch_header
 
 GuardOf = Callable[[UUID], Compare | None]
@@ -52,150 +53,170 @@ class Claim:
     batches: Sequence[bytes]
 
 
-async def prepare(
-    estates: Estates,
-    broker_id: int,
-    incarnation: int,
-    wanted: Sequence[TopicIdPartition],
-    is_gone: IsGone,
-) -> list[Claim]:
+class Recovery:
     """
-    Read the partitions' records, seal the journals that they name, and read
-    what is theirs there. Partitions whose leaders are not gone are left out.
+    Recovers partitions for one incarnation, from their records and from sealed
+    journals.
+    """
 
-    @raise CorruptLog: something that was acknowledged is not there.
-    """
-    objects, metadata = estates.slots, estates.metadata
-    entries: dict[str, Entry] = {}
-    for topic_id in {where[0] for where in wanted}:
-        found, _ = await metadata.range(metadata_keys.partitions(topic_id))
-        entries |= {entry.key: entry for entry in found}
-    wanted = [
-        where
-        for where in wanted
-        if await _is_free(entries.get(metadata_keys.partition(*where)), is_gone)
-    ]
-    parts: Parts = {}
-    if len(wanted) > 1:  # their records share slots
-        needed: list[tuple[str, Range]] = []
+    def __init__(
+        self, environment: LogEnvironment, incarnation: int, sealed_journals: SealedJournals
+    ) -> None:
+        """
+        @param incarnation: The number of the incarnation that is to lead them.
+        @param sealed_journals: Those that it has sealed, or found sealed.
+        """
+        self._metadata = environment.metadata
+        self._broker_id = environment.broker_id
+        self._incarnation = incarnation
+        self._sealed_journals = sealed_journals
+
+    async def prepare(
+        self, wanted: Sequence[TopicIdPartition], is_gone: IsGone
+    ) -> list[Claim]:
+        """
+        Read the records of partitions, seal the journals that the records name,
+        and read from the journals what is in no segment. Partitions that have a
+        leader which is not gone are left out.
+
+        @raise CorruptLog: records that were acknowledged are missing.
+        """
+        entries: dict[str, Entry] = {}
+        for topic_id in {where[0] for where in wanted}:
+            found, _ = await self._metadata.range(metadata_keys.partitions(topic_id))
+            entries |= {entry.key: entry for entry in found}
+        wanted = [
+            where
+            for where in wanted
+            if await _is_free(entries.get(metadata_keys.partition(*where)), is_gone)
+        ]
+        read: RangeData = {}
+        if len(wanted) > 1:  # their records are in the same slots
+            needed: list[tuple[str, Range]] = []
+            for where in wanted:
+                record = _record(entries.get(metadata_keys.partition(*where)))
+                with suppress(NoSuchObject, CorruptLog):  # looked into below
+                    needed += (await self._needed(where, record))[0]
+            read = await read_ranges(self._sealed_journals.reader, needed)
+        claims = []
         for where in wanted:
-            record = _record(entries.get(metadata_keys.partition(*where)))
-            with suppress(NoSuchObject, CorruptLog):  # which are looked into below
-                needed += (await _needed(estates, incarnation, where, record))[0]
-        parts = await read_parts(objects, needed)
-    claims = []
-    for where in wanted:
-        entry = entries.get(metadata_keys.partition(*where))
-        while await _is_free(entry, is_gone):
+            entry = entries.get(metadata_keys.partition(*where))
+            while await _is_free(entry, is_gone):
+                try:
+                    claims.append(await self._recover(where, entry, read))
+                    break
+                except (NoSuchObject, CorruptLog) as missing:
+                    # The last leader, before it was sealed, or another successor
+                    # has rolled what is missing and deleted its slots. Then the
+                    # record says so, and the one read before must not be claimed.
+                    newer = await self._metadata.get(metadata_keys.partition(*where))
+                    if newer == entry:
+                        raise CorruptLog(
+                            f"{_name(where)} cannot be recovered: {missing}"
+                        ) from None
+                    entry = newer
+        return claims
+
+    async def _recover(
+        self, where: TopicIdPartition, entry: Entry | None, read: RangeData
+    ) -> Claim:
+        """
+        @param read: Ranges that were read already.
+        """
+        record = _record(entry)
+        revision = 0 if entry is None else entry.revision
+        needed, journals = await self._needed(where, record)
+        batches, end = await self._read(where, record.rolled_to, needed, read)
+        epoch = record.epoch + 1
+        claimed = attrs.evolve(
+            record,
+            leader=self._broker_id,
+            incarnation=self._incarnation,
+            epoch=epoch,
+            epochs=Epochs(record.epochs).assign(epoch, end).entries,
+            journals=(*journals, (self._incarnation, epoch)),
+        )
+        return Claim(where, claimed, revision, batches)
+
+    async def _needed(
+        self, where: TopicIdPartition, record: PartitionRecord
+    ) -> tuple[list[tuple[str, Range]], list[tuple[int, int]]]:
+        """
+        Find the ranges of sealed journals that have records of a partition
+        which are in no segment.
+
+        @return: The ranges in the order of their offsets, each with the key of
+            its slot; and the (incarnation, epoch) pairs of their journals.
+        """
+        needed: list[tuple[str, Range]] = []
+        journals = []
+        # No claim before the end of each journal is recorded (rule 6). The
+        # record names this incarnation's own journal if an earlier claim had an
+        # unknown outcome: nothing was written under that claim.
+        for number in sorted({number for number, _ in record.journals} - {self._incarnation}):
+            journal = await self._sealed_journals.open(number)
+            ranges = journal.needed(where, record)
+            needed += ranges
+            journals += sorted({(number, each.leader_epoch) for _, each in ranges})
+        needed.sort(key=lambda found: found[1].first_offset)
+        return needed, journals
+
+    async def _read(
+        self,
+        where: TopicIdPartition,
+        start: int,
+        needed: Sequence[tuple[str, Range]],
+        read: RangeData,
+    ) -> tuple[list[bytes], int]:
+        """
+        Read ranges of a partition.
+
+        @param start: Offset of the first record to return.
+        @param read: Ranges that were read already.
+        @return: The batches from C{start} on, and the offset after the last.
+        @raise CorruptLog: the ranges leave a gap, or were changed.
+        """
+        known = [(key, each, read.pop((key, each.position), None)) for key, each in needed]
+        missing = [(key, each) for key, each, data in known if data is None]
+        reader = self._sealed_journals.reader
+        late = iter(
+            await map_bounded(
+                lambda found: reader.get(found[0], found[1].position, found[1].length),
+                missing,
+                PARALLEL_READS,
+            )
+        )
+        fetched = [next(late) if data is None else data for _, _, data in known]
+        batches: list[bytes] = []
+        end = start
+        for (key, each), data in zip(needed, fetched, strict=True):
             try:
-                claims.append(
-                    await _recover(objects, estates, broker_id, incarnation, where, entry, parts)
-                )
-                break
-            except (NoSuchObject, CorruptLog) as missing:
-                # The predecessor, before it was sealed, or another successor
-                # has rolled what is missing and let its slots go; then the
-                # record says so, and the one read before is not to be claimed.
-                newer = await metadata.get(metadata_keys.partition(*where))
-                if newer == entry:
-                    raise CorruptLog(f"{_name(where)} cannot be recovered: {missing}") from None
-                entry = newer
-    return claims
+                found = [data[at : at + header.size] for at, header in iterate(data)]
+            except CorruptMessage:
+                found = []
+            if len(data) != each.length or not intact(found, each.crc):
+                raise CorruptLog(f"{key} does not hold what its footer says of {_name(where)}")
+            for batch in found:
+                header = read_batch_header(batch)
+                if header.next_offset <= end:
+                    continue  # a segment has it already
+                if header.base_offset != end:
+                    raise CorruptLog(f"{_name(where)} has no record at {end}; {key} has {header}")
+                batches.append(batch)
+                end = header.next_offset
+        return batches, end
 
 
 async def _is_free(entry: Entry | None, is_gone: IsGone) -> bool:
     """
-    Whether a partition with this record may be taken.
+    Return whether a partition with this record may be claimed.
     """
     record = _record(entry)
     return record.leader < 0 or await is_gone(record.leader, record.incarnation)
 
 
-async def _recover(
-    objects: IObjectReader,
-    estates: Estates,
-    broker_id: int,
-    incarnation: int,
-    where: TopicIdPartition,
-    entry: Entry | None,
-    parts: Parts,
-) -> Claim:
-    record = _record(entry)
-    revision = 0 if entry is None else entry.revision
-    needed, journals = await _needed(estates, incarnation, where, record)
-    batches, end = await _read(objects, where, record.rolled_to, needed, parts)
-    epoch = record.epoch + 1
-    claimed = attrs.evolve(
-        record,
-        leader=broker_id,
-        incarnation=incarnation,
-        epoch=epoch,
-        epochs=Epochs(record.epochs).assign(epoch, end).entries,
-        journals=(*journals, (incarnation, epoch)),
-    )
-    return Claim(where, claimed, revision, batches)
-
-
 def _record(entry: Entry | None) -> PartitionRecord:
     return PartitionRecord() if entry is None else PartitionRecord.from_entry(entry)
-
-
-async def _needed(
-    estates: Estates, incarnation: int, where: TopicIdPartition, record: PartitionRecord
-) -> tuple[list[tuple[str, Range]], list[tuple[int, int]]]:
-    """
-    What journals hold of a partition that is in no segment, in order; and the
-    (incarnation, epoch) of those that hold some.
-    """
-    needed: list[tuple[str, Range]] = []
-    journals = []
-    # No claim before the end of each journal is recorded (rule 6). Our
-    # own is named after a claim of which we did not hear that it was done:
-    # nothing was written under it.
-    for past in sorted({number for number, _ in record.journals} - {incarnation}):
-        estate = await estates.of(past)
-        parts = estate.needed(where, record)
-        needed += parts
-        journals += sorted({(past, part.leader_epoch) for _, part in parts})
-    needed.sort(key=lambda found: found[1].first_offset)
-    return needed, journals
-
-
-async def _read(
-    objects: IObjectReader,
-    where: TopicIdPartition,
-    start: int,
-    needed: Sequence[tuple[str, Range]],
-    parts: Parts,
-) -> tuple[list[bytes], int]:
-    """
-    The batches from C{start} on, and the offset after the last.
-    """
-    known = [(key, part, parts.pop((key, part.position), None)) for key, part in needed]
-    missing = [(key, part) for key, part, data in known if data is None]
-    read = await map_bounded(
-        lambda each: objects.get(each[0], each[1].position, each[1].length), missing, PARALLEL
-    )
-    rest = iter(read)
-    fetched = [next(rest) if data is None else data for _, _, data in known]
-    batches: list[bytes] = []
-    end = start
-    for (key, part), data in zip(needed, fetched, strict=True):
-        try:
-            found = [data[at : at + header.size] for at, header in iterate(data)]
-        except CorruptMessage:
-            found = []
-        if len(data) != part.length or not intact(found, part.crc):
-            raise CorruptLog(f"{key} does not hold what its footer says of {_name(where)}")
-        for batch in found:
-            header = read_batch_header(batch)
-            if header.next_offset <= end:
-                continue  # a segment has it already
-            if header.base_offset != end:
-                raise CorruptLog(f"{_name(where)} has no record at {end}; {key} has {header}")
-            batches.append(batch)
-            end = header.next_offset
-    return batches, end
 
 
 async def commit_claims(

@@ -2,7 +2,7 @@
 What dead incarnations left: sealed journals that may hold records which are in
 no segment yet.
 
-An estate is wound up when its last record is in a segment: then its slots go.
+An journal is wound up when its last record is in a segment: then its slots go.
 Its seals stay for ever, because their writer may only have been asleep.
 """
 
@@ -27,14 +27,14 @@ from kafscale.format.reading import list_objects, slot_footer
 from kafscale.format.slot import Range, Seal
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.log.commit import settle
-from kafscale.log.takeover.sealing import CorruptLog, Sealed, ranges, seal
+from kafscale.log.takeover.sealing import CorruptLog, JournalExtent, read_slots, seal
 from kafscale.log.takeover.suffix_cache import SuffixCache
 
-BUNDLES_AT_ONCE = 16
+PARALLEL_BUNDLES = 16
 """How many bundles of slots are asked for at once."""
 
 
-class Estate:
+class SealedJournal:
     """
     One sealed journal.
 
@@ -42,12 +42,12 @@ class Estate:
         and where they are in that slot.
     """
 
-    def __init__(self, sealed: Sealed, slots: Sequence[tuple[str, Sequence[Range]]]) -> None:
-        self.sealed = sealed
+    def __init__(self, extent: JournalExtent, slots: Sequence[tuple[str, Sequence[Range]]]) -> None:
+        self.extent = extent
         self.ranges: dict[TopicIdPartition, list[tuple[str, Range]]] = {}
         for key, held in slots:
-            for part in held:
-                self.ranges.setdefault((part.topic_id, part.index), []).append((key, part))
+            for each in held:
+                self.ranges.setdefault((each.topic_id, each.index), []).append((key, each))
 
     def needed(self, where: TopicIdPartition, record: PartitionRecord) -> list[tuple[str, Range]]:
         """
@@ -55,18 +55,18 @@ class Estate:
         written in an epoch that the record names count (rule 13).
         """
         return [
-            (key, part)
-            for key, part in self.ranges.get(where, ())
-            if part.last_offset >= record.rolled_to
-            and (self.sealed.incarnation, part.leader_epoch) in record.journals
+            (key, each)
+            for key, each in self.ranges.get(where, ())
+            if each.last_offset >= record.rolled_to
+            and (self.extent.incarnation, each.leader_epoch) in record.journals
         ]
 
 
-class Estates:
+class SealedJournals:
     """
-    The estates that this broker has opened.
+    The sealed_journals that this broker has opened.
 
-    @ivar slots: The objects, for who reads of estates what it may have seen
+    @ivar slots: The objects, for who reads of sealed_journals what it may have seen
         when they were opened.
     """
 
@@ -76,50 +76,50 @@ class Estates:
         self, objects: IObjectStore, metadata: IMetadataStore, namespace: str, incarnation: int
     ) -> None:
         self._objects = objects
-        self.metadata = metadata
+        self._metadata = metadata
         self._namespace = namespace
         self._incarnation = incarnation
-        self.slots = SuffixCache(objects)
-        self._open: dict[int, Estate] = {}
-        self._winding_up = DeferredLock()
+        self.reader = SuffixCache(objects)
+        self._known: dict[int, SealedJournal] = {}
+        self._deleting = DeferredLock()
 
-    async def of(self, incarnation: int) -> Estate:
+    async def open(self, incarnation: int) -> SealedJournal:
         """
-        The estate of an incarnation, which is stopped for good by this.
+        The journal of an incarnation, which is stopped for good by this.
         """
-        estate = self._open.get(incarnation)
-        if estate is None:
-            estate = self._open[incarnation] = await self._opened(incarnation)
-        return estate
+        journal = self._known.get(incarnation)
+        if journal is None:
+            journal = self._known[incarnation] = await self._opened(incarnation)
+        return journal
 
-    async def _opened(self, incarnation: int) -> Estate:
+    async def _opened(self, incarnation: int) -> SealedJournal:
         known = await self._read_bundles(incarnation)
         trim = -1
         while True:
-            sealed = await seal(
+            extent = await seal(
                 self._objects,
-                self.metadata,
+                self._metadata,
                 self._namespace,
                 incarnation,
                 self._incarnation,
-                known,
-                self.slots,
+                known=known,
+                slots=self.reader,
             )
             try:
-                return Estate(sealed, await ranges(self.slots, sealed))
+                return SealedJournal(extent, await read_slots(self.reader, extent))
             except CorruptLog:
                 # Another successor may wind it up while we read; then the trim
                 # mark has moved.
-                if sealed.trim == trim:
+                if extent.trim == trim:
                     raise
-                trim = sealed.trim
+                trim = extent.trim
 
     async def _read_bundles(self, incarnation: int) -> int:
         """
         Read many slots at once, where they are bundled. All slots before the
         returned number were acknowledged.
         """
-        entry = await self.metadata.get(metadata_keys.incarnation(incarnation))
+        entry = await self._metadata.get(metadata_keys.incarnation(incarnation))
         if entry is None:
             return 0  # as `seal` will find
         record = IncarnationRecord.from_entry(entry)
@@ -130,7 +130,7 @@ class Estates:
             end = 0
             try:
                 for number, data in read_bundle(await self._objects.get(key)):
-                    self.slots.know(object_keys.slot(slots, number), data)
+                    self.reader.know(object_keys.slot(slots, number), data)
                     end = number + 1
             except (NoSuchObject, UnreadableData) as why:
                 self._log.warn("slots are read one by one: {key}: {why}", key=key, why=why)
@@ -139,14 +139,14 @@ class Estates:
         trim = record.trim
         after = object_keys.slot(prefix, trim - GROUP) if trim >= GROUP else ""
         found = [info.key async for info in list_objects(self._objects, prefix, after)]
-        return max(await map_bounded(read, found, BUNDLES_AT_ONCE), default=0)
+        return max(await map_bounded(read, found, PARALLEL_BUNDLES), default=0)
 
-    async def left(self) -> list[tuple[int, int]]:
+    async def of_others(self) -> list[tuple[int, int]]:
         """
         The incarnations other than this one that are not wound up, and of
         which broker each is; some of them may live.
         """
-        entries, _ = await self.metadata.range(metadata_keys.INCARNATIONS)
+        entries, _ = await self._metadata.range(metadata_keys.INCARNATIONS)
         records = [
             (metadata_keys.incarnation_of(entry.key), IncarnationRecord.from_entry(entry))
             for entry in entries
@@ -157,50 +157,50 @@ class Estates:
             if not record.wound_up and incarnation != self._incarnation
         ]
 
-    async def wind_up(self) -> None:
+    async def delete_rolled(self) -> None:
         """
-        Let go of the estates of which everything is in segments.
+        Let go of the sealed_journals of which everything is in segments.
         """
-        async with self._winding_up:
-            for incarnation, estate in list(self._open.items()):
-                if await self._is_rolled(estate):
-                    await self._bury(estate.sealed)
-                    del self._open[incarnation]
+        async with self._deleting:
+            for incarnation, journal in list(self._known.items()):
+                if await self._is_rolled(journal):
+                    await self._delete_slots(journal.extent)
+                    del self._known[incarnation]
 
-    async def _is_rolled(self, estate: Estate) -> bool:
-        for topic_id, index in list(estate.ranges):
-            entry = await self.metadata.get(metadata_keys.partition(topic_id, index))
+    async def _is_rolled(self, journal: SealedJournal) -> bool:
+        for topic_id, index in list(journal.ranges):
+            entry = await self._metadata.get(metadata_keys.partition(topic_id, index))
             if entry is not None:
                 record = PartitionRecord.from_entry(entry)
-                if estate.needed((topic_id, index), record):
+                if journal.needed((topic_id, index), record):
                     return False
-            estate.ranges.pop((topic_id, index), None)
+            journal.ranges.pop((topic_id, index), None)
         return True
 
-    async def _bury(self, sealed: Sealed) -> None:
+    async def _delete_slots(self, extent: JournalExtent) -> None:
         """
         Move the trim mark to the end, then delete the slots (rules 9 and
         10); what was found past the end, too, but never a seal.
         """
-        key = metadata_keys.incarnation(sealed.incarnation)
-        entry = await self.metadata.get(key)
+        key = metadata_keys.incarnation(extent.incarnation)
+        entry = await self._metadata.get(key)
         record = None if entry is None else IncarnationRecord.from_entry(entry)
         if entry is None or record is None or record.wound_up:
             return  # another successor did it
-        trimmed = attrs.evolve(record, trim=sealed.sealed_at)
+        trimmed = attrs.evolve(record, trim=extent.sealed_at)
         revision = entry.revision
         if record != trimmed:
             try:
-                revision = await settle(self.metadata, key, revision, trimmed.to_json())
+                revision = await settle(self._metadata, key, revision, trimmed.to_json())
             except CommitConflict:
                 return  # another successor does it
-        bundles = object_keys.bundles(self._namespace, sealed.broker, sealed.incarnation)
+        bundles = object_keys.bundles(self._namespace, extent.broker, extent.incarnation)
         gone = [info.key async for info in list_objects(self._objects, bundles)]
         garbage = []
         past_end = 0
-        async for info in list_objects(self._objects, sealed.prefix):
+        async for info in list_objects(self._objects, extent.prefix):
             number = object_keys.slot_number(info.key)
-            if number >= sealed.sealed_at:
+            if number >= extent.sealed_at:
                 if isinstance(await slot_footer(self._objects, info.key), Seal):
                     continue
                 past_end += 1
@@ -211,15 +211,15 @@ class Estates:
         # Said only now: who is interrupted before has it done by the next one.
         with suppress(CommitConflict):
             wound_up = attrs.evolve(trimmed, wound_up=True)
-            await settle(self.metadata, key, revision, wound_up.to_json())
+            await settle(self._metadata, key, revision, wound_up.to_json())
         # A writer that died with several flushes under way leaves a few; more
         # than that, and somebody has removed a slot by hand.
         tell = self._log.warn if past_end > MAX_SLOTS_IN_FLIGHT else self._log.debug
         tell(
             "incarnation {incarnation} is wound up; slots of its journal deleted: {slots}, of"
             " them {past_end} past its end at {end}",
-            incarnation=sealed.incarnation,
+            incarnation=extent.incarnation,
             slots=len(garbage),
             past_end=past_end,
-            end=sealed.sealed_at,
+            end=extent.sealed_at,
         )

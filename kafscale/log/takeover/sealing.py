@@ -31,12 +31,12 @@ BARRIER = 32
 """How many slots past the last one listed the barrier goes at first (rule 3):
 more than a writer has under way, and what it sends until the barrier is there."""
 
-PARALLEL = 64
+PARALLEL_READS = 64
 """How many footers are asked for at once."""
 
 
 @attrs.frozen
-class Sealed:
+class JournalExtent:
     """
     A journal that nobody writes any more.
 
@@ -58,9 +58,10 @@ async def seal(
     namespace: str,
     incarnation: int,
     sealer: int,
+    *,
     known: int = 0,
     slots: IObjectReader | None = None,
-) -> Sealed:
+) -> JournalExtent:
     """
     Stop an incarnation for good, and tell where its journal ends. Any number
     of successors may do this at once: they all get the same answer.
@@ -89,7 +90,7 @@ async def seal(
         if end is not None:
             # What is recorded is the end, whatever seal objects there are: one
             # may have been put over a slot that was deleted (rule 5).
-            return Sealed(incarnation, broker, prefix, trim, end)
+            return JournalExtent(incarnation, broker, prefix, trim, end)
         if record.is_marked:
             if recorded is None:
                 # This stops it. The trim mark that counts is read after.
@@ -115,7 +116,7 @@ async def seal(
             await settle(metadata, key, revision, SealRecord(sealer, end).to_json(), guards)
         except CommitConflict:
             continue
-        return Sealed(incarnation, broker, prefix, trim, end)
+        return JournalExtent(incarnation, broker, prefix, trim, end)
 
 
 async def _raise_barrier(
@@ -168,9 +169,9 @@ async def _first_missing(slots: IObjectReader, prefix: str, start: int) -> tuple
     """
     number = start
     while True:
-        window = range(number, number + PARALLEL)
+        window = range(number, number + PARALLEL_READS)
         found = await map_bounded(
-            lambda n: slot_footer(slots, object_keys.slot(prefix, n)), window, PARALLEL
+            lambda n: slot_footer(slots, object_keys.slot(prefix, n)), window, PARALLEL_READS
         )
         for number, held in zip(window, found, strict=True):
             if held is None or isinstance(held, Seal):
@@ -178,7 +179,9 @@ async def _first_missing(slots: IObjectReader, prefix: str, start: int) -> tuple
         number += 1
 
 
-async def ranges(objects: IObjectReader, sealed: Sealed) -> list[tuple[str, Sequence[Range]]]:
+async def read_slots(
+    objects: IObjectReader, extent: JournalExtent
+) -> list[tuple[str, Sequence[Range]]]:
     """
     The slots of a sealed journal that may hold records that are in no segment:
     their keys and what is in them.
@@ -186,9 +189,9 @@ async def ranges(objects: IObjectReader, sealed: Sealed) -> list[tuple[str, Sequ
     @raise CorruptLog: a slot is missing, or a seal stands before the end.
     """
     slots = [
-        object_keys.slot(sealed.prefix, number) for number in range(sealed.trim, sealed.sealed_at)
+        object_keys.slot(extent.prefix, number) for number in range(extent.trim, extent.sealed_at)
     ]
-    found = await map_bounded(lambda key: slot_footer(objects, key), slots, PARALLEL)
+    found = await map_bounded(lambda key: slot_footer(objects, key), slots, PARALLEL_READS)
     result = []
     for key, held in zip(slots, found, strict=True):
         if held is None or isinstance(held, Seal):

@@ -15,30 +15,30 @@ from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import NoSuchObject
 from kafscale.format.slot import Range
 from kafscale.interfaces import IObjectReader
-from kafscale.log.takeover.sealing import PARALLEL
+from kafscale.log.takeover.sealing import PARALLEL_READS
 
-Parts: TypeAlias = dict[tuple[str, int], bytes]
+RangeData: TypeAlias = dict[tuple[str, int], bytes]
 """Ranges of slots, by the slot's key and their position in it."""
 
-GAP = 256 * 1024
+MAX_GAP_BYTES = 256 * 1024
 """So many bytes that nobody needs are read rather than asked around."""
 
-AT_MOST = 8 << 20
+MAX_RUN_BYTES = 8 << 20
 """Bytes that one request asks for, but for a range that is longer."""
 
-UNDER_WAY = 64 << 20
+MAX_BYTES = 64 << 20
 """Bytes that are asked for at the same time."""
 
 
-async def read_parts(objects: IObjectReader, needed: Iterable[tuple[str, Range]]) -> Parts:
+async def read_ranges(objects: IObjectReader, needed: Iterable[tuple[str, Range]]) -> RangeData:
     """
     These ranges of slots. Those of slots that are not there are left out: who
     needs them asks again, and is told.
     """
     slots: dict[str, list[Range]] = {}
-    for key, part in needed:
-        slots.setdefault(key, []).append(part)
-    found: Parts = {}
+    for key, each in needed:
+        slots.setdefault(key, []).append(each)
+    found: RangeData = {}
 
     async def read(piece: tuple[str, Sequence[Range]]) -> None:
         key, run = piece
@@ -47,17 +47,17 @@ async def read_parts(objects: IObjectReader, needed: Iterable[tuple[str, Range]]
             data = await objects.get(key, first.position, _size(run))
         except NoSuchObject:
             return
-        for part in run:
-            begin = part.position - first.position
-            found[key, part.position] = data[begin : begin + part.length]
+        for each in run:
+            begin = each.position - first.position
+            found[key, each.position] = data[begin : begin + each.length]
 
-    runs = [(key, run) for key, parts in slots.items() for run in _runs(parts)]
+    runs = [(key, run) for key, ranges in slots.items() for run in _runs(ranges)]
     while runs:
         together, size = 0, 0
-        while together < len(runs) and (size := size + _size(runs[together][1])) <= UNDER_WAY:
+        while together < len(runs) and (size := size + _size(runs[together][1])) <= MAX_BYTES:
             together += 1
         now, runs = runs[: together or 1], runs[together or 1 :]
-        await map_bounded(read, now, PARALLEL)
+        await map_bounded(read, now, PARALLEL_READS)
     return found
 
 
@@ -65,19 +65,19 @@ def _size(run: Sequence[Range]) -> int:
     return run[-1].position + run[-1].length - run[0].position
 
 
-def _runs(parts: Iterable[Range]) -> Iterator[list[Range]]:
+def _runs(ranges: Iterable[Range]) -> Iterator[list[Range]]:
     """
     Ranges of one slot that are worth one request.
     """
     run: list[Range] = []
-    for part in sorted(parts, key=lambda part: part.position):
-        end = part.position + part.length
+    for each in sorted(ranges, key=lambda each: each.position):
+        end = each.position + each.length
         if run and (
-            part.position > run[-1].position + run[-1].length + GAP
-            or end > run[0].position + AT_MOST
+            each.position > run[-1].position + run[-1].length + MAX_GAP_BYTES
+            or end > run[0].position + MAX_RUN_BYTES
         ):
             yield run
             run = []
-        run.append(part)
+        run.append(each)
     if run:
         yield run

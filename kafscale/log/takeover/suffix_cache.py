@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from kafscale.interfaces import IObjectReader, ObjectInfo
 
-KEPT = 64 << 20
+MAX_BYTES = 64 << 20
 """Bytes of ends that are remembered at most."""
 
 
@@ -26,7 +26,7 @@ class SuffixCache:
 
     def __init__(self, store: IObjectReader) -> None:
         self._store = store
-        self._room = KEPT
+        self._room = MAX_BYTES
         self._ends: dict[str, tuple[bytes, int]] = {}
 
     def forget(self) -> None:
@@ -34,7 +34,7 @@ class SuffixCache:
         Everything.
         """
         self._ends.clear()
-        self._room = KEPT
+        self._room = MAX_BYTES
 
     def know(self, key: str, data: bytes) -> None:
         """

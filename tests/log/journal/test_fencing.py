@@ -16,7 +16,7 @@ from kafscale.format import metadata_keys, object_keys
 from kafscale.format.slot import write_seal
 from kafscale.interfaces import Put
 from kafscale.log.journal.fencing import Fence, Marked
-from kafscale.log.takeover.sealing import Sealed, seal
+from kafscale.log.takeover.sealing import JournalExtent, seal
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.careless import CarelessObjectStore
@@ -360,7 +360,7 @@ class MarkTests(CarelessTestCase):
             values = [b"0", b"1"][: found[first]]
             self.assertEqual(self.read_all(self.leader())[-len(values) :], values)
 
-    def seal(self, writer: Broker, sealer: Broker) -> Deferred[Sealed]:
+    def seal(self, writer: Broker, sealer: Broker) -> Deferred[JournalExtent]:
         """
         Stop a broker.
         """

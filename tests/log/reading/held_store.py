@@ -16,14 +16,14 @@ class Asked:
     """
 
     def __init__(self, key: str, start: int, length: int) -> None:
-        self.place = (key, start, start + length)
+        self.run_key = (key, start, start + length)
         self.answer: Deferred[bytes] = Deferred()
 
     def succeed(self) -> None:
         """
         Answer as this store does: the object's name, over and over.
         """
-        self.answer.callback(content(*self.place))
+        self.answer.callback(content(*self.run_key))
 
 
 def content(key: str, start: int, stop: int) -> bytes:

@@ -218,12 +218,12 @@ class PrefetchTests(CacheCase):
         for key in "abcd":
             self.cache.prefetch(key, 0, 10)
         self.cache.prefetch("e", 0, 101)
-        self.assertEqual([asked.place[0] for asked in self.store.asked], ["a", "b"])
+        self.assertEqual([asked.run_key[0] for asked in self.store.asked], ["a", "b"])
         done = self.get("c")
         self.store.asked.pop().succeed()
         self.successResultOf(done)
         self.store.asked.pop().answer.errback(StoreUnavailable())
-        self.assertEqual([asked.place[0] for asked in self.store.asked], ["a", "d"])
+        self.assertEqual([asked.run_key[0] for asked in self.store.asked], ["a", "d"])
 
     def test_too_many(self) -> None:
         """
@@ -234,7 +234,7 @@ class PrefetchTests(CacheCase):
             self.cache.prefetch(str(number), 0, 10)
         for number in (0, *range(2, 10)):
             (asked,) = self.store.asked
-            self.assertEqual(asked.place[0], str(number))
+            self.assertEqual(asked.run_key[0], str(number))
             self.store.asked.pop().succeed()
         self.assertEqual(self.store.asked, [])
 
@@ -270,7 +270,7 @@ class DropTests(CacheCase):
         self.cache.drop("b")
         self.store.asked.pop().succeed()
         (asked,) = self.store.asked
-        self.assertEqual(asked.place[0], "c")
+        self.assertEqual(asked.run_key[0], "c")
 
     def test_under_way(self) -> None:
         """

@@ -92,7 +92,7 @@ class CacheMachine(RuleBasedStateMachine):
         Never more than the room there is, and no run is read twice at a time.
         """
         assert 0 <= self.cache.size <= 60
-        places = [asked.place for asked in self.store.asked]
+        places = [asked.run_key for asked in self.store.asked]
         assert len(places) == len(set(places))
 
     def teardown(self) -> None:

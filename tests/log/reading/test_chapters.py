@@ -14,9 +14,9 @@ from twisted.logger import LogLevel, capturedLogs
 from kafscale.errors import NotLeaderOrFollower
 from kafscale.format import object_keys
 from kafscale.interfaces import LogRules
-from kafscale.log.reading import volumes
 from kafscale.log.reading.cache import BlockCache
 from kafscale.log.reading.segments import ReplicaSegments
+from kafscale.log.rolling import volumes
 from tests.harness.coroutines import begin, now
 from tests.hostile import HostileObjectStore, Operation, Verdict, let_pass
 from tests.inspect.looking import wrong
@@ -36,7 +36,7 @@ class ReaderTests(VolumeTestCase):
         first one.
         """
         super().setUp()
-        self.patch(volumes, "GRACE", 5.0)  # less than the patience of a read
+        self.patch(volumes, "GRACE_SECONDS", 5.0)  # less than the patience of a read
         self.reading = self.leading()
         self.bind(self.reading, b"0", b"1", b"2")
         self.first = self.reading.partition()
@@ -164,7 +164,7 @@ class ReaderTests(VolumeTestCase):
                 self.wait(self.reading, 6)
                 self.assertEqual(self.numbers(), [])
                 if has_heard:
-                    followed.follow(self.shared.record())
+                    followed.apply(self.shared.record())
                 objects.policy = let_pass
                 waiting.succeed()
             if has_heard:
@@ -215,7 +215,7 @@ class RetentionTests(VolumeTestCase):
         """
         for number, early in product(range(3), (False, True)):
             self.setUp()
-            self.patch(volumes, "GRACE", 5.0)
+            self.patch(volumes, "GRACE_SECONDS", 5.0)
             broker = self.leading()
             self.bind(broker, b"0", b"1", b"2")
             partition = broker.partition()

@@ -16,7 +16,7 @@ from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import SMALLEST_SLOT, write_seal
 from kafscale.interfaces import Delete, Put
-from kafscale.log.retention.orphans import PAGE, Sweep
+from kafscale.log.retention.orphans import PAGE_KEYS, OrphanSweep
 from kafscale.log.settings import LogSettings
 from tests.harness.coroutines import begin, now
 from tests.hostile import Operation, Verdict
@@ -199,14 +199,14 @@ class SweepTests(BrokerTestCase):
         """
         sweeper = self.sweeper()
         prefix = object_keys.partition("default", UUID(int=80), 0)
-        for base in range(2 * PAGE + 5):
+        for base in range(2 * PAGE_KEYS + 5):
             self.put(object_keys.segment(prefix, base), b"x")
         sweeper.clock.advance(EVERY)
         sweeper.run(5.0)
         sweeper.clock.advance(EVERY)
         sweeper.settle()
         left = len(self.shared.segments((UUID(int=80), 0)))
-        self.assertTrue(0 < left <= 2 * PAGE, left)
+        self.assertTrue(0 < left <= 2 * PAGE_KEYS, left)
         sweeper.run(5.0)
         self.assertEqual(self.shared.segments((UUID(int=80), 0)), [])
 
@@ -272,7 +272,7 @@ class SweepTests(BrokerTestCase):
             metadata=broker.metadata,
             settings=LogSettings(orphan_seconds=EVERY),
         )
-        sweep = Sweep(environment, lambda *volume: True)
+        sweep = OrphanSweep(environment, lambda *volume: True)
         sweep.begin()
         sweep.begin()
         key = self.put(
@@ -293,14 +293,14 @@ class SweepTests(BrokerTestCase):
         """
         sweeper = self.sweeper()
         prefix = object_keys.partition("default", UUID(int=84), 0)
-        for base in range(PAGE + 5):
+        for base in range(PAGE_KEYS + 5):
             self.put(object_keys.segment(prefix, base), b"x")
         sweeper.clock.advance(EVERY)
         sweeper.settle()
         now(sweeper.log.stop())
         sweeper.clock.advance(2 * EVERY)
         sweeper.settle()
-        self.assertEqual(len(self.shared.segments((UUID(int=84), 0))), PAGE + 5)
+        self.assertEqual(len(self.shared.segments((UUID(int=84), 0))), PAGE_KEYS + 5)
         other = self.sweeper()
         other.obey(None)
         other.clock.advance(EVERY)

@@ -9,7 +9,7 @@ from typing import Any
 from kafscale.errors import OffsetOutOfRange, StoreUnavailable
 from kafscale.interfaces import LogRules
 from kafscale.log.retention import retention
-from kafscale.log.retention.retention import CHECK
+from kafscale.log.retention.retention import CHECK_SECONDS
 from tests.harness.coroutines import begin
 from tests.hostile import Operation, Verdict
 from tests.log.brokers import NOW, TOPIC, WHERE, Broker, BrokerTestCase
@@ -168,14 +168,14 @@ class TimeTests(RetentionTestCase):
         rules = LogRules(retention_ms=HOUR)
         broker = self.leader(rules=rules)
         self.append(broker, b"a", at=1000)
-        broker.run(CHECK - 1)
+        broker.run(CHECK_SECONDS - 1)
         self.assertEqual(self.starts(broker), (0, []))
         broker.run(2)
         self.assertEqual(self.starts(broker), (1, [0]))
         self.append(broker, b"b", at=1000)
         broker.crash()
         successor = self.leader(rules=rules)
-        successor.run(CHECK - 5)
+        successor.run(CHECK_SECONDS - 5)
         self.assertEqual(self.read_all(successor), [b"b"])
         successor.run(6)
         self.assertEqual(self.starts(successor)[0], 2)
@@ -186,7 +186,7 @@ class TimeTests(RetentionTestCase):
         """
         broker = self.leader(rules=LogRules(retention_ms=HOUR))
         self.segment(broker, b"a")
-        broker.run(CHECK)
+        broker.run(CHECK_SECONDS)
         broker.obey(lambda operation: self.fail(f"{operation.kind} {operation.key}"))
         for _ in range(50):
             broker.clock.advance(60)
@@ -198,7 +198,7 @@ class TimeTests(RetentionTestCase):
         """
         More segments than go in one step go in several.
         """
-        self.patch(retention, "AT_MOST", 2)
+        self.patch(retention, "MAX_SEGMENTS", 2)
         broker = self.leader(rules=LogRules(retention_ms=MINUTE))
         for _ in range(7):
             self.segment(broker, b"x")

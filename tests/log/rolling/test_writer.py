@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from kafscale.format.volume import read_volume_footer
 from kafscale.interfaces import LogRules
-from kafscale.log.reading.volumes import GRACE
 from kafscale.log.rolling import roller, writer
+from kafscale.log.rolling.volumes import GRACE_SECONDS
 from tests.harness.coroutines import begin, now
 from tests.hostile import hold, let_pass
 from tests.inspect.looking import wrong
@@ -103,7 +103,7 @@ class BindTests(VolumeTestCase):
         """
         What is worth an object of its own gets one, with what was bound before.
         """
-        self.patch(roller, "CHAPTER_SIZE", 1500)
+        self.patch(roller, "MAX_CHAPTER_BYTES", 1500)
         broker = self.leading()
         self.bind(broker, b"a" * 900)
         self.assertEqual(self.chapters(), [1, 1, 1, 1])
@@ -228,8 +228,8 @@ class ReleaseTests(VolumeTestCase):
         for index in range(4):
             self.roll(second, b"3", index)
         self.assertEqual(self.own(), [self.key_of(0, 0, 1)])
-        self.wait(second, GRACE + 1)
-        self.wait(first, GRACE + 1)
+        self.wait(second, GRACE_SECONDS + 1)
+        self.wait(first, GRACE_SECONDS + 1)
         # Its maker is not told.
         self.assertEqual(self.volumes(), [(first.incarnation, 0), (first.incarnation, 1)])
         self.assertEqual(wrong(self.shared), [])

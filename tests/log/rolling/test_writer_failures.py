@@ -10,9 +10,9 @@ from kafscale.errors import KafkaError, StoreError
 from kafscale.format import metadata_keys, object_keys
 from kafscale.interfaces import Delete
 from kafscale.log import commit
-from kafscale.log.reading.volumes import GRACE
 from kafscale.log.rolling import writer
 from kafscale.log.rolling.roller import RETRY_SECONDS
+from kafscale.log.rolling.volumes import GRACE_SECONDS
 from tests.harness.coroutines import begin, now
 from tests.hostile import Operation, Verdict, hold, let_pass
 from tests.inspect.looking import wrong
@@ -64,17 +64,17 @@ class CommitTests(VolumeTestCase):
                 self.commits(broker, at, applied)
                 named = 2 * (at + applied)
                 self.assertEqual(self.chapters(), [1] * named + [0] * (4 - named))
-                self.wait(broker, 3 * GRACE)
+                self.wait(broker, 3 * GRACE_SECONDS)
                 self.assertIn(0, self.numbers())
                 # Who was named, and knows it, goes on.
                 for index in range(2 * at):
                     self.roll(broker, b"1", index)
-                self.wait(broker, 3 * GRACE)
+                self.wait(broker, 3 * GRACE_SECONDS)
                 self.assertIn(0, self.numbers())
                 if not applied:
                     now(broker.roll_all(self.all_of(broker)))
                     self.assertEqual(self.rolled(), [2] * 2 * at + [1] * (4 - 2 * at))
-                    self.wait(broker, 3 * GRACE)
+                    self.wait(broker, 3 * GRACE_SECONDS)
                     self.assertFalse(broker.fenced)
                 broker.crash()
                 successor = self.successor()
@@ -106,7 +106,7 @@ class CommitTests(VolumeTestCase):
             self.assertEqual(self.numbers(), [0])
             self.assert_holds(broker, [b"0"], index)
             self.roll(broker, b"1", index)
-        self.wait(broker, GRACE + 1)
+        self.wait(broker, GRACE_SECONDS + 1)
         self.assertEqual(self.numbers(), [])
 
     def test_replaced_meanwhile(self) -> None:
@@ -124,7 +124,7 @@ class CommitTests(VolumeTestCase):
         self.assertTrue(broker.fenced)
         for index in range(4):
             self.assert_holds(successor, [b"0"], index)
-        self.wait(broker, 3 * GRACE)
+        self.wait(broker, 3 * GRACE_SECONDS)
         self.assertIn((broker.incarnation, 0), self.volumes())
         for _ in range(3):
             successor.run(EVERY)

@@ -17,7 +17,13 @@ from kafscale.format import metadata_keys, object_keys
 from kafscale.format.slot import Seal
 from kafscale.interfaces import Put
 from kafscale.log.takeover import suffix_cache
-from kafscale.log.takeover.sealing import BARRIER, PARALLEL, CorruptLog, ranges, seal
+from kafscale.log.takeover.sealing import (
+    BARRIER,
+    PARALLEL_READS,
+    CorruptLog,
+    read_slots,
+    seal,
+)
 from tests.harness.coroutines import begin, now
 from tests.hostile import Operation, Verdict, hold, let_pass
 from tests.log.brokers import EACH, TOPIC, WHERE, Broker, BrokerTestCase
@@ -53,10 +59,10 @@ class SealTests(BrokerTestCase):
         The walk goes on, window by window.
         """
         writer = self.leader(**EACH)
-        for number in range(PARALLEL * 2):
+        for number in range(PARALLEL_READS * 2):
             writer.append(b"%d" % number)
         successor = self.leader()
-        self.assertEqual(len(self.read_all(successor)), PARALLEL * 2)
+        self.assertEqual(len(self.read_all(successor)), PARALLEL_READS * 2)
 
     def test_several_at_once_agree(self) -> None:
         """
@@ -166,7 +172,7 @@ class CorruptTests(BrokerTestCase):
         """
         And the partition's record has not changed: nobody of us did that.
         """
-        self.patch(suffix_cache, "KEPT", 0)  # as if slots were large
+        self.patch(suffix_cache, "MAX_BYTES", 0)  # as if slots were large
         successor = self.broker(policy=hold("get", "/journal/"))
         recovering = successor.recover()
         now(self.shared.objects.delete([object_keys.slot(self.prefix, 1)]))
@@ -180,11 +186,11 @@ class CorruptTests(BrokerTestCase):
         key = metadata_keys.partition(*WHERE)
         record = {**self.shared.value(key), "rolled_to": 2}
         now(self.shared.metadata.commit([], [Put(key, record)]))
-        estate = now(self.broker().log.incarnation.sealed_journals.of(self.writer.incarnation))
-        needed = estate.needed(WHERE, self.shared.record())
+        journal = now(self.broker().log.incarnation.sealed_journals.open(self.writer.incarnation))
+        needed = journal.needed(WHERE, self.shared.record())
         self.assertEqual([part.first_offset for _, part in needed], [2])
 
-    def test_ranges_name_what_is_wrong(self) -> None:
+    def test_slots_name_what_is_wrong(self) -> None:
         """
         A seal stands before the end.
         """
@@ -200,7 +206,7 @@ class CorruptTests(BrokerTestCase):
         )
 
         beyond = attrs.evolve(sealed, sealed_at=sealed.sealed_at + 1)
-        self.failureResultOf(begin(ranges(self.shared.objects, beyond)), CorruptLog)
+        self.failureResultOf(begin(read_slots(self.shared.objects, beyond)), CorruptLog)
 
 
 class TwoSuccessorsTests(BrokerTestCase):
@@ -212,7 +218,7 @@ class TwoSuccessorsTests(BrokerTestCase):
         """
         A successor that waits by C{policy} while another does everything.
         """
-        self.patch(suffix_cache, "KEPT", 0)  # as if slots were large
+        self.patch(suffix_cache, "MAX_BYTES", 0)  # as if slots were large
         writer = self.leader(**EACH)
         writer.append(b"0")
         writer.append(b"1")
@@ -246,7 +252,7 @@ class TwoSuccessorsTests(BrokerTestCase):
             nonlocal seen
             if operation.kind == "get_suffix" and "/journal/" in operation.key:
                 seen += 1
-                if seen > PARALLEL:  # the first look was the walk's
+                if seen > PARALLEL_READS:  # the first look was the walk's
                     return None
             return Verdict.SUCCEED
 

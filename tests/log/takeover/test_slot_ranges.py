@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.format.slot import Range
 from kafscale.log.takeover import slot_ranges as module
 from kafscale.log.takeover import suffix_cache
-from kafscale.log.takeover.slot_ranges import read_parts
+from kafscale.log.takeover.slot_ranges import read_ranges
 from kafscale.store.memory import MemoryObjectStore
 from tests.harness.coroutines import now
 from tests.hostile import HostileObjectStore, Operation, Verdict
@@ -55,7 +55,7 @@ class ReadTests(SynchronousTestCase):
         One for each slot, however many ranges.
         """
         needed = [("a", part(at, 8)) for at in (512, 0, 8, 100)] + [("b", part(2, 3))]
-        found = now(read_parts(self.store, needed))
+        found = now(read_ranges(self.store, needed))
         self.assertEqual(
             found,
             {
@@ -70,10 +70,10 @@ class ReadTests(SynchronousTestCase):
         What nobody needs is not read if there is much of it; nor is more read
         at once than so much.
         """
-        self.patch(module, "GAP", 50)
-        self.patch(module, "AT_MOST", 30)
+        self.patch(module, "MAX_GAP_BYTES", 50)
+        self.patch(module, "MAX_RUN_BYTES", 30)
         needed = [("a", part(at, 10)) for at in (0, 10, 20, 30, 500)]
-        found = now(read_parts(self.store, needed))
+        found = now(read_ranges(self.store, needed))
         self.assertEqual(len(found), 5)
         self.assertEqual(len(self.asked), 3)
 
@@ -81,7 +81,7 @@ class ReadTests(SynchronousTestCase):
         """
         A slot that is not there is left out.
         """
-        found = now(read_parts(self.store, [("gone", part(0, 1)), ("b", part(0, 1))]))
+        found = now(read_ranges(self.store, [("gone", part(0, 1)), ("b", part(0, 1))]))
         self.assertEqual(found, {("b", 0): b"0"})
 
     @given(
@@ -93,9 +93,9 @@ class ReadTests(SynchronousTestCase):
         """
         Each range is found as it is, whichever requests it takes.
         """
-        self.patch(module, "GAP", gap)
-        self.patch(module, "AT_MOST", at_most)
-        found = now(read_parts(self.store, [("a", part(*each)) for each in sizes.items()]))
+        self.patch(module, "MAX_GAP_BYTES", gap)
+        self.patch(module, "MAX_RUN_BYTES", at_most)
+        found = now(read_ranges(self.store, [("a", part(*each)) for each in sizes.items()]))
         self.assertEqual(
             found, {("a", at): self.data[at : at + size] for at, size in sizes.items()}
         )
@@ -124,7 +124,7 @@ class RecoveryTests(BrokerTestCase):
                 asked.append(operation.key)
             return Verdict.SUCCEED
 
-        self.patch(suffix_cache, "KEPT", 0)  # as if slots were large
+        self.patch(suffix_cache, "MAX_BYTES", 0)  # as if slots were large
         successor = self.leader(both, policy=note)
         self.assertEqual(len(asked), 1)
         for where in both:

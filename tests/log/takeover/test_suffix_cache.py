@@ -90,7 +90,7 @@ class SuffixCacheTests(SynchronousTestCase):
         """
         A suffix that does not fit into the cache is read each time.
         """
-        self.patch(suffix_cache, "KEPT", 8)
+        self.patch(suffix_cache, "MAX_BYTES", 8)
         cache = SuffixCache(self.store)
         now(cache.get_suffix("a", 6))
         now(cache.get_suffix("a", 9))

@@ -32,19 +32,19 @@ from kafscale.format.partition import Chapter
 from kafscale.format.volume import VolumeRow, write_volume_footer
 from kafscale.interfaces import IObjectStore
 
-CHAPTERS = 32
+MAX_CHAPTERS = 32
 """So many of a partition's segments may be in volumes."""
 
-CHAPTER_SIZE = 4 << 20
+MAX_CHAPTER_BYTES = 4 << 20
 """What has so many bytes is worth an object of its own."""
 
-VOLUME_SIZE = 8 << 20
+VOLUME_BYTES = 8 << 20
 """A volume is full with so many bytes,"""
 
 VOLUME_CHAPTERS = 1000
 """or with so many chapters."""
 
-GRACE = 60.0
+GRACE_SECONDS = 60.0
 """Seconds for which an unneeded volume stays: somebody may be reading."""
 
 
@@ -60,21 +60,21 @@ class Volumes:
         self._clock = clock
         self._namespace = namespace
         self._incarnation = incarnation
-        self._made = 0
-        self._named: Counter[int] = Counter()  # how many chapters of each are in records
-        self._unnamed: set[int] = set()  # those that records may be about to name
-        self._going: DueQueue[int] = DueQueue(clock, clock.seconds, self._delete)
+        self._next_number = 0
+        self._references: Counter[int] = Counter()  # how many chapters of each are in records
+        self._reserved: set[int] = set()  # those that records may be about to name
+        self._deletions: DueQueue[int] = DueQueue(clock, clock.seconds, self._delete)
 
-    def begin(self) -> int:
+    def reserve(self) -> int:
         """
         The number of a new one, which is to be L{named} as soon as nothing
         that might name it is under way or in doubt.
         """
-        number, self._made = self._made, self._made + 1
-        self._unnamed.add(number)
+        number, self._next_number = self._next_number, self._next_number + 1
+        self._reserved.add(number)
         return number
 
-    async def make(
+    async def create(
         self, number: int, segments: Sequence[tuple[UUID, int, int, Sequence[bytes]]]
     ) -> list[Chapter]:
         """
@@ -100,9 +100,9 @@ class Volumes:
         So many chapters of a volume are in records, and the others never will
         be.
         """
-        self._unnamed.discard(number)
-        self._named[number] = chapters
-        self._let_go(number)
+        self._reserved.discard(number)
+        self._references[number] = chapters
+        self._check_references(number)
 
     def dropped(self, chapters: Iterable[Chapter]) -> None:
         """
@@ -110,14 +110,14 @@ class Volumes:
         """
         for chapter in chapters:
             number = chapter.number
-            if chapter.incarnation == self._incarnation and number in self._named:
-                self._named[number] -= 1
-                self._let_go(number)
+            if chapter.incarnation == self._incarnation and number in self._references:
+                self._references[number] -= 1
+                self._check_references(number)
 
-    def _let_go(self, number: int) -> None:
-        if self._named[number] <= 0:
-            del self._named[number]
-            self._going.put(number, self._clock.seconds() + GRACE)
+    def _check_references(self, number: int) -> None:
+        if self._references[number] <= 0:
+            del self._references[number]
+            self._deletions.put(number, self._clock.seconds() + GRACE_SECONDS)
 
     def _delete(self, number: int) -> None:
         # What fails is left over, for `kafscale.log.retention.orphans`.
@@ -134,10 +134,10 @@ class Volumes:
         Whether it is a volume of this incarnation that no record is about to
         name any more.
         """
-        return incarnation == self._incarnation and number not in self._unnamed
+        return incarnation == self._incarnation and number not in self._reserved
 
     def abandon(self) -> None:
         """
         Delete nothing more.
         """
-        self._going.stop()
+        self._deletions.stop()

@@ -1,5 +1,5 @@
 """
-Tests for L{kafscale.log.reading.volumes}: what volumes are, and who may delete them,
+Tests for L{kafscale.log.rolling.volumes}: what volumes are, and who may delete them,
 and when.
 """
 
@@ -10,7 +10,7 @@ from uuid import UUID
 from twisted.internet.defer import Deferred
 
 from kafscale.format import metadata_keys, object_keys
-from kafscale.log.reading.volumes import GRACE
+from kafscale.log.rolling.volumes import GRACE_SECONDS
 from tests.harness.coroutines import begin, now
 from tests.hostile import hold, let_pass
 from tests.inspect.looking import wrong
@@ -29,7 +29,7 @@ class GraceTests(VolumeTestCase):
         """
         broker = self.leading()
         self.bind(broker, b"0", b"1", b"2", b"3")
-        self.wait(broker, GRACE - 1)
+        self.wait(broker, GRACE_SECONDS - 1)
         self.assertEqual(self.numbers(), [0, 1, 2])
         self.wait(broker, 2)
         self.assertEqual(self.numbers(), [])
@@ -44,11 +44,11 @@ class GraceTests(VolumeTestCase):
         self.bind(broker, b"0", b"1")
         for index in range(3):
             self.roll(broker, b"2", index)
-        self.wait(broker, 3 * GRACE)
+        self.wait(broker, 3 * GRACE_SECONDS)
         self.assertEqual(self.numbers(), [0, 1])
         self.assert_holds(broker, [b"0", b"1"], 3)
         self.roll(broker, b"2", 3)
-        self.wait(broker, GRACE + 1)
+        self.wait(broker, GRACE_SECONDS + 1)
         self.assertEqual(self.numbers(), [])
 
     def test_deleted_records(self) -> None:
@@ -62,7 +62,7 @@ class GraceTests(VolumeTestCase):
         self.assertEqual(self.chapters(), [1, 1, 1, 1])
         record = self.shared.record()
         self.assertEqual(record.stored_bytes, record.chapters[0].size)
-        self.wait(broker, GRACE + 1)
+        self.wait(broker, GRACE_SECONDS + 1)
         self.assertEqual(self.numbers(), [2])
         self.assert_holds(broker, [b"0", b"1", b"2"])
         self.assertEqual(wrong(self.shared), [])
@@ -74,7 +74,7 @@ class GraceTests(VolumeTestCase):
         broker = self.leading()
         self.bind(broker, b"0")
         now(broker.log.delete(TOPIC))
-        self.wait(broker, GRACE + 1)
+        self.wait(broker, GRACE_SECONDS + 1)
         self.assertEqual(self.numbers(), [])
 
     def test_stop(self) -> None:
@@ -112,7 +112,7 @@ class SweepTests(VolumeTestCase):
         self.assertEqual(self.numbers(), [0, 1])
         for index in range(4):
             self.roll(second, b"2", index)
-        self.wait(second, GRACE + 1)
+        self.wait(second, GRACE_SECONDS + 1)
         self.assertEqual(self.numbers(), [0, 1])
         self.look(second, 3)
         self.assertEqual(self.numbers(), [])
