@@ -1,3 +1,3 @@
 """
-Reading segments and volumes through the block cache.
+Reading segments, through a cache of blocks.
 """

@@ -1,10 +1,11 @@
 """
-What was read from segments, for who reads it next.
+A cache of the blocks of segments that were read last.
 
 Consumers of one partition mostly follow one another, and each reads on from
-where it was: what one has read the next one wants, and what comes after is
-wanted soon. So runs of segments are kept as long as there is room, and read
-ahead; who asks for a run that is under way waits for it with the others.
+where it was: what one consumer has read the next one wants, and what comes
+after it is wanted soon. So runs of segments are kept as long as there is room,
+and are read ahead. A consumer that asks for a run which is already being read
+waits for it together with the others.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from kafscale.format.errors import CorruptObject
 from kafscale.interfaces import IObjectReader
 
 RunKey = tuple[str, int, int]
-"""An object's key, and where a run begins and ends in it."""
+"""The key of an object, and where a run begins and ends in it."""
 
 
 class _Read:
     """
-    A run that is under way from the store.
+    A run that is being read from the store.
 
-    @ivar dropped: Whether its object went meanwhile.
+    @ivar dropped: Whether the object was deleted meanwhile.
     """
 
     __slots__ = ("dropped", "waiting")
@@ -42,18 +43,19 @@ class _Read:
 
 class BlockCache:
     """
-    The runs read last, up to a number of bytes.
+    The runs that were read last, up to a number of bytes.
 
     @ivar size: Bytes of the runs in memory.
-    @ivar hits: How many runs were asked for and in memory.
-    @ivar misses: How many had to be waited for.
+    @ivar hits: How many runs were in memory when they were asked for.
+    @ivar misses: How many runs had to be waited for.
     """
 
     def __init__(self, store: IObjectReader, max_bytes: int, ahead: int = 8) -> None:
         """
-        @param max_bytes: What is larger is not kept.
-        @param ahead: How many runs may be under way that nobody waits for; as
-            many again, eight times, may wait for that.
+        @param store: Where runs are read from.
+        @param max_bytes: Bytes of runs in memory; a larger run is not kept.
+        @param ahead: How many runs that no consumer waits for may be read at
+            once. Eight times as many may be queued.
         """
         self._store = store
         self._max_bytes = max_bytes
@@ -62,22 +64,22 @@ class BlockCache:
         self._by_key: dict[str, set[RunKey]] = {}
         self._under_way: dict[RunKey, _Read] = {}
         self._prefetching = 0
-        self._to_prefetch: deque[RunKey] = deque(maxlen=8 * ahead)  # The oldest is forgotten.
+        self._to_prefetch: deque[RunKey] = deque(maxlen=8 * ahead)  # the oldest is forgotten
         self.size = 0
         self.hits = 0
         self.misses = 0
 
     async def get(self, key: str, start: int, stop: int) -> bytes:
         """
-        The bytes of an object from C{start} up to C{stop}.
+        Return the bytes of an object from C{start} up to C{stop}.
 
-        Whoever gives up waiting (cancels) leaves the others, and the reading,
-        alone.
+        Cancelling the call disturbs neither the read nor the others that wait
+        for it.
 
-        @raise NoSuchObject: the object is not there.
-        @raise CorruptObject: it is shorter.
-        @raise StoreUnavailable: the store did not answer; nothing is kept of
-            that, the next one asks again.
+        @raise NoSuchObject: the object does not exist.
+        @raise CorruptObject: the object ends before C{stop}.
+        @raise StoreUnavailable: the store did not answer. The next call asks it
+            again.
         """
         run_key = (key, start, stop)
         run = self._runs.get(run_key)
@@ -90,15 +92,15 @@ class BlockCache:
         if reading is not None:
             return await reading.wait()
         reading = self._under_way[run_key] = _Read()
-        # Waited for like by all others: the first to ask may give up, too.
+        # The first to ask waits like all others, because it may give up, too.
         waiter = reading.wait()
         Deferred.fromCoroutine(self._read(run_key)).addBoth(self._done, run_key, reading)
         return await waiter
 
     def prefetch(self, key: str, start: int, stop: int) -> None:
         """
-        Somebody will soon ask for this: read it, when those that are to be
-        read ahead before it are read.
+        Read a run that will soon be asked for, after those that are queued
+        already.
         """
         run_key = (key, start, stop)
         known = run_key in self._runs or run_key in self._under_way or run_key in self._to_prefetch
@@ -119,7 +121,7 @@ class BlockCache:
 
     def drop(self, key: str) -> None:
         """
-        Forget what is of this object: it is deleted.
+        Forget the runs of an object, because it is deleted.
         """
         for run_key in self._by_key.pop(key, ()):
             self.size -= len(self._runs.pop(run_key))
@@ -145,7 +147,7 @@ class BlockCache:
         del self._under_way[run_key]
         if isinstance(result, bytes) and not reading.dropped:
             self._keep(run_key, result)
-        # One by one: who is told may make another give up.
+        # One by one: a callback may make another waiter give up.
         while reading.waiting:
             waiter = reading.waiting.pop(0)
             if isinstance(result, Failure):

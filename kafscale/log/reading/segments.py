@@ -1,11 +1,12 @@
 """
-The segments of one partition: which there are, and reading them.
+The segments of one partition: which ones exist, and reading them.
 
-Segments form a chain: each begins where the one before ends. The listing is a
-hint about it, made when the first reader needs it; where it lacks one, the
-chain says what is missing (the end of the one before is its key). The last may
-be chapters of volumes, which the partition's record tells; several of them
-become one segment in time, at the location of the first.
+Segments form a chain: each begins where the one before it ends. A listing of
+the store, made when the first reader needs it, is only a hint. If a segment is
+missing from it, the chain still leads there, because the end of the segment
+before is its base offset. The last segments may be chapters of volumes, which
+the partition's record names; in time several chapters become one segment, with
+the base offset of the first.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ MAX_FOOTERS = 16
 
 T = TypeVar("T")
 Location = tuple[str, int]
-"""The object that a segment is in, and where in that it begins."""
+"""The key of the object that a segment is in, and where it begins in that."""
 
 
 class SegmentMissing(KafkaStorageError):
     """
-    A segment is not there.
+    A segment does not exist.
 
     @ivar base: Its base offset.
     """
@@ -58,11 +59,11 @@ class SegmentMissing(KafkaStorageError):
 @attrs.frozen
 class SegmentSummary:
     """
-    What a segment is, in a few words.
+    The most important facts about a segment.
 
     @ivar location: Where it was found.
     @ivar end_offset: The offset after its last record.
-    @ivar max_timestamp: The largest that its batches state, in ms.
+    @ivar max_timestamp: The largest that its batches' headers state, in ms.
     @ivar size: In bytes, with its footer.
     """
 
@@ -76,8 +77,8 @@ class Segments:
     """
     The segments of one partition.
 
-    @ivar rewrites: How often chapters went into a segment; who found a segment L{SegmentMissing}
-        and began before the last time has to look again.
+    @ivar rewrites: How often chapters have become part of a segment. A reader
+        that gets L{SegmentMissing} begins again if this has grown meanwhile.
     """
 
     _log = Logger()
@@ -92,7 +93,8 @@ class Segments:
         readahead: int,
     ) -> None:
         """
-        @param where: Topic id and index of the partition.
+        @param where: The partition.
+        @param record: The partition's record.
         @param readahead: How many runs are read ahead of a reader.
         """
         self._objects = objects
@@ -100,7 +102,7 @@ class Segments:
         self._namespace = namespace
         self._prefix = object_keys.partition(namespace, *where)
         self._readahead = readahead
-        self._bases: list[int] | None = None  # sorted; None until somebody needs them
+        self._bases: list[int] | None = None  # sorted; None until a reader needs them
         self._footers: OrderedDict[Location, tuple[Footer, int]] = OrderedDict()
         self._chapters: dict[int, Chapter] = {}
         self.rewrites = 0
@@ -108,7 +110,7 @@ class Segments:
 
     def apply(self, record: PartitionRecord) -> None:
         """
-        The record is this one (now).
+        Follow a new version of the partition's record.
         """
         self._first = record.first_segment
         self._newest = record.last_segment
@@ -117,21 +119,21 @@ class Segments:
         gone = before.keys() - self._chapters.keys()
         self.rewrites += bool(gone)
         if self._bases is not None and self._first is not None and self._newest is not None:
-            # What is not among them the chain tells.
+            # Segments that are missing here are found along the chain.
             first = self._first
             stay = {base for base in self._bases if base >= first and base not in gone}
             self._bases = sorted(stay | {first, self._newest} | self._chapters.keys())
 
     def key(self, base: int) -> str:
         """
-        The key that the segment which begins at offset C{base} has if it is no
+        Return the key of the segment at the base offset C{base}, unless it is a
         chapter.
         """
         return object_keys.segment(self._prefix, base, maker_of(self._makers, base))
 
     def location(self, base: int) -> Location:
         """
-        Where the segment is that begins at offset C{base}.
+        Return where the segment at the base offset C{base} is.
         """
         chapter = self._chapters.get(base)
         if chapter is None:
@@ -139,11 +141,11 @@ class Segments:
         key = object_keys.volume(self._namespace, chapter.incarnation, chapter.number)
         return key, chapter.position
 
-    # -- which there are --------------------------------------------------
+    # -- which ones exist ------------------------------------------------------
 
     def forget(self, gone: Iterable[str]) -> None:
         """
-        These objects are to be deleted.
+        Forget objects that are about to be deleted.
         """
         for key in gone:
             self._footers.pop((key, 0), None)
@@ -156,9 +158,9 @@ class Segments:
                 after = object_keys.segment(self._prefix, self._first - 1) if self._first else ""
                 async for info in list_objects(self._objects, self._prefix, after):
                     base = object_keys.segment_base(info.key)
-                    # Past the newest there may be one that was made and never
-                    # committed: it is not part of the log yet; and of a leader
-                    # that was replaced there may be some anywhere.
+                    # After the newest segment there may be one that was written
+                    # and never committed, which is not part of the log yet; a
+                    # leader that was replaced may have left some anywhere.
                     if base <= self._newest and info.key == self.key(base):
                         bases.add(base)
                 bases |= {self._first, self._newest} | self._chapters.keys()
@@ -167,7 +169,8 @@ class Segments:
 
     async def objects_before(self, base: int | None) -> list[ObjectInfo]:
         """
-        The segments that begin before C{base}, part of the log or not.
+        List the objects of segments with base offsets below C{base}, whether
+        they are part of the log or not.
         """
         if base is None:
             return []
@@ -180,22 +183,22 @@ class Segments:
 
     async def base_of(self, offset: int) -> int | None:
         """
-        The base of the segment that holds C{offset}; of the newest, when that
-        ends before. None when there is no segment.
+        Return the base offset of the segment that holds C{offset}; that of the
+        newest segment if C{offset} is after it; None if there is no segment.
         """
         if self._newest is None:
             return None
         located = await self._retry_if_rewritten(lambda: self._locate(offset))
         return self._newest if located is None else located[0]
 
-    # -- footers ----------------------------------------------------------
+    # -- footers ---------------------------------------------------------------
 
     async def footer(self, base: int) -> tuple[Footer, int]:
         """
-        The footer of the segment that begins at C{base}, and the segment's
-        size in bytes.
+        Return the footer of the segment at the base offset C{base}, and the
+        segment's size in bytes.
 
-        @raise SegmentMissing: there is none.
+        @raise SegmentMissing: there is no such segment.
         """
         location = self.location(base)
         known = self._footers.get(location)
@@ -210,9 +213,10 @@ class Segments:
 
     async def summary(self, base: int) -> SegmentSummary:
         """
-        Of the segment that begins at C{base}. Nothing of it stays in memory.
+        Summarize the segment at the base offset C{base}. Its footer is not kept
+        in memory.
 
-        @raise SegmentMissing: there is none.
+        @raise SegmentMissing: there is no such segment.
         """
         location = self.location(base)
         footer, size = self._footers.get(location) or await self._read_footer(base)
@@ -230,7 +234,7 @@ class Segments:
 
     async def newest_footer(self) -> Footer | None:
         """
-        The footer of the newest segment; None when there is none.
+        Return the footer of the newest segment; None if there is no segment.
         """
         return await self._retry_if_rewritten(self._newest_footer)
 
@@ -239,10 +243,11 @@ class Segments:
 
     async def _locate(self, offset: int) -> tuple[int, Footer, Location] | None:
         """
-        The segment that holds C{offset}: its base, its footer, and where that
-        was found. None when all end before.
+        Find the segment that holds C{offset}.
 
-        @raise OffsetOutOfRange: all begin after.
+        @return: Its base offset, its footer, and where it was found; None if all
+            segments end before C{offset}.
+        @raise OffsetOutOfRange: all segments begin after C{offset}.
         """
         bases = await self._listed()
         at = max(0, bisect_right(bases, offset) - 1)
@@ -269,8 +274,8 @@ class Segments:
 
     async def _retry_if_rewritten(self, walk: Callable[[], Awaitable[T]]) -> T:
         """
-        What somebody finds who walks along the chain. If chapters went
-        meanwhile, and he lost his way, he begins anew.
+        Return what C{walk} finds along the chain. If a segment was missing
+        because chapters became part of another one meanwhile, walk again.
         """
         while True:
             before = self.rewrites
@@ -282,21 +287,23 @@ class Segments:
 
     def _missing_error(self, base: int) -> KafkaError:
         """
-        What it means that a segment is not there.
+        Return the error to raise when the segment at C{base} is missing.
         """
         if self._first is None or base < self._first:
             return OffsetOutOfRange("its segment was deleted meanwhile")
         self._log.error("records are lost: {key} is not in the store", key=self.location(base)[0])
         return SegmentMissing(base)
 
-    # -- reading ----------------------------------------------------------
+    # -- reading ---------------------------------------------------------------
 
     async def read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
         """
-        Batches from the one that contains C{offset}, up to the end of its
-        segment.
+        Read batches from the one that contains C{offset} on, up to the end of
+        its segment.
 
-        @raise OffsetOutOfRange: its segment was deleted meanwhile.
+        @param max_bytes: How many bytes they may have together.
+        @param at_least_one: Whether the first batch may be larger than that.
+        @raise OffsetOutOfRange: the segment was deleted meanwhile.
         """
         return await self._retry_if_rewritten(lambda: self._read(offset, max_bytes, at_least_one))
 
@@ -331,11 +338,11 @@ class Segments:
             self._cache.prefetch(key, begin + start, begin + stop)
             offset = footer.offset_at(stop)
 
-    # -- times ------------------------------------------------------------
+    # -- times -----------------------------------------------------------------
 
     async def runs_reaching(self, timestamp: int, offset: int) -> AsyncIterator[bytes]:
         """
-        The runs from C{offset} on that may hold a record at or after
+        Yield the runs from C{offset} on that may hold a record at or after
         C{timestamp}.
         """
         while True:
@@ -359,16 +366,17 @@ class Segments:
 
     async def latest_batch(self) -> bytes | None:
         """
-        The first batch that announces the largest timestamp of all.
+        Return the first batch whose header states the largest timestamp of all;
+        None if there is no segment.
         """
         return await self._retry_if_rewritten(self._latest_batch)
 
     async def _latest_batch(self) -> bytes | None:
         if self._first is None:
             return None
-        best: tuple[int, int] | None = None  # timestamp, base of the segment
+        best: tuple[int, int] | None = None  # timestamp, base offset
         base = self._first
-        while True:  # along the chain: the listing may lack one
+        while True:  # along the chain, because the listing may lack a segment
             footer, _ = await self.footer(base)
             if best is None or footer.max_timestamp > best[0]:
                 best = footer.max_timestamp, base

@@ -1,3 +1,4 @@
 """
-Moving log starts, trimming the journal, and deleting what no log needs.
+Retention: moving log starts, trimming journals, and deleting objects that no
+log refers to.
 """

@@ -1,9 +1,9 @@
 """
-How the start of a log moves, and what is before it goes.
+Moving the log start of a partition, and deleting the segments before it.
 
-The start is committed before anything is deleted, and told afterwards: what a
-reader was told to be there is there, and nobody's second look finds less than
-the first (rule 19).
+The new log start is committed before anything is deleted, and answered after
+that. So the records that a reader was told of exist, and a log start that was
+reported never goes back (rule 19).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kafscale.log.partition.record_changes import RecordChanges
 
 class LogStartMover:
     """
-    The starts of the partitions of one incarnation.
+    Moves the log starts of one incarnation's partitions.
     """
 
     _log = Logger()
@@ -36,7 +36,10 @@ class LogStartMover:
         chapters_dropped: Callable[[Iterable[Chapter]], None],
     ) -> None:
         """
-        @param roll: Puts what is durable of a partition into a segment.
+        @param changes: Commits the partitions' records.
+        @param roll: Writes the durable records of a partition into a segment.
+        @param chapters_dropped: Called with the chapters that a record names no
+            longer.
         """
         self._objects = objects
         self._changes = changes
@@ -45,8 +48,12 @@ class LogStartMover:
 
     async def move(self, partition: Partition, offset: int) -> None:
         """
-        Move a partition's log start up to C{offset}, which is not above the
-        high watermark; delete the segments that only hold what is before it.
+        Move a partition's log start up, and delete the segments that hold only
+        records before it.
+
+        @param offset: The new log start, not above the high watermark.
+        @raise NotLeaderOrFollower: this broker does not lead the partition any
+            more.
         """
         # The log start never passes rolled_to (rule 20).
         while partition.record.rolled_to < offset:
@@ -59,8 +66,8 @@ class LogStartMover:
             record = partition.record
             if offset <= record.log_start:
                 return
-            # The newest segment stays even when none of its records is alive:
-            # it carries the end offset and the producers' states (21).
+            # The newest segment stays even when none of its records is left:
+            # it carries the end offset and the states of producers (rule 21).
             try:
                 first = await partition.segments.base_of(offset)
             except KafkaStorageError:
@@ -68,8 +75,8 @@ class LogStartMover:
                 raise
             gone = await partition.segments.objects_before(first)
             epochs = partition.epochs.truncate(offset)
-            # What is before the first was to be deleted earlier, and does not
-            # count any more; what is not part of the log never did.
+            # Segments before the first were to be deleted earlier, and are not
+            # counted any more; those that are no part of the log never were.
             counted = record.first_segment or 0
             bound = {each.base for each in record.chapters}
             freed = sum(

@@ -1,17 +1,17 @@
 """
-What nobody needs, and nobody has deleted.
+A search for objects that nothing refers to and nothing has deleted.
 
-Whoever lets go of objects deletes them at once
+An object is normally deleted as soon as nothing refers to it
 (`kafscale.log.retention.trimming`, `kafscale.log.takeover.sealed_journals`,
-`kafscale.log.retention.log_start`). What is left over comes from operations
-that were late, or whose answer was lost: a slot that lands in a journal that
-was wound up, a segment that appears below a log start or in a topic that was
-deleted, a deletion that failed. So all keys are looked through seldom, page by
-page, and what is unneeded at one look, and still is at the next, is deleted.
+`kafscale.log.retention.log_start`). Orphans come from operations that were late
+or whose answer was lost: a slot that lands in a journal whose slots were
+deleted, a segment that appears below a log start or in a deleted topic, a
+deletion that failed. So now and then all keys are listed, page by page. An
+object that is an orphan in one search, and still is in the next, is deleted.
 
-What is unneeded stays so: trim marks, recorded ends and first segments never
-go back, and no topic gets the id of another. Seals are never deleted, nor is a
-segment at or past C{rolled_to} (rule 10).
+An orphan stays one: trim marks, recorded ends and first segments never go back,
+and no topic gets the id of another. Seals are never deleted, nor is a segment
+at or past C{rolled_to} (rule 10).
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ PAUSE_SECONDS = 1.0
 """Seconds between two pages."""
 
 MAX_REMEMBERED = 100_000
-"""So many keys are remembered from one look to the next; others wait."""
+"""How many keys are remembered from one search to the next; others have to wait."""
 
 
 class OrphanSweep:
     """
-    Looks through a namespace again and again.
+    Searches a namespace at an interval.
     """
 
     _log = Logger()
@@ -61,21 +61,21 @@ class OrphanSweep:
         self._namespace = environment.settings.namespace
         self._seconds = environment.settings.orphan_seconds
         self._counts = environment.counts
-        self._suspects: set[str] = set()  # at the look before
+        self._suspects: set[str] = set()  # orphans of the search before
         self._chore = Chore(
             environment.clock, self._sweep, self._failed, interval=self._seconds
         )
 
     def begin(self) -> None:
         """
-        Look when it is time; called again, it changes nothing.
+        Search at the interval from now on. Called again, it changes nothing.
         """
         if self._seconds:
             self._chore.start()
 
     async def stop(self) -> None:
         """
-        Begin nothing more; return when nothing is under way.
+        Start no more searches, and return when none is under way.
         """
         await self._chore.stop()
 
@@ -89,8 +89,8 @@ class OrphanSweep:
             prefix, after = object_keys.prefix_of(self._namespace, kind), ""
             while not self._chore.stopped:
                 page = await self._objects.list(prefix, after, PAGE_KEYS)
-                # The metadata are read after the objects: what made an object
-                # needed was there before the object.
+                # The metadata is read after the objects are listed: what refers
+                # to an object was there before the object.
                 if kind == object_keys.VOLUMES:
                     found = await self._orphan_volumes_among(page)
                 else:
@@ -108,11 +108,12 @@ class OrphanSweep:
                 number=deleted,
             )
 
-    # -- what is needed -----------------------------------------------------
+    # -- finding orphans -------------------------------------------------------
 
     async def _orphans_among(self, page: Sequence[ObjectInfo]) -> list[str]:
         """
-        The keys of those that nobody needs, unless they are seals.
+        Return the keys of slots, bundles and segments that are orphans. Some of
+        the slots may be seals.
         """
         needed: dict[int, range | None] = {}
         records: dict[str, PartitionRecord | None] = {}
@@ -147,8 +148,9 @@ class OrphanSweep:
 
     async def _orphan_volumes_among(self, page: Sequence[ObjectInfo]) -> list[str]:
         """
-        The keys of the volumes that no record names, nor ever will: only who
-        leads a partition names one, and only for who it was made for.
+        Return the keys of volumes that no record names and none ever will: only
+        the leader of a partition names a volume, and only for partitions that
+        it was written for.
         """
         found = {
             info.key: volume
@@ -177,8 +179,8 @@ class OrphanSweep:
 
     async def _needed(self, incarnation: int) -> range | None:
         """
-        See L{needed_slots}; None if there is no such incarnation: who knows
-        whose they are.
+        See L{needed_slots}. None if there is no such incarnation, so that it is
+        not known whose slots these are.
         """
         entry = await self._metadata.get(metadata_keys.incarnation(incarnation))
         if entry is None:
@@ -189,17 +191,19 @@ class OrphanSweep:
 
     async def _record(self, key: str) -> PartitionRecord | None:
         """
-        A partition's record; None if the partition is gone: without a record
-        there never was a segment.
+        Return a partition's record; None if the partition was deleted. Without
+        a record there never was a segment.
         """
         entry = await self._metadata.get(key)
         return None if entry is None else PartitionRecord.from_entry(entry)
 
-    # -- deleting -----------------------------------------------------------
+    # -- deleting orphans ------------------------------------------------------
 
     async def _delete(self, garbage: Sequence[str]) -> int:
         """
-        Delete these, but never a seal; how many there were.
+        Delete objects, but never a seal.
+
+        @return: How many were deleted.
         """
         slots = [key for key in garbage if object_keys.parse_slot(self._namespace, key) is not None]
         kinds = await map_bounded(self._is_seal, slots, PARALLEL_READS)
@@ -213,7 +217,7 @@ class OrphanSweep:
 
     async def _is_seal(self, key: str) -> bool:
         """
-        Whether it is a seal, or might be one.
+        Return whether an object is a seal, or might be one.
         """
         try:
             return isinstance(await slot_footer(self._objects, key), Seal)
@@ -223,15 +227,16 @@ class OrphanSweep:
 
 def _is_orphan(record: PartitionRecord, base: int, key: str) -> bool:
     """
-    Whether a partition needs no segment at C{base} any more, or has another
-    one there.
+    Return whether the segment at C{key}, with the base offset C{base}, is not
+    part of the partition's log, and never will be.
     """
     if base < (record.first_segment or 0):
         return True
     if base >= record.rolled_to:
         return False
     if base >= record.next_base:
-        # Chapters are there, and what takes them in may be about to be named.
+        # There are chapters here. A segment that includes them may exist
+        # already, and be about to be committed.
         return object_keys.segment_maker(key) < record.epoch
     name = key.rsplit("/", 1)[1]
     return name != object_keys.segment("", base, record.maker(base))

@@ -1,13 +1,13 @@
 """
-Old records go: what is past C{retention.ms}, and what is more than
+Deleting old records: those past C{retention.ms}, and those in excess of
 C{retention.bytes}.
 
-Whole segments go, from the log start on, each when the largest timestamp in it
-is too old, as in Kafka. What is in no segment yet counts as the last one. A
-partition is looked at when its oldest segment may expire, when it has got a
-new one, and when its topic's configuration has changed; not otherwise. Who
-writes records that are too old already can read them for a few minutes, as in
-Kafka, where nobody looks more often than every five.
+Whole segments are deleted, from the log start on, each when the largest
+timestamp in it is too old, as in Kafka. Records in no segment count as the last
+segment. A partition is checked when its oldest segment may expire, when it has
+got a new segment, and when its topic's configuration was changed; not
+otherwise. Records that are too old when they are written can be read for a few
+minutes, as in Kafka, which checks every five.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from kafscale.log.reading.segments import SegmentMissing, SegmentSummary
 from kafscale.wire.records import read_batch_header
 
 PARALLEL_CHECKS = 4
-"""How many partitions are looked at at the same time."""
+"""How many partitions are checked at once."""
 
 MAX_SEGMENTS = 1000
-"""How many segments of a partition go in one step."""
+"""How many segments of a partition are deleted in one step."""
 
 CHECK_SECONDS = 300.0
-"""Seconds after which a partition is looked at that was not looked at before
-(Kafka's C{log.retention.check.interval.ms})."""
+"""Seconds after which a partition is checked that was not due before (Kafka's
+C{log.retention.check.interval.ms})."""
 
 PAUSE_SECONDS = 1.0
-"""Seconds at least between two looks at a partition in which nothing changed."""
+"""Seconds at least between two checks of a partition in which nothing changed."""
 
 RETRY_SECONDS = 60.0
-"""Seconds after which what failed is tried again."""
+"""Seconds after which a check that failed is repeated."""
 
 
 class Retention:
     """
-    Deletes what the topics' configurations let go.
+    Moves log starts as the topics' configurations ask for it.
     """
 
     _log = Logger()
@@ -57,7 +57,8 @@ class Retention:
         move_start: Callable[[Partition, int], Awaitable[None]],
     ) -> None:
         """
-        @param wall_clock: Seconds since 1970, as records' timestamps.
+        @param wall_clock: Returns the time in seconds since 1970, as records'
+            timestamps have it.
         @param move_start: Moves a partition's log start up to an offset.
         """
         self._wall_clock = wall_clock
@@ -66,14 +67,16 @@ class Retention:
         self._waiting: dict[Partition, None] = {}
         self._checking: set[Partition] = set()
         self._pool = WorkerPool(clock, PARALLEL_CHECKS, self._take)
-        # Of the first segment of each, so that it is not read at every look.
+        # Of the first segment of each, so that not every check reads it.
         self._oldest: dict[Partition, SegmentSummary] = {}
 
-    # -- when to look -----------------------------------------------------
+    # -- when to check ---------------------------------------------------------
 
     def configured(self, partition: Partition, before: LogRules) -> None:
         """
-        Its rules are not what they were.
+        Follow a change of the configuration of a partition's topic.
+
+        @param before: What it was.
         """
         if _limits_of(partition.rules) != _limits_of(before):
             self._check_now(partition)
@@ -86,16 +89,16 @@ class Retention:
 
     def led(self, partition: Partition) -> None:
         """
-        This broker leads it now, with what was written before.
+        Begin to watch a partition that this broker leads now.
         """
         if partition.high_watermark > partition.log_start:
             self._check_later(partition)
 
     def rolled(self, partition: Partition) -> None:
         """
-        It has one more segment.
+        Note that a partition has one more segment.
         """
-        # A later segment does not expire before the first, but counts.
+        # A later segment does not expire before the first, but adds bytes.
         if partition.rules.retention_bytes >= 0:
             self._check_now(partition)
         else:
@@ -103,7 +106,7 @@ class Retention:
 
     def appended(self, partition: Partition) -> None:
         """
-        It has records in memory, and had none before.
+        Note that a partition has records in memory, and had none before.
         """
         self._check_later(partition)
 
@@ -111,19 +114,19 @@ class Retention:
         rules = partition.rules
         if partition in self._due or not _has_limits(rules):
             return
-        # Not later than what is new now may have to go.
+        # No later than the newest records may expire.
         age = rules.retention_ms / 1000 if rules.retention_ms >= 0 else CHECK_SECONDS
         self._due.put(partition, self._wall_clock() + max(PAUSE_SECONDS, min(age, CHECK_SECONDS)))
 
     def forget(self, partition: Partition) -> None:
         """
-        Nothing of it goes by itself.
+        Stop watching a partition.
         """
         self._due.remove(partition)
         self._waiting.pop(partition, None)
         self._oldest.pop(partition, None)
 
-    # -- looking ----------------------------------------------------------
+    # -- checking --------------------------------------------------------------
 
     def _is_due(self, partition: Partition) -> None:
         if partition in self._checking:
@@ -167,7 +170,7 @@ class Retention:
 
     async def _check(self, partition: Partition) -> None:
         """
-        Delete what may go, and note when to look again.
+        Delete the records that have expired, and note when to check again.
         """
         if partition.dropped:
             return
@@ -179,10 +182,10 @@ class Retention:
             deleted = missing.base < (partition.record.first_segment or 0)
             if not deleted and rewritings == partition.segments.rewrites:
                 raise
-            self._check_now(partition)  # somebody deleted records meanwhile, or they went elsewhere
+            self._check_now(partition)  # its records were deleted or rewritten meanwhile
             return
         if partition.rules is not rules:
-            self._check_now(partition)  # what was found may be allowed to stay by now
+            self._check_now(partition)  # the new configuration may keep what was found
         elif offset > partition.log_start:
             await self._move_start(partition, offset)
             self._log.info(
@@ -197,29 +200,31 @@ class Retention:
 
     async def _expired(self, partition: Partition, rules: LogRules) -> tuple[int, float | None]:
         """
-        Up to which offset the partition's records may go, and when the first
-        that stays will have to; None if never.
+        Find out which records have expired.
+
+        @return: The offset before which all have, and when the first record
+            after it will, in seconds since 1970; None if never.
         """
         record = partition.record
         if not rules.delete:
             return record.log_start, None
         offset = record.log_start
-        # The newest segment stays without any record that is alive; that does
-        # not count.
+        # The newest segment stays without any record that is left, and does
+        # not count then.
         alive = record.first_segment is not None and offset < record.rolled_to
         size = partition.tail.size + (record.stored_bytes if alive else 0)
         excess = size - rules.retention_bytes if rules.retention_bytes >= 0 else 0
         first = record.first_segment if alive else None
         base = record.rolled_to if first is None else first
         for _ in range(MAX_SEGMENTS):
-            # As it is now: what was in memory may have become a segment while
-            # others were read.
+            # The record as it is now: records in memory may have become a
+            # segment while others were read.
             if base >= partition.record.rolled_to:
                 return self._expired_in_memory(partition, rules, offset)
             summary = await self._summary(partition, base, base == first)
             expires = _expires(summary.max_timestamp, rules)
             too_old = expires is not None and expires <= self._wall_clock()
-            # What is more than the limit goes, but not below it.
+            # Only the excess over the limit is deleted, so not below it.
             if not too_old and excess < summary.size:
                 return offset, expires
             excess -= summary.size
@@ -230,12 +235,12 @@ class Retention:
         self, partition: Partition, rules: LogRules, offset: int
     ) -> tuple[int, float | None]:
         """
-        The same where all segments may go.
+        The same where all segments have expired.
 
-        @param offset: Where they end.
+        @param offset: The offset after the segments.
         """
         due = None
-        # The newest first: in what is written to, it is the one that stays.
+        # The newest first: it is the one that stays if there are appends.
         for batch in reversed(partition.tail.from_offset(partition.tail.start)):
             expires = _expires(read_batch_header(batch).max_timestamp, rules)
             if expires is None:
@@ -254,11 +259,11 @@ class Retention:
             self._oldest[partition] = summary
         return summary
 
-    # -- ending -----------------------------------------------------------
+    # -- ending ----------------------------------------------------------------
 
     def abandon(self) -> None:
         """
-        Begin nothing more.
+        Start no more checks.
         """
         self._pool.abandon()
         self._due.stop()
@@ -266,7 +271,7 @@ class Retention:
 
     async def stop(self) -> None:
         """
-        Begin nothing more, and let what is under way come to its end.
+        Start no more checks, and return when none is under way.
         """
         self.abandon()
         await self._pool.stop()
@@ -274,21 +279,22 @@ class Retention:
 
 def _limits_of(rules: LogRules) -> tuple[object, ...]:
     """
-    What of the rules decides about what stays.
+    Return the part of the rules that decides which records stay.
     """
     return rules.delete, rules.retention_ms, rules.retention_bytes
 
 
 def _has_limits(rules: LogRules) -> bool:
     """
-    Whether anything goes by itself.
+    Return whether records are ever deleted by these rules.
     """
     return rules.delete and (rules.retention_ms >= 0 or rules.retention_bytes >= 0)
 
 
 def _expires(timestamp: int, rules: LogRules) -> float | None:
     """
-    When what has this timestamp goes, in seconds since 1970; None if never.
+    Return when a record with this timestamp expires, in seconds since 1970;
+    None if never.
     """
     if rules.retention_ms < 0 or timestamp < 0:
         return None

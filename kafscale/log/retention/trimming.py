@@ -1,9 +1,9 @@
 """
-What journals hold that nobody needs any more.
+Deleting slots of journals that are no longer needed.
 
-When records are in segments, under a committed C{rolled_to}, slots may go: of
-this broker's own journal those below the first that is still needed, of a
-predecessor's all, when nothing in it is needed.
+Slots can be deleted when their records are in segments, under a committed
+C{rolled_to}. Of this incarnation's journal these are the slots below the first
+one that is still needed; of a sealed journal all of them, when none is needed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from kafscale.log.journal.journal import Journal
 from kafscale.log.takeover.sealed_journals import SealedJournals
 
 RETRY_SECONDS = 1.0
-"""Seconds after which a clearing up that failed is resumed."""
+"""Seconds after which deleting a sealed journal's slots is tried again."""
 
 
 class JournalTrimmer:
     """
-    Trims the journal of one incarnation, and winds up what it inherited.
+    Trims the journal of one incarnation, and deletes the slots of sealed
+    journals.
     """
 
     _log = Logger()
@@ -44,8 +45,10 @@ class JournalTrimmer:
         sealed_journals: SealedJournals,
     ) -> None:
         """
-        @param incarnation: The number of the one whose journal is trimmed.
-        @param bundles: Those of that journal.
+        @param incarnation: The number of the incarnation whose journal is
+            trimmed.
+        @param bundles: The bundles of that journal.
+        @param sealed_journals: Those of earlier incarnations.
         """
         self._objects = environment.objects
         self._metadata = environment.metadata
@@ -60,8 +63,7 @@ class JournalTrimmer:
 
     def kick(self) -> None:
         """
-        Some records are not needed in a journal any more: trim what can be of
-        this broker's, and wind up what it inherited.
+        Delete slots, because some records are not needed in a journal any more.
         """
         self._trimming.kick()
         self._deleting.kick()
@@ -79,9 +81,9 @@ class JournalTrimmer:
         committed (rules 7 and 9).
         """
         if self._journal.fenced:
-            return  # its partitions are dropped, not rolled
-        # Before the first wait: when it ends the journal may be fenced, and
-        # its slots let go of though nothing of them is rolled (rule 7).
+            return  # its partitions were dropped, not rolled
+        # Before the first wait: after it the journal may be fenced, and its
+        # slots free of records that were never rolled (rule 7).
         target = self._journal.trimmable
         if target <= self._trim:
             return
@@ -106,13 +108,14 @@ class JournalTrimmer:
 
     def abandon(self) -> None:
         """
-        Wind up nothing more. What is still rolled is trimmed.
+        Stop deleting slots of sealed journals. The rolls that are under way
+        still trim this incarnation's journal.
         """
         self._deleting.abandon()
 
     async def stop(self) -> None:
         """
-        Begin nothing more; return when nothing is under way.
+        Start nothing more, and return when nothing is under way.
         """
         await self._trimming.stop()
         await self._deleting.stop()

@@ -1,13 +1,13 @@
 """
-Small segments of many partitions, bound into one object.
+Volumes: small segments of many partitions in one object.
 
-Who leads thousands of partitions has little of each in memory when the memory
-is full. A segment of each would be a request for each, and the requests would
-grow with the partitions. So small segments go together, as the chapters of a
-volume: one request. The partition's record says where its chapters are; when
-they are many, or much, the next roll reads them and writes them once more,
-with what came after them, as one segment that is an object of its own
-(`kafscale.log.rolling.writer`).
+A broker that leads thousands of partitions has little of each in memory when
+the memory is full. A segment for each would be a request for each, and requests
+would grow with the number of partitions. So small segments become the chapters
+of a volume, which is one request. The partition's record says where its
+chapters are. When there are many of them, or they are large, the next roll
+reads them and writes them again, with the records that came after them, as one
+segment that is an object of its own (`kafscale.log.rolling.writer`).
 
 The layout of a volume is in `kafscale.format.volume`. Which chapters count is
 decided by the partitions' records alone: only the leader of a partition names a
@@ -33,24 +33,25 @@ from kafscale.format.volume import VolumeRow, write_volume_footer
 from kafscale.interfaces import IObjectStore
 
 MAX_CHAPTERS = 32
-"""So many of a partition's segments may be in volumes."""
+"""How many segments of a partition may be chapters."""
 
 MAX_CHAPTER_BYTES = 4 << 20
-"""What has so many bytes is worth an object of its own."""
+"""Bytes from which a segment is an object of its own."""
 
 VOLUME_BYTES = 8 << 20
-"""A volume is full with so many bytes,"""
+"""Bytes of records with which a volume is full."""
 
 VOLUME_CHAPTERS = 1000
-"""or with so many chapters."""
+"""Chapters with which a volume is full."""
 
 GRACE_SECONDS = 60.0
-"""Seconds for which an unneeded volume stays: somebody may be reading."""
+"""Seconds for which a volume that no record names is kept, for reads that are
+under way."""
 
 
 class Volumes:
     """
-    Those that one incarnation makes.
+    The volumes of one incarnation.
     """
 
     def __init__(
@@ -61,14 +62,14 @@ class Volumes:
         self._namespace = namespace
         self._incarnation = incarnation
         self._next_number = 0
-        self._references: Counter[int] = Counter()  # how many chapters of each are in records
-        self._reserved: set[int] = set()  # those that records may be about to name
+        self._references: Counter[int] = Counter()  # chapters of each that records name
+        self._reserved: set[int] = set()  # volumes that records may be about to name
         self._deletions: DueQueue[int] = DueQueue(clock, clock.seconds, self._delete)
 
     def reserve(self) -> int:
         """
-        The number of a new one, which is to be L{named} as soon as nothing
-        that might name it is under way or in doubt.
+        Reserve the number of a new volume. Call L{named} once every commit that
+        may name the volume has a known outcome.
         """
         number, self._next_number = self._next_number, self._next_number + 1
         self._reserved.add(number)
@@ -78,8 +79,12 @@ class Volumes:
         self, number: int, segments: Sequence[tuple[UUID, int, int, Sequence[bytes]]]
     ) -> list[Chapter]:
         """
-        Make the volume with this number of these: topic id, index, base offset
-        and all pieces of each.
+        Store a volume.
+
+        @param number: As reserved.
+        @param segments: Topic id, partition index, base offset and all pieces of
+            each segment.
+        @return: A chapter for each segment.
         """
         rows = []
         position = 0
@@ -89,7 +94,7 @@ class Volumes:
             position += size
         data = [piece for *_, pieces in segments for piece in pieces]
         key = object_keys.volume(self._namespace, self._incarnation, number)
-        with suppress(ObjectExists):  # by an attempt of ours whose answer was lost
+        with suppress(ObjectExists):  # by an earlier attempt whose answer was lost
             await self._objects.create(key, [*data, write_volume_footer(rows)])
         return [
             Chapter(row.base, self._incarnation, number, row.position, row.size) for row in rows
@@ -97,8 +102,8 @@ class Volumes:
 
     def named(self, number: int, chapters: int) -> None:
         """
-        So many chapters of a volume are in records, and the others never will
-        be.
+        Note how many chapters of a volume records name. No other chapter of it
+        will ever be named.
         """
         self._reserved.discard(number)
         self._references[number] = chapters
@@ -106,7 +111,7 @@ class Volumes:
 
     def dropped(self, chapters: Iterable[Chapter]) -> None:
         """
-        No record has these any more.
+        Note that records do not name these chapters any more.
         """
         for chapter in chapters:
             number = chapter.number
@@ -120,7 +125,7 @@ class Volumes:
             self._deletions.put(number, self._clock.seconds() + GRACE_SECONDS)
 
     def _delete(self, number: int) -> None:
-        # What fails is left over, for `kafscale.log.retention.orphans`.
+        # If this fails, `kafscale.log.retention.orphans` finds the volume.
         Deferred.fromCoroutine(self._deleted(number)).addErrback(lambda _: None)
 
     async def _deleted(self, number: int) -> None:
@@ -131,8 +136,8 @@ class Volumes:
 
     def is_settled(self, incarnation: int, number: int) -> bool:
         """
-        Whether it is a volume of this incarnation that no record is about to
-        name any more.
+        Return whether a volume is this incarnation's, and no record is about to
+        name it any more.
         """
         return incarnation == self._incarnation and number not in self._reserved
 

@@ -1,3 +1,4 @@
 """
-Sealing the journals of earlier incarnations, and recovering partitions from them.
+Takeover: sealing the journals of earlier incarnations, and recovering
+partitions from them.
 """

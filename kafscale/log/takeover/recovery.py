@@ -1,9 +1,10 @@
 """
-Taking partitions over: at start from the broker's own past, later from others.
+Recovering partitions: at the start from the broker's own past, later from that
+of other brokers.
 
-Nothing here depends on the length of the log, only on what is in no segment:
-a partition's record tells where its segments end, and the sealed journals that
-it names hold the rest.
+The work depends on how many records are in no segment, and not on the length of
+the log: a partition's record says where its segments end, and the sealed
+journals that it names hold the rest.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from kafscale.log.takeover.slot_ranges import RangeData, read_ranges
 from kafscale.wire.records import iterate, read_batch_header
 
 GuardOf = Callable[[UUID], Compare | None]
-"""What holds while a topic is there; None: nobody knows better."""
+"""Returns what holds in the metadata store while a topic exists; None for no
+guard."""
 
 IsGone = Callable[[int, int], Awaitable[bool]]
-"""Whether an incarnation of a broker (its id, its number) is not alive, as far
-as anybody can tell."""
+"""Returns whether an incarnation (of a broker id, with a number) is not a member
+of the cluster any more."""
 
 
 @attrs.frozen
@@ -42,9 +44,9 @@ class Claim:
     """
     A partition that was recovered, and is not led yet.
 
-    @ivar record: As it is to be committed.
-    @ivar revision: Of the record that recovery began from.
-    @ivar batches: What predecessors' journals hold of it that is in no segment.
+    @ivar record: The record to commit.
+    @ivar revision: The revision of the record that recovery began from.
+    @ivar batches: The batches from sealed journals that are in no segment.
     """
 
     where: TopicIdPartition
@@ -63,8 +65,9 @@ class Recovery:
         self, environment: LogEnvironment, incarnation: int, sealed_journals: SealedJournals
     ) -> None:
         """
-        @param incarnation: The number of the incarnation that is to lead them.
-        @param sealed_journals: Those that it has sealed, or found sealed.
+        @param incarnation: The number of the incarnation that is to lead the
+            partitions.
+        @param sealed_journals: The journals of earlier incarnations.
         """
         self._metadata = environment.metadata
         self._broker_id = environment.broker_id
@@ -223,13 +226,13 @@ async def commit_claims(
     metadata: IMetadataStore, incarnation: int, claims: Sequence[Claim], guard_of: GuardOf
 ) -> tuple[list[tuple[Claim, int]], list[TopicIdPartition]]:
     """
-    Commit the claims, each if its record is as it was when recovery began, and
-    if this incarnation is not sealed itself (rule 12). A partition
-    without a record was never led, or its topic is deleted: it is claimed only
-    while that is there, and else left out.
+    Commit claims, each if the partition's record is as it was when recovery began,
+    and if this incarnation is not sealed itself (rule 12). A partition without a
+    record was never led, or its topic was deleted: it is claimed only while the
+    topic exists, and is left out otherwise.
 
-    @return: Those done, with their revisions; and the partitions of those that
-        lost a race, to be recovered again.
+    @return: The claims that were committed, with the revisions; and the
+        partitions of those that lost a race, to be recovered again.
     @raise CommitConflict: this incarnation is sealed.
     """
     alive = Compare(metadata_keys.seal(incarnation), 0)

@@ -1,9 +1,9 @@
 """
-What dead incarnations left: sealed journals that may hold records which are in
+The sealed journals of earlier incarnations, which may hold records that are in
 no segment yet.
 
-An journal is wound up when its last record is in a segment: then its slots go.
-Its seals stay for ever, because their writer may only have been asleep.
+When the last record of a sealed journal is in a segment, its slots are deleted.
+Its seals stay for ever, because the writer may only have been asleep.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ from kafscale.log.takeover.sealing import CorruptLog, JournalExtent, read_slots,
 from kafscale.log.takeover.suffix_cache import SuffixCache
 
 PARALLEL_BUNDLES = 16
-"""How many bundles of slots are asked for at once."""
+"""How many bundles are read at once."""
 
 
 class SealedJournal:
     """
-    One sealed journal.
+    One sealed journal, up to its end.
 
-    @ivar ranges: By partition: the key of each slot that holds records of it,
-        and where they are in that slot.
+    @ivar extent: Which of its slots count.
+    @ivar ranges: For each partition the ranges that hold its records, each with
+        the key of its slot.
     """
 
     def __init__(self, extent: JournalExtent, slots: Sequence[tuple[str, Sequence[Range]]]) -> None:
@@ -51,8 +52,9 @@ class SealedJournal:
 
     def needed(self, where: TopicIdPartition, record: PartitionRecord) -> list[tuple[str, Range]]:
         """
-        The ranges of a partition that are in no segment, in order. Only those
-        written in an epoch that the record names count (rule 13).
+        Return the ranges of a partition that are in no segment, in order. A range
+        counts only if the record names the epoch in which it was written
+        (rule 13).
         """
         return [
             (key, each)
@@ -64,10 +66,10 @@ class SealedJournal:
 
 class SealedJournals:
     """
-    The sealed_journals that this broker has opened.
+    The sealed journals that this broker has opened.
 
-    @ivar slots: The objects, for who reads of sealed_journals what it may have seen
-        when they were opened.
+    @ivar reader: Reads their slots, through a cache of the ends that sealing has
+        read.
     """
 
     _log = Logger()
@@ -85,7 +87,8 @@ class SealedJournals:
 
     async def open(self, incarnation: int) -> SealedJournal:
         """
-        The journal of an incarnation, which is stopped for good by this.
+        Return the journal of an incarnation. It is sealed first, which stops
+        the incarnation for good.
         """
         journal = self._known.get(incarnation)
         if journal is None:
@@ -108,20 +111,21 @@ class SealedJournals:
             try:
                 return SealedJournal(extent, await read_slots(self.reader, extent))
             except CorruptLog:
-                # Another successor may wind it up while we read; then the trim
-                # mark has moved.
+                # Another successor may be deleting the slots meanwhile; then the
+                # trim mark has moved.
                 if extent.trim == trim:
                     raise
                 trim = extent.trim
 
     async def _read_bundles(self, incarnation: int) -> int:
         """
-        Read many slots at once, where they are bundled. All slots before the
-        returned number were acknowledged.
+        Read the bundles of a journal, and so many slots with one request.
+
+        @return: A number. All slots before it were acknowledged.
         """
         entry = await self._metadata.get(metadata_keys.incarnation(incarnation))
         if entry is None:
-            return 0  # as `seal` will find
+            return 0  # `seal` will raise an error
         record = IncarnationRecord.from_entry(entry)
         prefix = object_keys.bundles(self._namespace, record.broker, incarnation)
         slots = object_keys.journal(self._namespace, record.broker, incarnation)
@@ -143,8 +147,8 @@ class SealedJournals:
 
     async def of_others(self) -> list[tuple[int, int]]:
         """
-        The incarnations other than this one that are not wound up, and of
-        which broker each is; some of them may live.
+        Return the incarnations other than this one whose slots are not all
+        deleted, each with its broker's id. Some of them may be alive.
         """
         entries, _ = await self._metadata.range(metadata_keys.INCARNATIONS)
         records = [
@@ -159,7 +163,7 @@ class SealedJournals:
 
     async def delete_rolled(self) -> None:
         """
-        Let go of the sealed_journals of which everything is in segments.
+        Delete the slots of the journals whose records are all in segments.
         """
         async with self._deleting:
             for incarnation, journal in list(self._known.items()):
@@ -179,8 +183,8 @@ class SealedJournals:
 
     async def _delete_slots(self, extent: JournalExtent) -> None:
         """
-        Move the trim mark to the end, then delete the slots (rules 9 and
-        10); what was found past the end, too, but never a seal.
+        Move the trim mark to the end, then delete all slots, and what is past
+        the end, but never a seal (rules 9 and 10).
         """
         key = metadata_keys.incarnation(extent.incarnation)
         entry = await self._metadata.get(key)
@@ -208,12 +212,13 @@ class SealedJournals:
         gone += garbage
         for at in range(0, len(gone), 1000):
             await self._objects.delete(gone[at : at + 1000])
-        # Said only now: who is interrupted before has it done by the next one.
+        # Recorded last, so that the next successor finishes what was
+        # interrupted before.
         with suppress(CommitConflict):
             wound_up = attrs.evolve(trimmed, wound_up=True)
             await settle(self._metadata, key, revision, wound_up.to_json())
-        # A writer that died with several flushes under way leaves a few; more
-        # than that, and somebody has removed a slot by hand.
+        # A writer that died with several flushes under way leaves a few slots
+        # past the end. More of them mean that a slot was removed by hand.
         tell = self._log.warn if past_end > MAX_SLOTS_IN_FLIGHT else self._log.debug
         tell(
             "incarnation {incarnation} is wound up; slots of its journal deleted: {slots}, of"

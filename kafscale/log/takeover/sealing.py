@@ -1,14 +1,14 @@
 """
-How a successor stops a predecessor.
+Sealing: how a successor stops an earlier incarnation.
 
-A predecessor may be dead, or only slow: it may wake up in an hour and go on
+That incarnation may be dead, or only slow: it may wake up in an hour and go on
 writing. No clock can tell. What stops it is a seal: an object under the key of
 a slot that it has not written yet. Its next attempt to create that slot finds
 the seal, and it acknowledges nothing more. What it had written before the seal
 is the journal's final content, the same for everyone who reads it.
 
-Where the store cannot tell it that there is a seal, a mark in the metadata
-stops it: see `kafscale.log.journal.fencing`.
+Where a create may replace an object, a mark in the metadata store stops it: see
+`kafscale.log.journal.fencing`.
 """
 
 from __future__ import annotations
@@ -28,19 +28,21 @@ from kafscale.interfaces import Compare, IMetadataStore, IObjectReader, IObjectS
 from kafscale.log.commit import settle
 
 BARRIER = 32
-"""How many slots past the last one listed the barrier goes at first (rule 3):
-more than a writer has under way, and what it sends until the barrier is there."""
+"""How many slots past the last one listed the barrier is put at first (rule 3).
+More than a writer has under way and sends until the barrier exists."""
 
 PARALLEL_READS = 64
-"""How many footers are asked for at once."""
+"""How many footers are read at once."""
 
 
 @attrs.frozen
 class JournalExtent:
     """
-    A journal that nobody writes any more.
+    The part of a sealed journal that counts.
 
-    @ivar prefix: Of its slots' keys.
+    @ivar incarnation: The number of the incarnation that wrote it.
+    @ivar broker: The id of that incarnation's broker.
+    @ivar prefix: The prefix of its slots' keys.
     @ivar trim: The lowest slot that may still be needed.
     @ivar sealed_at: The slot after the last one that counts.
     """
@@ -63,13 +65,14 @@ async def seal(
     slots: IObjectReader | None = None,
 ) -> JournalExtent:
     """
-    Stop an incarnation for good, and tell where its journal ends. Any number
-    of successors may do this at once: they all get the same answer.
+    Stop an incarnation for good, and find the end of its journal. Any number of
+    successors may do this at once: all of them get the same answer.
 
-    @param sealer: The incarnation that does this.
-    @param known: All slots before this one were acknowledged: they need not be
-        walked along.
-    @param slots: Reads the slots, through a cache; without, they are read from
+    @param incarnation: The number of the incarnation to stop.
+    @param sealer: The number of the incarnation that stops it.
+    @param known: All slots before this one were acknowledged, so that the walk
+        can begin here.
+    @param slots: Reads the slots, through a cache; by default they are read from
         C{objects}.
     @raise LookupError: there was never such an incarnation.
     """
@@ -78,7 +81,7 @@ async def seal(
     guards: tuple[Compare, ...]
     raised_barrier = False
     while True:
-        # The end first: once it is recorded the writer's trim mark stands still.
+        # The end first: once it is recorded the writer's trim mark does not move.
         recorded = await metadata.get(key)
         entry = await metadata.get(metadata_keys.incarnation(incarnation))
         if entry is None:
@@ -88,18 +91,18 @@ async def seal(
         prefix = object_keys.journal(namespace, broker, incarnation)
         end = None if recorded is None else SealRecord.from_entry(recorded).sealed_at
         if end is not None:
-            # What is recorded is the end, whatever seal objects there are: one
-            # may have been put over a slot that was deleted (rule 5).
+            # What is recorded is the end, whatever seal objects exist: one may
+            # have been put where a slot was deleted (rule 5).
             return JournalExtent(incarnation, broker, prefix, trim, end)
         if record.is_marked:
             if recorded is None:
-                # This stops it. The trim mark that counts is read after.
+                # This stops it. The trim mark that counts is read afterwards.
                 with suppress(CommitConflict):  # another's mark does, too
                     await settle(metadata, key, 0, SealRecord(sealer).to_json())
                 continue
             # All that it has acknowledged was stored before it was marked. It
-            # may go on storing: two who look find different ends, all of them
-            # past that, and the first to record one wins (rule 5).
+            # may go on storing, so two successors may find different ends, all
+            # past that; the first to record one wins (rule 5).
             end, _ = await _first_missing(slots, prefix, max(trim, known))
             revision, guards = recorded.revision, ()
         else:
@@ -107,10 +110,10 @@ async def seal(
                 await _raise_barrier(objects, slots, prefix, max(trim, known), sealer)
                 raised_barrier = True
             end = await _seal_first_missing(objects, slots, prefix, max(trim, known), sealer)
-            # The writer may have trimmed past this slot while we walked; the
-            # seal then stands where a slot was deleted, and stops nobody
-            # (rule 4). Comparing the record's revision says so, and of
-            # two sealers the first to record an end wins (rule 5).
+            # The writer may have trimmed past this slot during the walk; then
+            # the seal is where a slot was deleted, and stops nothing (rule 4).
+            # Comparing the record's revision finds out. Of two sealers the
+            # first to record an end wins (rule 5).
             revision, guards = 0, (Compare(entry.key, entry.revision),)
         try:
             await settle(metadata, key, revision, SealRecord(sealer, end).to_json(), guards)
@@ -123,9 +126,9 @@ async def _raise_barrier(
     objects: IObjectStore, slots: IObjectReader, prefix: str, first: int, sealer: int
 ) -> None:
     """
-    Put a seal ahead of a writer that lives and is busy, for it to run into: who
-    only chases it, slot by slot, never catches it (rule 3). Where the
-    writer is past it already, farther ahead, until it is in time.
+    Put a seal ahead of a writer that may be busy, for it to run into: a sealer
+    that follows slot by slot would never catch up (rule 3). If the writer is past
+    the place already, put it farther ahead.
     """
     last = first - 1
     ahead = BARRIER
@@ -147,8 +150,10 @@ async def _seal_first_missing(
     objects: IObjectStore, slots: IObjectReader, prefix: str, first: int, sealer: int
 ) -> int:
     """
-    Walk from the trim mark, or past it, over what exists, and seal the first slot that does
-    not; a seal met on the way ends the walk.
+    Walk along the existing slots from C{first} on, and seal the first one that is
+    missing. A seal on the way ends the walk.
+
+    @return: The number of the slot with the seal.
     """
     number = first
     while True:
@@ -158,14 +163,15 @@ async def _seal_first_missing(
         try:
             await objects.create(object_keys.slot(prefix, number), [write_seal(sealer)])
         except ObjectExists:
-            continue  # it appeared, or an attempt of ours had come through: look again
+            continue  # it appeared, or an earlier attempt was done: look again
         return number
 
 
 async def _first_missing(slots: IObjectReader, prefix: str, start: int) -> tuple[int, bool]:
     """
-    The first slot from C{start} on that does not exist, or holds a seal; and
-    whether it does.
+    Find the first slot from C{start} on that is missing or holds a seal.
+
+    @return: Its number, and whether it holds a seal.
     """
     number = start
     while True:
@@ -183,10 +189,11 @@ async def read_slots(
     objects: IObjectReader, extent: JournalExtent
 ) -> list[tuple[str, Sequence[Range]]]:
     """
-    The slots of a sealed journal that may hold records that are in no segment:
-    their keys and what is in them.
+    Read the footers of the slots of a sealed journal that may hold records which
+    are in no segment.
 
-    @raise CorruptLog: a slot is missing, or a seal stands before the end.
+    @return: The key of each slot, and the ranges in it.
+    @raise CorruptLog: a slot is missing, or a seal is before the end.
     """
     slots = [
         object_keys.slot(extent.prefix, number) for number in range(extent.trim, extent.sealed_at)
@@ -202,5 +209,5 @@ async def read_slots(
 
 class CorruptLog(Exception):
     """
-    The log is not what its records say: somebody else has changed it.
+    The stored log contradicts its records: something else has changed it.
     """

@@ -1,9 +1,9 @@
 """
-Reading what many partitions have in the same slots.
+Reading the ranges of many partitions from the same slots.
 
-A slot holds a little of each, so a successor that asked for each partition by
-itself would ask for every slot again and again. Here it is asked for once:
-neighbours come with one request.
+A slot holds a little of each partition, so a successor that read one partition
+after the other would read every slot again and again. Here each slot is read
+once: ranges that are near one another come with one request.
 """
 
 from __future__ import annotations
@@ -18,22 +18,26 @@ from kafscale.interfaces import IObjectReader
 from kafscale.log.takeover.sealing import PARALLEL_READS
 
 RangeData: TypeAlias = dict[tuple[str, int], bytes]
-"""Ranges of slots, by the slot's key and their position in it."""
+"""The bytes of ranges, by the key of the slot and the position in it."""
 
 MAX_GAP_BYTES = 256 * 1024
-"""So many bytes that nobody needs are read rather than asked around."""
+"""Bytes between two ranges that are read along rather than skipped with a second
+request."""
 
 MAX_RUN_BYTES = 8 << 20
-"""Bytes that one request asks for, but for a range that is longer."""
+"""Bytes of one request, unless a single range is longer."""
 
 MAX_BYTES = 64 << 20
-"""Bytes that are asked for at the same time."""
+"""Bytes that are requested at the same time."""
 
 
 async def read_ranges(objects: IObjectReader, needed: Iterable[tuple[str, Range]]) -> RangeData:
     """
-    These ranges of slots. Those of slots that are not there are left out: who
-    needs them asks again, and is told.
+    Read ranges of slots.
+
+    @param needed: Each range with the key of its slot.
+    @return: Their bytes. Ranges of slots that do not exist are left out: reading
+        one of them by itself raises the error.
     """
     slots: dict[str, list[Range]] = {}
     for key, each in needed:
@@ -67,7 +71,7 @@ def _size(run: Sequence[Range]) -> int:
 
 def _runs(ranges: Iterable[Range]) -> Iterator[list[Range]]:
     """
-    Ranges of one slot that are worth one request.
+    Divide the ranges of one slot into those that share a request.
     """
     run: list[Range] = []
     for each in sorted(ranges, key=lambda each: each.position):

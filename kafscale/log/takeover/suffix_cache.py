@@ -1,9 +1,9 @@
 """
-Looking at the same slots more than once.
+A cache of the ends of slots.
 
-Who takes a journal over walks along it to find its end, asks what each slot
-holds, and reads that. Most slots of a broker that flushes often are so small
-that the first look has shown all of it.
+A successor walks along a journal to find its end, reads the footer of each
+slot, and then the records. Most slots of a broker that flushes often are so
+small that the first read has returned all of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from zope.interface import implementer
 from kafscale.interfaces import IObjectReader, ObjectInfo
 
 MAX_BYTES = 64 << 20
-"""Bytes of ends that are remembered at most."""
+"""Bytes of ends in memory."""
 
 
 @implementer(IObjectReader)
@@ -31,14 +31,14 @@ class SuffixCache:
 
     def forget(self) -> None:
         """
-        Everything.
+        Forget all objects.
         """
         self._ends.clear()
         self._room = MAX_BYTES
 
     def know(self, key: str, data: bytes) -> None:
         """
-        All bytes of an object are these.
+        Keep all bytes of an object, which were read in another way.
         """
         if len(data) <= self._room:
             self._room -= len(data)
