@@ -1,5 +1,5 @@
 """
-A store that has never heard of create-only.
+An object store whose creates replace objects.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from kafscale.store.memory import MemoryObjectStore
 
 class CarelessObjectStore(MemoryObjectStore):
     """
-    A create replaces what is there.
+    A store in memory whose creates replace objects.
 
-    @ivar replaced: Keys that were given two different contents, ever.
+    @ivar replaced: The keys that were created with two different contents.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class CarelessObjectStore(MemoryObjectStore):
 
     async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
         """
-        As no store should.
+        Create an object, or replace it.
         """
         data = b"".join(pieces)
         if self._first.setdefault(check_key(key), data) != data:

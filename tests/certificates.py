@@ -1,5 +1,5 @@
 """
-Certificates of one's own making.
+Certificates that tests make.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from twisted.internet.ssl import PrivateCertificate
 
 def self_signed(host: str) -> PrivateCertificate:
     """
-    A certificate for a host, signed by itself.
+    Make a self-signed certificate for a host.
     """
     return signed(host, None)
 
 
 def signed(host: str, by: PrivateCertificate | None) -> PrivateCertificate:
     """
-    A certificate for a host, signed by the owner of another, or by itself.
+    Make a certificate for a host.
+
+    @param by: The certificate of the issuer; None: it is self-signed.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])

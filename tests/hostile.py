@@ -1,9 +1,9 @@
 """
-Stores that do their worst, on a test's orders.
+Stores that fail as a test says.
 
-A wrapper is one broker's view of a store that several may share. Each call
-waits as an L{Operation} until the test decides about it; nothing here is
-random. With a L{policy <Hostile.policy>} the decisions are made at once::
+A hostile store is one broker's view of a store that several may share. Each call
+waits as an L{Operation} until the test gives its verdict. Nothing here is random.
+With a C{policy} the verdicts are given at once::
 
     shared = MemoryObjectStore()
     store = HostileObjectStore(shared)
@@ -42,7 +42,7 @@ from kafscale.interfaces import (
 
 class Verdict(Enum):
     """
-    What becomes of an operation.
+    The fate of an operation.
     """
 
     SUCCEED = "done, and answered"
@@ -54,15 +54,15 @@ class Verdict(Enum):
 @attrs.define(eq=False)
 class Operation:
     """
-    One call on a store.
+    One call of a store.
 
-    @ivar kind: The method's name.
-    @ivar key: The key or prefix; the first operation's key for a commit; of
-        several deleted, the first.
-    @ivar arguments: As the method was called.
-    @ivar outcome: What the store behind said (a L{Failure} if it refused),
-        once it has.
-    @ivar applied: Whether the store behind was asked.
+    @ivar kind: The name of the method.
+    @ivar key: The key or prefix; for a commit that of the first operation; of
+        several deleted keys the first.
+    @ivar arguments: The arguments of the call.
+    @ivar outcome: The result of the store behind (a C{Failure} if it raised),
+        once there is one.
+    @ivar applied: Whether the store behind was called.
     """
 
     kind: str
@@ -78,7 +78,7 @@ class Operation:
 
     def apply(self) -> None:
         """
-        Do it (once), and leave the caller waiting.
+        Call the store behind, unless that was done, and leave the caller waiting.
         """
         if self.applied:
             return
@@ -89,33 +89,34 @@ class Operation:
 
     def repeat(self) -> None:
         """
-        Do it once more, as a message does that was sent twice. Nobody hears
-        what comes of it.
+        Call the store behind once more, as if the request was sent twice. The
+        result is dropped.
         """
         Deferred.fromCoroutine(_coroutine(self._perform)).addErrback(lambda _: None)
 
     def succeed(self) -> None:
         """
-        Do it, if it is not done, and answer what the store says.
+        Call the store behind, unless that was done, and answer with its result.
         """
         self._after_applying(lambda: self._answer(self.outcome))
 
     def fail(self) -> None:
         """
-        Answer L{StoreUnavailable}. It is not done, or it was by L{apply}.
+        Answer with L{StoreUnavailable}. The store behind is not called, unless
+        L{apply} has done so.
         """
         self._answer(Failure(StoreUnavailable(f"{self.kind} {self.key}: on the test's orders")))
 
     def fail_but_apply(self) -> None:
         """
-        Do it, and lose the answer.
+        Call the store behind, and answer with L{StoreUnavailable}.
         """
         self._after_applying(self.fail)
 
     def fail_and_apply_later(self) -> Operation:
         """
-        Answer L{StoreUnavailable}; L{apply} of the operation, which is
-        returned and stands in the store's C{late} too, does it.
+        Answer with L{StoreUnavailable}. The operation, which is returned and is
+        in the store's C{late}, can be applied later.
         """
         self._store.late.append(self)
         self.fail()
@@ -123,7 +124,7 @@ class Operation:
 
     def decide(self, verdict: Verdict) -> None:
         """
-        Do as the verdict says.
+        Give a verdict.
         """
         if verdict is Verdict.SUCCEED:
             self.succeed()
@@ -164,13 +165,13 @@ async def _coroutine(perform: Callable[[], Awaitable[Any]]) -> Any:
 
 def let_pass(operation: Operation) -> Verdict:
     """
-    The policy of a store without malice.
+    The policy of a store that does not fail.
     """
     return Verdict.SUCCEED
 
 
-#: Decides about an operation when it is called for; None leaves it pending.
 Policy = Callable[[Operation], Verdict | None]
+"""Gives the verdict on a new operation; None leaves it to the test."""
 
 
 def hold(kind: str, part: str) -> Callable[[Operation], Verdict | None]:
@@ -187,13 +188,13 @@ def hold(kind: str, part: str) -> Callable[[Operation], Verdict | None]:
 
 class Hostile:
     """
-    What hostile stores have in common.
+    The base of hostile stores.
 
-    @ivar policy: Decides about new operations; by default all wait.
-    @ivar pending: Operations that wait for a decision, in the order in which
-        they were called.
-    @ivar late: Those that failed and may yet be applied.
-    @ivar is_cut: Whether no answer comes any more.
+    @ivar policy: Gives the verdicts on new operations. Without it all wait.
+    @ivar pending: The operations that wait for a verdict, in the order of their
+        calls.
+    @ivar late: The operations that have failed and may be applied later.
+    @ivar is_cut: Whether there are no more answers.
     """
 
     def __init__(self, policy: Policy | None = None) -> None:
@@ -204,15 +205,15 @@ class Hostile:
 
     def cut(self) -> None:
         """
-        From now on nobody gets an answer, or hears of a change: the broker
-        that has this view is as good as dead. What is pending can still be
-        applied.
+        Give no more answers and report no more changes, as if the broker with
+        this view was dead. Pending operations can still be applied.
         """
         self.is_cut = True
 
     def settle(self) -> None:
         """
-        Let all that is pending succeed, also what is asked for because of it.
+        Let all pending operations succeed, also those that are called as a
+        consequence.
         """
         while self.pending and not self.is_cut:
             self.pending[0].succeed()
@@ -225,9 +226,9 @@ class Hostile:
         perform: Callable[[], Awaitable[Any]],
     ) -> Deferred[Any]:
         """
-        A new operation, which awaits its verdict.
+        Make a new operation, and return its answer.
 
-        @param perform: Asks the store behind.
+        @param perform: Calls the store behind.
         """
         operation = Operation(kind, key, arguments, self, perform)
         self.pending.append(operation)
@@ -241,6 +242,8 @@ class Hostile:
 class HostileObjectStore(Hostile):
     """
     A hostile view of an object store.
+
+    @ivar inner: The store behind.
     """
 
     def __init__(self, inner: IObjectStore, policy: Policy | None = None) -> None:
@@ -249,8 +252,8 @@ class HostileObjectStore(Hostile):
 
     async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
         """
-        See L{IObjectStore.create}. What is applied, however late, are the
-        bytes of the moment of the call.
+        See L{IObjectStore.create}. However late it is applied, the object has
+        the bytes of the moment of the call.
         """
         data = b"".join(pieces)
         await self.ask("create", key, (key, data), lambda: self.inner.create(key, [data]))
@@ -306,7 +309,9 @@ class HostileMetadataStore(Hostile):
     """
     A hostile view of a metadata store.
 
-    @ivar holds_changes: While True, watches are told nothing; L{tell} does.
+    @ivar inner: The store behind.
+    @ivar holds_changes: While this is True watches report nothing; L{tell}
+        makes them do so.
     """
 
     def __init__(self, inner: IMetadataStore, policy: Policy | None = None) -> None:
@@ -317,7 +322,7 @@ class HostileMetadataStore(Hostile):
 
     def tell(self) -> None:
         """
-        Tell the watches what they were not told.
+        Report the changes that were held back.
         """
         held, self._held = self._held, []
         for watch, changes in held:
@@ -373,7 +378,7 @@ class HostileMetadataStore(Hostile):
         try:
             await self.ask("watch", prefix, (prefix, revision), begin)
         except BaseException:
-            watch.stop()  # who failed to get it is told nothing
+            watch.stop()  # the caller does not have it, so it reports nothing
             raise
         return watch
 
@@ -409,7 +414,7 @@ class _Watch:
 
     def begun(self, inner: IWatch) -> None:
         """
-        The watch on the store behind, whose part this is.
+        Take the watch of the store behind, whose changes this one reports.
         """
         self._inner = inner
         if self._changed is None:
@@ -417,7 +422,7 @@ class _Watch:
 
     def tell(self, changes: Sequence[Change]) -> None:
         """
-        Tell of changes, unless it was stopped.
+        Report changes, unless the watch was stopped.
         """
         if self._changed is not None:
             self._changed(changes)

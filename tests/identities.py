@@ -1,39 +1,39 @@
 """
-Who may do what on the S3 servers of the tests: on all of them the same. And
-what moto does besides, with buckets whose names begin so.
+The users of the tests' S3 servers, which are the same on all of them, and the
+ways in which moto can treat a bucket.
 """
 
 from __future__ import annotations
 
-#: May do all.
 KEY = "test"
+"""The access key of a user with all permissions."""
 
-#: May do all, too: for who needs another one.
 OTHER = "other"
+"""The access key of another user with all permissions."""
 
-#: May read and list.
 READER = "reader"
+"""The access key of a user that may only read and list."""
 
-#: The secrets of their keys.
 SECRETS = {KEY: "a secret", OTHER: "another secret", READER: "an open secret"}
+"""The secret keys, by their access keys."""
 
-#: How a bucket can be treated.
 TREATMENTS = {
-    "": "as it should be",
+    "": "as S3 treats it",
     "readonly": "nothing in it can be changed",
     "elsewhere": "it is in another region",
-    "careless": "If-None-Match is a header that nobody has heard of",
-    "plain": "requests with it are refused",
-    "puzzled": "it is an argument that makes no sense",
-    "wholesale": "there are no uploads in parts",
-    "expired": "the credentials of the usual key have expired",
-    "unknown": "the usual key is nobody's",
-    "gone": "there is no such bucket",
+    "careless": "If-None-Match is ignored",
+    "plain": "requests with If-None-Match are refused with 501",
+    "puzzled": "requests with If-None-Match are refused with 400",
+    "wholesale": "there are no multipart uploads",
+    "expired": "the credentials of the usual user have expired",
+    "unknown": "the usual user does not exist",
+    "gone": "the bucket does not exist",
 }
+"""How a bucket can be treated, by the beginning of its name."""
 
 
 def variables(key: str) -> dict[str, str]:
     """
-    What a process needs in its environment to be one of them.
+    The environment variables of a process that uses the credentials of a user.
     """
     return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": SECRETS[key]}

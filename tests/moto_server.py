@@ -1,21 +1,20 @@
 """
-Moto's S3 server, as a process that ends with whoever started it.
+Moto's S3 server, as a process that ends with the one that started it.
 
     python -m tests.moto_server
 
-prints its port, and serves until its standard input ends. In some things it is
-brought closer to S3:
+prints its port, and serves until its standard input is closed. Some things are
+changed to be like S3:
 
-- Moto looks whether an object is there and then stores it, in threads: two
-  creates at once may both succeed. Requests that change something are done one
-  after the other here, when all of their body has come.
-- A body that is cut short, or does not match its checksum, is refused, and so
-  is a request whose signature, with the test's key, is not right to the letter
-  of what has come.
+    - Moto checks whether an object exists and then stores it, in threads, so two
+      creates at once may both succeed. Here requests that change something are
+      done one after the other, when their whole body was received.
+    - A body that is cut short, or does not match its checksum, is refused. So is
+      a request whose signature is not exactly right.
 
-And to what else goes by that name: a bucket whose name begins with one of the
-words of L{TREATMENTS} is treated as that says; and C{PUT /treat/BUCKET} says
-how another one is treated from then on.
+Others are changed to be like stores with S3's API that have defects: a bucket
+whose name begins with one of the words of L{TREATMENTS} is treated as that says,
+and C{PUT /treat/BUCKET} changes how a bucket is treated from then on.
 """
 
 from __future__ import annotations
@@ -41,26 +40,26 @@ from werkzeug.serving import make_server
 
 from tests.identities import KEY, READER, SECRETS, TREATMENTS, variables
 
-#: Where a bucket is that is elsewhere.
 ELSEWHERE = "eu-north-1"
+"""The region of buckets with the treatment C{elsewhere}."""
 
 
 class Quiet(MotoRequestHandler):  # type: ignore[misc]  # moto carries no types
     """
-    Keeps connections open, and says nothing.
+    Keeps connections open, and does not log requests.
     """
 
     protocol_version = "HTTP/1.1"
 
     def log(self, type: str, message: str, *args: Any) -> None:
         """
-        Not a word.
+        Log nothing.
         """
 
 
 def refusal(status: str, code: str, start_response: Any) -> Iterable[bytes]:
     """
-    An error, as S3 has it.
+    Send an error in S3's form.
     """
     region = ELSEWHERE if code == "PermanentRedirect" else ""
     told = f"<Code>{code}</Code><Message>by the test</Message><Region>{region}</Region>"
@@ -70,10 +69,11 @@ def refusal(status: str, code: str, start_response: Any) -> Iterable[bytes]:
     return [body]
 
 
-def what_is_wrong(environ: dict[str, Any]) -> str:
+def signature_error(environ: dict[str, Any]) -> str:
     """
-    S3's code for a signature that is not right; empty when it is. From the
-    description of AWS Signature Version 4, and from nobody's code.
+    S3's code for a request whose signature is wrong; empty if it is right. This
+    was written from the documentation of AWS Signature Version 4, so that it
+    does not share mistakes with botocore.
     """
     match = re.fullmatch(
         r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d+)/([^/]+)/s3/aws4_request,"
@@ -114,10 +114,13 @@ def what_is_wrong(environ: dict[str, Any]) -> str:
     return "" if secret.hex() == signature else "SignatureDoesNotMatch"
 
 
-def told_by(treatment: str, environ: dict[str, Any], changes: bool) -> tuple[str, str] | None:
+def error_of(treatment: str, environ: dict[str, Any], changes: bool) -> tuple[str, str] | None:
     """
-    The error with which a request is answered before anybody looks at it, if
-    there is one: status and code.
+    The HTTP status and S3's code of the error that a request gets because of its
+    bucket's treatment; None if it gets none.
+
+    @param treatment: One of L{TREATMENTS}, or anything else for none.
+    @param changes: Whether the request changes something.
     """
     key = environ["HTTP_AUTHORIZATION"].partition("Credential=")[2].partition("/")[0]
     if changes and (treatment == "readonly" or key == READER):
@@ -141,7 +144,7 @@ def told_by(treatment: str, environ: dict[str, Any], changes: bool) -> tuple[str
 
 def one_by_one(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
     """
-    The application, with the changes to moto that this module's head tells.
+    Wrap moto's application, with the changes that the module's docstring lists.
     """
     lock = threading.Lock()
     treatments: dict[str, str] = {}
@@ -161,14 +164,14 @@ def one_by_one(application: Callable[..., Iterable[bytes]]) -> Callable[..., Ite
             return []
         if len(body) != length:
             return refusal("400 Bad Request", "IncompleteBody", start_response)
-        wrong = what_is_wrong(environ)
+        wrong = signature_error(environ)
         if wrong:
             return refusal("403 Forbidden", wrong, start_response)
         bucket, _, key = environ["PATH_INFO"].lstrip("/").partition("/")
         changes = environ["REQUEST_METHOD"] in ("PUT", "POST", "DELETE")
         treatment = treatments.get(bucket, bucket.partition("-")[0])
         making = environ["REQUEST_METHOD"] == "PUT" and not key
-        error = None if making else told_by(treatment, environ, changes)
+        error = None if making else error_of(treatment, environ, changes)
         if error:
             return refusal(*error, start_response)
         if treatment == "careless":
@@ -186,7 +189,7 @@ def one_by_one(application: Callable[..., Iterable[bytes]]) -> Callable[..., Ite
 
 def main() -> None:
     """
-    Serve until standard input ends.
+    Serve until standard input is closed.
     """
     os.environ.update(variables(KEY))
     application = one_by_one(DomainDispatcherApplication(create_backend_app))

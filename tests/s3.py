@@ -1,5 +1,5 @@
 """
-Buckets for tests, in an S3 server that is a process of its own.
+Buckets for tests, in an S3 server that runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ from kafscale.store.s3.signing import Signer
 from kafscale.store.s3.transport import Transport
 from tests.identities import KEY, SECRETS, TREATMENTS, variables
 
-#: What a broker process needs to be let in.
 KEYS = variables(KEY)
+"""The environment variables with the credentials of a broker process."""
 
-#: The variable that says which server has the buckets of the tests; moto's if nothing does.
 VARIABLE = "KAFSCALE_TEST_S3"
+"""The environment variable with the name of the server for the tests' buckets;
+moto if it is not set."""
 
-#: The servers, and the modules that run them.
 SERVERS = {"moto": "tests.moto_server", "seaweedfs": "tests.seaweed_server"}
+"""The modules that run the servers, by the names of these."""
 
 _numbers = itertools.count(1)
 
@@ -48,7 +49,10 @@ _numbers = itertools.count(1)
 @attrs.frozen
 class Server:
     """
-    An S3 server that runs.
+    A running S3 server.
+
+    @ivar name: One of L{SERVERS}.
+    @ivar endpoint: Its URL.
     """
 
     name: str
@@ -56,7 +60,7 @@ class Server:
 
     def address(self, bucket: str) -> Address:
         """
-        Of a bucket, in the path style.
+        The address of a bucket, in path style.
         """
         return Address(bucket, "us-east-1", f"{self.endpoint}/{bucket}")
 
@@ -66,8 +70,8 @@ _running: dict[str, Server] = {}
 
 def server(name: str = "") -> Server:
     """
-    The server of this test run, or the one with this name; started when it is
-    first asked for.
+    The server with this name, or that of this test run. It is started when it is
+    first used, and ends with this process.
     """
     name = name or os.environ.get(VARIABLE) or "moto"
     if name not in _running:
@@ -98,7 +102,7 @@ def client(
     kms_arn: str | None = None,
 ) -> S3Client:
     """
-    A client of a bucket, on the test's reactor.
+    Make a client of a bucket, with the real reactor.
     """
     credentials = Credentials(search, at_once, clock)
     transport = Transport(address, credentials, reactor, now, concurrency, ca_file)
@@ -107,58 +111,62 @@ def client(
 
 def store(address: Address, part_bytes: int = PART_BYTES) -> S3ObjectStore:
     """
-    The objects of a bucket, on the test's reactor.
+    Make a store in a bucket, with the real reactor.
     """
     return S3ObjectStore(client(address), reactor, part_bytes)
 
 
 async def probe(store: S3ObjectStore, cluster: str, fencing: str) -> None:
     """
-    What a broker of this cluster does with a bucket at its start.
+    Do what a broker of this cluster does with a bucket at its start.
     """
     await Probe(store, reactor, "default", new_name("probe"), fencing).run(cluster)
 
 
 def listen(factory: Any) -> Any:
     """
-    A port on loopback that serves this.
+    Listen on a port of 127.0.0.1.
     """
     return reactor.listenTCP(0, factory, interface="127.0.0.1")
 
 
 async def moment() -> None:
     """
-    Let the reactor do what it has to do.
+    Let the reactor do other work for a moment.
     """
     await deferLater(reactor, 0.01)
 
 
 def crc(data: bytes) -> str:
     """
-    The checksum as S3 writes it.
+    The CRC-32C of some bytes, as S3 has it: in base64.
     """
     return base64.b64encode(crc32c(data).to_bytes(4, "big")).decode()
 
 
 def new_name(kind: str = "bucket") -> str:
     """
-    A name that no bucket has yet; see L{TREATMENTS} for other kinds.
+    A name that no bucket has yet.
+
+    @param kind: The beginning of the name. Buckets with some of these are
+        treated in another way: see L{TREATMENTS}.
     """
     return f"{kind}-{os.getpid()}-{next(_numbers)}"
 
 
 def server_of(bucket: str) -> Server:
     """
-    The server that a bucket is on, by its name: it is moto that treats them.
+    The server of a bucket, by its name: buckets with a treatment are on moto.
     """
     return server("moto" if bucket.partition("-")[0] in TREATMENTS else "")
 
 
 def make_bucket(kind: str = "bucket", on: str = "") -> str:
     """
-    Make a bucket, and wait for it (for tests without a reactor): its name.
+    Make a bucket, and return its name. Blocks, for tests without a reactor.
 
-    @param on: Which server, if it is to be a certain one.
+    @param kind: See L{new_name}.
+    @param on: The name of the server, if it must be a certain one.
     """
     name = new_name(kind)
     _ask("PUT", (server(on) if on else server_of(name)).address(name).url())
@@ -167,8 +175,9 @@ def make_bucket(kind: str = "bucket", on: str = "") -> str:
 
 def treat(bucket: str, how: str) -> None:
     """
-    Have moto treat a bucket in another way from now on: see
-    L{tests.moto_server}.
+    Have moto treat a bucket in another way from now on.
+
+    @param how: One of L{TREATMENTS}.
     """
     url = f"{server('moto').endpoint}/treat/{bucket}"
     with urlopen(Request(url, how.encode(), method="PUT")) as answer:
@@ -184,7 +193,9 @@ def _ask(verb: str, url: str) -> None:
 
 async def new_bucket(kind: str = "bucket") -> Address:
     """
-    The address of a bucket that is new and empty.
+    Make a bucket, and return its address.
+
+    @param kind: See L{new_name}.
     """
     name = new_name(kind)
     address = server_of(name).address(name)

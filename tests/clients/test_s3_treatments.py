@@ -63,7 +63,7 @@ class RefusalTests(TreatedTestCase):
         """
         advice = "KAFSCALE_S3_FENCING=metadata"
         broker = self.treated("careless")
-        self.assert_refuses(broker, "If-None-Match", "8 were accepted", advice)
+        self.assert_refuses(broker, "If-None-Match", "accepted 8 instead of one", advice)
         broker = self.treated("plain")
         self.assert_refuses(broker, "does not know If-None-Match", advice)
 
@@ -72,7 +72,7 @@ class RefusalTests(TreatedTestCase):
         A store without uploads in parts is used without them.
         """
         broker = self.treated("wholesale").start()
-        eventually(lambda: "takes no objects in parts" in broker.tail())
+        eventually(lambda: "multipart uploads cannot be used" in broker.tail())
 
 
 class LaterTests(TreatedTestCase):

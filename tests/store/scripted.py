@@ -1,5 +1,5 @@
 """
-An S3 server that says what a test tells it to, in the test's own reactor.
+An S3 server, in the test's own reactor, that gives the answers of a script.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from twisted.web.server import NOT_DONE_YET, Site
 @attrs.frozen
 class Asked:
     """
-    A request that came.
+    A request that was received.
 
-    @ivar headers: By their names in lower case.
+    @ivar headers: The headers, by their names in lower case.
     """
 
     method: str
@@ -30,7 +30,7 @@ class Asked:
 @attrs.frozen
 class Say:
     """
-    An answer.
+    An answer, which can be called with a request.
     """
 
     status: int = 200
@@ -39,7 +39,7 @@ class Say:
 
     def __call__(self, request: Any) -> None:
         """
-        Give it.
+        Send the answer to a request.
         """
         request.setResponseCode(self.status)
         for name, value in self.headers.items():
@@ -50,7 +50,9 @@ class Say:
 
 def error(status: int, code: str, **headers: str) -> Say:
     """
-    An error as S3 tells it; headers by their names with underscores.
+    Make the answer of S3 for an error.
+
+    @param headers: Headers of the answer, with underscores in their names.
     """
     body = f"<Error><Code>{code}</Code><Message>on the test's orders</Message></Error>"
     return Say(status, body.encode(), {k.replace("_", "-"): v for k, v in headers.items()})
@@ -58,20 +60,20 @@ def error(status: int, code: str, **headers: str) -> Say:
 
 def hang(request: Any) -> None:
     """
-    No answer.
+    Send no answer.
     """
 
 
 def reset(request: Any) -> None:
     """
-    The connection ends.
+    Close the connection.
     """
     request.channel.transport.abortConnection()
 
 
 def cut_short(request: Any) -> None:
     """
-    Half of an answer, and the connection ends.
+    Send half of an answer, and close the connection.
     """
     request.setHeader("content-length", "1000")
     request.write(b"x" * 500)
@@ -88,11 +90,12 @@ class _Counted(Site):
 
 class Script(Resource):
     """
-    Answers from a list, the next one to each request; at the end of the list
-    the last again and again.
+    Gives the answers of a list, one to each request; at the end of the list, the
+    last one again.
 
-    @ivar asked: The requests that came.
-    @ivar connections: How many there were.
+    @ivar answers: Called with the request, one after the other.
+    @ivar asked: The requests that were received.
+    @ivar connections: The number of connections that were made.
     """
 
     isLeaf = True  # noqa: N815 - Twisted's name
@@ -106,20 +109,20 @@ class Script(Resource):
 
     def site(self) -> Site:
         """
-        As a factory to listen with.
+        The factory of the server.
         """
         return _Counted(self)
 
     def came(self, number: int) -> Deferred[None]:
         """
-        Fires when so many requests have come.
+        Return a Deferred that fires when this many requests were received.
         """
         waiter: Deferred[None] = Deferred()
         self._waiting.append((number, waiter))
-        self._tell()
+        self._fire()
         return waiter
 
-    def _tell(self) -> None:
+    def _fire(self) -> None:
         for number, waiter in list(self._waiting):
             if len(self.asked) >= number:
                 self._waiting.remove((number, waiter))
@@ -127,7 +130,7 @@ class Script(Resource):
 
     def render(self, request: Any) -> int:
         """
-        Note the request, and give the answer.
+        Record a request, and give the next answer.
         """
         headers = {
             name.decode().lower(): values[0].decode()
@@ -137,5 +140,5 @@ class Script(Resource):
         self.asked.append(Asked(method, uri, headers, request.content.read()))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         answer(request)
-        self._tell()
+        self._fire()
         return NOT_DONE_YET

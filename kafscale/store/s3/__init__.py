@@ -1,9 +1,9 @@
 """
-Objects in a bucket of S3, or of a store that speaks its protocol.
+An object store in a bucket of Amazon S3, or of another store with S3's API.
 
-`S3Client` knows S3's verbs, one request each; `S3ObjectStore` is made of them.
-This package imports botocore, which takes half a second: import it only where
-a bucket is used.
+L{S3Client} has a method for each request of the API that is used, and
+L{S3ObjectStore} is built on them. This package imports botocore, which takes
+half a second: import it only where a bucket is used.
 """
 
 from kafscale.store.s3.client import S3Client

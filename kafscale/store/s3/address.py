@@ -1,5 +1,5 @@
 """
-Where a bucket is: the URL of each of its objects.
+The URL of a bucket, and of each of its objects.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from botocore.session import Session
 @attrs.frozen
 class Address:
     """
-    A bucket, and how to reach it.
+    The address of a bucket.
 
-    @ivar bucket: Its name.
-    @ivar region: For which requests are signed.
-    @ivar base: URL of the bucket, without a slash at its end.
+    @ivar bucket: The name of the bucket.
+    @ivar region: The AWS region, which is part of each signature.
+    @ivar base: The URL of the bucket, without a slash at the end.
     """
 
     bucket: str
@@ -27,7 +27,9 @@ class Address:
 
     def url(self, key: str = "", query: Mapping[str, str] | None = None) -> str:
         """
-        The URL of an object, or of the bucket, encoded as it is signed.
+        The URL of an object, or of the bucket, encoded as it is signed
+        ("Create a canonical request" in the documentation of AWS Signature
+        Version 4).
         """
         url = f"{self.base}/{quote(key, safe='/-_.~')}"
         if not query:
@@ -44,15 +46,17 @@ def address_of(
     path_style: bool | None,
 ) -> Address:
     """
-    Where the bucket is.
+    Determine the address of a bucket.
 
-    @param region: None: what the environment or the profile says, else
+    @param session: Has the environment and the AWS profile.
+    @param bucket: The name of the bucket.
+    @param region: None: the region of the environment or the profile, else
         us-east-1.
-    @param endpoint: C{http://host:port} or C{https://host:port} of a store;
-        None: Amazon's, in that region.
-    @param path_style: Whether the bucket stands in the path and not in the
-        host's name. None: with an endpoint of one's own, and for a bucket
-        with a dot, which no wildcard certificate matches.
+    @param endpoint: The C{http://host:port} or C{https://host:port} of another
+        store than Amazon S3.
+    @param path_style: Whether the name of the bucket is in the path, and not in
+        the host name. None: if there is an C{endpoint}, and for a bucket with a
+        dot in its name, which wildcard certificates do not match.
     """
     region = region or session.get_config_variable("region") or "us-east-1"
     if endpoint is None:

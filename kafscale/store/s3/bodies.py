@@ -1,5 +1,5 @@
 """
-Bodies of requests and of answers, without more copies than the transport makes.
+Bodies of requests and answers, with as few copies as Twisted allows.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from zope.interface import implementer
 
 Piece = bytes | memoryview
 
-#: Bytes that are written at once, about; smaller pieces are joined to so many.
 CHUNK = 128 * 1024
+"""The approximate number of bytes that are written at once. Smaller pieces are
+joined."""
 
 
 def checksum(pieces: Sequence[Piece]) -> int:
     """
-    CRC-32C of the concatenation.
+    The CRC-32C of the concatenation of some pieces.
     """
     crc = 0
     for piece in pieces:
@@ -33,9 +34,9 @@ def checksum(pieces: Sequence[Piece]) -> int:
 
 def chunks(pieces: Sequence[Piece]) -> Iterator[bytes]:
     """
-    The concatenation, in strings of bytes of a size that is worth a call.
-    Twisted's transports take nothing but C{bytes}, so views are copied here,
-    a chunk at a time.
+    Divide the concatenation of some pieces into chunks that are large enough to
+    be worth a call. Twisted's transports accept only C{bytes}, so memoryviews
+    are copied here, one chunk at a time.
     """
     small: list[Piece] = []
     gathered = 0
@@ -59,8 +60,8 @@ def chunks(pieces: Sequence[Piece]) -> Iterator[bytes]:
 
 def cut(pieces: Sequence[Piece], size: int) -> Iterator[list[Piece]]:
     """
-    The same bytes in groups of C{size}, without a copy; the last may be
-    shorter.
+    Divide pieces into groups of C{size} bytes, without copies. The last group
+    may be shorter.
     """
     group: list[Piece] = []
     room = size
@@ -81,12 +82,13 @@ def cut(pieces: Sequence[Piece], size: int) -> Iterator[list[Piece]]:
 @implementer(IBodyProducer)
 class PieceProducer:
     """
-    A request's body, written piece by piece as fast as it is taken.
+    Writes the body of a request as fast as the transport accepts it.
     """
 
     def __init__(self, pieces: Sequence[Piece], progressed: Callable[[], None]) -> None:
         """
-        @param progressed: Called whenever the transport has taken something.
+        @param pieces: The body.
+        @param progressed: Called whenever the transport has sent something.
         """
         self.length = sum(map(len, pieces))
         self._chunks = chunks(pieces)
@@ -135,26 +137,32 @@ class PieceProducer:
 
 class Collector(Protocol):
     """
-    An answer's body; L{done} fires with it when it is whole.
+    Collects the body of an answer.
+
+    @ivar done: Fires with the body when it is complete, and fails if the
+        connection is lost before. Cancelling it closes the connection.
     """
 
     transport: ITransport | None
 
     def __init__(self, progressed: Callable[[], None]) -> None:
+        """
+        @param progressed: Called whenever something was received.
+        """
         self.done: Deferred[bytes] = Deferred(self._cancelled)
         self._parts: list[bytes] = []
         self._progressed = progressed
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Some more of it.
+        See C{IProtocol.dataReceived}.
         """
         self._parts.append(data)
         self._progressed()
 
     def connectionLost(self, reason: Failure = ResponseDone) -> None:  # type: ignore[assignment]
         """
-        All of it is there, or no more of it comes.
+        See C{IProtocol.connectionLost}: the body is complete, or cut short.
         """
         if self.done.called:
             return

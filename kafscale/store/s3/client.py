@@ -1,8 +1,9 @@
 """
-S3's verbs, one request each.
+The requests of S3's API that Kafscale uses, one method for each.
 
-Nothing is repeated here and nothing is decided: an answer that is an error is
-raised as `S3Error`, no answer as `NoAnswer`.
+Nothing is repeated here. An answer that is an error is raised as L{S3Error}; if
+there is no answer, L{NoAnswer} is raised. See the Amazon S3 API Reference
+(https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html).
 """
 
 from __future__ import annotations
@@ -29,14 +30,18 @@ from kafscale.store.s3.credentials import Credentials
 from kafscale.store.s3.errors import Answer, NoAnswer, S3Error
 from kafscale.store.s3.transport import Request, Transport
 
-#: How many keys S3 lists, and deletes, in one request.
 PAGE = 1000
+"""The maximum number of keys in a request of ListObjectsV2 and of DeleteObjects."""
 
 
 @attrs.frozen
 class Part:
     """
-    A part of an upload that S3 has.
+    A part of a multipart upload that S3 has received.
+
+    @ivar number: The number of the part, from 1 on.
+    @ivar etag: The C{ETag} header of the answer.
+    @ivar checksum: The CRC-32C of the part, in base64.
     """
 
     number: int
@@ -46,15 +51,19 @@ class Part:
 
 class S3Client:
     """
-    One bucket.
+    Sends requests to one bucket.
+
+    @ivar address: The address of the bucket.
     """
 
     def __init__(
         self, address: Address, transport: Transport, kms_arn: str | None = None
     ) -> None:
         """
-        @param kms_arn: The key of KMS with which S3 is to encrypt what it is
-            given; None: as the bucket says.
+        @param address: The address of the bucket.
+        @param transport: Sends the requests.
+        @param kms_arn: The KMS key with which S3 encrypts objects (SSE-KMS);
+            None: the bucket's default encryption.
         """
         self.address = address
         self._transport = transport
@@ -81,10 +90,19 @@ class S3Client:
         concurrency: int = 64,
     ) -> S3Client:
         """
-        A client that finds what it is not told, region, credentials and
-        certificates, where the AWS command line does.
+        Make a client. It finds the region, credentials and certificate
+        authorities, if they are not given, where the AWS command line does.
 
-        @param run_blocking: In one thread or more.
+        @param bucket: The name of the bucket.
+        @param reactor: Makes connections, resolves names and is the clock.
+        @param run_blocking: Runs the search for credentials.
+        @param now: Returns the seconds since 1970, for signatures.
+        @param region: See L{address_of}.
+        @param endpoint: See L{address_of}.
+        @param path_style: See L{address_of}.
+        @param kms_arn: See L{S3Client.__init__}.
+        @param ca_file: See L{Transport}.
+        @param concurrency: See L{Transport}.
         @raise SettingError: the certificates or the AWS profile cannot be used.
         """
         session = Session()
@@ -100,7 +118,7 @@ class S3Client:
     @property
     def requests(self) -> Mapping[str, int]:
         """
-        How many were sent, by S3's name of what they ask for.
+        The number of requests that were sent, by operation, as S3 bills them.
         """
         return self._transport.requests
 
@@ -110,8 +128,10 @@ class S3Client:
         self, key: str, pieces: Sequence[Piece], *, create_only: bool = True
     ) -> None:
         """
-        Store an object; with C{create_only} unless it is there (S3 then
-        answers 412).
+        Store an object (PutObject).
+
+        @param create_only: Whether S3 refuses to replace an object, and answers
+            412 (C{If-None-Match: *}).
         """
         headers = {"x-amz-checksum-crc32c": _crc(pieces), **self._encryption}
         if create_only:
@@ -120,32 +140,36 @@ class S3Client:
 
     async def get_object(self, key: str, wanted: str = "", size: int = 0) -> Answer:
         """
-        An object, or with C{wanted} (such as C{0-99} or C{-100}) some of its
-        bytes, if the server goes by it: then the status is 206.
+        Read an object, or a range of its bytes (GetObject). The status of the
+        answer is 206 for a range; a server may ignore it, and answer 200 with
+        the whole object.
 
-        @param size: How many bytes to expect, for how long to wait.
+        @param wanted: The range, such as C{0-99} or C{-100} (RFC 9110, 14.1.2).
+        @param size: The expected number of bytes, for the time-out.
         """
         headers = {"Range": f"bytes={wanted}"} if wanted else {}
         return await self._ask(Request("GetObject", "GET", key, {}, headers, size=size))
 
     async def head_object(self, key: str) -> int:
         """
-        The size of an object.
+        Return the size of an object in bytes (HeadObject).
         """
         answer = await self._ask(Request("HeadObject", "HEAD", key))
         return _whole(answer.headers.get("content-length"))
 
     async def delete_object(self, key: str) -> None:
         """
-        Remove an object; one that is not there is no error.
+        Delete an object (DeleteObject). A key without an object is ignored.
         """
         await self._ask(Request("DeleteObject", "DELETE", key))
 
     async def delete_objects(self, keys: Sequence[str]) -> None:
         """
-        Remove up to 1000 objects; those that are not there are no error.
+        Delete up to L{PAGE} objects (DeleteObjects). Keys without an object are
+        ignored.
 
-        @raise S3Error: for the first that could not be removed.
+        @raise S3Error: some objects were not deleted; the error is that of the
+            first one.
         """
         items = "".join(f"<Object><Key>{escape(key)}</Key></Object>" for key in keys)
         body = f"<Delete>{items}<Quiet>true</Quiet></Delete>".encode()
@@ -167,9 +191,13 @@ class S3Client:
         self, prefix: str, after: str = "", limit: int = PAGE, token: str = ""
     ) -> tuple[list[ObjectInfo], str]:
         """
-        Up to 1000 objects whose keys begin with C{prefix} and are greater than
-        C{after}, in order; and a token with which to go on, empty when there
-        are no more.
+        List up to L{PAGE} objects whose keys begin with C{prefix} and are
+        greater than C{after}, in order (ListObjectsV2).
+
+        @param limit: The maximum number of objects.
+        @param token: The token of the page before; empty for the first page.
+        @return: The objects, and the token of the next page, which is empty
+            when there are no more objects.
         """
         query = {
             "list-type": "2",
@@ -191,11 +219,11 @@ class S3Client:
         more = tree.findtext("{*}IsTruncated") == "true"
         return found, tree.findtext("{*}NextContinuationToken", "") if more else ""
 
-    # -- objects in parts ---------------------------------------------------
+    # -- multipart uploads --------------------------------------------------
 
     async def create_multipart_upload(self, key: str) -> str:
         """
-        Begin an upload in parts: its id.
+        Begin a multipart upload, and return its id (CreateMultipartUpload).
         """
         headers = {"x-amz-checksum-algorithm": "CRC32C", **self._encryption}
         answer = await self._ask(
@@ -207,7 +235,11 @@ class S3Client:
         self, key: str, upload: str, number: int, pieces: Sequence[Piece]
     ) -> Part:
         """
-        One part of at least 5 MiB, unless it is the last; numbers begin at 1.
+        Upload a part (UploadPart).
+
+        @param upload: The id of the upload.
+        @param number: The number of the part, from 1 on.
+        @param pieces: The bytes: at least 5 MiB, unless it is the last part.
         """
         crc = _crc(pieces)
         query = {"partNumber": str(number), "uploadId": upload}
@@ -228,9 +260,13 @@ class S3Client:
         size: int = 0,
     ) -> None:
         """
-        Make the object of its parts; with C{create_only} unless it is there.
+        Make an object of its parts (CompleteMultipartUpload).
 
-        @param size: Of the object, for how long to wait.
+        @param upload: The id of the upload.
+        @param parts: All parts, in order.
+        @param create_only: Whether S3 refuses to replace an object, and answers
+            412 (C{If-None-Match: *}).
+        @param size: The size of the object in bytes, for the time-out.
         """
         items = "".join(
             f"<Part><PartNumber>{part.number}</PartNumber><ETag>{escape(part.etag)}</ETag>"
@@ -253,7 +289,7 @@ class S3Client:
                 size,
             )
         )
-        # S3 says 200 before it has put the parts together, and may fail after.
+        # S3 may send status 200 and then fail: the body has the error.
         if _xml(answer).tag.rpartition("}")[2] == "Error":
             error = attrs.evolve(answer, status=500).error()
             status = {"PreconditionFailed": 412, "ConditionalRequestConflict": 409}
@@ -261,7 +297,8 @@ class S3Client:
 
     async def abort_multipart_upload(self, key: str, upload: str) -> None:
         """
-        Remove the parts of an upload that will not be completed.
+        Delete the parts of an upload that will not be completed
+        (AbortMultipartUpload).
         """
         await self._ask(Request("AbortMultipartUpload", "DELETE", key, {"uploadId": upload}))
 
@@ -269,7 +306,7 @@ class S3Client:
 
     async def close(self) -> None:
         """
-        End what is under way, and let go of the connections.
+        Cancel all requests, and close all connections.
         """
         await self._transport.close()
 
@@ -286,7 +323,7 @@ def _crc(pieces: Sequence[Piece]) -> str:
 
 def _whole(text: str | None) -> int:
     if text is None or not re.fullmatch(r"[0-9]{1,19}", text, re.ASCII):
-        raise NoAnswer(f"an answer with the size {text!r}")
+        raise NoAnswer(f"the answer has the size {text!r}, which is not a number")
     return int(text)
 
 
@@ -295,12 +332,15 @@ _DOCTYPE = re.compile(rb"<!DOCTYPE", re.IGNORECASE)
 
 def _xml(answer: Answer) -> ElementTree.Element:
     """
-    @raise NoAnswer: the body is no XML, or such as S3 does not write.
+    Parse the body of an answer.
+
+    @raise NoAnswer: the body is not XML, or has a document type: S3 sends none,
+        and entities that are defined there can use up all memory.
     """
     if _DOCTYPE.search(answer.body):
-        raise NoAnswer("an answer with a document type is not S3's")
+        raise NoAnswer("the answer has a document type, so it is not from S3")
     try:
-        # S3 sends blanks while it is not done yet, before anything else.
+        # While S3 completes an upload it sends blanks, to keep the connection alive.
         return ElementTree.fromstring(answer.body.lstrip())
     except ElementTree.ParseError as error:
-        raise NoAnswer(f"an answer that is no XML: {error}") from None
+        raise NoAnswer(f"the answer is not XML: {error}") from None

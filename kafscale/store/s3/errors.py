@@ -1,5 +1,9 @@
 """
-What S3 says when it does not do what it was asked for.
+S3's answers, and the errors in them.
+
+The codes are those of "Error responses" in the Amazon S3 API Reference
+(https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html), and of
+other stores with the same API.
 """
 
 from __future__ import annotations
@@ -13,7 +17,6 @@ from kafscale.errors import NoSuchObject, ObjectExists, StoreBusy, StoreContende
 
 _parser = create_parser("rest-xml")
 
-#: Codes that say: less of it, and later. So does any answer of status 429 or 503.
 _BUSY = frozenset(
     {
         "BandwidthLimitExceeded",
@@ -28,8 +31,9 @@ _BUSY = frozenset(
         "TooManyRequestsException",
     }
 )
+"""Codes of an overloaded store, which must get fewer requests. So must any store
+that answers with status 429 or 503."""
 
-#: Codes that new credentials may cure.
 STALE = frozenset(
     {
         "ExpiredToken",
@@ -39,38 +43,44 @@ STALE = frozenset(
         "TokenRefreshRequired",
     }
 )
+"""Codes of requests that may succeed with other credentials."""
 
-#: Codes that say that the clocks differ.
 SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+"""Codes of requests whose time differs too much from the server's."""
 
 
 class NoAnswer(Exception):
     """
-    No answer, or not all of it: whether the request was done is unknown.
+    There is no answer, or it is incomplete: whether the request was done is
+    unknown.
     """
 
 
 class NoCredentials(NoAnswer):
     """
-    Nothing to sign a request with: none were found, or those that were have
-    expired and no others are to be had.
+    There are no credentials to sign a request with, or they have expired. The
+    request was not sent.
     """
 
 
 class S3Error(Exception):
     """
-    S3's answer is an error.
+    S3 answered a request with an error.
 
-    @ivar status: Of HTTP.
-    @ivar code: S3's word for it, such as C{NoSuchKey}; the status when the
-        answer has none.
-    @ivar region: Where the bucket is, when the answer says so.
-    @ivar date: The server's time, as its header says it.
+    @ivar status: The HTTP status.
+    @ivar code: S3's code, such as C{NoSuchKey}; the status if the answer has no
+        code.
+    @ivar message: S3's message, or empty.
+    @ivar region: The region of the bucket, if the answer has it.
+    @ivar date: The time of the server, from its C{Date} header.
     """
 
     def __init__(
         self, status: int, code: str, message: str, region: str = "", date: str = ""
     ) -> None:
+        """
+        See the attributes.
+        """
         super().__init__(f"{status} {code}: {message}" if message else f"{status} {code}")
         self.status = status
         self.code = code
@@ -82,9 +92,11 @@ class S3Error(Exception):
 @attrs.frozen
 class Answer:
     """
-    What S3 answered.
+    An answer of S3.
 
-    @ivar headers: By their names in lower case.
+    @ivar status: The HTTP status.
+    @ivar headers: The headers, by their names in lower case.
+    @ivar body: The whole body.
     """
 
     status: int
@@ -93,12 +105,12 @@ class Answer:
 
     def error(self) -> S3Error:
         """
-        The error that it is.
+        The error in an answer whose status is not 2xx.
         """
         response = {"status_code": self.status, "headers": dict(self.headers), "body": self.body}
         try:
             told = _parser.parse(response, None).get("Error", {})
-        except Exception:  # noqa: BLE001 - it reads what anything on the way may have written
+        except Exception:  # noqa: BLE001 - the body may be from a proxy, and have any form
             told = {}
         region = told.get("Region") or self.headers.get("x-amz-bucket-region", "")
         return S3Error(
@@ -112,11 +124,15 @@ class Answer:
 
 def as_store_error(error: Exception, key: str) -> Exception:
     """
-    What an S3Error, or none at all, means to who uses an object store.
+    The error of L{kafscale.interfaces.IObjectStore} for an error of S3.
 
-    Of a create that found something (412) nobody here can tell whose it is:
-    that is `ObjectExists`, and who created it reads it. A conflict (409) is no
-    verdict, and neither is anything else.
+    A create of a key that exists (412) is ObjectExists: its caller must read the
+    object to find out whether an earlier attempt of its own made it. A conflict
+    (409) with a request of another client, and any other error, leaves the
+    outcome unknown.
+
+    @param error: An L{S3Error} or a L{NoAnswer}.
+    @param key: The key of the request.
     """
     if not isinstance(error, S3Error):
         return StoreUnavailable(str(error))

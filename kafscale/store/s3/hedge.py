@@ -1,11 +1,11 @@
 """
-Asking a second time before the first answer is there.
+Hedged requests: a second request while the answer to the first one is late.
 
-Most answers of an object store come in some ten milliseconds, a few in a
-second. Who asks again when the answer is late, and takes whichever comes
-first, has nearly always the short time, for a few requests more. Only reads
-are asked twice, and only so many that a store which is slow for everybody is
-not made slower.
+Most answers of an object store take some ten milliseconds, a few take a second.
+To send another request when the answer is late, and to use the answer that comes
+first, nearly always takes the short time, for a few requests more (Dean and
+Barroso, "The Tail at Scale", 2013). Only reads are hedged, and only a share of
+them: a store that is slow for all requests is not made slower.
 """
 
 from __future__ import annotations
@@ -20,23 +20,27 @@ from twisted.python.failure import Failure
 
 T = TypeVar("T")
 
-#: The share of requests that may be asked twice, and how many in a row.
 SHARE, MOST = 0.05, 10.0
+"""The share of requests that may be hedged, and how many of them in a row."""
 
-#: Seconds after which an answer is late: as long as 95 of 100 answers took
-#: recently, within these bounds.
 SOONEST, LATEST = 0.02, 2.0
+"""An answer is late after the 95th percentile of recent durations, but not before
+and not after these numbers of seconds."""
 
-#: How many answers "recently" means, and how many are enough to know.
 RECENT, ENOUGH = 128, 16
+"""How many durations are kept, and how many are needed for a percentile. With
+fewer, answers are late after L{LATEST} seconds."""
 
 
 class Hedge:
     """
-    Asks twice where that is worth it.
+    Makes hedged requests to one store.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
+        """
+        @param clock: Times the requests.
+        """
         self._clock = clock
         self._took: deque[float] = deque(maxlen=RECENT)
         self._budget = MOST
@@ -44,23 +48,26 @@ class Hedge:
     @property
     def late(self) -> float:
         """
-        Seconds after which an answer is late.
+        The number of seconds after which an answer is late.
         """
         if len(self._took) < ENOUGH:
             return LATEST
         usual = sorted(self._took)[int(len(self._took) * 0.95)]
         return min(max(usual, SOONEST), LATEST)
 
-    def call(self, ask: Callable[[], Awaitable[T]]) -> Deferred[T]:
+    def call(self, request: Callable[[], Awaitable[T]]) -> Deferred[T]:
         """
-        What C{ask} answers, first or second.
+        Make a request, and a second one if the answer is late. Return the answer
+        that comes first. If both fail, the Deferred fails with the later error.
+
+        @param request: Makes the request.
         """
         self._budget = min(self._budget + SHARE, MOST)
-        return _Race(self, ask).result
+        return _Race(self, request).result
 
     def take(self) -> bool:
         """
-        Whether one more may be asked twice now.
+        Whether one more request may be hedged now. If so, it counts.
         """
         if self._budget < 1:
             return False
@@ -69,26 +76,26 @@ class Hedge:
 
     def note(self, seconds: float) -> None:
         """
-        An answer took so long.
+        Count the duration of a request.
         """
         self._took.append(seconds)
 
     @property
     def clock(self) -> IReactorTime:
         """
-        By which it waits.
+        The clock of the requests.
         """
         return self._clock
 
 
 class _Race(Generic[T]):
     """
-    One question, asked once or twice.
+    One request, or two of which the first answer counts.
     """
 
-    def __init__(self, hedge: Hedge, ask: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, hedge: Hedge, request: Callable[[], Awaitable[T]]) -> None:
         self._hedge = hedge
-        self._ask = ask
+        self._request = request
         self._running: list[Deferred[T]] = []
         self._second: IDelayedCall | None = None
         self._decided = False
@@ -106,7 +113,7 @@ class _Race(Generic[T]):
         begun = self._hedge.clock.seconds()
 
         async def run() -> T:
-            return await self._ask()
+            return await self._request()
 
         attempt = Deferred.fromCoroutine(run())
         self._running.append(attempt)
@@ -121,13 +128,13 @@ class _Race(Generic[T]):
 
     def _lost(self, failure: Failure, attempt: Deferred[T]) -> None:
         self._running.remove(attempt)
-        if not self._running and not self._decided:  # else the other one may answer yet
+        if not self._running and not self._decided:  # else the other request may succeed
             self._decide()
             self.result.errback(failure)
 
     def _decide(self) -> None:
         """
-        Nobody waits for what is under way any more.
+        Cancel what is not needed any more.
         """
         self._decided = True
         if self._second is not None:

@@ -1,5 +1,5 @@
 """
-The object store that is a bucket.
+An object store in a bucket.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from kafscale.store.s3.uploads import upload
 
 T = TypeVar("T")
 
-#: Larger objects are sent in parts of so many bytes.
 PART_BYTES = 32 * 1024 * 1024
+"""Larger objects are uploaded in parts of this size."""
 
-#: Reads of at most so many bytes may be asked for twice.
 HEDGED_BYTES = 2 * 1024 * 1024
+"""The maximum size of reads that are hedged (L{kafscale.store.s3.hedge})."""
 
 _TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
 
@@ -34,17 +34,22 @@ _TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
 @implementer(IObjectStore)
 class S3ObjectStore:
     """
-    Objects in a bucket.
+    Stores objects in a bucket.
 
-    @ivar create_only: Whether creates are; False only where the store cannot.
-    @ivar in_parts: Whether large objects are sent in parts.
+    @ivar client: Sends the requests.
+    @ivar create_only: Whether creates have the condition C{If-None-Match: *}.
+        False only where L{kafscale.store.s3.probe} found that the store does
+        not know it.
+    @ivar in_parts: Whether large objects are uploaded in parts.
     """
 
     def __init__(
         self, client: S3Client, clock: IReactorTime, part_bytes: int = PART_BYTES
     ) -> None:
         """
-        @param part_bytes: At least 5 MiB, S3's limit.
+        @param client: Sends the requests.
+        @param clock: Times hedged reads, and the repetition of parts.
+        @param part_bytes: The size of parts. S3's minimum is 5 MiB.
         """
         self.client = client
         self._clock = clock
@@ -69,7 +74,7 @@ class S3ObjectStore:
             )
         else:
             uploading = self.client.put_object(key, pieces, create_only=self.create_only)
-        await _told(key, uploading)
+        await _translate(key, uploading)
 
     async def _pause(self, attempt: int) -> None:
         await deferLater(self._clock, 0.2 * 2**attempt)
@@ -81,7 +86,7 @@ class S3ObjectStore:
         check_range(start, length)
         check_key(key)
         if length == 0:
-            await _told(key, self.client.head_object(key))
+            await _translate(key, self.client.head_object(key))
             return b""
         if length is not None:
             wanted = f"{start}-{start + length - 1}"
@@ -92,7 +97,7 @@ class S3ObjectStore:
             try:
                 answer = await self.client.get_object(key, wanted, length or 0)
             except S3Error as error:
-                if error.status == 416:  # it begins past the object's end
+                if error.status == 416:  # the range begins past the end of the object
                     return b""
                 raise
             if answer.status == 206:
@@ -108,41 +113,41 @@ class S3ObjectStore:
         check_range(0, length)
         check_key(key)
         if length == 0:
-            return b"", await _told(key, self.client.head_object(key))
+            return b"", await _translate(key, self.client.head_object(key))
 
         async def ask() -> tuple[bytes, int]:
             try:
                 answer = await self.client.get_object(key, f"-{length}", length)
             except S3Error as error:
-                if error.status == 416:  # it is empty
+                if error.status == 416:  # the object is empty
                     return b"", 0
                 raise
             if answer.status != 206:
                 return answer.body[-length:], len(answer.body)
             total = _TOTAL.fullmatch(answer.headers.get("content-range", ""))
             if total is None:
-                raise NoAnswer(f"{key}: a range without its object's size")
+                raise NoAnswer(f"{key}: the answer does not have the size of the object")
             return answer.body, int(total[1])
 
         return await self._read(key, ask, length)
 
     async def _read(self, key: str, ask: Callable[[], Awaitable[T]], length: int | None) -> T:
         if length is not None and length <= HEDGED_BYTES:
-            return await _told(key, self._hedge.call(ask))
-        return await _told(key, ask())
+            return await _translate(key, self._hedge.call(ask))
+        return await _translate(key, ask())
 
     async def list(
         self, prefix: str, after: str = "", limit: int = 1000
     ) -> builtins.list[ObjectInfo]:
         """
-        See L{IObjectStore.list}. What is in the bucket and has no key of an
-        object store's is not ours, and not shown.
+        See L{IObjectStore.list}. Objects whose keys are not valid were not made
+        by this class, and are left out.
         """
         check_prefix(prefix)
         found: builtins.list[ObjectInfo] = []
         token = ""
         while len(found) < limit:
-            page, token = await _told(
+            page, token = await _translate(
                 prefix, self.client.list_objects(prefix, after, limit - len(found), token)
             )
             found += [info for info in page if is_key(info.key)]
@@ -157,20 +162,22 @@ class S3ObjectStore:
         checked = [check_key(key) for key in keys]
         for at in range(0, len(checked), PAGE):
             page = checked[at : at + PAGE]
-            await _told(page[0], self.client.delete_objects(page))
+            await _translate(page[0], self.client.delete_objects(page))
 
     async def close(self) -> None:
         """
-        See L{IObjectStore.close}. What is under way ends without an answer.
+        See L{IObjectStore.close}. Requests in progress fail with
+        StoreUnavailable.
         """
         await self.client.close()
 
 
-async def _told(key: str, asked: Awaitable[T]) -> T:
+async def _translate(key: str, request: Awaitable[T]) -> T:
     """
-    The answer, and errors in the words of object stores.
+    Wait for a request, and translate S3's errors into those of
+    L{IObjectStore}.
     """
     try:
-        return await asked
+        return await request
     except (S3Error, NoAnswer) as error:
         raise as_store_error(error, key) from error

@@ -1,12 +1,11 @@
 """
-Whether a bucket can be trusted with a log: found out at each start, before
-anything depends on it.
+Checks at each start whether a bucket can hold a log.
 
-A broker that is promised "create only if absent" by a store that does not keep
-it loses records without a word, the first time that two brokers meet. So this
-is tried, with several creates at once. A store that fails is refused, unless
-the metadata store is to see to that (C{KAFSCALE_S3_FENCING=metadata}); then it
-is enough that what was stored can be read and listed at once.
+If a store does not keep to C{If-None-Match: *}, records are lost silently when
+two brokers write the same key. So several creates of one key are made at once. A
+store that accepts more than one is refused, unless fencing is left to the
+metadata store (C{KAFSCALE_S3_FENCING=metadata}). In that case it is enough that
+an object can be read and listed as soon as it is stored.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ from kafscale.store.s3.client import S3Client
 from kafscale.store.s3.errors import NoAnswer, NoCredentials, S3Error
 from kafscale.store.s3.objects import S3ObjectStore
 
-#: How many creates of one key are tried at once.
 RIVALS = 8
+"""How many creates of one key are made at once."""
 
-#: Seconds for which a store that does not answer is asked again.
 PATIENCE = 10.0
+"""For how many seconds a start waits for a store that does not answer."""
 
 T = TypeVar("T")
 
@@ -47,7 +46,7 @@ _log = Logger()
 
 class Probe:
     """
-    Tries a bucket.
+    Checks one bucket.
     """
 
     def __init__(
@@ -59,8 +58,13 @@ class Probe:
         fencing: str = "create",
     ) -> None:
         """
-        @param name: One that no other probe has.
-        @param fencing: As C{KAFSCALE_S3_FENCING}.
+        @param store: The bucket. Its C{create_only} and C{in_parts} are set to
+            what the store can do.
+        @param clock: Times the attempts.
+        @param namespace: The first part of all keys.
+        @param name: A name that no other probe has.
+        @param fencing: The setting C{KAFSCALE_S3_FENCING}: C{create} or
+            C{metadata}.
         """
         self._store = store
         self._client: S3Client = store.client
@@ -72,9 +76,10 @@ class Probe:
 
     async def run(self, cluster: str) -> None:
         """
-        Come back if the bucket can hold the log of this cluster.
+        Check the bucket, and claim the namespace for a cluster.
 
-        @raise SettingError: it cannot; says why.
+        @param cluster: The id of the cluster.
+        @raise SettingError: the bucket cannot hold the log of this cluster.
         """
         await self._again(lambda: self._client.list_objects(f"{self._namespace}/", "", 1))
         keys = [f"{self._key}-0"]
@@ -89,9 +94,10 @@ class Probe:
 
     async def _again(self, step: Callable[[], Awaitable[T]]) -> T:
         """
-        What C{step} answers, if it does in time.
+        Repeat a step until the store answers, and return the answer.
 
-        @raise SettingError: it does not, or the answer is no.
+        @raise SettingError: the answer is an error that does not pass, or there
+            is none for L{PATIENCE} seconds.
         """
         while True:
             try:
@@ -113,28 +119,28 @@ class Probe:
 
     async def _one_of_many_wins(self, key: str) -> bool:
         """
-        Whether several creates at once told that they can be trusted. If too
-        many of them have no answer, that is not said.
+        Make several creates of one key at once.
 
-        @raise SettingError: they cannot be.
+        @return: Whether enough of them were answered to trust the store.
+        @raise SettingError: the store accepted more than one, or too many
+            requests fail for L{PATIENCE} seconds.
         """
         bodies = [b"%d" % number * 1000 for number in range(RIVALS)]
         rivals = [Deferred.fromCoroutine(self._create(key, body)) for body in bodies]
         try:
-            told: Sequence[bool | None] = await gatherResults(rivals, consumeErrors=True)
+            outcomes: Sequence[bool | None] = await gatherResults(rivals, consumeErrors=True)
         except FirstError as first:
-            # Who is first says what it is; the others say the same.
+            # The other errors are the same.
             raise (first.subFailure.value or first) from None
-        winners = [body for body, has_won in zip(bodies, told, strict=True) if has_won]
+        winners = [body for body, has_won in zip(bodies, outcomes, strict=True) if has_won]
         found = await self._again(lambda: self._found(key))
         if len(winners) > 1 or (winners and winners != [found]):
             raise SettingError(
                 f"{self._where} does not keep to If-None-Match: of {RIVALS} creates of one key"
-                f" at once {len(winners)} were accepted, where it must be one. Two brokers could"
-                " overwrite each other's records there, unless each has"
-                " KAFSCALE_S3_FENCING=metadata"
+                f" at once it accepted {len(winners)} instead of one. Two brokers could overwrite"
+                " each other's records there, unless all have KAFSCALE_S3_FENCING=metadata"
             )
-        if found in bodies and told.count(False) >= RIVALS / 2:
+        if found in bodies and outcomes.count(False) >= RIVALS / 2:
             return True
         if self._is_late:
             raise SettingError(f"{self._where} cannot be used: too many requests fail")
@@ -148,14 +154,15 @@ class Probe:
 
     async def _create(self, key: str, body: bytes) -> bool | None:
         """
-        Whether this create was the first; None when nobody knows.
+        Create an object. Return whether this create was the first, or None if
+        that is unknown.
         """
         while True:
             try:
                 await self._store.create(key, [body])
             except ObjectExists:
                 return False
-            except StoreContended:  # no verdict: the others are not done
+            except StoreContended:  # other creates of the key are in progress
                 await self._pause(0.05)
                 if self._is_late:
                     return None
@@ -164,8 +171,8 @@ class Probe:
                     raise SettingError(self._line(error.__cause__ or error)) from None
                 if _is_unknown(error.__cause__):
                     raise SettingError(
-                        f"{self._where} does not know If-None-Match: it can be used with"
-                        " KAFSCALE_S3_FENCING=metadata only"
+                        f"{self._where} does not know If-None-Match: it can only be used with"
+                        " KAFSCALE_S3_FENCING=metadata"
                     ) from None
                 return None
             else:
@@ -173,11 +180,11 @@ class Probe:
 
     async def _try_one(self, key: str) -> None:
         """
-        Find out whether what is stored is there at once, and whether the store
-        takes it with a condition.
+        Find out whether the store accepts the condition of a create, and whether
+        an object can be read and listed as soon as it is stored.
         """
         body = b"1" * 1000
-        with suppress(ObjectExists):  # made by an attempt before
+        with suppress(ObjectExists):  # an earlier attempt made it
             try:
                 await self._store.create(key, [body])
             except StoreUnavailable as error:
@@ -189,16 +196,17 @@ class Probe:
         listed = [info.key for info in await self._store.list(key)]
         if await self._found(key) != body or listed != [key]:
             raise SettingError(
-                f"{self._where} cannot be used: what was stored cannot be read and listed at once"
+                f"{self._where} cannot be used: an object cannot be read and listed as soon as it"
+                " is stored"
             )
 
     async def _try_parts(self, key: str) -> None:
         """
-        Whether objects can be sent in parts without replacing others. What is
-        not certain is not used: large objects are then sent in one request.
+        Find out whether a multipart upload can be used, and does not replace an
+        object. If that is not certain, large objects are sent in one request.
         """
         client = self._client
-        why = "it replaces objects"
+        why = "they replace objects"
         try:
             upload = await client.create_multipart_upload(key)
             try:
@@ -218,14 +226,21 @@ class Probe:
                 raise
             why = str(error)
         self._store.in_parts = False
-        _log.warn("the store takes no objects in parts ({why}): each is sent whole", why=why)
+        _log.warn(
+            "multipart uploads cannot be used in {bucket}, each object is sent in one request:"
+            " {reason}",
+            bucket=self._where,
+            reason=why,
+        )
 
-    # -- whose it is --------------------------------------------------------
+    # -- the owner of the namespace -----------------------------------------
 
     async def _claim(self, cluster: str) -> None:
         """
-        Let the namespace belong to this cluster. Its metadata store numbers
-        what is written there, and those of two would use the same numbers.
+        Claim the namespace for a cluster. The metadata store of a cluster numbers
+        the objects there, and those of two clusters would use the same numbers.
+
+        @raise SettingError: the namespace belongs to another cluster.
         """
         key = object_keys.cluster(self._namespace)
         claim = write_claim(cluster)
@@ -235,14 +250,17 @@ class Probe:
                 with suppress(NoSuchObject):
                     return await self._store.get(key)
                 await self._stand_alone(cluster, claim)
-            with suppress(ObjectExists):  # somebody has claimed it: us, most of the time
+            with suppress(ObjectExists):  # claimed before, usually by this cluster
                 await self._store.create(key, [claim])
             return await self._store.get(key)
 
         try:
             owner = read_claim(key, await self._again(read))
         except CorruptObject:
-            raise SettingError(f"{self._where}: {key} is not what a broker wrote there") from None
+            raise SettingError(
+                f"{self._where} cannot be used: {key} was not written by Kafscale. Use another"
+                " KAFSCALE_NAMESPACE"
+            ) from None
         if owner != cluster:
             raise SettingError(
                 f"{self._where} has the records of another cluster in the namespace"
@@ -253,9 +271,12 @@ class Probe:
 
     async def _stand_alone(self, cluster: str, claim: bytes) -> None:
         """
-        Come back if no other cluster claims the namespace for the first time:
-        each first says that it does, and looks for others afterwards. So of
-        two one at least sees the other, and none replaces another's claim.
+        Make sure that no other cluster claims the namespace at the same time, in
+        a store whose creates may replace objects. Each cluster writes a claim of
+        its own, and lists the claims afterwards. So at least one of two sees the
+        other's claim, and none replaces it.
+
+        @raise SettingError: another cluster claims the namespace, too.
         """
         claims = object_keys.claims(self._namespace)
         mine = object_keys.claim(self._namespace, cluster)
@@ -266,10 +287,10 @@ class Probe:
             await self._store.delete([mine])
             raise SettingError(
                 f"{self._where}: another cluster begins in the namespace {self._namespace} at the"
-                f" same time. If there is none such any more, delete {others[0]} and start again"
+                f" same time. If there is no such cluster, delete {others[0]} and start again"
             )
 
-    # -- in one line --------------------------------------------------------
+    # -- messages -----------------------------------------------------------
 
     @property
     def _where(self) -> str:
@@ -280,14 +301,14 @@ class Probe:
             return f"{self._where} cannot be used: {error}"
         region = error.region
         if region and region != self._client.address.region:
-            return f"{self._where} is in the region {region}: set KAFSCALE_S3_REGION to that"
+            return f"{self._where} is in the region {region}: set KAFSCALE_S3_REGION={region}"
         advice = _ADVICE.get(error.code, "")
         return f"{self._where} cannot be used: {error}{advice}"
 
 
 def _may_pass(error: BaseException | None) -> bool:
     """
-    Whether it is worth asking again.
+    Whether the same request may succeed later.
     """
     if isinstance(error, S3Error):
         return error.status >= 500 or error.status in (409, 429)
@@ -296,17 +317,17 @@ def _may_pass(error: BaseException | None) -> bool:
 
 def _is_unknown(error: BaseException | None) -> bool:
     """
-    Whether the store says that it does not know what was asked of it.
+    Whether the store does not implement the request.
     """
     return isinstance(error, S3Error) and error.status == 501
 
 
 _ADVICE = {
-    "AccessDenied": " (it takes the permissions s3:ListBucket, s3:GetObject, s3:PutObject,"
-    " s3:DeleteObject and s3:AbortMultipartUpload)",
+    "AccessDenied": " (the permissions s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject"
+    " and s3:AbortMultipartUpload are needed)",
     "AuthorizationHeaderMalformed": " (is KAFSCALE_S3_REGION right?)",
     "ExpiredToken": " (renew the credentials)",
-    "InvalidAccessKeyId": " (look at AWS_ACCESS_KEY_ID or the profile)",
-    "NoSuchBucket": " (make it, or look at KAFSCALE_S3_BUCKET)",
-    "SignatureDoesNotMatch": " (look at AWS_SECRET_ACCESS_KEY or the profile)",
+    "InvalidAccessKeyId": " (check AWS_ACCESS_KEY_ID or the profile)",
+    "NoSuchBucket": " (create it, or check KAFSCALE_S3_BUCKET)",
+    "SignatureDoesNotMatch": " (check AWS_SECRET_ACCESS_KEY or the profile)",
 }

@@ -1,5 +1,5 @@
 """
-A client for the bucket that the settings name.
+Makes a client for the bucket that the settings name.
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ def client_of(
     now: Callable[[], float],
 ) -> S3Client:
     """
-    See L{S3Client.for_bucket}.
+    Make a client for a bucket. See L{S3Client.for_bucket}.
 
+    @param bucket: The name of the bucket.
+    @param reactor: Makes connections, resolves names and is the clock.
+    @param run_blocking: Runs the search for credentials.
+    @param now: Returns the seconds since 1970, for signatures.
     @raise SettingError: the certificates or the AWS profile cannot be used.
     """
     return S3Client.for_bucket(

@@ -1,8 +1,9 @@
 """
-Signing requests, as S3 demands it, also when this machine's clock is wrong.
+Signs requests with AWS Signature Version 4, also if the clock of this machine is
+wrong.
 
-Bodies are not part of the signature (C{UNSIGNED-PAYLOAD}): their CRC-32C is,
-as a signed header, at a fiftieth of the cost of a SHA-256.
+A body is not part of the signature (C{UNSIGNED-PAYLOAD}), but its CRC-32C is, in
+a signed header. That takes a fiftieth of the CPU time of a SHA-256.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _CONFIG = Config(s3={"payload_signing_enabled": False})
 
 class _Auth(S3SigV4Auth):  # type: ignore[misc]  # botocore carries no types
     """
-    Botocore's, at a time that is given.
+    Signs as botocore does, but with a given time.
     """
 
     def __init__(self, credentials: ReadOnlyCredentials, region: str, seconds: float) -> None:
@@ -35,15 +36,16 @@ class _Auth(S3SigV4Auth):  # type: ignore[misc]  # botocore carries no types
 
 class Signer:
     """
-    Signs for one region.
+    Signs requests for one region.
 
-    @ivar offset: Seconds that the server's clock is ahead of ours, as far as it
-        has told.
+    @ivar offset: By how many seconds the server's clock is ahead of this
+        machine's, as far as is known.
     """
 
     def __init__(self, region: str, now: Callable[[], float]) -> None:
         """
-        @param now: Seconds since 1970.
+        @param region: The AWS region.
+        @param now: Returns the seconds since 1970.
         """
         self._region = region
         self._now = now
@@ -53,7 +55,9 @@ class Signer:
         self, method: str, url: str, headers: Mapping[str, str], credentials: ReadOnlyCredentials
     ) -> dict[str, str]:
         """
-        The headers to send, C{headers} among them.
+        Sign a request. Return its headers, with the signature.
+
+        @param headers: The other headers, which are signed, too.
         """
         request = AWSRequest(method, url, headers=dict(headers))
         request.context["client_config"] = _CONFIG
@@ -62,8 +66,12 @@ class Signer:
 
     def learn(self, date: str) -> bool:
         """
-        Take the time from a server that refused ours; False when it does not
-        tell, or tells what we believed already.
+        Use the time of the server from now on.
+
+        @param date: The C{Date} header of an answer that refused this machine's
+            time.
+        @return: Whether that changed the time by a minute or more, so that
+            another attempt may succeed.
         """
         try:
             offset = parsedate_to_datetime(date).timestamp() - self._now()

@@ -1,5 +1,5 @@
 """
-Requests to one bucket, over connections that are kept.
+Sends requests to one bucket, over persistent connections.
 """
 
 from __future__ import annotations
@@ -24,26 +24,32 @@ from kafscale.store.s3.credentials import Credentials
 from kafscale.store.s3.errors import SKEWED, STALE, Answer, NoAnswer
 from kafscale.store.s3.signing import Signer
 
-#: Seconds for which an idle connection is kept. Stores close theirs after some
-#: 20 s or more; a request that meets the closing is lost.
 KEPT_SECONDS = 15
+"""How long an idle connection is kept open. Stores close theirs after 20 s or
+more, and a request that is sent at that moment is lost."""
 
-#: Seconds without any progress after which an exchange is given up.
 STALL_SECONDS = 10.0
+"""The time-out of an exchange in which no byte is sent or received."""
 
-#: Seconds that any exchange has, and the least bytes in a second after that: a
-#: body that drips does progress, and would take a place for ever.
 GRACE_SECONDS = 30.0
 LEAST_RATE = 64 * 1024
+"""The time-out of a whole exchange: these seconds, and one more for so many bytes.
+An exchange that is very slow makes progress, but must not occupy a connection for
+ever."""
 
 
 @attrs.frozen
 class Request:
     """
-    One request, before it is signed.
+    A request, before it is signed.
 
-    @ivar operation: What S3 calls it.
-    @ivar size: Of the answer's body, if that is known to be large.
+    @ivar operation: The name of the operation in S3's API.
+    @ivar method: The HTTP method.
+    @ivar key: The key of the object; empty for a request to the bucket.
+    @ivar query: The parameters of the URL.
+    @ivar headers: The headers, except those of the signature.
+    @ivar pieces: The body; None if the method has none.
+    @ivar size: The size of the answer's body in bytes, if it may be large.
     """
 
     operation: str
@@ -57,9 +63,10 @@ class Request:
 
 class Transport:
     """
-    Signs, sends, and waits for answers.
+    Signs and sends requests, and receives the answers.
 
-    @ivar requests: How many were sent, by operation: what the bill counts.
+    @ivar requests: The number of requests that were sent, by operation, as S3
+        bills them.
     """
 
     def __init__(
@@ -72,12 +79,15 @@ class Transport:
         ca_file: str | None,
     ) -> None:
         """
-        @param reactor: Time, and TCP and name resolution.
-        @param now: Seconds since 1970.
-        @param concurrency: How many requests may be under way at once.
-        @param ca_file: Certificates (PEM) of those who may sign the server's;
-            None: those that this machine trusts.
-        @raise SettingError: there are none in it.
+        @param address: The URL of the bucket.
+        @param credentials: Provides the credentials for signatures.
+        @param reactor: Makes connections, resolves names and is the clock.
+        @param now: Returns the seconds since 1970.
+        @param concurrency: The maximum number of requests in progress. Others
+            wait: those with a body (writes) go first.
+        @param ca_file: A file with the certificate authorities (PEM) that are
+            trusted; None: those of the platform.
+        @raise SettingError: the file cannot be read, or has no certificate.
         """
         self._address = address
         self._credentials = credentials
@@ -87,7 +97,7 @@ class Transport:
         self._pool = HTTPConnectionPool(reactor)  # type: ignore[no-untyped-call]
         self._pool.maxPersistentPerHost = concurrency
         self._pool.cachedConnectionTimeout = KEPT_SECONDS
-        self._pool.retryAutomatically = False  # who asks decides about that
+        self._pool.retryAutomatically = False  # the caller decides about that
         endpoints = Endpoints(reactor, trust_root(ca_file))
         agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)  # type: ignore[no-untyped-call]
         self._http = HTTPClient(agent)
@@ -97,12 +107,14 @@ class Transport:
 
     def send(self, request: Request) -> Deferred[Answer]:
         """
-        S3's answer, whatever it is. The Deferred can be cancelled.
+        Send a request, and return the answer, also if it is an error. The
+        Deferred can be cancelled.
 
-        Who is refused because of a clock or of credentials that are too old is
-        asked for once more, with better ones.
+        A request that is refused because of this machine's clock, or of
+        credentials that have expired, is signed anew and sent once more.
 
-        @raise NoAnswer: there is none, or none that is whole.
+        @raise NoAnswer: there is no answer, or it is not complete.
+        @raise NoCredentials: there are no credentials to sign with.
         """
         sending = Deferred.fromCoroutine(self._send(request))
         self._under_way.add(sending)
@@ -119,7 +131,7 @@ class Transport:
         try:
             await self._limiter.acquire(urgent=request.pieces is not None)
             try:
-                return await self._asked(request)
+                return await self._send_signed(request)
             finally:
                 self._limiter.release()
         except CancelledError:
@@ -127,20 +139,22 @@ class Transport:
                 raise NoAnswer("the store is closed") from None
             raise
 
-    async def _asked(self, request: Request) -> Answer:
+    async def _send_signed(self, request: Request) -> Answer:
         credentials = await self._credentials.current()
-        answer = await self._signed(request, credentials)
+        answer = await self._attempt(request, credentials)
         if answer.status not in (400, 401, 403):
             return answer
         error = answer.error()
-        # An answer to HEAD has no body that would say why: its time may.
+        # An answer to HEAD has no body with the reason. Its time may be the reason.
         if error.code in SKEWED or error.code == "403":
             better = self._signer.learn(error.date)
         else:
             better = error.code in STALE and await self._credentials.replace(credentials)
-        return await self._signed(request, await self._credentials.current()) if better else answer
+        if not better:
+            return answer
+        return await self._attempt(request, await self._credentials.current())
 
-    async def _signed(self, request: Request, credentials: ReadOnlyCredentials) -> Answer:
+    async def _attempt(self, request: Request, credentials: ReadOnlyCredentials) -> Answer:
         url = self._address.url(request.key, request.query)
         signed = self._signer.sign(request.method, url, request.headers, credentials)
         sent = sum(map(len, request.pieces)) if request.pieces else 0
@@ -153,7 +167,7 @@ class Transport:
             if stall.verdict:
                 raise NoAnswer(f"{self._address.base}: {stall.verdict}") from None
             raise
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong below HTTP
+        except Exception as error:  # noqa: BLE001 - any error of HTTP, TLS or TCP
             raise NoAnswer(f"{self._address.base}: {reason_of(error)}") from error
         finally:
             stall.end()
@@ -170,7 +184,7 @@ class Transport:
             url,
             headers=headers,
             data=body,
-            allow_redirects=False,  # which would not be signed
+            allow_redirects=False,  # the signature is for this URL only
             unbuffered=True,
             reactor=self._reactor,
         )
@@ -191,7 +205,8 @@ class Transport:
 
     async def close(self) -> None:
         """
-        End what is under way: it is answered L{NoAnswer}.
+        Cancel all requests, which fail with L{NoAnswer}, and close all
+        connections.
         """
         self._closed = True
         for sending in list(self._under_way):
@@ -201,8 +216,8 @@ class Transport:
 
 def allowed_seconds(size: int) -> float:
     """
-    How many seconds an exchange may take in all.
+    The time-out of a whole exchange, in seconds.
 
-    @param size: Bytes of the larger body, as far as it is known.
+    @param size: The size of the larger body in bytes, as far as it is known.
     """
     return GRACE_SECONDS + size / LEAST_RATE

@@ -1,9 +1,9 @@
 """
-Objects that are too large for one request.
+Multipart uploads of large objects.
 
-They are sent in parts, and exist when the last step, which is create-only as
-any other create, puts these together. What fails before is aborted: parts of
-an upload that nobody completes cost money and are seen in no listing.
+The object is sent in parts. It exists when the last request, which is create-only
+like any other create, completes the upload. An upload that fails before is
+aborted: parts of an upload that is not completed cost money, and are not listed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from kafscale.store.s3.errors import NoAnswer, S3Error
 
 T = TypeVar("T")
 
-#: How many parts of an object are under way at once, and how often one is sent.
-PARALLEL, ATTEMPTS = 4, 3
+PARALLEL = 4
+"""How many parts of one object are sent at once."""
+
+ATTEMPTS = 3
+"""How often a part is sent at most."""
 
 _log = Logger()
 
@@ -36,9 +39,18 @@ async def upload(
     create_only: bool = True,
 ) -> None:
     """
-    Create an object in parts.
+    Create an object with a multipart upload.
 
-    @param pause: Waits before a part is sent again, for the n-th time.
+    @param client: Sends the requests.
+    @param key: The key of the object.
+    @param pieces: The object.
+    @param part_bytes: The size of parts in bytes.
+    @param pause: Waits before a part is sent again. Its argument is the number
+        of attempts so far.
+    @param create_only: Whether the upload fails with status 412 if the key
+        exists.
+    @raise S3Error: an answer was an error.
+    @raise NoAnswer: an answer is missing. The object may exist.
     """
     upload_id = await client.create_multipart_upload(key)
     try:
@@ -47,8 +59,8 @@ async def upload(
             key, upload_id, parts, create_only=create_only, size=sum(map(len, pieces))
         )
     except BaseException:
-        # Not waited for: who failed is told now. It may have been completed,
-        # if that was the answer that is missing; then there is nothing to abort.
+        # The error is raised without waiting for this. If the answer to the last
+        # request is missing, the upload may be complete: nothing is aborted then.
         Deferred.fromCoroutine(_abort(client, key, upload_id))
         raise
 
@@ -93,7 +105,7 @@ async def _part(
         try:
             return await client.upload_part(key, upload_id, number, part)
         except (NoAnswer, S3Error) as error:
-            # A part may be sent again: it replaces itself.
+            # A part that is sent again replaces itself.
             if attempt == ATTEMPTS or (isinstance(error, S3Error) and error.status < 500):
                 raise
         await pause(attempt)
@@ -103,8 +115,11 @@ async def _part(
 async def _abort(client: S3Client, key: str, upload_id: str) -> None:
     try:
         await client.abort_multipart_upload(key, upload_id)
-    except S3Error as error:
-        if error.code != "NoSuchUpload":
-            _log.warn("parts of {key} are left in the bucket: {error}", key=key, error=error)
-    except (NoAnswer, CancelledError) as error:
-        _log.warn("parts of {key} are left in the bucket: {error}", key=key, error=error)
+    except (S3Error, NoAnswer, CancelledError) as error:
+        if isinstance(error, S3Error) and error.code == "NoSuchUpload":
+            return
+        _log.warn(
+            "could not abort the multipart upload of {key}, its parts stay in the bucket: {reason}",
+            key=key,
+            reason=str(error) or "cancelled",
+        )

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.store.blocking import at_once
-from kafscale.store.s3.credentials import LOOK_SECONDS, SEARCH_SECONDS, Credentials
+from kafscale.store.s3.credentials import CHECK_SECONDS, SEARCH_SECONDS, Credentials
 from kafscale.store.s3.errors import NoCredentials
 from tests.harness.coroutines import begin, now
 
@@ -103,7 +103,7 @@ class CredentialsTests(SynchronousTestCase):
         now(self.credentials.current())
         self.waits = True
         self.source.known = ReadOnlyCredentials("b", "secret", None)
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(CHECK_SECONDS)
         for _ in range(2):
             current = now(self.credentials.current())
             self.assertEqual(current.access_key, "a")
@@ -120,10 +120,10 @@ class CredentialsTests(SynchronousTestCase):
         now(self.credentials.current())
         self.source.expired = True
         self.source.error = OSError("the instance's role does not answer")
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(CHECK_SECONDS)
         self.failureResultOf(begin(self.credentials.current()), NoCredentials)
         self.source.error, self.source.expired = None, False
-        self.clock.advance(LOOK_SECONDS)
+        self.clock.advance(CHECK_SECONDS)
         now(self.credentials.current())
 
     def test_none(self) -> None:

@@ -1,5 +1,5 @@
 """
-Objects in a bucket of a real server, over real HTTP.
+Tests for L{kafscale.store.s3.objects}, with a real server.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class S3ContractTests(contract.ObjectStoreContract):
 
     async def make_store(self) -> IObjectStore:
         """
-        In a new bucket, on the server of this test run.
+        Make a store in a new bucket, on the server of this test run.
         """
         return s3.store(await s3.new_bucket(), self.part_bytes)
 
@@ -38,7 +38,7 @@ class S3ContractTests(contract.ObjectStoreContract):
 
 class PartsContractTests(S3ContractTests):
     """
-    It does so when large objects are sent in parts.
+    A bucket keeps the contract when large objects are uploaded in parts.
     """
 
     part_bytes = 5 * 1024 * 1024
@@ -46,25 +46,25 @@ class PartsContractTests(S3ContractTests):
 
 class CarelessContractTests(contract.ReplacingStoreContract):
     """
-    Where C{If-None-Match} is ignored the rest of it holds.
+    A bucket that ignores C{If-None-Match} keeps the rest of the contract.
     """
 
     async def make_store(self) -> IObjectStore:
         """
-        In a new bucket, in parts of 5 MiB.
+        Make a store in a new bucket, with parts of 5 MiB.
         """
         return s3.store(await s3.new_bucket("careless"), 5 * 1024 * 1024)
 
 
 class CountTests(TestCase):
     """
-    Requests are counted as S3's bill does.
+    The counts of requests, which are those of S3's bill.
     """
 
     async def test_requests(self) -> None:
         """
-        An object in parts is several; one that is refused counts; a listing is
-        as many as it has pages.
+        An upload in parts is several requests, a refused create counts, and a
+        listing is one request for each page.
         """
         store: S3ObjectStore = s3.store(await s3.new_bucket(), 5 * 1024 * 1024)
         await store.create("small", [b"one"])

@@ -1,6 +1,7 @@
 """
-Tests for L{kafscale.store.s3.probe} where creates may replace. What a broker
-says of buckets that it refuses is tested in L{tests.clients.test_s3}.
+Tests for L{kafscale.store.s3.probe} with C{KAFSCALE_S3_FENCING=metadata}. The
+messages about buckets that are refused are tested in
+L{tests.clients.test_s3_failures} and L{tests.clients.test_s3_treatments}.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from tests import s3
 
 class ProbeTests(TestCase):
     """
-    With C{KAFSCALE_S3_FENCING=metadata}.
+    Buckets of different kinds.
     """
 
     def opened(self, address: Address) -> S3ObjectStore:
         """
-        A bucket's objects, for one test.
+        Make a store in a bucket, which is closed after the test.
         """
         store = s3.store(address)
         self.addCleanup(lambda: Deferred.fromCoroutine(store.close()))
@@ -29,19 +30,20 @@ class ProbeTests(TestCase):
 
     async def probe(self, store: S3ObjectStore, cluster: str) -> None:
         """
-        What a broker of this cluster does at its start.
+        Do what a broker of this cluster does at its start.
         """
         await s3.probe(store, cluster, "metadata")
 
     async def keys(self, store: S3ObjectStore) -> list[str]:
         """
-        What is in the bucket.
+        The keys in the bucket.
         """
         return [info.key for info in await store.list("default/")]
 
     async def test_a_store_that_replaces(self) -> None:
         """
-        It is taken, large objects are sent in parts, and no probe is left.
+        A store that replaces objects is accepted, with uploads in parts. The
+        objects of the probe are deleted.
         """
         store = self.opened(await s3.new_bucket("careless"))
         for _ in range(2):
@@ -52,7 +54,8 @@ class ProbeTests(TestCase):
 
     async def test_a_store_that_creates_only(self) -> None:
         """
-        It is taken as it is.
+        A store with conditional creates is accepted, and its creates are
+        conditional.
         """
         store = self.opened(await s3.new_bucket())
         await self.probe(store, "one")
@@ -60,7 +63,8 @@ class ProbeTests(TestCase):
 
     async def test_a_store_that_knows_no_conditions(self) -> None:
         """
-        It is sent none.
+        A store that refuses conditional creates is accepted, and its creates are
+        not conditional.
         """
         for kind in ("plain", "puzzled"):
             store = self.opened(await s3.new_bucket(kind))
@@ -70,7 +74,7 @@ class ProbeTests(TestCase):
 
     async def test_a_store_that_takes_nothing(self) -> None:
         """
-        With a condition or without: it says why, as ever.
+        A store that refuses all creates is not accepted.
         """
         store = self.opened(await s3.new_bucket("readonly"))
         with self.assertRaisesRegex(SettingError, "AccessDenied"):
@@ -78,7 +82,8 @@ class ProbeTests(TestCase):
 
     async def test_a_store_without_parts(self) -> None:
         """
-        It is used without them.
+        A store without multipart uploads is accepted, and each object is sent in
+        one request.
         """
         store = self.opened(await s3.new_bucket("wholesale"))
         await self.probe(store, "one")
@@ -86,7 +91,7 @@ class ProbeTests(TestCase):
 
     async def test_of_another_cluster(self) -> None:
         """
-        The first claim is not replaced.
+        A second cluster is refused, and the claim of the first is not replaced.
         """
         store = self.opened(await s3.new_bucket("careless"))
         await self.probe(store, "one")
@@ -96,21 +101,22 @@ class ProbeTests(TestCase):
 
     async def test_two_at_the_same_time(self) -> None:
         """
-        However their steps mix, not both are let in; and who is alone then, is.
+        Of several clusters that begin at the same time at most one is accepted.
+        One that begins alone afterwards is.
         """
         for _ in range(5):
             address = await s3.new_bucket("careless")
             stores = {name: self.opened(address) for name in ("one", "two", "three")}
-            told = await DeferredList(
+            outcomes = await DeferredList(
                 [Deferred.fromCoroutine(self.probe(each, name)) for name, each in stores.items()],
                 consumeErrors=True,
             )
-            entered = [name for name, (well, _) in zip(stores, told, strict=True) if well]
-            for _, result in told:
+            accepted = [name for name, (is_ok, _) in zip(stores, outcomes, strict=True) if is_ok]
+            for _, result in outcomes:
                 if result is not None:
                     self.assertIsInstance(result.value, SettingError)
-            self.assertLessEqual(len(entered), 1)
-            last = entered[0] if entered else "one"
+            self.assertLessEqual(len(accepted), 1)
+            last = accepted[0] if accepted else "one"
             await self.probe(stores[last], last)
             self.assertEqual(
                 await self.keys(stores["one"]), [f"default/claims/{last}", "default/cluster"]

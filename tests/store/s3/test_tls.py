@@ -1,5 +1,5 @@
 """
-A bucket behind TLS, with a certificate of one's own making.
+Tests for L{kafscale.store.http} with a bucket that is reached over TLS.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tests.store.scripted import Say, Script
 
 class TLSTests(TestCase):
     """
-    Whose certificates are believed.
+    The certificate authorities that are trusted.
     """
 
     def setUp(self) -> None:
         """
-        A server with a certificate that nobody knows.
+        Start a server with a self-signed certificate.
         """
         certificate = self_signed("localhost")
         self.ca_file = self.mktemp()
@@ -40,7 +40,7 @@ class TLSTests(TestCase):
 
     async def test_known(self) -> None:
         """
-        With its certificate in the file the server is believed.
+        A server whose certificate is in the file is trusted.
         """
         client = s3.client(self.address, ca_file=self.ca_file)
         self.addCleanup(client.close)
@@ -48,7 +48,7 @@ class TLSTests(TestCase):
 
     async def test_unknown(self) -> None:
         """
-        Without, it is not, and nothing is asked.
+        Another server is not trusted, and no request is sent.
         """
         store = s3.store(self.address)
         self.addCleanup(store.close)
@@ -57,12 +57,12 @@ class TLSTests(TestCase):
         except StoreUnavailable as error:
             self.assertIn("certificate", str(error))
         else:
-            self.fail("a stranger was believed")
+            self.fail("the server was trusted")
         self.assertEqual(self.script.asked, [])
 
     def test_no_certificates(self) -> None:
         """
-        A file that is not there, or has none, is a setting that is wrong.
+        A file that does not exist, or has no certificate, is a SettingError.
         """
         Path(self.ca_file).write_text("nothing of the kind")
         for path in (self.ca_file, self.mktemp()):

@@ -1,6 +1,6 @@
 """
 Tests for L{kafscale.store.s3.transport}. How requests are sent and answered is
-tested in L{tests.store.s3.test_faults}.
+tested in L{tests.store.s3.test_requests}.
 """
 
 from __future__ import annotations

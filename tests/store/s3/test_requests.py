@@ -1,5 +1,5 @@
 """
-What becomes of an answer of S3's that is not the one that was hoped for.
+Requests of L{kafscale.store.s3} to a server that answers as the test says.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ DONE = b"""  \r
 
 class ScriptedTestCase(TestCase):
     """
-    A store on a server with a script, and a clock of the test's for hedges.
+    A store on a server with a script. A clock of the test times hedged reads.
     """
 
     def setUp(self) -> None:
         """
-        Listen, and make a store.
+        Start the server, and make a store.
         """
         self.script = Script()
         port = s3.listen(self.script.site())
@@ -64,14 +64,14 @@ class ScriptedTestCase(TestCase):
 
     def search(self) -> Any:
         """
-        The next credentials; the last ones again and again.
+        Find the next credentials; at the end of the list, the last ones again.
         """
         found = self.keys.pop(0) if len(self.keys) > 1 else self.keys[0]
         return BotocoreCredentials(*found)
 
     async def failure(self, awaitable: Any) -> StoreError:
         """
-        The error that it raises.
+        The error that a call raises.
         """
         try:
             answer = await awaitable
@@ -80,15 +80,15 @@ class ScriptedTestCase(TestCase):
         raise self.failureException(f"no error, but {answer!r}")
 
 
-class VerdictTests(ScriptedTestCase):
+class AnswerTests(ScriptedTestCase):
     """
-    Errors of one request.
+    Answers to single requests.
     """
 
     async def test_of_creates(self) -> None:
         """
-        412 says that the object exists, and not whose it is; 409 says nothing;
-        503 says later; nothing else is a verdict either.
+        412 means that the object exists, and 503 that the store is busy. After
+        409 and all other errors the outcome is unknown.
         """
         for answer, kind in (
             (error(412, "PreconditionFailed"), ObjectExists),
@@ -110,7 +110,7 @@ class VerdictTests(ScriptedTestCase):
 
     async def test_of_reads(self) -> None:
         """
-        Only S3's own "no such key" means that there is none.
+        Only S3's code NoSuchKey means that there is no such object.
         """
         for answer, kind in (
             (error(404, "NoSuchKey"), NoSuchObject),
@@ -127,7 +127,7 @@ class VerdictTests(ScriptedTestCase):
 
     async def test_server_without_ranges(self) -> None:
         """
-        Whoever answers a range with the whole object is understood.
+        A server may answer the request for a range with the whole object.
         """
         self.script.answers = [Say(200, b"0123456789")]
         self.assertEqual(await self.store.get("a", 3, 4), b"3456")
@@ -136,15 +136,15 @@ class VerdictTests(ScriptedTestCase):
 
     async def test_suffix_without_size(self) -> None:
         """
-        A suffix is of no use without the object's size.
+        An answer with a suffix must have the size of the object.
         """
         self.script.answers = [Say(206, b"x", {"content-range": "bytes 0-0/*"})]
         self.assertIsInstance(await self.failure(self.store.get_suffix("a", 1)), StoreUnavailable)
 
     async def test_listings(self) -> None:
         """
-        What is no listing is no empty listing, nor is one with a document
-        type, which could blow up.
+        An answer that is not a listing is an error, not an empty listing. So is
+        one with a document type, whose entities could use up all memory.
         """
         for body in (
             b"", b"ok", b"<html/", b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>',
@@ -155,8 +155,8 @@ class VerdictTests(ScriptedTestCase):
 
     async def test_listing_of_strangers(self) -> None:
         """
-        What others have put into the bucket is passed over, and a page that
-        has nothing else does not end the listing.
+        Objects that Kafscale cannot have made are left out. A page that has no
+        others does not end the listing.
         """
         strange = b"<Contents><Key>a/%20b</Key><Size>1</Size></Contents>"
         strange += b"<Contents><Key>folder/</Key><Size>0</Size></Contents>"
@@ -173,7 +173,7 @@ class VerdictTests(ScriptedTestCase):
 
     async def test_deletes(self) -> None:
         """
-        A key that is not deleted is an error, but for one that was not there.
+        A key that could not be deleted is an error, unless it did not exist.
         """
         body = b"<DeleteResult><Error><Key>a</Key><Code>%s</Code></Error></DeleteResult>"
         self.script.answers = [Say(200, body % b"NoSuchKey")]
@@ -183,8 +183,8 @@ class VerdictTests(ScriptedTestCase):
 
     async def test_what_is_sent(self) -> None:
         """
-        A create has its condition, its checksum, the KMS key, and the pieces
-        as they are.
+        A create has the condition, the checksum and the KMS key in signed
+        headers, and the pieces as its body.
         """
         self.script.answers = [Say()]
         view = memoryview(b"x678x")[1:4]
@@ -205,7 +205,7 @@ class VerdictTests(ScriptedTestCase):
 
     async def test_one_connection(self) -> None:
         """
-        Requests one after the other share a connection, errors among them.
+        Requests that follow one another share a connection, also after errors.
         """
         self.script.answers = [Say(200, b"x"), error(500, "InternalError"), Say(200, b"x")]
         await self.store.get("a")
@@ -216,7 +216,7 @@ class VerdictTests(ScriptedTestCase):
 
     async def test_close(self) -> None:
         """
-        Closing ends what is under way, and what comes after is refused.
+        Closing cancels the requests in progress, and new ones are refused.
         """
         self.script.answers = [hang]
         creating = begin(self.store.create("a", [b"x"]))
@@ -229,13 +229,13 @@ class VerdictTests(ScriptedTestCase):
 
 class SigningTests(ScriptedTestCase):
     """
-    Refusals that another signature cures.
+    Requests that are signed anew after a refusal.
     """
 
     async def test_skewed_clock(self) -> None:
         """
-        Who is told that its clock is wrong signs again with the server's time,
-        at once, and from then on.
+        If the server refuses the time of a request, it is sent again with the
+        server's time, and so are later ones.
         """
         refused = error(403, "RequestTimeTooSkewed", date="Sun, 17 Jan 2027 08:00:00 GMT")
         self.script.answers = [refused, Say(200, b"x")]
@@ -250,7 +250,7 @@ class SigningTests(ScriptedTestCase):
 
     async def test_skew_once(self) -> None:
         """
-        A server that refuses its own time is not asked for ever.
+        If the server refuses its own time, too, the request is not sent again.
         """
         refused = error(403, "RequestTimeTooSkewed", date="Sun, 17 Jan 2027 08:00:00 GMT")
         self.script.answers = [refused]
@@ -261,8 +261,8 @@ class SigningTests(ScriptedTestCase):
 
     async def test_new_credentials(self) -> None:
         """
-        Credentials that are refused are looked for again, and the request is
-        signed with what is found.
+        If credentials have expired, others are searched for, and the request is
+        sent again with these.
         """
         self.keys = [("old", "secret"), ("new", "secret")]
         self.script.answers = [error(403, "ExpiredToken"), Say(200, b"x")]
@@ -273,8 +273,8 @@ class SigningTests(ScriptedTestCase):
 
     async def test_no_others(self) -> None:
         """
-        If there are no others the answer stands, and who asks waits as for any
-        store that is away.
+        If there are no other credentials, the request fails as for any store
+        that is unavailable.
         """
         self.script.answers = [error(403, "InvalidAccessKeyId")]
         refused = await self.failure(self.store.get("a"))
@@ -285,12 +285,12 @@ class SigningTests(ScriptedTestCase):
 
 class HedgedTests(ScriptedTestCase):
     """
-    Reads that are asked for twice.
+    Hedged reads.
     """
 
     async def test_late_answer(self) -> None:
         """
-        When the answer is late another request is sent, and its answer taken.
+        If the answer is late another request is sent, and its answer used.
         """
         self.script.answers = [hang, Say(206, b"x", {"content-range": "bytes 0-0/1"})]
         reading = begin(self.store.get_suffix("a", 1))
@@ -301,7 +301,7 @@ class HedgedTests(ScriptedTestCase):
 
     async def test_not_for_creates(self) -> None:
         """
-        A create is never sent twice at once, nor is a read that may be large.
+        A create is not hedged, nor is a read that may be large.
         """
         self.script.answers = [hang]
         asked = [begin(self.store.create("a", [b"x"])), begin(self.store.get("a"))]
@@ -315,14 +315,15 @@ class HedgedTests(ScriptedTestCase):
 
 class PartsTests(ScriptedTestCase):
     """
-    Uploads in parts, of a thousand bytes here.
+    Multipart uploads, with parts of a thousand bytes.
     """
 
     data = bytes(range(250)) * 14  # 3500 bytes
 
     def answer(self, **special: Any) -> None:
         """
-        Let all go well but what is special: C{part}, C{complete}.
+        Answer all requests with success, unless C{special} has another answer:
+        C{part} to parts, C{complete} to the last request.
         """
 
         def serve(request: Any) -> None:
@@ -340,15 +341,16 @@ class PartsTests(ScriptedTestCase):
 
         self.script.answers = [serve]
 
-    def told(self) -> list[str]:
+    def requests(self) -> list[str]:
         """
-        What was asked for, in short.
+        The method and the query of each request.
         """
         return [f"{asked.method} {asked.uri.partition('?')[2]}" for asked in self.script.asked]
 
     async def test_parts(self) -> None:
         """
-        The parts are the object, and the last request makes it, create-only.
+        The parts have the bytes of the object, and the last request makes it,
+        create-only.
         """
         self.answer()
         await self.store.create("a", [self.data[:1], self.data[1:2700], self.data[2700:]])
@@ -367,8 +369,8 @@ class PartsTests(ScriptedTestCase):
 
     async def test_existing(self) -> None:
         """
-        Of an object that exists the last request tells, as 412 or in an answer
-        that began well; the parts are removed.
+        If the object exists the last request fails, with 412 or with an error
+        after status 200. The upload is aborted.
         """
         late = Say(200, b"<Error><Code>PreconditionFailed</Code></Error>")
         for answer in (error(412, "PreconditionFailed"), late):
@@ -377,12 +379,12 @@ class PartsTests(ScriptedTestCase):
             refused = await self.failure(self.store.create("a", [self.data]))
             self.assertIs(type(refused), ObjectExists)
             await self.script.came(7)
-            self.assertEqual(self.told()[-1], "DELETE uploadId=the%2Fid")
+            self.assertEqual(self.requests()[-1], "DELETE uploadId=the%2Fid")
 
     async def test_failed(self) -> None:
         """
-        What fails at the end, in whatever way, is not known to be done: the
-        parts are removed, and the caller begins anew.
+        If the last request fails in another way its outcome is unknown. The
+        upload is aborted, and the caller begins anew.
         """
         for answer in (
             Say(200, b"<Error><Code>InternalError</Code></Error>"),
@@ -395,11 +397,11 @@ class PartsTests(ScriptedTestCase):
             refused = await self.failure(self.store.create("a", [self.data]))
             self.assertIs(type(refused), StoreUnavailable)
             await self.script.came(7)
-            self.assertEqual(self.told()[-1], "DELETE uploadId=the%2Fid")
+            self.assertEqual(self.requests()[-1], "DELETE uploadId=the%2Fid")
 
     async def test_part_again(self) -> None:
         """
-        A part that fails is sent again, alone.
+        A part that fails is sent again, without the others.
         """
         failing: list[Callable[[Any], None]] = [error(503, "SlowDown"), reset]
 
@@ -416,16 +418,16 @@ class PartsTests(ScriptedTestCase):
             self.clock.advance(1)
             await s3.moment()
         await creating
-        self.assertEqual(sum(each.startswith("PUT") for each in self.told()), 6)
-        self.assertEqual(sum("uploads=" in each for each in self.told()), 1)
+        self.assertEqual(sum(each.startswith("PUT") for each in self.requests()), 6)
+        self.assertEqual(sum("uploads=" in each for each in self.requests()), 1)
 
     async def test_part_given_up(self) -> None:
         """
-        If it fails again and again, or for good, the upload is removed.
+        If a part fails for good the upload is aborted.
         """
         self.answer(part=error(403, "AccessDenied"))
         refused = await self.failure(self.store.create("a", [self.data]))
         self.assertIs(type(refused), StoreUnavailable)
-        while "DELETE uploadId=the%2Fid" not in self.told():
+        while "DELETE uploadId=the%2Fid" not in self.requests():
             await s3.moment()
-        self.assertFalse(any(each.startswith("POST uploadId") for each in self.told()))
+        self.assertFalse(any(each.startswith("POST uploadId") for each in self.requests()))
