@@ -147,8 +147,8 @@ class Incarnation:
 
     def _fenced(self) -> None:
         self._log.error(
-            "another broker has taken over from incarnation {incarnation}; nothing more is"
-            " acknowledged",
+            "incarnation {incarnation} was replaced by another broker; this broker acknowledges"
+            " nothing more and rejoins the cluster",
             incarnation=self.number,
         )
         # First of all no partition is found here any more, because dropping one

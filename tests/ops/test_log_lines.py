@@ -21,9 +21,6 @@ ELSEWHERE = {
     "no HTTP server for /metrics, /healthz and /readyz: ...",  # a warning of kafscale.tap
     "unknown setting KAFSCALE_... ignored",  # a warning of kafscale.config
     "KAFSCALE_...=... was set by Kubernetes for a service: ignored",  # likewise
-    # The level depends, so the call does not name it.
-    "incarnation ... is wound up; slots of its journal deleted: ..., of them ... past its end"
-    " at ...",
 }
 """Documented lines that are not written by a call of a logger with a literal."""
 

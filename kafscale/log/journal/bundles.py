@@ -85,7 +85,10 @@ class Bundles:
             )
 
     def _not_stored(self, failure: Failure) -> None:
-        self._log.warn("slots are not bundled: {why}", why=failure)
+        self._log.warn(
+            "could not store a bundle of slots, recovery may have to read them one by one: {why}",
+            why=failure,
+        )
 
     def below(self, first: int, trim: int) -> list[str]:
         """

@@ -288,7 +288,12 @@ class Journal:
         Stop, because a slot cannot be stored, for another reason than that the
         store is away: nothing may be acknowledged any more.
         """
-        self._log.error("the journal stops: {failure}", failure=failure)
+        self._log.error(
+            "internal error while writing the journal {journal}; the broker acknowledges nothing"
+            " more and rejoins the cluster: {failure}",
+            journal=self._prefix,
+            failure=failure,
+        )
         self.fence()
 
     # -- being replaced --------------------------------------------------------

@@ -291,7 +291,9 @@ class Segments:
         """
         if self._first is None or base < self._first:
             return OffsetOutOfRange("its segment was deleted meanwhile")
-        self._log.error("records are lost: {key} is not in the store", key=self.location(base)[0])
+        self._log.error(
+            "records are lost: {key} is not in the object store", key=self.location(base)[0]
+        )
         return SegmentMissing(base)
 
     # -- reading ---------------------------------------------------------------

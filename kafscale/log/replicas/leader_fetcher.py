@@ -158,10 +158,15 @@ class LeaderFetcher:
             seconds = RETRY_SECONDS
         except Exception as error:
             if not isinstance(error, PeerUnavailable):
-                self._log.failure("broker {id} was not understood", id=self._broker_id)
+                self._log.failure(
+                    "internal error while fetching from broker {id}, trying again in {seconds} s",
+                    id=self._broker_id,
+                    seconds=RETRY_SECONDS,
+                )
             elif not self._away:
                 self._log.warn(
-                    "broker {id} cannot be reached: what it leads is not read here: {error}",
+                    "could not fetch from broker {id}, consumers in this rack read from it"
+                    " directly meanwhile: {error}",
                     id=self._broker_id,
                     error=error,
                 )
@@ -170,7 +175,7 @@ class LeaderFetcher:
             return RETRY_SECONDS
         if self._away:
             self._away = False
-            self._log.info("broker {id} is reached again", id=self._broker_id)
+            self._log.info("fetching from broker {id} again", id=self._broker_id)
         return seconds
 
     def _positions(self) -> tuple[dict[TopicIdPartition, int], float]:

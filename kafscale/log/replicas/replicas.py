@@ -115,7 +115,11 @@ class Replicas:
             key = metadata_keys.partition(replica.topic_id, replica.index)
             entry = await self._environment.metadata.get(key)
         except Exception:
-            self._log.failure("the record of a partition could not be read")
+            self._log.failure(
+                "could not read the record of {replica.topic_id}/{replica.index}, consumers read"
+                " from its leader meanwhile",
+                replica=replica,
+            )
             entry = None
         self._opening.discard(replica)
         if late.active():

@@ -107,4 +107,10 @@ class LogStartMover:
                 await self._objects.delete(garbage[at : at + 1000])
         except StoreUnavailable as why:
             # The log start has moved all the same; the next move deletes them.
-            self._log.warn("segments before the log start stay for now: {why}", why=why)
+            self._log.warn(
+                "could not delete segments of {partition.topic_id}/{partition.index} before offset"
+                " {offset}, trying again when its log start next moves: {why}",
+                partition=partition,
+                offset=offset,
+                why=why,
+            )

@@ -80,7 +80,11 @@ class OrphanSweep:
         await self._chore.stop()
 
     def _failed(self, failure: Failure) -> None:
-        self._log.warn("looking for what nobody needs: {why}", why=failure.getErrorMessage())
+        self._log.warn(
+            "orphan sweep failed, next in {seconds:.0f} s: {why}",
+            seconds=self._seconds,
+            why=failure.getErrorMessage(),
+        )
 
     async def _sweep(self) -> None:
         before, self._suspects = self._suspects, set()
@@ -103,10 +107,7 @@ class OrphanSweep:
                 after = page[-1].key
                 await self._chore.sleep(PAUSE_SECONDS)
         if deleted:
-            self._log.info(
-                "objects that nobody needed, and that were left over, are deleted: {number}",
-                number=deleted,
-            )
+            self._log.info("orphan sweep deleted {number} objects", number=deleted)
 
     # -- finding orphans -------------------------------------------------------
 

@@ -157,14 +157,18 @@ class Retention:
             return
         if isinstance(error, KafkaError | StoreError):
             self._log.warn(
-                "old records of {partition.topic_id}/{partition.index} stay for now: {why}",
+                "could not delete old records of {partition.topic_id}/{partition.index}, trying"
+                " again in {seconds:.0f} s: {why}",
                 partition=partition,
+                seconds=RETRY_SECONDS,
                 why=error,
             )
         else:
             self._log.failure(
-                "old records of {partition.topic_id}/{partition.index} stay for now",
+                "internal error while deleting old records of"
+                " {partition.topic_id}/{partition.index}, trying again in {seconds:.0f} s",
                 partition=partition,
+                seconds=RETRY_SECONDS,
             )
         self._due.sooner(partition, self._wall_clock() + RETRY_SECONDS)
 
@@ -189,8 +193,8 @@ class Retention:
         elif offset > partition.log_start:
             await self._move_start(partition, offset)
             self._log.info(
-                "records of {partition.topic_id}/{partition.index} before offset {offset} are"
-                " deleted: they were too old or too many",
+                "deleted the records of {partition.topic_id}/{partition.index} before offset"
+                " {offset}, which exceeded the topic's retention",
                 partition=partition,
                 offset=partition.log_start,
             )

@@ -69,11 +69,18 @@ class JournalTrimmer:
         self._deleting.kick()
 
     def _not_deleted(self, failure: Failure) -> float:
-        self._log.warn("what was inherited is not wound up yet: {why}", why=failure)
+        self._log.warn(
+            "could not delete the slots of a sealed journal, trying again in {seconds:.0f} s:"
+            " {why}",
+            seconds=RETRY_SECONDS,
+            why=failure,
+        )
         return RETRY_SECONDS
 
     def _not_trimmed(self, failure: Failure) -> None:
-        self._log.warn("trimming the journal failed: {why}", why=failure)
+        self._log.warn(
+            "could not trim the journal, trying again after the next roll: {why}", why=failure
+        )
 
     async def _trim_journal(self) -> None:
         """

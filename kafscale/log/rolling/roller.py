@@ -262,8 +262,10 @@ class Roller:
             return  # one line is enough for rolls that fail together
         first, others = partitions[0], len(partitions) - 1
         self._log.error(
-            "rolling {first.topic_id}/{first.index}{others} failed: {why}",
+            "could not roll {first.topic_id}/{first.index}{others}, trying again in {seconds:.0f}"
+            " s: {why}",
             first=first,
+            seconds=RETRY_SECONDS,
             others=f" and {others} others" if others else "",
             why=Failure(failure),  # type: ignore[no-untyped-call]
         )

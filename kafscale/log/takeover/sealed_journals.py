@@ -137,7 +137,11 @@ class SealedJournals:
                     self.reader.know(object_keys.slot(slots, number), data)
                     end = number + 1
             except (NoSuchObject, UnreadableData) as why:
-                self._log.warn("slots are read one by one: {key}: {why}", key=key, why=why)
+                self._log.warn(
+                    "could not read the bundle {key}, reading its slots one by one: {why}",
+                    key=key,
+                    why=why,
+                )
             return end
 
         trim = record.trim
@@ -217,14 +221,18 @@ class SealedJournals:
         with suppress(CommitConflict):
             wound_up = attrs.evolve(trimmed, wound_up=True)
             await settle(self._metadata, key, revision, wound_up.to_json())
+        self._log.debug(
+            "deleted {slots} slots of the sealed journal of incarnation {incarnation}",
+            slots=len(garbage),
+            incarnation=extent.incarnation,
+        )
         # A writer that died with several flushes under way leaves a few slots
         # past the end. More of them mean that a slot was removed by hand.
-        tell = self._log.warn if past_end > MAX_SLOTS_IN_FLIGHT else self._log.debug
-        tell(
-            "incarnation {incarnation} is wound up; slots of its journal deleted: {slots}, of"
-            " them {past_end} past its end at {end}",
-            incarnation=extent.incarnation,
-            slots=len(garbage),
-            past_end=past_end,
-            end=extent.sealed_at,
-        )
+        if past_end > MAX_SLOTS_IN_FLIGHT:
+            self._log.warn(
+                "records are probably lost: the journal of incarnation {incarnation} ended at slot"
+                " {end}, but {past_end} slots were past that",
+                incarnation=extent.incarnation,
+                end=extent.sealed_at,
+                past_end=past_end,
+            )
