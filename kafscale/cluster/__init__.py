@@ -1,3 +1,3 @@
 """
-What the brokers of a cluster agree on: who they are, which topics there are.
+Membership, metadata and assignments of a cluster: what its brokers agree on.
 """

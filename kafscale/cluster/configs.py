@@ -1,10 +1,9 @@
 """
-The configurations of topics: every one that Kafka knows.
+The configurations of topics: all of Kafka's.
 
-Tools and connectors set what they set on any Kafka, so all are accepted,
-checked and described, also those that mean nothing where an object store keeps
-the data. What is not in the table is refused, as Kafka does: it would be a
-misspelling that nobody notices.
+Tools and connectors set any of Kafka's configurations, so all are accepted, checked
+and described, also those without an effect on a log in an object store. Unknown
+names are refused, as in Kafka, because they are misspellings.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ _INT = 2**31 - 1
 _LONG = 2**63 - 1
 _DAY = 24 * 60 * 60 * 1000
 
-#: Turns text into a value, or raises ValueError with what would be right.
+#: Converts text to a value, or raises ValueError with a description of valid text.
 Parse = Callable[[str], Any]
 
 
 @attrs.frozen
 class Known:
     """
-    A row of the table.
+    One configuration: a row of the table.
 
     @ivar kind: See `TopicConfig.kind`.
-    @ivar default: The value in force where nobody sets one.
-    @ivar parse: The check, and the value in its own type.
-    @ivar meaning: One line for people.
+    @ivar default: The default value, as text.
+    @ivar parse: Checks a text, and converts it to the type of the configuration.
+    @ivar meaning: A description in one line.
     """
 
     name: str
@@ -56,7 +55,7 @@ def _boolean(text: str) -> bool:
 def _integer(lowest: int, highest: int) -> Parse:
     def parse(text: str) -> int:
         stripped = text.strip()
-        # Not everything that int() reads is a number to Java: 1_000, ١٢.
+        # Java does not parse some numbers that int() does: 1_000, ١٢.
         digits = stripped[1:] if stripped[:1] in ("-", "+") else stripped
         if digits.isascii() and digits.isdigit() and len(digits) < 20:
             value = int(stripped)
@@ -105,7 +104,7 @@ def _list(text: str) -> tuple[str, ...]:
 
 def _replicas(text: str) -> tuple[str, ...]:
     """
-    Throttled replicas: ``*``, or ``partition:broker`` pairs.
+    Parse throttled replicas: ``*``, or ``partition:broker`` pairs.
     """
     items = _list(text)
     if items == ("*",):
@@ -248,10 +247,10 @@ IN_FORCE = frozenset(
         "segment.ms",
     }
 )
-"""Those that something depends on; the others are kept without effect."""
+"""The configurations with an effect. The others are stored, and have none."""
 
-#: What Kafka calls the settings of brokers that are the topics' defaults, where
-#: that is neither the topic's own name nor ``log.`` and that name.
+#: Kafka's broker configurations behind topic configurations, if the name is neither
+#: that of the topic configuration nor that after ``log.``.
 _SYNONYMS = {
     "delete.retention.ms": "log.cleaner.delete.retention.ms",
     "file.delete.delay.ms": "log.segment.delete.delay.ms",
@@ -271,8 +270,8 @@ _OF_TOPICS_ALONE = ("follower.", "leader.", "remote.")
 
 def synonym(name: str) -> str:
     """
-    What Kafka calls the setting of brokers behind a topic's configuration;
-    empty where there is none (C{ServerTopicConfigSynonyms}).
+    Return Kafka's name of the broker configuration that is the default of a topic
+    configuration; empty if there is none (C{ServerTopicConfigSynonyms}).
     """
     if name.startswith(_OF_TOPICS_ALONE):
         return ""
@@ -284,13 +283,13 @@ def synonym(name: str) -> str:
 @implementer(ITopicConfigs)
 class TopicConfigs:
     """
-    The table, with the brokers' own defaults over Kafka's.
+    The configurations of topics, with defaults of the brokers.
     """
 
     def __init__(self, defaults: Mapping[str, str] | None = None) -> None:
         """
-        @param defaults: What the brokers' settings say of all topics.
-        @raise InvalidConfig: they cannot be.
+        @param defaults: The values that the settings of brokers replace defaults with.
+        @raise InvalidConfig: a value is not valid.
         """
         self._defaults = dict(defaults or {})
         self.check(self._defaults)
@@ -334,7 +333,7 @@ class TopicConfigs:
         """
         See L{ITopicConfigs.append_rules}.
         """
-        # Who still sets the one older limit means both of the newer ones.
+        # The older limit, if set, applies together with the two newer ones (KIP-937).
         widest = self.value(overrides, "message.timestamp.difference.max.ms")
         return AppendRules(
             max_bytes=self.value(overrides, "max.message.bytes"),
@@ -368,6 +367,6 @@ class TopicConfigs:
 
 def _shown(text: str) -> str:
     """
-    A value as it is told back: not all of it when it is long.
+    Return a value for an error message, shortened if it is long.
     """
     return text if len(text) <= 100 else text[:100] + "..."

@@ -1,10 +1,10 @@
 """
-What is known of the cluster now.
+A view of the cluster metadata, which this broker keeps in memory.
 
-A view of the metadata store that is kept by watching it, so that a request
-costs look-ups in dictionaries and no question to the store. It is never ahead
-of the store, and a moment behind it: who has changed something and must see it
-here waits with `Image.until`.
+Watches of the metadata store keep it up to date, so that requests look up
+dictionaries and do not access the store. It is never ahead of the store, and a
+moment behind it. A caller that has committed a change, and depends on it, waits
+with `Image.until`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NOBODY = Leadership(leader=-1, leader_epoch=-1)
 
 def topic_of(entry: Entry) -> Topic:
     """
-    The topic that a key below ``topics/`` describes.
+    Return the topic of an entry below ``topics/``.
     """
     record = TopicRecord.from_entry(entry)
     return Topic(
@@ -53,7 +53,7 @@ def topic_of(entry: Entry) -> Topic:
 
 def broker_of(broker_id: int, entry: Entry) -> Broker:
     """
-    The broker that a key below ``brokers/`` describes.
+    Return the broker of an entry below ``brokers/``.
     """
     record = BrokerRecord.from_entry(entry)
     return Broker(
@@ -70,7 +70,7 @@ def broker_of(broker_id: int, entry: Entry) -> Broker:
 @implementer(IImage)
 class Image:
     """
-    Dictionaries of brokers, topics and leaders, and the watches that keep them.
+    Brokers, topics and leaders of partitions, as the metadata store has them.
 
     @ivar cluster_id: The id of the cluster.
     @ivar broker_id: The id of this broker.
@@ -81,8 +81,10 @@ class Image:
 
     def __init__(self, store: IMetadataStore, cluster_id: str, broker: Broker) -> None:
         """
-        @param broker: This broker as clients are to reach it; it is in
-            L{brokers} even while its registration is not.
+        @param store: The metadata store to watch.
+        @param cluster_id: The id of the cluster.
+        @param broker: This broker with the address that clients use. It is one of
+            L{brokers} even without a registration.
         """
         self.cluster_id = cluster_id
         self.broker_id = broker.broker_id
@@ -95,9 +97,9 @@ class Image:
         self._brokers: dict[int, Broker] = {broker.broker_id: broker}
         self._names: dict[str, Topic] = {}
         self._topics: dict[UUID, Topic] = {}
-        self._revisions: dict[UUID, int] = {}  # of topics' entries
+        self._revisions: dict[UUID, int] = {}  # of the topics' entries
         self._leaders: dict[tuple[UUID, int], Leadership] = {}
-        # What is asked for as a whole and sorted; None when it must be made anew.
+        # Computed on demand; None after a change.
         self._sorted_brokers: Sequence[Broker] | None = None
         self._sorted_topics: Sequence[Topic] | None = None
         self._racks: Racks | None = None
@@ -106,7 +108,7 @@ class Image:
 
     async def start(self) -> None:
         """
-        Read everything, and watch from there on.
+        Read all metadata, and begin to watch for changes.
         """
         for prefix, apply in (
             (metadata_keys.BROKERS, self._apply_broker),
@@ -124,7 +126,7 @@ class Image:
 
     def stop(self) -> None:
         """
-        Watch no more.
+        Stop watching.
         """
         for watch in self._watches:
             watch.stop()
@@ -132,18 +134,17 @@ class Image:
 
     def on_change(self, changed: Changed) -> None:
         """
-        Call C{changed} with every later change to a key below ``brokers/``,
-        ``topics/``, ``partitions/`` or ``tombstones/``, once the image has it.
-        Changes of one commit to keys of one kind come together; changes to keys
-        of different kinds may come in another order than they were made.
+        Call C{changed} after each later change to a key below ``brokers/``, ``topics/``,
+        ``partitions/`` or ``tombstones/``, when the image has it. Changes of one commit to
+        keys of one kind come in one call. The order of changes to keys of different kinds
+        may differ from that of the commits.
         """
         self._subscribers.append(changed)
 
     def on_topic_changed(self, changed: Callable[[Topic], None]) -> None:
         """
-        Call C{changed} with each topic that is created, gets more partitions
-        or has its configuration altered from now on. The call comes before
-        L{until} fires for that commit.
+        Call C{changed} with each topic that is created, grows or has its configuration
+        altered from now on. The call comes before L{until} fires for that commit.
         """
 
         def apply(changes: Sequence[Change]) -> None:
@@ -169,8 +170,8 @@ class Image:
 
     async def gone(self, topic_ids: Iterable[UUID]) -> list[UUID]:
         """
-        Those of these topics that are deleted, and not merely unknown to the
-        image yet. (Ids are never used again.)
+        Return the topics that are deleted, and not merely unknown to the image so far.
+        Topic ids are never reused.
         """
         unknown = [each for each in topic_ids if each not in self._topics]
         return [
@@ -179,8 +180,11 @@ class Image:
 
     def until(self, revision: int, prefix: str = metadata_keys.TOPICS) -> Deferred[None]:
         """
-        Fires when the image has seen the commit of that revision, which must
-        have touched a key below C{prefix}: of others the watch tells nothing.
+        Return a Deferred that fires when the image has the commit of a revision.
+
+        @param revision: The revision of the commit.
+        @param prefix: The commit must have changed a key below it, because the watch does
+            not see other commits.
         """
         done: Deferred[None] = Deferred(self._forget)
         if self._seen.get(prefix, 0) >= revision:
@@ -204,7 +208,11 @@ class Image:
             try:
                 subscriber(changes)
             except Exception:
-                self._log.failure("A subscriber failed on a change of {prefix}", prefix=prefix)
+                self._log.failure(
+                    "internal error in a subscriber to changes below {prefix}; the broker should be"
+                    " restarted",
+                    prefix=prefix,
+                )
         if changes:
             self._saw(prefix, changes[-1].revision)
 
@@ -221,7 +229,7 @@ class Image:
         self._sorted_brokers = self._racks = None
         if entry is not None:
             self._brokers[broker_id] = broker_of(broker_id, entry)
-        elif broker_id != self.broker_id:  # that one lives: it looks at this
+        elif broker_id != self.broker_id:  # this broker is alive
             self._brokers.pop(broker_id, None)
 
     def _apply_topic(self, key: str, entry: Entry | None) -> None:
@@ -244,21 +252,21 @@ class Image:
             self._leaders.pop(where, None)
             return
         leadership = Leadership(*leadership_of(entry))
-        # Most changes of this record are about the log, not about who leads.
+        # Most changes of this record concern the log, not the leader.
         if self._leaders.get(where) != leadership:
             self._leaders[where] = leadership
 
     def _apply_tombstone(self, key: str, entry: Entry | None) -> None:
         """
-        Tombstones concern those who subscribe; the topic itself is gone with
-        its own key.
+        Do nothing: tombstones concern subscribers only. The key of the topic is deleted
+        in the same commit.
         """
 
     # -- asking it -----------------------------------------------------------
 
     def brokers(self) -> Sequence[Broker]:
         """
-        The live brokers, this one among them, by id.
+        Return the live brokers, this one included, ordered by id.
         """
         if self._sorted_brokers is None:
             self._sorted_brokers = tuple(
@@ -268,7 +276,7 @@ class Image:
 
     def topics(self) -> Sequence[Topic]:
         """
-        All topics, by name.
+        Return all topics, ordered by name.
         """
         if self._sorted_topics is None:
             self._sorted_topics = tuple(self._names[name] for name in sorted(self._names))
@@ -276,7 +284,9 @@ class Image:
 
     def topic(self, name: str) -> Topic:
         """
-        @raise UnknownTopicOrPartition: there is none of that name.
+        Return the topic with a name.
+
+        @raise UnknownTopicOrPartition: there is none.
         """
         topic = self._names.get(name)
         if topic is None:
@@ -285,7 +295,9 @@ class Image:
 
     def topic_by_id(self, topic_id: UUID) -> Topic:
         """
-        @raise UnknownTopicId: there is none of that id.
+        Return the topic with an id.
+
+        @raise UnknownTopicId: there is none.
         """
         topic = self._topics.get(topic_id)
         if topic is None:
@@ -294,14 +306,14 @@ class Image:
 
     def guard_of(self, topic_id: UUID) -> Compare:
         """
-        What holds in the store while a topic is there, and as it is here.
+        Return a compare that holds in the store while a topic exists and is unchanged.
         """
-        # None is ever at revision -1.
+        # No entry has revision -1, so an unknown topic fails the compare.
         return Compare(metadata_keys.topic(topic_id), self._revisions.get(topic_id, -1))
 
     def leadership(self, topic_id: UUID, index: int) -> Leadership:
         """
-        Who leads it; leader -1 while nobody does.
+        Return the leader of a partition; -1 if it has none.
         """
         return self._leaders.get((topic_id, index), _NOBODY)
 

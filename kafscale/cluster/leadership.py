@@ -1,19 +1,28 @@
 """
-Who leads what, and bringing it about.
+The leadership of partitions by brokers.
 
-Who should lead a partition everyone computes alike (`kafscale.cluster.spread`).
-Nothing is decided between brokers: each takes what it should lead and nobody
-does, because its leader has released it or is gone; and it releases what it
-should not lead. So a partition moves from a living leader by that leader's own
-act, and from a dead one by a seal (`kafscale.log.takeover.sealing`), and two who are of
-different minds for a moment, because their images are, do no harm.
+All brokers compute the same assignment (`kafscale.cluster.spread`). They do not
+negotiate. Each claims the partitions that are assigned to it and have no live
+leader, because they were released or their leader has failed; and it releases those
+that are assigned to another broker. So a live leader loses a partition only by its
+own release, and a failed one by a seal (`kafscale.log.takeover.sealing`). Two brokers
+whose images differ for a moment do no harm.
 
-What was deleted is removed, also when its removal was interrupted before.
+Each also drops deleted topics, and one of the brokers deletes their data, if
+necessary after a restart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections import Counter
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Sequence,
+)
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -32,105 +41,114 @@ from kafscale.errors import UnknownTopicId
 from kafscale.format import metadata_keys
 from kafscale.format.broker import BrokerRecord
 from kafscale.format.partition import TopicIdPartition
-from kafscale.interfaces import Change, Delete, ILog, IMetadataStore, Phase
+from kafscale.interfaces import Change, Delete, ILog, IMetadataStore, Leadership, Phase
 
-AGAIN = 1.0
-"""Seconds after which what failed is tried again."""
+RETRY_SECONDS = 1.0
+"""Seconds until claims, releases and deletions that failed are tried again."""
 
-TOGETHER = 50
-"""How many partitions are released at a time: none of them can be written from
-then on until it has been claimed."""
+RELEASE_BATCH = 50
+"""The number of partitions to release at a time. None of them can be written to
+until another broker has claimed it."""
 
-Gone = Callable[[int, int], Awaitable[bool]]
+IsGone = Callable[[int, int], Awaitable[bool]]
 
 
 class Leaderships:
     """
-    What this broker leads, kept in step with the image.
+    Makes this broker lead the partitions that are assigned to it.
     """
 
     _log = Logger()
 
     def __init__(self, store: IMetadataStore, image: Image, log: ILog, clock: IReactorTime) -> None:
+        """
+        @param store: The metadata store.
+        @param image: Calls back when brokers, topics or leaders change.
+        @param log: Claims and releases partitions.
+        @param clock: For delays.
+        """
         self._store = store
         self._image = image
         self._partitions = log
         self._clock = clock
-        # One step at a time: a topic that is deleted while it is claimed is
-        # claimed first.
+        # Claims, releases and deletions take turns: a topic that is deleted while
+        # it is claimed is claimed first.
         self._steps = DeferredLock()
         self._running = False
-        self._owners: dict[UUID, Sequence[int]] = {}  # as computed from the image
-        self._unseen: dict[UUID, None] = {}  # topics to be looked at
-        self._late: set[UUID] = set()  # topics to be looked at after a while
-        self._settling = WorkerPool(clock, 1, self._take_unseen)
-        self._led: dict[UUID, list[Deferred[None]]] = {}  # those who wait for leaders
+        self._assignments: dict[UUID, Sequence[int]] = {}  # by topic, computed from the image
+        self._unchecked: dict[UUID, None] = {}  # topics, in order; a set that keeps it
+        self._to_retry: set[UUID] = set()  # topics to check again later
+        self._settling = WorkerPool(clock, 1, self._next_check)
+        self._waiting: dict[UUID, list[Deferred[None]]] = {}  # callers of wait_for_leaders
         self._deleting: dict[UUID, Chore] = {}  # of topics with a tombstone
         self._clearing = Chore(clock, self._clear_up, self._not_cleared_up)
 
-    # -- beginning and end -----------------------------------------------------
+    # -- start and stop -----------------------------------------------------
 
     async def start(self) -> None:
         """
-        Lead all partitions that this broker should, and from now on those that
-        it comes to be the one for.
+        Lead the partitions that are assigned to this broker, from now on.
 
-        @raise Exception: what a partition's recovery raised: the broker cannot
-            serve its data.
+        @raise Exception: a partition could not be recovered: the broker cannot serve
+            its data.
         """
         self._running = True
         self._image.on_change(self._changed)
         await self.recover()
         entries, _ = await self._store.range(metadata_keys.TOMBSTONES)
         for entry in entries:
-            self._remove(metadata_keys.topic_of(entry.key))
+            self._begin_deletion(metadata_keys.topic_of(entry.key))
 
     async def recover(self) -> None:
         """
-        Lead, as a new incarnation, what this broker should.
+        Lead, as a new incarnation, the partitions that are assigned to this broker.
+
+        @raise Exception: a partition could not be recovered.
         """
-        self._owners.clear()
+        self._assignments.clear()
         topics = [topic.topic_id for topic in self._image.topics()]
         async with self._steps:
-            is_gone = self._roll_call()
+            is_gone = self._liveness_cache()
             wanted = await self._to_claim(topics, is_gone)
             await self._partitions.recover(wanted, is_gone, self._image.guard_of)
             for where in wanted:
-                self._check(where)
-        self._look_at(topics)
+                self._report_epoch(where)
+        self._check_topics(topics)
 
     def stop(self) -> None:
         """
-        Follow the image no more.
+        Stop following the image.
         """
         self._running = False
 
     async def leave(self) -> None:
         """
-        Release everything, for others to lead; it has been announced that this
-        broker leaves.
+        Release all partitions, so that other brokers lead them. The broker must have
+        announced before that it leaves, or they are assigned to it again.
         """
         self._running = False
         async with self._steps:
             await self._release(self._partitions.led())
 
-    # -- what should be -------------------------------------------------------
+    # -- assignments -------------------------------------------------------
 
-    def owner(self, topic_id: UUID, index: int) -> int:
+    def assigned_leader(self, topic_id: UUID, index: int) -> int:
         """
-        The id of the broker that should lead a partition; -1: there is none.
+        Return the id of the broker that should lead a partition; -1 if there is none.
+
+        @raise UnknownTopicId: the topic does not exist.
         """
         topic = self._image.topic_by_id(topic_id)
-        owners = self._owners.get(topic_id)
-        if owners is None or len(owners) != topic.partitions:
-            owners = leaders(str(topic_id), topic.partitions, self._image.brokers())
-            self._owners[topic_id] = owners
-        return owners[index]
+        assigned = self._assignments.get(topic_id)
+        if assigned is None or len(assigned) != topic.partitions:
+            assigned = leaders(str(topic_id), topic.partitions, self._image.brokers())
+            self._assignments[topic_id] = assigned
+        return assigned[index]
 
-    def _mine(self, topics: Iterable[UUID]) -> list[tuple[TopicIdPartition, bool]]:
+    def _assigned(self, topics: Iterable[UUID]) -> list[tuple[TopicIdPartition, bool]]:
         """
-        The partitions of these topics that this broker should lead, and
-        whether it does.
+        Return the partitions of these topics that are assigned to this broker, and
+        whether it leads them.
         """
         found = []
         for topic_id in topics:
@@ -139,17 +157,17 @@ class Leaderships:
             except UnknownTopicId:
                 continue
             for index in range(topic.partitions):
-                if self.owner(topic_id, index) == self._image.broker_id:
+                if self.assigned_leader(topic_id, index) == self._image.broker_id:
                     where = topic_id, index
                     found.append((where, self._partitions.leads(where)))
         return found
 
-    async def _to_claim(self, topics: Iterable[UUID], is_gone: Gone) -> list[TopicIdPartition]:
+    async def _to_claim(self, topics: Iterable[UUID], is_gone: IsGone) -> list[TopicIdPartition]:
         """
-        What this broker should lead, and nobody does.
+        Return the partitions that are assigned to this broker and have no live leader.
         """
         found = []
-        for where, led in self._mine(topics):
+        for where, led in self._assigned(topics):
             if led:
                 continue
             leader = self._image.leadership(*where)
@@ -159,7 +177,8 @@ class Leaderships:
 
     def _to_release(self, topics: Collection[UUID]) -> list[TopicIdPartition]:
         """
-        What this broker leads, and another should that is ready to.
+        Return the partitions that this broker leads and that are assigned to another one,
+        which is serving.
         """
         serving = {
             each.broker_id for each in self._image.brokers() if each.phase is Phase.SERVING
@@ -167,37 +186,37 @@ class Leaderships:
         found = []
         for where in self._partitions.led():
             if where[0] in topics:
-                with suppress(UnknownTopicId):  # it is about to be dropped
-                    if self.owner(*where) in serving:
+                with suppress(UnknownTopicId):  # deleted, and about to be dropped
+                    if self.assigned_leader(*where) in serving:
                         found.append(where)
         return found
 
-    def _roll_call(self) -> Gone:
+    def _liveness_cache(self) -> IsGone:
         """
-        Tells of incarnations whether they are members of the cluster no more;
-        of each it finds that out once.
+        Return a function that returns whether an incarnation has left the cluster, and
+        asks the metadata store about each incarnation once.
         """
         gone: dict[tuple[int, int], bool] = {}
 
         async def is_gone(broker_id: int, incarnation: int) -> bool:
-            who = broker_id, incarnation
-            if who not in gone:
-                gone[who] = await self._is_gone(*who)
-            return gone[who]
+            key = broker_id, incarnation
+            if key not in gone:
+                gone[key] = await self._is_gone(*key)
+            return gone[key]
 
         return is_gone
 
     async def _is_gone(self, broker_id: int, incarnation: int) -> bool:
         if broker_id == self._image.broker_id:
-            return True  # its place is this process's now
+            return True  # an earlier incarnation of this broker
         known = {each.broker_id: each.incarnation for each in self._image.brokers()}
         if known.get(broker_id) == incarnation:
             return False
-        # The image may not have its registration yet.
+        # The image may be behind its registration.
         entry = await self._store.get(metadata_keys.broker(broker_id))
         return entry is None or BrokerRecord.from_entry(entry).incarnation != incarnation
 
-    # -- bringing it about ------------------------------------------------------
+    # -- claims and releases ----------------------------------------------------
 
     def _changed(self, changes: Sequence[Change]) -> None:
         if not self._running:
@@ -208,64 +227,63 @@ class Leaderships:
             if kind == metadata_keys.PARTITIONS:
                 where = metadata_keys.partition_of(change.key)
                 touched.add(where[0])
-                self._check(where)
-                if self._is_misled(where):
-                    self._unseen[where[0]] = None
+                self._report_epoch(where)
+                if self._needs_move(where):
+                    self._unchecked[where[0]] = None
             elif kind == metadata_keys.BROKERS:
-                self._owners.clear()
-                self._unseen |= dict.fromkeys(each.topic_id for each in self._image.topics())
+                self._assignments.clear()
+                self._unchecked |= dict.fromkeys(each.topic_id for each in self._image.topics())
                 for deleting in list(self._deleting.values()):
                     deleting.kick()
                 if change.entry is None:
-                    # After what is urgent: others wait for what it led.
-                    self._clearing.kick_after(AGAIN)
+                    # Not at once: the claims of its partitions come first.
+                    self._clearing.kick_after(RETRY_SECONDS)
             elif kind == metadata_keys.TOPICS and change.entry is not None:
-                self._unseen[metadata_keys.topic_of(change.key)] = None
+                self._unchecked[metadata_keys.topic_of(change.key)] = None
             elif kind == metadata_keys.TOPICS:
                 topic_id = metadata_keys.topic_of(change.key)
-                self._owners.pop(topic_id, None)
+                self._assignments.pop(topic_id, None)
                 touched.add(topic_id)
             elif kind == metadata_keys.TOMBSTONES and change.entry is not None:
-                self._remove(metadata_keys.topic_of(change.key))
+                self._begin_deletion(metadata_keys.topic_of(change.key))
             elif kind == metadata_keys.TOMBSTONES:
-                self._removed(metadata_keys.topic_of(change.key))
+                self._end_deletion(metadata_keys.topic_of(change.key))
         self._settling.fill()
-        for topic_id in touched & self._led.keys():
-            for waiter in self._led.pop(topic_id):
+        for topic_id in touched & self._waiting.keys():
+            for waiter in self._waiting.pop(topic_id):
                 waiter.callback(None)
 
-    def _check(self, where: TopicIdPartition) -> None:
+    def _report_epoch(self, where: TopicIdPartition) -> None:
         """
-        Who was replaced, and has written nothing since, learns it from the
-        partition's record.
+        Report the leader epoch in a partition's record to the log. A leader that was
+        replaced while it had nothing to write learns of it by this.
         """
         self._partitions.recorded(where, self._image.leadership(*where).leader_epoch)
 
-    def _is_misled(self, where: TopicIdPartition) -> bool:
+    def _needs_move(self, where: TopicIdPartition) -> bool:
         """
-        Whether another leads it than should, as far as this broker is to do
-        something about it.
+        Whether this broker must claim or release the partition.
         """
         try:
-            mine = self.owner(*where) == self._image.broker_id
+            mine = self.assigned_leader(*where) == self._image.broker_id
         except (UnknownTopicId, IndexError):
-            return False  # deleted, or not seen yet
+            return False  # deleted, or not in the image yet
         return mine != self._partitions.leads(where)
 
-    def _look_at(self, topics: Iterable[UUID]) -> None:
-        self._unseen |= dict.fromkeys(topics)
+    def _check_topics(self, topics: Iterable[UUID]) -> None:
+        self._unchecked |= dict.fromkeys(topics)
         self._settling.fill()
 
-    def _take_unseen(self) -> Coroutine[Any, Any, None] | None:
-        if not self._unseen or not self._running:
+    def _next_check(self) -> Coroutine[Any, Any, None] | None:
+        if not self._unchecked or not self._running:
             return None
-        topics, self._unseen = self._unseen, {}
+        topics, self._unchecked = self._unchecked, {}
         return self._settle(topics)
 
     async def _settle(self, topics: Collection[UUID]) -> None:
         """
-        Release and claim until everything is as it should be, or waits for
-        somebody else.
+        Claim and release partitions of these topics until the assignment is met, or
+        depends on other brokers. What failed is tried again later.
         """
         try:
             async with self._steps:
@@ -273,83 +291,119 @@ class Leaderships:
                 if released:
                     await self._release(released)
                     self._log.info(
-                        "handed {number} partitions over to other brokers",
+                        "handed {number} partition(s) over to other brokers",
                         number=len(released),
                     )
-                is_gone = self._roll_call()
-                wanted = await self._to_claim(topics, is_gone)
-                if wanted:
-                    await self._partitions.claim(wanted, is_gone, self._image.guard_of)
-                    for where in wanted:
-                        self._check(where)  # what was told before it was led
-                    self._log.info(
-                        "took over {number} partitions of {asked} that had no leader",
-                        number=sum(map(self._partitions.leads, wanted)),
-                        asked=len(wanted),
-                    )
+                unclaimed = await self._claim(topics)
         except Exception:
-            self._log.failure("not all partitions could be claimed or released")
-            left = set(topics)
-        else:
-            # Somebody else was faster, or this broker is replaced, and
-            # claims nothing until it has joined anew.
-            left = {where[0] for where in wanted if not self._partitions.leads(where)}
-        self._look_later(left)
+            self._log.failure(
+                "could not claim or release all partitions, trying again in {seconds} s",
+                seconds=RETRY_SECONDS,
+            )
+            unclaimed = set(topics)
+        self._retry_later(unclaimed)
 
-    def _look_later(self, topics: set[UUID]) -> None:
-        if topics and not self._late:
-            self._clock.callLater(AGAIN, self._time_up)
-        self._late |= topics
+    async def _claim(self, topics: Collection[UUID]) -> set[UUID]:
+        """
+        Claim the partitions of these topics that L{_to_claim} returns. Return the
+        topics of those that this broker does not lead afterwards: another broker
+        was faster, or this one is fenced, and claims nothing until it has rejoined.
+        """
+        is_gone = self._liveness_cache()
+        wanted = await self._to_claim(topics, is_gone)
+        if not wanted:
+            return set()
+        before = {where: self._image.leadership(*where) for where in wanted}
+        await self._partitions.claim(wanted, is_gone, self._image.guard_of)
+        for where in wanted:
+            self._report_epoch(where)  # the image may have had it before the claim
+        self._log_claimed([before[each] for each in wanted if self._partitions.leads(each)])
+        return {where[0] for where in wanted if not self._partitions.leads(where)}
 
-    def _time_up(self) -> None:
-        late, self._late = self._late, set()
-        self._look_at(late)
+    def _log_claimed(self, before: Sequence[Leadership]) -> None:
+        """
+        Log how many partitions this broker has claimed, by the reason why they had
+        no leader.
+
+        @param before: Their leaderships before the claim.
+        """
+        new = released = 0
+        failed: Counter[int] = Counter()
+        for leadership in before:
+            if leadership.leader >= 0:
+                failed[leadership.leader] += 1
+            elif leadership.leader_epoch >= 0:
+                released += 1
+            else:
+                new += 1
+        if new:
+            self._log.info("leads {number} new partition(s)", number=new)
+        if released:
+            self._log.info(
+                "took over {number} partition(s) that other brokers released", number=released
+            )
+        for broker_id, number in sorted(failed.items()):
+            self._log.info(
+                "took over {number} partition(s) of failed broker {broker_id}",
+                number=number,
+                broker_id=broker_id,
+            )
+
+    def _retry_later(self, topics: set[UUID]) -> None:
+        if topics and not self._to_retry:
+            self._clock.callLater(RETRY_SECONDS, self._retry)
+        self._to_retry |= topics
+
+    def _retry(self) -> None:
+        topics, self._to_retry = self._to_retry, set()
+        self._check_topics(topics)
 
     async def _release(self, wheres: Sequence[TopicIdPartition]) -> None:
-        for at in range(0, len(wheres), TOGETHER):
-            await self._partitions.release(wheres[at : at + TOGETHER])
+        for at in range(0, len(wheres), RELEASE_BATCH):
+            await self._partitions.release(wheres[at : at + RELEASE_BATCH])
 
-    async def led(self, topic_id: UUID, indexes: Sequence[int]) -> None:
+    async def wait_for_leaders(self, topic_id: UUID, indexes: Sequence[int]) -> None:
         """
         Return when all these partitions of a topic have a leader.
 
         @raise UnknownTopicId: the topic is deleted.
         """
-        self._look_at([topic_id])
+        self._check_topics([topic_id])
         while True:
-            self._image.topic_by_id(topic_id)  # raises if it is gone
+            self._image.topic_by_id(topic_id)  # raises UnknownTopicId
             indexes = [
                 index for index in indexes if self._image.leadership(topic_id, index).leader < 0
             ]
             if not indexes:
                 return
             waiter: Deferred[None] = Deferred()
-            self._led.setdefault(topic_id, []).append(waiter)
+            self._waiting.setdefault(topic_id, []).append(waiter)
             await waiter
 
     async def _clear_up(self) -> None:
         """
-        One of the brokers removes what is left of those that are gone.
+        Delete the leftovers of failed brokers, if this broker is chosen to do it.
         """
         if self._running and self._is_chosen("incarnations"):
             async with self._steps:
-                await self._partitions.clear_up(self._roll_call())
+                await self._partitions.clear_up(self._liveness_cache())
 
     def _not_cleared_up(self, failure: Failure) -> None:
         self._log.warn(
-            "what brokers that are gone have left stays for now: {why}",
+            "could not delete the leftovers of failed brokers, which stay until another broker"
+            " leaves: {why}",
             why=failure.getErrorMessage(),
         )
 
-    def _is_chosen(self, what: str) -> bool:
+    def _is_chosen(self, task: str) -> bool:
         """
-        Whether it falls to this broker to do what one of them has to.
+        Whether this broker is to do a task that one broker has to do.
         """
-        return leaders(what, 1, self._image.brokers())[0] == self._image.broker_id
+        return leaders(task, 1, self._image.brokers())[0] == self._image.broker_id
 
     # -- deleted topics ---------------------------------------------------------
 
-    def _remove(self, topic_id: UUID) -> None:
+    def _begin_deletion(self, topic_id: UUID) -> None:
         if topic_id not in self._deleting:
             self._deleting[topic_id] = Chore(
                 self._clock,
@@ -358,15 +412,15 @@ class Leaderships:
             )
         self._deleting[topic_id].kick()
 
-    def _removed(self, topic_id: UUID) -> None:
+    def _end_deletion(self, topic_id: UUID) -> None:
         deleting = self._deleting.pop(topic_id, None)
         if deleting is not None:
             deleting.abandon()
 
     async def _delete(self, topic_id: UUID) -> None:
         """
-        Let go of a deleted topic; one of the brokers removes its data, and then
-        the tombstone. When it is another's to do, it may become this one's.
+        Drop a deleted topic. If this broker is chosen, delete its data and then the
+        tombstone. Another choice when brokers change may make it this broker.
         """
         if not self._running:
             return
@@ -376,8 +430,13 @@ class Leaderships:
                 return
             await self._partitions.delete(topic_id)
         await self._store.commit([], [Delete(metadata_keys.tombstone(topic_id))])
-        self._removed(topic_id)
+        self._end_deletion(topic_id)
 
     def _not_deleted(self, topic_id: UUID, failure: Failure) -> float | None:
-        self._log.failure("deleting the data of {topic_id} failed", failure, topic_id=topic_id)
-        return AGAIN
+        self._log.failure(
+            "could not delete the data of topic {topic_id}, trying again in {seconds} s",
+            failure,
+            topic_id=topic_id,
+            seconds=RETRY_SECONDS,
+        )
+        return RETRY_SECONDS

@@ -1,15 +1,15 @@
 """
-How a broker joins the cluster, and leaves it.
+The membership of brokers in the cluster.
 
-Each start of a broker is an incarnation, which owns a journal of its own. Its
-number must never have been used before, and it is not enough that it is random:
-numbers that grow tell an operator which came first. The metadata store's
-revision is such a number already, so the number is that of a commit.
+Each start of a broker is an incarnation, which has a journal of its own. The number
+of an incarnation must never repeat, and should grow, so that operators can tell
+which came first. Revisions of the metadata store have both properties, so the
+number is the revision of a commit.
 
-A broker is a member while its registration is there: a key under a lease,
-which goes when the broker is not heard of any more. That says who is alive to
-the best of everyone's knowledge; what stops an incarnation is its seal. So a
-registration that goes, while nobody has sealed the incarnation, is made again.
+A broker is a member while its registration exists: a key with a lease, which
+expires when the broker does not renew it. The registration is only the best
+knowledge of whether a broker lives; a seal is what stops an incarnation. So a
+registration that expires before the incarnation is sealed is made again.
 """
 
 from __future__ import annotations
@@ -33,33 +33,35 @@ from kafscale.format.cluster import cluster_id_of
 from kafscale.format.incarnation import CREATE, IncarnationRecord
 from kafscale.interfaces import Broker, Compare, Delete, Entry, IMetadataStore, Phase, Put
 
-LOOK = 0.5
-"""Seconds between two looks at a registration that is another's."""
+POLL_SECONDS = 0.5
+"""Seconds between two looks at the registration of another process."""
 
-AGAIN = 1.0
-"""Seconds after which what failed is tried again."""
+RETRY_SECONDS = 1.0
+"""Seconds until a registration that failed is tried again."""
 
 
 async def cluster_id(store: IMetadataStore, new_id: Callable[[], UUID] = uuid4) -> str:
     """
-    The cluster's id, 22 characters of base64url; whoever comes first makes it,
-    and it never changes.
+    Return the id of the cluster, 22 characters of base64url. The first broker creates
+    it, and it never changes.
+
+    @param new_id: Creates random UUIDs.
     """
     while True:
         entry = await store.get(metadata_keys.CLUSTER_ID)
         if entry is not None:
             return cluster_id_of(entry)
         made = Put(metadata_keys.CLUSTER_ID, base64_of(fresh(new_id)))
-        with suppress(CommitConflict):  # another broker was first: its id is the cluster's
+        with suppress(CommitConflict):  # another broker was first, and its id is in force
             await store.commit([Compare(metadata_keys.CLUSTER_ID, 0)], [made])
 
 
 class Membership:
     """
-    This broker's place in the cluster.
+    The registration of this broker.
 
-    @ivar incarnation: The present one; 0 before L{join}.
-    @ivar revision: At which it was registered.
+    @ivar incarnation: The number of the present incarnation; 0 before L{join}.
+    @ivar revision: The revision of its registration.
     """
 
     _log = Logger()
@@ -76,13 +78,16 @@ class Membership:
         version: str = "",
     ) -> None:
         """
-        @param broker: As it is to be registered.
-        @param replaced: Called when the incarnation turns out to be another's
-            past: it is sealed, or somebody else has registered in its place.
-        @param lease_seconds: How long the registration outlives the broker.
-        @param fencing: What stops it (`kafscale.log.journal.fencing`): "create" or
-            "metadata".
-        @param version: Of the broker's software, for operators to read.
+        @param store: The metadata store.
+        @param broker: The broker to register.
+        @param clock: For delays.
+        @param replaced: Called when this incarnation is over: it was sealed, or another
+            process has registered with the same broker id.
+        @param lease_seconds: The time after which the registration of a silent broker
+            expires.
+        @param fencing: How the incarnation is to be stopped (`kafscale.log.journal.fencing`):
+            "create" or "metadata".
+        @param version: The version of the software, for operators.
         """
         self._store = store
         self._key = metadata_keys.broker(broker.broker_id)
@@ -93,22 +98,21 @@ class Membership:
         self._fencing = fencing
         self._version = version
         self._leases: list[int] = []
-        self._drawn: set[int] = set()  # all numbers that were this broker's
+        self._drawn: set[int] = set()  # the numbers of all incarnations of this process
         self._phase = Phase.STARTING
         self._renewing = False
-        self._absent = False  # it was taken away while it was being renewed
+        self._absent = False  # the registration is missing
         self.incarnation = 0
         self.revision = 0
 
     async def join(self) -> int:
         """
-        Become a new incarnation, and register as that. Its number.
+        Draw the number of a new incarnation and register it; return the number.
 
-        After a failure of unknown outcome it is called again as a whole: an
-        incarnation that was drawn and never used has an empty journal, and
-        does no harm.
+        After a failure of unknown outcome, call it again: an incarnation whose number was
+        drawn but never used has an empty journal, and does no harm.
 
-        @raise SettingError: another broker lives that has this one's id.
+        @raise SettingError: another live broker has the same id.
         """
         self._phase = Phase.STARTING
         number = await self._store.commit(
@@ -122,19 +126,19 @@ class Membership:
             found = await self._store.get(self._key)
             other = None if found is None else BrokerRecord.from_entry(found)
             if other is not None and not self._is_past(other):
-                # It may be dead, and its lease not over; or a mistake.
-                if waited > self._lease_seconds + AGAIN:
+                # Another process is alive, or has died and its lease has not expired.
+                if waited > self._lease_seconds + RETRY_SECONDS:
                     raise SettingError(
                         f"broker id {self._broker.broker_id} is in use by"
                         f" {other.host}:{other.port}: each broker needs its own"
                         " (KAFSCALE_BROKER_ID)"
                     )
-                await deferLater(self._clock, LOOK)
-                waited += LOOK
+                await deferLater(self._clock, POLL_SECONDS)
+                waited += POLL_SECONDS
                 continue
             revision = 0 if found is None else found.revision
             try:
-                # Together: who sees the registration finds the journal's record.
+                # In one commit, so that a registration never lacks its incarnation's record.
                 self.revision = await self._store.commit(
                     [Compare(metadata_keys.incarnation(number), 0), Compare(self._key, revision)],
                     [
@@ -165,8 +169,9 @@ class Membership:
 
     def _is_past(self, found: BrokerRecord) -> bool:
         """
-        Whether a registration is our own: of an incarnation that we were; or,
-        before we were any, of who had our address, and has left it to us.
+        Whether a registration is of this broker's own past: of an earlier incarnation of
+        this process; or, before the first one, of a process at the same address, which
+        cannot be running any more.
         """
         if found.incarnation in self._drawn:
             return True
@@ -177,7 +182,9 @@ class Membership:
 
     def seen(self, entry: Entry | None) -> None:
         """
-        What is registered for this broker's id now; None for nothing.
+        React to a change of this broker's registration.
+
+        @param entry: The present registration; None if there is none.
         """
         if not self.incarnation:
             return
@@ -198,8 +205,7 @@ class Membership:
 
     async def _renew(self) -> None:
         """
-        The lease has ended, as if this broker were dead: unless somebody has
-        stopped it, it is there.
+        Register again after the lease has expired, unless the incarnation was sealed.
         """
         try:
             while self._absent and self._phase is not Phase.LEAVING:
@@ -208,17 +214,21 @@ class Membership:
                     await self._register_again(incarnation)
                 except (StoreUnavailable, CommitConflict) as why:
                     if incarnation != self.incarnation:
-                        continue  # joined anew meanwhile
+                        continue  # the broker has rejoined meanwhile
                     if await self._store.get(metadata_keys.seal(incarnation)) is not None:
                         self._absent = False
                         self._replaced()
                         return
                     found = await self._store.get(self._key)
-                    if found is not None:  # done; if by another, `seen` will be told
+                    if found is not None:  # done; if by another process, `seen` is called
                         self._absent = False
                         return
-                    self._log.warn("not registered again yet: {why}", why=why)
-                    await deferLater(self._clock, AGAIN)
+                    self._log.warn(
+                        "could not register again, trying again in {seconds} s: {why}",
+                        seconds=RETRY_SECONDS,
+                        why=why,
+                    )
+                    await deferLater(self._clock, RETRY_SECONDS)
         finally:
             self._renewing = False
 
@@ -229,25 +239,27 @@ class Membership:
             [Put(self._key, self._value(incarnation), lease)],
         )
         self._absent = False
-        self._log.warn("registered again: the lease had ended, but nobody has taken over")
+        self._log.warn("registered again: the lease had expired, but no broker has taken over")
         await self._end_leases(before=lease)
 
     def _not_renewed(self, failure: Failure) -> None:
-        self._log.failure("not registered any more", failure)
+        self._log.failure(
+            "internal error while registering again; the broker must be restarted", failure
+        )
 
     async def announce(self, phase: Phase) -> None:
         """
-        Tell the others how far this broker is.
+        Publish the phase of this broker in its registration.
         """
         self._phase = phase
         while True:
             found = await self._store.get(self._key)
             if found is None or not self._is_ours(found):
-                return  # it is told with the next registration, if there is one
+                return  # the next registration has the phase, if there is one
             value = self._value(self.incarnation)
-            if found.value == value or not self._leases:  # it has left meanwhile
+            if found.value == value or not self._leases:  # the broker has left
                 return
-            with suppress(CommitConflict, StoreUnavailable):  # read what came of it
+            with suppress(CommitConflict, StoreUnavailable):  # read the outcome
                 await self._store.commit(
                     [Compare(self._key, found.revision)], [Put(self._key, value, self._leases[-1])]
                 )
@@ -259,13 +271,12 @@ class Membership:
 
     async def leave(self) -> None:
         """
-        Take the broker out of the cluster, unless a later incarnation of it has
-        registered meanwhile.
+        Remove the registration, unless a later incarnation has replaced it.
         """
         self._phase = Phase.LEAVING
         found = await self._store.get(self._key)
         if found is not None and self._is_ours(found):
-            # A conflict: it is another's by now, or has ended with its lease.
+            # On a conflict it was replaced, or has expired.
             with suppress(CommitConflict):
                 await self._store.commit([Compare(self._key, found.revision)], [Delete(self._key)])
         await self._end_leases()
@@ -279,14 +290,15 @@ class Membership:
 
     async def _end_leases(self, before: int | None = None) -> None:
         """
-        What registrations of the past lived with: the leases that were given
-        before this one; all, if none is named.
+        Revoke the leases of earlier registrations.
+
+        @param before: Only leases granted before this one; None: all.
         """
         ended = list(self._leases)
         if before is not None:
             ended = ended[: ended.index(before)] if before in ended else []
         for lease in ended:
-            if lease in self._leases:  # joining and registering again may do this together
+            if lease in self._leases:  # joining and registering again may run concurrently
                 self._leases.remove(lease)
-                with suppress(StoreError):  # then it ends by itself
+                with suppress(StoreError):  # the lease expires by itself
                     await self._store.revoke(lease)

@@ -1,9 +1,10 @@
 """
-Where producer ids come from.
+The allocation of producer ids.
 
-A producer id must never be given twice, and asking the metadata store for each
-one would make it the bottleneck of short-lived producers. So a broker takes a
-block at a time; what is left of it when the broker stops is never used.
+A producer id must never be assigned twice, and a commit to the metadata store for
+each id would make the store the bottleneck of short-lived producers. So a broker
+allocates ids in blocks (as in KIP-730). The rest of a block is lost when the broker
+stops.
 """
 
 from __future__ import annotations
@@ -16,26 +17,32 @@ from kafscale.format import metadata_keys
 from kafscale.format.cluster import producer_ids_of
 from kafscale.interfaces import Compare, IMetadataStore, IProducerIds, Put
 
-#: As many as Kafka's own brokers take at once.
+#: The size of a block, as in Kafka (C{ProducerIdsBlock.PRODUCER_ID_BLOCK_SIZE}).
 BLOCK = 1000
 
 
 @implementer(IProducerIds)
 class ProducerIds:
     """
-    Hands out the ids of a block, and takes the next block when it is used up.
+    Assigns the ids of a block, and allocates the next block when none is left.
     """
 
     def __init__(self, store: IMetadataStore, block: int = BLOCK) -> None:
+        """
+        @param store: The metadata store that all brokers share.
+        @param block: The number of ids to allocate at once.
+        """
         self._store = store
         self._block = block
         self._next = 0
         self._end = 0
-        self._taking = DeferredLock()  # one block at a time, however many ask
+        self._taking = DeferredLock()  # concurrent callers share one block
 
     async def new(self) -> int:
         """
-        An id that was never given before, by any broker.
+        Return an id that no broker has assigned before.
+
+        @raise StoreUnavailable: the next block could not be allocated.
         """
         while self._next == self._end:
             await self._taking.acquire()
@@ -50,8 +57,8 @@ class ProducerIds:
 
     async def _take(self) -> None:
         """
-        Make the next block ours. A commit of unknown outcome costs a block at
-        worst: the next try reads what stands there and goes on from it.
+        Allocate the next block. A commit of unknown outcome wastes a block at worst: the
+        next attempt reads the stored value, and continues from there.
         """
         while True:
             entry = await self._store.get(metadata_keys.PRODUCER_IDS)
@@ -62,6 +69,6 @@ class ProducerIds:
                     [Put(metadata_keys.PRODUCER_IDS, first + self._block)],
                 )
             except CommitConflict:
-                continue  # another broker took that block
+                continue  # another broker has allocated that block
             self._next, self._end = first, first + self._block
             return

@@ -1,10 +1,10 @@
 """
-Who reads where (KIP-392).
+The broker from which a consumer should read, by rack (KIP-392).
 
-A reader in another rack than the leader's reads from a broker of its own rack,
-if there is one that serves: what crosses between racks costs money and time.
-Which one of several is the same for all readers of a partition, so that its
-records come there once.
+A consumer in another rack than the leader reads from a serving broker of its own
+rack, if there is one, because traffic between racks costs money and time. If there
+are several, all consumers of a partition read from the same one, so that the
+records enter the rack once.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from kafscale.interfaces import Broker, Phase
 
 class Racks:
     """
-    The brokers that live at one time, by rack.
+    The live brokers at one time, by rack.
 
-    @ivar several: Whether a reader may be nearer to another broker than to a
+    @ivar several: Whether a consumer may be closer to another broker than to the
         leader.
     """
 
     def __init__(self, brokers: Sequence[Broker]) -> None:
+        """
+        @param brokers: All live brokers.
+        """
         self._rack_of = {broker.broker_id: broker.rack for broker in brokers}
         self._serving: dict[str, list[Broker]] = {}
         for broker in brokers:
@@ -35,15 +38,18 @@ class Racks:
 
     def alive(self, broker_id: int) -> bool:
         """
-        Whether it is one of them.
+        Whether the broker is one of them.
         """
         return broker_id in self._rack_of
 
     def nearest(self, rack: str, where: TopicIdPartition, leader: int) -> int:
         """
-        From which broker a reader in this rack should read.
+        Return the id of the broker from which consumers in a rack should read a partition;
+        -1 if there is none.
 
-        @param leader: The partition's; whoever is no broker is dead.
+        @param rack: The rack of the consumer.
+        @param where: The partition.
+        @param leader: Its leader; an id without a live broker if it has none.
         """
         alive = leader in self._rack_of
         if not self.several or (alive and self._rack_of[leader] == rack):
@@ -53,8 +59,10 @@ class Racks:
 
     def replicas(self, where: TopicIdPartition, leader: int) -> list[int]:
         """
-        The leader, which lives, and the broker to be read from in each other
-        rack.
+        Return the ids of the brokers to read a partition from: the leader, and one broker
+        in each other rack.
+
+        @param leader: The leader of the partition, a live broker.
         """
         return [
             leader,

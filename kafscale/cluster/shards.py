@@ -1,10 +1,10 @@
 """
-Who coordinates which groups.
+The ownership of group shards by brokers.
 
-Groups are divided into shards, and the shards among the brokers as partitions
-are (`kafscale.cluster.spread`). A shard's state is all in the metadata store,
-each write of it guarded by who owns the shard: so whoever should have it takes
-it, without being given it.
+Groups are divided into shards, and shards are assigned to brokers as partitions are
+(`kafscale.cluster.spread`). All state of a shard is in the metadata store, and each
+write to it compares the owner. So a broker takes the shards that are assigned to
+it; the previous owner does not have to release them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from kafscale.concurrency.chore import Chore
 from kafscale.format import metadata_keys
 from kafscale.interfaces import Broker, Change, IGroupCoordinator, Phase
 
-AGAIN = 1.0
-"""Seconds after which what failed is tried again."""
+RETRY_SECONDS = 1.0
+"""Seconds until shards that could not be loaded are tried again."""
 
-NAME = "group-shards"
-"""What the brokers bid for."""
+BID_NAME = "group-shards"
+"""The name under which brokers bid for shards."""
 
 
-class Sharing:
+class ShardOwnership:
     """
-    What this broker coordinates, kept in step with the image.
+    Makes this broker own the group shards that are assigned to it.
     """
 
     _log = Logger()
@@ -40,38 +40,43 @@ class Sharing:
         self, image: Image, coordinator: IGroupCoordinator, shards: int, clock: IReactorTime
     ) -> None:
         """
-        @param shards: How many there are.
+        @param image: Calls back when brokers change.
+        @param coordinator: Loads the groups of owned shards.
+        @param shards: The number of shards in the cluster.
+        @param clock: For delays.
         """
         self._image = image
         self._coordinator = coordinator
         self._shards = shards
         self._taking = Chore(clock, self._take, self._not_taken)
-        self._owners: Sequence[int] = ()
+        self._assignment: Sequence[int] = ()
         self._steps = DeferredLock()
         self._running = False
 
     async def start(self, incarnation: int) -> None:
         """
-        Coordinate, as this incarnation, what this broker should, and from now
-        on what it comes to be the one for.
+        Own the shards that are assigned to this broker, from now on.
+
+        @param incarnation: The number of this broker's incarnation, as which it owns them.
+        @raise Exception: the groups could not be loaded.
         """
         if not self._running:
             self._running = True
             self._image.on_change(self._changed)
-        self._owners = ()
+        self._assignment = ()
         async with self._steps:
             self._coordinator.begin(incarnation)
-            await self._coordinator.own(self._mine())
+            await self._coordinator.own(self._assigned())
 
     def stop(self) -> None:
         """
-        Follow the image no more.
+        Stop following the image.
         """
         self._running = False
 
     async def leave(self) -> None:
         """
-        Coordinate nothing any more, for others to do it.
+        Release all shards, so that other brokers own them.
         """
         self._running = False
         async with self._steps:
@@ -79,16 +84,17 @@ class Sharing:
 
     def coordinator(self, shard: int) -> Broker | None:
         """
-        Who should coordinate the groups of a shard.
+        Return the broker that should coordinate the groups of a shard; None if there is
+        none.
         """
-        if not self._owners:
+        if not self._assignment:
             brokers = self._image.brokers()
             serving = [each for each in brokers if each.phase is Phase.SERVING]
-            self._owners = leaders(NAME, self._shards, serving or brokers)
-        owner = self._owners[shard]
-        return next((each for each in self._image.brokers() if each.broker_id == owner), None)
+            self._assignment = leaders(BID_NAME, self._shards, serving or brokers)
+        assigned = self._assignment[shard]
+        return next((each for each in self._image.brokers() if each.broker_id == assigned), None)
 
-    def _mine(self) -> list[int]:
+    def _assigned(self) -> list[int]:
         me = self._image.broker_id
         found = []
         for shard in range(self._shards):
@@ -101,22 +107,27 @@ class Sharing:
         if self._running and any(
             change.key.startswith(metadata_keys.BROKERS) for change in changes
         ):
-            self._owners = ()
+            self._assignment = ()
             self._taking.kick()
 
     def lost(self) -> None:
         """
-        Another has taken what this broker has: it may know more; or less, then
-        it is taken back before long.
+        Claim the assigned shards again, after a while. To be called when another broker has
+        taken a shard of this one. Its image may be newer; if it is older, the shard comes
+        back.
         """
-        self._taking.kick_after(AGAIN)
+        self._taking.kick_after(RETRY_SECONDS)
 
     async def _take(self) -> None:
         async with self._steps:
             if self._running:
-                await self._coordinator.own(self._mine())
+                await self._coordinator.own(self._assigned())
 
     def _not_taken(self, failure: Failure) -> None:
-        self._log.failure("the groups of some shards could not be taken over yet", failure)
-        # Not as a retry: when brokers change, that does not wait.
-        self._taking.kick_after(AGAIN)
+        self._log.failure(
+            "could not load the groups of some shards, trying again in {seconds} s",
+            failure,
+            seconds=RETRY_SECONDS,
+        )
+        # Not as a retry of the chore, for which a change of brokers would have to wait.
+        self._taking.kick_after(RETRY_SECONDS)

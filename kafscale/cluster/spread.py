@@ -1,17 +1,16 @@
 """
-Which broker should lead what.
+The assignment of partitions and group shards to brokers.
 
-Everyone computes it alike, from what is in the image, so nobody has to be
-asked, and nothing has to be stored. It is rendezvous hashing: each broker bids
-a number for each partition that depends on nothing but the two, and the
-highest bid wins. So when a broker comes or goes only what it wins or leaves
-moves.
+Each broker computes the same assignment from its image, so brokers need no messages
+about it, and it is not stored. It is weighted rendezvous hashing: for each part,
+each broker bids a number that depends on the two alone, and the highest bid wins.
+So when a broker comes or goes, hardly more parts move than it gains or loses.
 
-Bids alone would give one broker of three half the partitions of a small topic.
-So each broker first gets a number of a topic's partitions, in proportion to its
-weight, and bids until it has them. Where there are racks it is they that get
-their numbers first, and each shares its own out to its brokers: so the loss of
-a rack stops as little of each topic as can be.
+Bids alone could assign half the partitions of a small topic to one broker of three.
+So each broker has a capacity, in proportion to its weight, and wins no more parts
+than that. With racks, capacities are divided among the racks first, and within each
+rack among its brokers, so that the loss of a rack affects as few partitions of each
+topic as possible.
 """
 
 from __future__ import annotations
@@ -28,15 +27,18 @@ K = TypeVar("K", bound=Hashable)
 
 def leaders(name: str, parts: int, brokers: Sequence[Broker]) -> Sequence[int]:
     """
-    For each part of what has that name the id of the broker that should have
-    it: one that does not leave, -1 if there is none.
+    Return for each part the id of the broker that should lead it: one that is not
+    leaving; -1 if there is none.
 
-    @param brokers: Those that live.
+    @param name: The name of what is divided, e.g. a topic id.
+    @param parts: The number of parts, e.g. partitions.
+    @param brokers: All live brokers.
+    @return: A sequence of C{parts} broker ids.
     """
     staying = [broker for broker in brokers if broker.phase is not Phase.LEAVING]
     if len(staying) < 2:
         return [staying[0].broker_id if staying else -1] * parts
-    room = _rooms(name, parts, staying)
+    left = _capacities(name, parts, staying)
     bids = sorted(
         (
             (-bid(f"{name}/{part}", broker.broker_id, broker.weight), part, broker.broker_id)
@@ -46,37 +48,41 @@ def leaders(name: str, parts: int, brokers: Sequence[Broker]) -> Sequence[int]:
     )
     given = [-1] * parts
     for _, part, broker_id in bids:
-        if given[part] < 0 and room[broker_id]:
+        if given[part] < 0 and left[broker_id]:
             given[part] = broker_id
-            room[broker_id] -= 1
+            left[broker_id] -= 1
     return given
 
 
-def _rooms(name: str, parts: int, brokers: Sequence[Broker]) -> dict[int, int]:
+def _capacities(name: str, parts: int, brokers: Sequence[Broker]) -> dict[int, int]:
     """
-    How many parts each broker is to have.
+    Return how many parts each broker can have.
     """
     racks: dict[str | None, dict[int, float]] = {}
     for broker in brokers:
         racks.setdefault(broker.rack, {})[broker.broker_id] = broker.weight
-    by_rack = shares(name, parts, {rack: sum(each.values()) for rack, each in racks.items()})
-    rooms: dict[int, int] = {}
+    by_rack = apportion(name, parts, {rack: sum(each.values()) for rack, each in racks.items()})
+    capacities: dict[int, int] = {}
     for rack, weights in racks.items():
-        rooms |= shares(name, by_rack[rack], weights)
-    return rooms
+        capacities |= apportion(name, by_rack[rack], weights)
+    return capacities
 
 
-def shares(name: str, parts: int, weights: Mapping[K, float]) -> dict[K, int]:
+def apportion(name: str, parts: int, weights: Mapping[K, float]) -> dict[K, int]:
     """
-    So many parts shared out in proportion to weights: what each has a right to,
-    rounded down, and what is left over to those who bid most for it.
+    Divide parts in proportion to weights: each key gets its exact proportion, rounded
+    down, and the remaining parts go to the highest bids.
+
+    @param name: The name of what is divided; the bids depend on it.
+    @param weights: The weight of each key; at least one, all positive.
+    @return: The number of parts of each key.
     """
     whole = sum(weights.values())
     exact = {each: parts * weight / whole for each, weight in weights.items()}
-    given = {each: floor(share) for each, share in exact.items()}
+    given = {each: floor(part) for each, part in exact.items()}
     bids = sorted(
         weights,
-        # In proportion to what rounding took away, which may be nothing.
+        # In proportion to the remainder, which may be 0.
         key=lambda each: bid(name, each, exact[each] - given[each] + 1e-9),
         reverse=True,
     )
@@ -85,11 +91,11 @@ def shares(name: str, parts: int, weights: Mapping[K, float]) -> dict[K, int]:
     return given
 
 
-def bid(what: str, who: object, weight: float) -> float:
+def bid(item: str, bidder: object, weight: float) -> float:
     """
-    The weighted rendezvous: of all who bid for the same, each has the highest
-    with a probability in proportion to its weight.
+    Return the bid of a bidder for an item. Of all bidders, each has the highest bid
+    with a probability in proportion to its weight (weighted rendezvous hashing).
     """
-    digest = blake2b(f"{what} {who}".encode(), digest_size=8).digest()
+    digest = blake2b(f"{item} {bidder}".encode(), digest_size=8).digest()
     chance = (int.from_bytes(digest, "big") + 0.5) / 2**64
     return weight / -log(chance)

@@ -1,8 +1,8 @@
 """
-Topics are created, deleted, made larger and configured here.
+Creation, deletion, growth and configuration of topics.
 
-Each is one commit, so that whoever dies in the middle leaves nothing half
-done, and of two who create the same name one wins.
+Each change is one commit. So a broker that dies in the middle leaves nothing half
+done, and if two create topics of the same name, one of them fails.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from kafscale.interfaces import (
     Topic,
 )
 
-#: Resolves when all these partitions of a topic have a leader.
-Led = Callable[[UUID, Sequence[int]], Awaitable[None]]
+#: Returns when all these partitions of a topic have a leader.
+WaitForLeaders = Callable[[UUID, Sequence[int]], Awaitable[None]]
 
 LONGEST_NAME = 249
 
@@ -52,8 +52,9 @@ _NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
 def check_name(name: str) -> None:
     """
-    @raise InvalidTopicException: no topic can have this name
-        (``org.apache.kafka.common.internals.Topic``).
+    Check the name of a topic (C{org.apache.kafka.common.internals.Topic.validate}).
+
+    @raise InvalidTopicException: no topic can have this name.
     """
     if not name:
         raise InvalidTopicException("Topic name is invalid: it is empty")
@@ -73,7 +74,7 @@ def check_name(name: str) -> None:
 @implementer(ITopics)
 class Topics:
     """
-    The topics of the metadata store.
+    The topics in the metadata store.
     """
 
     def __init__(
@@ -81,14 +82,22 @@ class Topics:
         store: IMetadataStore,
         image: Image,
         configs: ITopicConfigs,
-        led: Led,
+        wait_for_leaders: WaitForLeaders,
         clock: IReactorTime,
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:
+        """
+        @param store: The metadata store.
+        @param image: Has the topics that exist, and shows when a commit is in force.
+        @param configs: Checks configurations.
+        @param wait_for_leaders: See L{WaitForLeaders}.
+        @param clock: For timestamps of topics.
+        @param new_id: Creates random UUIDs.
+        """
         self._store = store
         self._image = image
         self._configs = configs
-        self._led = led
+        self._wait_for_leaders = wait_for_leaders
         self._clock = clock
         self._new_id = new_id
 
@@ -108,9 +117,9 @@ class Topics:
         """
         See L{ITopics.create}.
 
-        @raise PolicyViolation: more partitions than one step may make.
-        @raise RequestTimedOut: the store did not answer; the topic may be
-            there, or come to be.
+        @raise PolicyViolation: too many partitions for one request.
+        @raise RequestTimedOut: the store did not respond. The topic may exist, or
+            appear later.
         """
         check_name(name)
         self._check_partitions(partitions)
@@ -121,7 +130,7 @@ class Topics:
             return topic
         revision = await self._put(topic)
         await self._image.until(revision)
-        await self._led(topic.topic_id, range(partitions))
+        await self._wait_for_leaders(topic.topic_id, range(partitions))
         return topic
 
     async def wait_for_leaders(self, topic: Topic) -> None:
@@ -129,7 +138,7 @@ class Topics:
         See L{ITopics.wait_for_leaders}.
         """
         try:
-            await self._led(topic.topic_id, range(topic.partitions))
+            await self._wait_for_leaders(topic.topic_id, range(topic.partitions))
         except UnknownTopicId:
             raise UnknownTopicOrPartition(f"Topic '{topic.name}' does not exist.") from None
 
@@ -137,7 +146,7 @@ class Topics:
         """
         See L{ITopics.delete}.
 
-        @raise UnknownTopicOrPartition: it is deleted already.
+        @raise UnknownTopicOrPartition: the topic is already deleted.
         """
         key = metadata_keys.topic(topic.topic_id)
         while True:
@@ -154,7 +163,7 @@ class Topics:
                     ],
                 )
             except CommitConflict:
-                continue  # its configuration was changed meanwhile, or it is gone
+                continue  # the topic was changed or deleted concurrently
             await self._image.until(revision)
             return
 
@@ -162,8 +171,8 @@ class Topics:
         """
         See L{ITopics.grow}.
 
-        @raise UnknownTopicOrPartition: it is deleted already.
-        @raise PolicyViolation: more partitions than one step may make.
+        @raise UnknownTopicOrPartition: the topic is already deleted.
+        @raise PolicyViolation: too many new partitions for one request.
         """
         key = metadata_keys.topic(topic.topic_id)
         while True:
@@ -187,7 +196,7 @@ class Topics:
             except CommitConflict:
                 continue
             await self._image.until(revision)
-            await self._led(topic.topic_id, range(before, partitions))
+            await self._wait_for_leaders(topic.topic_id, range(before, partitions))
             return grown
 
     async def alter(
@@ -230,8 +239,8 @@ class Topics:
 
     def _check_free(self, name: str) -> None:
         """
-        Names that differ only in ``.`` and ``_`` would be one name to metrics,
-        where both become ``_``.
+        Check that the name does not exist, nor one that differs only in ``.`` and ``_``:
+        names of metrics have ``_`` for both.
         """
         blurred = name.replace(".", "_")
         for other in self._image.topics():
@@ -244,7 +253,7 @@ class Topics:
 
     async def _put(self, topic: Topic) -> int:
         """
-        Make the topic in the store; the revision at which it was made.
+        Commit the topic, and return the revision of the commit.
         """
         name_key = metadata_keys.name(topic.name)
         record = TopicRecord(topic.name, topic.partitions, topic.configs, self._now())
@@ -259,11 +268,11 @@ class Topics:
         except CommitConflict:
             raise TopicAlreadyExists(f"Topic '{topic.name}' already exists.") from None
         except StoreUnavailable:
-            # It may have been done all the same: the id says whether it is ours.
+            # The commit may have been done. The id shows whether the topic is ours.
             entry = await self._store.get(metadata_keys.topic(topic.topic_id))
             if entry is None:
                 raise RequestTimedOut(
-                    "The metadata store did not answer; the topic may appear later"
+                    "The metadata store did not respond; the topic may appear later"
                 ) from None
             return entry.revision
 

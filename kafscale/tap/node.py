@@ -21,7 +21,7 @@ from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.membership import Membership, cluster_id
-from kafscale.cluster.shards import Sharing
+from kafscale.cluster.shards import ShardOwnership
 from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import SettingError, StoreError
@@ -169,14 +169,14 @@ class Node:
             clock,
             GroupSettings.of(settings),
             lambda: str(self._new_id()),
-            lambda: self._sharing.lost(),
+            lambda: self._shard_ownership.lost(),
         )
         image.on_topic_deleted(self.coordinator.topic_deleted)
-        self._sharing = Sharing(image, self.coordinator, metadata_keys.SHARDS, clock)
+        self._shard_ownership = ShardOwnership(image, self.coordinator, metadata_keys.SHARDS, clock)
         self._begun = True  # from now on there is something to stop
         await self._registered()
         await self._leaderships.start()
-        await self._sharing.start(self._membership.incarnation)
+        await self._shard_ownership.start(self._membership.incarnation)
         await self._join()
         self.conversions = ConversionCounts()
         self.services = all_services(
@@ -188,7 +188,7 @@ class Node:
             replicas=self.replicas,
             leaderships=self._leaderships,
             coordinator=self.coordinator,
-            sharing=self._sharing,
+            shard_ownership=self._shard_ownership,
             metadata=self._metadata,
             reactor=clock,
             run_blocking=self._run_blocking,
@@ -244,7 +244,7 @@ class Node:
                 self.log.begin(await self._membership.join())
                 await self._registered()
                 await self._leaderships.recover()
-                await self._sharing.start(self._membership.incarnation)
+                await self._shard_ownership.start(self._membership.incarnation)
                 await self._membership.announce(Phase.SERVING)
             except (StoreError, CorruptLog, SettingError) as error:
                 self._log.error(
@@ -294,7 +294,7 @@ class Node:
         ]
         if others:
             await self._membership.announce(Phase.LEAVING)
-            await self._sharing.leave()
+            await self._shard_ownership.leave()
             await self._leaderships.leave()
 
     async def answer_waiting(self) -> None:
@@ -311,7 +311,7 @@ class Node:
         self._running = False
         if self._begun:
             self._leaderships.stop()
-            self._sharing.stop()
+            self._shard_ownership.stop()
             self.replicas.stop()
             await self.log.stop()
             self.image.stop()

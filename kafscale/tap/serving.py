@@ -15,7 +15,7 @@ from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.producer_ids import ProducerIds
-from kafscale.cluster.shards import Sharing
+from kafscale.cluster.shards import ShardOwnership
 from kafscale.cluster.topics import Topics
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.config import Settings
@@ -69,7 +69,7 @@ def all_services(
     replicas: Replicas,
     leaderships: Leaderships,
     coordinator: GroupCoordinator,
-    sharing: Sharing,
+    shard_ownership: ShardOwnership,
     metadata: IMetadataStore,
     reactor: Any,
     run_blocking: Callable[..., Deferred[Any]],
@@ -88,7 +88,7 @@ def all_services(
         metadata,
         image,
         configs,
-        leaderships.led,
+        leaderships.wait_for_leaders,
         reactor,
         lambda: UUID(int=chance.getrandbits(128), version=4),
     )
@@ -119,7 +119,7 @@ def all_services(
             nearby=Nearby(image, log, replicas, broker.rack, reactor),
         ),
         ListOffsetsService(image, log),
-        FindCoordinatorService(lambda group: sharing.coordinator(shard_of(group))),
+        FindCoordinatorService(lambda group: shard_ownership.coordinator(shard_of(group))),
         JoinGroupService(coordinator),
         OffsetCommitService(image, coordinator, reactor, settings.offset_metadata_max_bytes),
         DescribeGroupsService(coordinator),

@@ -9,10 +9,11 @@ from typing import Any, cast
 from uuid import UUID
 
 import attrs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.cluster.image import Image
-from kafscale.cluster.leadership import AGAIN, Leaderships
+from kafscale.cluster.leadership import RETRY_SECONDS, Leaderships
 from kafscale.errors import StoreUnavailable, UnknownTopicId
 from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
@@ -199,11 +200,11 @@ class LedTests(LeadershipTestCase):
         """
         self.start()
         topic_id = self.create("new", 2)
-        self.cluster.clock.advance(AGAIN)
+        self.cluster.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.leaders(topic_id, 3), [7, 7, -1])
         topic = self.cluster.image.topic("new")
         self.cluster.now(self.cluster.topics.grow(topic, 3))
-        self.cluster.clock.advance(AGAIN)
+        self.cluster.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.log.claims[-1], [(topic_id, 2)])
         self.assertEqual(self.leaders(topic_id, 3), [7, 7, 7])
 
@@ -216,8 +217,30 @@ class LedTests(LeadershipTestCase):
         topic_id = self.create("new", 1)
         self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 1)
         self.assertEqual(self.leaders(topic_id, 1), [-1])
-        self.cluster.clock.advance(AGAIN)
+        self.cluster.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.leaders(topic_id, 1), [7])
+
+    def test_logged(self) -> None:
+        """
+        Log lines distinguish new partitions, released ones, and those of a failed
+        broker.
+        """
+        self.log.replaced = True
+        self.start()
+        topic_id = self.create("new", 4)
+        self.cluster.put_leader(topic_id, 1, leader=9, epoch=3)
+        self.cluster.put_leader(topic_id, 2, leader=-1, epoch=3)
+        self.log.replaced = False
+        with capturedLogs() as logged:
+            self.cluster.clock.advance(RETRY_SECONDS)
+        self.assertEqual(
+            [formatEvent(each) for each in logged],
+            [
+                "leads 2 new partition(s)",
+                "took over 1 partition(s) that other brokers released",
+                "took over 1 partition(s) of failed broker 9",
+            ],
+        )
 
     def test_until_they_are(self) -> None:
         """
@@ -227,14 +250,14 @@ class LedTests(LeadershipTestCase):
         self.log.replaced = True
         self.start()
         topic_id = self.create("new", 1)
-        led = begin(self.leaderships.led(topic_id, [0]))
+        led = begin(self.leaderships.wait_for_leaders(topic_id, [0]))
         for _ in range(10_000):
             self.cluster.clock.advance(0.001)
         self.assertNoResult(led)
         self.assertLess(len(self.log.claims), 20)
         self.log.replaced = False
-        self.cluster.clock.advance(AGAIN)
-        self.cluster.clock.advance(AGAIN)
+        self.cluster.clock.advance(RETRY_SECONDS)
+        self.cluster.clock.advance(RETRY_SECONDS)
         self.successResultOf(led)
 
     def test_of_a_deleted_topic(self) -> None:
@@ -245,10 +268,10 @@ class LedTests(LeadershipTestCase):
         self.log.replaced = True
         self.start()
         topic_id = self.create("brief", 1)
-        led = begin(self.leaderships.led(topic_id, [0]))
+        led = begin(self.leaderships.wait_for_leaders(topic_id, [0]))
         self.assertNoResult(led)
         self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic("brief")))
-        self.cluster.clock.advance(AGAIN)
+        self.cluster.clock.advance(RETRY_SECONDS)
         self.failureResultOf(led, UnknownTopicId)
 
 
@@ -266,7 +289,7 @@ class SharedTests(LeadershipTestCase):
         return [
             (topic_id, index)
             for index in range(6)
-            if self.leaderships.owner(topic_id, index) == broker_id
+            if self.leaderships.assigned_leader(topic_id, index) == broker_id
         ]
 
     def test_share(self) -> None:
@@ -280,12 +303,12 @@ class SharedTests(LeadershipTestCase):
         mine, theirs = self.owned(topic_id, 7), self.owned(topic_id, 8)
         self.assertEqual((len(mine), len(theirs)), (3, 3))
         self.assertEqual(list(self.log.leading), mine)
-        led = begin(self.leaderships.led(topic_id, range(6)))
+        led = begin(self.leaderships.wait_for_leaders(topic_id, range(6)))
         self.assertNoResult(led)
         for where in theirs:
             self.cluster.put_leader(*where, 8, 0, 50)
         self.successResultOf(led)
-        self.cluster.clock.advance(AGAIN)
+        self.cluster.clock.advance(RETRY_SECONDS)
         self.assertEqual(list(self.log.leading), mine)
 
     def test_another_comes(self) -> None:
@@ -316,7 +339,7 @@ class SharedTests(LeadershipTestCase):
         self.assertEqual(self.log.cleared, 0)
         self.cluster.end_broker(8)
         self.assertEqual(len(self.log.leading), 6)
-        self.cluster.clock.advance(AGAIN)
+        self.cluster.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.log.cleared, 1)
 
     def test_asked_once(self) -> None:
@@ -353,7 +376,7 @@ class SharedTests(LeadershipTestCase):
             self.cluster.put_leader(*where, 8, 0, 50)
         self.start()
         self.cluster.put_broker(attrs.evolve(self.OTHER, incarnation=60, phase=Phase.STARTING))
-        self.cluster.clock.advance(AGAIN)
+        self.cluster.clock.advance(RETRY_SECONDS)
         self.assertEqual(len(self.log.leading), 3)
 
     def test_released(self) -> None:
@@ -452,9 +475,9 @@ class DeletedTests(LeadershipTestCase):
         self.log.failures = 2
         self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic("brief")))
         self.assertEqual(len(self.tombstones()), 1)
-        self.cluster.clock.advance(AGAIN)
+        self.cluster.clock.advance(RETRY_SECONDS)
         self.assertEqual(len(self.tombstones()), 1)
-        self.cluster.clock.advance(AGAIN)
+        self.cluster.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.log.deleted, [topic_id] * 3)
         self.assertEqual(self.tombstones(), [])
         self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 2)

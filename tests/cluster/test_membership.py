@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from kafscale.cluster.membership import LOOK, Membership, cluster_id
+from kafscale.cluster.membership import POLL_SECONDS, Membership, cluster_id
 from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.format import metadata_keys
@@ -194,8 +194,8 @@ class JoinTests(MembershipCase):
         joining = begin(second.join())
         for _ in range(22):
             self.assertNoResult(joining)
-            self.clock.advance(LOOK)
-        self.clock.pump([LOOK] * 3)
+            self.clock.advance(POLL_SECONDS)
+        self.clock.pump([POLL_SECONDS] * 3)
         failure = self.failureResultOf(joining, SettingError)
         self.assertIn("broker id 7 is in use by broker.example:9092", str(failure.value))
 
@@ -207,7 +207,7 @@ class JoinTests(MembershipCase):
         second = self.member(Broker(7, "other.example", 9092))
         joining = begin(second.join())
         self.successResultOf(begin(self.store.commit([], [Delete("brokers/7")])))
-        self.clock.advance(LOOK)
+        self.clock.advance(POLL_SECONDS)
         self.successResultOf(joining)
 
     def test_lease_over(self) -> None:
@@ -217,10 +217,10 @@ class JoinTests(MembershipCase):
         self.join()
         second = self.member(Broker(7, "other.example", 9092))
         joining = begin(second.join())
-        self.clock.advance(LOOK)
+        self.clock.advance(POLL_SECONDS)
         for lease in sorted(self.store._leases):
             self.successResultOf(begin(self.store.revoke(lease)))
-        self.clock.advance(LOOK)
+        self.clock.advance(POLL_SECONDS)
         self.successResultOf(joining)
         registered = self.registration()
         self.assertEqual(registered["host"], "other.example")
@@ -332,7 +332,7 @@ class StayTests(MembershipCase):
         self.assertEqual(self.replaced, [first])
         self.flushLoggedErrors()
         joining = begin(self.membership.join())
-        self.clock.pump([LOOK] * 30)
+        self.clock.pump([POLL_SECONDS] * 30)
         self.failureResultOf(joining, SettingError)
 
     def test_old_news(self) -> None:

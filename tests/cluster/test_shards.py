@@ -9,7 +9,7 @@ from typing import cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.cluster.shards import AGAIN, Sharing
+from kafscale.cluster.shards import RETRY_SECONDS, ShardOwnership
 from kafscale.errors import StoreUnavailable
 from kafscale.interfaces import Broker, IGroupCoordinator, Phase
 from tests.cluster.small import BROKER, SmallCluster, begin
@@ -48,7 +48,7 @@ class FakeCoordinator:
             raise StoreUnavailable("503")
 
 
-class SharingTests(SynchronousTestCase):
+class ShardOwnershipTests(SynchronousTestCase):
     """
     Eight shards.
     """
@@ -59,7 +59,7 @@ class SharingTests(SynchronousTestCase):
         """
         self.cluster = SmallCluster(self)
         self.coordinator = FakeCoordinator()
-        self.sharing = Sharing(
+        self.ownership = ShardOwnership(
             self.cluster.image,
             cast(IGroupCoordinator, self.coordinator),
             SHARDS,
@@ -70,7 +70,7 @@ class SharingTests(SynchronousTestCase):
         """
         As incarnation 4.
         """
-        self.cluster.now(self.sharing.start(4))
+        self.cluster.now(self.ownership.start(4))
 
     def theirs(self) -> list[int]:
         """
@@ -78,7 +78,7 @@ class SharingTests(SynchronousTestCase):
         """
         found = []
         for shard in range(SHARDS):
-            broker = self.sharing.coordinator(shard)
+            broker = self.ownership.coordinator(shard)
             assert broker is not None
             if broker.broker_id == OTHER.broker_id:
                 found.append(shard)
@@ -91,7 +91,7 @@ class SharingTests(SynchronousTestCase):
         self.start()
         self.assertEqual(self.coordinator.incarnations, [4])
         self.assertEqual(self.coordinator.owned, [list(range(SHARDS))])
-        self.assertEqual(self.sharing.coordinator(3), BROKER)
+        self.assertEqual(self.ownership.coordinator(3), BROKER)
 
     def test_shared(self) -> None:
         """
@@ -123,7 +123,7 @@ class SharingTests(SynchronousTestCase):
         self.cluster.put_broker(
             Broker(7, "broker.example", 9092, incarnation=4, phase=Phase.LEAVING)
         )
-        self.assertIsNone(self.sharing.coordinator(0))
+        self.assertIsNone(self.ownership.coordinator(0))
 
     def test_leaving(self) -> None:
         """
@@ -132,7 +132,7 @@ class SharingTests(SynchronousTestCase):
         """
         self.start()
         self.cluster.put_broker(OTHER)
-        self.cluster.now(self.sharing.leave())
+        self.cluster.now(self.ownership.leave())
         self.assertEqual(self.coordinator.owned[-1], [])
         told = len(self.coordinator.owned)
         self.cluster.end_broker(OTHER.broker_id)
@@ -147,7 +147,7 @@ class SharingTests(SynchronousTestCase):
         self.cluster.put_broker(OTHER)
         self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 1)
         told = len(self.coordinator.owned)
-        self.cluster.clock.advance(AGAIN)
+        self.cluster.clock.advance(RETRY_SECONDS)
         self.assertEqual(len(self.coordinator.owned), told + 1)
 
     def test_lost(self) -> None:
@@ -156,9 +156,9 @@ class SharingTests(SynchronousTestCase):
         is still mine then.
         """
         self.start()
-        self.sharing.lost()
+        self.ownership.lost()
         self.assertEqual(len(self.coordinator.owned), 1)
-        self.cluster.clock.advance(AGAIN)
+        self.cluster.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.coordinator.owned[-1], list(range(SHARDS)))
         self.assertEqual(len(self.coordinator.owned), 2)
 
@@ -167,4 +167,4 @@ class SharingTests(SynchronousTestCase):
         Who cannot load the groups cannot start.
         """
         self.coordinator.failures = 1
-        self.failureResultOf(begin(self.sharing.start(4)), StoreUnavailable)
+        self.failureResultOf(begin(self.ownership.start(4)), StoreUnavailable)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.cluster.spread import leaders, shares
+from kafscale.cluster.spread import apportion, leaders
 from kafscale.interfaces import Broker, Phase
 
 
@@ -129,7 +129,7 @@ class LeadersTests(SynchronousTestCase):
             self.assertEqual(len(racks), 3)
 
 
-class SharesTests(SynchronousTestCase):
+class ApportionTests(SynchronousTestCase):
     """
     Numbers in proportion to weights.
     """
@@ -138,4 +138,5 @@ class SharesTests(SynchronousTestCase):
         """
         What divides evenly is divided so.
         """
-        self.assertEqual(shares("t", 12, {"a": 1.0, "b": 2.0, "c": 3.0}), {"a": 2, "b": 4, "c": 6})
+        weights = {"a": 1.0, "b": 2.0, "c": 3.0}
+        self.assertEqual(apportion("t", 12, weights), {"a": 2, "b": 4, "c": 6})
