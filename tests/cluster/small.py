@@ -1,5 +1,5 @@
 """
-A cluster of one, in memory, in which everything happens at once.
+A cluster with one broker, in memory, without delays.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def begin(awaitable: Awaitable[T]) -> Deferred[T]:
 
 class SmallCluster:
     """
-    Image and topics over a store in memory. Broker 7 leads what is created as
-    soon as it is, in epoch 0, unless L{leaderless} is set.
+    An image and topics over a metadata store in memory. Broker 7 leads new partitions at
+    once, in epoch 0, unless L{leaderless} is set.
     """
 
     def __init__(self, case: SynchronousTestCase, store: IMetadataStore | None = None) -> None:
@@ -61,13 +61,13 @@ class SmallCluster:
 
     def new_id(self) -> UUID:
         """
-        The next of ids that a test can foretell.
+        Return the next of a sequence of predictable ids.
         """
         return UUID(int=next(self._ids))
 
     def now(self, awaitable: Awaitable[T]) -> T:
         """
-        The result of what needs no waiting.
+        Return the result of an awaitable that does not wait.
         """
         return self._case.successResultOf(begin(awaitable))
 
@@ -83,7 +83,7 @@ class SmallCluster:
 
     def put_broker(self, broker: Broker) -> None:
         """
-        Register another broker, or this one otherwise.
+        Register a broker, or change its registration.
         """
         value = {
             "host": broker.host,
@@ -98,7 +98,7 @@ class SmallCluster:
 
     def end_broker(self, broker_id: int) -> None:
         """
-        End a registration.
+        Remove a registration.
         """
         self.now(self.store.commit([], [Delete(metadata_keys.broker(broker_id))]))
 

@@ -84,31 +84,31 @@ BAD = {
 
 class CheckTests(SynchronousTestCase):
     """
-    What is accepted, and what is not.
+    Checks of configurations.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create the table without defaults of brokers.
         """
         self.configs = TopicConfigs()
 
     def test_interface(self) -> None:
         """
-        It is what others take it for.
+        The table provides its interface.
         """
         self.assertTrue(verifyObject(ITopicConfigs, self.configs))
 
     def test_all_that_kafka_knows(self) -> None:
         """
-        Every name is there, in order, and its default is a value it may have.
+        All of Kafka's names are in the table, in order, with valid defaults.
         """
         self.assertEqual(list(TABLE), KAFKA)
         self.configs.check({row.name: row.default for row in TABLE.values()})
 
     def test_good_values(self) -> None:
         """
-        What Kafka accepts is accepted.
+        Values that Kafka accepts are accepted.
         """
         for name, values in GOOD.items():
             for value in values:
@@ -116,7 +116,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_bad_values(self) -> None:
         """
-        What it does not is refused by name, shortly whatever the value.
+        Values that Kafka refuses are refused, in a short message with the name.
         """
         for name, values in BAD.items():
             for value in values:
@@ -127,22 +127,21 @@ class CheckTests(SynchronousTestCase):
 
     def test_unknown_name(self) -> None:
         """
-        A misspelling is told, not stored.
+        An unknown name is refused.
         """
         error = self.assertRaises(InvalidConfig, self.configs.check, {"retention.mins": "1"})
         self.assertIn("retention.mins", str(error))
 
     def test_null(self) -> None:
         """
-        Null is no value.
+        Null is refused.
         """
         error = self.assertRaises(InvalidConfig, self.configs.check, {"retention.ms": None})
         self.assertIn("retention.ms", str(error))
 
     def test_contradiction(self) -> None:
         """
-        A record cannot stay out of reach of compaction both longer and
-        shorter.
+        The minimum compaction lag must not exceed the maximum.
         """
         together = {"min.compaction.lag.ms": "10", "max.compaction.lag.ms": "9"}
         error = self.assertRaises(InvalidConfig, self.configs.check, together)
@@ -151,12 +150,12 @@ class CheckTests(SynchronousTestCase):
 
 class ValueTests(SynchronousTestCase):
     """
-    What is in force.
+    Values in force.
     """
 
     def test_sources(self) -> None:
         """
-        A topic's own value comes before the brokers', and that before Kafka's.
+        An override of the topic precedes the brokers' default, and that precedes Kafka's.
         """
         configs = TopicConfigs({"segment.bytes": "1000", "retention.ms": "7"})
         described = {one.name: one for one in configs.describe({"retention.ms": "5"})}
@@ -171,7 +170,7 @@ class ValueTests(SynchronousTestCase):
 
     def test_own_types(self) -> None:
         """
-        Values come as what they are.
+        Values have the type of their configuration.
         """
         configs = TopicConfigs()
         overrides = {"cleanup.policy": "compact, delete", "preallocate": "TRUE"}
@@ -183,13 +182,13 @@ class ValueTests(SynchronousTestCase):
 
     def test_bad_defaults(self) -> None:
         """
-        Brokers whose settings cannot be do not start.
+        Invalid defaults of brokers are refused at the start.
         """
         self.assertRaises(InvalidConfig, TopicConfigs, {"segment.bytes": "0"})
 
     def test_meanings(self) -> None:
         """
-        Each says in a line what it is for.
+        Each description is one line.
         """
         for row in TABLE.values():
             self.assertTrue(row.meaning.endswith("."), row.name)
@@ -215,12 +214,12 @@ OTHER = {
 
 class DocumentationTests(SynchronousTestCase):
     """
-    What docs/configuration.md says of topics.
+    The tables of topic configurations in docs/configuration.md.
     """
 
     def documented(self, heading: str) -> str:
         """
-        The table below a heading.
+        Return the table below a heading.
         """
         path = Path(__file__).parents[2] / "docs" / "configuration.md"
         section = path.read_text(encoding="utf-8").split(f"\n### {heading}\n")[1]
@@ -229,7 +228,7 @@ class DocumentationTests(SynchronousTestCase):
 
     def table(self, names: Iterable[str]) -> str:
         """
-        What it should be.
+        Return the table as it should be.
         """
         lines = ["| Name | Default | Meaning |", "|---|---|---|"]
         for name in sorted(names):
@@ -240,19 +239,19 @@ class DocumentationTests(SynchronousTestCase):
 
     def test_with_effect(self) -> None:
         """
-        All that something depends on.
+        The table of configurations with an effect is complete.
         """
         self.assertEqual(self.documented("With effect"), self.table(IN_FORCE))
 
     def test_without(self) -> None:
         """
-        All others.
+        The table of configurations without an effect is complete.
         """
         self.assertEqual(self.documented("Without effect"), self.table(TABLE.keys() - IN_FORCE))
 
     def test_in_force(self) -> None:
         """
-        Something depends on those of which that is told, and on no other.
+        The configurations with an effect are those that the rules depend on.
         """
         configs = TopicConfigs()
 
@@ -272,18 +271,18 @@ class DocumentationTests(SynchronousTestCase):
 
 class AppendRulesTests(SynchronousTestCase):
     """
-    What configurations say of a batch.
+    The rules for appended batches.
     """
 
     def test_defaults(self) -> None:
         """
-        They are those of a topic with no configuration.
+        The default rules are those of a topic without overrides.
         """
         self.assertEqual(TopicConfigs().append_rules({}), AppendRules())
 
     def test_each(self) -> None:
         """
-        Every rule has its configuration.
+        Each rule follows its configuration.
         """
         rules = TopicConfigs().append_rules(
             {
@@ -303,7 +302,7 @@ class AppendRulesTests(SynchronousTestCase):
 
     def test_older_limit(self) -> None:
         """
-        The one limit of before holds for both directions.
+        The older limit of timestamps applies to both directions.
         """
         rules = TopicConfigs().append_rules({"message.timestamp.difference.max.ms": "9"})
         self.assertEqual((rules.before_ms, rules.after_ms), (9, 9))

@@ -28,12 +28,12 @@ def value(name: str, partitions: int = 1) -> dict[str, object]:
 
 class ImageTests(SynchronousTestCase):
     """
-    What is in the store is in the image.
+    The image shows the metadata store.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Start a small cluster.
         """
         self.cluster = SmallCluster(self)
         self.image = self.cluster.image
@@ -41,19 +41,19 @@ class ImageTests(SynchronousTestCase):
 
     def put(self, key: str, what: object) -> int:
         """
-        Commit one key.
+        Commit one key, and return the revision.
         """
         return self.cluster.now(self.store.commit([], [Put(key, what)]))
 
     def test_interface(self) -> None:
         """
-        It is what others take it for.
+        The image provides its interface.
         """
         self.assertTrue(verifyObject(IImage, self.image))
 
     def test_topic_by_name_and_id(self) -> None:
         """
-        A topic is found by both.
+        A topic can be looked up by name and by id.
         """
         self.put(metadata_keys.topic(TOPIC_ID), value("orders", 3))
         topic = self.image.topic("orders")
@@ -62,14 +62,14 @@ class ImageTests(SynchronousTestCase):
 
     def test_unknown_topics(self) -> None:
         """
-        By name it is one error, by id another.
+        Look-ups by name and by id fail with different errors.
         """
         self.assertRaises(UnknownTopicOrPartition, self.image.topic, "orders")
         self.assertRaises(UnknownTopicId, self.image.topic_by_id, TOPIC_ID)
 
     def test_deleted_topic_goes(self) -> None:
         """
-        What is deleted is found no more.
+        A deleted topic is not found.
         """
         self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
         self.cluster.now(self.store.commit([], [Delete(metadata_keys.topic(TOPIC_ID))]))
@@ -78,8 +78,8 @@ class ImageTests(SynchronousTestCase):
 
     def test_successor_of_same_name_stays(self) -> None:
         """
-        That the first topic of a name goes does not take the second along,
-        even if the image hears of the second one first.
+        The deletion of a topic does not affect a later topic of the same name, even if the
+        image sees the later one first.
         """
         self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
         successor = UUID(int=78)
@@ -89,7 +89,7 @@ class ImageTests(SynchronousTestCase):
 
     def test_changed_topic_is_another_object(self) -> None:
         """
-        What is remembered about a topic can be remembered for its object.
+        A changed topic is another object, so values can be cached by object.
         """
         self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
         before = self.image.topic("orders")
@@ -99,7 +99,7 @@ class ImageTests(SynchronousTestCase):
 
     def test_counts_changes_of_topics(self) -> None:
         """
-        Each time one comes, changes or goes; of other keys none.
+        Creations, changes and deletions of topics are counted, and no other changes.
         """
         counts = [self.image.topic_changes]
         for what in (value("orders", 3), value("orders", 4), None):
@@ -114,7 +114,7 @@ class ImageTests(SynchronousTestCase):
 
     def test_topics_in_order(self) -> None:
         """
-        All topics come by name.
+        Topics are ordered by name.
         """
         for number, name in enumerate(("b", "c", "a")):
             self.put(metadata_keys.topic(UUID(int=100 + number)), value(name))
@@ -122,8 +122,7 @@ class ImageTests(SynchronousTestCase):
 
     def test_leaders(self) -> None:
         """
-        A partition that nobody has led has leader -1; a log's record tells
-        otherwise.
+        A partition without a record has leader -1; others have the leader of the record.
         """
         self.assertEqual(self.image.leadership(TOPIC_ID, 0), Leadership(-1, -1))
         self.cluster.put_leader(TOPIC_ID, 0, 7, 4)
@@ -131,7 +130,7 @@ class ImageTests(SynchronousTestCase):
 
     def test_brokers(self) -> None:
         """
-        Brokers come by id, this one always among them: it knows that it lives.
+        Brokers are ordered by id, and always include this one.
         """
         three, nine = Broker(3, "three", 2), Broker(9, "nine", 1, "r", 5, 2.5, Phase.LEAVING)
         self.assertEqual(self.image.brokers(), (BROKER,))
@@ -145,7 +144,7 @@ class ImageTests(SynchronousTestCase):
 
     def test_reads_what_was_there_before(self) -> None:
         """
-        An image that starts later knows the same.
+        An image that starts later has the same contents.
         """
         self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
         self.cluster.put_leader(TOPIC_ID, 0, 7, 4)
@@ -158,7 +157,7 @@ class ImageTests(SynchronousTestCase):
 
     def test_stopped(self) -> None:
         """
-        After it is stopped it learns nothing more.
+        A stopped image does not change.
         """
         self.image.stop()
         self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
@@ -166,8 +165,8 @@ class ImageTests(SynchronousTestCase):
 
     def test_until_seen(self) -> None:
         """
-        Waiting for a revision that was seen is over at once, for a later one
-        when it comes; a commit elsewhere does not count.
+        The wait for a revision ends at once if the image has it, else when it arrives.
+        Commits below another prefix do not count.
         """
         revision = self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
         self.successResultOf(self.image.until(revision))
@@ -179,7 +178,7 @@ class ImageTests(SynchronousTestCase):
 
     def test_until_cancelled(self) -> None:
         """
-        Who does not want to wait any more is not told.
+        A cancelled wait does not fire.
         """
         waiting = self.image.until(1_000_000)
         waiting.cancel()
@@ -188,7 +187,7 @@ class ImageTests(SynchronousTestCase):
 
     def test_subscribers(self) -> None:
         """
-        Who subscribed is told when the image has it, also if another one fails.
+        Subscribers are called when the image has the change, even if another one fails.
         """
         told: list[tuple[str, int]] = []
 
@@ -209,7 +208,7 @@ class ImageTests(SynchronousTestCase):
 
     def test_subscriber_before_waiter(self) -> None:
         """
-        Who waits for a revision goes on after the subscribers have acted on it.
+        The wait for a revision ends after the subscribers were called.
         """
         order: list[str] = []
         self.image.on_change(lambda changes: order.append("subscriber"))
@@ -220,12 +219,12 @@ class ImageTests(SynchronousTestCase):
 
 class StartTests(SynchronousTestCase):
     """
-    What changes while the image starts is not missed.
+    Changes during the start of the image are not missed.
     """
 
     def test_change_between_range_and_watch(self) -> None:
         """
-        The watch begins at the revision of what was read.
+        The watch begins at the revision of the range.
         """
         cluster = SmallCluster(self)
         store = cluster.store

@@ -1,5 +1,5 @@
 """
-Who leads what, kept in step with the image.
+Tests of `kafscale.cluster.leadership`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ GuardOf = Callable[[UUID], Compare | None]
 
 class FakeLog:
     """
-    Claims what it is told to, unless it fails or was replaced.
+    A log whose claims succeed, unless it fails or was replaced.
 
-    @ivar claims: What was asked for, each time.
-    @ivar releases: What was released, each time.
-    @ivar leading: What it leads.
-    @ivar epochs: The leader epochs that it was told last.
-    @ivar cleared: How often it was to clear up after those who are gone.
-    @ivar failures: How often it fails yet.
+    @ivar claims: The partitions of each claim.
+    @ivar releases: The partitions of each release.
+    @ivar leading: The partitions that it leads.
+    @ivar dropped: The topics dropped.
+    @ivar epochs: The leader epoch last reported for each partition.
+    @ivar cleared: The number of calls of L{clear_up}.
+    @ivar deleted: The topics deleted.
+    @ivar failures: How many more operations fail.
     @ivar replaced: Whether it claims nothing.
     """
 
@@ -54,7 +56,7 @@ class FakeLog:
         self, wanted: Iterable[TopicIdPartition], is_gone: Gone, guard_of: GuardOf
     ) -> None:
         """
-        Make the broker the leader of all of these.
+        Make the broker the leader of the partitions.
         """
         self.claims.append(list(wanted))
         self._fail()
@@ -65,7 +67,7 @@ class FakeLog:
 
     async def release(self, wanted: Iterable[TopicIdPartition]) -> None:
         """
-        Make nobody the leader of all of these.
+        Leave the partitions without a leader.
         """
         self.releases.append(list(wanted))
         self._fail()
@@ -79,19 +81,19 @@ class FakeLog:
 
     def leads(self, where: TopicIdPartition) -> bool:
         """
-        Whether it has claimed it.
+        Whether it has claimed the partition.
         """
         return where in self.leading
 
     def recorded(self, where: TopicIdPartition, leader_epoch: int) -> None:
         """
-        Note it.
+        Record the epoch.
         """
         self.epochs[where] = leader_epoch
 
     def led(self) -> Sequence[TopicIdPartition]:
         """
-        What it has claimed.
+        Return the partitions that it leads.
         """
         return tuple(self.leading)
 
@@ -99,20 +101,20 @@ class FakeLog:
         self, wanted: Iterable[TopicIdPartition], is_gone: Gone, guard_of: GuardOf
     ) -> None:
         """
-        The same as to claim, for a new incarnation.
+        Claim the partitions, as a new incarnation.
         """
         self.leading.clear()
         await self.claim(wanted, is_gone, guard_of)
 
     async def clear_up(self, is_gone: Gone) -> None:
         """
-        Note it.
+        Count the call.
         """
         self.cleared += 1
 
     async def drop(self, topic_id: UUID) -> None:
         """
-        Lead nothing of it.
+        Stop leading the partitions of the topic.
         """
         self.dropped.append(topic_id)
         for where in [where for where in self.leading if where[0] == topic_id]:
@@ -120,7 +122,7 @@ class FakeLog:
 
     async def delete(self, topic_id: UUID) -> None:
         """
-        Note it.
+        Record the topic.
         """
         self.deleted.append(topic_id)
         self._fail()
@@ -133,12 +135,12 @@ class FakeLog:
 
 class LeadershipTestCase(SynchronousTestCase):
     """
-    A cluster in which nobody leads what is created, but who is tested.
+    A cluster in which new partitions have no leader until the tested object claims them.
     """
 
     def setUp(self) -> None:
         """
-        Not started.
+        Create the objects, and start none.
         """
         self.cluster = SmallCluster(self)
         self.cluster.leaderless = True
@@ -149,26 +151,26 @@ class LeadershipTestCase(SynchronousTestCase):
 
     def start(self) -> None:
         """
-        Start it.
+        Start to lead.
         """
         self.cluster.now(self.leaderships.start())
 
     def create(self, name: str, partitions: int) -> UUID:
         """
-        A topic; its id.
+        Create a topic, and return its id.
         """
         return self.cluster.now(self.cluster.topics.create(name, partitions, {})).topic_id
 
     def leaders(self, topic_id: UUID, partitions: int) -> list[int]:
         """
-        Of each partition.
+        Return the leader of each partition.
         """
         image = self.cluster.image
         return [image.leadership(topic_id, index).leader for index in range(partitions)]
 
     def tombstones(self) -> list[Any]:
         """
-        Of topics whose data is not removed yet.
+        Return the tombstones, of topics whose data still exists.
         """
         return list(self.cluster.now(self.cluster.store.range(metadata_keys.TOMBSTONES))[0])
 
@@ -180,7 +182,7 @@ class LedTests(LeadershipTestCase):
 
     def test_at_the_start(self) -> None:
         """
-        All that there are, whoever led them before.
+        All existing partitions are claimed at the start.
         """
         first, second = self.create("first", 2), self.create("second", 1)
         self.start()
@@ -189,14 +191,14 @@ class LedTests(LeadershipTestCase):
 
     def test_start_that_fails(self) -> None:
         """
-        Who cannot recover what it is to lead does not start.
+        The start fails if the recovery fails.
         """
         self.log.failures = 1
         self.failureResultOf(begin(self.leaderships.start()), StoreUnavailable)
 
     def test_those_that_appear(self) -> None:
         """
-        Whoever created them, and also when a topic grows.
+        New partitions are claimed, of new topics and of topics that grow.
         """
         self.start()
         topic_id = self.create("new", 2)
@@ -210,7 +212,7 @@ class LedTests(LeadershipTestCase):
 
     def test_tried_again(self) -> None:
         """
-        A store that fails is asked again a second later.
+        After a failure of the store a claim is tried again a second later.
         """
         self.start()
         self.log.failures = 1
@@ -244,8 +246,8 @@ class LedTests(LeadershipTestCase):
 
     def test_until_they_are(self) -> None:
         """
-        Who waits for leaders waits until there are some; while the broker is
-        replaced, and may claim nothing, it is not asked over and over again.
+        wait_for_leaders returns when there are leaders. While the broker is fenced, claims
+        are tried at a bounded rate.
         """
         self.log.replaced = True
         self.start()
@@ -262,8 +264,7 @@ class LedTests(LeadershipTestCase):
 
     def test_of_a_deleted_topic(self) -> None:
         """
-        Who waits for the leaders of a topic that is deleted waits in vain, and
-        is told.
+        wait_for_leaders fails if the topic is deleted.
         """
         self.log.replaced = True
         self.start()
@@ -277,14 +278,14 @@ class LedTests(LeadershipTestCase):
 
 class SharedTests(LeadershipTestCase):
     """
-    Several brokers: each leads its share.
+    Several brokers lead the partitions assigned to them.
     """
 
     OTHER = Broker(8, "other.example", 9092, incarnation=50)
 
     def owned(self, topic_id: UUID, broker_id: int) -> list[TopicIdPartition]:
         """
-        What that broker should lead of six partitions.
+        Return which of six partitions are assigned to a broker.
         """
         return [
             (topic_id, index)
@@ -294,8 +295,7 @@ class SharedTests(LeadershipTestCase):
 
     def test_share(self) -> None:
         """
-        Of what is created it claims its own, and waits for the other to do
-        the same.
+        A broker claims the partitions assigned to it, and leaves the others alone.
         """
         self.cluster.put_broker(self.OTHER)
         self.start()
@@ -313,7 +313,7 @@ class SharedTests(LeadershipTestCase):
 
     def test_another_comes(self) -> None:
         """
-        It is handed its share, once it serves; the rest stays where it is.
+        A new broker is handed the partitions assigned to it once it serves. The others stay.
         """
         self.start()
         topic_id = self.create("new", 6)
@@ -328,7 +328,7 @@ class SharedTests(LeadershipTestCase):
 
     def test_another_dies(self) -> None:
         """
-        What it led is claimed when its registration ends, and not before.
+        The partitions of a failed broker are claimed when its registration ends, not before.
         """
         self.cluster.put_broker(self.OTHER)
         topic_id = self.create("old", 6)
@@ -344,8 +344,7 @@ class SharedTests(LeadershipTestCase):
 
     def test_asked_once(self) -> None:
         """
-        However much a broker led that is gone, the store is asked about it
-        once.
+        The store is asked once about a failed broker, however many partitions it led.
         """
         self.cluster.put_broker(self.OTHER)
         topic_id = self.create("old", 6)
@@ -368,7 +367,7 @@ class SharedTests(LeadershipTestCase):
 
     def test_another_comes_back(self) -> None:
         """
-        It takes what its dead predecessor led; nobody else does.
+        A restarted broker takes the partitions of its predecessor; no other broker does.
         """
         self.cluster.put_broker(self.OTHER)
         topic_id = self.create("old", 6)
@@ -381,7 +380,7 @@ class SharedTests(LeadershipTestCase):
 
     def test_released(self) -> None:
         """
-        What another releases, and should not lead, is claimed at once.
+        A partition that another broker releases is claimed at once.
         """
         self.cluster.put_broker(self.OTHER)
         topic_id = self.create("old", 6)
@@ -395,8 +394,7 @@ class SharedTests(LeadershipTestCase):
 
     def test_image_behind(self) -> None:
         """
-        A leader of which the image does not know yet lives all the same: the
-        store is asked.
+        A leader that is missing from the image only counts as alive: the store is asked.
         """
         topic_id = self.create("old", 1)
         later = Image(self.cluster.store, CLUSTER_ID, BROKER)
@@ -413,8 +411,8 @@ class SharedTests(LeadershipTestCase):
 
     def test_told_of_epochs(self) -> None:
         """
-        Whatever becomes of a partition's record its leader hears of the epoch:
-        it may have been replaced.
+        The log learns the leader epoch of each changed record, as its leader may have been
+        replaced.
         """
         self.start()
         topic_id = self.create("new", 1)
@@ -424,7 +422,7 @@ class SharedTests(LeadershipTestCase):
 
     def test_leaving(self) -> None:
         """
-        Everything is released, whoever is to have it, fifty at a time.
+        All partitions are released, fifty at a time.
         """
         self.start()
         topic_id = self.create("new", 120)
@@ -435,8 +433,8 @@ class SharedTests(LeadershipTestCase):
 
     def test_deleted(self) -> None:
         """
-        Every broker lets go of a deleted topic; one of them removes its data,
-        or another if that one dies before.
+        All brokers drop a deleted topic; one deletes its data, or another if that one fails
+        before.
         """
         self.cluster.put_broker(self.OTHER)
         self.start()
@@ -453,12 +451,12 @@ class SharedTests(LeadershipTestCase):
 
 class DeletedTests(LeadershipTestCase):
     """
-    The data of deleted topics is removed.
+    The data of deleted topics is deleted.
     """
 
     def test_when_deleted(self) -> None:
         """
-        Then the tombstone goes, too.
+        The tombstone is deleted after the data.
         """
         self.start()
         topic_id = self.create("brief", 1)
@@ -468,7 +466,7 @@ class DeletedTests(LeadershipTestCase):
 
     def test_tried_again(self) -> None:
         """
-        As often as it takes; the tombstone stays until then.
+        A failed deletion is tried again; the tombstone stays until it succeeds.
         """
         self.start()
         topic_id = self.create("brief", 1)
@@ -484,7 +482,7 @@ class DeletedTests(LeadershipTestCase):
 
     def test_by_who_died_over_it(self) -> None:
         """
-        What a broker did not finish is finished at the next start.
+        An interrupted deletion is completed after a restart.
         """
         topic_id = UUID(int=0x99)
         self.cluster.now(
@@ -496,7 +494,7 @@ class DeletedTests(LeadershipTestCase):
 
     def test_stopped(self) -> None:
         """
-        Who has stopped removes and claims nothing.
+        After stop() nothing is claimed or deleted.
         """
         self.start()
         self.create("brief", 1)

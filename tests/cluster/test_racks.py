@@ -1,5 +1,5 @@
 """
-Everyone tells readers alike where to read.
+Tests of `kafscale.cluster.racks`.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ WHERE = TOPIC, 0
 
 def broker(number: int, rack: str | None, phase: Phase = Phase.SERVING) -> Broker:
     """
-    One in a rack.
+    Return a serving broker in a rack.
     """
     return Broker(number, "h", 1, rack, phase=phase)
 
 
 class RacksTests(SynchronousTestCase):
     """
-    Who reads where.
+    The broker that consumers read from.
     """
 
     def test_no_racks(self) -> None:
         """
-        Without racks, or with one, everybody reads from the leader.
+        Without racks, or with a single one, consumers read from the leader.
         """
         for rack in (None, "a"):
             racks = Racks([broker(1, rack), broker(2, rack)])
@@ -41,7 +41,7 @@ class RacksTests(SynchronousTestCase):
 
     def test_own_rack(self) -> None:
         """
-        A reader reads in its own rack: from the leader, if that is there.
+        A consumer reads within its rack, from the leader if that is there.
         """
         racks = Racks([broker(1, "a"), broker(2, "b"), broker(3, "a")])
         self.assertEqual(racks.nearest("a", WHERE, 1), 1)
@@ -51,14 +51,14 @@ class RacksTests(SynchronousTestCase):
 
     def test_unknown_rack(self) -> None:
         """
-        One from where no broker is reads from the leader.
+        A consumer in a rack without brokers reads from the leader.
         """
         racks = Racks([broker(1, "a"), broker(2, "b")])
         self.assertEqual(racks.nearest("c", WHERE, 2), 2)
 
     def test_leader_without_rack(self) -> None:
         """
-        A leader that is nowhere is far from all who are somewhere.
+        A leader without a rack is remote to all consumers in a rack with brokers.
         """
         racks = Racks([broker(1, None), broker(2, "b")])
         self.assertEqual(racks.nearest("b", WHERE, 1), 2)
@@ -67,7 +67,7 @@ class RacksTests(SynchronousTestCase):
 
     def test_serving_only(self) -> None:
         """
-        Who starts or leaves is not sent readers, but is one's own leader.
+        Consumers are not sent to brokers that start or leave, except to their leader.
         """
         leaving, starting = broker(2, "b", Phase.LEAVING), broker(3, "c", Phase.STARTING)
         racks = Racks([broker(1, "a"), leaving, starting])
@@ -78,7 +78,7 @@ class RacksTests(SynchronousTestCase):
 
     def test_without_leader(self) -> None:
         """
-        While nobody leads it, what there is in segments is read all the same.
+        Without a leader consumers in a rack still read from its broker.
         """
         racks = Racks([broker(1, "a"), broker(2, "b")])
         self.assertEqual(racks.nearest("b", WHERE, -1), 2)
@@ -86,8 +86,7 @@ class RacksTests(SynchronousTestCase):
 
     def test_spread(self) -> None:
         """
-        Of several in a rack each has its share, and one that goes leaves only
-        its own to the others.
+        Several brokers in a rack divide the partitions; if one leaves, only its own move.
         """
         four = [broker(1, "a"), *(broker(number, "b") for number in (2, 3, 4))]
         before, after = Racks(four), Racks(four[:3])
@@ -101,12 +100,12 @@ class RacksTests(SynchronousTestCase):
 
 class ImageTests(SynchronousTestCase):
     """
-    What the image says of it.
+    The image's view of racks.
     """
 
     def test_brokers_come_and_go(self) -> None:
         """
-        It is up to date.
+        The view follows the brokers.
         """
         cluster = SmallCluster(self)
         topic = cluster.now(cluster.topics.create("t", 1, {}))

@@ -1,5 +1,5 @@
 """
-Who coordinates which groups, kept in step with the image.
+Tests of `kafscale.cluster.shards`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ OTHER = Broker(8, "other.example", 9092, incarnation=5)
 
 class FakeCoordinator:
     """
-    Owns what it is told to, unless it fails.
+    A coordinator that records the shards that it owns, unless it fails.
 
-    @ivar owned: What it was told, each time.
-    @ivar incarnations: As which it began.
-    @ivar failures: How often it fails yet.
+    @ivar owned: The shards of each call.
+    @ivar incarnations: The incarnations it began as.
+    @ivar failures: How many more calls fail.
     """
 
     def __init__(self) -> None:
@@ -34,13 +34,13 @@ class FakeCoordinator:
 
     def begin(self, incarnation: int) -> None:
         """
-        Note it.
+        Record the incarnation.
         """
         self.incarnations.append(incarnation)
 
     async def own(self, numbers: Collection[int]) -> None:
         """
-        Note it.
+        Record the shards.
         """
         self.owned.append(list(numbers))
         if self.failures:
@@ -50,12 +50,12 @@ class FakeCoordinator:
 
 class ShardOwnershipTests(SynchronousTestCase):
     """
-    Eight shards.
+    The ownership of eight shards.
     """
 
     def setUp(self) -> None:
         """
-        Not started.
+        Create the objects, and start none.
         """
         self.cluster = SmallCluster(self)
         self.coordinator = FakeCoordinator()
@@ -68,13 +68,13 @@ class ShardOwnershipTests(SynchronousTestCase):
 
     def start(self) -> None:
         """
-        As incarnation 4.
+        Start as incarnation 4.
         """
         self.cluster.now(self.ownership.start(4))
 
     def theirs(self) -> list[int]:
         """
-        The shards that clients of the other broker's are sent to.
+        Return the shards whose coordinator is the other broker.
         """
         found = []
         for shard in range(SHARDS):
@@ -86,7 +86,7 @@ class ShardOwnershipTests(SynchronousTestCase):
 
     def test_alone(self) -> None:
         """
-        All, as the incarnation that it is.
+        A single broker owns all shards.
         """
         self.start()
         self.assertEqual(self.coordinator.incarnations, [4])
@@ -95,7 +95,7 @@ class ShardOwnershipTests(SynchronousTestCase):
 
     def test_shared(self) -> None:
         """
-        Half of them, when another comes; and all again when it has gone.
+        Half of the shards are lost to a second broker, and come back when it leaves.
         """
         self.start()
         self.cluster.put_broker(OTHER)
@@ -108,7 +108,7 @@ class ShardOwnershipTests(SynchronousTestCase):
 
     def test_one_that_starts(self) -> None:
         """
-        Groups stay while another starts: it could not answer yet.
+        A broker that is starting gets no shards, because it could not serve them yet.
         """
         self.start()
         starting = Broker(8, "other.example", 9092, incarnation=5, phase=Phase.STARTING)
@@ -118,7 +118,7 @@ class ShardOwnershipTests(SynchronousTestCase):
 
     def test_nobody(self) -> None:
         """
-        While all leave nobody coordinates.
+        While all brokers are leaving there is no coordinator.
         """
         self.cluster.put_broker(
             Broker(7, "broker.example", 9092, incarnation=4, phase=Phase.LEAVING)
@@ -127,8 +127,7 @@ class ShardOwnershipTests(SynchronousTestCase):
 
     def test_leaving(self) -> None:
         """
-        Who leaves lets go of all of them, and takes none when others come or
-        go.
+        A leaving broker releases all shards, and claims none when brokers change.
         """
         self.start()
         self.cluster.put_broker(OTHER)
@@ -140,7 +139,7 @@ class ShardOwnershipTests(SynchronousTestCase):
 
     def test_tried_again(self) -> None:
         """
-        A store that fails is asked again a second later.
+        After a failure of the store a claim is tried again a second later.
         """
         self.start()
         self.coordinator.failures = 1
@@ -152,8 +151,8 @@ class ShardOwnershipTests(SynchronousTestCase):
 
     def test_lost(self) -> None:
         """
-        What another took while it was mine is taken back after a while, if it
-        is still mine then.
+        A shard taken by another broker is claimed again after a while, if it is still
+        assigned to this one.
         """
         self.start()
         self.ownership.lost()
@@ -164,7 +163,7 @@ class ShardOwnershipTests(SynchronousTestCase):
 
     def test_fails_at_the_start(self) -> None:
         """
-        Who cannot load the groups cannot start.
+        The start fails if the groups cannot be loaded.
         """
         self.coordinator.failures = 1
         self.failureResultOf(begin(self.ownership.start(4)), StoreUnavailable)

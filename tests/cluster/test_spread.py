@@ -1,5 +1,5 @@
 """
-Everyone computes alike who should lead what.
+Tests of `kafscale.cluster.spread`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kafscale.interfaces import Broker, Phase
 
 def broker(number: int, rack: str | None = None, weight: float = 1.0) -> Broker:
     """
-    One that serves.
+    Return a serving broker.
     """
     return Broker(number, "h", 1, rack, weight=weight)
 
@@ -37,39 +37,39 @@ BROKERS = st.lists(
 
 class LeadersTests(SynchronousTestCase):
     """
-    Who leads the partitions of a topic.
+    The leaders of the partitions of a topic.
     """
 
     def counts(self, parts: int, brokers: Sequence[Broker], name: str = "t") -> dict[int, int]:
         """
-        How many each of the brokers has.
+        Return the number of partitions of each broker.
         """
         return Counter(leaders(name, parts, brokers))
 
     def test_nobody(self) -> None:
         """
-        Without brokers nobody does; nor does one that leaves.
+        Without brokers, or with leaving ones only, there are no leaders.
         """
         self.assertEqual(leaders("t", 2, []), [-1, -1])
         self.assertEqual(leaders("t", 1, [Broker(1, "h", 1, phase=Phase.LEAVING)]), [-1])
 
     def test_alone(self) -> None:
         """
-        Who is alone leads everything, also while it starts.
+        A single broker leads all partitions, also while it starts.
         """
         alone = [Broker(4, "h", 1, phase=Phase.STARTING)]
         self.assertEqual(leaders("t", 3, alone), [4, 4, 4])
 
     def test_leaving(self) -> None:
         """
-        Who leaves is to lead nothing.
+        A leaving broker leads none.
         """
         both = [broker(1), Broker(2, "h", 1, phase=Phase.LEAVING)]
         self.assertEqual(leaders("t", 3, both), [1, 1, 1])
 
     def test_forever(self) -> None:
         """
-        Brokers of several versions must agree: this is never to change.
+        The assignment must never change, because brokers of different versions must agree.
         """
         brokers = [broker(1), broker(2), broker(3)]
         name = "6d6f7265-2074-6861-6e20-6f6e65206f66"
@@ -78,8 +78,8 @@ class LeadersTests(SynchronousTestCase):
     @given(BROKERS, st.integers(0, 40), st.text(max_size=8))
     def test_even(self, brokers: Sequence[Broker], parts: int, name: str) -> None:
         """
-        Whatever their order, each broker has what its weight gives it a right
-        to, give or take one; and so has each rack.
+        In any order, each broker and each rack has its proportion of partitions, give or
+        take one.
         """
         found = leaders(name, parts, brokers)
         self.assertEqual(found, leaders(name, parts, brokers[::-1]))
@@ -99,8 +99,8 @@ class LeadersTests(SynchronousTestCase):
 
     def test_little_moves(self) -> None:
         """
-        When a broker comes, hardly more moves than what it gets; what it gets
-        comes from all.
+        When a broker is added, hardly more partitions move than it gets, and they come
+        from all brokers.
         """
         for parts, allowed in ((12, 2.0), (48, 1.4), (200, 1.25)):
             moved = 0
@@ -112,7 +112,7 @@ class LeadersTests(SynchronousTestCase):
 
     def test_small_topics(self) -> None:
         """
-        Those of one partition are spread, too, and as the weights say.
+        Topics with one partition are spread in proportion to weights, too.
         """
         brokers = [broker(1), broker(2), broker(3, weight=2.0)]
         counts = Counter(leaders(f"{topic}", 1, brokers)[0] for topic in range(4000))
@@ -121,7 +121,7 @@ class LeadersTests(SynchronousTestCase):
 
     def test_racks(self) -> None:
         """
-        Three partitions over three racks of two are one in each.
+        Of three partitions over three racks of two brokers, each rack has one.
         """
         brokers = [broker(n, "abc"[n % 3]) for n in range(6)]
         for topic in range(50):
@@ -136,7 +136,7 @@ class ApportionTests(SynchronousTestCase):
 
     def test_exact(self) -> None:
         """
-        What divides evenly is divided so.
+        Exact proportions are kept.
         """
         weights = {"a": 1.0, "b": 2.0, "c": 3.0}
         self.assertEqual(apportion("t", 12, weights), {"a": 2, "b": 4, "c": 6})

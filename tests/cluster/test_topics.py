@@ -31,19 +31,19 @@ from tests.hostile import HostileMetadataStore, Verdict, let_pass
 
 class NameTests(SynchronousTestCase):
     """
-    Which names topics may have.
+    Names of topics.
     """
 
     def test_good(self) -> None:
         """
-        Letters, digits, dot, underscore and hyphen, up to 249 of them.
+        Letters, digits, dot, underscore and hyphen are valid, up to 249 characters.
         """
         for name in ("a", "A-b_c.9", "...", "x" * 249):
             check_name(name)
 
     def test_bad(self) -> None:
         """
-        Nothing that could leave its place in a path, or that Kafka refuses.
+        Names that could escape from a path, or that Kafka refuses, are refused.
         """
         for name in ("", ".", "..", "x" * 250, "a/b", "../x", "a b", "ä", "a\n", "a\0", "a:b"):
             self.assertRaises(InvalidTopicException, check_name, name)
@@ -56,27 +56,27 @@ class CreateTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Start a small cluster.
         """
         self.cluster = SmallCluster(self)
         self.topics = self.cluster.topics
 
     def refused(self, error: type[Exception], name: str, *args: object, **kw: object) -> str:
         """
-        The message with which a creation fails.
+        Return the message of a failed creation.
         """
         creating = begin(self.topics.create(name, *args, **kw))  # type: ignore[arg-type]
         return str(self.failureResultOf(creating, error).value)
 
     def test_interface(self) -> None:
         """
-        It is what others take it for.
+        The topics provide their interface.
         """
         self.assertTrue(verifyObject(ITopics, self.topics))
 
     def test_everywhere_when_it_answers(self) -> None:
         """
-        The store has both keys, the image the topic, and leaders are there.
+        On return the store has both keys, the image has the topic, and leaders exist.
         """
         topic = self.cluster.now(self.topics.create("orders", 2, {"retention.ms": "5"}))
         self.assertEqual(self.cluster.image.topic("orders"), topic)
@@ -98,7 +98,7 @@ class CreateTests(SynchronousTestCase):
 
     def test_waits_for_leaders(self) -> None:
         """
-        A topic whose partitions nobody leads is not answered yet.
+        The creation does not return before the partitions have leaders.
         """
         led: Deferred[None] = Deferred()
         topics = Topics(
@@ -115,14 +115,14 @@ class CreateTests(SynchronousTestCase):
 
     def test_exists(self) -> None:
         """
-        A name is given once.
+        A name can be used once.
         """
         self.cluster.now(self.topics.create("orders", 1, {}))
         self.refused(TopicAlreadyExists, "orders", 1, {})
 
     def test_two_at_once(self) -> None:
         """
-        Of two that the image knows nothing of, one wins.
+        Of two creations that the image does not know of, one succeeds.
         """
         key = metadata_keys.name("orders")
         self.cluster.now(self.cluster.store.commit([Compare(key, 0)], [Put(key, {})]))
@@ -130,14 +130,14 @@ class CreateTests(SynchronousTestCase):
 
     def test_collision(self) -> None:
         """
-        Names that differ in dot and underscore only are one to metrics.
+        Names that differ only in dot and underscore collide.
         """
         self.cluster.now(self.topics.create("a.b_c", 1, {}))
         self.assertIn("a.b_c", self.refused(InvalidTopicException, "a_b.c", 1, {}))
 
     def test_bad_requests(self) -> None:
         """
-        Each is refused by its own error.
+        Each invalid request fails with its own error.
         """
         self.refused(InvalidTopicException, "..", 1, {})
         self.refused(InvalidPartitions, "orders", 0, {})
@@ -147,7 +147,7 @@ class CreateTests(SynchronousTestCase):
 
     def test_validate_only(self) -> None:
         """
-        It is checked as if it were made, and not made.
+        A validation checks the same, and creates nothing.
         """
         topic = self.cluster.now(self.topics.create("orders", 2, {}, validate_only=True))
         self.assertEqual(topic.partitions, 2)
@@ -156,8 +156,7 @@ class CreateTests(SynchronousTestCase):
 
     def test_ids_are_not_reserved(self) -> None:
         """
-        An id that Kafka gives a meaning, or that looks like an option, is not
-        used.
+        Reserved ids, and ids that look like an option, are not used.
         """
         hyphen = UUID(bytes=b"\xf8" + bytes(15))
         self.assertTrue(base64_of(hyphen).startswith("-"))
@@ -176,12 +175,12 @@ class CreateTests(SynchronousTestCase):
 
 class LostAnswerTests(SynchronousTestCase):
     """
-    The store does not answer a commit.
+    Commits without a response from the store.
     """
 
     def create(self, verdict: Verdict) -> Deferred[object]:
         """
-        Create a topic whose commit ends so.
+        Create a topic whose commit has the given outcome.
         """
         hostile = HostileMetadataStore(SQLiteMetadataStore(":memory:", at_once))
         hostile.policy = let_pass
@@ -196,14 +195,14 @@ class LostAnswerTests(SynchronousTestCase):
 
     def test_done_all_the_same(self) -> None:
         """
-        The topic is ours: it is answered as made.
+        The creation succeeds if the topic exists.
         """
         self.successResultOf(self.create(Verdict.FAIL_BUT_APPLY))
         self.assertEqual(self.cluster.image.topic("orders").partitions, 1)
 
     def test_not_done(self) -> None:
         """
-        The client may try again.
+        The creation fails with a retriable error.
         """
         self.failureResultOf(self.create(Verdict.FAIL), RequestTimedOut)
 
@@ -215,14 +214,14 @@ class DeleteTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create one topic.
         """
         self.cluster = SmallCluster(self)
         self.topic = self.cluster.now(self.cluster.topics.create("orders", 3, {}))
 
     def test_tombstone(self) -> None:
         """
-        Name and topic go, and a tombstone comes, in the same commit.
+        Name and topic are deleted and a tombstone is created, in one commit.
         """
         self.cluster.now(self.cluster.topics.delete(self.topic))
         self.assertEqual(self.cluster.image.topics(), ())
@@ -238,7 +237,7 @@ class DeleteTests(SynchronousTestCase):
 
     def test_name_is_free_again(self) -> None:
         """
-        The next topic of the name has another id: nothing of the first is its.
+        A later topic of the same name has another id, and inherits nothing.
         """
         self.cluster.now(self.cluster.topics.delete(self.topic))
         successor = self.cluster.now(self.cluster.topics.create("orders", 1, {}))
@@ -246,7 +245,7 @@ class DeleteTests(SynchronousTestCase):
 
     def test_deleted_already(self) -> None:
         """
-        The second deletion finds nothing.
+        A second deletion fails.
         """
         self.cluster.now(self.cluster.topics.delete(self.topic))
         deleting = begin(self.cluster.topics.delete(self.topic))
@@ -254,8 +253,8 @@ class DeleteTests(SynchronousTestCase):
 
     def test_changed_meanwhile(self) -> None:
         """
-        A topic that is changed between reading and deleting goes all the same,
-        as it is then.
+        A topic that changes between read and commit is deleted all the same, in its new
+        state.
         """
         hostile = HostileMetadataStore(self.cluster.store)
         topics = Topics(
@@ -285,7 +284,7 @@ class GrowTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create one topic.
         """
         self.cluster = SmallCluster(self)
         self.topics = self.cluster.topics
@@ -293,7 +292,7 @@ class GrowTests(SynchronousTestCase):
 
     def test_grows(self) -> None:
         """
-        All else stays, and the new partitions are led.
+        Only the number of partitions changes, and the new ones are led.
         """
         grown = self.cluster.now(self.topics.grow(self.topic, 5))
         self.assertEqual(self.cluster.image.topic("orders"), grown)
@@ -302,7 +301,7 @@ class GrowTests(SynchronousTestCase):
 
     def test_only_grows(self) -> None:
         """
-        As many as there are, or fewer, are refused.
+        Equal and smaller numbers are refused.
         """
         for partitions in (3, 2, 0, -1):
             growing = begin(self.topics.grow(self.topic, partitions))
@@ -310,14 +309,14 @@ class GrowTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """
-        Not even a small topic becomes huge in one step.
+        The number of new partitions in one request is bounded.
         """
         growing = begin(self.topics.grow(self.topic, 2**31 - 1))
         self.failureResultOf(growing, PolicyViolation)
 
     def test_validate_only(self) -> None:
         """
-        It is checked, and nothing grows.
+        A validation checks the same, and changes nothing.
         """
         grown = self.cluster.now(self.topics.grow(self.topic, 5, validate_only=True))
         self.assertEqual(grown.partitions, 5)
@@ -325,7 +324,7 @@ class GrowTests(SynchronousTestCase):
 
     def test_deleted(self) -> None:
         """
-        A topic that is gone does not grow.
+        A deleted topic cannot grow.
         """
         self.cluster.now(self.topics.delete(self.topic))
         self.failureResultOf(begin(self.topics.grow(self.topic, 5)), UnknownTopicOrPartition)
@@ -338,7 +337,7 @@ class AlterTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create one topic.
         """
         self.cluster = SmallCluster(self)
         self.topics = self.cluster.topics
@@ -346,7 +345,7 @@ class AlterTests(SynchronousTestCase):
 
     def test_altered(self) -> None:
         """
-        All else stays, and it is in the image when it answers.
+        Only the configuration changes, and the image has it on return.
         """
         self.cluster.now(self.topics.grow(self.topic, 4))
         altered = self.cluster.now(self.topics.alter(self.topic, lambda _: {"segment.ms": "7"}))
@@ -356,7 +355,7 @@ class AlterTests(SynchronousTestCase):
 
     def test_as_it_was(self) -> None:
         """
-        What changes nothing is not committed.
+        A change without an effect is not committed.
         """
         _, before = self.cluster.now(self.cluster.store.range(metadata_keys.TOPICS))
         self.cluster.now(self.topics.alter(self.topic, lambda before: before))
@@ -365,7 +364,7 @@ class AlterTests(SynchronousTestCase):
 
     def test_checked(self) -> None:
         """
-        What cannot be is refused, as is a topic that is gone.
+        Invalid configurations and deleted topics are refused.
         """
         altering = begin(self.topics.alter(self.topic, lambda _: {"segment.ms": "soon"}))
         self.failureResultOf(altering, InvalidConfig)
@@ -376,7 +375,7 @@ class AlterTests(SynchronousTestCase):
 
     def test_validate_only(self) -> None:
         """
-        It is checked, and told what it would be.
+        A validation checks the same, and returns the would-be result.
         """
         altering = self.topics.alter(self.topic, lambda _: {"segment.ms": "7"}, True)
         self.assertEqual(self.cluster.now(altering).configs, {"segment.ms": "7"})
@@ -384,7 +383,7 @@ class AlterTests(SynchronousTestCase):
 
     def test_changed_meanwhile(self) -> None:
         """
-        Of two who alter the same topic neither undoes what the other did.
+        Of two concurrent changes neither is lost.
         """
         hostile = HostileMetadataStore(self.cluster.store)
         other = Topics(
