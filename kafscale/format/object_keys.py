@@ -89,14 +89,14 @@ def partition(namespace: str, topic_id: UUID, index: int) -> str:
     return f"{namespace}/{TOPICS}/{topic_id}/{index}/"
 
 
-def segment(prefix: str, base_offset: int, maker: int = -1) -> str:
+def segment(prefix: str, base_offset: int, key_epoch: int = -1) -> str:
     """
     One segment, under its L{partition}'s prefix.
 
-    @param maker: The leader epoch in which it was made, where keys tell (see
+    @param key_epoch: The leader epoch in which it was written, where keys have it (see
         `kafscale.log.journal.fencing`); otherwise -1.
     """
-    made_in = f"-{maker:010d}" if maker >= 0 else ""
+    made_in = f"-{key_epoch:010d}" if key_epoch >= 0 else ""
     return f"{prefix}{base_offset:020d}{made_in}.kfs"
 
 
@@ -165,9 +165,9 @@ def is_segment(prefix: str, key: str) -> bool:
     """
     Whether a segment of the partition with this prefix may have this key.
     """
-    base, _, maker = key.removeprefix(prefix).removesuffix(".kfs").partition("-")
+    base, _, key_epoch = key.removeprefix(prefix).removesuffix(".kfs").partition("-")
     try:
-        return key == segment(prefix, int(base), int(maker) if maker else -1)
+        return key == segment(prefix, int(base), int(key_epoch) if key_epoch else -1)
     except ValueError:
         return False
 
@@ -179,7 +179,7 @@ def segment_base(key: str) -> int:
     return int(key.rsplit("/", 1)[1].removesuffix(".kfs").partition("-")[0])
 
 
-def segment_maker(key: str) -> int:
+def segment_key_epoch(key: str) -> int:
     """
     The leader epoch in the key of a segment; -1: there is none.
     """

@@ -20,17 +20,18 @@ from kafscale.format.record import StoredEntry, read_record
 TopicIdPartition = tuple[UUID, int]
 """A partition by its topic's id and its index; Kafka's C{TopicIdPartition}."""
 
-Makers = tuple[tuple[int, int], ...]
-"""(base offset, leader epoch): segments from this base on have that epoch in
-their keys, up to the next pair's; none if it is -1, and before the first pair."""
+KeyEpochs = tuple[tuple[int, int], ...]
+"""Pairs (base offset, leader epoch): the keys of segments from this base offset
+on, up to that of the next pair, contain this leader epoch; none if it is -1, and
+before the first pair."""
 
 
-def maker_of(makers: Sequence[tuple[int, int]], base: int) -> int:
+def key_epoch_of(key_epochs: Sequence[tuple[int, int]], base: int) -> int:
     """
-    The leader epoch in the key of the segment at C{base}; -1: there is none.
+    Return the leader epoch in the key of the segment at C{base}; -1 for none.
     """
-    at = bisect_right(makers, base, key=lambda pair: pair[0])
-    return makers[at - 1][1] if at else -1
+    at = bisect_right(key_epochs, base, key=lambda pair: pair[0])
+    return key_epochs[at - 1][1] if at else -1
 
 
 @attrs.frozen
@@ -69,7 +70,8 @@ class PartitionRecord:
     @ivar epochs: History of leader epochs: (epoch, start offset) pairs.
     @ivar journals: The (incarnation, epoch) pairs whose journals may still
         hold records that are not rolled (rule 13).
-    @ivar makers: Which keys segments have that are objects of their own.
+    @ivar key_epochs: The leader epochs in the keys of segments that are objects
+        of their own. Stored as C{makers}.
     @ivar chapters: The last segments, as far as they are in volumes; in order.
     """
 
@@ -83,14 +85,14 @@ class PartitionRecord:
     stored_bytes: int = attrs.field(default=0, converter=index)
     epochs: tuple[tuple[int, int], ...] = ()
     journals: tuple[tuple[int, int], ...] = ()
-    makers: Makers = ()
+    key_epochs: KeyEpochs = ()
     chapters: tuple[Chapter, ...] = ()
 
-    def maker(self, base: int) -> int:
+    def key_epoch(self, base: int) -> int:
         """
-        See L{maker_of}.
+        See L{key_epoch_of}.
         """
-        return maker_of(self.makers, base)
+        return key_epoch_of(self.key_epochs, base)
 
     @property
     def next_base(self) -> int:
@@ -100,28 +102,30 @@ class PartitionRecord:
         """
         return self.chapters[0].base if self.chapters else self.rolled_to
 
-    def made(self, maker: int) -> Makers:
+    def with_key_epoch(self, key_epoch: int) -> KeyEpochs:
         """
-        The makers when the next segment, at L{next_base}, is of this one.
+        Return the key epochs after the next segment, at L{next_base}, whose key
+        contains C{key_epoch}.
         """
-        if maker == self.maker(self.next_base):
-            return self.makers
-        return (*self.makers, (self.next_base, maker))
+        if key_epoch == self.key_epoch(self.next_base):
+            return self.key_epochs
+        return (*self.key_epochs, (self.next_base, key_epoch))
 
-    def makers_from(self, base: int | None) -> Makers:
+    def key_epochs_from(self, base: int | None) -> KeyEpochs:
         """
-        The makers of segments from C{base} on; all if that is None.
+        Return the key epochs of the segments from C{base} on; all if it is
+        None.
         """
         if base is None:
-            return self.makers
-        at = bisect_right(self.makers, base, key=lambda pair: pair[0])
-        return self.makers[max(0, at - 1) :]
+            return self.key_epochs
+        at = bisect_right(self.key_epochs, base, key=lambda pair: pair[0])
+        return self.key_epochs[max(0, at - 1) :]
 
     def to_json(self) -> dict[str, Any]:
         """
         As it stands in the metadata store.
         """
-        value = attrs.asdict(self)
+        value = {_STORED.get(name, name): held for name, held in attrs.asdict(self).items()}
         for name in _PAIRS:
             value[name] = [list(pair) for pair in value[name]]
         value["chapters"] = [list(attrs.astuple(each)) for each in self.chapters]
@@ -150,7 +154,8 @@ class PartitionRecord:
         whole = {**dict.fromkeys(_SELDOM, ()), **value}
         pairs = {name: tuple((a, b) for a, b in whole[name]) for name in _PAIRS}
         chapters = tuple(Chapter(*each) for each in whole["chapters"])
-        return cls(**{**whole, **pairs, "chapters": chapters})
+        fields = {**whole, **pairs, "chapters": chapters}
+        return cls(**{_FIELDS.get(name, name): held for name, held in fields.items()})
 
 
 def leadership_of(entry: StoredEntry) -> tuple[int, int, int]:
@@ -168,8 +173,15 @@ def _leadership(value: dict[str, Any]) -> tuple[int, int, int]:
     return value["leader"], value["epoch"], value["incarnation"]
 
 
+_STORED = {"key_epochs": "makers"}
+"""The names of fields in the metadata store, where they differ."""
+
+_FIELDS = {stored: name for name, stored in _STORED.items()}
+
 _PAIRS = ("epochs", "journals", "makers")
 _SELDOM = ("makers", "chapters")
 """What only some records have."""
 
-_ALWAYS = {field.name for field in attrs.fields(PartitionRecord)} - set(_SELDOM)
+_ALWAYS = {
+    _STORED.get(field.name, field.name) for field in attrs.fields(PartitionRecord)
+} - set(_SELDOM)

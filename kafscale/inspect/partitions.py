@@ -59,7 +59,7 @@ def _check_stray(prefix: str, key: str, record: PartitionRecord, found: Findings
     What it means that there is a segment of which the chain does not consist.
     """
     base = object_keys.segment_base(key)
-    named = record.maker(base) >= 0 or record.chapters  # epochs stand in keys
+    named = record.key_epoch(base) >= 0 or record.chapters  # epochs stand in keys
     if record.first_segment is not None and base < record.first_segment:
         found.garbage(key, "before the first segment that is needed")
     elif base == record.next_base and not named and key == object_keys.segment(prefix, base):
@@ -70,7 +70,8 @@ def _check_stray(prefix: str, key: str, record: PartitionRecord, found: Findings
         base == record.next_base
         or any(base == chapter.base for chapter in record.chapters)
         or (
-            base < record.rolled_to and key != object_keys.segment(prefix, base, record.maker(base))
+            base < record.rolled_to
+            and key != object_keys.segment(prefix, base, record.key_epoch(base))
         )
     ):
         found.garbage(key, "made by a leader that was replaced")
@@ -180,7 +181,7 @@ class _Chain:
             for key in segments
             if key
             == object_keys.segment(
-                self._prefix, base := object_keys.segment_base(key), record.maker(base)
+                self._prefix, base := object_keys.segment_base(key), record.key_epoch(base)
             )
         }
         self._bases = sorted(expected | self._chapters.keys())
@@ -234,7 +235,8 @@ class _Chain:
         """
         chapter = self._chapters.get(base)
         if chapter is None:
-            return self._objects, object_keys.segment(self._prefix, base, self._record.maker(base))
+            key_epoch = self._record.key_epoch(base)
+            return self._objects, object_keys.segment(self._prefix, base, key_epoch)
         one = chapter_of(self._objects, self._view.namespace, chapter)
         return one, f"{one.volume}, {self._view.name(self._where)} from {base}"
 

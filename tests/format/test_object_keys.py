@@ -119,7 +119,7 @@ class ParsingTests(SynchronousTestCase):
         self.assertEqual(object_keys.parse_segment("n", key), (*where, base))
         self.assertTrue(object_keys.is_segment(prefix, key))
         self.assertEqual(object_keys.segment_base(key), base)
-        self.assertEqual(object_keys.segment_maker(key), epoch)
+        self.assertEqual(object_keys.segment_key_epoch(key), epoch)
 
     @given(NUMBERS, NUMBERS)
     def test_volumes(self, incarnation: int, number: int) -> None:

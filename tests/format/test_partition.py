@@ -14,7 +14,7 @@ from kafscale.format.partition import Chapter, PartitionRecord, leadership_of
 from kafscale.interfaces import Entry
 
 KEY = metadata_keys.partition(UUID(int=1), 0)
-RECORD = PartitionRecord(rolled_to=50, makers=((10, 4), (20, -1), (30, 7)))
+RECORD = PartitionRecord(rolled_to=50, key_epochs=((10, 4), (20, -1), (30, 7)))
 
 
 class PartitionTests(SynchronousTestCase):
@@ -51,37 +51,37 @@ class PartitionTests(SynchronousTestCase):
         self.assertEqual(PartitionRecord(rolled_to=9, chapters=chapters).next_base, 3)
 
 
-class MakersTests(SynchronousTestCase):
+class KeyEpochTests(SynchronousTestCase):
     """
     What a partition's record says of keys.
     """
 
-    def test_maker(self) -> None:
+    def test_key_epoch(self) -> None:
         """
         The last pair that is not past the base.
         """
-        found = [RECORD.maker(base) for base in (0, 9, 10, 19, 20, 29, 30, 99)]
+        found = [RECORD.key_epoch(base) for base in (0, 9, 10, 19, 20, 29, 30, 99)]
         self.assertEqual(found, [-1, -1, 4, 4, -1, -1, 7, 7])
 
-    def test_made(self) -> None:
+    def test_with_key_epoch(self) -> None:
         """
         A pair for each change.
         """
-        self.assertEqual(RECORD.made(7), RECORD.makers)
-        self.assertEqual(RECORD.made(8), (*RECORD.makers, (50, 8)))
-        self.assertEqual(PartitionRecord().made(-1), ())
+        self.assertEqual(RECORD.with_key_epoch(7), RECORD.key_epochs)
+        self.assertEqual(RECORD.with_key_epoch(8), (*RECORD.key_epochs, (50, 8)))
+        self.assertEqual(PartitionRecord().with_key_epoch(-1), ())
 
-    def test_makers_from(self) -> None:
+    def test_key_epochs_from(self) -> None:
         """
         The pair that holds there, and those after it.
         """
-        makers = RECORD.makers
+        key_epochs = RECORD.key_epochs
         for base, left in ((None, 0), (0, 0), (10, 0), (19, 0), (20, 1), (35, 2)):
-            self.assertEqual(RECORD.makers_from(base), makers[left:], base)
+            self.assertEqual(RECORD.key_epochs_from(base), key_epochs[left:], base)
 
     def test_json(self) -> None:
         """
-        Records without makers are as they always were.
+        Key epochs are stored as makers; a record without any does not have the field.
         """
         value = RECORD.to_json()
         self.assertEqual(value["makers"], [[10, 4], [20, -1], [30, 7]])

@@ -185,7 +185,7 @@ class ChainTests(VolumeTestCase):
         The chain goes on at the first chapter.
         """
         record = self.shared.record()
-        key = object_keys.segment(PARTITION, 0, record.maker(0))
+        key = object_keys.segment(PARTITION, 0, record.key_epoch(0))
         self.remove(key)
         self.assert_wrong(key, "missing", "offset 0 on")
         self.assertEqual(len(wrong(self.shared)), 1)
@@ -228,7 +228,7 @@ class ChainTests(VolumeTestCase):
         self.assert_wrong(PARTITION, "bytes, the record says")
         self.alter(chapters=(), last_segment=0, stored_bytes=1)
         self.assert_wrong(
-            object_keys.segment(PARTITION, 4, good.maker(4)), "missing", "offset 4 on"
+            object_keys.segment(PARTITION, 4, good.key_epoch(4)), "missing", "offset 4 on"
         )
 
     def test_a_chapter_in_no_chain(self) -> None:
@@ -244,7 +244,7 @@ class ChainTests(VolumeTestCase):
         Chapters are the end of the chain, with nothing in between.
         """
         four, five, six = self.chapters
-        key = object_keys.segment(PARTITION, 5, self.shared.record().maker(5))
+        key = object_keys.segment(PARTITION, 5, self.shared.record().key_epoch(5))
         self.put(key, self.get(self.keys[1])[five.position :][: five.size])
         self.alter(chapters=(four, six))
         self.assertEqual(
@@ -258,11 +258,11 @@ class StrayTests(VolumeTestCase):
     Segments and volumes that count for nothing.
     """
 
-    def stray(self, base: int, maker: int) -> str:
+    def stray(self, base: int, key_epoch: int) -> str:
         """
         What verifying says of a segment under this key.
         """
-        key = object_keys.segment(PARTITION, base, maker)
+        key = object_keys.segment(PARTITION, base, key_epoch)
         self.put(key, b"anything")
         found = [line for line in report(self.shared) if key in line]
         self.remove(key)
@@ -278,8 +278,8 @@ class StrayTests(VolumeTestCase):
         self.assertEqual(self.shared.record().epoch, 1)
         self.assertEqual(self.shared.record().next_base, 4)
         replaced = "garbage: made by a leader that was replaced"
-        for base, maker in ((4, 0), (4, -1), (5, 0), (5, 1), (6, -1), (0, 1), (0, -1), (2, 7)):
-            self.assertEqual(self.stray(base, maker), replaced)
+        for base, key_epoch in ((4, 0), (4, -1), (5, 0), (5, 1), (6, -1), (0, 1), (0, -1), (2, 7)):
+            self.assertEqual(self.stray(base, key_epoch), replaced)
         self.assertIn("wrong: in no chain", self.stray(2, 0))
         self.assertIn("wrong: in no chain", self.stray(7, 1))
 

@@ -240,10 +240,13 @@ def adopt_nothing(original: Any) -> Any:
     """
     Hold a segment that exists for the one that was to be made.
     """
-    async def create(self: SegmentWriter, partition: Partition, draft: Draft, maker: int) -> None:
+    async def create(
+        self: SegmentWriter, partition: Partition, draft: Draft, key_epoch: int
+    ) -> None:
         prefix = object_keys.partition(self._namespace, partition.topic_id, partition.index)
+        key = object_keys.segment(prefix, draft.base, key_epoch)
         with suppress(ObjectExists):
-            await self._objects.create(object_keys.segment(prefix, draft.base, maker), draft.pieces)
+            await self._objects.create(key, draft.pieces)
 
     return create
 
@@ -252,8 +255,10 @@ def make_later(original: Any) -> Any:
     """
     Make segments when there is time.
     """
-    async def create(self: SegmentWriter, partition: Partition, draft: Draft, maker: int) -> None:
-        begun = Deferred.fromCoroutine(original(self, partition, draft, maker))
+    async def create(
+        self: SegmentWriter, partition: Partition, draft: Draft, key_epoch: int
+    ) -> None:
+        begun = Deferred.fromCoroutine(original(self, partition, draft, key_epoch))
         begun.addErrback(lambda _: None)
 
     return create

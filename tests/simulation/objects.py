@@ -88,12 +88,12 @@ class Objects(MemoryObjectStore):
         if value is None or topic_id in self._checker.gone:
             return None
         record = PartitionRecord.from_json(value)
-        name = object_keys.segment("", base, record.maker(base))
+        name = object_keys.segment("", base, record.key_epoch(base))
         if base < (record.first_segment or 0):
             return None
         if record.next_base <= base < record.rolled_to:
             # The leader may be about to name it instead of the chapters.
-            is_old = object_keys.segment_maker(key) < record.epoch
+            is_old = object_keys.segment_key_epoch(key) < record.epoch
             return None if is_old else f"the record is {value}"
         if base < record.rolled_to and not key.endswith(name):
             return None  # one that was made in its place counts

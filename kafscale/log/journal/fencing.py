@@ -59,7 +59,7 @@ class Fence(Protocol):
         without a question.
         """
 
-    def maker(self, leader_epoch: int) -> int:
+    def key_epoch(self, leader_epoch: int) -> int:
         """
         Return the epoch that the keys of segments written in this leader epoch
         contain; -1 for none. See L{object_keys.segment}.
@@ -82,7 +82,7 @@ class CreateOnly:
         See L{Fence}.
         """
 
-    def maker(self, leader_epoch: int) -> int:
+    def key_epoch(self, leader_epoch: int) -> int:
         """
         See L{Fence}.
         """
@@ -128,7 +128,7 @@ class Marked:
                     told.callback(mark is None)
         self._reading = False
 
-    def maker(self, leader_epoch: int) -> int:
+    def key_epoch(self, leader_epoch: int) -> int:
         """
         See L{Fence}.
         """

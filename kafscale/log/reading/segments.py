@@ -28,7 +28,7 @@ from kafscale.errors import (
     OffsetOutOfRange,
 )
 from kafscale.format import object_keys
-from kafscale.format.partition import Chapter, PartitionRecord, maker_of
+from kafscale.format.partition import Chapter, PartitionRecord, key_epoch_of
 from kafscale.format.reading import ChapterReader, ObjectReader, list_objects, segment_footer
 from kafscale.format.segment import Footer, cut
 from kafscale.interfaces import Fetched, IObjectReader, ObjectInfo
@@ -114,7 +114,7 @@ class Segments:
         """
         self._first = record.first_segment
         self._newest = record.last_segment
-        self._makers = record.makers
+        self._key_epochs = record.key_epochs
         before, self._chapters = self._chapters, {each.base: each for each in record.chapters}
         gone = before.keys() - self._chapters.keys()
         self.rewrites += bool(gone)
@@ -129,7 +129,7 @@ class Segments:
         Return the key of the segment at the base offset C{base}, unless it is a
         chapter.
         """
-        return object_keys.segment(self._prefix, base, maker_of(self._makers, base))
+        return object_keys.segment(self._prefix, base, key_epoch_of(self._key_epochs, base))
 
     def location(self, base: int) -> Location:
         """

@@ -94,7 +94,7 @@ class LogStartMover:
                 first_segment=first,
                 stored_bytes=record.stored_bytes - freed,
                 epochs=epochs.entries,
-                makers=record.makers_from(first),
+                key_epochs=record.key_epochs_from(first),
                 chapters=record.chapters[len(dropped) :],
             )
             revision = await self._changes.commit(partition, moved)

@@ -238,6 +238,6 @@ def _is_orphan(record: PartitionRecord, base: int, key: str) -> bool:
     if base >= record.next_base:
         # There are chapters here. A segment that includes them may exist
         # already, and be about to be committed.
-        return object_keys.segment_maker(key) < record.epoch
+        return object_keys.segment_key_epoch(key) < record.epoch
     name = key.rsplit("/", 1)[1]
-    return name != object_keys.segment("", base, record.maker(base))
+    return name != object_keys.segment("", base, record.key_epoch(base))

@@ -161,9 +161,9 @@ class SegmentWriter:
         draft = self._draft(partition, before, most)
         # With chapters the segment begins where another has begun before.
         epoch = partition.leader_epoch
-        maker = epoch if chapters else self._fence.maker(epoch)
-        makers = partition.record.made(maker)
-        adopted = await self._create(partition, draft, maker)
+        key_epoch = epoch if chapters else self._fence.key_epoch(epoch)
+        key_epochs = partition.record.with_key_epoch(key_epoch)
+        adopted = await self._create(partition, draft, key_epoch)
         size = draft.size
         record, producers = draft.record, draft.producers
         if adopted is not None:
@@ -176,7 +176,7 @@ class SegmentWriter:
             first_segment=draft.base if record.first_segment is None else record.first_segment,
             last_segment=draft.base,
             stored_bytes=record.stored_bytes + size - taken,
-            makers=makers,
+            key_epochs=key_epochs,
             chapters=(),
         )
         try:
@@ -184,7 +184,7 @@ class SegmentWriter:
         except StoreError:
             # It is not known whether the segment counts, and its key cannot be
             # used again: the next one is written in another epoch.
-            if maker >= 0:
+            if key_epoch >= 0:
                 self._journal.fence()
             raise
         self._volumes.dropped(chapters)
@@ -215,7 +215,7 @@ class SegmentWriter:
         return attrs.evolve(partition.record, rolled_to=end, journals=journals)
 
     async def _create(
-        self, partition: Partition, draft: Draft, maker: int
+        self, partition: Partition, draft: Draft, key_epoch: int
     ) -> tuple[Footer, int] | None:
         """
         Create the segment, or adopt the one that exists.
@@ -225,7 +225,8 @@ class SegmentWriter:
         @raise NotLeaderOrFollower: the segment that exists is a successor's.
         """
         where = partition.topic_id, partition.index
-        key = object_keys.segment(object_keys.partition(self._namespace, *where), draft.base, maker)
+        prefix = object_keys.partition(self._namespace, *where)
+        key = object_keys.segment(prefix, draft.base, key_epoch)
         try:
             await self._objects.create(key, draft.pieces)
         except ObjectExists:

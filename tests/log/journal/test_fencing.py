@@ -504,7 +504,7 @@ class RivalTests(CarelessTestCase):
         self.successResultOf(self.append(writer, b"1"))
         successor = self.leader(orphan_seconds=100.0)
         self.assertEqual(self.names(), [self.segment(0, 1)])
-        self.assertEqual(self.shared.record().makers, ((0, 1),))
+        self.assertEqual(self.shared.record().key_epochs, ((0, 1),))
         late.apply()
         self.assertEqual(self.names(), [self.segment(0, 0), self.segment(0, 1)])
         self.assertEqual(self.read_all(successor), [b"0", b"1"])
@@ -556,11 +556,11 @@ class RivalTests(CarelessTestCase):
             self.assertEqual(self.read_all(broker), expected)
         names = [self.segment(0), self.segment(1, 1), self.segment(2), self.segment(3, 3)]
         self.assertEqual(self.names(), names)
-        self.assertEqual(self.shared.record().makers, ((1, 1), (2, -1), (3, 3)))
+        self.assertEqual(self.shared.record().key_epochs, ((1, 1), (2, -1), (3, 3)))
         last = self.leader()
         self.assertEqual(self.read_all(last), expected)
         self.assertEqual(now(last.partition().delete_before(2)), 2)
-        self.assertEqual(self.shared.record().makers, ((2, -1), (3, 3)))
+        self.assertEqual(self.shared.record().key_epochs, ((2, -1), (3, 3)))
         self.assertEqual(self.names(), names[2:])
         self.assertEqual(self.read_all(self.leader()), expected[2:])
 

@@ -93,7 +93,7 @@ class BindTests(VolumeTestCase):
             self.assertEqual(self.own(index), [self.key_of(index, 0, 1)])
             record = self.shared.record(where)
             self.assertEqual((record.first_segment, record.last_segment), (0, 0))
-            self.assertEqual((record.rolled_to, record.makers), (4, ((0, 1),)))
+            self.assertEqual((record.rolled_to, record.key_epochs), (4, ((0, 1),)))
             size = len(now(self.shared.objects.get(self.key_of(index, 0, 1))))
             self.assertEqual(record.stored_bytes, size)
             self.assert_holds(broker, [b"0", b"1", b"2", b"3"], index)
