@@ -10,15 +10,16 @@ an object can be read and listed as soon as it is stored.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import (
     NoSuchObject,
     ObjectExists,
@@ -126,12 +127,8 @@ class Probe:
             requests fail for L{PATIENCE} seconds.
         """
         bodies = [b"%d" % number * 1000 for number in range(RIVALS)]
-        rivals = [Deferred.fromCoroutine(self._create(key, body)) for body in bodies]
-        try:
-            outcomes: Sequence[bool | None] = await gatherResults(rivals, consumeErrors=True)
-        except FirstError as first:
-            # The other errors are the same.
-            raise (first.subFailure.value or first) from None
+        # The first error is raised; the others are the same.
+        outcomes = await map_bounded(lambda body: self._create(key, body), bodies, limit=RIVALS)
         winners = [body for body, has_won in zip(bodies, outcomes, strict=True) if has_won]
         found = await self._again(lambda: self._found(key))
         if len(winners) > 1 or (winners and winners != [found]):
