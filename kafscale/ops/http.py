@@ -23,8 +23,8 @@ from twisted.web.http import (
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from kafscale.ops.exposition import CONTENT_TYPE, Metrics
 from kafscale.ops.health import Health
-from kafscale.ops.metrics import CONTENT_TYPE, Metrics
 
 MOST_CONNECTIONS = 100
 """Maximum number of connections: few are needed, and each is an open file."""

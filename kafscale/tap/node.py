@@ -17,11 +17,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from kafscale import __version__
-from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.membership import Membership, cluster_id
 from kafscale.cluster.shards import ShardOwnership
+from kafscale.cluster.topic_configs import TopicConfigs
 from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import SettingError, StoreError

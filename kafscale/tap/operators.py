@@ -19,10 +19,10 @@ from kafscale.config.kinds import LISTEN, NOWHERE
 from kafscale.errors import SettingError
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.factory import BrokerFactory
+from kafscale.ops.exposition import Metrics
 from kafscale.ops.health import Health, Reason, StoreHealth
 from kafscale.ops.http import operators_site
-from kafscale.ops.metrics import Metrics
-from kafscale.ops.readings import (
+from kafscale.ops.metric_values import (
     of_build,
     of_cache,
     of_connections,

@@ -11,11 +11,11 @@ from uuid import UUID
 
 from twisted.internet.defer import Deferred
 
-from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.cluster.shards import ShardOwnership
+from kafscale.cluster.topic_configs import TopicConfigs
 from kafscale.cluster.topics import Topics
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.config import Settings

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.cluster.configs import TopicConfigs
 from kafscale.cluster.image import Image
+from kafscale.cluster.topic_configs import TopicConfigs
 from kafscale.cluster.topics import Topics
 from kafscale.format import metadata_keys
 from kafscale.interfaces import Broker, Delete, IMetadataStore, Put

@@ -13,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.counts import StoreCounts
 from kafscale.errors import StoreUnavailable
+from kafscale.ops.exposition import Metrics
 from kafscale.ops.health import Health, StoreHealth
 from kafscale.ops.http import IDLE_SECONDS, MOST_CONNECTIONS, operators_site
-from kafscale.ops.metrics import Metrics
 
 
 class SiteTests(SynchronousTestCase):

@@ -1,5 +1,5 @@
 """
-Tests of `kafscale.ops.metrics`, with the readings and the catalogue.
+Tests of the metrics: declarations, values and text format.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from kafscale.counts import ApiCounts, ConversionCounts, LogCounts, LogState, St
 from kafscale.errors import CoordinatorLoadInProgress, NotLeaderOrFollower
 from kafscale.format.offset import CommittedOffset
 from kafscale.interfaces import GroupDescription
-from kafscale.ops import catalogue, readings
-from kafscale.ops.metrics import Metrics
+from kafscale.ops import metric_values, metrics
+from kafscale.ops.exposition import Metrics
 
 ROOT = Path(__file__).parents[2]
 TOPIC = UUID(int=1)
@@ -167,22 +167,22 @@ class MetricsTestCase(SynchronousTestCase):
         self.store.operation("list").under_way[object()] = 0.0
         self.names = {TOPIC: "orders"}
         for reading in (
-            partial(readings.of_requests, FakeDispatch()),
-            partial(readings.of_connections, FakeFactory()),
-            partial(readings.of_conversions, ConversionCounts(produced=5)),
-            partial(readings.of_log, self.log, lambda: self.names),
+            partial(metric_values.of_requests, FakeDispatch()),
+            partial(metric_values.of_connections, FakeFactory()),
+            partial(metric_values.of_conversions, ConversionCounts(produced=5)),
+            partial(metric_values.of_log, self.log, lambda: self.names),
             partial(
-                readings.of_groups,
+                metric_values.of_groups,
                 cast(Any, self.coordinator),
                 cast(Any, self.log),
                 lambda: self.names,
             ),
-            partial(readings.of_cache, FakeCache()),
-            partial(readings.of_replicas, FakeReplicas()),
-            partial(readings.of_disk_cache, FakeCache()),
-            partial(readings.of_stores, [self.store]),
-            partial(readings.of_s3, {"PutObject": 7, "UploadPart": 2}),
-            partial(readings.of_build, "1.2.3", "3.11.0"),
+            partial(metric_values.of_cache, FakeCache()),
+            partial(metric_values.of_replicas, FakeReplicas()),
+            partial(metric_values.of_disk_cache, FakeCache()),
+            partial(metric_values.of_stores, [self.store]),
+            partial(metric_values.of_s3, {"PutObject": 7, "UploadPart": 2}),
+            partial(metric_values.of_build, "1.2.3", "3.11.0"),
         ):
             self.metrics.add(reading)
 
@@ -341,18 +341,18 @@ class ReadingsTests(MetricsTestCase):
 
 class CatalogueTests(MetricsTestCase):
     """
-    The catalogue and the documentation.
+    The declarations and the documentation.
     """
 
     def test_all_are_there(self) -> None:
         """
-        A broker has exactly the metrics of the catalogue, with their types and
+        A broker has exactly the declared metrics, with their types and
         labels.
         """
         declared = {
-            each.name: (each.kind, each.meaning, set(each.labels)) for each in catalogue.METRICS
+            each.name: (each.kind, each.meaning, set(each.labels)) for each in metrics.METRICS
         }
-        process = {each.name for each in catalogue.PROCESS}
+        process = {each.name for each in metrics.PROCESS}
         found = {}
         for family in self.metrics.families():
             name = family.name + ("_total" if family.type == "counter" else "")
@@ -364,10 +364,10 @@ class CatalogueTests(MetricsTestCase):
 
     def test_documented(self) -> None:
         """
-        The table in docs/operations.md is the one made from the catalogue:
-        C{python -c "from kafscale.ops import catalogue; print(catalogue.table())"}.
+        The table in docs/operations.md is made from the declarations:
+        C{python -c "from kafscale.ops import metrics; print(metrics.table())"}.
         """
         text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-        self.assertIn("\n\n" + catalogue.table() + "\n", text)
+        self.assertIn("\n\n" + metrics.table() + "\n", text)
         named = set(re.findall(r"\b(?:kafscale|process)_[a-z0-9_]+", text))
-        self.assertEqual(named - {each.name for each in catalogue.METRICS}, set())
+        self.assertEqual(named - {each.name for each in metrics.METRICS}, set())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.cluster.configs import TopicConfigs
+from kafscale.cluster.topic_configs import TopicConfigs
 from kafscale.config import SETTINGS, Settings, from_environment
 from kafscale.interfaces import Broker
 from kafscale.services.configs import broker_configs as module

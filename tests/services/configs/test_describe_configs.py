@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kafscale.cluster.configs import TABLE, TopicConfigs
+from kafscale.cluster.topic_configs import TABLE, TopicConfigs
 from kafscale.services.configs.broker_configs import BrokerConfig
 from kafscale.services.configs.describe_configs import DescribeConfigsService
 from kafscale.wire.messages import DescribeConfigsRequest, ListConfigResourcesRequest

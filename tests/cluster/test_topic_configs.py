@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from kafscale.cluster.configs import IN_FORCE, TABLE, TopicConfigs
+from kafscale.cluster.topic_configs import IN_FORCE, TABLE, TopicConfigs
 from kafscale.errors import InvalidConfig
 from kafscale.interfaces import AppendRules, ITopicConfigs
 

@@ -31,8 +31,8 @@ from kafscale.counts import (
 )
 from kafscale.errors import BY_CODE, KafkaError, NotLeaderOrFollower
 from kafscale.interfaces import GroupState, IGroupCoordinator, ILog
-from kafscale.ops import catalogue
-from kafscale.ops.catalogue import Metric
+from kafscale.ops import metrics
+from kafscale.ops.metrics import Metric
 
 Reading: TypeAlias = Callable[[], Iterable[Family]]
 """Returns the families of one room, with their present values."""
@@ -112,17 +112,17 @@ def of_requests(dispatch: Requests) -> Iterator[Family]:
     """
     asked = [each for each in dispatch.counts.values() if each.received]
     yield _counter(
-        catalogue.REQUESTS,
+        metrics.REQUESTS,
         [
             ((each.name, _error_name(code)), count)
             for each in asked
             for code, count in each.answers.items()
         ],
     )
-    yield _histogram(catalogue.REQUEST_SECONDS, [((each.name,), each.seconds) for each in asked])
-    yield _counter(catalogue.REQUEST_BYTES, [((each.name,), each.received) for each in asked])
-    yield _counter(catalogue.RESPONSE_BYTES, [((each.name,), each.sent) for each in asked])
-    yield _counter(catalogue.REFUSED, dispatch.refused)
+    yield _histogram(metrics.REQUEST_SECONDS, [((each.name,), each.seconds) for each in asked])
+    yield _counter(metrics.REQUEST_BYTES, [((each.name,), each.received) for each in asked])
+    yield _counter(metrics.RESPONSE_BYTES, [((each.name,), each.sent) for each in asked])
+    yield _counter(metrics.REFUSED, dispatch.refused)
 
 
 def of_conversions(counts: ConversionCounts) -> Iterator[Family]:
@@ -130,7 +130,7 @@ def of_conversions(counts: ConversionCounts) -> Iterator[Family]:
     Records converted for old clients.
     """
     yield _counter(
-        catalogue.CONVERTED, [(("Produce",), counts.produced), (("Fetch",), counts.fetched)]
+        metrics.CONVERTED, [(("Produce",), counts.produced), (("Fetch",), counts.fetched)]
     )
 
 
@@ -138,9 +138,9 @@ def of_connections(factory: Connections) -> Iterator[Family]:
     """
     Client connections.
     """
-    yield _gauge(catalogue.CONNECTIONS, factory.connections)
-    yield _counter(catalogue.ACCEPTED, factory.accepted)
-    yield _counter(catalogue.REJECTED, factory.rejected)
+    yield _gauge(metrics.CONNECTIONS, factory.connections)
+    yield _counter(metrics.ACCEPTED, factory.accepted)
+    yield _counter(metrics.REJECTED, factory.rejected)
 
 
 def of_log(log: Log, names: Callable[[], Mapping[UUID, str]]) -> Iterator[Family]:
@@ -150,28 +150,28 @@ def of_log(log: Log, names: Callable[[], Mapping[UUID, str]]) -> Iterator[Family
     @param names: Returns the names of topics; others are left out.
     """
     counts, state = log.counts, log.state()
-    yield _gauge(catalogue.PARTITIONS, state.partitions)
+    yield _gauge(metrics.PARTITIONS, state.partitions)
     known = names()
     topics = sorted(
         (known[topic_id], each)
         for topic_id, each in counts.topics.items()
         if topic_id in known and (each.bytes_in or each.bytes_out)
     )
-    yield _counter(catalogue.TOPIC_BYTES_IN, [((name,), each.bytes_in) for name, each in topics])
+    yield _counter(metrics.TOPIC_BYTES_IN, [((name,), each.bytes_in) for name, each in topics])
     yield _counter(
-        catalogue.TOPIC_RECORDS_IN, [((name,), each.records_in) for name, each in topics]
+        metrics.TOPIC_RECORDS_IN, [((name,), each.records_in) for name, each in topics]
     )
-    yield _counter(catalogue.TOPIC_BYTES_OUT, [((name,), each.bytes_out) for name, each in topics])
-    yield _counter(catalogue.SLOTS, counts.slots)
-    yield _counter(catalogue.SLOT_BYTES, counts.slot_bytes)
-    yield _histogram(catalogue.FLUSH_SECONDS, [((), counts.flush_seconds)])
-    yield _gauge(catalogue.SLOTS_STANDING, state.journal_slots)
-    yield _gauge(catalogue.SLOTS_UNDER_WAY, state.slots_under_way)
-    yield _gauge(catalogue.UNSETTLED_BYTES, state.unsettled_bytes)
-    yield _gauge(catalogue.UNROLLED_BYTES, state.unrolled_bytes)
-    yield _counter(catalogue.SEGMENTS, counts.segments)
-    yield _counter(catalogue.SEGMENT_BYTES, counts.segment_bytes)
-    yield _counter(catalogue.ORPHANS, counts.orphans)
+    yield _counter(metrics.TOPIC_BYTES_OUT, [((name,), each.bytes_out) for name, each in topics])
+    yield _counter(metrics.SLOTS, counts.slots)
+    yield _counter(metrics.SLOT_BYTES, counts.slot_bytes)
+    yield _histogram(metrics.FLUSH_SECONDS, [((), counts.flush_seconds)])
+    yield _gauge(metrics.SLOTS_STANDING, state.journal_slots)
+    yield _gauge(metrics.SLOTS_UNDER_WAY, state.slots_under_way)
+    yield _gauge(metrics.UNSETTLED_BYTES, state.unsettled_bytes)
+    yield _gauge(metrics.UNROLLED_BYTES, state.unrolled_bytes)
+    yield _counter(metrics.SEGMENTS, counts.segments)
+    yield _counter(metrics.SEGMENT_BYTES, counts.segment_bytes)
+    yield _counter(metrics.ORPHANS, counts.orphans)
 
 
 def of_groups(
@@ -197,36 +197,36 @@ def of_groups(
                 except NotLeaderOrFollower:
                     continue
                 lags.setdefault((group.name, topic), []).append(max(0, end - committed.offset))
-    yield _gauge(catalogue.GROUPS, [((state,), count) for state, count in states.items()])
-    yield _gauge(catalogue.LAG, [(place, sum(each)) for place, each in lags.items()])
-    yield _gauge(catalogue.LAG_MAX, [(place, max(each)) for place, each in lags.items()])
+    yield _gauge(metrics.GROUPS, [((state,), count) for state, count in states.items()])
+    yield _gauge(metrics.LAG, [(place, sum(each)) for place, each in lags.items()])
+    yield _gauge(metrics.LAG_MAX, [(place, max(each)) for place, each in lags.items()])
 
 
 def of_cache(cache: Cache) -> Iterator[Family]:
     """
     The cache of segment blocks in memory.
     """
-    yield _counter(catalogue.CACHE_HITS, cache.hits)
-    yield _counter(catalogue.CACHE_MISSES, cache.misses)
-    yield _gauge(catalogue.CACHE_BYTES, cache.size)
+    yield _counter(metrics.CACHE_HITS, cache.hits)
+    yield _counter(metrics.CACHE_MISSES, cache.misses)
+    yield _gauge(metrics.CACHE_BYTES, cache.size)
 
 
 def of_disk_cache(cache: Cache) -> Iterator[Family]:
     """
     The cache of segment blocks on disk.
     """
-    yield _counter(catalogue.DISK_CACHE_HITS, cache.hits)
-    yield _counter(catalogue.DISK_CACHE_MISSES, cache.misses)
-    yield _gauge(catalogue.DISK_CACHE_BYTES, cache.size)
+    yield _counter(metrics.DISK_CACHE_HITS, cache.hits)
+    yield _counter(metrics.DISK_CACHE_MISSES, cache.misses)
+    yield _gauge(metrics.DISK_CACHE_BYTES, cache.size)
 
 
 def of_replicas(replicas: Replicas) -> Iterator[Family]:
     """
     Read replicas of partitions that other brokers lead.
     """
-    yield _gauge(catalogue.REPLICAS, len(replicas))
-    yield _gauge(catalogue.REPLICA_BYTES, replicas.size)
-    yield _counter(catalogue.FETCHED_BYTES, replicas.fetched)
+    yield _gauge(metrics.REPLICAS, len(replicas))
+    yield _gauge(metrics.REPLICA_BYTES, replicas.size)
+    yield _counter(metrics.FETCHED_BYTES, replicas.fetched)
 
 
 def of_stores(stores: Sequence[StoreCounts]) -> Iterator[Family]:
@@ -239,11 +239,11 @@ def of_stores(stores: Sequence[StoreCounts]) -> Iterator[Family]:
         for name, each in store.operations.items()
         if each.done
     ]
-    yield _counter(catalogue.STORE_OPERATIONS, [(labels, each.done) for labels, each in asked])
-    yield _counter(catalogue.STORE_ERRORS, [(labels, each.errors) for labels, each in asked])
-    yield _histogram(catalogue.STORE_SECONDS, [(labels, each.seconds) for labels, each in asked])
+    yield _counter(metrics.STORE_OPERATIONS, [(labels, each.done) for labels, each in asked])
+    yield _counter(metrics.STORE_ERRORS, [(labels, each.errors) for labels, each in asked])
+    yield _histogram(metrics.STORE_SECONDS, [(labels, each.seconds) for labels, each in asked])
     yield _counter(
-        catalogue.STORE_BYTES, [(labels, each.size) for labels, each in asked if each.size]
+        metrics.STORE_BYTES, [(labels, each.size) for labels, each in asked if each.size]
     )
 
 
@@ -252,7 +252,7 @@ def of_s3(requests: Mapping[str, int]) -> Iterator[Family]:
     Requests to S3.
     """
     yield _counter(
-        catalogue.S3_REQUESTS, [((operation,), count) for operation, count in requests.items()]
+        metrics.S3_REQUESTS, [((operation,), count) for operation, count in requests.items()]
     )
 
 
@@ -260,7 +260,7 @@ def of_build(version: str, python: str) -> Iterator[Family]:
     """
     The versions of Kafscale and Python.
     """
-    yield _gauge(catalogue.BUILD, [((version, python), 1)])
+    yield _gauge(metrics.BUILD, [((version, python), 1)])
 
 
 def _error_name(code: int) -> str:
