@@ -29,7 +29,7 @@ CLUSTER_ID = "qLbRyF0aTQ2eFTNQ2bZAbA"
 
 def begin(awaitable: Awaitable[T]) -> Deferred[T]:
     """
-    Start what a service or the cluster does, without waiting for it.
+    Start a coroutine, without waiting for it.
     """
 
     async def wait() -> T:

@@ -21,7 +21,7 @@ TOPIC_ID = UUID(int=77)
 
 def value(name: str, partitions: int = 1) -> dict[str, object]:
     """
-    What stands in the store for a topic.
+    Return the value of a topic in the store.
     """
     return {"name": name, "partitions": partitions, "configs": {}, "created_ms": 0}
 
@@ -39,11 +39,11 @@ class ImageTests(SynchronousTestCase):
         self.image = self.cluster.image
         self.store = self.cluster.store
 
-    def put(self, key: str, what: object) -> int:
+    def put(self, key: str, stored: object) -> int:
         """
         Commit one key, and return the revision.
         """
-        return self.cluster.now(self.store.commit([], [Put(key, what)]))
+        return self.cluster.now(self.store.commit([], [Put(key, stored)]))
 
     def test_interface(self) -> None:
         """
@@ -102,11 +102,11 @@ class ImageTests(SynchronousTestCase):
         Creations, changes and deletions of topics are counted, and no other changes.
         """
         counts = [self.image.topic_changes]
-        for what in (value("orders", 3), value("orders", 4), None):
-            if what is None:
+        for stored in (value("orders", 3), value("orders", 4), None):
+            if stored is None:
                 self.cluster.now(self.store.commit([], [Delete(metadata_keys.topic(TOPIC_ID))]))
             else:
-                self.put(metadata_keys.topic(TOPIC_ID), what)
+                self.put(metadata_keys.topic(TOPIC_ID), stored)
             counts.append(self.image.topic_changes)
         self.assertEqual(len(set(counts)), 4)
         self.put(metadata_keys.tombstone(TOPIC_ID), {})
@@ -189,20 +189,20 @@ class ImageTests(SynchronousTestCase):
         """
         Subscribers are called when the image has the change, even if another one fails.
         """
-        told: list[tuple[str, int]] = []
+        seen: list[tuple[str, int]] = []
 
         def fail(changes: Sequence[Change]) -> None:
             raise ValueError("a subscriber's defect")
 
-        def tell(changes: Sequence[Change]) -> None:
-            told.extend((change.key, len(self.image.topics())) for change in changes)
+        def note(changes: Sequence[Change]) -> None:
+            seen.extend((change.key, len(self.image.topics())) for change in changes)
 
         self.image.on_change(fail)
-        self.image.on_change(tell)
+        self.image.on_change(note)
         self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
         self.put(metadata_keys.tombstone(TOPIC_ID), {})
         self.assertEqual(
-            told, [(metadata_keys.topic(TOPIC_ID), 1), (metadata_keys.tombstone(TOPIC_ID), 1)]
+            seen, [(metadata_keys.topic(TOPIC_ID), 1), (metadata_keys.tombstone(TOPIC_ID), 1)]
         )
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 

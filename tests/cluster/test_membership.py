@@ -1,5 +1,5 @@
 """
-Brokers join, leave, and share out producer ids.
+Tests of `kafscale.cluster.membership` and `kafscale.cluster.producer_ids`.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ BROKER = Broker(7, "broker.example", 9092, "here")
 
 class StoreCase(SynchronousTestCase):
     """
-    A store in memory.
+    A metadata store in memory.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Open the store.
         """
         self.store = SQLiteMetadataStore(":memory:", at_once)
         self.addCleanup(lambda: self.successResultOf(begin(self.store.close())))
 
     def stored(self, key: str) -> Entry | None:
         """
-        What is at a key.
+        Return the entry of a key.
         """
         return self.successResultOf(begin(self.store.get(key)))
 
 
 class ClusterIdTests(StoreCase):
     """
-    A cluster has one id.
+    The id of the cluster.
     """
 
     def test_form(self) -> None:
         """
-        22 characters of base64url, of a UUID.
+        It is a UUID as 22 characters of base64url.
         """
         made = self.successResultOf(begin(cluster_id(self.store)))
         self.assertEqual(len(made), 22)
@@ -60,7 +60,7 @@ class ClusterIdTests(StoreCase):
 
     def test_stable(self) -> None:
         """
-        It stays, whoever asks.
+        It never changes.
         """
         first = self.successResultOf(begin(cluster_id(self.store, lambda: UUID(int=5))))
         second = self.successResultOf(begin(cluster_id(self.store, lambda: UUID(int=6))))
@@ -68,7 +68,7 @@ class ClusterIdTests(StoreCase):
 
     def test_two_at_once(self) -> None:
         """
-        Of two brokers that find none, the second takes what the first made.
+        Of two brokers that find none, the second takes the id of the first.
         """
         hostile = HostileMetadataStore(self.store)
         asking = begin(cluster_id(hostile, lambda: UUID(int=5)))
@@ -81,12 +81,12 @@ class ClusterIdTests(StoreCase):
 
 class MembershipCase(StoreCase):
     """
-    A broker that is to be a member, seen through a store that may fail.
+    A broker, and a store that can fail.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create the broker, and join nothing.
         """
         super().setUp()
         self.clock = Clock()
@@ -96,7 +96,7 @@ class MembershipCase(StoreCase):
 
     def member(self, broker: Broker = BROKER, fencing: str = "create") -> Membership:
         """
-        Another process that starts as that broker.
+        Return the membership of another process with the same broker id.
         """
         made = Membership(
             self.hostile,
@@ -111,20 +111,20 @@ class MembershipCase(StoreCase):
 
     def join(self, member: Membership | None = None) -> int:
         """
-        The number of the incarnation that it becomes.
+        Join, and return the number of the incarnation.
         """
         return self.successResultOf(begin((member or self.membership).join()))
 
     def registration(self) -> Any:
         """
-        What stands there of the broker now.
+        Return the present registration of the broker.
         """
         entry = self.stored("brokers/7")
         return None if entry is None else entry.value
 
     def end_lease(self) -> None:
         """
-        The broker was not heard of for too long.
+        Expire the lease of the registration.
         """
         self.successResultOf(begin(self.store.commit([], [Delete("brokers/7")])))
         self.membership.seen(None)
@@ -132,12 +132,12 @@ class MembershipCase(StoreCase):
 
 class JoinTests(MembershipCase):
     """
-    Joining is drawing an incarnation, and registering.
+    A broker draws an incarnation, and registers it.
     """
 
     def test_records(self) -> None:
         """
-        The registration is there, and the incarnation's own record.
+        The registration exists, and the record of the incarnation.
         """
         incarnation = self.join()
         self.assertEqual(
@@ -159,8 +159,7 @@ class JoinTests(MembershipCase):
 
     def test_fencing(self) -> None:
         """
-        The record tells from the beginning how the incarnation is to be
-        stopped, if not by seals.
+        The record has the kind of fencing from the beginning.
         """
         incarnation = self.join(self.member(fencing="metadata"))
         record = self.stored(f"incarnations/{incarnation:020d}")
@@ -169,15 +168,14 @@ class JoinTests(MembershipCase):
 
     def test_never_again(self) -> None:
         """
-        Each incarnation has a number above all before it.
+        Each number is larger than all before.
         """
         numbers = [self.join() for _ in range(3)]
         self.assertEqual(numbers, sorted(set(numbers)))
 
     def test_predecessor(self) -> None:
         """
-        Who starts where a broker was killed takes its place at once, though
-        the lease is not over.
+        A process at the address of a killed one replaces it at once, before its lease expires.
         """
         self.join()
         second = self.member()
@@ -186,8 +184,8 @@ class JoinTests(MembershipCase):
 
     def test_id_in_use(self) -> None:
         """
-        While another address has the id it is waited for; after more than a
-        lease lasts it is clear that it lives.
+        While the id is registered at another address, join waits; after more than a lease it
+        fails, because that process is alive.
         """
         self.join()
         second = self.member(Broker(7, "other.example", 9092))
@@ -201,7 +199,7 @@ class JoinTests(MembershipCase):
 
     def test_id_left(self) -> None:
         """
-        Who had the id at another address was dead.
+        If the registration at another address expires, join succeeds.
         """
         self.join()
         second = self.member(Broker(7, "other.example", 9092))
@@ -212,7 +210,7 @@ class JoinTests(MembershipCase):
 
     def test_lease_over(self) -> None:
         """
-        If the lease ends before it could register, it takes another one.
+        If the lease expires before the registration, another one is granted.
         """
         self.join()
         second = self.member(Broker(7, "other.example", 9092))
@@ -227,8 +225,8 @@ class JoinTests(MembershipCase):
 
     def test_leases_end_once(self) -> None:
         """
-        Joining anew and registering again may end leases of the past at the
-        same time: each is ended by one of them.
+        Joining and registering again may revoke old leases concurrently: each lease is
+        revoked once.
         """
         self.join()
         revoked: list[int] = []
@@ -250,7 +248,7 @@ class JoinTests(MembershipCase):
 
     def test_unknown_outcome(self) -> None:
         """
-        If nobody heard that it was registered, it is called again as a whole.
+        After a registration of unknown outcome, join can be called again.
         """
         done = 0
 
@@ -269,12 +267,12 @@ class JoinTests(MembershipCase):
 
 class StayTests(MembershipCase):
     """
-    A registration that goes comes back, unless the incarnation is stopped.
+    A registration that expires is made again, unless the incarnation is sealed.
     """
 
     def test_again(self) -> None:
         """
-        With the same incarnation: nobody has taken anything from it.
+        The new registration has the same incarnation.
         """
         incarnation = self.join()
         self.end_lease()
@@ -283,7 +281,7 @@ class StayTests(MembershipCase):
 
     def test_store_away(self) -> None:
         """
-        As soon as the store answers again.
+        It is made as soon as the store responds.
         """
         self.join()
         self.hostile.policy = lambda operation: (
@@ -298,7 +296,7 @@ class StayTests(MembershipCase):
 
     def test_done_unheard(self) -> None:
         """
-        Once is enough, if it was done and nobody heard of it.
+        A registration of unknown outcome that was made is not repeated.
         """
         incarnation = self.join()
         self.hostile.policy = lambda operation: (
@@ -312,7 +310,7 @@ class StayTests(MembershipCase):
 
     def test_sealed(self) -> None:
         """
-        Who was stopped meanwhile is told, and does not come back as the same.
+        A sealed incarnation is reported as replaced, and not registered again.
         """
         incarnation = self.join()
         seal = Put(metadata_keys.seal(incarnation), {"sealed_at": 0, "by": 99})
@@ -323,8 +321,8 @@ class StayTests(MembershipCase):
 
     def test_another_with_the_id(self) -> None:
         """
-        A second process with the same id and address wins; who has lost does
-        not take it back while that one lives.
+        A second process with the same id and address replaces the first, which does not
+        register again while the second lives.
         """
         first = self.join()
         self.join(self.member())
@@ -337,7 +335,7 @@ class StayTests(MembershipCase):
 
     def test_old_news(self) -> None:
         """
-        What was registered before this broker joined concerns nobody.
+        Registrations from before the broker joined are ignored.
         """
         before = self.join()
         entry = self.stored("brokers/7")
@@ -351,12 +349,12 @@ class StayTests(MembershipCase):
 
 class LeaveTests(MembershipCase):
     """
-    Leaving in good order.
+    A broker leaves the cluster.
     """
 
     def test_announced(self) -> None:
         """
-        It is still there, and says that it goes.
+        The registration stays, with phase LEAVING.
         """
         incarnation = self.join()
         self.successResultOf(begin(self.membership.announce(Phase.LEAVING)))
@@ -365,8 +363,7 @@ class LeaveTests(MembershipCase):
 
     def test_announced_too_late(self) -> None:
         """
-        Who leaves while it is being announced how far it is, is not registered
-        again.
+        A broker that leaves while its phase is being published is not registered again.
         """
         self.join()
         self.hostile.policy = None
@@ -381,8 +378,8 @@ class LeaveTests(MembershipCase):
 
     def test_left(self) -> None:
         """
-        The registration goes; the incarnation's record stays for its
-        successor, and nothing comes back.
+        The registration is removed and not made again. The record of the incarnation stays
+        for the successor.
         """
         incarnation = self.join()
         self.successResultOf(begin(self.membership.leave()))
@@ -393,7 +390,7 @@ class LeaveTests(MembershipCase):
 
     def test_late(self) -> None:
         """
-        An older incarnation does not take away a younger one's registration.
+        An older incarnation does not remove the registration of a later one.
         """
         self.join()
         incarnation = self.join(self.member())
@@ -403,31 +400,31 @@ class LeaveTests(MembershipCase):
 
 class ProducerIdTests(StoreCase):
     """
-    No producer id is given twice.
+    No producer id is assigned twice.
     """
 
     def take(self, ids: ProducerIds, count: int) -> list[int]:
         """
-        So many new ids.
+        Return a number of new ids.
         """
         asked = [begin(ids.new()) for _ in range(count)]
         return self.successResultOf(gatherResults(asked))
 
     def test_interface(self) -> None:
         """
-        It is what others take it for.
+        The object provides its interface.
         """
         self.assertTrue(verifyObject(IProducerIds, ProducerIds(self.store)))
 
     def test_in_order(self) -> None:
         """
-        Beginning with 0, one after the other, over the end of a block.
+        Ids are consecutive from 0 on, across blocks.
         """
         self.assertEqual(self.take(ProducerIds(self.store, block=3), 8), list(range(8)))
 
     def test_brokers_share(self) -> None:
         """
-        Two brokers never give the same.
+        Two brokers never assign the same id.
         """
         one, two = ProducerIds(self.store, block=3), ProducerIds(self.store, block=3)
         given = [*self.take(one, 2), *self.take(two, 4), *self.take(one, 4), *self.take(two, 1)]
@@ -435,14 +432,14 @@ class ProducerIdTests(StoreCase):
 
     def test_restart(self) -> None:
         """
-        What is left of a block is not used after a restart.
+        The rest of a block is not used after a restart.
         """
         self.take(ProducerIds(self.store), 1)
         self.assertEqual(self.take(ProducerIds(self.store), 1), [1000])
 
     def test_one_block_for_many(self) -> None:
         """
-        Those who ask while a block is taken share that block.
+        Concurrent callers share one new block.
         """
         hostile = HostileMetadataStore(self.store)
         ids = ProducerIds(hostile, block=5)
@@ -455,8 +452,8 @@ class ProducerIdTests(StoreCase):
 
     def test_lost_answer(self) -> None:
         """
-        After a commit of unknown outcome one asks in vain; what may have been
-        taken is not given to anybody else.
+        After a commit of unknown outcome the caller gets an error, and the block that may
+        have been allocated is not assigned to others.
         """
         hostile = HostileMetadataStore(self.store)
         ids = ProducerIds(hostile)
@@ -469,7 +466,7 @@ class ProducerIdTests(StoreCase):
 
     def test_block_taken_by_another(self) -> None:
         """
-        Who loses the race for a block takes the next one.
+        A broker that loses the race for a block allocates the next one.
         """
         hostile = HostileMetadataStore(self.store)
         asking = begin(ProducerIds(hostile).new())

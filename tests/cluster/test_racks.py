@@ -93,9 +93,9 @@ class RacksTests(SynchronousTestCase):
         chosen = [before.nearest("b", (TOPIC, index), 1) for index in range(300)]
         self.assertTrue(all(70 < count < 130 for count in Counter(chosen).values()))
         self.assertEqual(chosen, [before.nearest("b", (TOPIC, index), 1) for index in range(300)])
-        for index, who in enumerate(chosen):
-            if who != 4:
-                self.assertEqual(after.nearest("b", (TOPIC, index), 1), who)
+        for index, broker_id in enumerate(chosen):
+            if broker_id != 4:
+                self.assertEqual(after.nearest("b", (TOPIC, index), 1), broker_id)
 
 
 class ImageTests(SynchronousTestCase):

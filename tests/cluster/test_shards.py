@@ -133,9 +133,9 @@ class ShardOwnershipTests(SynchronousTestCase):
         self.cluster.put_broker(OTHER)
         self.cluster.now(self.ownership.leave())
         self.assertEqual(self.coordinator.owned[-1], [])
-        told = len(self.coordinator.owned)
+        calls = len(self.coordinator.owned)
         self.cluster.end_broker(OTHER.broker_id)
-        self.assertEqual(len(self.coordinator.owned), told)
+        self.assertEqual(len(self.coordinator.owned), calls)
 
     def test_tried_again(self) -> None:
         """
@@ -145,9 +145,9 @@ class ShardOwnershipTests(SynchronousTestCase):
         self.coordinator.failures = 1
         self.cluster.put_broker(OTHER)
         self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 1)
-        told = len(self.coordinator.owned)
+        calls = len(self.coordinator.owned)
         self.cluster.clock.advance(RETRY_SECONDS)
-        self.assertEqual(len(self.coordinator.owned), told + 1)
+        self.assertEqual(len(self.coordinator.owned), calls + 1)
 
     def test_lost(self) -> None:
         """

@@ -1,5 +1,5 @@
 """
-Frames spelled out byte by byte, and what they must mean.
+Comparison of frames, spelled out byte by byte, with messages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class CanonicalTestCase(SynchronousTestCase):
 
     def assert_request(self, frame: bytes, version: int, request: Any) -> None:
         """
-        The frame reads as the request, and the request is written as the frame.
+        Check that the frame decodes as the request, and the request encodes as the frame.
         """
         header, body = read_header(frame)
         self.assertEqual(header.api_key, type(request).key)
@@ -39,7 +39,7 @@ class CanonicalTestCase(SynchronousTestCase):
 
     def assert_response(self, frame: bytes, version: int, response: Any) -> None:
         """
-        The frame reads as the response, and the response is written as the
+        Check that the frame decodes as the response, and the response encodes as the
         frame.
         """
         key = type(response).key

@@ -1,5 +1,5 @@
 """
-Messages made up from their declarations, for Hypothesis.
+Hypothesis strategies for messages, derived from their declarations.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from kafscale.wire.kinds import Blob, Field, Fixed, Kind, ListOf, StructOf, Text
 from kafscale.wire.messages import REQUESTS, RESPONSES
 from kafscale.wire.schema import Message, Struct
 
-# What a test says of a field that must not be just anything of its type.
+# Returns the strategy of a field that must not have any value of its type, else None.
 Limits = Callable[[Field], "st.SearchStrategy[Any] | None"]
 
 _BITS = {"b": 8, "h": 16, "i": 32, "q": 64}
 _TEXT = st.text(max_size=5)
 _BLOB = st.binary(max_size=5)
-# One comes first, so that also the plainest example shows every structure.
+# 1 comes first, so that the simplest example has each structure.
 _COUNTS = st.sampled_from([1, 2, 0])
 _TAGS = st.dictionaries(st.integers(100, 2**31 - 1), _BLOB, max_size=2)
 
 
 def every_message() -> Iterator[tuple[type[Message], int]]:
     """
-    Every class of messages at each of its versions.
+    Yield each class of messages with each of its versions.
     """
     for declared in (*REQUESTS.values(), *RESPONSES.values()):
         for version in range(declared.lowest, declared.highest + 1):
@@ -52,7 +52,7 @@ def _fixed(code: str) -> st.SearchStrategy[Any]:
 
 def anything(field: Field) -> None:
     """
-    No limits.
+    Limit no field.
     """
 
 
@@ -60,7 +60,7 @@ def _draw(
     draw: st.DrawFn, kind: Kind, field: Field, version: int, flexible: bool, limits: Limits
 ) -> Any:
     """
-    One value of a kind.
+    Draw a value of a wire type.
     """
     if isinstance(kind, ListOf):
         count = draw(_COUNTS)
@@ -79,8 +79,7 @@ def _struct(
     draw: st.DrawFn, declaration: type[Struct], version: int, flexible: bool, limits: Limits
 ) -> Any:
     """
-    A struct whose fields that exist at this version are drawn, and whose
-    other fields have their defaults.
+    Draw a structure: the fields of this version are drawn, others have defaults.
     """
     values = {}
     for field in declaration.fields:
@@ -105,7 +104,7 @@ def messages(
     draw: st.DrawFn, declared: type[Message], version: int, limits: Limits = anything
 ) -> Any:
     """
-    A message with any values that this version can carry.
+    Return a strategy for messages with any values that a version can encode.
     """
     return _struct(draw, declared, version, declared.flexible(version), limits)
 
@@ -114,7 +113,7 @@ def check_with(
     examples: int, check: Callable[..., None], *strategies: st.SearchStrategy[Any]
 ) -> None:
     """
-    Call C{check} with so many examples, the same each time.
+    Call C{check} with a number of examples, the same ones in each run.
     """
 
     def checked(drawn: tuple[Any, ...]) -> None:
@@ -134,8 +133,8 @@ def check_every(
     examples: int, check: Callable[..., None], *more: st.SearchStrategy[Any]
 ) -> None:
     """
-    Call C{check} with (class, version, message) and what else is drawn, for
-    every class of messages at every version.
+    Call C{check} with (class, version, message) and further drawn values, for each
+    class of messages at each version.
     """
     for declared, version in every_message():
         check_with(
@@ -150,7 +149,7 @@ def check_every(
 
 def records_of(message: Any) -> Iterator[Any]:
     """
-    Every value of a message that stands in a field of records.
+    Yield each value of a records field in a message.
     """
     for field in message.fields:
         value = getattr(message, field.name)

@@ -25,7 +25,7 @@ from tests.wire.strategies import check_with, messages
 
 def codes(value: object) -> list[int]:
     """
-    All error codes in a message, found by looking everywhere.
+    Return all error codes in a message, by a search of all its fields.
     """
     found = []
     if isinstance(value, list):
@@ -40,12 +40,12 @@ def codes(value: object) -> list[int]:
 
 class FirstErrorTests(SynchronousTestCase):
     """
-    The first error in a response.
+    The first error code in a response.
     """
 
     def test_on_top(self) -> None:
         """
-        Some APIs have one code.
+        A top-level code is found.
         """
         self.assertEqual(first_error(HeartbeatResponse(error_code=27)), 27)
         self.assertEqual(first_error(HeartbeatResponse(error_code=0)), 0)
@@ -53,7 +53,7 @@ class FirstErrorTests(SynchronousTestCase):
 
     def test_with_a_partition(self) -> None:
         """
-        Others have one with each partition.
+        A code with a partition is found.
         """
         topic = ProduceResponse.Topic
         parts = [topic.Partition(index=i, error_code=code) for i, code in enumerate((0, 6, 3))]
@@ -62,7 +62,7 @@ class FirstErrorTests(SynchronousTestCase):
 
     def test_both(self) -> None:
         """
-        If both are there, the one on top counts first.
+        If a response has both, the top-level code precedes.
         """
         part = FetchResponse.Topic.Partition(
             partition_index=0, error_code=1, high_watermark=-1, records=b""
@@ -74,13 +74,13 @@ class FirstErrorTests(SynchronousTestCase):
 
     def test_negative(self) -> None:
         """
-        UNKNOWN_SERVER_ERROR is -1.
+        UNKNOWN_SERVER_ERROR, which is -1, is found.
         """
         self.assertEqual(first_error(FindCoordinatorResponse(error_code=-1)), -1)
 
     def test_every_response(self) -> None:
         """
-        In any response of any API an error is found where there is one.
+        In any response of any API an error code is found if there is one.
         """
 
         def few(field: Field) -> st.SearchStrategy[Any] | None:
@@ -92,7 +92,7 @@ class FirstErrorTests(SynchronousTestCase):
 
     def check(self, message: Any) -> None:
         """
-        What is found is one of those that there are.
+        Check that the result is one of the codes in the response.
         """
         expected = [code for code in codes(message) if code] or [0]
         self.assertIn(first_error(message), expected)

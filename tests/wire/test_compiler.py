@@ -1,5 +1,5 @@
 """
-How compiled functions go about their work.
+Tests of compiled encoders and decoders.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kafscale.wire.schema import MalformedMessage
 
 def fetched(records: Any) -> FetchResponse:
     """
-    A response with records for one partition.
+    Return a response with records for one partition.
     """
     topic = FetchResponse.Topic
     partition = topic.Partition(partition_index=0, high_watermark=1, records=records)
@@ -35,7 +35,7 @@ def fetched(records: Any) -> FetchResponse:
 
 def records_of(response: FetchResponse) -> Any:
     """
-    The records of such a response.
+    Return the records in such a response.
     """
     return response.responses[0].partitions[0].records
 
@@ -43,7 +43,7 @@ def records_of(response: FetchResponse) -> Any:
 class VarintTests(SynchronousTestCase):
     def test_round_trip(self) -> None:
         """
-        Every number of 32 bits reads as it was written.
+        Each number of 32 bits is decoded as it was encoded.
         """
 
         @settings(max_examples=200, derandomize=True, database=None, deadline=None)
@@ -56,7 +56,7 @@ class VarintTests(SynchronousTestCase):
 
     def test_known(self) -> None:
         """
-        Seven bits to a byte, the lowest first.
+        A byte has seven bits, the lowest ones first.
         """
         self.assertEqual(varint(0), b"\x00")
         self.assertEqual(varint(127), b"\x7f")
@@ -64,7 +64,7 @@ class VarintTests(SynchronousTestCase):
 
     def test_too_long(self) -> None:
         """
-        More than 32 bits are refused, in five bytes or in more.
+        More than 32 bits are refused, in five bytes or more.
         """
         for data in (b"\xff\xff\xff\xff\x10", b"\x80" * 5 + b"\x00", b"\xff" * 20):
             with self.assertRaises(ValueError):
@@ -72,7 +72,7 @@ class VarintTests(SynchronousTestCase):
 
     def test_cut_short(self) -> None:
         """
-        The data must not end within one.
+        A truncated varint is refused.
         """
         with self.assertRaises(IndexError):
             read_varint(memoryview(b"\x80\x80"), 0)
@@ -81,7 +81,7 @@ class VarintTests(SynchronousTestCase):
 class PiecesTests(SynchronousTestCase):
     def test_large_records_are_not_copied(self) -> None:
         """
-        A large byte string is a piece of its own: the very same object.
+        A large byte string is a piece of its own, the same object.
         """
         records = bytes(LARGE)
         for value in (records, memoryview(records), [records], (memoryview(records),)):
@@ -91,7 +91,7 @@ class PiecesTests(SynchronousTestCase):
 
     def test_small_ones_are_gathered(self) -> None:
         """
-        Small byte strings go with what is around them.
+        Small byte strings are joined with the fields around them.
         """
         value = [b"a" * 100, memoryview(b"b" * 100), b""]
         (piece,) = fetched(value).encode(12)
@@ -99,7 +99,7 @@ class PiecesTests(SynchronousTestCase):
 
     def test_mixed(self) -> None:
         """
-        The order stays, whatever the sizes.
+        Byte strings of any sizes stay in order.
         """
         value = [b"a" * 10, b"b" * LARGE, b"c" * 10, b"d" * LARGE]
         pieces = fetched(value).encode(4)
@@ -109,7 +109,7 @@ class PiecesTests(SynchronousTestCase):
 
     def test_part_of_a_view(self) -> None:
         """
-        A view of a part becomes bytes, which is all that a transport takes.
+        A view of a part of a byte string is copied to bytes, as transports take bytes only.
         """
         whole = bytes(range(256)) * 64
         for view in (memoryview(whole)[1:], memoryview(whole)[::-1]):
@@ -119,7 +119,7 @@ class PiecesTests(SynchronousTestCase):
 
     def test_empty_and_null(self) -> None:
         """
-        No records and null records are not the same.
+        Empty records and null records are encoded differently.
         """
         for version in (4, 12):
             for value, expected in ((None, None), (b"", b""), ([], b"")):
@@ -128,7 +128,7 @@ class PiecesTests(SynchronousTestCase):
 
     def test_sizes(self) -> None:
         """
-        The size of pieces is that of their bytes, also of wider views.
+        The size is the number of bytes, also of views with wider items.
         """
         wide = memoryview(bytes(16)).cast("q")
         self.assertEqual(size_of([b"abc", wide, memoryview(b"de")]), 21)
@@ -138,7 +138,7 @@ class PiecesTests(SynchronousTestCase):
 
     def test_bytes_field(self) -> None:
         """
-        Byte strings other than records are gathered or passed on likewise.
+        Byte strings other than records are joined or passed on in the same way.
         """
         large = bytes(LARGE)
         self.assertIs(SyncGroupResponse(assignment=large).encode(5)[1], large)
@@ -149,7 +149,7 @@ class PiecesTests(SynchronousTestCase):
 class RefusalTests(SynchronousTestCase):
     def test_values_without_a_form(self) -> None:
         """
-        What cannot be written is MalformedMessage, and says which message.
+        A value that cannot be encoded raises MalformedMessage, which names the message.
         """
         good = {"group_id": "g", "generation_id": 1, "member_id": "m"}
         HeartbeatRequest(**good).encode(0)  # type: ignore[arg-type]
@@ -168,7 +168,7 @@ class RefusalTests(SynchronousTestCase):
 
     def test_places_without_a_form(self) -> None:
         """
-        So is a value deep inside.
+        So does a value within a nested structure.
         """
         broker = MetadataResponse.Broker(node_id=1, host="h", port=2**40)
         with self.assertRaises(MalformedMessage):
@@ -178,7 +178,7 @@ class RefusalTests(SynchronousTestCase):
 
     def test_boolean(self) -> None:
         """
-        Any byte but 0 is true, as Kafka reads it.
+        Each byte but 0 is true, as in Kafka.
         """
         topic = b"\x00\x00\x00\x01" + b"\x00\x00" + b"\x00\x01t" + b"\x05" + bytes(4)
         response = MetadataResponse.decode(1, bytes(4) + bytes(4) + topic)
@@ -187,13 +187,13 @@ class RefusalTests(SynchronousTestCase):
 
 class SpeedTests(SynchronousTestCase):
     """
-    The hot path. The bounds are an order of magnitude above what a slow
-    machine needs: they find a compiler that has stopped compiling.
+    The speed of hot messages. The bounds are ten times above the needs of a slow machine:
+    they detect a compiler that has stopped compiling.
     """
 
     def fastest(self, call: Callable[[], object]) -> float:
         """
-        The seconds that a call takes at best.
+        Return the seconds of the fastest of several calls.
         """
         best = 1.0
         for _ in range(5):
@@ -205,7 +205,7 @@ class SpeedTests(SynchronousTestCase):
 
     def test_produce(self) -> None:
         """
-        One partition in, one offset out.
+        A produce request with one partition, and its response.
         """
         topic = ProduceRequest.Topic
         partition = topic.Partition(index=0, records=memoryview(bytes(1000)))

@@ -1,5 +1,5 @@
 """
-The codecs: what others write, and what claims to be larger than it may be.
+Compression codecs: data of other clients, and decompression bombs.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ TEXT = b"what was written, " * 99
 
 class InflateTests(SynchronousTestCase):
     """
-    What is compressed in several ways.
+    Decompression of data in several framings.
     """
 
     def test_raw_snappy(self) -> None:
         """
-        librdkafka and franz-go write snappy without xerial's framing.
+        Snappy without xerial's framing, as librdkafka and franz-go write it, is read.
         """
         raw = bytes(cramjam.snappy.compress_raw(TEXT))
         self.assertEqual(inflate(Codec.SNAPPY, memoryview(raw), LIMIT), TEXT)
 
     def test_gzip_members(self) -> None:
         """
-        gzip data may be of several members.
+        gzip data of several members is read.
         """
         packed = gzip.compress(b"one") + gzip.compress(b"two")
         self.assertEqual(inflate(Codec.GZIP, memoryview(packed), 6), b"onetwo")
@@ -40,7 +40,7 @@ class InflateTests(SynchronousTestCase):
 
     def test_unknown_codec(self) -> None:
         """
-        What has no name cannot be read.
+        Unknown codecs are refused.
         """
         for codec in (5, 6, 7):
             self.assertRaises(InvalidRecord, inflate, codec, memoryview(TEXT), LIMIT)
@@ -48,12 +48,12 @@ class InflateTests(SynchronousTestCase):
 
 class BombTests(SynchronousTestCase):
     """
-    Small batches that claim to be large.
+    Small batches with large contents.
     """
 
     def test_limit(self) -> None:
         """
-        Exactly the limit is let through, one byte more is not, in each codec.
+        In each codec exactly the limit is accepted, and one byte more is refused.
         """
         for codec in Codec:
             for size in (1, 70_000):
@@ -63,7 +63,7 @@ class BombTests(SynchronousTestCase):
 
     def test_memory(self) -> None:
         """
-        Of a bomb no more than the limit is ever unpacked.
+        A bomb takes no more memory than the limit.
         """
         for codec in (Codec.GZIP, Codec.SNAPPY, Codec.LZ4, Codec.ZSTD):
             bomb = memoryview(deflate(codec, bytes(32 << 20)))
@@ -77,8 +77,8 @@ class BombTests(SynchronousTestCase):
 
     def test_snappy_claims(self) -> None:
         """
-        A snappy block that claims 4 GiB is refused before room is made for it,
-        in xerial's framing too; so are frames cut short.
+        A snappy block that claims 4 GiB is refused before memory is allocated, also in
+        xerial's framing; so are truncated frames.
         """
         claim = bytes.fromhex("ffffffff0f00")
         framed = XERIAL_MAGIC + bytes(8) + struct.pack(">I", len(claim)) + claim
@@ -87,7 +87,7 @@ class BombTests(SynchronousTestCase):
 
     def test_cut_short(self) -> None:
         """
-        Compressed data without its end is refused in each codec.
+        Truncated data is refused in each codec.
         """
         for codec in (Codec.GZIP, Codec.SNAPPY, Codec.LZ4, Codec.ZSTD):
             packed = memoryview(deflate(codec, b"text" * 100))

@@ -31,19 +31,19 @@ ID = UUID(int=7)
 
 class ErrorResponseTests(SynchronousTestCase):
     """
-    What a response has that is made of a request and an error.
+    Responses made of a request and an error.
     """
 
     def error(self, request: Request, version: int, **values: Any) -> Any:
         """
-        The response with error 42, as a client reads it.
+        Return the response with error 42, as a client decodes it.
         """
         response = error_response(request, version, 42, "words", **values)
         return type(response).decode(version, b"".join(response.encode(version)))
 
     def test_plain_values(self) -> None:
         """
-        What the request names by plain values has these as names.
+        Plain values that the request lists become names in the response.
         """
         response = self.error(DeleteGroupsRequest(groups_names=["a", "b"]), 2)
         found = [(each.group_id, each.error_code) for each in response.results]
@@ -51,7 +51,7 @@ class ErrorResponseTests(SynchronousTestCase):
 
     def test_several_identities(self) -> None:
         """
-        All that says what an element is about is repeated, and nothing else.
+        All fields that identify an element are repeated, and no others.
         """
         resource = DescribeConfigsRequest.Resource(
             resource_type=2, resource_name="t", configuration_keys=["retention.ms"]
@@ -63,8 +63,8 @@ class ErrorResponseTests(SynchronousTestCase):
 
     def test_partitions(self) -> None:
         """
-        Topics and partitions are repeated where the code is with each
-        partition; other fields have the values that say "none".
+        Topics and partitions are repeated if the code is with each partition. Other fields
+        have the values that stand for "none".
         """
         partition = ProduceRequest.Topic.Partition(index=3, records=None)
         topic = ProduceRequest.Topic(name="t", topic_id=ID, partition_data=[partition])
@@ -78,7 +78,7 @@ class ErrorResponseTests(SynchronousTestCase):
 
     def test_code_on_top(self) -> None:
         """
-        From the version on that has a code on top, lists are empty.
+        In versions with a top-level code, lists are empty.
         """
         partition = FetchRequest.Topic.Partition(
             partition=3, fetch_offset=0, partition_max_bytes=1
@@ -94,7 +94,7 @@ class ErrorResponseTests(SynchronousTestCase):
 
     def test_lists_of_the_version(self) -> None:
         """
-        What a request names may be in another list in another version.
+        The list of the request may differ between versions.
         """
         topics = [DeleteTopicsRequest.Topic(name=None, topic_id=ID)]
         request = DeleteTopicsRequest(topics=topics, topic_names=["a"], timeout_ms=0)
@@ -105,14 +105,14 @@ class ErrorResponseTests(SynchronousTestCase):
 
     def test_null_list(self) -> None:
         """
-        A request that names nothing has a response that names nothing.
+        A request with a null list gets an empty list.
         """
         response = self.error(OffsetFetchRequest(group_id="g", topics=None), 7)
         self.assertEqual((response.error_code, response.topics), (42, []))
 
     def test_values(self) -> None:
         """
-        A caller may give other values, for any depth.
+        Further values apply at any level.
         """
         partitions = [OffsetFetchRequest.Topic(name="t", partition_indexes=[4])]
         request = OffsetFetchRequest(group_id="g", topics=partitions)
@@ -123,8 +123,7 @@ class ErrorResponseTests(SynchronousTestCase):
 
     def test_defaults(self) -> None:
         """
-        A field that the request has, too, and that identifies nothing, has its
-        default.
+        A field that the request has, too, but that identifies no element, has its default.
         """
         topic = CreateTopicsRequest.Topic(
             name="t", num_partitions=12, replication_factor=3, assignments=[], configs=[]
@@ -134,9 +133,8 @@ class ErrorResponseTests(SynchronousTestCase):
 
     def test_every_request(self) -> None:
         """
-        A response to any request of any version can be sent. If there is an
-        error code on top, it is the one that was given, and no other is
-        anywhere.
+        The response to any request of any version can be encoded. If it has a top-level
+        code, that is the error, and there are no other codes.
         """
         for key, request in REQUESTS.items():
             if key in RESPONSES:
@@ -146,7 +144,7 @@ class ErrorResponseTests(SynchronousTestCase):
 
     def check_codes(self, version: int, request: Request) -> None:
         """
-        The response has the code on top, if it has one there.
+        Check that the response has the top-level code, if it has that field.
         """
         response = self.error(request, version)
         for field in response.fields:

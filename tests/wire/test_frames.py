@@ -1,5 +1,5 @@
 """
-Cutting a stream into frames.
+Tests of `kafscale.wire.frames`.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ MIB = 1 << 20
 
 def framed(*bodies: bytes) -> bytes:
     """
-    The bodies with their lengths in front, one after the other.
+    Return the bodies as one stream of frames.
     """
     return b"".join(struct.pack(">i", len(each)) + each for each in bodies)
 
 
 class FrameBufferTests(SynchronousTestCase):
     """
-    Cutting a stream of bytes into frames.
+    A stream of bytes is cut into frames.
     """
 
     def setUp(self) -> None:
         """
-        One that takes frames of up to a MiB.
+        Create a buffer for frames of up to a MiB.
         """
         self.buffer = FrameBuffer(MIB)
 
     def feed(self, data: bytes) -> list[bytes]:
         """
-        Feed a chunk; the frames that come out.
+        Feed a chunk, and return the frames that it completes.
         """
         return [bytes(each) for each in self.buffer.feed(data)]
 
@@ -56,7 +56,7 @@ class FrameBufferTests(SynchronousTestCase):
 
     def test_byte_by_byte(self) -> None:
         """
-        A frame comes out with its last byte.
+        A frame is returned with its last byte.
         """
         data = framed(b"12345678")
         for number in range(len(data) - 1):
@@ -66,7 +66,7 @@ class FrameBufferTests(SynchronousTestCase):
 
     def test_any_cut(self) -> None:
         """
-        Wherever the stream is cut into chunks, the frames are the same.
+        The frames are the same for any division of the stream into chunks.
         """
 
         @settings(max_examples=100, derandomize=True, database=None, deadline=None)
@@ -91,8 +91,8 @@ class FrameBufferTests(SynchronousTestCase):
 
     def test_joined_once(self) -> None:
         """
-        A frame of many large chunks costs one copy of itself, and comes out
-        as a view of bytes, which never change.
+        A frame of many large chunks is copied once, and returned as a view of immutable
+        bytes.
         """
         body = bytes(MIB)
         data = framed(body)
@@ -111,7 +111,7 @@ class FrameBufferTests(SynchronousTestCase):
 
     def test_many_small_chunks(self) -> None:
         """
-        A frame that drips in takes about its own size in memory.
+        A frame that arrives in tiny chunks takes about its own size in memory.
         """
         buffer = FrameBuffer(MIB)
         buffer.feed(struct.pack(">i", MIB))
@@ -125,7 +125,7 @@ class FrameBufferTests(SynchronousTestCase):
 
     def test_short_rest_is_copied(self) -> None:
         """
-        A few bytes of the next frame do not keep a large chunk alive.
+        A few bytes of the next frame do not keep a large chunk in memory.
         """
         chunk = framed(bytes(100_000)) + b"\x00"
         tracemalloc.start()
@@ -139,7 +139,7 @@ class FrameBufferTests(SynchronousTestCase):
 
     def test_size_limits(self) -> None:
         """
-        The size is judged as soon as its four bytes are there.
+        The length is checked as soon as its four bytes have arrived.
         """
         for size in (MIB + 1, 2**31 - 1, -1, -(2**31), 0, 7):
             buffer = FrameBuffer(MIB)
@@ -150,20 +150,20 @@ class FrameBufferTests(SynchronousTestCase):
 
     def test_largest_and_smallest(self) -> None:
         """
-        Both limits are themselves allowed.
+        Both limits are inclusive.
         """
         for size in (8, MIB):
             self.assertEqual(len(self.feed(framed(bytes(size)))[0]), size)
 
     def test_short_responses(self) -> None:
         """
-        A client may lower the least size: a response can be six bytes.
+        The minimum length can be lowered for responses.
         """
         buffer = FrameBuffer(MIB, min_bytes=4)
         self.assertEqual(buffer.feed(framed(b"123456")), [b"123456"])
 
     def test_one_kind_of_error(self) -> None:
         """
-        Who guards against malformed messages guards against such frames too.
+        An invalid length is a MalformedMessage.
         """
         self.assertTrue(issubclass(MalformedFrame, MalformedMessage))

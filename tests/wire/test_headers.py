@@ -36,7 +36,7 @@ METADATA_V12 = bytes.fromhex(
     "00000001"  # correlation id 1
     "00026d65"  # client id: "me", of 16-bit length although the body is flexible
     "01"  # one tagged field
-    "0502abcd"  # tag 5, two bytes that mean nothing yet
+    "0502abcd"  # tag 5, undefined, two bytes
     "00"  # topics: null
 )
 
@@ -44,7 +44,7 @@ METADATA_V12 = bytes.fromhex(
 class RequestHeaderTests(SynchronousTestCase):
     def test_version_1(self) -> None:
         """
-        Before a body that is not flexible there are no tagged fields.
+        A request that is not flexible has a header without tagged fields.
         """
         header, body = read_header(METADATA_V0)
         self.assertEqual(header, RequestHeader(3, 0, 1, None))
@@ -53,7 +53,7 @@ class RequestHeaderTests(SynchronousTestCase):
 
     def test_version_2(self) -> None:
         """
-        Tagged fields are skipped; the client id has the old length.
+        Tagged fields are skipped, and the client id has an INT16 length.
         """
         header, body = read_header(memoryview(METADATA_V12))
         self.assertEqual(header, RequestHeader(3, 12, 1, "me"))
@@ -62,7 +62,7 @@ class RequestHeaderTests(SynchronousTestCase):
 
     def test_peek(self) -> None:
         """
-        The first eight bytes can be read whatever the rest is.
+        The first eight bytes can be read without the rest.
         """
         self.assertEqual(peek(b"\x00\x63\x00\x01\x00\x00\x00\x07"), (99, 1, 7))
         with self.assertRaises(MalformedMessage):
@@ -70,8 +70,8 @@ class RequestHeaderTests(SynchronousTestCase):
 
     def test_every_request(self) -> None:
         """
-        The header before every body reads as it was written, and as
-        kafka-python reads it.
+        The header of each request decodes as it was encoded, and as kafka-python decodes
+        it.
         """
         for key, request in REQUESTS.items():
             for version in range(request.highest + 1):
@@ -87,7 +87,7 @@ class RequestHeaderTests(SynchronousTestCase):
 
     def test_cut_short(self) -> None:
         """
-        A header that ends too soon is malformed.
+        A truncated header is malformed.
         """
         for end in range(len(METADATA_V12) - 1):
             with self.assertRaises(MalformedMessage):
@@ -95,7 +95,7 @@ class RequestHeaderTests(SynchronousTestCase):
 
     def test_any_bytes(self) -> None:
         """
-        Nothing but MalformedMessage comes of bytes that mean nothing.
+        Arbitrary bytes raise MalformedMessage only.
         """
 
         @settings(max_examples=300, derandomize=True, database=None, deadline=None)
@@ -112,14 +112,14 @@ class RequestHeaderTests(SynchronousTestCase):
 
     def test_unknown_api(self) -> None:
         """
-        Without the API the form of the header is not known.
+        A header of an unknown API cannot be decoded, because its version is unknown.
         """
         with self.assertRaises(MalformedMessage):
             read_header(b"\x00\x04" + bytes(20))  # LeaderAndIsr
 
     def test_too_many_tags(self) -> None:
         """
-        Nobody sends a thousand tagged fields in a header.
+        A thousand tagged fields in a header are refused.
         """
         fixed = METADATA_V12[:12]
         with self.assertRaises(MalformedMessage):
@@ -129,7 +129,7 @@ class RequestHeaderTests(SynchronousTestCase):
 class ResponseHeaderTests(SynchronousTestCase):
     def test_every_response(self) -> None:
         """
-        Tagged fields come with a flexible body, except after ApiVersions.
+        Flexible responses have tagged fields in the header, except for ApiVersions.
         """
         for key, request in REQUESTS.items():
             for version in range(request.highest + 1):
@@ -140,7 +140,7 @@ class ResponseHeaderTests(SynchronousTestCase):
 
     def test_cut_short(self) -> None:
         """
-        A header that ends too soon is malformed.
+        A truncated header is malformed.
         """
         for data in (b"", b"\x00\x00\x00", b"\x00\x00\x00\x07", b"\x00\x00\x00\x07\x01\x05"):
             with self.assertRaises(MalformedMessage):

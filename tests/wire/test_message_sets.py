@@ -1,5 +1,5 @@
 """
-Message sets of magic 0 and 1: against kafka-python, and against those who lie.
+Message sets of magic 0 and 1: against kafka-python, and against hostile bytes.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ MESSAGE_1 = bytes.fromhex(
 
 def done(work: Steps[T]) -> tuple[T, int]:
     """
-    What comes of it, all steps in a row, and how many they were.
+    Run all steps; return the result, and the number of steps.
     """
     steps = 0
     try:
@@ -91,14 +91,14 @@ def done(work: Steps[T]) -> tuple[T, int]:
 
 def changed(data: bytes, at: int, to: bytes) -> bytes:
     """
-    The same with other bytes at one place.
+    Return the data with other bytes at one position.
     """
     return data[:at] + to + data[at + len(to) :]
 
 
 def batch_of(messages: bytes, max_bytes: int = LIMIT, limit: int = LIMIT) -> bytes:
     """
-    A message set as one batch.
+    Return a message set as one batch.
     """
     return done(to_batch(memoryview(messages), max_bytes, limit))[0]
 
@@ -112,37 +112,37 @@ def messages_of(
     limit: int = LIMIT,
 ) -> MessageSet:
     """
-    Batches as a message set.
+    Return batches as a message set.
     """
     return done(to_messages(batches, magic, offset, max_bytes, at_least_one, limit))[0]
 
 
 def message_set(magic: int, records: Sequence[Record], attributes: int = 0) -> bytes:
     """
-    Messages one after the other.
+    Return the messages as a set.
     """
     return b"".join(build_message(magic, record, attributes) for record in records)
 
 
 def wrapper(magic: int, codec: int, inside: bytes, attributes: int = 0) -> bytes:
     """
-    A message with these bytes, which should be compressed, as its value.
+    Return a message whose value is these compressed bytes.
     """
     return build_message(magic, Record(0, TIME, None, inside), codec | attributes)
 
 
 def broken_lz4(frame: bytes) -> bytes:
     """
-    The frame as Kafka wrote it before 0.10: the checksum of its header is
-    taken over the magic number, too, so any byte may stand there.
+    Return the frame with the header checksum of Kafka before 0.10, which includes the
+    magic number (KAFKA-3160).
     """
     end = 14 if frame[4] & 0x08 else 6
     return changed(frame, end, bytes([frame[end] ^ 0x5A]))
 
 
-def told(records: Sequence[Record], magic: int) -> list[tuple[Any, ...]]:
+def fields_of(records: Sequence[Record], magic: int) -> list[tuple[Any, ...]]:
     """
-    What a message can say of records.
+    Return the fields of records that messages have, too.
     """
     return [(r.offset, r.timestamp if magic else -1, r.key, r.value) for r in records]
 
@@ -154,7 +154,7 @@ class FormatTests(SynchronousTestCase):
 
     def test_canonical(self) -> None:
         """
-        Messages of both magics are written so, and read.
+        Messages of both magics are encoded and decoded as documented.
         """
         record = Record(5, TIME, b"k", b"v1")
         self.assertEqual(build_message(0, record), MESSAGE_0)
@@ -167,7 +167,7 @@ class FormatTests(SynchronousTestCase):
 
     def test_recognized(self) -> None:
         """
-        A message set is told from a batch by its magic.
+        A message set is distinguished from a batch by its magic.
         """
         self.assertTrue(is_message_set(memoryview(MESSAGE_0)))
         self.assertTrue(is_message_set(memoryview(MESSAGE_1)))
@@ -177,14 +177,13 @@ class FormatTests(SynchronousTestCase):
 
 class ToBatchTests(SynchronousTestCase):
     """
-    What producers of old send.
+    Conversion of message sets of old producers.
     """
 
     def test_they_write(self) -> None:
         """
-        What kafka-python and aiokafka build becomes one batch in the same
-        codec, with the same records. (Their lz4 of magic 0 needs a package;
-        see L{test_lz4_of_magic_0}.)
+        Sets built by kafka-python and aiokafka become one batch in the same codec, with the
+        same records. (Their lz4 of magic 0 needs a package; see L{test_lz4_of_magic_0}.)
         """
         for magic in (0, 1):
             for codec in OLD_CODECS:
@@ -199,12 +198,12 @@ class ToBatchTests(SynchronousTestCase):
                     self.assertEqual((header.codec, header.producer_id), (codec, -1))
                     self.assertEqual(header.max_timestamp, TIME + 9 if magic else -1)
                     read = list(read_records(batch, LIMIT))
-                    self.assertEqual(told(read, 1), told(ROWS, magic))
+                    self.assertEqual(fields_of(read, 1), fields_of(ROWS, magic))
 
     def test_lz4_of_magic_0(self) -> None:
         """
-        The checksum of the frame's header is wrong there (KAFKA-3160), in
-        frames with a size and without; with magic 1 it must be right.
+        In magic 0 the checksum of the frame header is wrong (KAFKA-3160), in frames with a
+        size and without. In magic 1 it must be right.
         """
         for magic in (0, 1):
             inside = message_set(magic, ROWS)
@@ -214,12 +213,11 @@ class ToBatchTests(SynchronousTestCase):
                 self.assertRaises(errors.InvalidRecord, batch_of, data)
                 continue
             read = list(read_records(batch_of(data), LIMIT))
-            self.assertEqual(told(read, 1), told(ROWS, 0))
+            self.assertEqual(fields_of(read, 1), fields_of(ROWS, 0))
 
     def test_lz4_header(self) -> None:
         """
-        The checksum that is put in is that of the frame format, whatever
-        stands in the header.
+        The corrected checksum is that of the frame format, for any header.
         """
         for head, checksum in (
             ("04224d18 6040", "82"),
@@ -235,19 +233,19 @@ class ToBatchTests(SynchronousTestCase):
 
     def test_several_wrappers(self) -> None:
         """
-        Kafka before 0.11 took several in one set, and so do we; also beside
-        messages that are not compressed. The order stays.
+        Several wrappers in a set are accepted, as in Kafka before 0.11, also beside
+        uncompressed messages. The order is kept.
         """
         packed = [
             wrapper(1, Codec.GZIP, deflate(Codec.GZIP, message_set(1, [row]))) for row in ROWS
         ]
         batch = batch_of(packed[0] + message_set(1, ROWS[1:2]) + packed[2] + packed[3])
         self.assertEqual(read_batch_header(batch).codec, Codec.GZIP)
-        self.assertEqual(told(list(read_records(batch, LIMIT)), 1), told(ROWS, 1))
+        self.assertEqual(fields_of(list(read_records(batch, LIMIT)), 1), fields_of(ROWS, 1))
 
     def test_offsets_do_not_matter(self) -> None:
         """
-        Producers number as they like: the log gives offsets one by one.
+        The offsets of the producer are ignored; the log assigns consecutive ones.
         """
         offsets = (7, 7, -1, 0)
         rows = [row._replace(offset=offset) for row, offset in zip(ROWS, offsets, strict=True)]
@@ -257,8 +255,8 @@ class ToBatchTests(SynchronousTestCase):
 
     def test_damaged(self) -> None:
         """
-        A wrong checksum, outside or inside a wrapper, a set cut short, and
-        lengths that contradict each other are CORRUPT_MESSAGE.
+        A wrong checksum, outside or inside a wrapper, a truncated set, and inconsistent
+        lengths are CORRUPT_MESSAGE.
         """
         for magic in (0, 1):
             plain = message_set(magic, ROWS)
@@ -282,7 +280,7 @@ class ToBatchTests(SynchronousTestCase):
 
     def test_not_valid(self) -> None:
         """
-        Mixed magics, wrappers in wrappers, and wrappers without messages.
+        Mixed magics, wrappers within wrappers, and empty wrappers are refused.
         """
         plain = message_set(1, ROWS)
         packed = wrapper(1, Codec.GZIP, deflate(Codec.GZIP, plain))
@@ -299,7 +297,7 @@ class ToBatchTests(SynchronousTestCase):
 
     def test_codecs(self) -> None:
         """
-        zstd came later than message sets; 5 to 7 are nothing.
+        zstd is refused, because it is newer than message sets; so are codecs 5 to 7.
         """
         for codec in (Codec.ZSTD, 5, 6, 7):
             data = wrapper(1, codec, deflate(Codec.ZSTD, message_set(1, ROWS)))
@@ -307,8 +305,8 @@ class ToBatchTests(SynchronousTestCase):
 
     def test_times(self) -> None:
         """
-        Only the broker may say that it gave a timestamp; and there are none
-        below -1, or so large that differences have no room.
+        The log append time attribute is refused, as are timestamps below -1, and those so
+        large that deltas overflow.
         """
         self.assertRaises(errors.InvalidTimestamp, batch_of, message_set(1, ROWS, 8))
         inside = deflate(Codec.GZIP, message_set(1, ROWS))
@@ -322,7 +320,7 @@ class ToBatchTests(SynchronousTestCase):
 
     def test_too_large(self) -> None:
         """
-        A message, or what all become together, above the topic's limit.
+        A message, or a whole batch, above the limit of the topic is refused.
         """
         rows = [Record(0, TIME, None, b"x" * 100)] * 20
         data = message_set(1, rows)
@@ -335,8 +333,7 @@ class ToBatchTests(SynchronousTestCase):
 
     def test_bomb(self) -> None:
         """
-        All wrappers together inflate to no more than the limit, however they
-        are made.
+        All wrappers together decompress to no more than the limit.
         """
         inside = message_set(1, [Record(0, TIME, None, bytes(100_000))])
         for codec in OLD_CODECS[1:]:
@@ -347,7 +344,7 @@ class ToBatchTests(SynchronousTestCase):
 
     def test_steps(self) -> None:
         """
-        Many messages, or large ones, are done in many steps.
+        Many messages, or large ones, take many steps.
         """
         small = memoryview(message_set(1, [Record(0, TIME, None, b"")] * 10_000))
         large = memoryview(message_set(1, [Record(0, TIME, None, bytes(70_000))] * 10))
@@ -358,7 +355,7 @@ class ToBatchTests(SynchronousTestCase):
     @settings(max_examples=150, deadline=None)
     def test_any_bytes(self, noise: bytes, at: int, magic: int, inside: bool) -> None:
         """
-        Whatever comes, only Kafka's errors are raised.
+        Arbitrary bytes raise Kafka's errors only.
         """
         data = message_set(magic, ROWS)
         data = data[:at] + noise + data[at + len(noise) :]
@@ -371,19 +368,19 @@ class ToBatchTests(SynchronousTestCase):
 
 class ToMessagesTests(SynchronousTestCase):
     """
-    What consumers of old get.
+    Conversion of batches for old consumers.
     """
 
     def stored(self, codec: int = 0, base: int = 0, records: Sequence[Record] = ROWS) -> bytes:
         """
-        A batch as the log keeps it.
+        Return a batch as the log stores it.
         """
         batch = memoryview(build_batch(records, codec=codec))
         return stamp(batch, read_batch_header(batch), base, 3)
 
     def read(self, made: MessageSet, magic: int) -> list[tuple[Any, ...]]:
         """
-        The messages as kafka-python reads them; checksums must be right.
+        Return the messages as kafka-python decodes them, and check their checksums.
         """
         data = b"".join(made.pieces)
         self.assertEqual(made.size, len(data))
@@ -400,8 +397,8 @@ class ToMessagesTests(SynchronousTestCase):
 
     def test_they_read(self) -> None:
         """
-        Batches of any codec that was known then come as kafka-python expects
-        them; of magic 0 without timestamps.
+        kafka-python decodes messages converted from batches of each codec of that time; in
+        magic 0 without timestamps.
         """
         batches = [self.stored(codec, 4 * n) for n, codec in enumerate(OLD_CODECS)]
         rows = [row._replace(offset=i) for i, row in enumerate(ROWS * len(batches))]
@@ -409,20 +406,20 @@ class ToMessagesTests(SynchronousTestCase):
             got = self.read(messages_of(*batches, magic=magic), magic)
             none = -1 if magic else None
             wanted = [
-                (o, t if magic else none, k, v) for o, t, k, v in told(rows, magic)
+                (o, t if magic else none, k, v) for o, t, k, v in fields_of(rows, magic)
             ]
             self.assertEqual(got, wanted)
 
     def test_pieces_of_several(self) -> None:
         """
-        What is read from a segment comes as several batches in one piece.
+        A piece may have several batches, as those read from a segment.
         """
         piece = self.stored() + self.stored(Codec.GZIP, 4)
         self.assertEqual([each[0] for each in self.read(messages_of(piece), 1)], list(range(8)))
 
     def test_from_the_offset_on(self) -> None:
         """
-        Not from the beginning of its batch.
+        Messages begin at the offset, also within a batch.
         """
         for codec in OLD_CODECS:
             got = self.read(messages_of(self.stored(codec, 10), offset=12), 1)
@@ -430,8 +427,7 @@ class ToMessagesTests(SynchronousTestCase):
 
     def test_limit(self) -> None:
         """
-        Whole messages, as many as there is room for; or one, if that is asked
-        for.
+        As many whole messages as fit are returned, and at least one if so requested.
         """
         batch = self.stored()
         whole = messages_of(batch).size
@@ -448,14 +444,14 @@ class ToMessagesTests(SynchronousTestCase):
 
     def test_headers_are_left_out(self) -> None:
         """
-        A message has no room for them.
+        Headers of records are left out.
         """
         batch = self.stored(records=[Record(0, TIME, b"k", b"v", ((b"name", b"held"),))])
         self.assertEqual(self.read(messages_of(batch), 1), [(0, TIME, b"k", b"v")])
 
     def test_log_append_time(self) -> None:
         """
-        The broker's time, and that it is the broker's.
+        The broker's timestamp, and the attribute that marks it, are kept.
         """
         batch = memoryview(build_batch(ROWS))
         stamped = stamp(batch, read_batch_header(batch), 0, 3, TIME + 100)
@@ -467,7 +463,7 @@ class ToMessagesTests(SynchronousTestCase):
 
     def test_control_batches(self) -> None:
         """
-        The ends of transactions are for those who know of them.
+        Control batches are left out.
         """
         end = build_batch([Record(0, TIME, b"\0\0\0\1", b"")], transactional=True, control=True)
         got = self.read(messages_of(end, self.stored(base=1)), 1)
@@ -475,8 +471,9 @@ class ToMessagesTests(SynchronousTestCase):
 
     def test_not_convertible(self) -> None:
         """
-        What comes before is returned. zstd is UNSUPPORTED_COMPRESSION_TYPE,
-        what cannot be inflated, or within the limit, CORRUPT_MESSAGE.
+        The messages before a batch that cannot be converted are returned. zstd is
+        UNSUPPORTED_COMPRESSION_TYPE; data that is invalid, or larger than the limit, is
+        CORRUPT_MESSAGE.
         """
         good = self.stored()
         garbage = changed(self.stored(Codec.GZIP, 4), 61, b"garbage")
@@ -491,7 +488,7 @@ class ToMessagesTests(SynchronousTestCase):
 
     def test_steps(self) -> None:
         """
-        Many records are done in many steps, also those that are passed over.
+        Many records take many steps, also those that are skipped.
         """
         batch = self.stored(records=[Record(n, TIME, None, b"") for n in range(10_000)])
         for offset in (0, 9_999):
@@ -504,7 +501,7 @@ OPTIONAL = st.none() | st.binary(max_size=40)
 
 class RoundTripTests(SynchronousTestCase):
     """
-    Any records, there and back.
+    Conversion of any records in both directions.
     """
 
     @given(
@@ -515,8 +512,7 @@ class RoundTripTests(SynchronousTestCase):
     @settings(max_examples=100, deadline=None)
     def test_round_trip(self, magic: int, codec: Codec, rows: list[Any]) -> None:
         """
-        What a producer sends, plain or compressed, a consumer of the same time
-        gets.
+        An old consumer gets the messages that an old producer sent, plain or compressed.
         """
         records = [Record(n, *row) for n, row in enumerate(rows)]
         data = plain = message_set(magic, records)

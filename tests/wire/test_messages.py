@@ -1,5 +1,5 @@
 """
-What holds for every message at every version.
+Properties of all messages at all versions.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NEWEST = {
 class CompletenessTests(SynchronousTestCase):
     def test_keys_and_versions(self) -> None:
         """
-        Every API of Kafka's clients is declared, from version 0 to the newest.
+        All of Kafka's client APIs are declared, from version 0 to the newest.
         """
         for declared in (REQUESTS, RESPONSES):
             self.assertEqual({key: each.highest for key, each in declared.items()}, NEWEST)
@@ -57,7 +57,7 @@ class CompletenessTests(SynchronousTestCase):
 
     def test_pairs(self) -> None:
         """
-        A request and its response have the same name, versions and form.
+        A request and its response have the same name, versions and flexible versions.
         """
         for key, request in REQUESTS.items():
             response = RESPONSES[key]
@@ -67,7 +67,7 @@ class CompletenessTests(SynchronousTestCase):
 
     def test_documented(self) -> None:
         """
-        Every message says what it is for.
+        Each message has a docstring.
         """
         for declared, _ in every_message():
             self.assertTrue((declared.__doc__ or "").strip(), declared)
@@ -76,7 +76,7 @@ class CompletenessTests(SynchronousTestCase):
 class RoundTripTests(SynchronousTestCase):
     def check(self, declared: Any, version: int, message: Any) -> None:
         """
-        Write, read and write again.
+        Encode, decode, and encode again.
         """
         data = b"".join(message.encode(version))
         again = declared.decode(version, data)
@@ -88,14 +88,14 @@ class RoundTripTests(SynchronousTestCase):
 
     def test_every_message(self) -> None:
         """
-        What was written reads as the same, fields and unknown tags alike, and
-        records are not copied out of the frame.
+        A message decodes as it was encoded, with its fields and unknown tags, and records
+        are not copied.
         """
         check_every(8, self.check)
 
     def test_hot_messages(self) -> None:
         """
-        The same with more examples, for those on which the log depends.
+        So do the messages on the path of records, with more examples.
         """
         for declared in (ProduceRequest, ProduceResponse, FetchRequest, FetchResponse):
             for version in range(declared.highest + 1):
@@ -105,7 +105,7 @@ class RoundTripTests(SynchronousTestCase):
 
     def check_prefix(self, declared: Any, version: int, message: Any) -> None:
         """
-        The message is read whatever follows.
+        Check that the message is decoded if bytes follow.
         """
         data = b"".join(message.encode(version))
         found, end = declared.decode_some(version, data + b"more")
@@ -113,8 +113,7 @@ class RoundTripTests(SynchronousTestCase):
 
     def test_consumer_protocol(self) -> None:
         """
-        What consumers tell one another may be followed by what a later
-        version adds.
+        Bytes of later versions may follow an embedded consumer protocol message.
         """
         for declared in (ConsumerProtocolAssignment, ConsumerProtocolSubscription):
             for version in range(declared.highest + 1):
@@ -126,7 +125,7 @@ class RoundTripTests(SynchronousTestCase):
 class HostileTests(SynchronousTestCase):
     def test_any_bytes(self) -> None:
         """
-        Bytes that mean nothing raise MalformedMessage, if anything.
+        Arbitrary bytes raise MalformedMessage, if any error.
         """
 
         def check(declared: Any, version: int, data: bytes) -> None:
@@ -140,7 +139,7 @@ class HostileTests(SynchronousTestCase):
 
     def test_damaged(self) -> None:
         """
-        So do messages in which one byte was changed.
+        So do messages with one changed byte.
         """
 
         def check(declared: Any, version: int, message: Any, at: float, change: int) -> None:
@@ -154,7 +153,7 @@ class HostileTests(SynchronousTestCase):
 
     def test_cut_short(self) -> None:
         """
-        No part of a message is a message, and none is followed by more.
+        Truncated messages, and messages with trailing bytes, are refused.
         """
 
         def check(declared: Any, version: int, message: Any) -> None:
@@ -171,7 +170,7 @@ class HostileTests(SynchronousTestCase):
 
     def assert_nothing_is_made(self, declared: Any, version: int, data: bytes) -> None:
         """
-        C{data} is refused, and next to no memory is taken in between.
+        Check that C{data} is refused, and hardly any memory is allocated.
         """
         with self.assertRaises(MalformedMessage):
             declared.decode(version, b"")  # whatever is made once, is made now
@@ -185,7 +184,7 @@ class HostileTests(SynchronousTestCase):
 
     def test_huge_counts(self) -> None:
         """
-        A count or length that cannot be true makes no room for itself.
+        A count or length beyond the message allocates no memory.
         """
         most = struct.pack(">i", 2**31 - 1)
         longest = varint(2**32 - 1)
@@ -204,7 +203,7 @@ class HostileTests(SynchronousTestCase):
 
     def test_no_negative_lengths(self) -> None:
         """
-        A negative length is null where null may stand, and else malformed.
+        A negative length is null in a nullable field, and malformed elsewhere.
         """
         null = b"\xff\xff\xff\xff"
         self.assertIsNone(MetadataRequest.decode(1, null).topics)
@@ -215,8 +214,8 @@ class HostileTests(SynchronousTestCase):
 
     def test_many_small_elements(self) -> None:
         """
-        Elements of a byte each are counted: a frame must not take a hundred
-        times its size in memory.
+        The number of one-byte elements is bounded, as a frame must not take a hundred times
+        its size in memory.
         """
         count = MAX_ELEMENTS + 1
         data = varint(count + 1) + bytes([1]) * count + b"\x00\x00"
@@ -224,7 +223,7 @@ class HostileTests(SynchronousTestCase):
 
     def test_many_small_tags(self) -> None:
         """
-        So are tagged fields that nobody knows.
+        So is the number of unknown tagged fields.
         """
         count = MAX_ELEMENTS + 1
         data = b"\x00\x00\x00\x00" + varint(count) + b"\x01\x00" * count
@@ -232,7 +231,7 @@ class HostileTests(SynchronousTestCase):
 
     def test_order_of_tags(self) -> None:
         """
-        Tagged fields come in the order of their tags, each once.
+        Tagged fields must be in order, and must not repeat.
         """
         for tags in (b"\x02\x05\x00\x05\x00", b"\x02\x06\x00\x05\x00"):
             with self.assertRaises(MalformedMessage):

@@ -1,5 +1,5 @@
 """
-Frames about the cluster.
+Frames of APIs about the cluster.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .canonical import CanonicalTestCase
 class DescribeClusterTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Brokers, without those that are fenced.
+        A request for brokers, without fenced ones.
         """
         frame = bytes.fromhex(
             "003c"  # api key: DescribeCluster
@@ -41,7 +41,7 @@ class DescribeClusterTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        One broker.
+        A response with one broker.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -71,7 +71,7 @@ class DescribeClusterTests(CanonicalTestCase):
 class DescribeTopicPartitionsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        A page from the middle of a topic.
+        A request for a page from the middle of a topic.
         """
         frame = bytes.fromhex(
             "004b"  # api key: DescribeTopicPartitions
@@ -97,7 +97,7 @@ class DescribeTopicPartitionsTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        The last page: no cursor.
+        The last page has no cursor.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -150,7 +150,7 @@ class DescribeTopicPartitionsTests(CanonicalTestCase):
 class DescribeLogDirsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        All there is.
+        A request for all topics.
         """
         frame = bytes.fromhex(
             "0023"  # api key: DescribeLogDirs
@@ -168,7 +168,7 @@ class DescribeLogDirsTests(CanonicalTestCase):
 class ElectLeadersTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        The preferred leader of one partition.
+        A request for the preferred leader of one partition.
         """
         frame = bytes.fromhex(
             "002b"  # api key: ElectLeaders
@@ -195,7 +195,7 @@ class ElectLeadersTests(CanonicalTestCase):
 class DescribeQuorumTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        The controllers.
+        A request for the controllers.
         """
         frame = bytes.fromhex(
             "0037"  # api key: DescribeQuorum
@@ -225,7 +225,7 @@ class DescribeQuorumTests(CanonicalTestCase):
 class DescribeClientQuotasTests(CanonicalTestCase):
     def test_response(self) -> None:
         """
-        A rate.
+        A response with one quota.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7

@@ -1,5 +1,5 @@
 """
-Frames about what groups have read, and what they are doing.
+Frames of commits and of the state of groups.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .canonical import CanonicalTestCase
 class OffsetCommitTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Of a consumer without a group.
+        A commit of a consumer without a group membership.
         """
         frame = bytes.fromhex(
             "0008"  # api key: OffsetCommit
@@ -57,7 +57,7 @@ class OffsetCommitTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        Stored.
+        A successful commit.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -85,7 +85,7 @@ class OffsetCommitTests(CanonicalTestCase):
 class OffsetFetchTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Null topics: all of the group.
+        Null topics stand for all topics of the group.
         """
         frame = bytes.fromhex(
             "0009"  # api key: OffsetFetch
@@ -103,7 +103,7 @@ class OffsetFetchTests(CanonicalTestCase):
 
     def test_newest(self) -> None:
         """
-        Groups have topics by id.
+        The newest version names topics by id.
         """
         frame = bytes.fromhex(
             "0009"  # api key: OffsetFetch
@@ -141,7 +141,7 @@ class OffsetFetchTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        Nothing was committed: -1, and no error.
+        Without a commit the offset is -1, without an error.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -174,7 +174,7 @@ class OffsetFetchTests(CanonicalTestCase):
 class DescribeGroupsTests(CanonicalTestCase):
     def test_response(self) -> None:
         """
-        A group that is not known.
+        A response about an unknown group.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -208,7 +208,7 @@ class DescribeGroupsTests(CanonicalTestCase):
 class ListGroupsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Those in one state.
+        A request for groups in one state.
         """
         frame = bytes.fromhex(
             "0010"  # api key: ListGroups

@@ -1,5 +1,5 @@
 """
-Frames of fetching.
+Frames of Fetch.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class FetchTests(CanonicalTestCase):
 
     def test_newest(self) -> None:
         """
-        Version 18 has what replicas say among the tagged fields.
+        Version 18 has the fields of followers among the tagged fields.
         """
         frame = bytes.fromhex(
             "0001"  # api key: Fetch
@@ -130,7 +130,7 @@ class FetchTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        Records for one partition.
+        A response with records of one partition.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -170,7 +170,7 @@ class FetchTests(CanonicalTestCase):
 
     def test_response_diverging(self) -> None:
         """
-        Where logs part is a tagged field.
+        The diverging epoch is a tagged field.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7

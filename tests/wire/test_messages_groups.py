@@ -1,5 +1,5 @@
 """
-Frames of a group's members.
+Frames of members of classic groups.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .canonical import CanonicalTestCase
 class JoinGroupTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        A first join: no member id yet.
+        The first join has an empty member id.
         """
         frame = bytes.fromhex(
             "000b"  # api key: JoinGroup
@@ -50,7 +50,7 @@ class JoinGroupTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        The leader hears of the members.
+        The response to the leader lists the members.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -84,7 +84,7 @@ class JoinGroupTests(CanonicalTestCase):
 class SyncGroupTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        The leader brings assignments.
+        The request of the leader brings assignments.
         """
         frame = bytes.fromhex(
             "000e"  # api key: SyncGroup
@@ -109,7 +109,7 @@ class SyncGroupTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        A member gets its own.
+        The response has the assignment of the member.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -130,7 +130,7 @@ class SyncGroupTests(CanonicalTestCase):
 class HeartbeatTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Of a static member.
+        A heartbeat of a static member.
         """
         frame = bytes.fromhex(
             "000c"  # api key: Heartbeat
@@ -151,7 +151,7 @@ class HeartbeatTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        Join again.
+        A response that makes the member join again.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -164,7 +164,7 @@ class HeartbeatTests(CanonicalTestCase):
 class LeaveGroupTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Several leave at once from version 3 on.
+        From version 3 on a request names several members.
         """
         frame = bytes.fromhex(
             "000d"  # api key: LeaveGroup
@@ -183,7 +183,7 @@ class LeaveGroupTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        One result each.
+        The response has a result for each member.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7

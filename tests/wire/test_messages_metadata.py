@@ -1,5 +1,5 @@
 """
-Frames by which a client learns where it is.
+Frames by which a client bootstraps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .canonical import CanonicalTestCase
 class ApiVersionsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        What a client says first.
+        The first request on a connection.
         """
         frame = bytes.fromhex(
             "0012"  # api key: ApiVersions
@@ -38,7 +38,7 @@ class ApiVersionsTests(CanonicalTestCase):
 
     def test_oldest_response(self) -> None:
         """
-        What a client of an unknown version is told: the error, and what there is.
+        The response to an unknown version: an error with the supported versions.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -56,7 +56,7 @@ class ApiVersionsTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        The header has no tagged fields although the body has.
+        The header has no tagged fields, although the body is flexible.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -88,7 +88,7 @@ class ApiVersionsTests(CanonicalTestCase):
 class MetadataTests(CanonicalTestCase):
     def test_oldest(self) -> None:
         """
-        No topic named: all of them.
+        In version 0 an empty list stands for all topics.
         """
         frame = bytes.fromhex(
             "0003"  # api key: Metadata
@@ -102,7 +102,7 @@ class MetadataTests(CanonicalTestCase):
 
     def test_request(self) -> None:
         """
-        A topic by name.
+        A request for a topic by name.
         """
         frame = bytes.fromhex(
             "0003"  # api key: Metadata
@@ -125,7 +125,7 @@ class MetadataTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        One broker, one topic, one partition.
+        A response with one broker, one topic and one partition.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -166,7 +166,7 @@ class MetadataTests(CanonicalTestCase):
 
     def test_newest_response(self) -> None:
         """
-        The same with all that was added.
+        The same response in the newest version.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -227,7 +227,7 @@ class MetadataTests(CanonicalTestCase):
 class FindCoordinatorTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Of one group.
+        A request for one group.
         """
         frame = bytes.fromhex(
             "000a"  # api key: FindCoordinator
@@ -242,7 +242,7 @@ class FindCoordinatorTests(CanonicalTestCase):
 
     def test_newest(self) -> None:
         """
-        Of several.
+        A request for several groups.
         """
         frame = bytes.fromhex(
             "000a"  # api key: FindCoordinator
@@ -261,7 +261,7 @@ class FindCoordinatorTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        A broker.
+        A response with one broker.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -277,7 +277,7 @@ class FindCoordinatorTests(CanonicalTestCase):
 
     def test_newest_response(self) -> None:
         """
-        A broker for each.
+        A response with a broker for each group.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7

@@ -1,5 +1,5 @@
 """
-Frames of groups whose coordinator assigns.
+Frames of consumer groups (KIP-848), share groups and streams groups.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .canonical import CanonicalTestCase
 class ConsumerGroupHeartbeatTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Null: nothing has changed.
+        Null stands for an unchanged value.
         """
         frame = bytes.fromhex(
             "0044"  # api key: ConsumerGroupHeartbeat
@@ -46,7 +46,7 @@ class ConsumerGroupHeartbeatTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        A nullable structure has a byte in front.
+        A nullable structure begins with a byte.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -109,7 +109,7 @@ class ShareGroupHeartbeatTests(CanonicalTestCase):
 class ShareAcknowledgeTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Two records accepted.
+        Two records are accepted.
         """
         frame = bytes.fromhex(
             "004f"  # api key: ShareAcknowledge
@@ -160,7 +160,7 @@ class ShareAcknowledgeTests(CanonicalTestCase):
 class AlterShareGroupOffsetsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Begin at 5.
+        A start offset is set to 5.
         """
         frame = bytes.fromhex(
             "005b"  # api key: AlterShareGroupOffsets
@@ -197,7 +197,7 @@ class AlterShareGroupOffsetsTests(CanonicalTestCase):
 class StreamsGroupDescribeTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        One group.
+        A request about one group.
         """
         frame = bytes.fromhex(
             "0059"  # api key: StreamsGroupDescribe

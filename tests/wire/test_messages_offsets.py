@@ -1,5 +1,5 @@
 """
-Frames of finding and moving offsets.
+Frames of look-ups of offsets, and of the deletion of records.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .canonical import CanonicalTestCase
 class ListOffsetsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        The end of one partition, for a read_committed reader.
+        A request for the end of one partition, with read_committed.
         """
         frame = bytes.fromhex(
             "0002"  # api key: ListOffsets
@@ -50,7 +50,7 @@ class ListOffsetsTests(CanonicalTestCase):
 
     def test_oldest_response(self) -> None:
         """
-        Version 0 answers with a list.
+        The response of version 0 has a list.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -79,7 +79,7 @@ class ListOffsetsTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        A time and its offset.
+        A response with a timestamp and its offset.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -115,7 +115,7 @@ class ListOffsetsTests(CanonicalTestCase):
 class OffsetForLeaderEpochTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Where epoch 3 ended.
+        A request for the end of epoch 3.
         """
         frame = bytes.fromhex(
             "0017"  # api key: OffsetForLeaderEpoch
@@ -151,7 +151,7 @@ class OffsetForLeaderEpochTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        It ended at 40.
+        The epoch ended at 40.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -182,7 +182,7 @@ class OffsetForLeaderEpochTests(CanonicalTestCase):
 class DeleteRecordsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        All below 40 may go.
+        A request to delete all records below 40.
         """
         frame = bytes.fromhex(
             "0015"  # api key: DeleteRecords

@@ -1,5 +1,5 @@
 """
-Frames of producing.
+Frames of producers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .canonical import CanonicalTestCase
 class ProduceTests(CanonicalTestCase):
     def test_oldest(self) -> None:
         """
-        Version 0 has nothing but topics, partitions and a set of messages.
+        Version 0 has topics, partitions and message sets only.
         """
         frame = bytes.fromhex(
             "0000"  # api key: Produce
@@ -51,7 +51,7 @@ class ProduceTests(CanonicalTestCase):
 
     def test_request(self) -> None:
         """
-        Version 9 has compact lengths, which are one more than what they count.
+        Version 9 has compact lengths, which are larger by one.
         """
         frame = bytes.fromhex(
             "0000"  # api key: Produce
@@ -123,7 +123,7 @@ class ProduceTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        An offset for one partition.
+        A response with the offset of one partition.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -157,7 +157,7 @@ class ProduceTests(CanonicalTestCase):
 
     def test_response_with_leader(self) -> None:
         """
-        From version 10 on an error can tell who leads, in tagged fields.
+        From version 10 on an error can name the leader, in tagged fields.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -211,7 +211,7 @@ class ProduceTests(CanonicalTestCase):
 class InitProducerIdTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        A producer without transactions.
+        A request of an idempotent producer without transactions.
         """
         frame = bytes.fromhex(
             "0016"  # api key: InitProducerId
@@ -230,7 +230,7 @@ class InitProducerIdTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        Its id.
+        A response with a producer id.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -248,7 +248,7 @@ class InitProducerIdTests(CanonicalTestCase):
 class DescribeProducersTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        The producers of one partition.
+        A request about one partition.
         """
         frame = bytes.fromhex(
             "003d"  # api key: DescribeProducers

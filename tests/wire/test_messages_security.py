@@ -1,5 +1,5 @@
 """
-Frames of clients' identity and rights, of transactions and telemetry.
+Frames of authentication, ACLs, transactions and telemetry.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .canonical import CanonicalTestCase
 class SaslHandshakeTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        PLAIN, if it may be.
+        A request for mechanism PLAIN.
         """
         frame = bytes.fromhex(
             "0011"  # api key: SaslHandshake
@@ -39,7 +39,7 @@ class SaslHandshakeTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        It may not: there is nothing.
+        An error, with an empty list of mechanisms.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -53,7 +53,7 @@ class SaslHandshakeTests(CanonicalTestCase):
 class SaslAuthenticateTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        A token.
+        A request with a token.
         """
         frame = bytes.fromhex(
             "0024"  # api key: SaslAuthenticate
@@ -71,7 +71,7 @@ class SaslAuthenticateTests(CanonicalTestCase):
 class AlterUserScramCredentialsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        A password, salted.
+        A request to set a salted password.
         """
         frame = bytes.fromhex(
             "0033"  # api key: AlterUserScramCredentials
@@ -103,7 +103,7 @@ class AlterUserScramCredentialsTests(CanonicalTestCase):
 class DescribeAclsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        All rules about topics.
+        A request for all ACLs of topics.
         """
         frame = bytes.fromhex(
             "001d"  # api key: DescribeAcls
@@ -135,7 +135,7 @@ class DescribeAclsTests(CanonicalTestCase):
 class CreateDelegationTokenTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        A token for oneself.
+        A request for a token of the client itself.
         """
         frame = bytes.fromhex(
             "0026"  # api key: CreateDelegationToken
@@ -156,7 +156,7 @@ class CreateDelegationTokenTests(CanonicalTestCase):
 class AddPartitionsToTxnTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Up to version 3 one transaction.
+        Up to version 3 a request has one transaction.
         """
         frame = bytes.fromhex(
             "0018"  # api key: AddPartitionsToTxn
@@ -185,7 +185,7 @@ class AddPartitionsToTxnTests(CanonicalTestCase):
 
     def test_newest(self) -> None:
         """
-        Then many.
+        From version 4 on a request has several transactions.
         """
         frame = bytes.fromhex(
             "0018"  # api key: AddPartitionsToTxn
@@ -223,7 +223,7 @@ class AddPartitionsToTxnTests(CanonicalTestCase):
 class EndTxnTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Commit.
+        A request to commit.
         """
         frame = bytes.fromhex(
             "001a"  # api key: EndTxn
@@ -244,7 +244,7 @@ class EndTxnTests(CanonicalTestCase):
 class PushTelemetryTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Metrics, not compressed.
+        Uncompressed metrics.
         """
         frame = bytes.fromhex(
             "0048"  # api key: PushTelemetry

@@ -1,5 +1,5 @@
 """
-Frames that make, change and remove topics.
+Frames that create, change and delete topics.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .canonical import CanonicalTestCase
 class CreateTopicsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        One topic with a setting.
+        A request for one topic with a configuration.
         """
         frame = bytes.fromhex(
             "0013"  # api key: CreateTopics
@@ -62,7 +62,7 @@ class CreateTopicsTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        It was there already.
+        The topic already exists.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -93,7 +93,7 @@ class CreateTopicsTests(CanonicalTestCase):
 class DeleteTopicsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        By name.
+        A request by name.
         """
         frame = bytes.fromhex(
             "0014"  # api key: DeleteTopics
@@ -109,7 +109,7 @@ class DeleteTopicsTests(CanonicalTestCase):
 
     def test_newest(self) -> None:
         """
-        By id.
+        A request by id.
         """
         frame = bytes.fromhex(
             "0014"  # api key: DeleteTopics
@@ -136,7 +136,7 @@ class DeleteTopicsTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        Gone.
+        A successful deletion.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -163,7 +163,7 @@ class DeleteTopicsTests(CanonicalTestCase):
 class CreatePartitionsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Six in all.
+        A request for six partitions in total.
         """
         frame = bytes.fromhex(
             "0025"  # api key: CreatePartitions
@@ -189,7 +189,7 @@ class CreatePartitionsTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        There are.
+        A successful response.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -209,7 +209,7 @@ class CreatePartitionsTests(CanonicalTestCase):
 class DescribeConfigsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        All of a topic.
+        A request for all configurations of a topic.
         """
         frame = bytes.fromhex(
             "0020"  # api key: DescribeConfigs
@@ -237,7 +237,7 @@ class DescribeConfigsTests(CanonicalTestCase):
 
     def test_response(self) -> None:
         """
-        One setting.
+        A response with one configuration.
         """
         frame = bytes.fromhex(
             "00000007"  # correlation id 7
@@ -278,7 +278,7 @@ class DescribeConfigsTests(CanonicalTestCase):
 class IncrementalAlterConfigsTests(CanonicalTestCase):
     def test_request(self) -> None:
         """
-        Set one.
+        A request to set one configuration.
         """
         frame = bytes.fromhex(
             "002c"  # api key: IncrementalAlterConfigs

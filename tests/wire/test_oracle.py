@@ -1,9 +1,8 @@
 """
-Agreement with two clients' libraries, field by field.
+Agreement with two client libraries, field by field.
 
-`kio` is generated from Apache's definitions of Kafka 4, kafka-python 3 reads
-them when it is imported. What we write they must read as the same, and what
-they write of it we must read as the same again.
+`kio` is generated from Kafka's message definitions; kafka-python 3 reads them when it
+is imported. They must decode our encodings to the same fields, and we theirs.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ TIMES = ("_ms", "timestamp", "timeout", "duration_filter")
 
 def kio_limits(field: Field) -> st.SearchStrategy[Any] | None:
     """
-    What kio's types cannot hold is not drawn.
+    Exclude values that kio's types cannot represent.
     """
     if not isinstance(field.kind, Fixed):
         return None
@@ -55,7 +54,7 @@ def kio_limits(field: Field) -> st.SearchStrategy[Any] | None:
 
 def kafka_python_limits(field: Field) -> st.SearchStrategy[Any] | None:
     """
-    kafka-python holds authorized operations as a set of bits, without a sign.
+    Exclude negative sets of authorized operations, which kafka-python cannot represent.
     """
     bits = isinstance(field.kind, Fixed) and field.kind.code == "i" and "_operations" in field.name
     return st.integers(0, 2**31 - 1) if bits else None
@@ -63,7 +62,7 @@ def kafka_python_limits(field: Field) -> st.SearchStrategy[Any] | None:
 
 def norm(name: str) -> str:
     """
-    A field's name without what libraries do to it.
+    Return the name of a field without the changes that libraries make to it.
     """
     name = name.removeprefix("cluster_auth").removeprefix("topic_auth").removeprefix("auth")
     return name.replace("_", "").removesuffix("ms")
@@ -71,7 +70,7 @@ def norm(name: str) -> str:
 
 def plain(value: Any) -> Any:
     """
-    A library's value as we hold it.
+    Return a value of a library in our type.
     """
     if isinstance(value, datetime.timedelta):
         return value // MILLISECOND
@@ -87,7 +86,7 @@ def plain(value: Any) -> Any:
 class OracleTests(SynchronousTestCase):
     def assert_same(self, ours: Any, theirs: Any, version: int, names: Names) -> None:
         """
-        Every field of a struct that exists at this version is the same.
+        Check that all fields of a structure at this version are equal.
         """
         fields = ours.fields
         known = {norm(name): name for name in names(theirs)}
@@ -96,7 +95,7 @@ class OracleTests(SynchronousTestCase):
             other = plain(getattr(theirs, known[norm(field.name)]))
             where = f"{type(ours).__qualname__}.{field.name} v{version}"
             if mine is None and field.tag is not None and isinstance(field.kind, StructOf):
-                continue  # not sent: what they take for it is their own affair
+                continue  # not sent, and its default differs between libraries
             if isinstance(mine, list):
                 self.assertEqual(len(mine), len(other), where)
                 pairs = list(zip(mine, other, strict=True))
@@ -118,7 +117,7 @@ Names = Callable[[Any], "list[str]"]
 
 def kio_messages() -> Iterator[tuple[type[Message], int, Any]]:
     """
-    Our class, version and kio's class, for all that both know.
+    Yield our class, version and kio's class, of all common messages.
     """
     for kind in (EntityType.request, EntityType.response):
         declared: Any = REQUESTS if kind == EntityType.request else RESPONSES
@@ -130,18 +129,18 @@ def kio_messages() -> Iterator[tuple[type[Message], int, Any]]:
 
 class KioTests(OracleTests):
     """
-    Against kio.
+    Agreement with kio.
     """
 
     def names(self, theirs: Any) -> list[str]:
         """
-        The fields of a message of kio's.
+        Return the fields of a message of kio.
         """
         return [each.name for each in dataclasses.fields(theirs)]
 
     def check(self, ours: Any, version: int, theirs: Any, message: Any) -> None:
         """
-        There and back again.
+        Encode with one library and decode with the other, in both directions.
         """
         data = b"".join(message.encode(version))
         read, end = entity_reader(theirs)(data, 0)
@@ -153,7 +152,7 @@ class KioTests(OracleTests):
 
     def test_every_message(self) -> None:
         """
-        All that kio knows reads and writes the same.
+        All messages of kio agree with ours.
         """
         seen = 0
         for ours, version, theirs in kio_messages():
@@ -165,7 +164,7 @@ class KioTests(OracleTests):
 
     def test_newest(self) -> None:
         """
-        kio knows no version of a message that we do not.
+        kio has no version of a message that we lack.
         """
         for ours, version, _ in kio_messages():
             self.assertIn(version, range(ours.highest + 1))
@@ -173,14 +172,14 @@ class KioTests(OracleTests):
 
 def is_message(theirs: Any) -> bool:
     """
-    Whether something is a class of messages of kafka-python's.
+    Whether an object is a message class of kafka-python.
     """
     return inspect.isclass(theirs) and issubclass(theirs, ApiMessage)
 
 
 def kafka_python_messages() -> Iterator[tuple[type[Message], Any]]:
     """
-    Our class and kafka-python's, for all that both know.
+    Yield our class and kafka-python's, of all common messages.
     """
     for module in (admin, consumer, metadata, producer, sasl):
         for name in module.__all__:
@@ -193,18 +192,18 @@ def kafka_python_messages() -> Iterator[tuple[type[Message], Any]]:
 
 class KafkaPythonTests(OracleTests):
     """
-    Against kafka-python.
+    Agreement with kafka-python.
     """
 
     def names(self, theirs: Any) -> list[str]:
         """
-        The fields of a message of kafka-python's.
+        Return the fields of a message of kafka-python.
         """
         return list(theirs.fields)
 
     def check(self, ours: Any, version: int, theirs: Any, message: Any) -> None:
         """
-        There and back again.
+        Encode with one library and decode with the other, in both directions.
         """
         if isinstance(message, ApiVersionsResponse):
             message.error_code = 0  # with an error it reads version 0, whatever it asked for
@@ -217,7 +216,7 @@ class KafkaPythonTests(OracleTests):
 
     def test_every_message(self) -> None:
         """
-        All that kafka-python knows reads and writes the same.
+        All messages of kafka-python agree with ours.
         """
         seen = 0
         for ours, theirs in kafka_python_messages():

@@ -1,5 +1,5 @@
 """
-Record batches: their headers, against a real one and hostile bytes.
+Record batches: headers, against a real batch and hostile bytes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ RECORDS = [
 
 def changed(batch: bytes | memoryview, at: int, data: bytes) -> memoryview:
     """
-    The batch with other bytes at C{at}, and the CRC that they ask for.
+    Return the batch with other bytes at C{at}, and a matching CRC.
     """
     body = bytearray(batch)
     body[at : at + len(data)] = data
@@ -78,12 +78,12 @@ def changed(batch: bytes | memoryview, at: int, data: bytes) -> memoryview:
 
 class HeaderTests(SynchronousTestCase):
     """
-    What is known of a batch without looking at its records.
+    Properties of a batch that its header has.
     """
 
     def test_real_batch(self) -> None:
         """
-        Each field is where the layout says.
+        Each field is at the documented position.
         """
         self.assertEqual(
             check_batch(memoryview(BATCH)),
@@ -110,7 +110,7 @@ class HeaderTests(SynchronousTestCase):
 
     def test_build(self) -> None:
         """
-        What we build of the same record is the same, byte for byte.
+        The same record is built to the same bytes.
         """
         record = Record(0, 0x19000000000, b"key", b"value", ((b"h", b"12"),))
         built = build_batch(
@@ -120,7 +120,7 @@ class HeaderTests(SynchronousTestCase):
 
     def test_attributes(self) -> None:
         """
-        Each bit of the attributes has its property.
+        Each bit of the attributes has a property.
         """
         header = read_batch_header(BATCH)
         for bits, name in ((8, "log_append_time"), (16, "transactional"), (32, "control")):
@@ -137,7 +137,7 @@ class HeaderTests(SynchronousTestCase):
 
     def test_sequence_wraps(self) -> None:
         """
-        After sequence 2^31-1 comes 0; without a producer there is none.
+        Sequence 2^31-1 is followed by 0; without a producer id there is none.
         """
         header = read_batch_header(BATCH)
         wrapping = header._replace(base_sequence=2**31 - 2, last_offset_delta=3)
@@ -147,46 +147,45 @@ class HeaderTests(SynchronousTestCase):
 
 class CheckTests(SynchronousTestCase):
     """
-    What a producer may not send.
+    Batches that producers must not send.
     """
 
     def refused(self, error: type[KafkaError], batch: bytes | memoryview) -> None:
         """
-        Assert that this is refused so, and exactly so.
+        Check that the batch is refused with exactly this error.
         """
         raised = self.assertRaises(KafkaError, check_batch, memoryview(batch))
         self.assertIs(type(raised), error, raised)
 
     def test_nothing(self) -> None:
         """
-        No batch at all is an error, not a batch of nothing.
+        Empty records are refused.
         """
         self.refused(InvalidRecord, b"")
 
     def test_cut_short(self) -> None:
         """
-        A batch that lacks its end, wherever it was cut, is corrupt.
+        A batch truncated anywhere is corrupt.
         """
         for size in range(1, len(BATCH)):
             self.refused(CorruptMessage, BATCH[:size])
 
     def test_old_formats(self) -> None:
         """
-        Message sets of magic 0 and 1 are not for today's versions of Produce.
+        Message sets of magic 0 and 1 are refused in today's versions of Produce.
         """
         for magic in (0, 1, 3):
             self.refused(InvalidRecord, changed(BATCH, 16, bytes([magic])))
 
     def test_several(self) -> None:
         """
-        Two batches are one too many: storing the first alone would be silent
-        loss.
+        Two batches are refused: to store the first alone would lose the second.
         """
         self.refused(InvalidRecord, BATCH + BATCH)
 
     def test_length(self) -> None:
         """
-        The length field must be that of the bytes given.
+        The length field must match the size of the batch.
         """
         self.refused(CorruptMessage, changed(BATCH, 8, struct.pack(">i", 70)))
         self.refused(CorruptMessage, changed(BATCH, 8, struct.pack(">i", -1)))
@@ -195,7 +194,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_any_flipped_bit(self) -> None:
         """
-        The CRC covers everything from the attributes on.
+        The CRC covers all bytes from the attributes on.
         """
         for at in range(17, len(BATCH)):
             torn = bytearray(BATCH)
@@ -204,8 +203,8 @@ class CheckTests(SynchronousTestCase):
 
     def test_record_count(self) -> None:
         """
-        The number of records and the last offset delta agree, else there would
-        be holes between offsets; and there is a record.
+        The number of records must agree with the last offset delta, or the log would have
+        gaps in its offsets; and it must not be 0.
         """
         self.refused(InvalidRecord, changed(BATCH, 57, struct.pack(">i", 2)))
         self.refused(InvalidRecord, changed(BATCH, 23, struct.pack(">i", 5)))
@@ -216,14 +215,13 @@ class CheckTests(SynchronousTestCase):
 
     def test_control(self) -> None:
         """
-        Only coordinators end transactions.
+        Control batches of clients are refused.
         """
         self.refused(InvalidRecord, changed(BATCH, 21, b"\x00\x20"))
 
     def test_producer(self) -> None:
         """
-        A producer id comes with an epoch and a sequence; without an id,
-        neither is looked at.
+        A producer id requires an epoch and a sequence. Without an id, both are ignored.
         """
         self.refused(InvalidRecord, changed(BATCH, 53, b"\xff\xff\xff\xff"))
         self.refused(InvalidRecord, changed(BATCH, 51, b"\xff\xff"))
@@ -231,7 +229,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_unknown_codec(self) -> None:
         """
-        Codecs 5 to 7 do not exist; nobody could read what is stored.
+        Codecs 5 to 7 are refused, because no client could read the batch.
         """
         for codec in (5, 6, 7):
             self.refused(UnsupportedCompressionType, changed(BATCH, 21, bytes([0, codec])))
@@ -240,19 +238,19 @@ class CheckTests(SynchronousTestCase):
     @settings(max_examples=100, deadline=None)
     def test_arbitrary_bytes(self, data: bytes) -> None:
         """
-        Whatever comes, it is an error of Kafka's that goes out.
+        Arbitrary bytes raise Kafka's errors only.
         """
         self.assertRaises(KafkaError, check_batch, memoryview(data))
 
 
 class StampTests(SynchronousTestCase):
     """
-    What the broker writes into a batch.
+    The fields that the broker writes into a batch.
     """
 
     def test_offset_and_epoch_only(self) -> None:
         """
-        All other bytes stay as they came, and the CRC holds.
+        All other bytes are unchanged, and the CRC is valid.
         """
         view = memoryview(BATCH)
         stamped = stamp(view, read_batch_header(view), 2**40, 7)
@@ -262,8 +260,8 @@ class StampTests(SynchronousTestCase):
 
     def test_log_append_time(self) -> None:
         """
-        The attribute bit and the max timestamp are set, and other clients
-        find the CRC right and the broker's time in every record.
+        Attribute and max timestamp are set; other clients find a valid CRC, and the broker's
+        time in each record.
         """
         view = memoryview(build_batch(RECORDS, codec=Codec.GZIP))
         stamped = stamp(view, read_batch_header(view), 10, 1, append_time=5_000)
@@ -279,12 +277,12 @@ class StampTests(SynchronousTestCase):
 
 class IterateTests(SynchronousTestCase):
     """
-    Walking over batches.
+    Iteration over batches.
     """
 
     def test_walk(self) -> None:
         """
-        Batches follow one another without anything between.
+        Consecutive batches are found.
         """
         batches = [build_batch(RECORDS[:n]) for n in (1, 2, 3)]
         found = list(iterate(b"".join(batches)))
@@ -294,7 +292,7 @@ class IterateTests(SynchronousTestCase):
 
     def test_part(self) -> None:
         """
-        A walk may begin and end at any batch.
+        The iteration can begin and end at any batch.
         """
         size = len(BATCH)
         found = list(iterate(BATCH * 4, size, 3 * size))
@@ -302,7 +300,7 @@ class IterateTests(SynchronousTestCase):
 
     def test_not_whole(self) -> None:
         """
-        A batch cut short or of a senseless length ends the walk with an error.
+        A truncated batch, or an invalid length, ends the iteration with an error.
         """
         self.assertRaises(CorruptMessage, list, iterate(BATCH + BATCH[:-1]))
         self.assertRaises(CorruptMessage, list, iterate(BATCH + BATCH[:20]))

@@ -1,5 +1,5 @@
 """
-Declarations, as those see them who use the messages.
+Tests of `kafscale.wire.schema`.
 """
 # Annotations of declarations are read when the class is made: no __future__.
 
@@ -28,12 +28,12 @@ from kafscale.wire.schema import (
 
 class Parcel(Message, versions="0-3", flexible="2+"):
     """
-    Something with a field of every habit.
+    A message with a field of each kind.
     """
 
     class Item(Struct):
         """
-        A structure inside.
+        A nested structure.
         """
 
         name: String
@@ -52,7 +52,7 @@ class Parcel(Message, versions="0-3", flexible="2+"):
 
 def again(parcel: Parcel, version: int) -> Parcel:
     """
-    A parcel after its journey.
+    Return a parcel that was encoded and decoded.
     """
     return Parcel.decode(version, b"".join(parcel.encode(version)))
 
@@ -60,7 +60,7 @@ def again(parcel: Parcel, version: int) -> Parcel:
 class VersionsTests(SynchronousTestCase):
     def test_forms(self) -> None:
         """
-        One version, a range, an open range, and none.
+        A single version, a range, an open range, and none are parsed.
         """
         self.assertEqual(parse_versions("3"), Versions(3, 3))
         self.assertEqual(parse_versions("0-12"), Versions(0, 12))
@@ -70,7 +70,7 @@ class VersionsTests(SynchronousTestCase):
 
     def test_nonsense(self) -> None:
         """
-        Anything else is a mistake in a declaration.
+        Other text is refused.
         """
         for text in ("", "x", "1-", "-1", "1,2"):
             with self.assertRaises(ValueError):
@@ -80,7 +80,7 @@ class VersionsTests(SynchronousTestCase):
 class DeclarationTests(SynchronousTestCase):
     def test_class_knows_its_api(self) -> None:
         """
-        Key, versions and form are asked of the class.
+        The class has key, versions and flexible versions.
         """
         self.assertEqual(ProduceRequest.key, 0)
         self.assertEqual((ProduceRequest.lowest, ProduceRequest.highest), (0, 13))
@@ -89,21 +89,21 @@ class DeclarationTests(SynchronousTestCase):
 
     def test_field_named_key(self) -> None:
         """
-        FindCoordinator has a field C{key}; the class's is still the API's.
+        A field C{key}, as of FindCoordinator, does not hide the API key of the class.
         """
         self.assertEqual(type(FindCoordinatorRequest(key="g")).key, 10)
         self.assertEqual(FindCoordinatorRequest(key="g").key, "g")
 
     def test_no_key(self) -> None:
         """
-        What is no request and no response has no API key.
+        A structure that is neither a request nor a response has no API key.
         """
         with self.assertRaises(AttributeError):
             Parcel.key  # noqa: B018
 
     def test_keywords(self) -> None:
         """
-        Fields are given by name; those without a default must be.
+        Fields are keyword arguments, required if they have no default.
         """
         with self.assertRaises(TypeError):
             Parcel()  # type: ignore[call-arg]
@@ -115,7 +115,7 @@ class DeclarationTests(SynchronousTestCase):
 
     def test_lists_are_not_shared(self) -> None:
         """
-        A list that was not given is each message's own.
+        Each message has a default list of its own.
         """
         one, two = Parcel(sender="me"), Parcel(sender="me")
         one.items.append(Parcel.Item(name="book"))
@@ -123,14 +123,14 @@ class DeclarationTests(SynchronousTestCase):
 
     def test_slots(self) -> None:
         """
-        A misspelt field is an error, not a new attribute.
+        A misspelled field is an error, not a new attribute.
         """
         with self.assertRaises(AttributeError):
             Parcel(sender="me").sendr = "you"  # type: ignore[attr-defined]
 
     def test_equality(self) -> None:
         """
-        Messages are equal when all their fields are, of whatever depth.
+        Messages are equal if all their fields are, at all levels.
         """
         one = Parcel(sender="me", items=[Parcel.Item(name="book")])
         self.assertEqual(one, Parcel(sender="me", items=[Parcel.Item(name="book")]))
@@ -140,7 +140,7 @@ class DeclarationTests(SynchronousTestCase):
 
     def test_representation(self) -> None:
         """
-        What a log line shows; records are not spelled out.
+        The representation has all fields, but not the contents of records.
         """
         self.assertEqual(
             repr(Parcel.Item(name="book", unknown_tags={1: b"x"})),
@@ -151,14 +151,14 @@ class DeclarationTests(SynchronousTestCase):
 
     def test_annotations_must_be_there(self) -> None:
         """
-        Under C{from __future__ import annotations} nothing could be read.
+        A declaration under C{from __future__ import annotations} is refused.
         """
         with self.assertRaises(TypeError):
             Declaration("Late", (Struct,), {"__annotations__": {"x": "Int32"}, "__module__": "m"})
 
     def test_unknown_type(self) -> None:
         """
-        A type that the wire does not have is refused when the class is made.
+        An annotation that is not a wire type is refused when the class is created.
         """
         with self.assertRaises(TypeError):
             Declaration("Odd", (Struct,), {"__annotations__": {"x": int}, "__module__": "m"})
@@ -167,8 +167,7 @@ class DeclarationTests(SynchronousTestCase):
 class VersionedFieldsTests(SynchronousTestCase):
     def test_missing_fields(self) -> None:
         """
-        A field is not written where it does not exist, and reads as its
-        default.
+        A field is not encoded in versions without it, and decodes as its default.
         """
         parcel = Parcel(sender="me", note="hi", priority=9, owner=UUID(int=7), routes=[1])
         parcel.items = [Parcel.Item(name="book", weight=3)]
@@ -181,7 +180,7 @@ class VersionedFieldsTests(SynchronousTestCase):
 
     def test_null(self) -> None:
         """
-        Null is written only where it may stand.
+        Null is encoded only in versions in which the field is nullable.
         """
         self.assertIsNone(again(Parcel(sender="me"), 1).note)
         with self.assertRaises(MalformedMessage):
@@ -189,7 +188,7 @@ class VersionedFieldsTests(SynchronousTestCase):
 
     def test_nullable_struct(self) -> None:
         """
-        A structure that may be null has a byte in front.
+        A nullable structure begins with a byte.
         """
         self.assertIsNone(again(Parcel(sender="me"), 3).wrapping)
         wrapped = Parcel(sender="me", wrapping=Parcel.Item(name="paper"))
@@ -197,7 +196,7 @@ class VersionedFieldsTests(SynchronousTestCase):
 
     def test_no_such_version(self) -> None:
         """
-        A version that is not declared is neither read nor written.
+        An undeclared version can neither be encoded nor decoded.
         """
         for version in (-1, 4):
             with self.assertRaises(MalformedMessage):
@@ -209,7 +208,7 @@ class VersionedFieldsTests(SynchronousTestCase):
 class TaggedFieldsTests(SynchronousTestCase):
     def test_default_is_not_sent(self) -> None:
         """
-        A tagged field costs nothing while it has its default.
+        A tagged field with its default takes no bytes.
         """
         plain = Parcel(sender="me", note="")
         self.assertTrue(b"".join(plain.encode(2)).endswith(b"\x01\x00"))
@@ -217,15 +216,14 @@ class TaggedFieldsTests(SynchronousTestCase):
 
     def test_sent(self) -> None:
         """
-        All kinds of tagged fields arrive.
+        Tagged fields of all kinds are encoded and decoded.
         """
         full = Parcel(sender="me", stamp=4, seal=Parcel.Item(name="wax"), routes=[1, 2])
         self.assertEqual(again(full, 3), full)
 
     def test_unknown_are_kept(self) -> None:
         """
-        Tagged fields that a newer version may define are sent again, among
-        the known ones, in the order of their tags.
+        Unknown tagged fields are encoded again, among the known ones, ordered by tag.
         """
         parcel = Parcel(sender="me", stamp=4, routes=[1], unknown_tags={1: b"a", 9: b"b"})
         parcel.items = [Parcel.Item(name="book", unknown_tags={0: b"c"})]
@@ -235,7 +233,7 @@ class TaggedFieldsTests(SynchronousTestCase):
 
     def test_older_version_passes_them_on(self) -> None:
         """
-        A tag that this version does not know is unknown, and kept as such.
+        A tag that this version does not have is unknown, and kept.
         """
         data = b"".join(Parcel(sender="me", note="", unknown_tags={7: b"abc"}).encode(2))
         self.assertEqual(Parcel.decode(2, data).unknown_tags, {7: b"abc"})
@@ -250,7 +248,7 @@ class TaggedFieldsTests(SynchronousTestCase):
 
     def test_struct_of_fetch(self) -> None:
         """
-        The replica's state goes with version 15, and is not sent before.
+        The replica state of Fetch is encoded from version 15 on.
         """
         state = FetchRequest.ReplicaState(replica_id=2, replica_epoch=3)
         request = FetchRequest(max_wait_ms=1, min_bytes=1, topics=[], replica_state=state)
@@ -262,7 +260,7 @@ class TaggedFieldsTests(SynchronousTestCase):
 class RequestTests(SynchronousTestCase):
     def test_position(self) -> None:
         """
-        A body is read from where the header ends, and must reach the end.
+        A body is decoded from the end of the header, and must fill the frame.
         """
 
         class Ping(Request, key=99, versions="0"):

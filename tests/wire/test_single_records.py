@@ -1,5 +1,5 @@
 """
-Single records: as other clients write and read them, and as nobody should.
+Single records: of other clients, and of hostile ones.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ EXPECTED = [
 
 def with_body(codec: int, body: bytes) -> bytes:
     """
-    A batch of one record whose compressed part is C{body}.
+    Return a batch of one record with C{body} as its compressed part.
     """
     plain = build_batch([Record(0, 0, b"", b"")])[:HEADER_SIZE]
     size = struct.pack(">i", HEADER_SIZE - 12 + len(body))
@@ -49,7 +49,7 @@ def with_body(codec: int, body: bytes) -> bytes:
 
 def ours(batch: bytes) -> list[tuple[Any, ...]]:
     """
-    The records of a batch as we read them, names as text.
+    Return the records of a batch as we decode them, names as text.
     """
     return [
         (r.offset, r.timestamp, r.key, r.value, [(k.decode(), v) for k, v in r.headers])
@@ -59,19 +59,19 @@ def ours(batch: bytes) -> list[tuple[Any, ...]]:
 
 def theirs(batch: Any) -> list[tuple[Any, ...]]:
     """
-    The records of a batch as a client reads them.
+    Return the records of a batch as a client decodes them.
     """
     return [(r.offset, r.timestamp, r.key, r.value, list(r.headers)) for r in batch]
 
 
 class AgreementTests(SynchronousTestCase):
     """
-    kafka-python and aiokafka, in every codec.
+    Agreement with kafka-python and aiokafka, in each codec.
     """
 
     def built(self, builder: Any) -> bytes:
         """
-        The records as one of the clients' builders packs them.
+        Return the records as a client's builder encodes them.
         """
         for offset, timestamp, key, value, headers in EXPECTED:
             builder.append(offset, timestamp, key, value, headers)
@@ -79,7 +79,7 @@ class AgreementTests(SynchronousTestCase):
 
     def test_they_write(self) -> None:
         """
-        We read what they build.
+        We decode the batches of clients.
         """
         for codec in Codec:
             options = {
@@ -99,7 +99,7 @@ class AgreementTests(SynchronousTestCase):
 
     def test_they_read(self) -> None:
         """
-        They read what we build.
+        Clients decode our batches.
         """
         for codec in Codec:
             batch = build_batch(RECORDS, codec=codec)
@@ -113,7 +113,7 @@ OPTIONAL = st.none() | st.binary(max_size=40)
 
 class RoundTripTests(SynchronousTestCase):
     """
-    Any records, in any codec.
+    Round trips of any records, in any codec.
     """
 
     @given(
@@ -133,7 +133,7 @@ class RoundTripTests(SynchronousTestCase):
     @settings(max_examples=80, deadline=None)
     def test_round_trip(self, codec: Codec, rows: list[Any], base: int) -> None:
         """
-        What was built is read back.
+        Records decode as they were built.
         """
         records = [Record(base + n, *row) for n, row in enumerate(rows)]
         batch = build_batch(records, codec=codec)
@@ -144,7 +144,7 @@ class RoundTripTests(SynchronousTestCase):
     @settings(max_examples=150, deadline=None)
     def test_any_body(self, codec: Codec, noise: bytes, at: int) -> None:
         """
-        Damaged records raise InvalidRecord only, or are read as what they are.
+        Damaged records raise InvalidRecord only, if any error.
         """
         body = deflate(codec, build_batch(RECORDS)[HEADER_SIZE:])
         batch = with_body(codec, body[:at] + noise + body[at + len(noise) :])
@@ -153,8 +153,8 @@ class RoundTripTests(SynchronousTestCase):
 
     def test_numbers_out_of_range(self) -> None:
         """
-        A timestamp that no INT64 holds, and an offset beyond the header's last,
-        are refused: they could not be answered.
+        A timestamp beyond INT64, and an offset beyond the last one of the header, are
+        refused.
         """
         large = with_body(0, bytes.fromhex("1e 00 feffffffffffffffff01 00 01 01 00"))
         self.assertEqual(latest(large, LIMIT), (2**63 - 1, 0))
@@ -167,7 +167,7 @@ class RoundTripTests(SynchronousTestCase):
 
     def test_counts(self) -> None:
         """
-        More records than announced, or fewer, are not the batch's records.
+        A batch with more or fewer records than its header states is refused.
         """
         batch = build_batch(RECORDS)
         for count in (3, 5, 2**31 - 1):
@@ -177,20 +177,20 @@ class RoundTripTests(SynchronousTestCase):
 
 class LookUpTests(SynchronousTestCase):
     """
-    Offsets by time, and keys.
+    Look-ups by timestamp, and checks of keys.
     """
 
     def setUp(self) -> None:
         """
-        A batch with timestamps 1000, 3000, 2000, 3000 at offsets 100 to 103,
-        in each codec.
+        Build a batch with timestamps 1000, 3000, 2000, 3000 at offsets 100 to 103, in each
+        codec.
         """
         rows = [record._replace(offset=100 + record.offset) for record in RECORDS]
         self.batches = [build_batch(rows, codec=codec) for codec in Codec]
 
     def test_first_at_or_after(self) -> None:
         """
-        The first record in the order of offsets, not the nearest in time.
+        The result is the first record in order of offsets, not the nearest in time.
         """
         cases = [(0, (1000, 100)), (1000, (1000, 100)), (1001, (3000, 101)), (3001, None)]
         for batch in self.batches:
@@ -199,14 +199,14 @@ class LookUpTests(SynchronousTestCase):
 
     def test_latest(self) -> None:
         """
-        Of several records with the largest timestamp, the first.
+        Of several records with the largest timestamp, the first is returned.
         """
         for batch in self.batches:
             self.assertEqual(latest(batch, LIMIT), (3000, 101))
 
     def test_header_may_lie(self) -> None:
         """
-        A max timestamp that no record has is not believed.
+        A max timestamp that no record has is ignored.
         """
         batch = changed(self.batches[0], 35, struct.pack(">q", 2**60))
         self.assertIsNone(first_at_or_after(batch, 3001, LIMIT))
@@ -214,7 +214,7 @@ class LookUpTests(SynchronousTestCase):
 
     def test_log_append_time(self) -> None:
         """
-        All records have the time of the batch, so its first is the answer.
+        All records have the timestamp of the batch, so the first one is returned.
         """
         view = memoryview(self.batches[0])
         batch = stamp(view, read_batch_header(view), 50, 0, append_time=9_000)
@@ -224,7 +224,7 @@ class LookUpTests(SynchronousTestCase):
 
     def test_keys(self) -> None:
         """
-        An empty key is a key; null is none.
+        An empty key is accepted, null is refused.
         """
         for codec in Codec:
             check_keys(build_batch([RECORDS[2]], codec=codec), LIMIT)
