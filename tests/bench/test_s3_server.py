@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from kafscale.interfaces import IObjectStore
 from kafscale.store.s3.address import Address
-from tests import s3
 from tests.bench.on_s3 import BUCKET, Store
+from tests.harness import s3
 from tests.store import contract
 
 

@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from tests import etcd as etcds
 from tests.bench.clusters import LONG, Row, Table, led_by, running, seconds_until
 from tests.bench.on_s3 import BUCKET, Store
 from tests.clients.broker import eventually
 from tests.clients.cluster import ClusterBroker
 from tests.clients.raw import RawClient
 from tests.clients.steady import Steady
+from tests.harness import etcd as etcds
 
 
 def partitions(folder: Path, options: argparse.Namespace) -> Table:

@@ -22,10 +22,10 @@ from urllib.request import urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import s3
 from tests.clients.raw import RawClient
 from tests.clients.stored import Bucket, Directory, Stored, in_bucket
-from tests.ports import free_port as free_port
+from tests.harness import s3
+from tests.harness.ports import free_port as free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30.0

@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from tests import etcd, s3
 from tests.clients.broker import ROOT, Broker, environment, eventually, free_port
 from tests.clients.members import SHORT_MS, Job, Member
 from tests.clients.raw import RawClient
 from tests.clients.steady import Steady
 from tests.clients.test_s3 import BucketTestCase
 from tests.clients.wire import Wire
+from tests.harness import etcd, s3
 
 LEASE_SECONDS = 4
 """Shorter than by default, because tests wait for its end."""

@@ -17,8 +17,8 @@ import attrs
 from botocore.config import Config
 from botocore.session import Session
 
-from tests import s3
-from tests.identities import KEY, SECRETS
+from tests.harness import s3
+from tests.harness.identities import KEY, SECRETS
 
 #: Tests, or classes of them, whose brokers have local directories also when the others have
 #: buckets; and why.

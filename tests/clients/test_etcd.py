@@ -11,12 +11,12 @@ from pathlib import Path
 from OpenSSL.crypto import FILETYPE_PEM
 from twisted.internet.ssl import Certificate
 
-from tests import etcd, s3
-from tests.certificates import self_signed
 from tests.clients.broker import ROOT, Broker, environment, free_port
 from tests.clients.raw import LATEST, RawClient, batch_of
 from tests.clients.test_s3 import BucketTestCase
 from tests.clients.test_s3_failures import FailureTestCase
+from tests.harness import etcd, s3
+from tests.harness.certificates import self_signed
 
 
 class ServedTests(BucketTestCase):

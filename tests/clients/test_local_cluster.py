@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.clients.broker import ROOT, eventually
 from tests.clients.raw import RawClient, batch_of
-from tests.ports import free_port
+from tests.harness.ports import free_port
 
 SERVERS = [*range(3), *range(100, 102), *range(110, 118), *range(216, 219)]
 """The ports that are taken, counted from the first."""

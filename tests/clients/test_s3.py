@@ -12,12 +12,12 @@ from urllib.request import urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import s3
 from tests.clients.broker import ROOT, Broker, BrokerTestCase, environment, eventually, free_port
 from tests.clients.raw import LATEST, RawClient, batch_of
 from tests.clients.storm import FATES, Storm
 from tests.clients.test_crash import SECONDS, TOPIC, Librdkafka, Repeater, Writer
-from tests.identities import KEY, SECRETS
+from tests.harness import s3
+from tests.harness.identities import KEY, SECRETS
 
 
 class BucketTestCase(BrokerTestCase):

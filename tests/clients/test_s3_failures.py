@@ -7,12 +7,12 @@ from __future__ import annotations
 import socket
 
 from kafscale.wire.messages import ProduceResponse
-from tests import s3
 from tests.clients.broker import Broker, eventually, free_port, page
 from tests.clients.raw import LATEST, RawClient, batch_of
 from tests.clients.test_s3 import BucketTestCase
 from tests.clients.wire import Wire
-from tests.identities import READER, variables
+from tests.harness import s3
+from tests.harness.identities import READER, variables
 
 
 class FailureTestCase(BucketTestCase):

@@ -8,10 +8,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests import s3
 from tests.clients import test_crash, test_s3
 from tests.clients.broker import ROOT, Broker, environment
 from tests.clients.raw import RawClient, batch_of
+from tests.harness import s3
 
 
 class MarkedTestCase(test_s3.BucketTestCase):

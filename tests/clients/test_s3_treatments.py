@@ -1,6 +1,6 @@
 """
 Buckets that are treated badly: what moto can be told to do (see
-L{tests.moto_server}), and no other server.
+L{tests.harness.moto_server}), and no other server.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import socket
 from pathlib import Path
 
 from kafscale.wire.messages import ProduceResponse
-from tests import s3
 from tests.clients.broker import Broker, eventually
 from tests.clients.raw import RawClient, batch_of
 from tests.clients.test_s3_failures import FailureTestCase
-from tests.identities import KEY, OTHER, variables
+from tests.harness import s3
+from tests.harness.identities import KEY, OTHER, variables
 
 
 class TreatedTestCase(FailureTestCase):
@@ -23,7 +23,7 @@ class TreatedTestCase(FailureTestCase):
 
     def treated(self, how: str = "", **settings: object) -> Broker:
         """
-        One whose bucket is treated in this way (L{tests.moto_server}).
+        One whose bucket is treated in this way (L{tests.harness.moto_server}).
         """
         settings["s3_endpoint"] = s3.server("moto").endpoint
         settings["s3_bucket"] = s3.make_bucket(on="moto")

@@ -9,8 +9,8 @@ import os
 from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import s3
 from tests.clients.stored import LOCAL, in_bucket
+from tests.harness import s3
 
 
 class LocalTests(SynchronousTestCase):

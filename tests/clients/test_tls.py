@@ -7,8 +7,8 @@ from __future__ import annotations
 import confluent_kafka
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.certificates import self_signed
 from tests.clients.broker import Broker, BrokerTestCase
+from tests.harness.certificates import self_signed
 
 
 class TlsTests(BrokerTestCase):

@@ -19,7 +19,7 @@ from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import Broker, Compare, ILog, Leadership, Phase, Put
 from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
-from tests.hostile import HostileMetadataStore, Operation, Verdict
+from tests.harness.hostile import HostileMetadataStore, Operation, Verdict
 
 Gone = Callable[[int, int], Awaitable[bool]]
 GuardOf = Callable[[UUID], Compare | None]

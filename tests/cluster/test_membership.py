@@ -21,7 +21,7 @@ from kafscale.interfaces import Broker, Delete, Entry, IProducerIds, Phase, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.cluster.small import begin
-from tests.hostile import HostileMetadataStore, Operation, Verdict, let_pass
+from tests.harness.hostile import HostileMetadataStore, Operation, Verdict, let_pass
 
 BROKER = Broker(7, "broker.example", 9092, "here")
 

@@ -26,7 +26,7 @@ from kafscale.interfaces import Compare, ITopics, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.cluster.small import SmallCluster, begin
-from tests.hostile import HostileMetadataStore, Verdict, let_pass
+from tests.harness.hostile import HostileMetadataStore, Verdict, let_pass
 
 
 class NameTests(SynchronousTestCase):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.format.cluster import Cluster, Name, Producer
-from tests.hostile import Operation
+from tests.harness.hostile import Operation
 
 SMALL: dict[str, Any] = {
     "slot_bytes": 2000,

@@ -23,7 +23,7 @@ from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.tap.node import Node
 from kafscale.wire.messages import RESPONSES
 from kafscale.wire.schema import Request
-from tests.hostile import Hostile, HostileMetadataStore, HostileObjectStore, Operation
+from tests.harness.hostile import Hostile, HostileMetadataStore, HostileObjectStore, Operation
 from tests.simulation.etcd import Etcd
 from tests.simulation.gateway import EtcdLink
 from tests.simulation.link import Link, Weather

@@ -37,11 +37,11 @@ from kafscale.wire.messages import (
     ProduceRequest,
 )
 from kafscale.wire.schema import Request
-from tests import s3
 from tests.format.cluster import short
 from tests.format.golden import Golden
 from tests.format.process import NAMESPACE, Bucket, Replacing, ask, serving_of
-from tests.hostile import let_pass
+from tests.harness import s3
+from tests.harness.hostile import let_pass
 
 SQLITE = """
     CREATE TABLE entries (

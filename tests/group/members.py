@@ -34,7 +34,7 @@ from kafscale.interfaces import (
 )
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
-from tests.hostile import HostileMetadataStore, let_pass
+from tests.harness.hostile import HostileMetadataStore, let_pass
 
 T = TypeVar("T")
 

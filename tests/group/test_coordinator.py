@@ -16,7 +16,7 @@ from kafscale.errors import (
 from kafscale.group.coordinator import GroupCoordinator
 from kafscale.interfaces import MemberDescription
 from tests.group.members import SIMPLE, GroupTestCase, load, member_of
-from tests.hostile import Operation, Verdict, let_pass
+from tests.harness.hostile import Operation, Verdict, let_pass
 
 
 class RestartTests(GroupTestCase):

@@ -17,7 +17,7 @@ from kafscale.errors import (
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import JoinResult
 from tests.group.members import GroupTestCase, member_of
-from tests.hostile import Verdict, let_pass
+from tests.harness.hostile import Verdict, let_pass
 
 
 class RefusedTests(GroupTestCase):

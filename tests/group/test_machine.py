@@ -37,7 +37,7 @@ from kafscale.interfaces import GroupState, JoinResult, MemberIdentity, SyncResu
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.group.members import BEGIN, TOPIC, FakeImage, joining, load
-from tests.hostile import HostileMetadataStore, Verdict, let_pass
+from tests.harness.hostile import HostileMetadataStore, Verdict, let_pass
 
 WHERE = (TOPIC.topic_id, 0)
 PROTOCOLS = [

@@ -14,7 +14,7 @@ from kafscale.group.shard import MAX_OPERATIONS, Shard
 from kafscale.interfaces import Delete, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
-from tests.hostile import HostileMetadataStore, Operation, Verdict, let_pass
+from tests.harness.hostile import HostileMetadataStore, Operation, Verdict, let_pass
 
 
 class ShardTests(SynchronousTestCase):

@@ -19,7 +19,7 @@ from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
 from kafscale.interfaces import Delete, Put
 from tests.harness.coroutines import now
-from tests.hostile import Operation, Verdict
+from tests.harness.hostile import Operation, Verdict
 from tests.inspect.looking import report, view_of, wrong
 from tests.log.brokers import EACH, WHERE, Broker, BrokerTestCase
 

@@ -28,7 +28,7 @@ from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.wire.records import Record, build_batch, iterate, read_records
 from tests.harness.coroutines import begin, now
-from tests.hostile import HostileMetadataStore, HostileObjectStore, Policy, let_pass
+from tests.harness.hostile import HostileMetadataStore, HostileObjectStore, Policy, let_pass
 
 TOPIC = UUID(int=0xABC)
 WHERE = (TOPIC, 0)

@@ -17,7 +17,7 @@ from kafscale.store.blocking import at_once
 from kafscale.store.retry import LONGEST_WAIT, RetryingMetadataStore
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness.coroutines import begin, now
-from tests.hostile import HostileMetadataStore, Verdict
+from tests.harness.hostile import HostileMetadataStore, Verdict
 
 
 class SettleTests(SynchronousTestCase):

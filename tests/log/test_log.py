@@ -8,7 +8,7 @@ from kafscale.errors import NotLeaderOrFollower
 from kafscale.format import metadata_keys, object_keys
 from kafscale.interfaces import Compare, Delete, ILog, IPressure, Put
 from tests.harness.coroutines import begin, now
-from tests.hostile import hold, let_pass
+from tests.harness.hostile import hold, let_pass
 from tests.log.brokers import (
     EACH,
     RULES,

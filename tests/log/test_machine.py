@@ -39,9 +39,9 @@ from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import Append, Fetched, LogRules
 from kafscale.log.partition.partition import Partition
 from kafscale.store.memory import MemoryObjectStore
-from tests.careless import CarelessObjectStore
+from tests.harness.careless import CarelessObjectStore
 from tests.harness.coroutines import begin, now
-from tests.hostile import Operation, Verdict, let_pass
+from tests.harness.hostile import Operation, Verdict, let_pass
 from tests.inspect.looking import report, wrong
 from tests.log.brokers import RULES, Broker, Shared, batch, nobody_is_gone, records_of
 

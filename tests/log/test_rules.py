@@ -18,7 +18,7 @@ from kafscale.format.segment import write_footer
 from kafscale.interfaces import Put
 from kafscale.log.takeover.sealing import BARRIER, JournalExtent, seal
 from tests.harness.coroutines import begin, now
-from tests.hostile import Operation, Verdict, hold
+from tests.harness.hostile import Operation, Verdict, hold
 from tests.log.brokers import EACH, RULES, WHERE, Broker, BrokerTestCase, batch
 
 

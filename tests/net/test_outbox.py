@@ -17,7 +17,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from kafscale.net.outbox import PORTION, SEND, Outbox, TransportOutbox, outbox_of
-from tests.certificates import self_signed
+from tests.harness.certificates import self_signed
 from tests.net.fakes import Transport
 
 

@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError
 
 from kafscale.errors import StoreUnavailable
 from kafscale.store.etcd.stream import Stream
-from tests.hostile import Hostile
+from tests.harness.hostile import Hostile
 from tests.simulation.etcd import Done, Etcd, text_of
 from tests.simulation.link import Link
 from tests.simulation.schedule import Schedule

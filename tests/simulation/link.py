@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from tests.hostile import Operation
+from tests.harness.hostile import Operation
 from tests.simulation.schedule import ProcessClock, Schedule
 
 

@@ -28,7 +28,7 @@ from kafscale.log.rolling import releasing
 from kafscale.log.rolling.writer import SegmentWriter
 from kafscale.log.takeover import sealed_journals, sealing
 from kafscale.log.takeover.recovery import Recovery
-from tests.hostile import Operation
+from tests.harness.hostile import Operation
 from tests.simulation import broken
 from tests.simulation.plan import STRICT, Plan
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from tests.hostile import Operation
+from tests.harness.hostile import Operation
 
 #: How often each misfortune is chosen, in proportion.
 WEIGHTS: Mapping[str, int] = {

@@ -19,7 +19,7 @@ from kafscale.store.etcd import EtcdMetadataStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.tap.node import Node
 from kafscale.wire.schema import Request
-from tests.hostile import HostileObjectStore
+from tests.harness.hostile import HostileObjectStore
 from tests.simulation.gateway import EtcdLink
 from tests.simulation.link import Link
 from tests.simulation.network import Pipe, Road

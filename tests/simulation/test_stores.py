@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from kafscale.interfaces import Change, IMetadataStore, IObjectStore
 from kafscale.store.etcd import EtcdMetadataStore
 from kafscale.store.memory import MemoryObjectStore
-from tests.hostile import HostileObjectStore
+from tests.harness.hostile import HostileObjectStore
 from tests.simulation.etcd import Etcd
 from tests.simulation.gateway import EtcdLink
 from tests.simulation.link import Link, Weather

@@ -14,7 +14,7 @@ from kafscale.store.counted import CountedMetadataStore, CountedObjectStore
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness.coroutines import begin
-from tests.hostile import HostileObjectStore
+from tests.harness.hostile import HostileObjectStore
 from tests.store import contract
 
 

@@ -1,5 +1,5 @@
 """
-Tests for L{tests.hostile}.
+Tests for L{tests.harness.hostile}.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kafscale.store.blocking import at_once
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness.coroutines import begin, now
-from tests.hostile import HostileMetadataStore, HostileObjectStore, Verdict, let_pass
+from tests.harness.hostile import HostileMetadataStore, HostileObjectStore, Verdict, let_pass
 from tests.store import contract
 
 

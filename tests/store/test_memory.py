@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.interfaces import IObjectStore
 from kafscale.store.memory import MemoryObjectStore
-from tests.careless import CarelessObjectStore
+from tests.harness.careless import CarelessObjectStore
 from tests.harness.coroutines import now
 from tests.store import contract
 

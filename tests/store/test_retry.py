@@ -32,7 +32,7 @@ from kafscale.store.retry import (
 )
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness.coroutines import begin, now
-from tests.hostile import HostileMetadataStore, Verdict, let_pass
+from tests.harness.hostile import HostileMetadataStore, Verdict, let_pass
 from tests.store import contract
 
 

@@ -22,7 +22,13 @@ from kafscale.store.blocking import at_once
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.rollback_guard import SECONDS, SELDOM, RollbackGuard
 from kafscale.store.sqlite.store import SQLiteMetadataStore
-from tests.hostile import HostileMetadataStore, HostileObjectStore, Operation, Verdict, let_pass
+from tests.harness.hostile import (
+    HostileMetadataStore,
+    HostileObjectStore,
+    Operation,
+    Verdict,
+    let_pass,
+)
 
 
 class ReportingStore(SQLiteMetadataStore):

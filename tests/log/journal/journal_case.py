@@ -17,7 +17,7 @@ from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.linger import Linger
 from kafscale.log.journal.slots import Slot
 from kafscale.store.memory import MemoryObjectStore
-from tests.hostile import HostileObjectStore
+from tests.harness.hostile import HostileObjectStore
 from tests.log.brokers import batch
 
 PREFIX = object_keys.journal("default", 1, 5)

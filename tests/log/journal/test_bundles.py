@@ -7,7 +7,7 @@ from __future__ import annotations
 from kafscale.format import object_keys
 from kafscale.log.journal import bundles as module
 from tests.harness.coroutines import now
-from tests.hostile import Operation, Verdict, hold, let_pass
+from tests.harness.hostile import Operation, Verdict, hold, let_pass
 from tests.log.brokers import EACH, Broker, BrokerTestCase
 
 

@@ -19,9 +19,9 @@ from kafscale.log.journal.fencing import Fence, Marked
 from kafscale.log.takeover.sealing import JournalExtent, seal
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
-from tests.careless import CarelessObjectStore
+from tests.harness.careless import CarelessObjectStore
 from tests.harness.coroutines import begin, now
-from tests.hostile import HostileMetadataStore, Operation, Verdict, hold, let_pass
+from tests.harness.hostile import HostileMetadataStore, Operation, Verdict, hold, let_pass
 from tests.inspect.looking import report, wrong
 from tests.log.brokers import EACH, WHERE, Broker, BrokerTestCase, Shared
 from tests.log.journal.journal_case import JournalTestCase

@@ -13,7 +13,7 @@ from kafscale.format import object_keys
 from kafscale.format.slot import read_slot, write_seal
 from kafscale.log.journal.linger import IDLE
 from tests.harness.coroutines import now
-from tests.hostile import let_pass
+from tests.harness.hostile import let_pass
 from tests.log.journal.journal_case import PREFIX, FakeWriter, JournalTestCase
 
 

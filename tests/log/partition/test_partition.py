@@ -21,7 +21,7 @@ from kafscale.errors import (
 from kafscale.interfaces import AppendRules, IPartition, ISettlement
 from kafscale.wire.records import check_batch, read_batch_header
 from tests.harness.coroutines import now
-from tests.hostile import hold
+from tests.harness.hostile import hold
 from tests.log.brokers import (
     EACH,
     RULES,

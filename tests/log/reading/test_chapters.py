@@ -18,7 +18,7 @@ from kafscale.log.reading.cache import BlockCache
 from kafscale.log.reading.segments import ReplicaSegments
 from kafscale.log.rolling import volumes
 from tests.harness.coroutines import begin, now
-from tests.hostile import HostileObjectStore, Operation, Verdict, let_pass
+from tests.harness.hostile import HostileObjectStore, Operation, Verdict, let_pass
 from tests.inspect.looking import wrong
 from tests.log.brokers import NOW, RULES, batch
 from tests.log.brokers import records_of as records

@@ -8,7 +8,7 @@ from kafscale.errors import KafkaStorageError, OffsetOutOfRange
 from kafscale.format import segment as layout
 from kafscale.interfaces import ObjectInfo
 from tests.harness.coroutines import begin, now
-from tests.hostile import Operation, Verdict, hold, let_pass
+from tests.harness.hostile import Operation, Verdict, hold, let_pass
 from tests.log.brokers import EACH, NOW, RULES, WHERE, Broker, BrokerTestCase, batch, values_of
 
 MS = NOW * 1000

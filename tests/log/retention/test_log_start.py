@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.format import metadata_keys
 from tests.harness.coroutines import begin, now
-from tests.hostile import Verdict, hold, let_pass
+from tests.harness.hostile import Verdict, hold, let_pass
 from tests.log.rolling.rolling_case import PARTITIONS, RollingTestCase
 
 

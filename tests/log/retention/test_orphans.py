@@ -19,7 +19,7 @@ from kafscale.interfaces import Delete, Put
 from kafscale.log.retention.orphans import PAGE_KEYS, OrphanSweep
 from kafscale.log.settings import LogSettings
 from tests.harness.coroutines import begin, now
-from tests.hostile import Operation, Verdict
+from tests.harness.hostile import Operation, Verdict
 from tests.log.brokers import EACH, RULES, Broker, BrokerTestCase, batch
 
 EVERY = 100.0

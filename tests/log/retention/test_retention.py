@@ -11,7 +11,7 @@ from kafscale.interfaces import LogRules
 from kafscale.log.retention import retention
 from kafscale.log.retention.retention import CHECK_SECONDS
 from tests.harness.coroutines import begin
-from tests.hostile import Operation, Verdict
+from tests.harness.hostile import Operation, Verdict
 from tests.log.brokers import NOW, TOPIC, WHERE, Broker, BrokerTestCase
 
 MINUTE = 60_000

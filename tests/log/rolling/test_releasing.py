@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from kafscale.errors import NotLeaderOrFollower, StoreError
 from kafscale.format import metadata_keys
 from tests.harness.coroutines import begin
-from tests.hostile import Operation, Verdict, hold
+from tests.harness.hostile import Operation, Verdict, hold
 from tests.log.brokers import (
     EACH,
     RULES,

@@ -9,7 +9,7 @@ from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.rolling.roller import CHECK_SECONDS, RETRY_SECONDS
 from kafscale.log.settings import LogSettings
 from tests.harness.coroutines import begin, now
-from tests.hostile import Operation, Verdict, hold, let_pass
+from tests.harness.hostile import Operation, Verdict, hold, let_pass
 from tests.log.brokers import EACH, RULES, TOPIC, WHERE, batch
 from tests.log.rolling.rolling_case import PARTITIONS, RollingTestCase
 

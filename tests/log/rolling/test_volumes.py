@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from kafscale.format import metadata_keys, object_keys
 from kafscale.log.rolling.volumes import GRACE_SECONDS
 from tests.harness.coroutines import begin, now
-from tests.hostile import hold, let_pass
+from tests.harness.hostile import hold, let_pass
 from tests.inspect.looking import wrong
 from tests.log.brokers import TOPIC, Broker
 from tests.log.volume_case import EVERY, VolumeTestCase

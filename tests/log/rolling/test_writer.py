@@ -9,7 +9,7 @@ from kafscale.interfaces import LogRules
 from kafscale.log.rolling import roller, writer
 from kafscale.log.rolling.volumes import GRACE_SECONDS
 from tests.harness.coroutines import begin, now
-from tests.hostile import hold, let_pass
+from tests.harness.hostile import hold, let_pass
 from tests.inspect.looking import wrong
 from tests.log.brokers import EACH, RULES, batch
 from tests.log.volume_case import EVERY, PARTITIONS, VOLUMES, VolumeTestCase

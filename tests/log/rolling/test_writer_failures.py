@@ -14,7 +14,7 @@ from kafscale.log.rolling import writer
 from kafscale.log.rolling.roller import RETRY_SECONDS
 from kafscale.log.rolling.volumes import GRACE_SECONDS
 from tests.harness.coroutines import begin, now
-from tests.hostile import Operation, Verdict, hold, let_pass
+from tests.harness.hostile import Operation, Verdict, hold, let_pass
 from tests.inspect.looking import wrong
 from tests.log.brokers import RULES, TOPIC, Broker, batch
 from tests.log.volume_case import EVERY, PARTITIONS, VOLUMES, VolumeTestCase

@@ -25,7 +25,7 @@ from kafscale.log.takeover.sealing import (
     seal,
 )
 from tests.harness.coroutines import begin, now
-from tests.hostile import Operation, Verdict, hold, let_pass
+from tests.harness.hostile import Operation, Verdict, hold, let_pass
 from tests.log.brokers import EACH, TOPIC, WHERE, Broker, BrokerTestCase
 
 

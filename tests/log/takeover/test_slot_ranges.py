@@ -16,7 +16,7 @@ from kafscale.log.takeover import suffix_cache
 from kafscale.log.takeover.slot_ranges import read_ranges
 from kafscale.store.memory import MemoryObjectStore
 from tests.harness.coroutines import now
-from tests.hostile import HostileObjectStore, Operation, Verdict
+from tests.harness.hostile import HostileObjectStore, Operation, Verdict
 from tests.log.brokers import RULES, TOPIC, WHERE, BrokerTestCase, batch
 
 

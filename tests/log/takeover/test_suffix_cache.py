@@ -11,7 +11,7 @@ from kafscale.log.takeover import suffix_cache
 from kafscale.log.takeover.suffix_cache import SuffixCache
 from kafscale.store.memory import MemoryObjectStore
 from tests.harness.coroutines import now
-from tests.hostile import HostileObjectStore, Operation, Verdict
+from tests.harness.hostile import HostileObjectStore, Operation, Verdict
 from tests.store import contract
 
 

@@ -23,9 +23,9 @@ from kafscale.store.etcd import EtcdClient, EtcdMetadataStore
 from kafscale.store.etcd.client import Login
 from kafscale.store.etcd.errors import LoginRefused, NotSent
 from kafscale.store.http import client_certificate, trust_root
-from tests import etcd
-from tests.certificates import self_signed, signed
 from tests.clients.broker import free_port
+from tests.harness import etcd
+from tests.harness.certificates import self_signed, signed
 from tests.store import contract
 
 SECONDS = 60.0

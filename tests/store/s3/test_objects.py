@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 from kafscale.errors import ObjectExists
 from kafscale.interfaces import IObjectStore
 from kafscale.store.s3.objects import PART_BYTES, S3ObjectStore
-from tests import s3
+from tests.harness import s3
 from tests.store import contract
 
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from kafscale.errors import SettingError
 from kafscale.store.s3.address import Address
 from kafscale.store.s3.objects import S3ObjectStore
-from tests import s3
+from tests.harness import s3
 
 
 class ProbeTests(TestCase):

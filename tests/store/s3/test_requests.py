@@ -22,7 +22,7 @@ from kafscale.errors import (
 from kafscale.interfaces import ObjectInfo
 from kafscale.store.s3 import S3ObjectStore
 from kafscale.store.s3.address import Address
-from tests import s3
+from tests.harness import s3
 from tests.harness.coroutines import begin
 from tests.store.scripted import Say, Script, cut_short, error, hang, reset
 

@@ -12,8 +12,8 @@ from twisted.trial.unittest import TestCase
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.store.http import trust_root
 from kafscale.store.s3.address import Address
-from tests import s3
-from tests.certificates import self_signed
+from tests.harness import s3
+from tests.harness.certificates import self_signed
 from tests.store.scripted import Say, Script
 
 

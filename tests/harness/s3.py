@@ -31,7 +31,7 @@ from kafscale.store.s3.objects import PART_BYTES, S3ObjectStore
 from kafscale.store.s3.probe import Probe
 from kafscale.store.s3.signing import Signer
 from kafscale.store.s3.transport import Transport
-from tests.identities import KEY, SECRETS, TREATMENTS, variables
+from tests.harness.identities import KEY, SECRETS, TREATMENTS, variables
 
 KEYS = variables(KEY)
 """The environment variables with the credentials of a broker process."""
@@ -40,7 +40,7 @@ VARIABLE = "KAFSCALE_TEST_S3"
 """The environment variable with the name of the server for the tests' buckets;
 moto if it is not set."""
 
-SERVERS = {"moto": "tests.moto_server", "seaweedfs": "tests.seaweed_server"}
+SERVERS = {"moto": "tests.harness.moto_server", "seaweedfs": "tests.harness.seaweed_server"}
 """The modules that run the servers, by the names of these."""
 
 _numbers = itertools.count(1)
@@ -77,8 +77,8 @@ def server(name: str = "") -> Server:
     if name not in _running:
         process = subprocess.Popen(
             [sys.executable, "-m", SERVERS[name]],
-            cwd=Path(__file__).resolve().parents[1],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+            cwd=Path(__file__).resolve().parents[2],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -1,7 +1,7 @@
 """
 Moto's S3 server, as a process that ends with the one that started it.
 
-    python -m tests.moto_server
+    python -m tests.harness.moto_server
 
 prints its port, and serves until its standard input is closed. Some things are
 changed to be like S3:
@@ -38,7 +38,7 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
-from tests.identities import KEY, READER, SECRETS, TREATMENTS, variables
+from tests.harness.identities import KEY, READER, SECRETS, TREATMENTS, variables
 
 ELSEWHERE = "eu-north-1"
 """The region of buckets with the treatment C{elsewhere}."""

@@ -1,7 +1,7 @@
 """
 SeaweedFS with its S3 gateway, as a process that ends with the one that started it.
 
-    python -m tests.seaweed_server
+    python -m tests.harness.seaweed_server
 
 prints the port of the gateway, and serves until its standard input is closed.
 Nothing is changed in it: the tests that pass with moto must pass with this server,
@@ -25,8 +25,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-from tests.identities import KEY, READER, SECRETS
-from tests.ports import free_port
+from tests.harness.identities import KEY, READER, SECRETS
+from tests.harness.ports import free_port
 
 START_SECONDS = 60.0
 
