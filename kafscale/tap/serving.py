@@ -48,9 +48,9 @@ from kafscale.services.records.describe_producers import DescribeProducersServic
 from kafscale.services.records.fetch import FetchService
 from kafscale.services.records.init_producer_id import InitProducerIdService
 from kafscale.services.records.list_offsets import ListOffsetsService
-from kafscale.services.records.message_set_conversion import OldConsumers
+from kafscale.services.records.message_set_conversion import DownConverter
 from kafscale.services.records.produce import ProduceService
-from kafscale.services.records.read_replicas import Nearby
+from kafscale.services.records.read_replicas import ReplicaSelector
 from kafscale.services.topics.create_partitions import CreatePartitionsService
 from kafscale.services.topics.create_topics import CreateTopicsService
 from kafscale.services.topics.delete_topics import DeleteTopicsService
@@ -93,7 +93,7 @@ def all_services(
         lambda: UUID(int=chance.getrandbits(128), version=4),
     )
     ids = ProducerIds(metadata)
-    old_consumers = OldConsumers(
+    down_converter = DownConverter(
         image,
         lambda overrides: configs.value(overrides, "message.downconversion.enable"),
         WorkQueue(reactor, run_blocking),
@@ -114,9 +114,9 @@ def all_services(
             log,
             reactor,
             lambda: chance.randrange(1, 2**31),
-            old_consumers,
+            down_converter,
             settings.fetch_sessions,
-            nearby=Nearby(image, log, replicas, broker.rack, reactor),
+            replica_selector=ReplicaSelector(image, log, replicas, broker.rack, reactor),
         ),
         ListOffsetsService(image, log),
         FindCoordinatorService(lambda group: shard_ownership.coordinator(shard_of(group))),

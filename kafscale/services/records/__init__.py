@@ -1,3 +1,3 @@
 """
-APIs that write, read and delete records, and look up offsets.
+APIs that write and read records, and find offsets in the log.
 """

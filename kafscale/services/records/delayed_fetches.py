@@ -1,8 +1,8 @@
 """
-A fetch that waits for data.
+Fetches that wait for records (Kafka's C{DelayedFetch}).
 
-It is never polled: each partition wakes it, and a tick that it shares with
-others ends it. Between the two it costs its memory and nothing else.
+A waiting fetch is not polled: its partitions wake it, and a coarse timer ends its
+wait. Until then it costs memory only.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from kafscale.concurrency.coarse_timers import CoarseTimers
-from kafscale.services.records.partition_reads import Part
+from kafscale.services.records.partition_reads import PartitionRead
 
 
-class Parked:
+class DelayedFetch:
     """
-    Waits until the partitions together have enough, one of them has something
-    else to tell, or the time is up.
+    Waits until the partitions together have enough bytes, one of them has an
+    error or diverges, or the time is over.
 
-    Only one may wait with the same parts.
+    Only one may wait with the same reads.
 
-    @ivar done: Fires then. To cancel it leaves no timer behind. (Its parts stay
-        watched: a fetch that is repeated begins with them.)
+    @ivar done: Fires then. If it is cancelled, no timer is left. (The partitions
+        stay watched: a fetch that is repeated goes on with them.)
     """
 
     __slots__ = (
+        "_check",
         "_clock",
-        "_look",
         "_missing",
-        "_parts",
+        "_reads",
         "_soon",
         "_tick",
         "_timers",
@@ -42,48 +42,52 @@ class Parked:
         self,
         clock: IReactorTime,
         timers: CoarseTimers,
-        parts: Iterable[Part],
+        reads: Iterable[PartitionRead],
         missing: int,
         seconds: float,
-        look: Callable[[Part], None],
+        check: Callable[[PartitionRead], None],
     ) -> None:
         """
+        @param clock: Delays the response to the end of the reactor's turn.
+        @param timers: For C{seconds}.
+        @param reads: The reads of the fetch.
         @param missing: How many more bytes are needed.
-        @param look: Brings a part up to date.
+        @param seconds: How long to wait at most.
+        @param check: Called with a read whose partition has changed, to check it.
         """
         self.done: Deferred[None] = Deferred(self._cancelled)
-        self._parts = parts
+        self._reads = reads
         self._missing = missing
-        self._look = look
+        self._check = check
         self._clock = clock
         self._timers = timers
-        self._tick = timers.call_later(seconds, self._time_up)
+        self._tick = timers.call_later(seconds, self._expire)
         self._soon: IDelayedCall | None = None
         woken = self._woken
-        for part in parts:
-            part.woken = woken
-            if not part.watched:
-                part.watch()
+        for read in reads:
+            read.woken = woken
+            if not read.watched:
+                read.watch()
 
-    def _woken(self, part: Part) -> None:
+    def _woken(self, read: PartitionRead) -> None:
         if self._missing <= 0:
             return
-        watched = part.partition
-        before = part.available
-        self._look(part)
-        if part.tells or part.partition is not watched:
+        watched = read.partition
+        before = read.available
+        self._check(read)
+        if read.is_due or read.partition is not watched:
             self._missing = 0
         else:
-            self._missing -= part.available - before
+            self._missing -= read.available - before
         if self._missing > 0:
-            part.watch()
+            read.watch()
         else:
-            # Not at once: what wakes this partition often wakes its neighbours
-            # in the same breath, and then they go into the same answer.
-            self._timers.cancel(self._tick, self._time_up)
-            self._soon = self._clock.callLater(0, self._time_up)
+            # Not at once: an event that wakes this partition often wakes others in
+            # the same turn, and then they are in the same response.
+            self._timers.cancel(self._tick, self._expire)
+            self._soon = self._clock.callLater(0, self._expire)
 
-    def _time_up(self) -> None:
+    def _expire(self) -> None:
         self._end()
         self.done.callback(None)
 
@@ -91,12 +95,12 @@ class Parked:
         if self._soon is not None:
             self._soon.cancel()
         else:
-            self._timers.cancel(self._tick, self._time_up)
+            self._timers.cancel(self._tick, self._expire)
         self._end()
 
     def _end(self) -> None:
-        for part in self._parts:
-            part.woken = None
+        for read in self._reads:
+            read.woken = None
         self._missing = 0
-        # The timer knows us, and we it: garbage that only the collector finds.
+        # Timer and fetch refer to each other, which only the collector would free.
         self._soon = None

@@ -1,5 +1,5 @@
 """
-DeleteRecords: the log of a partition begins later from now on.
+DeleteRecords: raises the log start offset of partitions.
 """
 
 from __future__ import annotations
@@ -23,18 +23,24 @@ from kafscale.services.location import find_partition
 from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import DeleteRecordsRequest, DeleteRecordsResponse
 
-Deleted: TypeAlias = DeleteRecordsResponse.Topic.Partition
+PartitionResult: TypeAlias = DeleteRecordsResponse.Topic.Partition
 
 
 @implementer(IAdminService)
 class DeleteRecordsService:
     """
-    Versions 0 to 2 of DeleteRecords: 2 is flexible, all are the same otherwise.
+    Versions 0 to 2 of DeleteRecords. Version 2 is flexible.
     """
 
     def __init__(
         self, image: IImage, log: ILog, configs: ITopicConfigs, clock: IReactorTime
     ) -> None:
+        """
+        @param image: Knows the topics that exist.
+        @param log: Has the partitions.
+        @param configs: Knows the cleanup policies of topics.
+        @param clock: For the timeout of the request.
+        """
         self._image = image
         self._log = log
         self._configs = configs
@@ -50,30 +56,30 @@ class DeleteRecordsService:
         self, request: DeleteRecordsRequest, context: RequestContext
     ) -> DeleteRecordsResponse:
         """
-        Each partition is answered when its new start is durable.
+        Each partition is answered when its new log start offset is durable.
         """
 
-        async def delete(job: tuple[str, int, int]) -> Deleted:
-            name, index, offset = job
+        async def delete(partition: tuple[str, int, int]) -> PartitionResult:
+            name, index, offset = partition
             try:
                 low_watermark = await with_timeout(
                     self._clock, request.timeout_ms, self._delete(name, index, offset)
                 )
             except Exception as error:
                 code, _ = error_fields(error, f"delete records of {name}")
-                return Deleted(partition_index=index, low_watermark=-1, error_code=code)
-            return Deleted(partition_index=index, low_watermark=low_watermark)
+                return PartitionResult(partition_index=index, low_watermark=-1, error_code=code)
+            return PartitionResult(partition_index=index, low_watermark=low_watermark)
 
-        jobs = [
-            (topic.name, asked.partition_index, asked.offset)
+        partitions = [
+            (topic.name, partition.partition_index, partition.offset)
             for topic in request.topics
-            for asked in topic.partitions
+            for partition in topic.partitions
         ]
-        deleted = iter(await map_bounded(delete, jobs))
+        results = iter(await map_bounded(delete, partitions))
         return DeleteRecordsResponse(
             topics=[
                 DeleteRecordsResponse.Topic(
-                    name=topic.name, partitions=[next(deleted) for _ in topic.partitions]
+                    name=topic.name, partitions=[next(results) for _ in topic.partitions]
                 )
                 for topic in request.topics
             ]
@@ -83,7 +89,9 @@ class DeleteRecordsService:
         topic = self._image.topic(name)
         partition = find_partition(self._log, topic, index)
         if "delete" not in self._configs.value(topic.configs, "cleanup.policy"):
-            raise PolicyViolation("The records of a topic that is only compacted are not deleted")
+            raise PolicyViolation(
+                "Records can be deleted only if the topic's cleanup.policy includes delete"
+            )
         if offset < -1:
             raise OffsetOutOfRange
         return await partition.delete_before(offset)

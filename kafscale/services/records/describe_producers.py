@@ -1,5 +1,5 @@
 """
-DescribeProducers: what partitions remember of those who wrote to them.
+DescribeProducers: the states of the idempotent producers of partitions.
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ from kafscale.services.location import find_partition
 from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import DescribeProducersRequest, DescribeProducersResponse
 
-Described: TypeAlias = DescribeProducersResponse.Topic.Partition
+PartitionResponse: TypeAlias = DescribeProducersResponse.Topic.Partition
 
 
 @implementer(IAdminService)
 class DescribeProducersService:
     """
-    Version 0 of DescribeProducers. There are no transactions.
+    Version 0 of DescribeProducers.
     """
 
     def __init__(self, image: IImage, log: ILog, topics: ITopics) -> None:
+        """
+        @param image: Knows the topics that exist.
+        @param log: Has the partitions.
+        @param topics: Checks the names of topics.
+        """
         self._image = image
         self._log = log
         self._topics = topics
@@ -38,39 +43,40 @@ class DescribeProducersService:
         self, request: DescribeProducersRequest, context: RequestContext
     ) -> DescribeProducersResponse:
         """
-        The idempotent producers; of others nothing is remembered.
+        The idempotent producers. Others have no state, and there are no
+        transactions.
         """
 
-        async def describe(job: tuple[str, int]) -> Described:
-            name, index = job
-            answer = Described(partition_index=index, active_producers=[])
+        async def describe_one(partition: tuple[str, int]) -> PartitionResponse:
+            name, index = partition
+            response = PartitionResponse(partition_index=index, active_producers=[])
             try:
-                answer.active_producers = await self._producers(name, index)
+                response.active_producers = await self._producers(name, index)
             except Exception as error:
                 what = f"describe the producers of {name}"
-                answer.error_code, answer.error_message = error_fields(error, what)
-            return answer
+                response.error_code, response.error_message = error_fields(error, what)
+            return response
 
-        jobs = [
+        partitions = [
             (topic.name, index) for topic in request.topics for index in topic.partition_indexes
         ]
-        described = iter(await map_bounded(describe, jobs))
+        responses = iter(await map_bounded(describe_one, partitions))
         return DescribeProducersResponse(
             topics=[
                 DescribeProducersResponse.Topic(
-                    name=topic.name, partitions=[next(described) for _ in topic.partition_indexes]
+                    name=topic.name, partitions=[next(responses) for _ in topic.partition_indexes]
                 )
                 for topic in request.topics
             ]
         )
 
-    async def _producers(self, name: str, index: int) -> list[Described.ActiveProducer]:
+    async def _producers(self, name: str, index: int) -> list[PartitionResponse.ActiveProducer]:
         self._topics.check_name(name)
         partition = find_partition(self._log, self._image.topic(name), index)
         if not partition.is_open:
             await partition.opened()
         return [
-            Described.ActiveProducer(
+            PartitionResponse.ActiveProducer(
                 producer_id=state.producer_id,
                 producer_epoch=state.producer_epoch,
                 last_sequence=state.last_sequence,

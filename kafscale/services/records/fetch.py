@@ -1,17 +1,17 @@
 """
-Fetch: offsets in, batches out; now, or when there are enough of them.
+Fetch: reads record batches.
 
-A request is looked at first, which reads nothing: that tells whether it can be
-answered. If not it is parked, and woken by what is appended. Only then is
-anything read, so a consumer that waits holds no records in memory.
+The partitions of a request are first checked, without reading, whether there is
+enough to answer it. If there is not, the request is delayed until appends wake
+it. Records are read only then, so a waiting request holds none in memory.
 
-This is the path that most requests take. It is plain callbacks and not a
-coroutine, and what only goes wrong is kept out of its way.
+Most requests take this path. It uses callbacks instead of a coroutine, which is
+faster, and errors are handled out of the way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeAlias
 
@@ -30,66 +30,70 @@ from kafscale.errors import (
 )
 from kafscale.interfaces import IFetchService, IImage, ILog, RequestContext, Serving
 from kafscale.services.location import current_leader, endpoints
-from kafscale.services.records.delayed_fetches import Parked
-from kafscale.services.records.fetch_sessions import Session, Sessions, asked_in
-from kafscale.services.records.message_set_conversion import FETCHES_BATCHES, OldConsumers
-from kafscale.services.records.partition_reads import Part, Reader
-from kafscale.services.records.read_replicas import Nearby, ReadElsewhere
+from kafscale.services.records.delayed_fetches import DelayedFetch
+from kafscale.services.records.fetch_sessions import (
+    FetchSession,
+    FetchSessionCache,
+    RequestedPartition,
+    partitions_in,
+)
+from kafscale.services.records.message_set_conversion import FETCHES_BATCHES, DownConverter
+from kafscale.services.records.partition_reads import PartitionRead, PartitionReader
+from kafscale.services.records.read_replicas import PreferredReadReplica, ReplicaSelector
 from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import FetchRequest, FetchResponse
 
-Topic: TypeAlias = FetchResponse.Topic
-Answer: TypeAlias = FetchResponse.Topic.Partition
+TopicResponse: TypeAlias = FetchResponse.Topic
+PartitionData: TypeAlias = FetchResponse.Topic.Partition
 
-#: C{fetch.max.bytes}: what one answer may have, whatever its client allows.
-MOST_BYTES = 55 * 1024 * 1024
-#: What all fetches together may read from the object store at one time.
-MOST_LOADING = 64 * 1024 * 1024
+#: The most bytes in one response, whatever the client allows (C{fetch.max.bytes}).
+MAX_BYTES = 55 * 1024 * 1024
+#: The most bytes that all fetches together read from the object store at one time.
+MAX_LOADING = 64 * 1024 * 1024
 
 _FIRST_EPOCH = 0
 _READ_COMMITTED = 1
 
 
 @attrs.define
-class _Round:
+class _Fetch:
     """
-    One request on its way to its answer.
+    One request until it is answered.
 
-    @ivar session: What it goes on with; None without a session, or when one is
-        only begun with the answer.
-    @ivar epoch: The session's epoch as this request left it.
-    @ivar reader: Finds what is read.
-    @ivar response: The answer as long as nothing changes, if that is known.
+    @ivar session: Its session; None if it has none, or begins one.
+    @ivar epoch: The epoch of the session after this request.
+    @ivar reader: Finds and reads the partitions.
+    @ivar response: The response as long as nothing changes, if it is known.
     """
 
     request: FetchRequest
     context: RequestContext
-    parts: list[Part]
-    session: Session | None
+    reads: list[PartitionRead]
+    session: FetchSession | None
     epoch: int
-    reader: Reader
+    reader: PartitionReader
     response: FetchResponse | None
 
 
 @implementer(IFetchService)
 class FetchService:
     """
-    Versions 0 to 18 of Fetch, for consumers.
+    Versions 0 to 18 of Fetch, for consumers::
 
-    ====  ==================================================================
-    v0-3  see L{OldConsumers}
-    v4    isolation level, last stable offset, record batches of format 2
-    v5    the answer tells where the log starts
-    v7    sessions (KIP-227)
-    v9    the leader epoch that the consumer knows is checked (KIP-320)
-    v11   rack of the consumer, see L{Nearby} (KIP-392)
-    v12   flexible; last fetched epoch, diverging epoch, current leader
-    v13   topics by id
-    v15   replica id moves into a tagged field
-    v16   where to reach the current leader (KIP-951)
-    v17   directory of the follower (there are none)
-    v18   high watermark of the follower (there are none)
-    ====  ==================================================================
+        ====  ==================================================================
+        v0-3  message sets, see L{DownConverter}
+        v4    isolation level, last stable offset, record batches of format 2
+        v5    log start offset
+        v7    sessions (KIP-227)
+        v9    the leader epoch that the consumer knows is checked (KIP-320)
+        v11   rack of the consumer, see L{ReplicaSelector} (KIP-392)
+        v12   flexible; last fetched epoch, diverging epoch, current leader
+        v13   topics by id
+        v15   the replica id is a tagged field
+        v16   address of the current leader (KIP-951)
+        v17   directory of the follower (there are none)
+        v18   high watermark of the follower (there are none)
+        ====  ==================================================================
 
     """
 
@@ -99,31 +103,34 @@ class FetchService:
         log: ILog,
         clock: IReactorTime,
         random_id: Callable[[], int],
-        old: OldConsumers,
+        down_converter: DownConverter,
         sessions: int = 1000,
-        most_bytes: int = MOST_BYTES,
-        most_loading: int = MOST_LOADING,
-        nearby: Nearby | None = None,
+        max_bytes: int = MAX_BYTES,
+        max_loading: int = MAX_LOADING,
+        replica_selector: ReplicaSelector | None = None,
     ) -> None:
         """
-        @param random_id: Draws session ids, see L{Sessions}.
-        @param old: Converts what is read for old versions.
-        @param sessions: How many fetch sessions are kept
+        @param image: Knows topics and leaders.
+        @param log: Has the partitions.
+        @param clock: For C{max_wait_ms}, and the age of sessions.
+        @param random_id: Returns random session ids, see L{FetchSessionCache}.
+        @param down_converter: Converts batches for old versions.
+        @param sessions: How many fetch sessions there may be
             (C{max.incremental.fetch.session.cache.slots}).
-        @param most_bytes: See L{MOST_BYTES}.
-        @param most_loading: See L{MOST_LOADING}.
-        @param nearby: For consumers that say in which rack they are; None if
-            that makes no difference.
+        @param max_bytes: See L{MAX_BYTES}.
+        @param max_loading: See L{MAX_LOADING}.
+        @param replica_selector: Finds partitions for consumers with a rack; None
+            if their rack does not matter.
         """
         self._image = image
         self._clock = clock
         self._timers = CoarseTimers(clock)
-        self._old = old
-        self._most_bytes = most_bytes
-        self._budget = ByteBudget(most_loading)
-        self._reader = Reader(image, log, self._budget)
-        self._nearby = nearby
-        self._sessions = Sessions(clock, random_id, most=sessions)
+        self._down_converter = down_converter
+        self._max_bytes = max_bytes
+        self._budget = ByteBudget(max_loading)
+        self._reader = PartitionReader(image, log, self._budget)
+        self._replica_selector = replica_selector
+        self._sessions = FetchSessionCache(clock, random_id, most=sessions)
 
     def serves(self) -> list[Serving]:
         """
@@ -135,124 +142,135 @@ class FetchService:
         self, request: FetchRequest, context: RequestContext
     ) -> FetchResponse | Deferred[FetchResponse]:
         """
-        Answer as soon as there are C{min_bytes}, an error, or C{max_wait_ms}
-        are over. To cancel it while it waits leaves nothing behind.
+        Answer as soon as there are C{min_bytes} or an error, or C{max_wait_ms} are
+        over. A request that is cancelled while it waits leaves nothing behind.
 
-        Most fetches find nothing, and are asked again at once. So a fetch that
-        had nothing to tell leaves behind what it found: where it is the same
-        in a session or, without one, with the request itself.
+        Most fetches find nothing new, and are repeated at once. So such a fetch
+        keeps what it found for the next one: in its session or, without session,
+        in its context (L{RequestContext.repeated}).
         """
         version = context.api_version
         by_id = version >= 13
-        session: Session | None = None
+        session: FetchSession | None = None
         if version >= 7:
             try:
                 session = self._sessions.resume(request, by_id)
             except KafkaError as error:
                 return FetchResponse(error_code=error.code, responses=[])
         keeper = context if session is None else session
-        kept, keeper.repeated = keeper.repeated, None  # nobody else has it meanwhile
-        if kept is not None:
-            parts, response = kept
+        # Another request of the session must not use the same reads meanwhile.
+        repeated, keeper.repeated = keeper.repeated, None
+        reads: list[PartitionRead]
+        response: FetchResponse | None
+        if repeated is not None:
+            reads, response = repeated
         else:
-            asked = asked_in(request, by_id) if session is None else session.partitions.values()
-            parts, response = [Part(each) for each in asked], None
+            if session is None:
+                partitions: Iterable[RequestedPartition] = partitions_in(request, by_id)
+            else:
+                partitions = session.partitions.values()
+            reads, response = [PartitionRead(each) for each in partitions], None
         epoch = 0 if session is None else session.epoch
         reader = self._reader
-        if request.rack_id and self._nearby is not None:
-            near = self._nearby.seen_from(request.rack_id, context.connection)
-            reader = Reader(self._image, near, self._budget)
-        at = _Round(request, context, parts, session, epoch, reader, response)
-        self._look_again(at)
-        missing = min(request.min_bytes, request.max_bytes, self._most_bytes)
-        ready = not parts or request.max_wait_ms <= 0
-        for part in parts:
-            missing -= part.available
-            if part.tells:
+        if request.rack_id and self._replica_selector is not None:
+            partitions_of_rack = self._replica_selector.partitions_for(
+                request.rack_id, context.connection
+            )
+            reader = PartitionReader(self._image, partitions_of_rack, self._budget)
+        fetch = _Fetch(request, context, reads, session, epoch, reader, response)
+        self._check_changed(fetch)
+        missing = min(request.min_bytes, request.max_bytes, self._max_bytes)
+        ready = not reads or request.max_wait_ms <= 0
+        for read in reads:
+            missing -= read.available
+            if read.is_due:
                 ready = True
         if ready or missing <= 0:
-            return self._read(at)
+            return self._read(fetch)
         seconds = request.max_wait_ms / 1000
-        look = partial(self._look, at)
-        parked = Parked(self._clock, self._timers, parts, missing, seconds, look)
-        return parked.done.addCallback(self._read_again, at)
+        check = partial(self._check, fetch)
+        delayed = DelayedFetch(self._clock, self._timers, reads, missing, seconds, check)
+        return delayed.done.addCallback(self._end_delay, fetch)
 
-    def _look(self, at: _Round, part: Part) -> None:
-        at.response = None
-        at.reader.look(part)
+    def _check(self, fetch: _Fetch, read: PartitionRead) -> None:
+        fetch.response = None
+        fetch.reader.check(read)
 
-    def _look_again(self, at: _Round) -> None:
-        if at.reader.look_again(at.parts):
-            at.response = None
+    def _check_changed(self, fetch: _Fetch) -> None:
+        if fetch.reader.check_changed(fetch.reads):
+            fetch.response = None
 
-    def _read_again(self, _: None, at: _Round) -> FetchResponse | Deferred[FetchResponse]:
-        self._look_again(at)
-        return self._read(at)
+    def _end_delay(self, _: None, fetch: _Fetch) -> FetchResponse | Deferred[FetchResponse]:
+        self._check_changed(fetch)
+        return self._read(fetch)
 
-    def _read(self, at: _Round) -> FetchResponse | Deferred[FetchResponse]:
-        if at.response is not None:
-            return self._response(at)
-        max_bytes = min(at.request.max_bytes, self._most_bytes)
-        if at.context.api_version < FETCHES_BATCHES:
-            return self._read_old(at, max_bytes)
-        loading = at.reader.read(at.parts, max_bytes)
+    def _read(self, fetch: _Fetch) -> FetchResponse | Deferred[FetchResponse]:
+        if fetch.response is not None:
+            return self._response(fetch)
+        max_bytes = min(fetch.request.max_bytes, self._max_bytes)
+        if fetch.context.api_version < FETCHES_BATCHES:
+            return self._read_converted(fetch, max_bytes)
+        loading = fetch.reader.read(fetch.reads, max_bytes)
         if loading is None:
-            return self._response(at)
-        return loading.addCallback(lambda _: self._response(at))
+            return self._response(fetch)
+        return loading.addCallback(lambda _: self._response(fetch))
 
-    def _read_old(self, at: _Round, max_bytes: int) -> Deferred[FetchResponse]:
-        version = at.context.api_version
-        every = self._old.each_at_least_one(version)
-        loading = at.reader.read(at.parts, max_bytes, every) or succeed(None)
-        loading.addCallback(lambda _: self._old.convert(at.parts, version, max_bytes))
-        return loading.addCallback(lambda _: self._response(at))
+    def _read_converted(self, fetch: _Fetch, max_bytes: int) -> Deferred[FetchResponse]:
+        version = fetch.context.api_version
+        every = self._down_converter.each_at_least_one(version)
+        loading = fetch.reader.read(fetch.reads, max_bytes, every) or succeed(None)
+        loading.addCallback(lambda _: self._down_converter.convert(fetch.reads, version, max_bytes))
+        return loading.addCallback(lambda _: self._response(fetch))
 
     # -- answering -----------------------------------------------------------
 
-    def _response(self, at: _Round) -> FetchResponse:
-        session = at.session
-        if session is not None and session.epoch != at.epoch:
-            # Another request of the session came by, on another connection.
+    def _response(self, fetch: _Fetch) -> FetchResponse:
+        session = fetch.session
+        if session is not None and session.epoch != fetch.epoch:
+            # Another request of the session came meanwhile, on another connection.
             return FetchResponse(error_code=InvalidFetchSessionEpoch.code, responses=[])
         if session is not None and not self._sessions.holds(session):
-            at.response = None  # it said that there is a session
-        response = at.response or self._new_response(at)
-        if at.response is not None:
-            (session or at.context).repeated = at.parts, response
+            fetch.response = None  # it has the id of a session that was removed
+        response = fetch.response or self._new_response(fetch)
+        if fetch.response is not None:
+            (session or fetch.context).repeated = fetch.reads, response
         return response
 
-    def _new_response(self, at: _Round) -> FetchResponse:
+    def _new_response(self, fetch: _Fetch) -> FetchResponse:
         """
-        The answer, left in C{at} if it stays the same until something changes.
+        A new response, kept in the request if it stays the same until something
+        changes.
         """
-        session = at.session
-        version = at.context.api_version
+        session = fetch.session
+        version = fetch.context.api_version
         incremental = session is not None
-        begins = not incremental and version >= 7 and at.request.session_epoch == _FIRST_EPOCH
+        begins = not incremental and version >= 7 and fetch.request.session_epoch == _FIRST_EPOCH
         if begins:
-            session = self._sessions.begin((part.asked for part in at.parts), version >= 13)
-        responses: list[Topic] = []
+            session = self._sessions.begin((read.requested for read in fetch.reads), version >= 13)
+        responses: list[TopicResponse] = []
         moved: set[int] = set()
         stays = not begins
-        for part in at.parts:
-            if incremental and not _is_news(part):
+        for read in fetch.reads:
+            if incremental and not _is_news(read):
                 continue
-            if incremental or part.fetched.size or part.tells:
+            if incremental or read.fetched.size or read.is_due:
                 stays = False
-            asked = part.asked
-            answer = self._answer(part, at, moved)
-            # After an error the consumer is told everything, when it is over.
-            asked.high_watermark = answer.high_watermark
-            asked.log_start = answer.log_start_offset
-            if session is not None and part.fetched.size:
-                session.to_end(asked)
-            # The order of partitions has a meaning, so only neighbours share
-            # their topic's entry.
+            requested = read.requested
+            data = self._partition_data(read, fetch, moved)
+            # After an error these are -1, so the next response has the partition.
+            requested.high_watermark = data.high_watermark
+            requested.log_start = data.log_start_offset
+            if session is not None and read.fetched.size:
+                session.move_to_end(requested)
+            # The order of partitions matters, so only neighbours share the entry of
+            # their topic.
             last = responses[-1] if responses else None
-            if last is None or last.topic != asked.name or last.topic_id != asked.topic_id:
-                last = Topic(topic=asked.name, topic_id=asked.topic_id, partitions=[])
+            if last is None or last.topic != requested.name or last.topic_id != requested.topic_id:
+                last = TopicResponse(
+                    topic=requested.name, topic_id=requested.topic_id, partitions=[]
+                )
                 responses.append(last)
-            last.partitions.append(answer)
+            last.partitions.append(data)
         held = session is not None and self._sessions.holds(session)
         response = FetchResponse(
             session_id=session.session_id if session is not None and held else 0,
@@ -261,58 +279,62 @@ class FetchService:
         if moved and version >= 16:
             response.node_endpoints = endpoints(self._image, FetchResponse.NodeEndpoint, moved)
         if stays and held == incremental:
-            at.response = response
+            fetch.response = response
         return response
 
-    def _answer(self, part: Part, at: _Round, moved: set[int]) -> Answer:
-        if part.error is not None:
-            return self._refusal(part, part.error, at, moved)
-        partition = part.partition
-        # While there are no transactions, what is durable is stable, too.
+    def _partition_data(self, read: PartitionRead, fetch: _Fetch, moved: set[int]) -> PartitionData:
+        if read.error is not None:
+            return self._refusal(read, read.error, fetch, moved)
+        partition = read.partition
+        # Without transactions durable records are stable.
         high_watermark = partition.high_watermark
-        answer = Answer(
-            partition_index=part.asked.index,
+        data = PartitionData(
+            partition_index=read.requested.index,
             high_watermark=high_watermark,
             last_stable_offset=high_watermark,
             log_start_offset=partition.log_start,
-            aborted_transactions=[] if at.request.isolation_level == _READ_COMMITTED else None,
-            records=part.fetched.pieces,
+            aborted_transactions=[] if fetch.request.isolation_level == _READ_COMMITTED else None,
+            records=read.fetched.pieces,
         )
-        if part.diverging is not None:
-            epoch, end_offset = part.diverging
-            answer.diverging_epoch = Answer.DivergingEpoch(epoch=epoch, end_offset=end_offset)
-        return answer
+        if read.diverging is not None:
+            epoch, end_offset = read.diverging
+            data.diverging_epoch = PartitionData.DivergingEpoch(epoch=epoch, end_offset=end_offset)
+        return data
 
-    def _refusal(self, part: Part, error: Exception, at: _Round, moved: set[int]) -> Answer:
-        asked = part.asked
-        if isinstance(error, ReadElsewhere):
+    def _refusal(
+        self, read: PartitionRead, error: Exception, fetch: _Fetch, moved: set[int]
+    ) -> PartitionData:
+        requested = read.requested
+        if isinstance(error, PreferredReadReplica):
             high_watermark = error.partition.high_watermark
-            return Answer(
-                partition_index=asked.index,
+            return PartitionData(
+                partition_index=requested.index,
                 high_watermark=high_watermark,
                 last_stable_offset=high_watermark,
                 log_start_offset=error.partition.log_start,
                 preferred_read_replica=error.broker_id,
             )
         code, _ = error_fields(error, "fetch")
-        answer = Answer(
-            partition_index=asked.index, error_code=code, high_watermark=-1, records=b""
+        data = PartitionData(
+            partition_index=requested.index, error_code=code, high_watermark=-1, records=b""
         )
         elsewhere = isinstance(error, NotLeaderOrFollower | FencedLeaderEpoch)
-        if elsewhere and at.context.api_version >= 12:
-            leader = current_leader(self._image, Answer.CurrentLeader, part.topic_id, asked.index)
-            answer.current_leader = leader
+        if elsewhere and fetch.context.api_version >= 12:
+            leader = current_leader(
+                self._image, PartitionData.CurrentLeader, read.topic_id, requested.index
+            )
+            data.current_leader = leader
             moved.add(leader.leader_id)
-        return answer
+        return data
 
 
-def _is_news(part: Part) -> bool:
+def _is_news(read: PartitionRead) -> bool:
     """
-    Whether a consumer with a session has to be told of it.
+    Whether the response to a request of a session must have this partition.
     """
     return (
-        part.fetched.size > 0
-        or part.tells
-        or part.partition.high_watermark != part.asked.high_watermark
-        or part.partition.log_start != part.asked.log_start
+        read.fetched.size > 0
+        or read.is_due
+        or read.partition.high_watermark != read.requested.high_watermark
+        or read.partition.log_start != read.requested.log_start
     )

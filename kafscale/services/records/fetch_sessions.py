@@ -1,10 +1,12 @@
 """
-Fetch sessions: what a consumer asks for again and again (KIP-227).
+Fetch sessions (KIP-227).
 
-A consumer of many partitions names them once; after that it names only what
-has changed, and is answered only about what has. The broker remembers the rest,
-within limits: who finds no room is told session 0, and names everything each
-time.
+A consumer of many partitions names them once. Later requests name only what has
+changed, and so do the responses. The broker keeps the rest, within limits: a
+consumer for which there is no room gets session id 0, and names all partitions
+in each request.
+
+Kafka's C{FetchSession} and C{FetchSessionCache} do the same.
 """
 
 from __future__ import annotations
@@ -24,23 +26,30 @@ from kafscale.errors import (
 from kafscale.interfaces import Repeated
 from kafscale.wire.messages import FetchRequest
 
-#: A topic by its id (from version 13 on) or name, and the partition's index.
-Key: TypeAlias = tuple[UUID | str, int]
+#: A topic by its id (from version 13 on) or name, and the index of a partition.
+PartitionKey: TypeAlias = tuple[UUID | str, int]
 
 _FIRST_EPOCH = 0
 _LAST_EPOCH = -1
 _LARGEST_EPOCH = 2**31 - 1
 
 
-class Asked:
+class RequestedPartition:
     """
-    What a consumer asks of one partition, and in a session what it was told
-    last.
+    What a consumer requests of one partition and, in a session, what the last
+    response to it said (Kafka's C{CachedPartition}).
 
-    @ivar by_id: Whether its topic is named by id.
-    @ivar key: Names the partition as the consumer does.
-    @ivar high_watermark: As told last; -1 when the consumer must be told,
-        whatever it is.
+    @ivar by_id: Whether the request names the topic by id.
+    @ivar key: Identifies the partition, as the request does.
+    @ivar index: Of the partition.
+    @ivar offset: The first offset to read.
+    @ivar max_bytes: The most bytes to read.
+    @ivar leader_epoch: The leader epoch that the consumer knows; -1 if none.
+    @ivar last_epoch: The epoch of the last record that the consumer has read;
+        -1 if unknown.
+    @ivar high_watermark: In the last response; -1 if the next response must
+        have the partition, whatever its high watermark is.
+    @ivar log_start: The log start offset in the last response.
     """
 
     __slots__ = (
@@ -64,14 +73,14 @@ class Asked:
         self.topic_id = topic.topic_id
         self.by_id = by_id
         self.index = partition.partition
-        self.key: Key = (topic.topic_id if by_id else topic.topic, partition.partition)
+        self.key: PartitionKey = (topic.topic_id if by_id else topic.topic, partition.partition)
         self.high_watermark = -1
         self.log_start = -1
-        self.ask(partition)
+        self.update(partition)
 
-    def ask(self, partition: FetchRequest.Topic.Partition) -> None:
+    def update(self, partition: FetchRequest.Topic.Partition) -> None:
         """
-        From now on ask for this.
+        Take over what a later request says of the partition.
         """
         self.offset = partition.fetch_offset
         self.max_bytes = partition.partition_max_bytes
@@ -79,48 +88,52 @@ class Asked:
         self.last_epoch = partition.last_fetched_epoch
 
 
-def asked_in(request: FetchRequest, by_id: bool) -> list[Asked]:
+def partitions_in(request: FetchRequest, by_id: bool) -> list[RequestedPartition]:
     """
-    What the request itself names, in its order.
+    The partitions that a request names, in its order.
     """
     return [
-        Asked(topic, by_id, partition) for topic in request.topics for partition in topic.partitions
+        RequestedPartition(topic, by_id, partition)
+        for topic in request.topics
+        for partition in topic.partitions
     ]
 
 
 @attrs.define(eq=False)
-class Session:
+class FetchSession:
     """
-    What one consumer asks for, in the order in which it is answered.
+    The partitions of one consumer, in the order in which responses have them.
 
-    @ivar session_id: As the client names it.
-    @ivar epoch: The epoch that the next request must have.
-    @ivar by_id: Whether it names topics by id.
-    @ivar created: When, in seconds.
+    @ivar session_id: Identifies the session in requests.
+    @ivar by_id: Whether its requests name topics by id.
+    @ivar created: When it was created, in seconds.
     @ivar used: When it was used last, in seconds.
+    @ivar epoch: The epoch that the next request must have.
     @ivar repeated: As in L{RequestContext}; None once the session has changed.
     """
 
     session_id: int
     by_id: bool
-    partitions: dict[Key, Asked]
+    partitions: dict[PartitionKey, RequestedPartition]
     created: float
     used: float
     epoch: int = 1
     repeated: Repeated | None = None
 
-    def to_end(self, asked: Asked) -> None:
+    def move_to_end(self, partition: RequestedPartition) -> None:
         """
-        The partition gave data, so the others come before it next time: else
-        those at the end would starve when the answer is full before them.
+        Let other partitions come before this one, which had records: otherwise
+        the last ones would starve whenever a response is full before them.
         """
-        if self.partitions.pop(asked.key, None) is not None:
-            self.partitions[asked.key] = asked
+        if self.partitions.pop(partition.key, None) is not None:
+            self.partitions[partition.key] = partition
 
     def update(self, request: FetchRequest) -> int:
         """
-        Add and change what the request names, drop what it forgets; by how
-        many partitions the session grew.
+        Add and change the partitions that a request names, and remove those that
+        it forgets.
+
+        @return: By how many partitions the session has grown.
         """
         if not request.topics and not request.forgotten_topics_data:
             return 0
@@ -128,9 +141,9 @@ class Session:
         before = len(self.partitions)
         for topic in request.topics:
             for partition in topic.partitions:
-                asked = Asked(topic, self.by_id, partition)
-                # The other object knows what the consumer was told already.
-                self.partitions.setdefault(asked.key, asked).ask(partition)
+                requested = RequestedPartition(topic, self.by_id, partition)
+                # An older object knows what the last response to it said.
+                self.partitions.setdefault(requested.key, requested).update(partition)
         for forgotten in request.forgotten_topics_data:
             name = forgotten.topic_id if self.by_id else forgotten.topic
             for index in forgotten.partitions:
@@ -138,9 +151,9 @@ class Session:
         return len(self.partitions) - before
 
 
-class Sessions:
+class FetchSessionCache:
     """
-    All sessions of the broker, the one used longest ago first.
+    The fetch sessions of this broker, least recently used first.
     """
 
     def __init__(
@@ -152,33 +165,36 @@ class Sessions:
         stale_seconds: float = 120.0,
     ) -> None:
         """
-        @param random_id: A number from 1 to 2^31 - 1: hard to guess, so that
-            a client does not use another's session by mistake.
-        @param most: How many sessions there may be.
-        @param most_partitions: How many partitions in all of them.
-        @param stale_seconds: After so long unused, a session makes room for
-            any other; before, and once it is that old, for a larger one only.
+        @param clock: For the age of sessions.
+        @param random_id: Returns a random number from 1 to 2^31 - 1, so that a
+            client does not use the session of another one by mistake.
+        @param most: How many sessions there may be
+            (C{max.incremental.fetch.session.cache.slots}).
+        @param most_partitions: How many partitions they may have together.
+        @param stale_seconds: A session that was not used for this time may be
+            replaced by any other; one that was, and is older than this, by a
+            larger one only.
         """
         self._clock = clock
         self._random_id = random_id
         self._most = most
         self._most_partitions = most_partitions
         self._stale_seconds = stale_seconds
-        self._sessions: dict[int, Session] = {}
+        self._sessions: dict[int, FetchSession] = {}
         self._partitions = 0
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def resume(self, request: FetchRequest, by_id: bool) -> Session | None:
+    def resume(self, request: FetchRequest, by_id: bool) -> FetchSession | None:
         """
-        The session that the request goes on with, brought up to date; None
-        when it begins a new one, or has none. One that it replaces or leaves
-        is closed.
+        The session of a request, updated by it; None if the request begins a
+        session, or has none. A session that it replaces or ends is closed.
 
-        @raise FetchSessionIdNotFound: there is none of that id (any more).
+        @raise FetchSessionIdNotFound: there is no session with this id.
         @raise InvalidFetchSessionEpoch: a request was lost, or came twice.
-        @raise FetchSessionTopicIdError: it names topics otherwise than before.
+        @raise FetchSessionTopicIdError: the session names topics by name and the
+            request by id, or the other way round.
         """
         if request.session_epoch in (_FIRST_EPOCH, _LAST_EPOCH):
             self.close(request.session_id)
@@ -199,31 +215,35 @@ class Sessions:
             self._sessions[session.session_id] = session
         return session
 
-    def holds(self, session: Session) -> bool:
+    def holds(self, session: FetchSession) -> bool:
         """
-        Whether the client may go on with it.
+        Whether a session is in the cache, so that its client may use it.
         """
         return self._sessions.get(session.session_id) is session
 
-    def begin(self, asked: Iterable[Asked], by_id: bool) -> Session | None:
+    def begin(
+        self, requested: Iterable[RequestedPartition], by_id: bool
+    ) -> FetchSession | None:
         """
-        A new session, or None when there is no room for it.
+        Begin a session with these partitions.
+
+        @return: None if there is no room for it.
         """
-        partitions = {each.key: each for each in asked}
+        partitions = {each.key: each for each in requested}
         if not partitions or not self._make_room(len(partitions)):
             return None
         session_id = self._random_id()
         while session_id in self._sessions:
             session_id = self._random_id()
         now = self._clock.seconds()
-        session = Session(session_id, by_id, partitions, created=now, used=now)
+        session = FetchSession(session_id, by_id, partitions, created=now, used=now)
         self._sessions[session_id] = session
         self._partitions += len(partitions)
         return session
 
     def close(self, session_id: int) -> None:
         """
-        Forget a session; none of that id is no error.
+        Remove a session, if there is one with this id.
         """
         session = self._sessions.pop(session_id, None)
         if session is not None:
@@ -231,8 +251,10 @@ class Sessions:
 
     def _make_room(self, size: int) -> bool:
         """
-        Whether there is room for a session of so many partitions, if need be
-        in the place of another one.
+        Make room for a session with this number of partitions, by removing
+        another one if need be.
+
+        @return: Whether there is room.
         """
         if not self._fits(size) and self._sessions:
             now = self._clock.seconds()

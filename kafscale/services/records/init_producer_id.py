@@ -1,6 +1,6 @@
 """
-InitProducerId: the identity by which a producer's batches are told from their
-repetitions.
+InitProducerId: an id for an idempotent producer, by which the log recognizes
+repeated batches.
 """
 
 from __future__ import annotations
@@ -16,18 +16,21 @@ from kafscale.wire.messages import InitProducerIdRequest, InitProducerIdResponse
 @implementer(IProduceService)
 class InitProducerIdService:
     """
-    Versions 0 to 5 of InitProducerId, without transactions.
+    Versions 0 to 5 of InitProducerId, without transactions::
 
-    ====  ==================================================================
-    v2    flexible
-    v3    the producer may name the id and epoch that it has
-    v4    PRODUCER_FENCED may be answered (only to transactions)
-    v5    TRANSACTION_ABORTABLE may be answered (only to transactions)
-    ====  ==================================================================
+        ====  ==================================================================
+        v2    flexible
+        v3    the producer may state the id and epoch that it has
+        v4    PRODUCER_FENCED is possible (only with transactions)
+        v5    TRANSACTION_ABORTABLE is possible (only with transactions)
+        ====  ==================================================================
 
     """
 
     def __init__(self, producer_ids: IProducerIds) -> None:
+        """
+        @param producer_ids: Gives new ids.
+        """
         self._producer_ids = producer_ids
 
     def serves(self) -> list[Serving]:
@@ -40,15 +43,15 @@ class InitProducerIdService:
         self, request: InitProducerIdRequest, context: RequestContext
     ) -> InitProducerIdResponse:
         """
-        A new id at epoch 0, also for a producer that names the one it has: it
-        asks because that one is of no use to it any more, and only with a
-        transactional id is an epoch raised.
+        A new producer id with epoch 0, also for a producer that has one already:
+        it asks because it cannot use that any longer, and an epoch is increased
+        only for a transactional id.
         """
         if request.transactional_id is not None:
             if not request.transactional_id:
                 raise InvalidRequest("The transactional id is empty")
             raise TransactionalIdAuthorizationFailed
         if (request.producer_id == -1) != (request.producer_epoch == -1):
-            raise InvalidRequest("Producer id and epoch come together, or not at all")
+            raise InvalidRequest("A producer id needs a producer epoch, and the other way round")
         producer_id = await self._producer_ids.new()
         return InitProducerIdResponse(producer_id=producer_id, producer_epoch=0)

@@ -1,5 +1,5 @@
 """
-Where in the log: by time, by its ends, and by leader epoch.
+ListOffsets and OffsetForLeaderEpoch: finding offsets in the log.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from kafscale.wire.messages import (
     OffsetForLeaderEpochResponse,
 )
 
-Place: TypeAlias = ListOffsetsResponse.Topic.Partition
-Query: TypeAlias = ListOffsetsRequest.Topic.Partition
-End: TypeAlias = OffsetForLeaderEpochResponse.Topic.Partition
+ListOffsetsPartition: TypeAlias = ListOffsetsRequest.Topic.Partition
+ListOffsetsPartitionResponse: TypeAlias = ListOffsetsResponse.Topic.Partition
+EpochEndOffset: TypeAlias = OffsetForLeaderEpochResponse.Topic.Partition
 
 _LATEST = -1
 _EARLIEST = -2
@@ -33,8 +33,8 @@ _EARLIEST_LOCAL = -4
 _LATEST_TIERED = -5
 _EARLIEST_PENDING_UPLOAD = -6
 
-#: The version that brought each special timestamp.
-_SINCE = {
+#: The first version of ListOffsets that has each special timestamp.
+_FIRST_VERSION = {
     _LATEST: 0,
     _EARLIEST: 0,
     _MAX_TIMESTAMP: 7,
@@ -45,9 +45,9 @@ _SINCE = {
 
 
 @attrs.frozen
-class _Found:
+class _FoundOffset:
     """
-    A place in the log; the defaults say that there is none.
+    An offset in the log. The defaults mean that there is none.
     """
 
     offset: int = -1
@@ -62,18 +62,18 @@ class ListOffsetsService:
 
         =====  =================================================================
                ListOffsets
-        v1     one offset with its timestamp, where v0 gives a list of offsets
+        v1     one offset with its timestamp; v0 has a list of offsets
         v2     isolation level
-        v4     leader epoch, in request and answer
+        v4     leader epoch, in request and response
         v6     flexible
         v7     the record with the largest timestamp (-3)
-        v8     earliest offset on local disks (-4): the earliest, as there are none
-        v9     latest offset in a remote tier (-5): never any, as there are no tiers
-        v10    time-out for reading from a tier
-        v11    earliest offset that waits for its tier (-6): never any
+        v8     the earliest local offset (-4): the earliest of all
+        v9     the latest tiered offset (-5): none, as there is no tiered storage
+        v10    timeout for reading from tiered storage
+        v11    the earliest offset to be uploaded to tiered storage (-6): none
         -----  -----------------------------------------------------------------
                OffsetForLeaderEpoch
-        v1     the answer says of which epoch it is the end
+        v1     the response has the epoch whose end it is
         v2     current leader epoch
         v3     replica id
         v4     flexible
@@ -82,6 +82,10 @@ class ListOffsetsService:
     """
 
     def __init__(self, image: IImage, log: ILog) -> None:
+        """
+        @param image: Knows the topics that exist.
+        @param log: Has the partitions.
+        """
         self._image = image
         self._log = log
 
@@ -91,7 +95,7 @@ class ListOffsetsService:
         """
         return [
             Serving(ListOffsetsRequest, 0, 11, self.list_offsets, refusal()),
-            Serving(OffsetForLeaderEpochRequest, 0, 4, self.end_of_epochs, refusal()),
+            Serving(OffsetForLeaderEpochRequest, 0, 4, self.offsets_for_epochs, refusal()),
         ]
 
     # -- ListOffsets ---------------------------------------------------------
@@ -100,110 +104,118 @@ class ListOffsetsService:
         self, request: ListOffsetsRequest, context: RequestContext
     ) -> ListOffsetsResponse:
         """
-        Partitions are looked up together: a timestamp may have to be read from
-        the object store.
+        An offset for each partition of the request. Several are found at a time,
+        because finding a timestamp may need reads from the object store.
         """
-        asked = Counter(
+        times = Counter(
             (topic.name, query.partition_index)
             for topic in request.topics
             for query in topic.partitions
         )
 
-        async def place(job: tuple[str, Query]) -> Place:
-            name, query = job
+        async def find(named: tuple[str, ListOffsetsPartition]) -> ListOffsetsPartitionResponse:
+            name, query = named
             try:
-                if asked[name, query.partition_index] > 1:
-                    raise InvalidRequest("The partition is asked for more than once")
-                return await self._place(name, query, context.api_version)
+                if times[name, query.partition_index] > 1:
+                    raise InvalidRequest("The partition is named more than once")
+                return await self._find(name, query, context.api_version)
             except Exception as error:
                 code, _ = error_fields(error, f"list offsets of {name}")
-                return Place(partition_index=query.partition_index, error_code=code)
+                return ListOffsetsPartitionResponse(
+                    partition_index=query.partition_index, error_code=code
+                )
 
-        jobs = [(topic.name, query) for topic in request.topics for query in topic.partitions]
-        places = iter(await map_bounded(place, jobs))
+        queries = [(topic.name, query) for topic in request.topics for query in topic.partitions]
+        found = iter(await map_bounded(find, queries))
         return ListOffsetsResponse(
             topics=[
                 ListOffsetsResponse.Topic(
-                    name=topic.name, partitions=[next(places) for _ in topic.partitions]
+                    name=topic.name, partitions=[next(found) for _ in topic.partitions]
                 )
                 for topic in request.topics
             ]
         )
 
-    async def _place(self, name: str, query: Query, version: int) -> Place:
+    async def _find(
+        self, name: str, query: ListOffsetsPartition, version: int
+    ) -> ListOffsetsPartitionResponse:
         partition = find_partition(self._log, self._image.topic(name), query.partition_index)
         check_epoch(partition, query.current_leader_epoch)
-        # A special value that the version does not have yet, or none at all.
-        if query.timestamp < 0 and _SINCE.get(query.timestamp, version + 1) > version:
+        # The version does not have this special timestamp, or none has it.
+        if query.timestamp < 0 and _FIRST_VERSION.get(query.timestamp, version + 1) > version:
             raise UnsupportedVersion
-        found = await _find(partition, query.timestamp)
-        place = Place(partition_index=query.partition_index)
+        found = await _offset_for(partition, query.timestamp)
+        response = ListOffsetsPartitionResponse(partition_index=query.partition_index)
         if version == 0:
-            place.old_style_offsets = _old_style(partition, query, found.offset)
+            response.old_style_offsets = _old_style_offsets(partition, query, found.offset)
         else:
-            place.offset = found.offset
-            place.timestamp = found.timestamp
-            place.leader_epoch = found.leader_epoch
-        return place
+            response.offset = found.offset
+            response.timestamp = found.timestamp
+            response.leader_epoch = found.leader_epoch
+        return response
 
     # -- OffsetForLeaderEpoch ------------------------------------------------
 
-    async def end_of_epochs(
+    async def offsets_for_epochs(
         self, request: OffsetForLeaderEpochRequest, context: RequestContext
     ) -> OffsetForLeaderEpochResponse:
         """
-        By this a consumer finds out whether what it has read is in the log
-        still (KIP-320).
+        The end offset of a leader epoch in each partition. A consumer compares it
+        with its position, to find out whether the log was truncated (KIP-320).
         """
         return OffsetForLeaderEpochResponse(
             topics=[
                 OffsetForLeaderEpochResponse.Topic(
                     topic=topic.topic,
-                    partitions=[self._end(topic.topic, query) for query in topic.partitions],
+                    partitions=[self._epoch_end(topic.topic, query) for query in topic.partitions],
                 )
                 for topic in request.topics
             ]
         )
 
-    def _end(self, name: str, query: OffsetForLeaderEpochRequest.Topic.Partition) -> End:
+    def _epoch_end(
+        self, name: str, query: OffsetForLeaderEpochRequest.Topic.Partition
+    ) -> EpochEndOffset:
         try:
             partition = find_partition(self._log, self._image.topic(name), query.partition)
             check_epoch(partition, query.current_leader_epoch)
             epoch, end_offset = partition.end_of_epoch(query.leader_epoch)
         except Exception as error:
             code, _ = error_fields(error, f"find the end of an epoch of {name}")
-            return End(partition=query.partition, error_code=code)
-        return End(partition=query.partition, leader_epoch=epoch, end_offset=end_offset)
+            return EpochEndOffset(partition=query.partition, error_code=code)
+        return EpochEndOffset(partition=query.partition, leader_epoch=epoch, end_offset=end_offset)
 
 
 
-async def _find(partition: IPartition, timestamp: int) -> _Found:
+async def _offset_for(partition: IPartition, timestamp: int) -> _FoundOffset:
     """
-    What a timestamp, special or not, means in a partition. Of an end only the
-    offset is told; no record need be there.
+    The offset for a timestamp, special or not. The earliest and the latest
+    offset have no timestamp, as no record need be there.
     """
     if timestamp == _LATEST:
-        # For read_committed too: what is durable is stable without transactions.
-        return _Found(partition.high_watermark, leader_epoch=partition.leader_epoch)
+        # Also for read_committed: without transactions durable records are stable.
+        return _FoundOffset(partition.high_watermark, leader_epoch=partition.leader_epoch)
     if timestamp in (_EARLIEST, _EARLIEST_LOCAL):
         start = partition.log_start
-        return _Found(start, leader_epoch=partition.epoch_at(start))
+        return _FoundOffset(start, leader_epoch=partition.epoch_at(start))
     if timestamp in (_LATEST_TIERED, _EARLIEST_PENDING_UPLOAD):
-        return _Found()
+        return _FoundOffset()
     if timestamp == _MAX_TIMESTAMP:
         record = await partition.latest_timestamp()
     else:
         record = await partition.offset_at(timestamp)
     if record is None:
-        return _Found()
-    return _Found(record[1], record[0], partition.epoch_at(record[1]))
+        return _FoundOffset()
+    return _FoundOffset(record[1], record[0], partition.epoch_at(record[1]))
 
 
-def _old_style(partition: IPartition, query: Query, found: int) -> list[int]:
+def _old_style_offsets(
+    partition: IPartition, query: ListOffsetsPartition, found: int
+) -> list[int]:
     """
-    Version 0 asks for offsets before a time, the newest first: once these were
-    the beginnings of files. Here they are where the time begins, and where the
-    log does.
+    Version 0 lists offsets before a timestamp, the latest first. In Kafka these
+    were the base offsets of segment files. Here they are the offset for the
+    timestamp, and the log start offset.
     """
     newest = partition.high_watermark if found < 0 else found
     offsets = [newest] if newest == partition.log_start else [newest, partition.log_start]

@@ -1,5 +1,5 @@
 """
-Reading what a fetch asks for, within its limits.
+Reading the partitions of a fetch, within its limits.
 """
 
 from __future__ import annotations
@@ -14,36 +14,37 @@ from kafscale.concurrency.gathering import all_settled
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.interfaces import Fetched, IImage, IPartitions, IReadable
 from kafscale.services.location import check_epoch, find_partition
-from kafscale.services.records.fetch_sessions import Asked
+from kafscale.services.records.fetch_sessions import RequestedPartition
 
 _NOTHING = Fetched()
 
 
-class Part:
+class PartitionRead:
     """
-    What a fetch gets from one partition.
+    What a fetch reads from one partition.
 
-    @ivar asked: What the consumer asks of it.
-    @ivar topic_id: The topic's id, once it is found.
-    @ivar partition: Where it is read; meaningless after an error.
-    @ivar error: Why it cannot be read; None when it can.
-    @ivar diverging: Epoch and end offset up to which the consumer's log is
-        this one's; None when all of it is.
-    @ivar available: How many bytes there are to be had, at most what is asked.
+    @ivar requested: What the consumer requests of it.
+    @ivar topic_id: The id of the topic, once it is found.
+    @ivar partition: The partition; not to be used after an error.
+    @ivar error: Why it cannot be read; None if it can.
+    @ivar diverging: Epoch and end offset up to which the consumer has read what
+        is in this log; None if that is all that it has read.
+    @ivar available: How many bytes can be read, at most what is requested.
     @ivar fetched: What was read.
-    @ivar watched: Whether nothing that a look may find has changed since the
-        last look, and the partition tells when it does.
-    @ivar woken: Called with the part when it does; None while nobody waits.
+    @ivar watched: Whether nothing that L{PartitionReader.check} depends on has
+        changed since the last check, and the partition will call L{wake} when it
+        does.
+    @ivar woken: Called with this object then; None while no fetch waits.
     """
 
     __slots__ = (
         "__weakref__",
-        "asked",
         "available",
         "diverging",
         "error",
         "fetched",
         "partition",
+        "requested",
         "topic_changes",
         "topic_id",
         "watched",
@@ -52,182 +53,192 @@ class Part:
 
     partition: IReadable
     topic_id: UUID
-    topic_changes: int  # as many as the last look knew of
+    topic_changes: int  # L{IImage.topic_changes} at the last check
 
-    def __init__(self, asked: Asked) -> None:
-        self.asked = asked
+    def __init__(self, requested: RequestedPartition) -> None:
+        self.requested = requested
         self.error: Exception | None = None
         self.diverging: tuple[int, int] | None = None
         self.available = 0
         self.fetched = _NOTHING
         self.watched = False
-        self.woken: Callable[[Part], None] | None = None
+        self.woken: Callable[[PartitionRead], None] | None = None
 
     def watch(self) -> None:
         """
-        Be told of the next change.
+        Let the partition call L{wake} at its next change.
         """
         self.partition.watch(self)
         self.watched = True
 
     def wake(self) -> None:
         """
-        Something has changed.
+        The partition has changed.
         """
         self.watched = False
         if self.woken is not None:
             self.woken(self)
 
     @property
-    def tells(self) -> bool:
+    def is_due(self) -> bool:
         """
-        Whether there is something to tell at once that is no records.
+        Whether the response must not wait for records: there is an error, or the
+        logs diverge.
         """
         return self.error is not None or self.diverging is not None
 
 
-class Reader:
+class PartitionReader:
     """
-    Finds partitions and reads from them.
+    Finds partitions, and reads from them.
     """
 
     def __init__(self, image: IImage, log: IPartitions, budget: ByteBudget) -> None:
         """
-        @param log: Where partitions are found.
-        @param budget: For what is read from the object store.
+        @param image: Knows the topics that exist.
+        @param log: Has the partitions.
+        @param budget: Bounds what is read from the object store at one time.
         """
         self._image = image
         self._log = log
         self._budget = budget
 
-    def look_again(self, parts: Iterable[Part]) -> bool:
+    def check_changed(self, reads: Iterable[PartitionRead]) -> bool:
         """
-        Look at those parts of which a look may find something else than the
-        last one did: whether there were any.
+        L{check} those reads whose partition or topic may have changed since their
+        last check.
+
+        @return: Whether there were any.
         """
         topic_changes = self._image.topic_changes
         changed = False
-        for part in parts:
-            if not part.watched or part.topic_changes != topic_changes:
+        for read in reads:
+            if not read.watched or read.topic_changes != topic_changes:
                 changed = True
-                self.look(part)
+                self.check(read)
         return changed
 
-    def look(self, part: Part) -> None:
+    def check(self, read: PartitionRead) -> None:
         """
-        Find out what there is for a part now, without reading.
+        Find out whether the partition can be read, and how many bytes are
+        available. Nothing is read.
         """
-        asked = part.asked
-        part.error = part.diverging = None
-        part.available = 0
-        part.topic_changes = self._image.topic_changes
+        requested = read.requested
+        read.error = read.diverging = None
+        read.available = 0
+        read.topic_changes = self._image.topic_changes
         try:
-            if asked.by_id:
-                topic = self._image.topic_by_id(asked.topic_id)
+            if requested.by_id:
+                topic = self._image.topic_by_id(requested.topic_id)
             else:
-                topic = self._image.topic(asked.name)
-            part.topic_id = topic.topic_id
-            partition = part.partition = find_partition(self._log, topic, asked.index)
+                topic = self._image.topic(requested.name)
+            read.topic_id = topic.topic_id
+            partition = read.partition = find_partition(self._log, topic, requested.index)
             if partition.dropped:
                 raise NotLeaderOrFollower
-            if asked.leader_epoch != -1:
-                check_epoch(partition, asked.leader_epoch)
-            if asked.last_epoch != -1:
-                part.diverging = _diverging(partition, asked)
-                if part.diverging is not None:
+            if requested.leader_epoch != -1:
+                check_epoch(partition, requested.leader_epoch)
+            if requested.last_epoch != -1:
+                read.diverging = _diverging(partition, requested)
+                if read.diverging is not None:
                     return
-            if not partition.log_start <= asked.offset <= partition.next_offset:
+            if not partition.log_start <= requested.offset <= partition.next_offset:
                 raise OffsetOutOfRange
-            available = partition.available(asked.offset)
+            available = partition.available(requested.offset)
             if available:
-                part.available = min(available, max(1, asked.max_bytes))
+                read.available = min(available, max(1, requested.max_bytes))
         except Exception as error:
-            part.error = error
+            read.error = error
 
     def read(
-        self, parts: Iterable[Part], max_bytes: int, every: bool = False
+        self, reads: Iterable[PartitionRead], max_bytes: int, every: bool = False
     ) -> Deferred[None] | None:
         """
-        Read for the parts, in their order, at most C{max_bytes}; but at least
-        one batch of the first part that has any, so that a batch larger than
-        any limit does not stop its consumers for ever.
+        Read the partitions in their order, at most C{max_bytes} in all; but at
+        least one batch of the first partition that has records, so that a batch
+        larger than the limit does not block its consumers.
 
-        @param every: At least one batch of each part, while C{max_bytes} are
-            not reached.
-        @return: None if all of it was in memory; else what fires when the rest
-            is there.
+        @param every: Whether to read at least one batch of each partition while
+            C{max_bytes} are not reached.
+        @return: None if everything was in memory; else fires when the rest was
+            loaded from the object store.
         """
         left = max_bytes
         first = True
         loads: list[Deferred[None]] = []
-        for part in parts:
-            if not part.available:
-                if part.error is not None and _is_ahead(part):
-                    loads.append(Deferred.fromCoroutine(self._confirm(part)))
+        for read in reads:
+            if not read.available:
+                if read.error is not None and _is_ahead(read):
+                    loads.append(Deferred.fromCoroutine(self._confirm(read)))
                 continue
             if left <= 0 and not first:
                 break
-            most = max(0, min(part.asked.max_bytes, left))
+            most = max(0, min(read.requested.max_bytes, left))
             try:
-                fetched = part.partition.read(part.asked.offset, most, first)
+                fetched = read.partition.read(read.requested.offset, most, first)
             except Exception as error:
-                part.error = error
+                read.error = error
                 continue
             if fetched is None:
-                # How much it will be is not known yet. It counts as what it may
-                # be, so that all together do not pass the limit.
-                size = min(part.available, most)
-                loads.append(Deferred.fromCoroutine(self._load(part, most, first)))
+                # The size is not known yet. It is counted as the largest that it
+                # may be, so that all together stay within the limit.
+                size = min(read.available, most)
+                loads.append(Deferred.fromCoroutine(self._load(read, most, first)))
             else:
-                part.fetched = fetched
+                read.fetched = fetched
                 size = fetched.size
             if size:
                 left -= size
                 first = every and left > 0
         if not loads:
             return None
-        # A load keeps its error with its part.
+        # A load keeps its error with its read.
         return all_settled(loads).addCallback(lambda _: None)
 
-    async def _confirm(self, part: Part) -> None:
+    async def _confirm(self, read: PartitionRead) -> None:
         try:
-            await part.partition.confirm()
+            await read.partition.confirm()
         except CancelledError:
             raise
         except Exception as error:
-            part.error = error
+            read.error = error
 
-    async def _load(self, part: Part, most: int, at_least_one: bool) -> None:
+    async def _load(self, read: PartitionRead, most: int, at_least_one: bool) -> None:
         taken = await self._budget.acquire(most)
         try:
-            part.fetched = await part.partition.load(part.asked.offset, most, at_least_one)
+            read.fetched = await read.partition.load(read.requested.offset, most, at_least_one)
         except CancelledError:
             raise
         except Exception as error:
-            part.error = error
+            read.error = error
         finally:
             self._budget.release(taken)
 
 
-def _is_ahead(part: Part) -> bool:
+def _is_ahead(read: PartitionRead) -> bool:
     """
-    Whether the consumer asks for more than there is. Either it is wrong, or
-    this broker was replaced and does not know it yet; many a consumer would
-    begin from the start if it were told the former.
+    Whether the consumer requests an offset past the end of the log. Either the
+    consumer is wrong, or this broker was replaced and does not know it yet. That
+    must be known before the answer, because many consumers restart from the
+    earliest offset after OFFSET_OUT_OF_RANGE.
     """
+    requested = read.requested
     return (
-        isinstance(part.error, OffsetOutOfRange) and part.asked.offset >= part.partition.log_start
+        isinstance(read.error, OffsetOutOfRange) and requested.offset >= read.partition.log_start
     )
 
 
-def _diverging(partition: IReadable, asked: Asked) -> tuple[int, int] | None:
+def _diverging(partition: IReadable, requested: RequestedPartition) -> tuple[int, int] | None:
     """
-    Where the log of a consumer that read up to C{asked.offset}, the last
-    record in C{asked.last_epoch}, leaves this one (KIP-595).
+    The epoch and offset at which this log diverges from that of a consumer that
+    has read up to C{requested.offset}, the last record in
+    C{requested.last_epoch} (KIP-595); None if it does not.
+
+    @raise OffsetOutOfRange: the offset, or the epoch, is no longer in the log.
     """
-    epoch, end = partition.end_of_epoch(asked.last_epoch)
-    if epoch == -1 or asked.offset < partition.log_start:
+    epoch, end = partition.end_of_epoch(requested.last_epoch)
+    if epoch == -1 or requested.offset < partition.log_start:
         raise OffsetOutOfRange
-    if epoch < asked.last_epoch or end < asked.offset:
+    if epoch < requested.last_epoch or end < requested.offset:
         return epoch, end
     return None

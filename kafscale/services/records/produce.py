@@ -1,13 +1,12 @@
 """
-Produce: batches in, offsets out.
+Produce: appends record batches.
 
-Every batch of a request is given its offset before anything is waited for, in
-the order in which it stands there: so what producers send one after the other
-stands one after the other in the log. Then there is one wait, for whatever of
-it becomes durable last.
+Every batch of a request gets its offset before anything is waited for, in the
+order of the request. So batches are in the log in the order in which producers
+send them. Then there is one wait, for the batch that becomes durable last.
 
-This is the path that most requests take. It is plain callbacks and not a
-coroutine, and what only goes wrong is kept out of its way.
+Most requests take this path. It uses callbacks instead of a coroutine, which is
+faster, and errors are handled out of the way.
 """
 
 from __future__ import annotations
@@ -45,42 +44,46 @@ from kafscale.interfaces import (
     Topic,
 )
 from kafscale.services.location import current_leader, endpoints, find_partition
-from kafscale.services.records.message_set_conversion import PRODUCES_BATCHES, OldProducers
+from kafscale.services.records.message_set_conversion import PRODUCES_BATCHES, UpConverter
 from kafscale.services.refusals import error_fields
 from kafscale.wire.error_responses import error_response
 from kafscale.wire.messages import ProduceRequest, ProduceResponse
 
-TopicData: TypeAlias = ProduceRequest.Topic
-Answer: TypeAlias = ProduceResponse.Topic.Partition
+TopicProduceData: TypeAlias = ProduceRequest.Topic
+PartitionResponse: TypeAlias = ProduceResponse.Topic.Partition
 
-#: Where the attributes stand in a batch: after base offset, length, leader
-#: epoch, magic and checksum. Their low byte has the codec and two flags.
+#: The position of the low byte of a batch's attributes, which has the codec and
+#: two flags: after base offset, length, leader epoch, magic and checksum.
 _ATTRIBUTES_AT = 22
 _CODEC = 0x07
 _ZSTD = 4
 _TRANSACTIONAL = 0x10
 
-#: So many topics' rules are kept before they are all made anew.
-_MOST_RULES = 10_000
+#: How many topics' rules are kept at most.
+_MAX_RULES = 10_000
 
 _NO_TRANSACTIONS = "Transactions are not supported by this broker"
 
 
 @attrs.define
-class _Appended:
+class _Produce:
     """
-    What became of a request's batches so far.
+    One request until it is answered.
 
-    @ivar version: In which the request is answered.
-    @ivar settling: Answers that hold if what they wait for becomes durable.
-    @ivar latest: The settlement that comes last; None when there is none.
-    @ivar opening: Partitions that must load something before they can append.
+    @ivar version: The version of the request, and of its response.
+    @ivar responses: The response for each topic.
+    @ivar settling: For each batch that is not durable yet: its settlement, the
+        id of its topic and its response.
+    @ivar latest: The settlement that comes last; None if all is durable.
+    @ivar opening: Waits for partitions that must load something before they can
+        append.
     @ivar error: The first error, for acks=0.
+    @ivar moved: Broker ids of leaders that the response names.
     """
 
     version: int
     responses: list[ProduceResponse.Topic] = attrs.Factory(list)
-    settling: list[tuple[ISettlement, UUID, Answer]] = attrs.Factory(list)
+    settling: list[tuple[ISettlement, UUID, PartitionResponse]] = attrs.Factory(list)
     latest: ISettlement | None = None
     opening: list[Deferred[None]] = attrs.Factory(list)
     error: Exception | None = None
@@ -90,18 +93,18 @@ class _Appended:
 @implementer(IProduceService)
 class ProduceService:
     """
-    Versions 0 to 13 of Produce, for producers without transactions.
+    Versions 0 to 13 of Produce, for producers without transactions::
 
-    ====  ==================================================================
-    v0-2  see L{OldProducers}
-    v3    one batch of format 2 for each partition; transactional id
-    v5    the answer tells where the log starts
-    v7    zstd is allowed
-    v8    the answer has an error message, and says which record is wrong
-    v9    flexible
-    v10   after NOT_LEADER_OR_FOLLOWER the answer says who leads, and where
-    v13   topics by id
-    ====  ==================================================================
+        ====  ==================================================================
+        v0-2  message sets, see L{UpConverter}
+        v3    one batch of format 2 for each partition; transactional id
+        v5    log start offset
+        v7    zstd
+        v8    error messages, and the records that are invalid
+        v9    flexible
+        v10   the current leader and its address, after NOT_LEADER_OR_FOLLOWER
+        v13   topics by id
+        ====  ==================================================================
 
     """
 
@@ -115,20 +118,24 @@ class ProduceService:
         conversions: ConversionCounts,
     ) -> None:
         """
-        @param append_rules: What a topic's configuration says of a batch.
-        @param work_queue: Converts message sets.
+        @param image: Knows topics and leaders.
+        @param log: Has the partitions.
+        @param append_rules: Returns the rules for batches, given the overrides
+            of a topic.
+        @param work_queue: Runs the conversion of message sets.
         @param hold: See L{IPressure.hold}.
+        @param conversions: Counts converted records.
         """
         self._image = image
         self._log = log
         self._append_rules = append_rules
         self._rules: dict[UUID, tuple[Topic, AppendRules]] = {}
-        self._old = OldProducers(image, self._rules_of, work_queue, hold, conversions)
+        self._up_converter = UpConverter(image, self._rules_of, work_queue, hold, conversions)
 
     def serves(self) -> list[Serving]:
         """
-        Produce. Versions 0-2 matter to newer clients, too: old librdkafka
-        compresses nothing for a broker that does not have them (KAFKA-18659).
+        Produce. Versions 0 to 2 matter for newer clients, too: old librdkafka
+        does not compress for a broker without them (KAFKA-18659).
         """
         return [
             Serving(
@@ -145,168 +152,171 @@ class ProduceService:
         self, request: ProduceRequest, context: RequestContext
     ) -> Deferred[ProduceResponse | None]:
         """
-        Append everything now; the answer comes when it is durable.
+        Append all batches now. The response comes when they are durable.
 
-        With C{acks=0} there is no answer, but it fails if something could not
-        be appended: then the connection is to be closed, which is the only way
-        to tell.
+        With C{acks=0} there is no response. It fails if a batch could not be
+        appended: then the connection is closed, as the client would not learn of
+        the error otherwise.
         """
         version = context.api_version
         acks = request.acks
         if acks not in (-1, 0, 1) or request.transactional_id is not None:
             return self._refuse_all(request, version)
         if version < PRODUCES_BATCHES:
-            return self._old.produce(request, context, self.produce)
-        done = _Appended(version)
+            return self._up_converter.produce(request, context, self.produce)
+        produce = _Produce(version)
         for topic in request.topic_data:
-            self._append_topic(topic, done)
-        if done.opening:
-            return _all_of(done.opening).addCallback(lambda _: self._settle(done, acks))
-        return self._settle(done, acks)
+            self._append_topic(topic, produce)
+        if produce.opening:
+            return _all_of(produce.opening).addCallback(lambda _: self._settle(produce, acks))
+        return self._settle(produce, acks)
 
     # -- appending -----------------------------------------------------------
 
-    def _append_topic(self, data: TopicData, done: _Appended) -> None:
-        answers: list[Answer] = []
-        done.responses.append(
+    def _append_topic(self, data: TopicProduceData, produce: _Produce) -> None:
+        responses: list[PartitionResponse] = []
+        produce.responses.append(
             ProduceResponse.Topic(
-                name=data.name, topic_id=data.topic_id, partition_responses=answers
+                name=data.name, topic_id=data.topic_id, partition_responses=responses
             )
         )
         try:
-            if done.version >= 13:
+            if produce.version >= 13:
                 topic = self._image.topic_by_id(data.topic_id)
             else:
                 topic = self._image.topic(data.name)
             rules = self._rules_of(topic)
         except Exception as error:
-            for asked in data.partition_data:
-                answers.append(answer := Answer(index=asked.index, base_offset=-1))
-                self._refuse(answer, data.topic_id, error, done)
+            for each in data.partition_data:
+                responses.append(response := PartitionResponse(index=each.index, base_offset=-1))
+                self._refuse(response, data.topic_id, error, produce)
             return
-        for asked in data.partition_data:
-            answers.append(answer := Answer(index=asked.index, base_offset=-1))
+        for each in data.partition_data:
+            responses.append(response := PartitionResponse(index=each.index, base_offset=-1))
             try:
-                partition = find_partition(self._log, topic, asked.index)
-                batch = _checked(asked.records, done.version)
-                # The log has a copy then: the frame must not wait for the store.
-                asked.records = None
+                partition = find_partition(self._log, topic, each.index)
+                batch = _checked(each.records, produce.version)
+                # The log makes a copy. The frame must not stay in memory until the
+                # batch is stored.
+                each.records = None
                 if partition.is_open:
-                    self._append(partition, batch, rules, answer, done)
+                    self._append(partition, batch, rules, response, produce)
                 else:
-                    self._append_later(partition, batch, rules, answer, done)
+                    self._append_later(partition, batch, rules, response, produce)
             except Exception as error:
-                self._refuse(answer, topic.topic_id, error, done)
+                self._refuse(response, topic.topic_id, error, produce)
 
     def _append(
         self,
         partition: IPartition,
         batch: memoryview,
         rules: AppendRules,
-        answer: Answer,
-        done: _Appended,
+        response: PartitionResponse,
+        produce: _Produce,
     ) -> None:
         appended = partition.append(batch, rules)
-        answer.base_offset = appended.base_offset
-        answer.log_append_time_ms = appended.append_time
-        answer.log_start_offset = partition.log_start
+        response.base_offset = appended.base_offset
+        response.log_append_time_ms = appended.append_time
+        response.log_start_offset = partition.log_start
         settled = appended.settled
         if settled is not None:
-            done.settling.append((settled, partition.topic_id, answer))
-            if done.latest is None or settled.number > done.latest.number:
-                done.latest = settled
+            produce.settling.append((settled, partition.topic_id, response))
+            if produce.latest is None or settled.number > produce.latest.number:
+                produce.latest = settled
 
     def _append_later(
         self,
         partition: IPartition,
         batch: memoryview,
         rules: AppendRules,
-        answer: Answer,
-        done: _Appended,
+        response: PartitionResponse,
+        produce: _Produce,
     ) -> None:
         """
-        Append when the partition has loaded what it needs. Each request waits
-        at each partition for itself, behind those that came before it; so the
-        order at a partition is the order of requests here, too.
+        Append when the partition has loaded what it needs. Each request waits for
+        each partition, behind the requests before it; so batches are appended in
+        the order of requests, too.
         """
 
         def append(_: None) -> None:
-            self._append(partition, batch, rules, answer, done)
+            self._append(partition, batch, rules, response, produce)
 
         def refuse(failure: Failure) -> None:
             error = failure.value
             self._refuse(
-                answer,
+                response,
                 partition.topic_id,
                 error if isinstance(error, Exception) else Exception(error),
-                done,
+                produce,
             )
 
-        done.opening.append(partition.opened().addCallback(append).addErrback(refuse))
+        produce.opening.append(partition.opened().addCallback(append).addErrback(refuse))
 
     def _rules_of(self, topic: Topic) -> AppendRules:
         """
-        The rules are made once for a topic; when its configuration changes,
-        the image has another object for it.
+        The rules of a topic, which are computed once. The image has another object
+        for the topic when its configuration has changed.
         """
         known = self._rules.get(topic.topic_id)
         if known is None or known[0] is not topic:
-            if len(self._rules) >= _MOST_RULES:
-                self._rules.clear()  # most of them may be deleted by now
+            if len(self._rules) >= _MAX_RULES:
+                self._rules.clear()  # most of the topics may be deleted by now
             known = self._rules[topic.topic_id] = (topic, self._append_rules(topic.configs))
         return known[1]
 
     # -- answering -----------------------------------------------------------
 
-    def _settle(self, done: _Appended, acks: int) -> Deferred[ProduceResponse | None]:
+    def _settle(self, produce: _Produce, acks: int) -> Deferred[ProduceResponse | None]:
         if acks == 0:
-            if done.error is not None:
-                return fail(done.error)
+            if produce.error is not None:
+                return fail(produce.error)
             return succeed(None)
-        if done.latest is None:
-            return succeed(self._response(done))
-        settled: Deferred[ProduceResponse | None] = done.latest.wait().addCallbacks(
-            lambda _: self._response(done), partial(self._find_lost, done)
+        if produce.latest is None:
+            return succeed(self._response(produce))
+        settled: Deferred[ProduceResponse | None] = produce.latest.wait().addCallbacks(
+            lambda _: self._response(produce), partial(self._settle_each, produce)
         )
         return settled
 
-    def _find_lost(
-        self, done: _Appended, failure: Failure
+    def _settle_each(
+        self, produce: _Produce, failure: Failure
     ) -> Deferred[ProduceResponse | None] | Failure:
         """
-        The last to settle was refused; those before it may have been in time.
+        The last settlement failed. Earlier ones may have succeeded.
         """
 
-        def refuse(each: tuple[ISettlement, UUID, Answer], failure: Failure) -> None:
-            _, topic_id, answer = each
+        def refuse(each: tuple[ISettlement, UUID, PartitionResponse], failure: Failure) -> None:
+            _, topic_id, response = each
             if not isinstance(failure.value, KafkaError):
                 failure.raiseException()
-            self._refuse(answer, topic_id, failure.value, done)
+            self._refuse(response, topic_id, failure.value, produce)
 
         if not isinstance(failure.value, KafkaError):
-            return failure  # a request that is not waited for any more, say
-        fates = [each[0].wait().addErrback(partial(refuse, each)) for each in done.settling]
-        return _all_of(fates).addCallback(lambda _: self._response(done))
+            return failure  # cancelled, for instance
+        fates = [each[0].wait().addErrback(partial(refuse, each)) for each in produce.settling]
+        return _all_of(fates).addCallback(lambda _: self._response(produce))
 
-    def _response(self, done: _Appended) -> ProduceResponse:
-        response = ProduceResponse(responses=done.responses)
-        if done.moved:
+    def _response(self, produce: _Produce) -> ProduceResponse:
+        response = ProduceResponse(responses=produce.responses)
+        if produce.moved:
             response.node_endpoints = endpoints(
-                self._image, ProduceResponse.NodeEndpoint, done.moved
+                self._image, ProduceResponse.NodeEndpoint, produce.moved
             )
         return response
 
-    def _refuse(self, answer: Answer, topic_id: UUID, error: Exception, done: _Appended) -> None:
-        answer.error_code, answer.error_message = error_fields(error, "produce")
-        answer.base_offset = answer.log_append_time_ms = answer.log_start_offset = -1
-        if done.error is None:
-            done.error = error
-        if done.version >= 10 and isinstance(error, NotLeaderOrFollower):
+    def _refuse(
+        self, response: PartitionResponse, topic_id: UUID, error: Exception, produce: _Produce
+    ) -> None:
+        response.error_code, response.error_message = error_fields(error, "produce")
+        response.base_offset = response.log_append_time_ms = response.log_start_offset = -1
+        if produce.error is None:
+            produce.error = error
+        if produce.version >= 10 and isinstance(error, NotLeaderOrFollower):
             leader = current_leader(
-                self._image, ProduceResponse.Topic.Partition.CurrentLeader, topic_id, answer.index
+                self._image, PartitionResponse.CurrentLeader, topic_id, response.index
             )
-            answer.current_leader = leader
-            done.moved.add(leader.leader_id)
+            response.current_leader = leader
+            produce.moved.add(leader.leader_id)
 
     def _refuse_all(
         self, request: ProduceRequest, version: int
@@ -315,7 +325,7 @@ class ProduceService:
         if request.transactional_id is not None:
             error = TransactionalIdAuthorizationFailed(_NO_TRANSACTIONS)
         else:
-            error = InvalidRequiredAcks(f"acks is {request.acks}, and may be -1, 0 or 1")
+            error = InvalidRequiredAcks(f"acks is {request.acks}, and must be -1, 0 or 1")
         if request.acks == 0:
             return fail(error)
         return succeed(error_response(request, version, error.code, str(error)))
@@ -331,10 +341,13 @@ class ProduceService:
 
 def _checked(records: memoryview | None, version: int) -> memoryview:
     """
-    A batch that the log may look into.
+    The batch of a partition, if it is one that the log may decode.
+
+    @raise KafkaError: INVALID_RECORD, UNSUPPORTED_COMPRESSION_TYPE,
+        TRANSACTIONAL_ID_AUTHORIZATION_FAILED (there are no transactions).
     """
     if not records:
-        raise InvalidRecord("The partition comes without a record batch")
+        raise InvalidRecord("The partition has no record batch")
     if len(records) > _ATTRIBUTES_AT:
         attributes = records[_ATTRIBUTES_AT]
         if attributes & _TRANSACTIONAL:
@@ -346,7 +359,7 @@ def _checked(records: memoryview | None, version: int) -> memoryview:
 
 def _all_of(events: list[Deferred[None]]) -> Deferred[list[None]]:
     """
-    Fires when all of them have. To cancel it leaves them alone: a batch that
-    came is appended even if its producer hangs up, as after acks=0 many do.
+    Fires when all of these have fired. If it is cancelled, they are not: a batch
+    is appended even if its producer disconnects, as many do after acks=0.
     """
     return all_settled(events, shield=True).addCallback(results_of)

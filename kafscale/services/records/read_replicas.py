@@ -1,9 +1,9 @@
 """
-Reading where it is near (KIP-392).
+Reading from a broker in the consumer's rack (KIP-392).
 
-A consumer that says in which rack it is, in another than the leader, is sent to
-the broker of its own, which reads what the leader has made durable. One that
-comes back was not served there: then it is served here, for a while.
+A consumer that states its rack, which is not the leader's, is referred to the
+broker of its rack, which reads what the leader has made durable. A consumer that
+comes back was not served there, so the leader serves it for a while.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from kafscale.errors import NotLeaderOrFollower
+from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import (
     Fetched,
     IImage,
@@ -28,15 +29,16 @@ from kafscale.interfaces import (
 )
 
 STAY_SECONDS: Final = 60.0
-"""How long who was sent away is not sent away again, on one connection."""
+"""For how long a consumer that was referred to another broker is not referred
+again, on one connection."""
 
 
-class ReadElsewhere(Exception):
+class PreferredReadReplica(Exception):
     """
-    Another broker is nearer to the reader.
+    The consumer should read from another broker.
 
-    @ivar broker_id: Which.
-    @ivar partition: The leader's.
+    @ivar broker_id: The id of that broker.
+    @ivar partition: The partition of the leader.
     """
 
     def __init__(self, broker_id: int, partition: IReadable) -> None:
@@ -45,9 +47,10 @@ class ReadElsewhere(Exception):
         self.partition = partition
 
 
-class Nearby:
+class ReplicaSelector:
     """
-    What this broker has for readers that say in which rack they are.
+    Selects where consumers that state their rack read a partition: here, as the
+    leader or as a replica, or from another broker.
     """
 
     def __init__(
@@ -59,58 +62,67 @@ class Nearby:
         clock: IReactorTime,
     ) -> None:
         """
-        @param rack: This broker's.
+        @param image: Knows leaders and racks.
+        @param log: Has the partitions that this broker leads.
+        @param replicas: Has the partitions that it reads from other leaders.
+        @param rack: The rack of this broker.
+        @param clock: For L{STAY_SECONDS}.
         """
         self._image = image
         self._log = log
         self._replicas = replicas
         self._rack = rack
         self._clock = clock
-        # When they may be sent away again, by connection.
-        self._sent: WeakKeyDictionary[object, dict[tuple[UUID, int], float]] = WeakKeyDictionary()
+        # When consumers may be referred again, by connection and partition.
+        self._referred: WeakKeyDictionary[object, dict[TopicIdPartition, float]] = (
+            WeakKeyDictionary()
+        )
 
-    def seen_from(self, rack: str, connection: object) -> IPartitions:
+    def partitions_for(self, rack: str, connection: object) -> IPartitions:
         """
-        The partitions, for a reader in that rack.
+        The partitions for a consumer in this rack.
         """
-        return _SeenFrom(self, rack, connection)
+        return _PartitionsFor(self, rack, connection)
 
-    def partition(self, rack: str, connection: object, where: tuple[UUID, int]) -> IReadable:
+    def partition(self, rack: str, connection: object, wanted: TopicIdPartition) -> IReadable:
         """
-        One of them.
+        One partition for a consumer in this rack.
+
+        @raise NotLeaderOrFollower: this broker has no such partition.
         """
         me = self._image.broker_id
-        nearest = self._image.nearest(rack, *where)
+        nearest = self._image.nearest(rack, *wanted)
         if (
             nearest == me
             and rack == self._rack
-            and self._image.leadership(*where).leader != me
-            and not self._log.leads(where)
+            and self._image.leadership(*wanted).leader != me
+            and not self._log.leads(wanted)
         ):
-            return self._replicas.partition(*where)
-        partition = self._log.partition(*where)
+            return self._replicas.partition(*wanted)
+        partition = self._log.partition(*wanted)
         if nearest in (-1, me):
             return partition
         now = self._clock.seconds()
-        if now < self._sent.get(connection, {}).get(where, 0.0):
+        if now < self._referred.get(connection, {}).get(wanted, 0.0):
             return partition
-        return _Elsewhere(partition, self, nearest, connection)
+        return _ReferringPartition(partition, self, nearest, connection)
 
-    def sends(self, where: tuple[UUID, int], connection: object) -> None:
+    def referred(self, wanted: TopicIdPartition, connection: object) -> None:
         """
-        A reader is sent away.
+        A consumer is referred to another broker.
         """
-        self._sent.setdefault(connection, {})[where] = self._clock.seconds() + STAY_SECONDS
+        until = self._clock.seconds() + STAY_SECONDS
+        self._referred.setdefault(connection, {})[wanted] = until
 
 
 @implementer(IPartitions)
-class _SeenFrom:
+class _PartitionsFor:
     """
-    The partitions for one reader.
+    The partitions for one consumer.
     """
 
-    def __init__(self, nearby: Nearby, rack: str, connection: object) -> None:
-        self._nearby = nearby
+    def __init__(self, selector: ReplicaSelector, rack: str, connection: object) -> None:
+        self._selector = selector
         self._rack = rack
         self._connection = connection
 
@@ -118,21 +130,21 @@ class _SeenFrom:
         """
         See L{IPartitions.partition}.
         """
-        return self._nearby.partition(self._rack, self._connection, (topic_id, index))
+        return self._selector.partition(self._rack, self._connection, (topic_id, index))
 
 
 @implementer(IReadable)
-class _Elsewhere:
+class _ReferringPartition:
     """
-    A partition that is led here and is to be read elsewhere: whether it can be
-    read as it was asked for is found out here.
+    A partition that this broker leads, and that the consumer should read from
+    another broker. Offset and epochs of the request are checked here.
     """
 
     def __init__(
-        self, partition: IPartition, nearby: Nearby, broker_id: int, connection: object
+        self, partition: IPartition, selector: ReplicaSelector, broker_id: int, connection: object
     ) -> None:
         self._partition = partition
-        self._nearby = nearby
+        self._selector = selector
         self._broker_id = broker_id
         self._connection = connection
         self.topic_id: UUID = partition.topic_id
@@ -140,20 +152,22 @@ class _Elsewhere:
         self.leader_epoch: int = partition.leader_epoch
         self.log_start: int = partition.log_start
         self.high_watermark: int = partition.high_watermark
-        # Who is past this is ahead of all other brokers, too.
+        # A consumer past this offset is ahead of all other brokers, too.
         self.next_offset: int = partition.next_offset
         self.dropped: bool = partition.dropped
 
     def available(self, offset: int) -> int:
         """
-        @raise ReadElsewhere: always.
+        @raise PreferredReadReplica: always.
         """
-        self._nearby.sends((self.topic_id, self.index), self._connection)
-        raise ReadElsewhere(self._broker_id, self._partition)
+        self._selector.referred((self.topic_id, self.index), self._connection)
+        raise PreferredReadReplica(self._broker_id, self._partition)
 
     def read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched | None:
         """
-        @raise NotLeaderOrFollower: always, as L{load}: nothing is L{available}.
+        Not called, as nothing is L{available}.
+
+        @raise NotLeaderOrFollower: always.
         """
         raise NotLeaderOrFollower
 

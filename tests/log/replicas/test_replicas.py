@@ -44,7 +44,7 @@ from kafscale.log.replicas.replicas import Replicas
 from kafscale.log.settings import LogSettings
 from kafscale.net.fetch_client import FetchClient
 from kafscale.services.records.fetch import FetchService
-from kafscale.services.records.message_set_conversion import OldConsumers
+from kafscale.services.records.message_set_conversion import DownConverter
 from kafscale.wire.messages import FetchRequest, FetchResponse
 from tests.harness.coroutines import begin, now
 from tests.log.brokers import TOPIC, WHERE, Broker, BrokerTestCase, records_of, values_of
@@ -142,7 +142,7 @@ class Cluster:
         """
         Answer fetches from this broker's log.
         """
-        old = OldConsumers(
+        old = DownConverter(
             self.image, lambda configs: True, WorkQueue(self.clock, execute), ConversionCounts()
         )
         self.services[broker_id] = FetchService(

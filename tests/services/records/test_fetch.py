@@ -7,114 +7,18 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from twisted.internet.defer import CancelledError, Deferred, execute
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.defer import CancelledError, Deferred
 
 from kafscale import errors
-from kafscale.concurrency.work_queue import WorkQueue
-from kafscale.counts import ConversionCounts
-from kafscale.services.records.fetch import FetchService
-from kafscale.services.records.message_set_conversion import OldConsumers
 from kafscale.wire.messages import FetchRequest
 from kafscale.wire.schema import NO_UUID
-from tests.cluster.small import SmallCluster
-from tests.services.client import ServiceClient
-from tests.services.fakes import FakeLog, FakePartition
-
-Partition = FetchRequest.Topic.Partition
-
-
-class FetchCase(SynchronousTestCase):
-    """
-    A topic C{orders} of four partitions, and a consumer.
-    """
-
-    def setUp(self) -> None:
-        """
-        What each test begins with.
-        """
-        self.cluster = SmallCluster(self)
-        self.clock = self.cluster.clock
-        self.topic = self.cluster.now(self.cluster.topics.create("orders", 4, {}))
-        self.log = FakeLog()
-        self.ids = iter(range(100, 10_000))
-        self.make()
-
-    def make(self, **limits: Any) -> None:
-        """
-        A service with these limits.
-        """
-        self.conversions = ConversionCounts()
-        old = OldConsumers(
-            self.cluster.image,
-            lambda configs: configs.get("message.downconversion.enable") != "false",
-            WorkQueue(self.clock, execute),
-            self.conversions,
-        )
-        self.service = FetchService(
-            self.cluster.image, self.log, self.clock, lambda: next(self.ids), old, **limits
-        )
-        self.client = ServiceClient(self, self.service)
-
-    def partition(self, index: int = 0) -> FakePartition:
-        """
-        A partition of the topic.
-        """
-        return self.log.partition(self.topic.topic_id, index)
-
-    def request(
-        self,
-        *parts: Partition,
-        max_wait_ms: int = 500,
-        min_bytes: int = 1,
-        name: str = "orders",
-        topic_id: UUID | None = None,
-        **fields: Any,
-    ) -> FetchRequest:
-        """
-        A request for partitions of one topic, or for none.
-        """
-        topic = FetchRequest.Topic(
-            topic=name, topic_id=topic_id or self.topic.topic_id, partitions=list(parts)
-        )
-        return FetchRequest(
-            max_wait_ms=max_wait_ms,
-            min_bytes=min_bytes,
-            topics=[topic] if parts else [],
-            **fields,
-        )
-
-    def start(self, *parts: Partition, version: int = 12, **fields: Any) -> Deferred[Any]:
-        """
-        Begin to fetch.
-        """
-        return self.client.start(self.request(*parts, **fields), version)
-
-    def fetch(self, *parts: Partition, version: int = 12, **fields: Any) -> list[Any]:
-        """
-        The partitions of an answer that comes at once.
-        """
-        response = self.successResultOf(self.start(*parts, version=version, **fields))
-        self.assertEqual(response.error_code, 0)
-        return [part for topic in response.responses for part in topic.partitions]
-
-
-def at(index: int, offset: int, max_bytes: int = 1 << 20, **fields: Any) -> Partition:
-    """
-    Where to read in a partition.
-    """
-    return Partition(partition=index, fetch_offset=offset, partition_max_bytes=max_bytes, **fields)
+from tests.services.records.fetching import FetchCase, at
 
 
 class ReadTests(FetchCase):
     """
     There is something to read.
     """
-
-    def test_interface(self) -> None:
-        """
-        It is what others take it for.
-        """
 
     def test_every_version(self) -> None:
         """
@@ -175,7 +79,7 @@ class ReadTests(FetchCase):
             self.partition(index).put(b"aaaa", b"bbbb")
         parts = self.fetch(at(0, 0), at(1, 0), at(2, 0), max_bytes=12)
         self.assertEqual([len(part.records) for part in parts], [8, 4, 0])
-        self.make(most_bytes=8)
+        self.make(max_bytes=8)
         parts = self.fetch(at(0, 0), at(1, 0), at(2, 0))
         self.assertEqual([len(part.records) for part in parts], [8, 0, 0])
 
@@ -406,7 +310,7 @@ class LoadTests(FetchCase):
         Fetches that would load more than the broker allows wait for others, in
         turn; one that hangs up in between holds nobody up.
         """
-        self.make(most_loading=10)
+        self.make(max_loading=10)
         first = self.start(at(0, 0, 10))
         second = self.start(at(1, 0, 10))
         third = self.start(at(2, 0, 10))
@@ -423,7 +327,7 @@ class LoadTests(FetchCase):
         """
         A load larger than the broker's bound has it for itself.
         """
-        self.make(most_loading=5)
+        self.make(max_loading=5)
         answer = self.start(at(0, 0, 100))
         self.partition(0).loading[0].callback(None)
         self.successResultOf(answer)
@@ -446,7 +350,7 @@ class LoadTests(FetchCase):
         """
         A consumer that hangs up gives back what it had taken of the bound.
         """
-        self.make(most_loading=10)
+        self.make(max_loading=10)
         answer = self.start(at(0, 0, 10))
         answer.cancel()
         self.failureResultOf(answer, CancelledError)
@@ -459,7 +363,7 @@ class RefusalTests(FetchCase):
     What cannot be read. Each is answered at once, whatever the others do.
     """
 
-    def refused(self, part: Partition, **fields: Any) -> int:
+    def refused(self, part: FetchRequest.Topic.Partition, **fields: Any) -> int:
         """
         The code of a partition, beside one that has to wait.
         """

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from kafscale.services.records.fetch_sessions import Sessions, asked_in
+from kafscale.services.records.fetch_sessions import FetchSessionCache, partitions_in
 from kafscale.wire.messages import FetchRequest
-from tests.services.records.test_fetch import FetchCase, at
+from tests.services.records.fetching import FetchCase, at
 
 Forgotten = FetchRequest.ForgottenTopic
 
@@ -296,14 +296,15 @@ class RoomTests(SessionCase):
         Few sessions of many partitions are too much as well; one that grows
         too large is closed.
         """
-        sessions = Sessions(self.clock, lambda: next(self.ids), most_partitions=3)
-        one = sessions.begin(asked_in(self.request(at(0, 0), at(1, 0)), False), False)
+        sessions = FetchSessionCache(self.clock, lambda: next(self.ids), most_partitions=3)
+        two = partitions_in(self.request(at(0, 0), at(1, 0)), False)
+        one = sessions.begin(two, False)
         assert one is not None
-        self.assertIsNone(sessions.begin(asked_in(self.request(at(0, 0), at(1, 0)), False), False))
+        self.assertIsNone(sessions.begin(two, False))
         more = self.request(at(2, 0), at(3, 0), session_id=one.session_id, session_epoch=one.epoch)
         self.assertIs(sessions.resume(more, False), one)
         self.assertFalse(sessions.holds(one))
         self.assertEqual(len(sessions), 0)
         self.assertIsNotNone(
-            sessions.begin(asked_in(self.request(at(0, 0), at(1, 0), at(2, 0)), False), False)
+            sessions.begin(partitions_in(self.request(at(0, 0), at(1, 0), at(2, 0)), False), False)
         )

@@ -1,56 +1,31 @@
 """
-ListOffsets, OffsetForLeaderEpoch and DeleteRecords.
+ListOffsets and OffsetForLeaderEpoch.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
-
 from kafscale import errors
-from kafscale.services.records.delete_records import DeleteRecordsService
 from kafscale.services.records.list_offsets import ListOffsetsService
 from kafscale.wire.messages import (
-    DeleteRecordsRequest,
     ListOffsetsRequest,
     OffsetForLeaderEpochRequest,
 )
-from tests.cluster.small import SmallCluster
-from tests.services.client import ServiceClient
-from tests.services.fakes import FakeLog, FakePartition
-
-
-class OffsetsCase(SynchronousTestCase):
-    """
-    A topic C{orders} of two partitions; the first has offsets 1 to 4, of which
-    4 is not durable.
-    """
-
-    def setUp(self) -> None:
-        """
-        What each test begins with.
-        """
-        self.cluster = SmallCluster(self)
-        self.topic = self.cluster.now(self.cluster.topics.create("orders", 2, {}))
-        self.log = FakeLog()
-        self.partition = self.log.partition(self.topic.topic_id, 0)
-        for timestamp in (0, 100, 300, 200):
-            self.partition.put(b"x", timestamp=timestamp)
-        self.partition.log_start = 1
-        self.partition.next_offset = 5
-        offsets = ListOffsetsService(self.cluster.image, self.log)
-        records = DeleteRecordsService(
-            self.cluster.image, self.log, self.cluster.configs, self.cluster.clock
-        )
-        self.client = ServiceClient(self, offsets, records)
+from tests.services.records.offsets import OffsetsCase
 
 
 class ListOffsetsTests(OffsetsCase):
     """
     From times to offsets.
     """
+
+    def setUp(self) -> None:
+        """
+        A service for the partition.
+        """
+        super().setUp()
+        self.serve(ListOffsetsService(self.cluster.image, self.log))
 
     def request(
         self, timestamp: int, index: int = 0, name: str = "orders", times: int = 1, **fields: Any
@@ -189,6 +164,13 @@ class EpochTests(OffsetsCase):
     From leader epochs to offsets.
     """
 
+    def setUp(self) -> None:
+        """
+        A service for the partition.
+        """
+        super().setUp()
+        self.serve(ListOffsetsService(self.cluster.image, self.log))
+
     def request(
         self, epoch: int, index: int = 0, name: str = "orders", current: int = -1
     ) -> OffsetForLeaderEpochRequest:
@@ -239,92 +221,5 @@ class EpochTests(OffsetsCase):
         As a whole, in every version.
         """
         for version in self.client.versions(OffsetForLeaderEpochRequest):
-            response = self.client.failed(self.request(2), version, -1)
-            self.assertEqual(response.topics[0].partitions[0].error_code, -1)
-
-
-class DeleteRecordsTests(OffsetsCase):
-    """
-    Moving the start of the log.
-    """
-
-    def request(
-        self, offset: int, index: int = 0, name: str = "orders", timeout_ms: int = 1000
-    ) -> DeleteRecordsRequest:
-        """
-        A request for one partition.
-        """
-        asked = DeleteRecordsRequest.Topic.Partition(partition_index=index, offset=offset)
-        topic = DeleteRecordsRequest.Topic(name=name, partitions=[asked])
-        return DeleteRecordsRequest(topics=[topic], timeout_ms=timeout_ms)
-
-    def ask(self, offset: int, version: int = 2, **fields: Any) -> tuple[int, int]:
-        """
-        Code and new start.
-        """
-        response = self.client.now(self.request(offset, **fields), version)
-        deleted = response.topics[0].partitions[0]
-        return deleted.error_code, deleted.low_watermark
-
-    def test_every_version(self) -> None:
-        """
-        The answer has the new start.
-        """
-        for version in self.client.versions(DeleteRecordsRequest):
-            self.assertEqual(self.ask(version + 1, version), (0, version + 1))
-
-    def test_all(self) -> None:
-        """
-        -1 stands for the high watermark.
-        """
-        self.assertEqual(self.ask(-1), (0, 4))
-
-    def test_out_of_range(self) -> None:
-        """
-        Past the high watermark, below the start, or no offset at all.
-        """
-        for offset in (5, 0, -2):
-            self.assertEqual(self.ask(offset), (1, -1))
-
-    def test_refused(self) -> None:
-        """
-        Each with its code.
-        """
-        self.log.elsewhere.add((self.topic.topic_id, 1))
-        self.assertEqual(self.ask(2, name="other"), (3, -1))
-        self.assertEqual(self.ask(2, index=7), (3, -1))
-        self.assertEqual(self.ask(2, index=1), (6, -1))
-
-    def test_compacted(self) -> None:
-        """
-        Of a topic that is only compacted nothing is deleted, as on Kafka.
-        """
-        for policy, code in (("compact", 44), ("compact,delete", 0)):
-            name = policy.replace(",", "-")
-            self.cluster.now(self.cluster.topics.create(name, 1, {"cleanup.policy": policy}))
-            self.assertEqual(self.ask(0, name=name)[0], code)
-
-    def test_timeout(self) -> None:
-        """
-        Who waits no longer is told so; the deletion goes on.
-        """
-        deleting: Deferred[int] = Deferred()
-
-        class Slow(FakePartition):
-            async def delete_before(self, offset: int) -> int:
-                return await deleting
-
-        self.log._partitions[self.topic.topic_id, 0] = Slow(self.topic.topic_id, 0, [])
-        answer = self.client.start(self.request(2, timeout_ms=100), 2)
-        self.cluster.clock.advance(0.1)
-        response = self.successResultOf(answer)
-        self.assertEqual(response.topics[0].partitions[0].error_code, 7)
-        deleting.callback(2)
-
-    def test_failed(self) -> None:
-        """
-        As a whole, in every version.
-        """
-        for version in self.client.versions(DeleteRecordsRequest):
             response = self.client.failed(self.request(2), version, -1)
             self.assertEqual(response.topics[0].partitions[0].error_code, -1)

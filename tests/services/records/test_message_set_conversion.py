@@ -16,8 +16,8 @@ from kafscale.wire.compression import Codec, deflate
 from kafscale.wire.message_sets import build_message, read_messages
 from kafscale.wire.records import build_batch, check_batch, read_records
 from tests.services.client import context
-from tests.services.records.test_fetch import FetchCase, at
-from tests.services.records.test_produce import BATCH, ProduceCase
+from tests.services.records.fetching import FetchCase, at
+from tests.services.records.producing import BATCH, ProduceCase
 
 TIME = 1_700_000_000_000
 
@@ -148,7 +148,7 @@ class OldProducersTests(ProduceCase):
         """
         A bomb is refused.
         """
-        self.patch(message_set_conversion, "MOST_INFLATED", 100_000)
+        self.patch(message_set_conversion, "MAX_DECOMPRESSED", 100_000)
         (part,) = self.successResultOf(
             self.produce((0, packed(1, bytes(100_001))), version=2)
         )
@@ -276,7 +276,7 @@ class OldConsumersTests(FetchCase):
         """
         Before version 3 the broker's own limit ends it.
         """
-        self.make(most_bytes=1000)
+        self.make(max_bytes=1000)
         for index in range(3):
             self.partition(index).put(stored(0, bytes(600)))
         parts = self.fetch(*(at(index, 0) for index in range(3)), version=1)

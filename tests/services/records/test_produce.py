@@ -1,115 +1,22 @@
 """
-Produce and InitProducerId.
+Produce.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from twisted.internet.defer import Deferred, execute
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.defer import Deferred
 
 from kafscale import errors
-from kafscale.concurrency.work_queue import WorkQueue
-from kafscale.counts import ConversionCounts
 from kafscale.interfaces import AppendRules, Topic
 from kafscale.services.records import produce
-from kafscale.services.records.init_producer_id import InitProducerIdService
-from kafscale.services.records.produce import ProduceService
 from kafscale.wire.compression import Codec
-from kafscale.wire.messages import InitProducerIdRequest, ProduceRequest
+from kafscale.wire.messages import ProduceRequest
 from kafscale.wire.records import Record, build_batch
-from tests.cluster.small import SmallCluster
-from tests.services.client import ServiceClient, context
-from tests.services.fakes import FakeLog, FakePartition
-
-BATCH = build_batch([Record(0, 1, b"key", b"value")])
-
-
-class ProduceCase(SynchronousTestCase):
-    """
-    A topic C{orders} of three partitions.
-    """
-
-    def setUp(self) -> None:
-        """
-        What each test begins with.
-        """
-        self.cluster = SmallCluster(self)
-        self.topic = self.cluster.now(self.cluster.topics.create("orders", 3, {}))
-        self.log = FakeLog()
-        self.made_rules: list[Mapping[str, str]] = []
-        self.held: list[int] = []
-        self.conversions = ConversionCounts()
-        self.work_queue = WorkQueue(self.cluster.clock, execute)
-        self.service = ProduceService(
-            self.cluster.image,
-            self.log,
-            self.rules,
-            self.work_queue,
-            self.held.append,
-            self.conversions,
-        )
-        self.client = ServiceClient(self, self.service)
-
-    def rules(self, configs: Mapping[str, str]) -> AppendRules:
-        """
-        The rules of a topic, and that they were asked for.
-        """
-        self.made_rules.append(configs)
-        return self.cluster.configs.append_rules(configs)
-
-    def partition(self, index: int = 0) -> FakePartition:
-        """
-        A partition of the topic.
-        """
-        return self.log.partition(self.topic.topic_id, index)
-
-    def request(
-        self,
-        *parts: tuple[int, bytes | None],
-        acks: int = -1,
-        name: str = "orders",
-        topic_id: UUID | None = None,
-        transactional_id: str | None = None,
-    ) -> ProduceRequest:
-        """
-        Batches for partitions of one topic.
-        """
-        return ProduceRequest(
-            transactional_id=transactional_id,
-            acks=acks,
-            timeout_ms=1000,
-            topic_data=[
-                ProduceRequest.Topic(
-                    name=name,
-                    topic_id=topic_id or self.topic.topic_id,
-                    partition_data=[
-                        ProduceRequest.Topic.Partition(
-                            index=index, records=None if data is None else memoryview(data)
-                        )
-                        for index, data in parts
-                    ],
-                )
-            ],
-        )
-
-    def produce(self, *parts: tuple[int, bytes | None], version: int = 9, **kw: Any) -> Any:
-        """
-        Begin to produce; what is not of the partitions' answers is left out.
-        """
-        answer = self.client.start(self.request(*parts, **kw), version)
-        return answer.addCallback(lambda response: response.responses[0].partition_responses)
-
-    def refused(self, *parts: tuple[int, bytes | None], **kw: Any) -> tuple[int, str | None]:
-        """
-        Code and message of the first partition, which must come at once.
-        """
-        first = self.successResultOf(self.produce(*parts, **kw))[0]
-        self.assertEqual((first.base_offset, first.log_start_offset), (-1, -1))
-        return first.error_code, first.error_message
+from tests.services.client import context
+from tests.services.records.producing import BATCH, ProduceCase
 
 
 class AppendTests(ProduceCase):
@@ -465,84 +372,6 @@ class NoAnswerTests(ProduceCase):
         )
 
 
-class Ids:
-    """
-    Producer ids from 5 on.
-    """
-
-    last = 4
-
-    async def new(self) -> int:
-        """
-        The next one.
-        """
-        self.last += 1
-        return self.last
-
-
-class InitProducerIdTests(SynchronousTestCase):
-    """
-    Who a producer is.
-    """
-
-    def setUp(self) -> None:
-        """
-        What each test begins with.
-        """
-        self.client = ServiceClient(self, InitProducerIdService(Ids()))  # type: ignore[arg-type]
-
-    def request(self, **kw: Any) -> InitProducerIdRequest:
-        """
-        Of a producer without transactions, unless said otherwise.
-        """
-        return InitProducerIdRequest(
-            **{"transactional_id": None, "transaction_timeout_ms": -1, **kw}
-        )
-
-    def test_every_version(self) -> None:
-        """
-        Each time a new id, at epoch 0.
-        """
-        for number, version in enumerate(self.client.versions(InitProducerIdRequest)):
-            answer = self.client.now(self.request(), version)
-            self.assertEqual(
-                (answer.error_code, answer.producer_id, answer.producer_epoch),
-                (0, 5 + number, 0),
-            )
-
-    def test_names_its_id(self) -> None:
-        """
-        A new id also for who has one: kafka-python's way to a new epoch.
-        """
-        answer = self.client.now(self.request(producer_id=3, producer_epoch=8), 3)
-        self.assertEqual((answer.producer_id, answer.producer_epoch), (5, 0))
-
-    def test_half_a_pair(self) -> None:
-        """
-        Id and epoch come together.
-        """
-        for half in ({"producer_id": 3}, {"producer_epoch": 3}):
-            asked = self.client.start(self.request(**half), 4)
-            self.failureResultOf(asked, errors.InvalidRequest)
-
-    def test_transactional(self) -> None:
-        """
-        53; and an empty id makes no sense.
-        """
-        asked = self.client.start(self.request(transactional_id="t"), 5)
-        self.failureResultOf(asked, errors.TransactionalIdAuthorizationFailed)
-        asked = self.client.start(self.request(transactional_id=""), 5)
-        self.failureResultOf(asked, errors.InvalidRequest)
-
-    def test_failed(self) -> None:
-        """
-        An error comes without an id.
-        """
-        for version in self.client.versions(InitProducerIdRequest):
-            answer = self.client.failed(self.request(), version, 53)
-            self.assertEqual((answer.error_code, answer.producer_id), (53, -1))
-
-
 class TopicTests(ProduceCase):
     """
     Rules are kept for a bounded number of topics.
@@ -552,7 +381,7 @@ class TopicTests(ProduceCase):
         """
         When there are too many they are made anew, not kept for ever.
         """
-        self.patch(produce, "_MOST_RULES", 2)
+        self.patch(produce, "_MAX_RULES", 2)
         for number in range(5):
             topic = Topic(UUID(int=number), "t", 1, {})
             self.service._rules_of(topic)

@@ -15,8 +15,7 @@ from kafscale.interfaces import Broker, IPartitions, IReadable, IReplicas
 from kafscale.services.cluster.alter_partition_reassignments import (
     AlterPartitionReassignmentsService,
 )
-from kafscale.services.records.fetch import FetchService
-from kafscale.services.records.read_replicas import STAY_SECONDS, Nearby
+from kafscale.services.records.read_replicas import STAY_SECONDS, ReplicaSelector
 from kafscale.services.topics.create_topics import CreateTopicsService
 from kafscale.services.topics.metadata import MetadataService
 from kafscale.wire.messages import (
@@ -28,7 +27,7 @@ from kafscale.wire.messages import (
 from tests.cluster.small import BROKER
 from tests.services.client import Connection, ServiceClient, context
 from tests.services.fakes import FakePartition
-from tests.services.records.test_fetch import FetchCase, at
+from tests.services.records.fetching import FetchCase, at
 
 
 @implementer(IReplicas)
@@ -47,7 +46,7 @@ class FakeReplicas:
         return self.found.setdefault((topic_id, index), FakePartition(topic_id, index, []))
 
 
-class NearbyCase(FetchCase):
+class ReplicaCase(FetchCase):
     """
     This broker is in rack a, broker 8 in b.
     """
@@ -56,20 +55,13 @@ class NearbyCase(FetchCase):
         """
         A service that knows racks.
         """
-        super().make(**limits)
         self.cluster.put_broker(Broker(BROKER.broker_id, "h", 1, "a"))
         self.cluster.put_broker(Broker(8, "h", 2, "b"))
         self.replicas = FakeReplicas()
-        self.nearby = Nearby(self.cluster.image, self.log, self.replicas, "a", self.clock)
-        self.service = FetchService(
-            self.cluster.image,
-            self.log,
-            self.clock,
-            lambda: next(self.ids),
-            self.service._old,
-            nearby=self.nearby,
+        self.selector = ReplicaSelector(
+            self.cluster.image, self.log, self.replicas, "a", self.clock
         )
-        self.client = ServiceClient(self, self.service)
+        super().make(replica_selector=self.selector, **limits)
 
     def lead(self, broker_id: int, index: int = 0) -> None:
         """
@@ -80,7 +72,7 @@ class NearbyCase(FetchCase):
         (self.log.elsewhere.discard if broker_id == 7 else self.log.elsewhere.add)(where)
 
 
-class LeaderTests(NearbyCase):
+class LeaderTests(ReplicaCase):
     """
     Consumers ask the leader.
     """
@@ -90,7 +82,7 @@ class LeaderTests(NearbyCase):
         What is seen from elsewhere is what others take it for.
         """
         self.assertTrue(verifyObject(IReplicas, self.replicas))
-        seen = self.nearby.seen_from("b", Connection())
+        seen = self.selector.partitions_for("b", Connection())
         self.assertTrue(verifyObject(IPartitions, seen))
         self.assertTrue(verifyObject(IReadable, seen.partition(self.topic.topic_id, 0)))
 
@@ -102,8 +94,7 @@ class LeaderTests(NearbyCase):
         self.partition().put(b"one", b"two")
         for version in range(11, 19):
             for offset in (0, 2):
-                self.client = ServiceClient(self, self.service)
-                self.nearby._sent.clear()
+                self.make()
                 (part,) = self.fetch(at(0, offset), version=version, rack_id="b")
                 self.assertEqual((part.error_code, part.preferred_read_replica), (0, 8))
                 self.assertEqual((bytes(part.records), part.high_watermark), (b"", 2))
@@ -194,7 +185,7 @@ class LeaderTests(NearbyCase):
         self.assertEqual(self.fetch(at(0, 0), rack_id="b")[0].preferred_read_replica, -1)
 
 
-class FollowerTests(NearbyCase):
+class FollowerTests(ReplicaCase):
     """
     Consumers ask a broker of their rack.
     """
@@ -267,7 +258,7 @@ class FollowerTests(NearbyCase):
         self.assertEqual(part.error_code, errors.NotLeaderOrFollower.code)
 
 
-class DescribedTests(NearbyCase):
+class DescribedTests(ReplicaCase):
     """
     What clients are told of it otherwise.
     """

@@ -16,7 +16,7 @@ from kafscale import errors
 from kafscale.interfaces import RequestContext
 from kafscale.wire.messages import FetchRequest, FetchResponse
 from tests.services.fakes import FakePartition
-from tests.services.records.test_fetch import FetchCase, at
+from tests.services.records.fetching import FetchCase, at
 
 
 class RepeatedCase(FetchCase):
