@@ -32,7 +32,11 @@ def error_fields(error: Exception, what: str) -> tuple[int, str]:
     @param what: What could not be done, for the log: C{"create topic x"}.
     """
     if isinstance(error, StoreError):
-        _log.warn("could not {what}, as the store failed; clients retry: {error!r}", what=what, error=error)
+        _log.warn(
+            "could not {what}, as the store failed; clients retry: {error!r}",
+            what=what,
+            error=error,
+        )
     elif not isinstance(error, KafkaError):
         cause = Failure(error)  # type: ignore[no-untyped-call]
         _log.failure("could not {what}: a defect of the broker, please report it", cause, what=what)
