@@ -109,7 +109,7 @@ class VolumeTestCase(BrokerTestCase):
         """
         partition = broker.partition(PARTITIONS[index])
         for offset in range(partition.log_start, partition.high_watermark):
-            partition.segments._footers.clear()
+            partition.segments.forget_footers()
             loading = begin(partition.load(offset, 1, True))
             broker.settle()
             found = records_of(self.successResultOf(loading))
@@ -123,7 +123,7 @@ class VolumeTestCase(BrokerTestCase):
         The first partition's record at an offset; nothing that was known helps.
         """
         partition = broker.partition()
-        partition.segments._footers.clear()
+        partition.segments.forget_footers()
         loading = begin(partition.load(offset, 1, True))
         broker.settle()
         found = records_of(self.successResultOf(loading))

@@ -85,6 +85,7 @@ class Partition:
     @ivar inherited_end: Offset after the last record that is in the journal of
         an earlier incarnation; 0 if there was none.
     @ivar lock: Held while the record changes.
+    @ivar watchers: Those that wait for a change.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class Partition:
         # The slots with records of this partition that are in no segment, in
         # order, each with the offset after the last of those records.
         self._slots: deque[tuple[int, Slot]] = deque()
-        self._watchers = Watchers()
+        self.watchers = Watchers()
         self._opening: list[Deferred[None]] | None = None
 
     # -- state -------------------------------------------------------------
@@ -283,7 +284,7 @@ class Partition:
             self._release(self.tail.end)
             return
         self.tail.show(end)
-        self._watchers.wake()
+        self.watchers.wake()
 
     # -- reading ----------------------------------------------------------
 
@@ -329,7 +330,7 @@ class Partition:
         """
         See L{IPartition.watch}.
         """
-        self._watchers.add(watcher)
+        self.watchers.add(watcher)
 
     # -- looking up -------------------------------------------------------
 
@@ -407,7 +408,7 @@ class Partition:
         self.revision = revision
         self.segments.apply(record)
         self.epochs = epochs
-        self._watchers.wake()
+        self.watchers.wake()
 
     def producers_after(self, batches: Sequence[bytes]) -> ProducerStates:
         """
@@ -443,7 +444,7 @@ class Partition:
         self.dropped = True
         self._host.grew(-self.tail.drop_before(self.tail.end))
         self._release(self.tail.end)
-        self._watchers.wake()
+        self.watchers.wake()
 
     def _release(self, end: int) -> None:
         """

@@ -151,7 +151,11 @@ class Segments:
             self._footers.pop((key, 0), None)
             self._cache.drop(key)
 
-    async def _listed(self) -> list[int]:
+    async def listed(self) -> list[int]:
+        """
+        Return the base offsets of the segments that are part of the log, in
+        order, as far as a listing has them.
+        """
         if self._bases is None:
             bases = set()
             if self._first is not None and self._newest is not None:
@@ -192,6 +196,13 @@ class Segments:
         return self._newest if located is None else located[0]
 
     # -- footers ---------------------------------------------------------------
+
+    def forget_footers(self) -> None:
+        """
+        Read all footers from the store again. Tests call it: footers do not
+        change, so that otherwise there is no reason to.
+        """
+        self._footers.clear()
 
     async def footer(self, base: int) -> tuple[Footer, int]:
         """
@@ -249,7 +260,7 @@ class Segments:
             segments end before C{offset}.
         @raise OffsetOutOfRange: all segments begin after C{offset}.
         """
-        bases = await self._listed()
+        bases = await self.listed()
         at = max(0, bisect_right(bases, offset) - 1)
         base = bases[at]
         if base > offset:

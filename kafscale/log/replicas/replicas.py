@@ -51,6 +51,8 @@ class Replicas:
     """
     See L{IReplicas}.
 
+    @ivar fetchers: Those of the leaders that are followed, by the leaders'
+        registrations.
     @ivar size: Bytes of records in memory.
     @ivar fetched: Bytes of records that have come from leaders, ever.
     """
@@ -72,7 +74,7 @@ class Replicas:
         self._image = image
         self._connect = connect
         self._replicas: dict[TopicIdPartition, Replica] = {}
-        self._fetchers: dict[Broker, LeaderFetcher] = {}  # by the leaders' registrations
+        self.fetchers: dict[Broker, LeaderFetcher] = {}
         self._routes: dict[Replica, Broker] = {}
         self._opening: set[Replica] = set()
         self._check: IDelayedCall | None = None
@@ -185,9 +187,9 @@ class Replicas:
         self._unroute(replica)
         if broker is not None:
             self._routes[replica] = broker
-            fetcher = self._fetchers.get(broker)
+            fetcher = self.fetchers.get(broker)
             if fetcher is None:
-                fetcher = self._fetchers[broker] = LeaderFetcher(
+                fetcher = self.fetchers[broker] = LeaderFetcher(
                     leader, self._connect(broker), self._clock, self._max_bytes, self._received
                 )
             fetcher.add(replica)
@@ -195,10 +197,10 @@ class Replicas:
     def _unroute(self, replica: Replica) -> None:
         broker = self._routes.pop(replica, None)
         if broker is not None:
-            fetcher = self._fetchers[broker]
+            fetcher = self.fetchers[broker]
             fetcher.remove(replica)
             if not len(fetcher):
-                del self._fetchers[broker]
+                del self.fetchers[broker]
                 fetcher.stop()
 
     def _drop(self, replica: Replica) -> None:
@@ -243,7 +245,7 @@ class Replicas:
         broker = self._routes.get(replica)
         if broker is None:
             raise NotLeaderOrFollower("it has no leader now")
-        return await self._fetchers[broker].fetch(replica, offset, max_bytes)
+        return await self.fetchers[broker].fetch(replica, offset, max_bytes)
 
     def grew(self, size: int) -> None:
         """

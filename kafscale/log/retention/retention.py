@@ -46,6 +46,8 @@ RETRY_SECONDS = 60.0
 class Retention:
     """
     Moves log starts as the topics' configurations ask for it.
+
+    @ivar move_start: Moves a partition's log start up to an offset.
     """
 
     _log = Logger()
@@ -59,16 +61,22 @@ class Retention:
         """
         @param wall_clock: Returns the time in seconds since 1970, as records'
             timestamps have it.
-        @param move_start: Moves a partition's log start up to an offset.
+        @param move_start: See L{Retention.move_start}.
         """
         self._wall_clock = wall_clock
-        self._move_start = move_start
+        self.move_start = move_start
         self._due: DueQueue[Partition] = DueQueue(clock, wall_clock, self._is_due)
         self._waiting: dict[Partition, None] = {}
         self._checking: set[Partition] = set()
         self._pool = WorkerPool(clock, PARALLEL_CHECKS, self._take)
         # Of the first segment of each, so that not every check reads it.
         self._oldest: dict[Partition, SegmentSummary] = {}
+
+    def __contains__(self, partition: Partition) -> bool:
+        """
+        Return whether anything is remembered of a partition.
+        """
+        return any(partition in each for each in (self._due, self._waiting, self._oldest))
 
     # -- when to check ---------------------------------------------------------
 
@@ -191,7 +199,7 @@ class Retention:
         if partition.rules is not rules:
             self._check_now(partition)  # the new configuration may keep what was found
         elif offset > partition.log_start:
-            await self._move_start(partition, offset)
+            await self.move_start(partition, offset)
             self._log.info(
                 "deleted the records of {partition.topic_id}/{partition.index} before offset"
                 " {offset}, which exceeded the topic's retention",

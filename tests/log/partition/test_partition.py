@@ -362,13 +362,13 @@ class ReadTests(PartitionTestCase):
         self.partition.watch(one)
         self.partition.watch(other)
         del one
-        self.assertEqual(len(self.partition._watchers), 1)
+        self.assertEqual(len(self.partition.watchers), 1)
         self.main.append(b"a")
         self.land()
         self.assertEqual(woken, ["other"])
         self.partition.watch(other)
         del other
-        self.assertEqual(len(self.partition._watchers), 0)
+        self.assertEqual(len(self.partition.watchers), 0)
 
     def test_who_is_woken_may_watch_again(self) -> None:
         """

@@ -41,7 +41,7 @@ class ReaderTests(VolumeTestCase):
         self.bind(self.reading, b"0", b"1", b"2")
         self.first = self.reading.partition()
         self.first.append(batch(b"3", times=[NOW * 1000 + 3]), RULES)
-        self.first.segments._footers.clear()
+        self.first.segments.forget_footers()
 
     def overtaken(
         self,

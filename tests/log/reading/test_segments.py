@@ -106,7 +106,7 @@ class ListingTests(SegmentsTestCase):
         self.writer.obey(hold("commit", "partitions/"))
         begin(self.writer.roll(self.partition))
         self.assertEqual(self.shared.segments(), [0, 2, 4, 6])
-        bases = now(self.partition.segments._listed())
+        bases = now(self.partition.segments.listed())
         self.assertEqual(bases, [0, 2, 4])
 
     def test_segments_made_while_it_lists(self) -> None:
@@ -188,7 +188,7 @@ class ReadingTests(SegmentsTestCase):
         """
         for kind in ("get_suffix", "get"):
             start = self.partition.log_start
-            self.partition.segments._footers.clear()
+            self.partition.segments.forget_footers()
             self.writer.obey(hold(kind, "/topics/"))
             loading = begin(self.partition.load(start, 100, True))
             self.assertNoResult(loading)
@@ -217,7 +217,7 @@ class ReadingTests(SegmentsTestCase):
         A segment that nobody of us has deleted is an error of the store.
         """
         now(self.shared.objects.delete([self.partition.segments.key(2)]))
-        self.partition.segments._footers.clear()
+        self.partition.segments.forget_footers()
         self.failureResultOf(begin(self.partition.load(2, 100, True)), KafkaStorageError)
 
     def test_read_ahead(self) -> None:
@@ -294,7 +294,7 @@ class TimeTests(SegmentsTestCase):
         A record that goes from the tail into a segment meanwhile is found.
         """
         self.append(b"7", 99)
-        self.partition.segments._footers.clear()
+        self.partition.segments.forget_footers()
         self.writer.obey(hold("get_suffix", "/topics/"))
         looking = begin(self.partition.latest_timestamp())
         self.assertNoResult(looking)

@@ -531,7 +531,7 @@ class FetcherTests(ReplicasTestCase):
         self.append(b"a")
         self.read_all()
         replica = self.replica()
-        (fetcher,) = self.replicas._fetchers.values()
+        (fetcher,) = self.replicas.fetchers.values()
         fetcher.remove(replica)
         replica.unwanted()
         self.assertEqual(replica.available(1), 0)

@@ -106,7 +106,7 @@ class MoveTests(RollingTestCase):
         """
         successor = self.leader(PARTITIONS)
         now(successor.partition().delete_before(6))
-        self.partition.segments._footers.clear()
+        self.partition.segments.forget_footers()
         self.failureResultOf(self.move(1), NotLeaderOrFollower)
         self.assertTrue(self.main.fenced)
 

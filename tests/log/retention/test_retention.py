@@ -128,7 +128,7 @@ class TimeTests(RetentionTestCase):
         broker.clock.advance(10**9)
         broker.run()
         self.assertEqual(self.starts(broker), (0, [0]))
-        self.assertNotIn(broker.partition(), broker.log.incarnation.retention._due)
+        self.assertNotIn(broker.partition(), broker.log.incarnation.retention)
 
     def test_compacted(self) -> None:
         """
@@ -356,7 +356,7 @@ class ConfiguredTests(RetentionTestCase):
         deleting = begin(broker.log.delete(TOPIC))
         broker.settle()
         self.successResultOf(deleting)
-        self.assertNotIn(partition, broker.log.incarnation.retention._due)
+        self.assertNotIn(partition, broker.log.incarnation.retention)
         broker.run(100)
         self.assertEqual(self.shared.segments(), [])
 
@@ -429,8 +429,7 @@ class MeanwhileTests(RetentionTestCase):
         partition.drop()
         broker.run(100)
         self.assertEqual(self.shared.record().log_start, 0)
-        self.assertNotIn(partition, broker.log.incarnation.retention._due)
-        self.assertNotIn(partition, broker.log.incarnation.retention._oldest)
+        self.assertNotIn(partition, broker.log.incarnation.retention)
 
 
 class FailureTests(RetentionTestCase):
@@ -453,10 +452,10 @@ class FailureTests(RetentionTestCase):
             raise StoreUnavailable("away")
 
         incarnation = broker.log.incarnation
-        self.patch(incarnation.retention, "_move_start", move_start)
+        self.patch(incarnation.retention, "move_start", move_start)
         broker.run(40)
         self.assertEqual(failing, [2])
-        self.patch(incarnation.retention, "_move_start", incarnation.move_start)
+        self.patch(incarnation.retention, "move_start", incarnation.move_start)
         broker.run(61)
         self.assertEqual(self.starts(broker), (2, [1]))
 
