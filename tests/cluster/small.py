@@ -54,7 +54,7 @@ class SmallCluster:
         self.leaderless = False
         self._ids = count(0x1000)
         self.topics = Topics(
-            self.store, self.image, self.configs, self._lead, self.clock, self.new_id
+            self.store, self.image, self.configs, self._lead_new, self.clock, self.new_id
         )
         self.now(self.image.start())
         case.addCleanup(lambda: self.now(self.store.close()))
@@ -102,7 +102,13 @@ class SmallCluster:
         """
         self.now(self.store.commit([], [Delete(metadata_keys.broker(broker_id))]))
 
-    async def _lead(self, topic_id: UUID, indexes: Sequence[int]) -> None:
+    async def _lead_new(self, topic_id: UUID, indexes: Sequence[int]) -> None:
+        await self.lead(topic_id, indexes)
+
+    async def lead(self, topic_id: UUID, indexes: Sequence[int]) -> None:
+        """
+        Lead new partitions. A test may replace it.
+        """
         if not self.leaderless:
             for index in indexes:
                 self.put_leader(topic_id, index, BROKER.broker_id, 0)

@@ -166,7 +166,7 @@ class CreateTests(SynchronousTestCase):
             self.cluster.store,
             self.cluster.image,
             self.cluster.configs,
-            self.cluster._lead,
+            self.cluster.lead,
             self.cluster.clock,
             self.cluster.new_id,
         )
@@ -261,7 +261,7 @@ class DeleteTests(SynchronousTestCase):
             hostile,
             self.cluster.image,
             self.cluster.configs,
-            self.cluster._lead,
+            self.cluster.lead,
             self.cluster.clock,
         )
         deleting = begin(topics.delete(self.topic))
@@ -390,7 +390,7 @@ class AlterTests(SynchronousTestCase):
             hostile,
             self.cluster.image,
             self.cluster.configs,
-            self.cluster._lead,
+            self.cluster.lead,
             self.cluster.clock,
         )
         altering = begin(other.alter(self.topic, lambda before: {**before, "segment.ms": "7"}))

@@ -193,7 +193,7 @@ class CreateTopicsTests(ServiceCase):
         REQUEST_TIMED_OUT; the topic is created.
         """
         waiting: Deferred[None] = Deferred()
-        self.patch(self.cluster.topics, "_led", lambda topic_id, indexes: waiting)
+        self.patch(self.cluster, "lead", lambda topic_id, indexes: waiting)
         request = CreateTopicsRequest(topics=[wanted("orders")], timeout_ms=1000)
         answer = self.client.start(request, 7)
         self.cluster.clock.advance(1)

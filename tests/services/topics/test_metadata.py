@@ -169,7 +169,7 @@ class MetadataTests(ServiceCase):
             for index in indexes:
                 self.cluster.put_leader(topic_id, index, BROKER.broker_id, 0)
 
-        self.patch(self.cluster.topics, "_led", slow)
+        self.patch(self.cluster, "lead", slow)
         creating = begin(self.cluster.topics.create("new", 2, {}))
         asked = self.client.start(self.request("new"), 12)
         self.assertNoResult(asked)
