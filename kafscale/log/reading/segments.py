@@ -52,7 +52,7 @@ class SegmentMissing(KafkaStorageError):
     """
 
     def __init__(self, base: int) -> None:
-        super().__init__("A segment is missing")
+        super().__init__(f"the segment at offset {base} is missing")
         self.base = base
 
 
@@ -264,7 +264,7 @@ class Segments:
         at = max(0, bisect_right(bases, offset) - 1)
         base = bases[at]
         if base > offset:
-            raise OffsetOutOfRange("its segment was deleted meanwhile")
+            raise OffsetOutOfRange("the segment with this offset was deleted meanwhile")
         while True:
             location = self.location(base)
             footer, _ = await self.footer(base)
@@ -301,7 +301,7 @@ class Segments:
         Return the error to raise when the segment at C{base} is missing.
         """
         if self._first is None or base < self._first:
-            return OffsetOutOfRange("its segment was deleted meanwhile")
+            return OffsetOutOfRange("the segment with this offset was deleted meanwhile")
         self._log.error(
             "records are lost: {key} is not in the object store", key=self.location(base)[0]
         )
@@ -411,4 +411,4 @@ class ReplicaSegments(Segments):
 
     def _missing_error(self, base: int) -> KafkaError:
         # The record here may be old: the leader knows whether it was deleted.
-        return NotLeaderOrFollower("a segment is not there (any more)")
+        return NotLeaderOrFollower("a segment is missing here; the leader may have deleted it")

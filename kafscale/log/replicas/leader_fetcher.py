@@ -239,9 +239,9 @@ class LeaderFetcher:
         try:
             found = await self._client.read(where, offset, max_bytes, SILENCE_SECONDS)
         except PeerUnavailable as error:
-            raise NotLeaderOrFollower(f"its leader cannot be reached: {error}") from None
+            raise NotLeaderOrFollower(f"the leader cannot be reached: {error}") from None
         except PeerRefused as error:
-            raise NotLeaderOrFollower(f"its leader answers {error}") from None
+            raise NotLeaderOrFollower(f"the leader refused the read: {error}") from None
         if found.error is not None:
             raise found.error
         # The end that a consumer is told must not be below the records that it

@@ -362,14 +362,14 @@ class Replica:
 
     def _check_silence(self) -> None:
         if self.silent:
-            raise NotLeaderOrFollower("nothing is heard of the leader here")
+            raise NotLeaderOrFollower("the leader of the partition has not answered for too long")
 
     def _check_ahead(self, offset: int) -> None:
         if len(self._ahead) > _MAX_AHEAD:
             self._ahead.clear()
         since = self._ahead.setdefault(offset, self.read_at)
         if self.read_at - since >= AHEAD_SECONDS:
-            raise OffsetNotAvailable("The leader has told nothing of such an offset")
+            raise OffsetNotAvailable("the offset is past the high watermark known here")
         if self._recheck is None:
             self._recheck = self._clock.callLater(AHEAD_SECONDS, self._recheck_ahead)
 

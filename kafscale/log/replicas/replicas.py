@@ -244,7 +244,7 @@ class Replicas:
         """
         broker = self._routes.get(replica)
         if broker is None:
-            raise NotLeaderOrFollower("it has no leader now")
+            raise NotLeaderOrFollower("the partition has no leader now")
         return await self.fetchers[broker].fetch(replica, offset, max_bytes)
 
     def grew(self, size: int) -> None:

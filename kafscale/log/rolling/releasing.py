@@ -65,5 +65,5 @@ async def _commit(partitions: Sequence[Partition], changes: RecordChanges) -> No
 def _released(partition: Partition) -> PartitionRecord:
     record = partition.record
     if record.rolled_to != partition.next_offset:
-        raise NotLeaderOrFollower(f"{partition.topic_id}/{partition.index} is still written")
+        raise NotLeaderOrFollower(f"{partition.topic_id}/{partition.index} has unrolled records")
     return attrs.evolve(record, leader=-1, incarnation=0, journals=())

@@ -264,7 +264,7 @@ class SegmentWriter:
         except CorruptMessage:
             batches = []
         if not intact(batches, footer.data_crc):
-            raise CorruptLog(f"{key} does not hold the records that it had at {chapter.position}")
+            raise CorruptLog(f"the chapter at byte {chapter.position} of {key} was changed")
         return batches
 
     def _finish(

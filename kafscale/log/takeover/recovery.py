@@ -198,13 +198,16 @@ class Recovery:
             except CorruptMessage:
                 found = []
             if len(data) != each.length or not intact(found, each.crc):
-                raise CorruptLog(f"{key} does not hold what its footer says of {_name(where)}")
+                raise CorruptLog(f"the records of {_name(where)} in {key} were changed")
             for batch in found:
                 header = read_batch_header(batch)
                 if header.next_offset <= end:
                     continue  # a segment has it already
                 if header.base_offset != end:
-                    raise CorruptLog(f"{_name(where)} has no record at {end}; {key} has {header}")
+                    raise CorruptLog(
+                        f"{_name(where)} has no record at offset {end}: {key} continues at"
+                        f" {header.base_offset}"
+                    )
                 batches.append(batch)
                 end = header.next_offset
         return batches, end

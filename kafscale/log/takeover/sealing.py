@@ -202,7 +202,8 @@ async def read_slots(
     result = []
     for key, held in zip(slots, found, strict=True):
         if held is None or isinstance(held, Seal):
-            raise CorruptLog(f"{key} should hold records, but holds {held}")
+            found_instead = "missing" if held is None else "a seal"
+            raise CorruptLog(f"{key} must be a slot with records, but is {found_instead}")
         result.append((key, held))
     return result
 
