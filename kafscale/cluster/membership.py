@@ -26,6 +26,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kafscale.cluster.ids import base64_of, fresh
+from kafscale.cluster.levels import FormatLevels
 from kafscale.errors import CommitConflict, SettingError, StoreError, StoreUnavailable
 from kafscale.format import metadata_keys
 from kafscale.format.broker import BrokerRecord
@@ -71,6 +72,7 @@ class Membership:
         store: IMetadataStore,
         broker: Broker,
         clock: IReactorTime,
+        levels: FormatLevels,
         replaced: Callable[[], None],
         *,
         lease_seconds: float = 10.0,
@@ -81,6 +83,8 @@ class Membership:
         @param store: The metadata store.
         @param broker: The broker to register.
         @param clock: For delays.
+        @param levels: The levels of stored formats that this broker reads, and that the
+            cluster requires.
         @param replaced: Called when this incarnation is over: it was sealed, or another
             process has registered with the same broker id.
         @param lease_seconds: The time after which the registration of a silent broker
@@ -93,6 +97,7 @@ class Membership:
         self._key = metadata_keys.broker(broker.broker_id)
         self._broker = broker
         self._clock = clock
+        self._levels = levels
         self._replaced = replaced
         self._lease_seconds = lease_seconds
         self._fencing = fencing
@@ -112,7 +117,8 @@ class Membership:
         After a failure of unknown outcome, call it again: an incarnation whose number was
         drawn but never used has an empty journal, and does no harm.
 
-        @raise SettingError: another live broker has the same id.
+        @raise SettingError: another live broker has the same id, or the cluster requires
+            levels of stored formats that this version does not read.
         """
         self._phase = Phase.STARTING
         number = await self._store.commit(
@@ -140,14 +146,20 @@ class Membership:
             try:
                 # In one commit, so that a registration never lacks its incarnation's record.
                 self.revision = await self._store.commit(
-                    [Compare(metadata_keys.incarnation(number), 0), Compare(self._key, revision)],
+                    [
+                        Compare(metadata_keys.incarnation(number), 0),
+                        Compare(self._key, revision),
+                        self._levels.guard(),
+                    ],
                     [
                         Put(metadata_keys.incarnation(number), record.to_json()),
                         Put(self._key, self._value(number), lease),
                     ],
                 )
             except CommitConflict:
-                # Somebody else has registered; or the lease has ended meanwhile.
+                # Another process has registered, the lease has expired, or a level of a
+                # stored format was raised.
+                await self._levels.read()
                 lease = await self._lease()
                 continue
             self.incarnation = number
@@ -165,6 +177,7 @@ class Membership:
             self._version,
             incarnation,
             self._phase,
+            self._levels.reads,
         ).to_json()
 
     def _is_past(self, found: BrokerRecord) -> bool:
@@ -212,6 +225,11 @@ class Membership:
                 incarnation = self.incarnation
                 try:
                     await self._register_again(incarnation)
+                except SettingError as why:
+                    self._log.error("cannot register again: {why}", why=why)
+                    self._absent = False
+                    self._replaced()
+                    return
                 except (StoreUnavailable, CommitConflict) as why:
                     if incarnation != self.incarnation:
                         continue  # the broker has rejoined meanwhile
@@ -223,6 +241,7 @@ class Membership:
                     if found is not None:  # done; if by another process, `seen` is called
                         self._absent = False
                         return
+                    await self._levels.read()
                     self._log.warn(
                         "could not register again, trying again in {seconds} s: {why}",
                         seconds=RETRY_SECONDS,
@@ -235,7 +254,11 @@ class Membership:
     async def _register_again(self, incarnation: int) -> None:
         lease = await self._lease()
         await self._store.commit(
-            [Compare(metadata_keys.seal(incarnation), 0), Compare(self._key, 0)],
+            [
+                Compare(metadata_keys.seal(incarnation), 0),
+                Compare(self._key, 0),
+                self._levels.guard(),
+            ],
             [Put(self._key, self._value(incarnation), lease)],
         )
         self._absent = False

@@ -6,11 +6,73 @@ the metadata store, and small objects of a bucket.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from operator import index
+from typing import Any
+
+import attrs
 
 from kafscale.format.errors import CorruptObject, NewerFormat
 from kafscale.format.levels import check_json_level
 from kafscale.format.record import StoredEntry, read_record
+
+
+def _above_0(levels: Mapping[str, int]) -> dict[str, int]:
+    return {name: index(level) for name, level in sorted(levels.items()) if level}
+
+
+@attrs.frozen
+class LevelsRecord:
+    """
+    The entry C{levels}: the levels of stored formats of a cluster
+    (`kafscale.cluster.levels`). It is absent while all of them are 0. In both
+    maps a format that is missing is at level 0.
+
+    @ivar required: The levels that a broker must read to be registered.
+    @ivar in_force: The levels that brokers write.
+    """
+
+    required: Mapping[str, int] = attrs.field(factory=dict, converter=_above_0)
+    in_force: Mapping[str, int] = attrs.field(factory=dict, converter=_above_0)
+
+    def following(self, read: Iterable[Mapping[str, int]]) -> LevelsRecord:
+        """
+        The record that comes after this one when the registered brokers read
+        these levels; the same if there is nothing to be changed.
+
+        @param read: What each of them reads.
+        """
+        brokers = list(read)
+        names = self.required.keys() | {name for each in brokers for name in each}
+        required = _above_0(
+            {
+                name: max(self.in_force.get(name, 0), min(each.get(name, 0) for each in brokers))
+                for name in names
+            }
+        )
+        if required != self.required:
+            return LevelsRecord(required, self.in_force)
+        return LevelsRecord(required, required)
+
+    def to_json(self) -> dict[str, Any]:
+        """
+        As it stands in the metadata store.
+        """
+        return {"required": dict(self.required), "in_force": dict(self.in_force)}
+
+    @classmethod
+    def from_entry(cls, entry: StoredEntry) -> LevelsRecord:
+        """
+        From the metadata store.
+
+        @raise CorruptRecord: it is no such record.
+        @raise NewerFormat: a newer version has written it.
+        """
+
+        def read(required: Mapping[str, int], in_force: Mapping[str, int]) -> LevelsRecord:
+            return cls(required, in_force)
+
+        return read_record("levels", entry, lambda value: read(**value))
 
 
 def cluster_id_of(entry: StoredEntry) -> str:

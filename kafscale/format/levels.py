@@ -40,6 +40,7 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "cluster/id": ["a string"],
     "last-incarnation": ["the id of a broker"],
     "producer-ids": ["the first producer id that was not given out"],
+    "levels": ["the levels required and in force"],
     "milestones": ["a list of names"],
     "brokers": ["address, rack, weight, version, incarnation and phase"],
     "incarnations": ["broker and trim mark; wound up; how it is fenced"],
@@ -57,11 +58,10 @@ LEVELS: Mapping[str, Sequence[str]] = {
 
 def highest_level(name: str) -> int:
     """
-    The highest level of a format that this version reads.
-
-    @param name: One of L{LEVELS}.
+    The highest level of a format that this version reads; 0 of a format that
+    it does not know.
     """
-    return len(LEVELS[name]) - 1
+    return len(LEVELS.get(name, ("",))) - 1
 
 
 def levels_read() -> dict[str, int]:

@@ -21,6 +21,7 @@ from kafscale.format.partition import TopicIdPartition
 CLUSTER_ID = "cluster/id"
 LAST_INCARNATION = "last-incarnation"
 PRODUCER_IDS = "producer-ids"
+LEVELS = "levels"
 MILESTONES = "milestones"
 
 BROKERS = "brokers/"

@@ -28,6 +28,8 @@ async def list_all(objects: IObjectReader, view: View, tell: Tell) -> bool:
     """
     whole = True
     tell(f"namespace {view.namespace}, cluster {view.cluster}")
+    for name, level in view.levels.items():
+        tell(f"level {level} of the stored format {name} is in force")
     for _, journal in sorted(view.journals.items()):
         whole &= await _list_journal(objects, view, journal, tell)
     for where in sorted(view.partitions, key=lambda each: (view.name((each[0], 0)), each[1])):

@@ -4,16 +4,17 @@ What the metadata says of a namespace's log, at one moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 from uuid import UUID
 
 import attrs
 
 from kafscale.format import metadata_keys, object_keys
-from kafscale.format.cluster import cluster_id_of
-from kafscale.format.errors import UnreadableData
+from kafscale.format.cluster import LevelsRecord, cluster_id_of
+from kafscale.format.errors import NewerFormat, UnreadableData
 from kafscale.format.incarnation import IncarnationRecord, SealRecord, needed_slots
+from kafscale.format.levels import check_level
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.topic import TombstoneRecord, TopicRecord
 from kafscale.interfaces import Entry, IMetadataStore
@@ -54,6 +55,7 @@ class Journal:
 class View:
     """
     @ivar revision: Of the metadata store when this was read.
+    @ivar levels: The levels of formats that are in force, but for those at 0.
     @ivar journals: By the number of the incarnation.
     @ivar topics: By id, like the tombstones.
     @ivar tombstones: Of topics whose data may not be gone yet.
@@ -63,6 +65,7 @@ class View:
     namespace: str
     cluster: str | None
     revision: int
+    levels: Mapping[str, int]
     journals: dict[int, Journal]
     partitions: dict[TopicIdPartition, PartitionRecord]
     topics: dict[UUID, TopicRecord]
@@ -101,7 +104,11 @@ class View:
 async def load(metadata: IMetadataStore, namespace: str) -> View:
     """
     Read it all.
+
+    @raise NewerFormat: brokers write a level of a format that this version does
+        not read.
     """
+    levels = await _levels(metadata)
     unknown: dict[str, str] = {}
 
     async def each(
@@ -131,6 +138,7 @@ async def load(metadata: IMetadataStore, namespace: str) -> View:
         namespace=namespace,
         cluster=None if entry is None else cluster_id_of(entry),
         revision=revision,
+        levels=levels,
         journals={
             number: Journal(number, record, seals.get(number))
             for number, record in records.items()
@@ -142,3 +150,17 @@ async def load(metadata: IMetadataStore, namespace: str) -> View:
         tombstones=await each(metadata_keys.TOMBSTONES, topic_of, TombstoneRecord.from_entry),
         unknown=unknown,
     )
+
+
+async def _levels(metadata: IMetadataStore) -> Mapping[str, int]:
+    entry = await metadata.get(metadata_keys.LEVELS)
+    if entry is None:
+        return {}
+    levels = LevelsRecord.from_entry(entry).in_force
+    for name, level in levels.items():
+        try:
+            check_level(name, level)
+        except NewerFormat as newer:
+            newer.key = metadata_keys.LEVELS
+            raise
+    return levels

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from kafscale import __version__
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
+from kafscale.cluster.levels import FormatLevels
 from kafscale.cluster.membership import Membership, cluster_id
 from kafscale.cluster.shards import ShardOwnership
 from kafscale.cluster.topic_configs import TopicConfigs
@@ -108,10 +109,12 @@ class Node:
         self._chance = chance
         self._run_blocking = run_blocking
         self._dial = dial
+        self._levels = FormatLevels(metadata, clock)
         self._membership = Membership(
             metadata,
             broker,
             clock,
+            self._levels,
             self._fenced,
             lease_seconds=settings.lease_seconds,
             fencing=settings.fencing(),
@@ -175,6 +178,7 @@ class Node:
         self._shard_ownership = ShardOwnership(image, self.coordinator, metadata_keys.SHARDS, clock)
         self._begun = True  # from now on there is something to stop
         await self._registered()
+        await self._levels.start(image)
         await self._leaderships.start()
         await self._shard_ownership.start(self._membership.incarnation)
         await self._join()
@@ -310,6 +314,7 @@ class Node:
         """
         self._running = False
         if self._begun:
+            self._levels.stop()
             self._leaderships.stop()
             self._shard_ownership.stop()
             self.replicas.stop()

@@ -14,6 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import kafscale
 import twisted
+from kafscale.format import metadata_keys
+from kafscale.interfaces import Put
+from kafscale.store.blocking import at_once
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.wire.messages import ProduceResponse
 from tests.clients.broker import (
     ROOT,
@@ -25,6 +29,7 @@ from tests.clients.broker import (
     twistd,
 )
 from tests.clients.raw import LATEST, RawClient, batch_of
+from tests.harness.coroutines import now
 
 MODULE = [sys.executable, "-m", "kafscale"]
 
@@ -86,6 +91,23 @@ class StartTests(BrokerTestCase):
         for unusable in (blocked, blocked / "data", Path("/proc/kafscale/data")):
             self.assert_refuses(self.prepared(data_dir=unusable), str(unusable))
         self.assertEqual(blocked.read_text(), "not a directory")
+
+    def test_older_version(self) -> None:
+        """
+        The start fails if the cluster requires a level of a stored format that
+        this version does not read, and nothing is changed.
+        """
+        broker = self.prepared()
+        broker.data.mkdir(parents=True)
+        path = broker.data / "metadata.sqlite"
+        required = {"required": {"segment": 1}, "in_force": {"segment": 1}}
+        store = SQLiteMetadataStore(str(path), at_once)
+        now(store.commit([], [Put(metadata_keys.LEVELS, required)]))
+        now(store.close())
+        self.assert_refuses(broker, "require level 1 of the stored format 'segment'")
+        store = SQLiteMetadataStore(str(path), at_once)
+        self.assertEqual(now(store.range(metadata_keys.BROKERS))[0], [])
+        now(store.close())
 
     def test_taken_port(self) -> None:
         """

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from kafscale.cluster.levels import FormatLevels
 from kafscale.cluster.membership import POLL_SECONDS, Membership, cluster_id
 from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.errors import SettingError, StoreUnavailable
@@ -102,6 +103,7 @@ class MembershipCase(StoreCase):
             self.hostile,
             broker,
             self.clock,
+            FormatLevels(self.hostile, self.clock),
             lambda: self.replaced.append(made.incarnation),
             lease_seconds=10.0,
             fencing=fencing,

@@ -17,6 +17,7 @@ from kafscale.errors import StoreError
 from kafscale.format import metadata_keys
 from kafscale.format.broker import BrokerRecord
 from kafscale.format.cluster import (
+    LevelsRecord,
     cluster_id_of,
     milestone_names_of,
     producer_ids_of,
@@ -62,6 +63,9 @@ RECORDS: dict[str, Callable[[Entry], Record]] = {
 }
 """How entries with many fields are read, by the kind of their keys."""
 
+WHOLE: dict[str, Callable[[Entry], Record]] = {metadata_keys.LEVELS: LevelsRecord.from_entry}
+"""The same for entries that are the only ones of their kind, by their keys."""
+
 SINGLE: dict[str, Callable[[Entry], object]] = {
     metadata_keys.CLUSTER_ID: cluster_id_of,
     metadata_keys.PRODUCER_IDS: producer_ids_of,
@@ -87,6 +91,10 @@ EXAMPLES: dict[str, tuple[Record, str]] = {
     ),
     "seals/00000000000000000015": (SealRecord(16, 1), '{"sealed_at":1,"by":16}'),
     "seals/00000000000000000016": (SealRecord(17), '{"by":17}'),
+    "levels": (
+        LevelsRecord({"segment": 2, "slot": 1}, {"segment": 1}),
+        '{"required":{"segment":2,"slot":1},"in_force":{"segment":1}}',
+    ),
     "names/clicks": (NameRecord(TOPIC), f'{{"topic_id":"{TOPIC}"}}'),
     f"topics/{TOPIC}": (
         TopicRecord("clicks", 2, {"retention.ms": "3600000"}, 1795262952752),
@@ -134,6 +142,13 @@ EXAMPLES: dict[str, tuple[Record, str]] = {
 }
 
 
+def reader_of(key: str) -> Callable[[Entry], Record]:
+    """
+    How the entry with this key is read.
+    """
+    return WHOLE[key] if key in WHOLE else RECORDS[metadata_keys.kind_of(key)]
+
+
 def text_of(value: Any) -> str:
     """
     JSON as the stores write it.
@@ -153,14 +168,15 @@ class RecordTests(SynchronousTestCase):
         for key, (record, text) in EXAMPLES.items():
             with self.subTest(key=key):
                 self.assertEqual(text_of(record.to_json()), text)
-                read_one = RECORDS[metadata_keys.kind_of(key)]
+                read_one = reader_of(key)
                 self.assertEqual(read_one(Entry(key, json.loads(text), 1)), record)
 
     def test_all_kinds(self) -> None:
         """
         There is an example of each kind.
         """
-        self.assertEqual({metadata_keys.kind_of(key) for key in EXAMPLES}, RECORDS.keys())
+        kinds = {key if key in WHOLE else metadata_keys.kind_of(key) for key in EXAMPLES}
+        self.assertEqual(kinds, RECORDS.keys() | WHOLE.keys())
 
     def test_golden(self) -> None:
         """
@@ -188,7 +204,7 @@ class RecordTests(SynchronousTestCase):
         """
         for key, (record, _) in EXAMPLES.items():
             entry = Entry(key, {**record.to_json(), "more": 1}, 1)
-            read_one = RECORDS[metadata_keys.kind_of(key)]
+            read_one = reader_of(key)
             if key.startswith(metadata_keys.BROKERS):
                 self.assertEqual(read_one(entry), record)
             else:
@@ -202,7 +218,7 @@ class RecordTests(SynchronousTestCase):
         one line.
         """
         for key, (record, _) in EXAMPLES.items():
-            read_one = RECORDS[metadata_keys.kind_of(key)]
+            read_one = reader_of(key)
             value = record.to_json()
             # Without the end a seal's record is a mark.
             left_out = "by" if key.startswith(metadata_keys.SEALS) else next(iter(value))
@@ -238,9 +254,9 @@ class RecordTests(SynchronousTestCase):
         line that has the key, the level and the highest level read.
         """
         for key, (record, _) in EXAMPLES.items():
-            name = metadata_keys.kind_of(key).rstrip("/")
+            name = key if key in WHOLE else metadata_keys.kind_of(key).rstrip("/")
             with self.assertRaises(NewerFormat, msg=key) as caught:
-                RECORDS[name + "/"](Entry(key, {**record.to_json(), "level": 3}, 1))
+                reader_of(key)(Entry(key, {**record.to_json(), "level": 3}, 1))
             self.assertEqual(
                 str(caught.exception),
                 f"{key}: level 3 of the format '{name}' is newer than this version, which reads"

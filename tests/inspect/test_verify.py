@@ -12,9 +12,12 @@ from uuid import UUID
 import attrs
 
 from kafscale.config.settings import MAX_SLOTS_IN_FLIGHT
+from kafscale.format import levels as table
 from kafscale.format import metadata_keys, object_keys
+from kafscale.format.errors import NewerFormat
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import write_seal
+from kafscale.format.trailer import Kind, end_with
 from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
 from kafscale.interfaces import Delete, Put
@@ -628,6 +631,35 @@ class ShowTests(LookTestCase):
             whole, lines = self.shown(list_all, view)
             self.assertFalse(whole)
             self.assertTrue(any(key in line and "damaged" in line for line in lines))
+
+    def test_levels(self) -> None:
+        """
+        Levels that are in force have a line each. If this version does not read
+        one of them it looks at nothing, and says why in a line.
+        """
+        self.leader(**EACH)
+        levels = {"required": {"segment": 1}, "in_force": {"segment": 1}}
+        self.commit(metadata_keys.LEVELS, levels)
+        with self.assertRaises(NewerFormat) as caught:
+            now(view_of(self.shared))
+        self.assertEqual(
+            str(caught.exception),
+            "levels: level 1 of the format 'segment' is newer than this version, which reads it up"
+            " to level 0: use the version that has written it",
+        )
+        self.patch(table, "LEVELS", {**table.LEVELS, "segment": ["old", "new"]})
+        _, lines = self.shown(list_all, now(view_of(self.shared)))
+        self.assertIn("level 1 of the stored format segment is in force", lines)
+
+    def test_newer_objects(self) -> None:
+        """
+        An object of a level that this version does not read is reported.
+        """
+        writer = self.leader(**EACH)
+        writer.append(b"0")
+        key = self.slot(writer, 0)
+        self.put(key, self.get(key)[:-20] + end_with(Kind.SLOT, b"", 1))
+        self.assert_wrong(key, "level 1 of the format 'slot' is newer than this version")
 
     def test_dump(self) -> None:
         """

@@ -157,6 +157,38 @@ class SweepTests(BrokerTestCase):
         self.look(sweeper)
         self.assertLessEqual(set(kept), set(self.shared.keys("")))
 
+    def test_new_kinds(self) -> None:
+        """
+        Objects of a kind that this version does not know have a prefix of their
+        own: they are left alone, and not even listed.
+        """
+        data = self.slot()
+        sweeper = self.sweeper()
+        self.commit(metadata_keys.incarnation(20_000), {"broker": 7, "trim": 5})
+        slot = object_keys.slot(object_keys.journal("default", 7, 20_000), 1)
+        volume = object_keys.volume("default", 20_000, 1)
+        segment = object_keys.segment(object_keys.partition("default", UUID(int=79), 0), 0)
+        kept = [
+            self.put(key.replace("default/", f"default/{kind}", 1), data)
+            for key in (slot, volume, segment)
+            for kind in ("future/", "future-")
+        ]
+        gone = [self.put(key, data) for key in (slot, volume, segment)]
+        listed = []
+
+        def decide(operation: Operation) -> Verdict:
+            if operation.kind == "list":
+                listed.append(operation.key)
+            return Verdict.SUCCEED
+
+        sweeper.obey(decide)
+        self.look(sweeper)
+        self.look(sweeper)
+        self.assertEqual(set(listed), {f"default/{kind}/" for kind in object_keys.SWEPT})
+        left = set(self.shared.keys(""))
+        self.assertLessEqual(set(kept), left)
+        self.assertEqual(left & set(gone), set())
+
     def test_a_late_put(self) -> None:
         """
         A writer sleeps, its journal is wound up, and its last flush lands.

@@ -1,0 +1,186 @@
+"""
+How a cluster comes to write a new level of a stored format.
+
+Brokers of several versions may run at the same time, and each must be able to
+read what any of them writes. So a broker registers the highest level of each
+format that it reads (`kafscale.format.levels`), and a new level is written only
+when every registered broker reads it. The metadata entry C{levels} has two
+maps from formats to levels, in which a format that is missing is at level 0:
+
+- C{required}: what a broker must read to be registered;
+- C{in_force}: what brokers write. It is never above C{required}, and never
+  falls.
+
+A level comes into force in two commits, both of which compare the revision of
+the entry. The first one raises C{required} to what all registered brokers read.
+The second one, if all brokers that are registered then still read it, makes it
+C{in_force}. And each registration compares the revision of the entry at which
+its broker has checked C{required}. So whichever comes first, a broker that does
+not read the new level is not registered when it comes into force:
+
+- it has registered before the second commit looks at the registrations: then
+  that commit is not made, and C{required} falls again;
+- it registers after the first commit: then its registration misses, and the
+  broker reads the entry, and is refused.
+
+A broker that is alone does both at once. A broker whose own table has no level
+above 0 does neither; it only compares, with an entry that is normally absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from kafscale.cluster.image import Image
+from kafscale.concurrency.chore import Chore
+from kafscale.errors import CommitConflict, SettingError, StoreUnavailable
+from kafscale.format import metadata_keys
+from kafscale.format.broker import BrokerRecord
+from kafscale.format.cluster import LevelsRecord
+from kafscale.format.levels import levels_read
+from kafscale.interfaces import Change, Compare, Entry, IMetadataStore, IWatch, Put
+
+AGAIN = 1.0
+"""Seconds from a failed attempt to raise a level to the next."""
+
+
+class FormatLevels:
+    """
+    The levels of stored formats that this broker reads, and those that the
+    cluster requires and writes.
+
+    @ivar reads: The highest level of each format that this broker reads,
+        without those of which it reads level 0 only.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, store: IMetadataStore, clock: IReactorTime, reads: Mapping[str, int] | None = None
+    ) -> None:
+        """
+        @param store: The metadata store.
+        @param reads: By default those of this version.
+        """
+        self.reads = levels_read() if reads is None else reads
+        self._store = store
+        self._record = LevelsRecord()
+        self._revision = 0  # at which the entry was that record
+        self._watch: IWatch | None = None
+        self._raising = Chore(clock, self._raise, self._not_raised)
+
+    # -- registering -----------------------------------------------------------
+
+    def guard(self) -> Compare:
+        """
+        What a registration has to compare: that the cluster requires what this
+        broker was last known to read.
+
+        @raise SettingError: the cluster requires a level that this broker does
+            not read.
+        """
+        for name, level in sorted(self._record.required.items()):
+            reads = self.reads.get(name, 0)
+            if reads < level:
+                raise SettingError(
+                    f"the brokers of this cluster require level {level} of the stored format"
+                    f" {name!r}, and this version reads it up to level {reads}: start the version"
+                    " that the other brokers run (docs/compatibility.md)"
+                )
+        return Compare(metadata_keys.LEVELS, self._revision)
+
+    async def read(self) -> None:
+        """
+        Find out what the cluster requires now.
+
+        @raise StoreUnavailable: the store did not answer.
+        """
+        self._take(await self._store.get(metadata_keys.LEVELS))
+
+    # -- writing ---------------------------------------------------------------
+
+    def in_force(self, name: str) -> int:
+        """
+        The level of a format to be written now. It is never above what all
+        registered brokers read, and may be a moment behind.
+        """
+        return self._record.in_force.get(name, 0)
+
+    async def start(self, image: Image) -> None:
+        """
+        Bring into force what all registered brokers read, now and whenever a
+        broker comes or goes. This broker must be registered.
+
+        @param image: Reports changed registrations.
+        """
+        if not self.reads:
+            return  # there is nothing to be raised, nor to be followed
+        await self._raise()
+        self._watch = await self._store.watch(
+            metadata_keys.LEVELS, self._revision, self._entry_changed
+        )
+        image.on_change(self._registrations_changed)
+        self._raising.kick()  # for what has changed meanwhile
+
+    def stop(self) -> None:
+        """
+        Raise nothing more.
+        """
+        self._raising.abandon()
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+
+    def _registrations_changed(self, changes: Sequence[Change]) -> None:
+        if any(change.key.startswith(metadata_keys.BROKERS) for change in changes):
+            self._raising.kick()
+
+    def _entry_changed(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if change.key == metadata_keys.LEVELS and change.revision > self._revision:
+                self._take(change.entry)
+
+    def _take(self, entry: Entry | None) -> None:
+        before = self._record.in_force
+        self._record = LevelsRecord() if entry is None else LevelsRecord.from_entry(entry)
+        self._revision = 0 if entry is None else entry.revision
+        for name, level in sorted(self._record.in_force.items()):
+            if level > before.get(name, 0):
+                self._log.info(
+                    "level {number} of the stored format {name} is in force: all brokers read it,"
+                    " and a version that does not can no longer join the cluster",
+                    number=level,
+                    name=name,
+                )
+
+    async def _raise(self) -> None:
+        while True:
+            # The entry first: who registers later compares this revision of it, or a later one.
+            await self.read()
+            entries, _ = await self._store.range(metadata_keys.BROKERS)
+            if not entries:
+                return
+            following = self._record.following(
+                BrokerRecord.from_entry(entry).levels for entry in entries
+            )
+            if following == self._record:
+                return
+            try:
+                await self._store.commit(
+                    [Compare(metadata_keys.LEVELS, self._revision)],
+                    [Put(metadata_keys.LEVELS, following.to_json())],
+                )
+            except (CommitConflict, StoreUnavailable):
+                continue  # read what came of it
+
+    def _not_raised(self, failure: Failure) -> float:
+        self._log.warn(
+            "could not raise the levels of stored formats, trying again in {seconds:g} s: {why}",
+            seconds=AGAIN,
+            why=failure.getErrorMessage(),
+        )
+        return AGAIN
