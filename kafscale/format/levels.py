@@ -9,10 +9,10 @@ in docs/storage.md (Levels).
 
 Where stored data states its level:
 
-- in the trailer of an object, as the version of the footer's layout, which is
-  the level + 1 (`kafscale.format.trailer`);
-- in the first byte of the producers' states, likewise;
-- in the field C{level} of JSON, which is absent at level 0.
+  - in the trailer of an object, as the version of the footer's layout, which is
+    the level + 1 (`kafscale.format.trailer`);
+  - in the first byte of the producers' states, likewise;
+  - in the field C{level} of JSON, which is absent at level 0.
 
 A format of objects is called as the kind of object, and one of entries of the
 metadata store as the kind of key. A format that a version does not know at all

@@ -2,20 +2,20 @@
 A group of the classic protocol: members join, a leader among them assigns.
 
 L{TRANSITIONS} is the state machine of a group; docs/groups.md draws it. What
-requests are answered depends on the state as well:
+requests are answered depends on the state as well::
 
-============  ========  ==================  ====================  ========
-Request       Empty     PreparingRebalance  CompletingRebalance   Stable
-============  ========  ==================  ====================  ========
-JoinGroup     waits     waits               waits; an unchanged   waits; an
-                                            member is answered    unchanged
-                                                                  follower is
-                                                                  answered
-SyncGroup     (b)       (a)                 waits                 answered
-Heartbeat     (b)       (a)                 answered              answered
-OffsetCommit  answered  answered            (a)                   answered
-LeaveGroup    (b)       answered            answered              answered
-============  ========  ==================  ====================  ========
+    ============  ========  ==================  ====================  ========
+    Request       Empty     PreparingRebalance  CompletingRebalance   Stable
+    ============  ========  ==================  ====================  ========
+    JoinGroup     waits     waits               waits; an unchanged   waits; an
+                                                member is answered    unchanged
+                                                                      follower is
+                                                                      answered
+    SyncGroup     (b)       (a)                 waits                 answered
+    Heartbeat     (b)       (a)                 answered              answered
+    OffsetCommit  answered  answered            (a)                   answered
+    LeaveGroup    (b)       answered            answered              answered
+    ============  ========  ==================  ====================  ========
 
 (a) is REBALANCE_IN_PROGRESS. (b) is UNKNOWN_MEMBER_ID: an empty group has no
 members. All requests to a dead group are answered COORDINATOR_NOT_AVAILABLE.
@@ -180,19 +180,19 @@ class Group:
 
     def join(self, parameters: JoinParameters) -> Deferred[JoinResult]:
         """
-        See L{IGroupCoordinator.join}.
+        See L{IGroupCoordinator.join}. A request by::
 
-        ==========================  =========================================
-        Without a member id         becomes a member; if its JoinGroup is 4 or
-                                    newer, it gets an id first, and joins with
-                                    that (KIP-394)
-        Static, without member id   takes the place of its instance id
-        With an id that it was      becomes a member
-        given
-        A member, unchanged         is answered with its generation; but if it
-                                    leads a stable group, a round begins
-        A member that has changed   waits for the next round
-        ==========================  =========================================
+            ==========================  =========================================
+            Without a member id         becomes a member; if its JoinGroup is 4 or
+                                        newer, it gets an id first, and joins with
+                                        that (KIP-394)
+            Static, without member id   takes the place of its instance id
+            With an id that it was      becomes a member
+            given
+            A member, unchanged         is answered with its generation; but if it
+                                        leads a stable group, a round begins
+            A member that has changed   waits for the next round
+            ==========================  =========================================
         """
         self._check_not_dead()
         try:

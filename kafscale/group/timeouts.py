@@ -35,7 +35,7 @@ class DeferredAnswers:
         Answer this request at the next L{send}.
 
         @param waiting: None if no request waits: then nothing is added.
-        @param answer: The result, or an exception or a L{Failure}.
+        @param answer: The result, or an exception or a C{Failure}.
         """
         if waiting is not None:
             self._due.append((waiting, answer))

@@ -6,15 +6,15 @@ itself: a successor's seal is where the old broker wants to write, and a segment
 that exists stays as it is. Where a create may replace an object (`Marked`), the
 metadata store does it:
 
-- A successor marks the incarnation first, and looks for the journal's end
-  afterwards (`kafscale.log.takeover.sealing`). A slot is acknowledged when it is
-  stored and a read that began after that found no mark. So it was there before
-  the mark, and the successor sees it. A slot stored later is never
-  acknowledged.
-- No key ever gets two contents. Slots belong to their incarnation alone, and
-  the key of a segment contains the leader epoch in which it was written. The
-  partition's record says which of several segments counts
-  (`kafscale.format.partition`).
+  - A successor marks the incarnation first, and looks for the journal's end
+    afterwards (`kafscale.log.takeover.sealing`). A slot is acknowledged when it is
+    stored and a read that began after that found no mark. So it was there before
+    the mark, and the successor sees it. A slot stored later is never
+    acknowledged.
+  - No key ever gets two contents. Slots belong to their incarnation alone, and
+    the key of a segment contains the leader epoch in which it was written. The
+    partition's record says which of several segments counts
+    (`kafscale.format.partition`).
 
 An incarnation's record says which of the two stops it.
 """
