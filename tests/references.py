@@ -9,9 +9,7 @@ anchor of Markdown. All of it is read from the source: nothing is imported.
 from __future__ import annotations
 
 import ast
-import io
 import re
-import tokenize
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -135,26 +133,30 @@ def prose() -> tuple[Text, ...]:
 def prose_of(file: str, source: str) -> Iterator[Text]:
     """
     The docstrings and comments of one module. Comments in lines that follow on
-    one another are one text.
+    one another are one text. (A string that looks like a comment counts as one.)
     """
-    for node in ast.walk(ast.parse(source)):
+    for node in _statements(_parsed(source).body):
         match node:
             case ast.Expr(value=ast.Constant(value=str(words))):
                 yield Text(file, node.lineno, words)
     block: list[str] = []
-    first = last = 0
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type != tokenize.COMMENT:
-            continue
-        if block and token.start[0] != last + 1:
-            yield Text(file, first, "\n".join(block))
+    for number, line in enumerate([*source.split("\n"), ""], 1):
+        comment = re.search(r"(?:^|\s)#:? ?(.*)", line)
+        if comment:
+            block.append(comment[1])
+        elif block:
+            yield Text(file, number - len(block), "\n".join(block))
             block = []
-        if not block:
-            first = token.start[0]
-        last = token.start[0]
-        block.append(token.string.lstrip("#: "))
-    if block:
-        yield Text(file, first, "\n".join(block))
+
+
+def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """
+    Statements, and those within them.
+    """
+    for node in body:
+        yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _statements(getattr(node, part, ()))
 
 
 # ------------------------------------------------------------------------- rules
@@ -217,9 +219,11 @@ def named_rules(text: Text) -> Iterator[tuple[str, str]]:
 # ------------------------------------------------------------------------- names
 
 
-@cache
+_parsed = cache(ast.parse)
+
+
 def _module(file: str) -> ast.Module:
-    return ast.parse((ROOT / file).read_text())
+    return _parsed((ROOT / file).read_text())
 
 
 @cache
@@ -229,7 +233,7 @@ def names_in(file: str) -> frozenset[str]:
     what it imports.
     """
     found: set[str] = set()
-    for node in ast.walk(_module(file)):
+    for node in _statements(_module(file).body):
         if isinstance(node, ast.ClassDef):
             found |= {f"{node.name}.{member}" for member in _members(node)}
             if node.bases or node.decorator_list:
@@ -288,7 +292,7 @@ def classes() -> dict[str, list[ast.ClassDef]]:
     found: dict[str, list[ast.ClassDef]] = {}
     for file in files():
         if file.endswith(".py") and file.startswith(CODE):
-            for node in ast.walk(_module(file)):
+            for node in _statements(_module(file).body):
                 if isinstance(node, ast.ClassDef):
                     found.setdefault(node.name, []).append(node)
     return found
