@@ -16,7 +16,7 @@ class TableTests(SynchronousTestCase):
     The table of errors agrees with Kafka's.
     """
 
-    def test_codes_and_names(self) -> None:
+    def test_first_error_and_names(self) -> None:
         """
         The table has each of Kafka's errors, with its code and name.
         """

@@ -36,7 +36,7 @@ from kafscale.errors import (
 )
 from kafscale.interfaces import IService, RequestContext, Serving
 from kafscale.net.request_memo import MOST_REMEMBERED, RememberedResponse, RequestMemo
-from kafscale.wire.codes import first_error
+from kafscale.wire.first_error import first_error
 from kafscale.wire.headers import peek, response_header
 from kafscale.wire.messages import (
     ApiVersionsRequest,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kafscale.wire.codes import CODE, has_code, struct_in
+from kafscale.wire.first_error import CODE, has_code, struct_in
 from kafscale.wire.kinds import UUID_FORMAT, Blob, Field, Fixed, ListOf, Required, Text
 from kafscale.wire.messages import RESPONSES
 from kafscale.wire.schema import NO_UUID, Declaration, Request, Struct

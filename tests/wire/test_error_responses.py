@@ -24,7 +24,7 @@ from kafscale.wire.messages import (
 )
 from kafscale.wire.schema import NO_UUID, Request
 from tests.wire.strategies import check_with, messages
-from tests.wire.test_codes import codes
+from tests.wire.test_first_error import codes
 
 ID = UUID(int=7)
 

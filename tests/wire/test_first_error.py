@@ -1,5 +1,5 @@
 """
-Tests of `kafscale.wire.codes`.
+Tests of `kafscale.wire.first_error`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.wire.codes import first_error
+from kafscale.wire.first_error import first_error
 from kafscale.wire.kinds import Field
 from kafscale.wire.messages import (
     RESPONSES,
