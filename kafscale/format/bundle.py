@@ -24,7 +24,8 @@ GROUP = 64
 """The most slots in one bundle: those whose numbers have the same quotient by
 this number."""
 
-_FIRST = struct.Struct(">q")
+FIRST = struct.Struct(">q")
+"""The fixed part of the footer."""
 
 
 def write_bundle(first: int, slots: Sequence[list[bytes]]) -> list[bytes]:
@@ -35,7 +36,7 @@ def write_bundle(first: int, slots: Sequence[list[bytes]]) -> list[bytes]:
     @param slots: The pieces of each slot, in order.
     """
     sizes = [sum(map(len, pieces)) for pieces in slots]
-    footer = _FIRST.pack(first) + struct.pack(f">{len(sizes)}I", *sizes)
+    footer = FIRST.pack(first) + struct.pack(f">{len(sizes)}I", *sizes)
     return [*(piece for pieces in slots for piece in pieces), end_with(Kind.BUNDLE, footer)]
 
 
@@ -51,10 +52,10 @@ def read_bundle(data: bytes) -> Iterator[tuple[int, bytes]]:
     if isinstance(end, int) or end.kind is not Kind.BUNDLE:
         raise CorruptObject("A bundle of slots does not end as one")
     footer = end.footer
-    if len(footer) < _FIRST.size or len(footer) % 4:
+    if len(footer) < FIRST.size or len(footer) % 4:
         raise CorruptObject(f"A bundle of slots has a footer of {len(footer)} bytes")
-    (number,) = _FIRST.unpack_from(footer)
-    sizes = struct.unpack(f">{(len(footer) - _FIRST.size) // 4}I", footer[_FIRST.size :])
+    (number,) = FIRST.unpack_from(footer)
+    sizes = struct.unpack(f">{(len(footer) - FIRST.size) // 4}I", footer[FIRST.size :])
     if sum(sizes) + len(footer) + TRAILER_SIZE != len(data):
         raise CorruptObject(f"A bundle of {len(data)} bytes has slots of {sum(sizes)}")
     at = 0

@@ -35,9 +35,14 @@ from kafscale.wire.records import BatchHeader
 NOT_KNOWN = -1
 """In place of the time at which a producer was last seen."""
 
-_HEAD = struct.Struct(">BI")
-_PRODUCER = struct.Struct(">qhqB")
-_BATCH = struct.Struct(">iiqq")
+HEAD = struct.Struct(">BI")
+"""The version of the layout and the number of producers."""
+
+PRODUCER = struct.Struct(">qhqB")
+"""A L{ProducerState}, with the number of its batches."""
+
+BATCH = struct.Struct(">iiqq")
+"""A L{ProducedBatch}."""
 
 
 class ProducedBatch(NamedTuple):
@@ -102,12 +107,12 @@ def write_producers(states: Collection[ProducerState]) -> bytes:
 
     @param states: The longest idle first.
     """
-    pieces = [_HEAD.pack(1, len(states))]
+    pieces = [HEAD.pack(1, len(states))]
     for state in states:
         pieces.append(
-            _PRODUCER.pack(state.producer_id, state.producer_epoch, state.seen, len(state.batches))
+            PRODUCER.pack(state.producer_id, state.producer_epoch, state.seen, len(state.batches))
         )
-        pieces += [_BATCH.pack(*batch) for batch in state.batches]
+        pieces += [BATCH.pack(*batch) for batch in state.batches]
     return b"".join(pieces)
 
 
@@ -122,16 +127,16 @@ def read_producers(data: bytes | memoryview) -> list[ProducerState]:
     if not data:
         return states
     try:
-        version, count = _HEAD.unpack_from(data)
+        version, count = HEAD.unpack_from(data)
         if not version:
             raise CorruptObject("Producer states have version 0")
         check_level("producers", version - 1)
-        at = _HEAD.size
+        at = HEAD.size
         for _ in range(count):
-            producer_id, epoch, seen, size = _PRODUCER.unpack_from(data, at)
-            at += _PRODUCER.size
-            stop = at + size * _BATCH.size
-            batches = tuple(ProducedBatch._make(row) for row in _BATCH.iter_unpack(data[at:stop]))
+            producer_id, epoch, seen, size = PRODUCER.unpack_from(data, at)
+            at += PRODUCER.size
+            stop = at + size * BATCH.size
+            batches = tuple(ProducedBatch._make(row) for row in BATCH.iter_unpack(data[at:stop]))
             if len(batches) != size or not size:
                 raise CorruptObject("Producer states are cut short")
             states.append(ProducerState(producer_id, epoch, seen, batches))

@@ -48,7 +48,9 @@ BLOCK_SIZE = 64 * 1024
 RUN_SIZE = 1024 * 1024
 """No run is larger, unless a single batch is."""
 
-_FIXED = struct.Struct(">qqqQIIIII")
+FIXED = struct.Struct(">qqqQIIIII")
+"""The fixed part of the footer."""
+
 _OFFSET_AND_LENGTH = struct.Struct(">qi")
 _LAST_OFFSET_DELTA = struct.Struct(">i")
 _LAST_OFFSET_DELTA_AT = 23
@@ -168,7 +170,7 @@ def write_footer(
         {"epochs": epochs.to_json(), "transactions": list(transactions)}, separators=(",", ":")
     ).encode()
     counts = (len(batches), len(positions), len(producers), len(rest))
-    fixed = _FIXED.pack(first, end, latest, position, proof(batches), *counts)
+    fixed = FIXED.pack(first, end, latest, position, proof(batches), *counts)
     index = [_packed(column) for column in (positions, offsets, timestamps)]
     return end_with(Kind.SEGMENT, b"".join((fixed, *index, producers, rest)))
 
@@ -188,19 +190,19 @@ def read_footer(suffix: bytes, size: int) -> Footer | int:
     kind, footer = end.kind, end.footer
     if kind is not Kind.SEGMENT:
         raise CorruptObject(f"A segment has the footer of a {kind.name.lower()}")
-    if len(footer) < _FIXED.size:
+    if len(footer) < FIXED.size:
         raise CorruptObject(f"A segment has a footer of {len(footer)} bytes")
     first, stop, latest, data_size, crc, batches, blocks, states_size, rest_size = (
-        _FIXED.unpack_from(footer)
+        FIXED.unpack_from(footer)
     )
-    expected = _FIXED.size + 16 * blocks + states_size + rest_size
+    expected = FIXED.size + 16 * blocks + states_size + rest_size
     if len(footer) != expected or data_size + expected + TRAILER_SIZE != size or not blocks:
         raise CorruptObject(f"A segment of {size} bytes has a footer for {data_size} of batches")
-    offsets_at = _FIXED.size + 4 * blocks
+    offsets_at = FIXED.size + 4 * blocks
     timestamps_at = offsets_at + 4 * blocks
     states_at = timestamps_at + 8 * blocks
     rest_at = states_at + states_size
-    positions = _unpacked("I", footer[_FIXED.size : offsets_at])
+    positions = _unpacked("I", footer[FIXED.size : offsets_at])
     try:
         rest = json.loads(footer[rest_at:])
         epochs, transactions = Epochs(rest["epochs"]), rest["transactions"]

@@ -35,9 +35,10 @@ from kafscale.format.errors import CorruptObject
 from kafscale.format.trailer import TRAILER_SIZE, Kind, end_with, read_end
 from kafscale.wire.records import HEADER_SIZE
 
-_ROW = struct.Struct(">16siiqqqQQI")
+ROW = struct.Struct(">16siiqqqQQI")
+"""A partition in the footer: the fields of L{Range}."""
 
-SMALLEST_SLOT = HEADER_SIZE + _ROW.size + TRAILER_SIZE
+SMALLEST_SLOT = HEADER_SIZE + ROW.size + TRAILER_SIZE
 """No slot is smaller: it has a batch. A seal always is."""
 
 
@@ -78,7 +79,7 @@ def write_slot_footer(ranges: Sequence[Range]) -> bytes:
     The last bytes of a slot whose batches are laid out as C{ranges} say.
     """
     rows = [
-        _ROW.pack(
+        ROW.pack(
             part.topic_id.bytes,
             part.index,
             part.leader_epoch,
@@ -116,9 +117,9 @@ def read_slot(suffix: bytes, size: int) -> tuple[Range, ...] | Seal | int:
     kind, footer = end.kind, end.footer
     if kind is Kind.SEAL:
         return _read_seal(footer)
-    if kind is not Kind.SLOT or len(footer) % _ROW.size:
+    if kind is not Kind.SLOT or len(footer) % ROW.size:
         raise CorruptObject(f"A slot of the journal has the footer of a {kind.name.lower()}")
-    ranges = tuple(Range(UUID(bytes=row[0]), *row[1:]) for row in _ROW.iter_unpack(footer))
+    ranges = tuple(Range(UUID(bytes=row[0]), *row[1:]) for row in ROW.iter_unpack(footer))
     position = 0
     for part in ranges:
         if part.position != position:

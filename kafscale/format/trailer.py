@@ -29,10 +29,14 @@ from kafscale.format.errors import CorruptObject
 from kafscale.format.levels import check_level
 from kafscale.wire.records import CRC_COVERS_FROM, HEADER_SIZE, read_batch_header
 
-_MAGIC = b"kafscale"
-_ABOUT = struct.Struct(">IHH")
-_PROOF = struct.Struct(">I8s")
-TRAILER_SIZE = _ABOUT.size + _PROOF.size
+MAGIC = b"kafscale"
+ABOUT = struct.Struct(">IHH")
+"""The first part of the trailer, which the checksum covers."""
+
+PROOF = struct.Struct(">I8s")
+"""The second part: the checksum, and how every object ends."""
+
+TRAILER_SIZE = ABOUT.size + PROOF.size
 """Length of the trailer in bytes."""
 
 
@@ -67,8 +71,8 @@ def end_with(kind: Kind, footer: bytes, level: int = 0) -> bytes:
 
     @param level: Of the layout that the object has.
     """
-    about = _ABOUT.pack(len(footer), kind, level + 1)
-    return b"".join((footer, about, _PROOF.pack(crc32c(about, crc32c(footer)), _MAGIC)))
+    about = ABOUT.pack(len(footer), kind, level + 1)
+    return b"".join((footer, about, PROOF.pack(crc32c(about, crc32c(footer)), MAGIC)))
 
 
 def read_end(suffix: bytes, size: int) -> End | int:
@@ -86,9 +90,9 @@ def read_end(suffix: bytes, size: int) -> End | int:
             return TRAILER_SIZE
         raise CorruptObject(f"An object of {size} bytes has no room for a trailer")
     at = len(suffix) - TRAILER_SIZE
-    length, kind, version = _ABOUT.unpack_from(suffix, at)
-    crc, magic = _PROOF.unpack_from(suffix, at + _ABOUT.size)
-    if magic != _MAGIC:
+    length, kind, version = ABOUT.unpack_from(suffix, at)
+    crc, magic = PROOF.unpack_from(suffix, at + ABOUT.size)
+    if magic != MAGIC:
         raise CorruptObject("The object does not end with a trailer")
     needed = length + TRAILER_SIZE
     if needed > size:
@@ -96,7 +100,7 @@ def read_end(suffix: bytes, size: int) -> End | int:
     if needed > len(suffix):
         return int(needed)
     footer = suffix[at - length : at]
-    if crc32c(suffix[at : at + _ABOUT.size], crc32c(footer)) != crc:
+    if crc32c(suffix[at : at + ABOUT.size], crc32c(footer)) != crc:
         raise CorruptObject("The footer does not have the CRC-32C that the trailer states")
     if kind not in Kind.__members__.values() or not version:
         raise CorruptObject(f"Kind {kind}, version {version} of a footer is not known here")

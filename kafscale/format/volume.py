@@ -28,7 +28,8 @@ import attrs
 from kafscale.format.errors import CorruptObject
 from kafscale.format.trailer import TRAILER_SIZE, Kind, end_with, read_end
 
-_ROW = struct.Struct(">16siqQI")
+ROW = struct.Struct(">16siqQI")
+"""A chapter in the footer: the fields of L{VolumeRow}."""
 
 
 @attrs.frozen
@@ -55,7 +56,7 @@ def write_volume_footer(rows: Sequence[VolumeRow]) -> bytes:
     The last bytes of a volume: its footer and trailer.
     """
     packed = [
-        _ROW.pack(row.topic_id.bytes, row.index, row.base, row.position, row.size) for row in rows
+        ROW.pack(row.topic_id.bytes, row.index, row.base, row.position, row.size) for row in rows
     ]
     return end_with(Kind.VOLUME, b"".join(packed))
 
@@ -74,9 +75,9 @@ def read_volume_footer(suffix: bytes, size: int) -> list[VolumeRow] | int:
     if isinstance(end, int):
         return end
     kind, footer = end.kind, end.footer
-    if kind is not Kind.VOLUME or len(footer) % _ROW.size:
+    if kind is not Kind.VOLUME or len(footer) % ROW.size:
         raise CorruptObject(f"A volume has the footer of a {kind.name.lower()}")
-    rows = [VolumeRow(UUID(bytes=topic), *rest) for topic, *rest in _ROW.iter_unpack(footer)]
+    rows = [VolumeRow(UUID(bytes=topic), *rest) for topic, *rest in ROW.iter_unpack(footer)]
     position = 0
     for row in rows:
         if row.position != position:
