@@ -1,5 +1,5 @@
 """
-Brokers' logs over stores that they share, each with a hostile view of its own.
+Logs of brokers that share stores, each broker with a hostile view of them.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from tests.harness.hostile import HostileMetadataStore, HostileObjectStore, Poli
 TOPIC = UUID(int=0xABC)
 WHERE = (TOPIC, 0)
 NOW = 1_700_000_000
-"""When the clocks of brokers begin, in seconds since 1970."""
+"""The time at which the clocks of brokers begin, in seconds since 1970."""
 
 RULES = AppendRules()
 
 EACH: dict[str, Any] = {"slot_bytes": 1}
-"""Each batch is a slot of its own, sent at once."""
+"""Settings with which each batch is a slot of its own, sent at once."""
 
 _kept: list[Broker] = []
-"""All that there ever were. What a dead broker waits for never comes; if it
-were collected as garbage, its coroutines would end, and give back locks."""
+"""All brokers that ever existed. What a dead broker waits for never comes; if it
+were collected as garbage, its coroutines would end and release locks."""
 
 
 def batch(
@@ -54,7 +54,7 @@ def batch(
     keys: Sequence[bytes | None] = (),
 ) -> memoryview:
     """
-    A batch as a producer sends it, a record for each value.
+    Build a batch as a producer sends it, with a record for each value.
     """
     records = [
         Record(
@@ -74,7 +74,7 @@ def batch(
 
 def records_of(fetched: Fetched) -> list[Record]:
     """
-    All records of what was read.
+    Return all records of what was read.
     """
     found: list[Record] = []
     for piece in fetched.pieces:
@@ -85,14 +85,14 @@ def records_of(fetched: Fetched) -> list[Record]:
 
 def values_of(fetched: Fetched) -> list[bytes]:
     """
-    The values of all records of what was read.
+    Return the values of all records of what was read.
     """
     return [record.value or b"" for record in records_of(fetched)]
 
 
 class Waiting:
     """
-    Who waits for a partition.
+    Waits for a change in a partition.
     """
 
     def __init__(self, woken: Callable[[], object]) -> None:
@@ -107,21 +107,21 @@ class Waiting:
 
 async def everybody_is_gone(broker_id: int, incarnation: int) -> bool:
     """
-    For whoever claims against all appearances.
+    Say that every incarnation is gone, so that a claim takes everything.
     """
     return True
 
 
 async def nobody_is_gone(broker_id: int, incarnation: int) -> bool:
     """
-    For whoever claims only what was released.
+    Say that no incarnation is gone, so that a claim takes only what was released.
     """
     return False
 
 
 class Shared:
     """
-    What all brokers of a cluster see.
+    The stores of a cluster.
     """
 
     def __init__(self, objects: MemoryObjectStore | None = None) -> None:
@@ -130,7 +130,8 @@ class Shared:
 
     def register(self, broker_id: int, fencing: str = "create") -> int:
         """
-        A new incarnation, as `kafscale.cluster.membership.Membership.join` makes it.
+        Register a new incarnation, as
+        L{kafscale.cluster.membership.Membership.join} does; return its number.
         """
         address = {"host": "h", "port": 1, "rack": "a", "weight": 1.0, "incarnation": 0}
         put = Put(f"brokers/{broker_id}", address | {"phase": "serving", "version": ""})
@@ -143,26 +144,26 @@ class Shared:
 
     def value(self, key: str) -> Any:
         """
-        A value in the metadata store, None if there is none.
+        Return a value of the metadata store; None if there is none.
         """
         entry = now(self.metadata.get(key))
         return None if entry is None else entry.value
 
     def record(self, where: tuple[UUID, int] = WHERE) -> PartitionRecord:
         """
-        A partition's record.
+        Return a partition's record.
         """
         return PartitionRecord.from_json(self.value(metadata_keys.partition(*where)))
 
     def keys(self, prefix: str = "default/") -> list[str]:
         """
-        The keys of all objects.
+        Return the keys of all objects.
         """
         return [info.key for info in now(self.objects.list(prefix, limit=1 << 30))]
 
     def segments(self, where: tuple[UUID, int] = WHERE) -> list[int]:
         """
-        The base offsets of a partition's segments.
+        Return the base offsets of a partition's segments.
         """
         return [
             object_keys.segment_base(key)
@@ -171,7 +172,7 @@ class Shared:
 
     def journal(self, incarnation: int, broker_id: int = 1) -> dict[int, Seal | Sequence[Range]]:
         """
-        The slots and seals of an incarnation.
+        Return the slots and seals of an incarnation, by their numbers.
         """
         found: dict[int, Seal | Sequence[Range]] = {}
         for key in self.keys(object_keys.journal("default", broker_id, incarnation)):
@@ -183,7 +184,7 @@ class Shared:
 
     def seals(self, incarnation: int) -> list[int]:
         """
-        The numbers of an incarnation's slots at which seals stand.
+        Return the numbers of an incarnation's slots that are seals.
         """
         return [
             number for number, held in self.journal(incarnation).items() if isinstance(held, Seal)
@@ -191,7 +192,7 @@ class Shared:
 
     def slots(self, incarnation: int) -> list[int]:
         """
-        The numbers of an incarnation's slots that hold records.
+        Return the numbers of an incarnation's slots that hold records.
         """
         return [
             number
@@ -205,9 +206,9 @@ class Broker:
     One incarnation of a broker: its log, its clock, and its views of the
     stores. Nothing happens in it unless the test lets it.
 
-    @ivar fenced: Whether its log has said that it was replaced.
-    @ivar cache: Of what it reads from segments.
-    @ivar environment: What its log works with.
+    @ivar fenced: Whether its log has reported that it was replaced.
+    @ivar cache: The cache of blocks of segments.
+    @ivar environment: What the parts of its log share.
     """
 
     def __init__(
@@ -220,7 +221,8 @@ class Broker:
         **settings: Any,
     ) -> None:
         """
-        @param rules: Of every topic; see L{configure}.
+        @param policy: What happens to operations of the stores.
+        @param rules: The configuration of every topic; see L{configure}.
         """
         self.shared = shared
         self.fenced = False
@@ -254,20 +256,20 @@ class Broker:
     @property
     def views(self) -> tuple[HostileObjectStore, HostileMetadataStore]:
         """
-        Of both stores.
+        The views of both stores.
         """
         return self.objects, self.metadata
 
     def obey(self, policy: Policy | None) -> None:
         """
-        What becomes of new operations from now on.
+        Set what happens to new operations from now on.
         """
         for view in self.views:
             view.policy = policy
 
     def settle(self) -> None:
         """
-        Let everything pass that is pending, and what follows from it.
+        Let all pending operations succeed, and those that follow from them.
         """
         while any(view.pending for view in self.views):
             for view in self.views:
@@ -275,7 +277,7 @@ class Broker:
 
     def run(self, seconds: float = 1.0) -> None:
         """
-        Let everything pass for some time.
+        Let all operations succeed for some time.
         """
         for _ in range(20):
             self.settle()
@@ -284,28 +286,28 @@ class Broker:
 
     def crash(self) -> None:
         """
-        It is never scheduled again. What it asked of the stores may yet be
-        done.
+        Never schedule the broker again. What it has asked of the stores may
+        still be done.
         """
         for view in self.views:
             view.cut()
 
     def recover(self, wanted: Iterable[tuple[UUID, int]] = (WHERE,)) -> Deferred[None]:
         """
-        Take over from its past, and lead these partitions.
+        Recover from this broker's past, and lead these partitions.
         """
         return begin(self.log.recover(wanted, everybody_is_gone))
 
     def configure(self, **rules: Any) -> None:
         """
-        The configuration of the topic is altered.
+        Alter the configuration of the topic.
         """
         self.rules = LogRules(**rules)
         self.log.configured(TOPIC, 1, self.rules)
 
     def partition(self, where: tuple[UUID, int] = WHERE) -> Partition:
         """
-        A partition that it leads, opened.
+        Return a partition that the broker leads, opened.
         """
         partition = self.log.partition(*where)
         partition.opened()
@@ -314,19 +316,19 @@ class Broker:
     @property
     def journal(self) -> Journal:
         """
-        That of its incarnation.
+        The journal of its incarnation.
         """
         return self.log.incarnation.journal
 
     def roll(self, partition: Partition) -> Awaitable[None]:
         """
-        Put what is durable of a partition into its next segment.
+        Roll the durable records of a partition into its next segment.
         """
         return self.log.incarnation.roller.roll(partition)
 
     def roll_all(self, partitions: Sequence[Partition]) -> Awaitable[None]:
         """
-        Put what is durable of partitions into segments or volumes, as the
+        Roll the durable records of partitions into segments or volumes, as the
         roller would.
         """
         return self.log.incarnation.roller.roll_all(partitions)
@@ -339,7 +341,7 @@ class Broker:
 
     def pending(self, kind: str, part: str = "") -> list[Any]:
         """
-        The operations of a kind that wait, those whose key has C{part}.
+        Return the pending operations of a kind whose keys contain C{part}.
         """
         return [
             operation
@@ -356,19 +358,19 @@ class BrokerTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        Nothing is stored yet.
+        Begin with empty stores.
         """
         self.shared = Shared()
 
     def broker(self, **settings: Any) -> Broker:
         """
-        A new incarnation, which leads nothing yet.
+        Start a new incarnation, which leads nothing yet.
         """
         return Broker(self.shared, **settings)
 
     def leader(self, wanted: Iterable[tuple[UUID, int]] = (WHERE,), **settings: Any) -> Broker:
         """
-        A new incarnation that has recovered these partitions.
+        Start a new incarnation that has recovered these partitions.
         """
         broker = self.broker(**settings)
         done = broker.recover(wanted)
@@ -378,7 +380,7 @@ class BrokerTestCase(SynchronousTestCase):
 
     def read_all(self, broker: Broker, where: tuple[UUID, int] = WHERE) -> list[bytes]:
         """
-        The values of all records of a partition, read as a consumer does.
+        Read a partition as a consumer does; return the values of all records.
         """
         partition = broker.partition(where)
         found: list[Record] = []

@@ -22,12 +22,12 @@ from tests.harness.hostile import HostileMetadataStore, Verdict
 
 class SettleTests(SynchronousTestCase):
     """
-    Whatever the store answers, in the end it is known what was done.
+    Whatever the store answers, the outcome is known in the end.
     """
 
     def setUp(self) -> None:
         """
-        The key C{a} is 1.
+        Put 1 at the key C{a}.
         """
         self.inner = SQLiteMetadataStore(":memory:", at_once)
         self.store = HostileMetadataStore(self.inner)
@@ -37,14 +37,14 @@ class SettleTests(SynchronousTestCase):
 
     def settle(self, value: Any = 2, **named: Any) -> Deferred[int]:
         """
-        Put another value.
+        Start to put another value.
         """
         store = RetryingMetadataStore(self.store, self.clock, lambda: 0.0)
         return begin(settle(store, "a", self.revision, value, **named))
 
     def value(self) -> tuple[Any, int]:
         """
-        What is there, and its revision.
+        Return the value and its revision.
         """
         entry = now(self.inner.get("a"))
         assert entry is not None
@@ -52,13 +52,13 @@ class SettleTests(SynchronousTestCase):
 
     def others(self, value: Any) -> int:
         """
-        Somebody else puts a value.
+        Put a value as another writer.
         """
         return now(self.inner.commit([], [Put("a", value)]))
 
     def test_done(self) -> None:
         """
-        The new revision is answered.
+        The new revision is returned.
         """
         settling = self.settle()
         self.store.settle()
@@ -66,7 +66,7 @@ class SettleTests(SynchronousTestCase):
 
     def test_conflict(self) -> None:
         """
-        Somebody else was first.
+        Another writer came first.
         """
         self.others(3)
         settling = self.settle()
@@ -85,7 +85,7 @@ class SettleTests(SynchronousTestCase):
 
     def test_failed_and_not_done(self) -> None:
         """
-        It is tried again.
+        A commit that failed and was not done is tried again.
         """
         settling = self.settle()
         self.store.pending[0].fail()
@@ -95,7 +95,7 @@ class SettleTests(SynchronousTestCase):
 
     def test_failed_and_done(self) -> None:
         """
-        Reading back says so; it is not done twice.
+        Reading back shows that it was done; it is not done twice.
         """
         settling = self.settle()
         self.store.pending[0].fail_but_apply()
@@ -107,7 +107,7 @@ class SettleTests(SynchronousTestCase):
 
     def test_failed_and_others_came_first(self) -> None:
         """
-        What is read back is neither the old nor ours.
+        What is read back is neither the old value nor the new one.
         """
         settling = self.settle()
         self.store.pending[0].fail()
@@ -131,7 +131,7 @@ class SettleTests(SynchronousTestCase):
 
     def test_failed_and_done_long_after(self) -> None:
         """
-        Then it misses, because the second attempt was done.
+        The first attempt misses, because the second was done.
         """
         settling = self.settle()
         late = self.store.pending[0].fail_and_apply_later()
@@ -144,7 +144,7 @@ class SettleTests(SynchronousTestCase):
 
     def test_in_doubt_from_the_beginning(self) -> None:
         """
-        An attempt was made before, among others, and has come through.
+        An earlier attempt, among others, was done.
         """
         done = self.others(2)
         settling = self.settle(in_doubt=True)
@@ -173,7 +173,7 @@ class SettleTests(SynchronousTestCase):
 
     def test_ends_with_the_store(self) -> None:
         """
-        When the store is closed, the failure is told.
+        When the store is closed the failure is raised.
         """
         store = RetryingMetadataStore(self.store, self.clock, lambda: 0.0)
         settling = begin(settle(store, "a", self.revision, 2))

@@ -25,12 +25,12 @@ OTHER = (TOPIC, 1)
 
 class ClaimTests(BrokerTestCase):
     """
-    Beginning to lead.
+    Claiming partitions.
     """
 
     def test_new_partitions(self) -> None:
         """
-        They are led at once, empty, in epoch 0.
+        New partitions are led at once, empty, in epoch 0.
         """
         wanted = [(TOPIC, index) for index in range(120)]
         broker = self.leader()
@@ -50,8 +50,8 @@ class ClaimTests(BrokerTestCase):
 
     def test_of_a_deleted_topic(self) -> None:
         """
-        A partition that has no record is not made again when its topic is
-        deleted, whatever the claimer knows of that.
+        A partition without a record is not created again when its topic is
+        deleted, whatever the claiming broker knows of that.
         """
         broker = self.leader()
         key = f"topics/{TOPIC}"
@@ -68,7 +68,7 @@ class ClaimTests(BrokerTestCase):
 
     def test_what_is_led_already(self) -> None:
         """
-        It is not claimed again.
+        A partition that is led already is not claimed again.
         """
         broker = self.leader()
         before = broker.partition()
@@ -78,8 +78,8 @@ class ClaimTests(BrokerTestCase):
 
     def test_at_the_same_time(self) -> None:
         """
-        Two calls that ask for the same are one claim: what is appended after
-        the first is not taken from itself by the second.
+        Two calls that ask for the same partition are one claim: the second does
+        not take from the first what was appended after that.
         """
         for order in (0, 1), (1, 0):
             broker = self.broker(policy=hold("commit", metadata_keys.PARTITIONS), **EACH)
@@ -96,13 +96,14 @@ class ClaimTests(BrokerTestCase):
 
     def test_what_is_not_led(self) -> None:
         """
-        Somebody else's, or nobody's.
+        A partition of another leader, or of none, is refused.
         """
         self.assertRaises(NotLeaderOrFollower, self.leader().log.partition, TOPIC, 5)
 
     def test_one_of_many_is_lost(self) -> None:
         """
-        The others are claimed all the same; that one is recovered again.
+        The other partitions are claimed all the same, and the lost one is
+        recovered again.
         """
         broker = self.broker(policy=hold("commit", metadata_keys.PARTITIONS))
         recovering = broker.recover([WHERE, OTHER])
@@ -135,7 +136,7 @@ class ClaimTests(BrokerTestCase):
     def test_as_a_new_incarnation(self) -> None:
         """
         A broker that was fenced comes back with what it had acknowledged, and
-        with nothing of what it had not.
+        without what it had not.
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
@@ -155,13 +156,13 @@ class ClaimTests(BrokerTestCase):
 
 class RecordedTests(BrokerTestCase):
     """
-    A leader hears what its partition's record says.
+    Leader epochs that partitions' records have.
     """
 
     def test_replaced(self) -> None:
         """
-        An epoch that it has not claimed: it was replaced, though it has met no
-        seal, as it has written nothing.
+        A broker that sees an epoch it has not claimed was replaced, even if it
+        has met no seal because it has written nothing.
         """
         broker = self.leader()
         broker.log.recorded(WHERE, 0)
@@ -172,7 +173,7 @@ class RecordedTests(BrokerTestCase):
 
     def test_of_others(self) -> None:
         """
-        Of what it does not lead it may hear anything.
+        The epoch of a partition that is not led here changes nothing.
         """
         broker = self.leader()
         broker.log.recorded((TOPIC, 1), 7)
@@ -186,7 +187,8 @@ class DeleteTests(BrokerTestCase):
 
     def test_all_goes(self) -> None:
         """
-        Records, segments, slots, and what is in the cache; readers are woken.
+        Records, segments, slots and cached blocks are deleted; readers are
+        woken.
         """
         broker = self.leader([WHERE, OTHER], **EACH)
         partition = broker.partition()
@@ -207,7 +209,7 @@ class DeleteTests(BrokerTestCase):
 
     def test_with_records_under_way(self) -> None:
         """
-        They are settled, and their slots go after that.
+        Records under way are settled, and their slots are deleted after that.
         """
         broker = self.leader(**EACH)
         broker.obey(hold("create", "/journal/"))
@@ -223,7 +225,7 @@ class DeleteTests(BrokerTestCase):
 
     def test_repeated(self) -> None:
         """
-        After a failure it is done as a whole once more.
+        After a failure the deletion is repeated as a whole.
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
@@ -239,7 +241,7 @@ class DeleteTests(BrokerTestCase):
 
     def test_other_topics_stay(self) -> None:
         """
-        With their slots.
+        Other topics keep their slots.
         """
         other = (type(TOPIC)(int=0xABD), 0)
         broker = self.leader([WHERE, other], **EACH)
@@ -254,12 +256,13 @@ class DeleteTests(BrokerTestCase):
 
 class PressureTests(BrokerTestCase):
     """
-    Whether there is room for more.
+    Memory, and whether producers must wait.
     """
 
     def test_spent_and_relieved(self) -> None:
         """
-        While too much waits for the journal, or for segments.
+        The pressure is spent while too many bytes wait for the journal or for
+        segments.
         """
         broker = self.leader(slot_bytes=500, slots_in_flight=2, unrolled_bytes=2000)
         self.assertFalse(broker.log.pressure.spent())
@@ -288,7 +291,7 @@ class PressureTests(BrokerTestCase):
 
     def test_held(self) -> None:
         """
-        What others hold until it is appended counts, too.
+        Bytes that are held until they are appended count, too.
         """
         broker = self.leader(slot_bytes=500, slots_in_flight=2)
         broker.log.pressure.hold(800)
@@ -301,7 +304,7 @@ class PressureTests(BrokerTestCase):
 
     def test_where_slots_linger(self) -> None:
         """
-        Two more slots may fill while so many are under way.
+        Two more slots may fill while the others are under way.
         """
         broker = self.leader(slot_bytes=500, slots_in_flight=2, linger=0.05)
         broker.log.pressure.hold(2000)
@@ -311,7 +314,7 @@ class PressureTests(BrokerTestCase):
 
     def test_relieved_by_a_fence(self) -> None:
         """
-        Nothing waits any more.
+        After a fence no producer waits any more.
         """
         broker = self.leader(slot_bytes=100, slots_in_flight=1)
         broker.obey(hold("create", "/journal/"))
@@ -326,12 +329,12 @@ class PressureTests(BrokerTestCase):
 
 class StopTests(BrokerTestCase):
     """
-    Stopping.
+    Stopping a log.
     """
 
     def test_stores_what_was_appended(self) -> None:
         """
-        Also what lingers; the next start finds it.
+        A lingering slot is stored, too; the next start finds it.
         """
         broker = self.leader(linger=10.0)
         settled = broker.append(b"0").settled
@@ -343,7 +346,7 @@ class StopTests(BrokerTestCase):
 
     def test_records_of_other_brokers_are_left_alone(self) -> None:
         """
-        Recovery stops this broker's own past, nobody else's.
+        Recovery seals only this broker's own earlier incarnations.
         """
         other = self.leader([OTHER], broker_id=2, **EACH)
         other.log.partition(*OTHER).opened()

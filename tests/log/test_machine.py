@@ -1,10 +1,10 @@
 """
-The log's promise, whatever the stores do and whenever brokers die or sleep.
+The promises of the log, whatever the stores do, and whenever brokers die or sleep.
 
-Brokers append, roll, trim, delete, take over from each other; each store
-operation succeeds, fails, fails though it was done, or is done when nobody
-thinks of it any more. What was acknowledged or shown once is there for ever,
-once, in order, at its offset.
+Brokers append, roll, trim, delete, and take over from one another. Each store
+operation succeeds, fails, fails though it was done, or is done long after it was
+given up. What was acknowledged or visible once is there for ever, once, in
+order, at its offset.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Sent:
     """
     A batch of a producer.
 
-    @ivar accepted: Where a broker has put it, though nobody may have heard.
+    @ivar accepted: Where a broker has put it, even if that was not answered.
     @ivar acknowledged: The offset that was answered.
     """
 
@@ -80,7 +80,7 @@ class Sent:
 
     def bytes(self) -> memoryview:
         """
-        As it is sent, each time.
+        Build it as it is sent, each time.
         """
         return batch(*self.values, producer=self.producer, sequence=self.sequence)
 
@@ -90,7 +90,7 @@ class Leading:
     """
     A partition that a broker leads or led.
 
-    @ivar began: Its high watermark when it was claimed.
+    @ivar began: The high watermark when it was claimed.
     """
 
     partition: Partition
@@ -103,8 +103,8 @@ class LogMachine(RuleBasedStateMachine):
     """
     Brokers, their stores, and what is known of the log.
 
-    @cvar store: What the objects are in.
-    @cvar fencings: How incarnations are stopped, for each one of these.
+    @cvar store: Makes the object store.
+    @cvar fencings: How incarnations are stopped, one of these for each.
     @cvar chapters: How many small segments of a partition go into volumes.
     """
 
@@ -120,7 +120,7 @@ class LogMachine(RuleBasedStateMachine):
         self.gone: list[Broker] = []  # their operations may still be done
         self.wanted: list[TopicIdPartition] = []
         self.led: dict[tuple[int, TopicIdPartition], Leading] = {}
-        self.truth: dict[TopicIdPartition, dict[int, bytes]] = {}  # shown or acknowledged
+        self.truth: dict[TopicIdPartition, dict[int, bytes]] = {}  # visible or acknowledged
         self.start: dict[TopicIdPartition, int] = {}  # the largest that was answered
         self.values = 0
         self.sequences: dict[tuple[TopicIdPartition, int], int] = {}
@@ -132,7 +132,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def show(self, where: TopicIdPartition, offset: int, value: bytes) -> None:
         """
-        A record was shown or acknowledged.
+        Note that a record was visible or acknowledged.
         """
         known = self.truth[where].setdefault(offset, value)
         if known != value:
@@ -149,7 +149,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def incarnation(self, choice: int, **named: Any) -> Broker:
         """
-        A broker that begins, and is stopped by one means or the other.
+        Start a broker, which is stopped in one way or the other.
         """
         fencing = self.fencings[choice % len(self.fencings)]
         bounds = {**BOUNDS, "chapters": self.chapters}
@@ -187,7 +187,7 @@ class LogMachine(RuleBasedStateMachine):
             broker.obey(gently)
 
     def _not_recovered(self, failure: Failure) -> None:
-        # A store that does not answer for so long is a broker that gives up.
+        # A broker gives up if the store does not answer for so long.
         self.expect(failure.check(StoreUnavailable) is not None, str(failure))
 
     @precondition(lambda self: self.brokers)
@@ -217,7 +217,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def wake(self, data: st.DataObject) -> None:
         """
-        It goes on as if nothing had happened.
+        A broker continues as if nothing had happened.
         """
         broker = data.draw(st.sampled_from(self.asleep))
         self.asleep.remove(broker)
@@ -227,7 +227,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         """
-        A broker hands a partition over; the next that begins claims it.
+        A broker releases a partition; the next that starts claims it.
         """
         broker, where = data.draw(st.sampled_from(self.leaders()))
         releasing = begin(broker.log.release([where]))
@@ -248,7 +248,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule(data=st.data(), verdict=st.sampled_from(list(Verdict)))
     def decide(self, data: st.DataObject, verdict: Verdict) -> None:
         """
-        One operation meets its fate.
+        One operation is decided.
         """
         waiting = [one for broker in self.brokers for one in pending(broker)]
         data.draw(st.sampled_from(waiting)).decide(verdict)
@@ -257,7 +257,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def happen(self, data: st.DataObject) -> None:
         """
-        One operation is done, and the answer, of that moment, is on its way.
+        One operation is done, and its answer is on the way.
         """
         waiting = [one for broker in self.brokers for one in pending(broker)]
         data.draw(st.sampled_from(waiting)).apply()
@@ -266,7 +266,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def let_most_pass(self, data: st.DataObject) -> None:
         """
-        All that one broker waits for comes, but not what it asks for then.
+        All pending operations of a broker are done, but not those that follow.
         """
         able = [broker for broker in self.brokers if pending(broker)]
         for operation in pending(data.draw(st.sampled_from(able))):
@@ -276,14 +276,13 @@ class LogMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def land(self, data: st.DataObject) -> None:
         """
-        What failed long ago, or was asked for by a broker that is gone, is
-        done.
+        An operation is done that failed long ago, or that a dead broker began.
         """
         data.draw(st.sampled_from(self.late())).apply()
 
     def late(self) -> list[Operation]:
         """
-        Operations that nobody waits for, and that may yet be done.
+        Return operations that have no caller any more and may yet be done.
         """
         everybody = [*self.brokers, *self.asleep, *self.gone]
         found = [one for broker in everybody for view in broker.views for one in view.late]
@@ -311,7 +310,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule(data=st.data(), policy=st.sampled_from(["gently", "none", "let_pass"]))
     def obey(self, data: st.DataObject, policy: str) -> None:
         """
-        What becomes of a broker's next operations.
+        Set what happens to a broker's next operations.
         """
         chosen = {"gently": gently, "none": None, "let_pass": let_pass}[policy]
         data.draw(st.sampled_from(self.brokers)).obey(chosen)
@@ -320,7 +319,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def leaders(self) -> list[tuple[Broker, TopicIdPartition]]:
         """
-        Who takes it that it leads what.
+        Return the brokers that hold themselves for leaders.
         """
         return [
             (broker, (partition.topic_id, partition.index))
@@ -330,7 +329,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def opened(self, broker: Broker, where: TopicIdPartition) -> Partition | None:
         """
-        A partition that can be appended to, now or after a while.
+        Return a partition that can be appended to, now or after a while.
         """
         partition = broker.log.partition(*where)
         if not partition.is_open:
@@ -339,7 +338,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def new_values(self, number: int) -> tuple[bytes, ...]:
         """
-        Values that no record had before.
+        Return values that no record had before.
         """
         first, self.values = self.values, self.values + number
         return tuple(b"%d" % value for value in range(first, self.values))
@@ -363,8 +362,8 @@ class LogMachine(RuleBasedStateMachine):
     @rule(data=st.data(), producer=st.integers(1, 2), records=st.integers(1, 3))
     def produce(self, data: st.DataObject, producer: int, records: int) -> None:
         """
-        A producer with idempotence sends its next batch; the last one again,
-        if it was not acknowledged.
+        An idempotent producer sends its next batch, or the last one again if it
+        was not acknowledged.
         """
         broker, where = data.draw(st.sampled_from(self.leaders()))
         partition = self.opened(broker, where)
@@ -382,7 +381,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def send_again(self, data: st.DataObject) -> None:
         """
-        A batch comes twice, acknowledged or not.
+        A batch is sent twice, acknowledged or not.
         """
         broker, where = data.draw(st.sampled_from(self.leaders()))
         again = [sent for (at, _), sent in self.unanswered.items() if at == where]
@@ -399,7 +398,7 @@ class LogMachine(RuleBasedStateMachine):
         except NotLeaderOrFollower:
             return
         except OutOfOrderSequenceNumber:
-            # Only who has been replaced may not know the batches before.
+            # Only a broker that was replaced may lack the batches before.
             epochs = [
                 leading.partition.leader_epoch
                 for (_, where), leading in self.led.items()
@@ -417,14 +416,14 @@ class LogMachine(RuleBasedStateMachine):
 
     def claimed_past(self, partition: Partition) -> bool:
         """
-        Whether somebody has claimed a partition since, known to us or not.
+        Return whether another broker has claimed the partition since.
         """
         record = self.shared.record((partition.topic_id, partition.index))
         return record.epoch > partition.leader_epoch
 
     def acknowledged(self, partition: Partition, sent: Sent, appended: Append) -> None:
         """
-        A batch was answered without error.
+        Check a batch that was answered without an error.
         """
         base = appended.base_offset
         if sent.acknowledged is not None:
@@ -442,7 +441,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def refused(self, failure: Failure) -> None:
         """
-        A batch was refused; it may be there all the same.
+        Note that a batch was refused; it may be in the log all the same.
         """
         self.expect(failure.check(NotLeaderOrFollower) is not None, str(failure))
 
@@ -466,7 +465,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def was_read(self, found: Fetched, where: TopicIdPartition, offset: int, end: int) -> None:
         """
-        Every record that is read is shown; they follow one another.
+        Check records that were read: they are visible, and follow one another.
         """
         records = records_of(found)
         self.expect(bool(records) or offset >= end, f"nothing at {offset} of {where}, below {end}")
@@ -480,9 +479,10 @@ class LogMachine(RuleBasedStateMachine):
 
     def not_read(self, failure: Failure, where: TopicIdPartition, offset: int) -> None:
         """
-        Reading fails where records were deleted, and while a store is away.
+        Check a read that failed: records were deleted, or a store is away.
         """
-        # One that does not know of its successor yet misses what that deleted.
+        # A broker that does not know of its successor yet misses segments
+        # that the successor has deleted.
         if failure.check(OffsetOutOfRange, KafkaStorageError):
             record = self.shared.record(where)
             self.expect(offset < record.log_start, f"{offset} of {where} is out of range")
@@ -514,7 +514,7 @@ class LogMachine(RuleBasedStateMachine):
     )
     def configure(self, keep_bytes: int, keep_ms: int, segment_bytes: int) -> None:
         """
-        The topic's configuration is altered; old records go.
+        The topic's configuration is altered; old records are deleted.
         """
         self.log_rules = LogRules(keep_ms, keep_bytes, segment_bytes)
         for broker in [*self.brokers, *self.asleep]:
@@ -523,7 +523,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def not_moved(self, failure: Failure) -> None:
         """
-        Who was replaced does not move anything; a store may be away.
+        Check a move that failed: the broker was replaced, or a store is away.
         """
         self.expect(failure.check(KafkaError, StoreUnavailable) is not None, str(failure))
 
@@ -532,7 +532,7 @@ class LogMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_was_wrong(self) -> None:
         """
-        As the callbacks have found.
+        Callbacks have found nothing wrong.
         """
         assert not self.wrong, self.wrong
 
@@ -564,7 +564,7 @@ class LogMachine(RuleBasedStateMachine):
     @invariant()
     def memory_is_accounted_for(self) -> None:
         """
-        The log knows how much it holds.
+        The log knows how many bytes it holds.
         """
         for broker in [*self.brokers, *self.asleep]:
             held = sum(partition.tail.size for partition in broker.log.partitions())
@@ -575,7 +575,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """
-        When all stores are well again, the last incarnation finds everything.
+        When all stores work again, the last incarnation finds everything.
         """
         try:
             self.stored_as_it_should_be()
@@ -587,7 +587,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def stored_as_it_should_be(self) -> None:
         """
-        Whatever is under way, what is stored is as the rules want it.
+        The stores keep the rules, whatever is under way.
         """
         found = wrong(self.shared)
         assert not found, found
@@ -637,8 +637,8 @@ class LogMachine(RuleBasedStateMachine):
 
     def log_is_whole(self, broker: Broker, where: TopicIdPartition) -> None:
         """
-        From the log start to the end every record is there, once, and is what
-        was acknowledged.
+        From the log start to the end every record is there, once, as it was
+        acknowledged.
         """
         partition = broker.log.partition(*where)
         offset = partition.log_start
@@ -658,7 +658,7 @@ class LogMachine(RuleBasedStateMachine):
 
     def nothing_is_left(self, before: list[Any]) -> None:
         """
-        What incarnations of the past had is rolled, and their slots are gone.
+        Records of earlier incarnations are rolled, and their slots are deleted.
         """
         for entry in before:
             number = metadata_keys.incarnation_of(entry.key)
@@ -672,14 +672,14 @@ class LogMachine(RuleBasedStateMachine):
 
 def gently(operation: Operation) -> Verdict | None:
     """
-    Reads pass; what changes something waits for a decision.
+    Let reads succeed; changes wait for a decision.
     """
     return Verdict.SUCCEED if operation.kind in READS else None
 
 
 def pending(broker: Broker) -> list[Operation]:
     """
-    What a broker waits for.
+    Return what a broker waits for.
     """
     return [operation for view in broker.views for operation in view.pending]
 
@@ -718,7 +718,7 @@ class MachineTests(SynchronousTestCase):
 
     def run_machine(self, machine: type[LogMachine], examples: int) -> None:
         """
-        So many histories.
+        Run so many histories.
         """
         run_state_machine_as_test(
             machine,
@@ -726,7 +726,7 @@ class MachineTests(SynchronousTestCase):
                 max_examples=examples,
                 stateful_step_count=60,
                 deadline=None,
-                # Shrinking takes minutes; the steps are not many anyway.
+                # Shrinking takes minutes, and there are not many steps anyway.
                 phases=[Phase.explicit, Phase.reuse, Phase.generate],
                 suppress_health_check=list(HealthCheck),
             ),
@@ -740,19 +740,19 @@ class MachineTests(SynchronousTestCase):
 
     def test_with_volumes(self) -> None:
         """
-        Nor where small segments go together, and apart again.
+        Nor does one where small segments are put together and taken apart.
         """
         self.run_machine(BindingMachine, 250)
 
     def test_on_a_store_that_replaces(self) -> None:
         """
-        Nor where a create replaces what is there; and no key is given two
+        Nor does one where a create replaces objects; and no key gets two
         contents.
         """
         self.run_machine(CarelessMachine, 200)
 
     def test_from_one_fencing_to_the_other(self) -> None:
         """
-        Nor when the setting is changed from one start to the next.
+        Nor does one where the setting changes from one start to the next.
         """
         self.run_machine(ChangingMachine, 100)

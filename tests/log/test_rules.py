@@ -24,12 +24,12 @@ from tests.log.brokers import EACH, RULES, WHERE, Broker, BrokerTestCase, batch
 
 class RuleTestCase(BrokerTestCase):
     """
-    What tests of the rules have in common.
+    Helpers for tests of the rules.
     """
 
     def numbers(self, broker: Broker) -> list[int]:
         """
-        The slots that a broker is creating.
+        Return the numbers of the slots that a broker is creating.
         """
         return [
             object_keys.slot_number(operation.key)
@@ -46,20 +46,21 @@ class RuleTestCase(BrokerTestCase):
 
     def sealed(self, incarnation: int) -> int | None:
         """
-        Where an incarnation is recorded to end.
+        Return the recorded end of an incarnation's journal; None if there is
+        none.
         """
         value = self.shared.value(metadata_keys.seal(incarnation))
         return None if value is None else int(value["sealed_at"])
 
     def trim(self, incarnation: int) -> int:
         """
-        An incarnation's trim mark.
+        Return an incarnation's trim mark.
         """
         return int(self.shared.value(metadata_keys.incarnation(incarnation))["trim"])
 
     def seal(self, broker: Broker) -> JournalExtent:
         """
-        Stop a broker, and do nothing more.
+        Seal a broker's journal, and do nothing more.
         """
         number = self.shared.register(9)
         shared = self.shared
@@ -79,7 +80,7 @@ class AcknowledgingTests(RuleTestCase):
 
     def test_01_only_the_contiguous_prefix_is_acknowledged_and_shown(self) -> None:
         """
-        Slot 1 is durable and slot 0 is not: neither is acknowledged or shown,
+        Slot 1 is durable and slot 0 is not: neither is acknowledged or visible,
         and a successor finds neither.
         """
         broker = self.leader(**EACH)
@@ -100,8 +101,8 @@ class AcknowledgingTests(RuleTestCase):
 
     def test_02_who_meets_a_seal_acknowledges_nothing_more(self) -> None:
         """
-        A successor's seal stands at slot 0: slot 0 and the later ones are
-        refused, though they are stored.
+        A successor's seal is at slot 0: slot 0 and later slots are refused,
+        though they are stored.
         """
         broker = self.leader(**EACH)
         partition = broker.partition()
@@ -123,8 +124,8 @@ class AcknowledgingTests(RuleTestCase):
 
     def test_02_who_finds_itself_sealed_at_a_commit_acknowledges_nothing_more(self) -> None:
         """
-        A broker that meets no seal object learns from a commit on a
-        partition that it was replaced.
+        A broker that finds no seal learns from a commit on a partition's record
+        that it was replaced.
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
@@ -147,8 +148,8 @@ class SealingTests(RuleTestCase):
 
     def test_03_a_busy_writer_runs_into_the_barrier(self) -> None:
         """
-        Whenever the sealer would seal a slot the writer has just written it;
-        the barrier ends that.
+        Whenever the sealer would seal a slot, the writer has just written it.
+        The barrier ends that.
         """
         writer = self.leader(**EACH)
         written = 0
@@ -170,8 +171,8 @@ class SealingTests(RuleTestCase):
 
     def test_03_a_writer_that_is_past_the_barrier_already(self) -> None:
         """
-        It had more under way than the barrier is ahead: another one is put,
-        farther ahead.
+        More slots are under way than the barrier is ahead: another barrier is
+        put, farther ahead.
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
@@ -190,7 +191,7 @@ class SealingTests(RuleTestCase):
 
     def test_03_the_lowest_missing_slot_is_sealed(self) -> None:
         """
-        What exists below it counts, what exists above it does not.
+        Slots below it count, and slots above it do not.
         """
         writer = self.leader(**EACH)
         writer.obey(None)
@@ -206,8 +207,8 @@ class SealingTests(RuleTestCase):
 
     def test_03_a_seal_met_on_the_way_is_adopted(self) -> None:
         """
-        The one who made it died before it recorded the end: the next one ends
-        there, too, and makes no other.
+        A sealer died after it had put the seal, before it recorded the end. The
+        next one ends the journal at the same seal, and puts no other.
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
@@ -216,13 +217,13 @@ class SealingTests(RuleTestCase):
         first.crash()
         self.assertIn(1, self.shared.seals(writer.incarnation))
         self.assertEqual(self.seal(writer).sealed_at, 1)
-        # The second one has put a barrier of its own, past the first one's.
+        # The second sealer has put a barrier of its own, past the first one's.
         self.assertEqual(self.shared.seals(writer.incarnation), [1, BARRIER, BARRIER + BARRIER])
 
     def test_04_after_the_seal_the_trim_mark_is_read_again(self) -> None:
         """
-        While a sealer walks, the writer trims past it: a seal over a deleted
-        slot stops nobody, so the sealer starts over.
+        While a sealer walks, the writer trims past it. A seal in place of a
+        deleted slot stops nothing, so the sealer starts over.
         """
         writer = self.leader(**EACH)
         for number in range(3):
@@ -241,8 +242,8 @@ class SealingTests(RuleTestCase):
 
     def test_05_what_is_recorded_first_is_the_end(self) -> None:
         """
-        An end that is recorded is taken as it is, whatever slots and seals
-        stand in the journal, and never changed.
+        A recorded end is taken as it is, whatever slots and seals are in the
+        journal, and is never changed.
         """
         writer = self.leader(**EACH)
         for number in range(3):
@@ -256,8 +257,8 @@ class SealingTests(RuleTestCase):
 
     def test_05_the_end_is_committed_only_if_absent(self) -> None:
         """
-        Of two that seal at once the one that records later takes the end of
-        the other.
+        Of two that seal at once, the one that records later takes the end that
+        the other has recorded.
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
@@ -272,7 +273,7 @@ class SealingTests(RuleTestCase):
 
     def test_06_no_claim_before_the_end_is_recorded(self) -> None:
         """
-        While it is not known whether the end is recorded, nothing is claimed.
+        While it is unknown whether the end is recorded, no partition is claimed.
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
@@ -295,7 +296,7 @@ class TrimmingTests(RuleTestCase):
 
     def test_07_a_sealed_incarnation_does_not_trim(self) -> None:
         """
-        Its commit of the trim mark demands that no end is recorded.
+        The commit of the trim mark compares that no end is recorded.
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
@@ -309,7 +310,7 @@ class TrimmingTests(RuleTestCase):
 
     def test_07_trim_never_passes_what_is_acknowledged(self) -> None:
         """
-        A slot that is under way is not trimmed, nor those behind it.
+        A slot that is under way is not trimmed, nor are later ones.
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
@@ -322,8 +323,8 @@ class TrimmingTests(RuleTestCase):
 
     def test_07_who_is_fenced_trims_no_more(self) -> None:
         """
-        Its partitions are dropped, and need no slot any more; but a successor
-        does, whether it has recorded the end yet or not.
+        A fenced broker's partitions are dropped and need no slots, but its
+        successor does, whether it has recorded the end yet or not.
         """
         other = (WHERE[0], 1)
         broker = self.leader([WHERE, other], **EACH)
@@ -342,7 +343,7 @@ class TrimmingTests(RuleTestCase):
 
     def test_07_who_is_fenced_while_it_trims_goes_no_further(self) -> None:
         """
-        The trim mark to be is that of before the first wait.
+        The new trim mark is the one from before the first wait.
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
@@ -356,7 +357,7 @@ class TrimmingTests(RuleTestCase):
 
     def test_08_only_what_is_committed_as_rolled_is_rolled(self) -> None:
         """
-        The segment is there, but rolled_to is not committed: the journal keeps
+        The segment exists, but C{rolled_to} is not committed: the journal keeps
         the records.
         """
         broker = self.leader(**EACH)
@@ -373,8 +374,8 @@ class TrimmingTests(RuleTestCase):
 
     def test_09_slots_are_deleted_under_a_trim_mark_known_to_be_committed(self) -> None:
         """
-        While the outcome of the commit is not known, nothing is deleted; not
-        even when it failed.
+        While the outcome of the commit is unknown nothing is deleted, even after
+        it has failed.
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
@@ -394,7 +395,8 @@ class TrimmingTests(RuleTestCase):
 
     def test_09_a_predecessors_slots_too(self) -> None:
         """
-        A successor deletes them when their trim mark is known to be committed.
+        A successor deletes a sealed journal's slots after its trim mark is known
+        to be committed.
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
@@ -413,7 +415,7 @@ class TrimmingTests(RuleTestCase):
         self,
     ) -> None:
         """
-        Of a journal that is wound up only its seals are left.
+        When the slots of a sealed journal are deleted, its seals stay.
         """
         writer = self.leader(**EACH)
         writer.obey(None)
@@ -428,7 +430,8 @@ class TrimmingTests(RuleTestCase):
 
     def test_10_a_segment_past_rolled_to_is_no_orphan(self) -> None:
         """
-        It may be committed any moment: moving the log start leaves it alone.
+        A segment past C{rolled_to} may be committed at any moment: moving the
+        log start leaves it alone.
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
@@ -452,8 +455,8 @@ class RecordTests(RuleTestCase):
 
     def test_11_every_commit_compares_the_revision(self) -> None:
         """
-        Somebody has written the record, with the same leader and epoch: who
-        read it before does not overwrite that.
+        Another writer has changed the record, with the same leader and epoch. A
+        broker that has read it before does not overwrite that.
         """
         for change in ("roll", "move"):
             broker = self.leader(**EACH)
@@ -475,8 +478,8 @@ class RecordTests(RuleTestCase):
 
     def test_12_a_claim_compares_the_revision_that_recovery_began_from(self) -> None:
         """
-        Two successors recover; the one that claims later recovers again, and
-        so finds what the other has acknowledged meanwhile.
+        Two successors recover. The one that claims later recovers again, and so
+        finds what the other has acknowledged meanwhile.
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
@@ -496,7 +499,7 @@ class RecordTests(RuleTestCase):
 
     def test_12_who_is_sealed_claims_nothing(self) -> None:
         """
-        A claim demands that the claimer's own end is not recorded.
+        A claim compares that the claiming incarnation's own end is not recorded.
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
@@ -513,7 +516,7 @@ class RecordTests(RuleTestCase):
     def test_13_the_record_names_every_journal_with_unrolled_records(self) -> None:
         """
         A successor that dies before it has rolled what it inherited leaves two
-        journals; the next one reads both.
+        journals. The next one reads both.
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
@@ -530,7 +533,7 @@ class RecordTests(RuleTestCase):
 
     def test_13_ranges_of_other_journals_do_not_count(self) -> None:
         """
-        A journal that the record does not name has nothing of the partition.
+        A journal that the record does not name holds nothing of the partition.
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
@@ -548,7 +551,7 @@ class SegmentTests(RuleTestCase):
 
     def test_14_only_records_below_the_high_watermark_are_rolled(self) -> None:
         """
-        What is not acknowledged may never be.
+        Records that are not acknowledged may never become durable.
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
@@ -559,8 +562,8 @@ class SegmentTests(RuleTestCase):
 
     def test_15_the_chain_goes_on_from_the_end_of_a_segment_that_exists(self) -> None:
         """
-        A predecessor has made a segment of two records, and not committed it:
-        the next one begins after it.
+        An earlier leader has written a segment of two records and not committed
+        it. The next segment begins after it.
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
@@ -576,7 +579,7 @@ class SegmentTests(RuleTestCase):
 
     def test_15_who_would_adopt_past_its_high_watermark_is_fenced(self) -> None:
         """
-        Only a successor can have made such a segment.
+        Only a successor can have written a segment past the high watermark.
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
@@ -599,7 +602,7 @@ class SegmentTests(RuleTestCase):
 
     def test_16_rolled_to_is_committed_after_the_segment_exists(self) -> None:
         """
-        While the segment is being made, nothing is committed.
+        Nothing is committed while the segment is being written.
         """
         broker = self.leader(**EACH)
         broker.append(b"0")
@@ -621,7 +624,7 @@ class LogStartTests(RuleTestCase):
 
     def setUp(self) -> None:
         """
-        Three segments of one record each.
+        Write three segments of one record each.
         """
         super().setUp()
         self.broker_ = self.leader(**EACH)
@@ -631,7 +634,7 @@ class LogStartTests(RuleTestCase):
 
     def test_19_log_start_is_committed_before_anything_is_deleted(self) -> None:
         """
-        And answered after.
+        It is also committed before the request is answered.
         """
         broker = self.broker_
         broker.obey(hold("commit", metadata_keys.PARTITIONS))
@@ -648,7 +651,7 @@ class LogStartTests(RuleTestCase):
 
     def test_20_log_start_never_passes_rolled_to(self) -> None:
         """
-        Deleting beyond it rolls first.
+        Deleting beyond C{rolled_to} rolls first.
         """
         broker = self.broker_
         broker.append(b"3")
@@ -667,7 +670,7 @@ class LogStartTests(RuleTestCase):
 
     def test_20_the_listing_begins_at_the_segment_with_the_log_start(self) -> None:
         """
-        The record keeps its base.
+        The record keeps the base offset of that segment.
         """
         now(self.broker_.partition().delete_before(1))
         self.assertEqual(self.shared.record().first_segment, 1)
@@ -686,8 +689,8 @@ class LogStartTests(RuleTestCase):
 
     def test_21_the_newest_segment_stays(self) -> None:
         """
-        It carries the end offset and the producers' states, also when none of
-        its records is alive.
+        It carries the end offset and the states of producers, even when none of
+        its records is left.
         """
         broker = self.broker_
         original = broker.append(b"3", producer=5)

@@ -15,7 +15,7 @@ from tests.log.brokers import EACH, RULES, TOPIC, Broker, BrokerTestCase, batch,
 PARTITIONS = [(TOPIC, index) for index in range(4)]
 VOLUMES = "default/volumes/"
 EVERY = 100.0
-"""Seconds between two looks for what nobody needs."""
+"""Seconds between two orphan sweeps."""
 
 
 class VolumeTestCase(BrokerTestCase):
@@ -25,7 +25,8 @@ class VolumeTestCase(BrokerTestCase):
 
     def leading(self, **settings: Any) -> Broker:
         """
-        All opened. Nobody looks for garbage, if the test does not say so.
+        Start a broker that leads them, all opened. It runs no orphan sweep
+        unless the settings say so.
         """
         wanted = {**EACH, "chapters": 3, "orphan_seconds": 0, **settings}
         broker = self.leader(PARTITIONS, **wanted)
@@ -35,20 +36,20 @@ class VolumeTestCase(BrokerTestCase):
 
     def all_of(self, broker: Broker) -> list[Partition]:
         """
-        All of them.
+        Return the partitions on a broker.
         """
         return [broker.log.partition(*where) for where in PARTITIONS]
 
     def fill(self, broker: Broker, value: bytes, times: Sequence[int] = ()) -> None:
         """
-        A record more in each partition.
+        Append a record to each partition.
         """
         for partition in self.all_of(broker):
             partition.append(batch(value, times=times), RULES)
 
     def bind(self, broker: Broker, *values: bytes) -> None:
         """
-        A volume for each value: a record in each partition has it.
+        Write a volume for each value: each partition appends a record with it.
         """
         for value in values:
             self.fill(broker, value)
@@ -56,8 +57,8 @@ class VolumeTestCase(BrokerTestCase):
 
     def roll(self, broker: Broker, value: bytes = b"last", index: int = 0) -> None:
         """
-        A record more in one partition, and a segment that takes its chapters
-        in.
+        Append a record to one partition, and roll it with its chapters into a
+        segment.
         """
         partition = broker.partition(PARTITIONS[index])
         partition.append(batch(value), RULES)
@@ -66,38 +67,38 @@ class VolumeTestCase(BrokerTestCase):
 
     def volumes(self) -> list[tuple[int, int]]:
         """
-        The incarnation and number of all that there are.
+        Return the incarnation and number of each volume.
         """
         found = [object_keys.parse_volume("default", key) for key in self.shared.keys(VOLUMES)]
         return [volume for volume in found if volume is not None]
 
     def numbers(self) -> list[int]:
         """
-        The numbers alone.
+        Return the numbers of all volumes.
         """
         return [number for _, number in self.volumes()]
 
     def chapters(self) -> list[int]:
         """
-        How many each partition's record has.
+        Return how many chapters each partition has.
         """
         return [len(self.shared.record(where).chapters) for where in PARTITIONS]
 
     def rolled(self) -> list[int]:
         """
-        How far each partition is rolled.
+        Return C{rolled_to} of each partition.
         """
         return [self.shared.record(where).rolled_to for where in PARTITIONS]
 
     def own(self, index: int = 0) -> list[str]:
         """
-        The keys of a partition's segments that are objects of their own.
+        Return the keys of a partition's segments that are objects of their own.
         """
         return self.shared.keys(object_keys.partition("default", *PARTITIONS[index]))
 
     def key_of(self, index: int, base: int, epoch: int) -> str:
         """
-        That of such a segment.
+        Return the key of such a segment.
         """
         return object_keys.segment(
             object_keys.partition("default", *PARTITIONS[index]), base, epoch
@@ -105,7 +106,7 @@ class VolumeTestCase(BrokerTestCase):
 
     def assert_holds(self, broker: Broker, expected: Sequence[bytes], index: int = 0) -> None:
         """
-        Read from each offset on; nothing that was known helps.
+        Assert that each offset can be read, with no help from earlier reads.
         """
         partition = broker.partition(PARTITIONS[index])
         for offset in range(partition.log_start, partition.high_watermark):
@@ -120,7 +121,7 @@ class VolumeTestCase(BrokerTestCase):
 
     def read_one(self, broker: Broker, offset: int) -> bytes | None:
         """
-        The first partition's record at an offset; nothing that was known helps.
+        Read a record of the first partition, with no help from earlier reads.
         """
         partition = broker.partition()
         partition.segments.forget_footers()
@@ -131,13 +132,13 @@ class VolumeTestCase(BrokerTestCase):
 
     def successor(self, **settings: Any) -> Broker:
         """
-        Another broker that leads them now.
+        Start another broker that leads the partitions now.
         """
         return self.leading(broker_id=2, **settings)
 
     def wait(self, broker: Broker, seconds: float) -> None:
         """
-        Let time pass; what is held stays so.
+        Let time pass; held operations stay held.
         """
         for _ in range(10):
             broker.clock.advance(seconds / 10)

@@ -38,7 +38,7 @@ class FakeWriter:
 
     def acknowledge(self, end: int) -> None:
         """
-        All records before C{end} are durable.
+        See L{kafscale.log.journal.slots.Writer.acknowledge}.
         """
         self.ends.append(end)
         if self.told is not None:
@@ -47,14 +47,14 @@ class FakeWriter:
 
 class JournalTestCase(SynchronousTestCase):
     """
-    A journal, and its store.
+    Tests with a journal and its store.
     """
 
     linger = 0.0
 
     def setUp(self) -> None:
         """
-        Four slots of a thousand bytes at a time.
+        Up to four slots of a thousand bytes may be under way.
         """
         self.inner = MemoryObjectStore()
         self.store = HostileObjectStore(self.inner)
@@ -81,7 +81,7 @@ class JournalTestCase(SynchronousTestCase):
 
     def fence(self) -> Fence:
         """
-        What the journal asks; by default nothing.
+        Make the journal's fence; by default one that asks nothing.
         """
         return CreateOnly()
 
@@ -96,7 +96,7 @@ class JournalTestCase(SynchronousTestCase):
 
     def sent(self) -> list[int]:
         """
-        The numbers of the slots that are being created.
+        Return the numbers of the slots that are being created.
         """
         return [
             object_keys.slot_number(operation.key)
@@ -106,7 +106,7 @@ class JournalTestCase(SynchronousTestCase):
 
     def land(self, number: int) -> None:
         """
-        The creation of one slot succeeds.
+        Let the creation of one slot succeed.
         """
         for operation in list(self.store.pending):
             if operation.kind == "create" and object_keys.slot_number(operation.key) == number:

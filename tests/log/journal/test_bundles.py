@@ -1,5 +1,5 @@
 """
-Small slots stored once more, many in one object.
+Tests for L{kafscale.log.journal.bundles}.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from tests.log.brokers import EACH, Broker, BrokerTestCase
 
 class BundledTests(BrokerTestCase):
     """
-    A writer that bundles its slots by fours.
+    A writer that bundles its slots by four.
     """
 
     def writer(self, slots: int) -> Broker:
         """
-        With so many slots, of one record each.
+        Start a writer that has stored so many slots of one record each.
         """
         broker = self.leader(bundled=4, **EACH)
         for number in range(slots):
@@ -28,15 +28,15 @@ class BundledTests(BrokerTestCase):
 
     def bundles(self, broker: Broker) -> list[int]:
         """
-        The first slots of its bundles.
+        Return the numbers of the first slots of its bundles.
         """
         prefix = object_keys.bundles("default", 1, broker.incarnation)
         return [object_keys.slot_number(key) for key in self.shared.keys(prefix)]
 
     def asked(self, of: Broker) -> tuple[Broker, list[str]]:
         """
-        A successor, and the keys of the slots of its predecessor that it has
-        asked for.
+        Start a successor, and return the keys of the writer's slots that it has
+        read one by one.
         """
         asked: list[str] = []
 
@@ -51,8 +51,8 @@ class BundledTests(BrokerTestCase):
 
     def test_bundled(self) -> None:
         """
-        A successor asks for none of the slots that are in bundles, and finds
-        everything.
+        A successor reads no slot by itself that is in a bundle, and finds all
+        records.
         """
         writer = self.writer(11)
         self.assertEqual(self.bundles(writer), [0, 4])
@@ -63,8 +63,8 @@ class BundledTests(BrokerTestCase):
 
     def test_gone_with_the_slots(self) -> None:
         """
-        When all slots of a bundle are trimmed; and all of them, when what was
-        left behind is wound up.
+        A bundle is deleted when all its slots are trimmed; all bundles are
+        deleted with the slots of a sealed journal.
         """
         writer = self.writer(6)
         now(writer.roll(writer.partition()))
@@ -87,8 +87,8 @@ class BundledTests(BrokerTestCase):
 
     def test_lost(self) -> None:
         """
-        Without its bundles a journal is what it is; so too with one that
-        cannot be read.
+        A journal without its bundles is complete, and so is one with a bundle
+        that cannot be read.
         """
         writer = self.writer(9)
         writer.crash()
@@ -101,8 +101,8 @@ class BundledTests(BrokerTestCase):
 
     def test_not_before_they_are_acknowledged(self) -> None:
         """
-        A bundle that could be read before its slots would tell of records that
-        may yet not be.
+        A bundle that existed before its slots would have records that may never
+        be durable.
         """
         writer = self.leader(bundled=4, **EACH)
         writer.obey(hold("create", f"/{1:020d}"))
@@ -117,7 +117,7 @@ class BundledTests(BrokerTestCase):
 
     def test_large(self) -> None:
         """
-        What is large together is not stored twice.
+        A group that is large as a whole is not stored twice.
         """
         self.patch(module, "MAX_GROUP_BYTES", 1000)
         writer = self.leader(bundled=4, **EACH)
@@ -128,7 +128,7 @@ class BundledTests(BrokerTestCase):
 
     def test_store_away(self) -> None:
         """
-        While one bundle waits for the store no other does.
+        While one bundle waits for the store, no other does.
         """
         writer = self.leader(bundled=2, **EACH)
         writer.obey(hold("create", "/bundles/"))
@@ -146,7 +146,7 @@ class BundledTests(BrokerTestCase):
 
     def test_swept(self) -> None:
         """
-        A bundle that lands after its slots were trimmed is found.
+        A bundle that lands after its slots were trimmed is an orphan.
         """
         writer = self.leader(bundled=2, orphan_seconds=10.0, **EACH)
         writer.obey(hold("create", "/bundles/"))

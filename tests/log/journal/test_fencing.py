@@ -1,8 +1,7 @@
 """
 Tests for L{kafscale.log.journal.fencing}: brokers on a store whose creates replace.
 
-That nothing is lost there whatever happens is tested in
-L{tests.log.test_machine}, too.
+That nothing is lost there is also tested in L{tests.log.test_machine}.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ INCARNATION = 5
 
 class MarkedJournalTests(JournalTestCase):
     """
-    A slot is acknowledged when it is stored, and no mark was found after.
+    A slot is acknowledged when it is stored and no mark was found after that.
     """
 
     def fence(self) -> Fence:
         """
-        A metadata store that waits for the test, without a mark yet.
+        Make a fence on a metadata store that waits for the test, without a mark.
         """
         self.inner_metadata = SQLiteMetadataStore(":memory:", at_once)
         self.addCleanup(lambda: now(self.inner_metadata.close()))
@@ -45,14 +44,14 @@ class MarkedJournalTests(JournalTestCase):
 
     def mark(self) -> None:
         """
-        A successor begins.
+        Put a mark, as a successor does.
         """
         key = metadata_keys.seal(INCARNATION)
         now(self.inner_metadata.commit([], [Put(key, {"by": 9})]))
 
     def read(self) -> Operation:
         """
-        The one read of the mark that is under way.
+        Return the read of the mark that is under way.
         """
         (operation,) = self.metadata.pending
         self.assertEqual((operation.kind, operation.key), ("get", metadata_keys.seal(INCARNATION)))
@@ -60,7 +59,7 @@ class MarkedJournalTests(JournalTestCase):
 
     def test_acknowledged_after_the_read(self) -> None:
         """
-        Being stored is not enough.
+        A stored slot is not acknowledged before the mark was read.
         """
         told = self.add(1000).wait()
         self.assertEqual(self.metadata.pending, [])
@@ -73,8 +72,8 @@ class MarkedJournalTests(JournalTestCase):
 
     def test_one_read_for_many(self) -> None:
         """
-        It covers what was stored before it began; what is stored while it is
-        under way waits for the next one.
+        A read covers slots that were stored before it began. A slot that is
+        stored while it is under way waits for the next one.
         """
         for _ in range(4):
             self.add(1000)
@@ -91,7 +90,7 @@ class MarkedJournalTests(JournalTestCase):
 
     def test_a_mark_refuses_all(self) -> None:
         """
-        What is stored, and what is not yet.
+        A mark refuses slots that are stored, and slots that are not yet.
         """
         told = [self.add(1000).wait() for _ in range(3)]
         self.land(1)
@@ -107,8 +106,8 @@ class MarkedJournalTests(JournalTestCase):
 
     def test_a_read_that_began_too_early(self) -> None:
         """
-        It finds no mark; by the time that the second slot is stored there is
-        one.
+        A read that began too early finds no mark; by the time that the second
+        slot is stored there is one.
         """
         told = [self.add(1000).wait() for _ in range(2)]
         self.land(0)
@@ -124,7 +123,7 @@ class MarkedJournalTests(JournalTestCase):
 
     def test_the_pipeline_does_not_wait_for_the_read(self) -> None:
         """
-        A slot that is stored has left its place to the next.
+        A stored slot leaves its place in the pipeline to the next one.
         """
         for _ in range(5):
             self.add(1000)
@@ -141,7 +140,7 @@ class MarkedJournalTests(JournalTestCase):
 
     def test_who_cannot_read_stops(self) -> None:
         """
-        A store that refuses for good: nothing may be acknowledged.
+        When the store refuses reads for good, nothing may be acknowledged.
         """
         told = [self.add(1000).wait() for _ in range(2)]
         self.land(0)
@@ -161,8 +160,8 @@ class LingeringTests(MarkedJournalTests):
 
     def test_an_answer_frees_no_place(self) -> None:
         """
-        It came free when the slot was stored: what waits for one when the
-        answer comes goes on filling.
+        A place becomes free when a slot is stored, not when the mark was read: a
+        slot that waits for a place fills until then.
         """
         for _ in range(5):
             self.add(1000)
@@ -185,27 +184,27 @@ class CarelessTestCase(BrokerTestCase):
 
     def setUp(self) -> None:
         """
-        Nothing is stored yet.
+        Begin with empty stores.
         """
         self.objects = CarelessObjectStore()
         self.shared = Shared(self.objects)
 
     def tearDown(self) -> None:
         """
-        No key was given two contents, and all is as the rules want it.
+        Assert that no key got two contents, and that the stores keep the rules.
         """
         self.assertEqual(self.objects.replaced, [])
         self.assertEqual(wrong(self.shared), [])
 
     def broker(self, **settings: Any) -> Broker:
         """
-        A new incarnation, stopped by a mark unless it is told otherwise.
+        Start a new incarnation, which a mark stops unless the settings differ.
         """
         return super().broker(**{"fencing": "metadata", **EACH, **settings})
 
     def append(self, broker: Broker, value: bytes) -> Deferred[None]:
         """
-        The fate of a record.
+        Append a record; return its outcome.
         """
         settled = broker.append(value).settled
         assert settled is not None
@@ -213,7 +212,7 @@ class CarelessTestCase(BrokerTestCase):
 
     def late(self, broker: Broker, part: str) -> Operation:
         """
-        What a broker creates now, to be done when the test says so.
+        Return what a broker creates now, to be done when the test says so.
         """
         (operation,) = broker.pending("create", part)
         return operation
@@ -221,13 +220,13 @@ class CarelessTestCase(BrokerTestCase):
 
 class MarkTests(CarelessTestCase):
     """
-    How a successor stops who may replace what is there.
+    How a successor stops an incarnation that may replace objects.
     """
 
     def test_marks_first_and_looks_afterwards(self) -> None:
         """
-        Nothing of the journal is read before the mark is known to be there,
-        and no seal is made.
+        Nothing of the journal is read before the mark is known to be committed,
+        and no seal is put.
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
@@ -263,8 +262,8 @@ class MarkTests(CarelessTestCase):
 
     def test_who_is_marked_acknowledges_nothing_more(self) -> None:
         """
-        It sleeps through its replacement, and goes on writing: what it writes
-        is refused, and does not appear.
+        A writer that sleeps through its replacement and goes on writing is
+        refused, and its records do not appear.
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
@@ -276,7 +275,8 @@ class MarkTests(CarelessTestCase):
 
     def test_stored_before_the_mark_and_not_acknowledged(self) -> None:
         """
-        It counts: whether its writer has read in time nobody else knows.
+        A slot stored before the mark counts: only its writer knows whether it
+        was acknowledged in time.
         """
         writer = self.leader()
         writer.obey(hold("get", metadata_keys.SEALS))
@@ -288,8 +288,8 @@ class MarkTests(CarelessTestCase):
 
     def test_stored_after_the_end_was_found(self) -> None:
         """
-        It does not count, now or later, and goes; also if it lands when the
-        journal was wound up, at the very end.
+        A slot stored after the end was found does not count, now or later, and
+        is deleted, even if it lands after the journal's slots were deleted.
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
@@ -310,8 +310,8 @@ class MarkTests(CarelessTestCase):
 
     def test_a_slot_that_lands_again(self) -> None:
         """
-        An attempt whose answer was lost is done a second time, when others
-        read it.
+        An attempt whose answer was lost is done a second time, when others read
+        the slot.
         """
         writer = self.leader()
         writer.obey(hold("create", "/journal/"))
@@ -331,7 +331,8 @@ class MarkTests(CarelessTestCase):
 
     def test_two_who_find_different_ends(self) -> None:
         """
-        A slot lands between their looks: the first to record an end wins.
+        A slot lands between the searches of two successors: the first to record
+        an end wins.
         """
         for first in (0, 1):
             writer = self.leader()
@@ -362,7 +363,7 @@ class MarkTests(CarelessTestCase):
 
     def seal(self, writer: Broker, sealer: Broker) -> Deferred[JournalExtent]:
         """
-        Stop a broker.
+        Seal a broker's journal.
         """
         return begin(
             seal(
@@ -376,7 +377,8 @@ class MarkTests(CarelessTestCase):
 
     def test_who_marks_and_dies(self) -> None:
         """
-        The next one finds the mark, and then the end.
+        When a successor dies after marking, the next one finds the mark, and
+        then the end.
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
@@ -392,7 +394,7 @@ class MarkTests(CarelessTestCase):
 
     def test_the_trim_mark_is_read_after_the_mark(self) -> None:
         """
-        The writer trims until it is marked, and not after.
+        The writer trims until it is marked, and not after that.
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
@@ -408,7 +410,7 @@ class MarkTests(CarelessTestCase):
 
     def test_the_trim_mark_is_read_after_anothers_mark(self) -> None:
         """
-        Whoever put it there: a slot that was trimmed is not taken for the end.
+        A trimmed slot is not taken for the end, whoever has put the mark.
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
@@ -426,8 +428,8 @@ class MarkTests(CarelessTestCase):
 
     def test_who_looks_for_longer(self) -> None:
         """
-        Takes the end that was recorded meanwhile, though there is a slot more
-        by now.
+        A successor that searches for longer takes the end that was recorded
+        meanwhile, though there is one more slot by then.
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
@@ -446,8 +448,7 @@ class MarkTests(CarelessTestCase):
 
     def test_winding_up_keeps_what_stops_it(self) -> None:
         """
-        The incarnation's record says for ever that no seal is to be looked
-        for.
+        The incarnation's record says for ever that no seal stops it.
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
@@ -459,7 +460,7 @@ class MarkTests(CarelessTestCase):
 
     def test_a_journal_without_slots(self) -> None:
         """
-        Ends at 0.
+        An empty journal ends at 0.
         """
         writer = self.leader()
         self.leader()
@@ -480,19 +481,19 @@ class RivalTests(CarelessTestCase):
 
     def segment(self, base: int, epoch: int = -1) -> str:
         """
-        The name of a segment.
+        Return the name of a segment.
         """
         return object_keys.segment(object_keys.partition("default", *WHERE), base, epoch)
 
     def names(self) -> list[str]:
         """
-        The keys of all segments.
+        Return the keys of all segments.
         """
         return self.shared.keys("default/topics/")
 
     def test_a_late_one_replaces_nothing(self) -> None:
         """
-        A leader makes a segment of its first record, is replaced, and its
+        A leader writes a segment of its first record, is replaced, and the
         segment lands when its successor's, of two records, is in use.
         """
         writer = self.leader()
@@ -521,8 +522,8 @@ class RivalTests(CarelessTestCase):
 
     def test_one_that_was_not_committed(self) -> None:
         """
-        Its maker died. The successor makes its own, and the bytes of the other
-        are not counted.
+        The leader that has written it died. The successor writes its own, and
+        the bytes of the other are not counted.
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
@@ -544,8 +545,8 @@ class RivalTests(CarelessTestCase):
 
     def test_from_seals_to_marks_and_back(self) -> None:
         """
-        All segments are found, whoever made them; and what is before the first
-        is forgotten with it.
+        All segments are found, whatever their keys; key epochs from before the
+        first segment are forgotten with it.
         """
         expected = []
         for number, fencing in enumerate(("create", "metadata", "create", "metadata")):
@@ -566,8 +567,8 @@ class RivalTests(CarelessTestCase):
 
     def test_what_failed_is_not_tried_again(self) -> None:
         """
-        Whether the first attempt will land nobody knows, and the second would
-        have other bytes: only another epoch may.
+        Whether the first attempt will land is unknown, and a second one would
+        have other bytes: only another epoch may try again.
         """
         broker = self.leader()
         self.successResultOf(self.append(broker, b"0"))
@@ -585,12 +586,13 @@ class RivalTests(CarelessTestCase):
 
 class OtherFencingTests(BrokerTestCase):
     """
-    Who stops an incarnation goes by that one's record, not by its own setting.
+    How an incarnation is stopped depends on its own record, not on the
+    successor's setting.
     """
 
     def test_who_is_stopped_by_seals(self) -> None:
         """
-        Is stopped by a seal: it reads no mark.
+        An incarnation with seals is stopped by a seal, and reads no mark.
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
@@ -603,7 +605,7 @@ class OtherFencingTests(BrokerTestCase):
 
     def test_who_is_stopped_by_marks(self) -> None:
         """
-        Is stopped by a mark, and no seal is made.
+        An incarnation with marks is stopped by a mark, and no seal is put.
         """
         writer = self.leader(fencing="metadata", **EACH)
         writer.append(b"0")
@@ -616,7 +618,8 @@ class OtherFencingTests(BrokerTestCase):
 
     def test_what_is_missing(self) -> None:
         """
-        C{kafscale-inspect} misses a slot before the end, and no seal.
+        C{kafscale-inspect} reports a missing slot before the end, and no missing
+        seal.
         """
         writer = self.leader(fencing="metadata", **EACH)
         for value in (b"0", b"1"):
@@ -630,7 +633,7 @@ class OtherFencingTests(BrokerTestCase):
 
     def test_a_mark_that_makes_no_sense(self) -> None:
         """
-        Neither a mark nor an end.
+        A record that is neither a mark nor an end is refused.
         """
         writer = self.leader(fencing="metadata", **EACH)
         key = metadata_keys.seal(writer.incarnation)
@@ -639,8 +642,8 @@ class OtherFencingTests(BrokerTestCase):
 
     def test_what_stands_in_the_way(self) -> None:
         """
-        On a store that creates only, an object that is not its own stops it,
-        too.
+        On a store that only creates, an object that is not the broker's own
+        stops it, too.
         """
         writer = self.leader(fencing="metadata", **EACH)
         key = object_keys.slot(object_keys.journal("default", 1, writer.incarnation), 0)

@@ -24,7 +24,7 @@ class WritingTests(JournalTestCase):
 
     def test_batches_of_one_moment_share_a_slot(self) -> None:
         """
-        Whatever partitions they are of; the slot's footer says what is whose.
+        Batches of all partitions share a slot; its footer says which is whose.
         """
         other = FakeWriter(1)
         slots = {self.add(52), self.add(50, other), self.add(54)}
@@ -47,7 +47,7 @@ class WritingTests(JournalTestCase):
 
     def test_a_full_slot_is_sent_at_once(self) -> None:
         """
-        No clock needs to move.
+        A full slot is sent without waiting for the clock.
         """
         self.add(1000)
         self.assertEqual(self.sent(), [0])
@@ -55,7 +55,7 @@ class WritingTests(JournalTestCase):
 
     def test_two_small_ones_go_beside_each_other(self) -> None:
         """
-        While one is synced the disk can write the other; the more are under
+        While one slot is synced the disk can write another. The more are under
         way beyond these, the larger the next one must be.
         """
         self.add(170)
@@ -73,8 +73,8 @@ class WritingTests(JournalTestCase):
 
     def test_four_slots_are_under_way(self) -> None:
         """
-        The fifth waits for a place, in full; what comes then goes into the
-        sixth, and is sent when there is a place for it.
+        A fifth slot waits for a place, full. Later batches go into the sixth,
+        which is sent when there is a place for it.
         """
         for _ in range(6):
             self.add(1000)
@@ -106,7 +106,7 @@ class WritingTests(JournalTestCase):
 
     def test_wait_after_the_fact(self) -> None:
         """
-        Who asks later is told at once; who gave up is not told.
+        A late caller gets the outcome at once; a cancelled one gets nothing.
         """
         slot = self.add(1000)
         given_up = slot.wait()
@@ -118,7 +118,7 @@ class WritingTests(JournalTestCase):
 
     def test_every_attempt_sends_the_same(self) -> None:
         """
-        A slot is frozen when it is sent: what comes meanwhile is in the next.
+        A slot is frozen when it is sent: later batches go into the next one.
         """
         self.add(1000)
         [operation] = self.store.pending
@@ -130,7 +130,7 @@ class WritingTests(JournalTestCase):
 
     def test_flush(self) -> None:
         """
-        All that waits is sent; it fires when nothing is unsettled.
+        Everything that waits is sent; the Deferred fires when all is settled.
         """
         self.assertIsNone(self.successResultOf(self.journal.flush()))
         self.add(1000)
@@ -145,8 +145,8 @@ class WritingTests(JournalTestCase):
 
     def test_who_is_told_may_append(self) -> None:
         """
-        With a store that answers at once a slot that is appended by who hears
-        of another is not acknowledged before that one is, to all.
+        With a store that answers at once, a slot that is appended by a callback
+        of another one is not acknowledged before that one is, everywhere.
         """
         self.store.policy = let_pass
         order: list[tuple[str, int]] = []
@@ -168,12 +168,12 @@ class WritingTests(JournalTestCase):
 
 class CountsTests(JournalTestCase):
     """
-    What is counted of slots.
+    Counters of slots.
     """
 
     def test_flush(self) -> None:
         """
-        A slot counts when it is durable: its bytes, and how long that took.
+        A durable slot counts, with its bytes and how long it took.
         """
         self.add(600)
         self.clock.advance(0)
@@ -194,7 +194,7 @@ class LingerTests(JournalTestCase):
 
     def test_idle(self) -> None:
         """
-        The first batch waits for a moment only.
+        The first batch after a pause waits for a moment only.
         """
         self.add(10)
         self.clock.advance(IDLE / 2)
@@ -205,7 +205,8 @@ class LingerTests(JournalTestCase):
 
     def test_waits_for_company(self) -> None:
         """
-        Half a second from the slot before; later batches do not prolong it.
+        A slot waits until half a second after the one before; later batches do
+        not prolong that.
         """
         self.add(10)
         self.clock.advance(IDLE)
@@ -219,7 +220,7 @@ class LingerTests(JournalTestCase):
 
     def test_a_full_slot_does_not_wait(self) -> None:
         """
-        What is worth a flush of its own goes at once; then the next waits.
+        A slot that is large enough is sent at once; the next one waits.
         """
         self.add(10)
         self.add(300)
@@ -250,8 +251,8 @@ class LingerTests(JournalTestCase):
 
     def test_as_the_others_land(self) -> None:
         """
-        What is large enough beside fewer goes when there are fewer, whatever
-        is left of its wait: its producer may wait for nothing else.
+        A slot that is large enough beside fewer slots is sent when there are
+        fewer, whatever is left of its wait: its producer may wait for it.
         """
         self.add(130)
         self.add(200)
@@ -264,8 +265,8 @@ class LingerTests(JournalTestCase):
 
     def test_waits_for_a_place(self) -> None:
         """
-        When the linger is over and the pipeline is full, the slot goes on
-        filling until there is a place.
+        When the linger is over and the pipeline is full, the slot fills until
+        there is a place.
         """
         for _ in range(4):
             self.add(1000)
@@ -285,19 +286,19 @@ class LingerTests(JournalTestCase):
 
 class RefusedTests(JournalTestCase):
     """
-    What an object that is there already means.
+    What an object that exists already means.
     """
 
     def begin(self) -> list[Deferred[None]]:
         """
-        Two slots are under way.
+        Put two slots under way.
         """
         self.refused: list[Any] = []
         return [self.add(1000).wait() for _ in range(2)]
 
     def test_mine(self) -> None:
         """
-        An earlier attempt, whose answer was lost, has stored it.
+        An earlier attempt, whose answer was lost, has stored the slot.
         """
         told = self.begin()
         [first, _] = self.store.pending
@@ -310,7 +311,7 @@ class RefusedTests(JournalTestCase):
 
     def refuse(self, data: bytes) -> None:
         """
-        Slot 0 turns out to be C{data}: everything is refused, slot 1 too.
+        Assert that everything is refused, slot 1 too, when slot 0 is C{data}.
         """
         told = self.begin()
         self.add(10)
@@ -326,19 +327,19 @@ class RefusedTests(JournalTestCase):
 
     def test_a_seal(self) -> None:
         """
-        A successor has put it there.
+        A successor has put a seal there.
         """
         self.refuse(write_seal(9))
 
     def test_foreign(self) -> None:
         """
-        Whatever else it is, it is not ours.
+        Any other object is not this journal's slot either.
         """
         self.refuse(b"something else")
 
     def test_foreign_of_the_same_length(self) -> None:
         """
-        Also when it looks alike.
+        An object of the same length and another content is not it either.
         """
         told = self.begin()
         data = self.store.pending[0].arguments[1]
@@ -349,7 +350,7 @@ class RefusedTests(JournalTestCase):
 
     def test_gone_again(self) -> None:
         """
-        It was there and is not: somebody clears up after us.
+        The object existed and is gone: a successor deletes slots.
         """
         told = self.begin()
         key = object_keys.slot(PREFIX, 0)
@@ -362,8 +363,8 @@ class RefusedTests(JournalTestCase):
 
     def test_what_cannot_be_stored(self) -> None:
         """
-        A store that refuses for good stops the journal: nothing after it can
-        be acknowledged.
+        A store that refuses for good stops the journal: nothing after that slot
+        can be acknowledged.
         """
         told = self.begin()
         self.store.pending[0].fail()
@@ -374,7 +375,8 @@ class RefusedTests(JournalTestCase):
 
     def test_fenced_while_others_are_told(self) -> None:
         """
-        Slots after that are refused, though they are stored.
+        Slots are refused that are settled after a callback has fenced the
+        journal, though they are stored.
         """
         told = self.begin()
         self.writer.told = lambda end: self.journal.fence()
@@ -387,12 +389,12 @@ class RefusedTests(JournalTestCase):
 
 class TrimmableTests(JournalTestCase):
     """
-    Which slots may go.
+    Which slots may be deleted.
     """
 
     def test_the_lowest_that_is_needed(self) -> None:
         """
-        Slots go in order, when all partitions have rolled what is theirs.
+        Slots are trimmable in order, when all their partitions are rolled.
         """
         other = FakeWriter(1)
         self.store.policy = let_pass

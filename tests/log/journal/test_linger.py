@@ -16,14 +16,14 @@ class LingerTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        No slot yet.
+        Begin without a slot.
         """
         self.linger = Linger(0.05)
 
     def test_idle(self) -> None:
         """
-        The first slot waits for a moment only, and so does one that comes
-        long after another.
+        The first slot waits for a moment only, and so does one long after
+        another.
         """
         self.assertEqual(self.linger.wait(1000.0), IDLE)
         self.linger.closed(1000.0 + IDLE)
@@ -31,7 +31,7 @@ class LingerTests(SynchronousTestCase):
 
     def test_busy(self) -> None:
         """
-        Slot follows slot at the interval, whenever the first batch comes.
+        A slot follows at the interval, whenever its first batch comes.
         """
         self.linger.closed(1000.0)
         for after, wait in [(0.0, 0.05), (0.01, 0.04), (0.035, 0.015), (0.045, IDLE)]:
@@ -39,8 +39,8 @@ class LingerTests(SynchronousTestCase):
 
     def test_requests_are_bounded(self) -> None:
         """
-        However many batches come, there are no more slots in a second than
-        the interval allows; and nobody waits for longer than that.
+        However many batches come, there are no more slots in a second than the
+        interval allows, and no batch waits for longer than that.
         """
         slots, waits = 0, []
         due = None
@@ -58,14 +58,14 @@ class LingerTests(SynchronousTestCase):
 
     def test_short_interval(self) -> None:
         """
-        What is asked for is kept, also when it is less than a moment.
+        An interval shorter than a moment is kept, too.
         """
         linger = Linger(0.004)
         self.assertEqual(linger.wait(1.0), 0.004)
 
     def test_none(self) -> None:
         """
-        Without an interval nothing waits.
+        Without an interval no slot waits.
         """
         linger = Linger(0.0)
         self.assertEqual(linger.wait(1.0), 0.0)
@@ -74,8 +74,8 @@ class LingerTests(SynchronousTestCase):
 
     def test_clock_set_back(self) -> None:
         """
-        A slot that seems to be closed in the future is waited for no longer
-        than any other.
+        A slot that seems to have been closed in the future delays the next one
+        no longer than any other.
         """
         self.linger.closed(5000.0)
         self.assertEqual(self.linger.wait(1000.0), 0.05)

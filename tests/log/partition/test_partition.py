@@ -41,7 +41,7 @@ class PartitionTestCase(BrokerTestCase):
 
     def setUp(self) -> None:
         """
-        Nothing is appended yet.
+        Begin with an empty partition.
         """
         super().setUp()
         self.main = self.leader(**EACH)
@@ -50,19 +50,19 @@ class PartitionTestCase(BrokerTestCase):
 
     def land(self) -> None:
         """
-        What was appended is stored.
+        Store what was appended.
         """
         self.main.settle()
 
 
 class AppendTests(PartitionTestCase):
     """
-    Offsets, and what is refused.
+    Assigning offsets, and refusing batches.
     """
 
     def test_offsets_at_once(self) -> None:
         """
-        Each batch begins where the one before ends; nothing is shown yet.
+        Each batch begins where the one before ends; nothing is visible yet.
         """
         bases = [self.main.append(b"a", b"b").base_offset for _ in range(3)]
         self.assertEqual(bases, [0, 2, 4])
@@ -86,7 +86,7 @@ class AppendTests(PartitionTestCase):
 
     def test_stamped(self) -> None:
         """
-        Offset and leader epoch, and nothing else, are the broker's.
+        The broker writes the offset and the leader epoch, and nothing else.
         """
         sent = batch(b"a", b"b")
         self.main.append(b"0")
@@ -99,7 +99,7 @@ class AppendTests(PartitionTestCase):
 
     def refused(self, error: type[Exception], sent: memoryview, **rules: Any) -> None:
         """
-        It is refused, and nothing is changed.
+        Assert that a batch is refused, and that nothing is changed.
         """
         self.assertRaises(error, self.partition.append, sent, AppendRules(**rules))
         self.assertEqual(self.partition.next_offset, 0)
@@ -124,7 +124,7 @@ class AppendTests(PartitionTestCase):
 
     def test_timestamps(self) -> None:
         """
-        Not too far from the broker's time.
+        Timestamps must not be too far from the broker's time.
         """
         hour = 3_600_000
         moment = self.main.log.incarnation.now_ms()
@@ -135,7 +135,7 @@ class AppendTests(PartitionTestCase):
 
     def test_log_append_time(self) -> None:
         """
-        The broker's time replaces whatever the producer sent; the CRC is right.
+        The broker's time replaces what the producer sent; the CRC is right.
         """
         rules = AppendRules(log_append_time=True)
         moment = self.main.log.incarnation.now_ms()
@@ -151,14 +151,14 @@ class AppendTests(PartitionTestCase):
 
     def test_compacted(self) -> None:
         """
-        Each record has a key.
+        In a compacted topic each record must have a key.
         """
         self.refused(InvalidRecord, batch(b"a", b"b", keys=[b"k", None]), compacted=True)
         self.partition.append(batch(b"a", keys=[b""]), AppendRules(compacted=True))
 
     def test_when_dropped(self) -> None:
         """
-        It is somebody else's.
+        A partition that was dropped refuses appends.
         """
         self.partition.drop()
         self.assertRaises(NotLeaderOrFollower, self.partition.append, batch(b"a"), RULES)
@@ -167,7 +167,7 @@ class AppendTests(PartitionTestCase):
     def test_a_store_that_answers_at_once(self) -> None:
         """
         A batch that fills a slot is readable as soon as it is appended, and
-        its slot goes when it is rolled.
+        its slot is deleted when it is rolled.
         """
         broker = self.leader(**EACH, segment_bytes=1)
         settled = broker.append(b"a").settled
@@ -185,7 +185,7 @@ class IdempotenceTests(PartitionTestCase):
 
     def test_joins_what_is_under_way(self) -> None:
         """
-        A retry shares the fate of the first attempt.
+        A retry has the outcome of the first attempt.
         """
         original = self.main.append(b"a", producer=1)
         self.main.append(b"b", producer=1, sequence=1)
@@ -201,7 +201,7 @@ class IdempotenceTests(PartitionTestCase):
 
     def test_joins_a_refusal(self) -> None:
         """
-        It is not acknowledged when the first attempt is not.
+        A retry is refused when the first attempt is.
         """
         self.main.append(b"a", producer=1)
         again = self.main.append(b"a", producer=1)
@@ -212,7 +212,8 @@ class IdempotenceTests(PartitionTestCase):
 
     def test_durable_already(self) -> None:
         """
-        There is nothing to wait for, in memory and in a segment.
+        A retry of a durable batch waits for nothing, whether the batch is in
+        memory or in a segment.
         """
         self.main.append(b"0")
         original = self.main.append(b"a", producer=1)
@@ -224,7 +225,7 @@ class IdempotenceTests(PartitionTestCase):
 
     def test_gaps_and_old_epochs(self) -> None:
         """
-        They are refused.
+        Gaps and old epochs are refused.
         """
         self.main.append(b"a", producer=1, epoch=1)
         with self.assertRaises(OutOfOrderSequenceNumber):
@@ -238,7 +239,7 @@ class IdempotenceTests(PartitionTestCase):
 
     def test_rebuilt_from_segments_and_journal(self) -> None:
         """
-        A successor knows the batches of both.
+        A successor knows batches from segments and from the journal.
         """
         self.main.append(b"a", producer=1)
         self.main.append(b"x", producer=2)
@@ -266,7 +267,8 @@ class OpeningTests(BrokerTestCase):
 
     def test_in_order(self) -> None:
         """
-        Who waits is called in the order of coming, when the states are there.
+        Waiting callers are called in the order in which they came, when the
+        states are loaded.
         """
         writer = self.leader(**EACH)
         writer.append(b"a", producer=1)
@@ -289,7 +291,7 @@ class OpeningTests(BrokerTestCase):
 
     def test_tried_again(self) -> None:
         """
-        What fails once does not fail for ever.
+        A failure to load the states is not permanent.
         """
         writer = self.leader(**EACH)
         writer.append(b"a", producer=1)
@@ -311,13 +313,13 @@ class OpeningTests(BrokerTestCase):
 
 class ReadTests(PartitionTestCase):
     """
-    Reading, and waiting for what is to be read.
+    Reading, and waiting for records.
     """
 
     def test_bounds(self) -> None:
         """
-        Below the high watermark there is something, up to the end there is
-        nothing yet, past it is out of range.
+        Below the high watermark there are records, up to the end there are none
+        yet, and past it the offset is out of range.
         """
         self.main.append(b"a")
         self.land()
@@ -330,8 +332,8 @@ class ReadTests(PartitionTestCase):
 
     def test_watch(self) -> None:
         """
-        Once, when the high watermark or the log start moves or the partition
-        is dropped; however often it was watched before.
+        A watcher is woken once, when the high watermark or the log start moves
+        or the partition is dropped, however often it has watched before.
         """
         woken: list[str] = []
         one, other = Waiting(lambda: woken.append("one")), Waiting(lambda: woken.append("other"))
@@ -355,7 +357,7 @@ class ReadTests(PartitionTestCase):
 
     def test_nobody_watches_any_more(self) -> None:
         """
-        Who is forgotten by all others is forgotten by the partition, too.
+        The partition forgets a watcher to which no other reference is left.
         """
         woken: list[str] = []
         one, other = Waiting(lambda: woken.append("one")), Waiting(lambda: woken.append("other"))
@@ -372,7 +374,8 @@ class ReadTests(PartitionTestCase):
 
     def test_who_is_woken_may_watch_again(self) -> None:
         """
-        It is called at the next move, not at this one.
+        A watcher that watches again while it is woken is called at the next
+        move.
         """
         woken: list[int] = []
 
@@ -389,7 +392,7 @@ class ReadTests(PartitionTestCase):
 
     def test_available(self) -> None:
         """
-        Something as long as there is something, in segments and tail.
+        The estimate is not zero while there are records, in segments or tail.
         """
         self.assertEqual(self.partition.available(0), 0)
         self.main.append(b"a")
@@ -406,7 +409,7 @@ class ReadTests(PartitionTestCase):
 
     def test_epochs(self) -> None:
         """
-        Each leader's records are of its epoch.
+        Each leader's records are in its own epoch.
         """
         self.main.append(b"a")
         self.main.append(b"b")

@@ -21,7 +21,7 @@ def batch(
     sequence: int, count: int = 1, epoch: int = 0, producer: int = 7, offset: int = 0
 ) -> BatchHeader:
     """
-    The header of a batch of C{count} records.
+    Build the header of a batch of C{count} records.
     """
     records = [Record(offset + n, 1_000 + n, None, b"") for n in range(count)]
     built = build_batch(records, producer_id=producer, producer_epoch=epoch, base_sequence=sequence)
@@ -30,19 +30,19 @@ def batch(
 
 class CheckTests(SynchronousTestCase):
     """
-    What may be appended, and what was.
+    New batches and duplicates.
     """
 
     def setUp(self) -> None:
         """
-        A producer has appended sequences 0-9 at offset 100, in epoch 3.
+        A producer has appended the sequences 0 to 9 at offset 100, in epoch 3.
         """
         self.states = ProducerStates()
         self.states.append(batch(0, 10, epoch=3), 100, 0)
 
     def test_no_producer(self) -> None:
         """
-        A batch without producer id is always new, and leaves no trace.
+        A batch without a producer id is always new, and is not remembered.
         """
         header = batch(-1, producer=-1, epoch=-1)
         self.states.append(header, 110, 0)
@@ -51,7 +51,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_next(self) -> None:
         """
-        The next sequence is new; to check it changes nothing.
+        The next sequence is new; checking it changes nothing.
         """
         for _ in range(2):
             self.assertIsNone(self.states.check(batch(10, epoch=3), 0))
@@ -65,20 +65,20 @@ class CheckTests(SynchronousTestCase):
     def test_part_of_a_batch(self) -> None:
         """
         Records that came before, in a batch of another size, are no duplicate
-        that could be answered with its offset.
+        that could be answered with an offset.
         """
         for header in (batch(0, 9, epoch=3), batch(1, 9, epoch=3), batch(9, 2, epoch=3)):
             self.assertRaises(OutOfOrderSequenceNumber, self.states.check, header, 0)
 
     def test_gap(self) -> None:
         """
-        A batch after a missing one is refused, so that it comes again later.
+        A batch after a missing one is refused, so that it is sent again.
         """
         self.assertRaises(OutOfOrderSequenceNumber, self.states.check, batch(11, epoch=3), 0)
 
     def test_five_batches(self) -> None:
         """
-        Five batches are known again, a sixth is not.
+        The last five batches are remembered, and the one before is not.
         """
         for n in range(5):
             header = batch(10 + n, epoch=3)
@@ -90,7 +90,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_unknown_producer(self) -> None:
         """
-        A producer that is not known may start anywhere.
+        An unknown producer may start with any sequence.
         """
         self.assertIsNone(self.states.check(batch(500, producer=8), 0))
         self.states.append(batch(500, producer=8), 110, 0)
@@ -98,7 +98,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_older_epoch(self) -> None:
         """
-        A producer that was replaced is told so, whatever the sequence.
+        An old epoch is refused, whatever the sequence.
         """
         for sequence in (0, 10, 99):
             header = batch(sequence, epoch=2)
@@ -106,8 +106,8 @@ class CheckTests(SynchronousTestCase):
 
     def test_newer_epoch(self) -> None:
         """
-        A new epoch starts at 0, and what was before it is no duplicate any
-        more.
+        A new epoch starts at 0, and batches of the old one are no duplicates
+        any more.
         """
         self.assertRaises(OutOfOrderSequenceNumber, self.states.check, batch(10, epoch=4), 0)
         header = batch(0, 10, epoch=4)
@@ -132,7 +132,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_described(self) -> None:
         """
-        A state has what DescribeProducers tells.
+        A state has what DescribeProducers returns.
         """
         (state,) = self.states.all()
         self.assertEqual(
@@ -143,7 +143,7 @@ class CheckTests(SynchronousTestCase):
 
 class ExpiryTests(SynchronousTestCase):
     """
-    Producers that are gone.
+    Forgetting producers.
     """
 
     def test_idle(self) -> None:
@@ -158,7 +158,8 @@ class ExpiryTests(SynchronousTestCase):
 
     def test_active(self) -> None:
         """
-        Each batch starts the day again; who is idle goes while others stay.
+        Each batch starts the day again; idle producers are forgotten while
+        others stay.
         """
         states = ProducerStates()
         states.append(batch(0, producer=1), 0, 0)
@@ -169,8 +170,8 @@ class ExpiryTests(SynchronousTestCase):
 
     def test_old_timestamps(self) -> None:
         """
-        It is the broker's time that counts: who copies old records is no less
-        active.
+        The broker's time counts: a producer that copies old records is not
+        idle.
         """
         states = ProducerStates()
         states.append(batch(0), 0, 50 * DAY)  # its records are of 1970
@@ -178,7 +179,7 @@ class ExpiryTests(SynchronousTestCase):
 
     def test_rebuilt(self) -> None:
         """
-        Who is known from the log alone counts as seen when first looked at.
+        A producer known from the log alone counts as seen at the first check.
         """
         states = ProducerStates()
         states.replay(batch(0, producer=1, offset=30))
@@ -192,7 +193,7 @@ class ExpiryTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """
-        Of more producers than the limit the longest idle are forgotten.
+        Of more producers than the limit, the longest idle are forgotten.
         """
         states = ProducerStates(limit=2)
         for producer in (1, 2, 1, 3):
@@ -207,7 +208,7 @@ class SnapshotTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """
-        No states are restored from those of nobody, and from empty bytes.
+        The snapshot of no states, and empty bytes, restore no states.
         """
         for snapshot in (b"", ProducerStates().snapshot()):
             states = ProducerStates()
@@ -217,8 +218,8 @@ class SnapshotTests(SynchronousTestCase):
 
     def test_broken(self) -> None:
         """
-        Bytes cut short or of another version are refused, and leave the states
-        as they were.
+        Bytes that are cut short or of another version are refused, and leave
+        the states as they were.
         """
         states = ProducerStates()
         states.append(batch(0), 0, 0)
@@ -230,7 +231,7 @@ class SnapshotTests(SynchronousTestCase):
 
     def test_copy(self) -> None:
         """
-        A copy and its original do not know what the other does.
+        A copy and its original do not change with one another.
         """
         states = ProducerStates()
         states.append(batch(0), 0, 0)
@@ -246,8 +247,8 @@ class SnapshotTests(SynchronousTestCase):
     @settings(max_examples=60, deadline=None)
     def test_rebuilt(self, sends: list[tuple[int, int, int]], cut: int) -> None:
         """
-        A stored state and the batches after it give the same as all batches,
-        wherever the cut is.
+        A stored snapshot and the batches after it give the same states as all
+        batches, wherever the cut is.
         """
         whole = ProducerStates()
         headers = []

@@ -13,7 +13,7 @@ from kafscale.log.partition.tail import Tail
 
 def filled(*counts_and_sizes: tuple[int, int], start: int = 0, shown: int | None = None) -> Tail:
     """
-    A tail with batches of so many records and bytes.
+    Build a tail of batches with so many records and bytes.
     """
     tail = Tail(start)
     for count, size in counts_and_sizes:
@@ -29,7 +29,7 @@ class TailTests(SynchronousTestCase):
 
     def test_reads_from_the_batch_that_contains_the_offset(self) -> None:
         """
-        An offset within a batch gives the whole batch, and those after it.
+        An offset within a batch returns the whole batch, and those after it.
         """
         tail = filled((10, 5), (10, 6), (10, 7))
         fetched = tail.read(14, 100, True)
@@ -46,8 +46,8 @@ class TailTests(SynchronousTestCase):
 
     def test_at_least_one(self) -> None:
         """
-        A batch that is larger than the limit is read when one is demanded, and
-        only then.
+        A batch that is larger than the limit is read only when one batch is
+        demanded.
         """
         tail = filled((1, 50), (1, 5))
         self.assertEqual(tail.read(0, 10, True).size, 50)
@@ -83,7 +83,7 @@ class TailTests(SynchronousTestCase):
         self, batches: list[tuple[int, int]], data: st.DataObject
     ) -> None:
         """
-        Every question is answered as a walk over all batches would.
+        Every method agrees with a walk over all batches.
         """
         start = data.draw(st.integers(0, 3))
         tail = filled(*batches, start=start)

@@ -21,21 +21,21 @@ class Asked:
 
     def succeed(self) -> None:
         """
-        Answer as this store does: the object's name, over and over.
+        Answer with the content of this store.
         """
         self.answer.callback(content(*self.run_key))
 
 
 def content(key: str, start: int, stop: int) -> bytes:
     """
-    The bytes of any object: they tell its key and their position.
+    Return the bytes of any object, which contain its key and their position.
     """
     return b"".join(b"%s%06d" % (key.encode(), at) for at in range(start, stop))[: stop - start]
 
 
 class HeldStore:
     """
-    Reads stay open until a test answers them.
+    A store whose reads wait until a test answers them.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class HeldStore:
 
 def make(store: object, max_bytes: int, ahead: int = 8) -> BlockCache:
     """
-    A cache over a store of which it uses L{IObjectStore.get} only.
+    Make a cache on a store of which only L{IObjectStore.get} is used.
     """
     reads: IObjectStore = store  # type: ignore[assignment]
     return BlockCache(reads, max_bytes, ahead)

@@ -1,5 +1,5 @@
 """
-The cache of segments' runs, over a store whose answers are given by hand.
+Tests for L{kafscale.log.reading.cache}, on a store whose reads wait for the test.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from tests.log.reading.held_store import HeldStore, content, make
 
 class CacheCase(SynchronousTestCase):
     """
-    A cache of 100 bytes.
+    Tests with a cache of 100 bytes.
     """
 
     def setUp(self) -> None:
         """
-        Nothing is in it.
+        Begin with an empty cache.
         """
         self.store = HeldStore()
         self.cache = make(self.store, 100)
 
     def get(self, key: str, start: int = 0, stop: int = 10) -> Deferred[bytes]:
         """
-        Ask the cache.
+        Ask the cache for a run.
         """
         return Deferred.fromCoroutine(self.cache.get(key, start, stop))
 
     def fill(self, key: str, start: int = 0, stop: int = 10) -> None:
         """
-        Ask the cache, and let the store answer.
+        Ask the cache for a run, and let the store answer.
         """
         done = self.get(key, start, stop)
         self.store.asked.pop().succeed()
@@ -40,7 +40,7 @@ class CacheCase(SynchronousTestCase):
 
     def assertKept(self, key: str, start: int = 0, stop: int = 10) -> None:
         """
-        The run is there without asking the store.
+        Assert that the store is not asked for a run.
         """
         self.assertEqual(
             self.successResultOf(self.get(key, start, stop)), content(key, start, stop)
@@ -49,7 +49,7 @@ class CacheCase(SynchronousTestCase):
 
     def assertNotKept(self, key: str, start: int = 0, stop: int = 10) -> None:
         """
-        The store would be asked for the run.
+        Assert that the store is asked for a run.
         """
         self.get(key, start, stop).addErrback(lambda failure: failure.trap(StoreUnavailable))
         self.store.asked.pop().answer.errback(StoreUnavailable())
@@ -57,12 +57,12 @@ class CacheCase(SynchronousTestCase):
 
 class GetTests(CacheCase):
     """
-    Asking for runs.
+    Reads of runs.
     """
 
     def test_kept(self) -> None:
         """
-        What was read is there for the next one, who does not wait.
+        A run that was read is in memory for the next reader.
         """
         self.fill("a", 5, 15)
         self.assertKept("a", 5, 15)
@@ -70,7 +70,7 @@ class GetTests(CacheCase):
 
     def test_exact_runs(self) -> None:
         """
-        Another stretch of the same object is another run.
+        Another part of the same object is another run.
         """
         self.fill("a", 0, 10)
         self.assertNotKept("a", 0, 9)
@@ -78,7 +78,7 @@ class GetTests(CacheCase):
 
     def test_least_recently_used_goes(self) -> None:
         """
-        When there is no more room, what was not used for longest goes.
+        When the cache is full, the least recently used run is dropped.
         """
         for key in "abcdefghij":
             self.fill(key)
@@ -90,7 +90,7 @@ class GetTests(CacheCase):
 
     def test_too_large(self) -> None:
         """
-        A run larger than the cache passes through, and drives nothing out.
+        A run larger than the cache is not kept, and replaces none.
         """
         self.fill("a")
         self.fill("b", 0, 101)
@@ -99,7 +99,7 @@ class GetTests(CacheCase):
 
     def test_nothing_kept_at_all(self) -> None:
         """
-        A cache of size 0 is legal.
+        A cache of size 0 works.
         """
         self.cache = make(self.store, 0)
         self.fill("a")
@@ -107,7 +107,7 @@ class GetTests(CacheCase):
 
     def test_shared(self) -> None:
         """
-        Who asks for a run that is under way gets that one.
+        A run that is being read is not read a second time.
         """
         waiting = [self.get("a") for _ in range(3)]
         (asked,) = self.store.asked
@@ -118,7 +118,7 @@ class GetTests(CacheCase):
 
     def test_failure(self) -> None:
         """
-        A failure reaches all who wait, and is forgotten.
+        A failure reaches all that wait, and is not kept.
         """
         waiting = [self.get("a") for _ in range(2)]
         self.store.asked.pop().answer.errback(StoreUnavailable())
@@ -128,7 +128,7 @@ class GetTests(CacheCase):
 
     def test_gone(self) -> None:
         """
-        That there is no such object is said as the store says it.
+        A missing object raises the store's error.
         """
         done = self.get("a")
         self.store.asked.pop().answer.errback(NoSuchObject("a"))
@@ -136,7 +136,7 @@ class GetTests(CacheCase):
 
     def test_short(self) -> None:
         """
-        An object that ends within the run is not what its footer said.
+        An object that ends within the run is corrupt.
         """
         done = self.get("a")
         self.store.asked.pop().answer.callback(b"short")
@@ -145,8 +145,8 @@ class GetTests(CacheCase):
 
     def test_giving_up(self) -> None:
         """
-        Who gives up, the first to ask included, leaves the others waiting; the
-        run is kept even if all gave up.
+        A cancelled reader, even the first one, leaves the others waiting; the run
+        is kept even if all are cancelled.
         """
         for leaving in (0, 1, 2):
             self.cache = make(self.store, 100)
@@ -165,7 +165,7 @@ class GetTests(CacheCase):
 
     def test_giving_up_when_told(self) -> None:
         """
-        One who is told may make another give up at that moment.
+        A callback may cancel another reader at that moment.
         """
         first, second, third = (self.get("a") for _ in range(3))
         first.addCallback(lambda _: second.cancel())
@@ -181,7 +181,7 @@ class PrefetchTests(CacheCase):
 
     def test_kept(self) -> None:
         """
-        What was read ahead is there.
+        A run that was read ahead is in memory.
         """
         self.cache.prefetch("a", 0, 10)
         self.store.asked.pop().succeed()
@@ -189,8 +189,8 @@ class PrefetchTests(CacheCase):
 
     def test_joined(self) -> None:
         """
-        Who asks for what is being read ahead waits for that; it is not read
-        ahead twice, nor when it is there.
+        A reader waits for a run that is being read ahead. A run is not read ahead
+        twice, nor when it is in memory.
         """
         self.cache.prefetch("a", 0, 10)
         done = self.get("a")
@@ -203,7 +203,7 @@ class PrefetchTests(CacheCase):
 
     def test_failure(self) -> None:
         """
-        A failure is nobody's, until somebody asks.
+        A failure is not reported until a reader asks.
         """
         self.cache.prefetch("a", 0, 10)
         self.store.asked.pop().answer.errback(StoreUnavailable())
@@ -211,8 +211,8 @@ class PrefetchTests(CacheCase):
 
     def test_bounded(self) -> None:
         """
-        Only so many runs are read ahead at a time, and none that would not be
-        kept; the others take their turn, if nobody has read them meanwhile.
+        Only so many runs are read ahead at once, and none that would not be
+        kept; the others wait, and are skipped if they were read meanwhile.
         """
         self.cache = make(self.store, 100, ahead=2)
         for key in "abcd":
@@ -227,7 +227,7 @@ class PrefetchTests(CacheCase):
 
     def test_too_many(self) -> None:
         """
-        Of those that wait for their turn, the oldest are forgotten.
+        Of those that wait, the oldest are forgotten.
         """
         self.cache = make(self.store, 1000, ahead=1)
         for number in range(10):
@@ -241,12 +241,12 @@ class PrefetchTests(CacheCase):
 
 class DropTests(CacheCase):
     """
-    Objects that are deleted.
+    Deleted objects.
     """
 
     def test_dropped(self) -> None:
         """
-        All runs of the object go, and no others.
+        All runs of the object are dropped, and no others.
         """
         self.fill("a", 0, 10)
         self.fill("a", 10, 30)
@@ -260,7 +260,7 @@ class DropTests(CacheCase):
 
     def test_wanted(self) -> None:
         """
-        What was to be read ahead is not read any more.
+        A queued run of the object is not read ahead any more.
         """
         self.cache = make(self.store, 100, ahead=1)
         self.cache.prefetch("a", 0, 10)
@@ -274,7 +274,7 @@ class DropTests(CacheCase):
 
     def test_under_way(self) -> None:
         """
-        What is under way reaches those who wait, and is not kept.
+        A run that is being read reaches those that wait, and is not kept.
         """
         done = self.get("a")
         self.cache.drop("a")

@@ -1,5 +1,5 @@
 """
-The cache of segments' runs in any order of events.
+The block cache in any order of events.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.log.reading.held_store import HeldStore, content, make
 
 class CacheMachine(RuleBasedStateMachine):
     """
-    Any order of asking, answering, failing, giving up and dropping.
+    Any order of reads, answers, failures, cancellations and drops.
     """
 
     KEYS = st.sampled_from("abc")
@@ -41,7 +41,7 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(key=KEYS, start=STARTS, length=LENGTHS)
     def get(self, key: str, start: int, length: int) -> None:
         """
-        Whoever waits gets the right bytes, or a failure of the store's.
+        A reader gets the right bytes, or a failure of the store.
         """
 
         def right(run: bytes) -> None:
@@ -55,14 +55,14 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(key=KEYS, start=STARTS, length=LENGTHS)
     def prefetch(self, key: str, start: int, length: int) -> None:
         """
-        Read ahead.
+        A run is read ahead.
         """
         self.cache.prefetch(key, start, start + length)
 
     @rule(key=KEYS)
     def drop(self, key: str) -> None:
         """
-        Delete an object.
+        An object is deleted.
         """
         self.cache.drop(key)
 
@@ -82,14 +82,14 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(choice=CHOICE)
     def give_up(self, choice: int) -> None:
         """
-        One who waits does not any more.
+        A reader is cancelled.
         """
         self.waiting[choice % len(self.waiting)].cancel()
 
     @invariant()
     def bounded(self) -> None:
         """
-        Never more than the room there is, and no run is read twice at a time.
+        The cache never exceeds its size, and reads no run twice at a time.
         """
         assert 0 <= self.cache.size <= 60
         places = [asked.run_key for asked in self.store.asked]
@@ -97,7 +97,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """
-        When the store has answered all, nobody waits.
+        When the store has answered everything, no reader waits.
         """
         while self.store.asked:
             self.answer(0, True)
@@ -107,7 +107,7 @@ class CacheMachine(RuleBasedStateMachine):
 
 class MachineTests(SynchronousTestCase):
     """
-    The cache in any order of events.
+    Runs of the machine.
     """
 
     def test_any_order(self) -> None:

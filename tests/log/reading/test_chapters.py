@@ -1,5 +1,5 @@
 """
-Tests of who reads chapters, or looks at them, while they become a segment.
+Reads of chapters, and checks on them, while they become part of a segment.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from tests.log.volume_case import PARTITIONS, VolumeTestCase
 
 class ReaderTests(VolumeTestCase):
     """
-    Readers that began before chapters became a segment.
+    Readers that began before chapters became part of a segment.
     """
 
     def setUp(self) -> None:
         """
-        A broker with three chapters in each partition; a record more in the
-        first one.
+        Start a broker with three chapters in each partition, and append a record
+        to the first.
         """
         super().setUp()
         self.patch(volumes, "GRACE_SECONDS", 5.0)  # less than the patience of a read
@@ -53,12 +53,12 @@ class ReaderTests(VolumeTestCase):
         early: bool = False,
     ) -> Any:
         """
-        What somebody reads while one of his reads of a volume takes so long
-        that all volumes are deleted.
+        Return what a reader finds when one of its reads of a volume takes so long
+        that all volumes are deleted meanwhile.
 
-        @param number: The volume's; its C{nth} read takes that long.
-        @param get: What becomes of the read then.
-        @param early: Whether it finds what was there before.
+        @param number: The volume's number; its C{nth} read takes that long.
+        @param get: What happens to that read then.
+        @param early: Whether it returns what existed before.
         """
         held: list[Operation] = []
         left = nth + 1
@@ -92,7 +92,7 @@ class ReaderTests(VolumeTestCase):
 
     def test_every_get(self) -> None:
         """
-        Of footers and of records, that were on their way or are repeated.
+        Reads of footers and of records, under way or repeated.
         """
         cases = product(range(3), range(2), (Operation.succeed, Operation.fail), (False, True))
         for number, nth, get, early in cases:
@@ -104,7 +104,7 @@ class ReaderTests(VolumeTestCase):
 
     def test_the_latest_timestamp(self) -> None:
         """
-        Who walks along the chain finds his way, wherever he stands.
+        A reader that walks along the chain finds its way from anywhere.
         """
         for number, early in product(range(3), (False, True)):
             self.setUp()
@@ -115,7 +115,7 @@ class ReaderTests(VolumeTestCase):
 
     def test_an_offset_at_a_time(self) -> None:
         """
-        Likewise.
+        A reader by offset does, too.
         """
         for number, early in product(range(3), (False, True)):
             self.setUp()
@@ -125,7 +125,7 @@ class ReaderTests(VolumeTestCase):
 
     def test_what_is_lost(self) -> None:
         """
-        It is told, once and for all, if nothing was bound.
+        A lost segment is reported once if no chapters were rewritten.
         """
         now(
             self.shared.objects.delete([object_keys.volume("default", self.reading.incarnation, 1)])
@@ -138,7 +138,7 @@ class ReaderTests(VolumeTestCase):
 
     def follow(self) -> tuple[ReplicaSegments, HostileObjectStore]:
         """
-        The first partition's segments, as another broker sees them.
+        Return the first partition's segments, as another broker sees them.
         """
         objects = HostileObjectStore(self.shared.objects)
         cache = BlockCache(objects, 1 << 20)
@@ -147,7 +147,8 @@ class ReaderTests(VolumeTestCase):
 
     def test_followers(self) -> None:
         """
-        Those who have heard of it look again; the others ask the leader.
+        Replicas that have seen the new record read again; the others send readers
+        to the leader.
         """
         for has_heard in (True, False):
             if not has_heard:
@@ -177,12 +178,13 @@ class ReaderTests(VolumeTestCase):
 
 class RetentionTests(VolumeTestCase):
     """
-    Chapters that are old.
+    Chapters with old records.
     """
 
     def test_they_go(self) -> None:
         """
-        One after the other, as segments do; their volumes too.
+        Chapters expire one after the other, as segments do, and their volumes are
+        deleted.
         """
         broker = self.leading(rules=LogRules(retention_ms=100_000))
         for number, seconds in enumerate((0, 0, 500)):
@@ -199,7 +201,7 @@ class RetentionTests(VolumeTestCase):
 
     def test_they_are_too_many(self) -> None:
         """
-        What is more than C{retention.bytes} goes.
+        The excess over C{retention.bytes} is deleted.
         """
         broker = self.leading()
         self.bind(broker, b"0" * 1000, b"1" * 1000, b"2" * 1000)
@@ -211,7 +213,7 @@ class RetentionTests(VolumeTestCase):
 
     def test_bound_while_it_looks(self) -> None:
         """
-        It looks once more, without a word.
+        Retention checks once more, and logs nothing.
         """
         for number, early in product(range(3), (False, True)):
             self.setUp()
@@ -244,6 +246,6 @@ class RetentionTests(VolumeTestCase):
                 operation.succeed()
                 self.wait(broker, 60)
             self.assertEqual([each for each in logged if each["log_level"] >= LogLevel.warn], [])
-            # The new segment has a record that is young.
+            # The new segment has a young record.
             self.assertEqual((partition.log_start, partition.record.stored_bytes > 0), (0, True))
             self.assert_holds(broker, [b"0", b"1", b"2", b"3"])

@@ -21,7 +21,7 @@ class SegmentsTestCase(BrokerTestCase):
 
     def setUp(self) -> None:
         """
-        Records 0 to 6; each has its offset as value, and a timestamp.
+        Append records 0 to 6; each has its offset as its value, and a timestamp.
         """
         super().setUp()
         self.writer = self.leader(**EACH)
@@ -33,7 +33,7 @@ class SegmentsTestCase(BrokerTestCase):
 
     def append(self, value: bytes, time: int) -> None:
         """
-        One batch of one record.
+        Append a batch of one record.
         """
         self.partition.append(batch(value, times=[MS + time]), RULES)
         self.writer.settle()
@@ -41,12 +41,12 @@ class SegmentsTestCase(BrokerTestCase):
 
 class ListingTests(SegmentsTestCase):
     """
-    Which segments there are.
+    Which segments exist.
     """
 
     def successor(self, listed: list[int] | None = None) -> Broker:
         """
-        A broker that has listed nothing yet. Its listing will have only
+        Start a broker that has listed nothing yet. Its listing will contain only
         C{listed}.
         """
         broker = self.leader()
@@ -76,7 +76,7 @@ class ListingTests(SegmentsTestCase):
 
     def test_only_when_somebody_reads(self) -> None:
         """
-        And then once.
+        Segments are listed once, when a reader needs them.
         """
         broker = self.successor()
         self.assertEqual(self.listings, 0)
@@ -86,7 +86,7 @@ class ListingTests(SegmentsTestCase):
 
     def test_a_listing_that_lacks_segments(self) -> None:
         """
-        The chain says what is missing.
+        The chain leads to segments that the listing lacks.
         """
         for listed in ([0, 4, 6], [0], [], [4], [2, 6]):
             broker = self.successor(listed)
@@ -101,7 +101,7 @@ class ListingTests(SegmentsTestCase):
 
     def test_a_segment_that_is_not_committed(self) -> None:
         """
-        It is listed, and no part of the log yet.
+        A segment that is not committed is listed, and is no part of the log yet.
         """
         self.writer.obey(hold("commit", "partitions/"))
         begin(self.writer.roll(self.partition))
@@ -111,7 +111,7 @@ class ListingTests(SegmentsTestCase):
 
     def test_segments_made_while_it_lists(self) -> None:
         """
-        They are found, too.
+        Segments that are written during the listing are found, too.
         """
         self.writer.obey(hold("list", "/topics/"))
         loading = begin(self.partition.load(0, 1000, True))
@@ -131,7 +131,7 @@ class ReadingTests(SegmentsTestCase):
 
     def load(self, offset: int, max_bytes: int = 1 << 20, at_least_one: bool = True) -> list[bytes]:
         """
-        The values of what is read.
+        Load records, and return their values.
         """
         fetched = now(self.partition.load(offset, max_bytes, at_least_one))
         self.assertEqual(fetched.size, sum(map(len, fetched.pieces)))
@@ -139,14 +139,14 @@ class ReadingTests(SegmentsTestCase):
 
     def test_to_the_end_of_the_segment(self) -> None:
         """
-        From the batch that has the offset on.
+        A read goes from the batch with the offset to the end of the segment.
         """
         self.assertEqual(self.load(2), [b"2", b"3"])
         self.assertEqual(self.load(3), [b"3"])
 
     def test_bounds(self) -> None:
         """
-        At most so many bytes; one batch at least, if that is asked for.
+        A read returns at most so many bytes, or one batch if that is demanded.
         """
         size = len(batch(b"0"))
         self.assertEqual(self.load(2, size), [b"2"])
@@ -158,8 +158,7 @@ class ReadingTests(SegmentsTestCase):
 
     def test_across_runs(self) -> None:
         """
-        A read goes on in the next run, and never repeats or leaves out a
-        batch.
+        A read continues in the next run, and neither repeats nor omits a batch.
         """
         self.patch(layout, "BLOCK_SIZE", 150)
         self.patch(layout, "RUN_SIZE", 300)
@@ -177,14 +176,14 @@ class ReadingTests(SegmentsTestCase):
 
     def test_from_memory_meanwhile(self) -> None:
         """
-        Load gives what can be read at once, too.
+        Load also returns what is in memory by then.
         """
         self.assertIsNone(self.partition.read(5, 100, True))
         self.assertEqual(self.load(6), [b"6"])
 
     def test_deleted_meanwhile(self) -> None:
         """
-        Before the footer, or before the records are read.
+        A segment is deleted before its footer, or before its records, are read.
         """
         for kind in ("get_suffix", "get"):
             start = self.partition.log_start
@@ -202,7 +201,7 @@ class ReadingTests(SegmentsTestCase):
 
     def test_deleted_before_it_is_listed(self) -> None:
         """
-        What is read then is not something that comes later.
+        Then the read does not return later records.
         """
         self.writer.obey(hold("list", "/topics/"))
         loading = begin(self.partition.load(0, 100, True))
@@ -214,7 +213,7 @@ class ReadingTests(SegmentsTestCase):
 
     def test_missing(self) -> None:
         """
-        A segment that nobody of us has deleted is an error of the store.
+        A missing segment that no broker has deleted is an error of the store.
         """
         now(self.shared.objects.delete([self.partition.segments.key(2)]))
         self.partition.segments.forget_footers()
@@ -222,7 +221,7 @@ class ReadingTests(SegmentsTestCase):
 
     def test_read_ahead(self) -> None:
         """
-        The next run is in memory, or under way, when one was read.
+        After a run was read, the next one is in memory or being read.
         """
         self.patch(layout, "BLOCK_SIZE", 70)
         self.patch(layout, "RUN_SIZE", 80)
@@ -243,14 +242,15 @@ class TimeTests(SegmentsTestCase):
 
     def at(self, time: int) -> tuple[int, int] | None:
         """
-        The first record at or after a time.
+        Find the first record at or after a time.
         """
         found = now(self.partition.offset_at(MS + time))
         return None if found is None else (found[0] - MS, found[1])
 
     def test_first_at_or_after(self) -> None:
         """
-        In offset order, through segments and tail; timestamps need not grow.
+        The search goes in offset order, through segments and tail; timestamps
+        need not grow.
         """
         self.assertEqual(self.at(0), (10, 0))
         self.assertEqual(self.at(11), (30, 1))
@@ -262,7 +262,8 @@ class TimeTests(SegmentsTestCase):
 
     def test_not_before_the_log_start(self) -> None:
         """
-        Also in the segment, and in the batch, that begin before it.
+        Records before the log start are not found, even in a segment and a batch
+        that begin before it.
         """
         now(self.partition.delete_before(1))
         self.assertEqual(self.at(0), (30, 1))
@@ -281,7 +282,7 @@ class TimeTests(SegmentsTestCase):
 
     def test_latest(self) -> None:
         """
-        The first record with the largest timestamp, wherever it is.
+        The first record with the largest timestamp is found anywhere.
         """
         self.assertEqual(now(self.partition.latest_timestamp()), (MS + 50, 4))
         self.append(b"7", 50)
@@ -291,7 +292,7 @@ class TimeTests(SegmentsTestCase):
 
     def test_latest_while_it_is_rolled(self) -> None:
         """
-        A record that goes from the tail into a segment meanwhile is found.
+        A record that is rolled from the tail into a segment meanwhile is found.
         """
         self.append(b"7", 99)
         self.partition.segments.forget_footers()

@@ -1,6 +1,6 @@
 """
-Reading what another broker leads: a real leader, its Fetch service, and what
-follows it, on one clock.
+Reading what another broker leads: a real leader, its Fetch service, and the
+replicas that follow it, on one clock.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ ME = Address(9, "here", 9092, "b")
 @implementer(IPeer)
 class FakePeer:
     """
-    A leader's Fetch service, asked through the bytes of the protocol.
+    A connection to a leader's Fetch service, through the protocol's bytes.
 
-    @ivar asked: What it was asked, in order.
+    @ivar asked: The requests, in order.
     """
 
     def __init__(self, cluster: Cluster, broker_id: int) -> None:
@@ -92,11 +92,11 @@ class FakePeer:
 
 class Cluster:
     """
-    What follows, and those whom it may ask.
+    The brokers, and the replicas on one of them.
 
-    @ivar cut: The ids of those who cannot be reached.
-    @ivar peers: All that were ever made, in order: for each feed one for what
-        comes along, and one for what is asked for by itself.
+    @ivar cut: The ids of brokers that cannot be reached.
+    @ivar peers: All connections that were ever made, in order: two for each
+        fetcher, one for polls and one for single reads.
     """
 
     def __init__(self, case: BrokerTestCase, leader: Broker) -> None:
@@ -130,7 +130,7 @@ class Cluster:
 
     def register(self, broker_id: int, port: int = 1) -> None:
         """
-        The registration of a broker, as others see it.
+        Register a broker.
         """
         value = {
             "host": "h", "port": port, "rack": "a", "weight": 1.0, "version": "",
@@ -151,7 +151,7 @@ class Cluster:
 
     def dial(self, broker: Address) -> FakePeer:
         """
-        The means of asking a broker.
+        Make a connection to a broker.
         """
         self.peers.append(FakePeer(self, broker.broker_id))
         return self.peers[-1]
@@ -159,9 +159,9 @@ class Cluster:
 
 class Reading:
     """
-    A reader of the partition, who looks as a fetch does.
+    A reader of the partition that behaves like a fetch.
 
-    @ivar woken: How often it was.
+    @ivar woken: How often it was woken.
     """
 
     def __init__(self, partition: Replica, offset: int = 0) -> None:
@@ -178,7 +178,7 @@ class Reading:
 
     def look(self) -> int:
         """
-        How much there is; who finds nothing watches.
+        Return how many bytes there are; watch if there are none.
         """
         found = self.partition.available(self.offset)
         if not found:
@@ -187,7 +187,7 @@ class Reading:
 
     def read(self, max_bytes: int = 1 << 20) -> int:
         """
-        Read once; the bytes that came.
+        Read once; return how many bytes came.
         """
         fetched = self.partition.read(self.offset, max_bytes, True)
         if fetched is None:
@@ -210,19 +210,19 @@ class Reading:
 
 class ReplicasTestCase(BrokerTestCase):
     """
-    Broker 1 leads; what is tested is broker 9.
+    Broker 1 leads; broker 9 is tested.
     """
 
     def setUp(self) -> None:
         """
-        Nothing is appended yet.
+        Begin with an empty partition.
         """
         super().setUp()
         self.begin()
 
     def begin(self, **settings: Any) -> None:
         """
-        A leader with these settings.
+        Start a leader with these settings.
         """
         self.first = self.leader(**settings)
         self.cluster = Cluster(self, self.first)
@@ -248,8 +248,7 @@ class ReplicasTestCase(BrokerTestCase):
 
     def roll(self) -> None:
         """
-        All of it goes into segments, and is led by the same broker in the next
-        epoch.
+        Roll everything into segments; the same broker leads in the next epoch.
         """
         done = begin(self.first.log.release([WHERE]))
         self.first.run()
@@ -260,13 +259,13 @@ class ReplicasTestCase(BrokerTestCase):
 
     def replica(self) -> Replica:
         """
-        The partition, as it is read here.
+        Return the partition on broker 9.
         """
         return self.replicas.partition(*WHERE)
 
     def read_all(self, *args: Any) -> list[bytes]:
         """
-        What a reader from the start gets.
+        Return what a reader from the start gets.
         """
         reading = args[0] if args else Reading(self.replica())
         idle = 0
@@ -282,19 +281,19 @@ class ReplicasTestCase(BrokerTestCase):
 
 class ReadTests(ReplicasTestCase):
     """
-    What readers get.
+    Reads through replicas.
     """
 
     def test_interfaces(self) -> None:
         """
-        They are what others take them for.
+        They provide their interfaces.
         """
         self.assertTrue(verifyObject(IReplicas, self.replicas))
         self.assertTrue(verifyObject(IReadable, self.replica()))
 
     def test_tail(self) -> None:
         """
-        What is in no segment comes from the leader, once for all readers.
+        Records in no segment come from the leader, once for all readers.
         """
         self.append(*(b"%d" % number for number in range(20)))
         readings = [Reading(self.replica()) for _ in range(3)]
@@ -307,7 +306,7 @@ class ReadTests(ReplicasTestCase):
 
     def test_segments(self) -> None:
         """
-        What is in segments is read from there, and its leader asked nothing.
+        Records in segments are read from the store, and the leader is not asked.
         """
         self.append(*(b"%d" % number for number in range(20)))
         self.roll()
@@ -323,7 +322,7 @@ class ReadTests(ReplicasTestCase):
 
     def test_waits(self) -> None:
         """
-        Who waits is woken by what the leader appends, at once.
+        A waiting reader is woken by the leader's appends, at once.
         """
         self.append(b"a")
         reading = Reading(self.replica(), 1)
@@ -340,7 +339,7 @@ class ReadTests(ReplicasTestCase):
 
     def test_high_watermark(self) -> None:
         """
-        What the leader may not show yet is not shown here (rule 23).
+        What is not visible on the leader is not visible here (rule 23).
         """
         self.append(b"a")
         reading = Reading(self.replica())
@@ -356,8 +355,8 @@ class ReadTests(ReplicasTestCase):
 
     def test_no_false_end(self) -> None:
         """
-        Until the leader has told its high watermark none is told to readers at
-        the end of the segments: it would look like the end.
+        Until the leader has answered, readers at the end of the segments get no
+        high watermark: they would take it for the end.
         """
         self.append(b"a")
         self.roll()
@@ -371,8 +370,8 @@ class ReadTests(ReplicasTestCase):
 
     def test_ahead(self) -> None:
         """
-        A reader may be ahead for a moment, as those are who come from the
-        leader. One who stays so is sent back to it.
+        A reader may be ahead for a moment, after it has read from the leader. One
+        that stays ahead is sent back to the leader.
         """
         self.append(b"a")
         self.assertEqual(self.read_all(), [b"a"])
@@ -390,7 +389,7 @@ class ReadTests(ReplicasTestCase):
 
     def test_log_start(self) -> None:
         """
-        What is deleted is out of range here, too, and readers learn of it.
+        Deleted offsets are out of range here, too, and readers are woken.
         """
         self.append(*(b"%d" % number for number in range(5)))
         self.read_all()
@@ -408,7 +407,7 @@ class ReadTests(ReplicasTestCase):
 
     def test_deleted_segment(self) -> None:
         """
-        A segment that is not there may have been deleted: its leader knows.
+        A missing segment may have been deleted: the reader is sent to the leader.
         """
         self.append(b"a")
         self.roll()
@@ -419,8 +418,8 @@ class ReadTests(ReplicasTestCase):
 
     def test_epochs(self) -> None:
         """
-        The leader's epochs are told, those that it began after what is known
-        here are not.
+        Known epochs are answered; those that began after what is known here are
+        not.
         """
         self.append(b"a")
         self.roll()
@@ -436,19 +435,19 @@ class ReadTests(ReplicasTestCase):
 
 class MemoryTests(ReplicasTestCase):
     """
-    What is kept, and what is asked for again.
+    What is kept in memory, and what is read again.
     """
 
     def setUp(self) -> None:
         """
-        Little room.
+        Give replicas little memory.
         """
         super().setUp()
         self.patch(replicas, "MAX_REPLICA_BYTES", 10_000)
 
     def test_no_further_than_readers(self) -> None:
         """
-        Nothing comes that no reader is near to; each reader has it all, once.
+        Records are fetched only near a reader; each reader gets all, once.
         """
         self.append(*(b"%d" % number + bytes(2000) for number in range(300)))
         reading = Reading(self.replica())
@@ -462,8 +461,8 @@ class MemoryTests(ReplicasTestCase):
 
     def test_slow_reader(self) -> None:
         """
-        For one who is far behind the others the leader is asked again, and
-        what is in memory stays little.
+        For a reader far behind the others the leader is asked again, and memory
+        stays bounded.
         """
         self.append(*(b"%d" % number + bytes(2000) for number in range(10)))
         slow, fast = Reading(self.replica()), Reading(self.replica())
@@ -477,8 +476,8 @@ class MemoryTests(ReplicasTestCase):
 
     def test_heard(self) -> None:
         """
-        What comes with an answer to one slow reader is told to all: less than
-        what was shown is never the high watermark.
+        A bound that comes with a single read is for all readers: the high
+        watermark is never below what was visible.
         """
         self.append(b"a")
         replica = self.replica()
@@ -492,8 +491,8 @@ class MemoryTests(ReplicasTestCase):
 
     def test_lookup_fails(self) -> None:
         """
-        What can be had neither here nor from the leader is refused, so that
-        the reader asks elsewhere.
+        A read that fails here and on the leader is refused, so that the reader
+        asks elsewhere.
         """
         self.append(*(b"%d" % number + bytes(2000) for number in range(50)))
         fast = Reading(self.replica(), 40)
@@ -514,7 +513,7 @@ class FetcherTests(ReplicasTestCase):
 
     def test_session(self) -> None:
         """
-        Only what has changed is asked for by name.
+        A poll names only what has changed.
         """
         self.append(b"a")
         reading = Reading(self.replica())
@@ -525,8 +524,8 @@ class FetcherTests(ReplicasTestCase):
 
     def test_wanted_again(self) -> None:
         """
-        Who is not read any more, and is again before the leader was asked
-        anything, is told what the leader has told before.
+        A partition that loses its readers and gets others before the next poll
+        gets the leader's whole answer again.
         """
         self.append(b"a")
         self.read_all()
@@ -542,7 +541,7 @@ class FetcherTests(ReplicasTestCase):
 
     def test_session_lost(self) -> None:
         """
-        A leader that has forgotten it is told everything again.
+        A leader that has forgotten the session is asked for everything again.
         """
         self.append(b"a")
         reading = Reading(self.replica())
@@ -553,7 +552,7 @@ class FetcherTests(ReplicasTestCase):
 
     def test_no_session(self) -> None:
         """
-        A leader that has no room for one is told everything each time.
+        A leader without room for a session is asked for everything each time.
         """
         self.cluster.services[1]._sessions._most = 0
         self.append(b"a")
@@ -565,9 +564,8 @@ class FetcherTests(ReplicasTestCase):
 
     def test_silence(self) -> None:
         """
-        When nothing is heard of a leader for some seconds, who waits is told
-        to ask it, and who reads what is here reads on; when it is heard of
-        again all goes on.
+        When a leader is silent for some seconds, waiting readers are sent to it,
+        and readers of what is here continue; later all is as before.
         """
         self.append(b"a", b"b")
         reading = Reading(self.replica())
@@ -589,8 +587,8 @@ class FetcherTests(ReplicasTestCase):
 
     def test_another_leader(self) -> None:
         """
-        The next leader is followed from where the last one was left, and at
-        another address from there.
+        The next leader is followed from where the last one was left, also at
+        another address.
         """
         self.append(b"a")
         reading = Reading(self.replica())
@@ -613,8 +611,8 @@ class FetcherTests(ReplicasTestCase):
 
     def test_led_here(self) -> None:
         """
-        What this broker comes to lead is not followed any more: readers look
-        again.
+        A partition that this broker comes to lead is not followed any more, and
+        its readers are woken.
         """
         self.append(b"a")
         reading = Reading(self.replica())
@@ -630,8 +628,8 @@ class FetcherTests(ReplicasTestCase):
 
     def test_nobody_reads(self) -> None:
         """
-        Without readers nothing is asked, and after a while nothing is kept.
-        Who waits is still a reader.
+        Without readers nothing is polled, and after a while nothing is kept. A
+        waiting reader counts.
         """
         self.append(b"a")
         reading = Reading(self.replica())
@@ -647,8 +645,8 @@ class FetcherTests(ReplicasTestCase):
 
     def test_nobody_at_the_end(self) -> None:
         """
-        When readers are only among what is in segments, the rest does not come
-        any more; and it does when they are through.
+        When readers are only in segments, other records are not fetched any more;
+        they are when a reader comes to them.
         """
         self.append(b"a")
         self.roll()
@@ -667,7 +665,7 @@ class FetcherTests(ReplicasTestCase):
 
     def test_no_record(self) -> None:
         """
-        Of a partition that nobody ever led there is nothing to tell.
+        A partition that was never led has no record to read.
         """
         where = UUID(int=77), 0
         replica = self.replicas.partition(*where)
@@ -678,8 +676,8 @@ class FetcherTests(ReplicasTestCase):
 
     def test_store_is_away(self) -> None:
         """
-        While the metadata store does not answer, readers are told to ask the
-        leader; it is asked again until it does.
+        While the metadata store is unavailable, readers are sent to the leader;
+        the record is read again until the store answers.
         """
         self.append(b"a")
         away: list[Deferred[None]] = []

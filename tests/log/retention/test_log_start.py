@@ -1,5 +1,5 @@
 """
-How log starts move, and what goes then.
+Tests for L{kafscale.log.retention.log_start}.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from tests.log.rolling.rolling_case import PARTITIONS, RollingTestCase
 
 class MoveTests(RollingTestCase):
     """
-    Deleting records.
+    Deleting records before an offset.
     """
 
     def setUp(self) -> None:
         """
-        Segments at 0, 2 and 4, and a tail of two records.
+        Write segments at 0, 2 and 4, and a tail of two records.
         """
         super().setUp()
         self.main = self.leading()
@@ -32,13 +32,13 @@ class MoveTests(RollingTestCase):
 
     def move(self, offset: int) -> Deferred[int]:
         """
-        Delete the records before an offset.
+        Start to delete the records before an offset.
         """
         return begin(self.partition.delete_before(offset))
 
     def test_within_a_segment(self) -> None:
         """
-        The segment that holds the new start stays.
+        The segment that holds the new log start stays.
         """
         before = self.shared.record().stored_bytes
         self.assertEqual(self.successResultOf(self.move(3)), 3)
@@ -51,7 +51,7 @@ class MoveTests(RollingTestCase):
 
     def test_backwards(self) -> None:
         """
-        It never goes back, and is not where no record is yet.
+        The log start never goes back, nor past the high watermark.
         """
         self.successResultOf(self.move(3))
         for offset in (2, 9, -2):
@@ -60,7 +60,7 @@ class MoveTests(RollingTestCase):
 
     def test_two_at_once(self) -> None:
         """
-        Both are done, in whichever order.
+        Two moves at once are both done, in whichever order.
         """
         self.main.obey(hold("commit", metadata_keys.PARTITIONS))
         moves = [self.move(5), self.move(3)]
@@ -70,7 +70,7 @@ class MoveTests(RollingTestCase):
 
     def test_a_store_that_does_not_delete(self) -> None:
         """
-        The start has moved, and that is answered; the next move deletes what
+        The log start has moved, and that is answered. The next move deletes what
         is left, and does not count it twice.
         """
         before = self.shared.record().stored_bytes
@@ -89,7 +89,7 @@ class MoveTests(RollingTestCase):
 
     def test_of_a_partition_that_is_dropped_meanwhile(self) -> None:
         """
-        It is not led any more.
+        The partition is not led any more.
         """
         self.main.obey(hold("commit", metadata_keys.PARTITIONS))
         rolling = begin(self.main.roll(self.partition))
@@ -101,8 +101,8 @@ class MoveTests(RollingTestCase):
 
     def test_who_was_replaced(self) -> None:
         """
-        The segment is gone, because a successor has deleted it: the broker
-        finds that it was replaced.
+        A segment is missing because a successor has deleted it: the broker finds
+        that it was replaced.
         """
         successor = self.leader(PARTITIONS)
         now(successor.partition().delete_before(6))
@@ -112,7 +112,7 @@ class MoveTests(RollingTestCase):
 
     def test_epochs(self) -> None:
         """
-        The history begins at the new start.
+        The history of epochs begins at the new log start.
         """
         self.main.crash()
         successor = self.leader(PARTITIONS)

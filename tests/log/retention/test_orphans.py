@@ -1,6 +1,6 @@
 """
-Tests for L{kafscale.log.retention.orphans}. That nothing needed is deleted is tested in
-L{tests.log.test_machine}, too, whose brokers sweep all the time.
+Tests for L{kafscale.log.retention.orphans}. That nothing is deleted which is needed is
+also tested in L{tests.log.test_machine}, whose brokers sweep all the time.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ EVERY = 100.0
 
 class SweepTests(BrokerTestCase):
     """
-    What is deleted, when, and what stays.
+    What a sweep deletes, and when.
     """
 
     def put(self, key: str, data: bytes) -> str:
         """
-        An object that comes late; its key.
+        Store an object that comes late; return its key.
         """
         now(self.shared.objects.create(key, [data]))
         return key
 
     def commit(self, key: str, value: Any) -> None:
         """
-        Put something into the metadata.
+        Put an entry into the metadata.
         """
         now(self.shared.metadata.commit([], [Put(key, value)]))
 
     def sweeper(self, **settings: Any) -> Broker:
         """
-        A broker that looks now and then.
+        Start a broker that sweeps.
         """
         return self.leader(**{**EACH, "orphan_seconds": EVERY, **settings})
 
     def look(self, broker: Broker) -> None:
         """
-        Let the time of one look pass.
+        Let the interval to the next sweep pass.
         """
         broker.clock.advance(EVERY)
         broker.run()
 
     def slot(self) -> bytes:
         """
-        The bytes of a slot, of another journal.
+        Return the bytes of a slot of another journal.
         """
         broker = self.leader([(UUID(int=5), 0)], **EACH)
         broker.log.partition(UUID(int=5), 0).opened()
@@ -72,9 +72,9 @@ class SweepTests(BrokerTestCase):
 
     def test_every_slot(self) -> None:
         """
-        Slots and seals below the trim mark, at it, before the end, at the end
-        and past it, sealed and not: only slots below the mark and past the
-        end go.
+        Slots and seals below the trim mark, at it, before the end, at the end and
+        past it, sealed and not: only slots below the mark and past the end are
+        deleted.
         """
         data = self.slot()
         sweeper = self.sweeper()
@@ -86,7 +86,7 @@ class SweepTests(BrokerTestCase):
             if sealed_at is not None:
                 self.commit(metadata_keys.seal(incarnation), {"sealed_at": sealed_at, "by": 1})
             key = object_keys.slot(object_keys.journal("default", 7, incarnation), slot)
-            # Seals are recognised by what they are, not by their size alone.
+            # Seals are recognized by their content, not by their size alone.
             self.put(key, b" " * SMALLEST_SLOT + write_seal(1) if is_seal else data)
             needed = slot >= trim and (sealed_at is None or slot <= sealed_at)
             expected[key] = needed or is_seal
@@ -100,8 +100,8 @@ class SweepTests(BrokerTestCase):
 
     def test_every_segment(self) -> None:
         """
-        Those before the first that is needed go; those past C{rolled_to}, and
-        all of partitions that never had a segment, stay.
+        Segments before the first that is needed are deleted. Those past
+        C{rolled_to}, and all of partitions that never had a segment, stay.
         """
         sweeper = self.sweeper()
         topic = UUID(int=77)
@@ -122,7 +122,7 @@ class SweepTests(BrokerTestCase):
 
     def test_a_topic_that_was_deleted(self) -> None:
         """
-        A segment that lands after that goes.
+        A segment that lands after the topic was deleted is deleted.
         """
         sweeper = self.sweeper()
         self.put(object_keys.segment(object_keys.partition("default", UUID(int=78), 0), 0), b"x")
@@ -132,8 +132,8 @@ class SweepTests(BrokerTestCase):
 
     def test_what_is_not_ours(self) -> None:
         """
-        It is left alone, as are journals that the metadata do not know, what
-        is damaged, and other namespaces.
+        Foreign objects stay, as do journals that the metadata does not know,
+        damaged objects, and other namespaces.
         """
         sweeper = self.sweeper()
         self.commit(metadata_keys.incarnation(20_000), {"broker": 7, "trim": 5})
@@ -191,7 +191,8 @@ class SweepTests(BrokerTestCase):
 
     def test_a_late_put(self) -> None:
         """
-        A writer sleeps, its journal is wound up, and its last flush lands.
+        A writer sleeps, the slots of its journal are deleted, and its last flush
+        lands.
         """
         writer = self.leader(**EACH)
         writer.obey(lambda each: None if each.kind == "create" else Verdict.SUCCEED)
@@ -227,7 +228,7 @@ class SweepTests(BrokerTestCase):
 
     def test_many(self) -> None:
         """
-        Page by page, with pauses between; each page is deleted by itself.
+        Keys are listed page by page, with pauses; each page is deleted by itself.
         """
         sweeper = self.sweeper()
         prefix = object_keys.partition("default", UUID(int=80), 0)
@@ -244,7 +245,7 @@ class SweepTests(BrokerTestCase):
 
     def test_needed_again(self) -> None:
         """
-        It has to be unneeded at both looks.
+        An object must be an orphan in two sweeps.
         """
         sweeper = self.sweeper()
         key = self.put(
@@ -262,8 +263,8 @@ class SweepTests(BrokerTestCase):
 
     def test_idle(self) -> None:
         """
-        A look at a namespace where all is well reads no object, and asks for
-        four listings.
+        A sweep in which nothing is wrong reads no object, and sends four
+        listings.
         """
         sweeper = self.sweeper()
         for number in range(20):
@@ -283,7 +284,7 @@ class SweepTests(BrokerTestCase):
 
     def test_never(self) -> None:
         """
-        With 0 nothing is looked at.
+        With an interval of 0 there is no sweep.
         """
         sweeper = self.sweeper(orphan_seconds=0.0)
         key = self.put(
@@ -295,7 +296,7 @@ class SweepTests(BrokerTestCase):
 
     def test_a_failure(self) -> None:
         """
-        The next look comes all the same.
+        After a failure the next sweep takes place all the same.
         """
         broker = self.broker()
         environment = attrs.evolve(
@@ -321,7 +322,7 @@ class SweepTests(BrokerTestCase):
 
     def test_stopped_while_it_looks(self) -> None:
         """
-        Stopping waits for what is under way, and no pause.
+        Stopping waits for what is under way, and for no pause.
         """
         sweeper = self.sweeper()
         prefix = object_keys.partition("default", UUID(int=84), 0)

@@ -1,5 +1,5 @@
 """
-What goes by itself, and what stays; and what topics say of segments.
+Tests for L{kafscale.log.retention.retention}, and for topics' limits on segments.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ HOUR = 60 * MINUTE
 
 class RetentionTestCase(BrokerTestCase):
     """
-    One partition, in whose log segments are made when the test says so.
+    One partition, whose segments are written when the test says so.
     """
 
     def segment(self, broker: Broker, *values: bytes, at: int = NOW * 1000) -> None:
         """
-        Append records with this timestamp, and make them a segment.
+        Append records with this timestamp, and roll them into a segment.
         """
         self.append(broker, *values, at=at)
         done = begin(broker.roll(broker.partition()))
@@ -41,7 +41,7 @@ class RetentionTestCase(BrokerTestCase):
 
     def starts(self, broker: Broker) -> tuple[int, list[int]]:
         """
-        Where the log starts, and where the segments do.
+        Return the log start, and the base offsets of the segments.
         """
         self.assertEqual(self.shared.record().log_start, broker.partition().log_start)
         return broker.partition().log_start, self.shared.segments()
@@ -54,7 +54,7 @@ class TimeTests(RetentionTestCase):
 
     def test_oldest_first(self) -> None:
         """
-        A segment goes when the largest of its timestamps is too old, and not
+        A segment is deleted when the largest of its timestamps is too old, not
         before; those after it stay.
         """
         broker = self.leader(rules=LogRules(retention_ms=HOUR))
@@ -71,8 +71,8 @@ class TimeTests(RetentionTestCase):
 
     def test_newest_segment_stays(self) -> None:
         """
-        When all of its records are too old the log is empty, and goes on at the
-        same offset; the segment, which carries what the log knows, stays.
+        When all records are too old the log is empty and continues at the same
+        offset; the newest segment, which carries the states, stays.
         """
         broker = self.leader(rules=LogRules(retention_ms=MINUTE))
         self.segment(broker, b"a")
@@ -85,7 +85,7 @@ class TimeTests(RetentionTestCase):
 
     def test_what_is_in_no_segment(self) -> None:
         """
-        Records that were not rolled yet expire as the others do.
+        Records in no segment expire as others do.
         """
         broker = self.leader(rules=LogRules(retention_ms=MINUTE))
         self.append(broker, b"a")
@@ -102,8 +102,8 @@ class TimeTests(RetentionTestCase):
 
     def test_future(self) -> None:
         """
-        What claims to be of tomorrow stays until then, and so does what comes
-        after it; and what has no timestamp stays.
+        Records with timestamps of tomorrow stay until then, and so do later ones;
+        records without a timestamp stay.
         """
         broker = self.leader(rules=LogRules(retention_ms=MINUTE))
         self.segment(broker, b"a", at=(NOW + 3000) * 1000)
@@ -121,7 +121,7 @@ class TimeTests(RetentionTestCase):
 
     def test_no_limit(self) -> None:
         """
-        With -1 nothing goes, and nothing is looked at.
+        With -1 nothing is deleted, and nothing is checked.
         """
         broker = self.leader(rules=LogRules())
         self.segment(broker, b"a", at=0)
@@ -132,8 +132,8 @@ class TimeTests(RetentionTestCase):
 
     def test_compacted(self) -> None:
         """
-        Of a topic that is only compacted nothing goes; of one that is both,
-        it does.
+        In a topic that is only compacted nothing is deleted; with both policies
+        it is.
         """
         broker = self.leader(rules=LogRules(retention_ms=1, retention_bytes=1, delete=False))
         self.segment(broker, b"a", at=0)
@@ -147,8 +147,7 @@ class TimeTests(RetentionTestCase):
 
     def test_after_a_restart(self) -> None:
         """
-        A successor finds what is too old by itself, with one read of each
-        segment's end.
+        A successor finds old records by itself, with one read for each segment.
         """
         broker = self.leader()
         for number in range(5):
@@ -162,8 +161,8 @@ class TimeTests(RetentionTestCase):
 
     def test_old_when_written(self) -> None:
         """
-        Records that are older than they may be when they are written, or when
-        the broker starts, can be read for some minutes all the same.
+        Records that are too old when they are written, or when the broker starts,
+        can be read for some minutes all the same.
         """
         rules = LogRules(retention_ms=HOUR)
         broker = self.leader(rules=rules)
@@ -182,7 +181,7 @@ class TimeTests(RetentionTestCase):
 
     def test_idle_costs_nothing(self) -> None:
         """
-        Until the first segment may expire no store is asked for anything.
+        Until the first segment may expire no store is asked.
         """
         broker = self.leader(rules=LogRules(retention_ms=HOUR))
         self.segment(broker, b"a")
@@ -196,7 +195,7 @@ class TimeTests(RetentionTestCase):
 
     def test_many_in_one_step(self) -> None:
         """
-        More segments than go in one step go in several.
+        More segments than one step deletes are deleted in several.
         """
         self.patch(retention, "MAX_SEGMENTS", 2)
         broker = self.leader(rules=LogRules(retention_ms=MINUTE))
@@ -213,7 +212,7 @@ class SizeTests(RetentionTestCase):
 
     def test_oldest_first(self) -> None:
         """
-        Segments go while the rest is still as large as the limit.
+        Segments are deleted while the rest is still as large as the limit.
         """
         broker = self.leader()
         for _ in range(5):
@@ -229,7 +228,7 @@ class SizeTests(RetentionTestCase):
 
     def test_never_below_the_limit(self) -> None:
         """
-        A segment of which some is within the limit stays whole.
+        A segment that is partly within the limit stays whole.
         """
         broker = self.leader()
         for _ in range(3):
@@ -240,8 +239,8 @@ class SizeTests(RetentionTestCase):
 
     def test_nothing_allowed(self) -> None:
         """
-        With 0 every record in a segment goes; the newest object stays, and is
-        not counted for ever.
+        With 0 every record in a segment is deleted; the newest segment stays, and
+        does not count for ever.
         """
         broker = self.leader(rules=LogRules(retention_bytes=0))
         for _ in range(3):
@@ -255,7 +254,7 @@ class SizeTests(RetentionTestCase):
 
     def test_both(self) -> None:
         """
-        What either limit lets go goes.
+        Records beyond either limit are deleted.
         """
         broker = self.leader()
         for number in range(4):
@@ -268,13 +267,13 @@ class SizeTests(RetentionTestCase):
 
 class ReaderTests(RetentionTestCase):
     """
-    Who reads at the edge.
+    Readers near the log start.
     """
 
     def test_out_of_range(self) -> None:
         """
-        Below the new start there is nothing to read, from memory or from
-        segments; from there on all is as before.
+        Offsets below the new log start are out of range, in memory and in
+        segments; later ones are read as before.
         """
         broker = self.leader(rules=LogRules(retention_ms=MINUTE))
         self.segment(broker, b"a", b"b")
@@ -293,12 +292,12 @@ class ReaderTests(RetentionTestCase):
 
 class ConfiguredTests(RetentionTestCase):
     """
-    At a moment's notice.
+    Altered configurations.
     """
 
     def test_shorter(self) -> None:
         """
-        What an altered configuration lets go goes at once, also from memory.
+        What an altered configuration expires is deleted at once, also in memory.
         """
         broker = self.leader(rules=LogRules(retention_ms=HOUR))
         self.segment(broker, b"a")
@@ -310,7 +309,7 @@ class ConfiguredTests(RetentionTestCase):
 
     def test_longer(self) -> None:
         """
-        What may stay longer stays.
+        What an altered configuration retains longer stays.
         """
         broker = self.leader(rules=LogRules(retention_ms=MINUTE))
         self.segment(broker, b"a")
@@ -325,7 +324,7 @@ class ConfiguredTests(RetentionTestCase):
 
     def test_other_configuration(self) -> None:
         """
-        One that says nothing of retention does not hurry it.
+        A change that does not concern retention does not cause a check.
         """
         broker = self.leader(rules=LogRules(retention_ms=HOUR))
         self.append(broker, b"a", at=1000)
@@ -347,7 +346,7 @@ class ConfiguredTests(RetentionTestCase):
 
     def test_deleted_topic(self) -> None:
         """
-        A topic that is deleted has nothing to expire.
+        A deleted topic is not remembered.
         """
         broker = self.leader(rules=LogRules(retention_ms=MINUTE))
         self.segment(broker, b"a")
@@ -363,13 +362,13 @@ class ConfiguredTests(RetentionTestCase):
 
 class MeanwhileTests(RetentionTestCase):
     """
-    What happens while segments are looked at.
+    Changes during a check.
     """
 
     def looking(self) -> Broker:
         """
-        A broker that waits to be told how old its second segment is: too old,
-        as the first. A record that is not is in memory.
+        Start a broker that is reading the age of its second segment, which is too
+        old, as is the first. A record that is not is in memory.
         """
         broker = self.leader(rules=LogRules(retention_ms=MINUTE))
         self.segment(broker, b"old")
@@ -382,8 +381,7 @@ class MeanwhileTests(RetentionTestCase):
 
     def test_rolled(self) -> None:
         """
-        A record that becomes a segment in that time is not taken for one that
-        is too old.
+        A record that is rolled meanwhile is not taken for an old one.
         """
         broker = self.looking()
         done = begin(broker.roll(broker.partition()))
@@ -395,7 +393,7 @@ class MeanwhileTests(RetentionTestCase):
 
     def test_may_stay(self) -> None:
         """
-        What may stay by then stays.
+        Records that the configuration retains by then stay.
         """
         broker = self.looking()
         broker.configure(retention_ms=HOUR)
@@ -404,8 +402,8 @@ class MeanwhileTests(RetentionTestCase):
 
     def test_deleted(self) -> None:
         """
-        Records may be deleted by somebody else in that time: the rest is looked
-        at anew, without complaint.
+        Other records are deleted meanwhile: the rest is checked again, and
+        nothing is logged.
         """
         broker = self.looking()
         deleting = begin(broker.partition().delete_before(3))
@@ -422,7 +420,7 @@ class MeanwhileTests(RetentionTestCase):
 
     def test_dropped(self) -> None:
         """
-        Nothing of a partition that was lost is deleted, or remembered.
+        Nothing of a lost partition is deleted, or remembered.
         """
         broker = self.looking()
         partition = broker.partition()
@@ -434,12 +432,12 @@ class MeanwhileTests(RetentionTestCase):
 
 class FailureTests(RetentionTestCase):
     """
-    The store is not what it should be.
+    Failures of the store.
     """
 
     def test_tried_again(self) -> None:
         """
-        What fails is told, and tried again later.
+        A failure is logged, and the deletion is tried again later.
         """
         broker = self.leader(rules=LogRules(retention_ms=MINUTE))
         self.segment(broker, b"a")
@@ -461,8 +459,7 @@ class FailureTests(RetentionTestCase):
 
     def test_stop_waits(self) -> None:
         """
-        A stop lets what is under way come to its end, and nothing begins
-        after.
+        Stopping waits for checks that are under way, and none starts after that.
         """
         broker = self.leader(rules=LogRules(retention_ms=MINUTE))
         self.segment(broker, b"a")
@@ -504,7 +501,8 @@ class RollingTests(RetentionTestCase):
 
     def test_smaller(self) -> None:
         """
-        A topic may want smaller segments than the broker makes, not larger.
+        A topic may ask for smaller segments than the broker's, not for larger
+        ones.
         """
         broker = self.leader(segment_bytes=5000, rules=LogRules(segment_bytes=1000))
         for _ in range(4):
@@ -519,7 +517,7 @@ class RollingTests(RetentionTestCase):
 
     def test_smaller_at_once(self) -> None:
         """
-        What is larger than an altered configuration allows is rolled.
+        Records beyond an altered limit are rolled.
         """
         broker = self.leader()
         self.append(broker, bytes(600))
@@ -531,8 +529,8 @@ class RollingTests(RetentionTestCase):
 
     def test_younger(self) -> None:
         """
-        A topic may want its records rolled earlier than the broker would; the
-        time counts from the first of them.
+        A topic may ask for earlier rolls than the broker's; the time counts from
+        its oldest record.
         """
         broker = self.leader(rules=LogRules(segment_ms=5000))
         self.append(broker, b"a")
@@ -551,8 +549,8 @@ class RollingTests(RetentionTestCase):
 
     def test_younger_at_once(self) -> None:
         """
-        What is older than an altered configuration allows is rolled; what it
-        does not want any more is not done.
+        Records older than an altered limit are rolled; a roll that is not asked
+        for any more is not done.
         """
         broker = self.leader()
         self.append(broker, b"a")

@@ -13,12 +13,12 @@ PARTITIONS = [(TOPIC, index) for index in range(4)]
 
 class RollingTestCase(BrokerTestCase):
     """
-    A broker that leads four partitions.
+    Tests with a broker that leads four partitions.
     """
 
     def leading(self, **settings: Any) -> Broker:
         """
-        All opened.
+        Start the broker, and open its partitions.
         """
         broker = self.leader(PARTITIONS, **{**EACH, **settings})
         for where in PARTITIONS:
@@ -34,6 +34,6 @@ class RollingTestCase(BrokerTestCase):
 
     def rolled(self) -> list[int]:
         """
-        How far each partition is rolled.
+        Return C{rolled_to} of each partition.
         """
         return [self.shared.record(where).rolled_to for where in PARTITIONS]

@@ -1,5 +1,5 @@
 """
-A living leader hands its partitions over.
+Tests for L{kafscale.log.rolling.releasing}: a living leader hands over partitions.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ OTHER = (TOPIC, 1)
 
 class ReleaseTests(BrokerTestCase):
     """
-    Two brokers that live: what one releases the other claims.
+    Two living brokers: the second claims what the first releases.
     """
 
     def setUp(self) -> None:
         """
-        The first leads two partitions, the second none.
+        Let the first broker lead two partitions, and the second none.
         """
         super().setUp()
         self.first = self.leader([WHERE, OTHER])
@@ -42,13 +42,13 @@ class ReleaseTests(BrokerTestCase):
 
     def release(self, *wanted: tuple[object, int]) -> Deferred[None]:
         """
-        The first lets go.
+        Start to release the first broker's partitions.
         """
         return begin(self.first.log.release(wanted or [WHERE]))  # type: ignore[arg-type]
 
     def take(self, broker: Broker | None = None) -> bool:
         """
-        Another claims; whether it leads then.
+        Let another broker claim; return whether it leads then.
         """
         broker = broker or self.second
         claiming = begin(broker.log.claim([WHERE], nobody_is_gone))
@@ -58,8 +58,8 @@ class ReleaseTests(BrokerTestCase):
 
     def appending(self) -> tuple[Broker, Deferred[None]]:
         """
-        The first broker anew, with an append that is under way to the store,
-        and what fires when that is durable.
+        Start the first broker anew, with an append that is under way to the
+        store; return what fires when the append is durable.
         """
         self.first = self.leader(**EACH)
         self.first.obey(hold("create", "/journal/"))
@@ -69,7 +69,8 @@ class ReleaseTests(BrokerTestCase):
 
     def test_nothing_of_the_living_is_taken(self) -> None:
         """
-        Who claims what has a living leader gets nothing, and stops nobody.
+        A claim on a partition with a living leader gets nothing, and stops
+        nothing.
         """
         self.first.append(b"a")
         self.first.run()
@@ -79,8 +80,8 @@ class ReleaseTests(BrokerTestCase):
 
     def test_handed_over(self) -> None:
         """
-        All that was appended is there, under the next epoch; nobody is stopped
-        for it, and nothing is needed of the first one's journal.
+        All appended records are there, under the next epoch. Nothing is sealed,
+        and nothing of the first broker's journal is needed.
         """
         self.first.append(b"a")
         self.first.run()
@@ -101,7 +102,7 @@ class ReleaseTests(BrokerTestCase):
 
     def test_many_at_once(self) -> None:
         """
-        They are released by one commit.
+        Many partitions are released by one commit.
         """
         wanted = [(TOPIC, index) for index in range(40)]
         claiming = begin(self.first.log.claim(wanted, nobody_is_gone))
@@ -123,7 +124,7 @@ class ReleaseTests(BrokerTestCase):
 
     def test_sequences(self) -> None:
         """
-        What producers have sent is known to the next leader.
+        The next leader knows the sequences of producers.
         """
         self.first.append(b"a", producer=5, sequence=0)
         self.first.run()
@@ -137,8 +138,8 @@ class ReleaseTests(BrokerTestCase):
 
     def test_appended_while_it_is_rolled(self) -> None:
         """
-        Producers go on while what there is is put into a segment; what they
-        append then goes along.
+        Producers continue during the first roll, and what they append then is
+        released, too.
         """
         self.first.append(b"a")
         self.first.run()
@@ -153,8 +154,8 @@ class ReleaseTests(BrokerTestCase):
 
     def test_17_released_only_after_everything_is_settled(self) -> None:
         """
-        While an append is under way it is not released, and nothing more may
-        be appended; who appended is answered.
+        While an append is under way the partition is not released, and refuses
+        further appends; the one under way is answered.
         """
         first, told = self.appending()
         releasing = self.release()
@@ -171,7 +172,7 @@ class ReleaseTests(BrokerTestCase):
 
     def test_18_who_does_not_know_whether_it_released_leads_no_more(self) -> None:
         """
-        Only a new claim resumes, in the next epoch.
+        After an unknown outcome only a new claim resumes, in the next epoch.
         """
         self.first.append(b"a")
         self.first.run()
@@ -183,7 +184,7 @@ class ReleaseTests(BrokerTestCase):
         self.first.metadata.policy = lambda operation: (
             Verdict.FAIL_BUT_APPLY
             if operation.kind == "commit"
-            else None  # and nobody answers what came of it
+            else None  # and its outcome is never answered
         )
         releasing = self.release()
         self.first.clock.advance(5)
@@ -199,8 +200,8 @@ class ReleaseTests(BrokerTestCase):
 
     def test_given_up(self) -> None:
         """
-        A release that takes too long, because somebody changes one of the
-        partitions, leaves all of them as they were.
+        A release that is given up, because the lock of a partition is held,
+        leaves all partitions as they were.
         """
         self.first.recover([WHERE, (TOPIC, 1)])
         self.first.run()
@@ -217,8 +218,8 @@ class ReleaseTests(BrokerTestCase):
 
     def test_heard_of_by_the_next_first(self) -> None:
         """
-        The release is done, and the next leader has claimed before the answer
-        comes: nobody was replaced.
+        The release is done, and the next leader has claimed, before the answer
+        comes: that does not fence the first broker.
         """
         self.first.obey(hold("commit", metadata_keys.PARTITIONS))
         releasing = self.release()
@@ -235,7 +236,7 @@ class ReleaseTests(BrokerTestCase):
 
     def test_store_fails(self) -> None:
         """
-        What cannot be rolled is led as before.
+        Partitions whose roll fails are led as before.
         """
         self.first.append(b"a")
         self.first.run()
@@ -248,7 +249,8 @@ class ReleaseTests(BrokerTestCase):
 
     def test_confirmed(self) -> None:
         """
-        Who was replaced, and has not noticed, finds out when it is asked.
+        A broker that was replaced and has not noticed finds out when it is asked
+        to confirm.
         """
         partition = self.first.partition()
         confirming = begin(partition.confirm())
@@ -262,8 +264,8 @@ class ReleaseTests(BrokerTestCase):
 
     def test_left_behind(self) -> None:
         """
-        Who released everything, and then died, has a journal that nobody's
-        record names: it is cleared up all the same.
+        A broker that has released everything and died has a journal that no
+        record names; it is cleared up all the same.
         """
         self.first.append(b"a")
         self.first.run()
@@ -283,7 +285,7 @@ class ReleaseTests(BrokerTestCase):
 
     def test_fenced_meanwhile(self) -> None:
         """
-        Who is replaced while it hands over has nothing to hand over.
+        A broker that is fenced during a release has nothing to release.
         """
         first, told = self.appending()
         releasing = self.release()

@@ -1,5 +1,5 @@
 """
-Tests for L{kafscale.log.rolling.roller}: what is rolled when, and what becomes of it.
+Tests for L{kafscale.log.rolling.roller}: what is rolled when, and the result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class WhenTests(RollingTestCase):
 
     def test_a_segment_is_full(self) -> None:
         """
-        Only that partition is rolled, only as far as a segment holds.
+        Only the full partition is rolled, and only as far as a segment holds.
         """
         broker = self.leading(segment_bytes=3000)
         self.fill(broker, 0, 2)
@@ -33,8 +33,8 @@ class WhenTests(RollingTestCase):
 
     def test_what_is_not_durable_does_not_make_it_full(self) -> None:
         """
-        A partition with little that is durable and much that is not is not
-        asked again and again.
+        A partition with few durable records and many others is not tried again
+        and again.
         """
         broker = self.leading(segment_bytes=3000, unrolled_bytes=1 << 20)
         broker.obey(hold("create", "/journal/"))
@@ -46,7 +46,7 @@ class WhenTests(RollingTestCase):
 
     def test_memory_is_spent_by_what_is_not_durable(self) -> None:
         """
-        All that can be rolled is; then it waits.
+        Everything that can be rolled is; then the roller waits.
         """
         broker = self.leading(unrolled_bytes=3000)
         broker.obey(hold("create", "/journal/"))
@@ -58,7 +58,7 @@ class WhenTests(RollingTestCase):
 
     def test_the_largest_first_under_the_budget(self) -> None:
         """
-        Until what is held is within the budget again.
+        Partitions are rolled until memory is within the limit again.
         """
         broker = self.leading(unrolled_bytes=6500)
         self.fill(broker, 0, 1)
@@ -73,8 +73,8 @@ class WhenTests(RollingTestCase):
 
     def test_company(self) -> None:
         """
-        Where small segments go together, the partitions of the oldest slots
-        do, though each has slots of its own.
+        Where small segments go together, the partitions of the oldest slots are
+        rolled together, though each has slots of its own.
         """
         broker = self.leading(chapters=3, journal_slots=32, unrolled_bytes=1 << 20)
         self.fill(broker, 0)
@@ -87,7 +87,7 @@ class WhenTests(RollingTestCase):
 
     def test_age(self) -> None:
         """
-        What is in the oldest slot is rolled when that is old.
+        The partitions in the oldest slot are rolled when it is old.
         """
         broker = self.leading(segment_seconds=100)
         self.fill(broker, 2)
@@ -104,8 +104,8 @@ class WhenTests(RollingTestCase):
 
     def test_journal_span(self) -> None:
         """
-        What keeps the oldest slot is rolled when recovery would have to read
-        too many slots.
+        The partitions that keep the oldest slot are rolled when recovery would
+        have to read too many slots.
         """
         broker = self.leading(journal_slots=5)
         self.fill(broker, 3)
@@ -117,7 +117,7 @@ class WhenTests(RollingTestCase):
 
     def test_so_many_at_once(self) -> None:
         """
-        And no more.
+        No more rolls than the limit are under way.
         """
         broker = self.leading(segment_bytes=1000)
         broker.obey(hold("create", "/topics/"))
@@ -131,7 +131,7 @@ class WhenTests(RollingTestCase):
 
     def test_many_partitions_that_roll_at_once(self) -> None:
         """
-        With a store that answers at once they do not pile up on the stack.
+        With a store that answers at once rolls do not pile up on the stack.
         """
         wanted = [(TOPIC, index) for index in range(300)]
         broker = self.leader(wanted)
@@ -148,12 +148,12 @@ class WhenTests(RollingTestCase):
 
 class WhatTests(RollingTestCase):
     """
-    What a roll makes.
+    The result of a roll.
     """
 
     def test_the_record(self) -> None:
         """
-        It says where the segments are, and how large.
+        The record says where the segments are, and how large.
         """
         broker = self.leading()
         partition = broker.partition()
@@ -169,7 +169,7 @@ class WhatTests(RollingTestCase):
 
     def test_the_footer(self) -> None:
         """
-        The producers' states in it are those at its end, not later ones.
+        The states of producers in a footer are those at its end.
         """
         broker = self.leading()
         partition = broker.partition()
@@ -201,7 +201,7 @@ class WhatTests(RollingTestCase):
 
     def test_states_after_adopting(self) -> None:
         """
-        They are those of the segment that was there.
+        After a segment was adopted the states are those in its footer.
         """
         first = self.leading()
         first.append(b"a", producer=5)
@@ -218,12 +218,12 @@ class WhatTests(RollingTestCase):
 
 class FailureTests(RollingTestCase):
     """
-    Rolls that do not come to their end.
+    Rolls that fail.
     """
 
     def test_tried_again(self) -> None:
         """
-        After a while; other partitions wait meanwhile.
+        A failed roll is tried again after a while; other partitions wait.
         """
         broker = self.leading(segment_bytes=900)
 
@@ -242,8 +242,8 @@ class FailureTests(RollingTestCase):
 
     def test_dropped_while_its_segment_is_made(self) -> None:
         """
-        The topic is deleted: its memory is given back once, its objects go,
-        the slots too.
+        The topic is deleted: its memory is freed once, and its objects and slots
+        are deleted.
         """
         broker = self.leading(**EACH)
         self.fill(broker, 0)
@@ -266,7 +266,7 @@ class FailureTests(RollingTestCase):
 
     def test_fenced_while_its_record_is_committed(self) -> None:
         """
-        Memory is given back once.
+        Memory is freed once.
         """
         broker = self.leading()
         self.fill(broker, 0)
@@ -280,8 +280,7 @@ class FailureTests(RollingTestCase):
 
     def test_stop(self) -> None:
         """
-        What is under way comes to its end; nothing more begins, and no timer
-        is left.
+        Rolls under way end, no other starts, and no timer is left.
         """
         broker = self.leading(segment_bytes=900)
         broker.obey(hold("create", "/topics/"))

@@ -1,6 +1,6 @@
 """
-Tests for L{kafscale.log.rolling.volumes}: what volumes are, and who may delete them,
-and when.
+Tests for L{kafscale.log.rolling.volumes}: which volumes are deleted, when, and by
+which broker.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tests.log.volume_case import EVERY, VolumeTestCase
 
 class GraceTests(VolumeTestCase):
     """
-    When the maker of a volume deletes it.
+    When the broker that has written a volume deletes it.
     """
 
     def test_when_no_record_names_it(self) -> None:
         """
-        After a while, not at once.
+        It is deleted a while after no record names it any more.
         """
         broker = self.leading()
         self.bind(broker, b"0", b"1", b"2", b"3")
@@ -38,7 +38,7 @@ class GraceTests(VolumeTestCase):
 
     def test_while_one_record_names_it(self) -> None:
         """
-        It stays, whatever became of the others.
+        It stays while one record names it.
         """
         broker = self.leading()
         self.bind(broker, b"0", b"1")
@@ -69,7 +69,7 @@ class GraceTests(VolumeTestCase):
 
     def test_a_deleted_topic(self) -> None:
         """
-        Its chapters are named no more.
+        The chapters of a deleted topic are named no more.
         """
         broker = self.leading()
         self.bind(broker, b"0")
@@ -79,7 +79,7 @@ class GraceTests(VolumeTestCase):
 
     def test_stop(self) -> None:
         """
-        Who stops deletes nothing more, and waits for nothing.
+        A broker that stops deletes nothing more, and waits for nothing.
         """
         broker = self.leading()
         self.bind(broker, b"0", b"1", b"2", b"3")
@@ -90,19 +90,20 @@ class GraceTests(VolumeTestCase):
 
 class SweepTests(VolumeTestCase):
     """
-    Which volumes and segments are taken for what nobody needs.
+    Which volumes and segments are orphans.
     """
 
     def look(self, broker: Broker, times: int = 2) -> None:
         """
-        Look so often.
+        Run so many sweeps.
         """
         for _ in range(times):
             broker.clock.advance(EVERY)
 
     def test_a_predecessors(self) -> None:
         """
-        They are left to whoever sweeps, and go when no record names them.
+        Volumes of an earlier incarnation are deleted by a sweep when no record
+        names them.
         """
         first = self.leading()
         self.bind(first, b"0", b"1")
@@ -120,7 +121,7 @@ class SweepTests(VolumeTestCase):
 
     def test_its_own_before_they_are_named(self) -> None:
         """
-        They stay, for as long as it takes.
+        A broker's own volumes stay before they are named, however long it takes.
         """
         for broker_id in (1, 2):
             self.setUp()
@@ -140,8 +141,9 @@ class SweepTests(VolumeTestCase):
 
     def test_of_whom_is_known(self) -> None:
         """
-        Not those of incarnations that the metadata do not know, nor of those
-        that lead something; but what they say themselves is settled.
+        A sweep deletes no volumes of incarnations that the metadata does not
+        know, and none of incarnations that lead something, except its own that
+        are settled.
         """
         other = (UUID(int=5), 0)
         leading = self.leader([other], broker_id=3)
@@ -157,8 +159,8 @@ class SweepTests(VolumeTestCase):
 
     def bind_under_way(self) -> tuple[Broker, Deferred[None]]:
         """
-        A broker that has made a segment of its chapters, and is about to name
-        it.
+        Start a broker that has written a segment from its chapters, and is about
+        to commit it.
         """
         broker = self.leading()
         self.bind(broker, b"0", b"1")
@@ -171,8 +173,8 @@ class SweepTests(VolumeTestCase):
 
     def test_a_segment_that_takes_chapters_in(self) -> None:
         """
-        It stays until its maker has named it, although it begins before
-        C{rolled_to}.
+        A segment with chapters stays until it is committed, although it begins
+        before C{rolled_to}.
         """
         writer, rolling = self.bind_under_way()
         self.look(self.broker(broker_id=2, orphan_seconds=EVERY), 5)
@@ -184,7 +186,7 @@ class SweepTests(VolumeTestCase):
 
     def test_of_a_leader_that_was_replaced(self) -> None:
         """
-        It goes: nobody adopts it.
+        A segment of a leader that was replaced is deleted: it is never adopted.
         """
         first = self.leading()
         self.bind(first, b"0", b"1")
@@ -200,8 +202,8 @@ class SweepTests(VolumeTestCase):
 
     def test_deleted_records_beside_it(self) -> None:
         """
-        A segment of a predecessor where a chapter is now: its size never
-        counted, and is not taken off.
+        The size of a replaced leader's segment at the place of a chapter never
+        counted, and is not subtracted.
         """
         first = self.leading()
         self.roll(first, b"0")

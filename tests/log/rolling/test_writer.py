@@ -22,7 +22,7 @@ class BindTests(VolumeTestCase):
 
     def test_memory_is_full(self) -> None:
         """
-        Many partitions with little each: one object.
+        Many partitions with few records each become one object.
         """
         broker = self.leading(unrolled_bytes=3500)
         for partition in self.all_of(broker):
@@ -52,8 +52,8 @@ class BindTests(VolumeTestCase):
 
     def test_several(self) -> None:
         """
-        All of a partition's are read at each offset, by its leader, and by the
-        next one.
+        The chapters of a partition are read at each offset, by its leader and by
+        the next one.
         """
         broker = self.leading()
         self.bind(broker, b"0", b"1", b"2")
@@ -69,7 +69,7 @@ class BindTests(VolumeTestCase):
 
     def test_what_is_inherited(self) -> None:
         """
-        All that a predecessor left in its journal goes together.
+        All that is inherited from a sealed journal goes together.
         """
         first = self.leading()
         self.fill(first, b"0")
@@ -81,7 +81,8 @@ class BindTests(VolumeTestCase):
 
     def test_as_many_as_may_be(self) -> None:
         """
-        The next roll makes one segment of them all, which tells its epoch.
+        At the limit of chapters the next roll makes one segment of them all,
+        with its epoch in the key.
         """
         self.leading().crash()
         broker = self.successor()
@@ -101,7 +102,8 @@ class BindTests(VolumeTestCase):
 
     def test_as_much_as_may_be(self) -> None:
         """
-        What is worth an object of its own gets one, with what was bound before.
+        A partition with enough records gets a segment of its own, with the
+        chapters it had.
         """
         self.patch(roller, "MAX_CHAPTER_BYTES", 1500)
         broker = self.leading()
@@ -114,8 +116,8 @@ class BindTests(VolumeTestCase):
 
     def test_chapters_are_switched_off(self) -> None:
         """
-        Those that there are go at the next roll; its segment tells its epoch,
-        so that nobody takes another for it.
+        Existing chapters become a segment at the next roll, with the epoch in
+        its key, so that it is not taken for another.
         """
         first = self.leading()
         self.bind(first, b"0", b"1")
@@ -130,7 +132,8 @@ class BindTests(VolumeTestCase):
 
     def test_the_log_starts_in_a_chapter(self) -> None:
         """
-        The next segment has all of it, and its history begins at the start.
+        The next segment includes the whole chapter, and its history begins at
+        the log start.
         """
         broker = self.leading()
         for partition in self.all_of(broker):
@@ -152,7 +155,7 @@ class RoomTests(VolumeTestCase):
 
     def test_what_is_released(self) -> None:
         """
-        It goes into several.
+        What is released goes into several volumes.
         """
         self.patch(writer, "MAX_VOLUME_BYTES", 300)
         first = self.leading()
@@ -165,7 +168,8 @@ class RoomTests(VolumeTestCase):
 
     def test_what_is_old(self) -> None:
         """
-        Likewise; who is left over waits for no second look.
+        What is old does, too; partitions that are left over do not wait for the
+        next check.
         """
         self.patch(writer, "MAX_VOLUME_BYTES", 300)
         broker = self.leading(slot_bytes=1 << 20, segment_seconds=50, rolls=1)
@@ -177,7 +181,7 @@ class RoomTests(VolumeTestCase):
 
     def test_so_many_chapters(self) -> None:
         """
-        Are in one volume at most.
+        One volume has at most so many chapters.
         """
         self.patch(roller, "VOLUME_CHAPTERS", 2)
         broker = self.leading()
@@ -186,7 +190,8 @@ class RoomTests(VolumeTestCase):
 
     def test_who_is_busy(self) -> None:
         """
-        He is not waited for by the others, and rolled afterwards.
+        The others do not wait for a partition whose lock is held; it is rolled
+        afterwards.
         """
         broker = self.leading(slot_bytes=1 << 20, segment_seconds=50)
         self.fill(broker, b"0")
@@ -201,13 +206,13 @@ class RoomTests(VolumeTestCase):
 
 class ReleaseTests(VolumeTestCase):
     """
-    Small partitions that are handed over.
+    Small partitions that are released.
     """
 
     def test_few_objects(self) -> None:
         """
-        One for all, and one for what came meanwhile; the successor reads and
-        binds them.
+        There is one object for all, and one for what came meanwhile; the
+        successor reads them, and makes chapters part of segments.
         """
         first = self.leading()
         self.fill(first, b"0")
@@ -230,7 +235,7 @@ class ReleaseTests(VolumeTestCase):
         self.assertEqual(self.own(), [self.key_of(0, 0, 1)])
         self.wait(second, GRACE_SECONDS + 1)
         self.wait(first, GRACE_SECONDS + 1)
-        # Its maker is not told.
+        # The broker that has written it is not told.
         self.assertEqual(self.volumes(), [(first.incarnation, 0), (first.incarnation, 1)])
         self.assertEqual(wrong(self.shared), [])
         third = self.broker(broker_id=3, orphan_seconds=EVERY)
@@ -242,7 +247,8 @@ class ReleaseTests(VolumeTestCase):
 
     def test_while_its_maker_leads_others(self) -> None:
         """
-        Nobody else deletes its volumes, but it does itself when it sweeps.
+        While it leads other partitions, no other broker deletes its volumes; its
+        own sweep does.
         """
         first = self.leading(orphan_seconds=EVERY)
         self.bind(first, b"0")
@@ -261,13 +267,13 @@ class ReleaseTests(VolumeTestCase):
 
 class TopicTests(VolumeTestCase):
     """
-    Topics that want segments of their own age or size.
+    Topics that ask for segments of a certain age or size.
     """
 
     def test_an_age(self) -> None:
         """
-        Who wants younger segments than the broker makes gets objects of its
-        own; the others do not.
+        Partitions whose segments are to be younger than the broker's get objects
+        of their own; the others do not.
         """
         broker = self.leading()
         broker.configure(segment_ms=10_000)  # the first partition
@@ -280,7 +286,7 @@ class TopicTests(VolumeTestCase):
 
     def test_an_older_age(self) -> None:
         """
-        It asks for nothing.
+        A longer time than the broker's asks for nothing.
         """
         broker = self.leading(rules=LogRules(segment_ms=8_000_000))
         self.bind(broker, b"0")
@@ -288,7 +294,7 @@ class TopicTests(VolumeTestCase):
 
     def test_a_size(self) -> None:
         """
-        What takes chapters in is as large as the topic wants, not larger.
+        A segment that includes chapters is as large as the topic allows.
         """
         broker = self.leading(rules=LogRules(segment_bytes=3000))
         self.bind(broker, b"0" * 900, b"1" * 900)

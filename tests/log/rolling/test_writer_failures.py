@@ -1,5 +1,5 @@
 """
-Tests for L{kafscale.log.rolling.writer}: what fails on the way into volumes.
+Tests for L{kafscale.log.rolling.writer}: failures on the way into volumes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CommitTests(VolumeTestCase):
 
     def commits(self, broker: Broker, at: int, applied: bool) -> None:
         """
-        The commit of chapters with this number is refused; whether it was done
+        Refuse the commit of chapters with this number; say whether it is done
         all the same.
         """
         left = at
@@ -53,7 +53,7 @@ class CommitTests(VolumeTestCase):
 
     def test_one_is_refused(self) -> None:
         """
-        The volume stays, whatever came of it; what was named before goes on.
+        The volume stays, whatever the outcome; earlier chapters stay named.
         """
         for at in range(2):
             for applied in (False, True):
@@ -66,7 +66,7 @@ class CommitTests(VolumeTestCase):
                 self.assertEqual(self.chapters(), [1] * named + [0] * (4 - named))
                 self.wait(broker, 3 * GRACE_SECONDS)
                 self.assertIn(0, self.numbers())
-                # Who was named, and knows it, goes on.
+                # Partitions whose commit is known to be done go on.
                 for index in range(2 * at):
                     self.roll(broker, b"1", index)
                 self.wait(broker, 3 * GRACE_SECONDS)
@@ -85,7 +85,8 @@ class CommitTests(VolumeTestCase):
 
     def test_a_topic_is_deleted_meanwhile(self) -> None:
         """
-        The others are named; the volume goes when they need it no more.
+        The others are named; the volume is deleted when they do not need it any
+        more.
         """
         broker = self.leading()
         self.fill(broker, b"0")
@@ -111,7 +112,7 @@ class CommitTests(VolumeTestCase):
 
     def test_replaced_meanwhile(self) -> None:
         """
-        Nothing is named, nothing is lost; who swept deletes the volume.
+        Nothing is named and nothing is lost; a sweep deletes the volume.
         """
         broker = self.leading()
         self.fill(broker, b"0")
@@ -136,12 +137,12 @@ class CommitTests(VolumeTestCase):
 
 class FailureTests(VolumeTestCase):
     """
-    Volumes that cannot be made or read as they should.
+    Volumes that cannot be written or read.
     """
 
     def test_an_answer_is_lost(self) -> None:
         """
-        The second attempt finds the volume there: it is ours.
+        The second attempt finds the volume, and it is the same.
         """
         broker = self.leading()
         self.fill(broker, b"0")
@@ -161,7 +162,7 @@ class FailureTests(VolumeTestCase):
 
     def test_one_cannot_be_opened(self) -> None:
         """
-        The others are rolled all the same.
+        The other partitions are rolled all the same.
         """
         first = self.leading()
         self.roll(first, b"0")
@@ -193,8 +194,8 @@ class FailureTests(VolumeTestCase):
 
     def test_a_chapter_is_lost(self) -> None:
         """
-        A whole volume, its end, some records, or a footer: what comes after
-        it is rolled, as a chapter more, and it is told.
+        A whole volume is lost, or its end, or records, or a footer. Later records
+        are rolled as a further chapter, and an error is logged.
         """
         for what in ("volume", "cut", "records", "end"):
             self.setUp()
@@ -230,7 +231,7 @@ class FailureTests(VolumeTestCase):
             self.assertEqual((record.rolled_to, record.last_segment), (5, 4))
             self.assertEqual(record.stored_bytes, sum(each.size for each in record.chapters))
             self.assertEqual(broker.log.pressure.size, 0)
-            # Those before it, and it, may go as ever.
+            # That chapter and those before it may be deleted as usual.
             now(broker.partition().delete_before(2))
             self.roll(broker, b"5")
             self.assertEqual(self.chapters()[0], 0)
@@ -238,7 +239,8 @@ class FailureTests(VolumeTestCase):
 
     def test_a_zombie(self) -> None:
         """
-        Who finds a chapter gone because another broker leads asks, and stops.
+        A broker that misses a chapter because another broker leads finds that
+        out, and stops.
         """
         broker = self.leading()
         self.bind(broker, b"0")

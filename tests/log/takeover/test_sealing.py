@@ -1,7 +1,7 @@
 """
 Tests for L{kafscale.log.takeover.sealing}, L{kafscale.log.takeover.sealed_journals} and
-L{kafscale.log.takeover.recovery}: what successors do with journals of the past. The
-rules that they keep are tested in L{tests.log.test_rules}.
+L{kafscale.log.takeover.recovery}. The rules that they keep are tested in
+L{tests.log.test_rules}.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from tests.log.brokers import EACH, TOPIC, WHERE, Broker, BrokerTestCase
 
 class SealTests(BrokerTestCase):
     """
-    Where a journal ends.
+    The end of a journal.
     """
 
     def test_an_incarnation_without_slots(self) -> None:
         """
-        Its seal is at 0, and its writer is stopped by it.
+        The seal is at 0, and stops the writer.
         """
         writer = self.leader(**EACH)
         self.leader()
@@ -48,7 +48,7 @@ class SealTests(BrokerTestCase):
 
     def test_no_such_incarnation(self) -> None:
         """
-        Nobody has registered as that.
+        An incarnation that was never registered is an error.
         """
         shared = self.shared
         sealing = begin(seal(shared.objects, shared.metadata, "default", 5000, 1))
@@ -56,7 +56,7 @@ class SealTests(BrokerTestCase):
 
     def test_more_slots_than_one_look(self) -> None:
         """
-        The walk goes on, window by window.
+        The walk continues, window by window.
         """
         writer = self.leader(**EACH)
         for number in range(PARALLEL_READS * 2):
@@ -66,7 +66,7 @@ class SealTests(BrokerTestCase):
 
     def test_several_at_once_agree(self) -> None:
         """
-        Whatever the order in which their steps are done.
+        Sealers agree, whatever the order of their steps.
         """
         for turn in (1, -1):
             writer = self.leader(**EACH)
@@ -96,8 +96,8 @@ class SealTests(BrokerTestCase):
 
     def test_a_slot_that_appears(self) -> None:
         """
-        It was missing when it was looked for, and there when it was to be
-        sealed: it counts.
+        A slot that was missing during the walk exists when it is to be sealed: it
+        counts.
         """
         writer = self.leader(**EACH)
         writer.obey(None)
@@ -112,12 +112,12 @@ class SealTests(BrokerTestCase):
 
 class CorruptTests(BrokerTestCase):
     """
-    A log that somebody else has changed is not served.
+    A log that something else has changed is not served.
     """
 
     def setUp(self) -> None:
         """
-        A writer has died, three slots of it are not rolled.
+        A writer has died, with three slots that are not rolled.
         """
         super().setUp()
         self.writer = self.leader(**EACH)
@@ -128,7 +128,7 @@ class CorruptTests(BrokerTestCase):
 
     def recover(self) -> Deferred[None]:
         """
-        A successor tries.
+        Start the recovery of a successor.
         """
         successor = self.broker()
         recovering = successor.recover()
@@ -154,7 +154,7 @@ class CorruptTests(BrokerTestCase):
 
     def test_a_slot_that_is_missing(self) -> None:
         """
-        The end is recorded, and a slot before it is gone.
+        The end is recorded, and a slot before it is missing.
         """
         key = metadata_keys.seal(self.writer.incarnation)
         now(self.shared.metadata.commit([], [Put(key, {"sealed_at": 3, "by": 9})]))
@@ -163,14 +163,14 @@ class CorruptTests(BrokerTestCase):
 
     def test_a_gap(self) -> None:
         """
-        The slots are there, but not all of the partition's records.
+        The slots exist, but not all records of the partition.
         """
         self.replace(1, now(self.shared.objects.get(object_keys.slot(self.prefix, 2))))
         self.failureResultOf(self.recover(), CorruptLog)
 
     def test_a_slot_that_vanishes_while_it_is_read(self) -> None:
         """
-        And the partition's record has not changed: nobody of us did that.
+        And the partition's record has not changed: no broker has deleted it.
         """
         self.patch(suffix_cache, "MAX_BYTES", 0)  # as if slots were large
         successor = self.broker(policy=hold("get", "/journal/"))
@@ -181,7 +181,7 @@ class CorruptTests(BrokerTestCase):
 
     def test_a_range_that_a_segment_has_in_part(self) -> None:
         """
-        What is rolled already is left out.
+        A record that is rolled already is left out.
         """
         key = metadata_keys.partition(*WHERE)
         record = {**self.shared.value(key), "rolled_to": 2}
@@ -192,7 +192,7 @@ class CorruptTests(BrokerTestCase):
 
     def test_slots_name_what_is_wrong(self) -> None:
         """
-        A seal stands before the end.
+        A seal is before the end.
         """
         successor = self.leader()
         sealed = now(
@@ -211,12 +211,12 @@ class CorruptTests(BrokerTestCase):
 
 class TwoSuccessorsTests(BrokerTestCase):
     """
-    One clears up what the other is about to read.
+    One successor deletes what the other is about to read.
     """
 
     def recovered_after(self, policy: Any) -> Broker:
         """
-        A successor that waits by C{policy} while another does everything.
+        Return a successor that waits by C{policy} while another does everything.
         """
         self.patch(suffix_cache, "MAX_BYTES", 0)  # as if slots were large
         writer = self.leader(**EACH)
@@ -252,7 +252,7 @@ class TwoSuccessorsTests(BrokerTestCase):
             nonlocal seen
             if operation.kind == "get_suffix" and "/journal/" in operation.key:
                 seen += 1
-                if seen > PARALLEL_READS:  # the first look was the walk's
+                if seen > PARALLEL_READS:  # the first read was the walk's
                     return None
             return Verdict.SUCCEED
 
@@ -261,7 +261,8 @@ class TwoSuccessorsTests(BrokerTestCase):
 
     def test_while_it_winds_up(self) -> None:
         """
-        What another has begun to clear up is left to that one.
+        A journal whose slots another successor has begun to delete is left to
+        that one.
         """
         writer = self.leader(**EACH)
         writer.append(b"0")
@@ -278,12 +279,12 @@ class TwoSuccessorsTests(BrokerTestCase):
 
 class ClaimTests(BrokerTestCase):
     """
-    Claims whose outcome is not known.
+    Claims of unknown outcome.
     """
 
     def claim(self, *verdicts: Verdict) -> Broker:
         """
-        The first commits on partitions have these fates.
+        Claim while the first commits on partitions have these outcomes.
         """
         other = (TOPIC, 1)
         fates = list(verdicts)
@@ -311,32 +312,32 @@ class ClaimTests(BrokerTestCase):
 
     def test_not_done(self) -> None:
         """
-        It is done again, one by one.
+        A claim that was not done is committed again, one by one.
         """
         self.claim(Verdict.FAIL)
 
     def test_done(self) -> None:
         """
-        Nobody else has claimed them.
+        A claim that was done is not lost to another.
         """
         self.claim(Verdict.FAIL_BUT_APPLY)
 
     def test_one_by_one(self) -> None:
         """
-        Also when the second attempts fail, too.
+        It is the same when the second attempts fail, too.
         """
         self.claim(Verdict.FAIL, Verdict.FAIL_BUT_APPLY, Verdict.FAIL)
 
     def test_given_up_and_tried_again(self) -> None:
         """
-        A claim that was done, and whose claimer did not hear of it, does not
-        make it stop itself.
+        A broker whose claim was done without its knowledge does not fence itself
+        when it claims again.
         """
         broker = self.broker(policy=hold("commit", metadata_keys.PARTITIONS))
         first = broker.recover()
         [commit] = broker.pending("commit")
         commit.apply()
-        broker.metadata.pending.remove(commit)  # nobody hears of it
+        broker.metadata.pending.remove(commit)  # the answer is lost
         broker.obey(let_pass)
         again = broker.recover()
         broker.run()
@@ -349,12 +350,12 @@ class ClaimTests(BrokerTestCase):
 
 class WindingUpTests(BrokerTestCase):
     """
-    What becomes of estates.
+    Deleting the slots of sealed journals.
     """
 
     def died(self, *wanted: tuple[UUID, int]) -> int:
         """
-        An incarnation that left a record in each partition.
+        Return an incarnation that has left a record in each partition.
         """
         writer = self.leader(wanted or (WHERE,), **EACH)
         for where in wanted or (WHERE,):
@@ -365,14 +366,14 @@ class WindingUpTests(BrokerTestCase):
 
     def wound_up(self, incarnation: int) -> bool:
         """
-        Whether nothing is left to do for it.
+        Return whether its slots are recorded as deleted.
         """
         record = self.shared.value(metadata_keys.incarnation(incarnation))
         return bool(record.get("wound_up"))
 
     def test_done_when_all_is_rolled(self) -> None:
         """
-        Until then its slots stay.
+        Its slots stay until all records are rolled.
         """
         past = self.died()
         successor = self.broker(policy=hold("create", "/topics/"))
@@ -384,7 +385,7 @@ class WindingUpTests(BrokerTestCase):
     def test_interrupted(self) -> None:
         """
         The trim mark was moved and the slots were not deleted: the next
-        incarnation does it.
+        incarnation deletes them.
         """
         past = self.died()
         successor = self.broker(policy=hold("delete", "/journal/"))
@@ -417,7 +418,7 @@ class WindingUpTests(BrokerTestCase):
 
     def test_more_than_a_segment(self) -> None:
         """
-        What is inherited is rolled to its end, however much it is.
+        Inherited records are rolled to the end, however many they are.
         """
         writer = self.leader(**EACH)
         for number in range(20):
@@ -431,7 +432,7 @@ class WindingUpTests(BrokerTestCase):
 
     def test_of_a_deleted_topic(self) -> None:
         """
-        Without a record nothing of it counts.
+        Records of a deleted topic do not count.
         """
         past = self.died()
         successor = self.broker(policy=hold("create", "/topics/"))

@@ -22,19 +22,19 @@ from tests.log.brokers import RULES, TOPIC, WHERE, BrokerTestCase, batch
 
 def part(position: int, length: int) -> Range:
     """
-    A range of a slot; whose it is does not matter.
+    Make a range of a slot; its partition does not matter.
     """
     return Range(UUID(int=1), 0, 0, 0, 0, -1, position, length, 0)
 
 
 class ReadTests(SynchronousTestCase):
     """
-    Ranges of slots in a store that counts.
+    Ranges of slots, in a store that counts requests.
     """
 
     def setUp(self) -> None:
         """
-        Two slots.
+        Store two slots.
         """
         inner = MemoryObjectStore()
         now(inner.create("a", [bytes(range(256)) * 4]))
@@ -45,14 +45,14 @@ class ReadTests(SynchronousTestCase):
 
     def note(self, operation: Operation) -> Verdict:
         """
-        Let it pass.
+        Note an operation, and let it succeed.
         """
         self.asked.append(operation.key)
         return Verdict.SUCCEED
 
     def test_neighbours_share_a_request(self) -> None:
         """
-        One for each slot, however many ranges.
+        There is one request for each slot, however many ranges.
         """
         needed = [("a", part(at, 8)) for at in (512, 0, 8, 100)] + [("b", part(2, 3))]
         found = now(read_ranges(self.store, needed))
@@ -67,8 +67,7 @@ class ReadTests(SynchronousTestCase):
 
     def test_far_apart(self) -> None:
         """
-        What nobody needs is not read if there is much of it; nor is more read
-        at once than so much.
+        A large gap is not read, and the size of a request is bounded.
         """
         self.patch(module, "MAX_GAP_BYTES", 50)
         self.patch(module, "MAX_RUN_BYTES", 30)
@@ -79,7 +78,7 @@ class ReadTests(SynchronousTestCase):
 
     def test_missing(self) -> None:
         """
-        A slot that is not there is left out.
+        A slot that does not exist is left out.
         """
         found = now(read_ranges(self.store, [("gone", part(0, 1)), ("b", part(0, 1))]))
         self.assertEqual(found, {("b", 0): b"0"})
@@ -91,7 +90,7 @@ class ReadTests(SynchronousTestCase):
     )
     def test_any(self, sizes: dict[int, int], gap: int, at_most: int) -> None:
         """
-        Each range is found as it is, whichever requests it takes.
+        Each range has its own bytes, whichever requests are sent.
         """
         self.patch(module, "MAX_GAP_BYTES", gap)
         self.patch(module, "MAX_RUN_BYTES", at_most)
@@ -103,12 +102,13 @@ class ReadTests(SynchronousTestCase):
 
 class RecoveryTests(BrokerTestCase):
     """
-    Partitions that share slots.
+    Partitions with records in the same slots.
     """
 
     def test_one_request_for_a_slot(self) -> None:
         """
-        A successor asks once for what several partitions have in one slot.
+        A successor sends one request for the ranges of several partitions in one
+        slot.
         """
         both = [WHERE, (TOPIC, 1)]
         broker = self.leader(both)
@@ -132,7 +132,7 @@ class RecoveryTests(BrokerTestCase):
 
     def test_small_slots_are_not_asked_for_again(self) -> None:
         """
-        Who has looked at the end of a small slot has seen all of it.
+        The end of a small slot, once read, contains all of it.
         """
         broker = self.leader()
         for value in (b"a", b"b", b"c"):
