@@ -1,5 +1,5 @@
 """
-What there is: brokers, topics, leaders, configurations.
+The cluster: brokers, topics, leaders and configurations.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from kafscale.interfaces.log import AppendRules, LogRules
 
 class Phase(StrEnum):
     """
-    Of a broker's life as a member of the cluster.
+    The phase of a broker's life in the cluster.
     """
 
-    #: It takes over what a broker that died has left to it, and no more.
+    #: It takes over partitions of its former incarnation, and no others.
     STARTING = "starting"
     SERVING = "serving"
-    #: It is about to go, and is to lead nothing.
+    #: It is stopping, and leads no partition any longer.
     LEAVING = "leaving"
 
 
 @attrs.frozen
 class Broker:
     """
-    A broker of the cluster: an address for clients, and what the others need to
-    share the work with it.
+    A broker of the cluster: its address for clients, and what decides which
+    partitions it leads.
 
-    @ivar incarnation: 0 if that is not known.
-    @ivar weight: Its part of the work, in relation to the others'.
-    @ivar phase: Of its life.
+    @ivar rack: None if it has none.
+    @ivar incarnation: 0 if it is not known.
+    @ivar weight: Its share of the partitions, relative to those of the others.
+    @ivar phase: The phase of its life.
     """
 
     broker_id: int
@@ -52,8 +53,8 @@ class Topic:
     """
     A topic as the metadata store has it.
 
-    @ivar configs: Its configuration's overrides, name to value (strings).
-    @ivar partitions: How many it has.
+    @ivar partitions: The number of its partitions.
+    @ivar configs: The overrides of its configuration, values by name, as text.
     """
 
     topic_id: UUID
@@ -65,10 +66,11 @@ class Topic:
 @attrs.frozen
 class Leadership:
     """
-    Who leads a partition.
+    The leader of a partition.
 
-    @ivar leader: Broker id, or -1.
-    @ivar incarnation: The leader's, 0 if there is none.
+    @ivar leader: Its broker id; -1 if there is none.
+    @ivar leader_epoch: -1 if there never was a leader.
+    @ivar incarnation: Of the leader; 0 if there is none.
     """
 
     leader: int
@@ -78,16 +80,17 @@ class Leadership:
 
 class IImage(Interface):
     """
-    What is known of the cluster now: a watched view of the metadata store.
+    The metadata of the cluster in memory, kept up to date by a watch of the
+    metadata store.
     """
 
-    cluster_id = Attribute("Stable, 22 characters of base64url.")
-    broker_id = Attribute("This broker's id.")
-    topic_changes = Attribute("How often a topic has come, changed or gone.")
+    cluster_id = Attribute("The id of the cluster: 22 characters of base64url.")
+    broker_id = Attribute("The id of this broker.")
+    topic_changes = Attribute("Counts how often a topic was created, changed or deleted.")
 
     def brokers() -> Sequence[Broker]:
         """
-        The live brokers, this one among them, by id.
+        The living brokers, including this one, by id.
         """
 
     def topics() -> Sequence[Topic]:
@@ -97,35 +100,40 @@ class IImage(Interface):
 
     def topic(name: str) -> Topic:
         """
-        @raise UnknownTopicOrPartition: there is none of that name.
+        The topic with this name.
+
+        @raise UnknownTopicOrPartition: there is none.
         """
 
     def topic_by_id(topic_id: UUID) -> Topic:
         """
-        @raise UnknownTopicId: there is none of that id.
+        The topic with this id.
+
+        @raise UnknownTopicId: there is none.
         """
 
     def leadership(topic_id: UUID, index: int) -> Leadership:
         """
-        Who leads it; leader -1 while nobody does.
+        The leader of a partition.
         """
 
     def nearest(rack: str, topic_id: UUID, index: int) -> int:
         """
-        The broker from which readers in a rack should read: the leader if it
-        is there, or no other that serves is; -1 if there is none at all.
+        The id of the broker from which consumers in a rack should read a
+        partition (KIP-392): the leader, if it is in the rack, or no serving broker
+        is; -1 if there is no broker at all.
         """
 
     def replicas(topic_id: UUID, index: int) -> Sequence[int]:
         """
-        The brokers that clients may read it from, its leader first, if that is
-        alive.
+        The ids of the brokers from which clients may read a partition, its leader
+        first if that is alive.
         """
 
     def gone(topic_ids: Iterable[UUID]) -> Awaitable[Sequence[UUID]]:
         """
-        Those of these topics that are deleted, and not merely unknown to the
-        image yet.
+        Those of these topics that are deleted. Topics that were created, and that
+        the image has not seen yet, are not.
         """
 
 
@@ -141,36 +149,44 @@ class ITopics(Interface):
 
     def check_name(name: str) -> None:
         """
-        @raise InvalidTopicException: no topic can have this name.
+        Check that a topic may have this name.
+
+        @raise InvalidTopicException: it may not.
         """
 
     def create(
         name: str, partitions: int, configs: Mapping[str, str], validate_only: bool = False
     ) -> Awaitable[Topic]:
         """
-        Durable, in the image, and led when it answers.
+        Create a topic. Fires when it is durable and in the image, and all its
+        partitions have leaders.
 
+        @param configs: The overrides of its configuration.
+        @param validate_only: Check everything, and create nothing.
         @raise KafkaError: INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS,
             INVALID_PARTITIONS, INVALID_CONFIG.
         """
 
     def wait_for_leaders(topic: Topic) -> Awaitable[None]:
         """
-        Return when all partitions of a topic have a leader.
+        Fires when all partitions of a topic have leaders.
 
-        @raise UnknownTopicOrPartition: it is deleted.
+        @raise UnknownTopicOrPartition: the topic is deleted.
         """
 
     def delete(topic: Topic) -> Awaitable[None]:
         """
-        Durable when it answers; the data goes afterwards.
+        Delete a topic. Fires when that is durable; its data is deleted later.
         """
 
     def grow(topic: Topic, partitions: int, validate_only: bool = False) -> Awaitable[Topic]:
         """
-        Raise the number of partitions.
+        Increase the number of a topic's partitions. Fires when that is durable,
+        and the new partitions have leaders.
 
-        @raise InvalidPartitions: not more than there are.
+        @param partitions: Of all partitions.
+        @param validate_only: Check everything, and change nothing.
+        @raise InvalidPartitions: the topic has as many already.
         """
 
     def alter(
@@ -179,29 +195,30 @@ class ITopics(Interface):
         validate_only: bool = False,
     ) -> Awaitable[Topic]:
         """
-        Change the topic's configuration: C{change} is given the overrides that
-        there are, and returns those that there shall be; it is asked again if
-        somebody else changes them meanwhile. Durable, and in force on this
-        broker, when it answers.
+        Alter the configuration of a topic. Fires when that is durable, and in
+        force on this broker.
 
-        @raise InvalidConfig: they cannot be.
-        @raise UnknownTopicOrPartition: it is deleted already.
+        @param change: Called with the present overrides, returns the new ones. It
+            is called again if the overrides are altered concurrently.
+        @param validate_only: Check everything, and change nothing.
+        @raise InvalidConfig: the new overrides are invalid.
+        @raise UnknownTopicOrPartition: the topic is deleted.
         """
 
 
 @attrs.frozen
 class TopicConfig:
     """
-    One configuration of a topic, as it is in force.
+    A configuration of a topic, with the value that is in force.
 
     @ivar value: As text, in the form in which it is set.
-    @ivar kind: What it is made of: ``boolean``, ``int``, ``long``, ``double``,
-        ``string`` or ``list``.
-    @ivar source: Where the value comes from: ``topic`` (an override),
-        ``broker`` (a setting of the brokers) or ``default``.
-    @ivar meaning: One line for people.
-    @ivar synonym: What Kafka calls the setting of the brokers from which it
-        comes where the topic has none; empty when there is no such setting.
+    @ivar kind: Its type: C{boolean}, C{int}, C{long}, C{double}, C{string} or
+        C{list}.
+    @ivar source: Where the value comes from: C{topic} (an override), C{broker} (a
+        setting of the brokers) or C{default}.
+    @ivar meaning: One line of documentation.
+    @ivar synonym: Kafka's name of the setting of brokers that has the value for
+        topics without override; empty if there is none.
     """
 
     name: str
@@ -214,46 +231,48 @@ class TopicConfig:
 
 class ITopicConfigs(Interface):
     """
-    What the configurations of topics mean. All take a topic's overrides, as
-    in L{Topic.configs}.
+    The configurations of topics. All methods take the overrides of a topic, as in
+    L{Topic.configs}.
     """
 
     def check(overrides: Mapping[str, str | None]) -> None:
         """
-        @raise InvalidConfig: an unknown name, a value that cannot be, or two
-            that contradict each other; the message names the configuration.
+        Check names and values.
+
+        @raise InvalidConfig: a name is unknown, a value invalid, or two values
+            contradict each other. The message names the configuration.
         """
 
     def describe(overrides: Mapping[str, str]) -> Sequence[TopicConfig]:
         """
-        Every configuration of the topic, by name.
+        All configurations of the topic, by name.
         """
 
     def value(overrides: Mapping[str, str], name: str) -> Any:
         """
-        One configuration in its own type: bool, int, float, str, or a tuple
-        of str for a list.
+        The value of a configuration in its own type: bool, int, float, str, or a
+        tuple of str for a list.
 
-        @raise KeyError: Kafka knows none of that name.
+        @raise KeyError: there is no configuration of this name.
         """
 
     def append_rules(overrides: Mapping[str, str]) -> AppendRules:
         """
-        What they say of a batch that is appended.
+        The rules for batches that are appended.
         """
 
     def log_rules(overrides: Mapping[str, str]) -> LogRules:
         """
-        What they say of segments.
+        The rules for segments.
         """
 
 
 class IProducerIds(Interface):
     """
-    Where producer ids come from.
+    The source of producer ids.
     """
 
     def new() -> Awaitable[int]:
         """
-        An id that was never given before.
+        A producer id that was never given before, on any broker.
         """

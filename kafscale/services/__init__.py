@@ -1,6 +1,8 @@
 """
-What clients may ask for: one module per family of APIs.
+The APIs that clients send requests to.
 
-Reading this for the first time? `FindCoordinator` in ``coordination`` is the
-shortest; ``produce`` and ``fetch`` are the ones that most others serve.
+The modules are named after the APIs that they answer, in a package for each kind
+of thing that these are about. L{kafscale.services.groups.find_coordinator} is the
+shortest example; L{kafscale.services.records.produce} and
+L{kafscale.services.records.fetch} answer most requests.
 """
