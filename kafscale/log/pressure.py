@@ -26,7 +26,8 @@ class Pressure:
         @param unsettled: Returns how many bytes are on their way to the object
             store.
         """
-        self._settings = settings
+        self._max_size = settings.held_bytes
+        self._max_unsettled = settings.unsettled_bytes
         self._unsettled = unsettled
         self._held = 0
         self._waiting: list[Deferred[None]] = []
@@ -44,10 +45,9 @@ class Pressure:
         """
         See L{IPressure.spent}.
         """
-        settings = self._settings
         return (
-            self.size > settings.held_bytes
-            or self._unsettled() + self._held > settings.unsettled_bytes
+            self.size > self._max_size
+            or self._unsettled() + self._held > self._max_unsettled
         )
 
     def relieved(self) -> Deferred[None]:
