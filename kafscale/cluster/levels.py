@@ -7,9 +7,9 @@ format that it reads (`kafscale.format.levels`), and a new level is written only
 when every registered broker reads it. The metadata entry C{levels} has two
 maps from formats to levels, in which a format that is missing is at level 0:
 
-- C{required}: what a broker must read to be registered;
-- C{in_force}: what brokers write. It is never above C{required}, and never
-  falls.
+  - C{required}: what a broker must read to be registered;
+  - C{in_force}: what brokers write. It is never above C{required}, and never
+    falls.
 
 A level comes into force in two commits, both of which compare the revision of
 the entry. The first one raises C{required} to what all registered brokers read.
@@ -18,10 +18,10 @@ C{in_force}. And each registration compares the revision of the entry at which
 its broker has checked C{required}. So whichever comes first, a broker that does
 not read the new level is not registered when it comes into force:
 
-- it has registered before the second commit looks at the registrations: then
-  that commit is not made, and C{required} falls again;
-- it registers after the first commit: then its registration misses, and the
-  broker reads the entry, and is refused.
+  - it has registered before the second commit looks at the registrations: then
+    that commit is not made, and C{required} falls again;
+  - it registers after the first commit: then its registration misses, and the
+    broker reads the entry, and is refused.
 
 A broker that is alone does both at once. A broker whose own table has no level
 above 0 does neither; it only compares, with an entry that is normally absent.
