@@ -4,8 +4,6 @@ Tests of compiled encoders and decoders.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given, settings
@@ -16,8 +14,6 @@ from kafscale.wire.messages import (
     FetchResponse,
     HeartbeatRequest,
     MetadataResponse,
-    ProduceRequest,
-    ProduceResponse,
     SyncGroupResponse,
 )
 from kafscale.wire.primitives import LARGE, gather, read_varint, size_of, varint
@@ -183,43 +179,3 @@ class RefusalTests(SynchronousTestCase):
         topic = b"\x00\x00\x00\x01" + b"\x00\x00" + b"\x00\x01t" + b"\x05" + bytes(4)
         response = MetadataResponse.decode(1, bytes(4) + bytes(4) + topic)
         self.assertIs(response.topics[0].is_internal, True)
-
-
-class SpeedTests(SynchronousTestCase):
-    """
-    The speed of hot messages. The bounds are ten times above the needs of a slow machine:
-    they detect a compiler that has stopped compiling.
-    """
-
-    def fastest(self, call: Callable[[], object]) -> float:
-        """
-        Return the seconds of the fastest of several calls.
-        """
-        best = 1.0
-        for _ in range(5):
-            began = time.perf_counter()
-            for _ in range(200):
-                call()
-            best = min(best, (time.perf_counter() - began) / 200)
-        return best
-
-    def test_produce(self) -> None:
-        """
-        A produce request with one partition, and its response.
-        """
-        topic = ProduceRequest.Topic
-        partition = topic.Partition(index=0, records=memoryview(bytes(1000)))
-        request = ProduceRequest(
-            acks=-1, timeout_ms=1, topic_data=[topic(name="t", partition_data=[partition])]
-        )
-        frame = memoryview(b"".join(request.encode(9)))
-        self.assertLess(self.fastest(lambda: ProduceRequest.decode(9, frame)), 50e-6)
-        answered = ProduceResponse.Topic
-        response = ProduceResponse(
-            responses=[
-                answered(
-                    name="t", partition_responses=[answered.Partition(index=0, base_offset=1)]
-                )
-            ]
-        )
-        self.assertLess(self.fastest(lambda: response.encode(9)), 50e-6)
