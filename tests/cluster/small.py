@@ -9,7 +9,6 @@ from itertools import count
 from typing import TypeVar
 from uuid import UUID
 
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -20,22 +19,12 @@ from kafscale.format import metadata_keys
 from kafscale.interfaces import Broker, Delete, IMetadataStore, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
+from tests.harness.coroutines import begin
 
 T = TypeVar("T")
 
 BROKER = Broker(7, "broker.example", 9092)
 CLUSTER_ID = "qLbRyF0aTQ2eFTNQ2bZAbA"
-
-
-def begin(awaitable: Awaitable[T]) -> Deferred[T]:
-    """
-    Start a coroutine, without waiting for it.
-    """
-
-    async def wait() -> T:
-        return await awaitable
-
-    return Deferred.fromCoroutine(wait())
 
 
 class SmallCluster:

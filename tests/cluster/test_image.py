@@ -14,7 +14,8 @@ from kafscale.cluster.image import Image
 from kafscale.errors import UnknownTopicId, UnknownTopicOrPartition
 from kafscale.format import metadata_keys
 from kafscale.interfaces import Broker, Change, Delete, IImage, Leadership, Phase, Put
-from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
+from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster
+from tests.harness.coroutines import begin
 
 TOPIC_ID = UUID(int=77)
 

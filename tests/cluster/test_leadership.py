@@ -18,7 +18,8 @@ from kafscale.errors import StoreUnavailable, UnknownTopicId
 from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import Broker, Compare, ILog, Leadership, Phase, Put
-from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster, begin
+from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster
+from tests.harness.coroutines import begin
 from tests.harness.hostile import HostileMetadataStore, Operation, Verdict
 
 Gone = Callable[[int, int], Awaitable[bool]]

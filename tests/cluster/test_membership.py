@@ -21,7 +21,7 @@ from kafscale.format import metadata_keys
 from kafscale.interfaces import Broker, Delete, Entry, IProducerIds, Phase, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
-from tests.cluster.small import begin
+from tests.harness.coroutines import begin
 from tests.harness.hostile import HostileMetadataStore, Operation, Verdict, let_pass
 
 BROKER = Broker(7, "broker.example", 9092, "here")

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.cluster.shards import RETRY_SECONDS, ShardOwnership
 from kafscale.errors import StoreUnavailable
 from kafscale.interfaces import Broker, IGroupCoordinator, Phase
-from tests.cluster.small import BROKER, SmallCluster, begin
+from tests.cluster.small import BROKER, SmallCluster
+from tests.harness.coroutines import begin
 
 SHARDS = 8
 OTHER = Broker(8, "other.example", 9092, incarnation=5)

@@ -25,7 +25,8 @@ from kafscale.format import metadata_keys
 from kafscale.interfaces import Compare, ITopics, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
-from tests.cluster.small import SmallCluster, begin
+from tests.cluster.small import SmallCluster
+from tests.harness.coroutines import begin
 from tests.harness.hostile import HostileMetadataStore, Verdict, let_pass
 
 

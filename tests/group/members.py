@@ -34,6 +34,7 @@ from kafscale.interfaces import (
 )
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
+from tests.harness.coroutines import begin
 from tests.harness.hostile import HostileMetadataStore, let_pass
 
 T = TypeVar("T")
@@ -187,11 +188,7 @@ class GroupTestCase(SynchronousTestCase):
         """
         Send a request, without waiting for its answer.
         """
-
-        async def wait() -> T:
-            return await awaitable
-
-        asked = Deferred.fromCoroutine(wait())
+        asked = begin(awaitable)
         self.addCleanup(asked.addErrback, lambda _: None)  # some answers are not looked at
         return asked
 

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.interfaces import ILog, LogRules
 from kafscale.tap.serving import follow_configs
-from tests.cluster.small import SmallCluster, begin
+from tests.cluster.small import SmallCluster
+from tests.harness.coroutines import begin
 
 
 class FakeLog:

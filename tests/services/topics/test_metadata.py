@@ -17,7 +17,8 @@ from kafscale.wire.messages import (
     MetadataRequest,
 )
 from kafscale.wire.schema import NO_UUID
-from tests.cluster.small import BROKER, CLUSTER_ID, begin
+from tests.cluster.small import BROKER, CLUSTER_ID
+from tests.harness.coroutines import begin
 from tests.services.client import ServiceCase, ServiceClient
 
 #: The value of the operations if the request does not ask for them.
