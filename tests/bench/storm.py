@@ -15,21 +15,21 @@ import sys
 
 from twisted.trial.reporter import TestResult
 
-from tests.clients.test_s3 import StormTests
+from tests.clients.contract import StormContract
 
 
 def main() -> None:
     """
-    Run it, and tell what happened.
+    Run the storm, and print the outcome.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.bench.storm", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
-    StormTests.seconds = parser.parse_args().minutes * 60
+    StormContract.seconds = parser.parse_args().minutes * 60
     result = TestResult()
-    StormTests("test_once_and_in_order").run(result)
+    StormContract("test_once_and_in_order").run(result)
     for _, failure in (*result.errors, *result.failures):
         print(failure)
-    print(", ".join(f"{what}: {count}" for what, count in StormTests.seen.items()))
+    print(", ".join(f"{what}: {count}" for what, count in StormContract.seen.items()))
     sys.exit(not result.wasSuccessful())
 
 

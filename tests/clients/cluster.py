@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from tests.clients.broker import ROOT, Broker, environment, eventually, free_port
+from tests.clients.buckets import BucketTestCase
 from tests.clients.members import SHORT_MS, Job, Member
 from tests.clients.raw import RawClient
 from tests.clients.steady import Steady
-from tests.clients.test_s3 import BucketTestCase
 from tests.clients.wire import Wire
 from tests.harness import etcd, s3
 

@@ -12,9 +12,8 @@ from OpenSSL.crypto import FILETYPE_PEM
 from twisted.internet.ssl import Certificate
 
 from tests.clients.broker import ROOT, Broker, environment, free_port
+from tests.clients.buckets import BucketTestCase, FailureTestCase
 from tests.clients.raw import LATEST, RawClient, batch_of
-from tests.clients.test_s3 import BucketTestCase
-from tests.clients.test_s3_failures import FailureTestCase
 from tests.harness import etcd, s3
 from tests.harness.certificates import self_signed
 

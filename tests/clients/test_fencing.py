@@ -4,29 +4,11 @@ A broker that finds a successor's seal where it wants to write.
 
 from __future__ import annotations
 
-from kafscale.format.slot import write_seal
-from tests.clients.broker import Broker, BrokerTestCase, eventually
+from tests.clients.broker import BrokerTestCase, eventually
 from tests.clients.raw import LATEST, RawClient, batch_of
+from tests.clients.sealing import seal
 
 NOT_LEADER_OR_FOLLOWER = 6
-
-
-def newest_journal(broker: Broker) -> list[str]:
-    """
-    The keys of the slots and seals of the broker's present incarnation.
-    """
-    keys = list(broker.objects.sizes("default/journal/"))
-    newest = max(int(key.split("/")[-2]) for key in keys)
-    return [key for key in keys if int(key.split("/")[-2]) == newest]
-
-
-def seal(broker: Broker) -> None:
-    """
-    Do what a successor does to this broker's journal: put a seal where it will
-    write next.
-    """
-    folder, _, last = newest_journal(broker)[-1].rpartition("/")
-    broker.objects.write(f"{folder}/{int(last) + 1:020d}", write_seal(10**9))
 
 
 class FencingTests(BrokerTestCase):

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.clients.broker import START_SECONDS, Broker, BrokerTestCase, eventually, free_port
 from tests.clients.raw import RawClient, batch_of
-from tests.clients.test_fencing import newest_journal, seal
+from tests.clients.sealing import newest_journal, seal
 
 
 class OperatorsTestCase(BrokerTestCase):

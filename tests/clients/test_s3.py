@@ -6,29 +6,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from typing import ClassVar
 from urllib.request import urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.clients.broker import ROOT, Broker, BrokerTestCase, environment, eventually, free_port
+from tests.clients import contract
+from tests.clients.broker import ROOT, Broker, environment, eventually, free_port
+from tests.clients.buckets import BucketTestCase
 from tests.clients.raw import LATEST, RawClient, batch_of
-from tests.clients.storm import FATES, Storm
-from tests.clients.test_crash import SECONDS, TOPIC, Librdkafka, Repeater, Writer
 from tests.harness import s3
 from tests.harness.identities import KEY, SECRETS
-
-
-class BucketTestCase(BrokerTestCase):
-    """
-    A test with brokers, each with a bucket of its own unless it is told which.
-
-    @cvar on: The server that has them; the test run's if it is empty.
-    """
-
-    bucketed = True
-    on = ""
 
 
 class BucketTests(BucketTestCase):
@@ -181,77 +168,7 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual(subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode, 0)
 
 
-class StormTests(BucketTestCase):
+class StormTests(contract.StormContract):
     """
-    A store that does its worst, and a broker that is killed meanwhile.
-
-    @cvar seconds: How long at least; C{python -m tests.bench.storm} has more.
-    @cvar seen: What the last run met.
+    A broker on the bucket of the test run's server.
     """
-
-    seconds = 0.0
-    seen: ClassVar[dict[str, object]] = {}
-
-    def test_once_and_in_order(self) -> None:
-        """
-        Requests are delayed, dropped, done unheard, done late, done twice and
-        refused for no reason, connections end in the middle of an answer, and
-        the broker is killed again and again, and starts in all that. When the
-        storm is over every acknowledged record is there, once, in order, and
-        at the offset of its acknowledgement.
-        """
-        host, _, port = s3.server(self.on).endpoint.removeprefix("http://").partition(":")
-        storm = Storm(host, int(port), seed=5)
-        self.addCleanup(storm.close)
-        broker = self.broker(
-            s3_endpoint=storm.endpoint, segment_bytes="64KiB", unrolled_bytes="1MiB"
-        )
-        with RawClient(broker.port) as raw:
-            raw.create(TOPIC, 2)
-        librdkafka, repeater = Librdkafka(broker.address), Repeater(broker.port, 7)
-        writers: list[Writer] = [librdkafka, repeater]
-        storm.calm = False
-        for each in writers:
-            each.start()
-            self.addCleanup(each.stopping.set)
-        until = time.monotonic() + self.seconds
-        kills = peak = 0
-        while kills < 3 or time.monotonic() < until:
-            before = [len(each.acknowledged) for each in writers]
-            eventually(lambda: all_have_more(writers, before), 60)  # noqa: B023
-            peak = max(peak, broker.memory("VmHWM"))
-            broker.kill()
-            kills += 1
-            broker.start()
-        storm.calm = True
-        for each in writers:
-            each.stopping.set()
-        for each in writers:
-            each.join(SECONDS)
-            self.assertEqual(each.errors, [], each.name)
-            self.assertFalse(each.is_alive(), each.name)
-        peak = max(peak, broker.memory("VmHWM"))
-        self.assertLess(peak, 300 << 20)
-        self.assertEqual(set(storm.met), {"passed", *FATES})
-        StormTests.seen = {
-            "kills": kills,
-            "acknowledged": sum(len(each.acknowledged) for each in writers),
-            "peak RSS": f"{peak >> 20} MiB",
-            **storm.met,
-        }
-        with RawClient(broker.port) as raw:
-            for index, each, count in (
-                (0, librdkafka, len(librdkafka.acknowledged)),
-                (1, repeater, repeater.count),
-            ):
-                found = [int(record.value or b"") for record in raw.records(TOPIC, index)]
-                self.assertEqual(found, list(range(count)))
-                # The place of a record in the list is its offset.
-                self.assertEqual({n: n for n in each.acknowledged}, each.acknowledged)
-
-
-def all_have_more(writers: list[Writer], before: list[int]) -> bool:
-    """
-    Whether each of them got acknowledgements since.
-    """
-    return all(len(each.acknowledged) > n + 20 for each, n in zip(writers, before, strict=True))

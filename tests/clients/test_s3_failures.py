@@ -7,49 +7,12 @@ from __future__ import annotations
 import socket
 
 from kafscale.wire.messages import ProduceResponse
-from tests.clients.broker import Broker, eventually, free_port, page
+from tests.clients.broker import eventually, free_port
+from tests.clients.buckets import FailureTestCase
 from tests.clients.raw import LATEST, RawClient, batch_of
-from tests.clients.test_s3 import BucketTestCase
 from tests.clients.wire import Wire
 from tests.harness import s3
 from tests.harness.identities import READER, variables
-
-
-class FailureTestCase(BucketTestCase):
-    """
-    A broker with HTTP for operators.
-    """
-
-    def setUp(self) -> None:
-        """
-        Where that is.
-        """
-        super().setUp()
-        self.http = free_port()
-
-    def observed(self, **settings: object) -> Broker:
-        """
-        A broker that can be asked, not started.
-        """
-        return self.prepared(metrics_addr=f"127.0.0.1:{self.http}", **settings)
-
-    def get(self, path: str) -> tuple[int, str]:
-        """
-        What the broker says of itself: status and text.
-        """
-        return page(self.http, path)
-
-    def assert_refuses(self, broker: Broker, *words: str) -> None:
-        """
-        It ends by itself with status 1, and one line has these words.
-        """
-        before = broker.tail(100_000)
-        broker.start(wait=False)
-        self.assertEqual(broker.ended(30), 1)
-        log = broker.tail(100_000).removeprefix(before)
-        self.assertNotIn("Traceback", log)
-        found = [line for line in log.splitlines() if all(word in line for word in words)]
-        self.assertEqual(len(found), 1, f"lines with {words}: {found}")
 
 
 class OutageTests(FailureTestCase):

@@ -8,13 +8,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.clients import test_crash, test_s3
+from tests.clients import contract
 from tests.clients.broker import ROOT, Broker, environment
+from tests.clients.buckets import BucketTestCase
 from tests.clients.raw import RawClient, batch_of
 from tests.harness import s3
 
 
-class MarkedTestCase(test_s3.BucketTestCase):
+class MarkedTestCase(BucketTestCase):
     """
     A test with such brokers.
     """
@@ -45,7 +46,7 @@ class MarkedTestCase(test_s3.BucketTestCase):
         return done.returncode, done.stdout + done.stderr
 
 
-class MarkedCrashTests(MarkedTestCase, test_crash.CrashTests):
+class MarkedCrashTests(MarkedTestCase, contract.CrashContract):
     """
     There, too, crashes lose nothing.
     """
@@ -53,7 +54,7 @@ class MarkedCrashTests(MarkedTestCase, test_crash.CrashTests):
     crashes = 3
 
 
-class MarkedStormTests(MarkedTestCase, test_s3.StormTests):
+class MarkedStormTests(MarkedTestCase, contract.StormContract):
     """
     Nor does a store that does its worst, and replaces what is there.
     """

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from kafscale.wire.messages import ProduceResponse
 from tests.clients.broker import Broker, eventually
+from tests.clients.buckets import FailureTestCase
 from tests.clients.raw import RawClient, batch_of
-from tests.clients.test_s3_failures import FailureTestCase
 from tests.harness import s3
 from tests.harness.identities import KEY, OTHER, variables
 

@@ -9,94 +9,19 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-import attrs
-
 from kafscale.config.settings import MAX_SLOTS_IN_FLIGHT
 from kafscale.format import levels as table
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.errors import NewerFormat
-from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import write_seal
 from kafscale.format.trailer import Kind, end_with
 from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
-from kafscale.interfaces import Delete, Put
+from kafscale.interfaces import Delete
 from tests.harness.coroutines import now
 from tests.harness.hostile import Operation, Verdict
-from tests.inspect.looking import report, view_of, wrong
-from tests.log.brokers import EACH, WHERE, Broker, BrokerTestCase
-
-PARTITION = object_keys.partition("default", *WHERE)
-RECORD = metadata_keys.partition(*WHERE)
-
-
-class LookTestCase(BrokerTestCase):
-    """
-    What is stored, and changed behind the brokers' backs.
-    """
-
-    def put(self, key: str, data: bytes) -> None:
-        """
-        Put these bytes in an object's place.
-        """
-        now(self.shared.objects.delete([key]))
-        now(self.shared.objects.create(key, [data]))
-
-    def get(self, key: str) -> bytes:
-        """
-        All bytes of an object.
-        """
-        return now(self.shared.objects.get(key))
-
-    def remove(self, key: str) -> None:
-        """
-        As if it had never been.
-        """
-        now(self.shared.objects.delete([key]))
-
-    def commit(self, key: str, value: Any) -> None:
-        """
-        Change the metadata.
-        """
-        now(self.shared.metadata.commit([], [Put(key, value)]))
-
-    def alter(self, **changes: Any) -> None:
-        """
-        Change the partition's record.
-        """
-        record = attrs.evolve(PartitionRecord.from_json(self.shared.value(RECORD)), **changes)
-        self.commit(RECORD, record.to_json())
-
-    def alter_incarnation(self, broker: Broker, **changes: Any) -> None:
-        """
-        Change an incarnation's record.
-        """
-        key = metadata_keys.incarnation(broker.incarnation)
-        self.commit(key, {**self.shared.value(key), **changes})
-
-    def slot(self, broker: Broker, number: int) -> str:
-        """
-        The key of a broker's slot.
-        """
-        return object_keys.slot(object_keys.journal("default", 1, broker.incarnation), number)
-
-    def assert_wrong(self, where: str, *parts: str) -> None:
-        """
-        Something is wrong there, and the report has these words.
-        """
-        found = [line for line in wrong(self.shared) if line.startswith(f"wrong: {where}")]
-        self.assertTrue(found, report(self.shared))
-        for part in parts:
-            self.assertIn(part, " ".join(found))
-
-    def assert_well(self) -> list[str]:
-        """
-        Nothing is wrong; the whole report.
-        """
-        lines = report(self.shared)
-        self.assertEqual([line for line in lines if line.startswith("wrong")], [])
-        self.assertTrue(lines[-1].startswith("ok: "))
-        return lines
+from tests.inspect.looking import PARTITION, RECORD, LookTestCase, report, view_of, wrong
+from tests.log.brokers import EACH, Broker
 
 
 class JournalTests(LookTestCase):

@@ -16,8 +16,7 @@ from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
 from kafscale.log.rolling.volumes import GRACE_SECONDS
 from tests.harness.coroutines import now
-from tests.inspect.looking import report, view_of, wrong
-from tests.inspect.test_verify import PARTITION, RECORD, LookTestCase
+from tests.inspect.looking import PARTITION, RECORD, LookTestCase, report, view_of, wrong
 from tests.log.brokers import EACH, RULES, TOPIC, Broker, batch
 
 PARTITIONS = [(TOPIC, index) for index in range(3)]

@@ -23,8 +23,8 @@ from kafscale.wire.messages import (
     ProduceRequest,
 )
 from kafscale.wire.schema import NO_UUID, Request
+from tests.wire.error_codes import codes
 from tests.wire.strategies import check_with, messages
-from tests.wire.test_first_error import codes
 
 ID = UUID(int=7)
 

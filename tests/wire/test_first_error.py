@@ -19,23 +19,8 @@ from kafscale.wire.messages import (
     ProduceResponse,
     SaslHandshakeResponse,
 )
-from kafscale.wire.schema import Struct
+from tests.wire.error_codes import codes
 from tests.wire.strategies import check_with, messages
-
-
-def codes(value: object) -> list[int]:
-    """
-    Return all error codes in a message, by a search of all its fields.
-    """
-    found = []
-    if isinstance(value, list):
-        for each in value:
-            found += codes(each)
-    elif isinstance(value, Struct):
-        for name in (each.name for each in value.fields):
-            inner = getattr(value, name)
-            found += [inner] if name == "error_code" else codes(inner)
-    return found
 
 
 class FirstErrorTests(SynchronousTestCase):

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import struct
 
-from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka.record.default_records import DefaultRecordBatch as KafkaBatch
@@ -29,8 +28,7 @@ from kafscale.wire.records import (
     read_records,
     stamp,
 )
-
-LIMIT = 1 << 20
+from tests.wire.batches import LIMIT, RECORDS, changed
 
 # One record, as kafka-python 3.0 sends it.
 BATCH = bytes.fromhex(
@@ -57,23 +55,6 @@ BATCH = bytes.fromhex(
     "02" "68"           # its name: "h"
     "04" "3132"         # its value: "12"
 )  # fmt: skip
-
-RECORDS = [
-    Record(0, 1_000, b"a", b"1" * 300, ((b"name", b"value"), (b"name", None))),
-    Record(1, 3_000, None, b"", ()),
-    Record(2, 2_000, b"", None, ((b"", b""),)),
-    Record(3, 3_000, b"d", b"\x00\xff" * 100, ()),
-]
-
-
-def changed(batch: bytes | memoryview, at: int, data: bytes) -> memoryview:
-    """
-    Return the batch with other bytes at C{at}, and a matching CRC.
-    """
-    body = bytearray(batch)
-    body[at : at + len(data)] = data
-    body[17:21] = struct.pack(">I", crc32c(bytes(body[21:])))
-    return memoryview(bytes(body))
 
 
 class HeaderTests(SynchronousTestCase):

@@ -30,7 +30,7 @@ from kafscale.wire.records import (
     read_records,
     stamp,
 )
-from tests.wire.test_records import LIMIT, RECORDS, changed
+from tests.wire.batches import LIMIT, RECORDS, changed
 
 EXPECTED = [
     (r.offset, r.timestamp, r.key, r.value, [(k.decode(), v) for k, v in r.headers])
