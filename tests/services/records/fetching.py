@@ -27,7 +27,7 @@ class FetchCase(ServiceCase):
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create the topic and the service.
         """
         super().setUp()
         self.clock = self.cluster.clock
@@ -38,7 +38,7 @@ class FetchCase(ServiceCase):
 
     def make(self, **limits: Any) -> None:
         """
-        A service with these limits.
+        Let a service with these limits serve from now on.
         """
         self.conversions = ConversionCounts()
         down_converter = DownConverter(
@@ -87,13 +87,13 @@ class FetchCase(ServiceCase):
 
     def start(self, *parts: Partition, version: int = 12, **fields: Any) -> Deferred[Any]:
         """
-        Begin to fetch.
+        Send a fetch.
         """
         return self.client.start(self.request(*parts, **fields), version)
 
     def fetch(self, *parts: Partition, version: int = 12, **fields: Any) -> list[Any]:
         """
-        The partitions of an answer that comes at once.
+        The partitions of a response that must come at once.
         """
         response = self.successResultOf(self.start(*parts, version=version, **fields))
         self.assertEqual(response.error_code, 0)
@@ -102,6 +102,6 @@ class FetchCase(ServiceCase):
 
 def at(index: int, offset: int, max_bytes: int = 1 << 20, **fields: Any) -> Partition:
     """
-    Where to read in a partition.
+    A partition of a request.
     """
     return Partition(partition=index, fetch_offset=offset, partition_max_bytes=max_bytes, **fields)

@@ -10,13 +10,13 @@ from tests.services.fakes import FakeLog
 
 class OffsetsCase(ServiceCase):
     """
-    A topic C{orders} of two partitions; the first has offsets 1 to 4, of which
+    A topic C{orders} of two partitions. The first has offsets 1 to 4, of which
     4 is not durable.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create the topic and its records.
         """
         super().setUp()
         self.topic = self.cluster.now(self.cluster.topics.create("orders", 2, {}))

@@ -29,7 +29,7 @@ class ProduceCase(ServiceCase):
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create the topic and the service.
         """
         super().setUp()
         self.topic = self.cluster.now(self.cluster.topics.create("orders", 3, {}))
@@ -50,7 +50,7 @@ class ProduceCase(ServiceCase):
 
     def rules(self, configs: Mapping[str, str]) -> AppendRules:
         """
-        The rules of a topic, and that they were asked for.
+        The rules of a topic. The call is recorded.
         """
         self.made_rules.append(configs)
         return self.cluster.configs.append_rules(configs)
@@ -70,7 +70,7 @@ class ProduceCase(ServiceCase):
         transactional_id: str | None = None,
     ) -> ProduceRequest:
         """
-        Batches for partitions of one topic.
+        A request with batches for partitions of one topic.
         """
         return ProduceRequest(
             transactional_id=transactional_id,
@@ -92,14 +92,14 @@ class ProduceCase(ServiceCase):
 
     def produce(self, *parts: tuple[int, bytes | None], version: int = 9, **kw: Any) -> Any:
         """
-        Begin to produce; what is not of the partitions' answers is left out.
+        Send a produce. The result is the responses of the partitions.
         """
         answer = self.client.start(self.request(*parts, **kw), version)
         return answer.addCallback(lambda response: response.responses[0].partition_responses)
 
     def refused(self, *parts: tuple[int, bytes | None], **kw: Any) -> tuple[int, str | None]:
         """
-        Code and message of the first partition, which must come at once.
+        Error code and message of the first partition, which must come at once.
         """
         first = self.successResultOf(self.produce(*parts, **kw))[0]
         self.assertEqual((first.base_offset, first.log_start_offset), (-1, -1))

@@ -16,7 +16,7 @@ from tests.services.records.offsets import OffsetsCase
 
 class DeleteRecordsTests(OffsetsCase):
     """
-    Moving the start of the log.
+    Raises the log start offset.
     """
 
     def setUp(self) -> None:
@@ -41,7 +41,7 @@ class DeleteRecordsTests(OffsetsCase):
 
     def ask(self, offset: int, version: int = 2, **fields: Any) -> tuple[int, int]:
         """
-        Code and new start.
+        Error code and new log start offset.
         """
         response = self.client.now(self.request(offset, **fields), version)
         deleted = response.topics[0].partitions[0]
@@ -49,7 +49,7 @@ class DeleteRecordsTests(OffsetsCase):
 
     def test_every_version(self) -> None:
         """
-        The answer has the new start.
+        The response has the new log start offset.
         """
         for version in self.client.versions(DeleteRecordsRequest):
             self.assertEqual(self.ask(version + 1, version), (0, version + 1))
@@ -62,14 +62,15 @@ class DeleteRecordsTests(OffsetsCase):
 
     def test_out_of_range(self) -> None:
         """
-        Past the high watermark, below the start, or no offset at all.
+        An offset past the high watermark, below the log start offset, or
+        negative is refused.
         """
         for offset in (5, 0, -2):
             self.assertEqual(self.ask(offset), (1, -1))
 
     def test_refused(self) -> None:
         """
-        Each with its code.
+        Each error has its code.
         """
         self.log.elsewhere.add((self.topic.topic_id, 1))
         self.assertEqual(self.ask(2, name="other"), (3, -1))
@@ -78,7 +79,8 @@ class DeleteRecordsTests(OffsetsCase):
 
     def test_compacted(self) -> None:
         """
-        Of a topic that is only compacted nothing is deleted, as on Kafka.
+        Records of a topic that is only compacted cannot be deleted, as in
+        Kafka.
         """
         for policy, code in (("compact", 44), ("compact,delete", 0)):
             name = policy.replace(",", "-")
@@ -87,7 +89,8 @@ class DeleteRecordsTests(OffsetsCase):
 
     def test_timeout(self) -> None:
         """
-        Who waits no longer is told so; the deletion goes on.
+        A request whose time is over gets REQUEST_TIMED_OUT; the deletion
+        continues.
         """
         deleting: Deferred[int] = Deferred()
 
@@ -104,7 +107,7 @@ class DeleteRecordsTests(OffsetsCase):
 
     def test_failed(self) -> None:
         """
-        As a whole, in every version.
+        The error is with each partition, in every version.
         """
         for version in self.client.versions(DeleteRecordsRequest):
             response = self.client.failed(self.request(2), version, -1)

@@ -16,14 +16,14 @@ from tests.services.client import ServiceClient
 from tests.services.fakes import FakeLog
 
 
-class ProducerStatesTests(SynchronousTestCase):
+class DescribeProducersTests(SynchronousTestCase):
     """
-    A topic with two partitions, one of which remembers a producer.
+    A topic with two partitions, one of which has the state of a producer.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create the topic and the state.
         """
         self.cluster = SmallCluster(self)
         self.log = FakeLog()
@@ -34,23 +34,24 @@ class ProducerStatesTests(SynchronousTestCase):
 
     def request(self, name: str, *indexes: int) -> DescribeProducersRequest:
         """
-        For these partitions of one topic.
+        A request for these partitions of one topic.
         """
         topic = DescribeProducersRequest.Topic(name=name, partition_indexes=list(indexes))
         return DescribeProducersRequest(topics=[topic])
 
     def ask(self, name: str, *indexes: int) -> list[Any]:
         """
-        What is told of each.
+        The responses of the partitions.
         """
         (topic,) = self.client.now(self.request(name, *indexes), 0).topics
         self.assertEqual(topic.name, name)
         self.assertEqual([each.partition_index for each in topic.partitions], list(indexes))
         return list(topic.partitions)
 
-    def test_what_is_remembered(self) -> None:
+    def test_producer(self) -> None:
         """
-        Id, epoch, last sequence and time; nothing about transactions.
+        The response has id, epoch, last sequence and time, and nothing about
+        transactions.
         """
         state = SimpleNamespace(
             producer_id=5, producer_epoch=2, last_sequence=9, last_timestamp=77
@@ -72,8 +73,7 @@ class ProducerStatesTests(SynchronousTestCase):
 
     def test_loaded_first(self) -> None:
         """
-        A partition that nobody has written to since the start looks up what
-        it knows.
+        A partition that is not open loads its producers first.
         """
         partition = self.log.partition(self.topic_id, 0)
         partition.is_open = False
@@ -84,7 +84,7 @@ class ProducerStatesTests(SynchronousTestCase):
 
     def test_refusals(self) -> None:
         """
-        Each partition for itself.
+        Each partition has an error of its own.
         """
         self.log.elsewhere.add((self.topic_id, 1))
         self.assertEqual([each.error_code for each in self.ask("mine", 0, 1, 2)], [0, 6, 3])
@@ -95,7 +95,7 @@ class ProducerStatesTests(SynchronousTestCase):
 
     def test_failed(self) -> None:
         """
-        When the request failed, each partition is told so.
+        The error is with each partition.
         """
         (topic,) = self.client.failed(self.request("mine", 0, 1), 0, 7).topics
         self.assertEqual([each.error_code for each in topic.partitions], [7, 7])

@@ -17,12 +17,12 @@ from tests.services.records.fetching import FetchCase, at
 
 class ReadTests(FetchCase):
     """
-    There is something to read.
+    Records are read that are there.
     """
 
     def test_every_version(self) -> None:
         """
-        The batches come, with the ends of the log.
+        The response has the batches, high watermark and log start offset.
         """
         self.partition().put(b"one", b"two")
         self.partition().log_start = 1
@@ -38,7 +38,8 @@ class ReadTests(FetchCase):
 
     def test_read_committed(self) -> None:
         """
-        What is durable is stable: it sees all, and no transaction was aborted.
+        With read_committed all durable records are read, and no transaction is
+        aborted.
         """
         self.partition().put(b"one")
         (part,) = self.fetch(at(0, 0), isolation_level=1)
@@ -49,7 +50,7 @@ class ReadTests(FetchCase):
 
     def test_order_of_partitions(self) -> None:
         """
-        They are answered in the order in which they are asked for.
+        Partitions are in the order of the request.
         """
         for index in range(3):
             self.partition(index).put(b"x")
@@ -58,14 +59,14 @@ class ReadTests(FetchCase):
 
     def test_empty_is_not_null(self) -> None:
         """
-        A partition without data has empty records.
+        A partition without records has empty records, and not null.
         """
         self.partition(0).put(b"x")
         self.assertEqual(bytes(self.fetch(at(0, 0), at(1, 0))[1].records), b"")
 
     def test_limit_of_a_partition(self) -> None:
         """
-        Whole batches, up to the partition's limit.
+        Whole batches are read, up to the limit of the partition.
         """
         self.partition().put(b"aaaa", b"bbbb", b"cccc")
         (part,) = self.fetch(at(0, 0, max_bytes=9))
@@ -73,7 +74,8 @@ class ReadTests(FetchCase):
 
     def test_limit_of_the_whole(self) -> None:
         """
-        All partitions together keep the request's limit, and the broker's.
+        All partitions together stay within the limits of the request and of the
+        broker.
         """
         for index in range(3):
             self.partition(index).put(b"aaaa", b"bbbb")
@@ -85,8 +87,8 @@ class ReadTests(FetchCase):
 
     def test_at_least_one(self) -> None:
         """
-        The first partition that has any gives a batch larger than all limits,
-        and no other.
+        The first partition with records has a batch larger than all limits, and
+        no other has any.
         """
         for index in (1, 2):
             self.partition(index).put(b"a" * 100)
@@ -96,7 +98,7 @@ class ReadTests(FetchCase):
 
     def test_no_bytes_at_all(self) -> None:
         """
-        A limit of nothing, or less, is answered with one batch, too.
+        With a limit of 0 or less one batch is read, too.
         """
         self.partition().put(b"aaaa", b"bbbb")
         for limit in (0, -1):
@@ -106,27 +108,27 @@ class ReadTests(FetchCase):
 
 class WaitTests(FetchCase):
     """
-    There is not enough yet.
+    A fetch waits until there is enough.
     """
 
     def sizes(self, answer: Deferred[Any]) -> list[int]:
         """
-        How many bytes each partition gives.
+        The number of bytes of each partition.
         """
         response = self.successResultOf(answer)
         return [len(part.records) for topic in response.responses for part in topic.partitions]
 
     def left(self) -> int:
         """
-        How many watches and timers are there.
+        The number of watches and timers.
         """
         watches = sum(len(self.partition(index).watches) for index in range(4))
         return watches + len(self.clock.getDelayedCalls())
 
-    def test_time_is_up(self) -> None:
+    def test_time_is_over(self) -> None:
         """
-        After C{max_wait_ms} it is answered with what there is, and nothing is
-        left behind.
+        After C{max_wait_ms} the response has what there is, and neither watches
+        nor timers are left.
         """
         answer = self.start(at(0, 0), at(1, 0))
         self.clock.advance(0.499)
@@ -137,8 +139,8 @@ class WaitTests(FetchCase):
 
     def test_woken_by_an_append(self) -> None:
         """
-        All partitions are waited on at once; the first that gets data wakes
-        it. There is one timer, however many they are.
+        The first append to any of its partitions wakes a fetch. There is one
+        timer, however many partitions there are.
         """
         answer = self.start(*[at(index, 0) for index in range(4)])
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
@@ -149,7 +151,7 @@ class WaitTests(FetchCase):
 
     def test_neighbours_share_an_answer(self) -> None:
         """
-        What becomes durable together is answered together.
+        Records that become durable together are in one response.
         """
         answer = self.start(at(0, 0), at(1, 0))
         self.partition(0).put(b"a")
@@ -159,7 +161,7 @@ class WaitTests(FetchCase):
 
     def test_min_bytes_of_the_whole(self) -> None:
         """
-        Partitions add up, appends too.
+        The bytes of all partitions and appends count together.
         """
         answer = self.start(at(0, 0), at(1, 0), min_bytes=6)
         self.partition(0).put(b"ab")
@@ -171,9 +173,9 @@ class WaitTests(FetchCase):
         self.clock.advance(0)
         self.assertEqual(self.sizes(answer), [4, 2])
 
-    def test_what_is_asked_counts(self) -> None:
+    def test_requested_bytes_count(self) -> None:
         """
-        Of a partition only what it may give counts towards C{min_bytes}.
+        Of a partition only what its limit allows counts towards C{min_bytes}.
         """
         self.partition(0).put(b"a" * 100)
         answer = self.start(at(0, 0, 5), min_bytes=6)
@@ -183,30 +185,31 @@ class WaitTests(FetchCase):
 
     def test_min_bytes_above_max_bytes(self) -> None:
         """
-        Nobody waits for more than may be answered.
+        A fetch does not wait for more than the response may have.
         """
         self.partition(0).put(b"a" * 10)
         self.assertEqual(self.sizes(self.start(at(0, 0), min_bytes=1000, max_bytes=10)), [10])
 
     def test_enough_at_once(self) -> None:
         """
-        What is there is not waited for; nor is anything, for no bytes or no
-        time.
+        A fetch does not wait if there is enough, or if C{min_bytes} or
+        C{max_wait_ms} is 0.
         """
         self.assertEqual(self.sizes(self.start(at(0, 0), max_wait_ms=0)), [0])
         self.assertEqual(self.sizes(self.start(at(0, 0), min_bytes=0)), [0])
         self.partition(0).put(b"a")
         self.assertEqual(self.sizes(self.start(at(0, 0))), [1])
 
-    def test_nothing_asked(self) -> None:
+    def test_no_partitions(self) -> None:
         """
-        Java's close() asks for nothing, and gets it at once.
+        A request without partitions, as Java's close() sends, is answered at
+        once.
         """
         self.assertEqual(self.sizes(self.start()), [])
 
     def test_between_watermark_and_end(self) -> None:
         """
-        What is not durable yet is waited for.
+        A fetch past the high watermark waits for records to become durable.
         """
         partition = self.partition(0)
         partition.put(b"a")
@@ -218,7 +221,7 @@ class WaitTests(FetchCase):
 
     def test_deleted(self) -> None:
         """
-        A topic that is deleted wakes who waits for it.
+        When a topic is deleted, fetches that wait for it are woken.
         """
         answer = self.start(at(0, 0))
         self.cluster.now(self.cluster.topics.delete(self.topic))
@@ -230,7 +233,8 @@ class WaitTests(FetchCase):
 
     def test_dropped(self) -> None:
         """
-        So does a partition that is not led here any more.
+        When this broker no longer leads a partition, fetches that wait for it
+        are woken.
         """
         answer = self.start(at(0, 0))
         self.log.elsewhere.add((self.topic.topic_id, 0))
@@ -241,7 +245,7 @@ class WaitTests(FetchCase):
 
     def test_cancelled(self) -> None:
         """
-        A consumer that hangs up leaves no watch and no timer.
+        A consumer that disconnects leaves neither watch nor timer.
         """
         answer = self.start(at(0, 0), at(1, 0))
         answer.cancel()
@@ -250,7 +254,7 @@ class WaitTests(FetchCase):
 
     def test_cancelled_after_waking(self) -> None:
         """
-        Also between the waking and the answer.
+        A fetch may be cancelled after it was woken, and before the response.
         """
         answer = self.start(at(0, 0), at(1, 0))
         self.partition(0).put(b"a")
@@ -262,12 +266,12 @@ class WaitTests(FetchCase):
 
 class LoadTests(FetchCase):
     """
-    Reading what is not in memory.
+    Records are read that are not in memory.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Three partitions have records that are not in memory.
         """
         super().setUp()
         for index in range(3):
@@ -276,13 +280,14 @@ class LoadTests(FetchCase):
 
     def loading(self) -> list[int]:
         """
-        How many loads of each partition are under way.
+        The number of loads of each partition that are under way.
         """
         return [len(self.partition(index).loading) for index in range(3)]
 
     def test_at_the_same_time(self) -> None:
         """
-        All loads are under way together, and the answer comes after the last.
+        All loads are under way at the same time, and the response comes after
+        the last.
         """
         answer = self.start(at(0, 0), at(1, 0), at(2, 0))
         self.assertEqual(self.loading(), [1, 1, 1])
@@ -297,7 +302,7 @@ class LoadTests(FetchCase):
 
     def test_together_within_the_limit(self) -> None:
         """
-        What they may give together is not above the request's limit.
+        Together the loads stay within the limit of the request.
         """
         self.start(at(0, 0), at(1, 0), at(2, 0), max_bytes=15)
         self.assertEqual(
@@ -308,7 +313,7 @@ class LoadTests(FetchCase):
     def test_bounded_over_all_fetches(self) -> None:
         """
         Fetches that would load more than the broker allows wait for others, in
-        turn; one that hangs up in between holds nobody up.
+        turn. One that disconnects meanwhile does not block the rest.
         """
         self.make(max_loading=10)
         first = self.start(at(0, 0, 10))
@@ -325,7 +330,7 @@ class LoadTests(FetchCase):
 
     def test_larger_than_the_bound(self) -> None:
         """
-        A load larger than the broker's bound has it for itself.
+        A load larger than the broker's limit uses all of it.
         """
         self.make(max_loading=5)
         answer = self.start(at(0, 0, 100))
@@ -336,8 +341,8 @@ class LoadTests(FetchCase):
 
     def test_store_fails(self) -> None:
         """
-        A partition that cannot be read has KAFKA_STORAGE_ERROR; the others are
-        answered.
+        A partition that cannot be read has KAFKA_STORAGE_ERROR; the others have
+        their records.
         """
         answer = self.start(at(0, 0), at(1, 0))
         self.partition(0).loading[0].errback(errors.StoreUnavailable("away"))
@@ -348,7 +353,7 @@ class LoadTests(FetchCase):
 
     def test_cancelled(self) -> None:
         """
-        A consumer that hangs up gives back what it had taken of the bound.
+        A fetch that is cancelled gives back its part of the limit.
         """
         self.make(max_loading=10)
         answer = self.start(at(0, 0, 10))
@@ -360,12 +365,12 @@ class LoadTests(FetchCase):
 
 class RefusalTests(FetchCase):
     """
-    What cannot be read. Each is answered at once, whatever the others do.
+    Errors are answered at once, whether other partitions have records or not.
     """
 
     def refused(self, part: FetchRequest.Topic.Partition, **fields: Any) -> int:
         """
-        The code of a partition, beside one that has to wait.
+        The error code of a partition, beside one that would have to wait.
         """
         (first, *_) = self.fetch(part, at(1, 0), **fields)
         self.assertEqual(bytes(first.records), b"")
@@ -375,7 +380,7 @@ class RefusalTests(FetchCase):
 
     def test_offset_out_of_range(self) -> None:
         """
-        Below the start, or above the next offset to be given.
+        An offset below the log start offset, or past the end of the log.
         """
         partition = self.partition()
         partition.put(b"a", b"b", b"c")
@@ -383,11 +388,11 @@ class RefusalTests(FetchCase):
         for offset in (0, 4, -1, 2**62):
             self.assertEqual(self.refused(at(0, offset)), 1)
 
-    def test_ahead_of_who_was_replaced(self) -> None:
+    def test_ahead_of_a_replaced_broker(self) -> None:
         """
-        Above the end of a broker that was replaced, and has not noticed, there
-        may be records: it says that it does not lead. What it has deleted is
-        gone, whoever leads.
+        A broker that was replaced without noticing may not know the end of the
+        log: past its end the error is NOT_LEADER_OR_FOLLOWER. Below the log
+        start offset the records are deleted, whichever broker leads.
         """
         partition = self.partition()
         partition.put(b"a", b"b", b"c")
@@ -398,7 +403,8 @@ class RefusalTests(FetchCase):
 
     def test_unknown(self) -> None:
         """
-        By name 3, by id 100; a partition outside the topic is 3.
+        An unknown name is error 3, an unknown id 100, and a partition that the
+        topic does not have 3.
         """
         self.assertEqual(self.refused(at(0, 0), name="other"), 3)
         self.assertEqual(self.refused(at(0, 0), topic_id=UUID(int=9), version=13), 100)
@@ -407,8 +413,7 @@ class RefusalTests(FetchCase):
 
     def test_leader_epoch(self) -> None:
         """
-        Who knows an older leader is fenced, who knows a newer one comes too
-        early.
+        An older leader epoch is fenced, a newer one is unknown.
         """
         self.assertEqual(self.refused(at(0, 0, current_leader_epoch=2)), 74)
         self.assertEqual(self.refused(at(0, 0, current_leader_epoch=4)), 75)
@@ -416,7 +421,7 @@ class RefusalTests(FetchCase):
 
     def test_not_leader(self) -> None:
         """
-        From version 12 on the answer says who leads, from 16 on where.
+        From version 12 on the response has the leader, from 16 on its address.
         """
         self.log.elsewhere.add((self.topic.topic_id, 0))
         for version in self.client.versions(FetchRequest):
@@ -430,7 +435,7 @@ class RefusalTests(FetchCase):
 
     def test_diverging(self) -> None:
         """
-        A reader whose last epoch ended earlier here learns where.
+        A reader whose last epoch ended earlier in this log learns where.
         """
         partition = self.partition()
         partition.put(b"a", b"b", b"c")
@@ -448,7 +453,7 @@ class RefusalTests(FetchCase):
 
     def test_defect(self) -> None:
         """
-        An error that nobody expected is -1, and in the log.
+        An unexpected exception is error -1, and logged.
         """
         self.partition().put(b"a")
         self.partition().error = ZeroDivisionError()
@@ -458,8 +463,8 @@ class RefusalTests(FetchCase):
 
     def test_failed_as_a_whole(self) -> None:
         """
-        The code stands at the top, or with each partition before there was a
-        place at the top.
+        The error is on top of the response; before version 7 it is with each
+        partition.
         """
         for version in self.client.versions(FetchRequest):
             response = self.client.failed(self.request(at(0, 0)), version, -1)

@@ -20,7 +20,7 @@ class SessionCase(FetchCase):
 
     def ask(self, *parts: Any, session: int, epoch: int, **fields: Any) -> Any:
         """
-        The answer to a request of a session.
+        The response to a request of a session.
         """
         fields = {"max_wait_ms": 0, **fields}
         return self.successResultOf(
@@ -29,7 +29,7 @@ class SessionCase(FetchCase):
 
     def begin(self, *indexes: int, **fields: Any) -> int:
         """
-        A new session of these partitions.
+        Begin a session with these partitions.
         """
         response = self.ask(*[at(each, 0) for each in indexes], session=0, epoch=0, **fields)
         self.assertEqual(response.error_code, 0)
@@ -38,7 +38,7 @@ class SessionCase(FetchCase):
 
     def indexes(self, response: Any) -> list[int]:
         """
-        Which partitions an answer has.
+        The indexes of the partitions in a response.
         """
         self.assertEqual(response.error_code, 0)
         return [part.partition_index for each in response.responses for part in each.partitions]
@@ -46,12 +46,12 @@ class SessionCase(FetchCase):
 
 class IncrementalTests(SessionCase):
     """
-    Only what has changed is asked and answered.
+    Requests and responses of a session have what has changed.
     """
 
     def test_begins(self) -> None:
         """
-        Epoch 0 begins a session; its first answer has everything.
+        Epoch 0 begins a session. The first response has all partitions.
         """
         response = self.ask(at(0, 0), at(1, 0), session=0, epoch=0)
         self.assertEqual(response.session_id, 100)
@@ -59,7 +59,7 @@ class IncrementalTests(SessionCase):
 
     def test_every_version(self) -> None:
         """
-        By name and by id alike.
+        Topics are named by name, or by id.
         """
         for version in range(7, 19):
             session = self.begin(0, 1, version=version)
@@ -68,7 +68,8 @@ class IncrementalTests(SessionCase):
 
     def test_only_news(self) -> None:
         """
-        A partition is told of when it has data, or its ends have moved.
+        The response has partitions with records, or whose high watermark or log
+        start offset has changed.
         """
         session = self.begin(0, 1, 2, 3)
         self.partition(1).put(b"data")
@@ -78,9 +79,9 @@ class IncrementalTests(SessionCase):
         self.partition(1).log_start = 1
         self.assertEqual(self.indexes(self.ask(session=session, epoch=3)), [1])
 
-    def test_goes_on_where_it_was_told(self) -> None:
+    def test_unnamed_partition(self) -> None:
         """
-        What the consumer does not change it asks for again.
+        A partition that the request does not name is read from the same offset.
         """
         session = self.begin(0)
         self.partition(0).put(b"one")
@@ -90,7 +91,8 @@ class IncrementalTests(SessionCase):
 
     def test_error_and_recovery(self) -> None:
         """
-        An error is told, and after it everything, though nothing has changed.
+        After an error the next response has the partition, though nothing has
+        changed.
         """
         session = self.begin(0, 1)
         where = (self.topic.topic_id, 0)
@@ -103,19 +105,19 @@ class IncrementalTests(SessionCase):
 
     def test_added_and_forgotten(self) -> None:
         """
-        Partitions come into a session and leave it.
+        Partitions are added to a session, and removed from it.
         """
         self.add_and_forget(12)
 
     def test_added_and_forgotten_by_id(self) -> None:
         """
-        The same where topics are named by id.
+        Likewise where topics are named by id.
         """
         self.add_and_forget(13)
 
     def add_and_forget(self, version: int) -> None:
         """
-        One partition comes, one goes, and one that was not there goes, too.
+        Add one partition, and remove one; to remove an unknown one is no error.
         """
         session = self.begin(0, 1, version=version)
         forgotten = Forgotten(topic="orders", topic_id=self.topic.topic_id, partitions=[0, 3])
@@ -128,7 +130,8 @@ class IncrementalTests(SessionCase):
 
     def test_rotation(self) -> None:
         """
-        Who gave data goes to the end, so a full answer starves nobody.
+        A partition that had records is moved to the end, so a full response
+        does not starve others.
         """
         session = self.begin(0, 1, 2)
         for index in range(3):
@@ -140,9 +143,10 @@ class IncrementalTests(SessionCase):
             first.append([part.partition_index for part in parts if len(part.records)])
         self.assertEqual(first, [[0], [1], [2], [0]])
 
-    def test_parked(self) -> None:
+    def test_waits(self) -> None:
         """
-        A session waits for all its partitions, also those not named now.
+        A request waits for all partitions of its session, also those that it
+        does not name.
         """
         session = self.begin(0, 1)
         answer = self.start(session_id=session, session_epoch=1)
@@ -153,7 +157,7 @@ class IncrementalTests(SessionCase):
 
     def test_last_partition_forgotten(self) -> None:
         """
-        A session without partitions ends.
+        A session without partitions is closed.
         """
         session = self.begin(0)
         forgotten = Forgotten(topic="orders", topic_id=self.topic.topic_id, partitions=[0])
@@ -164,12 +168,12 @@ class IncrementalTests(SessionCase):
 
 class EndTests(SessionCase):
     """
-    Sessions that are closed, or that were never there.
+    Sessions that are closed or unknown.
     """
 
     def test_unknown(self) -> None:
         """
-        70, at the top.
+        An unknown session is error 70, on top of the response.
         """
         for session in (0, 5):
             response = self.ask(session=session, epoch=1)
@@ -177,7 +181,7 @@ class EndTests(SessionCase):
 
     def test_wrong_epoch(self) -> None:
         """
-        71 for a request that came twice, or that follows a lost one.
+        A request that came twice, or after a lost one, is error 71.
         """
         session = self.begin(0)
         self.assertEqual(self.ask(session=session, epoch=2).error_code, 71)
@@ -196,8 +200,8 @@ class EndTests(SessionCase):
 
     def test_ids_and_names(self) -> None:
         """
-        106 for a session that began with names and goes on with ids, and the
-        other way round.
+        A session that began with names and continues with ids, or the other way
+        round, is error 106.
         """
         for before, after in ((12, 13), (13, 12)):
             session = self.begin(0, version=before)
@@ -206,7 +210,8 @@ class EndTests(SessionCase):
 
     def test_closed(self) -> None:
         """
-        Epoch -1 closes a session, 0 replaces it; what is asked is answered.
+        Epoch -1 closes a session, and 0 replaces it. The partitions of the
+        request are answered.
         """
         session = self.begin(0)
         response = self.ask(at(0, 0), session=session, epoch=-1)
@@ -226,7 +231,7 @@ class EndTests(SessionCase):
 
     def test_overtaken(self) -> None:
         """
-        A request that waits while another goes on with its session is told so.
+        A request that waits while another one continues its session is refused.
         """
         session = self.begin(0)
         waiting = self.start(session_id=session, session_epoch=1)
@@ -234,21 +239,21 @@ class EndTests(SessionCase):
         self.clock.advance(1)
         self.assertEqual(self.successResultOf(waiting).error_code, 71)
 
-    def test_nothing_asked(self) -> None:
+    def test_no_partitions(self) -> None:
         """
-        There is no session of nothing.
+        There are no sessions without partitions.
         """
         self.assertEqual(self.ask(session=0, epoch=0).session_id, 0)
 
 
 class RoomTests(SessionCase):
     """
-    There is room for so many sessions.
+    The number of sessions is limited.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        There is room for two sessions, and there are two.
         """
         super().setUp()
         self.make(sessions=2)
@@ -258,13 +263,14 @@ class RoomTests(SessionCase):
 
     def held(self) -> list[int]:
         """
-        The sessions there are.
+        The ids of the sessions in the cache.
         """
         return list(self.service._sessions._sessions)
 
     def test_no_room(self) -> None:
         """
-        Who finds none is answered in full, with session 0.
+        A consumer for which there is no room gets a full response, with session
+        id 0.
         """
         response = self.ask(at(0, 0), at(1, 0), at(2, 0), session=0, epoch=0)
         self.assertEqual((response.session_id, self.indexes(response)), (0, [0, 1, 2]))
@@ -272,7 +278,7 @@ class RoomTests(SessionCase):
 
     def test_stale(self) -> None:
         """
-        The session used longest ago goes, when it is stale, for any other.
+        The least recently used session is replaced by any other if it is stale.
         """
         self.clock.advance(60)
         self.ask(session=self.first, epoch=1)
@@ -282,7 +288,8 @@ class RoomTests(SessionCase):
 
     def test_larger(self) -> None:
         """
-        One that is old but in use goes for a larger one only: the smallest.
+        An old session that is in use is replaced by a larger one only, the
+        smallest first.
         """
         self.clock.advance(121)
         self.ask(session=self.first, epoch=1)
@@ -293,8 +300,8 @@ class RoomTests(SessionCase):
 
     def test_partitions_are_bounded(self) -> None:
         """
-        Few sessions of many partitions are too much as well; one that grows
-        too large is closed.
+        The number of partitions of all sessions is limited, too. A session that
+        grows past it is closed.
         """
         sessions = FetchSessionCache(self.clock, lambda: next(self.ids), most_partitions=3)
         two = partitions_in(self.request(at(0, 0), at(1, 0)), False)

@@ -14,14 +14,14 @@ from tests.services.client import ServiceCase
 
 class Ids:
     """
-    Producer ids from 5 on.
+    A source of producer ids from 5 on.
     """
 
     last = 4
 
     async def new(self) -> int:
         """
-        The next one.
+        The next id.
         """
         self.last += 1
         return self.last
@@ -29,19 +29,19 @@ class Ids:
 
 class InitProducerIdTests(ServiceCase):
     """
-    Who a producer is.
+    Gives ids to producers.
     """
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Serve ids from 5 on.
         """
         super().setUp()
         self.serve(InitProducerIdService(Ids()))  # type: ignore[arg-type]
 
     def request(self, **kw: Any) -> InitProducerIdRequest:
         """
-        Of a producer without transactions, unless said otherwise.
+        A request of a producer without transactions, but for these fields.
         """
         return InitProducerIdRequest(
             **{"transactional_id": None, "transaction_timeout_ms": -1, **kw}
@@ -49,7 +49,7 @@ class InitProducerIdTests(ServiceCase):
 
     def test_every_version(self) -> None:
         """
-        Each time a new id, at epoch 0.
+        Each request gets a new id, with epoch 0.
         """
         for number, version in enumerate(self.client.versions(InitProducerIdRequest)):
             answer = self.client.now(self.request(), version)
@@ -58,16 +58,17 @@ class InitProducerIdTests(ServiceCase):
                 (0, 5 + number, 0),
             )
 
-    def test_names_its_id(self) -> None:
+    def test_has_an_id(self) -> None:
         """
-        A new id also for who has one: kafka-python's way to a new epoch.
+        A producer that has an id gets a new one, too: kafka-python asks for one
+        in that way.
         """
         answer = self.client.now(self.request(producer_id=3, producer_epoch=8), 3)
         self.assertEqual((answer.producer_id, answer.producer_epoch), (5, 0))
 
     def test_half_a_pair(self) -> None:
         """
-        Id and epoch come together.
+        An id without epoch, or the other way round, is refused.
         """
         for half in ({"producer_id": 3}, {"producer_epoch": 3}):
             asked = self.client.start(self.request(**half), 4)
@@ -75,7 +76,7 @@ class InitProducerIdTests(ServiceCase):
 
     def test_transactional(self) -> None:
         """
-        53; and an empty id makes no sense.
+        A transactional id is error 53; an empty one is invalid.
         """
         asked = self.client.start(self.request(transactional_id="t"), 5)
         self.failureResultOf(asked, errors.TransactionalIdAuthorizationFailed)
@@ -84,7 +85,7 @@ class InitProducerIdTests(ServiceCase):
 
     def test_failed(self) -> None:
         """
-        An error comes without an id.
+        The response to an error has no id.
         """
         for version in self.client.versions(InitProducerIdRequest):
             answer = self.client.failed(self.request(), version, 53)

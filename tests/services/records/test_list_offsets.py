@@ -17,7 +17,7 @@ from tests.services.records.offsets import OffsetsCase
 
 class ListOffsetsTests(OffsetsCase):
     """
-    From times to offsets.
+    ListOffsets.
     """
 
     def setUp(self) -> None:
@@ -41,14 +41,14 @@ class ListOffsetsTests(OffsetsCase):
 
     def ask(self, timestamp: int, version: int = 11, **fields: Any) -> Any:
         """
-        The answer for that partition.
+        The response for that partition.
         """
         response = self.client.now(self.request(timestamp, **fields), version)
         return response.topics[0].partitions[0]
 
     def place(self, timestamp: int, version: int = 11) -> tuple[int, int, int]:
         """
-        Offset, timestamp and epoch of an answer without error.
+        Offset, timestamp and epoch of a response without error.
         """
         found = self.ask(timestamp, version)
         self.assertEqual(found.error_code, 0)
@@ -56,8 +56,8 @@ class ListOffsetsTests(OffsetsCase):
 
     def test_ends(self) -> None:
         """
-        The latest is the high watermark, also for read_committed; the earliest
-        is where the log starts.
+        The latest offset is the high watermark, also for read_committed, and
+        the earliest the log start offset.
         """
         self.assertEqual(self.place(-1), (4, -1, 3))
         self.assertEqual(self.place(-2), (1, -1, 2))
@@ -65,20 +65,21 @@ class ListOffsetsTests(OffsetsCase):
 
     def test_largest_timestamp(self) -> None:
         """
-        The first record that has it.
+        The first record with the largest timestamp is found.
         """
         self.assertEqual(self.place(-3), (2, 300, 2))
 
     def test_tiers(self) -> None:
         """
-        There is nothing in a tier, and nothing that waits for one.
+        No offset is in tiered storage, or waits for it.
         """
         self.assertEqual(self.place(-5), (-1, -1, -1))
         self.assertEqual(self.place(-6), (-1, -1, -1))
 
     def test_time(self) -> None:
         """
-        The first record at or after it, or -1.
+        The first record with this timestamp or a later one is found; -1 if
+        there is none.
         """
         self.assertEqual(self.place(0), (0, 0, 2))
         self.assertEqual(self.place(150), (2, 300, 2))
@@ -86,15 +87,15 @@ class ListOffsetsTests(OffsetsCase):
 
     def test_empty(self) -> None:
         """
-        No record, no largest timestamp.
+        An empty partition has no largest timestamp.
         """
         found = self.ask(-3, index=1)
         self.assertEqual((found.error_code, found.offset, found.timestamp), (0, -1, -1))
 
     def test_since(self) -> None:
         """
-        A special value that the version does not have yet is refused, and one
-        that no version has.
+        A special timestamp that the version does not have, or that none has, is
+        refused.
         """
         for timestamp, since in ((-3, 7), (-4, 8), (-5, 9), (-6, 11)):
             self.assertEqual(self.ask(timestamp, since).error_code, 0)
@@ -104,7 +105,7 @@ class ListOffsetsTests(OffsetsCase):
 
     def test_every_version(self) -> None:
         """
-        One offset from version 1 on, with its epoch from 4 on.
+        From version 1 on there is one offset, from 4 on with its epoch.
         """
         for version in range(1, 12):
             found = self.place(-1, version)
@@ -112,7 +113,7 @@ class ListOffsetsTests(OffsetsCase):
 
     def test_old_style(self) -> None:
         """
-        Version 0 has a list of offsets, the newest first, as many as asked.
+        Version 0 has a list of offsets, the latest first, as many as requested.
         """
         for timestamp, most, offsets in (
             (-1, 1, [4]),
@@ -128,7 +129,7 @@ class ListOffsetsTests(OffsetsCase):
 
     def test_refused(self) -> None:
         """
-        Each with its code, and no offset.
+        Each error has its code, and no offset.
         """
         self.log.elsewhere.add((self.topic.topic_id, 1))
         for fields, code in (
@@ -145,14 +146,14 @@ class ListOffsetsTests(OffsetsCase):
 
     def test_store_fails(self) -> None:
         """
-        A time that cannot be looked up now can be asked for again.
+        If the store fails, the client may retry.
         """
         self.partition.error = errors.StoreUnavailable()
         self.assertEqual(self.ask(150).error_code, 56)
 
     def test_failed(self) -> None:
         """
-        As a whole, in every version.
+        The error is with each partition, in every version.
         """
         for version in self.client.versions(ListOffsetsRequest):
             response = self.client.failed(self.request(-1), version, -1)
@@ -161,7 +162,7 @@ class ListOffsetsTests(OffsetsCase):
 
 class EpochTests(OffsetsCase):
     """
-    From leader epochs to offsets.
+    OffsetForLeaderEpoch.
     """
 
     def setUp(self) -> None:
@@ -185,7 +186,7 @@ class EpochTests(OffsetsCase):
 
     def ask(self, epoch: int, version: int = 4, **fields: Any) -> tuple[int, int, int]:
         """
-        Code, epoch and end offset.
+        Error code, epoch and end offset.
         """
         response = self.client.now(self.request(epoch, **fields), version)
         end = response.topics[0].partitions[0]
@@ -193,7 +194,8 @@ class EpochTests(OffsetsCase):
 
     def test_every_version(self) -> None:
         """
-        The log's history answers; its epoch is told from version 1 on.
+        The end offset is that of the log's history. From version 1 on the
+        response has the epoch.
         """
         self.partition.epochs = {2: (1, 3)}
         for version in self.client.versions(OffsetForLeaderEpochRequest):
@@ -201,13 +203,13 @@ class EpochTests(OffsetsCase):
 
     def test_unknown_epoch(self) -> None:
         """
-        No error, and no offset.
+        An unknown epoch has neither an error nor an offset.
         """
         self.assertEqual(self.ask(9), (0, -1, -1))
 
     def test_refused(self) -> None:
         """
-        Each with its code, and no offset.
+        Each error has its code, and no offset.
         """
         self.log.elsewhere.add((self.topic.topic_id, 1))
         self.assertEqual(self.ask(2, name="other"), (3, -1, -1))
@@ -218,7 +220,7 @@ class EpochTests(OffsetsCase):
 
     def test_failed(self) -> None:
         """
-        As a whole, in every version.
+        The error is with each partition, in every version.
         """
         for version in self.client.versions(OffsetForLeaderEpochRequest):
             response = self.client.failed(self.request(2), version, -1)

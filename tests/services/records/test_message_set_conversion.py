@@ -33,15 +33,15 @@ def message_set(magic: int, *values: bytes) -> bytes:
 
 def packed(magic: int, *values: bytes) -> bytes:
     """
-    The same in a wrapper.
+    The same messages in a compressed wrapper.
     """
     inside = deflate(Codec.GZIP, message_set(magic, *values))
     return build_message(magic, Record(0, TIME, None, inside), Codec.GZIP)
 
 
-class OldProducersTests(ProduceCase):
+class UpConverterTests(ProduceCase):
     """
-    Message sets come in, batches go to the log.
+    Message sets are converted to batches before they are appended.
     """
 
     def values(self, index: int = 0) -> list[list[tuple[int, bytes | None]]]:
@@ -55,8 +55,8 @@ class OldProducersTests(ProduceCase):
 
     def test_every_version(self) -> None:
         """
-        Any magic in any of the versions, as Kafka takes them; a set becomes
-        one batch. The answer has what the version knows.
+        Any magic is accepted in every version, as in Kafka. A message set
+        becomes one batch. The response has the fields of its version.
         """
         for version in range(3):
             for magic in (0, 1):
@@ -72,7 +72,7 @@ class OldProducersTests(ProduceCase):
 
     def test_batch(self) -> None:
         """
-        A batch of version 2 goes the way of batches.
+        A batch of format 2 is appended without conversion.
         """
         self.produce((0, BATCH), version=2)
         self.assertEqual(self.partition().batches[0].data, BATCH)
@@ -80,7 +80,7 @@ class OldProducersTests(ProduceCase):
 
     def test_log_append_time(self) -> None:
         """
-        The time that the broker gave is told, from version 2 on.
+        From version 2 on the response has the log append time.
         """
         configs = {"message.timestamp.type": "LogAppendTime"}
         self.cluster.now(self.cluster.topics.create("late", 1, configs))
@@ -91,8 +91,8 @@ class OldProducersTests(ProduceCase):
 
     def test_refused_in_their_places(self) -> None:
         """
-        Each partition is answered for itself, in the request's order; what
-        cannot be converted does not reach the log.
+        Each partition has a response, in the order of the request. A message
+        set that cannot be converted is not appended.
         """
         good, bad = message_set(1, b"a"), message_set(1, b"a")[:-1]
         answer = self.produce((0, bad), (1, good), (2, bad), (9, good), (2, good), version=2)
@@ -105,8 +105,8 @@ class OldProducersTests(ProduceCase):
 
     def test_refusals(self) -> None:
         """
-        Each in Kafka's code: too large for the topic, zstd, no records, an
-        unknown topic, a magic of the future.
+        Each error has Kafka's code: too large for the topic, zstd, no records,
+        an unknown topic, a magic that does not exist.
         """
         small = {"max.message.bytes": "100"}
         self.cluster.now(self.cluster.topics.create("small", 1, small))
@@ -127,15 +127,16 @@ class OldProducersTests(ProduceCase):
 
     def test_acks(self) -> None:
         """
-        Such as there are not are refused for all, before anything is done.
+        Unknown acks are refused for all partitions, before anything is
+        converted.
         """
         (part,) = self.successResultOf(self.produce((0, b"?" * 20), acks=2, version=1))
         self.assertEqual(part.error_code, 21)
 
     def test_no_answer(self) -> None:
         """
-        With acks=0 the connection is closed if anything was refused; the rest
-        is appended.
+        With acks=0 the connection is closed if any partition was refused. The
+        others are appended.
         """
         good, bad = message_set(0, b"a"), message_set(0, b"a")[:-1]
         asked = self.client.start(self.request((0, good), acks=0), 0)
@@ -146,7 +147,7 @@ class OldProducersTests(ProduceCase):
 
     def test_bounded(self) -> None:
         """
-        A bomb is refused.
+        A message set that decompresses to too many bytes is refused.
         """
         self.patch(message_set_conversion, "MAX_DECOMPRESSED", 100_000)
         (part,) = self.successResultOf(
@@ -154,9 +155,9 @@ class OldProducersTests(ProduceCase):
         )
         self.assertEqual(part.error_code, 87)
 
-    def test_frame_is_let_go(self) -> None:
+    def test_frame_is_freed(self) -> None:
         """
-        While it waits for the store nothing holds what came from the network.
+        While a request waits for the store, its frame is not kept in memory.
         """
         request = self.request((0, message_set(1, b"a")))
         self.service.produce(request, context(2))
@@ -164,8 +165,8 @@ class OldProducersTests(ProduceCase):
 
     def test_order(self) -> None:
         """
-        A request whose set takes time to convert, as it is compressed, is
-        appended before the one that came after it.
+        A compressed message set, whose conversion takes time, is appended
+        before one that came later.
         """
         elsewhere: list[tuple[Any, Deferred[Any]]] = []
 
@@ -191,19 +192,19 @@ class OldProducersTests(ProduceCase):
 
 def stored(offset: int, value: bytes, codec: int = 0) -> bytes:
     """
-    A batch of one record, as the log keeps it.
+    A batch of one record, as the log has it.
     """
     return build_batch([Record(offset, TIME, b"key", value)], codec=codec)
 
 
-class OldConsumersTests(FetchCase):
+class DownConverterTests(FetchCase):
     """
-    Batches come from the log, message sets go out.
+    Batches are converted to message sets after they were read.
     """
 
     def messages(self, part: Any, magic: int) -> list[tuple[int, int, bytes]]:
         """
-        Offset, time and value of the messages for a partition.
+        Offset, time and value of the messages of a partition.
         """
         self.assertEqual(part.error_code, 0)
         found = read_messages(memoryview(bytes(part.records)), magic)
@@ -211,7 +212,8 @@ class OldConsumersTests(FetchCase):
 
     def test_every_version(self) -> None:
         """
-        Messages of the magic that the version knows, with the high watermark.
+        Messages have the magic of the version, and the response the high
+        watermark.
         """
         self.partition().put(stored(0, b"one"), stored(1, b"two", Codec.GZIP))
         for version in range(4):
@@ -224,7 +226,7 @@ class OldConsumersTests(FetchCase):
 
     def test_nothing(self) -> None:
         """
-        At the end of the log there is nothing, once the wait is over.
+        At the end of the log the response is empty when the time is over.
         """
         self.partition().put(stored(0, b"one"))
         asked = self.start(at(0, 1), version=0)
@@ -235,7 +237,7 @@ class OldConsumersTests(FetchCase):
 
     def test_waits(self) -> None:
         """
-        It is woken by what is appended.
+        A fetch that waits is woken by an append.
         """
         asked = self.start(at(0, 0), version=2)
         self.partition().put(stored(0, b"one"))
@@ -245,7 +247,7 @@ class OldConsumersTests(FetchCase):
 
     def test_cold(self) -> None:
         """
-        What is in the object store is loaded first.
+        Records in the object store are loaded before the conversion.
         """
         partition = self.partition()
         partition.put(stored(0, b"one"))
@@ -258,8 +260,9 @@ class OldConsumersTests(FetchCase):
 
     def test_limits(self) -> None:
         """
-        Before version 3 each partition has at least one message; then only
-        the first that has any, and all together keep the request's limit.
+        Before version 3 each partition has at least one message. From then on
+        only the first with records has, and all together stay within the limit
+        of the request.
         """
         for index in range(3):
             self.partition(index).put(stored(0, bytes(500)), stored(1, bytes(500)))
@@ -274,7 +277,7 @@ class OldConsumersTests(FetchCase):
 
     def test_limit_of_all(self) -> None:
         """
-        Before version 3 the broker's own limit ends it.
+        Before version 3 the limit of the broker holds.
         """
         self.make(max_bytes=1000)
         for index in range(3):
@@ -284,7 +287,7 @@ class OldConsumersTests(FetchCase):
 
     def test_not_convertible(self) -> None:
         """
-        zstd is refused, what was written broken is CORRUPT_MESSAGE; other
+        zstd is refused, and a damaged batch is CORRUPT_MESSAGE. Other
         partitions have their records.
         """
         broken = bytearray(stored(0, b"one", Codec.GZIP))
@@ -298,8 +301,7 @@ class OldConsumersTests(FetchCase):
 
     def test_switched_off(self) -> None:
         """
-        message.downconversion.enable=false keeps old consumers out, and no
-        others.
+        message.downconversion.enable=false refuses old consumers only.
         """
         configs = {"message.downconversion.enable": "false"}
         topic = self.cluster.now(self.cluster.topics.create("new", 1, configs))
@@ -309,7 +311,7 @@ class OldConsumersTests(FetchCase):
 
     def test_cancelled(self) -> None:
         """
-        Who hangs up while it is read leaves nothing to be converted.
+        After a consumer has disconnected nothing is converted for it.
         """
         partition = self.partition()
         partition.put(stored(0, b"one"))

@@ -21,12 +21,12 @@ from tests.services.records.producing import BATCH, ProduceCase
 
 class AppendTests(ProduceCase):
     """
-    Batches go to the log, and their offsets come back.
+    Batches are appended, and answered with their offsets.
     """
 
-    def test_interface(self) -> None:
+    def test_serving(self) -> None:
         """
-        It is what others take it for, from version 0 (KAFKA-18659).
+        Versions from 0 on are served (KAFKA-18659), and requests may overlap.
         """
         (serving,) = self.service.serves()
         self.assertEqual((serving.lowest, serving.highest), (0, 13))
@@ -34,8 +34,7 @@ class AppendTests(ProduceCase):
 
     def test_every_version(self) -> None:
         """
-        The batch reaches the log byte for byte, and the offset comes when it
-        is durable.
+        The batch is appended byte for byte, and answered when it is durable.
         """
         for number, version in enumerate(self.client.versions(ProduceRequest)):
             settlement = self.log.next_settlement()
@@ -51,7 +50,7 @@ class AppendTests(ProduceCase):
 
     def test_acks_1_waits_too(self) -> None:
         """
-        There is no acknowledgement of what is not durable.
+        With acks=1 a batch is answered only when it is durable, too.
         """
         answer = self.produce((0, BATCH), acks=1)
         self.assertNoResult(answer)
@@ -60,7 +59,7 @@ class AppendTests(ProduceCase):
 
     def test_appended_before_it_waits(self) -> None:
         """
-        All partitions are appended to at once, in their order.
+        The batches of all partitions are appended at once, in their order.
         """
         self.produce((2, BATCH), (0, BATCH))
         self.produce((0, BATCH))
@@ -68,7 +67,8 @@ class AppendTests(ProduceCase):
 
     def test_waits_once_for_the_last(self) -> None:
         """
-        Settlements come in order, so that of the largest number is enough.
+        Settlements come in order, so only the one with the largest number is
+        waited for.
         """
         first = self.log.settlements[0]
         self.partition(1)._settlements = [self.log.next_settlement()]
@@ -80,7 +80,7 @@ class AppendTests(ProduceCase):
 
     def test_duplicate_is_answered_at_once(self) -> None:
         """
-        What was durable before waits for nothing.
+        A batch that is durable already is answered at once.
         """
         self.partition().durable_at_once = True
         (part,) = self.successResultOf(self.produce((0, BATCH)))
@@ -88,7 +88,7 @@ class AppendTests(ProduceCase):
 
     def test_log_append_time(self) -> None:
         """
-        The time that the broker gave is told.
+        The response has the log append time.
         """
         self.cluster.now(
             self.cluster.topics.create("late", 1, {"message.timestamp.type": "LogAppendTime"})
@@ -97,9 +97,9 @@ class AppendTests(ProduceCase):
         self.log.settlements[0].settle()
         self.assertEqual(self.successResultOf(answer)[0].log_append_time_ms, 1234)
 
-    def test_frame_is_let_go(self) -> None:
+    def test_frame_is_freed(self) -> None:
         """
-        While it waits for the store nothing holds what came from the network.
+        While a request waits for the store, its frame is not kept in memory.
         """
         request = self.request((0, BATCH))
         self.service.produce(request, context(9))
@@ -107,8 +107,8 @@ class AppendTests(ProduceCase):
 
     def test_rules_are_made_once(self) -> None:
         """
-        As long as the topic does not change; then they are those of the new
-        configuration.
+        The rules of a topic are computed once, and again when its configuration
+        has changed.
         """
         self.produce((0, BATCH), (1, BATCH))
         self.produce((0, BATCH))
@@ -119,7 +119,7 @@ class AppendTests(ProduceCase):
 
     def alter(self, name: str, value: str) -> None:
         """
-        Set one configuration of the topic.
+        Alter one configuration of the topic.
         """
         self.cluster.now(
             self.cluster.topics.alter(self.topic, lambda before: {**before, name: value})
@@ -127,7 +127,7 @@ class AppendTests(ProduceCase):
 
     def test_altered(self) -> None:
         """
-        What is altered holds for the next batch.
+        An altered configuration is in force for the next batch.
         """
         self.produce((0, BATCH))
         for name, value in (
@@ -151,14 +151,14 @@ class OpeningTests(ProduceCase):
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        The partition must load something first.
         """
         super().setUp()
         self.partition(0).is_open = False
 
     def test_order_of_requests(self) -> None:
         """
-        Those who wait append in the order in which they came, each for itself.
+        Requests that wait are appended in the order in which they came.
         """
         other = build_batch([Record(0, 1, b"other", b"")])
         first = self.produce((0, BATCH), (1, BATCH))
@@ -174,7 +174,7 @@ class OpeningTests(ProduceCase):
 
     def test_error_then(self) -> None:
         """
-        What is refused when it opens is refused for that partition.
+        A batch that is refused when the partition opens has the error.
         """
         answer = self.produce((0, BATCH), (1, BATCH))
         self.partition(0).error = errors.OutOfOrderSequenceNumber()
@@ -190,9 +190,10 @@ class OpeningTests(ProduceCase):
         self.partition(0).opening[0].errback(errors.NotLeaderOrFollower())
         self.assertEqual(self.successResultOf(answer)[0].error_code, 6)
 
-    def test_hung_up(self) -> None:
+    def test_disconnected(self) -> None:
         """
-        A producer that is gone, as after acks=0 many are, is appended for.
+        A batch is appended although its producer has disconnected, as many do
+        after acks=0.
         """
         answer: Deferred[Any] = self.client.start(self.request((0, BATCH), acks=0), 9)
         answer.cancel()
@@ -208,8 +209,8 @@ class FencedTests(ProduceCase):
 
     def test_only_what_was_lost(self) -> None:
         """
-        What settled before the fence is acknowledged, the rest is not; the
-        producer learns who leads.
+        Batches that were durable before the broker was fenced are acknowledged,
+        and the others are not. The response names the leader.
         """
         before = self.log.settlements[0]
         after = self.log.next_settlement()
@@ -229,7 +230,7 @@ class FencedTests(ProduceCase):
 
     def test_defect(self) -> None:
         """
-        What is no error of Kafka's goes to whoever logs it.
+        An exception that is not Kafka's is raised, for the dispatcher to log.
         """
         answer = self.produce((0, BATCH))
         self.log.settlements[0].settle(ValueError("a defect"))
@@ -238,12 +239,12 @@ class FencedTests(ProduceCase):
 
 class RefusalTests(ProduceCase):
     """
-    What is not appended, and how the producer is told.
+    Batches that are refused.
     """
 
     def test_acks(self) -> None:
         """
-        acks is -1, 0 or 1.
+        acks must be -1, 0 or 1.
         """
         for acks in (2, -2, 3):
             code, message = self.refused((0, BATCH), acks=acks)
@@ -253,14 +254,15 @@ class RefusalTests(ProduceCase):
 
     def test_no_records(self) -> None:
         """
-        Null and nothing are no batch.
+        Null and empty records are refused.
         """
         for data in (None, b""):
             self.assertEqual(self.refused((0, data))[0], errors.InvalidRecord.code)
 
     def test_transactional_id(self) -> None:
         """
-        53, with words: other codes are retried for ever.
+        A transactional id is error 53 with a message: after other codes clients
+        retry for ever.
         """
         code, message = self.refused((0, BATCH), transactional_id="t")
         self.assertEqual(code, 53)
@@ -268,7 +270,7 @@ class RefusalTests(ProduceCase):
 
     def test_transactional_batch(self) -> None:
         """
-        The same for a batch that says it is part of a transaction.
+        So is a batch with the transactional flag.
         """
         batch = build_batch(
             [Record(0, 1, b"k", b"v")],
@@ -281,7 +283,7 @@ class RefusalTests(ProduceCase):
 
     def test_zstd_before_version_7(self) -> None:
         """
-        A consumer of that age could not read it.
+        Consumers of that age cannot read zstd.
         """
         batch = build_batch([Record(0, 1, b"k", b"v")], codec=Codec.ZSTD)
         self.assertEqual(self.refused((0, batch), version=6)[0], 76)
@@ -289,7 +291,7 @@ class RefusalTests(ProduceCase):
 
     def test_unknown_topic(self) -> None:
         """
-        By name 3, by id 100.
+        An unknown name is error 3, an unknown id 100.
         """
         self.assertEqual(self.refused((0, BATCH), name="other", version=12)[0], 3)
         code, _ = self.refused((0, BATCH), topic_id=UUID(int=9), version=13)
@@ -297,14 +299,14 @@ class RefusalTests(ProduceCase):
 
     def test_partition_outside(self) -> None:
         """
-        At once, whatever the number.
+        A partition that the topic does not have is refused at once.
         """
         for index in (3, -1, 2**31 - 1, -(2**31)):
             self.assertEqual(self.refused((index, BATCH))[0], 3)
 
     def test_not_leader(self) -> None:
         """
-        From version 10 on the producer learns where to go.
+        From version 10 on the response names the leader.
         """
         self.log.elsewhere.add((self.topic.topic_id, 0))
         response = self.client.now(self.request((0, BATCH)), 10)
@@ -316,7 +318,7 @@ class RefusalTests(ProduceCase):
 
     def test_one_of_many(self) -> None:
         """
-        A partition that is refused does not keep the others from the log.
+        A refused partition does not prevent others from being appended.
         """
         answer = self.produce((9, BATCH), (1, BATCH))
         self.log.settlements[0].settle()
@@ -324,7 +326,7 @@ class RefusalTests(ProduceCase):
 
     def test_defect(self) -> None:
         """
-        An error that nobody expected is -1, and in the log with its traceback.
+        An unexpected exception is error -1, and logged with its traceback.
         """
         self.partition().error = ZeroDivisionError()
         self.assertEqual(self.refused((0, BATCH))[0], -1)
@@ -332,7 +334,7 @@ class RefusalTests(ProduceCase):
 
     def test_failed_as_a_whole(self) -> None:
         """
-        Every partition has the code; with acks=0 there is no answer at all.
+        The error is with each partition. With acks=0 there is no response.
         """
         for version in self.client.versions(ProduceRequest):
             response = self.client.failed(self.request((0, BATCH), (1, BATCH)), version, -1)
@@ -348,21 +350,21 @@ class NoAnswerTests(ProduceCase):
 
     def start(self, *parts: tuple[int, bytes | None], **kw: Any) -> Deferred[Any]:
         """
-        Produce without wanting an answer.
+        Send a produce with acks=0.
         """
         return self.client.start(self.request(*parts, acks=0, **kw), 9)
 
     def test_nothing(self) -> None:
         """
-        It is appended, and there is no answer, at once.
+        The batch is appended, and there is no response.
         """
         self.assertIsNone(self.successResultOf(self.start((0, BATCH))))
         self.assertEqual(len(self.partition().batches), 1)
 
     def test_error_closes(self) -> None:
         """
-        Any error fails, so that the connection is closed: there is no other
-        way to tell.
+        After any error the request fails, so that the connection is closed: the
+        client would not learn of the error otherwise.
         """
         self.failureResultOf(self.start((9, BATCH)), errors.UnknownTopicOrPartition)
         self.failureResultOf(self.start((0, None)), errors.InvalidRecord)
@@ -374,12 +376,12 @@ class NoAnswerTests(ProduceCase):
 
 class TopicTests(ProduceCase):
     """
-    Rules are kept for a bounded number of topics.
+    The rules of a limited number of topics are kept.
     """
 
     def test_bounded(self) -> None:
         """
-        When there are too many they are made anew, not kept for ever.
+        When there are too many, all are removed and computed again.
         """
         self.patch(produce, "_MAX_RULES", 2)
         for number in range(5):

@@ -1,5 +1,5 @@
 """
-Consumers in racks (KIP-392): what Fetch, Metadata and CreateTopics say.
+Consumers in racks (KIP-392): Fetch, Metadata and CreateTopics.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.services.records.fetching import FetchCase, at
 @implementer(IReplicas)
 class FakeReplicas:
     """
-    What is read here and led elsewhere.
+    Partitions that this broker reads from another leader.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class ReplicaCase(FetchCase):
 
     def make(self, **limits: Any) -> None:
         """
-        A service that knows racks.
+        Let a service that selects replicas serve from now on.
         """
         self.cluster.put_broker(Broker(BROKER.broker_id, "h", 1, "a"))
         self.cluster.put_broker(Broker(8, "h", 2, "b"))
@@ -74,22 +74,22 @@ class ReplicaCase(FetchCase):
 
 class LeaderTests(ReplicaCase):
     """
-    Consumers ask the leader.
+    Consumers fetch from the leader.
     """
 
     def test_interfaces(self) -> None:
         """
-        What is seen from elsewhere is what others take it for.
+        The fakes and the partitions of the selector provide their interfaces.
         """
         self.assertTrue(verifyObject(IReplicas, self.replicas))
         seen = self.selector.partitions_for("b", Connection())
         self.assertTrue(verifyObject(IPartitions, seen))
         self.assertTrue(verifyObject(IReadable, seen.partition(self.topic.topic_id, 0)))
 
-    def test_sent_away(self) -> None:
+    def test_referred(self) -> None:
         """
-        In every version that has racks, one in another rack is told at once
-        where to read, without records, also when there are none to wait for.
+        In every version with racks a consumer of another rack is referred to
+        its broker at once, without records, also if there are none yet.
         """
         self.partition().put(b"one", b"two")
         for version in range(11, 19):
@@ -102,8 +102,8 @@ class LeaderTests(ReplicaCase):
 
     def test_served(self) -> None:
         """
-        Who is in this rack, in none, in one without brokers, or of an older
-        version, reads here.
+        A consumer of this rack, of none, of one without brokers, or of an older
+        version reads from this broker.
         """
         self.partition().put(b"one")
         for version, rack in ((12, "a"), (12, ""), (12, "c"), (10, "b")):
@@ -113,7 +113,7 @@ class LeaderTests(ReplicaCase):
 
     def test_checked_first(self) -> None:
         """
-        Whether there is such an offset and such an epoch the leader says.
+        Offset and epoch of the request are checked by the leader.
         """
         self.partition().put(b"one")
         for asked, error in (
@@ -129,8 +129,8 @@ class LeaderTests(ReplicaCase):
 
     def test_comes_back(self) -> None:
         """
-        Who comes back was not served there: for a minute it is served here.
-        Another connection is another consumer.
+        A consumer that comes back was not served there, so the leader serves it
+        for a minute. Another connection is another consumer.
         """
         self.partition().put(b"one")
         told = [self.fetch(at(0, 0), rack_id="b")[0].preferred_read_replica for _ in range(3)]
@@ -146,7 +146,7 @@ class LeaderTests(ReplicaCase):
 
     def test_session(self) -> None:
         """
-        In a session, too, it is told, and goes from it.
+        A consumer with a session is referred, too.
         """
         first = self.successResultOf(
             self.start(at(0, 0), at(1, 0), rack_id="b", session_id=0, session_epoch=0)
@@ -167,7 +167,7 @@ class LeaderTests(ReplicaCase):
 
     def test_mixed(self) -> None:
         """
-        What is to be read here comes in the same answer.
+        Partitions that are to be read here are in the same response.
         """
         self.partition(0).put(b"one")
         self.partition(1).put(b"two")
@@ -178,7 +178,8 @@ class LeaderTests(ReplicaCase):
 
     def test_moved(self) -> None:
         """
-        Without any broker in its rack any more it reads here.
+        When its rack has no broker any more, the consumer reads from the
+        leader.
         """
         self.partition().put(b"one")
         self.cluster.end_broker(8)
@@ -187,12 +188,12 @@ class LeaderTests(ReplicaCase):
 
 class FollowerTests(ReplicaCase):
     """
-    Consumers ask a broker of their rack.
+    Consumers fetch from a broker of their rack.
     """
 
     def setUp(self) -> None:
         """
-        Broker 8 leads.
+        Broker 8 leads the partitions.
         """
         super().setUp()
         self.lead(8)
@@ -200,7 +201,7 @@ class FollowerTests(ReplicaCase):
 
     def test_served(self) -> None:
         """
-        Those of this rack are, with what there is.
+        Consumers of this rack are served what there is.
         """
         self.replica.put(b"one")
         (part,) = self.fetch(at(0, 0, current_leader_epoch=3), rack_id="a")
@@ -209,7 +210,7 @@ class FollowerTests(ReplicaCase):
 
     def test_waits(self) -> None:
         """
-        They wait as they do at the leader, and go on with it once it leads.
+        They wait as at the leader, also while this broker becomes the leader.
         """
         waiting = self.start(at(0, 0), rack_id="a")
         self.assertNoResult(waiting)
@@ -228,8 +229,8 @@ class FollowerTests(ReplicaCase):
 
     def test_refused(self) -> None:
         """
-        Those of other racks, of none, and of older versions are told who
-        leads.
+        Consumers of other racks, of none, and of older versions are referred to
+        the leader.
         """
         self.replica.put(b"one")
         for version, rack in ((12, "b"), (12, "c"), (12, ""), (10, "")):
@@ -241,7 +242,8 @@ class FollowerTests(ReplicaCase):
 
     def test_about_to_lead(self) -> None:
         """
-        While this broker is about to lead it, nothing is read of another.
+        While this broker is about to lead a partition, it does not read it from
+        another broker.
         """
         self.cluster.put_leader(self.topic.topic_id, 0, 7, 4)
         self.replica.put(b"one")
@@ -250,8 +252,8 @@ class FollowerTests(ReplicaCase):
 
     def test_other_of_the_rack(self) -> None:
         """
-        So are those whom another broker of the rack is to serve: what comes
-        from the leader comes once for a rack.
+        Consumers that another broker of the rack serves are refused: the leader
+        sends records to a rack once.
         """
         self.cluster.put_broker(Broker(9, "h", 3, "a", weight=1e9))
         (part,) = self.fetch(at(0, 0), rack_id="a")
@@ -260,12 +262,13 @@ class FollowerTests(ReplicaCase):
 
 class DescribedTests(ReplicaCase):
     """
-    What clients are told of it otherwise.
+    Other APIs that show replicas.
     """
 
     def test_replicas(self) -> None:
         """
-        Java's consumers follow only to brokers that are replicas, and alive.
+        Java's consumers follow a referral only to brokers that are replicas,
+        and alive.
         """
         cluster = self.cluster
         client = ServiceClient(
@@ -288,7 +291,7 @@ class DescribedTests(ReplicaCase):
 
     def test_stays_where_it_is(self) -> None:
         """
-        A partition may be told to be on the replicas that it is said to have.
+        A partition may be assigned to the replicas that Metadata shows.
         """
         partition = AlterPartitionReassignmentsRequest.Topic.Partition
         topic = AlterPartitionReassignmentsRequest.Topic(

@@ -1,6 +1,6 @@
 """
-Fetches that are repeated: what the one before found is used again, and no
-longer than it is true.
+Fetches that are repeated: what the previous one found is used again, as long as
+nothing has changed.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from tests.services.records.fetching import FetchCase, at
 
 class RepeatedCase(FetchCase):
     """
-    A consumer of partitions 0 and 1 who asks the same again and again.
+    A consumer of partitions 0 and 1 that repeats its request.
     """
 
     version = 12
 
     def setUp(self) -> None:
         """
-        What each test begins with.
+        Create the topic, and count checks of partitions.
         """
         super().setUp()
-        self.looks = 0
+        self.checks = 0
         find = self.log.partition
 
         def counted(topic_id: UUID, index: int) -> FakePartition:
-            self.looks += 1
+            self.checks += 1
             return find(topic_id, index)
 
         self.patch(self.log, "partition", counted)
@@ -43,14 +43,14 @@ class RepeatedCase(FetchCase):
 
     def say(self, *parts: Any, **fields: Any) -> None:
         """
-        What is asked from now on, on this connection.
+        Repeat this request from now on, on this connection.
         """
         self.same = self.request(*parts, **fields)
         self.context = RequestContext(self.version, None, "", object())
 
     def poll(self, meanwhile: Callable[[], object] = lambda: None) -> FetchResponse:
         """
-        The answer, half a second later if not before.
+        The response, after half a second if it does not come at once.
         """
         found: Any = maybeDeferred(self.service.fetch, self.same, self.context)
         meanwhile()
@@ -61,9 +61,10 @@ class RepeatedCase(FetchCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         return response
 
-    def told(self, response: Any) -> list[tuple[int, int, int, int, int]]:
+    def shown(self, response: Any) -> list[tuple[int, int, int, int, int]]:
         """
-        Of each partition: index, error, bytes, high watermark, log start.
+        Of each partition: index, error code, bytes, high watermark and log
+        start offset.
         """
         self.assertEqual(response.error_code, 0)
         return [
@@ -81,55 +82,57 @@ class RepeatedCase(FetchCase):
 
 class WithoutSessionTests(RepeatedCase):
     """
-    Everything is named each time.
+    Each request names all partitions.
     """
 
     def setUp(self) -> None:
         """
-        The consumer has asked once, and found nothing.
+        The consumer has fetched once, and found nothing.
         """
         super().setUp()
         self.nothing = self.poll()
-        self.assertEqual(self.told(self.nothing), [(0, 0, 0, 0, 0), (1, 0, 0, 0, 0)])
-        self.looks = 0
+        self.assertEqual(self.shown(self.nothing), [(0, 0, 0, 0, 0), (1, 0, 0, 0, 0)])
+        self.checks = 0
 
     def test_the_same(self) -> None:
         """
-        Nothing is looked at again, and the answer is the same object.
+        No partition is checked again, and the response is the same object.
         """
         for _ in range(3):
             self.assertIs(self.poll(), self.nothing)
-        self.assertEqual(self.looks, 0)
+        self.assertEqual(self.checks, 0)
 
     def test_records_between(self) -> None:
         """
-        What came between two polls is told at once; what comes then, too.
+        Records that come between two requests are answered at once, and so are
+        later ones.
         """
         self.partition(1).put(b"abc")
-        self.assertEqual(self.told(self.poll()), [(0, 0, 0, 0, 0), (1, 0, 3, 1, 0)])
+        self.assertEqual(self.shown(self.poll()), [(0, 0, 0, 0, 0), (1, 0, 3, 1, 0)])
         self.partition(0).put(b"ab")
-        self.assertEqual(self.told(self.poll()), [(0, 0, 2, 1, 0), (1, 0, 3, 1, 0)])
+        self.assertEqual(self.shown(self.poll()), [(0, 0, 2, 1, 0), (1, 0, 3, 1, 0)])
 
     def test_records_meanwhile(self) -> None:
         """
-        What comes while the second poll waits ends it.
+        Records that come while the second request waits end its wait.
         """
         response = self.poll(lambda: self.partition(1).put(b"abc"))
-        self.assertEqual(self.told(response), [(0, 0, 0, 0, 0), (1, 0, 3, 1, 0)])
+        self.assertEqual(self.shown(response), [(0, 0, 0, 0, 0), (1, 0, 3, 1, 0)])
 
     def test_not_enough_meanwhile(self) -> None:
         """
-        What is not enough to end it is told when the time is up.
+        Records that are not enough to end the wait are in the response when the
+        time is over.
         """
         self.say(at(0, 0), at(1, 0), min_bytes=10)
         self.poll()
         response = self.poll(lambda: self.partition(1).put(b"abc"))
-        self.assertEqual(self.told(response), [(0, 0, 0, 0, 0), (1, 0, 3, 1, 0)])
+        self.assertEqual(self.shown(response), [(0, 0, 0, 0, 0), (1, 0, 3, 1, 0)])
 
     def test_log_start(self) -> None:
         """
-        A log start that moves past the offset is an error at once, between
-        polls and while one waits.
+        A log start offset that moves past the offset of the request is an error
+        at once, between requests and during a wait.
         """
         for index, meanwhile in ((0, False), (1, True)):
             partition = self.partition(index)
@@ -146,75 +149,78 @@ class WithoutSessionTests(RepeatedCase):
             else:
                 move()
                 response = self.poll()
-            self.assertEqual(self.told(response)[0], (index, 1, 0, -1, -1))
+            self.assertEqual(self.shown(response)[0], (index, 1, 0, -1, -1))
 
     def test_topic_deleted(self) -> None:
         """
-        Also before its partitions are dropped; and a new one of the name is
-        found.
+        A deleted topic is noticed before its partitions are dropped, and a new
+        one with its name is found.
         """
         self.cluster.now(self.cluster.topics.delete(self.topic))
-        self.assertEqual([each[1] for each in self.told(self.poll())], [3, 3])
+        self.assertEqual([each[1] for each in self.shown(self.poll())], [3, 3])
         self.topic = self.cluster.now(self.cluster.topics.create("orders", 4, {}))
-        self.assertEqual([each[1] for each in self.told(self.poll())], [0, 0])
+        self.assertEqual([each[1] for each in self.shown(self.poll())], [0, 0])
         self.partition(0).put(b"new")
-        self.assertEqual(self.told(self.poll())[0], (0, 0, 3, 1, 0))
+        self.assertEqual(self.shown(self.poll())[0], (0, 0, 3, 1, 0))
 
     def test_topic_deleted_while_it_waits(self) -> None:
         """
-        It is told at the latest when the time is up.
+        A topic that is deleted during a wait is noticed when the time is over,
+        at the latest.
         """
         response = self.poll(lambda: self.cluster.now(self.cluster.topics.delete(self.topic)))
-        self.assertEqual([each[1] for each in self.told(response)], [3, 3])
+        self.assertEqual([each[1] for each in self.shown(response)], [3, 3])
 
     def test_leader_changes(self) -> None:
         """
-        Another broker leads, then this one again.
+        Another broker leads, and then this one again.
         """
         where = (self.topic.topic_id, 0)
         before = self.partition(0)
         before.dropped = True
         self.log.elsewhere.add(where)
         before.wake()
-        self.assertEqual([each[1] for each in self.told(self.poll())], [6, 0])
+        self.assertEqual([each[1] for each in self.shown(self.poll())], [6, 0])
         self.log.elsewhere.discard(where)
         del self.log._partitions[where]
         self.partition(0).put(b"here")
-        self.assertEqual(self.told(self.poll())[0], (0, 0, 4, 1, 0))
+        self.assertEqual(self.shown(self.poll())[0], (0, 0, 4, 1, 0))
 
     def test_dropped_and_still_there(self) -> None:
         """
-        A partition that is dropped is not waited on: nobody would wake us.
+        A fetch does not wait for a partition that was dropped, as that would
+        never wake it.
         """
         self.partition(0).dropped = True
         self.partition(0).wake()
-        self.assertEqual([each[1] for each in self.told(self.poll())], [6, 0])
+        self.assertEqual([each[1] for each in self.shown(self.poll())], [6, 0])
 
     def test_errors_are_not_kept(self) -> None:
         """
-        They are over when they are over.
+        An error is not used again.
         """
         self.say(at(0, 3))
-        self.assertEqual(self.told(self.poll()), [(0, 1, 0, -1, -1)])
+        self.assertEqual(self.shown(self.poll()), [(0, 1, 0, -1, -1)])
         self.partition(0).put(b"a", b"b", b"c")
-        self.assertEqual(self.told(self.poll()), [(0, 0, 0, 3, 0)])
+        self.assertEqual(self.shown(self.poll()), [(0, 0, 0, 3, 0)])
 
     def test_read_fails(self) -> None:
         """
-        Nor is an error of the store.
+        An error of the store is not used again, either.
         """
         partition = self.partition(0)
         partition.put(b"abc")
         partition.cold = True
         failed = maybeDeferred(self.service.fetch, self.same, self.context)
         partition.loading[-1].errback(errors.StoreUnavailable("away"))
-        self.assertEqual(self.told(self.successResultOf(failed))[0][1], 56)
+        self.assertEqual(self.shown(self.successResultOf(failed))[0][1], 56)
         partition.cold = False
-        self.assertEqual(self.told(self.poll())[0], (0, 0, 3, 1, 0))
+        self.assertEqual(self.shown(self.poll())[0], (0, 0, 3, 1, 0))
 
     def test_two_at_once(self) -> None:
         """
-        Of two that wait at the same time neither takes what the other has.
+        Of two requests that wait at the same time neither uses what the other
+        has found.
         """
         both: list[Deferred[Any]] = [
             maybeDeferred(self.service.fetch, self.same, self.context) for _ in range(2)
@@ -222,11 +228,12 @@ class WithoutSessionTests(RepeatedCase):
         self.partition(0).put(b"abc")
         self.clock.advance(0)
         for each in both:
-            self.assertEqual(self.told(self.successResultOf(each))[0], (0, 0, 3, 1, 0))
+            self.assertEqual(self.shown(self.successResultOf(each))[0], (0, 0, 3, 1, 0))
 
     def test_a_session_is_begun_each_time(self) -> None:
         """
-        Who asks for a session twice gets two, with nothing in common.
+        A consumer that begins a session twice gets two sessions, with nothing
+        in common.
         """
         self.say(at(0, 0), session_id=0, session_epoch=0)
         first, second = self.poll(), self.poll()
@@ -237,7 +244,8 @@ class WithoutSessionTests(RepeatedCase):
 
     def test_no_room_for_a_session(self) -> None:
         """
-        Who gets none asks for one again, and gets it when there is room.
+        A consumer that gets no session asks for one again, and gets it when
+        there is room.
         """
         self.make(sessions=0)
         self.say(at(0, 0), session_epoch=0)
@@ -247,7 +255,8 @@ class WithoutSessionTests(RepeatedCase):
 
     def test_nothing_is_left(self) -> None:
         """
-        With the connection go the watches: no collector is needed.
+        When its connection is gone, the watches are freed without the
+        collector.
         """
         self.poll()
         self.assertEqual(len(self.partition(0).watches), 1)
@@ -259,25 +268,25 @@ class WithoutSessionTests(RepeatedCase):
 
 class InSessionTests(RepeatedCase):
     """
-    The session knows what is asked.
+    The session has the partitions.
     """
 
     def setUp(self) -> None:
         """
-        The consumer was told everything, and after that nothing.
+        The consumer has got a full response, and then an empty one.
         """
         super().setUp()
         self.say(at(0, 0), at(1, 0), session_epoch=0)
         self.session = self.poll().session_id
         self.epoch = 0
-        self.assertEqual(self.told(self.again()), [])
-        self.looks = 0
+        self.assertEqual(self.shown(self.again()), [])
+        self.checks = 0
 
     def again(
         self, *parts: Any, meanwhile: Callable[[], object] = lambda: None, **fields: Any
     ) -> FetchResponse:
         """
-        The answer to the next request of the session.
+        The response to the next request of the session.
         """
         self.epoch += 1
         self.say(*parts, session_id=self.session, session_epoch=self.epoch, **fields)
@@ -285,72 +294,74 @@ class InSessionTests(RepeatedCase):
 
     def test_the_same(self) -> None:
         """
-        Nothing is looked at again.
+        No partition is checked again.
         """
         self.assertIs(self.again(), self.again())
-        self.assertEqual(self.looks, 0)
+        self.assertEqual(self.checks, 0)
 
     def test_records(self) -> None:
         """
-        Between two polls, and while one waits.
+        Records that come between two requests, and during a wait, are in the
+        response.
         """
         self.partition(1).put(b"abc")
-        self.assertEqual(self.told(self.again()), [(1, 0, 3, 1, 0)])
-        self.assertEqual(self.told(self.again(at(1, 1))), [])
+        self.assertEqual(self.shown(self.again()), [(1, 0, 3, 1, 0)])
+        self.assertEqual(self.shown(self.again(at(1, 1))), [])
         response = self.again(meanwhile=lambda: self.partition(0).put(b"ab"))
-        self.assertEqual(self.told(response), [(0, 0, 2, 1, 0)])
+        self.assertEqual(self.shown(response), [(0, 0, 2, 1, 0)])
 
     def test_another_offset(self) -> None:
         """
-        What the consumer asks anew is looked at.
+        A partition whose offset the request changes is checked.
         """
-        self.assertEqual(self.told(self.again(at(0, 9))), [(0, 1, 0, -1, -1)])
+        self.assertEqual(self.shown(self.again(at(0, 9))), [(0, 1, 0, -1, -1)])
 
     def test_added_and_forgotten(self) -> None:
         """
-        So are partitions that come; those that go are not told of any more.
+        A partition that is added is checked, and one that is removed is in no
+        response any more.
         """
-        self.assertEqual(self.told(self.again(at(2, 0))), [(2, 0, 0, 0, 0)])
-        self.assertEqual(self.told(self.again()), [])
+        self.assertEqual(self.shown(self.again(at(2, 0))), [(2, 0, 0, 0, 0)])
+        self.assertEqual(self.shown(self.again()), [])
         forgotten = FetchRequest.ForgottenTopic(topic="orders", partitions=[0])
-        self.assertEqual(self.told(self.again(forgotten_topics_data=[forgotten])), [])
+        self.assertEqual(self.shown(self.again(forgotten_topics_data=[forgotten])), [])
         for index in range(3):
             self.partition(index).put(b"x")
-        self.assertEqual(self.told(self.again()), [(1, 0, 1, 1, 0), (2, 0, 1, 1, 0)])
+        self.assertEqual(self.shown(self.again()), [(1, 0, 1, 1, 0), (2, 0, 1, 1, 0)])
 
     def test_topic_deleted(self) -> None:
         """
-        It is told, and so is what comes after.
+        A deleted topic is an error; records of others come afterwards.
         """
         self.cluster.now(self.cluster.topics.delete(self.topic))
-        self.assertEqual([each[1] for each in self.told(self.again())], [3, 3])
+        self.assertEqual([each[1] for each in self.shown(self.again())], [3, 3])
         self.topic = self.cluster.now(self.cluster.topics.create("orders", 4, {}))
-        self.assertEqual(self.told(self.again()), [(0, 0, 0, 0, 0), (1, 0, 0, 0, 0)])
-        self.assertEqual(self.told(self.again()), [])
+        self.assertEqual(self.shown(self.again()), [(0, 0, 0, 0, 0), (1, 0, 0, 0, 0)])
+        self.assertEqual(self.shown(self.again()), [])
 
     def test_closed_while_it_waits(self) -> None:
         """
-        A session that made room for another is not promised any more.
+        A response does not have the id of a session that was removed meanwhile.
         """
         response = self.again(meanwhile=lambda: self.service._sessions.close(self.session))
-        self.assertEqual((response.session_id, self.told(response)), (0, []))
+        self.assertEqual((response.session_id, self.shown(response)), (0, []))
 
     def test_overtaken(self) -> None:
         """
-        Two requests of a session that wait together have nothing in common:
-        the first is refused, the second gets its records.
+        Of two requests of a session that wait at the same time, the first is
+        refused, and the second gets its records.
         """
         self.epoch += 1
         self.say(session_id=self.session, session_epoch=self.epoch)
         first: Any = maybeDeferred(self.service.fetch, self.same, self.context)
         response = self.again(meanwhile=lambda: self.partition(0).put(b"abc"))
-        self.assertEqual(self.told(response), [(0, 0, 3, 1, 0)])
+        self.assertEqual(self.shown(response), [(0, 0, 3, 1, 0)])
         self.assertEqual(self.successResultOf(first).error_code, 71)
 
 
 class InSessionByIdTests(InSessionTests):
     """
-    The same where topics are named by id.
+    Likewise where topics are named by id.
     """
 
     version = 13
@@ -360,15 +371,15 @@ class InSessionByIdTests(InSessionTests):
         See L{InSessionTests}; what is forgotten is named by id.
         """
         forgotten = FetchRequest.ForgottenTopic(topic_id=self.topic.topic_id, partitions=[0])
-        self.assertEqual(self.told(self.again(forgotten_topics_data=[forgotten])), [])
+        self.assertEqual(self.shown(self.again(forgotten_topics_data=[forgotten])), [])
         for index in range(2):
             self.partition(index).put(b"x")
-        self.assertEqual(self.told(self.again()), [(1, 0, 1, 1, 0)])
+        self.assertEqual(self.shown(self.again()), [(1, 0, 1, 1, 0)])
 
     def test_topic_deleted(self) -> None:
         """
-        An id never comes back.
+        A deleted id does not come back.
         """
         self.cluster.now(self.cluster.topics.delete(self.topic))
         for _ in range(2):
-            self.assertEqual([each[1] for each in self.told(self.again())], [100, 100])
+            self.assertEqual([each[1] for each in self.shown(self.again())], [100, 100])
