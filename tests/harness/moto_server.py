@@ -62,8 +62,8 @@ def refusal(status: str, code: str, start_response: Any) -> Iterable[bytes]:
     Send an error in S3's form.
     """
     region = ELSEWHERE if code == "PermanentRedirect" else ""
-    told = f"<Code>{code}</Code><Message>by the test</Message><Region>{region}</Region>"
-    body = f"<Error>{told}</Error>".encode()
+    content = f"<Code>{code}</Code><Message>by the test</Message><Region>{region}</Region>"
+    body = f"<Error>{content}</Error>".encode()
     headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
     start_response(status, headers)
     return [body]
@@ -176,8 +176,8 @@ def one_by_one(application: Callable[..., Iterable[bytes]]) -> Callable[..., Ite
             return refusal(*error, start_response)
         if treatment == "careless":
             environ.pop("HTTP_IF_NONE_MATCH", None)
-        told = environ.get("HTTP_X_AMZ_CHECKSUM_CRC32C")
-        if told and base64.b64decode(told) != crc32c(body).to_bytes(4, "big"):
+        checksum = environ.get("HTTP_X_AMZ_CHECKSUM_CRC32C")
+        if checksum and base64.b64decode(checksum) != crc32c(body).to_bytes(4, "big"):
             return refusal("400 Bad Request", "BadDigest", start_response)
         if not changes:
             return application(environ, start_response)

@@ -63,25 +63,25 @@ def error_in(where: str, status: int, body: bytes) -> EtcdError:
     @param body: The body of the answer.
     """
     try:
-        told = json.loads(body)
-        return error_of(where, told)
+        message = json.loads(body)
+        return error_of(where, message)
     except (ValueError, TypeError, AttributeError):
         text = body[:200].decode("utf-8", "replace").strip()
         return EtcdError(where, -1, f"HTTP status {status}: {text}")
 
 
-def error_of(where: str, told: dict[str, Any]) -> EtcdError:
+def error_of(where: str, message: dict[str, Any]) -> EtcdError:
     """
     The error in a JSON object, in one of two forms: that of an answer, and that
     of a message on a stream.
 
     @param where: The URL of the member that sent it.
     """
-    inner = told.get("error")
+    inner = message.get("error")
     if isinstance(inner, dict):
-        told = inner
-    code = int(told.get("code") or told.get("grpc_code") or -1)
-    reason = told.get("message") or told.get("error") or "no reason given"
+        message = inner
+    code = int(message.get("code") or message.get("grpc_code") or -1)
+    reason = message.get("message") or message.get("error") or "no reason given"
     return EtcdError(where, code, str(reason))
 
 

@@ -109,14 +109,14 @@ class Answer:
         """
         response = {"status_code": self.status, "headers": dict(self.headers), "body": self.body}
         try:
-            told = _parser.parse(response, None).get("Error", {})
+            parsed = _parser.parse(response, None).get("Error", {})
         except Exception:  # noqa: BLE001 - the body may be from a proxy, and have any form
-            told = {}
-        region = told.get("Region") or self.headers.get("x-amz-bucket-region", "")
+            parsed = {}
+        region = parsed.get("Region") or self.headers.get("x-amz-bucket-region", "")
         return S3Error(
             self.status,
-            str(told.get("Code") or self.status),
-            str(told.get("Message") or ""),
+            str(parsed.get("Code") or self.status),
+            str(parsed.get("Message") or ""),
             str(region),
             self.headers.get("date", ""),
         )
