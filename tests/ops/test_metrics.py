@@ -18,11 +18,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.counts import ApiCounts, ConversionCounts, LogCounts, LogState, StoreCounts
-from kafscale.errors import CoordinatorLoadInProgress, NotLeaderOrFollower
+from kafscale.errors import CoordinatorLoadInProgress
 from kafscale.format.offset import CommittedOffset
 from kafscale.interfaces import GroupDescription
 from kafscale.ops import metric_values, metrics
 from kafscale.ops.exposition import Metrics
+from tests.log.fakes import FakeLog
 
 ROOT = Path(__file__).parents[2]
 TOPIC = UUID(int=1)
@@ -74,15 +75,6 @@ class FakeCache:
     misses = 2
 
 
-class FakePartition:
-    """
-    A partition of the log room.
-    """
-
-    def __init__(self, high_watermark: int) -> None:
-        self.high_watermark = high_watermark
-
-
 class FakeCoordinator:
     """
     Two groups, of which one has commits for a topic with three partitions.
@@ -115,20 +107,17 @@ class FakeCoordinator:
         return self.commits if group == "billing" else {}
 
 
-class FakeLog:
+class MeasuredLog(FakeLog):
     """
-    The log.
+    A log with counts, and partitions with 100 and 200 records; another broker
+    leads the third.
     """
-
-    def partition(self, topic_id: UUID, index: int) -> FakePartition:
-        """
-        See L{ILog.partition}; another broker leads the third.
-        """
-        if index == 2:
-            raise NotLeaderOrFollower
-        return FakePartition((index + 1) * 100)
 
     def __init__(self) -> None:
+        super().__init__()
+        self.elsewhere.add((TOPIC, 2))
+        for index in (0, 1):
+            self.partition(TOPIC, index).high_watermark = (index + 1) * 100
         self.counts = LogCounts(slots=4, slot_bytes=400, segments=2, segment_bytes=300)
         self.counts.flush_seconds.add(0.004)
 
@@ -156,7 +145,7 @@ class MetricsTestCase(SynchronousTestCase):
         """
         self.clock = Clock()
         self.metrics = Metrics(self.clock)
-        self.log = FakeLog()
+        self.log = MeasuredLog()
         self.coordinator = FakeCoordinator()
         topic = self.log.counts.topic(TOPIC)
         topic.bytes_in, topic.records_in, topic.bytes_out = 70, 7, 140

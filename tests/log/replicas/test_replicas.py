@@ -47,6 +47,7 @@ from kafscale.services.records.fetch import FetchService
 from kafscale.services.records.message_set_conversion import DownConverter
 from kafscale.wire.messages import FetchRequest, FetchResponse
 from tests.harness.coroutines import begin, now
+from tests.log import contract
 from tests.log.brokers import TOPIC, WHERE, Broker, BrokerTestCase, records_of, values_of
 
 ME = Address(9, "here", 9092, "b")
@@ -277,6 +278,57 @@ class ReplicasTestCase(BrokerTestCase):
                 self.run_for(0.1)
         found: list[bytes] = reading.values
         return found
+
+
+class ReplicaTests(ReplicasTestCase, contract.ReadableContract):
+    """
+    L{Replica} keeps the contract of what can be read, for a consumer that has
+    asked for it before.
+    """
+
+    def setUp(self) -> None:
+        """
+        Have the replica follow the leader.
+        """
+        super().setUp()
+        self.readable = self.replica()
+        self.first_reading = Reading(self.readable)
+        self.follow()
+
+    def follow(self) -> None:
+        """
+        Let the replica catch up with the leader, as a consumer asks for it.
+        """
+        self.first_reading.look()
+        self.run_for(1.0)
+
+    def put(self, *values: bytes, timestamp: int = 0) -> None:
+        """
+        Append on the leader.
+        """
+        self.append(*values)
+        self.follow()
+
+    def move_log_start(self, offset: int) -> None:
+        """
+        Delete records on the leader.
+        """
+        self.result(self.first.partition().delete_before(offset))
+        self.follow()
+
+    def drop(self) -> None:
+        """
+        Drop the replica.
+        """
+        self.readable.drop()
+
+    def result(self, awaitable: Any) -> Any:
+        """
+        The result of a call, some time later.
+        """
+        asked = begin(awaitable)
+        self.run_for(1.0)
+        return now(asked)
 
 
 class ReadTests(ReplicasTestCase):

@@ -8,8 +8,8 @@ from typing import Any
 
 from kafscale.services.cluster.describe_log_dirs import DescribeLogDirsService
 from kafscale.wire.messages import DescribeLogDirsRequest
+from tests.log.fakes import FakeLog
 from tests.services.client import ServiceCase
-from tests.services.fakes import FakeLog
 
 Topic = DescribeLogDirsRequest.Topic
 

@@ -14,8 +14,8 @@ from kafscale.counts import ConversionCounts
 from kafscale.services.records.fetch import FetchService
 from kafscale.services.records.message_set_conversion import DownConverter
 from kafscale.wire.messages import FetchRequest
+from tests.log.fakes import FakeLog, FakePartition
 from tests.services.client import ServiceCase
-from tests.services.fakes import FakeLog, FakePartition
 
 Partition = FetchRequest.Topic.Partition
 

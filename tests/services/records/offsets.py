@@ -4,8 +4,8 @@ A partition with offsets to find.
 
 from __future__ import annotations
 
+from tests.log.fakes import FakeLog
 from tests.services.client import ServiceCase
-from tests.services.fakes import FakeLog
 
 
 class OffsetsCase(ServiceCase):

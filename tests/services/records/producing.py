@@ -16,8 +16,8 @@ from kafscale.interfaces import AppendRules
 from kafscale.services.records.produce import ProduceService
 from kafscale.wire.messages import ProduceRequest
 from kafscale.wire.records import Record, build_batch
+from tests.log.fakes import FakeLog, FakePartition
 from tests.services.client import ServiceCase
-from tests.services.fakes import FakeLog, FakePartition
 
 BATCH = build_batch([Record(0, 1, b"key", b"value")])
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from kafscale.services.records.delete_records import DeleteRecordsService
 from kafscale.wire.messages import DeleteRecordsRequest
-from tests.services.fakes import FakePartition
+from tests.log.fakes import FakePartition
 from tests.services.records.offsets import OffsetsCase
 
 

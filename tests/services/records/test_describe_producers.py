@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.services.records.describe_producers import DescribeProducersService
 from kafscale.wire.messages import DescribeProducersRequest
 from tests.cluster.small import SmallCluster
+from tests.log.fakes import FakeLog
 from tests.services.client import ServiceClient
-from tests.services.fakes import FakeLog
 
 
 class DescribeProducersTests(SynchronousTestCase):

@@ -81,7 +81,7 @@ class ListOffsetsTests(OffsetsCase):
         The first record with this timestamp or a later one is found; -1 if
         there is none.
         """
-        self.assertEqual(self.place(0), (0, 0, 2))
+        self.assertEqual(self.place(0), (1, 100, 2))  # that at 0 is below the log start
         self.assertEqual(self.place(150), (2, 300, 2))
         self.assertEqual(self.place(301), (-1, -1, -1))
 

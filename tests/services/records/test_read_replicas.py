@@ -25,8 +25,8 @@ from kafscale.wire.messages import (
     MetadataRequest,
 )
 from tests.cluster.small import BROKER
+from tests.log.fakes import FakePartition
 from tests.services.client import Connection, ServiceClient, context
-from tests.services.fakes import FakePartition
 from tests.services.records.fetching import FetchCase, at
 
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from kafscale import errors
 from kafscale.interfaces import RequestContext
 from kafscale.wire.messages import FetchRequest, FetchResponse
-from tests.services.fakes import FakePartition
+from tests.log.fakes import FakePartition
 from tests.services.records.fetching import FetchCase, at
 
 

@@ -1,5 +1,5 @@
 """
-A log that does what a test tells it to.
+A log in memory, controlled by a test. It keeps the contracts of L{tests.log.contract}.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
+from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import (
     Append,
     AppendRules,
@@ -38,6 +39,7 @@ class FakeSettlement:
     def __init__(self, number: int) -> None:
         self.number = number
         self.waiting: list[Deferred[None]] = []
+        self.ends: dict[FakePartition, int] = {}
         self.waits = 0
         self.fate: Exception | bool = False
 
@@ -52,11 +54,20 @@ class FakeSettlement:
             self.settle(self.fate)
         return waiter
 
+    def covers(self, partition: FakePartition, end: int) -> None:
+        """
+        Add the records of a partition before C{end}.
+        """
+        self.ends[partition] = end
+
     def settle(self, fate: Exception | bool = True) -> None:
         """
         Let everything be durable, or refused with this error.
         """
         self.fate = fate
+        for partition, end in self.ends.items():
+            if fate is True and end > partition.high_watermark:
+                partition.show(end)
         waiting, self.waiting = self.waiting, []
         for waiter in waiting:
             if isinstance(fate, Exception):
@@ -74,6 +85,7 @@ class Batch:
     offset: int
     data: bytes
     timestamp: int = 0
+    epoch: int = 2
 
 
 @implementer(IPartition)
@@ -132,14 +144,17 @@ class FakePartition:
         """
         See L{IPartition.append}.
         """
-        if self.error is not None:
-            raise self.error
+        self._check()
         offset = self.next_offset
         self.next_offset += 1
-        self.batches.append(Batch(offset, bytes(batch)))
+        self.batches.append(Batch(offset, bytes(batch), epoch=self.leader_epoch))
         self.rules.append(rules)
         time = 1234 if rules.log_append_time else -1
-        return Append(offset, time, None if self.durable_at_once else self._settlements[-1])
+        if self.durable_at_once:
+            self.show(self.next_offset)
+            return Append(offset, time, None)
+        self._settlements[-1].covers(self, self.next_offset)
+        return Append(offset, time, self._settlements[-1])
 
     def put(self, *data: bytes, timestamp: int = 0) -> None:
         """
@@ -161,12 +176,26 @@ class FakePartition:
         """
         Wake all watchers.
         """
-        watches, self.watches = self.watches, WeakSet()
+        watches, self.watches = list(self.watches), WeakSet()
         for watcher in watches:
             watcher.wake()
 
+    def drop(self) -> None:
+        """
+        Stop leading the partition.
+        """
+        self.dropped = True
+        self.wake()
+
+    def _check(self) -> None:
+        if self.dropped:
+            raise NotLeaderOrFollower
+        if self.error is not None:
+            raise self.error
+
     def _from(self, offset: int) -> list[Batch]:
-        return [each for each in self.batches if offset <= each.offset < self.high_watermark]
+        first = max(offset, self.log_start)
+        return [each for each in self.batches if first <= each.offset < self.high_watermark]
 
     def available(self, offset: int) -> int:
         """
@@ -179,11 +208,16 @@ class FakePartition:
         See L{IPartition.read}.
         """
         self.reads.append((offset, max_bytes, at_least_one))
+        self._check_offset(offset)
         return None if self.cold else self._fetched(offset, max_bytes, at_least_one)
 
+    def _check_offset(self, offset: int) -> None:
+        self._check()
+        if not self.log_start <= offset <= self.next_offset:
+            raise OffsetOutOfRange
+
     def _fetched(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
-        if self.error is not None:
-            raise self.error
+        self._check_offset(offset)
         pieces: list[bytes] = []
         size = 0
         for batch in self._from(offset):
@@ -214,29 +248,33 @@ class FakePartition:
         """
         if self.error is not None:
             raise self.error
-        found = [each for each in self.batches if each.timestamp >= timestamp]
+        found = [each for each in self._from(0) if each.timestamp >= timestamp]
         return (found[0].timestamp, found[0].offset) if found else None
 
     async def latest_timestamp(self) -> tuple[int, int] | None:
         """
         See L{IPartition.latest_timestamp}.
         """
-        if not self.batches:
+        durable = self._from(0)
+        if not durable:
             return None
-        newest = max(self.batches, key=lambda each: (each.timestamp, -each.offset))
+        newest = max(durable, key=lambda each: (each.timestamp, -each.offset))
         return newest.timestamp, newest.offset
 
     def end_of_epoch(self, epoch: int) -> tuple[int, int]:
         """
         See L{IPartition.end_of_epoch}.
         """
-        return self.epochs.get(epoch, (-1, -1))
+        ends = {self.leader_epoch: (self.leader_epoch, self.high_watermark)} | self.epochs
+        return ends.get(epoch, (-1, -1))
 
     def epoch_at(self, offset: int) -> int:
         """
         See L{IPartition.epoch_at}.
         """
-        return 2 if offset < self.next_offset else -1
+        if offset >= self.next_offset:
+            return -1
+        return next((each.epoch for each in reversed(self.batches) if each.offset <= offset), -1)
 
     async def confirm(self) -> None:
         """
@@ -254,7 +292,9 @@ class FakePartition:
         to = self.high_watermark if offset == -1 else offset
         if not self.log_start <= to <= self.high_watermark:
             raise OffsetOutOfRange
-        self.log_start = to
+        if to > self.log_start:
+            self.log_start = to
+            self.wake()
         return to
 
     def producers(self) -> Sequence[Any]:
@@ -277,13 +317,14 @@ GuardOf = Callable[[UUID], Compare | None]
 @implementer(ILog)
 class FakeLog:
     """
-    A log that leads every partition, except those in C{elsewhere}.
+    A log that leads every partition but those in C{elsewhere}. A partition
+    comes into being when it is first claimed or asked for.
     """
 
     def __init__(self) -> None:
         self.settlements = [FakeSettlement(1)]
-        self.elsewhere: set[tuple[UUID, int]] = set()
-        self._partitions: dict[tuple[UUID, int], FakePartition] = {}
+        self.elsewhere: set[TopicIdPartition] = set()
+        self._partitions: dict[TopicIdPartition, FakePartition] = {}
 
     def partition(self, topic_id: UUID, index: int) -> FakePartition:
         """
@@ -296,27 +337,31 @@ class FakeLog:
             self._partitions[where] = FakePartition(topic_id, index, self.settlements)
         return self._partitions[where]
 
-    def leads(self, where: tuple[UUID, int]) -> bool:
+    def leads(self, where: TopicIdPartition) -> bool:
         """
         See L{ILog.leads}.
         """
         return where not in self.elsewhere
 
-    def recorded(self, where: tuple[UUID, int], leader_epoch: int) -> None:
+    def recorded(self, where: TopicIdPartition, leader_epoch: int) -> None:
         """
         See L{ILog.recorded}.
         """
 
-    def led(self) -> Sequence[tuple[UUID, int]]:
+    def led(self) -> Sequence[TopicIdPartition]:
         """
         See L{ILog.led}.
         """
         return tuple(self._partitions)
 
-    async def release(self, wanted: Iterable[tuple[UUID, int]]) -> None:
+    async def release(self, wanted: Iterable[TopicIdPartition]) -> None:
         """
-        See L{ILog.release}; nobody else takes them.
+        See L{ILog.release}; no other broker takes them.
         """
+        for where in wanted:
+            self.elsewhere.add(where)
+            if where in self._partitions:
+                self._partitions.pop(where).drop()
 
     async def clear_up(self, is_gone: Gone) -> None:
         """
@@ -325,22 +370,27 @@ class FakeLog:
 
     async def drop(self, topic_id: UUID) -> None:
         """
-        See L{ILog.drop}; a test drops partitions itself.
+        See L{ILog.drop}.
         """
+        await self.release([where for where in self._partitions if where[0] == topic_id])
 
     async def recover(
-        self, wanted: Iterable[tuple[UUID, int]], is_gone: Gone, guard_of: GuardOf
+        self, wanted: Iterable[TopicIdPartition], is_gone: Gone, guard_of: GuardOf
     ) -> None:
         """
-        See L{ILog.recover}; there is nothing to recover.
+        See L{ILog.recover}; there are no earlier incarnations.
         """
+        await self.claim(wanted, is_gone, guard_of)
 
     async def claim(
-        self, wanted: Iterable[tuple[UUID, int]], is_gone: Gone, guard_of: GuardOf
+        self, wanted: Iterable[TopicIdPartition], is_gone: Gone, guard_of: GuardOf
     ) -> None:
         """
-        See L{ILog.claim}; all is led already.
+        See L{ILog.claim}; no other broker leads them.
         """
+        for where in wanted:
+            self.elsewhere.discard(where)
+            self.partition(*where)
 
     def configured(self, topic_id: UUID, partitions: int, rules: LogRules) -> None:
         """
