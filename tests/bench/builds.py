@@ -61,6 +61,8 @@ class Build(Kafscale):
         """
         super().__init__(folder / name)
         self.name = name
+        # Each half of a pair opens 200 sessions, which stay for two minutes.
+        self.broker.settings["fetch_sessions"] = 100_000
         if code is not None:
             self.broker.variables["PYTHONPATH"] = str(code.resolve())
 
