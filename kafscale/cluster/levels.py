@@ -18,10 +18,10 @@ C{in_force}. And each registration compares the revision of the entry at which
 its broker has checked C{required}. So whichever comes first, a broker that does
 not read the new level is not registered when it comes into force:
 
-  - it has registered before the second commit looks at the registrations: then
-    that commit is not made, and C{required} falls again;
-  - it registers after the first commit: then its registration misses, and the
-    broker reads the entry, and is refused.
+  - it has registered before the registrations are read for the second commit:
+    then that commit is not made, and C{required} falls again;
+  - it registers after the first commit: then its commit fails, and the broker
+    reads the entry, and is refused.
 
 A broker that is alone does both at once. A broker whose own table has no level
 above 0 does neither; it only compares, with an entry that is normally absent.

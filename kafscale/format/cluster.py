@@ -1,6 +1,6 @@
 """
-What is stored once for a cluster, and is no more than one value: entries of
-the metadata store, and small objects of a bucket.
+Entries and objects of which a cluster has one each: its id, the next producer
+id, the levels of formats, and the small objects of a bucket.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
-Which leader wrote what.
+The history of a partition's leader epochs.
 
-Each time a partition gets a new leader, the leader epoch grows. The history
-says from which offset on each epoch wrote; with it a consumer finds out
-whether what it has read is still there (KIP-101, KIP-279, KIP-320). The rules
-are those of Kafka's C{LeaderEpochFileCache}.
+Each new leader of a partition raises the leader epoch. The history has the
+first offset of each epoch. With it consumers detect that records which they
+have read were replaced (KIP-101, KIP-279, KIP-320). The rules are those of
+Kafka's C{LeaderEpochFileCache}.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 UNKNOWN = -1
-"""Where an epoch or an offset is not known."""
+"""In place of an epoch or an offset that is not known."""
 
 
 class Epochs:
     """
-    A history of leader epochs. It does not change; L{assign} and L{truncate}
-    return others.
+    A history of leader epochs. It is immutable; L{assign} and L{truncate}
+    return new ones.
 
-    @ivar entries: Pairs (epoch, offset of its first record); both grow.
+    @ivar entries: Pairs (epoch, offset of its first record); both increase.
     """
 
     __slots__ = ("entries",)
 
     def __init__(self, entries: Iterable[Sequence[int]] = ()) -> None:
         """
-        @param entries: As L{entries}; lists will do, as they come from JSON.
+        @param entries: As L{entries}; the pairs may be lists, as in JSON.
         """
         self.entries: tuple[tuple[int, int], ...] = tuple(
             (epoch, start) for epoch, start in entries
@@ -45,14 +45,15 @@ class Epochs:
 
     def to_json(self) -> list[list[int]]:
         """
-        The entries as lists.
+        Return the entries as lists.
         """
         return [list(entry) for entry in self.entries]
 
     def assign(self, epoch: int, start: int) -> Epochs:
         """
-        C{epoch} writes from the offset C{start} on. Epochs that wrote nothing
-        before it, and those that are not older, are no part of the history.
+        Return the history in which C{epoch} begins at the offset C{start}.
+        Epochs that are not older, or that wrote nothing before that offset, are
+        left out.
         """
         if (epoch, start) in self.entries:
             return self
@@ -61,8 +62,8 @@ class Epochs:
 
     def truncate(self, log_start: int) -> Epochs:
         """
-        Records before C{log_start} are gone: the epoch that wrote the record
-        there begins with it now.
+        Return the history without the records before C{log_start}: the epoch of
+        the record at that offset begins there.
         """
         first = bisect_right(self.entries, log_start, key=_start) - 1
         if first < 0:
@@ -71,23 +72,23 @@ class Epochs:
 
     def at(self, offset: int) -> int:
         """
-        The epoch in which the record at C{offset} was or will be written; -1
-        if it is not known.
+        Return the epoch of the record at C{offset}, or of the next record to be
+        written there; -1 if it is not known.
         """
         index = bisect_right(self.entries, offset, key=_start) - 1
         return self.entries[index][0] if index >= 0 else UNKNOWN
 
     def end_of(self, epoch: int, leader_epoch: int, end: int) -> tuple[int, int]:
         """
-        Where C{epoch} ends: the largest epoch at or below it, and the offset
-        where the next one begins.
+        Return the largest epoch that is at or below C{epoch}, and the offset
+        where it ends: the first one of the next epoch (OffsetForLeaderEpoch).
 
-        An epoch older than all that are known ends where they begin. One that
-        is newer than the leader's is not known: (-1, -1).
+        An epoch that is older than all known ones ends where they begin. An
+        epoch that is newer than the leader's is not known: (-1, -1).
 
-        @param leader_epoch: The present leader's; it is part of the history
-            even if it has written nothing.
-        @param end: Where that one ends at present.
+        @param leader_epoch: The epoch of the present leader; it is part of the
+            history even if it has written nothing.
+        @param end: The offset where the leader's epoch ends at present.
         """
         latest = self.entries[-1][0] if self.entries else UNKNOWN
         if epoch < 0 or epoch > max(leader_epoch, latest):

@@ -1,8 +1,9 @@
 """
-What is raised when stored data cannot be read.
+Errors of reading stored data.
 
-Each error is one line. The codecs do not know the key of what they read;
-whoever does sets it on the error, and it then stands in front of the reason.
+Each error is one line. A codec does not know the key of the object that it
+reads. A caller that does sets it on the error, and then the line begins with
+the key.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ class UnreadableData(StoreError):
 
 class CorruptObject(UnreadableData):
     """
-    An object does not hold what it should: its bytes were changed, or it was
+    The contents of an object are not valid: its bytes were changed, or it was
     not written by a broker.
     """
 
 
 class CorruptRecord(UnreadableData):
     """
-    An entry of the metadata store does not hold what it should: it was
-    changed, or it was not written by a broker.
+    The value of an entry of the metadata store is not valid: it was changed, or
+    it was not written by a broker.
     """
 
 

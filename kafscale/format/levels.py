@@ -2,21 +2,21 @@
 The levels of every stored format, and which of them this version reads.
 
 A level is a layout. A version reads every level of a format up to the highest
-that it knows. Level 0 is the layout of the first release. A new layout is one
-more line in L{LEVELS}, with what it adds, and nothing else here: how a cluster
-comes to write it is the business of `kafscale.cluster.levels`, and the rule is
-in docs/storage.md (Levels).
+that it knows. Level 0 is the layout of the first release. To add a level, add a
+line to L{LEVELS} that says what the layout adds, and the layout itself to the
+module of the format. `kafscale.cluster.levels` decides when a cluster writes a
+new level; the rule is in docs/storage.md (Levels).
 
-Where stored data states its level:
+Stored data states its level:
 
-  - in the trailer of an object, as the version of the footer's layout, which is
-    the level + 1 (`kafscale.format.trailer`);
+  - in the trailer of an object, as the version, which is the level + 1
+    (`kafscale.format.trailer`);
   - in the first byte of the producers' states, likewise;
   - in the field C{level} of JSON, which is absent at level 0.
 
-A format of objects is called as the kind of object, and one of entries of the
-metadata store as the kind of key. A format that a version does not know at all
-is at level 0 for it: nothing of it exists.
+The formats of objects are named after the kinds of objects, and the formats of
+entries after the kinds of keys. A format that a version does not know at all is
+at level 0 for that version: there is no data in it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "groups": ["a generation and its members"],
     "offsets": ["offset, leader epoch, the consumer's note, times"],
 }
-"""What each level of each format has or adds; a level is the place in its list."""
+"""What each level of each format adds to the one before; the index is the level."""
 
 
 def highest_level(name: str) -> int:

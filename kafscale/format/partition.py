@@ -1,8 +1,9 @@
 """
-A partition's record in the metadata store: who leads it, and where its log is.
+The record of a partition in the metadata store: its leader, and the state of
+its log.
 
-Every commit on it compares the record's revision (rule 11), so of two
-writers that read the same state one loses, whatever the clocks say.
+Every commit on a record compares its revision (rule 11). So if two brokers read
+the same state and change it, one of the commits fails.
 """
 
 from __future__ import annotations
@@ -37,11 +38,13 @@ def key_epoch_of(key_epochs: Sequence[tuple[int, int]], base: int) -> int:
 @attrs.frozen
 class Chapter:
     """
-    A segment that is in a volume with others (see `kafscale.log.rolling.volumes`).
+    A segment that is stored in a volume (`kafscale.format.volume`).
 
-    @ivar base: Its base offset.
-    @ivar incarnation: Whose volume it is in; C{number} is the volume's.
-    @ivar position: Where it begins there; C{size} is its length in bytes.
+    @ivar base: The offset of its first record.
+    @ivar incarnation: The incarnation that wrote the volume.
+    @ivar number: The number of the volume in that incarnation.
+    @ivar position: The first byte of the segment in the volume.
+    @ivar size: Length of the segment in bytes.
     """
 
     base: int
@@ -58,9 +61,12 @@ def _index_or_none(value: SupportsIndex | None) -> int | None:
 @attrs.frozen
 class PartitionRecord:
     """
-    @ivar leader: Broker id of the leader, -1 if it was never led, or was released.
-    @ivar incarnation: The leader's incarnation, 0 if none.
-    @ivar epoch: Leader epoch; grows with every claim.
+    The entry under C{partitions/}.
+
+    @ivar leader: Broker id of the leader; -1 if the partition was never led, or
+        was released.
+    @ivar incarnation: The leader's incarnation; 0 if there is no leader.
+    @ivar epoch: The leader epoch; each claim raises it.
     @ivar rolled_to: Offset after the last record that is in a segment.
     @ivar log_start: Offset of the first record that is not deleted.
     @ivar first_segment: Base offset of the segment that holds C{log_start},
@@ -97,8 +103,8 @@ class PartitionRecord:
     @property
     def next_base(self) -> int:
         """
-        Where the next segment begins that is an object of its own: it takes
-        the chapters in.
+        The first offset of the next segment that is an object of its own. That
+        segment includes the records of the chapters.
         """
         return self.chapters[0].base if self.chapters else self.rolled_to
 

@@ -61,7 +61,7 @@ class ProducedBatch(NamedTuple):
 @attrs.frozen
 class ProducerState:
     """
-    What is remembered of one producer.
+    The state of one producer in one partition.
 
     @ivar seen: The broker's time in ms when the producer last appended;
         `NOT_KNOWN` if the state was rebuilt from the log.

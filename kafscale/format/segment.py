@@ -1,11 +1,11 @@
 """
-What a segment looks like in the object store, and what is found in it.
+The layout of a segment, and finding records in it.
 
-A segment is a stretch of one partition's log: its batches, then a footer, then
-the trailer (see `kafscale.format.trailer`). The batches are divided into *blocks*
-of at least 64 KiB (the last may be shorter); for each, the footer's index has
-where it begins, its first offset, and the largest timestamp that its batches'
-headers state. Blocks are read and cached in *runs* of up to 1 MiB. The footer
+A segment is a range of one partition's log: its batches, then a footer, then
+the trailer (`kafscale.format.trailer`). The batches are divided into *blocks* of
+at least 64 KiB, except for the last one. The footer has an index of the blocks:
+position, first offset, and the largest timestamp that the batches' headers
+state. Blocks are read and cached in *runs* of up to 1 MiB. The footer
 (big-endian)::
 
     INT64   offset of the first record
@@ -23,7 +23,7 @@ headers state. Blocks are read and cached in *runs* of up to 1 MiB. The footer
     p bytes   the producers' states at the end
     j bytes   {"epochs": [[epoch, first offset], ...], "transactions": []}
 
-The index of transactions is for those that were aborted; there are none yet.
+The index of transactions is reserved for aborted ones; it is empty.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from kafscale.format.trailer import TRAILER_SIZE, Kind, end_with, proof, read_en
 from kafscale.wire.records import HEADER_SIZE, LENGTH_OVERHEAD, read_batch_header
 
 BLOCK_SIZE = 64 * 1024
-"""From this size on a block ends with the present batch."""
+"""The size in bytes at which a block ends, after the present batch."""
 
 RUN_SIZE = 1024 * 1024
-"""No run is larger, unless a single batch is."""
+"""The largest size of a run in bytes, unless a single batch is larger."""
 
 FIXED = struct.Struct(">qqqQIIIII")
 """The fixed part of the footer."""
@@ -59,7 +59,10 @@ _LAST_OFFSET_DELTA_AT = 23
 @attrs.frozen(eq=False)
 class Footer:
     """
-    What a segment's footer says.
+    The footer of a segment.
+
+    @ivar first_offset: Of the first record.
+    @ivar end_offset: After the last record.
 
     @ivar max_timestamp: The largest that the headers of its batches state.
     @ivar data_size: Length of all batches; what comes after is the footer.
@@ -95,8 +98,8 @@ class Footer:
 
     def offset_at(self, position: int) -> int:
         """
-        The offset of the record at C{position}, where a run begins; at the end
-        of the last run, the offset after it.
+        Return the offset of the first record of the run that begins at
+        C{position}; at the end of the last run, the offset after its records.
         """
         if position >= self.data_size:
             return self.end_offset
@@ -104,8 +107,8 @@ class Footer:
 
     def reaches(self, stop: int, timestamp: int) -> bool:
         """
-        Whether the run that ends at C{stop} has a header that states a record
-        at or after C{timestamp}.
+        Whether a header in the run that ends at C{stop} states a timestamp at
+        or after C{timestamp} (ms).
         """
         last = bisect_right(self._positions, stop - 1) - 1
         first = self._runs[bisect_right(self._runs, last) - 1]
@@ -113,7 +116,7 @@ class Footer:
 
     def runs(self) -> list[tuple[int, int]]:
         """
-        All runs, in order.
+        Return where each run begins and ends in the object, in order.
         """
         return [self._bounds(run) for run in range(len(self._runs))]
 
@@ -131,13 +134,15 @@ def write_footer(
     transactions: Sequence[object] = (),
 ) -> bytes:
     """
-    The last bytes of a segment that begins with C{batches}.
+    Return the last bytes of a segment of these batches: its footer and trailer.
 
-    @param batches: Each of them one batch, as the log keeps it.
+    @param batches: Each of them one batch, with its base offset and leader
+        epoch.
     @param epochs: The history at their end.
-    @param producers: L{ProducerStates.snapshot} at their end.
-    @raise ValueError: there is none, their offsets leave a gap, or they are
-        too long for one segment.
+    @param producers: The states of producers at their end
+        (L{kafscale.format.producers.write_producers}).
+    @raise ValueError: there is no batch, the offsets leave a gap, or the batches
+        are too long for one segment.
     """
     positions, offsets, timestamps = array("I"), array("I"), array("q")
     position = 0
@@ -177,12 +182,13 @@ def write_footer(
 
 def read_footer(suffix: bytes, size: int) -> Footer | int:
     """
-    A segment's footer; or, if C{suffix} does not hold all of it, how long a
-    suffix does.
+    Return the footer of a segment; or, if C{suffix} does not hold all of it, the
+    length of a suffix that does.
 
     @param suffix: The last bytes of the object.
-    @param size: Of the whole object.
-    @raise CorruptObject: it is no segment, or not whole.
+    @param size: Of the whole object, in bytes.
+    @raise CorruptObject: the object is no segment, or is damaged.
+    @raise NewerFormat: a newer version has written it.
     """
     end = read_end(suffix, size)
     if isinstance(end, int):
@@ -227,9 +233,10 @@ def read_footer(suffix: bytes, size: int) -> Footer | int:
 
 def whole_footer(suffix: bytes, size: int) -> Footer:
     """
-    The same where C{suffix} is long enough.
+    Return the footer of a segment of which C{suffix} holds all.
 
-    @raise CorruptObject: it is not, or holds no footer.
+    @raise CorruptObject: C{suffix} is too short, or see L{read_footer}.
+    @raise NewerFormat: a newer version has written it.
     """
     footer = read_footer(suffix, size)
     if isinstance(footer, int):
@@ -239,12 +246,12 @@ def whole_footer(suffix: bytes, size: int) -> Footer:
 
 def cut(run: bytes, offset: int, max_bytes: int, at_least_one: bool) -> tuple[int, int]:
     """
-    The whole batches of a run from the one that contains C{offset}: where they
-    begin and end in the run. (n, n) when there are none.
+    Return where the whole batches of a run begin and end, from the batch that
+    contains C{offset} on; (n, n) if there are none.
 
-    @param max_bytes: How long they may be together.
-    @param at_least_one: The first may be longer.
-    @raise CorruptObject: what is there are not batches.
+    @param max_bytes: The most bytes of these batches together.
+    @param at_least_one: Whether the first batch may be longer.
+    @raise CorruptObject: the run does not consist of whole batches.
     """
     size = len(run)
     start = _find(run, offset)

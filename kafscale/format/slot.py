@@ -1,9 +1,9 @@
 """
-What a slot of the journal looks like in the object store.
+The layouts of a slot of the journal, and of a seal.
 
 A slot is the batches of many partitions, those of one partition side by side,
-then a footer that says where each partition's are, then the trailer (see
-`kafscale.format.trailer`). The footer is a row for each partition, big-endian::
+then a footer, then the trailer (`kafscale.format.trailer`). The footer has a row
+for each partition, big-endian::
 
     16 bytes  topic id
     INT32     index of the partition in the topic
@@ -15,10 +15,10 @@ then a footer that says where each partition's are, then the trailer (see
     UINT64    length of all its batches
     UINT32    CRC-32C of their headers, each of which has that of its records
 
-A seal is an object of the same name and another kind, so that whoever meets it
-knows at once that the journal ends before it. Its footer is JSON::
+A seal has the key of a slot and another kind: the journal ends before it. Its
+footer is JSON::
 
-    {"sealed_by": <the incarnation that made it>}
+    {"sealed_by": <the incarnation that wrote it>}
 """
 
 from __future__ import annotations
@@ -39,17 +39,23 @@ ROW = struct.Struct(">16siiqqqQQI")
 """A partition in the footer: the fields of L{Range}."""
 
 SMALLEST_SLOT = HEADER_SIZE + ROW.size + TRAILER_SIZE
-"""No slot is smaller: it has a batch. A seal always is."""
+"""The least size of a slot in bytes, since it has a batch. A seal is smaller."""
 
 
 @attrs.frozen
 class Range:
     """
-    What a slot holds of one partition.
+    The batches of one partition in a slot.
 
-    @ivar position: Where its batches begin in the object.
-    @ivar length: Of all of them, in bytes.
-    @ivar crc: L{kafscale.format.trailer.proof} of all of them.
+    @ivar topic_id: Of the partition.
+    @ivar index: Of the partition in the topic.
+    @ivar leader_epoch: In which the batches were written.
+    @ivar first_offset: Of the first record.
+    @ivar last_offset: Of the last record.
+    @ivar max_timestamp: The largest that the batches' headers state, in ms.
+    @ivar position: The first byte of the batches in the object.
+    @ivar length: Of all batches, in bytes.
+    @ivar crc: L{kafscale.format.trailer.proof} of all batches.
     """
 
     topic_id: UUID
@@ -66,9 +72,9 @@ class Range:
 @attrs.frozen
 class Seal:
     """
-    The end of a journal, made by a successor.
+    The end of a journal, written by a successor.
 
-    @ivar sealer: The incarnation that made it.
+    @ivar sealer: The incarnation that wrote it.
     """
 
     sealer: int
@@ -76,7 +82,9 @@ class Seal:
 
 def write_slot_footer(ranges: Sequence[Range]) -> bytes:
     """
-    The last bytes of a slot whose batches are laid out as C{ranges} say.
+    Return the last bytes of a slot: its footer and trailer.
+
+    @param ranges: In the order in which the batches are stored.
     """
     rows = [
         ROW.pack(
@@ -97,19 +105,22 @@ def write_slot_footer(ranges: Sequence[Range]) -> bytes:
 
 def write_seal(sealer: int) -> bytes:
     """
-    All bytes of a seal.
+    Return all bytes of a seal.
+
+    @param sealer: The incarnation that writes it.
     """
     return end_with(Kind.SEAL, json.dumps({"sealed_by": sealer}).encode())
 
 
 def read_slot(suffix: bytes, size: int) -> tuple[Range, ...] | Seal | int:
     """
-    What a slot holds, or whose seal it is; or, if C{suffix} does not tell yet,
-    how long a suffix does.
+    Return the ranges of a slot, or a seal; or, if C{suffix} does not hold the
+    whole footer, the length of a suffix that does.
 
     @param suffix: The last bytes of the object.
-    @param size: Of the whole object.
-    @raise CorruptObject: it is neither a slot nor a seal, or not whole.
+    @param size: Of the whole object, in bytes.
+    @raise CorruptObject: the object is neither a slot nor a seal, or is damaged.
+    @raise NewerFormat: a newer version has written it.
     """
     end = read_end(suffix, size)
     if isinstance(end, int):

@@ -110,9 +110,9 @@ def read_end(suffix: bytes, size: int) -> End | int:
 
 def proof(batches: Iterable[bytes | memoryview], before: int = 0) -> int:
     """
-    What is kept of batches to know them again: CRC-32C of their headers, one
-    after another, going on from C{before}. A header has the CRC-32C of all
-    that follows it, so their bytes need not be gone through once more.
+    Return the checksum by which batches are recognized: the CRC-32C of their
+    headers, one after another, continued from C{before}. Each header has the
+    CRC-32C of all bytes after it, so these need not be read once more.
     """
     for batch in batches:
         before = crc32c(batch[:HEADER_SIZE], before)
@@ -121,7 +121,7 @@ def proof(batches: Iterable[bytes | memoryview], before: int = 0) -> int:
 
 def intact(batches: Sequence[bytes], kept: int) -> bool:
     """
-    Whether batches are those of which the L{proof} was C{kept}.
+    Whether these are undamaged the batches of which the L{proof} is C{kept}.
     """
     return proof(batches) == kept and all(
         crc32c(memoryview(batch)[CRC_COVERS_FROM:]) == read_batch_header(batch).crc

@@ -1,5 +1,5 @@
 """
-``kafscale-inspect``: what a namespace holds, and whether it is whole.
+C{kafscale-inspect}: lists and verifies what a namespace has stored.
 
 It only reads, and may do so while a broker runs. It needs the layouts of stored
 data (`kafscale.format`) and the stores that the data is in, and imports no room

@@ -20,15 +20,15 @@ from kafscale.inspect.opening import Opened, open_to_read, running
 from kafscale.inspect.verify import Verification
 
 WRONG = 1
-"""The exit status when something is not as it should be."""
+"""The exit status when a rule of the log is violated."""
 
 CANNOT = 2
-"""When nothing could be looked at; argparse uses it, too."""
+"""The exit status when nothing could be read; argparse uses it, too."""
 
 
 def parser() -> argparse.ArgumentParser:
     """
-    What the command takes.
+    Return the parser of the command line.
     """
     command = argparse.ArgumentParser(
         prog="kafscale-inspect",
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 async def run(arguments: argparse.Namespace, reactor: Any) -> int:
     """
-    Do what is asked; the exit status.
+    Run a command. Return the exit status.
     """
     given = {"data-dir": arguments.data_dir, "namespace": arguments.namespace}
     try:
@@ -67,11 +67,11 @@ async def run(arguments: argparse.Namespace, reactor: Any) -> int:
     try:
         if arguments.verb == "dump":
             key = key_of(arguments.object, settings.data_dir)
-            whole = await dump(opened.objects, key, arguments.batches, tell)
+            whole = await dump(opened.objects, key, arguments.batches, print_line)
         else:
             whole = await _whole(arguments.verb, opened, settings)
     except SettingError as error:
-        tell(f"wrong: {error}")
+        print_line(f"wrong: {error}")
         return WRONG
     except NoSuchObject as error:
         return complain(f"there is no object {error}")
@@ -83,24 +83,26 @@ async def run(arguments: argparse.Namespace, reactor: Any) -> int:
 async def _whole(verb: str, opened: Opened, settings: Settings) -> bool:
     data_dir = settings.data_dir
     if settings.etcd_endpoints:
-        tell("brokers that run on this etcd may be ahead of this report")
+        print_line("brokers that run on this etcd may be ahead of this report")
     elif (pid := running(data_dir)) is not None:
-        tell(f"process {pid} may run a broker on {data_dir}: it may be ahead of this report")
+        print_line(f"process {pid} may run a broker on {data_dir}: it may be ahead of this report")
     if verb == "list":
-        return await list_all(opened.objects, await opened.fresh(), tell)
-    return await Verification(opened.objects, opened.fresh, tell).run()
+        return await list_all(opened.objects, await opened.fresh(), print_line)
+    return await Verification(opened.objects, opened.fresh, print_line).run()
 
 
 def key_of(name: str, data_dir: str) -> str:
     """
-    An object's key, given that or its file's name.
+    Return the key of an object.
+
+    @param name: The key, or the path of the object's file.
     """
     root = os.path.join(os.path.abspath(data_dir), "objects", "")
     path = os.path.abspath(name)
     return path.removeprefix(root) if path.startswith(root) else name
 
 
-def tell(line: str) -> None:
+def print_line(line: str) -> None:
     """
     Print a line of the report.
     """
@@ -109,7 +111,7 @@ def tell(line: str) -> None:
 
 def complain(line: str) -> int:
     """
-    Print why it could not look.
+    Print why nothing could be read. Return the exit status.
     """
     sys.stderr.write(f"kafscale-inspect: {line}\n")
     return CANNOT
@@ -126,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             status = await run(arguments, reactor)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Whoever read the report has seen enough. Python would complain
+            # The reader of the pipe has closed it. Python would report an error
             # when it flushes once more at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = CANNOT

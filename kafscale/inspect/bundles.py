@@ -1,5 +1,5 @@
 """
-Whether bundles of slots are what they should be: copies.
+Checking that bundles are copies of slots.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from kafscale.interfaces import IObjectReader
 
 async def check_bundles(objects: IObjectReader, view: View, journal: Journal) -> Findings:
     """
-    What is wrong with the bundles of a journal. A successor believes them, so
-    one that says something else than the slots is as bad as wrong slots.
+    Check the bundles of a journal. A successor reads them instead of the slots,
+    so a bundle that differs from its slots is as bad as a damaged slot.
     """
     found = Findings()
     slots = view.slots(journal)

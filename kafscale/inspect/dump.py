@@ -1,10 +1,10 @@
 """
-What an object holds: its batches and their records.
+Printing the batches and records of an object: C{kafscale-inspect dump}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from kafscale.errors import CorruptMessage, InvalidRecord, KafkaError
 from kafscale.format import object_keys
@@ -13,73 +13,74 @@ from kafscale.format.errors import CorruptObject, UnreadableData
 from kafscale.format.reading import segment_footer, slot_footer, volume_footer
 from kafscale.format.slot import Range, Seal, read_slot
 from kafscale.format.trailer import intact, proof
+from kafscale.inspect.findings import Report
 from kafscale.inspect.objects import batches_of
 from kafscale.inspect.volumes import footer_of
 from kafscale.interfaces import IObjectReader
 from kafscale.wire.compression import Codec
 from kafscale.wire.records import BatchHeader, Record, read_records
 
-Tell = Callable[[str], None]
-
 INFLATED = 256 << 20
-"""How many bytes the records of one batch may have."""
+"""The most bytes of the records of one batch, uncompressed."""
 
 
-async def dump(objects: IObjectReader, key: str, batches_only: bool, tell: Tell) -> bool:
+async def dump(objects: IObjectReader, key: str, batches_only: bool, report: Report) -> bool:
     """
-    Tell of each batch and each record; whether all could be read, and had the
-    checksums that they state.
+    Report each batch and each record. Return whether all could be read and have
+    the checksums that they state.
 
-    @raise NoSuchObject: there is none with this key.
+    @param batches_only: Leave the records out.
+    @raise NoSuchObject: there is no object with this key.
     """
     try:
-        parts = await _parts(objects, key, tell)
+        parts = await _parts(objects, key, report)
     except UnreadableData as error:
-        tell(f"wrong: {key}: {error.reason}")
+        report(f"wrong: {key}: {error.reason}")
         return False
     whole = True
     for title, start, stop in parts:
         if title:
-            tell(title)
+            report(title)
         try:
             async for position, header, batch in batches_of(objects, key, start, stop):
-                whole &= _dump_batch(position, header, batch, batches_only, tell)
+                whole &= _dump_batch(position, header, batch, batches_only, report)
         except CorruptMessage as error:
-            tell(f"wrong: {key}: {error}")
+            report(f"wrong: {key}: {error}")
             whole = False
     return whole
 
 
-async def _parts(objects: IObjectReader, key: str, tell: Tell) -> list[tuple[str, int, int]]:
+async def _parts(objects: IObjectReader, key: str, report: Report) -> list[tuple[str, int, int]]:
     """
-    Tell what kind of object it is; where batches stand in it, and whose.
+    Report the kind of the object. Return the title, first byte and end of each
+    part of it that consists of batches.
     """
     if key.endswith(".kfs"):
         footer, size = await segment_footer(objects, key)
-        tell(
+        report(
             f"segment {key}: {size} bytes, offsets {footer.first_offset}-{footer.end_offset - 1},"
             f" {footer.batch_count} batches, leader epochs {footer.epochs.to_json()}"
         )
         return [("", 0, footer.data_size)]
     kind = object_keys.kind_of(key)
     if kind == object_keys.BUNDLES:
-        return _bundled(key, await objects.get(key), tell)
+        return _bundled(key, await objects.get(key), report)
     if kind == object_keys.VOLUMES:
-        return await _bound(objects, key, tell)
+        return await _bound(objects, key, report)
     held = await slot_footer(objects, key)
     if held is None:
         await objects.get_suffix(key, 1)  # says so
         return []
     if isinstance(held, Seal):
-        tell(f"seal {key}: by incarnation {held.sealer}")
+        report(f"seal {key}: by incarnation {held.sealer}")
         return []
-    tell(f"slot {key}: {len(held)} partitions")
+    report(f"slot {key}: {len(held)} partitions")
     return _parts_of(held)
 
 
-def _bundled(key: str, data: bytes, tell: Tell) -> list[tuple[str, int, int]]:
+def _bundled(key: str, data: bytes, report: Report) -> list[tuple[str, int, int]]:
     slots = list(read_bundle(data))
-    tell(f"bundle {key}: {len(slots)} slots")
+    report(f"bundle {key}: {len(slots)} slots")
     parts = []
     begin = 0
     for number, slot in slots:
@@ -91,16 +92,16 @@ def _bundled(key: str, data: bytes, tell: Tell) -> list[tuple[str, int, int]]:
     return parts
 
 
-async def _bound(objects: IObjectReader, key: str, tell: Tell) -> list[tuple[str, int, int]]:
+async def _bound(objects: IObjectReader, key: str, report: Report) -> list[tuple[str, int, int]]:
     rows = await volume_footer(objects, key)
-    tell(f"volume {key}: {len(rows)} chapters")
+    report(f"volume {key}: {len(rows)} chapters")
     parts = []
     for row in rows:
         title = f"partition {row.topic_id}/{row.index}: "
         try:
             footer = await footer_of(objects, key, row)
         except UnreadableData as error:
-            # The whole chapter: its footer is no batch, so it is told as wrong.
+            # The whole chapter: its footer is no batch, so it is reported as wrong.
             title += f"from offset {row.base}, damaged: {error.reason}"
             parts.append((title, row.position, row.position + row.size))
             continue
@@ -122,7 +123,7 @@ def _parts_of(held: Sequence[Range], title: str = "", begin: int = 0) -> list[tu
 
 
 def _dump_batch(
-    position: int, header: BatchHeader, batch: bytes, batches_only: bool, tell: Tell
+    position: int, header: BatchHeader, batch: bytes, batches_only: bool, report: Report
 ) -> bool:
     whole = intact([batch], proof([batch]))
     try:
@@ -137,7 +138,7 @@ def _dump_batch(
         )
     rest += ", transactional" if header.transactional else ""
     rest += ", control" if header.control else ""
-    tell(
+    report(
         f"batch at {position}: {header.size} bytes, offsets {header.base_offset}-"
         f"{header.last_offset}, {header.record_count} records, codec {codec},"
         f" leader epoch {header.leader_epoch},"
@@ -145,14 +146,14 @@ def _dump_batch(
         f" {header.max_timestamp}{rest}"
     )
     if not whole:
-        tell("wrong: the batch does not have the checksum that it states")
+        report("wrong: the batch does not have the checksum that it states")
     if batches_only:
         return whole
     try:
         for record in read_records(batch, INFLATED):
-            tell(_line(record))
+            report(_line(record))
     except (InvalidRecord, KafkaError) as error:
-        tell(f"wrong: its records cannot be read: {error}")
+        report(f"wrong: its records cannot be read: {error}")
         whole = False
     return whole
 
@@ -170,6 +171,6 @@ def _line(record: Record) -> str:
 
 def _text(data: bytes | None) -> str:
     """
-    Bytes as one word of printable characters.
+    Return bytes as printable characters; C{null} for None.
     """
     return "null" if data is None else repr(data)[1:]

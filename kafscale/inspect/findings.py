@@ -1,5 +1,5 @@
 """
-What is found.
+What a verification finds.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from enum import IntEnum
 
 import attrs
 
+Report = Callable[[str], None]
+"""Takes a line of the report."""
+
 
 class Weight(IntEnum):
     """
-    What a finding means.
+    The severity of a finding.
     """
 
     NOTE = 0  # worth knowing, and no harm
@@ -23,7 +26,11 @@ class Weight(IntEnum):
 @attrs.frozen
 class Finding:
     """
-    @ivar where: A key of the object store or of the metadata.
+    One line of a verification.
+
+    @ivar where: The key of an object or of an entry of the metadata store, or a
+        prefix of keys.
+    @ivar text: The finding, without the key.
     """
 
     weight: Weight
@@ -36,42 +43,42 @@ class Finding:
 
 class Findings(list[Finding]):
     """
-    Several, in the order in which they were found.
+    Findings in the order in which they were made.
     """
 
     def note(self, where: str, text: str) -> None:
         """
-        Add what is no harm.
+        Add a finding that does no harm.
         """
         self.append(Finding(Weight.NOTE, where, text))
 
     def garbage(self, where: str, text: str) -> None:
         """
-        Add what is not needed.
+        Add an object that is not needed.
         """
         self.append(Finding(Weight.GARBAGE, where, text))
 
     def wrong(self, where: str, text: str) -> None:
         """
-        Add what should not be so.
+        Add a violation of the rules of the log.
         """
         self.append(Finding(Weight.WRONG, where, text))
 
     @property
     def is_wrong(self) -> bool:
         """
-        Whether something should not be so.
+        Whether there is a violation.
         """
         return any(each.weight is Weight.WRONG for each in self)
 
 
 async def twice(look: Callable[[bool], Awaitable[Findings]]) -> Findings:
     """
-    What a look finds. A broker may have gone on between the reading of the
-    metadata and that of an object; so what is wrong counts only if a second
-    look, at what the metadata says then, finds the same.
+    Return the findings of a check. A violation counts only if a second check,
+    with metadata that was read anew, finds it again: a broker may have gone on
+    after the metadata was read and before the object was.
 
-    @param look: Called with whether the metadata is to be read anew.
+    @param look: One check; called with whether to read the metadata anew.
     """
     first = await look(False)
     if not first.is_wrong:

@@ -1,5 +1,5 @@
 """
-Whether journals are as the rules of the log want them.
+Checking journals against the rules of the log.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ Held = Sequence[Range] | Seal | UnreadableData
 
 class Tails:
     """
-    Which offsets of each partition the journals hold: as few stretches as
-    they can be told in, normally one.
+    The ranges of offsets of each partition that are in journals: as few ranges
+    as possible, normally one.
     """
 
     def __init__(self, only: Collection[TopicIdPartition] | None = None) -> None:
         """
-        @param only: Take no other partitions.
+        @param only: The partitions to take; None: all.
         """
         self._only = only
         self._stretches: dict[TopicIdPartition, list[tuple[int, int]]] = {}
 
     def take(self, view: View, incarnation: int, parts: Sequence[Range]) -> None:
         """
-        What a slot holds, as far as it is part of the log.
+        Add the ranges of a slot that are part of the log.
         """
         for part in parts:
             where = part.topic_id, part.index
@@ -56,8 +56,8 @@ class Tails:
 
     def after(self, where: TopicIdPartition, start: int) -> tuple[int, int | None]:
         """
-        The offset after the last record that follows C{start} without a gap;
-        and the one after the gap, if there is one.
+        Return the offset after the last record that follows C{start} without a
+        gap, and the first offset after the gap; None if there is no gap.
         """
         end = start
         for first, stop in self._stretches.get(where, ()):
@@ -72,7 +72,10 @@ async def slots_of(
     objects: IObjectReader, prefix: str, found: Findings | None = None
 ) -> AsyncIterator[tuple[str, int, int, Held]]:
     """
-    Key, number, size and footer of each object of a journal, in order.
+    List key, number, size and footer of each object of a journal, in order.
+
+    @param prefix: The prefix of the keys of the journal's slots.
+    @param found: Takes a note of each other object with this prefix.
     """
     async for info in list_objects(objects, prefix):
         try:
@@ -96,9 +99,9 @@ async def check_journal(
     objects: IObjectReader, view: View, journal: Journal, tails: Tails
 ) -> Findings:
     """
-    What is wrong with a journal.
+    Check a journal.
 
-    @param tails: Is told what the journal holds.
+    @param tails: Takes the ranges of offsets that the journal has.
     """
     return await _Check(objects, view, journal, tails).run()
 
@@ -106,12 +109,12 @@ async def check_journal(
 @attrs.define
 class _Check:
     """
-    A journal that is gone through, slot by slot.
+    The check of one journal, slot by slot.
 
-    @ivar next: The slot that should come next.
-    @ivar beyond: How many slots came after the end of a journal whose end is
+    @ivar next: The number of the slot that should come next.
+    @ivar beyond: The number of slots after the end of a journal whose end is
         not recorded.
-    @ivar open: Whether that end was not met yet.
+    @ivar open: Whether that end was not reached yet.
     """
 
     objects: IObjectReader
@@ -125,7 +128,7 @@ class _Check:
 
     async def run(self) -> Findings:
         """
-        From the first slot to the last.
+        Check all slots, from the first to the last.
         """
         journal, found = self.journal, self.found
         self._check_marks()
@@ -179,7 +182,7 @@ class _Check:
 
     def _missing(self, end: int) -> None:
         """
-        Slots below C{end} that should be there.
+        Report the slots below C{end} that are missing.
         """
         if end - self.next == 1:
             self.found.wrong(self._key(self.next), "missing")
@@ -188,7 +191,7 @@ class _Check:
 
     async def _sealed(self, key: str, number: int, held: Held, sealed_at: int) -> None:
         """
-        What stands in a journal whose end is recorded, up to there.
+        Check a slot, up to the end, of a journal whose end is recorded.
         """
         if number == sealed_at:
             if not isinstance(held, Seal):
@@ -200,8 +203,8 @@ class _Check:
 
     async def _unsealed(self, key: str, number: int, held: Held) -> None:
         """
-        What stands in a journal whose end is not recorded: it ends with the
-        first slot that is missing, or with a seal.
+        Check a slot of a journal whose end is not recorded. The journal ends at
+        the first slot that is missing, or at a seal.
         """
         if self.open and number == self.next and not isinstance(held, Seal):
             self.next += 1
@@ -229,7 +232,7 @@ class _Check:
 
     async def _slot(self, key: str, held: Sequence[Range] | UnreadableData) -> None:
         """
-        A slot that counts.
+        Check a slot that is part of the journal.
         """
         if isinstance(held, UnreadableData):
             self.found.wrong(key, held.reason)
@@ -247,7 +250,8 @@ class _Check:
 
 async def scan(objects: IObjectReader, view: View, wanted: Collection[TopicIdPartition]) -> Tails:
     """
-    What journals hold of these partitions, by their footers.
+    Return the ranges of offsets of these partitions that are in journals, by
+    the footers of slots.
     """
     tails = Tails(wanted)
     for number in sorted({pair[0] for each in wanted for pair in view.partitions[each].journals}):

@@ -1,10 +1,10 @@
 """
-What a namespace holds, line by line.
+Listing a namespace: C{kafscale-inspect list}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from kafscale.errors import NoSuchObject
 from kafscale.format import object_keys
@@ -12,46 +12,45 @@ from kafscale.format.errors import UnreadableData
 from kafscale.format.partition import TopicIdPartition
 from kafscale.format.reading import ObjectReader, list_objects, segment_footer, volume_footer
 from kafscale.format.slot import Range, Seal
+from kafscale.inspect.findings import Report
 from kafscale.inspect.journals import slots_of
 from kafscale.inspect.partitions import segments_of
 from kafscale.inspect.view import Journal, View
 from kafscale.inspect.volumes import chapter_of, named_by
 from kafscale.interfaces import IObjectReader
 
-Tell = Callable[[str], None]
 
-
-async def list_all(objects: IObjectReader, view: View, tell: Tell) -> bool:
+async def list_all(objects: IObjectReader, view: View, report: Report) -> bool:
     """
-    Journals and their slots, partitions and their segments, volumes. Only
-    footers are read; whether all of them could be.
+    List journals and their slots, partitions and their segments, and volumes.
+    Only footers are read. Return whether all of them could be.
     """
     whole = True
-    tell(f"namespace {view.namespace}, cluster {view.cluster}")
+    report(f"namespace {view.namespace}, cluster {view.cluster}")
     for name, level in view.levels.items():
-        tell(f"level {level} of the stored format {name} is in force")
+        report(f"level {level} of the stored format {name} is in force")
     for _, journal in sorted(view.journals.items()):
-        whole &= await _list_journal(objects, view, journal, tell)
+        whole &= await _list_journal(objects, view, journal, report)
     for where in sorted(view.partitions, key=lambda each: (view.name((each[0], 0)), each[1])):
-        whole &= await _list_partition(objects, view, where, tell)
-    return await _list_volumes(objects, view, tell) and whole
+        whole &= await _list_partition(objects, view, where, report)
+    return await _list_volumes(objects, view, report) and whole
 
 
 async def _list_journal(
-    objects: IObjectReader, view: View, journal: Journal, tell: Tell
+    objects: IObjectReader, view: View, journal: Journal, report: Report
 ) -> bool:
     whole = True
     end = "not sealed" if journal.sealed_at is None else f"sealed at {journal.sealed_at}"
-    tell(
+    report(
         f"journal {view.slots(journal)}: incarnation {journal.number} of broker"
         f" {journal.record.broker}, trim mark {journal.record.trim}, {end}"
         f"{', wound up' if journal.record.wound_up else ''}"
     )
     async for key, _, size, held in slots_of(objects, view.slots(journal)):
         whole &= not isinstance(held, UnreadableData)
-        tell(f"  {key} {size} bytes, {_what(view, held)}")
+        report(f"  {key} {size} bytes, {_what(view, held)}")
     async for info in list_objects(objects, view.bundles(journal)):
-        tell(f"  {info.key} {info.size} bytes, a bundle of slots")
+        report(f"  {info.key} {info.size} bytes, a bundle of slots")
     return whole
 
 
@@ -69,42 +68,44 @@ def _what(view: View, held: Sequence[Range] | Seal | UnreadableData) -> str:
 
 
 async def _list_partition(
-    objects: IObjectReader, view: View, where: TopicIdPartition, tell: Tell
+    objects: IObjectReader, view: View, where: TopicIdPartition, report: Report
 ) -> bool:
     whole = True
     record = view.partitions[where]
     prefix = object_keys.partition(view.namespace, *where)
     journals = ", ".join(f"{number} (epoch {epoch})" for number, epoch in record.journals)
-    tell(
+    report(
         f"partition {view.name(where)} {prefix}: leader {record.leader} epoch {record.epoch},"
         f" log start {record.log_start}, in segments up to {record.rolled_to}"
         f" ({record.stored_bytes} bytes), then in the journals of {journals or 'nobody'}"
     )
     for key in await segments_of(objects, prefix):
-        whole &= await _list_segment(objects, key, key, "segment", tell)
+        whole &= await _list_segment(objects, key, key, "segment", report)
     for chapter in record.chapters:
         one = chapter_of(objects, view.namespace, chapter)
         name = f"{one.volume} at byte {one.position}:"
-        whole &= await _list_segment(one, one.volume, name, "chapter", tell)
+        whole &= await _list_segment(one, one.volume, name, "chapter", report)
     return whole
 
 
-async def _list_segment(objects: ObjectReader, key: str, name: str, kind: str, tell: Tell) -> bool:
+async def _list_segment(
+    objects: ObjectReader, key: str, name: str, kind: str, report: Report
+) -> bool:
     try:
         footer, size = await segment_footer(objects, key)
     except NoSuchObject:
         return True  # deleted just now
     except UnreadableData as error:
-        tell(f"  {name} damaged: {error.reason}")
+        report(f"  {name} damaged: {error.reason}")
         return False
-    tell(
+    report(
         f"  {name} {size} bytes, {kind}: {footer.first_offset}-{footer.end_offset - 1},"
         f" {footer.batch_count} batches, largest timestamp {footer.max_timestamp}"
     )
     return True
 
 
-async def _list_volumes(objects: IObjectReader, view: View, tell: Tell) -> bool:
+async def _list_volumes(objects: IObjectReader, view: View, report: Report) -> bool:
     whole = True
     named = named_by(view)
     async for info in list_objects(
@@ -119,9 +120,9 @@ async def _list_volumes(objects: IObjectReader, view: View, tell: Tell) -> bool:
             continue  # deleted just now
         except UnreadableData as error:
             whole = False
-            tell(f"volume {info.key} damaged: {error.reason}")
+            report(f"volume {info.key} damaged: {error.reason}")
             continue
-        tell(
+        report(
             f"volume {info.key} {info.size} bytes, {len(rows)} chapters, of which records name"
             f" {len(named.get(volume, ()))}"
         )

@@ -1,8 +1,8 @@
 """
-Whether an object holds what its footer says.
+Checking the batches of an object against its footer.
 
-Everything is read in pieces of a megabyte (or one larger batch), so memory
-does not grow with the object.
+Objects are read in pieces of 1 MiB (or one larger batch), so memory does not
+grow with the object.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kafscale.inspect.findings import Findings
 from kafscale.wire.records import BatchHeader, iterate
 
 PIECE = 1 << 20
-"""How much is read at once."""
+"""How many bytes are read at once."""
 
 Batch = tuple[int, BatchHeader, bytes]
 """Position in the object, header, and all bytes."""
@@ -29,9 +29,11 @@ async def batches_of(
     objects: ObjectReader, key: str, start: int, stop: int
 ) -> AsyncIterator[Batch]:
     """
-    The batches that stand between two positions of an object.
+    Read the batches between two positions of an object.
 
-    @raise CorruptMessage: what is there are not whole batches.
+    @param start: The first byte.
+    @param stop: The byte after the last one.
+    @raise CorruptMessage: these are not whole batches.
     """
     at = start
     piece = PIECE
@@ -57,7 +59,8 @@ async def batches_of(
 
 async def check_range(objects: ObjectReader, key: str, part: Range) -> str | None:
     """
-    What is wrong with a slot's batches of one partition.
+    Check a slot's batches of one partition. Return what is wrong; None if
+    nothing is.
     """
     crc = 0
     offset = part.first_offset
@@ -87,8 +90,8 @@ async def check_range(objects: ObjectReader, key: str, part: Range) -> str | Non
 
 async def check_segment(objects: ObjectReader, key: str, footer: Footer) -> Findings:
     """
-    What is wrong with a segment's batches. They are read as consumers read
-    them, by the footer's index.
+    Check a segment's batches. They are read as for consumers, by the index in
+    the footer.
     """
     found = Findings()
     crc = count = 0

@@ -1,5 +1,5 @@
 """
-The stores of a namespace, to be read only.
+Opening the stores of a namespace for reading.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from kafscale.store.sqlite.snapshot import open_snapshot
 @attrs.frozen
 class Opened:
     """
+    The stores of a namespace.
+
+    @ivar objects: Reads the objects.
     @ivar fresh: Reads the metadata as it is now.
     """
 
@@ -35,10 +38,10 @@ class Opened:
 
 def open_to_read(settings: Settings, reactor: Any = None) -> Opened:
     """
-    What a broker with these settings would use.
+    Open the stores that a broker with these settings uses.
 
-    @param reactor: For what is in a bucket.
-    @raise SettingError: there is nothing to be read.
+    @param reactor: For requests to a bucket or etcd.
+    @raise SettingError: there is no data, or the settings contradict each other.
     """
     check_etcd(settings)
     if settings.etcd_endpoints and settings.s3_bucket:
@@ -67,7 +70,7 @@ def open_to_read(settings: Settings, reactor: Any = None) -> Opened:
 
 
 def _bucket(settings: Settings, bucket: str, reactor: Any) -> IObjectReader:
-    # Half a second, which only those pay who use it.
+    # The import takes half a second, and is needed with a bucket only.
     from kafscale.store.s3 import S3ObjectStore
     from kafscale.store.s3.settings import client_of
 
@@ -78,15 +81,15 @@ def _bucket(settings: Settings, bucket: str, reactor: Any) -> IObjectReader:
 
 def _in_step() -> float:
     """
-    The jitter: nobody else asks at the same time.
+    The jitter of retries, which a single client does not need.
     """
     return 0.5
 
 
 def running(data_dir: str) -> int | None:
     """
-    The process that may run a broker on a data directory; None if surely none
-    does on this machine.
+    Return the id of the process that may run a broker on a data directory; None
+    if certainly none does on this machine.
     """
     with suppress(OSError, ValueError), open(os.path.join(data_dir, "lock")) as file:
         pid = int(file.read(20))

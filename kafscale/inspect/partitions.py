@@ -1,7 +1,7 @@
 """
-Whether partitions are as the rules of the log want them: the record in the
-metadata, the chain of segments, the last of which may be chapters of volumes,
-and what follows it in journals.
+Checking partitions against the rules of the log: the record in the metadata,
+the chain of segments, of which the last may be chapters of volumes, and the
+records after them in journals.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ async def segments_of(
     objects: IObjectReader, prefix: str, found: Findings | None = None
 ) -> list[str]:
     """
-    The keys of all segments that there are of a partition, in order, but for
-    those that are chapters.
+    Return the keys of all segments of a partition that are objects of their
+    own, in order.
+
+    @param prefix: The prefix of the keys of the partition's segments.
+    @param found: Takes a note of each other object with this prefix.
     """
     segments = []
     async for info in list_objects(objects, prefix):
@@ -41,7 +44,7 @@ async def segments_of(
 
 async def check_partition(objects: IObjectReader, view: View, where: TopicIdPartition) -> Findings:
     """
-    What is wrong with a partition's record and segments.
+    Check a partition's record and segments.
     """
     record = view.partitions[where]
     found = check_record(view, where, record)
@@ -56,7 +59,7 @@ async def check_partition(objects: IObjectReader, view: View, where: TopicIdPart
 
 def _check_stray(prefix: str, key: str, record: PartitionRecord, found: Findings) -> None:
     """
-    What it means that there is a segment of which the chain does not consist.
+    Add the finding about a segment that is not part of the chain.
     """
     base = object_keys.segment_base(key)
     named = record.key_epoch(base) >= 0 or record.chapters  # epochs stand in keys
@@ -81,7 +84,8 @@ def _check_stray(prefix: str, key: str, record: PartitionRecord, found: Findings
 
 def check_record(view: View, where: TopicIdPartition, record: PartitionRecord) -> Findings:
     """
-    Where a partition's record contradicts itself, or the other metadata.
+    Check that a partition's record contradicts neither itself nor other
+    metadata.
     """
     found = Findings()
     key = metadata_keys.partition(*where)
@@ -125,7 +129,7 @@ def check_record(view: View, where: TopicIdPartition, record: PartitionRecord) -
 
 def _check_chapters(key: str, record: PartitionRecord, found: Findings) -> None:
     """
-    Where a record's chapters cannot be the last segments, one after another.
+    Check that a record's chapters can be the last segments, one after another.
     """
     chapters = record.chapters
     if not chapters:
@@ -155,7 +159,7 @@ def _check_chapters(key: str, record: PartitionRecord, found: Findings) -> None:
 
 class _Chain:
     """
-    The segments of a partition that make up its log.
+    The segments that make up a partition's log.
     """
 
     def __init__(
@@ -167,7 +171,8 @@ class _Chain:
         found: Findings,
     ) -> None:
         """
-        @param segments: The keys of those that there are, chapters apart.
+        @param segments: The keys of the partition's segments, without chapters.
+        @param found: Takes the findings.
         """
         self._objects = objects
         self._view = view
@@ -188,8 +193,9 @@ class _Chain:
 
     async def check(self) -> set[str]:
         """
-        From the first segment to C{rolled_to}: each begins where the one
-        before ends. The keys of those that are objects of their own.
+        Check that from the first segment to C{rolled_to} each segment begins
+        where the one before ends. Return the keys of those that are objects of
+        their own.
         """
         record, found = self._record, self._found
         chain: set[str] = set()
@@ -231,7 +237,8 @@ class _Chain:
 
     def _place(self, base: int) -> tuple[ObjectReader, str]:
         """
-        What holds the segment that begins at C{base}, and what it is called.
+        Return a reader of the segment that begins at C{base}, and its name in
+        the report.
         """
         chapter = self._chapters.get(base)
         if chapter is None:
@@ -242,7 +249,10 @@ class _Chain:
 
     def _check_sum(self, last: int, stored: int) -> None:
         """
-        @param stored: How many bytes all segments have, up to the C{last}.
+        Check the record's last segment and stored bytes.
+
+        @param last: The base offset of the last segment of the chain.
+        @param stored: Size in bytes of all segments of the chain.
         """
         record = self._record
         if record.last_segment != last:
@@ -259,7 +269,7 @@ class _Chain:
 
 def check_tail(view: View, where: TopicIdPartition, tails: Tails) -> Findings:
     """
-    Whether what journals hold goes on where the segments end.
+    Check that the records in journals continue where the segments end.
     """
     found = Findings()
     start = view.partitions[where].rolled_to

@@ -1,5 +1,5 @@
 """
-Whether a namespace is whole.
+Verifying a namespace: C{kafscale-inspect verify}.
 """
 
 from __future__ import annotations
@@ -13,33 +13,38 @@ import attrs
 from kafscale.format import object_keys
 from kafscale.format.reading import list_objects
 from kafscale.inspect.bundles import check_bundles
-from kafscale.inspect.findings import Finding, Findings, Weight, twice
+from kafscale.inspect.findings import Finding, Findings, Report, Weight, twice
 from kafscale.inspect.journals import Tails, check_journal, scan
 from kafscale.inspect.partitions import check_partition, check_tail
 from kafscale.inspect.view import View
 from kafscale.inspect.volumes import UNNAMED, check_volumes, named_by
 from kafscale.interfaces import IObjectReader
 
-Tell = Callable[[str], None]
-
 
 @attrs.define
 class Verification:
     """
+    One verification.
+
+    @ivar objects: Reads the objects.
     @ivar fresh: Reads the metadata as it is now.
-    @ivar tell: Takes a line of the report.
+    @ivar report: Takes a line of the report.
+    @ivar found: The number of findings of each severity.
+    @ivar count: The number of objects.
+    @ivar size: Their size in bytes.
     """
 
     objects: IObjectReader
     fresh: Callable[[], Awaitable[View]]
-    tell: Tell
+    report: Report
     found: dict[Weight, int] = attrs.field(factory=lambda: dict.fromkeys(Weight, 0))
     count: int = 0
     size: int = 0
 
     async def run(self) -> bool:
         """
-        Look at everything, and tell what is found; whether all is well.
+        Check everything and report the findings. Return whether no rule of the
+        log is violated.
         """
         view = await self.fresh()
         unknown = Findings()
@@ -55,7 +60,7 @@ class Verification:
         self._report(await self._named_since(await twice(partial(self._volumes, view))))
         self._report(await twice(partial(self._strays, view)))
         wrong = self.found[Weight.WRONG]
-        self.tell(
+        self.report(
             f"{'ok' if not wrong else f'{wrong} wrong'}: {self.count} objects with {self.size}"
             f" bytes; {len(view.journals)} journals, {len(view.partitions)} partitions;"
             f" {self.found[Weight.GARBAGE]} not needed"
@@ -65,7 +70,7 @@ class Verification:
     def _report(self, findings: Findings) -> None:
         for finding in findings:
             self.found[finding.weight] += 1
-            self.tell(str(finding))
+            self.report(str(finding))
 
     async def _journal(self, view: View, number: int, tails: Tails, again: bool) -> Findings:
         if again:
@@ -102,8 +107,8 @@ class Verification:
 
     async def _named_since(self, found: Findings) -> Findings:
         """
-        Without the volumes that were made after the metadata was read, and
-        are named by now.
+        Return the findings without the volumes that were written after the
+        metadata was read, and that records name by now.
         """
         if not any(each.text == UNNAMED for each in found):
             return found
@@ -113,7 +118,7 @@ class Verification:
 
     async def _strays(self, view: View, again: bool) -> Findings:
         """
-        Objects that belong to nothing that the metadata knows.
+        Find objects that belong to no journal and no partition of the metadata.
         """
         if again:
             view = await self.fresh()
@@ -145,7 +150,8 @@ class Verification:
 
 def _of_no_partition(view: View, prefix: str) -> Finding | None:
     """
-    What it means that there are objects with this prefix.
+    Return the finding about objects with this prefix; None if they belong to a
+    partition.
     """
     try:
         topic, index = (

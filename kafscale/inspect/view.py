@@ -1,5 +1,5 @@
 """
-What the metadata says of a namespace's log, at one moment.
+The metadata of a namespace's log at one moment.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ V = TypeVar("V")
 @attrs.frozen
 class Journal:
     """
-    What the metadata says of one incarnation's journal.
+    The metadata of one incarnation's journal.
 
-    @ivar number: Of the incarnation.
-    @ivar seal: None if there is none.
+    @ivar number: The number of the incarnation.
+    @ivar record: The record of the incarnation.
+    @ivar seal: The record of its seal; None if the incarnation is not stopped.
     """
 
     number: int
@@ -39,7 +40,8 @@ class Journal:
     @property
     def sealed_at(self) -> int | None:
         """
-        The slot after the last one that counts; None while it is not recorded.
+        The number of the slot after the last one that counts; None while the
+        end is not recorded.
         """
         return None if self.seal is None else self.seal.sealed_at
 
@@ -54,12 +56,15 @@ class Journal:
 @attrs.frozen
 class View:
     """
-    @ivar revision: Of the metadata store when this was read.
+    The metadata of a namespace.
+
+    @ivar cluster: The id of the cluster; None if no broker has started yet.
+    @ivar revision: The revision of the metadata store.
     @ivar levels: The levels of formats that are in force, but for those at 0.
     @ivar journals: By the number of the incarnation.
     @ivar topics: By id, like the tombstones.
     @ivar tombstones: Of topics whose data may not be gone yet.
-    @ivar unknown: Entries that are not as they should be, and what is wrong.
+    @ivar unknown: The entries that cannot be read: the reasons, by their keys.
     """
 
     namespace: str
@@ -74,7 +79,8 @@ class View:
 
     def name(self, where: TopicIdPartition) -> str:
         """
-        A partition, as a person calls it.
+        Return topic name and index, as in C{clicks-0}; with the topic's id if
+        there is no such topic.
         """
         topic_id, index = where
         topic = self.topics.get(topic_id)
@@ -94,8 +100,9 @@ class View:
 
     def counts(self, incarnation: int, where: TopicIdPartition, epoch: int) -> bool:
         """
-        Whether what an incarnation has written of a partition in this epoch
-        is part of the log, if it is in no segment (rule 13).
+        Whether the records of a partition that an incarnation has written in
+        this leader epoch, and that are in no segment, are part of the log
+        (rule 13).
         """
         record = self.partitions.get(where)
         return record is not None and (incarnation, epoch) in record.journals
@@ -103,7 +110,7 @@ class View:
 
 async def load(metadata: IMetadataStore, namespace: str) -> View:
     """
-    Read it all.
+    Read the metadata.
 
     @raise NewerFormat: brokers write a level of a format that this version does
         not read.

@@ -1,6 +1,5 @@
 """
-Whether volumes are what the records of partitions, which alone decide, say of
-them.
+Checking volumes against the records of partitions, which decide what counts.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ UNNAMED = "a volume of which no record names a chapter"
 
 def chapter_of(objects: IObjectReader, namespace: str, chapter: Chapter) -> ChapterReader:
     """
-    The bytes of a chapter that a record names.
+    Return a reader of a chapter that a record names.
     """
     volume = object_keys.volume(namespace, chapter.incarnation, chapter.number)
     return ChapterReader(objects, volume, chapter.position, chapter.size)
@@ -34,7 +33,7 @@ def chapter_of(objects: IObjectReader, namespace: str, chapter: Chapter) -> Chap
 
 def named_by(view: View) -> Named:
     """
-    The chapters that all records name.
+    Return the chapters that records name.
     """
     named: Named = {}
     for where, record in view.partitions.items():
@@ -45,9 +44,10 @@ def named_by(view: View) -> Named:
 
 async def footer_of(objects: IObjectReader, key: str, row: VolumeRow) -> Footer:
     """
-    The footer of the chapter that has this row.
+    Return the footer of the chapter with this row.
 
-    @raise UnreadableData: it is no segment, or not whole.
+    @param key: The key of the volume.
+    @raise UnreadableData: the chapter is no segment, or is damaged or newer.
     """
     footer, _ = await segment_footer(ChapterReader(objects, key, row.position, row.size), key)
     return footer
@@ -55,7 +55,7 @@ async def footer_of(objects: IObjectReader, key: str, row: VolumeRow) -> Footer:
 
 async def check_volumes(objects: IObjectReader, view: View) -> Findings:
     """
-    What is wrong with volumes. What their chapters hold is looked at with the
+    Check the footers of volumes. The contents of chapters are checked with the
     partitions that name them.
     """
     found = Findings()
@@ -73,7 +73,7 @@ async def check_volumes(objects: IObjectReader, view: View) -> Findings:
         try:
             rows = await volume_footer(objects, info.key)
         except NoSuchObject:
-            continue  # deleted just now; whose record names it finds it missing
+            continue  # deleted just now; the check of a partition that names it finds it missing
         except UnreadableData as error:
             if chapters:
                 found.wrong(info.key, error.reason)
@@ -94,7 +94,7 @@ def _check_row(
     found: Findings,
 ) -> None:
     """
-    Whether one of the rows is that of a chapter that a record names.
+    Check that the volume has a row for a chapter that a record names.
     """
     wanted = VolumeRow(*where, chapter.base, chapter.position, chapter.size)
     if wanted in rows:

@@ -36,7 +36,7 @@ class Member:
     A broker as far as it is a member of the cluster.
 
     @ivar store: Its view of the metadata store.
-    @ivar replaced: How often it was told to join anew.
+    @ivar replaced: The number of calls of C{replaced}.
     """
 
     def __init__(
@@ -249,7 +249,7 @@ class RaisingTests(LevelsCase):
 
     def test_never_falls(self) -> None:
         """
-        What is in force stays so, whoever leaves and comes.
+        A level in force stays so when brokers leave and join.
         """
         first = self.started(1, {"segment": 1, "slot": 2})
         second = self.started(2, {"segment": 1, "slot": 3})

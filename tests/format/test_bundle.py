@@ -20,7 +20,7 @@ class BundleTests(SynchronousTestCase):
 
     def test_layout(self) -> None:
         """
-        The slots, then what is where, then the trailer.
+        The slots, then the footer, then the trailer.
         """
         self.assertEqual(
             b"".join(write_bundle(64, [[b"ab", b"c"], [b"de"]]))[:-12],

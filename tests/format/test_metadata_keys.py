@@ -88,7 +88,7 @@ class ParsingTests(SynchronousTestCase):
     @given(st.integers(0, 2**31 - 1), st.integers(1, 2**63 - 1))
     def test_brokers(self, broker_id: int, incarnation: int) -> None:
         """
-        Broker and incarnation can be told from the key.
+        Broker and incarnation are read from the key.
         """
         self.assertEqual(metadata_keys.broker_of(metadata_keys.broker(broker_id)), broker_id)
         for key in (metadata_keys.incarnation(incarnation), metadata_keys.seal(incarnation)):
@@ -97,7 +97,7 @@ class ParsingTests(SynchronousTestCase):
     @given(PLACES)
     def test_partitions(self, where: TopicIdPartition) -> None:
         """
-        Topic and partition can be told from the key.
+        Topic and partition are read from the key.
         """
         self.assertEqual(metadata_keys.partition_of(metadata_keys.partition(*where)), where)
         for key in (metadata_keys.topic(where[0]), metadata_keys.tombstone(where[0])):
@@ -116,7 +116,7 @@ class ParsingTests(SynchronousTestCase):
     @given(NAMES, PLACES)
     def test_offsets(self, name: str, where: TopicIdPartition) -> None:
         """
-        Group and partition can be told from the key.
+        Group and partition are read from the key.
         """
         key = metadata_keys.offset(metadata_keys.offsets_of(name), where)
         self.assertTrue(key.startswith(metadata_keys.offsets(metadata_keys.shard_of(name))))

@@ -72,7 +72,7 @@ class SlotTests(SynchronousTestCase):
 
     def test_seal(self) -> None:
         """
-        A seal is told from a slot, and says who made it.
+        A seal is recognized, and names the incarnation that wrote it.
         """
         seal = write_seal(2**50)
         self.assertEqual(read_slot(seal, len(seal)), Seal(2**50))

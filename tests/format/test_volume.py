@@ -43,8 +43,8 @@ class VolumeTests(SynchronousTestCase):
 
     def test_rows(self) -> None:
         """
-        They are read as they were written; who has too little of the end is
-        told how much it takes.
+        They are read as they were written; from a suffix that is too short, the
+        length of one that suffices is returned.
         """
         data = b"x" * 15 + write_volume_footer(self.ROWS)
         self.assertEqual(read_volume_footer(data, len(data)), list(self.ROWS))

@@ -55,7 +55,7 @@ def report(shared: Shared, meanwhile: Callable[[], object] = lambda: None) -> li
 
 def wrong(shared: Shared) -> list[str]:
     """
-    What is not as it should be.
+    Return the lines that report a violation.
     """
     return [line for line in report(shared) if line.startswith("wrong: ")]
 

@@ -164,7 +164,7 @@ class JournalTests(LookTestCase):
 
     def test_a_slot_for_a_seal(self) -> None:
         """
-        Somebody writes on where the journal ends.
+        A slot is written at the end of the journal.
         """
         writer = self.sealed()
         self.put(self.slot(writer, 3), self.get(self.slot(writer, 2)))
@@ -203,7 +203,7 @@ class JournalTests(LookTestCase):
 
     def test_marks(self) -> None:
         """
-        The trim mark is not past the end (rule 7); who is wound up has
+        The trim mark is not past the end (rule 7); a journal that is wound up has
         nothing left.
         """
         writer = self.sealed()
@@ -226,7 +226,7 @@ class JournalTests(LookTestCase):
 
     def test_entries_of_another_shape(self) -> None:
         """
-        They are told, and the rest is looked at.
+        They are reported, and the rest is checked.
         """
         self.sealed()
         self.commit(RECORD, {"leader": 1})
@@ -267,7 +267,7 @@ class BundleTests(LookTestCase):
 
     def test_well(self) -> None:
         """
-        Copies are nothing to tell of.
+        Copies are not reported.
         """
         self.assert_well()
         self.assertIn("a bundle of slots", "\n".join(self.listed()))
@@ -299,14 +299,14 @@ class BundleTests(LookTestCase):
 
     def test_damaged(self) -> None:
         """
-        One that cannot be read is told of.
+        A bundle that cannot be read is reported.
         """
         self.put(self.second, self.get(self.second)[1:])
         self.assert_wrong(self.second, "A bundle")
 
     def test_nobodys(self) -> None:
         """
-        Bundles of an incarnation that nobody knows.
+        Bundles of an incarnation that is not in the metadata.
         """
         key = object_keys.slot(object_keys.bundles("default", 9, 999), 0)
         self.put(key, self.get(self.first))
@@ -442,7 +442,7 @@ class SegmentTests(LookTestCase):
 
     def test_records_that_contradict_themselves(self) -> None:
         """
-        Each is told for what it is.
+        Each contradiction is reported.
         """
         good = self.shared.record()
         wrongs: list[tuple[dict[str, Any], str]] = [
