@@ -159,7 +159,7 @@ class FormatLevels:
 
     async def _raise(self) -> None:
         while True:
-            # The entry first: who registers later compares this revision of it, or a later one.
+            # The entry first: a later registration compares this revision, or a newer one.
             await self.read()
             entries, _ = await self._store.range(metadata_keys.BROKERS)
             if not entries:

@@ -1,5 +1,5 @@
 """
-Who is to be woken at the next change.
+Sets of watchers to wake at the next change.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ _PAIRS = (("etcd_username", "etcd_password"), ("etcd_cert", "etcd_key"))
 
 def check_etcd(settings: Settings) -> None:
     """
-    Check that all settings about etcd can take effect. None is ignored: a
-    user who sets a certificate does not want a connection without one.
+    Check that all settings about etcd can take effect. None is ignored: with
+    a certificate set, a connection without one is not acceptable.
 
     @raise SettingError: They contradict one another, or one has no effect.
     """

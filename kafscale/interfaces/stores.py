@@ -2,7 +2,7 @@
 The interfaces of object stores and metadata stores.
 
 An object store holds the records, a metadata store says which of its objects
-count. docs/storage.md lists what is kept in each.
+count. docs/storage.md lists the contents of each.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Incarnation:
         @param pressure: Counts the bytes of records in memory.
         @param fenced: Called once, when this incarnation turns out to have been
             replaced. Every partition is dropped by then, and no producer has been
-            told yet.
+            answered yet.
         """
         objects, metadata, clock = environment.objects, environment.metadata, environment.clock
         settings, counts = environment.settings, environment.counts

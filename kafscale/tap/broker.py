@@ -235,7 +235,7 @@ class BrokerService(Service):
         """
         super().stopService()  # type: ignore[no-untyped-call]
         stopping = Deferred.fromCoroutine(self._stop())
-        # Recovery takes care of what is not finished by then.
+        # Recovery completes anything that is not finished by then.
         return stopping.addTimeout(self._settings.shutdown_ms / 1000, reactor).addErrback(
             self._not_stopped
         )

@@ -1,5 +1,5 @@
 """
-Fencing: what keeps a broker that was replaced from doing harm.
+Fencing: keeps a broker that was replaced from acknowledging writes.
 
 A store that creates objects and never replaces one (`CreateOnly`) is enough by
 itself: a successor's seal is where the old broker wants to write, and a segment
@@ -55,8 +55,8 @@ class Fence(Protocol):
 
     def passes(self) -> Deferred[bool] | None:
         """
-        Check whether what is stored by now may be acknowledged. None if it may,
-        without a question.
+        Check whether the slots stored by now may be acknowledged. None if they
+        may, without a request.
         """
 
     def key_epoch(self, leader_epoch: int) -> int:
@@ -120,7 +120,7 @@ class Marked:
             covered, self._asked = self._asked, []
             try:
                 mark = await self._metadata.get(self._key)
-            except Exception as error:  # noqa: BLE001 - theirs, who asked
+            except Exception as error:  # noqa: BLE001 - goes to the callers of passes()
                 for told in covered:
                     told.errback(error)
             else:

@@ -448,7 +448,7 @@ class Partition:
 
     def _release(self, end: int) -> None:
         """
-        Tell the journal that its slots hold nothing before C{end} that this
+        Notify the journal that its slots hold nothing before C{end} that this
         partition needs.
         """
         while self._slots and self._slots[0][0] <= end and self._slots[0][1].durable:

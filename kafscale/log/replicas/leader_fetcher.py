@@ -244,8 +244,7 @@ class LeaderFetcher:
             raise NotLeaderOrFollower(f"the leader refused the read: {error}") from None
         if found.error is not None:
             raise found.error
-        # The end that a consumer is told must not be below the records that it
-        # is sent.
+        # The high watermark in a response must not be below the records in it.
         replica.take_bounds(found.high_watermark, found.log_start)
         records = bytes(found.records)
         self._received(len(records))

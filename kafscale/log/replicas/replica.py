@@ -32,7 +32,7 @@ from kafscale.log.reading.segments import ReplicaSegments
 from kafscale.wire.records import iterate
 
 AHEAD_SECONDS: Final = 2.0
-"""Seconds that a consumer may be ahead of what is known here. One that has just
+"""Seconds that a consumer may be ahead of the end known here. One that has just
 read from the leader is ahead for a moment; one that stays ahead is sent to the
 leader, to ask whether there is such an offset."""
 
@@ -93,7 +93,7 @@ class Replica:
         leader: LeaderReads,
     ) -> None:
         """
-        @param image: Says who leads the partition.
+        @param image: Knows the partition's leader.
         @param segments: The segments, of a record that is not known yet.
         @param counts: The counters of the topic.
         @param leader: Reads from the partition's leader.

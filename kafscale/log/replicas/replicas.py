@@ -2,8 +2,8 @@
 The partitions that other brokers lead and that are read here.
 
 A replica exists from when a consumer first asks for the partition until no
-consumer has read it for a while. Nobody is told of it, and partitions that are
-not read here cost nothing.
+consumer has read it for a while. It is not registered anywhere, and partitions
+that are not read here cost nothing.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ class Replicas:
 
     def _check_readers(self) -> None:
         """
-        Drop what is not read any more. A consumer that waits for records does
+        Drop replicas that are not read any more. A consumer that waits for records does
         not ask again while there are none, so it is woken first.
         """
         now = self._clock.seconds()

@@ -2,8 +2,8 @@
 Moving the log start of a partition, and deleting the segments before it.
 
 The new log start is committed before anything is deleted, and answered after
-that. So the records that a reader was told of exist, and a log start that was
-reported never goes back (rule 19).
+that. So the records from a reported log start on exist, and a log start that
+was reported never goes back (rule 19).
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Roller:
         @param writer: Writes the segments.
         @param journal: The incarnation's journal.
         @param trimmer: Deletes slots that are not needed after a roll.
-        @param retention: Is told which partitions have records that can expire.
+        @param retention: Notified of partitions with records that can expire.
         @param record_bytes: Returns how many bytes of records all partitions
             have in memory now.
         """

@@ -310,7 +310,7 @@ class SegmentWriter:
         async def opened(partition: Partition) -> None:
             try:
                 await partition.opened()
-            except Exception as failure:  # noqa: BLE001 - told to who asked for the others, too
+            except Exception as failure:  # noqa: BLE001 - the caller raises it, after the others
                 if not partition.dropped:
                     failures.append(failure)
 

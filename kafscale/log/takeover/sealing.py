@@ -5,7 +5,7 @@ That incarnation may be dead, or only slow: it may wake up in an hour and go on
 writing. No clock can tell. What stops it is a seal: an object under the key of
 a slot that it has not written yet. Its next attempt to create that slot finds
 the seal, and it acknowledges nothing more. What it had written before the seal
-is the journal's final content, the same for everyone who reads it.
+is the journal's final content, the same for every reader.
 
 Where a create may replace an object, a mark in the metadata store stops it: see
 `kafscale.log.journal.fencing`.

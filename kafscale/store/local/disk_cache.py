@@ -66,7 +66,7 @@ class DiskCache(ObjectReaderWrapper):
         @param max_bytes: The maximum total size of the files.
         @param bucket: Identifies the bucket: parts of other buckets, which an
             earlier process left in the directory, are not used.
-        @param inner: Reads what is not in the cache.
+        @param inner: Reads objects that are not in the cache.
         @param read_blocking: Runs the reading of files.
         @param write_blocking: Runs the writing of files. It has threads of its
             own, so that reads do not wait for writes.

@@ -134,7 +134,7 @@ class _Race(Generic[T]):
 
     def _decide(self) -> None:
         """
-        Cancel what is not needed any more.
+        Cancel the second attempt's timer and the requests that still run.
         """
         self._decided = True
         if self._second is not None:
