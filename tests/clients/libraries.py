@@ -314,7 +314,7 @@ class Kcat(Library):
         if idempotent:
             command += ["-X", "enable.idempotence=true"]
         lines = b"".join(b"%b\t%b\n" % (r.key or b"", r.value or b"") for r in records)
-        _run(command, lines)
+        run(command, lines)
 
     def read(self, address: str, topic: str, count: int) -> list[Record]:
         """
@@ -323,7 +323,7 @@ class Kcat(Library):
         command = ["kcat", "-C", "-q", "-b", address, "-t", topic, "-p", "0", "-o", "0"]
         command += ["-c", str(count), "-f", r"%T %K %S %h\n%k%s"]
         command += [f"-X{name}={value}" for name, value in self.options.items()]
-        out = _run(command, b"")
+        out = run(command, b"")
         got = []
         at = 0
         while at < len(out):
@@ -373,14 +373,14 @@ class Kafkajs(Library):
                 for record in records
             ],
         }
-        _run(["node", str(KAFKAJS / "produce.js")], json.dumps(job).encode())
+        run(["node", str(KAFKAJS / "produce.js")], json.dumps(job).encode())
 
     def read(self, address: str, topic: str, count: int) -> list[Record]:
         """
         See `Library`.
         """
         job = {"address": address, "topic": topic, "group": f"{topic}-{uuid4()}", "count": count}
-        lines = _run(["node", str(KAFKAJS / "read.js"), json.dumps(job)], b"").splitlines()
+        lines = run(["node", str(KAFKAJS / "read.js"), json.dumps(job)], b"").splitlines()
         return [
             Record(
                 _bytes(each["key"]),
@@ -400,7 +400,12 @@ def _bytes(text: str | None) -> bytes | None:
     return None if text is None else base64.b64decode(text)
 
 
-def _run(command: list[str], given: bytes) -> bytes:
+def run(command: list[str], given: bytes) -> bytes:
+    """
+    Run a command with this input.
+
+    @return: Its output.
+    """
     environment = {**os.environ, "KAFKAJS_NO_PARTITIONER_WARNING": "1"}
     done = subprocess.run(
         command, input=given, capture_output=True, timeout=SECONDS, env=environment, check=False

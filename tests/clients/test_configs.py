@@ -24,7 +24,7 @@ from kafka.admin import ConfigResource as PythonResource
 from kafka.admin import ConfigResourceType, KafkaAdminClient
 
 from tests.clients.broker import BrokerTestCase, eventually
-from tests.clients.libraries import KAFKAJS, _run
+from tests.clients.libraries import KAFKAJS, run
 from tests.clients.raw import CODECS, batch_of
 
 SECONDS = 30.0
@@ -344,7 +344,7 @@ class KafkajsTests(ConfigCase):
         What each call returned, or the type of its error.
         """
         job = json.dumps({"address": self.subject.address, "calls": calls})
-        out = _run(["node", str(KAFKAJS / "admin.js"), job], b"")
+        out = run(["node", str(KAFKAJS / "admin.js"), job], b"")
         return [
             each["result"] if "result" in each else each["error"].get("type", each["error"]["name"])
             for each in json.loads(out)

@@ -17,7 +17,7 @@ from kafscale.cluster.leadership import RETRY_SECONDS, Leaderships
 from kafscale.errors import StoreUnavailable, UnknownTopicId
 from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
-from kafscale.interfaces import Broker, Compare, ILog, Leadership, Phase, Put
+from kafscale.interfaces import Broker, Compare, ILog, Phase, Put
 from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster
 from tests.harness.coroutines import begin
 from tests.harness.hostile import HostileMetadataStore, Operation, Verdict
@@ -398,15 +398,14 @@ class SharedTests(LeadershipTestCase):
         A leader that is missing from the image only counts as alive: the store is asked.
         """
         topic_id = self.create("old", 1)
+        self.cluster.put_leader(topic_id, 0, 8, 0, 50)
         later = Image(self.cluster.store, CLUSTER_ID, BROKER)
         self.cluster.now(later.start())
-        for watch in later._watches:
-            watch.stop()
+        later.stop()
         leaderships = Leaderships(
             self.cluster.store, later, cast(ILog, self.log), self.cluster.clock
         )
         self.cluster.put_broker(self.OTHER)
-        later._leaders[topic_id, 0] = Leadership(8, 0, 50)
         self.cluster.now(leaderships.start())
         self.assertEqual(list(self.log.leading), [])
 

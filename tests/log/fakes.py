@@ -98,6 +98,7 @@ class FakePartition:
         finds out.
     @ivar error: Raised by the next calls, if set.
     @ivar states: The states of its producers.
+    @ivar settlements: What it appends is settled by the last of these.
     """
 
     def __init__(self, topic_id: UUID, index: int, settlements: list[FakeSettlement]) -> None:
@@ -121,7 +122,7 @@ class FakePartition:
         self.epochs: dict[int, tuple[int, int]] = {}
         self.durable_at_once = False
         self.reads: list[tuple[int, int, bool]] = []
-        self._settlements = settlements
+        self.settlements = settlements
 
     def opened(self) -> Deferred[None]:
         """
@@ -153,8 +154,8 @@ class FakePartition:
         if self.durable_at_once:
             self.show(self.next_offset)
             return Append(offset, time, None)
-        self._settlements[-1].covers(self, self.next_offset)
-        return Append(offset, time, self._settlements[-1])
+        self.settlements[-1].covers(self, self.next_offset)
+        return Append(offset, time, self.settlements[-1])
 
     def put(self, *data: bytes, timestamp: int = 0) -> None:
         """
@@ -319,12 +320,14 @@ class FakeLog:
     """
     A log that leads every partition but those in C{elsewhere}. A partition
     comes into being when it is first claimed or asked for.
+
+    @ivar partitions: Those that came into being and are led.
     """
 
     def __init__(self) -> None:
         self.settlements = [FakeSettlement(1)]
         self.elsewhere: set[TopicIdPartition] = set()
-        self._partitions: dict[TopicIdPartition, FakePartition] = {}
+        self.partitions: dict[TopicIdPartition, FakePartition] = {}
 
     def partition(self, topic_id: UUID, index: int) -> FakePartition:
         """
@@ -333,9 +336,9 @@ class FakeLog:
         where = (topic_id, index)
         if where in self.elsewhere:
             raise NotLeaderOrFollower
-        if where not in self._partitions:
-            self._partitions[where] = FakePartition(topic_id, index, self.settlements)
-        return self._partitions[where]
+        if where not in self.partitions:
+            self.partitions[where] = FakePartition(topic_id, index, self.settlements)
+        return self.partitions[where]
 
     def leads(self, where: TopicIdPartition) -> bool:
         """
@@ -352,7 +355,7 @@ class FakeLog:
         """
         See L{ILog.led}.
         """
-        return tuple(self._partitions)
+        return tuple(self.partitions)
 
     async def release(self, wanted: Iterable[TopicIdPartition]) -> None:
         """
@@ -360,8 +363,8 @@ class FakeLog:
         """
         for where in wanted:
             self.elsewhere.add(where)
-            if where in self._partitions:
-                self._partitions.pop(where).drop()
+            if where in self.partitions:
+                self.partitions.pop(where).drop()
 
     async def clear_up(self, is_gone: Gone) -> None:
         """
@@ -372,7 +375,7 @@ class FakeLog:
         """
         See L{ILog.drop}.
         """
-        await self.release([where for where in self._partitions if where[0] == topic_id])
+        await self.release([where for where in self.partitions if where[0] == topic_id])
 
     async def recover(
         self, wanted: Iterable[TopicIdPartition], is_gone: Gone, guard_of: GuardOf

@@ -54,10 +54,12 @@ class FakeService:
     Produce, Fetch and Heartbeat; each waits for the test, unless C{at_once}.
 
     @ivar fetched: Answers fetches instead, if set.
+    @ivar on_begin: Called with each request that is begun.
     """
 
     def __init__(self) -> None:
         self.fetched: Callable[[Any, RequestContext], Any] | None = None
+        self.on_begin: Callable[[Any], None] = lambda request: None
         self.begun: list[Begun] = []
         self.at_once = False
         self.records = b""
@@ -72,7 +74,10 @@ class FakeService:
             Serving(HeartbeatRequest, 0, 4, self._answer, self._failed),
         ]  # fmt: skip
 
-    def _response(self, request: Any, code: int = 0) -> Any:
+    def response(self, request: Any, code: int = 0) -> Any:
+        """
+        The response to a request, or to one that failed with this error.
+        """
         if isinstance(request, ProduceRequest):
             return ProduceResponse(responses=[]) if request.acks else None
         if isinstance(request, FetchRequest):
@@ -89,14 +94,15 @@ class FakeService:
         return (self.fetched or self._answer)(request, context)
 
     async def _answer(self, request: Any, context: RequestContext) -> Any:
+        self.on_begin(request)
         begun = Begun(request, context)
         self.begun.append(begun)
         if not self.at_once:
             await begun.answer
-        return self._response(request)
+        return self.response(request)
 
     def _failed(self, request: Any, context: RequestContext, code: int, message: str) -> Any:
-        return self._response(request, code)
+        return self.response(request, code)
 
 
 @implementer(IPressure)

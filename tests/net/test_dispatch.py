@@ -173,10 +173,10 @@ class TableTests(SynchronousTestCase):
         A response that cannot be encoded is a defect: logged, and answered.
         """
         broker = Broker()
-        response = broker.service._response
+        response = broker.service.response
         self.patch(
             broker.service,
-            "_response",
+            "response",
             lambda request, code=0: response(request, code or 1_000_000),
         )
         broker.service.at_once = True
@@ -192,7 +192,7 @@ class TableTests(SynchronousTestCase):
         """
         broker = Broker()
         self.patch(
-            broker.service, "_response", lambda request, code=0: HeartbeatResponse(error_code=10**6)
+            broker.service, "response", lambda request, code=0: HeartbeatResponse(error_code=10**6)
         )
         broker.service.at_once = True
         client = broker.connect()

@@ -173,14 +173,11 @@ class PressureTests(SynchronousTestCase):
         self.client.send(produce(1))
         other = self.broker.connect()
         other.send(produce(2))
-        begin = self.broker.service._answer
 
-        async def fills(request: object, context: object) -> object:
+        def fill(request: object) -> None:
             self.broker.pressure.high = True
-            return await begin(request, context)  # type: ignore[arg-type]
 
-        serving = self.broker.dispatch._served[0]
-        object.__setattr__(serving, "answer", fills)
+        self.broker.service.on_begin = fill
         self.broker.pressure.relieve()
         self.assertEqual(len(self.broker.begun), 1)
         self.assertTrue(other.transport.paused)

@@ -21,7 +21,7 @@ from kafscale.interfaces import Broker, ITopicConfigs
 PREFIX = "kafscale."
 
 #: Kafka's names of settings, by our names.
-_KAFKA_NAMES = {
+KAFKA_NAMES = {
     "auto_create_partitions": "num.partitions",
     "auto_create_topics": "auto.create.topics.enable",
     "broker_id": "broker.id",
@@ -101,8 +101,8 @@ def broker_configs(
     for setting in SETTINGS:
         value, kind = _written(getattr(settings, setting.name))
         names = [PREFIX + setting.name.replace("_", ".")]
-        if setting.name in _KAFKA_NAMES:
-            names.append(_KAFKA_NAMES[setting.name])
+        if setting.name in KAFKA_NAMES:
+            names.append(KAFKA_NAMES[setting.name])
         defaults = _ON_S3 if settings.s3_bucket else _DEFAULTS
         is_default = getattr(settings, setting.name) == getattr(defaults, setting.name)
         for name in names:

@@ -139,15 +139,15 @@ class Cluster:
         }  # fmt: skip
         now(self.shared.metadata.commit([], [Put(f"brokers/{broker_id}", value)]))
 
-    def serve(self, broker_id: int, broker: Broker) -> None:
+    def serve(self, broker_id: int, broker: Broker, sessions: int = 1000) -> None:
         """
-        Answer fetches from this broker's log.
+        Answer fetches from this broker's log, with room for so many sessions.
         """
         old = DownConverter(
             self.image, lambda configs: True, WorkQueue(self.clock, execute), ConversionCounts()
         )
         self.services[broker_id] = FetchService(
-            self.image, broker.log, self.clock, iter(range(100, 10_000)).__next__, old
+            self.image, broker.log, self.clock, iter(range(100, 10_000)).__next__, old, sessions
         )
 
     def dial(self, broker: Address) -> FakePeer:
@@ -606,7 +606,7 @@ class FetcherTests(ReplicasTestCase):
         """
         A leader without room for a session is asked for everything each time.
         """
-        self.cluster.services[1]._sessions._most = 0
+        self.cluster.serve(1, self.first, sessions=0)
         self.append(b"a")
         reading = Reading(self.replica())
         self.read_all(reading)

@@ -154,6 +154,6 @@ class BrokerConfigsTests(SynchronousTestCase):
         """
         path = Path(__file__).parents[3] / "docs" / "configuration.md"
         lines = path.read_text(encoding="utf-8").splitlines()
-        for setting, name in module._KAFKA_NAMES.items():
+        for setting, name in module.KAFKA_NAMES.items():
             self.assertIn(f"| `{name}` | `KAFSCALE_{setting.upper()}` |", lines)
             self.assertTrue(hasattr(Settings(), setting))

@@ -4,11 +4,11 @@ A produce service, and requests to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-from twisted.internet.defer import execute
+from twisted.internet.defer import Deferred, execute
 
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts
@@ -37,12 +37,12 @@ class ProduceCase(ServiceCase):
         self.made_rules: list[Mapping[str, str]] = []
         self.held: list[int] = []
         self.conversions = ConversionCounts()
-        self.work_queue = WorkQueue(self.cluster.clock, execute)
+        self.run_blocking: Callable[[Callable[[], Any]], Deferred[Any]] = execute
         self.service = ProduceService(
             self.cluster.image,
             self.log,
             self.rules,
-            self.work_queue,
+            WorkQueue(self.cluster.clock, lambda function: self.run_blocking(function)),
             self.held.append,
             self.conversions,
         )

@@ -98,7 +98,7 @@ class DeleteRecordsTests(OffsetsCase):
             async def delete_before(self, offset: int) -> int:
                 return await deleting
 
-        self.log._partitions[self.topic.topic_id, 0] = Slow(self.topic.topic_id, 0, [])
+        self.log.partitions[self.topic.topic_id, 0] = Slow(self.topic.topic_id, 0, [])
         answer = self.client.start(self.request(2, timeout_ms=100), 2)
         self.cluster.clock.advance(0.1)
         response = self.successResultOf(answer)

@@ -238,7 +238,7 @@ class WaitTests(FetchCase):
         """
         answer = self.start(at(0, 0))
         self.log.elsewhere.add((self.topic.topic_id, 0))
-        self.log._partitions[self.topic.topic_id, 0].wake()
+        self.log.partitions[self.topic.topic_id, 0].wake()
         self.clock.advance(0)
         response = self.successResultOf(answer)
         self.assertEqual(response.responses[0].partitions[0].error_code, 6)

@@ -174,7 +174,7 @@ class UpConverterTests(ProduceCase):
             elsewhere.append((function, Deferred()))
             return elsewhere[-1][1]
 
-        self.patch(self.work_queue, "_run_blocking", later)
+        self.run_blocking = later
         first = self.produce((0, packed(1, b"first")), version=2)
         second = self.produce((0, message_set(1, b"second")), version=2)
         sizes = [len(packed(1, b"first")), len(message_set(1, b"second"))]

@@ -71,8 +71,8 @@ class AppendTests(ProduceCase):
         waited for.
         """
         first = self.log.settlements[0]
-        self.partition(1)._settlements = [self.log.next_settlement()]
-        self.partition(0)._settlements = [first]
+        self.partition(1).settlements = [self.log.next_settlement()]
+        self.partition(0).settlements = [first]
         answer = self.produce((1, BATCH), (0, BATCH))
         self.assertEqual([each.waits for each in self.log.settlements], [0, 1])
         self.log.settlements[1].settle()
@@ -214,8 +214,8 @@ class FencedTests(ProduceCase):
         """
         before = self.log.settlements[0]
         after = self.log.next_settlement()
-        self.partition(0)._settlements = [before]
-        self.partition(1)._settlements = [after]
+        self.partition(0).settlements = [before]
+        self.partition(1).settlements = [after]
         answer = self.client.start(self.request((0, BATCH), (1, BATCH)), 10)
         before.settle()
         self.cluster.put_leader(self.topic.topic_id, 1, 7, 5)

@@ -182,7 +182,7 @@ class WithoutSessionTests(RepeatedCase):
         before.wake()
         self.assertEqual([each[1] for each in self.shown(self.poll())], [6, 0])
         self.log.elsewhere.discard(where)
-        del self.log._partitions[where]
+        del self.log.partitions[where]
         self.partition(0).put(b"here")
         self.assertEqual(self.shown(self.poll())[0], (0, 0, 4, 1, 0))
 
@@ -247,10 +247,12 @@ class WithoutSessionTests(RepeatedCase):
         A consumer that gets no session asks for one again, and gets it when
         there is room.
         """
-        self.make(sessions=0)
+        self.make(sessions=1)
+        begun = self.start(at(1, 0), session_id=0, session_epoch=0, max_wait_ms=0)
+        other = self.successResultOf(begun).session_id
         self.say(at(0, 0), session_epoch=0)
         self.assertEqual(self.poll().session_id, 0)
-        self.service._sessions._most = 1
+        self.start(session_id=other, session_epoch=-1, max_wait_ms=0)
         self.assertNotEqual(self.poll().session_id, 0)
 
     def test_nothing_is_left(self) -> None:
@@ -343,7 +345,11 @@ class InSessionTests(RepeatedCase):
         """
         A response does not have the id of a session that was removed meanwhile.
         """
-        response = self.again(meanwhile=lambda: self.service._sessions.close(self.session))
+        response = self.again(
+            meanwhile=lambda: self.start(
+                session_id=self.session, session_epoch=-1, max_wait_ms=0
+            )
+        )
         self.assertEqual((response.session_id, self.shown(response)), (0, []))
 
     def test_overtaken(self) -> None:
