@@ -99,7 +99,7 @@ class Broker:
     @property
     def objects(self) -> Stored:
         """
-        What it has stored, for who looks past it.
+        The broker's object store, read directly.
         """
         bucket = self.settings.get("s3_bucket")
         if bucket is None:
@@ -235,7 +235,7 @@ def _allow_many_files() -> None:
 
 def eventually(what: Callable[[], Any], seconds: float = START_SECONDS) -> None:
     """
-    Wait until C{what} is true: for what the broker does after it answered.
+    Wait until C{what} is true: for effects that follow a broker's answer.
     """
     until = time.monotonic() + seconds
     while not what():
@@ -245,8 +245,8 @@ def eventually(what: Callable[[], Any], seconds: float = START_SECONDS) -> None:
 
 def page(port: int, path: str) -> tuple[int, str]:
     """
-    What a broker says to operators there: status and text; 0 if nobody
-    answers.
+    Return the status and the text of an operators' page of a broker; status 0
+    if there is no answer.
     """
     try:
         with urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
@@ -259,7 +259,7 @@ def page(port: int, path: str) -> tuple[int, str]:
 
 class BrokerTestCase(SynchronousTestCase):
     """
-    A test with brokers; when it fails, the end of their logs is told with it.
+    A test with brokers; when it fails, the end of their logs is shown with it.
 
     @cvar bucketed: Whether they keep their objects in a bucket however the
         tests are run.
@@ -324,7 +324,7 @@ class BrokerTestCase(SynchronousTestCase):
 
 def telling_logs(method: Callable[..., Any]) -> Callable[..., Any]:
     """
-    The test method, with the brokers' logs in what it fails with.
+    Wrap a test method so that its failure includes the brokers' logs.
     """
 
     @functools.wraps(method)

@@ -38,13 +38,13 @@ class ClusterBroker(Broker):
     @property
     def broker_id(self) -> int:
         """
-        As clients are told.
+        The broker's id in answers to clients.
         """
         return int(str(self.settings["broker_id"]))
 
     def metrics(self) -> dict[str, float]:
         """
-        What it measures: each line of C{/metrics}, by its name and labels.
+        Return the value of each line of C{/metrics}, by its name and labels.
         """
         with urlopen(f"http://{self.settings['metrics_addr']}/metrics", timeout=30) as answer:
             lines = answer.read().decode().splitlines()
@@ -53,7 +53,7 @@ class ClusterBroker(Broker):
 
     def is_ready(self) -> bool:
         """
-        Whether it says so.
+        Return whether C{/readyz} answers with success.
         """
         try:
             with urlopen(f"http://{self.settings['metrics_addr']}/readyz", timeout=30):
@@ -63,14 +63,14 @@ class ClusterBroker(Broker):
 
     def count(self, words: str) -> int:
         """
-        In how many lines of its log these words are.
+        Return how many lines of its log contain these words.
         """
         return sum(words in line for line in self.tail(1_000_000).splitlines())
 
 
 class Cluster:
     """
-    Brokers with ids from 1, and what they share.
+    Brokers with ids from 1, and the etcd and the bucket that they share.
 
     @ivar etcd: The cluster's own.
     @ivar brokers: In the order of their ids.
@@ -213,7 +213,7 @@ class ClusterTestCase(BucketTestCase):
 
     def setUp(self) -> None:
         """
-        Nobody is there yet.
+        Begin without a cluster and without members.
         """
         super().setUp()
         self.members: list[Member] = []
@@ -261,8 +261,8 @@ class ClusterTestCase(BucketTestCase):
 
     def assert_consumed(self, producer: Steady, members: Sequence[Member]) -> None:
         """
-        All that was acknowledged is processed in time, and that in order by
-        each member; nobody ends otherwise than he is told to.
+        All acknowledged records are processed in time, in order by each
+        member, and no member ends by itself.
         """
 
         def missing() -> list[int]:

@@ -2,8 +2,8 @@
 A member of a group, as a process of its own that may be killed: ``python -m
 tests.clients.consume JOB``, with a `tests.clients.members.Job` as JSON.
 
-It commits what it has processed, each time before it asks for more, and writes
-both down in its journal; SIGTERM ends it in good order.
+It commits the records that it has processed before each poll, and notes both
+in its journal; SIGTERM ends it in good order.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class Journal:
 
     def keep(self, partitions: Iterable[int]) -> None:
         """
-        The member has no more partitions than these: what it owes of others
-        it cannot commit any more.
+        Note that the member has only these partitions now: it cannot commit
+        offsets of others any more.
         """
         for partition in set(self.owed).difference(partitions):
             self._file.write(b"F %d %d\n" % (partition, self.owed.pop(partition)))
@@ -166,7 +166,7 @@ def by_kafka_python(job: Job, journal: Journal, stopping: threading.Event) -> No
 
 class _Revoked(aiokafka.ConsumerRebalanceListener):  # type: ignore[misc]
     """
-    Keeps partitions until what was taken from them is committed.
+    Keeps revoked partitions until their processed records are committed.
     """
 
     def __init__(self, journal: Journal, committing: asyncio.Lock) -> None:

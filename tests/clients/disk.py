@@ -56,7 +56,7 @@ class SmallDisk:
 
     def close(self) -> None:
         """
-        Nobody needs it any more.
+        Remove the disk.
         """
         assert self._keeper.stdin is not None
         self._keeper.stdin.close()

@@ -1,5 +1,5 @@
 """
-Records that keep coming while something happens to those who read them.
+A stream of records that goes on while consumers join, leave and crash.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The client libraries and tools, each made to write and to read the same way.
 
-Their settings stay at their defaults but for what a test is about: the
-codec, idempotence, and which partition.
+Their settings stay at their defaults, except for the ones that a test needs:
+the codec, idempotence, and the partition.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Library:
     """
     A way to write and to read one partition.
 
-    @cvar options: Settings of its own beside what it is asked for.
+    @cvar options: Settings of this library, beside those of the call.
     """
 
     name = ""
@@ -50,8 +50,8 @@ class Library:
         Produce all of the records to partition 0, and return when all of them
         are acknowledged.
 
-        @param idempotent: Switch it on; otherwise it is what the library
-            makes it.
+        @param idempotent: Switch idempotence on; otherwise the library's
+            default applies.
         """
         raise AssertionError(f"{self.name} does not write")
 
@@ -146,7 +146,7 @@ class Confluent(Library):
 
 class KafkaPython(Library):
     """
-    kafka-python 3, all in Python; idempotent unless told otherwise.
+    kafka-python 3, all in Python; idempotent by default.
     """
 
     name = "kafka-python"

@@ -1,6 +1,6 @@
 """
-Members of groups, as processes that come, go, crash and come again; what they
-have done, and whether that was right.
+Members of groups, as processes that join, leave, crash and join again, and
+checks of the records that they have processed.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ REBALANCE_IN_PROGRESS = 27
 @attrs.frozen
 class Job:
     """
-    What a member is to do.
+    The task of a member, passed to its process.
 
     @ivar library: By its name, as in `tests.clients.libraries`.
     @ivar assignor: The one strategy that it knows; None: those that the
-        library takes by itself, and with kafkajs, whose own nobody else has,
-        round robin.
+        library uses by default, and with kafkajs, whose default no other
+        library has, round robin.
     @ivar instance: Its C{group.instance.id}.
     @ivar session_ms: After how much silence it is given up.
-    @ivar journal: The file that it writes its deeds to.
+    @ivar journal: The file in which it notes what it processes and commits.
     @ivar heartbeat_ms: How soon it notices a rebalance.
     """
 
@@ -175,7 +175,7 @@ class Member:
 
     def tail(self) -> str:
         """
-        The end of what it has printed.
+        Return the last lines that it has printed.
         """
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
 
@@ -190,7 +190,7 @@ class MembersTestCase(BrokerTestCase):
 
     def setUp(self) -> None:
         """
-        A running broker; nobody is there yet.
+        Start a broker; there are no members yet.
         """
         super().setUp()
         self.members: list[Member] = []
@@ -289,7 +289,7 @@ class MembersTestCase(BrokerTestCase):
     def all_processed(self, count: int, members: Sequence[Member]) -> None:
         """
         Wait until each of so many records is processed and committed, or was
-        processed by one who crashed.
+        processed by a member that crashed.
         """
 
         def done() -> bool:

@@ -1,9 +1,9 @@
 """
-A client that does what no library would: sends what it is told to, byte for
-byte, again and again if told so, and shows the stored batches as they are.
+A client that does what no library would: it sends any bytes, repeatedly if
+asked to, and returns the stored batches as they are.
 
-Blocking, one request at a time unless told otherwise; built on the broker's
-own messages. Records are taken apart by kafka-python, which is not ours.
+Blocking, one request at a time by default; built on the broker's own messages.
+Records are parsed by kafka-python, which is independent of the broker.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Record(NamedTuple):
     """
     A record as any client may write and read it.
 
-    @ivar timestamp: In ms; -1 when whoever wrote it cannot choose it.
+    @ivar timestamp: In ms; -1 when the writing client cannot choose it.
     """
 
     key: bytes | None

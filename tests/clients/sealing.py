@@ -19,8 +19,8 @@ def newest_journal(broker: Broker) -> list[str]:
 
 def seal(broker: Broker) -> None:
     """
-    Do what a successor does to this broker's journal: put a seal where it will
-    write next.
+    Seal this broker's journal as a successor does: create a seal at the slot
+    that the broker will write next.
     """
     folder, _, last = newest_journal(broker)[-1].rpartition("/")
     broker.objects.write(f"{folder}/{int(last) + 1:020d}", write_seal(10**9))

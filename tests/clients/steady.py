@@ -25,8 +25,8 @@ class Steady(threading.Thread):
     @ivar written: By partition, how many numbers it has written.
     @ivar acknowledged: By partition, number to the offset that it was
         acknowledged with.
-    @ivar errors: What must not have happened: whatever it was told that no
-        repetition by the client helps against.
+    @ivar errors: Errors that must not have happened: those that the client
+        does not retry.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Steady(threading.Thread):
                 "reconnect.backoff.ms": 50,
                 "reconnect.backoff.max.ms": 500,
                 "message.timeout.ms": 120_000,
-                # Who sleeps ends no connection; by default it has a minute.
+                # A sleeping broker ends no connection; the default is a minute.
                 "socket.timeout.ms": 6_000,
                 "request.timeout.ms": 5_000,
                 "error_cb": lambda _: None,
@@ -64,7 +64,7 @@ class Steady(threading.Thread):
 
     def run(self) -> None:
         """
-        Write until told to stop, then wait for what is not acknowledged yet.
+        Write until L{finish} is called, then wait for missing acknowledgements.
         """
         begun = time.monotonic()
         count = 0
@@ -144,7 +144,7 @@ class Steady(threading.Thread):
 
     def finish(self) -> None:
         """
-        Stop, and wait for what is under way.
+        Stop, and wait for records in flight.
         """
         self._stopping.set()
         self.join(SECONDS * 1.5)

@@ -1,6 +1,6 @@
 """
-What brokers have stored, as those see it who look into the directory or the
-bucket; and which tests have it where.
+The objects of brokers, read directly from the directory or the bucket, and the
+place in which each test keeps them.
 
 With C{KAFSCALE_TEST_S3} each broker of the tests keeps its objects in a bucket
 of the server that it names, but for those of the tests in L{LOCAL}.
@@ -152,7 +152,7 @@ class Bucket:
 @functools.cache
 def _client_of(endpoint: str) -> Any:
     """
-    Botocore's own client: what is ours does not judge itself.
+    Return botocore's client: the checks do not use the broker's own client.
     """
     return Session().create_client(
         "s3",

@@ -105,7 +105,7 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """
-        A connection that ended is what all this is about.
+        Ignore connections that ended: the storm ends them on purpose.
         """
         if not isinstance(sys.exc_info()[1], OSError | http.client.HTTPException):
             super().handle_error(request, client_address)

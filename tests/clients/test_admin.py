@@ -204,8 +204,8 @@ class TopicTests(BrokerTestCase):
 
     def test_data_goes(self) -> None:
         """
-        The files of a deleted topic go: what was rolled into segments, and,
-        when the next roll or stop lets go of it, what was in the journal.
+        The files of a deleted topic are deleted: its segments, and its slots of
+        the journal when the next roll or stop releases them.
         """
         broker = self.broker(segment_bytes="256KiB")
         raw = self.connect(broker)
@@ -235,8 +235,8 @@ class TopicTests(BrokerTestCase):
 
     def test_not_created_when_not_asked_for(self) -> None:
         """
-        A client that only looks, and a broker that is told not to, create
-        nothing.
+        A client that asks for no creation, and a broker that has it disabled,
+        create nothing.
         """
         broker = self.broker()
         raw = self.connect(broker)

@@ -1,8 +1,8 @@
 """
-Three brokers on one etcd and one bucket, and what they live through.
+Three brokers on one etcd and one bucket, with failures of each part.
 
-Each acknowledged record is there once, in order, at its offset: whatever
-happens to the brokers, and to what is between them and their stores.
+Each acknowledged record is there once, in order, at its offset, whatever
+happens to the brokers and to the network between them and their stores.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ def goes_on(producer: Steady, seconds: float = 60.0) -> None:
 
 class SharedTests(ClusterTestCase):
     """
-    Work is shared by who is there.
+    The running brokers share the partitions.
     """
 
     def test_coming_and_going(self) -> None:
         """
-        All tell the same; who comes gets a share, and who goes leaves it, and
-        nothing stands still meanwhile.
+        All brokers answer Metadata alike. A broker that joins gets a share of
+        the partitions, a broker that leaves hands its share over, and
+        producing goes on meanwhile.
         """
         cluster = self.cluster(2, racks=("a", "b"))
         producer = self.produce(cluster, TOPIC, PARTITIONS)
@@ -158,7 +159,7 @@ class PausedTests(ClusterTestCase):
 class LinkTests(ClusterTestCase):
     """
     The network between one broker and one of its stores: connections end and
-    are refused; or nothing comes through, and nobody says so.
+    are refused, or packets are lost without an error.
     """
 
     def survive(self, link: str, held: float) -> None:
@@ -186,14 +187,14 @@ class LinkTests(ClusterTestCase):
 
     def test_etcd(self) -> None:
         """
-        Until the lease is over, and the others take over.
+        The lease of the broker expires, and the others take over.
         """
         self.survive("to_etcd", LEASE_SECONDS * 2)
 
     def test_s3(self) -> None:
         """
-        It keeps what it leads, and what waits is stored when the bucket is
-        back.
+        The broker keeps its partitions, and stores waiting records when the
+        bucket is back.
         """
         self.survive("to_s3", 5)
 
@@ -206,7 +207,7 @@ class RollingTests(ClusterTestCase):
     def test_restart(self) -> None:
         """
         All three are restarted under load. Clients notice nothing but that it
-        takes a little longer: nobody has to wait for the end of a lease.
+        takes a little longer: no client has to wait for the end of a lease.
         """
         cluster = self.cluster(lease_seconds=20)
         producer = self.produce(cluster, TOPIC, PARTITIONS)
@@ -227,8 +228,8 @@ class RollingTests(ClusterTestCase):
 
 class SetBackTests(ClusterTestCase):
     """
-    An etcd that has forgotten what has happened. No broker goes on with it, as
-    if nothing had been: each ends with a line that says what to do.
+    An etcd that has lost its data, or was restored from an old backup. No
+    broker goes on with it: each ends with a line that says what to do.
     """
 
     def setUp(self) -> None:
@@ -257,7 +258,7 @@ class SetBackTests(ClusterTestCase):
 
     def value(self, value: bytes) -> None:
         """
-        Write to the second topic, whoever leads it: it may be moving.
+        Write to the leader of the second topic, which may be moving.
         """
 
         def written() -> bool:

@@ -1,6 +1,6 @@
 """
-Configurations, and what else operators look at, through the admin clients of
-the libraries; and that what is altered holds at once.
+Configurations, log directories and producers, through the admin clients of the
+libraries; an altered configuration takes effect at once.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class ConfluentTests(ConfigCase):
 
     def described(self, resource: ConfigResource) -> dict[str, ConfigEntry]:
         """
-        What is told of a resource, by name.
+        Return the configuration of a resource, by name.
         """
         found = self.admin.describe_configs([resource])[resource].result(SECONDS)
         assert isinstance(found, dict)
@@ -151,7 +151,7 @@ class ConfluentTests(ConfigCase):
 
     def test_refusals(self) -> None:
         """
-        What cannot be is refused, and the message says what it was.
+        An invalid configuration is refused, and the message names it.
         """
         for step, word in (
             (("set", "no.such", "1"), "no.such"),
@@ -263,8 +263,8 @@ class KafkaPythonTests(ConfigCase):
 
     def test_log_dirs(self) -> None:
         """
-        As large as what is stored: in the journal, and, when the records are
-        in a segment, that segment. What is deleted does not count.
+        A partition has the size of its records in the journal, and, once they
+        are in a segment, of that segment. Deleted records do not count.
         """
 
         def size(index: int) -> int:
@@ -299,7 +299,7 @@ class KafkaPythonTests(ConfigCase):
 
     def test_producers(self) -> None:
         """
-        Who is idempotent is remembered.
+        DescribeProducers lists idempotent producers.
         """
         producer = self.raw.producer_id()
         batch = batch_of([b"x"] * 3, producer_id=producer, epoch=0, sequence=0)
@@ -423,7 +423,7 @@ class AtOnceTests(ConfigCase):
 
     def code(self, batch: bytes) -> int:
         """
-        What a producer is told.
+        Return the error code of a produce request with this batch.
         """
         code: int = self.raw.produce("talk", 0, batch).error_code
         return code

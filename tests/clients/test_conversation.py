@@ -108,8 +108,8 @@ class OrderTests(ConversationTestCase):
 
     def test_long_poll(self) -> None:
         """
-        What comes behind a long poll is answered after it; it ends as soon as
-        somebody else produces.
+        A request sent after a long poll is answered after it. The poll ends as
+        soon as another client produces.
         """
         poll = self.client.fetch_request("talk", 0, 0, wait=30_000)
         first = self.client.send(poll, 12)
@@ -192,7 +192,7 @@ class AcksTests(ConversationTestCase):
 
 class VersionTests(ConversationTestCase):
     """
-    What is served, and what is not.
+    The APIs and versions that the broker serves, and those that it refuses.
     """
 
     def test_advertised(self) -> None:

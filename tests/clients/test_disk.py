@@ -58,9 +58,9 @@ class FullDiskTests(DiskTestCase):
 
     def test_waits_for_room(self) -> None:
         """
-        Nothing is acknowledged, the log and C{/readyz} say why, what is there
-        can be read; when there is room again the broker goes on by itself, and
-        what waited is there once.
+        While the disk is full nothing is acknowledged, the log and C{/readyz}
+        give the reason, and stored records can be read. When there is room
+        again the broker goes on by itself, and stores waiting records once.
         """
         broker = self.observed(segment_bytes="64KiB").start()
         raw = self.connect(broker)

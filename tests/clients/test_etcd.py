@@ -32,8 +32,8 @@ class ServedTests(BucketTestCase):
 
     def assert_keeps(self, broker: Broker) -> None:
         """
-        What it is told is there after an end in good order, and after
-        C{kill -9}, in the same cluster.
+        Topics and records are still there after an end in good order, and
+        after C{kill -9}, in the same cluster.
         """
         with RawClient(broker.port) as raw:
             raw.create("kept", 2)
@@ -74,7 +74,7 @@ class ServedTests(BucketTestCase):
 
     def test_proven(self) -> None:
         """
-        With TLS, and a certificate; the first endpoint is nobody's.
+        With TLS and a client certificate; the first endpoint does not answer.
         """
         files = certificate_files(self.folder)
         server = self.own(tls_options(files))
@@ -91,8 +91,7 @@ class ServedTests(BucketTestCase):
 
     def test_password(self) -> None:
         """
-        With a user who may do everything below the namespace, and nothing
-        else.
+        With a user that has all permissions below the namespace, and no other.
         """
         server = self.own()
         with_users(server, "/kafscale/default/")
@@ -107,8 +106,8 @@ class ServedTests(BucketTestCase):
 
     def test_away_and_back(self) -> None:
         """
-        While etcd is away what is led goes on, and what needs etcd goes on
-        when it is back.
+        While etcd is away the led partitions work on, and requests that need
+        etcd are completed when it is back.
         """
         server = self.own()
         broker = self.broker(etcd_endpoints=server.url)
@@ -180,8 +179,8 @@ def tls_options(files: dict[str, Path]) -> dict[str, str]:
 
 def with_users(server: etcd.Etcd, below: str) -> None:
     """
-    Let etcd ask for passwords: of root, and of kafscale, who may do
-    everything with keys below this one.
+    Enable passwords in etcd, for root and for kafscale, which has all
+    permissions on keys below C{below}.
     """
     server.ask("/v3/auth/role/add", {"name": "root"})
     server.ask("/v3/auth/role/add", {"name": "broker"})
@@ -249,7 +248,7 @@ class RefusalTests(FailureTestCase):
 
     def test_not_etcd(self) -> None:
         """
-        Somebody else answers.
+        The endpoint is a server of another kind.
         """
         broker = self.prepared()
         broker.settings["etcd_endpoints"] = broker.settings["s3_endpoint"]
@@ -257,8 +256,8 @@ class RefusalTests(FailureTestCase):
 
     def test_passwords(self) -> None:
         """
-        None, a wrong one, one of a user who may not, and one that nobody asks
-        for.
+        No password, a wrong one, one of a user without permissions, and one
+        that etcd does not ask for.
         """
         server = etcd.Etcd()
         self.addCleanup(server.remove)
@@ -278,7 +277,8 @@ class RefusalTests(FailureTestCase):
 
     def test_certificates(self) -> None:
         """
-        Nobody knows who signed etcd's, and etcd does not know ours.
+        An etcd with a certificate of an unknown authority, and one that does
+        not know the authority of the broker's.
         """
         files = certificate_files(self.folder)
         server = etcd.Etcd(tls_options(files))

@@ -1,5 +1,6 @@
 """
-The programs in examples/: each runs to its end, and prints what it says.
+The programs in examples/: each runs to its end, and prints the lines that it
+documents.
 """
 
 from __future__ import annotations

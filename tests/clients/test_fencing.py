@@ -18,9 +18,9 @@ class FencingTests(BrokerTestCase):
 
     def test_comes_back(self) -> None:
         """
-        What meets the seal is refused with NOT_LEADER_OR_FOLLOWER, in the same
-        process the broker comes back as a new incarnation with a higher leader
-        epoch, and of what was acknowledged nothing is lost or repeated.
+        An append that meets the seal is refused with NOT_LEADER_OR_FOLLOWER.
+        The broker rejoins in the same process, as a new incarnation with a
+        higher leader epoch, and no acknowledged record is lost or repeated.
         """
         broker = self.broker()
         client = self.connect(broker)

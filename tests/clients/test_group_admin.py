@@ -62,7 +62,7 @@ class GroupAdminTestCase(BrokerTestCase):
 
     def consumer(self, group: str) -> confluent_kafka.Consumer:
         """
-        A consumer that commits when it is told to.
+        Return a consumer that does not commit by itself.
         """
         consumer = confluent_kafka.Consumer(
             {
@@ -117,7 +117,7 @@ class ConfluentGroupAdminTests(GroupAdminTestCase):
 
     def alter(self, group: str, partition: int, offset: int) -> Any:
         """
-        Set what a group has committed.
+        Set the committed offset of a group.
         """
         wanted = [confluent_kafka.TopicPartition(TOPIC, partition, offset)]
         asked = ConsumerGroupTopicPartitions(group, wanted)
@@ -134,8 +134,8 @@ class ConfluentGroupAdminTests(GroupAdminTestCase):
 
     def test_describe(self) -> None:
         """
-        Members with what they are and what they read; a group that is not
-        there is dead.
+        Members with their identities and assignments; a group that does not
+        exist is dead.
         """
         described = self.admin.describe_consumer_groups(["busy", "idle", "none"])
         busy = described["busy"].result(SECONDS)
@@ -220,8 +220,8 @@ class KafkaPythonGroupAdminTests(GroupAdminTestCase):
 
     def test_describe(self) -> None:
         """
-        Members with what they are and what they read; a group that is not
-        there is dead.
+        Members with their identities and assignments; a group that does not
+        exist is dead.
         """
         described = self.admin.describe_groups(["busy", "idle", "none"])
         busy = described["busy"]
@@ -319,7 +319,7 @@ class KafkajsGroupAdminTests(GroupAdminTestCase):
 
     def test_list_and_describe(self) -> None:
         """
-        Groups, and members with what they read.
+        Groups, and their members with the assigned partitions.
         """
         names = ["busy", "idle", "none"]
         listed, described = self.ask(["listGroups"], ["describeGroups", names])

@@ -1,5 +1,5 @@
 """
-What members of a group are told when they are wrong, by a real broker.
+The errors that a real broker returns to members of a group.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FENCED_INSTANCE_ID = 82
 
 def joining(group: str = "g", **changes: Any) -> JoinGroupRequest:
     """
-    Somebody joins.
+    Return a JoinGroup request of a new member.
     """
     usual = {
         "group_id": group,
@@ -49,7 +49,7 @@ def joining(group: str = "g", **changes: Any) -> JoinGroupRequest:
 
 def beat(joined: Any, **changes: Any) -> HeartbeatRequest:
     """
-    Somebody who has joined is still there.
+    Return a Heartbeat request of a member that has joined.
     """
     usual = {
         "group_id": "g",
@@ -61,7 +61,7 @@ def beat(joined: Any, **changes: Any) -> HeartbeatRequest:
 
 def sync(joined: Any, **changes: Any) -> SyncGroupRequest:
     """
-    Somebody who has joined asks for its part.
+    Return a SyncGroup request of a member that has joined.
     """
     part = SyncGroupRequest.Assignment(member_id=joined.member_id, assignment=b"part")
     usual = {
@@ -77,7 +77,10 @@ def sync(joined: Any, **changes: Any) -> SyncGroupRequest:
 
 def commit(joined: Any | None, note: str | None = None, group: str = "g") -> OffsetCommitRequest:
     """
-    Somebody has read partition 0 up to 5; None: somebody in no generation.
+    Return an OffsetCommit request for offset 5 of partition 0.
+
+    @param joined: The member's answer to JoinGroup; None for a client that is
+        in no generation.
     """
     kind = OffsetCommitRequest.Topic
     partition = kind.Partition(partition_index=0, committed_offset=5, committed_metadata=note)
@@ -136,7 +139,7 @@ class GroupErrorTests(BrokerTestCase):
 
     def test_duplicate_static_member(self) -> None:
         """
-        The newer one has the place, and the older one is told
+        The newer member takes the place of the older one, which gets
         FENCED_INSTANCE_ID.
         """
         newer = self.client.call(joining(group_instance_id="i"), 9)
@@ -222,8 +225,8 @@ class GroupErrorTests(BrokerTestCase):
 
     def test_stop_with_members_that_wait(self) -> None:
         """
-        Who waits for a round when the broker stops is told to look for another
-        coordinator, and the stop does not wait for it.
+        A member that waits for a rebalance when the broker stops is answered
+        NOT_COORDINATOR, and the stop does not wait for the rebalance.
         """
         waiting = RawClient(self.subject.port)
         self.addCleanup(waiting.close)

@@ -44,7 +44,7 @@ MAX_TIMESTAMP = -3
 
 class HostileTests(BrokerTestCase):
     """
-    One broker, and whoever means it ill.
+    Malformed and excessive requests to one broker.
     """
 
     def setUp(self) -> None:
@@ -60,8 +60,8 @@ class HostileTests(BrokerTestCase):
 
     def assert_serves(self) -> None:
         """
-        The broker serves on, those who were there and those who come, and has
-        kept within its memory.
+        The broker still serves connected and new clients, and has kept within
+        its memory.
         """
         for client in (self.client, self.connect(self.subject)):
             part = client.produce("good", 0, batch_of([b"still here"]))
@@ -216,8 +216,7 @@ class HostileTests(BrokerTestCase):
 
     def assert_ends(self, data: bytes) -> None:
         """
-        Whoever sends this, and then no more, is answered or not, and the
-        connection ends.
+        A connection on which only this is sent ends, with or without an answer.
         """
         with socket.create_connection(("127.0.0.1", self.subject.port), SECONDS) as link:
             try:
@@ -288,8 +287,8 @@ def frame(request: Request, version: int) -> bytes:
 
 def everything_beside(broker: Broker) -> set[str]:
     """
-    The names of what is in the broker's folder and above it, but for what is
-    in its data directory.
+    Return the names of all files in the broker's folder and above it, except
+    those in its data directory.
     """
     above = {str(path) for path in broker.folder.parent.iterdir()}
     return above | {str(path) for path in broker.folder.iterdir()}

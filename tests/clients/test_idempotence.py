@@ -1,5 +1,5 @@
 """
-Once means once: what an idempotent producer may rely on, of a real broker.
+Idempotent producers on a real broker: each batch is stored once, in order.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class IdempotenceTests(BrokerTestCase):
 
     def test_init(self) -> None:
         """
-        A new id at epoch 0 each time, in all versions, even for who names one;
-        half of a pair is no request.
+        InitProducerId returns a new id at epoch 0 each time, in all versions,
+        also if the request names one; half of a pair is refused.
         """
         seen = {self.producer_id}
         for version in range(6):
@@ -91,8 +91,8 @@ class IdempotenceTests(BrokerTestCase):
 
     def test_duplicates_and_gaps(self) -> None:
         """
-        The last five batches are known again, after a crash too; a gap, and
-        what is older, is out of order.
+        The last five batches are recognized as duplicates, also after a crash;
+        a gap or an older batch is out of order.
         """
         for sequence in range(0, 12, 2):
             self.assertEqual(self.produce(sequence, 2), (NONE, sequence))

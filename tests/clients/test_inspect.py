@@ -1,6 +1,6 @@
 """
-C{kafscale-inspect} on what a real broker has left, killed, and on what was
-done to that since.
+C{kafscale-inspect} on the stores that a killed broker has left, intact or
+damaged afterwards.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class InspectTests(BrokerTestCase):
 
     def inspect(self, *arguments: str) -> tuple[int, str]:
         """
-        Its exit status, and what it says.
+        Return its exit status and its output.
         """
         done = subprocess.run(
             [sys.executable, "-m", "kafscale.inspect", *arguments],
@@ -207,8 +207,7 @@ class InspectTests(BrokerTestCase):
 
     def test_a_slot_of_an_open_journal(self) -> None:
         """
-        A slot that is missing in the journal of the last run is told of; with
-        it nobody can know.
+        A slot that is missing in the journal of the last run is reported.
         """
         self.leave()
         slots = self.slots()
@@ -218,8 +217,8 @@ class InspectTests(BrokerTestCase):
 
     def test_while_the_broker_runs(self) -> None:
         """
-        It takes no lock, holds up nobody, and calls nothing wrong that is
-        only new or gone.
+        It takes no lock, delays no client, and does not report data as wrong
+        that is only new or already deleted.
         """
         broker = self.broker(segment_bytes="1KiB")
         self.connect(broker).create(TOPIC, 2)

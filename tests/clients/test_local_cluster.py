@@ -1,5 +1,5 @@
 """
-tap/cluster.tac: a cluster on one machine, for who wants to try it.
+tap/cluster.tac: a cluster on one machine, for trying Kafscale.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SERVERS = [*range(3), *range(100, 102), *range(110, 118), *range(216, 219)]
 
 def is_free(port: int) -> bool:
     """
-    Whether nobody listens there.
+    Return whether no process listens on the port.
     """
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
@@ -36,7 +36,7 @@ class LocalClusterTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        It is started, with ports that nobody has.
+        Start the cluster, on ports that no process uses.
         """
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir(parents=True)
@@ -63,7 +63,8 @@ class LocalClusterTests(SynchronousTestCase):
 
     def end(self) -> None:
         """
-        By SIGTERM, also when the test fails: nobody else ends what it started.
+        Stop the cluster by SIGTERM, also when the test fails: otherwise the
+        processes that it started would go on.
         """
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)

@@ -20,13 +20,13 @@ class MembersTests(MembersTestCase):
         self, assignor: str | None, chosen: str, first: list[str], later: str
     ) -> list[dict[str, set[int]]]:
         """
-        While records are produced, members come, one goes, two crash and two
-        come for them. The shares after each of that.
+        Let members join while records are produced, one leave, two crash and
+        two replace them. Return the assignments after each step.
 
-        @param chosen: What all of them have.
+        @param chosen: The assignor that the group is to choose.
         @param first: The libraries of the first members: the first of these
             will leave, the last two will be killed.
-        @param later: The library of one who comes later.
+        @param later: The library of the member that joins later.
         """
         flow = self.flow("t", PARTITIONS, RECORDS)
         members = self.come(*first, assignor=assignor)
@@ -94,7 +94,7 @@ class MembersTests(MembersTestCase):
     def test_sticky(self) -> None:
         """
         The sticky assignor, by aiokafka. (kafka-python has it too, but the
-        two do not read each other's notes of who had what.)
+        two do not read each other's user data on previous assignments.)
         """
         self.assert_sticky(self.live("sticky", "sticky", ["aiokafka"] * 3, "aiokafka"))
 

@@ -1,11 +1,10 @@
 """
-Clients that take the broker for one of long ago: what they write everybody
-reads, and they read what everybody writes.
+Clients that are set to an old version of Kafka: current clients read the
+records of old ones, and the other way round.
 
-librdkafka and kafka-python are told which Kafka they talk to, and then speak
-as their versions of that time did: message sets of magic 0 to Kafka 0.8 and
-0.9, of magic 1 to 0.10 (to which librdkafka speaks as it is told by
-ApiVersions).
+librdkafka and kafka-python have a setting for the version of the broker, and
+then use its protocol: message sets of magic 0 for Kafka 0.8 and 0.9, of magic 1
+for 0.10 (for which librdkafka follows ApiVersions).
 """
 
 from __future__ import annotations
@@ -131,8 +130,8 @@ def bare(records: Iterable[Record], times: bool) -> list[Record]:
 
 def seen(records: Iterable[Record], times: bool) -> list[Record]:
     """
-    What an old client has read; each library has an idea of its own of
-    what the time is when there is none.
+    Return the records that an old client has read. Libraries differ in the
+    timestamp of a record that has none, so it counts only with C{times}.
     """
     return [each if times else each._replace(timestamp=-1) for each in records]
 

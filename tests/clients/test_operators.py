@@ -243,7 +243,7 @@ class HealthTests(OperatorsTestCase):
         eventually(lambda: self.get("/readyz") == (200, "ok\n"))
         self.assertEqual(self.get("/healthz"), (200, "ok\n"))
         raw.produce("t", 0, batch_of([b"2"]))
-        # With what was refused: it was appended, and then taken back.
+        # The refused record counts: it was appended, and then removed again.
         self.assertEqual(self.values()["kafscale_topic_records_in_total", "t"], 3)
 
     def test_nothing_else_is_there(self) -> None:

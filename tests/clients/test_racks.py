@@ -113,8 +113,8 @@ class RackTests(ClusterTestCase):
     def test_read_where_it_is_near(self) -> None:
         """
         Two consumers in one rack read all, in order, from the broker there:
-        what is in segments it reads itself, and the rest comes from the leader
-        once for both. The replicas that metadata names are the brokers that
+        it reads segments itself, and fetches the rest from the leader once for
+        both. The replicas that metadata names are the brokers that
         may be asked. When their broker is killed they go on with the leader.
         """
         cluster = self.racked("a", "b")
@@ -136,7 +136,7 @@ class RackTests(ClusterTestCase):
         here, there = other.metrics(), leader.metrics()
         self.assertGreaterEqual(here[read], 2 * size)
         self.assertLess(here["kafscale_fetched_bytes_total"], size)
-        # The leader has given what the other has fetched, and no more.
+        # The leader has sent the bytes that the other has fetched, and no more.
         self.assertLessEqual(there[read], here["kafscale_fetched_bytes_total"] + 10_000)
         self.assertEqual(here["kafscale_partitions_followed"], 1)
         other.kill()
@@ -146,8 +146,8 @@ class RackTests(ClusterTestCase):
 
     def test_the_leader_goes(self) -> None:
         """
-        When the leader is killed, and when the next one is ended, a consumer
-        reads on in order what their successors append.
+        When the leader is killed, and when the next one is stopped, a consumer
+        reads on in order the records that their successors append.
         """
         cluster = self.racked("a", "b", "c")
         first = self.moved(cluster, cluster.brokers[0])

@@ -152,7 +152,7 @@ class FetchTests(ReadingTestCase):
 
     def test_deleted_while_parked(self) -> None:
         """
-        Who waits for a topic that is deleted is told at once.
+        A fetch that waits for a topic is answered at once when it is deleted.
         """
         asked = self.request([position(0)], max_wait_ms=30_000)
         begun = time.monotonic()
@@ -175,7 +175,8 @@ class SessionTests(ReadingTestCase):
 
     def test_life_of_a_session(self) -> None:
         """
-        It begins with everything, goes on with what is new, and ends.
+        A session begins with all partitions, continues with those that have
+        new records, and ends.
         """
         first = self.request([position(0), position(1), position(2)], session_id=0, session_epoch=0)
         answer = self.client.call(first, 13)
@@ -231,7 +232,7 @@ class EpochTests(ReadingTestCase):
 
     def test_fenced(self) -> None:
         """
-        Who knows another leader than this one is told, by Fetch, ListOffsets
+        A request with another leader epoch is refused, by Fetch, ListOffsets
         and OffsetForLeaderEpoch.
         """
         for epoch, error in (
@@ -263,8 +264,8 @@ class EpochTests(ReadingTestCase):
 
     def test_diverging(self) -> None:
         """
-        A consumer that read on from the older leader where the newer one did
-        not is told how far they agree.
+        A consumer that has read records of the older leader that the newer one
+        does not have learns up to which offset they agree.
         """
         asked = position(0, 3, last_fetched_epoch=self.older)
         part = self.fetch([asked], max_wait_ms=20_000)[0]

@@ -98,8 +98,8 @@ class BrokerDiesTests(MembersTestCase):
 
     def test_killed_below_three_groups(self) -> None:
         """
-        Nobody touches the consumers: they go on by themselves, each from
-        where its group's commits are; if they do not leave by themselves, as
+        The consumers are not restarted: they go on by themselves, each from
+        its group's committed offsets; if they do not leave by themselves, as
         kafkajs does, not even with a rebalance.
         """
         flow = self.flow("t", PARTITIONS, RECORDS)

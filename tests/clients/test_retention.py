@@ -87,9 +87,9 @@ class DeletingTests(RetentionCase):
 
     def test_too_old(self) -> None:
         """
-        An altered C{retention.ms} deletes, at once, the segments in which all
-        is older; what is younger stays, and other topics do. So it is after
-        a crash.
+        An altered C{retention.ms} deletes, at once, the segments that have only
+        older records. Younger records and other topics stay. All this holds
+        after a crash, too.
         """
         for name in ("mine", "other"):
             self.create(name)
@@ -131,9 +131,9 @@ class DeletingTests(RetentionCase):
 
     def test_everything(self) -> None:
         """
-        A log of which all is too old is empty, what was in no segment
-        included; the next record has the next offset, and readers who wait at
-        the end get it.
+        A log of expired records becomes empty, including records that were in
+        no segment. The next record has the next offset, and readers that wait
+        at the end get it.
         """
         self.create("mine")
         self.write("mine", 2, age=2 * HOUR)
@@ -155,8 +155,8 @@ class DeletingTests(RetentionCase):
 
     def test_by_itself(self) -> None:
         """
-        A topic that keeps its records for two seconds loses them after two
-        seconds, with nobody's help.
+        Records of a topic with a retention of two seconds are deleted after two
+        seconds, without any request.
         """
         self.create("mine", retention_ms="2000")
         for end in (10, 20):
@@ -236,8 +236,8 @@ class ReaderTests(RetentionCase):
 
     def test_told(self) -> None:
         """
-        OFFSET_OUT_OF_RANGE below the log start, and records from there on;
-        who asks by time gets the first record that there is.
+        A fetch below the log start gets OFFSET_OUT_OF_RANGE, and records from
+        there on; a lookup by time finds the first record that is left.
         """
         for offset in (0, 29, 30):
             self.assertEqual(self.raw.fetch("mine", 0, offset).error_code, 0)
@@ -268,7 +268,7 @@ class ReaderTests(RetentionCase):
             consumer.assign([confluent_kafka.TopicPartition("mine", 0, 5)])
             message = consumer.poll(1.0 if reset == "latest" else SECONDS)
             while message is None:
-                # At the end it waits for what is new, once it has found it.
+                # Once it has found the end, it waits for a new record.
                 self.write("mine", 1)
                 message = consumer.poll(1.0)
             self.assertIsNone(message.error())
@@ -327,7 +327,7 @@ class ReaderTests(RetentionCase):
 
     def test_aiokafka(self) -> None:
         """
-        And aiokafka; told to go nowhere, it says so.
+        aiokafka resets its position; with C{none} it raises an error instead.
         """
         self.cut()
 

@@ -91,7 +91,7 @@ class BucketTests(BucketTestCase):
 
     def test_inspected(self) -> None:
         """
-        C{kafscale-inspect} looks into the bucket, and misses what is missing.
+        C{kafscale-inspect} reads the bucket, and reports a missing object.
         """
         broker = self.broker(segment_bytes="1KiB")
         with RawClient(broker.port) as raw:
@@ -157,7 +157,7 @@ class BucketTests(BucketTestCase):
 
 class ImportTests(SynchronousTestCase):
     """
-    What it costs those who use no bucket.
+    The cost of S3 to a broker that uses no bucket.
     """
 
     def test_no_botocore(self) -> None:

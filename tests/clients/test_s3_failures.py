@@ -22,8 +22,8 @@ class OutageTests(FailureTestCase):
 
     def test_nothing_acknowledged_nothing_lost(self) -> None:
         """
-        While the store is away nothing is acknowledged; when it is back the
-        broker goes on by itself, and what was under way is there once.
+        While the store is away nothing is acknowledged. When it is back the
+        broker goes on by itself, and records that waited are stored once.
         """
         wire = Wire(int(s3.server().endpoint.rpartition(":")[2]))
         self.addCleanup(wire.close)
@@ -66,8 +66,9 @@ class OutageTests(FailureTestCase):
 
     def test_stopped_meanwhile(self) -> None:
         """
-        A broker that is told to stop while the store is away stops in the
-        time that it has, and the next start finds what was acknowledged.
+        A broker that is stopped while the store is away stops within
+        C{KAFSCALE_SHUTDOWN_MS}, and the next start finds all acknowledged
+        records.
         """
         wire = Wire(int(s3.server().endpoint.rpartition(":")[2]))
         self.addCleanup(wire.close)

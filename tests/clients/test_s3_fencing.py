@@ -24,7 +24,7 @@ class MarkedTestCase(BucketTestCase):
 
     def prepared(self, **settings: object) -> Broker:
         """
-        A broker on a careless server, told so.
+        Return a broker whose settings say that the server may replace objects.
         """
         settings.setdefault("s3_fencing", "metadata")
         if "s3_bucket" not in settings:
@@ -48,7 +48,7 @@ class MarkedTestCase(BucketTestCase):
 
 class MarkedCrashTests(MarkedTestCase, contract.CrashContract):
     """
-    There, too, crashes lose nothing.
+    Crashes lose nothing, as with other servers.
     """
 
     crashes = 3
@@ -56,7 +56,7 @@ class MarkedCrashTests(MarkedTestCase, contract.CrashContract):
 
 class MarkedStormTests(MarkedTestCase, contract.StormContract):
     """
-    Nor does a store that does its worst, and replaces what is there.
+    A store that fails at random, and replaces objects, loses nothing either.
     """
 
 

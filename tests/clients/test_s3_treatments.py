@@ -1,6 +1,6 @@
 """
-Buckets that are treated badly: what moto can be told to do (see
-L{tests.harness.moto_server}), and no other server.
+Buckets with faults that only moto can simulate: see
+L{tests.harness.moto_server}.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class RefusalTests(TreatedTestCase):
 
     def test_careless(self) -> None:
         """
-        The store takes every create, whether the object is there or not; or
-        it refuses every one. The line says what can be done about it.
+        The store accepts every create, whether the object exists or not, or
+        refuses every one. The line names a setting that helps.
         """
         advice = "KAFSCALE_S3_FENCING=metadata"
         broker = self.treated("careless")
@@ -82,13 +82,13 @@ class LaterTests(TreatedTestCase):
 
     def test_read_only(self) -> None:
         """
-        Somebody has taken the permission to write.
+        The permission to write was removed.
         """
         self.assert_waits("readonly", "AccessDenied")
 
     def test_wrong_key(self) -> None:
         """
-        Somebody has deleted the key.
+        The access key was deleted.
         """
         self.assert_waits("unknown", "InvalidAccessKeyId")
 

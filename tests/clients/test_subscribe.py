@@ -32,7 +32,7 @@ class Confluent:
 
     def poll(self) -> list[bytes]:
         """
-        Values of what has come.
+        Return the values of the records that have arrived.
         """
         messages = self._consumer.consume(1000, 0.1)
         return [message.value() for message in messages if message.error() is None]
@@ -117,7 +117,7 @@ class SubscribeTests(BrokerTestCase):
 
     def poll(self, members: list[Any]) -> None:
         """
-        Take what has come, whoever gets it.
+        Collect the records that have arrived at any member.
         """
         for member in members:
             self.got += member.poll()

@@ -1,5 +1,6 @@
 """
-Topics and what is told of them, message by message, of a real broker.
+Requests that create, delete and describe topics, message by message, on a
+real broker.
 """
 
 from __future__ import annotations
@@ -154,8 +155,8 @@ class LifeTests(TopicsTestCase):
 
     def test_deleted_by_id(self) -> None:
         """
-        Who deletes by id is told the name. Producers and consumers that know
-        the old id learn that it is gone, also when the name is there again.
+        A deletion by id is answered with the name. Requests with the old id
+        are refused, also when a topic of the same name exists again.
         """
         old = self.client.create("again")
         self.client.produce("again", 0, batch_of([b"old"]))
@@ -202,7 +203,7 @@ class LifeTests(TopicsTestCase):
 
     def test_created_by_many_at_once(self) -> None:
         """
-        Who asks for a topic that others are creating gets it, with leaders.
+        Metadata for a topic that others are creating has it, with leaders.
         """
         request = MetadataRequest(topics=[MetadataRequest.Topic(name="wanted")])
         clients = [self.connect(self.subject) for _ in range(20)]
@@ -218,7 +219,7 @@ class LifeTests(TopicsTestCase):
 
 class TellingTests(TopicsTestCase):
     """
-    What is told of the cluster.
+    The answers to Metadata.
     """
 
     def test_all_or_none(self) -> None:
@@ -236,7 +237,7 @@ class TellingTests(TopicsTestCase):
     def test_cluster(self) -> None:
         """
         The controller is among the brokers, the id is one that clients can
-        print, and there is no rack; operations are told if asked for.
+        print, and there is no rack; operations are included if asked for.
         """
         told = self.metadata(["x"], 8, include_cluster_authorized_operations=True)
         self.assertIn(told.controller_id, [each.node_id for each in told.brokers])

@@ -12,9 +12,9 @@ import threading
 
 class Wire:
     """
-    Passes connections on to a server, until it is cut; then they end, new ones
-    are refused, and so until it is mended. Held, it carries nothing either, and
-    tells nobody: as a network does that loses what it is given.
+    Passes connections on to a server. While it is cut, connections end and new
+    ones are refused. While it is held, it passes on nothing and reports no
+    error, as a network that loses packets.
 
     @ivar port: Where it listens.
     """

@@ -1,6 +1,6 @@
-// Does what an operator asks of kafkajs's admin client: a list of calls, given
-// with the broker's address as JSON, each a method and its arguments. Prints
-// what each has returned, or failed with.
+// Makes a list of calls of kafkajs's admin client. The list is given with the
+// broker's address as JSON; each call is a method and its arguments. Prints the
+// result or the error of each.
 
 const { Kafka, logLevel } = require("kafkajs");
 
