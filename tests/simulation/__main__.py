@@ -21,8 +21,8 @@ from tests.simulation.world import Outcome, history
 
 def main() -> int:
     """
-    Run what the command line asks for; the exit status is 1 if something was
-    wrong.
+    Run the seeds that the command line asks for. The exit status is 1 if a
+    check failed.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seed", type=int, help="only this one")

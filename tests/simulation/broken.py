@@ -1,7 +1,7 @@
 """
-What brokers do that break a rule of the log, in place of what they should do.
+Mutations of the broker's code, each of which breaks a rule of the log.
 
-Each function takes what it takes the place of.
+Each function takes the original function and returns its replacement.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def anything_is_mine(original: Any) -> Any:
 
 def look_for_no_mark(original: Any) -> Any:
     """
-    Acknowledge what is stored, whoever has taken over.
+    Acknowledge stored slots even if a successor has taken over.
     """
 
     def passes(self: Marked) -> None:
@@ -91,7 +91,7 @@ def seal_nothing(original: Any) -> Any:
 
 def without_guards(original: Any) -> Any:
     """
-    Demand of the key alone what is to be.
+    Compare the revision of the key alone, without the guards.
     """
     async def settle(
         store: IMetadataStore, key: str, revision: int, value: Any, guards: Any = (), **named: Any
@@ -291,7 +291,7 @@ def release_as_it_is(original: Any) -> Any:
 
 def go_on_when_in_doubt(original: Any) -> Any:
     """
-    Keep what may have been released.
+    Keep partitions that may have been released.
     """
     async def commit(partitions: Sequence[Partition], changes: RecordChanges) -> None:
         for partition in partitions:
@@ -358,7 +358,7 @@ def keep_none(original: Any) -> Any:
 
 def feed_the_newest(original: Any) -> Any:
     """
-    Take the newest batch of what the leader sends.
+    Take only the newest batch that the leader sends.
     """
 
     def take_fetched(
@@ -377,7 +377,7 @@ def feed_the_newest(original: Any) -> Any:
 
 def compare_nothing(original: Any) -> Any:
     """
-    Write, whoever has written meanwhile.
+    Write without a comparison, even if another owner has written meanwhile.
     """
     async def attempt(self: Shard, operations: Any) -> None:
         value = {"owner": self._incarnation, "since": self._since, "sequence": self._sequence}

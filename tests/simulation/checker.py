@@ -1,8 +1,9 @@
 """
-What is known of the records, and whether everything that is told goes with it.
+The checker of records: all answers of brokers must agree.
 
-Clients tell what they were answered. What is acknowledged or shown once is
-true for ever: at that offset, and at no other. Nothing here asks a broker.
+Clients report the answers that they get. A record that was acknowledged or
+shown once is at that offset for ever, and at no other. Nothing here asks a
+broker.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class Checker:
     """
     Knows every record.
 
-    @ivar gone: Topics of which the deletion was asked for.
-    @ivar near: How often records came from one who does not lead.
+    @ivar gone: Topics whose deletion was requested.
+    @ivar near: How often records came from a broker that does not lead.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class Checker:
 
     def acknowledged(self, where: TopicIdPartition, base: int, values: Sequence[bytes]) -> None:
         """
-        A producer was told where its batch stands.
+        A producer got an acknowledgement, with the offset of its batch.
         """
         for offset, value in enumerate(values, base):
             self._true(where, offset, value, "as acknowledged")
@@ -163,8 +164,8 @@ class Checker:
         pieces: Sequence[bytes],
     ) -> tuple[int, list[bytes]]:
         """
-        The same by a broker that does not lead it: what it shows is as true,
-        but it may be behind.
+        The same by a broker that does not lead the partition: its records must
+        be the same, but it may be behind.
         """
         self.near += bool(pieces)
         return self._shown(where, "shown nearby", offset, high_watermark, pieces)
@@ -239,7 +240,7 @@ class Checker:
 
     def out_of_range(self, where: TopicIdPartition, offset: int) -> None:
         """
-        A consumer was told that there is no such offset.
+        A consumer got OFFSET_OUT_OF_RANGE.
         """
         start = self._log_start_of(where)
         self.expect(
@@ -257,7 +258,7 @@ class Checker:
 
     def described(self, pipe: Pipe, response: Any) -> None:
         """
-        A broker has answered Metadata: what it tells of one topic does not go
+        A broker has answered Metadata: its leader epochs of one topic do not go
         back.
         """
         for topic in response.topics:

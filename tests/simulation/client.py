@@ -1,5 +1,5 @@
 """
-What all clients do: find brokers, ask, and learn who leads what.
+The base of all clients: find brokers, send requests, and learn the leaders.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LONGEST_REST = 6.0
-"""Seconds after which a client looks again, at the latest, for one who leads."""
+"""The longest wait of a client, in seconds, before it asks for leaders again."""
 
 REQUEST_SECONDS = 15.0
-"""How long a client waits for an answer, unless it says otherwise."""
+"""How long a client waits for an answer by default."""
 
 METADATA_VERSION = 12
 
@@ -31,7 +31,7 @@ METADATA_VERSION = 12
 @attrs.frozen
 class Led:
     """
-    Who leads a partition, as a client knows it.
+    The leader of a partition, as a client knows it.
     """
 
     topic_id: UUID
@@ -97,7 +97,8 @@ class Client:
 
     async def refresh(self, names: Sequence[str]) -> None:
         """
-        Learn who leads these topics; who asks meanwhile waits for the same.
+        Learn the leaders of these topics. A call during a refresh waits for
+        that one.
         """
         if self._refreshing is not None:
             waiter: Deferred[None] = Deferred()

@@ -74,7 +74,7 @@ class Member(Reader):
 
     async def run(self, pause: float) -> None:
         """
-        Join, read and commit until told not to; then leave.
+        Join, read and commit until C{running} is false; then leave.
         """
         while self.running:
             try:

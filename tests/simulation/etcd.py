@@ -1,6 +1,5 @@
 """
-An etcd that is simulated: what its gateway would answer, member by member one
-and the same.
+A simulated etcd: it answers as etcd's JSON gateway does. All members are one.
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ class Lease:
 
 class Listener(Protocol):
     """
-    Who is told of changes.
+    A receiver of changes.
 
-    @ivar start: The revision from which on.
+    @ivar start: The first revision that it receives.
     """
 
     start: int
@@ -78,7 +77,7 @@ class Done:
 
     def event(self) -> dict[str, Any]:
         """
-        As a watch is told.
+        Return the change as an event of a watch.
         """
         if self.after is None:
             kv = {"key": base64_of(self.key), "mod_revision": str(self.revision)}
@@ -122,14 +121,14 @@ class Etcd:
 
     def text(self, key: str) -> str | None:
         """
-        The value of a key, for who looks on.
+        Return the value of a key, for checkers; None if there is none.
         """
         row = self._rows.get(key)
         return None if row is None else b64decode(row.value).decode()
 
     def below(self, prefix: str) -> list[str]:
         """
-        The keys that begin so, for who looks on.
+        Return the keys with this prefix, for checkers.
         """
         return self._span(prefix, prefix + "\U0010ffff")
 

@@ -22,7 +22,7 @@ from tests.simulation.schedule import Schedule
 
 class Watcher:
     """
-    A watch, as etcd has it; and the stream to the one who watches.
+    A watch of etcd, and the stream to its client.
     """
 
     def __init__(self, etcd: Etcd, link: EtcdLink, stream: Stream, request: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ class EtcdLink(Hostile):
 
     def say(self, stream: Stream, result: dict[str, Any]) -> None:
         """
-        etcd sends something down a stream; what it sends comes in order.
+        Send a message of etcd down a stream; messages arrive in order.
         """
         if self._link.is_cut:
             self._unsaid.append((stream, result))
@@ -131,7 +131,7 @@ class EtcdLink(Hostile):
 
     def go_on(self) -> None:
         """
-        The link is healed: what was to be said is said.
+        The link is healed: send the messages that waited.
         """
         unsaid, self._unsaid = self._unsaid, []
         for stream, result in unsaid:
@@ -139,7 +139,7 @@ class EtcdLink(Hostile):
 
     def break_streams(self) -> None:
         """
-        The streams end; nobody knows why.
+        End the streams, without a reason.
         """
         self._unsaid.clear()
         for stream in list(self._streams):

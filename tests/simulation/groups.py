@@ -1,5 +1,5 @@
 """
-What is known of groups: their generations, and what they have committed.
+The checker of groups: their generations and committed offsets do not go back.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Groups:
         A member has got its share in a generation.
         """
         if not self._coordinates(broker_id, group):
-            # Who is cut off from the metadata store tells what it knows to
-            # members that have missed nothing, as it knows; it commits nothing.
+            # A coordinator that is cut off from the metadata store still answers
+            # from memory to members of its last generation; it commits nothing.
             self.stale += 1
             return
         key = group, member_id
@@ -125,10 +125,10 @@ class Groups:
         self, group: str, generation: int, name: Name, offset: int, broker_id: int
     ) -> None:
         """
-        A coordinator has told what is committed.
+        A coordinator has answered OffsetFetch.
         """
         if generation < self._newest.get(group, -1) or not self._coordinates(broker_id, group):
-            return  # what it tells is of the past, or may be
+            return  # the answer is out of date, or may be
         known = self._of(group, name)
         if offset == known.sure:
             return

@@ -1,10 +1,11 @@
 """
-The network between two, and what it does to what is sent.
+The network between a broker and a store, which delays, loses and repeats
+requests.
 
-A L{Link} decides what becomes of each L{Operation} that a broker asks of a
-store: when it arrives, whether it does, when the answer does, and whether it
-is done once more when nobody thinks of it any more. The broker's process gives
-up after a while; what it gave up may be done all the same.
+A L{Link} decides the fate of each L{Operation} that a broker asks of a store:
+when it arrives, whether it does, when the answer arrives, and whether the
+operation is done a second time much later. The broker's process gives up after
+a while; an operation that it gave up may still be done.
 """
 
 from __future__ import annotations
@@ -195,7 +196,7 @@ class Link:
 
     def heal(self) -> None:
         """
-        What was sent meanwhile comes now, even some of what was given up.
+        Deliver the operations sent meanwhile, also some that were given up.
         """
         self.is_cut = False
         held, self._held = self._held, []

@@ -126,7 +126,7 @@ class Misfortunes:
         self._world.begin(another)
         return True
 
-    # -- to what is between ---------------------------------------------------
+    # -- to the network ---------------------------------------------------------
 
     def _cut(self, which: str) -> bool:
         process = self._one()

@@ -36,13 +36,13 @@ from tests.simulation.plan import STRICT, Plan
 @attrs.frozen
 class Seam:
     """
-    A function or a method of the broker that mutations put another in place
-    of. Most are private: a rule is kept where nobody outside looks. All that
-    mutations use stand below, and `tests.simulation.test_mutations` resolves
-    each, so that a name that was changed is missed there, in a sentence.
+    A function or a method of the broker that mutations replace. Most are
+    private, because the rules are implemented in private code. All seams are
+    below, and `tests.simulation.test_mutations` resolves each, so a renamed
+    function fails that test with a clear message.
 
     @ivar owner: The class or module that has it.
-    @ivar name: What it is called there.
+    @ivar name: Its name there.
     """
 
     owner: Any
@@ -50,9 +50,9 @@ class Seam:
 
     def original(self) -> Any:
         """
-        What is there.
+        Return the function or method as the broker has it.
 
-        @raise LookupError: there is nothing of that name.
+        @raise LookupError: the owner has no such name.
         """
         try:
             return self.owner.__dict__[self.name]
@@ -64,10 +64,10 @@ class Seam:
 
     def check(self, change: Callable[[Any], Any]) -> None:
         """
-        See that what a mutation puts here can be called as the original is:
-        else it would break no rule, but fail.
+        Check that a mutation's replacement can be called as the original is:
+        otherwise it would break no rule, but fail.
 
-        @raise TypeError: it cannot.
+        @raise TypeError: the replacement has other parameters.
         """
         original = self.original()
         changed = change(original)
@@ -96,7 +96,7 @@ def _calls(called: Signature) -> Iterator[tuple[list[None], dict[str, None]]]:
 
 
 Change = tuple[Seam, Callable[[Any], Any]]
-"""Where, and what to make of what is there."""
+"""A seam, and a function from the original to its replacement."""
 
 
 @attrs.frozen
@@ -178,7 +178,7 @@ DYING = Plan({"crash": 10, "power loss": 10, "slow": 15}, 4.0, ((0.03, 0.01),), 
 """Brokers die before they are done, and so do their successors."""
 
 DOUBTFUL = Plan({"stop": 10, "another broker": 10, "lease lost": 5}, 6.0, ((0.25, 0.02),), 1.5)
-"""Much is handed over, and nobody knows what came of a commit."""
+"""Partitions move often, and the outcome of commits is often unknown."""
 
 IN_RACKS = Plan(racks=1.0)
 """Consumers read from brokers that do not lead."""

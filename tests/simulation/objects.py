@@ -1,5 +1,5 @@
 """
-The object store that all brokers share, and that looks at what they delete.
+The object store that all brokers share, which checks their deletions.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from tests.simulation.checker import Checker
 
 class Objects(MemoryObjectStore):
     """
-    Tells the checker of what is deleted, and may be needed (rules 9, 10,
-    19 and 21).
+    Reports deleted objects that may still be needed to the checker (rules 9,
+    10, 19 and 21).
     """
 
     def __init__(
@@ -30,10 +30,10 @@ class Objects(MemoryObjectStore):
         is_careless: bool = False,
     ) -> None:
         """
-        @param value_of: What is in the metadata store under a key.
-        @param records: Those of all partitions.
-        @param is_careless: Whether a create replaces what is there; then no
-            key may be given two contents.
+        @param value_of: Returns the value of a key of the metadata store.
+        @param records: Returns the records of all partitions.
+        @param is_careless: Whether a create replaces an existing object; then
+            the store checks that no key gets two contents.
         """
         super().__init__()
         self._is_careless = is_careless
@@ -101,8 +101,8 @@ class Objects(MemoryObjectStore):
 
     def _counts(self, incarnation: int, number: int, is_seal: bool) -> str | None:
         """
-        Why a slot is needed. A seal that was put over a deleted slot, below
-        the trim mark, stops nobody.
+        Return why a slot is needed. A seal that was put over a deleted slot,
+        below the trim mark, stops no incarnation.
         """
         record = self._value_of(metadata_keys.incarnation(incarnation))
         seal = self._value_of(metadata_keys.seal(incarnation))

@@ -41,8 +41,8 @@ class Plan:
         does not, when there is no storm: one of these.
     @ivar produce: Seconds between two sendings of a producer.
     @ivar racks: How likely brokers and consumers are in racks, from 0 to 1.
-    @ivar careless: How likely the object store replaces what it should only
-        create, so that brokers are stopped by marks and not by seals.
+    @ivar careless: How likely the object store is one that replaces objects,
+        so that brokers are stopped by marks and not by seals.
     @ivar volumes: How likely small segments go together, as in a bucket; where
         the object store is careless they do.
     @ivar doomed: Which operations are done, and never answered.

@@ -157,8 +157,8 @@ class Process:
         """
         It is never scheduled again.
 
-        @param silently: Nobody tells its clients, as when a machine loses its
-            power.
+        @param silently: Leave its connections open, as when a machine loses
+            its power.
         """
         self.clock.die()
         self._objects.cut()

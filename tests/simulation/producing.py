@@ -96,7 +96,7 @@ class Producer(Client):
 
     async def run(self) -> None:
         """
-        Produce until told not to.
+        Produce until C{running} is false.
         """
         while self._producer_id < 0:
             await self._init()
@@ -137,8 +137,8 @@ class Producer(Client):
 
     def _pump(self, stream: Stream) -> None:
         """
-        Send what may be sent now. What is sent again goes alone, when nothing
-        before it is unanswered; so does the first batch of all: a leader takes
+        Send the batches that may be sent now. A batch that is sent again goes
+        alone, when nothing before it is unanswered; so does the first batch of all: a leader takes
         any sequence from a producer that it does not know, as in Kafka, and so
         the second, when it was still none of the leader at the first. While
         one is on its way to another broker nothing is sent: brokers know again

@@ -1,5 +1,5 @@
 """
-Reading partitions, and what the answers mean.
+Reading partitions, and checking the answers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Position:
     @ivar start: Where it began.
     @ivar values: What it has read since, if it keeps that.
     @ivar end: The last high watermark.
-    @ivar epoch: The leader epoch of what was read last: an older leader may not
+    @ivar epoch: The leader epoch of the last answer: an older leader may not
         know the offset.
     """
 
@@ -48,7 +48,7 @@ class Position:
 
 class Reader(Client):
     """
-    Reads partitions on, from whoever leads them.
+    Reads partitions from their leaders, or from replicas in its rack.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Reader(Client):
 
     async def read_once(self) -> None:
         """
-        Ask all leaders, each once, and take what they answer.
+        Send one fetch to each leader, and take the answers.
         """
         by_broker: dict[int, dict[Name, Position]] = {}
         blind = False
@@ -93,8 +93,8 @@ class Reader(Client):
 
     async def look_again(self) -> None:
         """
-        Learn who leads what, after a while; a longer one each time until
-        something could be read.
+        Learn the leaders, after a while; a longer one each time until something
+        could be read.
         """
         rest, self._rest = self._rest, min(LONGEST_REST, 2 * self._rest)
         await self.pause(rest)
@@ -168,7 +168,7 @@ class Reader(Client):
                     continue
                 where = topic.topic_id, name[1]
                 code = answer.error_code
-                # Who was the leader, and is not, may serve who is near.
+                # A former leader may serve consumers in its rack as a replica.
                 near = bool(self._rack)
                 if code == 0 and answer.preferred_read_replica >= 0:
                     self._near[name] = answer.preferred_read_replica
@@ -202,7 +202,7 @@ class Reader(Client):
 
     async def run(self, pause: float) -> None:
         """
-        Read on until told not to.
+        Read until C{running} is false.
         """
         while self.running:
             await self.read_once()
@@ -210,8 +210,8 @@ class Reader(Client):
 
     async def read_all(self, wanted: list[Name]) -> None:
         """
-        Read these partitions from their starts to their ends, and tell the
-        checker that this is all.
+        Read these partitions from their starts to their ends, and let the
+        checker compare the result with all known records.
         """
         self.positions = {name: Position(keeps=True) for name in wanted}
         while any(self._is_behind(name, each) for name, each in self.positions.items()):
@@ -222,8 +222,8 @@ class Reader(Client):
 
     def _is_behind(self, name: Name, position: Position) -> bool:
         """
-        Whether there is more to read. Whoever does not lead a partition may
-        not know its end yet.
+        Return whether there is more to read. A replica may not know the end of
+        the partition yet.
         """
         if position.offset < 0 or position.end < 0 or position.offset < position.end:
             return True

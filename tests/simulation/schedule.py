@@ -1,8 +1,8 @@
 """
-The one time of a simulation, and the clocks that brokers take for it.
+The time of a simulation, and the clocks of its brokers.
 
-Nothing happens but what stands in the L{Schedule}, in the order of its time,
-and of what was put there first where times are the same.
+Only calls in the L{Schedule} happen, in the order of their times; calls with
+the same time happen in the order in which they were added.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOLERANCE = 1e-5
 
 class Timer(Protocol):
     """
-    Who keeps calls.
+    A clock to which delayed calls belong.
     """
 
     def seconds(self) -> float:
@@ -143,7 +143,7 @@ class Queue:
 
     def pop(self) -> Call:
         """
-        Take the next one, that L{first} has told.
+        Remove and return the next call, which L{first} returns.
         """
         return heappop(self._heap)[2]
 
@@ -357,7 +357,7 @@ class ProcessClock:
     def _run(self) -> None:
         self._running = True
         try:
-            # Not what is put there meanwhile, even if it is due: as a reactor.
+            # Calls added meanwhile wait, even if they are due: as in a reactor.
             now = self.seconds() + TOLERANCE
             due = []
             while (call := self._queue.first()) is not None and call.time <= now:

@@ -27,7 +27,7 @@ class SeamTests(SynchronousTestCase):
 
     def test_one_is_missing(self) -> None:
         """
-        A name that is not there is told in a sentence.
+        The error for an unknown name contains the module and the name.
         """
         seam = Seam(RECORD_END.owner, "settled_by_nobody")
         told = str(self.assertRaises(LookupError, seam.original))

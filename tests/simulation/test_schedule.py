@@ -41,7 +41,7 @@ class ProcessClockTests(SynchronousTestCase):
 
     def test_cancelled_and_reset(self) -> None:
         """
-        What is cancelled does not come, what is put off comes later.
+        A cancelled call does not run, and a call that was reset runs later.
         """
         cancelled = self.clock.callLater(1, self.seen.append, "cancelled")
         later = self.clock.callLater(1, self.seen.append, "later")
@@ -55,8 +55,8 @@ class ProcessClockTests(SynchronousTestCase):
 
     def test_paused(self) -> None:
         """
-        While it is paused nothing runs; then all that was due does, timers
-        first, and what was delivered in its order.
+        While the clock is paused nothing runs; then all due calls do, timers
+        first, and then deliveries in their order.
         """
         self.clock.callLater(2, self.seen.append, "timer")
         self.clock.pause()

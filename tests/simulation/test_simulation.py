@@ -73,8 +73,8 @@ class SimulationTests(SynchronousTestCase):
 
     def test_promises(self) -> None:
         """
-        Every acknowledged record is there once, in its order; what was shown
-        stays; commits and generations do not go back.
+        Every acknowledged record is there once, in its order; records that were
+        read stay; commits and generations do not go back.
         """
         counts: Counter[str] = Counter()
         minutes = 0.0

@@ -51,11 +51,11 @@ wrong any more."""
 @attrs.frozen
 class Outcome:
     """
-    What came of a seed.
+    The result of a seed.
 
-    @ivar wrong: What was not as it should be, None if all was.
+    @ivar wrong: The first violation found; None if there is none.
     @ivar digest: The same for the same history.
-    @ivar notes: What brokers had to say, for who looks for a reason.
+    @ivar notes: Log lines of the brokers, for finding the cause of a failure.
     """
 
     seed: int
@@ -68,10 +68,10 @@ class Outcome:
 
 class World:
     """
-    Everything there is.
+    One simulated cluster, with its clients and stores.
 
-    @ivar counts: What went wrong by intent, and what was done, by kind.
-    @ivar notes: What brokers had to say, for who looks for a reason.
+    @ivar counts: How many faults were injected and operations done, by kind.
+    @ivar notes: Log lines of the brokers, for finding the cause of a failure.
     """
 
     def __init__(self, seed: int, plan: Plan = USUAL) -> None:
@@ -134,18 +134,18 @@ class World:
 
     def server(self, broker_id: int) -> Process | None:
         """
-        Who takes connections for a broker.
+        Return the process that accepts connections for a broker, if any.
         """
         process = self.running(broker_id)
         return process if process is not None and process.listens else None
 
     def broker_ids(self) -> list[int]:
         """
-        Whom clients may ask first.
+        Return the ids of the brokers that clients may connect to first.
         """
         return list(range(1, self.brokers + 1))
 
-    # -- what is known without asking -----------------------------------------
+    # -- state read directly from the simulated etcd ---------------------------
 
     def _value(self, key: str) -> Any:
         text = self.etcd.text(f"{NAMESPACE}/{key}")
@@ -164,7 +164,7 @@ class World:
 
     def leads(self, broker_id: int, where: TopicIdPartition) -> bool:
         """
-        Whether a broker leads a partition, and nobody has replaced it.
+        Return whether a broker leads a partition and was not replaced.
         """
         record = self._value(f"partitions/{where[0]}/{where[1]:010d}")
         return record is not None and self._is(broker_id, record["incarnation"])
@@ -366,7 +366,7 @@ def history(seed: int, minutes: float, plan: Plan = USUAL) -> Outcome:
         with patch.object(sealing, "PARALLEL_READS", 8):
             outcome = World(seed, plan).run(minutes)
         for _ in range(2):
-            # What still waits for something is ended by this: nobody is to hear.
+            # This ends coroutines that still wait; what they log is not recorded.
             gc.collect()
         gc.unfreeze()
     return outcome
@@ -375,8 +375,9 @@ def history(seed: int, minutes: float, plan: Plan = USUAL) -> Outcome:
 @contextmanager
 def _alone(heard: Any) -> Iterator[None]:
     """
-    Nobody else hears what brokers log, which would take most of the time; and
-    nothing is collected as garbage while it may still be thought of.
+    Replace all log observers by this one, since logging would take most of the
+    time, and switch off garbage collection, so that coroutines that wait are
+    not collected meanwhile.
     """
     others = list(globalLogPublisher._observers)
     for observer in others:
