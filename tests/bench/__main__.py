@@ -31,7 +31,7 @@ from tests.clients.raw import RawClient, batch_of
 
 MB = 1_000_000
 TAIL_BYTES = 48 << 20
-"""How much is read as the tail: what a broker at default settings has in memory."""
+"""How much is read as the tail: it fits into a broker's memory at default settings."""
 
 NAMES = ("throughput", "requests", "volume", "idle", "groups", "s3")
 
@@ -40,7 +40,7 @@ Rows = list[list[str]]
 
 class Bench:
     """
-    Two servers and what was asked for on the command line.
+    The benchmarks, on two servers, with the options of the command line.
     """
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
@@ -137,8 +137,8 @@ class Bench:
 
     def tail(self, client: str, shape: dict[str, int], server: Server) -> dict[str, Any]:
         """
-        Read what was just written, again and again; what lies further back is
-        read from segments: see volume.
+        Read records that were just written, again and again. Older records are
+        read from segments: see L{volume}.
         """
         wrote = load("produce", server, **shape, total=TAIL_BYTES)
         passes = max(1, (self.options.mib << 20) // TAIL_BYTES)

@@ -1,5 +1,5 @@
 """
-Two builds of the broker against each other: what a change costs in CPU time.
+Compares two builds of the broker: the cost of a change in CPU time.
 
     git worktree add ../before REVISION
     python -m tests.bench.builds --before ../before
@@ -134,7 +134,7 @@ def polls(seconds: float, sessions: bool) -> Measure:
 
 def main() -> None:
     """
-    Measure what is named, or all of it, and print a table in Markdown.
+    Run the named measurements, or all, and print a table in Markdown.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.bench.builds", description=__doc__)
     add = parser.add_argument

@@ -1,5 +1,5 @@
 """
-The disk alone: what there is to be had, beside what a broker makes of it.
+The disk alone: its throughput, to compare with a broker's.
 """
 
 from __future__ import annotations

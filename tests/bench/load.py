@@ -58,8 +58,9 @@ def connect(port: int) -> socket.socket:
 
 def one_batch(record_bytes: int, records: int | None = None) -> tuple[bytes, int]:
     """
-    A batch of records of that size, and how many they are: as many as fit,
-    unless told.
+    Return a batch of records of that size, and their number.
+
+    @param records: The number of records; None: as many as fit.
     """
     count = records or max(1, min(BATCH_RECORDS, BATCH_BYTES // (record_bytes + 12)))
     values = os.urandom(record_bytes + count)

@@ -46,7 +46,7 @@ Script = Generator[bytes | float, memoryview, None]
 
 class Loop:
     """
-    Runs members, until it is told to stop.
+    An event loop that runs members.
     """
 
     def __init__(self, port: int) -> None:
@@ -123,7 +123,7 @@ def asked(request: Request) -> Generator[bytes, memoryview, Any]:
 
 class Group:
     """
-    The members of one group, who say when all of them have a part.
+    The members of one group; knows when all have an assignment.
     """
 
     def __init__(self, loop: Loop, name: str, size: int, partitions: int) -> None:

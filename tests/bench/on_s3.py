@@ -31,7 +31,7 @@ PUTS = frozenset(
         "ListObjectsV2",
     }
 )
-"""What Amazon's price list has in one line, and what the others are cheap beside."""
+"""The requests of Amazon's most expensive class; all others cost much less."""
 
 
 class Store:

@@ -1,6 +1,6 @@
 """
-The client's side of the benchmarks on S3: one producer, who floods a broker or
-keeps to a pace.
+The client's side of the benchmarks on S3: one producer, which floods a broker
+or keeps to a pace.
 
     python -m tests.bench.pacing '{"do": "flood", "port": 9092, ...}'
 

@@ -222,7 +222,8 @@ def throughput(folder: Path, options: argparse.Namespace) -> Table:
 
 def objects(folder: Path, options: argparse.Namespace) -> Table:
     """
-    Whether a start, and the first who ask, pay for what is in the bucket.
+    Measure whether a start and the first requests slow down with the number of
+    objects in the bucket.
     """
     partitions = options.many_partitions
     broker = OnS3(folder, segment_bytes=1024)

@@ -1,16 +1,16 @@
 """
 An S3 server for benchmarks: it keeps everything in memory, and costs little,
-so that it is the broker that is measured.
+so that a benchmark measures the broker.
 
     python -m tests.bench.s3_server
 
-prints its port, and serves until its standard input ends. It does what the
-broker asks of S3, and is held to the contract of object stores
-(tests/bench/test_s3_server.py); signatures and checksums it does not look at.
+prints its port, and serves until its standard input ends. It implements the
+requests that the broker uses, and passes the contract tests of object stores
+(tests/bench/test_s3_server.py); it does not check signatures and checksums.
 
 Lines on its standard input change it: C{{"delays": {"PUT": 100}}} makes each
-PUT answer 100 ms after it has come (and take effect then, as on S3: who asks
-meanwhile does not see it), and C{{"copy": [bucket, key, [key, ...]]}} stores an
+PUT answer 100 ms after it has come (and take effect then, as on S3: requests
+meanwhile do not see the object), and C{{"copy": [bucket, key, [key, ...]]}} stores an
 object under more keys, for a full bucket at little cost. Each line is answered
 with one, when it is done.
 """
@@ -260,7 +260,7 @@ class Connection(asyncio.BufferedProtocol):
         pairs = (line.partition(":") for line in lines)
         headers = {name.lower(): value.strip() for name, _, value in pairs}
         self._request = verb, target, headers
-        # Nobody sends a second request before the first is answered.
+        # The broker's client sends no second request before the first answer.
         self._body = bytearray(int(headers.get("content-length", 0)))
         self._body[: len(rest)] = rest
         self._got = len(rest)

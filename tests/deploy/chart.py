@@ -3,8 +3,9 @@ Helm's own library, in a process of its own:
 
     python -m tests.deploy.chart CHART < values.json
 
-prints what it says of the chart with these values, as JSON: what C{helm lint}
-finds, and what C{helm template} makes, by the template's name; or why not.
+prints the results for the chart with these values, as JSON: the findings of
+C{helm lint}, and the output of C{helm template} by the template's name, or the
+error.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ ALL: dict[str, Any] = {
 
 class ChartTests(SynchronousTestCase):
     """
-    It makes what Kubernetes takes, and what a broker takes.
+    The chart makes valid objects of Kubernetes, with valid settings.
     """
 
     def made(self, values: dict[str, Any]) -> Rendered:

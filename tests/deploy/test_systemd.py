@@ -32,8 +32,9 @@ def unit() -> Unit:
 
 def variables(commented: bool) -> dict[str, str]:
     """
-    What the file of settings sets; or what it would set, were no example of a
-    setting commented out.
+    Return the variables that the file of settings sets.
+
+    @param commented: Include the examples that are commented out.
     """
     found = {}
     for line in (SYSTEMD / "kafscale.env").read_text(encoding="utf-8").splitlines():
@@ -108,8 +109,8 @@ class SettingsTests(SynchronousTestCase):
 
     def test_accepted(self) -> None:
         """
-        What is set are settings, with values that are accepted; and so would be
-        what is commented out.
+        The file sets only known settings, with valid values, and so do the
+        examples that are commented out.
         """
         known = {each.variable for each in SETTINGS}
         for commented in (False, True):

@@ -10,8 +10,8 @@ import socket
 
 def free_port() -> int:
     """
-    A port that nobody listens on, below those that the kernel gives to
-    outgoing connections: so none of these takes it while a broker restarts.
+    Return a port on which no process listens, below those that the kernel gives
+    to outgoing connections: so none of these takes it while a broker restarts.
     """
     while True:
         port = random.randint(10_000, 32_000)

@@ -118,7 +118,7 @@ def store(address: Address, part_bytes: int = PART_BYTES) -> S3ObjectStore:
 
 async def probe(store: S3ObjectStore, cluster: str, fencing: str) -> None:
     """
-    Do what a broker of this cluster does with a bucket at its start.
+    Probe a bucket as a broker of this cluster does at its start.
     """
     await Probe(store, reactor, "default", new_name("probe"), fencing).run(cluster)
 
