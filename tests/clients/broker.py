@@ -109,7 +109,7 @@ class Broker:
     @property
     def pid(self) -> int:
         """
-        Of the process that runs now.
+        The id of the process that runs now.
         """
         assert self._process is not None, "the broker is not started"
         return self._process.pid
@@ -297,7 +297,7 @@ class BrokerTestCase(SynchronousTestCase):
 
     def prepared(self, **settings: object) -> Broker:
         """
-        The same, not started.
+        Return a broker that is not started yet.
         """
         broker = Broker(self.folder / f"broker-{len(self.brokers)}", **settings)
         if self.bucketed or (in_bucket(self.id()) and "use_memory_s3" not in settings):

@@ -26,7 +26,7 @@ LEASE_SECONDS = 4
 
 class ClusterBroker(Broker):
     """
-    One of them.
+    A broker of a cluster.
 
     @ivar to_etcd: What it has to itself between it and etcd.
     @ivar to_s3: The same of the bucket.
@@ -104,7 +104,7 @@ class Cluster:
 
     def add(self, **settings: object) -> ClusterBroker:
         """
-        One more broker, not started.
+        Add a broker, which is not started yet.
         """
         number = len(self.brokers) + 1
         to_etcd, to_s3 = (
@@ -158,7 +158,7 @@ class Cluster:
     @property
     def addresses(self) -> str:
         """
-        Of all, for a client's C{bootstrap.servers}.
+        The addresses of all brokers, for a client's C{bootstrap.servers}.
         """
         return ",".join(each.address for each in self.brokers)
 
@@ -220,13 +220,13 @@ class ClusterTestCase(BucketTestCase):
 
     def cluster(self, count: int = 3, **settings: Any) -> Cluster:
         """
-        One that is started.
+        Return a cluster that is started.
         """
         return self.prepared_cluster(count, **settings).start()
 
     def prepared_cluster(self, count: int = 3, **settings: Any) -> Cluster:
         """
-        One that is not.
+        Return a cluster that is not started yet.
         """
         cluster = Cluster(self.folder, count, **settings)
         self.addCleanup(cluster.close)

@@ -47,7 +47,8 @@ Message = tuple[int, int, bytes]
 
 class Journal:
     """
-    What a member has done; on disk, before it does the next thing.
+    The member's notes of processed records and commits; each is on disk before
+    the next step.
 
     @ivar owed: By partition, the offset that is still to be committed.
     """

@@ -1,5 +1,5 @@
 """
-What a broker on every kind of store survives: kills, and a store that misbehaves.
+Tests of crashes and failing stores, for a broker on every kind of store.
 
 Test modules inherit these classes. They import this module, not its classes,
 which would be run as tests themselves.

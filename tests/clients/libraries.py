@@ -63,7 +63,7 @@ class Library:
 
     def given(self, records: Sequence[Record]) -> list[Record]:
         """
-        What it writes when it is asked to write these.
+        Return the records that the library writes when asked to write these.
         """
         return list(records)
 

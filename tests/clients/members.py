@@ -68,7 +68,7 @@ class Job:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """
-        What L{to_json} gave.
+        Read the output of L{to_json}.
         """
         return cls(**json.loads(text))
 
@@ -123,7 +123,7 @@ class Member:
 
     def read(self) -> list[Processed]:
         """
-        What it has processed so far.
+        Return the records that it has processed so far.
         """
         with self._journal.open("rb") as file:
             file.seek(self._read)
@@ -199,8 +199,9 @@ class MembersTestCase(BrokerTestCase):
 
     def new_admin(self) -> AdminClient:
         """
-        One that knows nothing: librdkafka remembers a group's coordinator even
-        when it has given up the connection to it, and then waits for ever.
+        Return a new admin client, without a cache: librdkafka remembers a
+        group's coordinator even when it has given up the connection to it, and
+        then waits for ever.
         """
         return AdminClient({"bootstrap.servers": self.running.address, "log_level": 0})
 
@@ -328,14 +329,14 @@ class MembersTestCase(BrokerTestCase):
 
 def values(members: Iterable[Member]) -> set[int]:
     """
-    Of all records that they have processed.
+    Return the values of all records that these members have processed.
     """
     return {record.value for member in members for record in member.read()}
 
 
 def generation(raw: RawClient, group: str) -> int:
     """
-    That of a group, found out by trying: no API tells it.
+    Return the generation of a group, found by trying: no API returns it.
     """
     (described,) = raw.call(DescribeGroupsRequest(groups=[group]), 5).groups
     member_id = described.members[0].member_id

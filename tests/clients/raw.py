@@ -65,7 +65,7 @@ class StoredBatch(NamedTuple):
 
     def records(self) -> list[Record]:
         """
-        Its records, inflated.
+        Return the batch's records, decompressed.
         """
         return [
             Record(each.key, each.value, tuple(each.headers), each.timestamp)
@@ -111,7 +111,7 @@ def batch_of(
 
 class RawClient:
     """
-    One connection.
+    A connection to a broker.
     """
 
     def __init__(self, port: int, timeout: float = 30.0) -> None:
@@ -160,7 +160,7 @@ class RawClient:
 
     def receive_frame(self) -> bytes:
         """
-        What comes next, without its length.
+        Return the next frame, without its length.
 
         @raise ConnectionError: the broker closed the connection.
         """

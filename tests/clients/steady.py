@@ -101,13 +101,13 @@ class Steady(threading.Thread):
 
     def total(self) -> int:
         """
-        How many are acknowledged.
+        Return how many records are acknowledged.
         """
         return sum(map(len, self.acknowledged))
 
     def counts(self) -> list[int]:
         """
-        How many of each partition are.
+        Return how many records of each partition are acknowledged.
         """
         return [len(each) for each in self.acknowledged]
 
@@ -119,7 +119,7 @@ class Steady(threading.Thread):
 
     def stalls(self, since: float = 0.0, until: float = inf) -> list[float]:
         """
-        Of each partition the longest time without an acknowledgement, in
+        Return the longest time without an acknowledgement of each partition, in
         seconds, that began between these moments.
         """
         return [
@@ -129,7 +129,8 @@ class Steady(threading.Thread):
 
     def first_after(self, partition: int, moment: float) -> float | None:
         """
-        When the first acknowledgement after a moment came, if one has.
+        Return the time of the first acknowledgement after a moment, if there is
+        one.
         """
         times = self._times[partition]
         at = bisect_right(times, moment)
@@ -172,7 +173,7 @@ def check(addresses: str, topic: str, producer: Steady) -> int:
 
 def _difference(found: list[int], expected: list[int]) -> str:
     """
-    What is wrong with a list of numbers, in short.
+    Return a short description of missing and repeated numbers.
     """
     missing = sorted(set(expected) - set(found))
     twice = sorted({each for each in found if found.count(each) > 1}) if len(found) < 10**5 else []

@@ -46,17 +46,17 @@ class Stored(Protocol):
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """
-        How large they are, by their keys, in the keys' order.
+        Return the sizes of the objects by key, in the order of keys.
         """
 
     def read(self, key: str) -> bytes:
         """
-        One of them.
+        Return the contents of an object.
         """
 
     def write(self, key: str, data: bytes) -> None:
         """
-        Put one there, whatever was there before.
+        Write an object, replacing one that exists.
         """
 
     def remove(self, key: str) -> None:

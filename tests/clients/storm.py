@@ -56,7 +56,7 @@ class Storm:
     @property
     def endpoint(self) -> str:
         """
-        As C{KAFSCALE_S3_ENDPOINT}.
+        The value for C{KAFSCALE_S3_ENDPOINT}.
         """
         return f"http://127.0.0.1:{self._server.server_port}"
 
@@ -69,7 +69,7 @@ class Storm:
 
     def draw(self, method: str) -> tuple[str, float]:
         """
-        What becomes of the next request, and a number of seconds.
+        Draw the fate of the next request, and a number of seconds.
         """
         with self._lock:
             seconds = self._chance.uniform(0, 0.3)
@@ -86,7 +86,7 @@ class Storm:
         self, method: str, path: str, headers: dict[str, str], body: bytes
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         """
-        What the server says.
+        Send a request to the server and return its answer.
         """
         server = http.client.HTTPConnection(self._host, self._port, timeout=30)
         with contextlib.closing(server):
@@ -113,7 +113,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Passage(BaseHTTPRequestHandler):
     """
-    One connection.
+    A connection that the storm passes on.
     """
 
     passing: Storm
@@ -121,7 +121,7 @@ class _Passage(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """
-        Not a word.
+        Log nothing.
         """
 
     def _pass(self) -> None:

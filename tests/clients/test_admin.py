@@ -199,7 +199,7 @@ class KafkaPythonAdminTests(BrokerTestCase):
 
 class TopicTests(BrokerTestCase):
     """
-    What comes of topics.
+    Creation and deletion of topics.
     """
 
     def test_data_goes(self) -> None:

@@ -26,7 +26,7 @@ LIBRARIES = ("confluent-kafka", "aiokafka")
 
 def others(cluster: Cluster, broker: ClusterBroker) -> list[ClusterBroker]:
     """
-    All but this one.
+    Return all brokers of the cluster except this one.
     """
     return [each for each in cluster.brokers if each is not broker]
 

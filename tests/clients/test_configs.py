@@ -89,7 +89,7 @@ class ConfluentTests(ConfigCase):
 
     def refusal(self, future: Any) -> confluent_kafka.KafkaError:
         """
-        What a call failed with.
+        Return the error of a call.
         """
         with self.assertRaises(confluent_kafka.KafkaException) as raised:
             future.result(SECONDS)
@@ -129,7 +129,7 @@ class ConfluentTests(ConfigCase):
 
     def test_survives(self) -> None:
         """
-        What was altered holds after a crash.
+        Altered configurations survive a crash.
         """
         self.alter(("set", "retention.ms", "777")).result(SECONDS)
         self.subject.kill()
@@ -186,7 +186,7 @@ class ConfluentTests(ConfigCase):
 
     def test_partitions(self) -> None:
         """
-        There can be more, not fewer.
+        The number of partitions can be raised, not lowered.
         """
         self.admin.create_partitions([NewPartitions("talk", 5)])["talk"].result(SECONDS)
         self.assertEqual(len(self.raw.metadata("talk").topics[0].partitions), 5)
@@ -290,7 +290,8 @@ class KafkaPythonTests(ConfigCase):
 
     def test_disk(self) -> None:
         """
-        Where they are, and how much room the disk has.
+        The directory of the partitions, and the size and free space of the
+        disk.
         """
         (broker,) = self.admin.describe_log_dirs({"talk": [0, 1]})
         (directory,) = broker["log_dirs"]
@@ -341,7 +342,7 @@ class KafkajsTests(ConfigCase):
 
     def call(self, *calls: tuple[str, Any]) -> list[Any]:
         """
-        What each call returned, or the type of its error.
+        Return the result of each call, or the type of its error.
         """
         job = json.dumps({"address": self.subject.address, "calls": calls})
         out = run(["node", str(KAFKAJS / "admin.js"), job], b"")
@@ -417,8 +418,8 @@ class KafkajsTests(ConfigCase):
 
 class AtOnceTests(ConfigCase):
     """
-    What is altered holds for the next batch, without a restart; and when it is
-    put back, that does.
+    An altered configuration applies to the next batch, without a restart, and
+    so does its removal.
     """
 
     def code(self, batch: bytes) -> int:

@@ -1,6 +1,6 @@
 """
-What a connection promises, over a real socket: which requests have an answer,
-in which order, and which end the connection.
+The order of answers on a real connection, requests without an answer, and
+requests that end the connection.
 """
 
 from __future__ import annotations
@@ -289,8 +289,7 @@ class VersionTests(ConversationTestCase):
 
 class TransactionTests(ConversationTestCase):
     """
-    What belongs to transactions is refused, with an error that no client
-    tries again.
+    Requests of transactions are refused, with an error that no client retries.
     """
 
     def test_refused(self) -> None:

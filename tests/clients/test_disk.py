@@ -34,13 +34,13 @@ class DiskTestCase(BrokerTestCase):
 
     def get(self, path: str) -> tuple[int, str]:
         """
-        What the broker says of itself: status and text.
+        Return the status and the text of an operators' page.
         """
         return page(self.http, path)
 
     def assert_refuses(self, broker: Broker) -> None:
         """
-        It does not start, and says in one line that the disk is full.
+        The broker does not start, and says in one line that the disk is full.
         """
         before = broker.tail(100_000)
         broker.start(wait=False)

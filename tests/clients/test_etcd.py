@@ -20,7 +20,7 @@ from tests.harness.certificates import self_signed
 
 class ServedTests(BucketTestCase):
     """
-    It serves as any other.
+    A broker whose metadata is in etcd.
     """
 
     def on_etcd(self, server: etcd.Etcd, **settings: object) -> Broker:
@@ -203,7 +203,8 @@ def with_users(server: etcd.Etcd, below: str) -> None:
 
 class RefusalTests(FailureTestCase):
     """
-    What cannot be kept costs one line and exit status 1.
+    A start with wrong settings or an unusable etcd ends with one line and exit
+    status 1.
     """
 
     def test_disagreement(self) -> None:
@@ -238,7 +239,7 @@ class RefusalTests(FailureTestCase):
 
     def test_nobody_there(self) -> None:
         """
-        It is waited for, but not for ever; and no data directory is used
+        A start waits for etcd, but not for ever, and uses no data directory
         instead.
         """
         port = free_port()

@@ -13,7 +13,7 @@ NOT_LEADER_OR_FOLLOWER = 6
 
 class FencingTests(BrokerTestCase):
     """
-    What clients see of it.
+    Clients of a broker that is fenced.
     """
 
     def test_comes_back(self) -> None:

@@ -108,7 +108,7 @@ class ConfluentGroupAdminTests(GroupAdminTestCase):
 
     def offsets(self, group: str, *partitions: int) -> dict[int, int]:
         """
-        What a group has committed, in these partitions or in all.
+        Return the committed offsets of a group, in these partitions or in all.
         """
         wanted = [confluent_kafka.TopicPartition(TOPIC, index) for index in partitions]
         asked = ConsumerGroupTopicPartitions(group, wanted or None)
@@ -196,7 +196,7 @@ class KafkaPythonGroupAdminTests(GroupAdminTestCase):
 
     def offsets(self, group: str) -> dict[int, int]:
         """
-        What a group has committed.
+        Return the committed offsets of a group.
         """
         listed = self.admin.list_group_offsets(group)[group]
         return {where.partition: committed.offset for where, committed in listed.items()}
@@ -304,7 +304,7 @@ class KafkajsGroupAdminTests(GroupAdminTestCase):
 
     def ask(self, *calls: list[Any]) -> list[Any]:
         """
-        What these calls return, or fail with.
+        Return the results of these calls, or their errors.
         """
         job = json.dumps({"address": self.subject.address, "calls": calls})
         done = subprocess.run(

@@ -187,8 +187,8 @@ class GroupErrorTests(BrokerTestCase):
 
     def test_large_member_metadata(self) -> None:
         """
-        What members tell one another is not the broker's business: a megabyte
-        of it is passed on, and kept over a restart.
+        The broker does not interpret the metadata of members: a megabyte of it
+        is passed on, and kept over a restart.
         """
         large = b"\xff" * 1_000_000
         offered = JoinGroupRequest.Protocol(name="large", metadata=large)

@@ -1,5 +1,5 @@
 """
-What a broker must bear: input that no client would send, and too much of it.
+Malformed input that no client would send, and too much input.
 
 After each the broker serves others, and its memory is bounded.
 """

@@ -50,7 +50,7 @@ class IdempotenceTests(BrokerTestCase):
 
     def stored(self) -> list[bytes | None]:
         """
-        What is in the log.
+        Return the values in the log.
         """
         return [each.value for each in self.client.records("once")]
 

@@ -123,7 +123,8 @@ class InspectTests(BrokerTestCase):
 
     def assert_found(self, change: Callable[[], object], *words: str) -> None:
         """
-        What is changed is reported; then it is put back.
+        Make a change to the data directory; C{kafscale-inspect} reports it as
+        wrong, with these words. Then undo the change.
         """
         kept = self.folder / "kept"
         shutil.copytree(self.data, kept)

@@ -1,5 +1,5 @@
 """
-What each client writes, every client reads: byte for byte, in every codec.
+Every client reads the records of every other: byte for byte, in every codec.
 """
 
 from __future__ import annotations

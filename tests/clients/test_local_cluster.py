@@ -31,7 +31,7 @@ def is_free(port: int) -> bool:
 
 class LocalClusterTests(SynchronousTestCase):
     """
-    One command.
+    A cluster that is started by one command.
     """
 
     def setUp(self) -> None:

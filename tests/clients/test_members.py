@@ -61,7 +61,7 @@ class MembersTests(MembersTestCase):
 
     def works(self, member: Member) -> None:
         """
-        It has done its part.
+        Check that a member has processed records.
         """
         self.assertGreater(len(member.read()), 0, str(member))
 

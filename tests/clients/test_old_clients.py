@@ -120,7 +120,8 @@ def some_records(headers: bool = False) -> list[Record]:
 
 def bare(records: Iterable[Record], times: bool) -> list[Record]:
     """
-    What a message can hold of records.
+    Return the records without headers, which old messages do not have, and
+    without timestamps unless C{times} is true.
     """
     return [
         record._replace(headers=(), timestamp=record.timestamp if times else -1)

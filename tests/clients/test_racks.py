@@ -169,6 +169,6 @@ class RackTests(ClusterTestCase):
 
 def value(number: int, size: int) -> bytes:
     """
-    Of the record at this offset.
+    Return the value of the record at this offset.
     """
     return (b"%d " % number).ljust(size, b"x")

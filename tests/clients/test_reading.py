@@ -67,7 +67,7 @@ class ReadingTestCase(BrokerTestCase):
 
     def leader_epoch(self) -> int:
         """
-        Of partition 0, as metadata tells it.
+        Return the leader epoch of partition 0, from Metadata.
         """
         ((part, *_),) = [each.partitions for each in self.client.metadata("read").topics]
         return part.leader_epoch
@@ -251,7 +251,8 @@ class EpochTests(ReadingTestCase):
 
     def test_history(self) -> None:
         """
-        Where each epoch ends, also after the next start.
+        OffsetForLeaderEpoch returns the end of each epoch, also after a
+        restart.
         """
         for _ in range(2):
             older, newer = self.end_of(self.older), self.end_of(self.newer)
@@ -279,7 +280,7 @@ class EpochTests(ReadingTestCase):
 
     def end_of(self, epoch: int, current: int = -1) -> Any:
         """
-        What OffsetForLeaderEpoch says of an epoch.
+        Return the answer to OffsetForLeaderEpoch for an epoch.
         """
         asked = OffsetForLeaderEpochRequest.Topic
         query = asked.Partition(partition=0, current_leader_epoch=current, leader_epoch=epoch)
@@ -362,7 +363,7 @@ class ListOffsetsTests(ReadingTestCase):
 
 def position(index: int, offset: int = 0, max_bytes: int = 1 << 20, **more: Any) -> Any:
     """
-    Where to read in one partition.
+    Return the entry of one partition in a Fetch request.
     """
     return FetchRequest.Topic.Partition(
         partition=index, fetch_offset=offset, partition_max_bytes=max_bytes, **more

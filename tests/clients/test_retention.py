@@ -82,7 +82,7 @@ class RetentionCase(BrokerTestCase):
 
 class DeletingTests(RetentionCase):
     """
-    What goes, and when.
+    Deletion by age and by size.
     """
 
     def test_too_old(self) -> None:
@@ -165,7 +165,8 @@ class DeletingTests(RetentionCase):
 
     def test_compacted(self) -> None:
         """
-        What is only compacted stays; when the policy is to delete, it goes.
+        A topic with the policy C{compact} keeps its records; with
+        C{compact,delete} they expire.
         """
         self.create("mine")
         self.write("mine", 3, age=2 * HOUR)

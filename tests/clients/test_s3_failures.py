@@ -87,7 +87,7 @@ class OutageTests(FailureTestCase):
 
     def test_stopped_at_the_start(self) -> None:
         """
-        So does one that is still trying to reach the store.
+        A broker that still tries to reach the store stops in time, too.
         """
         broker = self.observed(s3_endpoint=f"http://127.0.0.1:{free_port()}").start(wait=False)
         eventually(lambda: self.get("/readyz")[0] == 503)
@@ -102,7 +102,7 @@ class RefusalTests(FailureTestCase):
 
     def test_no_such_bucket(self) -> None:
         """
-        It does not exist.
+        The bucket does not exist.
         """
         self.assert_refuses(self.prepared(s3_bucket="nowhere"), "nowhere", "NoSuchBucket")
 
@@ -124,7 +124,7 @@ class RefusalTests(FailureTestCase):
 
     def test_no_credentials(self) -> None:
         """
-        There are none to be found.
+        There are no credentials.
         """
         broker = self.prepared()
         broker.variables |= {

@@ -62,7 +62,7 @@ class MarkedStormTests(MarkedTestCase, contract.StormContract):
 
 class MarkedBucketTests(MarkedTestCase):
     """
-    What is in the bucket then.
+    The objects in the bucket with this fencing.
     """
 
     def fill(self, broker: Broker, first: int) -> list[bytes]:
@@ -101,7 +101,7 @@ class MarkedBucketTests(MarkedTestCase):
 
     def test_a_server_that_refuses_conditions(self) -> None:
         """
-        It says 501 to every C{If-None-Match}, and is sent none.
+        A server that answers 501 to every C{If-None-Match} is sent none.
         """
         broker = self.broker(s3_bucket=s3.make_bucket("plain"), segment_bytes="1KiB")
         with RawClient(broker.port) as raw:

@@ -23,7 +23,8 @@ class TreatedTestCase(FailureTestCase):
 
     def treated(self, how: str = "", **settings: object) -> Broker:
         """
-        One whose bucket is treated in this way (L{tests.harness.moto_server}).
+        Return a broker whose bucket has this defect
+        (L{tests.harness.moto_server}).
         """
         settings["s3_endpoint"] = s3.server("moto").endpoint
         settings["s3_bucket"] = s3.make_bucket(on="moto")

@@ -177,7 +177,7 @@ class CommandLineTests(SynchronousTestCase):
 
     def run_with(self, command: list[str], status: int) -> tuple[str, str]:
         """
-        What a command prints to standard output and standard error.
+        Return the standard output and the standard error of a command.
         """
         done = subprocess.run(command, env=environment(), capture_output=True, text=True)
         self.assertEqual(done.returncode, status, done.stderr)

@@ -52,7 +52,7 @@ class Confluent:
 
 class KafkaPython:
     """
-    The same, by kafka-python.
+    A consumer of kafka-python.
     """
 
     def __init__(self, address: str) -> None:

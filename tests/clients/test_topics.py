@@ -75,7 +75,7 @@ class TopicsTestCase(BrokerTestCase):
 
     def names(self) -> list[str]:
         """
-        Of all topics.
+        Return the names of all topics.
         """
         return [each.name for each in self.metadata(None, 12).topics]
 

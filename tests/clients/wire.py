@@ -1,5 +1,5 @@
 """
-What lies between a broker and its store: a wire that can be cut, or held.
+A proxy between a broker and its store that can be cut, or held.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Wire:
     @property
     def endpoint(self) -> str:
         """
-        As C{KAFSCALE_S3_ENDPOINT}.
+        The value for C{KAFSCALE_S3_ENDPOINT}.
         """
         return f"http://127.0.0.1:{self.port}"
 
