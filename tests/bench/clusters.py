@@ -1,5 +1,5 @@
 """
-What the measurements of clusters have in common.
+Shared code of the benchmarks of clusters.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def led_by(cluster: Cluster, topics: Sequence[str], brokers: Sequence[ClusterBro
 
 def seconds_until(what: Callable[[], bool], since: float | None = None) -> float:
     """
-    How long it takes until it is so.
+    Return how many seconds pass until the condition is true.
     """
     begun = time.monotonic() if since is None else since
     eventually(what, LONG)

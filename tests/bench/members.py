@@ -157,7 +157,7 @@ class Group:
 
     def member(self) -> Script:
         """
-        One that stays, and sends heartbeats.
+        A member that stays in its group and sends heartbeats.
         """
         joined = yield from self.join()
         yield random.uniform(0, HEARTBEAT_SECONDS)
@@ -177,7 +177,7 @@ class Group:
 
     def committing(self, partition: int, done: list[int]) -> Script:
         """
-        One that commits without pause.
+        A member that commits without pause.
         """
         joined = yield from self.join()
         yield 0.5  # until the others have their parts

@@ -123,7 +123,7 @@ class OnS3(Kafscale):
 
     def counts(self) -> Counts:
         """
-        What it says in /metrics.
+        Return the counters in /metrics.
         """
         with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=60) as answer:
             lines = answer.read().decode().splitlines()

@@ -44,7 +44,7 @@ def tables(folder: Path, options: argparse.Namespace) -> Iterator[Table]:
 
 def latency(folder: Path, options: argparse.Namespace) -> Table:
     """
-    What a slow store does to one producer.
+    Measure the latency of one producer with a slow store.
     """
     broker = OnS3(folder)
     partitions, total = 12, options.mib << 20
@@ -97,7 +97,7 @@ def latency(folder: Path, options: argparse.Namespace) -> Table:
 
 def puts(folder: Path, options: argparse.Namespace) -> Table:
     """
-    What is asked of the store, by load and by number of partitions.
+    Measure the requests to the store, by load and by number of partitions.
     """
     rows = []
     for rate in options.rates:
@@ -324,7 +324,7 @@ CASES: dict[str, Callable[[Path, argparse.Namespace], Table]] = {
 
 def add_options(add: Callable[..., object]) -> None:
     """
-    What the command line has for these.
+    Add the options of these benchmarks.
     """
     add("--cases", type=_names, default=list(CASES), help="of s3: " + ", ".join(CASES))
     add("--rates", type=_rates, default=[1.0, 10.0], help="in MB/s, for s3's puts")

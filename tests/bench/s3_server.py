@@ -99,7 +99,7 @@ class Bucket:
 
 class Store:
     """
-    What S3 does, by verb.
+    The store's implementation of S3's requests, by verb.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """
-What is measured: the broker and the floor, each a process whose CPU time and
-memory the kernel tells.
+The measured servers: the broker and the floor, each a process whose CPU time
+and memory are read from the kernel.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Server:
     @property
     def pid(self) -> int:
         """
-        Of the process that runs now.
+        The id of the process that runs now.
         """
         raise AssertionError("no process")
 

@@ -26,7 +26,7 @@ CHART = ROOT / "deploy" / "helm" / "kafscale"
 @attrs.frozen
 class Rendered:
     """
-    What Helm says.
+    The results of Helm.
 
     @ivar findings: Of C{helm lint --strict}, beyond mere advice.
     @ivar refusal: Why nothing is made; empty if something is.

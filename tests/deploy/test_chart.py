@@ -119,7 +119,7 @@ class ChartTests(SynchronousTestCase):
 
     def assert_coherent(self, rendered: Rendered) -> None:
         """
-        What one object says of another is so.
+        References between the objects of the chart are correct.
         """
         whole = rendered.one("StatefulSet")
         labels = whole["spec"]["template"]["metadata"]["labels"]
@@ -219,7 +219,7 @@ class ChartTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """
-        What cannot work is refused before anything is installed.
+        Invalid values are refused before anything is installed.
         """
         for values, words in (
             ({**LEAST, "s3": {}}, "s3.bucket is required"),
@@ -248,7 +248,7 @@ class DockerfileTests(SynchronousTestCase):
 
     def test_copied(self) -> None:
         """
-        What is copied is there.
+        The copied files exist.
         """
         for name, rest in self.lines:
             if name == "COPY" and not rest.startswith("--from"):

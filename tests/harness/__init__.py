@@ -1,3 +1,3 @@
 """
-What tests of several rooms share.
+Code that tests of several rooms share.
 """

@@ -106,7 +106,7 @@ async def _overwrite(
     store: IMetadataStore, key: str, revision: int, value: Any, guards: Any = (), **named: Any
 ) -> int:
     """
-    Put it whatever is there, until it is.
+    Put the value without a comparison, until the store answers.
     """
     while True:
         with suppress(StoreUnavailable):
@@ -115,7 +115,7 @@ async def _overwrite(
 
 def overwriting(original: Any) -> Any:
     """
-    Put it, whatever is there.
+    Put the value without a comparison.
     """
     return _overwrite
 

@@ -31,7 +31,7 @@ class Wrong(AssertionError):
 @attrs.define
 class Epoch:
     """
-    What the leader of one epoch has shown.
+    The answers of the leader of one epoch.
     """
 
     high_watermark: int
@@ -43,7 +43,7 @@ class Epoch:
 @attrs.define
 class Known:
     """
-    What is known of one partition.
+    The known records and bounds of one partition.
 
     @ivar truth: Values by offset, acknowledged or shown.
     @ivar places: Offsets by value.
@@ -85,7 +85,7 @@ class Checker:
 
     def known(self, where: TopicIdPartition) -> Known:
         """
-        What is known of a partition.
+        Return the known state of a partition.
         """
         known = self.partitions.get(where)
         if known is None:

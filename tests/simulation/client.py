@@ -41,7 +41,7 @@ class Led:
 
 class Client:
     """
-    One process that uses the cluster.
+    A process that uses the cluster.
 
     @ivar leaders: By topic's name and partition.
     """
@@ -90,7 +90,7 @@ class Client:
 
     def close(self) -> None:
         """
-        It ends: all of its connections are closed.
+        Close all connections.
         """
         for pipe in self._pipes.values():
             pipe.close()

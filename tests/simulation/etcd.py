@@ -60,14 +60,14 @@ class Listener(Protocol):
 
     def refuse(self, compacted: int) -> None:
         """
-        What he asks for is forgotten.
+        Report that the requested revision was compacted.
         """
 
 
 @attrs.frozen
 class Done:
     """
-    What happened to one key in one revision.
+    The change of one key in one revision.
     """
 
     revision: int
@@ -87,7 +87,7 @@ class Done:
 
 class Etcd:
     """
-    What the members agree upon.
+    The state that the members of etcd agree upon.
 
     @ivar seen: Called with everything that was done, in order.
     """
@@ -249,7 +249,7 @@ class Etcd:
 
     def end_lease(self, lease: int) -> None:
         """
-        It is over, and its keys go.
+        End a lease, and delete its keys.
         """
         ended = self._leases.pop(lease)
         if ended.timer.active():
@@ -309,7 +309,7 @@ class Etcd:
 
 def kv_of(key: str, row: Row, keys_only: bool = False) -> dict[str, Any]:
     """
-    As the gateway writes it.
+    Return a row as etcd's JSON gateway writes it.
     """
     kv = {"key": base64_of(key), "mod_revision": str(row.modified)}
     if not keys_only:

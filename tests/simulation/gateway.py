@@ -58,7 +58,7 @@ class Watcher:
 
 class EtcdLink(Hostile):
     """
-    What a broker's `EtcdMetadataStore` takes for an `EtcdClient`.
+    Takes the place of the C{EtcdClient} of a broker's L{EtcdMetadataStore}.
     """
 
     def __init__(self, etcd: Etcd, schedule: Schedule, link: Link, seconds: float) -> None:

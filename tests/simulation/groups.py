@@ -31,7 +31,7 @@ class Sent:
 @attrs.define
 class Committed:
     """
-    What may be committed for one partition.
+    The offsets that may be committed for one partition.
 
     @ivar sure: The last that is known to be.
     @ivar perhaps: Sent later than that, outcome not known.
@@ -107,7 +107,7 @@ class Groups:
 
     def committed(self, sent: Sent) -> None:
         """
-        It is acknowledged.
+        A commit was acknowledged.
         """
         self.commits += 1
         self._checker.expect(

@@ -24,7 +24,7 @@ from tests.simulation.schedule import ProcessClock, Schedule
 @attrs.define
 class Weather:
     """
-    How likely an operation that changes something goes wrong, and reads.
+    The probabilities that operations fail.
 
     @ivar writes: Of those that change something, from 0 to 1.
     @ivar reads: Of the others.
@@ -46,7 +46,7 @@ FATES = ("lost", "answer lost", "late", "slow", "refused")
 
 class Link:
     """
-    From one process to one store.
+    The link from one process to one store.
 
     @ivar slowness: How much longer everything takes than usual.
     @ivar is_cut: Whether nothing gets through.
@@ -85,7 +85,7 @@ class Link:
 
     def one_way(self) -> float:
         """
-        How long the next message takes.
+        Return how long the next message takes, in seconds.
         """
         chance = self._chance.random()
         return self._latency * self.slowness * (0.5 + chance + (chance > 0.97) * 10 * chance)

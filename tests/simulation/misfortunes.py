@@ -1,5 +1,5 @@
 """
-What goes wrong, one thing after the other, as chance has it.
+Faults of brokers, stores and the network, at random times.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Misfortunes:
 
     def _while(self) -> float:
         """
-        How long something lasts: mostly short, or about as long as a lease, or
-        much longer.
+        Return the length of a fault: mostly short, or about as long as a lease,
+        or much longer.
         """
         return self._chance.choice(
             (

@@ -82,7 +82,8 @@ class Road:
 
     def heal(self) -> None:
         """
-        What was sent meanwhile was sent again and again, and arrives.
+        Deliver the messages sent meanwhile: they were retransmitted all the
+        time.
         """
         self.is_cut = False
         held, self._held = self._held, []
@@ -93,7 +94,7 @@ class Road:
 @attrs.define(eq=False)
 class Asked:
     """
-    One request.
+    A request on its way.
     """
 
     request: Any
@@ -107,7 +108,7 @@ class Asked:
 
 class Pipe:
     """
-    One connection.
+    A connection between a client and a broker.
     """
 
     def __init__(self, road: Road, server: Server, client: str) -> None:

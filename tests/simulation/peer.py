@@ -1,5 +1,5 @@
 """
-How a broker's process asks another's.
+Requests from one broker's process to another.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What a history is to be like.
+The parameters of a history.
 """
 
 from __future__ import annotations

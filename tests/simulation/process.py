@@ -155,7 +155,7 @@ class Process:
 
     def crash(self, silently: bool) -> None:
         """
-        It is never scheduled again.
+        End the process at once: it is never scheduled again.
 
         @param silently: Leave its connections open, as when a machine loses
             its power.
@@ -172,7 +172,7 @@ class Process:
 
     def stop(self) -> None:
         """
-        It is asked to end, as by SIGTERM.
+        Ask the process to end, as SIGTERM does.
         """
         self.leaving = True
         self.clock.deliver(self._begin_stop)

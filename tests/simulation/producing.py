@@ -45,7 +45,7 @@ class Batch:
 @attrs.define(eq=False)
 class Stream:
     """
-    What a producer sends to one partition.
+    The records of a producer for one partition.
 
     @ivar number: Of the next record.
     @ivar pending: Not acknowledged, in order.
@@ -90,7 +90,7 @@ class Producer(Client):
 
     def pending(self) -> int:
         """
-        How many batches are not acknowledged.
+        Return how many batches are not acknowledged.
         """
         return sum(len(stream.pending) for stream in self.streams)
 

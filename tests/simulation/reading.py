@@ -28,7 +28,7 @@ AGAIN_SECONDS = 0.5
 @attrs.define(eq=False)
 class Position:
     """
-    Where a reader is in one partition.
+    The position of a reader in one partition.
 
     @ivar offset: The next one to read; -1: to be found out, the earliest.
     @ivar start: Where it began.

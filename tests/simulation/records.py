@@ -1,5 +1,5 @@
 """
-What is written to the metadata store, looked at as it is written.
+Checks of the records in the metadata store, made at each write.
 """
 
 from __future__ import annotations

@@ -32,19 +32,19 @@ class Timer(Protocol):
 
     def seconds(self) -> float:
         """
-        What time it is there.
+        Return the time of this clock.
         """
 
     def put(self, call: Call) -> None:
         """
-        It is to be done at its time, which may have changed.
+        Run the call at its time, which may have changed.
         """
 
 
 @implementer(IDelayedCall)
 class Call:
     """
-    Something to be done at a time.
+    A delayed call.
     """
 
     __slots__ = ("_arguments", "_done", "_function", "_named", "_timer", "time")
@@ -66,7 +66,7 @@ class Call:
 
     def run(self) -> None:
         """
-        Its time has come.
+        Run the call: its time has come.
         """
         function, self._function, self._done = self._function, None, True
         assert function is not None
@@ -74,7 +74,7 @@ class Call:
 
     def getTime(self) -> float:  # noqa: N802 - Twisted's name
         """
-        When it is to be done.
+        Return the time of the call.
         """
         return self.time
 
@@ -156,7 +156,7 @@ class Queue:
 
 class Schedule:
     """
-    What is going to happen.
+    The calls that are going to happen.
 
     @ivar now: Seconds since 1970.
     @ivar steps: How much has happened.
@@ -251,7 +251,7 @@ class ProcessClock:
 
     def seconds(self) -> float:
         """
-        What time it takes it to be.
+        Return the time of this clock, which may be wrong.
         """
         return self._base + (self._schedule.now - self._since) * self.rate
 
@@ -313,7 +313,7 @@ class ProcessClock:
 
     def die(self) -> None:
         """
-        It is never scheduled again.
+        Never run anything again.
         """
         self.dead = True
         self._disarm()

@@ -1,5 +1,5 @@
 """
-What mutations break is there to be broken.
+The seams of mutations exist in the broker.
 
 That each is caught is a matter of minutes: L{tests.simulation.test_simulation}.
 """
@@ -13,7 +13,7 @@ from tests.simulation.mutations import MUTATIONS, RECORD_END, Seam
 
 class SeamTests(SynchronousTestCase):
     """
-    Where mutations reach into brokers.
+    The functions and methods that mutations replace.
     """
 
     def test_each_is_there(self) -> None:

@@ -104,7 +104,7 @@ class World:
 
     def rack_of(self, number: int) -> str:
         """
-        Where a broker or a client is, if there are racks.
+        Return the rack of a broker or a client, if there are racks.
         """
         return "ab"[number % 2] if self.has_racks else ""
 
@@ -203,7 +203,7 @@ class World:
 
     def count(self, what: str) -> None:
         """
-        It has happened once more.
+        Count an event of this kind.
         """
         self.counts[what] += 1
 
