@@ -18,7 +18,7 @@ class Verb:
     A command of ``python -m kafscale``.
 
     @ivar name: As it is written on the command line.
-    @ivar summary: What it does, in a line.
+    @ivar summary: Its description, in a line.
     @ivar run: Does it, with the arguments after the verb, and returns the exit
         status.
     """

@@ -124,7 +124,7 @@ class FormatLevels:
             metadata_keys.LEVELS, self._revision, self._entry_changed
         )
         image.on_change(self._registrations_changed)
-        self._raising.kick()  # for what has changed meanwhile
+        self._raising.kick()  # for changes meanwhile
 
     def stop(self) -> None:
         """

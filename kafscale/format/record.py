@@ -1,7 +1,7 @@
 """
 Reading entries of the metadata store.
 
-An entry has the fields of its level and no others. What has more is of a newer
+An entry has the fields of its level and no others. One with more is of a newer
 version that did not state a level, or was changed by hand: it is refused, since
 a record that is read and put again would lose them. The registration of a
 broker is the exception (`kafscale.format.broker`).

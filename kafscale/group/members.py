@@ -1,5 +1,5 @@
 """
-The members of a group, and what they have in common.
+The members of a group, their common protocols and their rebalance timeout.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ class IFetchClient(Interface):
         positions: Mapping[TopicIdPartition, int], wait: float, seconds: float
     ) -> Awaitable[Sequence[LeaderRecords]]:
         """
-        Ask for all these partitions, each from an offset on. What has not
-        changed since the last poll is left out of the answer.
+        Ask for all these partitions, each from an offset on. Partitions
+        that have not changed since the last poll are left out of the answer.
 
         @param positions: One partition at least.
         @param wait: Seconds that the broker may wait for records.

@@ -182,7 +182,7 @@ class Incarnation:
         """
         Start to lead a partition.
 
-        @param claim: What was recovered, and committed.
+        @param claim: The recovered state, which is committed.
         @param revision: The revision of that commit.
         @param rules: The topic's configuration, as far as it concerns segments.
         """

@@ -1,5 +1,5 @@
 """
-The bounds of the log. `kafscale.config` says what they mean to a user.
+The bounds of the log. `kafscale.config` describes the settings that they come from.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Slot:
     @ivar durable: Whether it is known to be stored.
     @ivar frozen: The bytes that are stored, from when they are sent until the
         slot is acknowledged.
-    @ivar ranges: What it has of each partition. After it is settled only the
+    @ivar ranges: Its records, by partition. After it is settled only the
         keys matter: the partitions with records here that are in no segment.
     """
 

@@ -84,7 +84,7 @@ class Retention:
         """
         Follow a change of the configuration of a partition's topic.
 
-        @param before: What it was.
+        @param before: The configuration before the change.
         """
         if _limits_of(partition.rules) != _limits_of(before):
             self._check_now(partition)

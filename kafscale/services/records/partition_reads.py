@@ -30,7 +30,7 @@ class PartitionRead:
     @ivar diverging: Epoch and end offset up to which the consumer has read what
         is in this log; None if that is all that it has read.
     @ivar available: How many bytes can be read, at most what is requested.
-    @ivar fetched: What was read.
+    @ivar fetched: The result of the read.
     @ivar watched: Whether nothing that L{PartitionReader.check} depends on has
         changed since the last check, and the partition will call L{wake} when it
         does.

@@ -69,7 +69,7 @@ class EtcdMetadataStore:
         the revision of any answer that was received before it was sent.
 
         @raise MetadataRolledBack: this answer has a lower revision, or an
-            earlier one had. What was committed since is lost.
+            earlier one had. Later commits are lost.
         """
         if self._rolled_back is not None:
             raise self._rolled_back
