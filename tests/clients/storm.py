@@ -78,7 +78,7 @@ class Storm:
             shares = [100 - sum(FATES.values()), *FATES.values()]
             (fate,) = self._chance.choices(["passed", *FATES], shares)
             if method != "PUT" and fate in ("412", "409"):
-                fate = "passed"  # only creates are told this
+                fate = "passed"  # only creates get these
             self.met[fate] += 1
             return fate, seconds
 

@@ -201,7 +201,7 @@ class WithTimeoutTests(SynchronousTestCase):
 
     def test_late(self) -> None:
         """
-        The work is not cancelled; its end, good or bad, concerns nobody.
+        The work is not cancelled, and its result or error is dropped.
         """
         for end in (1, ValueError()):
             work: Deferred[int] = Deferred()

@@ -1,5 +1,5 @@
 """
-Who is to be woken at the next change.
+Watchers, which are woken at the next change.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class WorkQueueTests(SynchronousTestCase):
 
     def test_fails_elsewhere(self) -> None:
         """
-        The work is told of it.
+        The error of the blocking function is raised in the work.
         """
         seen: list[object] = []
         result = self.work_queue.run(self.compress(seen))
@@ -129,7 +129,7 @@ class WorkQueueTests(SynchronousTestCase):
 
     def test_fails(self) -> None:
         """
-        Who waits is told, and what comes after is done.
+        The caller's deferred fails, and later work is done.
         """
 
         def fail() -> Steps[None]:

@@ -133,7 +133,7 @@ class WorkerPoolTests(SynchronousTestCase):
 
     def test_take_fails(self) -> None:
         """
-        An error of C{take} is raised to the caller, who may call again.
+        An error of C{take} is raised to the caller, which may call again.
         """
 
         def take() -> Coroutine[Any, Any, None] | None:

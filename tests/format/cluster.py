@@ -6,8 +6,8 @@ of `tests.simulation`. Nothing goes wrong but what the script says, and all
 chance is that of one seed: so two runs store the same bytes under the same
 keys, in every process.
 
-While it produces, commits and deletes, the cluster notes what was
-acknowledged: what whoever opens the stores later must find.
+While it produces, commits and deletes, the cluster notes the acknowledged
+results, which a broker that opens the stores later must find.
 
 It is one long module because a history reads best when one object has every
 verb that it needs.
@@ -228,7 +228,7 @@ class Cluster:
 
     def leader(self, name: Name) -> int:
         """
-        Who leads a partition.
+        Return the id of the broker that leads a partition.
         """
         return self._where(name)[0]
 
@@ -594,7 +594,7 @@ class Cluster:
 
     def expected(self) -> dict[str, Any]:
         """
-        What must be found by whoever opens these stores later.
+        Return the state that a broker must find in these stores later.
         """
         logs = {}
         for name, (start, end) in self._ends.items():

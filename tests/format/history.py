@@ -392,7 +392,7 @@ def written(operation: Operation) -> str:
 
 def last_marks(cluster: Cluster) -> None:
     """
-    Who is to take over dies when it has marked the other.
+    The successor dies when it has marked the former leader's incarnation.
     """
     third = cluster.producer()
     leader = cluster.leader(ORDERS[1])

@@ -294,7 +294,7 @@ class StaticTests(GroupTestCase):
 
     def test_other_than_leader_may_skip(self) -> None:
         """
-        Only a leader is told to skip the assignment.
+        Only a leader gets C{skip_assignment} in its answer.
         """
         led, _ = self.both()
         new = self.successResultOf(self.join(instance_id="b", supports_skipping_assignment=True))

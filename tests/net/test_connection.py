@@ -32,8 +32,8 @@ class OrderTests(SynchronousTestCase):
 
     def test_one(self) -> None:
         """
-        A request is answered with its correlation id; the service is told
-        where it came from.
+        A request is answered with its correlation id; the service gets
+        the client's id and address.
         """
         self.client.send(heartbeat(7))
         (begun,) = self.broker.begun

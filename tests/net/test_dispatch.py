@@ -249,8 +249,8 @@ class CountsTests(SynchronousTestCase):
 
     def test_other_version(self) -> None:
         """
-        ApiVersions in a version that nobody knows counts as the error that it
-        is answered with.
+        ApiVersions in an unknown version counts as the error that it is
+        answered with.
         """
         self.client.send(API_VERSIONS_99)
         self.assertEqual(self.counts(ApiVersionsRequest).answers, {35: 1})

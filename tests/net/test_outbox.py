@@ -157,8 +157,8 @@ class KernelTests(TestCase):
 
     async def test_slow_reader(self) -> None:
         """
-        More than the kernel holds arrives whole at one who is slow to read,
-        and the connection closes after it.
+        More bytes than the kernel buffers arrive whole at a slow reader, and the
+        connection closes after them.
         """
         await self.assert_arrives([bytes([n % 251]) * (n * 997) for n in range(150)], False)
 

@@ -410,7 +410,8 @@ class MarkTests(CarelessTestCase):
 
     def test_the_trim_mark_is_read_after_anothers_mark(self) -> None:
         """
-        A trimmed slot is not taken for the end, whoever has put the mark.
+        A trimmed slot is not taken for the end, also if another broker has put
+        the mark.
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
