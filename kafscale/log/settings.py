@@ -1,5 +1,5 @@
 """
-The bounds of the log. `kafscale.config` describes the settings that they come from.
+The bounds of the log. `kafscale.config` describes the settings behind them.
 """
 
 from __future__ import annotations

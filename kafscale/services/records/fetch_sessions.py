@@ -2,9 +2,9 @@
 Fetch sessions (KIP-227).
 
 A consumer of many partitions names them once. Later requests name only the
-partitions that have changed, and so do the responses. The broker keeps the rest, within limits: a
-consumer for which there is no room gets session id 0, and names all partitions
-in each request.
+partitions that have changed, and so do the responses. The broker keeps the
+rest, within limits: a consumer for which there is no room gets session id 0,
+and names all partitions in each request.
 
 Kafka's C{FetchSession} and C{FetchSessionCache} do the same.
 """
