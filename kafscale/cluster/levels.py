@@ -83,7 +83,9 @@ class FormatLevels:
         @raise SettingError: the cluster requires a level that this broker does
             not read.
         """
-        for name, level in sorted(self._record.required.items()):
+        record = self._record
+        for name in sorted(record.required.keys() | record.in_force.keys()):
+            level = max(record.required.get(name, 0), record.in_force.get(name, 0))
             reads = self.reads.get(name, 0)
             if reads < level:
                 raise SettingError(
@@ -149,7 +151,7 @@ class FormatLevels:
         self._record = LevelsRecord() if entry is None else LevelsRecord.from_entry(entry)
         self._revision = 0 if entry is None else entry.revision
         for name, level in sorted(self._record.in_force.items()):
-            if level > before.get(name, 0):
+            if before.get(name, 0) < level <= self.reads.get(name, 0):
                 self._log.info(
                     "level {number} of the stored format {name} is in force: all brokers read it,"
                     " and a version that does not can no longer join the cluster",

@@ -246,6 +246,9 @@ class SetBackTests(ClusterTestCase):
         eventually(lambda: all(each.is_ready() for each in self.shared.brokers), 60)
         with RawClient(self.shared.brokers[0].port) as raw:
             raw.create("second")
+            # More commits than expiring leases add to an etcd that is set back.
+            for number in range(10):
+                raw.create(f"more-{number}")
         self.value(b"kept")
 
     def back_up(self, to: Path) -> None:

@@ -166,7 +166,7 @@ class AcksTests(ConversationTestCase):
         To an unknown topic: the connection ends.
         """
         self.client.produce("absent", 0, batch_of([b"lost"]), acks=0)
-        self.assert_closes(self.client, "ProduceRequest failed, and owes no answer")
+        self.assert_closes(self.client, "ProduceRequest failed, and gets no response")
 
     def test_damaged_closes(self) -> None:
         """
@@ -176,7 +176,7 @@ class AcksTests(ConversationTestCase):
         bent = bytearray(batch_of([b"bad"]))
         bent[-1] ^= 1
         self.client.produce("talk", 0, bytes(bent), acks=0)
-        self.assert_closes(self.client, "ProduceRequest failed, and owes no answer")
+        self.assert_closes(self.client, "ProduceRequest failed, and gets no response")
         client = self.connect(self.subject)
         eventually(lambda: client.offset("talk") == 1)
 
