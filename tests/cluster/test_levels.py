@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.cluster.image import Image
@@ -348,10 +348,8 @@ class RefusalTests(LevelsCase):
         """
         record = LevelsRecord({}, NEW)
         now(self.shared.commit([], [Put(metadata_keys.LEVELS, record.to_json())]))
-        events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
-        self.refused(self.member(2, OLD))
+        with capturedLogs() as events:
+            self.refused(self.member(2, OLD))
         self.assertEqual([each for each in events if "in force" in str(each.get("log_format"))], [])
 
     def test_readable(self) -> None:
