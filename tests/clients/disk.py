@@ -19,6 +19,7 @@ class SmallDisk:
     the namespace, and until C{close}.
 
     @ivar entering: What comes before the command of a process that is to see it.
+    @ivar seen: Its folder, as processes outside of the namespace reach it.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -37,7 +38,8 @@ class SmallDisk:
             "nsenter", "--user", "--mount", "--preserve-credentials", f"--target={pid}",
             f"--wd={folder.parent}", "--",
         ]  # fmt: skip
-        self._filling = Path(f"/proc/{pid}/root{folder}/filling")
+        self.seen = Path(f"/proc/{pid}/root{folder}")
+        self._filling = self.seen / "filling"
 
     def fill(self) -> None:
         """

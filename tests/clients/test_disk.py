@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import socket
 
+from kafscale.format.object_keys import JOURNAL, kind_of
 from kafscale.wire.messages import CreateTopicsRequest, ProduceResponse
 from tests.clients.broker import Broker, BrokerTestCase, eventually, free_port, page
 from tests.clients.disk import MIB, SmallDisk
 from tests.clients.raw import LATEST, RawClient, batch_of
+from tests.clients.stored import Directory
 
 NONE = 0
 REQUEST_TIMED_OUT = 7
 TOPIC_ALREADY_EXISTS = 36
+SEGMENT_BYTES = 64 << 10
 
 
 class DiskTestCase(BrokerTestCase):
@@ -37,6 +40,26 @@ class DiskTestCase(BrokerTestCase):
         Return the status and the text of an operators' page.
         """
         return page(self.http, path)
+
+    def fill_at_rest(self) -> None:
+        """
+        Fill the disk when nothing more is rolled and no slot is deleted any
+        more: deleting would make room again.
+        """
+        eventually(self.is_at_rest)
+        self.disk.fill()
+
+    def is_at_rest(self) -> bool:
+        """
+        Whether what is in memory is less than a segment, and the journal has
+        only the slots that are still needed. Nothing is produced meanwhile.
+        """
+        lines = self.get("/metrics")[1].splitlines()
+        values = dict(line.split(" ") for line in lines if line.startswith("kafscale_"))
+        keys = Directory(self.disk.seen / "objects").sizes()
+        slots = sum(kind_of(key) == JOURNAL for key in keys)
+        is_rolled = float(values["kafscale_unrolled_bytes"]) < SEGMENT_BYTES
+        return is_rolled and slots == float(values["kafscale_journal_slots"])
 
     def assert_refuses(self, broker: Broker) -> None:
         """
@@ -62,14 +85,14 @@ class FullDiskTests(DiskTestCase):
         give the reason, and stored records can be read. When there is room
         again the broker goes on by itself, and stores waiting records once.
         """
-        broker = self.observed(segment_bytes="64KiB").start()
+        broker = self.observed(segment_bytes=SEGMENT_BYTES).start()
         raw = self.connect(broker)
         raw.create("log")
         values = [b"%d" % number * 1000 for number in range(100)]
         for value in values:
             self.assertEqual(raw.produce("log", 0, batch_of([value])).error_code, 0)
         for _ in range(2):
-            self.disk.fill()
+            self.fill_at_rest()
             request = raw.produce_request("log", 0, batch_of([b"during"]))
             correlation = raw.send(request, 9)
             eventually(lambda: self.get("/readyz")[0] == 503)
@@ -104,7 +127,7 @@ class FullDiskTests(DiskTestCase):
         raw = self.connect(broker)
         raw.create("log")
         self.assertEqual(raw.produce("log", 0, batch_of([b"before"])).error_code, 0)
-        self.disk.fill()
+        self.fill_at_rest()
         raw.send(raw.produce_request("log", 0, batch_of([b"during"])), 9)
         eventually(lambda: self.get("/readyz")[0] == 503)
         broker.kill()
@@ -128,7 +151,7 @@ class FullMetadataTests(DiskTestCase):
         be retried, and C{/readyz} says why; with room again it is done. A
         broker that is killed meanwhile does not start before.
         """
-        broker = self.observed(segment_bytes="64KiB").start()
+        broker = self.observed(segment_bytes=SEGMENT_BYTES).start()
         raw = self.connect(broker)
         raw.create("log")
         values = [b"%d" % number * 1000 for number in range(100)]
