@@ -53,6 +53,7 @@ venv:  ## create .venv with everything that the tests need
 	.venv/bin/pip install --quiet --disable-pip-version-check '.[test]'
 	rm -rf build *.egg-info
 	cd tests/clients/kafkajs && npm ci --no-audit --no-fund --loglevel=error
+	.venv/bin/python -m tests.harness.peers
 
 clean:  ## remove what the other targets leave, but not .venv
 	rm -rf build .coverage .coverage.* _trial_temp* *.egg-info

@@ -1,0 +1,144 @@
+"""
+Apache Kafka, one broker that is its own controller, as a process that ends with the
+one that started it.
+
+    python -m tests.harness.apache_kafka
+
+prints its port, and serves until its standard input is closed. Its settings are the
+defaults, but for those that one broker needs. The version is that of C{peers.toml}.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.harness.peers import ROOT, java
+from tests.harness.ports import free_port
+
+VERSION = "4.4"
+START_SECONDS = 180.0
+
+VARIABLE = "KAFSCALE_TEST_KAFKA"
+"""The environment variable with the port of the one that serves all processes of a
+test run; each process starts its own if it is not set."""
+
+_running: list[int] = []
+
+
+def port() -> int:
+    """
+    The port of the broker of this test run. It is started when it is first used, and
+    ends with this process, unless L{VARIABLE} names one that runs already.
+    """
+    given = os.environ.get(VARIABLE)
+    if given:
+        return int(given)
+    if not _running:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.harness.apache_kafka"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        atexit.register(process.wait)
+        atexit.register(process.stdin.close)  # called first: this ends it
+        _running.append(int(process.stdout.readline()))
+    return _running[0]
+
+
+def settings(folder: Path, broker: int, controller: int) -> str:
+    """
+    The content of its file with settings.
+
+    @param broker: The port for clients.
+    @param controller: The port for itself, as a controller.
+    """
+    values = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker}",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": folder / "data",
+        "offsets.topic.replication.factor": 1,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "group.initial.rebalance.delay.ms": 0,
+    }
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """
+    Format its folder, start the process, and wait until it answers.
+    """
+    file = folder / "server.properties"
+    file.write_text(settings(folder, port, free_port()))
+    format_options = ["-t", "3nx1Tt6rQdWYZpqlBMJ7iw", "-c", str(file), "--standalone"]
+    _run(folder, java(VERSION, "kafka.tools.StorageTool", "format", *format_options)).wait()
+    process = _run(folder, java(VERSION, "kafka.Kafka", str(file), options=["-Xmx1g"]))
+    until = time.monotonic() + START_SECONDS
+    while not _listens(port):
+        if process.poll() is not None or time.monotonic() > until:
+            process.kill()
+            raise SystemExit((folder / "log").read_text(errors="replace")[-4000:])
+        time.sleep(0.1)
+    return process
+
+
+def _run(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=_prepare,
+        )
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _prepare() -> None:
+    # If this process is killed, so is its child.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def main() -> None:
+    """
+    Serve until standard input is closed.
+    """
+    with TemporaryDirectory(prefix="apache-kafka-", ignore_cleanup_errors=True) as folder:
+        port = free_port()
+        process = start(Path(folder), port)
+        try:
+            print(port, flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                sys.stdin.read()
+        finally:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    main()
