@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import attrs
-from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.defer import CancelledError, DeferredSemaphore
 from twisted.logger import Logger
 
 from kafscale.concurrency.gathering import map_bounded
@@ -181,7 +181,7 @@ class SegmentWriter:
         )
         try:
             revision = await self._changes.commit(partition, rolled)
-        except StoreError:
+        except (StoreError, CancelledError):
             # It is not known whether the segment counts, and its key cannot be
             # used again: the next one is written in another epoch.
             if key_epoch >= 0:

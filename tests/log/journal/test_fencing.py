@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
 from kafscale.format import metadata_keys, object_keys
@@ -583,6 +583,22 @@ class RivalTests(CarelessTestCase):
         broker.environment.objects.create = create  # type: ignore[method-assign]
         self.assertTrue(broker.fenced)
         self.assertEqual(self.read_all(self.leader()), [b"0"])
+
+    def test_what_is_cancelled_is_not_tried_again(self) -> None:
+        """
+        Nor is a roll that is cancelled: the broker stops, and its time for
+        handing over is up. Whether the segment counts is unknown, too.
+        """
+        for held in (("create", "/topics/"), ("commit", metadata_keys.PARTITIONS)):
+            broker = self.leader()
+            self.successResultOf(self.append(broker, b"0"))
+            broker.obey(hold(*held))
+            rolling = self.roll(broker)
+            rolling.cancel()
+            self.failureResultOf(rolling, CancelledError)
+            broker.obey(let_pass)
+            self.assertTrue(broker.fenced)
+        self.assertEqual(self.read_all(self.leader()), [b"0", b"0"])
 
 
 class OtherFencingTests(BrokerTestCase):
