@@ -93,6 +93,35 @@ async def map_bounded(
     return [results[number] for number in range(len(items))]
 
 
+def within(clock: IReactorTime, seconds: float, work: Deferred[R]) -> Deferred[R]:
+    """
+    Wait for the work for so many seconds. Then it is cancelled, and what is
+    returned fails at once, even if the work takes its time to end.
+
+    @return: Fires with the result of the work. To cancel it cancels the work.
+    @raise TimeoutError: the time is up.
+    """
+
+    def cancelled(_: Deferred[R]) -> None:
+        due.cancel()
+        work.cancel()
+
+    def time_is_up() -> None:
+        outcome.errback(TimeoutError(f"not done after {seconds:g} s"))
+        work.cancel()
+
+    def done(result: R | Failure) -> None:
+        if due.active():
+            due.cancel()
+        if not outcome.called:
+            outcome.callback(result)
+
+    outcome: Deferred[R] = Deferred(cancelled)
+    due = clock.callLater(seconds, time_is_up)
+    work.addBoth(done)
+    return outcome
+
+
 async def with_timeout(clock: IReactorTime, timeout_ms: int, work: Awaitable[R]) -> R:
     """
     Wait for the work, but not longer than the time-out. Work that takes longer

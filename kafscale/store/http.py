@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import (
     Certificate,
@@ -41,6 +42,16 @@ def reason_of(error: Exception) -> str:
         return reason_of(error.reasons[-1].value)
     text = str(error).rstrip(".")
     return text if text else type(error).__name__
+
+
+def is_cancelled(error: Exception) -> bool:
+    """
+    Whether an HTTP request failed because its Deferred was cancelled. Twisted
+    wraps this in an error that depends on how far the request had come.
+    """
+    if isinstance(error, ResponseFailed):
+        return any(is_cancelled(each.value) for each in error.reasons)
+    return isinstance(error, CancelledError | ConnectingCancelledError)
 
 
 @attrs.frozen

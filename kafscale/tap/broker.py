@@ -18,7 +18,6 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
@@ -28,6 +27,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from kafscale import __version__
+from kafscale.concurrency.gathering import within
 from kafscale.config import Settings
 from kafscale.errors import SettingError, StoreError
 from kafscale.interfaces import Broker
@@ -236,7 +236,7 @@ class BrokerService(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         stopping = Deferred.fromCoroutine(self._stop())
         # Recovery completes anything that is not finished by then.
-        return stopping.addTimeout(self._settings.shutdown_ms / 1000, reactor).addErrback(
+        return within(reactor, self._settings.shutdown_ms / 1000, stopping).addErrback(
             self._not_stopped
         )
 
@@ -248,10 +248,10 @@ class BrokerService(Service):
         if self._factory is not None and node is not None:
             begun = reactor.seconds()
             handing_over = Deferred.fromCoroutine(node.hand_over())
-            await handing_over.addTimeout(seconds / 2, reactor).addErrback(
+            await within(reactor, seconds / 2, handing_over).addErrback(
                 self._not_handed_over, seconds / 2
             )
-            seconds -= reactor.seconds() - begun
+            seconds = max(0.0, seconds - (reactor.seconds() - begun))
         await maybeDeferred(self._port.stopListening)
         if self._factory is not None and node is not None:
             # Most of the remaining time is for answering clients.
@@ -279,7 +279,7 @@ class BrokerService(Service):
         return f"all acknowledged records are {stored}"
 
     def _not_handed_over(self, failure: Failure, seconds: float) -> None:
-        if failure.check(DeferredTimeoutError):  # type: ignore[no-untyped-call]
+        if failure.check(TimeoutError):  # type: ignore[no-untyped-call]
             why = f"is not finished after {seconds:g} s"
         else:
             why = f"failed: {failure.getErrorMessage()}"
@@ -288,7 +288,7 @@ class BrokerService(Service):
         )
 
     def _not_stopped(self, failure: Failure) -> None:
-        if failure.check(DeferredTimeoutError):  # type: ignore[no-untyped-call]
+        if failure.check(TimeoutError):  # type: ignore[no-untyped-call]
             why = f"is not finished after {self._settings.shutdown_ms} ms (KAFSCALE_SHUTDOWN_MS)"
         else:
             why = f"failed: {failure.getErrorMessage()}"

@@ -199,6 +199,41 @@ class LinkTests(ClusterTestCase):
         self.survive("to_s3", 5)
 
 
+class SilentStoreTests(ClusterTestCase):
+    """
+    A bucket that takes requests and answers none.
+    """
+
+    def test_stopped_meanwhile(self) -> None:
+        """
+        A broker that is stopped then ends within C{KAFSCALE_SHUTDOWN_MS}, even
+        if it cannot hand its partitions over. Its successors recover all
+        acknowledged records.
+        """
+        cluster = self.cluster(2, shutdown_ms=6000)
+        leaving, staying = cluster.brokers
+        with RawClient(leaving.port) as raw:
+            raw.create("log", 8)
+            eventually(lambda: cluster.led_by("log", cluster.brokers))
+            mine = [at for at, leader in enumerate(cluster.leaders("log")) if leader == 1]
+            for partition in mine:
+                answer = raw.produce("log", partition, batch_of([b"kept"]))
+                self.assertEqual(answer.error_code, 0)
+        leaving.to_s3.hold()
+        begun = time.monotonic()
+        self.assertEqual(leaving.terminate(), 0)
+        self.assertLess(time.monotonic() - begun, 6 + 3)
+        log = leaving.tail(1000)
+        self.assertIn("handing over is not finished after 3 s", log)
+        self.assertIn("stopping is not finished after 6000 ms (KAFSCALE_SHUTDOWN_MS)", log)
+        self.assertNotIn("Traceback", log)
+        self.assertNotIn("CancelledError", log)
+        eventually(lambda: cluster.led_by("log", [staying]), 60)
+        with RawClient(staying.port) as raw:
+            for partition in mine:
+                self.assertEqual([each.value for each in raw.records("log", partition)], [b"kept"])
+
+
 class RollingTests(ClusterTestCase):
     """
     SIGTERM, one after the other.

@@ -14,6 +14,7 @@ from kafscale.concurrency.gathering import (
     map_bounded,
     results_of,
     with_timeout,
+    within,
 )
 from kafscale.errors import RequestTimedOut
 
@@ -168,6 +169,66 @@ class MapBoundedTests(SynchronousTestCase):
         self.failureResultOf(doing, CancelledError)
         self.assertEqual(self.begun, [0, 1])
         self.assertTrue(all(each.called for each in self.waiting.values()))
+
+
+class WithinTests(SynchronousTestCase):
+    """
+    Work that is cancelled when the time is up.
+    """
+
+    def setUp(self) -> None:
+        """
+        Make work that does not end when it is cancelled.
+        """
+        self.clock = Clock()
+        self.cancelled: list[object] = []
+        self.work: Deferred[int] = Deferred(self.cancelled.append)
+        self.stubborn: Deferred[int] = Deferred()
+        self.work.addErrback(lambda _: self.stubborn)
+
+    def test_in_time(self) -> None:
+        """
+        The result is that of the work, and no timer stays.
+        """
+        waiting = within(self.clock, 1, self.work)
+        self.work.callback(1)
+        self.assertEqual(self.successResultOf(waiting), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        failing: Deferred[int] = Deferred()
+        waiting = within(self.clock, 1, failing)
+        failing.errback(ValueError())
+        self.failureResultOf(waiting, ValueError)
+
+    def test_late(self) -> None:
+        """
+        The work is cancelled, and not waited for. Its outcome is dropped.
+        """
+        for end in (1, Failure(ValueError())):
+            self.setUp()
+            waiting = within(self.clock, 1, self.work)
+            self.clock.advance(1)
+            self.failureResultOf(waiting, TimeoutError)
+            self.assertEqual(self.cancelled, [self.work])
+            self.stubborn.callback(end)
+
+    def test_no_time(self) -> None:
+        """
+        Work that has no time is cancelled in the next turn.
+        """
+        waiting = within(self.clock, 0, self.work)
+        self.clock.advance(0)
+        self.failureResultOf(waiting, TimeoutError)
+
+    def test_cancelled(self) -> None:
+        """
+        To cancel the wait cancels the work, and ends the wait at once.
+        """
+        waiting = within(self.clock, 1, self.work)
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual(self.cancelled, [self.work])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.stubborn.callback(1)
 
 
 class WithTimeoutTests(SynchronousTestCase):

@@ -23,7 +23,6 @@ from twisted.internet.defer import (
 )
 from twisted.internet.error import (
     ConnectError,
-    ConnectingCancelledError,
     ConnectionRefusedError,
     DNSLookupError,
 )
@@ -31,7 +30,6 @@ from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
     HTTPConnectionPool,
-    ResponseFailed,
 )
 from twisted.web.http_headers import Headers
 
@@ -47,7 +45,7 @@ from kafscale.store.etcd.errors import (
     is_refusal,
 )
 from kafscale.store.etcd.stream import Body, Stream
-from kafscale.store.http import Endpoints, reason_of
+from kafscale.store.http import Endpoints, is_cancelled, reason_of
 
 ANSWER_SECONDS = 8.0
 """The time-out of a request. etcd itself fails after some 5 s without a leader or
@@ -356,9 +354,7 @@ def _as_store_error(member: str, error: Exception) -> Exception:
 
     @param error: The error of the HTTP client.
     """
-    reasons = [each.value for each in error.reasons] if isinstance(error, ResponseFailed) else []
-    cancelled = (CancelledError, ConnectingCancelledError)
-    if any(isinstance(each, cancelled) for each in (error, *reasons)):
+    if is_cancelled(error):
         return CancelledError()
     kind = NotSent if isinstance(error, _NEVER_CONNECTED) else StoreUnavailable
     return kind(f"{member}: {reason_of(error)}")

@@ -17,7 +17,7 @@ from twisted.web.http_headers import Headers
 
 from kafscale.concurrency.limiter import RequestLimiter
 from kafscale.concurrency.stall_timeout import StallTimeout
-from kafscale.store.http import Endpoints, reason_of, trust_root
+from kafscale.store.http import Endpoints, is_cancelled, reason_of, trust_root
 from kafscale.store.s3.address import Address
 from kafscale.store.s3.bodies import Collector, Piece, PieceProducer
 from kafscale.store.s3.credentials import Credentials
@@ -163,11 +163,11 @@ class Transport:
         self.requests[request.operation] += 1
         try:
             return await self._exchange(request, url, signed, stall)
-        except CancelledError:
-            if stall.verdict:
-                raise NoAnswer(f"{self._address.base}: {stall.verdict}") from None
-            raise
         except Exception as error:  # noqa: BLE001 - any error of HTTP, TLS or TCP
+            if is_cancelled(error):
+                if not stall.verdict:
+                    raise CancelledError from None  # by the caller, who does not try again
+                raise NoAnswer(f"{self._address.base}: {stall.verdict}") from None
             raise NoAnswer(f"{self._address.base}: {reason_of(error)}") from error
         finally:
             stall.end()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from botocore.credentials import Credentials as BotocoreCredentials
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
@@ -20,7 +21,8 @@ from kafscale.errors import (
     StoreUnavailable,
 )
 from kafscale.interfaces import ObjectInfo
-from kafscale.store.s3 import S3ObjectStore
+from kafscale.store.retry import RetryingObjectStore
+from kafscale.store.s3 import S3ObjectStore, transport
 from kafscale.store.s3.address import Address
 from tests.harness import s3
 from tests.harness.coroutines import begin
@@ -225,6 +227,38 @@ class AnswerTests(ScriptedTestCase):
         await self.store.close()
         for asked in (creating, reading, self.store.get("a")):
             self.assertIsInstance(await self.failure(asked), StoreUnavailable)
+
+    async def test_cancelled(self) -> None:
+        """
+        A request that its caller cancels fails with CancelledError: one that is
+        taken for unavailable is made again.
+        """
+        self.script.answers = [hang]
+        retrying = RetryingObjectStore(self.store, self.clock, lambda: 0.5)
+        calls: list[Deferred[Any]] = [
+            begin(retrying.create("a", [b"x"])),
+            begin(retrying.create("a", [b"x" * 2000])),  # in parts
+            begin(retrying.get("a", 0, 1)),  # hedged
+            begin(retrying.get("a")),
+        ]
+        await self.script.came(len(calls))
+        for call in calls:
+            call.cancel()
+            await self.assertFailure(call, CancelledError)
+        self.clock.advance(60)
+        await s3.moment()
+        self.assertEqual(len(self.script.asked), len(calls))
+
+    async def test_silent(self) -> None:
+        """
+        A server that takes a request and sends nothing: the error says so.
+        """
+        self.patch(transport, "STALL_SECONDS", 0.1)
+        for answer in (hang, lambda request: request.write(b"half of it")):
+            self.script.answers = [answer]
+            silent = await self.failure(self.store.get("a"))
+            self.assertIs(type(silent), StoreUnavailable)
+            self.assertRegex(str(silent), r"\Ahttp://127.0.0.1:\d+/bucket: no progress for 0 s\Z")
 
 
 class SigningTests(ScriptedTestCase):
