@@ -325,6 +325,12 @@ class StreamsTopologyFenced(KafkaError, code=132):
     """The topology epoch of the streams group is outdated."""
 class ShareSessionLimitReached(KafkaError, code=133, retriable=True):
     """The maximum number of share sessions is reached."""
+class GroupDeletionFailed(KafkaError, code=134):
+    """The group could not be deleted: the message has the reason."""
+class StreamsTopologyDescriptionUpdateFailed(KafkaError, code=135):
+    """The description of the streams group's topology could not be stored."""
+class ControllerIdNotRegistered(KafkaError, code=136):
+    """No controller is registered with this id."""
 # fmt: on
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 __all__ = [
     "LARGE",
     "MAX_ELEMENTS",
+    "MAX_TAGS",
     "VARINTS",
     "gather",
     "join",
@@ -30,8 +31,13 @@ __all__ = [
 
 #: The maximum number of array elements and tagged fields in a message. An element
 #: can take a single byte on the wire but two hundred in memory, so without this
-#: limit one frame of 100 MiB could take twenty gigabytes; with it, 50 MB.
-MAX_ELEMENTS = 250_000
+#: limit one frame of 100 MiB could take twenty gigabytes; with it, 200 MB. Kafka
+#: has the same limit for each array (C{MessageUtil.MAX_ARRAY_LENGTH}).
+MAX_ELEMENTS = 1_000_000
+
+#: The maximum number of tagged fields in a structure, as in Kafka
+#: (C{MessageUtil.MAX_TAGGED_FIELD_COUNT}).
+MAX_TAGS = 10_000
 
 #: The size in bytes from which on a byte string becomes a piece of its own. To
 #: copy a smaller one is cheaper than to handle one more piece.
@@ -111,7 +117,7 @@ def read_tags(
     """
     count, pos = read_varint(data, pos)
     budget -= count
-    if count * 2 > end - pos or budget < 0:
+    if count > MAX_TAGS or count * 2 > end - pos or budget < 0:
         raise ValueError("too many tagged fields")
     unknown = {}
     last = -1

@@ -28,7 +28,7 @@ from kafscale.wire.messages.consumer_protocol import (
     ConsumerProtocolAssignment,
     ConsumerProtocolSubscription,
 )
-from kafscale.wire.primitives import MAX_ELEMENTS, varint
+from kafscale.wire.primitives import MAX_ELEMENTS, MAX_TAGS, varint
 from kafscale.wire.schema import MalformedMessage
 
 from .strategies import check_every, check_with, every_message, messages, records_of
@@ -36,13 +36,13 @@ from .strategies import check_every, check_with, every_message, messages, record
 # API key: the newest version that is declared. All begin at 0.
 NEWEST = {
     0: 13, 1: 18, 2: 11, 3: 13,
-    8: 10, 9: 10, 10: 6, 11: 9, 12: 4, 13: 5, 14: 5, 15: 6, 16: 5, 17: 1, 18: 4,
-    19: 7, 20: 6, 21: 2, 22: 6, 23: 4, 24: 5, 25: 4, 26: 5, 27: 2, 28: 5, 29: 3,
+    8: 10, 9: 10, 10: 6, 11: 9, 12: 4, 13: 5, 14: 5, 15: 6, 16: 5, 17: 1, 18: 5,
+    19: 7, 20: 6, 21: 2, 22: 6, 23: 4, 24: 5, 25: 4, 26: 5, 27: 2, 28: 6, 29: 3,
     30: 3, 31: 3, 32: 4, 33: 2, 34: 2, 35: 5, 36: 2, 37: 3, 38: 3, 39: 2,
-    40: 2, 41: 3, 42: 2, 43: 2, 44: 1, 45: 1, 46: 0, 47: 0, 48: 1, 49: 1,
-    50: 0, 51: 0, 55: 2, 57: 2, 60: 2, 61: 0, 65: 0, 66: 2, 68: 1, 69: 1,
+    40: 2, 41: 3, 42: 3, 43: 2, 44: 1, 45: 1, 46: 0, 47: 0, 48: 1, 49: 1,
+    50: 0, 51: 0, 55: 2, 57: 2, 60: 2, 61: 0, 64: 0, 65: 0, 66: 2, 68: 1, 69: 1,
     71: 0, 72: 0, 74: 1, 75: 0, 76: 1, 77: 1, 78: 2, 79: 2,
-    88: 0, 89: 0, 90: 1, 91: 0, 92: 0,
+    80: 1, 81: 0, 88: 1, 89: 1, 90: 1, 91: 0, 92: 0, 93: 0, 94: 0,
 }
 
 
@@ -223,9 +223,9 @@ class HostileTests(SynchronousTestCase):
 
     def test_many_small_tags(self) -> None:
         """
-        So is the number of unknown tagged fields.
+        So is the number of unknown tagged fields of a structure.
         """
-        count = MAX_ELEMENTS + 1
+        count = MAX_TAGS + 1
         data = b"\x00\x00\x00\x00" + varint(count) + b"\x01\x00" * count
         self.assert_nothing_is_made(MetadataRequest, 9, data)
 

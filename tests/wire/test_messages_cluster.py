@@ -7,6 +7,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from kafscale.wire.messages import (
+    AddRaftVoterRequest,
     DescribeClientQuotasResponse,
     DescribeClusterRequest,
     DescribeClusterResponse,
@@ -258,3 +259,37 @@ class DescribeClientQuotasTests(CanonicalTestCase):
             ]
         )
         self.assert_response(frame, 1, message)
+
+
+class AddRaftVoterTests(CanonicalTestCase):
+    def test_request(self) -> None:
+        """
+        A voter with one address; version 1 adds when it is answered.
+        """
+        frame = bytes.fromhex(
+            "0050"  # api key: AddRaftVoter
+            "0001"  # version 1
+            "00000007"  # correlation id 7
+            "00026d65"  # client id: "me", of 16-bit length
+            "00"  # no tagged fields in the header
+            "0263"  # cluster_id: "c"
+            "000003e8"  # timeout_ms: 1000
+            "00000002"  # voter_id: 2
+            "00000000000000000000000000000009"  # voter_directory_id
+            "02"  # listeners: 1
+            "026c"  # listener name: "l"
+            "0268"  # listener host: "h"
+            "2384"  # listener port: 9092
+            "00"  # end of listener: no tagged fields
+            "00"  # ack_when_committed: false
+            "00"  # end: no tagged fields
+        )
+        message = AddRaftVoterRequest(
+            cluster_id="c",
+            timeout_ms=1000,
+            voter_id=2,
+            voter_directory_id=UUID(int=9),
+            listeners=[AddRaftVoterRequest.Listener(name="l", host="h", port=9092)],
+            ack_when_committed=False,
+        )
+        self.assert_request(frame, 1, message)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from kafscale.wire.messages import (
+    DeleteGroupsResponse,
     DescribeGroupsResponse,
     ListGroupsRequest,
     OffsetCommitRequest,
@@ -222,3 +223,23 @@ class ListGroupsTests(CanonicalTestCase):
         )
         message = ListGroupsRequest(states_filter=["Empty"])
         self.assert_request(frame, 4, message)
+
+
+class DeleteGroupsTests(CanonicalTestCase):
+    def test_response(self) -> None:
+        """
+        A response with an error and its message, which version 3 adds.
+        """
+        frame = bytes.fromhex(
+            "00000007"  # correlation id 7
+            "00"  # no tagged fields in the header
+            "00000000"  # throttle_time_ms: 0
+            "02"  # results: 1
+            "036731"  # result group_id: "g1"
+            "0044"  # result error_code: 68
+            "046e6f74"  # result error_message: "not"
+            "00"  # end of result: no tagged fields
+            "00"  # end: no tagged fields
+        )
+        result = DeleteGroupsResponse.Result(group_id="g1", error_code=68, error_message="not")
+        self.assert_response(frame, 3, DeleteGroupsResponse(results=[result]))

@@ -85,6 +85,28 @@ class ApiVersionsTests(CanonicalTestCase):
         self.assert_response(frame, 3, message)
 
 
+    def test_request_to_one_broker(self) -> None:
+        """
+        From version 5 on the client names the cluster and the broker that it means.
+        """
+        frame = bytes.fromhex(
+            "0012"  # api key: ApiVersions
+            "0005"  # version 5
+            "00000007"  # correlation id 7
+            "00026d65"  # client id: "me", of 16-bit length
+            "00"  # no tagged fields in the header
+            "036d65"  # client_software_name: "me"
+            "0231"  # client_software_version: "1"
+            "0263"  # cluster_id: "c"
+            "00000002"  # node_id: 2
+            "00"  # end: no tagged fields
+        )
+        message = ApiVersionsRequest(
+            client_software_name="me", client_software_version="1", cluster_id="c", node_id=2
+        )
+        self.assert_request(frame, 5, message)
+
+
 class MetadataTests(CanonicalTestCase):
     def test_oldest(self) -> None:
         """

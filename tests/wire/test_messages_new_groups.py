@@ -13,6 +13,11 @@ from kafscale.wire.messages import (
     ShareAcknowledgeRequest,
     ShareGroupHeartbeatRequest,
     StreamsGroupDescribeRequest,
+    StreamsGroupDescribeResponse,
+    StreamsGroupHeartbeatResponse,
+    StreamsGroupTopologyDescriptionUpdateRequest,
+    TopologyDescription,
+    TopologyNode,
 )
 
 from .canonical import CanonicalTestCase
@@ -211,4 +216,126 @@ class StreamsGroupDescribeTests(CanonicalTestCase):
             "00"  # end: no tagged fields
         )
         message = StreamsGroupDescribeRequest(group_ids=["g1"], include_authorized_operations=False)
+        self.assert_request(frame, 0, message)
+
+    def test_response(self) -> None:
+        """
+        A response with a described topology, which version 1 adds.
+        """
+        frame = bytes.fromhex(
+            "00000007"  # correlation id 7
+            "00"  # no tagged fields in the header
+            "00000000"  # throttle_time_ms: 0
+            "02"  # groups: 1
+            "0000"  # group error_code: 0
+            "00"  # group error_message: null
+            "036731"  # group group_id: "g1"
+            "01"  # group group_state: ""
+            "00000001"  # group group_epoch: 1
+            "00000001"  # group assignment_epoch: 1
+            "ff"  # group topology: null
+            "01"  # group members: none
+            "80000000"  # group authorized_operations: -2147483648
+            "01"  # group topology_description: present
+            "02"  # subtopologies: 1
+            "0230"  # subtopology subtopology_id: "0"
+            "02"  # subtopology nodes: 1
+            "026e"  # node name: "n"
+            "03"  # node node_type: 3
+            "01"  # node source_topics: none
+            "037431"  # node sink_topic: "t1"
+            "01"  # node stores: none
+            "01"  # node successors: none
+            "00"  # end of node: no tagged fields
+            "00"  # end of subtopology: no tagged fields
+            "01"  # global_stores: none
+            "00"  # end of topology_description: no tagged fields
+            "03"  # group topology_description_status: 3
+            "0261"  # group assignor_name: "a"
+            "00"  # end of group: no tagged fields
+            "00"  # end: no tagged fields
+        )
+        node = TopologyNode(
+            name="n", node_type=3, source_topics=[], sink_topic="t1", stores=[], successors=[]
+        )
+        described = TopologyDescription(
+            subtopologies=[TopologyDescription.Subtopology(subtopology_id="0", nodes=[node])],
+            global_stores=[],
+        )
+        group = StreamsGroupDescribeResponse.Group(
+            group_id="g1",
+            group_state="",
+            group_epoch=1,
+            assignment_epoch=1,
+            members=[],
+            topology_description=described,
+            topology_description_status=3,
+            assignor_name="a",
+        )
+        self.assert_response(frame, 1, StreamsGroupDescribeResponse(groups=[group]))
+
+
+class StreamsGroupHeartbeatTests(CanonicalTestCase):
+    def test_response(self) -> None:
+        """
+        A response of version 1, in which the lag has 64 bits and another place.
+        """
+        frame = bytes.fromhex(
+            "00000007"  # correlation id 7
+            "00"  # no tagged fields in the header
+            "00000000"  # throttle_time_ms: 0
+            "0000"  # error_code: 0
+            "00"  # error_message: null
+            "026d"  # member_id: "m"
+            "00000001"  # member_epoch: 1
+            "00001388"  # heartbeat_interval_ms: 5000
+            "0000ea60"  # task_offset_interval_ms: 60000
+            "0000000000002710"  # acceptable_recovery_lag: 10000
+            "00"  # status: null
+            "00"  # active_tasks: null
+            "00"  # standby_tasks: null
+            "00"  # warmup_tasks: null
+            "01"  # topology_description_required: true
+            "00000002"  # endpoint_information_epoch: 2
+            "00"  # partitions_by_user_endpoint: null
+            "00"  # end: no tagged fields
+        )
+        message = StreamsGroupHeartbeatResponse(
+            member_id="m",
+            member_epoch=1,
+            heartbeat_interval_ms=5000,
+            task_offset_interval_ms=60000,
+            acceptable_recovery_lag=10000,
+            status=None,
+            topology_description_required=True,
+            endpoint_information_epoch=2,
+        )
+        self.assert_response(frame, 1, message)
+
+
+class StreamsGroupTopologyDescriptionUpdateTests(CanonicalTestCase):
+    def test_request(self) -> None:
+        """
+        A description without contents.
+        """
+        frame = bytes.fromhex(
+            "005d"  # api key: StreamsGroupTopologyDescriptionUpdate
+            "0000"  # version 0
+            "00000007"  # correlation id 7
+            "00026d65"  # client id: "me", of 16-bit length
+            "00"  # no tagged fields in the header
+            "036731"  # group_id: "g1"
+            "026d"  # member_id: "m"
+            "00000005"  # topology_epoch: 5
+            "01"  # subtopologies: none
+            "01"  # global_stores: none
+            "00"  # end of topology_description: no tagged fields
+            "00"  # end: no tagged fields
+        )
+        message = StreamsGroupTopologyDescriptionUpdateRequest(
+            group_id="g1",
+            member_id="m",
+            topology_epoch=5,
+            topology_description=TopologyDescription(subtopologies=[], global_stores=[]),
+        )
         self.assert_request(frame, 0, message)

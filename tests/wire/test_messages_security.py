@@ -16,6 +16,7 @@ from kafscale.wire.messages import (
     SaslAuthenticateRequest,
     SaslHandshakeRequest,
     SaslHandshakeResponse,
+    TxnOffsetCommitResponse,
     TxnTopic,
 )
 
@@ -267,3 +268,29 @@ class PushTelemetryTests(CanonicalTestCase):
             metrics=b"abc",
         )
         self.assert_request(frame, 0, message)
+
+
+class TxnOffsetCommitTests(CanonicalTestCase):
+    def test_response(self) -> None:
+        """
+        From version 6 on a topic has its id instead of its name.
+        """
+        frame = bytes.fromhex(
+            "00000007"  # correlation id 7
+            "00"  # no tagged fields in the header
+            "00000000"  # throttle_time_ms: 0
+            "02"  # topics: 1
+            "00000000000000000000000000000009"  # topic topic_id
+            "02"  # topic partitions: 1
+            "00000000"  # partition partition_index: 0
+            "0064"  # partition error_code: 100
+            "00"  # end of partition: no tagged fields
+            "00"  # end of topic: no tagged fields
+            "00"  # end: no tagged fields
+        )
+        topic = TxnOffsetCommitResponse.Topic
+        partition = topic.Partition(partition_index=0, error_code=100)
+        message = TxnOffsetCommitResponse(
+            topics=[topic(topic_id=UUID(int=9), partitions=[partition])]
+        )
+        self.assert_response(frame, 6, message)

@@ -65,6 +65,8 @@ def norm(name: str) -> str:
     Return the name of a field without the changes that libraries make to it.
     """
     name = name.removeprefix("cluster_auth").removeprefix("topic_auth").removeprefix("auth")
+    # Kafka 4.4 has renamed a few, which neither library knows yet.
+    name = name.removesuffix("_or_member_epoch").removesuffix("_legacy")
     return name.replace("_", "").removesuffix("ms")
 
 
@@ -122,6 +124,8 @@ def kio_messages() -> Iterator[tuple[type[Message], int, Any]]:
     for kind in (EntityType.request, EntityType.response):
         declared: Any = REQUESTS if kind == EntityType.request else RESPONSES
         for key, ours in declared.items():
+            if key not in api_key_map:
+                continue  # newer than kio
             for version, classes in schema_name_map[api_key_map[key]].items():
                 module, _, name = classes[kind].partition(":")
                 yield ours, version, getattr(importlib.import_module(module), name)

@@ -25,17 +25,21 @@ __all__ = [
 ]
 
 
-class ApiVersionsRequest(Request, key=18, versions="0-4", flexible="3+"):
+class ApiVersionsRequest(Request, key=18, versions="0-5", flexible="3+"):
     """
     Asks for the versions of all APIs. Clients send it first on each connection
-    (KIP-35); from version 3 on they name their software (KIP-511).
+    (KIP-35); from version 3 on they name their software (KIP-511), and from version 5
+    on the broker that they mean to talk to (KIP-1242).
     """
 
     client_software_name: String = field("3+", default="")
     client_software_version: String = field("3+", default="")
+    cluster_id: Nullable[String] = field("5+", default=None)
+    # -1: any broker of the cluster.
+    node_id: Int32 = field("5+", default=-1)
 
 
-class ApiVersionsResponse(Response, key=18, versions="0-4", flexible="3+"):
+class ApiVersionsResponse(Response, key=18, versions="0-5", flexible="3+"):
     """
     The supported versions of each API, and the features of the cluster (KIP-584).
 

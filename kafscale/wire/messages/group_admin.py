@@ -101,7 +101,7 @@ class ListGroupsResponse(Response, key=16, versions="0-5", flexible="3+"):
     groups: Array[Group]
 
 
-class DeleteGroupsRequest(Request, key=42, versions="0-2", flexible="2+"):
+class DeleteGroupsRequest(Request, key=42, versions="0-3", flexible="2+"):
     """
     Deletes groups without members, with their committed offsets (KIP-229).
     """
@@ -109,7 +109,7 @@ class DeleteGroupsRequest(Request, key=42, versions="0-2", flexible="2+"):
     groups_names: Array[String]
 
 
-class DeleteGroupsResponse(Response, key=42, versions="0-2", flexible="2+"):
+class DeleteGroupsResponse(Response, key=42, versions="0-3", flexible="2+"):
     """
     The outcome for each group.
     """
@@ -121,6 +121,7 @@ class DeleteGroupsResponse(Response, key=42, versions="0-2", flexible="2+"):
 
         group_id: String
         error_code: Int16 = 0
+        error_message: Nullable[String] = field("3+", default=None)
 
     throttle_time_ms: Int32 = 0
     results: Array[Result]

@@ -1,10 +1,11 @@
 """
-The controller quorum of a KRaft cluster.
+The controller quorum of a KRaft cluster, and the registrations of its nodes.
 """
 
 from kafscale.wire.schema import (
     NO_UUID,
     Array,
+    Boolean,
     Int16,
     Int32,
     Int64,
@@ -19,9 +20,17 @@ from kafscale.wire.schema import (
 )
 
 __all__ = [
+    "AddRaftVoterRequest",
+    "AddRaftVoterResponse",
     "DescribeQuorumRequest",
     "DescribeQuorumResponse",
+    "RemoveRaftVoterRequest",
+    "RemoveRaftVoterResponse",
     "ReplicaState",
+    "UnregisterBrokerRequest",
+    "UnregisterBrokerResponse",
+    "UnregisterControllerRequest",
+    "UnregisterControllerResponse",
 ]
 
 
@@ -108,3 +117,92 @@ class DescribeQuorumResponse(Response, key=55, versions="0-2", flexible="0+"):
     error_message: Nullable[String] = field("2+", default=None)
     topics: Array[Topic]
     nodes: Array[Node] = field("2+", factory=list)
+
+
+class UnregisterBrokerRequest(Request, key=64, versions="0", flexible="0+"):
+    """
+    Removes a broker from the metadata of the cluster (KIP-631).
+    """
+
+    broker_id: Int32
+
+
+class UnregisterBrokerResponse(Response, key=64, versions="0", flexible="0+"):
+    """
+    Whether the broker is removed.
+    """
+
+    throttle_time_ms: Int32 = 0
+    error_code: Int16 = 0
+    error_message: Nullable[String] = None
+
+
+class AddRaftVoterRequest(Request, key=80, versions="0-1", flexible="0+"):
+    """
+    Adds a voter to the controller quorum (KIP-853).
+    """
+
+    class Listener(Struct):
+        """
+        An address of the voter.
+        """
+
+        name: String
+        host: String
+        port: Uint16
+
+    cluster_id: Nullable[String]
+    timeout_ms: Int32
+    voter_id: Int32
+    voter_directory_id: Uuid
+    listeners: Array[Listener]
+    # Whether the response waits until the new set of voters is committed.
+    ack_when_committed: Boolean = field("1+", default=True)
+
+
+class AddRaftVoterResponse(Response, key=80, versions="0-1", flexible="0+"):
+    """
+    Whether the voter is added.
+    """
+
+    throttle_time_ms: Int32 = 0
+    error_code: Int16 = 0
+    error_message: Nullable[String] = None
+
+
+class RemoveRaftVoterRequest(Request, key=81, versions="0", flexible="0+"):
+    """
+    Removes a voter from the controller quorum (KIP-853).
+    """
+
+    cluster_id: Nullable[String]
+    voter_id: Int32
+    voter_directory_id: Uuid
+
+
+class RemoveRaftVoterResponse(Response, key=81, versions="0", flexible="0+"):
+    """
+    Whether the voter is removed.
+    """
+
+    throttle_time_ms: Int32 = 0
+    error_code: Int16 = 0
+    error_message: Nullable[String] = None
+
+
+class UnregisterControllerRequest(Request, key=94, versions="0", flexible="0+"):
+    """
+    Removes a controller from the metadata of the cluster.
+    """
+
+    controller_id: Int32
+
+
+class UnregisterControllerResponse(Response, key=94, versions="0", flexible="0+"):
+    """
+    Whether the controller is removed.
+    """
+
+    throttle_time_ms: Int32 = 0
+    error_code: Int16 = 0
+    error_message: Nullable[String] = None

@@ -15,6 +15,7 @@ from kafscale.wire.schema import (
     String,
     Struct,
     Uint16,
+    field,
 )
 
 __all__ = [
@@ -23,11 +24,15 @@ __all__ = [
     "StreamsGroupDescribeResponse",
     "StreamsGroupHeartbeatRequest",
     "StreamsGroupHeartbeatResponse",
+    "StreamsGroupTopologyDescriptionUpdateRequest",
+    "StreamsGroupTopologyDescriptionUpdateResponse",
     "TaskAssignment",
     "TaskIds",
     "TaskOffset",
     "TopicInfo",
     "TopicPartition",
+    "TopologyDescription",
+    "TopologyNode",
 ]
 
 
@@ -70,7 +75,7 @@ class TaskOffset(Struct):
     offset: Int64
 
 
-class StreamsGroupHeartbeatRequest(Request, key=88, versions="0", flexible="0+"):
+class StreamsGroupHeartbeatRequest(Request, key=88, versions="0-1", flexible="0+"):
     """
     The only request by which members of a streams group join, heartbeat and leave. Null
     stands for a value that has not changed since the last request.
@@ -124,14 +129,14 @@ class StreamsGroupHeartbeatRequest(Request, key=88, versions="0", flexible="0+")
     rack_id: Nullable[String] = None
     rebalance_timeout_ms: Int32 = -1
     topology: Nullable[Topology] = None
-    active_tasks: Nullable[Array[TaskIds]]
-    standby_tasks: Nullable[Array[TaskIds]]
-    warmup_tasks: Nullable[Array[TaskIds]]
+    active_tasks: Nullable[Array[TaskIds]] = None
+    standby_tasks: Nullable[Array[TaskIds]] = None
+    warmup_tasks: Nullable[Array[TaskIds]] = None
     process_id: Nullable[String] = None
     user_endpoint: Nullable[UserEndpoint] = None
-    client_tags: Nullable[Array[KeyValue]]
-    task_offsets: Nullable[Array[TaskOffset]]
-    task_end_offsets: Nullable[Array[TaskOffset]]
+    client_tags: Nullable[Array[KeyValue]] = None
+    task_offsets: Nullable[Array[TaskOffset]] = None
+    task_end_offsets: Nullable[Array[TaskOffset]] = None
     shutdown_application: Boolean = False
 
 
@@ -144,7 +149,7 @@ class TopicPartition(Struct):
     partitions: Array[Int32]
 
 
-class StreamsGroupHeartbeatResponse(Response, key=88, versions="0", flexible="0+"):
+class StreamsGroupHeartbeatResponse(Response, key=88, versions="0-1", flexible="0+"):
     """
     The epoch of the member, and its tasks if those have changed.
     """
@@ -180,23 +185,27 @@ class StreamsGroupHeartbeatResponse(Response, key=88, versions="0", flexible="0+
     member_id: String
     member_epoch: Int32
     heartbeat_interval_ms: Int32
-    acceptable_recovery_lag: Int32
+    acceptable_recovery_lag_legacy: Int32 = field("0", default=0)
     task_offset_interval_ms: Int32
+    # In offsets; -1: not supported.
+    acceptable_recovery_lag: Int64 = field("1+", default=-1)
     status: Nullable[Array[Status]]
-    active_tasks: Nullable[Array[TaskIds]]
-    standby_tasks: Nullable[Array[TaskIds]]
-    warmup_tasks: Nullable[Array[TaskIds]]
+    active_tasks: Nullable[Array[TaskIds]] = None
+    standby_tasks: Nullable[Array[TaskIds]] = None
+    warmup_tasks: Nullable[Array[TaskIds]] = None
+    topology_description_required: Boolean = field("1+", default=False)
     endpoint_information_epoch: Int32
-    partitions_by_user_endpoint: Nullable[Array[PartitionsByUserEndpoint]]
+    partitions_by_user_endpoint: Nullable[Array[PartitionsByUserEndpoint]] = None
 
 
-class StreamsGroupDescribeRequest(Request, key=89, versions="0", flexible="0+"):
+class StreamsGroupDescribeRequest(Request, key=89, versions="0-1", flexible="0+"):
     """
     Asks for the state of streams groups.
     """
 
     group_ids: Array[String]
     include_authorized_operations: Boolean
+    include_topology_description: Boolean = field("1+", default=False)
 
 
 class TaskAssignment(Struct):
@@ -209,7 +218,46 @@ class TaskAssignment(Struct):
     warmup_tasks: Array[TaskIds]
 
 
-class StreamsGroupDescribeResponse(Response, key=89, versions="0", flexible="0+"):
+class TopologyNode(Struct):
+    """
+    A node of a topology: a source, a processor or a sink.
+    """
+
+    name: String
+    # 1: source; 2: processor; 3: sink.
+    node_type: Int8
+    source_topics: Array[String]
+    sink_topic: Nullable[String] = None
+    stores: Array[String]
+    successors: Array[String]
+
+
+class TopologyDescription(Struct):
+    """
+    A topology, node by node, as an application describes itself (KIP-1331).
+    """
+
+    class Subtopology(Struct):
+        """
+        A part of the topology that runs as one unit.
+        """
+
+        subtopology_id: String
+        nodes: Array[TopologyNode]
+
+    class GlobalStore(Struct):
+        """
+        A store with all partitions of its topic, in every instance.
+        """
+
+        source: TopologyNode
+        processor: TopologyNode
+
+    subtopologies: Array[Subtopology]
+    global_stores: Array[GlobalStore]
+
+
+class StreamsGroupDescribeResponse(Response, key=89, versions="0-1", flexible="0+"):
     """
     The state of streams groups.
     """
@@ -236,7 +284,7 @@ class StreamsGroupDescribeResponse(Response, key=89, versions="0", flexible="0+"
                 repartition_source_topics: Array[TopicInfo]
 
             epoch: Int32
-            subtopologies: Nullable[Array[Subtopology]]
+            subtopologies: Nullable[Array[Subtopology]] = None
 
         class Member(Struct):
             """
@@ -276,6 +324,31 @@ class StreamsGroupDescribeResponse(Response, key=89, versions="0", flexible="0+"
         topology: Nullable[Topology] = None
         members: Array[Member]
         authorized_operations: Int32 = -2147483648
+        topology_description: Nullable[TopologyDescription] = field("1+", default=None)
+        # 0: not requested; 1: not stored; 2: not readable; 3: available.
+        topology_description_status: Int8 = field("1+", default=0)
+        assignor_name: Nullable[String] = field("1+", default=None)
 
     throttle_time_ms: Int32 = 0
     groups: Array[Group]
+
+
+class StreamsGroupTopologyDescriptionUpdateRequest(Request, key=93, versions="0", flexible="0+"):
+    """
+    Describes the topology of a streams group, when a heartbeat has asked for it (KIP-1331).
+    """
+
+    group_id: String
+    member_id: String
+    topology_epoch: Int32
+    topology_description: TopologyDescription
+
+
+class StreamsGroupTopologyDescriptionUpdateResponse(Response, key=93, versions="0", flexible="0+"):
+    """
+    Whether the description is stored.
+    """
+
+    throttle_time_ms: Int32 = 0
+    error_code: Int16 = 0
+    error_message: Nullable[String] = None

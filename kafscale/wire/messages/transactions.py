@@ -3,6 +3,7 @@ Transactions (KIP-98).
 """
 
 from kafscale.wire.schema import (
+    NO_UUID,
     Array,
     Boolean,
     Int8,
@@ -14,6 +15,7 @@ from kafscale.wire.schema import (
     Response,
     String,
     Struct,
+    Uuid,
     field,
 )
 
@@ -214,9 +216,10 @@ class WriteTxnMarkersResponse(Response, key=27, versions="0-2", flexible="1+"):
     markers: Array[Marker]
 
 
-class TxnOffsetCommitRequest(Request, key=28, versions="0-5", flexible="3+"):
+class TxnOffsetCommitRequest(Request, key=28, versions="0-6", flexible="3+"):
     """
-    Commits offsets of a group as part of a transaction.
+    Commits offsets of a group as part of a transaction. From version 6 on topics have
+    their ids instead of names (KIP-1319).
     """
 
     class Topic(Struct):
@@ -234,20 +237,21 @@ class TxnOffsetCommitRequest(Request, key=28, versions="0-5", flexible="3+"):
             committed_leader_epoch: Int32 = field("2+", default=-1)
             committed_metadata: Nullable[String]
 
-        name: String
+        name: String = field("0-5", default="")
+        topic_id: Uuid = field("6+", default=NO_UUID)
         partitions: Array[Partition]
 
     transactional_id: String
     group_id: String
     producer_id: Int64
     producer_epoch: Int16
-    generation_id: Int32 = field("3+", default=-1)
+    generation_id_or_member_epoch: Int32 = field("3+", default=-1)
     member_id: String = field("3+", default="")
     group_instance_id: Nullable[String] = field("3+", default=None)
     topics: Array[Topic]
 
 
-class TxnOffsetCommitResponse(Response, key=28, versions="0-5", flexible="3+"):
+class TxnOffsetCommitResponse(Response, key=28, versions="0-6", flexible="3+"):
     """
     The outcome for each partition.
     """
@@ -265,7 +269,8 @@ class TxnOffsetCommitResponse(Response, key=28, versions="0-5", flexible="3+"):
             partition_index: Int32
             error_code: Int16 = 0
 
-        name: String
+        name: String = field("0-5", default="")
+        topic_id: Uuid = field("6+", default=NO_UUID)
         partitions: Array[Partition]
 
     throttle_time_ms: Int32 = 0
