@@ -158,5 +158,10 @@ class IAdminService(IService):
             "ElectLeaders",
             "AlterPartitionReassignments",
             "ListPartitionReassignments",
+            "DescribeAcls",
+            "CreateAcls",
+            "DeleteAcls",
+            "DescribeUserScramCredentials",
+            "AlterUserScramCredentials",
         ),
     )

@@ -28,6 +28,7 @@ from kafscale.errors import (
     NONE,
     InvalidRequest,
     KafkaError,
+    RebootstrapRequired,
     StoreUnavailable,
     UnsupportedSaslMechanism,
     UnsupportedVersion,
@@ -96,13 +97,23 @@ class Dispatch:
 
     _log = Logger()
 
-    def __init__(self, services: Iterable[IService], seconds: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        services: Iterable[IService],
+        seconds: Callable[[], float],
+        cluster_id: str,
+        broker_id: int,
+    ) -> None:
         """
         @param services: Each API of each of them is served.
         @param seconds: A monotonic clock.
+        @param cluster_id: The cluster of this broker.
+        @param broker_id: The id of this broker.
         @raise ValueError: Two services serve the same API.
         """
         self._seconds = seconds
+        self._cluster_id = cluster_id
+        self._broker_id = broker_id
         self._served: dict[int, Serving] = {}
         self.counts: dict[int, ApiCounts] = {}
         self.refused = 0
@@ -227,7 +238,7 @@ class Dispatch:
             Serving(
                 request=ApiVersionsRequest,
                 lowest=0,
-                highest=4,
+                highest=5,
                 answer=self._api_versions,
                 failed=self._api_versions_failed,
             ),
@@ -244,13 +255,19 @@ class Dispatch:
         self, request: ApiVersionsRequest, context: RequestContext
     ) -> ApiVersionsResponse:
         """
-        From version 3 on the client names its software. The response names no
-        features: none is supported, and none is finalized.
+        From version 3 on the client names its software, and from version 5 on the
+        broker that it means, or neither cluster nor broker (KIP-1242). The
+        response names no features: none is supported, and none is finalized.
         """
         if context.api_version >= 3:
             for text in (request.client_software_name, request.client_software_version):
                 if _SOFTWARE.fullmatch(text) is None:
                     raise InvalidRequest("the name or version of the client's software is invalid")
+        cluster, broker = request.cluster_id, request.node_id
+        if (cluster is None) != (broker == -1):
+            raise InvalidRequest("cluster id and node id are given together, or not at all")
+        if cluster is not None and (cluster, broker) != (self._cluster_id, self._broker_id):
+            raise RebootstrapRequired("the request is meant for another broker")
         return ApiVersionsResponse(error_code=NONE, api_keys=self._api_keys)
 
     def _api_versions_failed(

@@ -161,7 +161,9 @@ class BrokerService(Service):
             self._dial,
         )
         await node.start(self._stores.check_objects)
-        dispatch = Dispatch(node.services, time.monotonic)
+        dispatch = Dispatch(
+            node.services, time.monotonic, node.image.cluster_id, self._broker.broker_id
+        )
         self._factory = BrokerFactory(dispatch, node.log.pressure, reactor, settings)
         self._gate.factory = self._factory
         self._operators.add_readings(node, dispatch, self._factory)

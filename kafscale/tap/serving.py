@@ -32,6 +32,7 @@ from kafscale.log.settings import LogSettings
 from kafscale.services.cluster.alter_partition_reassignments import (
     AlterPartitionReassignmentsService,
 )
+from kafscale.services.cluster.describe_acls import DescribeAclsService
 from kafscale.services.cluster.describe_client_quotas import DescribeClientQuotasService
 from kafscale.services.cluster.describe_cluster import DescribeClusterService
 from kafscale.services.cluster.describe_log_dirs import DescribeLogDirsService
@@ -143,6 +144,7 @@ def all_services(
         ElectLeadersService(image),
         AlterPartitionReassignmentsService(image),
         DescribeClientQuotasService(),
+        DescribeAclsService(),
     ]
 
 

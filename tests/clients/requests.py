@@ -9,12 +9,16 @@ from uuid import UUID
 from kafscale.wire.messages import (
     AlterConfigsRequest,
     AlterPartitionReassignmentsRequest,
+    AlterUserScramCredentialsRequest,
     ApiVersionsRequest,
+    CreateAclsRequest,
     CreatePartitionsRequest,
     CreateTopicsRequest,
+    DeleteAclsRequest,
     DeleteGroupsRequest,
     DeleteRecordsRequest,
     DeleteTopicsRequest,
+    DescribeAclsRequest,
     DescribeClientQuotasRequest,
     DescribeClusterRequest,
     DescribeConfigsRequest,
@@ -22,6 +26,7 @@ from kafscale.wire.messages import (
     DescribeLogDirsRequest,
     DescribeProducersRequest,
     DescribeTopicPartitionsRequest,
+    DescribeUserScramCredentialsRequest,
     ElectLeadersRequest,
     FetchRequest,
     FindCoordinatorRequest,
@@ -62,23 +67,28 @@ ADVERTISED = {
     DescribeGroupsRequest: (0, 6),
     ListGroupsRequest: (0, 5),
     SaslHandshakeRequest: (0, 1),
-    ApiVersionsRequest: (0, 4),
+    ApiVersionsRequest: (0, 5),
     CreateTopicsRequest: (0, 7),
     DeleteTopicsRequest: (0, 6),
     DeleteRecordsRequest: (0, 2),
     InitProducerIdRequest: (0, 5),
     OffsetForLeaderEpochRequest: (0, 4),
+    DescribeAclsRequest: (0, 3),
+    CreateAclsRequest: (0, 3),
+    DeleteAclsRequest: (0, 3),
     DescribeConfigsRequest: (0, 4),
     AlterConfigsRequest: (0, 2),
     DescribeLogDirsRequest: (0, 5),
     CreatePartitionsRequest: (0, 3),
-    DeleteGroupsRequest: (0, 2),
+    DeleteGroupsRequest: (0, 3),
     ElectLeadersRequest: (0, 2),
     IncrementalAlterConfigsRequest: (0, 1),
     AlterPartitionReassignmentsRequest: (0, 1),
     ListPartitionReassignmentsRequest: (0, 0),
     OffsetDeleteRequest: (0, 0),
     DescribeClientQuotasRequest: (0, 1),
+    DescribeUserScramCredentialsRequest: (0, 0),
+    AlterUserScramCredentialsRequest: (0, 0),
     DescribeClusterRequest: (0, 2),
     DescribeProducersRequest: (0, 0),
     ListConfigResourcesRequest: (0, 1),
@@ -126,6 +136,46 @@ def some_requests(topic_id: UUID) -> list[Request]:
         DescribeClusterRequest(include_cluster_authorized_operations=True),
         DescribeTopicPartitionsRequest(topics=[]),
         *operators_requests(),
+        *security_requests(),
+    ]
+
+
+def security_requests() -> list[Request]:
+    """
+    Those about access control lists and users, of which there are none.
+    """
+    acl = CreateAclsRequest.Creation(
+        resource_type=2,
+        resource_name="talk",
+        principal="User:ann",
+        host="*",
+        operation=3,
+        permission_type=3,
+    )
+    every = DeleteAclsRequest.Filter(
+        resource_type_filter=2,
+        resource_name_filter="talk",
+        principal_filter=None,
+        host_filter=None,
+        operation=1,
+        permission_type=1,
+    )
+    return [
+        DescribeAclsRequest(
+            resource_type_filter=2,
+            resource_name_filter="talk",
+            principal_filter=None,
+            host_filter=None,
+            operation=1,
+            permission_type=1,
+        ),
+        CreateAclsRequest(creations=[acl, acl]),
+        DeleteAclsRequest(filters=[every]),
+        DescribeUserScramCredentialsRequest(users=None),
+        AlterUserScramCredentialsRequest(
+            deletions=[AlterUserScramCredentialsRequest.Deletion(name="ann", mechanism=1)],
+            upsertions=[],
+        ),
     ]
 
 

@@ -201,7 +201,7 @@ class VersionTests(ConversationTestCase):
         """
         expected = {kind.key: versions for kind, versions in ADVERTISED.items()}
         request = ApiVersionsRequest(client_software_name="raw", client_software_version="1")
-        for version in range(5):
+        for version in range(6):
             answer = self.client.call(request, version)
             self.assertEqual(answer.error_code, NONE)
             self.assertEqual(
@@ -221,7 +221,7 @@ class VersionTests(ConversationTestCase):
         self.assertEqual(answer.error_code, UNSUPPORTED_VERSION)
         self.assertEqual(
             [(each.api_key, each.min_version, each.max_version) for each in answer.api_keys],
-            [(18, 0, 4)],
+            [(18, 0, 5)],
         )
         self.assertEqual(self.client.offset("talk"), 0)
 

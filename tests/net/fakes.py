@@ -255,7 +255,7 @@ class Broker:
         self.clock = Clock()
         self.pressure = FakePressure()
         self.service = FakeService()
-        self.dispatch = Dispatch([self.service], self.clock.seconds)
+        self.dispatch = Dispatch([self.service], self.clock.seconds, "cluster", 1)
         self.memory = RequestMemory(self.clock, memory_limit)
         self.factory = BrokerFactory(
             self.dispatch, self.pressure, self.clock, Settings(**settings), self.memory

@@ -5,6 +5,7 @@ Tests of `kafscale.net.dispatch`.
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -41,7 +42,7 @@ API_VERSIONS_99_ANSWER = bytes.fromhex(
     "00000001"  # one API:
     "0012"      # ApiVersions
     "0000"      # from 0
-    "0004"      # to 4
+    "0005"      # to 5
 )  # fmt: skip
 
 
@@ -56,11 +57,17 @@ class ApiVersionsTests(SynchronousTestCase):
         """
         self.client = Broker().connect()
 
-    def ask(self, version: int, name: str = "", software: str = "") -> ApiVersionsResponse:
+    def ask(
+        self, version: int, name: str = "", software: str = "", **meant: Any
+    ) -> ApiVersionsResponse:
         """
         The answer to ApiVersions.
+
+        @param meant: The cluster and the broker that the client means.
         """
-        request = ApiVersionsRequest(client_software_name=name, client_software_version=software)
+        request = ApiVersionsRequest(
+            client_software_name=name, client_software_version=software, **meant
+        )
         self.client.send(framed(request, version, 3))
         (answer,) = self.client.answers()
         correlation_id, response = body(answer, ApiVersionsResponse, version)
@@ -72,12 +79,12 @@ class ApiVersionsTests(SynchronousTestCase):
         """
         In every version it is what the services serve, in the order of keys.
         """
-        for version in range(5):
+        for version in range(6):
             response = self.ask(version, "apache-kafka-java", "4.1.0")
             self.assertEqual(response.error_code, 0)
             self.assertEqual(
                 [(each.api_key, each.min_version, each.max_version) for each in response.api_keys],
-                [(0, 0, 13), (1, 0, 18), (12, 0, 4), (17, 0, 1), (18, 0, 4)],
+                [(0, 0, 13), (1, 0, 18), (12, 0, 4), (17, 0, 1), (18, 0, 5)],
             )
             self.assertEqual(response.supported_features, [])
             self.assertEqual(response.finalized_features, [])
@@ -97,7 +104,7 @@ class ApiVersionsTests(SynchronousTestCase):
         """
         Eight bytes are enough for that.
         """
-        self.client.send(struct.pack(">ihhi", 8, 18, 5, 7))
+        self.client.send(struct.pack(">ihhi", 8, 18, 6, 7))
         self.assertEqual(bytes(self.client.answers()[0]), API_VERSIONS_99_ANSWER)
 
     def test_software(self) -> None:
@@ -113,6 +120,28 @@ class ApiVersionsTests(SynchronousTestCase):
             self.assertEqual(response.api_keys, [])
         self.assertEqual(self.ask(3, "a", "1").error_code, 0)
         self.assertEqual(self.ask(4, "confluent-kafka-python", "2.6.0-rdkafka-2.6.0").error_code, 0)
+
+    def test_broker_that_is_meant(self) -> None:
+        """
+        A client that names this broker and its cluster is answered. With one of the
+        two missing the request is invalid, and a client that means another broker
+        must bootstrap again (KIP-1242; as Apache Kafka 4.4.0 answers).
+        """
+        for cluster, broker, code in [
+            ("cluster", 1, 0),
+            (None, -1, 0),
+            ("cluster", 2, 129),
+            ("another", 1, 129),
+            ("", 1, 129),
+            ("cluster", -5, 129),
+            ("cluster", -1, 42),
+            ("", -1, 42),
+            (None, 1, 42),
+            (None, -5, 42),
+        ]:
+            response = self.ask(5, "a", "1", cluster_id=cluster, node_id=broker)
+            self.assertEqual(response.error_code, code, (cluster, broker))
+            self.assertEqual(bool(response.api_keys), code == 0)
 
 
 class SaslTests(SynchronousTestCase):
@@ -142,7 +171,7 @@ class TableTests(SynchronousTestCase):
         Two services cannot serve one API.
         """
         with self.assertRaisesRegex(ValueError, "ProduceRequest is served twice"):
-            Dispatch([FakeService(), FakeService()], Clock().seconds)
+            Dispatch([FakeService(), FakeService()], Clock().seconds, "cluster", 1)
 
     def test_other_versions(self) -> None:
         """

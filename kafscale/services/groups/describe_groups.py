@@ -31,7 +31,7 @@ _CLASSIC = "classic"
 @implementer(ICoordinationService)
 class DescribeGroupsService:
     """
-    Versions 0 to 6 of DescribeGroups, 0 to 5 of ListGroups, 0 to 2 of
+    Versions 0 to 6 of DescribeGroups, 0 to 5 of ListGroups, 0 to 3 of
     DeleteGroups::
 
         ===========  ============================================================
@@ -42,6 +42,7 @@ class DescribeGroupsService:
                      Dead, without an error
         List v4      states, and a filter by state
         v5           types, and a filter by type
+        Delete v3    error messages
         ===========  ============================================================
 
     """
@@ -59,7 +60,7 @@ class DescribeGroupsService:
         return [
             Serving(DescribeGroupsRequest, 0, 6, self.describe, refusal()),
             Serving(ListGroupsRequest, 0, 5, self.list_groups, refusal()),
-            Serving(DeleteGroupsRequest, 0, 2, self.delete, refusal()),
+            Serving(DeleteGroupsRequest, 0, 3, self.delete, refusal()),
         ]
 
     async def describe(
@@ -132,12 +133,13 @@ class DescribeGroupsService:
         """
 
         async def delete(name: str) -> DeleteGroupsResponse.Result:
-            code = 0
+            result = DeleteGroupsResponse.Result(group_id=name)
             try:
                 await self._coordinator.delete(name)
             except Exception as error:
-                code, _ = error_fields(error, f"delete group {name}")
-            return DeleteGroupsResponse.Result(group_id=name, error_code=code)
+                fields = error_fields(error, f"delete group {name}")
+                result.error_code, result.error_message = fields
+            return result
 
         return DeleteGroupsResponse(results=await map_bounded(delete, request.groups_names))
 

@@ -186,6 +186,11 @@ class DeleteTests(AdminCase):
                 [(each.group_id, each.error_code) for each in answer.results],
                 [("g", 68), ("simple", 0), ("none", 69), ("simple", 69)],
             )
+            messages = [each.error_message for each in answer.results]
+            self.assertEqual(
+                [message is not None for message in messages],
+                [version >= 3 and each.error_code != 0 for each in answer.results],
+            )
             self.assertEqual([g.name for g in self.coordinator.groups()], ["g"])
 
     def test_failed(self) -> None:
