@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from kafscale.wire.message_sets import Steps
+from kafscale.wire.steps import Steps
 
 T = TypeVar("T")
 

@@ -26,9 +26,9 @@ can take long. So it is divided into steps, see L{Steps}.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple
 from zlib import crc32
 
 from kafscale.errors import (
@@ -42,15 +42,7 @@ from kafscale.wire.batches import CODEC_BITS, HEADER_SIZE, LOG_APPEND_TIME, Batc
 from kafscale.wire.building import BatchBuilder
 from kafscale.wire.compression import Codec, inflate, mend_lz4
 from kafscale.wire.records import iterate, read_body
-
-T = TypeVar("T")
-
-Steps: TypeAlias = Generator[Callable[[], Any] | None, Any, T]
-"""
-Long work, divided into steps. The generator yields None after a step, or a
-function whose result it is to be sent. The function may take long, but releases
-the interpreter's lock, so it is best called in another thread.
-"""
+from kafscale.wire.steps import Steps
 
 _HEAD = struct.Struct(">qiIbb")  # up to the attributes
 _ENTRY = struct.Struct(">qiI")

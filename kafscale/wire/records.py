@@ -30,6 +30,7 @@ from kafscale.wire.batches import (
 )
 from kafscale.wire.building import build_batch
 from kafscale.wire.compression import Codec, inflate
+from kafscale.wire.record_walk import NO_RULES, Flaw, Rules, find, walk_batch
 from kafscale.wire.varints import read_bytes, read_varint
 
 __all__ = [
@@ -187,14 +188,14 @@ def check_keys(batch: bytes | memoryview, limit: int) -> None:
     @param limit: The maximum decompressed size in bytes.
     @raise InvalidRecord: a record has no key, or cannot be decoded.
     """
-    header = read_batch_header(batch)
-    for _, _, key_size, _, _ in _scan(_body(batch, header, limit), header):
-        if key_size < 0:
-            raise InvalidRecord("Records of compacted topics must have a key")
+    walk = walk_batch(batch, read_batch_header(batch), Rules(need_keys=True), limit)
+    walk.check_readable()
+    if any(flaw == Flaw.NO_KEY for _, flaw, _ in walk.flaws):
+        raise InvalidRecord("Records of compacted topics must have a key")
 
 
 def first_at_or_after(
-    batch: bytes | memoryview, timestamp: int, limit: int
+    batch: bytes | memoryview, timestamp: int, limit: int, start: int = 0
 ) -> tuple[int, int] | None:
     """
     Return (timestamp, offset) of the first record at or after C{timestamp}; None if
@@ -203,22 +204,22 @@ def first_at_or_after(
 
     @param timestamp: In ms since the epoch.
     @param limit: The maximum decompressed size in bytes.
+    @param start: The lowest offset of the record.
     @raise InvalidRecord: the records cannot be decoded within C{limit}.
     """
     header = read_batch_header(batch)
     if header.log_append_time:
         time = header.max_timestamp
-        return (time, header.base_offset) if time >= timestamp else None
-    for offset, time, _, _, _ in _scan(_body(batch, header, limit), header):
-        if time >= timestamp:
-            return time, offset
-    return None
+        return (time, max(header.base_offset, start)) if time >= timestamp else None
+    found = find(batch, header, timestamp, limit, max(0, start - header.base_offset))
+    return None if found is None else (found[0], _offset(header, found[1]))
 
 
 def latest(batch: bytes | memoryview, limit: int) -> tuple[int, int]:
     """
     Return (timestamp, offset) of the first record with the largest timestamp
-    (KIP-734), the timestamp in ms since the epoch.
+    (KIP-734), the timestamp in ms since the epoch; -1 and the offset of the batch if no
+    record has a timestamp.
 
     @param limit: The maximum decompressed size in bytes.
     @raise InvalidRecord: the records cannot be decoded within C{limit}.
@@ -226,9 +227,15 @@ def latest(batch: bytes | memoryview, limit: int) -> tuple[int, int]:
     header = read_batch_header(batch)
     if header.log_append_time:
         return header.max_timestamp, header.base_offset
-    found = _scan(_body(batch, header, limit), header)
-    time, offset = max((time, -offset) for offset, time, *_ in found)
-    return time, -offset
+    walk = walk_batch(batch, header, NO_RULES, limit)
+    walk.check_readable()
+    return walk.max_timestamp, _offset(header, max(0, walk.max_timestamp_delta))
+
+
+def _offset(header: BatchHeader, delta: int) -> int:
+    if not 0 <= delta <= header.last_offset_delta:
+        raise InvalidRecord("A record's offset is out of range")
+    return header.base_offset + delta
 
 
 def _body(batch: bytes | memoryview, header: BatchHeader, limit: int) -> bytes | memoryview:

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.concurrency.work_queue import TURN, WorkQueue
-from kafscale.wire.message_sets import Steps
+from kafscale.wire.steps import Steps
 
 
 class WorkQueueTests(SynchronousTestCase):

@@ -21,7 +21,6 @@ from kafscale import errors
 from kafscale.wire.compression import Codec, deflate, mend_lz4
 from kafscale.wire.message_sets import (
     MessageSet,
-    Steps,
     build_message,
     is_message_set,
     read_messages,
@@ -36,6 +35,7 @@ from kafscale.wire.records import (
     read_records,
     stamp,
 )
+from kafscale.wire.steps import Steps
 
 T = TypeVar("T")
 

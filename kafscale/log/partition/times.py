@@ -19,7 +19,6 @@ from kafscale.wire.records import (
     iterate,
     latest,
     read_batch_header,
-    read_records,
 )
 
 INFLATED_LIMIT = 64 * 1024 * 1024
@@ -51,12 +50,7 @@ def first_in(batch: bytes | memoryview, timestamp: int, log_start: int) -> tuple
     """
     header = read_batch_header(batch)
     try:
-        if header.base_offset >= log_start:
-            return first_at_or_after(batch, timestamp, INFLATED_LIMIT)
-        for record in read_records(batch, INFLATED_LIMIT):
-            if record.offset >= log_start and record.timestamp >= timestamp:
-                return record.timestamp, record.offset
-        return None
+        return first_at_or_after(batch, timestamp, INFLATED_LIMIT, log_start)
     except InvalidRecord:
         # The records cannot be read, so the header has to do.
         return header.max_timestamp, max(header.base_offset, log_start)

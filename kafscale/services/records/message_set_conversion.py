@@ -21,9 +21,10 @@ from kafscale.errors import KafkaError, UnsupportedVersion
 from kafscale.interfaces import AppendRules, Fetched, IImage, RequestContext, Topic
 from kafscale.services.records.partition_reads import PartitionRead
 from kafscale.services.refusals import error_fields
-from kafscale.wire.message_sets import Steps, is_message_set, to_batch, to_messages
+from kafscale.wire.message_sets import is_message_set, to_batch, to_messages
 from kafscale.wire.messages import ProduceRequest, ProduceResponse
 from kafscale.wire.records import read_batch_header
+from kafscale.wire.steps import Steps
 
 PartitionProduceData: TypeAlias = ProduceRequest.Topic.Partition
 PartitionResponse: TypeAlias = ProduceResponse.Topic.Partition
