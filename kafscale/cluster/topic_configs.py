@@ -34,6 +34,8 @@ class Known:
     @ivar default: The default value, as text.
     @ivar parse: Checks a text, and converts it to the type of the configuration.
     @ivar meaning: A description in one line.
+    @ivar accept: Checks a text that is to be stored, if some values that may be stored
+        already are no longer accepted.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Known:
     default: str
     parse: Parse
     meaning: str
+    accept: Parse | None = None
 
 
 def _boolean(text: str) -> bool:
@@ -91,9 +94,9 @@ def _one_of(*choices: str) -> Parse:
 def _several_of(*choices: str) -> Parse:
     def parse(text: str) -> tuple[str, ...]:
         items = _list(text)
-        if items and all(item in choices for item in items):
+        if all(item in choices for item in items):
             return items
-        raise ValueError("one or more of " + ", ".join(choices))
+        raise ValueError("empty, or one or more of " + ", ".join(choices))
 
     return parse
 
@@ -148,7 +151,7 @@ def _long_row(name: str, default: int, lowest: int, meaning: str) -> Known:
 _ROWS = (
     Known("cleanup.policy", "list", "delete", _several_of("compact", "delete"),
           "How old records are removed: delete, by age and size; compact, by key, which is not"
-          " implemented."),
+          " implemented; empty: not at all."),
     Known("compression.gzip.level", "int", "-1", _gzip_level,
           "Compression level if compression.type is gzip; -1 is the default level of gzip."),
     _int_row("compression.lz4.level", 9, 1,
@@ -159,6 +162,9 @@ _ROWS = (
              "Compression level if compression.type is zstd.", highest=22),
     _long_row("delete.retention.ms", _DAY, 0,
               "Time for which compaction keeps tombstones."),
+    _boolean_row("errors.deadletterqueue.group.enable", False,
+                 "Whether share groups may use the topic as their dead letter queue; there are no"
+                 " share groups here."),
     _long_row("file.delete.delay.ms", 60_000, 0,
               "Delay before the files of deleted data are removed."),
     _long_row("flush.messages", _LONG, 1,
@@ -178,6 +184,8 @@ _ROWS = (
               "Time kept on local disks with tiered storage; -2 means retention.ms."),
     _long_row("max.compaction.lag.ms", _LONG, 1,
               "Maximum time that a record remains uncompacted."),
+    _int_row("max.decompressed.message.bytes", 2_147_483_639, 1,
+             "Maximum size of a record batch after decompression; 64 MiB is the limit here."),
     _int_row("max.message.bytes", 1_048_588, 0,
              "Maximum size of a record batch, as the producer sends it (compressed)."),
     _boolean_row("message.downconversion.enable", True,
@@ -203,6 +211,12 @@ _ROWS = (
              "Replicas required for acks=all; always met, as the object store keeps the copies."),
     _boolean_row("preallocate", False,
                  "Preallocate files of segments; there are no such files here."),
+    _long_row("remote.copy.lag.bytes", -1, -1,
+              "Size of records that are not copied to tiered storage yet; all data is in the object"
+              " store here."),
+    _long_row("remote.copy.lag.ms", 0, -1,
+              "Time for which records are not copied to tiered storage yet; all data is in the"
+              " object store here."),
     _boolean_row("remote.log.copy.disable", False,
                  "Make tiered data read-only; all data is in the object store here."),
     _boolean_row("remote.log.delete.on.disable", False,
@@ -214,9 +228,9 @@ _ROWS = (
               "Size of a partition beyond which its oldest segments are deleted; -1: no limit."),
     _long_row("retention.ms", 7 * _DAY, -1,
               "Age beyond which records are deleted; -1: no limit."),
-    _int_row("segment.bytes", 1_073_741_824, 14,
-             "Size of records that are written to a segment; KAFSCALE_SEGMENT_BYTES applies if"
-             " smaller."),
+    Known("segment.bytes", "int", "1073741824", _integer(14, _INT),
+          "Size of records that are written to a segment, 1 MiB or more;"
+          " KAFSCALE_SEGMENT_BYTES applies if smaller.", accept=_integer(1_048_576, _INT)),
     _int_row("segment.index.bytes", 10_485_760, 4,
              "Maximum size of an index; an index grows with its segment here."),
     _long_row("segment.jitter.ms", 0, 0,
@@ -264,8 +278,8 @@ _SYNONYMS = {
     "segment.jitter.ms": "log.roll.jitter.ms",
     "segment.ms": "log.roll.ms",
 }
-_SAME_NAME = ("compression.", "min.insync.", "unclean.")
-_OF_TOPICS_ALONE = ("follower.", "leader.", "remote.")
+_SAME_NAME = ("compression.", "max.decompressed.", "min.insync.", "unclean.")
+_OF_TOPICS_ALONE = ("errors.", "follower.", "leader.", "remote.log.", "remote.storage.")
 
 
 def synonym(name: str) -> str:
@@ -294,18 +308,22 @@ class TopicConfigs:
         self._defaults = dict(defaults or {})
         self.check(self._defaults)
 
-    def check(self, overrides: Mapping[str, str | None]) -> None:
+    def check(
+        self, overrides: Mapping[str, str | None], stored: Mapping[str, str] | None = None
+    ) -> None:
         """
         See L{ITopicConfigs.check}.
         """
         for name, text in overrides.items():
+            if stored is not None and text is not None and stored.get(name) == text:
+                continue
             row = TABLE.get(name)
             if row is None:
                 raise InvalidConfig(f"Unknown topic config name: {name}")
             if text is None:
                 raise InvalidConfig(f"Null value not supported for topic configs: {name}")
             try:
-                row.parse(text)
+                (row.accept or row.parse)(text)
             except ValueError as right:
                 raise InvalidConfig(
                     f"Invalid value {_shown(text)} for configuration {name}: it must be {right}"

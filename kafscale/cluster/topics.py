@@ -213,7 +213,7 @@ class Topics:
             entry = await self._present(topic)
             before = TopicRecord.from_entry(entry)
             configs = dict(change(before.configs))
-            self._configs.check(configs)
+            self._configs.check(configs, before.configs)
             value = attrs.evolve(before, configs=configs).to_json()
             altered = topic_of(Entry(key, value, entry.revision))
             if validate_only:

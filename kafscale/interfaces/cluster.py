@@ -235,10 +235,14 @@ class ITopicConfigs(Interface):
     L{Topic.configs}.
     """
 
-    def check(overrides: Mapping[str, str | None]) -> None:
+    def check(
+        overrides: Mapping[str, str | None], stored: Mapping[str, str] | None = None
+    ) -> None:
         """
         Check names and values.
 
+        @param stored: The overrides that the topic has. Each of them may stay as it is,
+            even if its value is no longer accepted.
         @raise InvalidConfig: a name is unknown, a value invalid, or two values
             contradict each other. The message names the configuration.
         """

@@ -127,6 +127,27 @@ class ConfluentTests(ConfigCase):
         self.assertEqual(found["segment.ms"].value, "999")
         self.assertEqual(found["cleanup.policy"].value, "delete")
 
+    def test_delete_what_is_not_set(self) -> None:
+        """
+        To delete what is not set or not known is no error, for a topic and for a broker,
+        as MirrorMaker 2 and the tools for reassignments expect.
+        """
+        self.alter(("delete", "no.such.name", None), ("delete", "segment.ms", None)).result(SECONDS)
+        broker = ConfigResource(ConfigResource.Type.BROKER, "0")
+        throttle = "leader.replication.throttled.rate"
+        operation = AlterConfigOpType.DELETE
+        entry = ConfigEntry(throttle, "", incremental_operation=operation)
+        broker.add_incremental_config(entry)
+        self.admin.incremental_alter_configs([broker])[broker].result(SECONDS)
+
+    def test_segment_size(self) -> None:
+        """
+        As in Kafka 4 a topic's segments are at least 1 MiB.
+        """
+        error = self.refusal(self.alter(("set", "segment.bytes", str((1 << 20) - 1))))
+        self.assertEqual(error.code(), INVALID_CONFIG)
+        self.alter(("set", "segment.bytes", str(1 << 20))).result(SECONDS)
+
     def test_survives(self) -> None:
         """
         Altered configurations survive a crash.

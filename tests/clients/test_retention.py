@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from uuid import UUID
 
 import aiokafka
@@ -26,14 +27,18 @@ SIZE = 1000
 class RetentionCase(BrokerTestCase):
     """
     A broker that writes segments of ten records of 1 kB.
+
+    @cvar settings: Its settings.
     """
+
+    settings: Mapping[str, str] = {"segment_bytes": "9000"}
 
     def setUp(self) -> None:
         """
         It keeps everything, as long as nothing else is said.
         """
         super().setUp()
-        self.subject = self.broker()
+        self.subject = self.broker(**self.settings)
         self.raw = self.connect(self.subject)
         self.ids: dict[str, UUID] = {}
 
@@ -41,17 +46,17 @@ class RetentionCase(BrokerTestCase):
         """
         A topic in which every batch becomes a segment.
         """
-        self.ids[name] = self.raw.create(name, 1, segment_bytes="9000", **configs)
+        self.ids[name] = self.raw.create(name, 1, **configs)
 
-    def write(self, name: str, batches: int, age: int = 0) -> None:
+    def write(self, name: str, batches: int, age: int = 0, size: int = SIZE) -> None:
         """
-        Batches of ten records that are so old, in ms; each record says where it
-        stands.
+        Batches of ten records of this size that are so old, in ms; each record says
+        where it stands.
         """
         start = self.raw.offset(name)
         timestamp = int(time.time() * 1000) - age
         for first in range(start, start + batches * BATCH, BATCH):
-            values = [b"%06d" % offset + bytes(SIZE) for offset in range(first, first + BATCH)]
+            values = [b"%06d" % offset + bytes(size) for offset in range(first, first + BATCH)]
             answer = self.raw.produce(name, 0, batch_of(values, timestamp=timestamp))
             self.assertEqual((answer.error_code, answer.base_offset), (0, first))
 
@@ -187,15 +192,16 @@ class RollingTests(RetentionCase):
     C{segment.bytes} and C{segment.ms}, altered while the topic is used.
     """
 
+    settings: Mapping[str, str] = {}
+
     def test_smaller(self) -> None:
         """
         What is too large for a segment already becomes one at once.
         """
-        self.create("mine")
-        self.raw.alter("mine", segment_bytes=None)
-        self.write("mine", 3)
+        self.create("mine", max_message_bytes="2000000")
+        self.write("mine", 3, size=110_000)
         self.assertEqual(self.segments("mine"), {})
-        self.raw.alter("mine", segment_bytes="9000")
+        self.raw.alter("mine", segment_bytes=str(1 << 20))
         self.rolled("mine", 3)
         self.assertEqual(self.offsets("mine"), list(range(30)))
 
@@ -204,7 +210,6 @@ class RollingTests(RetentionCase):
         What is too old for being in no segment becomes one.
         """
         self.create("mine")
-        self.raw.alter("mine", segment_bytes=None)
         self.write("mine", 3)
         self.raw.alter("mine", segment_ms="200")
         self.rolled("mine", 1)

@@ -14,7 +14,7 @@ from kafscale.cluster.topic_configs import IN_FORCE, TABLE, TopicConfigs
 from kafscale.errors import InvalidConfig
 from kafscale.interfaces import AppendRules, ITopicConfigs
 
-# What Kafka 3.9 and 4 list for a topic, by name.
+# What Kafka 3.9 and 4.4 list for a topic, by name.
 KAFKA = [
     "cleanup.policy",
     "compression.gzip.level",
@@ -22,6 +22,7 @@ KAFKA = [
     "compression.type",
     "compression.zstd.level",
     "delete.retention.ms",
+    "errors.deadletterqueue.group.enable",
     "file.delete.delay.ms",
     "flush.messages",
     "flush.ms",
@@ -31,6 +32,7 @@ KAFKA = [
     "local.retention.bytes",
     "local.retention.ms",
     "max.compaction.lag.ms",
+    "max.decompressed.message.bytes",
     "max.message.bytes",
     "message.downconversion.enable",
     "message.format.version",
@@ -42,6 +44,8 @@ KAFKA = [
     "min.compaction.lag.ms",
     "min.insync.replicas",
     "preallocate",
+    "remote.copy.lag.bytes",
+    "remote.copy.lag.ms",
     "remote.log.copy.disable",
     "remote.log.delete.on.disable",
     "remote.storage.enable",
@@ -55,20 +59,27 @@ KAFKA = [
 ]
 
 GOOD = {
-    "cleanup.policy": ("compact", "delete", "compact,delete", "delete, compact"),
+    "cleanup.policy": ("compact", "delete", "compact,delete", "delete, compact", "", " "),
     "compression.gzip.level": ("-1", "1", "9"),
     "compression.type": ("producer", "zstd", "uncompressed", "GZIP"),
     "leader.replication.throttled.replicas": ("", "*", "0:1", "0:1,1:2"),
+    "errors.deadletterqueue.group.enable": ("true",),
+    "max.decompressed.message.bytes": ("1", "10000000"),
+    "remote.copy.lag.bytes": ("-1", "0"),
+    "remote.copy.lag.ms": ("-1", "9999999999"),
     "max.message.bytes": ("0", "1048588", " 12 "),
     "message.timestamp.type": ("CreateTime", "LogAppendTime"),
     "min.cleanable.dirty.ratio": ("0", "0.5", "1.0", "5e-1"),
     "preallocate": ("true", "False"),
     "retention.ms": ("-1", "0", "9223372036854775807"),
-    "segment.bytes": ("14", "2147483647"),
+    "segment.bytes": ("1048576", "2147483647"),
 }
 
 BAD = {
-    "cleanup.policy": ("", "shred", "delete,", "delete,shred"),
+    "cleanup.policy": (",", "shred", "delete,", "delete,shred"),
+    "max.decompressed.message.bytes": ("0", "2147483648"),
+    "remote.copy.lag.bytes": ("-2",),
+    "remote.copy.lag.ms": ("-2",),
     "compression.gzip.level": ("0", "10", "fast"),
     "compression.type": ("brotli", ""),
     "leader.replication.throttled.replicas": ("1", "a:b", "*,0:1"),
@@ -78,7 +89,7 @@ BAD = {
     "min.insync.replicas": ("0",),
     "preallocate": ("yes", "1", ""),
     "retention.ms": ("-2", "9223372036854775808", "9" * 5000),
-    "segment.bytes": ("13",),
+    "segment.bytes": ("1048575", "14"),
 }
 
 
@@ -139,6 +150,17 @@ class CheckTests(SynchronousTestCase):
         error = self.assertRaises(InvalidConfig, self.configs.check, {"retention.ms": None})
         self.assertIn("retention.ms", str(error))
 
+    def test_stored(self) -> None:
+        """
+        A value that a topic has may stay, even if it would not be accepted now, or is
+        not known; and it is in force.
+        """
+        stored = {"segment.bytes": "14", "no.such": "1"}
+        self.configs.check({**stored, "retention.ms": "1"}, stored)
+        self.assertRaises(InvalidConfig, self.configs.check, {"segment.bytes": "15"}, stored)
+        self.assertRaises(InvalidConfig, self.configs.check, {"no.such": "2"}, stored)
+        self.assertEqual(self.configs.log_rules(stored).segment_bytes, 14)
+
     def test_contradiction(self) -> None:
         """
         The minimum compaction lag must not exceed the maximum.
@@ -157,7 +179,7 @@ class ValueTests(SynchronousTestCase):
         """
         An override of the topic precedes the brokers' default, and that precedes Kafka's.
         """
-        configs = TopicConfigs({"segment.bytes": "1000", "retention.ms": "7"})
+        configs = TopicConfigs({"segment.bytes": "2000000", "retention.ms": "7"})
         described = {one.name: one for one in configs.describe({"retention.ms": "5"})}
         self.assertEqual(list(described), KAFKA)
         self.assertEqual(
@@ -165,7 +187,7 @@ class ValueTests(SynchronousTestCase):
                 (described[name].value, described[name].source)
                 for name in ("retention.ms", "segment.bytes", "retention.bytes")
             ],
-            [("5", "topic"), ("1000", "broker"), ("-1", "default")],
+            [("5", "topic"), ("2000000", "broker"), ("-1", "default")],
         )
 
     def test_own_types(self) -> None:
@@ -198,13 +220,14 @@ class ValueTests(SynchronousTestCase):
 #: Values that are not the default, by name or else by type.
 OTHER = {
     "boolean": "true",
-    "int": "20",
+    "int": "2000000",
     "long": "20",
     "double": "0.25",
     "list": "*",
     "cleanup.policy": "compact",
     "compression.gzip.level": "5",
     "compression.lz4.level": "5",
+    "compression.zstd.level": "5",
     "compression.type": "zstd",
     "message.downconversion.enable": "false",
     "message.format.version": "2.8",

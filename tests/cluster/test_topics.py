@@ -397,12 +397,12 @@ class AlterTests(SynchronousTestCase):
         altering = begin(other.alter(self.topic, lambda before: {**before, "segment.ms": "7"}))
         hostile.pending[0].succeed()  # it has read the topic
         self.cluster.now(
-            self.topics.alter(self.topic, lambda before: {**before, "segment.bytes": "9000"})
+            self.topics.alter(self.topic, lambda before: {**before, "segment.bytes": "9000000"})
         )
         hostile.policy = let_pass
         hostile.pending[0].succeed()
         self.successResultOf(altering)
         self.assertEqual(
             self.cluster.image.topic("orders").configs,
-            {"retention.ms": "5", "segment.ms": "7", "segment.bytes": "9000"},
+            {"retention.ms": "5", "segment.ms": "7", "segment.bytes": "9000000"},
         )

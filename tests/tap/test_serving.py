@@ -44,7 +44,7 @@ class FollowConfigsTests(SynchronousTestCase):
         self.cluster = SmallCluster(self)
         self.log = ConfiguredLog()
         follow_configs(self.log, self.cluster.image, self.cluster.configs)
-        creating = self.cluster.topics.create("new", 2, {"segment.bytes": "5000"})
+        creating = self.cluster.topics.create("new", 2, {"segment.bytes": "5000000"})
         self.topic = self.cluster.now(creating)
 
     def alter(self, name: str, value: str) -> list[LogRules]:
@@ -69,7 +69,8 @@ class FollowConfigsTests(SynchronousTestCase):
         """
         A topic that is created with a configuration of its own.
         """
-        self.assertEqual([rules.segment_bytes for *_, rules in self.log.configurations], [5000])
+        (rules,) = [rules for *_, rules in self.log.configurations]
+        self.assertEqual(rules.segment_bytes, 5_000_000)
 
     def test_before_it_is_answered(self) -> None:
         """

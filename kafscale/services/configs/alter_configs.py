@@ -2,7 +2,8 @@
 AlterConfigs and IncrementalAlterConfigs.
 
 The configuration of a topic can be altered, and is in force when it is answered.
-That of a broker comes from its settings at the start, and can only be read.
+That of a broker comes from its settings at the start, and can only be read; to
+delete a configuration that was never set is no error, for either.
 """
 
 from __future__ import annotations
@@ -171,9 +172,10 @@ class AlterConfigsService:
             case ResourceType.BROKER:
                 if resource.resource_name:
                     check_broker(self._image, resource.resource_name)
-                raise InvalidConfig(
-                    "The settings that a broker is started with cannot be altered while it runs"
-                )
+                if alteration({}):
+                    raise InvalidConfig(
+                        "The settings that a broker is started with cannot be altered while it runs"
+                    )
             case _:
                 raise unsupported(resource.resource_type)
 
@@ -183,28 +185,27 @@ class AlterConfigsService:
         after = dict(before)
         known = {config.name: config for config in self._configs.describe(before)}
         for change in changes:
-            config = known.get(change.name)
-            if config is None:
-                raise InvalidConfig(f"Unknown topic config name: {change.name}")
             match change.config_operation:
                 case _Operation.SET:
                     after[change.name] = _not_null(change.name, change.value)
                 case _Operation.DELETE:
                     after.pop(change.name, None)
                 case _Operation.APPEND | _Operation.SUBTRACT:
-                    after[change.name] = _list_changed(config, change)
+                    after[change.name] = _list_changed(known.get(change.name), change)
                 case other:
                     raise InvalidRequest(f"Unknown config operation {other}")
         return after
 
 
-def _list_changed(config: TopicConfig, change: AlterableConfig) -> str:
+def _list_changed(config: TopicConfig | None, change: AlterableConfig) -> str:
     """
     The value of a list after items were appended or subtracted.
+
+    @param config: None if the configuration is unknown.
     """
-    if config.kind != "list":
+    if config is None or config.kind != "list":
         verb = "append to" if change.config_operation == _Operation.APPEND else "subtract from"
-        raise InvalidConfig(f"Can't {verb} {config.name}: it is not a list")
+        raise InvalidConfig(f"Can't {verb} {change.name}: it is not a list")
     items = _items(config.value)
     given = _items(_not_null(change.name, change.value))
     if change.config_operation == _Operation.SUBTRACT:

@@ -88,7 +88,8 @@ class DeleteRecordsService:
     async def _delete(self, name: str, index: int, offset: int) -> int:
         topic = self._image.topic(name)
         partition = find_partition(self._log, topic, index)
-        if "delete" not in self._configs.value(topic.configs, "cleanup.policy"):
+        policy = self._configs.value(topic.configs, "cleanup.policy")
+        if policy and "delete" not in policy:
             raise PolicyViolation(
                 "Records can be deleted only if the topic's cleanup.policy includes delete"
             )

@@ -6,7 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from unittest.mock import patch
 
+from attrs import evolve
+
+from kafscale.cluster.topic_configs import TABLE
 from kafscale.services.configs.alter_configs import AlterConfigsService
 from kafscale.wire.messages import AlterConfigsRequest, IncrementalAlterConfigsRequest
 from tests.services.client import ServiceCase
@@ -171,14 +175,21 @@ class ReplaceTests(AlterCase):
         for kind, name, code in (
             (TOPIC, "none", 3),
             (TOPIC, "a/b", 17),
-            (BROKER, "7", INVALID_CONFIG),
-            (BROKER, "", INVALID_CONFIG),
             (BROKER, "8", INVALID_REQUEST),
             (LOGGER, "7", INVALID_REQUEST),
             (METRICS, "x", INVALID_REQUEST),
             (GROUP, "g", INVALID_REQUEST),
         ):
             self.assertEqual(self.code(self.replaced(name, kind)), code, (kind, name))
+
+    def test_broker(self) -> None:
+        """
+        No configuration of a broker can be set, and nothing is set to be reset.
+        """
+        for name in ("7", ""):
+            self.assertEqual(self.code(self.replaced(name, BROKER)), 0)
+            resource = self.replaced(name, BROKER, log_retention_ms="1")
+            self.assertEqual(self.code(resource), INVALID_CONFIG)
 
     def test_failed(self) -> None:
         """
@@ -269,9 +280,34 @@ class ChangeTests(AlterCase):
 
     def test_nothing_left(self) -> None:
         """
-        The result of a change is checked.
+        A list may become empty: of a topic without a cleanup policy all records stay
+        (KIP-1161).
         """
-        self.assertEqual(self.code(("cleanup.policy", SUBTRACT, "delete")), INVALID_CONFIG)
+        self.do(("cleanup.policy", SUBTRACT, "delete"))
+        self.assertEqual(self.overrides()["cleanup.policy"], "")
+
+    def test_not_set(self) -> None:
+        """
+        To delete what is not set, or not even known, is no error, as MirrorMaker 2
+        expects for the configurations of a newer source.
+        """
+        self.do(("no.such", DELETE, None), ("retention.bytes", DELETE, None))
+        self.assertEqual(self.overrides(), self.before)
+
+    def test_no_longer_accepted(self) -> None:
+        """
+        A stored C{segment.bytes} below 1 MiB does not prevent other changes, and can be
+        set again, but not to another such value.
+        """
+        self.cluster.now(
+            self.cluster.topics.alter(self.cluster.image.topic("mine"), lambda before: {})
+        )
+        with patch.dict(TABLE, {"segment.bytes": evolve(TABLE["segment.bytes"], accept=None)}):
+            self.do(("segment.bytes", SET, "5000"))
+        self.before = {"segment.bytes": "5000"}
+        self.assertEqual(self.code(("segment.bytes", SET, "5001")), INVALID_CONFIG)
+        self.do(("retention.ms", SET, "1"), ("segment.bytes", SET, "5000"))
+        self.assertEqual(self.overrides(), {"retention.ms": "1", "segment.bytes": "5000"})
 
     def test_all_or_nothing(self) -> None:
         """
@@ -285,7 +321,10 @@ class ChangeTests(AlterCase):
         Changes that are refused.
         """
         for step, code in (
-            (("no.such", DELETE, None), INVALID_CONFIG),
+            (("no.such", SET, "1"), INVALID_CONFIG),
+            (("no.such", APPEND, "1"), INVALID_CONFIG),
+            (("no.such", SUBTRACT, "1"), INVALID_CONFIG),
+            (("segment.bytes", SET, "1048575"), INVALID_CONFIG),
             (("retention.ms", SET, "x"), INVALID_CONFIG),
             (("retention.ms", SET, None), INVALID_REQUEST),
             (("cleanup.policy", APPEND, None), INVALID_REQUEST),
@@ -323,13 +362,19 @@ class ChangeTests(AlterCase):
 
     def test_broker(self) -> None:
         """
-        The configuration of a broker cannot be altered.
+        No configuration of a broker can be set. To delete one is no error, as the tools
+        expect that delete throttles after a reassignment.
         """
-        step = ("log.retention.ms", SET, "1")
         for name in ("7", ""):
-            (result,) = self.ask(self.changed(name, step, kind=BROKER)).responses
+            setting = ("log.retention.ms", SET, "1")
+            (result,) = self.ask(self.changed(name, setting, kind=BROKER)).responses
             self.assertEqual(result.error_code, INVALID_CONFIG)
             self.assertIn("started", result.error_message)
+            throttle = ("leader.replication.throttled.rate", DELETE, None)
+            answer = self.ask(self.changed(name, throttle, kind=BROKER))
+            self.assertEqual(self.results(answer), [(name, 0)])
+        answer = self.ask(self.changed("8", throttle, kind=BROKER))
+        self.assertEqual(self.results(answer), [("8", INVALID_REQUEST)])
 
     def test_failed(self) -> None:
         """

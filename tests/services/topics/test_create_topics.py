@@ -99,7 +99,7 @@ class CreateTopicsTests(ServiceCase):
                 configs = {each.name: (each.value, each.config_source) for each in result.configs}
                 self.assertEqual(configs["retention.ms"], ("5", 1))
                 self.assertEqual(configs["cleanup.policy"], ("delete", 5))
-                self.assertEqual(len(configs), 36)
+                self.assertEqual(len(configs), 40)
 
     def test_defaults(self) -> None:
         """
