@@ -71,9 +71,10 @@ class Leaderships:
         self._image = image
         self._partitions = log
         self._clock = clock
-        # Claims, releases and deletions take turns: a topic that is deleted while
-        # it is claimed is claimed first.
+        # Claims and releases take turns, and a topic that is deleted while it is
+        # claimed is claimed first.
         self._steps = DeferredLock()
+        self._erasing = DeferredLock()  # the data of one topic after the other
         self._running = False
         self._assignments: dict[UUID, Sequence[int]] = {}  # by topic, computed from the image
         self._unchecked: dict[UUID, None] = {}  # topics, in order; a set that keeps it
@@ -425,9 +426,12 @@ class Leaderships:
         if not self._running:
             return
         async with self._steps:
-            await self._partitions.drop(topic_id)
-            if not self._is_chosen(str(topic_id)):
-                return
+            dropping = Deferred.fromCoroutine(_finish(self._partitions.drop(topic_id)))
+        # Claims go on from here: a store that deletes slowly delays no leader.
+        await dropping
+        if not self._is_chosen(str(topic_id)):
+            return
+        async with self._erasing:
             await self._partitions.delete(topic_id)
         await self._store.commit([], [Delete(metadata_keys.tombstone(topic_id))])
         self._end_deletion(topic_id)
@@ -440,3 +444,7 @@ class Leaderships:
             seconds=RETRY_SECONDS,
         )
         return RETRY_SECONDS
+
+
+async def _finish(work: Awaitable[None]) -> None:
+    await work

@@ -291,6 +291,8 @@ class ILog(IPartitions):
     ) -> Awaitable[None]:
         """
         Seal the journals of this broker's earlier incarnations, then L{claim}.
+        The slots of those that hold nothing unrolled are deleted afterwards,
+        which is not waited for.
         """
 
     def claim(
@@ -338,7 +340,8 @@ class ILog(IPartitions):
 
     def drop(topic_id: UUID) -> Awaitable[None]:
         """
-        Stop leading the partitions of a topic, which is deleted.
+        Stop leading the partitions of a topic, which is deleted: before this
+        returns. What is awaited is the end of writes of their segments.
         """
 
     def delete(topic_id: UUID) -> Awaitable[None]:

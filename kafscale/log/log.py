@@ -173,7 +173,7 @@ class Log:
             if broker_id == self._environment.broker_id and number < now.number:
                 await now.sealed_journals.open(number)
         await self.claim(wanted, is_gone, guard_of)
-        await now.sealed_journals.delete_rolled()
+        now.trimmer.kick()  # not waited for: a store that deletes slowly delays no leader
 
     async def clear_up(self, is_gone: IsGone) -> None:
         """
@@ -228,13 +228,14 @@ class Log:
         See L{ILog.drop}.
         """
         incarnation = self.incarnation
-        for partition in self.partitions():
-            if partition.topic_id == topic_id:
-                incarnation.forget(partition)
-                # So a segment that is being written exists before the objects are listed.
-                await partition.lock.run(lambda: None)
+        dropped = [each for each in self.partitions() if each.topic_id == topic_id]
+        for partition in dropped:
+            incarnation.forget(partition)
         self.counts.topics.pop(topic_id, None)
         incarnation.trimmer.kick()
+        for partition in dropped:
+            # So a segment that is being written exists before the objects are listed.
+            await partition.lock.run(lambda: None)
 
     async def delete(self, topic_id: UUID) -> None:
         """

@@ -9,6 +9,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -39,6 +40,8 @@ class FakeLog:
     @ivar deleted: The topics deleted.
     @ivar failures: How many more operations fail.
     @ivar replaced: Whether it claims nothing.
+    @ivar written: What L{drop} waits for, if anything.
+    @ivar erased: What L{delete} waits for, if anything.
     """
 
     def __init__(self, cluster: SmallCluster) -> None:
@@ -52,6 +55,8 @@ class FakeLog:
         self.deleted: list[UUID] = []
         self.failures = 0
         self.replaced = False
+        self.written: Deferred[None] | None = None
+        self.erased: Deferred[None] | None = None
 
     async def claim(
         self, wanted: Iterable[TopicIdPartition], is_gone: Gone, guard_of: GuardOf
@@ -120,12 +125,16 @@ class FakeLog:
         self.dropped.append(topic_id)
         for where in [where for where in self.leading if where[0] == topic_id]:
             del self.leading[where]
+        if self.written is not None:
+            await self.written
 
     async def delete(self, topic_id: UUID) -> None:
         """
         Record the topic.
         """
         self.deleted.append(topic_id)
+        if self.erased is not None:
+            await self.erased
         self._fail()
 
     def _fail(self) -> None:
@@ -479,6 +488,28 @@ class DeletedTests(LeadershipTestCase):
         self.assertEqual(self.log.deleted, [topic_id] * 3)
         self.assertEqual(self.tombstones(), [])
         self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 2)
+
+    def test_slowly(self) -> None:
+        """
+        A store in which segments are written, or objects are deleted, without an
+        end delays neither a claim nor a release. The data of topics is deleted
+        one topic after the other.
+        """
+        self.start()
+        gone = [self.create(name, 1) for name in ("brief", "short")]
+        self.log.written = written = Deferred()
+        self.log.erased = erased = Deferred()
+        for name in ("brief", "short"):
+            self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic(name)))
+        self.assertEqual(self.log.dropped, gone)
+        first = self.create("first", 1)
+        written.callback(None)
+        self.assertEqual(self.log.deleted, gone[:1])
+        second = self.create("second", 1)
+        self.assertEqual(self.log.led(), ((first, 0), (second, 0)))
+        erased.callback(None)
+        self.assertEqual(self.log.deleted, gone)
+        self.assertEqual(self.tombstones(), [])
 
     def test_by_who_died_over_it(self) -> None:
         """

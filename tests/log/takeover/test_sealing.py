@@ -12,7 +12,6 @@ from uuid import UUID
 import attrs
 from twisted.internet.defer import Deferred
 
-from kafscale.errors import StoreUnavailable
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.slot import Seal
 from kafscale.interfaces import Put
@@ -398,7 +397,8 @@ class WindingUpTests(BrokerTestCase):
 
     def test_tried_again(self) -> None:
         """
-        A store that fails for long is asked again later.
+        A store that fails for long is asked again later. The successor leads
+        meanwhile.
         """
         past = self.died()
 
@@ -408,12 +408,30 @@ class WindingUpTests(BrokerTestCase):
 
         successor = self.broker(policy=refuse)
         recovering = successor.recover()
+        self.successResultOf(recovering)
+        self.assertEqual(self.read_all(successor), [b"0"])
         for _ in range(60):
             successor.clock.advance(1)
-        self.failureResultOf(recovering, StoreUnavailable)
         self.assertEqual(self.shared.slots(past), [0])
         successor.obey(let_pass)
         successor.run(30)
+        self.assertEqual((self.wound_up(past), self.shared.slots(past)), (True, []))
+
+    def test_a_store_that_deletes_nothing(self) -> None:
+        """
+        A successor leads although its predecessors' slots, which are not needed
+        any more, cannot be deleted.
+        """
+        past = self.died()
+        successor = self.broker(policy=hold("delete", "/journal/"))
+        successor.recover()
+        successor.crash()
+        third = self.broker(policy=hold("delete", "/journal/"))
+        recovering = third.recover()
+        self.assertEqual(len(third.pending("delete")), 1)
+        self.successResultOf(recovering)
+        self.assertEqual(self.read_all(third), [b"0"])
+        third.run()
         self.assertEqual((self.wound_up(past), self.shared.slots(past)), (True, []))
 
     def test_more_than_a_segment(self) -> None:
