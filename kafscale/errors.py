@@ -13,6 +13,7 @@ was raised without one. Most of the module is a table, two lines for an error.
 from __future__ import annotations
 
 import re
+from traceback import format_exception
 from typing import ClassVar
 
 NONE = 0
@@ -411,6 +412,21 @@ def message_of(exception: BaseException) -> str:
         return str(exception)
     error = _error_of(exception)
     return error.__doc__ or error.name
+
+
+def reason_in_log(exception: BaseException | None) -> str:
+    """
+    Return why something failed, for a line of the log.
+
+    It is the message of a `KafkaError` or of a `StoreError`. Any other exception
+    is a defect of the broker, and it is the traceback.
+
+    @param exception: Never None, which is in the type of a C{Failure}'s value only.
+    """
+    if isinstance(exception, KafkaError | StoreError):
+        return str(exception) or type(exception).__name__
+    assert exception is not None
+    return "".join(format_exception(exception)).rstrip()
 
 
 def retriable(code: int) -> bool:

@@ -132,3 +132,32 @@ class MessageTests(SynchronousTestCase):
         for error in (ValueError("secret"), errors.StoreUnavailable("key AKIA...")):
             self.assertNotIn("secret", errors.message_of(error))
             self.assertNotIn("AKIA", errors.message_of(error))
+
+
+class ReasonTests(SynchronousTestCase):
+    """
+    Reasons in lines of the log.
+    """
+
+    def test_expected(self) -> None:
+        """
+        Errors of the stores and of Kafka have a message, or at least a name.
+        """
+        why = "http://127.0.0.1:9000/logs: no progress for 10 s"
+        for error, reason in (
+            (errors.StoreBusy(why), why),
+            (errors.CommitConflict(), "CommitConflict"),
+            (errors.NotLeaderOrFollower("this broker was replaced"), "this broker was replaced"),
+            (errors.RequestTimedOut(), "RequestTimedOut"),
+        ):
+            self.assertEqual(errors.reason_in_log(error), reason)
+
+    def test_defect(self) -> None:
+        """
+        All others are defects of the broker: their tracebacks are logged.
+        """
+        try:
+            1 / 0  # noqa: B018 - raises
+        except ZeroDivisionError as error:
+            reason = errors.reason_in_log(error)
+        self.assertRegex(reason, r"(?s)\ATraceback .*test_errors.py.*ZeroDivisionError: .*[^\n]\Z")

@@ -37,7 +37,7 @@ from kafscale.cluster.image import Image
 from kafscale.cluster.spread import leaders
 from kafscale.concurrency.chore import Chore
 from kafscale.concurrency.worker_pool import WorkerPool
-from kafscale.errors import UnknownTopicId
+from kafscale.errors import StoreError, UnknownTopicId, reason_in_log
 from kafscale.format import metadata_keys
 from kafscale.format.broker import BrokerRecord
 from kafscale.format.partition import TopicIdPartition
@@ -296,9 +296,17 @@ class Leaderships:
                         number=len(released),
                     )
                 unclaimed = await self._claim(topics)
+        except StoreError as error:
+            self._log.warn(
+                "could not claim or release all partitions, trying again in {seconds:g} s: {why}",
+                seconds=RETRY_SECONDS,
+                why=reason_in_log(error),
+            )
+            unclaimed = set(topics)
         except Exception:
             self._log.failure(
-                "could not claim or release all partitions, trying again in {seconds} s",
+                "internal error while claiming or releasing partitions, trying again in"
+                " {seconds:g} s",
                 seconds=RETRY_SECONDS,
             )
             unclaimed = set(topics)
@@ -393,7 +401,7 @@ class Leaderships:
         self._log.warn(
             "could not delete the leftovers of failed brokers, which stay until another broker"
             " leaves: {why}",
-            why=failure.getErrorMessage(),
+            why=reason_in_log(failure.value),
         )
 
     def _is_chosen(self, task: str) -> bool:
@@ -437,12 +445,22 @@ class Leaderships:
         self._end_deletion(topic_id)
 
     def _not_deleted(self, topic_id: UUID, failure: Failure) -> float | None:
-        self._log.failure(
-            "could not delete the data of topic {topic_id}, trying again in {seconds} s",
-            failure,
-            topic_id=topic_id,
-            seconds=RETRY_SECONDS,
-        )
+        if isinstance(failure.value, StoreError):
+            self._log.warn(
+                "could not delete the data of topic {topic_id}, trying again in {seconds:g} s:"
+                " {why}",
+                topic_id=topic_id,
+                seconds=RETRY_SECONDS,
+                why=reason_in_log(failure.value),
+            )
+        else:
+            self._log.failure(
+                "internal error while deleting the data of topic {topic_id}, trying again in"
+                " {seconds:g} s",
+                failure,
+                topic_id=topic_id,
+                seconds=RETRY_SECONDS,
+            )
         return RETRY_SECONDS
 
 

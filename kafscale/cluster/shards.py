@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from kafscale.cluster.image import Image
 from kafscale.cluster.spread import leaders
 from kafscale.concurrency.chore import Chore
+from kafscale.errors import StoreError, reason_in_log
 from kafscale.format import metadata_keys
 from kafscale.interfaces import Broker, Change, IGroupCoordinator, Phase
 
@@ -124,10 +125,18 @@ class ShardOwnership:
                 await self._coordinator.own(self._assigned())
 
     def _not_taken(self, failure: Failure) -> None:
-        self._log.failure(
-            "could not load the groups of some shards, trying again in {seconds} s",
-            failure,
-            seconds=RETRY_SECONDS,
-        )
+        if isinstance(failure.value, StoreError):
+            self._log.warn(
+                "could not load the groups of some shards, trying again in {seconds:g} s: {why}",
+                seconds=RETRY_SECONDS,
+                why=reason_in_log(failure.value),
+            )
+        else:
+            self._log.failure(
+                "internal error while loading the groups of some shards, trying again in"
+                " {seconds:g} s",
+                failure,
+                seconds=RETRY_SECONDS,
+            )
         # Not as a retry of the chore, for which a change of brokers would have to wait.
         self._taking.kick_after(RETRY_SECONDS)

@@ -22,7 +22,13 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from kafscale.errors import CommitConflict, NotCoordinator, StoreUnavailable
+from kafscale.errors import (
+    CommitConflict,
+    NotCoordinator,
+    StoreError,
+    StoreUnavailable,
+    reason_in_log,
+)
 from kafscale.format import metadata_keys
 from kafscale.format.group import ShardRecord
 from kafscale.interfaces import Compare, Delete, IMetadataStore, Put
@@ -142,10 +148,19 @@ class Shard:
                 left, self._waiting = self._waiting, []
                 self._lost(self)
                 _refuse(now + [write for _, write in left], lost)
+            except StoreError as error:
+                self._log.warn(
+                    "could not write {count} operations of group shard {number}; their requests"
+                    " are refused: {why}",
+                    number=self.number,
+                    count=len(now),
+                    why=reason_in_log(error),
+                )
+                _refuse(now, error)
             except Exception as error:
                 self._log.failure(
-                    "could not write {count} operations of group shard {number}; their requests"
-                    " are refused",
+                    "internal error while writing {count} operations of group shard {number};"
+                    " their requests are refused",
                     number=self.number,
                     count=len(now),
                 )

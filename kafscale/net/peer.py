@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -103,8 +104,11 @@ class Peer:
     def _refused(self, failure: Failure) -> None:
         self._connecting = None
         unsent, self._unsent = self._unsent, []
+        # The text of a cancellation is an address, in Python's notation.
+        is_closed = failure.check(ConnectingCancelledError)  # type: ignore[no-untyped-call]
+        why = "the connection was closed" if is_closed else failure.getErrorMessage()
         for pending in unsent:
-            pending.answer.errback(PeerUnavailable(failure.getErrorMessage()))
+            pending.answer.errback(PeerUnavailable(why))
 
     def _send(self, connection: _PeerConnection, pending: _PendingRequest) -> None:
         pending.due = self._clock.callLater(pending.seconds, connection.abort)

@@ -15,7 +15,7 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from kafscale.errors import KafkaError, StoreError, code_of, message_of
+from kafscale.errors import KafkaError, StoreError, code_of, message_of, reason_in_log
 from kafscale.interfaces import RequestContext
 from kafscale.wire.error_responses import error_response
 from kafscale.wire.schema import Request
@@ -33,9 +33,9 @@ def error_fields(error: Exception, what: str) -> tuple[int, str]:
     """
     if isinstance(error, StoreError):
         _log.warn(
-            "could not {what}, as the store failed; clients retry: {error!r}",
+            "could not {what}, as the store failed; clients retry: {why}",
             what=what,
-            error=error,
+            why=reason_in_log(error),
         )
     elif not isinstance(error, KafkaError):
         cause = Failure(error)  # type: ignore[no-untyped-call]

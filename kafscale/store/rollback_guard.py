@@ -35,6 +35,7 @@ from kafscale.errors import (
     ObjectExists,
     SettingError,
     StoreError,
+    reason_in_log,
 )
 from kafscale.format import object_keys
 from kafscale.format.cluster import milestone_names_of, read_milestone, write_milestone
@@ -137,11 +138,20 @@ class RollbackGuard:
             await self._replace()
 
     def _check_failed(self, failure: Failure) -> None:
-        self._log.failure(
-            "could not check etcd against the milestones in the bucket, next in {seconds:g} s",
-            failure,
-            seconds=SECONDS,
-        )
+        if isinstance(failure.value, StoreError):
+            self._log.warn(
+                "could not check etcd against the milestones in the bucket, next in {seconds:g} s:"
+                " {why}",
+                seconds=SECONDS,
+                why=reason_in_log(failure.value),
+            )
+        else:
+            self._log.failure(
+                "internal error while checking etcd against the milestones in the bucket, next in"
+                " {seconds:g} s",
+                failure,
+                seconds=SECONDS,
+            )
 
     async def _check(self, rolled_back: Callable[[str], None]) -> None:
         self._checks += 1

@@ -7,8 +7,13 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.address import HostnameAddress
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import (
+    ConnectingCancelledError,
+    ConnectionDone,
+    ConnectionRefusedError,
+)
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -49,7 +54,11 @@ class Transport(StringTransport):
 class Endpoint:
     """
     Where the other broker is; the test connects, or refuses to.
+
+    @ivar cancelled: The error of attempts that are cancelled.
     """
+
+    cancelled: Exception = CancelledError()
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, Deferred[Any]]] = []
@@ -58,7 +67,7 @@ class Endpoint:
         """
         See L{IStreamClientEndpoint.connect}.
         """
-        self.calls.append((factory, Deferred()))
+        self.calls.append((factory, Deferred(lambda call: call.errback(self.cancelled))))
         return self.calls[-1][1]
 
     def accept(self) -> Line:
@@ -218,9 +227,11 @@ class PeerTests(SynchronousTestCase):
         """
         close() fails all pending requests, whether the peer is connected or not.
         """
+        self.endpoint.cancelled = ConnectingCancelledError(HostnameAddress(b"other", 9092))
         asked = self.ask("a")
         self.peer.close()
-        self.failureResultOf(asked, PeerUnavailable)
+        failure = self.failureResultOf(asked, PeerUnavailable)
+        self.assertEqual(failure.getErrorMessage(), "the connection was closed")
         self.ask("b")
         line = self.endpoint.accept()
         self.peer.close()

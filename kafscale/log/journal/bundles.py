@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kafscale.concurrency.chore import Chore
-from kafscale.errors import ObjectExists
+from kafscale.errors import ObjectExists, reason_in_log
 from kafscale.format import object_keys
 from kafscale.format.bundle import write_bundle
 from kafscale.interfaces import IObjectStore
@@ -87,7 +87,7 @@ class Bundles:
     def _not_stored(self, failure: Failure) -> None:
         self._log.warn(
             "could not store a bundle of slots, recovery may have to read them one by one: {why}",
-            why=failure,
+            why=reason_in_log(failure.value),
         )
 
     def below(self, first: int, trim: int) -> list[str]:

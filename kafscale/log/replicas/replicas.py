@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from kafscale.errors import NotLeaderOrFollower
+from kafscale.errors import NotLeaderOrFollower, StoreError, reason_in_log
 from kafscale.format import metadata_keys
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.interfaces import (
@@ -116,10 +116,18 @@ class Replicas:
         try:
             key = metadata_keys.partition(replica.topic_id, replica.index)
             entry = await self._environment.metadata.get(key)
+        except StoreError as error:
+            self._log.warn(
+                "could not read the record of {replica.topic_id}/{replica.index}, consumers read"
+                " from its leader meanwhile: {why}",
+                replica=replica,
+                why=reason_in_log(error),
+            )
+            entry = None
         except Exception:
             self._log.failure(
-                "could not read the record of {replica.topic_id}/{replica.index}, consumers read"
-                " from its leader meanwhile",
+                "internal error while reading the record of {replica.topic_id}/{replica.index},"
+                " consumers read from its leader meanwhile",
                 replica=replica,
             )
             entry = None

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kafscale.concurrency.chore import Chore
-from kafscale.errors import CommitConflict
+from kafscale.errors import CommitConflict, reason_in_log
 from kafscale.format import metadata_keys
 from kafscale.format.incarnation import IncarnationRecord
 from kafscale.interfaces import Compare
@@ -73,13 +73,14 @@ class JournalTrimmer:
             "could not delete the slots of a sealed journal, trying again in {seconds:.0f} s:"
             " {why}",
             seconds=RETRY_SECONDS,
-            why=failure,
+            why=reason_in_log(failure.value),
         )
         return RETRY_SECONDS
 
     def _not_trimmed(self, failure: Failure) -> None:
         self._log.warn(
-            "could not trim the journal, trying again after the next roll: {why}", why=failure
+            "could not trim the journal, trying again after the next roll: {why}",
+            why=reason_in_log(failure.value),
         )
 
     async def _trim_journal(self) -> None:

@@ -20,12 +20,11 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from kafscale.concurrency.due_queue import DueQueue
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.concurrency.worker_pool import WorkerPool
-from kafscale.errors import NotLeaderOrFollower
+from kafscale.errors import NotLeaderOrFollower, reason_in_log
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.slots import Slot
@@ -267,7 +266,7 @@ class Roller:
             first=first,
             seconds=RETRY_SECONDS,
             others=f" and {others} others" if others else "",
-            why=Failure(failure),  # type: ignore[no-untyped-call]
+            why=reason_in_log(failure),
         )
         self._rolls.pause(RETRY_SECONDS)
 

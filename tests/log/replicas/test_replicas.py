@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from twisted.internet.defer import Deferred, execute, fail, maybeDeferred
+from twisted.logger import capturedLogs, formatEvent
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -749,8 +750,9 @@ class FetcherTests(ReplicasTestCase):
         self.run_for(20.0)
         self.assertRaises(NotLeaderOrFollower, reading.look)
         self.assertEqual(len(away), 1)
-        away[0].errback(StoreUnavailable())
-        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailable)), 1)
+        with capturedLogs() as logged:
+            away[0].errback(StoreUnavailable("503"))
+        self.assertIn("its leader meanwhile: 503", formatEvent(logged[0]))
         self.run_for(12.0)
         self.assertRaises(NotLeaderOrFollower, reading.look)
         away[1].callback(None)

@@ -4,6 +4,8 @@ Tests for L{kafscale.log.rolling.roller}: what is rolled when, and the result.
 
 from __future__ import annotations
 
+from twisted.logger import capturedLogs, formatEvent
+
 from kafscale.format import metadata_keys
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.rolling.roller import CHECK_SECONDS, RETRY_SECONDS
@@ -232,7 +234,12 @@ class FailureTests(RollingTestCase):
 
         broker.obey(corrupt)
         self.fill(broker, 0)
-        broker.pending("create")[0].answer.errback(ValueError("a fault of ours"))
+        with capturedLogs() as logged:
+            broker.pending("create")[0].answer.errback(ValueError("a fault of ours"))
+        self.assertRegex(
+            formatEvent(logged[0]),
+            r"(?s)\Acould not roll .*/0, trying again in 1 s: Traceback .*: a fault of ours\Z",
+        )
         broker.objects.pending.clear()
         broker.obey(let_pass)
         self.fill(broker, 1)
