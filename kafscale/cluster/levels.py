@@ -70,6 +70,7 @@ class FormatLevels:
         self._store = store
         self._record = LevelsRecord()
         self._revision = 0  # at which the entry was that record
+        self._seen = 0  # the revision of the store when it was read
         self._watch: IWatch | None = None
         self._raising = Chore(clock, self._raise, self._not_raised)
 
@@ -101,7 +102,8 @@ class FormatLevels:
 
         @raise StoreUnavailable: the store did not answer.
         """
-        self._take(await self._store.get(metadata_keys.LEVELS))
+        entries, self._seen = await self._store.range(metadata_keys.LEVELS)
+        self._take(entries[0] if entries else None)
 
     # -- writing ---------------------------------------------------------------
 
@@ -123,7 +125,7 @@ class FormatLevels:
             return  # there is nothing to be raised, nor to be followed
         await self._raise()
         self._watch = await self._store.watch(
-            metadata_keys.LEVELS, self._revision, self._entry_changed
+            metadata_keys.LEVELS, self._seen, self._entry_changed
         )
         image.on_change(self._registrations_changed)
         self._raising.kick()  # for changes meanwhile

@@ -191,6 +191,27 @@ class RaisingTests(LevelsCase):
         self.assertEqual(member.levels.in_force("segment"), 1)
         self.assertEqual(member.levels.in_force("slot"), 0)
 
+    def test_watched_from_now(self) -> None:
+        """
+        A broker watches the entry from the present on: etcd may have compacted the history
+        since it was written.
+        """
+        self.started(1, NEW)
+        now(self.shared.commit([], [Put("names/x", {})]))
+        member = self.member(2, NEW)
+        watched: list[int] = []
+        watch = member.store.watch
+
+        def note(prefix: str, revision: int, changed: Any) -> Any:
+            if prefix == metadata_keys.LEVELS:
+                watched.append(revision)
+            return watch(prefix, revision, changed)
+
+        self.patch(member.store, "watch", note)
+        now(member.start())
+        (revision,) = watched
+        self.assertEqual(revision, now(self.shared.range(metadata_keys.LEVELS))[1])
+
     def test_rolling_upgrade(self) -> None:
         """
         For two brokers that are upgraded one after the other: when the second
