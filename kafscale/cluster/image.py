@@ -17,12 +17,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from kafscale.cluster.assignments import in_progress
 from kafscale.cluster.racks import Racks
 from kafscale.errors import UnknownTopicId, UnknownTopicOrPartition
 from kafscale.format import metadata_keys
 from kafscale.format.broker import BrokerRecord
 from kafscale.format.partition import leadership_of
-from kafscale.format.topic import TopicRecord
+from kafscale.format.topic import Reassignment, TopicRecord
 from kafscale.interfaces import (
     Broker,
     Change,
@@ -47,7 +48,12 @@ def topic_of(entry: Entry) -> Topic:
     """
     record = TopicRecord.from_entry(entry)
     return Topic(
-        metadata_keys.topic_of(entry.key), record.name, record.partitions, record.configs
+        metadata_keys.topic_of(entry.key),
+        record.name,
+        record.partitions,
+        record.configs,
+        record.replicas,
+        record.reassignments,
     )
 
 
@@ -327,7 +333,8 @@ class Image:
         See L{IImage.nearest}.
         """
         where = topic_id, index
-        return self._by_rack().nearest(rack, where, self._leaders.get(where, _NOBODY).leader)
+        leader = self._leaders.get(where, _NOBODY).leader
+        return self._by_rack().nearest(rack, where, leader, self._assigned(*where))
 
     def replicas(self, topic_id: UUID, index: int) -> Sequence[int]:
         """
@@ -336,6 +343,25 @@ class Image:
         where = topic_id, index
         leader = self._leaders.get(where, _NOBODY).leader
         racks = self._by_rack()
+        if assigned := self._assigned(topic_id, index):
+            added = racks.alive(leader) and leader not in assigned
+            return (*assigned, leader) if added else assigned
         if not racks.alive(leader):
             return ()
         return racks.replicas(where, leader) if racks.several else (leader,)
+
+    def _assigned(self, topic_id: UUID, index: int) -> Sequence[int]:
+        """
+        Return the replicas assigned to a partition by hand; none if there are none.
+        """
+        topic = self._topics.get(topic_id)
+        return () if topic is None else topic.replicas.get(index, ())
+
+    def reassignment(self, topic_id: UUID, index: int) -> Reassignment | None:
+        """
+        See L{IImage.reassignment}.
+        """
+        changes = self.topic_by_id(topic_id).reassignments
+        if not changes:
+            return None
+        return in_progress(changes, index, self.leadership(topic_id, index).leader_epoch)

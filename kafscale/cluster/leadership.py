@@ -142,7 +142,9 @@ class Leaderships:
         topic = self._image.topic_by_id(topic_id)
         assigned = self._assignments.get(topic_id)
         if assigned is None or len(assigned) != topic.partitions:
-            assigned = leaders(str(topic_id), topic.partitions, self._image.brokers())
+            assigned = leaders(
+                str(topic_id), topic.partitions, self._image.brokers(), topic.replicas
+            )
             self._assignments[topic_id] = assigned
         return assigned[index]
 
@@ -239,12 +241,13 @@ class Leaderships:
                 if change.entry is None:
                     # Not at once: the claims of its partitions come first.
                     self._clearing.kick_after(RETRY_SECONDS)
-            elif kind == metadata_keys.TOPICS and change.entry is not None:
-                self._unchecked[metadata_keys.topic_of(change.key)] = None
             elif kind == metadata_keys.TOPICS:
                 topic_id = metadata_keys.topic_of(change.key)
-                self._assignments.pop(topic_id, None)
-                touched.add(topic_id)
+                self._assignments.pop(topic_id, None)  # replicas may be assigned by hand
+                if change.entry is not None:
+                    self._unchecked[topic_id] = None
+                else:
+                    touched.add(topic_id)
             elif kind == metadata_keys.TOMBSTONES and change.entry is not None:
                 self._begin_deletion(metadata_keys.topic_of(change.key))
             elif kind == metadata_keys.TOMBSTONES:
@@ -378,16 +381,30 @@ class Leaderships:
         @raise UnknownTopicId: the topic is deleted.
         """
         self._check_topics([topic_id])
-        while True:
-            self._image.topic_by_id(topic_id)  # raises UnknownTopicId
-            indexes = [
-                index for index in indexes if self._image.leadership(topic_id, index).leader < 0
-            ]
-            if not indexes:
-                return
-            waiter: Deferred[None] = Deferred()
-            self._waiting.setdefault(topic_id, []).append(waiter)
-            await waiter
+        while indexes := [
+            index for index in indexes if self._image.leadership(topic_id, index).leader < 0
+        ]:
+            await self._until_touched(topic_id)
+
+    async def wait_for_leader(self, topic_id: UUID, index: int, broker_id: int) -> None:
+        """
+        Return when a broker leads a partition.
+
+        @raise UnknownTopicId: the topic is deleted.
+        """
+        while self._image.leadership(topic_id, index).leader != broker_id:
+            await self._until_touched(topic_id)
+
+    async def _until_touched(self, topic_id: UUID) -> None:
+        """
+        Return when a partition of a topic has changed.
+
+        @raise UnknownTopicId: the topic is deleted.
+        """
+        self._image.topic_by_id(topic_id)  # raises UnknownTopicId
+        waiter: Deferred[None] = Deferred()
+        self._waiting.setdefault(topic_id, []).append(waiter)
+        await waiter
 
     async def _clear_up(self) -> None:
         """

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kafscale.cluster.spread import bid
+from kafscale.cluster.spread import bid, first_living
 from kafscale.format.partition import TopicIdPartition
 from kafscale.interfaces import Broker, Phase
 
@@ -42,7 +42,9 @@ class Racks:
         """
         return broker_id in self._rack_of
 
-    def nearest(self, rack: str, where: TopicIdPartition, leader: int) -> int:
+    def nearest(
+        self, rack: str, where: TopicIdPartition, leader: int, replicas: Sequence[int] = ()
+    ) -> int:
         """
         Return the id of the broker from which consumers in a rack should read a partition;
         -1 if there is none.
@@ -50,11 +52,16 @@ class Racks:
         @param rack: The rack of the consumer.
         @param where: The partition.
         @param leader: Its leader; an id without a live broker if it has none.
+        @param replicas: If any are assigned to it by hand, no others are read from.
         """
         alive = leader in self._rack_of
         if not self.several or (alive and self._rack_of[leader] == rack):
             return leader if alive else -1
-        chosen = self._choose(rack, where)
+        if replicas:
+            serving = {broker.broker_id for broker in self._serving.get(rack, ())}
+            chosen = first_living(replicas, serving)
+        else:
+            chosen = self._choose(rack, where)
         return leader if chosen == -1 and alive else chosen
 
     def replicas(self, where: TopicIdPartition, leader: int) -> list[int]:

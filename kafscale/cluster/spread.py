@@ -11,13 +11,18 @@ So each broker has a capacity, in proportion to its weight, and wins no more par
 than that. With racks, capacities are divided among the racks first, and within each
 rack among its brokers, so that the loss of a rack affects as few partitions of each
 topic as possible.
+
+Parts that are assigned by hand come first, and count in the capacities
+(`kafscale.cluster.assignments`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from math import floor, log
+from types import MappingProxyType
 from typing import TypeVar
 
 from kafscale.interfaces import Broker, Phase
@@ -25,7 +30,12 @@ from kafscale.interfaces import Broker, Phase
 K = TypeVar("K", bound=Hashable)
 
 
-def leaders(name: str, parts: int, brokers: Sequence[Broker]) -> Sequence[int]:
+def leaders(
+    name: str,
+    parts: int,
+    brokers: Sequence[Broker],
+    replicas: Mapping[int, Sequence[int]] = MappingProxyType({}),
+) -> Sequence[int]:
     """
     Return for each part the id of the broker that should lead it: one that is not
     leaving; -1 if there is none.
@@ -33,25 +43,58 @@ def leaders(name: str, parts: int, brokers: Sequence[Broker]) -> Sequence[int]:
     @param name: The name of what is divided, e.g. a topic id.
     @param parts: The number of parts, e.g. partitions.
     @param brokers: All live brokers.
+    @param replicas: The broker ids that are assigned to some of the parts by hand. The
+        first that can lead does; if none can, the part is like the others.
     @return: A sequence of C{parts} broker ids.
     """
     staying = [broker for broker in brokers if broker.phase is not Phase.LEAVING]
     if len(staying) < 2:
         return [staying[0].broker_id if staying else -1] * parts
-    left = _capacities(name, parts, staying)
+    given = [-1] * parts
+    present = {broker.broker_id for broker in staying}
+    for part, assigned in replicas.items():
+        given[part] = first_living(assigned, present)
+    left = _room(name, parts, staying, Counter(given))
     bids = sorted(
         (
             (-bid(f"{name}/{part}", broker.broker_id, broker.weight), part, broker.broker_id)
             for part in range(parts)
+            if given[part] < 0
             for broker in staying
         ),
     )
-    given = [-1] * parts
     for _, part, broker_id in bids:
         if given[part] < 0 and left[broker_id]:
             given[part] = broker_id
             left[broker_id] -= 1
     return given
+
+
+def first_living(replicas: Iterable[int], living: Collection[int]) -> int:
+    """
+    Return the first of these broker ids that is among the living; -1 if none is.
+    """
+    return next((broker_id for broker_id in replicas if broker_id in living), -1)
+
+
+def _room(
+    name: str, parts: int, brokers: Sequence[Broker], assigned: Mapping[int, int]
+) -> dict[int, int]:
+    """
+    Return how many parts each broker can have beside those assigned to it by hand.
+    A broker with more than its share gets no others, and the rest is divided among
+    the other brokers.
+
+    @param assigned: How many parts each broker id has by hand.
+    """
+    full: dict[int, int] = {}
+    while True:
+        open_ = [broker for broker in brokers if broker.broker_id not in full]
+        shares = _capacities(name, parts - sum(full.values()), open_)
+        over = {each: assigned[each] for each in shares if assigned[each] > shares[each]}
+        if not over:
+            return {**dict.fromkeys(full, 0), **{e: shares[e] - assigned[e] for e in shares}}
+        full |= over
 
 
 def _capacities(name: str, parts: int, brokers: Sequence[Broker]) -> dict[int, int]:

@@ -1,5 +1,5 @@
 """
-Creation, deletion, growth and configuration of topics.
+Creation, deletion, growth, configuration and reassignment of topics.
 
 Each change is one commit. So a broker that dies in the middle leaves nothing half
 done, and if two create topics of the same name, one of them fails.
@@ -15,21 +15,26 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from kafscale.cluster.assignments import cancelled, check_factor, check_new, reassigned
 from kafscale.cluster.ids import fresh
 from kafscale.cluster.image import Image, topic_of
+from kafscale.cluster.spread import first_living
 from kafscale.errors import (
     CommitConflict,
     InvalidPartitions,
+    InvalidReplicaAssignment,
     InvalidTopicException,
+    KafkaError,
     PolicyViolation,
     RequestTimedOut,
     StoreUnavailable,
     TopicAlreadyExists,
     UnknownTopicId,
     UnknownTopicOrPartition,
+    UnsupportedVersion,
 )
 from kafscale.format import metadata_keys
-from kafscale.format.topic import NameRecord, TombstoneRecord, TopicRecord
+from kafscale.format.topic import REPLICAS_LEVEL, NameRecord, TombstoneRecord, TopicRecord
 from kafscale.interfaces import (
     MAX_NEW_PARTITIONS,
     Compare,
@@ -38,6 +43,7 @@ from kafscale.interfaces import (
     IMetadataStore,
     ITopicConfigs,
     ITopics,
+    Phase,
     Put,
     Topic,
 )
@@ -83,6 +89,7 @@ class Topics:
         image: Image,
         configs: ITopicConfigs,
         wait_for_leaders: WaitForLeaders,
+        level: Callable[[str], int],
         clock: IReactorTime,
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:
@@ -91,6 +98,7 @@ class Topics:
         @param image: Has the topics that exist, and shows when a commit is in force.
         @param configs: Checks configurations.
         @param wait_for_leaders: See L{WaitForLeaders}.
+        @param level: Returns the level of a stored format that may be written.
         @param clock: For timestamps of topics.
         @param new_id: Creates random UUIDs.
         """
@@ -98,6 +106,7 @@ class Topics:
         self._image = image
         self._configs = configs
         self._wait_for_leaders = wait_for_leaders
+        self._level = level
         self._clock = clock
         self._new_id = new_id
 
@@ -113,11 +122,13 @@ class Topics:
         partitions: int,
         configs: Mapping[str, str],
         validate_only: bool = False,
+        replicas: Sequence[Sequence[int]] = (),
     ) -> Topic:
         """
         See L{ITopics.create}.
 
         @raise PolicyViolation: too many partitions for one request.
+        @raise UnsupportedVersion: brokers of an earlier version are in the cluster.
         @raise RequestTimedOut: the store did not respond. The topic may exist, or
             appear later.
         """
@@ -125,7 +136,11 @@ class Topics:
         self._check_partitions(partitions)
         self._check_free(name)
         self._configs.check(configs)
-        topic = Topic(fresh(self._new_id), name, partitions, dict(configs))
+        if replicas:
+            self._check_assigned(replicas)
+        topic = Topic(
+            fresh(self._new_id), name, partitions, dict(configs), dict(enumerate(replicas))
+        )
         if validate_only:
             return topic
         revision = await self._put(topic)
@@ -167,17 +182,24 @@ class Topics:
             await self._image.until(revision)
             return
 
-    async def grow(self, topic: Topic, partitions: int, validate_only: bool = False) -> Topic:
+    async def grow(
+        self,
+        topic: Topic,
+        partitions: int,
+        validate_only: bool = False,
+        replicas: Sequence[Sequence[int]] | None = None,
+    ) -> Topic:
         """
         See L{ITopics.grow}.
 
         @raise UnknownTopicOrPartition: the topic is already deleted.
         @raise PolicyViolation: too many new partitions for one request.
+        @raise UnsupportedVersion: brokers of an earlier version are in the cluster.
         """
-        key = metadata_keys.topic(topic.topic_id)
-        while True:
-            entry = await self._present(topic)
-            record = TopicRecord.from_entry(entry)
+        before = 0
+
+        def grown(record: TopicRecord) -> TopicRecord:
+            nonlocal before
             before = record.partitions
             if partitions <= before:
                 raise InvalidPartitions(
@@ -185,19 +207,23 @@ class Topics:
                     f"their number can only grow, not become {partitions}"
                 )
             self._check_partitions(partitions - before)
-            value = attrs.evolve(record, partitions=partitions).to_json()
-            grown = topic_of(Entry(key, value, entry.revision))
-            if validate_only:
-                return grown
-            try:
-                revision = await self._store.commit(
-                    [Compare(key, entry.revision)], [Put(key, value)]
+            record = attrs.evolve(record, partitions=partitions)
+            if replicas is None:
+                return record
+            if len(replicas) != partitions - before:
+                raise InvalidReplicaAssignment(
+                    f"Attempted to add {partitions - before} additional partition(s), but only"
+                    f" {len(replicas)} assignment(s) were specified."
                 )
-            except CommitConflict:
-                continue
-            await self._image.until(revision)
+            first = record.replicas.get(0)
+            self._check_assigned(replicas, None if first is None else len(first))
+            new = dict(enumerate(replicas, before))
+            return attrs.evolve(record, replicas={**record.replicas, **new})
+
+        changed = await self._change(topic, grown, validate_only)
+        if not validate_only:
             await self._wait_for_leaders(topic.topic_id, range(before, partitions))
-            return grown
+        return changed
 
     async def alter(
         self,
@@ -208,26 +234,104 @@ class Topics:
         """
         See L{ITopics.alter}.
         """
+
+        def altered(record: TopicRecord) -> TopicRecord:
+            configs = dict(change(record.configs))
+            self._configs.check(configs, record.configs)
+            return attrs.evolve(record, configs=configs)
+
+        return await self._change(topic, altered, validate_only)
+
+    async def reassign(
+        self,
+        topic: Topic,
+        targets: Mapping[int, Sequence[int] | None],
+        same_factor: bool = False,
+    ) -> Mapping[int, KafkaError]:
+        """
+        See L{ITopics.reassign}.
+        """
+        refused: dict[int, KafkaError] = {}
+
+        def moved(record: TopicRecord) -> TopicRecord:
+            refused.clear()
+            for index, replicas in targets.items():
+                try:
+                    record = self._reassigned(topic, record, index, replicas, same_factor)
+                except KafkaError as error:
+                    refused[index] = error
+            return record
+
+        await self._change(topic, moved)
+        return refused
+
+    def _reassigned(
+        self,
+        topic: Topic,
+        record: TopicRecord,
+        index: int,
+        replicas: Sequence[int] | None,
+        same_factor: bool,
+    ) -> TopicRecord:
+        if not 0 <= index < record.partitions:
+            raise UnknownTopicOrPartition
+        known = self._image.leadership(topic.topic_id, index)
+        if replicas is None:
+            return cancelled(record, index, known.leader_epoch)
+        self._check_assigned([replicas])
+        if same_factor:
+            check_factor(len(self._image.replicas(topic.topic_id, index)), replicas)
+        staying = {
+            each.broker_id for each in self._image.brokers() if each.phase is not Phase.LEAVING
+        }
+        moves = known.leader != first_living(replicas, staying)
+        return reassigned(record, index, replicas, moves, known.leader_epoch)
+
+    async def _change(
+        self,
+        topic: Topic,
+        change: Callable[[TopicRecord], TopicRecord],
+        validate_only: bool = False,
+    ) -> Topic:
+        """
+        Change the record of a topic, and return when the image has the change.
+
+        @param change: Returns the new record for the present one. It is called again
+            if the record is changed concurrently.
+        @raise UnknownTopicOrPartition: the topic is already deleted.
+        """
         key = metadata_keys.topic(topic.topic_id)
         while True:
             entry = await self._present(topic)
             before = TopicRecord.from_entry(entry)
-            configs = dict(change(before.configs))
-            self._configs.check(configs, before.configs)
-            value = attrs.evolve(before, configs=configs).to_json()
-            altered = topic_of(Entry(key, value, entry.revision))
+            after = change(before)
+            changed = topic_of(Entry(key, after.to_json(), entry.revision))
             if validate_only:
-                return altered
+                return changed
             revision = entry.revision
-            if configs != before.configs:
+            if after != before:
                 try:
                     revision = await self._store.commit(
-                        [Compare(key, entry.revision)], [Put(key, value)]
+                        [Compare(key, entry.revision)], [Put(key, after.to_json())]
                     )
                 except CommitConflict:
                     continue
             await self._image.until(revision)
-            return altered
+            return changed
+
+    def _check_assigned(self, lists: Sequence[Sequence[int]], size: int | None = None) -> None:
+        """
+        Check replicas that are assigned by hand.
+
+        @param size: See L{check_new}.
+        @raise UnsupportedVersion: brokers of an earlier version are in the cluster.
+        """
+        if self._level("topics") < REPLICAS_LEVEL:
+            raise UnsupportedVersion(
+                "Replicas can be assigned when all brokers of the cluster run a version that"
+                " knows them"
+            )
+        check_new(lists, self._image.brokers(), size)
 
     def _check_partitions(self, partitions: int) -> None:
         if partitions < 1:
@@ -256,7 +360,9 @@ class Topics:
         Commit the topic, and return the revision of the commit.
         """
         name_key = metadata_keys.name(topic.name)
-        record = TopicRecord(topic.name, topic.partitions, topic.configs, self._now())
+        record = TopicRecord(
+            topic.name, topic.partitions, topic.configs, self._now(), topic.replicas
+        )
         try:
             return await self._store.commit(
                 [Compare(name_key, 0)],

@@ -46,7 +46,10 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "incarnations": ["broker and trim mark; wound up; how it is fenced"],
     "seals": ["the end of the journal, and the incarnation that recorded it"],
     "names": ["the topic's id"],
-    "topics": ["name, number of partitions, configuration, time of creation"],
+    "topics": [
+        "name, number of partitions, configuration, time of creation",
+        "replicas assigned by hand, and their last changes",
+    ],
     "partitions": ["leader, segments, leader epochs, journals, epochs in keys, chapters"],
     "tombstones": ["name, number of partitions, time of deletion"],
     "group-shards": ["owner, and how often it was written"],

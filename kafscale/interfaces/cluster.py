@@ -12,6 +12,8 @@ from uuid import UUID
 import attrs
 from zope.interface import Attribute, Interface
 
+from kafscale.errors import KafkaError
+from kafscale.format.topic import Reassignment
 from kafscale.interfaces.log import AppendRules, LogRules
 
 
@@ -55,12 +57,18 @@ class Topic:
 
     @ivar partitions: The number of its partitions.
     @ivar configs: The overrides of its configuration, values by name, as text.
+    @ivar replicas: The broker ids assigned to partitions by hand, the preferred leader
+        first, by the index of the partition.
+    @ivar reassignments: The last changes of these, which may be under way still
+        (L{IImage.reassignment}).
     """
 
     topic_id: UUID
     name: str
     partitions: int
     configs: Mapping[str, str]
+    replicas: Mapping[int, Sequence[int]] = attrs.field(factory=dict)
+    reassignments: Mapping[int, Reassignment] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -126,8 +134,17 @@ class IImage(Interface):
 
     def replicas(topic_id: UUID, index: int) -> Sequence[int]:
         """
-        The ids of the brokers from which clients may read a partition, its leader
-        first if that is alive.
+        The ids of the brokers that clients see as a partition's replicas: those that
+        are assigned to it by hand, which may not be alive, and its leader if that is
+        another one; or else the brokers from which it may be read, its leader first if
+        that is alive.
+        """
+
+    def reassignment(topic_id: UUID, index: int) -> Reassignment | None:
+        """
+        The reassignment of a partition that is under way.
+
+        @raise UnknownTopicId: the topic does not exist.
         """
 
     def gone(topic_ids: Iterable[UUID]) -> Awaitable[Sequence[UUID]]:
@@ -155,7 +172,11 @@ class ITopics(Interface):
         """
 
     def create(
-        name: str, partitions: int, configs: Mapping[str, str], validate_only: bool = False
+        name: str,
+        partitions: int,
+        configs: Mapping[str, str],
+        validate_only: bool = False,
+        replicas: Sequence[Sequence[int]] = (),
     ) -> Awaitable[Topic]:
         """
         Create a topic. Fires when it is durable and in the image, and all its
@@ -163,8 +184,11 @@ class ITopics(Interface):
 
         @param configs: The overrides of its configuration.
         @param validate_only: Check everything, and create nothing.
+        @param replicas: The broker ids assigned to each partition by hand, the
+            preferred leader first; if none are, brokers divide the partitions among
+            themselves.
         @raise KafkaError: INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS,
-            INVALID_PARTITIONS, INVALID_CONFIG.
+            INVALID_PARTITIONS, INVALID_CONFIG, INVALID_REPLICA_ASSIGNMENT.
         """
 
     def wait_for_leaders(topic: Topic) -> Awaitable[None]:
@@ -179,14 +203,37 @@ class ITopics(Interface):
         Delete a topic. Fires when that is durable; its data is deleted later.
         """
 
-    def grow(topic: Topic, partitions: int, validate_only: bool = False) -> Awaitable[Topic]:
+    def grow(
+        topic: Topic,
+        partitions: int,
+        validate_only: bool = False,
+        replicas: Sequence[Sequence[int]] | None = None,
+    ) -> Awaitable[Topic]:
         """
         Increase the number of a topic's partitions. Fires when that is durable,
         and the new partitions have leaders.
 
         @param partitions: Of all partitions.
         @param validate_only: Check everything, and change nothing.
+        @param replicas: The broker ids assigned to each new partition by hand; None if
+            brokers divide them among themselves.
         @raise InvalidPartitions: the topic has as many already.
+        @raise InvalidReplicaAssignment: these replicas cannot be assigned.
+        """
+
+    def reassign(
+        topic: Topic, targets: Mapping[int, Sequence[int] | None], same_factor: bool = False
+    ) -> Awaitable[Mapping[int, KafkaError]]:
+        """
+        Assign replicas to partitions by hand. Fires when that is durable and in the
+        image. The leaders move afterwards: L{IImage.reassignment} shows how far it is.
+
+        @param targets: The broker ids by the index of the partition, the preferred
+            leader first; None cancels the reassignment that is under way.
+        @param same_factor: Whether the number of replicas must stay the same.
+        @return: Why partitions are not reassigned, by index: unknown; with an invalid
+            list; or without a reassignment that could be cancelled.
+        @raise UnknownTopicOrPartition: the topic is deleted.
         """
 
     def alter(

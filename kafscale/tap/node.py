@@ -194,6 +194,7 @@ class Node:
             coordinator=self.coordinator,
             shard_ownership=self._shard_ownership,
             metadata=self._metadata,
+            levels=self._levels,
             reactor=clock,
             run_blocking=self._run_blocking,
             chance=self._chance,

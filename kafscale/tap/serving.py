@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
+from kafscale.cluster.levels import FormatLevels
 from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.cluster.shards import ShardOwnership
 from kafscale.cluster.topic_configs import TopicConfigs
@@ -72,6 +73,7 @@ def all_services(
     coordinator: GroupCoordinator,
     shard_ownership: ShardOwnership,
     metadata: IMetadataStore,
+    levels: FormatLevels,
     reactor: Any,
     run_blocking: Callable[..., Deferred[Any]],
     chance: Random,
@@ -90,6 +92,7 @@ def all_services(
         image,
         configs,
         leaderships.wait_for_leaders,
+        levels.in_force,
         reactor,
         lambda: UUID(int=chance.getrandbits(128), version=4),
     )
@@ -141,8 +144,8 @@ def all_services(
             image, log, log_directory(settings), lambda: disk_space(settings)
         ),
         DescribeProducersService(image, log, topics),
-        ElectLeadersService(image),
-        AlterPartitionReassignmentsService(image),
+        ElectLeadersService(image, leaderships.wait_for_leader, reactor),
+        AlterPartitionReassignmentsService(image, topics, reactor),
         DescribeClientQuotasService(),
         DescribeAclsService(),
     ]

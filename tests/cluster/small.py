@@ -16,6 +16,7 @@ from kafscale.cluster.image import Image
 from kafscale.cluster.topic_configs import TopicConfigs
 from kafscale.cluster.topics import Topics
 from kafscale.format import metadata_keys
+from kafscale.format.levels import highest_level
 from kafscale.interfaces import Broker, Delete, IMetadataStore, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
@@ -43,7 +44,13 @@ class SmallCluster:
         self.leaderless = False
         self._ids = count(0x1000)
         self.topics = Topics(
-            self.store, self.image, self.configs, self._lead_new, self.clock, self.new_id
+            self.store,
+            self.image,
+            self.configs,
+            self._lead_new,
+            highest_level,
+            self.clock,
+            self.new_id,
         )
         self.now(self.image.start())
         case.addCleanup(lambda: self.now(self.store.close()))

@@ -18,7 +18,7 @@ from kafscale.cluster.leadership import RETRY_SECONDS, Leaderships
 from kafscale.errors import StoreUnavailable, UnknownTopicId
 from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
-from kafscale.interfaces import Broker, Compare, ILog, Phase, Put
+from kafscale.interfaces import Broker, Compare, ILog, Phase, Put, Topic
 from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster
 from tests.harness.coroutines import begin
 from tests.harness.hostile import HostileMetadataStore, Operation, Verdict
@@ -460,6 +460,88 @@ class SharedTests(LeadershipTestCase):
         self.cluster.end_broker(8)
         self.assertEqual(sorted(self.log.deleted), topic_ids)
         self.assertEqual(self.tombstones(), [])
+
+
+class AssignedTests(LeadershipTestCase):
+    """
+    Replicas are assigned by hand.
+    """
+
+    OTHER = SharedTests.OTHER
+
+    def setUp(self) -> None:
+        """
+        Two brokers serve.
+        """
+        super().setUp()
+        self.cluster.put_broker(self.OTHER)
+        self.start()
+
+    def assigned(self, *replicas: list[int]) -> Topic:
+        """
+        Create a topic with these replicas.
+        """
+        creating = self.cluster.topics.create("hot", len(replicas), {}, replicas=replicas)
+        return self.cluster.now(creating)
+
+    def test_first(self) -> None:
+        """
+        The first of the list claims the partition.
+        """
+        topic = self.assigned([7, 8], [8, 7], [7, 8])
+        self.assertEqual(self.leaders(topic.topic_id, 3), [7, -1, 7])
+
+    def test_next(self) -> None:
+        """
+        When the first fails, the next one claims it; when it serves again, it gets the
+        partition back.
+        """
+        topic = self.assigned([8, 7])
+        where = topic.topic_id, 0
+        self.cluster.put_leader(*where, 8, 0, 50)
+        self.cluster.end_broker(8)
+        self.assertEqual(self.leaders(topic.topic_id, 1), [7])
+        self.cluster.put_broker(attrs.evolve(self.OTHER, phase=Phase.STARTING))
+        self.assertEqual(self.log.releases, [])
+        self.cluster.put_broker(self.OTHER)
+        self.assertEqual(self.log.releases, [[where]])
+
+    def test_moved(self) -> None:
+        """
+        A reassigned partition is released by its leader, and no other partition is.
+        """
+        topic = self.assigned([7], [7])
+        self.cluster.now(self.cluster.topics.reassign(topic, {1: [8]}))
+        self.assertEqual(self.log.releases, [[(topic.topic_id, 1)]])
+        self.assertEqual(self.leaders(topic.topic_id, 2), [7, -1])
+        led = begin(self.leaderships.wait_for_leader(topic.topic_id, 1, 8))
+        self.assertNoResult(led)
+        self.cluster.put_leader(topic.topic_id, 1, 8, 1, 50)
+        self.successResultOf(led)
+
+    def test_cancelled(self) -> None:
+        """
+        A partition whose reassignment is cancelled is claimed by its leader again.
+        """
+        topic = self.assigned([7])
+        self.cluster.now(self.cluster.topics.reassign(topic, {0: [8]}))
+        self.assertEqual(self.leaders(topic.topic_id, 1), [-1])
+        self.cluster.now(self.cluster.topics.reassign(topic, {0: None}))
+        self.cluster.clock.advance(RETRY_SECONDS)
+        self.assertEqual(self.leaders(topic.topic_id, 1), [7])
+
+    def test_from_a_living_leader(self) -> None:
+        """
+        A partition is not taken from a leader that lives, though it is assigned to this
+        broker.
+        """
+        topic = self.assigned([8])
+        self.cluster.put_leader(topic.topic_id, 0, 8, 0, 50)
+        self.cluster.now(self.cluster.topics.reassign(topic, {0: [7]}))
+        self.cluster.clock.advance(RETRY_SECONDS)
+        self.assertEqual(self.leaders(topic.topic_id, 1), [8])
+        self.cluster.put_leader(topic.topic_id, 0, -1, 0)
+        self.assertEqual(self.leaders(topic.topic_id, 1), [7])
 
 
 class DeletedTests(LeadershipTestCase):

@@ -18,6 +18,7 @@ from kafscale.cluster.membership import POLL_SECONDS, Membership, cluster_id
 from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.format import metadata_keys
+from kafscale.format.levels import levels_read
 from kafscale.interfaces import Broker, Delete, Entry, IProducerIds, Phase, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
@@ -152,6 +153,7 @@ class JoinTests(MembershipCase):
                 "version": "1.2",
                 "incarnation": incarnation,
                 "phase": "starting",
+                "levels": levels_read(),
             },
         )
         record = self.stored(f"incarnations/{incarnation:020d}")

@@ -117,3 +117,25 @@ class ImageTests(SynchronousTestCase):
         self.assertEqual((image.nearest("b", *where), image.replicas(*where)), (8, [8]))
         cluster.end_broker(8)
         self.assertEqual((image.nearest("b", *where), image.replicas(*where)), (-1, ()))
+
+    def test_assigned(self) -> None:
+        """
+        Of a partition whose replicas are assigned by hand, these are shown, alive or not,
+        and its leader. Only they are read from, in their order, where they serve in the
+        rack of the consumer.
+        """
+        cluster = SmallCluster(self)
+        for each in (broker(8, "b"), broker(9, "b"), broker(10, "c")):
+            cluster.put_broker(each)
+        creating = cluster.topics.create("t", 1, {}, replicas=[[7, 9, 8]])
+        image, where = cluster.image, (cluster.now(creating).topic_id, 0)
+        self.assertEqual(image.replicas(*where), (7, 9, 8))
+        self.assertEqual([image.nearest(rack, *where) for rack in "bcd"], [9, 7, 7])
+        cluster.end_broker(9)
+        self.assertEqual(image.replicas(*where), (7, 9, 8))
+        self.assertEqual(image.nearest("b", *where), 8)
+        cluster.put_leader(*where, 10, 1)
+        self.assertEqual(image.replicas(*where), (7, 9, 8, 10))
+        cluster.end_broker(10)
+        self.assertEqual(image.replicas(*where), (7, 9, 8))
+        self.assertEqual([image.nearest(rack, *where) for rack in "bc"], [8, -1])

@@ -97,6 +97,41 @@ class LeadersTests(SynchronousTestCase):
             have = list(found).count(each.broker_id)
             self.assertLess(abs(have - racks[each.rack] * in_rack), 1 + 1e-6)
 
+    @given(BROKERS, st.integers(1, 20), st.data())
+    def test_assigned(self, brokers: Sequence[Broker], parts: int, data: st.DataObject) -> None:
+        """
+        The first living broker of a list leads. The other parts are divided so that each
+        broker has its share of all parts, if it has no more than that by hand.
+        """
+        broker_id = st.integers(0, 25)
+        lists = st.lists(broker_id, min_size=1, max_size=3, unique=True)
+        replicas = data.draw(st.dictionaries(st.integers(0, parts - 1), lists))
+        found = leaders("t", parts, brokers, replicas)
+        living = {each.broker_id for each in brokers}
+        by_hand: Counter[int] = Counter()
+        for part, assigned in replicas.items():
+            if first := [each for each in assigned if each in living][:1]:
+                self.assertEqual([found[part]], first)
+                by_hand += Counter(first)
+        even = Counter(leaders("t", parts, brokers))
+        have = Counter(found)
+        self.assertEqual(sum(have[each] for each in living), parts)
+        if all(by_hand[each] <= even[each] for each in living):
+            self.assertEqual(have, even)
+        for each in living:
+            if by_hand[each] > even[each]:
+                self.assertEqual(have[each], by_hand[each])
+
+    def test_assigned_to_all_but_one(self) -> None:
+        """
+        Two brokers with more than their share leave the rest to the third.
+        """
+        brokers = [broker(1), broker(2), broker(3)]
+        replicas = {0: [1], 1: [1], 2: [1], 3: [2], 4: [2], 5: [9, 2]}
+        self.assertEqual(leaders("t", 7, brokers, replicas), [1, 1, 1, 2, 2, 2, 3])
+        leaving = Broker(1, "h", 1, phase=Phase.LEAVING)
+        self.assertNotIn(1, leaders("t", 7, [leaving, *brokers[1:]], replicas))
+
     def test_little_moves(self) -> None:
         """
         When a broker is added, hardly more partitions move than it gets, and they come

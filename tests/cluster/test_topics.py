@@ -1,9 +1,10 @@
 """
-Topics are made, grow and go in one commit each.
+Topics are made, grow, are reassigned and go in one commit each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
@@ -15,14 +16,21 @@ from kafscale.cluster.topics import Topics, check_name
 from kafscale.errors import (
     InvalidConfig,
     InvalidPartitions,
+    InvalidReplicaAssignment,
+    InvalidReplicationFactor,
     InvalidTopicException,
+    KafkaError,
+    NoReassignmentInProgress,
     PolicyViolation,
     RequestTimedOut,
     TopicAlreadyExists,
     UnknownTopicOrPartition,
+    UnsupportedVersion,
 )
 from kafscale.format import metadata_keys
-from kafscale.interfaces import Compare, ITopics, Put
+from kafscale.format.levels import highest_level
+from kafscale.format.topic import Reassignment
+from kafscale.interfaces import Broker, Compare, ITopics, Phase, Put, Topic
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.cluster.small import SmallCluster
@@ -107,6 +115,7 @@ class CreateTests(SynchronousTestCase):
             self.cluster.image,
             self.cluster.configs,
             lambda topic_id, indexes: led,
+            highest_level,
             self.cluster.clock,
         )
         creating = begin(topics.create("orders", 1, {}))
@@ -168,6 +177,7 @@ class CreateTests(SynchronousTestCase):
             self.cluster.image,
             self.cluster.configs,
             self.cluster.lead,
+            highest_level,
             self.cluster.clock,
             self.cluster.new_id,
         )
@@ -263,6 +273,7 @@ class DeleteTests(SynchronousTestCase):
             self.cluster.image,
             self.cluster.configs,
             self.cluster.lead,
+            highest_level,
             self.cluster.clock,
         )
         deleting = begin(topics.delete(self.topic))
@@ -392,6 +403,7 @@ class AlterTests(SynchronousTestCase):
             self.cluster.image,
             self.cluster.configs,
             self.cluster.lead,
+            highest_level,
             self.cluster.clock,
         )
         altering = begin(other.alter(self.topic, lambda before: {**before, "segment.ms": "7"}))
@@ -406,3 +418,195 @@ class AlterTests(SynchronousTestCase):
             self.cluster.image.topic("orders").configs,
             {"retention.ms": "5", "segment.ms": "7", "segment.bytes": "9000000"},
         )
+
+
+class AssignedTests(SynchronousTestCase):
+    """
+    Replicas that are assigned by hand.
+    """
+
+    def setUp(self) -> None:
+        """
+        Start a cluster in which brokers 7 and 8 serve, and 9 is leaving.
+        """
+        self.cluster = SmallCluster(self)
+        self.topics = self.cluster.topics
+        self.cluster.put_broker(Broker(8, "other.example", 9092))
+        self.cluster.put_broker(Broker(9, "third.example", 9092, phase=Phase.LEAVING))
+
+    def create(self, *replicas: list[int], name: str = "orders") -> Topic:
+        """
+        Create a topic with these replicas.
+        """
+        return self.cluster.now(self.topics.create(name, len(replicas), {}, replicas=replicas))
+
+    def moving(self, topic: Topic, index: int = 0) -> Reassignment | None:
+        """
+        Return the reassignment of a partition that is under way.
+        """
+        return self.cluster.image.reassignment(topic.topic_id, index)
+
+    def reassign(
+        self, topic: Topic, targets: dict[int, list[int] | None], same_factor: bool = False
+    ) -> dict[int, type[KafkaError]]:
+        """
+        Reassign partitions, and return the errors.
+        """
+        refused = self.cluster.now(self.topics.reassign(topic, targets, same_factor))
+        return {index: type(error) for index, error in refused.items()}
+
+    def replicas(self, topic: Topic) -> dict[int, Sequence[int]]:
+        """
+        Return the replicas that the image has.
+        """
+        return dict(self.cluster.image.topic_by_id(topic.topic_id).replicas)
+
+    def test_created(self) -> None:
+        """
+        The lists are stored with the topic.
+        """
+        topic = self.create([7, 8], [8, 9])
+        self.assertEqual(self.replicas(topic), {0: (7, 8), 1: (8, 9)})
+        stored = self.cluster.now(self.cluster.store.get(metadata_keys.topic(topic.topic_id)))
+        assert stored is not None
+        self.assertEqual(stored.value["replicas"], [[0, [7, 8]], [1, [8, 9]]])
+
+    def test_invalid(self) -> None:
+        """
+        Lists that are empty, of different lengths, or name a broker twice, one that is
+        unknown, or none that stays, are refused; nothing is created.
+        """
+        lists: list[list[list[int]]] = [[[]], [[7], [7, 8]], [[7, 7]], [[7, 6]], [[7], [9]]]
+        for replicas in lists:
+            for validate_only in (False, True):
+                creating = self.topics.create("none", 2, {}, validate_only, replicas)
+                self.failureResultOf(begin(creating), InvalidReplicaAssignment)
+        self.assertEqual(self.cluster.image.topics(), ())
+
+    def test_earlier_version(self) -> None:
+        """
+        While a broker of an earlier version is there, which could not read the lists, no
+        replicas can be assigned.
+        """
+        topics = Topics(
+            self.cluster.store,
+            self.cluster.image,
+            self.cluster.configs,
+            self.cluster.lead,
+            lambda name: 0,
+            self.cluster.clock,
+        )
+        self.failureResultOf(
+            begin(topics.create("none", 1, {}, replicas=[[7]])), UnsupportedVersion
+        )
+        topic = self.cluster.now(topics.create("orders", 1, {}))
+        self.failureResultOf(begin(topics.grow(topic, 2, replicas=[[7]])), UnsupportedVersion)
+        (refused,) = self.cluster.now(topics.reassign(topic, {0: [8]})).values()
+        self.assertIsInstance(refused, UnsupportedVersion)
+        stored = self.cluster.now(self.cluster.store.get(metadata_keys.topic(topic.topic_id)))
+        assert stored is not None
+        self.assertNotIn("level", stored.value)
+
+    def test_grown(self) -> None:
+        """
+        Replicas are assigned to new partitions, if there are as many lists, as long as
+        those of the topic.
+        """
+        topic = self.create([7, 8])
+        lists: list[list[list[int]]] = [[], [[7, 8]], [[7], [8]], [[7, 8], [8, 6]]]
+        for replicas in lists:
+            growing = begin(self.topics.grow(topic, 3, replicas=replicas))
+            self.failureResultOf(growing, InvalidReplicaAssignment)
+        self.cluster.now(self.topics.grow(topic, 3, replicas=[[8, 7], [7, 8]]))
+        self.cluster.now(self.topics.grow(topic, 4))
+        self.assertEqual(self.replicas(topic), {0: (7, 8), 1: (8, 7), 2: (7, 8)})
+        self.assertEqual(self.cluster.image.topic("orders").partitions, 4)
+        plain = self.cluster.now(self.topics.create("plain", 1, {}))
+        self.cluster.now(self.topics.grow(plain, 2, replicas=[[8, 7]]))
+        self.assertEqual(self.replicas(plain), {1: (8, 7)})
+
+    def test_configured(self) -> None:
+        """
+        They stay when the configuration is altered.
+        """
+        topic = self.create([7])
+        self.cluster.now(self.topics.alter(topic, lambda before: {"segment.ms": "7"}))
+        self.assertEqual(self.replicas(topic), {0: (7,)})
+
+    def test_reassigned(self) -> None:
+        """
+        A reassignment is under way until the partition has a leader in a later epoch.
+        """
+        topic = self.create([7, 8], [7, 8])
+        self.assertEqual(self.reassign(topic, {0: [8, 7]}), {})
+        self.assertEqual(self.replicas(topic), {0: (8, 7), 1: (7, 8)})
+        self.assertEqual(self.moving(topic), Reassignment((7, 8), 0))
+        self.assertIsNone(self.moving(topic, 1))
+        self.cluster.put_leader(topic.topic_id, 0, -1, 0)
+        self.assertIsNotNone(self.moving(topic))
+        self.cluster.put_leader(topic.topic_id, 0, 8, 1)
+        self.assertIsNone(self.moving(topic))
+        self.assertEqual(self.reassign(topic, {0: None}), {0: NoReassignmentInProgress})
+        self.cluster.put_leader(topic.topic_id, 0, 7, 2)  # as broker 8 has failed
+        self.assertIsNone(self.moving(topic))
+
+    def test_nothing_to_move(self) -> None:
+        """
+        A list whose first living broker leads already is in force at once.
+        """
+        topic = self.create([7, 8], [7, 8])
+        self.assertEqual(self.reassign(topic, {0: [7], 1: [9, 7]}), {})
+        self.assertEqual(self.replicas(topic), {0: (7,), 1: (9, 7)})
+        self.assertEqual([self.moving(topic, index) for index in (0, 1)], [None, None])
+
+    def test_cancelled(self) -> None:
+        """
+        A cancelled reassignment leaves the list before, or none, also if it was changed
+        twice.
+        """
+        plain = self.cluster.now(self.topics.create("plain", 1, {}))
+        topic = self.create([7, 8])
+        for each, before in ((plain, {}), (topic, {0: (7, 8)})):
+            self.assertEqual(self.reassign(each, {0: [8]}), {})
+            self.assertEqual(self.reassign(each, {0: [8, 9]}), {})
+            self.assertEqual(self.reassign(each, {0: None}), {})
+            self.assertEqual((self.replicas(each), self.moving(each)), (before, None))
+            self.assertEqual(self.reassign(each, {0: None}), {0: NoReassignmentInProgress})
+        stored = self.cluster.now(self.cluster.store.get(metadata_keys.topic(plain.topic_id)))
+        assert stored is not None
+        self.assertNotIn("level", stored.value)
+
+    def test_taken_back(self) -> None:
+        """
+        A partition that is assigned to its leader again, before it has moved, is not under
+        way any more.
+        """
+        topic = self.create([7])
+        self.reassign(topic, {0: [8]})
+        self.reassign(topic, {0: [7]})
+        self.assertEqual((self.replicas(topic), self.moving(topic)), ({0: (7,)}, None))
+
+    def test_refused(self) -> None:
+        """
+        Each partition succeeds or fails by itself.
+        """
+        topic = self.create([7], [7], [7], [7])
+        self.assertEqual(
+            self.reassign(topic, {0: [6], 1: [8], 2: [7, 8], 3: None, 4: [7], -1: None}, True),
+            {
+                0: InvalidReplicaAssignment,
+                2: InvalidReplicationFactor,
+                3: NoReassignmentInProgress,
+                4: UnknownTopicOrPartition,
+                -1: UnknownTopicOrPartition,
+            },
+        )
+        self.assertEqual(self.replicas(topic), {0: (7,), 1: (8,), 2: (7,), 3: (7,)})
+
+    def test_deleted(self) -> None:
+        """
+        The partitions of a deleted topic cannot be reassigned.
+        """
+        topic = self.create([7])
+        self.cluster.now(self.topics.delete(topic))
+        self.failureResultOf(begin(self.topics.reassign(topic, {0: [8]})), UnknownTopicOrPartition)

@@ -39,6 +39,7 @@ from kafscale.store.local.objects import LocalObjectStore
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.wire.messages import (
+    AlterPartitionReassignmentsRequest,
     ConsumerProtocolAssignment,
     ConsumerProtocolSubscription,
     CreatePartitionsRequest,
@@ -254,17 +255,30 @@ class Cluster:
 
     # -- topics ---------------------------------------------------------------
 
-    def create(self, name: str, partitions: int, configs: Mapping[str, str] | None = None) -> None:
+    def create(
+        self,
+        name: str,
+        partitions: int,
+        configs: Mapping[str, str] | None = None,
+        replicas: Sequence[Sequence[int]] = (),
+    ) -> None:
         """
         Create a topic. Its segments may be smaller than brokers accept now, as they were
         accepted when the first level was released.
+
+        @param replicas: The brokers of each partition, if they are assigned by hand.
         """
         config = CreateTopicsRequest.Topic.Config
         topic = CreateTopicsRequest.Topic(
             name=name,
-            num_partitions=partitions,
-            replication_factor=1,
-            assignments=[],
+            num_partitions=-1 if replicas else partitions,
+            replication_factor=-1 if replicas else 1,
+            assignments=[
+                CreateTopicsRequest.Topic.Assignment(
+                    partition_index=index, broker_ids=list(brokers)
+                )
+                for index, brokers in enumerate(replicas)
+            ],
             configs=[config(name=key, value=value) for key, value in (configs or {}).items()],
         )
         request = CreateTopicsRequest(topics=[topic], timeout_ms=30_000)
@@ -287,6 +301,19 @@ class Cluster:
         (answer,) = self.ask(self.any(), request, 3).results
         assert answer.error_code == 0, answer
         self._topics[name]["partitions"] = partitions
+
+    def reassign(self, name: str, targets: Mapping[int, Sequence[int]]) -> None:
+        """
+        Assign brokers to partitions of a topic by hand.
+        """
+        kind = AlterPartitionReassignmentsRequest.Topic
+        parts = [
+            kind.Partition(partition_index=index, replicas=list(brokers))
+            for index, brokers in targets.items()
+        ]
+        request = AlterPartitionReassignmentsRequest(topics=[kind(name=name, partitions=parts)])
+        (answer,) = self.ask(self.any(), request, 1).responses
+        assert not any(each.error_code for each in answer.partitions), answer
 
     def alter(self, name: str, configs: Mapping[str, str]) -> None:
         """

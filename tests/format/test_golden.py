@@ -161,7 +161,7 @@ class OpenTests(TestCase):
     A broker of today on what was stored then.
     """
 
-    timeout = 60
+    timeout = 300
 
     async def check(self, name: str) -> None:
         """

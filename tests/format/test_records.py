@@ -24,14 +24,16 @@ from kafscale.format.cluster import (
 from kafscale.format.errors import CorruptObject, CorruptRecord, NewerFormat
 from kafscale.format.group import GroupRecord, MemberRecord, ShardRecord
 from kafscale.format.incarnation import IncarnationRecord, SealRecord, needed_slots
+from kafscale.format.levels import highest_level
 from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import PartitionRecord
-from kafscale.format.topic import NameRecord, TombstoneRecord, TopicRecord
+from kafscale.format.topic import NameRecord, Reassignment, TombstoneRecord, TopicRecord
 from kafscale.interfaces import Entry
 from tests.format.entries import RECORDS, SINGLE, WHOLE, Record, reader_of, text_of
-from tests.format.golden import SETS, read
+from tests.format.golden import LEVELS, SETS, read
 
 TOPIC = UUID("0828a36b-12d3-45d3-a145-2ad2cf97bb89")
+OTHER = UUID("6d4f7a0e-93c1-4b6f-8a52-0c8f1b7d2e34")
 
 
 EXAMPLES: dict[str, tuple[Record, str]] = {
@@ -61,6 +63,18 @@ EXAMPLES: dict[str, tuple[Record, str]] = {
         TopicRecord("clicks", 2, {"retention.ms": "3600000"}, 1795262952752),
         '{"name":"clicks","partitions":2,"configs":{"retention.ms":"3600000"},'
         '"created_ms":1795262952752}',
+    ),
+    f"topics/{OTHER}": (
+        TopicRecord(
+            "hot",
+            2,
+            {},
+            1795262952752,
+            {0: (2, 0), 1: (0, 1)},
+            {1: Reassignment((2,), 4), 0: Reassignment((), 0)},
+        ),
+        '{"name":"hot","partitions":2,"configs":{},"created_ms":1795262952752,"level":1,'
+        '"replicas":[[0,[2,0]],[1,[0,1]]],"reassignments":[[0,[],0],[1,[2],4]]}',
     ),
     f"tombstones/{TOPIC}": (
         TombstoneRecord("gone", 1, 1795262952801),
@@ -129,19 +143,19 @@ class RecordTests(SynchronousTestCase):
         """
         Every entry of the golden data is read, and put again as it was.
         """
-        for name in SETS:
-            for entry in read(name).entries():
-                value = json.loads(entry.value)
-                stored = Entry(entry.key, value, entry.revision)
-                kind = metadata_keys.kind_of(entry.key)
-                if kind in RECORDS:
-                    again: object = RECORDS[kind](stored).to_json()
-                elif entry.key in SINGLE:
-                    again = SINGLE[entry.key](stored)
-                else:
-                    self.assertEqual(entry.key, metadata_keys.LAST_INCARNATION)
-                    again = value
-                self.assertEqual(text_of(again), text_of(value), entry.key)
+        sets = [(level, name) for level in LEVELS for name in SETS]
+        for entry in [each for level, name in sets for each in read(name, level).entries()]:
+            value = json.loads(entry.value)
+            stored = Entry(entry.key, value, entry.revision)
+            kind = metadata_keys.kind_of(entry.key)
+            if kind in RECORDS or entry.key in WHOLE:
+                again: object = reader_of(entry.key)(stored).to_json()
+            elif entry.key in SINGLE:
+                again = SINGLE[entry.key](stored)
+            else:
+                self.assertEqual(entry.key, metadata_keys.LAST_INCARNATION)
+                again = value
+            self.assertEqual(text_of(again), text_of(value), entry.key)
 
     def test_unknown_fields(self) -> None:
         """
@@ -186,6 +200,7 @@ class RecordTests(SynchronousTestCase):
             ("seals/00000000000000000015", "sealed_at"),
             ("brokers/0", "port"),
             (f"topics/{TOPIC}", "partitions"),
+            (f"topics/{OTHER}", "created_ms"),
             (f"partitions/{TOPIC}/0000000000", "rolled_to"),
             ("group-shards/14", "sequence"),
             ("groups/14/orders", "generation"),
@@ -207,7 +222,7 @@ class RecordTests(SynchronousTestCase):
             self.assertEqual(
                 str(caught.exception),
                 f"{key}: level 3 of the format '{name}' is newer than this version, which reads"
-                " it up to level 0: use the version that has written it",
+                f" it up to level {highest_level(name)}: use the version that has written it",
             )
 
     @given(

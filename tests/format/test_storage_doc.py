@@ -380,7 +380,7 @@ class RecordTests(SynchronousTestCase):
                 "incarnations": 4,
                 "seals": 2,
                 "names": 1,
-                "topics": 4,
+                "topics": 7,
                 "partitions": 12,
                 "tombstones": 3,
                 "group-shards": 3,

@@ -104,6 +104,11 @@ class FakeImage:
         """
         return Leadership(7, 0)
 
+    def reassignment(self, topic_id: UUID, index: int) -> None:
+        """
+        See L{IImage.reassignment}.
+        """
+
     def nearest(self, rack: str, topic_id: UUID, index: int) -> int:
         """
         See L{IImage.nearest}.

@@ -45,6 +45,7 @@ class Plan:
         so that brokers are stopped by marks and not by seals.
     @ivar volumes: How likely small segments go together, as in a bucket; where
         the object store is careless they do.
+    @ivar moves: How likely an operator assigns replicas by hand.
     @ivar doomed: Which operations are done, and never answered.
     """
 
@@ -55,11 +56,12 @@ class Plan:
     racks: float = 0.2
     careless: float = 0.0
     volumes: float = 0.0
+    moves: float = 0.0
     doomed: Callable[[Operation], bool] | None = None
 
 
 STRICT = Plan()
 """Everything, on an object store that does as it should."""
 
-USUAL = Plan(careless=0.15, volumes=0.5)
+USUAL = Plan(careless=0.15, volumes=0.5, moves=0.5)
 """Everything."""

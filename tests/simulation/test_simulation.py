@@ -57,6 +57,7 @@ AT_LEAST = {
     "records acknowledged": 20_000,
     "commits acknowledged": 1500,
     "records deleted, times": 60,
+    "replicas assigned": 120,
     "answers from a broker nearby": 150,
     "histories with a careless store": 1,
 }

@@ -32,6 +32,7 @@ from tests.simulation.etcd import Etcd
 from tests.simulation.groups import Groups
 from tests.simulation.link import Weather
 from tests.simulation.misfortunes import Misfortunes
+from tests.simulation.moving import Mover
 from tests.simulation.objects import Objects
 from tests.simulation.plan import USUAL, Plan
 from tests.simulation.process import NAMESPACE, Process
@@ -84,6 +85,7 @@ class World:
         self.notes: list[str] = []
         self.is_careless = self.chance.random() < plan.careless
         self.has_volumes = Random(f"{seed} volumes").random() < plan.volumes
+        self.has_moves = Random(f"{seed} moves").random() < plan.moves
         self.has_racks = self.chance.random() < plan.racks
         self.usual = self.chance.choice(plan.weathers)
         late = self.chance.choice((5.0, 20.0, 60.0))
@@ -168,6 +170,19 @@ class World:
         """
         record = self._value(f"partitions/{where[0]}/{where[1]:010d}")
         return record is not None and self._is(broker_id, record["incarnation"])
+
+    def is_led_as_assigned(self) -> bool:
+        """
+        Return whether each partition whose replicas are assigned by hand is led by the
+        first of them that runs.
+        """
+        for key in self.etcd.below(f"{NAMESPACE}/{metadata_keys.TOPICS}"):
+            topic_id = metadata_keys.topic_of(key.removeprefix(f"{NAMESPACE}/"))
+            for index, replicas in self._value(metadata_keys.topic(topic_id)).get("replicas", ()):
+                first = next((each for each in replicas if self.running(each)), None)
+                if first is not None and not self.leads(first, (topic_id, index)):
+                    return False
+        return True
 
     def _is(self, broker_id: int, incarnation: int) -> bool:
         process = self.running(broker_id)
@@ -270,22 +285,27 @@ class World:
             for number in range(4)
         ]
         tail = Reader(self, "tail", rack=self.rack_of(1))
-        self.clients += [admin, *producers, *members, tail]
+        mover = Mover(self, "mover")
+        self.clients += [admin, mover, *producers, *members, tail]
         for producer in producers:
             self.start(producer.run())
         for member in members:
             self.start(member.run(5.0))
         self.start(self._tail(tail))
         administration = self.start(admin.run(TOPICS, 25.0))
+        moving = self.start(mover.run(TOPICS, 8.0)) if self.has_moves else None
         misfortunes = Misfortunes(self)
         self.start(misfortunes.run())
         self._pass(seconds)
-        misfortunes.running = admin.running = False
+        misfortunes.running = admin.running = mover.running = False
         self._heal()
         for producer in producers:
             producer.running = False
         self._until(administration, "the last act of the operator")
         self._until(self.start(self._quiet(producers)), "acknowledging everything")
+        if moving is not None:
+            self._until(moving, "the last reassignment")
+            self._until(self.start(mover.until_settled()), "leading as assigned by hand")
         tail.running = False
         for member in members:
             member.running = False
@@ -301,6 +321,7 @@ class World:
         self.counts["batches sent again"] = sum(each.retries for each in producers)
         self.counts["groups: told by who was replaced"] = self.groups.stale
         self.counts["commits acknowledged"] = self.groups.commits
+        self.counts["replicas assigned"] = mover.moves
         self.counts["records deleted, times"] = admin.deletions
         self.counts["histories with a careless store"] = self.is_careless
         self.counts["histories with volumes"] = self.has_volumes or self.is_careless

@@ -1,24 +1,27 @@
 """
 AlterPartitionReassignments and ListPartitionReassignments.
 
-Brokers divide the partitions among themselves, so a partition may be assigned
-to the brokers that it has already, and to no others; and no reassignment is
-ever in progress.
+The object store replicates the records, so nothing is copied: a reassignment moves
+the leader of a partition, and is under way until the leader has moved.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from kafscale.errors import (
-    InvalidReplicaAssignment,
-    InvalidReplicationFactor,
-    NoReassignmentInProgress,
+from kafscale.concurrency.gathering import map_bounded, with_timeout
+from kafscale.interfaces import (
+    IAdminService,
+    IImage,
+    ITopics,
+    RequestContext,
+    Serving,
+    Topic,
 )
-from kafscale.interfaces import IAdminService, IImage, RequestContext, Serving
-from kafscale.services.location import living_leader
 from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import (
     AlterPartitionReassignmentsRequest,
@@ -27,7 +30,7 @@ from kafscale.wire.messages import (
     ListPartitionReassignmentsResponse,
 )
 
-ReassignablePartition: TypeAlias = AlterPartitionReassignmentsRequest.Topic.Partition
+OngoingReassignment: TypeAlias = ListPartitionReassignmentsResponse.Topic.Partition
 ReassignablePartitionResponse: TypeAlias = AlterPartitionReassignmentsResponse.Topic.Partition
 
 
@@ -44,11 +47,15 @@ class AlterPartitionReassignmentsService:
 
     """
 
-    def __init__(self, image: IImage) -> None:
+    def __init__(self, image: IImage, topics: ITopics, clock: IReactorTime) -> None:
         """
-        @param image: Knows the replicas of partitions.
+        @param image: Knows the topics, and which partitions are being reassigned.
+        @param topics: Reassigns partitions.
+        @param clock: For the timeout of the request.
         """
         self._image = image
+        self._topics = topics
+        self._clock = clock
 
     def serves(self) -> list[Serving]:
         """
@@ -63,54 +70,36 @@ class AlterPartitionReassignmentsService:
         self, request: AlterPartitionReassignmentsRequest, context: RequestContext
     ) -> AlterPartitionReassignmentsResponse:
         """
-        Each partition is answered without error if it has the replicas that the
-        request assigns to it.
+        Each partition is answered when its new replicas are durable; its leader moves
+        afterwards.
         """
-        responses = []
-        for topic in request.topics:
+
+        async def reassign(
+            topic: AlterPartitionReassignmentsRequest.Topic,
+        ) -> AlterPartitionReassignmentsResponse.Topic:
+            targets = {each.partition_index: each.replicas for each in topic.partitions}
+            refused: Mapping[int, Exception]
+            try:
+                reassigning = self._topics.reassign(
+                    self._image.topic(topic.name),
+                    targets,
+                    same_factor=not request.allow_replication_factor_change,
+                )
+                refused = await with_timeout(self._clock, request.timeout_ms, reassigning)
+            except Exception as error:
+                refused = dict.fromkeys(targets, error)
             outcomes = []
-            for partition in topic.partitions:
-                outcome = ReassignablePartitionResponse(partition_index=partition.partition_index)
-                try:
-                    self._check(topic.name, partition, request.allow_replication_factor_change)
-                except Exception as error:
+            for index in targets:
+                outcome = ReassignablePartitionResponse(partition_index=index)
+                if index in refused:
                     what = f"reassign a partition of {topic.name}"
-                    outcome.error_code, outcome.error_message = error_fields(error, what)
+                    outcome.error_code, outcome.error_message = error_fields(refused[index], what)
                 outcomes.append(outcome)
-            responses.append(
-                AlterPartitionReassignmentsResponse.Topic(name=topic.name, partitions=outcomes)
-            )
+            return AlterPartitionReassignmentsResponse.Topic(name=topic.name, partitions=outcomes)
+
         return AlterPartitionReassignmentsResponse(
             allow_replication_factor_change=request.allow_replication_factor_change,
-            responses=responses,
-        )
-
-    def _check(self, name: str, partition: ReassignablePartition, other_factor: bool) -> None:
-        """
-        @param other_factor: Whether the number of replicas may change.
-        @raise KafkaError: the partition cannot be reassigned so.
-        """
-        index = partition.partition_index
-        living_leader(self._image, name, index)
-        replicas = partition.replicas
-        if replicas is None:
-            raise NoReassignmentInProgress("The partition is not being reassigned")
-        if not replicas:
-            raise InvalidReplicaAssignment("The list of replicas is empty")
-        if len(set(replicas)) < len(replicas):
-            raise InvalidReplicaAssignment("A broker is named twice")
-        unknown = set(replicas) - {broker.broker_id for broker in self._image.brokers()}
-        if unknown:
-            raise InvalidReplicaAssignment(f"There is no broker {min(unknown)}")
-        topic_id = self._image.topic(name).topic_id
-        if replicas == list(self._image.replicas(topic_id, index)):
-            return
-        if len(replicas) > 1 and not other_factor:
-            raise InvalidReplicationFactor(
-                "A partition has one replica: the object store replicates the records"
-            )
-        raise InvalidReplicaAssignment(
-            "Replicas cannot be assigned: brokers divide the partitions among themselves"
+            responses=await map_bounded(reassign, request.topics),
         )
 
     def _alter_failed(
@@ -131,6 +120,42 @@ class AlterPartitionReassignmentsService:
         self, request: ListPartitionReassignmentsRequest, context: RequestContext
     ) -> ListPartitionReassignmentsResponse:
         """
-        No reassignment is in progress.
+        The partitions whose leaders have not moved yet.
         """
-        return ListPartitionReassignmentsResponse(topics=[])
+        wanted: Iterable[tuple[Topic, Iterable[int]]]
+        if request.topics is None:
+            wanted = [(topic, sorted(topic.reassignments)) for topic in self._image.topics()]
+        else:
+            known = {topic.name: topic for topic in self._image.topics()}
+            wanted = [
+                (known[each.name], each.partition_indexes)
+                for each in request.topics
+                if each.name in known
+            ]
+        response = ListPartitionReassignmentsResponse(topics=[])
+        for topic, indexes in wanted:
+            moving = [each for index in indexes if (each := self._moving(topic, index))]
+            if moving:
+                response.topics.append(
+                    ListPartitionReassignmentsResponse.Topic(name=topic.name, partitions=moving)
+                )
+        return response
+
+    def _moving(self, topic: Topic, index: int) -> OngoingReassignment | None:
+        """
+        The reassignment of a partition that is under way.
+        """
+        change = self._image.reassignment(topic.topic_id, index)
+        if change is None:
+            return None
+        target = topic.replicas[index]
+        leader = self._image.leadership(topic.topic_id, index).leader
+        # Of a partition whose replicas were not assigned by hand the leader is the only one.
+        previous = change.previous or ((leader,) if leader >= 0 else ())
+        removing = [broker_id for broker_id in previous if broker_id not in target]
+        return OngoingReassignment(
+            partition_index=index,
+            replicas=[*target, *removing],
+            adding_replicas=[each for each in target if each not in previous],
+            removing_replicas=removing,
+        )

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from kafscale.concurrency.gathering import map_bounded, with_timeout
-from kafscale.errors import InvalidReplicaAssignment, InvalidRequest
+from kafscale.errors import InvalidRequest
 from kafscale.interfaces import IAdminService, IImage, ITopics, RequestContext, Serving
 from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import CreatePartitionsRequest, CreatePartitionsResponse
@@ -61,13 +61,13 @@ class CreatePartitionsService:
             try:
                 if times[topic.name] > 1:
                     raise InvalidRequest("Duplicate topic in request.")
-                if topic.assignments is not None:
-                    raise InvalidReplicaAssignment(
-                        "Replicas cannot be assigned: brokers divide the partitions among"
-                        " themselves"
-                    )
                 growing = self._topics.grow(
-                    self._image.topic(topic.name), topic.count, request.validate_only
+                    self._image.topic(topic.name),
+                    topic.count,
+                    request.validate_only,
+                    None
+                    if topic.assignments is None
+                    else [each.broker_ids for each in topic.assignments],
                 )
                 await with_timeout(self._clock, request.timeout_ms, growing)
             except Exception as error:

@@ -90,7 +90,9 @@ class CreateTopicsService:
         leaders, so that a client may produce to it at once.
         """
         times = Counter(topic.name for topic in request.topics)
-        total = sum(max(0, topic.num_partitions) for topic in request.topics)
+        total = sum(
+            max(len(topic.assignments), topic.num_partitions) for topic in request.topics
+        )
 
         async def create(topic: CreatableTopic) -> CreatableTopicResult:
             try:
@@ -115,17 +117,10 @@ class CreateTopicsService:
     async def _create(self, topic: CreatableTopic, validate_only: bool) -> Topic:
         partitions = topic.num_partitions
         self._topics.check_name(topic.name)
-        if topic.assignments:
-            if partitions != -1 or topic.replication_factor != -1:
-                raise InvalidRequest(
-                    "Both replica assignments and a number of partitions or replicas are given"
-                )
-            raise InvalidReplicaAssignment(
-                "Replicas cannot be assigned: brokers divide the partitions among themselves"
-            )
+        replicas = _assigned(topic)
         # -1 is the default (KIP-464) in every version: kafkajs asks for it in 3.
         if partitions == -1:
-            partitions = self._default_partitions
+            partitions = len(replicas) or self._default_partitions
         elif partitions < 1:
             raise InvalidPartitions("Number of partitions must be larger than 0.")
         if topic.replication_factor < 1 and topic.replication_factor != -1:
@@ -137,14 +132,15 @@ class CreateTopicsService:
         }
         if len(configs) < len(topic.configs):
             raise InvalidConfig("A configuration is given more than once")
-        return await self._topics.create(topic.name, partitions, configs, validate_only)
+        return await self._topics.create(topic.name, partitions, configs, validate_only, replicas)
 
     def _result(self, topic: Topic, validate_only: bool) -> CreatableTopicResult:
         return CreatableTopicResult(
             name=topic.name,
             topic_id=NO_UUID if validate_only else topic.topic_id,
             num_partitions=topic.partitions,
-            replication_factor=max(1, len(self._image.replicas(topic.topic_id, 0))),
+            replication_factor=len(topic.replicas.get(0, ()))
+            or max(1, len(self._image.replicas(topic.topic_id, 0))),
             configs=[
                 CreatableTopicResult.Config(
                     name=config.name,
@@ -156,3 +152,31 @@ class CreateTopicsService:
                 for config in self._configs.describe(topic.configs)
             ],
         )
+
+
+def _assigned(topic: CreatableTopic) -> list[list[int]]:
+    """
+    The replicas that a request assigns to each partition of a topic; none if it leaves
+    that to the brokers.
+
+    @raise InvalidRequest: the number of partitions or of replicas is given, too.
+    @raise InvalidReplicaAssignment: the assigned partitions are not 0, 1, 2 and so on.
+    """
+    if not topic.assignments:
+        return []
+    for name, number in (
+        ("replication factor", topic.replication_factor),
+        ("numPartitions", topic.num_partitions),
+    ):
+        if number != -1:
+            raise InvalidRequest(
+                f"A manual partition assignment was specified, but {name} was not set to -1."
+            )
+    lists = {each.partition_index: each.broker_ids for each in topic.assignments}
+    if len(lists) < len(topic.assignments):
+        raise InvalidReplicaAssignment("Found multiple manual assignments for a partition")
+    if sorted(lists) != list(range(len(lists))):
+        raise InvalidReplicaAssignment(
+            "partitions should be a consecutive 0-based integer sequence"
+        )
+    return [lists[index] for index in range(len(lists))]

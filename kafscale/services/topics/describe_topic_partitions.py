@@ -118,7 +118,7 @@ class DescribeTopicPartitionsService:
                     leader_id=each.leader_id,
                     leader_epoch=each.leader_epoch,
                     replica_nodes=each.replicas,
-                    isr_nodes=each.replicas,
+                    isr_nodes=each.in_sync,
                     eligible_leader_replicas=[],
                     last_known_elr=[],
                     offline_replicas=each.offline,

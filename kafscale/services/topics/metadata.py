@@ -151,7 +151,7 @@ class MetadataService:
                     leader_id=each.leader_id,
                     leader_epoch=each.leader_epoch,
                     replica_nodes=each.replicas,
-                    isr_nodes=each.replicas,
+                    isr_nodes=each.in_sync,
                     offline_replicas=each.offline,
                 )
                 for each in partitions_of(self._image, topic)

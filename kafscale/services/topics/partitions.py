@@ -16,12 +16,15 @@ _INTERNAL = frozenset({"__consumer_offsets", "__transaction_state"})
 class PartitionMetadata:
     """
     A partition as clients see it. The store replicates records, so the replicas
-    are the brokers that the partition may be read from: the leader and, where
-    brokers have racks, one in each other rack (KIP-392).
+    are the brokers that are assigned by hand, or else those that the partition may
+    be read from: the leader and, where brokers have racks, one in each other rack
+    (KIP-392).
 
     @ivar error_code: LEADER_NOT_AVAILABLE while there is no leader.
     @ivar leader_id: Broker id of the leader; -1 while there is none.
     @ivar replicas: Broker ids.
+    @ivar in_sync: Broker ids of the replicas that are alive; if none is, the last
+        leader.
     @ivar offline: Broker ids of the replicas that are not alive.
     """
 
@@ -30,6 +33,7 @@ class PartitionMetadata:
     leader_id: int
     leader_epoch: int
     replicas: list[int]
+    in_sync: list[int]
     offline: list[int]
 
 
@@ -46,19 +50,22 @@ def partitions_of(
     partitions = []
     for index in range(first, last):
         known = image.leadership(topic.topic_id, index)
-        leader = known.leader
-        if leader in alive:
-            replicas = list(image.replicas(topic.topic_id, index))
-            partitions.append(
-                PartitionMetadata(NONE, index, leader, known.leader_epoch, replicas, [])
+        replicas = image.replicas(topic.topic_id, index)
+        if not replicas and known.leader >= 0:
+            replicas = (known.leader,)
+        in_sync = [broker_id for broker_id in replicas if broker_id in alive]
+        led = known.leader in alive
+        partitions.append(
+            PartitionMetadata(
+                NONE if led else LeaderNotAvailable.code,
+                index,
+                known.leader if led else -1,
+                known.leader_epoch,
+                list(replicas),
+                in_sync or [each for each in replicas if each == known.leader],
+                [broker_id for broker_id in replicas if broker_id not in alive],
             )
-        else:
-            replicas = [leader] if leader >= 0 else []
-            partitions.append(
-                PartitionMetadata(
-                    LeaderNotAvailable.code, index, -1, known.leader_epoch, replicas, replicas
-                )
-            )
+        )
     return partitions
 
 

@@ -3,7 +3,7 @@ Stored data of earlier versions, as plain files.
 
 Each set is what a history of `tests.format.history` has left behind::
 
-    level-0/                  the formats, as they were when the set was made
+    level-1/                  the formats, as they were when the set was made
         directory/            the set
             objects/          the objects: their keys are the paths
             metadata.jsonl    the entries of the metadata store, by their keys;
@@ -31,7 +31,7 @@ import attrs
 from tests.format.cluster import Cluster
 from tests.format.history import HISTORIES, replay
 
-LEVEL = "level-0"
+LEVEL = "level-1"
 """Where what is stored now belongs."""
 
 ROOT = Path(__file__).parent

@@ -4,6 +4,7 @@ AlterPartitionReassignments and ListPartitionReassignments.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kafscale.interfaces import Broker
@@ -30,12 +31,17 @@ class AlterTests(ServiceCase):
 
     def setUp(self) -> None:
         """
-        Broker 7 leads two partitions of a topic. The leader of the third is gone.
+        Broker 7 leads two partitions of a topic. The leader of the third is gone. Broker 8
+        serves.
         """
         super().setUp()
-        topic = self.cluster.now(self.cluster.topics.create("mine", 3, {}))
-        self.cluster.put_leader(topic.topic_id, 2, 8, 1)
-        self.serve(AlterPartitionReassignmentsService(self.cluster.image))
+        self.cluster.put_broker(Broker(8, "other.example", 9092))
+        self.topic = self.cluster.now(self.cluster.topics.create("mine", 3, {}))
+        self.cluster.put_leader(self.topic.topic_id, 2, 9, 1)
+        cluster = self.cluster
+        self.serve(
+            AlterPartitionReassignmentsService(cluster.image, cluster.topics, cluster.clock)
+        )
 
     def ask(self, *moves: tuple[str, int, list[int] | None], version: int = 1, **named: Any) -> Any:
         """
@@ -65,47 +71,58 @@ class AlterTests(ServiceCase):
         code: int = partition.error_code
         return code
 
-    def test_unchanged(self) -> None:
+    def replicas(self) -> dict[int, Sequence[int]]:
         """
-        A partition may be assigned to the replicas that it has.
+        The replicas that are assigned.
+        """
+        return dict(self.cluster.image.topic("mine").replicas)
+
+    def test_assigned(self) -> None:
+        """
+        The replicas are assigned: to the present leader, to another broker, and of a
+        partition without a leader.
         """
         for version in self.client.versions(AlterPartitionReassignmentsRequest):
             self.assertEqual(self.code("mine", 0, [7], version=version), 0)
+        self.assertEqual(self.code("mine", 1, [8, 7]), 0)
+        self.assertEqual(self.code("mine", 2, [8]), 0)
+        self.assertEqual(self.replicas(), {0: (7,), 1: (8, 7), 2: (8,)})
 
-    def test_elsewhere(self) -> None:
+    def test_invalid(self) -> None:
         """
-        It cannot be assigned to other replicas.
+        Lists that are empty, name a broker twice, or one that is not alive, are refused.
         """
-        self.assertEqual(self.code("mine", 0, [8]), INVALID_ASSIGNMENT)
-        self.assertEqual(self.code("mine", 0, []), INVALID_ASSIGNMENT)
-        self.assertEqual(self.code("mine", 0, [7, 7]), INVALID_ASSIGNMENT)
-        self.assertEqual(self.code("mine", 2, [7]), INVALID_ASSIGNMENT)
-        self.assertEqual(self.code("mine", 2, [8]), INVALID_ASSIGNMENT)
-        self.assertEqual(self.code("mine", 2, [-1]), INVALID_ASSIGNMENT)
+        for replicas in ([], [7, 7], [9], [7, 9], [-1]):
+            self.assertEqual(self.code("mine", 0, replicas), INVALID_ASSIGNMENT)
+        self.assertEqual(self.replicas(), {})
 
     def test_more_replicas(self) -> None:
         """
-        If the number of replicas may not change, a second replica has an error
-        of its own.
+        If the number of replicas may not change, another number has an error of its own.
         """
-        self.cluster.put_broker(Broker(8, "other.example", 9092))
-        self.assertEqual(self.code("mine", 0, [7, 8]), INVALID_ASSIGNMENT)
         forbids = {"allow_replication_factor_change": False}
         self.assertEqual(self.code("mine", 0, [7, 8], **forbids), INVALID_FACTOR)
-        response = self.ask(("mine", 0, [7]), **forbids)
+        self.assertEqual(self.code("mine", 0, [7, 8]), 0)
+        self.assertEqual(self.code("mine", 0, [8], **forbids), INVALID_FACTOR)
+        self.assertEqual(self.code("mine", 0, [8, 7], **forbids), 0)
+        response = self.ask(("mine", 1, [8]), **forbids)
         self.assertFalse(response.allow_replication_factor_change)
 
     def test_cancel(self) -> None:
         """
-        There is no reassignment that could be cancelled.
+        A reassignment that is under way can be cancelled, once.
         """
+        self.assertEqual(self.code("mine", 0, None), NOT_MOVING)
+        self.assertEqual(self.code("mine", 0, [8]), 0)
+        self.assertEqual(self.code("mine", 0, None), 0)
+        self.assertEqual(self.replicas(), {})
         self.assertEqual(self.code("mine", 0, None), NOT_MOVING)
 
     def test_unknown(self) -> None:
         """
         Unknown topics, partitions and brokers have their errors.
         """
-        response = self.ask(("none", 0, [7]), ("mine", 9, None), ("mine", 1, [7]))
+        response = self.ask(("none", 0, [7]), ("mine", 3, None), ("mine", 1, [7]))
         codes = [topic.partitions[0].error_code for topic in response.responses]
         self.assertEqual(codes, [UNKNOWN, UNKNOWN, 0])
 
@@ -127,17 +144,59 @@ class ListTests(ServiceCase):
 
     def setUp(self) -> None:
         """
-        There is one broker.
+        Broker 7 leads two topics of two partitions, and broker 8 serves.
         """
         super().setUp()
-        self.serve(AlterPartitionReassignmentsService(self.cluster.image))
+        self.cluster.put_broker(Broker(8, "other.example", 9092))
+        self.cluster.put_broker(Broker(9, "third.example", 9092))
+        topics = self.cluster.topics
+        self.plain = self.cluster.now(topics.create("plain", 2, {}))
+        self.pinned = self.cluster.now(topics.create("pinned", 2, {}, replicas=[[7, 8], [7, 8]]))
+        cluster = self.cluster
+        self.serve(
+            AlterPartitionReassignmentsService(cluster.image, cluster.topics, cluster.clock)
+        )
+
+    def ask(self, *named: tuple[str, list[int]]) -> dict[tuple[str, int], tuple[list[int], ...]]:
+        """
+        The reassignments under way of these topics and partitions, or of all: the
+        replicas, those to add and those to remove.
+        """
+        kind = ListPartitionReassignmentsRequest.Topic
+        topics = [kind(name=name, partition_indexes=indexes) for name, indexes in named]
+        response = self.client.now(ListPartitionReassignmentsRequest(topics=topics or None), 0)
+        self.assertEqual(response.error_code, 0)
+        return {
+            (topic.name, each.partition_index): (
+                each.replicas,
+                each.adding_replicas,
+                each.removing_replicas,
+            )
+            for topic in response.topics
+            for each in topic.partitions
+        }
 
     def test_none(self) -> None:
         """
         No reassignment is in progress.
         """
-        response = self.client.now(ListPartitionReassignmentsRequest(topics=None), 0)
-        self.assertEqual((response.error_code, response.topics), (0, []))
+        self.assertEqual(self.ask(), {})
+        self.assertEqual(self.ask(("plain", [0]), ("none", [0]), ("pinned", [-1, 2])), {})
+
+    def test_under_way(self) -> None:
+        """
+        A reassignment is listed until the leader has moved.
+        """
+        self.cluster.now(self.cluster.topics.reassign(self.plain, {1: [8, 9]}))
+        self.cluster.now(self.cluster.topics.reassign(self.pinned, {0: [9, 8], 1: [7]}))
+        plain, pinned = ("plain", 1), ("pinned", 0)
+        expected = {plain: ([8, 9, 7], [8, 9], [7]), pinned: ([9, 8, 7], [9], [7])}
+        self.assertEqual(self.ask(), expected)
+        self.assertEqual(self.ask(("pinned", [0, 1])), {pinned: expected[pinned]})
+        self.cluster.put_leader(self.plain.topic_id, 1, -1, 0)
+        self.assertEqual(self.ask()[plain], ([8, 9], [8, 9], []))
+        self.cluster.put_leader(self.plain.topic_id, 1, 8, 1)
+        self.assertEqual(self.ask(), {pinned: expected[pinned]})
 
     def test_failed(self) -> None:
         """

@@ -17,10 +17,12 @@ from kafscale.services.cluster.alter_partition_reassignments import (
 )
 from kafscale.services.records.read_replicas import STAY_SECONDS, ReplicaSelector
 from kafscale.services.topics.create_topics import CreateTopicsService
+from kafscale.services.topics.describe_topic_partitions import DescribeTopicPartitionsService
 from kafscale.services.topics.metadata import MetadataService
 from kafscale.wire.messages import (
     AlterPartitionReassignmentsRequest,
     CreateTopicsRequest,
+    DescribeTopicPartitionsRequest,
     FetchRequest,
     MetadataRequest,
 )
@@ -289,19 +291,42 @@ class DescribedTests(ReplicaCase):
         (part,) = client.now(asked, 12).topics[0].partitions
         self.assertEqual((part.replica_nodes, part.isr_nodes), ([7], [7]))
 
-    def test_stays_where_it_is(self) -> None:
+    def test_assigned(self) -> None:
         """
-        A partition may be assigned to the replicas that Metadata shows.
+        Metadata shows replicas that are assigned by hand, those that are alive as in sync.
         """
+        cluster = self.cluster
         partition = AlterPartitionReassignmentsRequest.Topic.Partition
         topic = AlterPartitionReassignmentsRequest.Topic(
-            name="orders",
-            partitions=[
-                partition(partition_index=0, replicas=[7, 8]),
-                partition(partition_index=1, replicas=[8, 7]),
-            ],
+            name="orders", partitions=[partition(partition_index=0, replicas=[8, 7])]
         )
-        client = ServiceClient(self, AlterPartitionReassignmentsService(self.cluster.image))
-        answer = client.now(AlterPartitionReassignmentsRequest(topics=[topic]), 0)
-        codes = [each.error_code for each in answer.responses[0].partitions]
-        self.assertEqual(codes, [0, errors.InvalidReplicaAssignment.code])
+        client = ServiceClient(
+            self,
+            AlterPartitionReassignmentsService(cluster.image, cluster.topics, cluster.clock),
+            MetadataService(cluster.image, cluster.topics, False, 1),
+            DescribeTopicPartitionsService(cluster.image, cluster.topics),
+        )
+        client.now(AlterPartitionReassignmentsRequest(topics=[topic]), 0)
+        self.assertEqual(self.shown(client), [([8, 7], [8, 7], [])] * 2)
+        cluster.end_broker(8)
+        self.assertEqual(self.shown(client), [([8, 7], [7], [8])] * 2)
+        where = cluster.image.topic("orders").topic_id, 0
+        cluster.put_broker(Broker(9, "h", 3))
+        cluster.put_leader(*where, 9, 1)
+        self.assertEqual(self.shown(client), [([8, 7, 9], [7, 9], [8])] * 2)
+
+    def shown(self, client: ServiceClient) -> list[tuple[list[int], list[int], list[int]]]:
+        """
+        The replicas of partition 0 of C{orders}, those in sync and those offline, as
+        Metadata and DescribeTopicPartitions show them.
+        """
+        asked = MetadataRequest(topics=[MetadataRequest.Topic(name="orders")])
+        named = DescribeTopicPartitionsRequest(
+            topics=[DescribeTopicPartitionsRequest.Topic(name="orders")],
+            response_partition_limit=10,
+        )
+        parts = [
+            client.now(asked, 12).topics[0].partitions[0],
+            client.now(named, 0).topics[0].partitions[0],
+        ]
+        return [(each.replica_nodes, each.isr_nodes, each.offline_replicas) for each in parts]

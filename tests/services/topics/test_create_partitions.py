@@ -26,13 +26,21 @@ class CreatePartitionsTests(ServiceCase):
         self.serve(CreatePartitionsService(self.image, self.cluster.topics, self.cluster.clock))
 
     def request(
-        self, *names: str, count: int, assigned: bool = False, validate_only: bool = False
+        self,
+        *names: str,
+        count: int,
+        assigned: list[list[int]] | None = None,
+        validate_only: bool = False,
     ) -> CreatePartitionsRequest:
         """
         A request for this number of partitions for each topic.
+
+        @param assigned: The replicas of the new partitions.
         """
         kind = CreatePartitionsRequest.Topic
-        assignments = [kind.Assignment(broker_ids=[7])] if assigned else None
+        assignments = None
+        if assigned is not None:
+            assignments = [kind.Assignment(broker_ids=each) for each in assigned]
         topics = [kind(name=name, count=count, assignments=assignments) for name in names]
         return CreatePartitionsRequest(topics=topics, timeout_ms=1000, validate_only=validate_only)
 
@@ -63,11 +71,24 @@ class CreatePartitionsTests(ServiceCase):
             (["orders"], {"count": 1}, 37),
             (["orders"], {"count": 0}, 37),
             (["orders"], {"count": 2**31 - 1}, 44),
-            (["orders"], {"count": 3, "assigned": True}, 39),
+            (["orders"], {"count": 3, "assigned": []}, 39),
+            (["orders"], {"count": 3, "assigned": [[99999]]}, 39),
+            (["orders"], {"count": 3, "assigned": [[7, 7]]}, 39),
+            (["orders"], {"count": 3, "assigned": [[7], [7]]}, 39),
+            (["orders"], {"count": 2, "assigned": []}, 37),
             (["orders", "orders"], {"count": 3}, 42),
         ):
             self.assertEqual(self.ask(*names, **fields), [code])
         self.assertEqual(self.image.topic("orders").partitions, 2)
+
+    def test_assigned(self) -> None:
+        """
+        The replicas of the new partitions may be assigned.
+        """
+        self.assertEqual(self.ask("orders", count=4, assigned=[[7], [7]], validate_only=True), [0])
+        self.assertEqual(self.image.topic("orders").replicas, {})
+        self.assertEqual(self.ask("orders", count=4, assigned=[[7], [7]]), [0])
+        self.assertEqual(self.image.topic("orders").replicas, {2: (7,), 3: (7,)})
 
     def test_validate_only(self) -> None:
         """

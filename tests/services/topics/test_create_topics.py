@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from kafscale.interfaces import Broker
 from kafscale.services.topics.create_topics import CreateTopicsService
 from kafscale.wire.messages import CreateTopicsRequest
 from kafscale.wire.schema import NO_UUID
@@ -30,6 +31,18 @@ def wanted(name: str, partitions: int = 1, replicas: int = 1, **configs: str | N
             Topic.Config(name=key.replace("_", "."), value=value) for key, value in configs.items()
         ],
     )
+
+
+def assigned(name: str, *assignments: tuple[int, list[int]]) -> Topic:
+    """
+    A topic to create with these replicas: pairs of a partition and its brokers.
+    """
+    topic = wanted(name, -1, -1)
+    topic.assignments = [
+        Topic.Assignment(partition_index=index, broker_ids=replicas)
+        for index, replicas in assignments
+    ]
+    return topic
 
 
 class CreateTopicsTests(ServiceCase):
@@ -153,13 +166,49 @@ class CreateTopicsTests(ServiceCase):
 
     def test_assignments(self) -> None:
         """
-        Replicas cannot be assigned.
+        The replicas of each partition may be assigned, in any order of the partitions, to
+        brokers that are alive.
         """
-        topic = wanted("none", -1, -1)
-        topic.assignments = [Topic.Assignment(partition_index=0, broker_ids=[7])]
-        self.assertEqual(self.code(topic), 39)
-        topic.num_partitions = 1
-        self.assertEqual(self.code(topic), 42)
+        self.cluster.put_broker(Broker(8, "other.example", 9092))
+        for validate_only in (True, False):
+            topic = assigned("orders", (1, [8, 7]), (0, [7, 8]))
+            result = self.ask(topic, validate_only=validate_only)["orders"]
+            described = (result.error_code, result.num_partitions, result.replication_factor)
+            self.assertEqual(described, (0, 2, 2))
+        self.assertEqual(self.cluster.image.topic("orders").replicas, {0: (7, 8), 1: (8, 7)})
+        for version in self.client.versions(CreateTopicsRequest):
+            name = f"v{version}"
+            self.ask(assigned(name, (0, [8])), version=version)
+            self.assertEqual(self.cluster.image.topic(name).replicas, {0: (8,)})
+
+    def test_bad_assignments(self) -> None:
+        """
+        Brokers that are not alive or named twice, lists that are empty or of different
+        lengths, and partitions that are missing or there twice are refused; so are numbers
+        of partitions or replicas beside assignments.
+        """
+        self.cluster.put_broker(Broker(8, "other.example", 9092))
+        bad: list[list[tuple[int, list[int]]]] = [
+            [(0, [99999])],
+            [(0, [7, 99999])],
+            [(0, [-1])],
+            [(0, [7, 7])],
+            [(0, [])],
+            [(0, [7]), (1, [7, 8])],
+            [(0, [7]), (0, [7])],
+            [(1, [7])],
+            [(0, [7]), (2, [7])],
+            [(0, [7]), (-1, [7])],
+        ]
+        for assignments in bad:
+            with self.subTest(assignments=assignments):
+                self.assertEqual(self.code(assigned("none", *assignments)), 39)
+        for number, factor in ((1, -1), (-1, 1), (1, 1)):
+            topic = assigned("none", (0, [7]))
+            topic.num_partitions, topic.replication_factor = number, factor
+            self.assertEqual(self.code(topic), 42)
+        many = assigned("none", *((index, [7]) for index in range(10_001)))
+        self.assertEqual(self.code(many), 44)
 
     def test_named_twice(self) -> None:
         """
