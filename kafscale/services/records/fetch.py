@@ -11,7 +11,7 @@ faster, and errors are handled out of the way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -27,6 +27,8 @@ from kafscale.errors import (
     InvalidFetchSessionEpoch,
     KafkaError,
     NotLeaderOrFollower,
+    UnknownTopicId,
+    UnknownTopicOrPartition,
 )
 from kafscale.interfaces import IFetchService, IImage, ILog, RequestContext, Serving
 from kafscale.services.location import current_leader, endpoints
@@ -180,16 +182,17 @@ class FetchService:
         fetch = _Fetch(request, context, reads, session, epoch, reader, response)
         self._check_changed(fetch)
         missing = min(request.min_bytes, request.max_bytes, self._max_bytes)
-        ready = not reads or request.max_wait_ms <= 0
+        due = False
         for read in reads:
             missing -= read.available
             if read.is_due:
-                ready = True
-        if ready or missing <= 0:
+                due = True
+        waits = _to_wait_for(reads) if due else reads
+        if not waits or request.max_wait_ms <= 0 or missing <= 0:
             return self._read(fetch)
         seconds = request.max_wait_ms / 1000
         check = partial(self._check, fetch)
-        delayed = DelayedFetch(self._clock, self._timers, reads, missing, seconds, check)
+        delayed = DelayedFetch(self._clock, self._timers, waits, missing, seconds, check)
         return delayed.done.addCallback(self._end_delay, fetch)
 
     def _check(self, fetch: _Fetch, read: PartitionRead) -> None:
@@ -326,6 +329,21 @@ class FetchService:
             data.current_leader = leader
             moved.add(leader.leader_id)
         return data
+
+
+def _to_wait_for(reads: Sequence[PartitionRead]) -> Sequence[PartitionRead]:
+    """
+    The reads whose records a fetch waits for if some cannot be read: those beside topics
+    and partitions that do not exist, and none beside any other error (Kafka leaves
+    unknown topics out in C{KafkaApis.handleFetchRequest}, and answers at once in
+    C{ReplicaManager.fetchMessages}).
+    """
+    known = [
+        read
+        for read in reads
+        if not isinstance(read.error, UnknownTopicOrPartition | UnknownTopicId)
+    ]
+    return () if any(read.is_due for read in known) else known
 
 
 def _is_news(read: PartitionRead) -> bool:

@@ -174,6 +174,8 @@ class PartitionReader:
             if left <= 0 and not first:
                 break
             most = max(0, min(read.requested.max_bytes, left))
+            if not most and not first:
+                continue
             try:
                 fetched = read.partition.read(read.requested.offset, most, first)
             except Exception as error:
@@ -182,7 +184,7 @@ class PartitionReader:
             if fetched is None:
                 # The size is not known yet. It is counted as the largest that it
                 # may be, so that all together stay within the limit.
-                size = min(read.available, most)
+                size = min(read.available, max(1, most))
                 loads.append(Deferred.fromCoroutine(self._load(read, most, first)))
             else:
                 read.fetched = fetched

@@ -6,12 +6,13 @@ A client asks it first, and again whenever a leader has moved.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from zope.interface import implementer
 
 from kafscale.concurrency.gathering import map_bounded
-from kafscale.errors import TopicAlreadyExists, UnknownTopicOrPartition
+from kafscale.errors import InvalidRequest, TopicAlreadyExists, UnknownTopicOrPartition
 from kafscale.interfaces import (
     IAdminService,
     IImage,
@@ -28,6 +29,7 @@ from kafscale.services.authorized_operations import (
 from kafscale.services.refusals import error_fields
 from kafscale.services.topics.partitions import is_internal, partitions_of
 from kafscale.wire.messages import MetadataRequest, MetadataResponse
+from kafscale.wire.schema import NO_UUID
 
 MetadataRequestTopic: TypeAlias = MetadataRequest.Topic
 MetadataResponseTopic: TypeAlias = MetadataResponse.Topic
@@ -48,9 +50,10 @@ class MetadataService:
         v7     leader epochs
         v8     authorized operations
         v9     flexible
-        v10    topic ids; a topic may be named by its id
+        v10    topic ids in the response
         v11    no authorized operations of the cluster: see DescribeCluster
-        v12    an unknown id is answered without a name
+        v12    if any topic has an id, all are found by their ids, whatever their
+               names; an unknown id is answered without a name
         v13    error of the whole response
         =====  =================================================================
 
@@ -86,14 +89,13 @@ class MetadataService:
         if request.topics is None or (version == 0 and not request.topics):
             topics = [self._described(topic) for topic in self._image.topics()]
         else:
-            # A topic that is named twice is described once.
-            named = {(topic.name, topic.topic_id): topic for topic in request.topics}
+            named = _named(request.topics, version)
             create = request.allow_auto_topic_creation and self._auto_create
 
             async def describe(topic: MetadataRequestTopic) -> MetadataResponseTopic:
                 return await self._describe(topic, create, version)
 
-            topics = await map_bounded(describe, list(named.values()))
+            topics = await map_bounded(describe, named)
         if request.include_topic_authorized_operations:
             for topic in topics:
                 if topic.error_code == 0:
@@ -114,7 +116,7 @@ class MetadataService:
             return _refused(topic, code, version)
 
     async def _find(self, named: MetadataRequestTopic, create: bool) -> Topic:
-        if named.name is None:
+        if named.name is None or named.topic_id != NO_UUID:
             return self._image.topic_by_id(named.topic_id)
         try:
             topic = self._image.topic(named.name)
@@ -191,9 +193,27 @@ class MetadataService:
         return response
 
 
+def _named(topics: Sequence[MetadataRequestTopic], version: int) -> list[MetadataRequestTopic]:
+    """
+    The topics that a request names, each once: those with an id if there are any, as
+    Java's admin client sends ids with empty names (Kafka's
+    C{KafkaApis.handleTopicMetadataRequest}).
+
+    @raise InvalidRequest: topics have ids before version 12.
+    """
+    by_id = {topic.topic_id: topic for topic in topics if topic.topic_id != NO_UUID}
+    if by_id and version < 12:
+        raise InvalidRequest("topics cannot be named by id before version 12")
+    return list(by_id.values() or {topic.name: topic for topic in topics}.values())
+
+
 def _refused(topic: MetadataRequestTopic, code: int, version: int) -> MetadataResponseTopic:
-    # Before version 12 the name cannot be null.
-    name = topic.name if topic.name is not None or version >= 12 else ""
+    # Before version 12 the name cannot be null; from then on a topic has either.
+    name = topic.name
+    if version < 12:
+        name = name or ""
+    elif topic.topic_id != NO_UUID:
+        name = None
     return MetadataResponseTopic(
         error_code=code, name=name, topic_id=topic.topic_id, partitions=[]
     )

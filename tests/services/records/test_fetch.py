@@ -98,12 +98,15 @@ class ReadTests(FetchCase):
 
     def test_no_bytes_at_all(self) -> None:
         """
-        With a limit of 0 or less one batch is read, too.
+        With a limit of 0 or less one batch is read, too, and one in all, whether the limit
+        is that of the partitions or of the whole.
         """
-        self.partition().put(b"aaaa", b"bbbb")
+        for index in (0, 1):
+            self.partition(index).put(b"aaaa", b"bbbb")
         for limit in (0, -1):
-            (part,) = self.fetch(at(0, 0, limit), max_bytes=limit)
-            self.assertEqual(bytes(part.records), b"aaaa")
+            for fields in ({"max_bytes": limit}, {}):
+                first, second = self.fetch(at(0, 0, limit), at(1, 0, limit), **fields)
+                self.assertEqual((bytes(first.records), bytes(second.records)), (b"aaaa", b""))
 
 
 class WaitTests(FetchCase):
@@ -310,6 +313,17 @@ class LoadTests(FetchCase):
             [[(0, 15, True)], [(0, 5, False)], []],
         )
 
+    def test_no_bytes_at_all(self) -> None:
+        """
+        With a limit of 0 the first partition is read for one batch, and no other.
+        """
+        for fields in ({"max_bytes": 0}, {}):
+            for index in range(3):
+                self.partition(index).reads.clear()
+            self.start(at(0, 0, 0), at(1, 0, 0), at(2, 0, 0), **fields)
+            reads = [self.partition(index).reads for index in range(3)]
+            self.assertEqual(reads, [[(0, 0, True)], [], []])
+
     def test_bounded_over_all_fetches(self) -> None:
         """
         Fetches that would load more than the broker allows wait for others, in
@@ -365,7 +379,8 @@ class LoadTests(FetchCase):
 
 class RefusalTests(FetchCase):
     """
-    Errors are answered at once, whether other partitions have records or not.
+    Errors are answered at once, whether other partitions have records or not; but topics
+    and partitions that do not exist are no reason to hurry.
     """
 
     def refused(self, part: FetchRequest.Topic.Partition, **fields: Any) -> int:
@@ -404,12 +419,32 @@ class RefusalTests(FetchCase):
     def test_unknown(self) -> None:
         """
         An unknown name is error 3, an unknown id 100, and a partition that the
-        topic does not have 3.
+        topic does not have 3. They are answered at once if nothing else is asked for.
         """
         self.assertEqual(self.refused(at(0, 0), name="other"), 3)
         self.assertEqual(self.refused(at(0, 0), topic_id=UUID(int=9), version=13), 100)
         for index in (4, -1, 2**31 - 1):
-            self.assertEqual(self.refused(at(index, 0)), 3)
+            (part,) = self.fetch(at(index, 0))
+            self.assertEqual(part.error_code, 3)
+
+    def test_unknown_beside_good_ones(self) -> None:
+        """
+        A partition that does not exist, beside one without new records, is answered
+        when that has records or the time is over, as in Kafka; beside another error
+        at once.
+        """
+        waiting = self.start(at(9, 0), at(1, 0))
+        self.assertNoResult(waiting)
+        self.clock.advance(0.5)
+        missing, empty = self.successResultOf(waiting).responses[0].partitions
+        self.assertEqual((missing.error_code, empty.error_code), (3, 0))
+        waiting = self.start(at(9, 0), at(1, 0))
+        self.partition(1).put(b"a")
+        self.clock.advance(0)
+        missing, found = self.successResultOf(waiting).responses[0].partitions
+        self.assertEqual((missing.error_code, len(found.records)), (3, 1))
+        codes = [part.error_code for part in self.fetch(at(9, 0), at(2, 7), at(3, 0))]
+        self.assertEqual(codes, [3, 1, 0])
 
     def test_leader_epoch(self) -> None:
         """

@@ -195,15 +195,37 @@ class MetadataTests(ServiceCase):
 
     def test_by_id(self) -> None:
         """
-        A topic named by id is answered with its name; an unknown id is error
-        100, without a name.
+        A topic named by id is answered with its name, whatever name the request has; an
+        unknown id is error 100, without a name.
         """
-        (topic,) = self.ask(self.b.topic_id).topics
-        self.assertEqual((topic.error_code, topic.name), (0, "b"))
-        for version, name in ((10, ""), (11, ""), (12, None), (13, None)):
-            (topic,) = self.ask(UUID(int=9), version=version).topics
-            self.assertEqual((topic.error_code, topic.name), (100, name))
-            self.assertEqual(topic.topic_id, UUID(int=9))
+        for version in (12, 13):
+            for name in (None, "", "a", "none"):
+                for topic_id, code, found in ((self.b.topic_id, 0, "b"), (UUID(int=9), 100, None)):
+                    asked = MetadataRequest.Topic(name=name, topic_id=topic_id)
+                    (topic,) = self.ask(topics=[asked], version=version).topics
+                    self.assertEqual((topic.error_code, topic.name), (code, found))
+                    self.assertEqual(topic.topic_id, topic_id)
+
+    def test_id_beside_names(self) -> None:
+        """
+        If one topic is named by id, those that are not are left out.
+        """
+        self.assertEqual(self.names(self.ask("a", self.b.topic_id, "none")), ["b"])
+
+    def test_id_too_early(self) -> None:
+        """
+        Before version 12 topics have no ids in requests: all are refused.
+        """
+        topics = [
+            MetadataRequest.Topic(name="a"),
+            MetadataRequest.Topic(name="b", topic_id=self.b.topic_id),
+        ]
+        for version in (10, 11):
+            asking = self.client.start(self.request(topics=topics), version)
+            code = self.failureResultOf(asking).value.code
+            refused = self.client.failed(self.request(topics=topics), version, code).topics
+            codes = [(each.name, each.error_code) for each in refused]
+            self.assertEqual(codes, [("a", 42), ("b", 42)])
 
     def test_named_twice(self) -> None:
         """
