@@ -54,6 +54,7 @@ from kafscale.interfaces import (
     Put,
     SyncResult,
 )
+from kafscale.wire.schema import NOT_TEXT
 
 
 @attrs.frozen
@@ -219,8 +220,11 @@ class GroupCoordinator:
         """
         The group of this name, or None if there is none.
 
+        @raise InvalidGroupId: the name was not UTF-8; different names would be the same.
         @raise KafkaError: as L{_shard}.
         """
+        if NOT_TEXT in name:
+            raise InvalidGroupId
         self._shard(name)
         return self._groups.get(name)
 

@@ -43,7 +43,8 @@ class _Decoding(Source):
         if isinstance(kind, Fixed):
             self.run.append((kind.code, target))
         elif isinstance(kind, Text):
-            self._read_sized(target, "h", nullable, "str(data[pos:stop], 'utf-8')")
+            errors = ", 'replace'" if kind.lenient else ""
+            self._read_sized(target, "h", nullable, f"str(data[pos:stop], 'utf-8'{errors})")
         elif isinstance(kind, Blob):
             value = "data[pos:stop]" if kind.view else "bytes(data[pos:stop])"
             self._read_sized(target, "i", nullable, value)

@@ -69,7 +69,12 @@ class Fixed:
 class Text:
     """
     The type of a string: UTF-8 after an INT16 length, or a varint if flexible.
+
+    @ivar lenient: Whether bytes that are not UTF-8 are decoded as U+FFFD instead of
+        being malformed, so that the request can be refused with an error code.
     """
+
+    lenient: bool = False
 
 
 @attrs.frozen

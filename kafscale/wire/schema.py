@@ -57,12 +57,14 @@ from kafscale.wire.kinds import (
 )
 
 __all__ = [
+    "NOT_TEXT",
     "NO_UUID",
     "Array",
     "Boolean",
     "Bytes",
     "Declaration",
     "Float64",
+    "GroupName",
     "Int8",
     "Int16",
     "Int32",
@@ -94,6 +96,9 @@ Float64: TypeAlias = Annotated[float, Fixed("d", 8)]
 Boolean: TypeAlias = Annotated[bool, Fixed(BOOLEAN_FORMAT, 1)]
 Uuid: TypeAlias = Annotated[UUID, Fixed(UUID_FORMAT, 16)]
 String: TypeAlias = Annotated[str, Text()]
+#: The name of a group in a request: what is not UTF-8 is decoded as `NOT_TEXT`, as in
+#: Kafka.
+GroupName: TypeAlias = Annotated[str, Text(lenient=True)]
 Bytes: TypeAlias = Annotated[bytes, Blob()]
 
 # Both are decoded as a view of the frame, and encoded from bytes, a view, or a
@@ -104,6 +109,9 @@ RecordPieces: TypeAlias = Annotated[bytes | memoryview | Sequence[bytes], Blob(v
 
 Array: TypeAlias = list[T]
 Nullable: TypeAlias = T | None
+
+#: Stands in a `GroupName` for bytes that are not UTF-8.
+NOT_TEXT = "\ufffd"
 
 #: Stands for no id in the protocol (Kafka's C{Uuid.ZERO_UUID}).
 NO_UUID = UUID(int=0)

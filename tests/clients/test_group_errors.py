@@ -10,7 +10,9 @@ from typing import Any
 
 from kafscale.wire.headers import request_header
 from kafscale.wire.messages import (
+    DeleteGroupsRequest,
     DescribeGroupsRequest,
+    FindCoordinatorRequest,
     HeartbeatRequest,
     JoinGroupRequest,
     LeaveGroupRequest,
@@ -27,6 +29,7 @@ OFFSET_METADATA_TOO_LARGE = 12
 NOT_COORDINATOR = 16
 ILLEGAL_GENERATION = 22
 INCONSISTENT_GROUP_PROTOCOL = 23
+INVALID_GROUP_ID = 24
 UNKNOWN_MEMBER_ID = 25
 REBALANCE_IN_PROGRESS = 27
 FENCED_INSTANCE_ID = 82
@@ -207,17 +210,26 @@ class GroupErrorTests(BrokerTestCase):
     def test_odd_names(self) -> None:
         """
         Any text is a group's name, over a restart too; bytes that are no text
-        end the connection, with a line in the log.
+        are refused, and leave nothing behind.
         """
         names = ["", "a/b", "..", "\x00", "a b\n", "gr\u00fc\u00dfe \U0001f980", "x" * 32_767]
         for name in names:
             self.assertEqual(self.committed(commit(None, group=name)), NONE)
-        head = request_header(OffsetFetchRequest.key, 1, 1, "raw")
-        body = struct.pack(">h2si", 2, b"\xff\xfe", 0)
-        client = self.connect(self.subject)
-        client.socket.sendall(struct.pack(">i", len(head) + len(body)) + head + body)
-        self.assertEqual(client.socket.recv(1), b"")
-        eventually(lambda: "malformed OffsetFetchRequest v1" in self.subject.tail())
+        no_text = struct.pack(">h3s", 3, b"g\xff\xfe")
+        commit_5 = struct.pack(">ih1siiqh", 1, 1, b"t", 1, 0, 5, -1)
+        for key, version, body, at in (
+            (OffsetFetchRequest.key, 2, no_text + struct.pack(">i", 0), 4),
+            (OffsetCommitRequest.key, 0, no_text + commit_5, 15),
+            (FindCoordinatorRequest.key, 0, no_text, 0),
+            (HeartbeatRequest.key, 0, no_text + struct.pack(">ih", 1, 0), 0),
+            (DescribeGroupsRequest.key, 0, struct.pack(">i", 1) + no_text, 4),
+            (DeleteGroupsRequest.key, 0, struct.pack(">i", 1) + no_text, 17),
+        ):
+            head = request_header(key, version, 1, "raw")
+            self.client.socket.sendall(struct.pack(">i", len(head + body)) + head + body)
+            answer = bytes(self.client.receive_frame())[4:]
+            (code,) = struct.unpack_from(">h", answer, at)
+            self.assertEqual(code, INVALID_GROUP_ID, (key, answer))
         self.subject.restart()
         self.client = self.connect(self.subject)
         listed = self.client.call(ListGroupsRequest(), 5)

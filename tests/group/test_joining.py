@@ -16,6 +16,7 @@ from kafscale.errors import (
 )
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import JoinResult
+from kafscale.wire.schema import NOT_TEXT
 from tests.group.members import GroupTestCase, member_of
 from tests.harness.hostile import Verdict, let_pass
 
@@ -31,6 +32,14 @@ class RefusedTests(GroupTestCase):
         """
         self.refused(InvalidGroupId, self.join(group=""))
         self.assertRaises(InvalidGroupId, self.coordinator.leave, "", "c-1", None)
+
+    def test_no_text(self) -> None:
+        """
+        A name that was not UTF-8 names no group, because several such names would be the
+        same.
+        """
+        self.refused(InvalidGroupId, self.join(group=f"g{NOT_TEXT}"))
+        self.assertRaises(InvalidGroupId, self.coordinator.committed_offsets, NOT_TEXT)
 
     def test_session_timeouts(self) -> None:
         """

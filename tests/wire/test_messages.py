@@ -29,7 +29,7 @@ from kafscale.wire.messages.consumer_protocol import (
     ConsumerProtocolSubscription,
 )
 from kafscale.wire.primitives import MAX_ELEMENTS, MAX_TAGS, varint
-from kafscale.wire.schema import MalformedMessage
+from kafscale.wire.schema import NOT_TEXT, MalformedMessage
 
 from .strategies import check_every, check_with, every_message, messages, records_of
 
@@ -239,7 +239,9 @@ class HostileTests(SynchronousTestCase):
 
     def test_no_text(self) -> None:
         """
-        A string that is not UTF-8 is malformed.
+        A string that is not UTF-8 is malformed, unless it is the name of a group.
         """
         with self.assertRaises(MalformedMessage):
-            HeartbeatRequest.decode(0, b"\x00\x01\xff" + bytes(6))
+            HeartbeatRequest.decode(0, bytes(6) + b"\x00\x01\xff")
+        read = HeartbeatRequest.decode(0, b"\x00\x01\xff" + bytes(6))
+        self.assertEqual(read.group_id, NOT_TEXT)

@@ -11,13 +11,16 @@ from zope.interface import implementer
 
 from kafscale.errors import (
     CoordinatorNotAvailable,
+    InvalidGroupId,
     InvalidRequest,
     KafkaError,
     TransactionalIdAuthorizationFailed,
+    message_of,
 )
 from kafscale.interfaces import Broker, ICoordinationService, RequestContext, Serving
 from kafscale.services.refusals import refusal
 from kafscale.wire.messages import FindCoordinatorRequest, FindCoordinatorResponse
+from kafscale.wire.schema import NOT_TEXT
 
 Coordinator: TypeAlias = FindCoordinatorResponse.Coordinator
 
@@ -81,17 +84,25 @@ class FindCoordinatorService:
         )
 
     def _find(self, key: str) -> Coordinator:
+        if NOT_TEXT in key:
+            return _without_broker(key, InvalidGroupId())
         broker = self._coordinator(key)
         if broker is None:
-            return Coordinator(
-                key=key,
-                node_id=-1,
-                host="",
-                port=-1,
-                error_code=CoordinatorNotAvailable.code,
-                error_message="No broker is available to coordinate the group",
-            )
+            error = CoordinatorNotAvailable("No broker is available to coordinate the group")
+            return _without_broker(key, error)
         return Coordinator(key=key, node_id=broker.broker_id, host=broker.host, port=broker.port)
+
+
+def _without_broker(key: str, error: KafkaError) -> Coordinator:
+    return Coordinator(
+        key=key,
+        node_id=-1,
+        host="",
+        port=-1,
+        error_code=error.code,
+        error_message=message_of(error),
+    )
+
 
 def _refusal(key_type: int) -> KafkaError | None:
     """

@@ -6,6 +6,7 @@ from kafscale.wire.schema import (
     NO_UUID,
     Array,
     Boolean,
+    GroupName,
     Int16,
     Int32,
     Int64,
@@ -55,7 +56,7 @@ class OffsetCommitRequest(Request, key=8, versions="0-10", flexible="8+"):
         topic_id: Uuid = field("10+", default=NO_UUID)
         partitions: Array[Partition]
 
-    group_id: String
+    group_id: GroupName
     generation_id_or_member_epoch: Int32 = field("1+", default=-1)
     member_id: String = field("1+", default="")
     # -1: the broker's default.
@@ -119,12 +120,12 @@ class OffsetFetchRequest(Request, key=9, versions="0-10", flexible="6+"):
             topic_id: Uuid = field("10+", default=NO_UUID)
             partition_indexes: Array[Int32]
 
-        group_id: String
+        group_id: GroupName
         member_id: Nullable[String] = field("9+", default=None)
         member_epoch: Int32 = field("9+", default=-1)
         topics: Nullable[Array[Topic]]
 
-    group_id: String = field("0-7", default="")
+    group_id: GroupName = field("0-7", default="")
     topics: Nullable[Array[Topic]] = field("0-7", nullable="2-7", default=None)
     groups: Array[Group] = field("8+", factory=list)
     # If true, offsets that an open transaction may replace get UNSTABLE_OFFSET_COMMIT
@@ -211,7 +212,7 @@ class OffsetDeleteRequest(Request, key=47, versions="0"):
         name: String
         partitions: Array[Partition]
 
-    group_id: String
+    group_id: GroupName
     topics: Array[Topic]
 
 

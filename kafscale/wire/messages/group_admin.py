@@ -6,6 +6,7 @@ from kafscale.wire.schema import (
     Array,
     Boolean,
     Bytes,
+    GroupName,
     Int16,
     Int32,
     Nullable,
@@ -31,7 +32,7 @@ class DescribeGroupsRequest(Request, key=15, versions="0-6", flexible="5+"):
     Asks for the state of groups.
     """
 
-    groups: Array[String]
+    groups: Array[GroupName]
     include_authorized_operations: Boolean = field("3+", default=False)
 
 
@@ -106,7 +107,7 @@ class DeleteGroupsRequest(Request, key=42, versions="0-3", flexible="2+"):
     Deletes groups without members, with their committed offsets (KIP-229).
     """
 
-    groups_names: Array[String]
+    groups_names: Array[GroupName]
 
 
 class DeleteGroupsResponse(Response, key=42, versions="0-3", flexible="2+"):

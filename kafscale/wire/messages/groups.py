@@ -6,6 +6,7 @@ from kafscale.wire.schema import (
     Array,
     Boolean,
     Bytes,
+    GroupName,
     Int8,
     Int16,
     Int32,
@@ -37,10 +38,10 @@ class FindCoordinatorRequest(Request, key=10, versions="0-6", flexible="3+"):
     a request can name several (KIP-699).
     """
 
-    key: String = field("0-3", default="")
+    key: GroupName = field("0-3", default="")
     # 0: group; 1: transactional id; 2: share group.
     key_type: Int8 = field("1+", default=0)
-    coordinator_keys: Array[String] = field("4+", factory=list)
+    coordinator_keys: Array[GroupName] = field("4+", factory=list)
 
 
 class FindCoordinatorResponse(Response, key=10, versions="0-6", flexible="3+"):
@@ -82,7 +83,7 @@ class JoinGroupRequest(Request, key=11, versions="0-9", flexible="6+"):
         name: String
         metadata: Bytes
 
-    group_id: String
+    group_id: GroupName
     # Time without a heartbeat after which the member is removed.
     session_timeout_ms: Int32
     # Time to rejoin when the group rebalances.
@@ -128,7 +129,7 @@ class HeartbeatRequest(Request, key=12, versions="0-4", flexible="4+"):
     Keeps a member in its group.
     """
 
-    group_id: String
+    group_id: GroupName
     generation_id: Int32
     member_id: String
     group_instance_id: Nullable[String] = field("3+", default=None)
@@ -157,7 +158,7 @@ class LeaveGroupRequest(Request, key=13, versions="0-5", flexible="4+"):
         group_instance_id: Nullable[String] = None
         reason: Nullable[String] = field("5+", default=None)
 
-    group_id: String
+    group_id: GroupName
     member_id: String = field("0-2", default="")
     members: Array[Member] = field("3+", factory=list)
 
@@ -195,7 +196,7 @@ class SyncGroupRequest(Request, key=14, versions="0-5", flexible="4+"):
         member_id: String
         assignment: Bytes
 
-    group_id: String
+    group_id: GroupName
     generation_id: Int32
     member_id: String
     group_instance_id: Nullable[String] = field("3+", default=None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from kafscale.services.groups.find_coordinator import FindCoordinatorService
 from kafscale.wire.messages import FindCoordinatorRequest
+from kafscale.wire.schema import NOT_TEXT
 from tests.services.client import ServiceCase
 
 
@@ -45,6 +46,15 @@ class FindCoordinatorTests(ServiceCase):
                 )
             if version >= 4:
                 self.assertEqual([each.key for each in found], ["g1", "g2"])
+
+    def test_no_text(self) -> None:
+        """
+        A name that was not UTF-8 names no group.
+        """
+        request = FindCoordinatorRequest(key=NOT_TEXT, coordinator_keys=["g1", NOT_TEXT])
+        self.assertEqual(self.client.now(request, 3).error_code, 24)
+        codes = [each.error_code for each in self.client.now(request, 4).coordinators]
+        self.assertEqual(codes, [0, 24])
 
     def test_transactions(self) -> None:
         """
