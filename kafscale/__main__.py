@@ -35,6 +35,9 @@ def _run(arguments: Sequence[str]) -> int:
     """
     from twisted.scripts import twistd
 
+    from kafscale.tap import Options
+
+    Options.command = "python -m kafscale run"
     sys.argv = ["twistd", "--nodaemon", "--pidfile=", "kafscale", *arguments]
     twistd.run()  # type: ignore[no-untyped-call]
     return 0

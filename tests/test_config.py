@@ -7,13 +7,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import attrs
 from twisted.internet import endpoints
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale import config
-from kafscale.config import SETTINGS, Settings, from_environment, kinds
+from kafscale.config import SETTINGS, Settings, from_environment, full_options, kinds
+from kafscale.config.agreement import check_stores
 from kafscale.errors import SettingError
 
 ROOT = Path(__file__).parent.parent
@@ -405,6 +407,83 @@ class OnS3Tests(SynchronousTestCase):
         self.assertEqual(settings(S3_FENCING="metadata").fencing(), "create")
 
 
+class AgreementTests(SynchronousTestCase):
+    """
+    Settings that depend on one another.
+    """
+
+    def test_s3_without_bucket(self) -> None:
+        """
+        A setting of S3 without a bucket is refused: the records would be stored
+        in the data directory. Its default is no mistake.
+        """
+        for name, text in {
+            "S3_ENDPOINT": "http://127.0.0.1:9000",
+            "S3_REGION": "eu-west-1",
+            "S3_PATH_STYLE": "0",
+            "S3_CA_FILE": "ca.pem",
+            "S3_KMS_ARN": "arn:aws:kms:the-key",
+            "S3_FENCING": "metadata",
+            "S3_CONCURRENCY": "8",
+        }.items():
+            found = settings(**{name: text})
+            error = self.assertRaises(SettingError, check_stores, found)
+            self.assertEqual(
+                str(error), f"KAFSCALE_{name} has no effect without KAFSCALE_S3_BUCKET"
+            )
+            check_stores(attrs.evolve(found, s3_bucket="logs"))
+        check_stores(settings(S3_FENCING="create", S3_CONCURRENCY="64", S3_ENDPOINT=""))
+
+
+class FullOptionsTests(SynchronousTestCase):
+    """
+    Arguments of the command line.
+    """
+
+    def test_with_values(self) -> None:
+        """
+        Values may follow as arguments of their own, whatever they look like.
+        """
+        self.assertEqual(
+            full_options(["--data-dir", "--x", "--log-level=", "--help", "rest"], ["help"]),
+            ["--data-dir=--x", "--log-level=", "--help", "rest"],
+        )
+
+    def test_flags(self) -> None:
+        """
+        Settings that are true or false need no value.
+        """
+        for given, value in (
+            (["--use-memory-s3"], "1"),
+            (["--use-memory-s3", "--broker-id=1"], "1"),
+            (["--use-memory-s3", "0"], "0"),
+            (["--use-memory-s3=off"], "off"),
+        ):
+            self.assertEqual(full_options(given)[0], f"--use-memory-s3={value}")
+        self.assertEqual(full_options(["--use-memory-s3", "sure"])[1:], ["sure"])
+
+    def test_unknown(self) -> None:
+        """
+        An abbreviation is a mistake like any other, and a similar name is
+        proposed.
+        """
+        for name, hint in {
+            "broker-add": " (did you mean --broker-addr?)",
+            "segment_bytes": " (did you mean --segment-bytes?)",
+            "hel": " (did you mean --help?)",
+            "x": "",
+        }.items():
+            error = self.assertRaises(SettingError, full_options, [f"--{name}=1"], ["help"])
+            self.assertEqual(str(error), f"unknown option --{name}{hint}")
+
+    def test_without_value(self) -> None:
+        """
+        All other settings need one.
+        """
+        error = self.assertRaises(SettingError, full_options, ["--use-memory-s3", "--data-dir"])
+        self.assertEqual(str(error), "option --data-dir has no value")
+
+
 class HelpTests(SynchronousTestCase):
     """
     C{--help}.
@@ -422,7 +501,7 @@ class HelpTests(SynchronousTestCase):
         Each option has its meaning, variable, default, unit and bounds.
         """
         for each in SETTINGS:
-            self.assertIn(f"\n  --{each.option}=", self.help)
+            self.assertIn(f"\n  {each.usage}\n", self.help)
             facts = f"[{each.variable}; default: {each.default_text}; {each.kind.expects}]"
             self.assertIn(f"{each.meaning} {facts}".replace("`", ""), self.text)
 

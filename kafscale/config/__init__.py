@@ -11,7 +11,7 @@ precedence over its variable. An empty option or variable counts as absent.
 from kafscale.config.help import help_text, table, version_text
 from kafscale.config.setting import PREFIX, Setting
 from kafscale.config.settings import SETTINGS, Settings
-from kafscale.config.sources import from_environment, option_parameters
+from kafscale.config.sources import from_environment, full_options, option_parameters
 
 __all__ = [
     "PREFIX",
@@ -19,6 +19,7 @@ __all__ = [
     "Setting",
     "Settings",
     "from_environment",
+    "full_options",
     "help_text",
     "option_parameters",
     "table",

@@ -4,21 +4,40 @@ Checks of settings that depend on one another.
 
 from __future__ import annotations
 
+import attrs
+
 from kafscale.config import PREFIX, Settings
 from kafscale.errors import SettingError
 
 _NEEDS_ENDPOINTS = ("etcd_username", "etcd_password", "etcd_ca", "etcd_cert", "etcd_key")
 _NEEDS_TLS = ("etcd_ca", "etcd_cert", "etcd_key")
+_S3_DEFAULTS = {
+    each.name: each.default for each in attrs.fields(Settings) if each.name.startswith("s3_")
+}
 _PAIRS = (("etcd_username", "etcd_password"), ("etcd_cert", "etcd_key"))
 
 
-def check_etcd(settings: Settings) -> None:
+def check_stores(settings: Settings) -> None:
     """
-    Check that all settings about etcd can take effect. None is ignored: with
-    a certificate set, a connection without one is not acceptable.
+    Check that all settings about S3 and etcd can take effect. None is ignored:
+    a broker that is to use a bucket must not store its records elsewhere, and
+    with a certificate set a connection without one is not acceptable.
 
     @raise SettingError: They contradict one another, or one has no effect.
     """
+    _check_s3(settings)
+    _check_etcd(settings)
+
+
+def _check_s3(settings: Settings) -> None:
+    if settings.s3_bucket is not None:
+        return
+    for name, default in _S3_DEFAULTS.items():
+        if getattr(settings, name) != default:
+            raise SettingError(f"{_variable(name)} has no effect without KAFSCALE_S3_BUCKET")
+
+
+def _check_etcd(settings: Settings) -> None:
     endpoints = settings.etcd_endpoints
     if endpoints is None:
         for name in _NEEDS_ENDPOINTS:

@@ -41,7 +41,7 @@ def help_text(width: int = 80) -> str:
         lines += ["", f"{section}:"]
         for each in settings:
             facts = f"{each.variable}; default: {each.default_text}; {each.kind.expects}"
-            lines.append(f"  --{each.option}={each.kind.metavar}")
+            lines.append(f"  {each.usage}")
             lines += indented(each.meaning.replace("`", ""))
             lines += indented(f"[{facts}]".replace("`", ""))
     lines += ["", "Other:", "  --help", "      Show this help and exit."]

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from kafscale.config.kinds import Kind
+from kafscale.config.kinds import BOOLEAN, Kind
 from kafscale.errors import SettingError
 
 PREFIX = "KAFSCALE_"
@@ -51,6 +51,14 @@ class Setting:
         The command-line option, without its dashes.
         """
         return self.name.replace("_", "-")
+
+    @property
+    def usage(self) -> str:
+        """
+        The option with its value, as the help shows it.
+        """
+        value = f"={self.kind.metavar}"
+        return f"--{self.option}{f'[{value}]' if self.kind is BOOLEAN else value}"
 
     @property
     def default_text(self) -> str:

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kafscale.config.kinds import BOOLEAN
 from kafscale.config.setting import PREFIX
 from kafscale.config.settings import SETTINGS, Settings
+from kafscale.errors import SettingError
 
 
 def from_environment(
@@ -53,3 +55,42 @@ def option_parameters() -> list[list[str | None]]:
     defaults are None, so that an option that is not given leaves the variable.
     """
     return [[each.option, None, None, each.meaning.replace("`", "")] for each in SETTINGS]
+
+
+def full_options(arguments: Sequence[str], others: Sequence[str] = ()) -> list[str]:
+    """
+    The arguments of a command line, with a value for each option that is a
+    setting. C{getopt}, which parses them, takes abbreviations for options, and
+    has no option whose value can be left out.
+
+    @param others: The options that are no settings, without dashes, and take
+        no value.
+    @return: The same arguments, with C{--name=value} in the place of
+        C{--name value}, and of C{--name} where C{1} is meant.
+    @raise SettingError: There is no such option, or its value is missing.
+    """
+    kinds = {each.option: each.kind for each in SETTINGS}
+    left, found = list(arguments), []
+    while left and left[0].startswith("--") and left[0] != "--":
+        name, equals, value = left.pop(0)[2:].partition("=")
+        if name not in kinds and name not in others:
+            close = difflib.get_close_matches(name, [*kinds, *others], n=1, cutoff=0.6)
+            hint = f" (did you mean --{close[0]}?)" if close else ""
+            raise SettingError(f"unknown option --{name}{hint}")
+        if name in kinds and not equals:
+            if kinds[name] is BOOLEAN and not (left and _is_boolean(left[0])):
+                value = "1"
+            elif left:
+                value = left.pop(0)
+            else:
+                raise SettingError(f"option --{name} has no value")
+        found.append(f"--{name}={value}" if name in kinds or equals else f"--{name}")
+    return found + left
+
+
+def _is_boolean(text: str) -> bool:
+    try:
+        BOOLEAN.parse(text)
+    except ValueError:
+        return False
+    return True

@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.internet.task import react
 
@@ -26,18 +26,36 @@ CANNOT = 2
 """The exit status when nothing could be read; argparse uses it, too."""
 
 
+class Parser(argparse.ArgumentParser):
+    """
+    A parser that takes no abbreviations, and answers a mistake with one line.
+    """
+
+    def __init__(self, **named: Any) -> None:
+        """
+        See C{argparse.ArgumentParser}.
+        """
+        super().__init__(allow_abbrev=False, **named)
+
+    def error(self, message: str) -> NoReturn:
+        """
+        Say what is wrong, and end the process.
+        """
+        self.exit(complain(f"{message}; see {self.prog} --help"))
+
+
 def parser() -> argparse.ArgumentParser:
     """
     Return the parser of the command line.
     """
-    command = argparse.ArgumentParser(
+    command = Parser(
         prog="kafscale-inspect",
         description="Look at what a broker has stored. It only reads, and may do so while the"
         " broker runs.",
         epilog="Exit status: 0 all is well, 1 something is wrong, 2 it could not look."
         " The broker's variables, such as KAFSCALE_DATA_DIR, count here too.",
     )
-    where = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    where = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     for each in (command, where):  # before the verb or after it
         each.add_argument("--data-dir", metavar="DIR", help="where the broker keeps its data")
         each.add_argument("--namespace", metavar="NAME", help="of the cluster")

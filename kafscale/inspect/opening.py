@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from kafscale.config import Settings
-from kafscale.config.agreement import check_etcd
+from kafscale.config.agreement import check_stores
 from kafscale.errors import SettingError
 from kafscale.inspect.view import View, load
 from kafscale.interfaces import IObjectReader
@@ -43,7 +43,7 @@ def open_to_read(settings: Settings, reactor: Any = None) -> Opened:
     @param reactor: For requests to a bucket or etcd.
     @raise SettingError: there is no data, or the settings contradict each other.
     """
-    check_etcd(settings)
+    check_stores(settings)
     if settings.etcd_endpoints and settings.s3_bucket:
         from kafscale.store.etcd.settings import store_of
 

@@ -13,7 +13,13 @@ from collections.abc import Sequence
 from twisted.application.service import IService
 from twisted.python import usage
 
-from kafscale.config import from_environment, help_text, option_parameters, version_text
+from kafscale.config import (
+    from_environment,
+    full_options,
+    help_text,
+    option_parameters,
+    version_text,
+)
 from kafscale.errors import SettingError
 from kafscale.tap.broker import BrokerService
 
@@ -24,6 +30,7 @@ class Options(usage.Options):
     """
     The options of ``twistd kafscale``, one for each setting.
 
+    @cvar command: How the user has called it.
     @ivar settings: The settings from options and environment, once parsed.
     @ivar warnings: What to log about variables that are not settings.
     """
@@ -33,6 +40,7 @@ class Options(usage.Options):
         "       twistd [options of twistd] kafscale [options]\n"
     )
     optParameters = option_parameters()
+    command = "twistd kafscale"
 
     def getSynopsis(self) -> str:  # noqa: N802 - Twisted's name
         """
@@ -60,10 +68,12 @@ class Options(usage.Options):
         Parse; a mistake ends the process with one line and exit status 1.
         twistd would print the whole help first.
         """
+        given = sys.argv[1:] if options is None else options
         try:
-            super().parseOptions(options)  # type: ignore[no-untyped-call]
-        except usage.UsageError as error:
-            sys.exit(f"kafscale: {error}; see twistd kafscale --help")
+            full = full_options(given, ("help", "version"))
+            super().parseOptions(full)  # type: ignore[no-untyped-call]
+        except (usage.UsageError, SettingError) as error:
+            sys.exit(f"kafscale: {error}; see {self.command} --help")
 
     def parseArgs(self, *arguments: str) -> None:  # noqa: N802 - Twisted's name
         """

@@ -19,7 +19,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from kafscale.config import Settings
-from kafscale.config.agreement import check_etcd
+from kafscale.config.agreement import check_stores
 from kafscale.counts import StoreCounts
 from kafscale.errors import NoSuchObject, SettingError
 from kafscale.interfaces import IMetadataStore, IObjectStore
@@ -112,7 +112,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     check_metadata: Callable[[], Awaitable[None]] = _no_check
     check_objects: Callable[[str], Awaitable[None]] = _no_check
     requests: Mapping[str, int] = {}
-    check_etcd(settings)
+    check_stores(settings)
     if settings.use_memory_s3:
         if settings.s3_bucket:
             raise SettingError(

@@ -228,15 +228,37 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_mistakes(self) -> None:
         """
-        An unknown option, one without its value, an invalid value, and an
-        unexpected argument take one line each, and status 1.
+        An unknown option, an abbreviated one, one without its value, an invalid
+        value, and an unexpected argument take one line each, and status 1. The
+        line names the command whose help has the options.
         """
-        for mistake in ("--data_dir=x", "--data-dir", "--segment-bytes=lots", "start"):
-            for command in ([*MODULE, "run"], twistd()):
-                out, err = self.run_with([*command, mistake], 1)
-                self.assertEqual((out, err.count("\n")), ("", 1), err)
-                self.assertTrue(err.startswith("kafscale: "), err)
-                self.assertIn(mistake.split("=")[0], err)
+        helps = (([*MODULE, "run"], "python -m kafscale run"), (twistd(), "twistd kafscale"))
+        for mistake in ("--data_dir=x", "--data=x", "--data-dir", "start"):
+            for command, name in helps:
+                err = self.assert_mistake([*command, mistake], mistake)
+                self.assertTrue(err.endswith(f"; see {name} --help\n"), err)
+        for command, _ in helps:
+            self.assert_mistake([*command, "--segment-bytes=lots"], "--segment-bytes")
+
+    def assert_mistake(self, command: list[str], mistake: str) -> str:
+        """
+        The command ends with one line that names the mistake; return it.
+        """
+        out, err = self.run_with(command, 1)
+        self.assertEqual((out, err.count("\n")), ("", 1), err)
+        self.assertTrue(err.startswith("kafscale: "), err)
+        self.assertIn(mistake.split("=")[0], err)
+        return err
+
+    def test_mistakes_of_inspect(self) -> None:
+        """
+        kafscale-inspect answers mistakes in the same way, with status 2.
+        """
+        for mistake in (["verif"], ["verify", "--data-di=x"], ["verify", "--foo"], ["dump"], []):
+            command = [sys.executable, "-m", "kafscale.inspect", *mistake]
+            out, err = self.run_with(command, 2)
+            self.assertEqual((out, err.count("\n")), ("", 1), err)
+            self.assertRegex(err, r"\Akafscale-inspect: .*; see kafscale-inspect( dump)? --help\n")
 
 
 class RunTests(BrokerTestCase):
@@ -424,8 +446,17 @@ class MemoryTests(BrokerTestCase):
         A broker in memory serves, writes no file, and logs at its end that it
         discards the records.
         """
-        broker = self.broker(use_memory_s3=1)
-        raw = self.connect(broker)
+        for options in ["--use-memory-s3"], ["--use-memory-s3", "1"]:
+            with self.subTest(options=options):
+                self.keeps_nothing(options)
+
+    def keeps_nothing(self, options: list[str]) -> None:
+        """
+        Start a broker with these options, and restart it.
+        """
+        broker = self.prepared()
+        broker.options = options
+        raw = self.connect(broker.start())
         raw.create("brief")
         raw.produce("brief", 0, batch_of([b"now"]))
         self.assertEqual([each.value for each in raw.records("brief")], [b"now"])
