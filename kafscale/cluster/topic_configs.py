@@ -15,7 +15,7 @@ import attrs
 from zope.interface import implementer
 
 from kafscale.errors import InvalidConfig
-from kafscale.interfaces import AppendRules, ITopicConfigs, LogRules, TopicConfig
+from kafscale.interfaces import MAX_INFLATED, AppendRules, ITopicConfigs, LogRules, TopicConfig
 
 _INT = 2**31 - 1
 _LONG = 2**63 - 1
@@ -185,7 +185,7 @@ _ROWS = (
     _long_row("max.compaction.lag.ms", _LONG, 1,
               "Maximum time that a record remains uncompacted."),
     _int_row("max.decompressed.message.bytes", 2_147_483_639, 1,
-             "Maximum size of a record batch after decompression; 64 MiB is the limit here."),
+             "Maximum size of a record batch after decompression, and at most 64 MiB."),
     _int_row("max.message.bytes", 1_048_588, 0,
              "Maximum size of a record batch, as the producer sends it (compressed)."),
     _boolean_row("message.downconversion.enable", True,
@@ -249,6 +249,7 @@ IN_FORCE = frozenset(
     {
         "cleanup.policy",
         "compression.type",
+        "max.decompressed.message.bytes",
         "max.message.bytes",
         "message.downconversion.enable",
         "message.timestamp.after.max.ms",
@@ -359,6 +360,9 @@ class TopicConfigs:
             before_ms=min(widest, self.value(overrides, "message.timestamp.before.max.ms")),
             after_ms=min(widest, self.value(overrides, "message.timestamp.after.max.ms")),
             compacted="compact" in self.value(overrides, "cleanup.policy"),
+            max_inflated=min(
+                MAX_INFLATED, self.value(overrides, "max.decompressed.message.bytes")
+            ),
         )
 
     def log_rules(self, overrides: Mapping[str, str]) -> LogRules:

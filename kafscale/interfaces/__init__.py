@@ -31,6 +31,7 @@ from kafscale.interfaces.groups import (
     SyncResult,
 )
 from kafscale.interfaces.log import (
+    MAX_INFLATED,
     Append,
     AppendRules,
     Fetched,
@@ -77,6 +78,7 @@ from kafscale.interfaces.stores import (
 
 __all__ = [
     "APIS",
+    "MAX_INFLATED",
     "MAX_NEW_PARTITIONS",
     "Append",
     "AppendRules",

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from kafscale.interfaces.stores import Compare
+from kafscale.wire.batches import BatchHeader
 
 
 @attrs.define(slots=True)
@@ -48,6 +49,11 @@ class ISettlement(Interface):
         """
 
 
+MAX_INFLATED = 64 * 1024 * 1024
+"""Bytes to which the records of a batch may inflate. What is larger is not appended,
+because consumers of old formats and look-ups by time could not read it."""
+
+
 @attrs.frozen
 class AppendRules:
     """
@@ -58,6 +64,8 @@ class AppendRules:
     @ivar before_ms: ``message.timestamp.before.max.ms``.
     @ivar after_ms: ``message.timestamp.after.max.ms``.
     @ivar compacted: ``cleanup.policy`` has compact: every record has a key.
+    @ivar max_inflated: ``max.decompressed.message.bytes``, and L{MAX_INFLATED} at
+        most.
     """
 
     max_bytes: int = 1048588
@@ -65,6 +73,7 @@ class AppendRules:
     before_ms: int = 2**63 - 1
     after_ms: int = 3_600_000
     compacted: bool = False
+    max_inflated: int = MAX_INFLATED
 
 
 @attrs.frozen
@@ -185,15 +194,15 @@ class IPartition(IReadable):
         loaded. Deferreds fire in the order in which they were returned.
         """
 
-    def append(batch: memoryview, rules: AppendRules) -> Append:
+    def append(batch: memoryview, header: BatchHeader, rules: AppendRules) -> Append:
         """
-        Check a record batch as it came in a produce request, and append a copy
-        of it. The batch gets its offset before this returns, so the order of
-        calls is the order of the log.
+        Append a copy of a record batch that was checked and looked into. The
+        batch gets its offset before this returns, so the order of calls is the
+        order of the log.
 
-        @raise KafkaError: CORRUPT_MESSAGE, INVALID_RECORD, MESSAGE_TOO_LARGE,
-            INVALID_TIMESTAMP, OUT_OF_ORDER_SEQUENCE_NUMBER,
-            INVALID_PRODUCER_EPOCH, NOT_LEADER_OR_FOLLOWER and others.
+        @param header: The header of C{batch}.
+        @raise KafkaError: OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH,
+            NOT_LEADER_OR_FOLLOWER and others.
         """
 
     def offset_at(timestamp: int) -> Awaitable[tuple[int, int] | None]:

@@ -95,8 +95,8 @@ class Node:
             one; segments are read through it.
         @param clock: C{IReactorTime}, in seconds since 1970.
         @param chance: The source of ids.
-        @param run_blocking: Runs conversions of compressed batches in a
-            thread.
+        @param run_blocking: Calls a function in a thread: inflates and
+            compresses batches.
         @param dial: Makes a client for requests to another broker.
         """
         self._settings = settings

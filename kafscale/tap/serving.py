@@ -83,7 +83,7 @@ def all_services(
     All services of a broker, from the parts that they need.
 
     @param broker: The broker as it is registered.
-    @param run_blocking: Runs conversions of compressed batches in a thread.
+    @param run_blocking: Calls a function in a thread: inflates and compresses batches.
     @param chance: The source of ids.
     @param conversions: Counts the records converted for old clients.
     """
@@ -108,7 +108,8 @@ def all_services(
             image,
             log,
             configs.append_rules,
-            WorkQueue(reactor, run_blocking),
+            reactor,
+            run_blocking,
             log.pressure.hold,
             conversions,
         ),

@@ -1,10 +1,9 @@
 """
 Record batches, version 2: the contents of the log.
 
-The broker stores batches byte for byte. It checks their headers and assigns
-their offsets; it decodes single records only for time look-ups, for consumers
-of old formats and, in compacted topics, to check that keys are present.
-L{kafscale.wire.batches} has the layout.
+The broker stores batches byte for byte, but for a header that does not agree with
+its records. It assigns their offsets. L{kafscale.wire.batches} has the layout, and
+L{kafscale.wire.record_walk} looks at single records.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from kafscale.wire.batches import (
 )
 from kafscale.wire.building import build_batch
 from kafscale.wire.compression import Codec, inflate
-from kafscale.wire.record_walk import NO_RULES, Flaw, Rules, find, walk_batch
+from kafscale.wire.record_walk import NO_RULES, find, walk_batch
 from kafscale.wire.varints import read_bytes, read_varint
 
 __all__ = [
@@ -41,13 +40,13 @@ __all__ = [
     "Record",
     "build_batch",
     "check_batch",
-    "check_keys",
     "first_at_or_after",
     "iterate",
     "latest",
     "read_batch_header",
     "read_body",
     "read_records",
+    "restate",
     "stamp",
 ]
 
@@ -117,15 +116,31 @@ def stamp(
     head = _STAMP.pack(base_offset, header.length, leader_epoch)
     if append_time < 0:
         return b"".join((head, view[MAGIC_AT:]))
+    attributes = header.attributes | LOG_APPEND_TIME
+    stamped = header._replace(attributes=attributes, max_timestamp=append_time)
+    return b"".join((head, view[MAGIC_AT:CRC_AT], *_from_crc(view, stamped)))
+
+
+def restate(view: memoryview, header: BatchHeader) -> bytes:
+    """
+    Return a copy of the batch with the attributes and the max timestamp of another
+    header, and the CRC of that.
+
+    @param view: A batch that L{check_batch} accepts.
+    """
+    return b"".join((view[:CRC_AT], *_from_crc(view, header)))
+
+
+def _from_crc(view: memoryview, header: BatchHeader) -> tuple[bytes | memoryview, ...]:
+    """
+    Return the pieces of a batch from its CRC on, with the attributes and the max
+    timestamp of C{header}.
+    """
     times = _TIMES.pack(
-        header.attributes | LOG_APPEND_TIME,
-        header.last_offset_delta,
-        header.base_timestamp,
-        append_time,
+        header.attributes, header.last_offset_delta, header.base_timestamp, header.max_timestamp
     )
     rest = view[PRODUCER_ID_AT:]
-    crc = crc32c(rest, crc32c(times))
-    return b"".join((head, view[MAGIC_AT:CRC_AT], _CRC.pack(crc), times, rest))
+    return _CRC.pack(crc32c(rest, crc32c(times))), times, rest
 
 
 def iterate(
@@ -179,19 +194,6 @@ def read_body(header: BatchHeader, data: bytes) -> Iterator[Record]:
         if number < 0 or at != end:
             raise InvalidRecord(f"The record at offset {offset} has a wrong length")
         yield Record(offset, timestamp, key, value, tuple(headers))
-
-
-def check_keys(batch: bytes | memoryview, limit: int) -> None:
-    """
-    Check that each record has a key, as compacted topics require (KIP-135).
-
-    @param limit: The maximum decompressed size in bytes.
-    @raise InvalidRecord: a record has no key, or cannot be decoded.
-    """
-    walk = walk_batch(batch, read_batch_header(batch), Rules(need_keys=True), limit)
-    walk.check_readable()
-    if any(flaw == Flaw.NO_KEY for _, flaw, _ in walk.flaws):
-        raise InvalidRecord("Records of compacted topics must have a key")
 
 
 def first_at_or_after(

@@ -314,12 +314,18 @@ class AppendRulesTests(SynchronousTestCase):
                 "message.timestamp.before.max.ms": "1",
                 "message.timestamp.after.max.ms": "2",
                 "cleanup.policy": "delete,compact",
+                "max.decompressed.message.bytes": "3",
             }
         )
         self.assertEqual(
             rules,
             AppendRules(
-                max_bytes=100, log_append_time=True, before_ms=1, after_ms=2, compacted=True
+                max_bytes=100,
+                log_append_time=True,
+                before_ms=1,
+                after_ms=2,
+                compacted=True,
+                max_inflated=3,
             ),
         )
 

@@ -17,7 +17,7 @@ from kafscale.inspect.listing import list_all
 from kafscale.log.rolling.volumes import GRACE_SECONDS
 from tests.harness.coroutines import now
 from tests.inspect.looking import PARTITION, RECORD, LookTestCase, report, view_of, wrong
-from tests.log.brokers import EACH, RULES, TOPIC, Broker, batch
+from tests.log.brokers import EACH, TOPIC, Broker, append_to, batch
 
 PARTITIONS = [(TOPIC, index) for index in range(3)]
 MANY: dict[str, Any] = {**EACH, "chapters": 3}
@@ -50,7 +50,7 @@ class VolumeTestCase(LookTestCase):
         partitions = [broker.log.partition(*where) for where in PARTITIONS]
         for _ in range(rounds):
             for partition in partitions:
-                partition.append(batch(b"%d" % partition.index), RULES)
+                append_to(partition, batch(b"%d" % partition.index))
             broker.settle()
             now(broker.roll_all(partitions))
             broker.settle()

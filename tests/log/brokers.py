@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import Range, Seal, read_slot
-from kafscale.interfaces import Append, AppendRules, Fetched, LogRules, Put
+from kafscale.interfaces import Append, AppendRules, Fetched, IPartition, LogRules, Put
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.journal.journal import Journal
 from kafscale.log.log import Log
@@ -26,7 +26,7 @@ from kafscale.store.blocking import at_once
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.store.sqlite.store import SQLiteMetadataStore
-from kafscale.wire.records import Record, build_batch, iterate, read_records
+from kafscale.wire.records import Record, build_batch, iterate, read_batch_header, read_records
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import HostileMetadataStore, HostileObjectStore, Policy, let_pass
 
@@ -70,6 +70,13 @@ def batch(
     return memoryview(
         build_batch(records, producer_id=producer, producer_epoch=epoch, base_sequence=sequence)
     )
+
+
+def append_to(partition: IPartition, sent: memoryview, rules: AppendRules = RULES) -> Append:
+    """
+    Append a batch as if it was looked into.
+    """
+    return partition.append(sent, read_batch_header(sent), rules)
 
 
 def records_of(fetched: Fetched) -> list[Record]:
@@ -337,7 +344,7 @@ class Broker:
         """
         Append a batch to the first partition.
         """
-        return self.partition().append(batch(*values, **named), RULES)
+        return append_to(self.partition(), batch(*values, **named))
 
     def pending(self, kind: str, part: str = "") -> list[Any]:
         """

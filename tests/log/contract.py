@@ -26,7 +26,7 @@ from kafscale.interfaces import (
     IReadable,
     ISettlement,
 )
-from tests.log.brokers import NOW, RULES, TOPIC, batch, everybody_is_gone, values_of
+from tests.log.brokers import NOW, RULES, TOPIC, append_to, batch, everybody_is_gone, values_of
 
 T = TypeVar("T")
 
@@ -228,7 +228,7 @@ class PartitionContract(ReadableContract):
         """
         Append a batch of one record, which is not durable yet.
         """
-        append: Append = self.readable.append(batch(value), rules)
+        append: Append = append_to(self.readable, batch(value), rules)
         return append
 
     def settle(self) -> None:

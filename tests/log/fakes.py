@@ -26,6 +26,7 @@ from kafscale.interfaces import (
     LogRules,
     Watcher,
 )
+from kafscale.wire.batches import BatchHeader
 
 R = TypeVar("R")
 
@@ -141,7 +142,7 @@ class FakePartition:
         for waiter in opening:
             waiter.callback(None)
 
-    def append(self, batch: memoryview, rules: AppendRules) -> Append:
+    def append(self, batch: memoryview, header: BatchHeader, rules: AppendRules) -> Append:
         """
         See L{IPartition.append}.
         """

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tests.harness.coroutines import begin, now
 from tests.log import contract
-from tests.log.brokers import NOW, RULES, TOPIC, WHERE, BrokerTestCase, batch
+from tests.log.brokers import NOW, TOPIC, WHERE, BrokerTestCase, append_to, batch
 from tests.log.fakes import FakeLog
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class PartitionTests(BrokersResults, contract.PartitionContract):
         Append, and let the slot be stored.
         """
         for value in values:
-            self.readable.append(batch(value, times=[timestamp]), RULES)
+            append_to(self.readable, batch(value, times=[timestamp]))
         self.settle()
 
     def settle(self) -> None:

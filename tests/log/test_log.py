@@ -11,11 +11,11 @@ from tests.harness.coroutines import begin, now
 from tests.harness.hostile import hold, let_pass
 from tests.log.brokers import (
     EACH,
-    RULES,
     TOPIC,
     WHERE,
     BrokerTestCase,
     Waiting,
+    append_to,
     batch,
     everybody_is_gone,
 )
@@ -109,7 +109,7 @@ class ClaimTests(BrokerTestCase):
         recovering = broker.recover([WHERE, OTHER])
         rival = self.leader([OTHER], broker_id=2, **EACH)
         rival.log.partition(*OTHER).opened()
-        rival.log.partition(*OTHER).append(batch(b"theirs"), RULES)
+        append_to(rival.log.partition(*OTHER), batch(b"theirs"))
         broker.run()
         self.successResultOf(recovering)
         self.assertEqual(broker.log.partition(*WHERE).leader_epoch, 0)
@@ -247,7 +247,7 @@ class DeleteTests(BrokerTestCase):
         broker = self.leader([WHERE, other], **EACH)
         broker.append(b"0")
         broker.log.partition(*other).opened()
-        broker.log.partition(*other).append(batch(b"1"), RULES)
+        append_to(broker.log.partition(*other), batch(b"1"))
         now(broker.log.delete(TOPIC))
         self.assertEqual(self.shared.slots(broker.incarnation), [1])
         broker.crash()
@@ -352,6 +352,6 @@ class StopTests(BrokerTestCase):
         other.log.partition(*OTHER).opened()
         self.leader()
         now(self.shared.metadata.commit([], [Put("unrelated", 1)]))
-        other.log.partition(*OTHER).append(batch(b"0"), RULES)
+        append_to(other.log.partition(*OTHER), batch(b"0"))
         self.assertFalse(other.fenced)
         self.assertEqual(self.read_all(other, OTHER), [b"0"])

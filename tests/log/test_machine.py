@@ -43,7 +43,7 @@ from tests.harness.careless import CarelessObjectStore
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import Operation, Verdict, let_pass
 from tests.inspect.looking import report, wrong
-from tests.log.brokers import RULES, Broker, Shared, batch, nobody_is_gone, records_of
+from tests.log.brokers import Broker, Shared, append_to, batch, nobody_is_gone, records_of
 
 TOPIC = UUID(int=0x70)
 MOST_BROKERS = 3
@@ -394,7 +394,7 @@ class LogMachine(RuleBasedStateMachine):
         Append, and wait for the answer.
         """
         try:
-            appended = partition.append(sent.bytes(), RULES)
+            appended = append_to(partition, sent.bytes())
         except NotLeaderOrFollower:
             return
         except OutOfOrderSequenceNumber:

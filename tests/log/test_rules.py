@@ -19,7 +19,7 @@ from kafscale.interfaces import Put
 from kafscale.log.takeover.sealing import BARRIER, JournalExtent, seal
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import Operation, Verdict, hold
-from tests.log.brokers import EACH, RULES, WHERE, Broker, BrokerTestCase, batch
+from tests.log.brokers import EACH, WHERE, Broker, BrokerTestCase, append_to, batch
 
 
 class RuleTestCase(BrokerTestCase):
@@ -596,7 +596,7 @@ class SegmentTests(RuleTestCase):
         partition = broker.log.partition(WHERE[0], 1)
         partition.opened()
         for value in range(number):
-            partition.append(batch(b"%d" % value), RULES)
+            append_to(partition, batch(b"%d" % value))
         broker.run()
         return [(piece,) for piece in partition.tail.from_offset(0)]
 

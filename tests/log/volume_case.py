@@ -10,7 +10,7 @@ from typing import Any
 from kafscale.format import object_keys
 from kafscale.log.partition.partition import Partition
 from tests.harness.coroutines import begin, now
-from tests.log.brokers import EACH, RULES, TOPIC, Broker, BrokerTestCase, batch, records_of
+from tests.log.brokers import EACH, TOPIC, Broker, BrokerTestCase, append_to, batch, records_of
 
 PARTITIONS = [(TOPIC, index) for index in range(4)]
 VOLUMES = "default/volumes/"
@@ -45,7 +45,7 @@ class VolumeTestCase(BrokerTestCase):
         Append a record to each partition.
         """
         for partition in self.all_of(broker):
-            partition.append(batch(value, times=times), RULES)
+            append_to(partition, batch(value, times=times))
 
     def bind(self, broker: Broker, *values: bytes) -> None:
         """
@@ -61,7 +61,7 @@ class VolumeTestCase(BrokerTestCase):
         segment.
         """
         partition = broker.partition(PARTITIONS[index])
-        partition.append(batch(value), RULES)
+        append_to(partition, batch(value))
         self.assertTrue(partition.tail.visible_size)
         now(broker.roll(partition))
 

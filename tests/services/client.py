@@ -24,11 +24,11 @@ class Connection:
 CONNECTION = Connection()
 
 
-def context(version: int) -> RequestContext:
+def context(version: int, connection: Connection = CONNECTION) -> RequestContext:
     """
     The context of a request of this version.
     """
-    return RequestContext(version, "test", "127.0.0.1", CONNECTION)
+    return RequestContext(version, "test", "127.0.0.1", connection)
 
 
 class ServiceClient:
@@ -46,7 +46,9 @@ class ServiceClient:
             serving.request.key: serving for service in services for serving in service.serves()
         }
 
-    def start(self, request: Request, version: int) -> Deferred[Any]:
+    def start(
+        self, request: Request, version: int, connection: Connection = CONNECTION
+    ) -> Deferred[Any]:
         """
         Send a request. The Deferred fires with the response as a client reads
         it, or None if there is none.
@@ -56,7 +58,7 @@ class ServiceClient:
         self._case.assertLessEqual(version, serving.highest)
         read = type(request).decode(version, b"".join(request.encode(version)))
 
-        answered = maybeDeferred(serving.answer, read, context(version))
+        answered = maybeDeferred(serving.answer, read, context(version, connection))
         return answered.addCallback(lambda response: response and self._sent(response, version))
 
     def now(self, request: Request, version: int) -> Any:

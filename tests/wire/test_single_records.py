@@ -23,7 +23,6 @@ from kafscale.wire.records import (
     Record,
     build_batch,
     check_batch,
-    check_keys,
     first_at_or_after,
     latest,
     read_batch_header,
@@ -221,12 +220,3 @@ class LookUpTests(SynchronousTestCase):
         self.assertEqual(first_at_or_after(batch, 9_000, LIMIT), (9_000, 50))
         self.assertIsNone(first_at_or_after(batch, 9_001, LIMIT))
         self.assertEqual(latest(batch, LIMIT), (9_000, 50))
-
-    def test_keys(self) -> None:
-        """
-        An empty key is accepted, null is refused.
-        """
-        for codec in Codec:
-            check_keys(build_batch([RECORDS[2]], codec=codec), LIMIT)
-        for batch in self.batches:
-            self.assertRaises(InvalidRecord, check_keys, batch, LIMIT)

@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from kafscale.concurrency.watchers import Watchers
 from kafscale.counts import TopicCounts
-from kafscale.errors import MessageTooLarge, NotLeaderOrFollower, OffsetOutOfRange
+from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.format.epochs import Epochs
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.producers import ProducerState
@@ -32,12 +32,7 @@ from kafscale.log.partition import times
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.partition.tail import Tail
 from kafscale.log.reading.segments import Segments
-from kafscale.wire.records import (
-    check_batch,
-    check_keys,
-    read_batch_header,
-    stamp,
-)
+from kafscale.wire.records import BatchHeader, read_batch_header, stamp
 
 
 class PartitionHost(Protocol):
@@ -222,22 +217,13 @@ class Partition:
 
     # -- appending --------------------------------------------------------
 
-    def append(self, batch: memoryview, rules: AppendRules) -> Append:
+    def append(self, batch: memoryview, header: BatchHeader, rules: AppendRules) -> Append:
         """
         See L{IPartition.append}.
         """
         if self.dropped or self.closed:
             raise NotLeaderOrFollower
-        if len(batch) > rules.max_bytes:
-            raise MessageTooLarge(
-                f"The batch has {len(batch)} bytes, max.message.bytes is {rules.max_bytes}"
-            )
-        header = check_batch(batch)
-        if rules.compacted:
-            check_keys(batch, times.INFLATED_LIMIT)
         now = self._host.now_ms()
-        if not rules.log_append_time:
-            times.check(header, now, rules)
         if header.producer_id >= 0:
             original = self._producers.check(header, now)
             if original is not None:

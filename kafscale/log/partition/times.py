@@ -1,5 +1,5 @@
 """
-Timestamps of records: checks of appended batches, and look-ups by time.
+Look-ups of records by their timestamps.
 
 The header of a batch states the largest timestamp in it, and only its producer
 knows whether that is true. So headers decide where to look, and records decide
@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kafscale.errors import InvalidRecord, InvalidTimestamp
-from kafscale.interfaces import AppendRules
+from kafscale.errors import InvalidRecord
 from kafscale.log.reading.segments import Segments
 from kafscale.wire.records import (
-    BatchHeader,
     first_at_or_after,
     iterate,
     latest,
@@ -24,20 +22,6 @@ from kafscale.wire.records import (
 INFLATED_LIMIT = 64 * 1024 * 1024
 """Bytes to which a batch may be decompressed when the broker must read its
 records."""
-
-
-def check(header: BatchHeader, now: int, rules: AppendRules) -> None:
-    """
-    Check the timestamps of a batch that is to be appended (KIP-937).
-
-    @param now: The broker's time in ms.
-    @raise InvalidTimestamp: they are further from now than the topic's
-        configuration allows.
-    """
-    if header.max_timestamp - now > rules.after_ms:
-        raise InvalidTimestamp(f"Timestamp {header.max_timestamp} is too far in the future")
-    if header.base_timestamp >= 0 and now - header.base_timestamp > rules.before_ms:
-        raise InvalidTimestamp(f"Timestamp {header.base_timestamp} is too far in the past")
 
 
 def first_in(batch: bytes | memoryview, timestamp: int, log_start: int) -> tuple[int, int] | None:

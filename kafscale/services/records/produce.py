@@ -1,9 +1,12 @@
 """
 Produce: appends record batches.
 
-Every batch of a request gets its offset before anything is waited for, in the
-order of the request. So batches are in the log in the order in which producers
-send them. Then there is one wait, for the batch that becomes durable last.
+Each batch is looked into first (L{Inspection}), and then appended. Where that
+takes no time it is done at once, for every batch of a request, in the order of
+the request; if something has to be waited for, the request waits in the line of
+its connection (L{Admission}). So batches are in the log in the order in which
+producers send them. Then there is one wait, for the batch that becomes durable
+last.
 
 Most requests take this path. It uses callbacks instead of a coroutine, which is
 faster, and errors are handled out of the way.
@@ -13,16 +16,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kafscale.concurrency.fair_work import FairWork
 from kafscale.concurrency.gathering import all_settled, results_of
-from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts
 from kafscale.errors import (
     InvalidRecord,
@@ -30,6 +34,8 @@ from kafscale.errors import (
     KafkaError,
     NotLeaderOrFollower,
     TransactionalIdAuthorizationFailed,
+    UnknownTopicId,
+    UnknownTopicOrPartition,
     UnsupportedCompressionType,
 )
 from kafscale.interfaces import (
@@ -44,48 +50,100 @@ from kafscale.interfaces import (
     Topic,
 )
 from kafscale.services.location import current_leader, endpoints, find_partition
-from kafscale.services.records.message_set_conversion import PRODUCES_BATCHES, UpConverter
+from kafscale.services.records.admission import Admission, Causes
+from kafscale.services.records.inspection import (
+    NO_TRANSACTIONS,
+    Inspected,
+    RecordErrors,
+    check_header,
+    inspect_at_once,
+    inspect_steps,
+)
 from kafscale.services.refusals import error_fields
 from kafscale.wire.error_responses import error_response
+from kafscale.wire.message_sets import is_message_set, to_batch
 from kafscale.wire.messages import ProduceRequest, ProduceResponse
+from kafscale.wire.steps import Steps
 
 TopicProduceData: TypeAlias = ProduceRequest.Topic
 PartitionResponse: TypeAlias = ProduceResponse.Topic.Partition
 
-#: The position of the low byte of a batch's attributes, which has the codec and
-#: two flags: after base offset, length, leader epoch, magic and checksum.
+#: The first version that has record batches, and not message sets.
+_PRODUCES_BATCHES = 3
+
+#: The position of the low byte of a batch's attributes, which has the codec:
+#: after base offset, length, leader epoch, magic and checksum.
 _ATTRIBUTES_AT = 22
 _CODEC = 0x07
 _ZSTD = 4
-_TRANSACTIONAL = 0x10
 
 #: How many topics' rules are kept at most.
 _MAX_RULES = 10_000
 
-_NO_TRANSACTIONS = "Transactions are not supported by this broker"
+#: How many batches are looked into at once, beside those for which it takes no time.
+_INSPECTIONS = 4
 
 
-@attrs.define
+@attrs.define(eq=False)
+class _Late:
+    """
+    A batch of a request that waits.
+
+    @ivar topic_id: Of its topic.
+    @ivar rules: The topic's when the batch came.
+    @ivar response: Of its partition.
+    @ivar inspected: The batch, when it may be appended.
+    @ivar error: Why it may not be.
+    """
+
+    topic_id: UUID
+    rules: AppendRules
+    response: PartitionResponse
+    inspected: Inspected | None = None
+    error: Exception | None = None
+
+    def admit(self, inspected: Inspected) -> None:
+        """
+        Nothing is wrong with the batch.
+        """
+        self.inspected = inspected
+
+    def refuse(self, failure: Failure) -> None:
+        """
+        The batch is not to be appended.
+        """
+        error = failure.value
+        self.error = error if isinstance(error, Exception) else Exception(error)
+
+
+@attrs.define(eq=False)
 class _Produce:
     """
     One request until it is answered.
 
     @ivar version: The version of the request, and of its response.
+    @ivar connection: Identifies the connection from which it came.
+    @ivar now: The broker's time when it came, in ms.
     @ivar responses: The response for each topic.
+    @ivar late: The batches that wait; None as long as none has to.
+    @ivar late_bytes: Their size.
+    @ivar causes: What they wait for.
     @ivar settling: For each batch that is not durable yet: its settlement, the
         id of its topic and its response.
     @ivar latest: The settlement that comes last; None if all is durable.
-    @ivar opening: Waits for partitions that must load something before they can
-        append.
     @ivar error: The first error, for acks=0.
     @ivar moved: Broker ids of leaders that the response names.
     """
 
     version: int
+    connection: object
+    now: int
     responses: list[ProduceResponse.Topic] = attrs.Factory(list)
+    late: list[_Late] | None = None
+    late_bytes: int = 0
+    causes: list[Deferred[None]] = attrs.Factory(list)
     settling: list[tuple[ISettlement, UUID, PartitionResponse]] = attrs.Factory(list)
     latest: ISettlement | None = None
-    opening: list[Deferred[None]] = attrs.Factory(list)
     error: Exception | None = None
     moved: set[int] = attrs.Factory(set)
 
@@ -96,7 +154,9 @@ class ProduceService:
     Versions 0 to 13 of Produce, for producers without transactions::
 
         ====  ==================================================================
-        v0-2  message sets, see L{UpConverter}
+        v0    message sets of magic 0; any magic is accepted, as by Kafka
+        v1    throttle time
+        v2    message sets of magic 1; log append time
         v3    one batch of format 2 for each partition; transactional id
         v5    log start offset
         v7    zstd
@@ -106,6 +166,7 @@ class ProduceService:
         v13   topics by id
         ====  ==================================================================
 
+    Message sets are converted to batches, see L{kafscale.wire.message_sets}.
     """
 
     def __init__(
@@ -113,7 +174,8 @@ class ProduceService:
         image: IImage,
         log: ILog,
         append_rules: Callable[[Mapping[str, str]], AppendRules],
-        work_queue: WorkQueue,
+        clock: IReactorTime,
+        run_blocking: Callable[[Callable[[], Any]], Deferred[Any]],
         hold: Callable[[int], None],
         conversions: ConversionCounts,
     ) -> None:
@@ -122,15 +184,19 @@ class ProduceService:
         @param log: Has the partitions.
         @param append_rules: Returns the rules for batches, given the overrides
             of a topic.
-        @param work_queue: Runs the conversion of message sets.
+        @param clock: The time, in seconds since 1970.
+        @param run_blocking: Calls a function in a thread, see L{WorkQueue}.
         @param hold: See L{IPressure.hold}.
         @param conversions: Counts converted records.
         """
         self._image = image
         self._log = log
         self._append_rules = append_rules
+        self._seconds = clock.seconds
         self._rules: dict[UUID, tuple[Topic, AppendRules]] = {}
-        self._up_converter = UpConverter(image, self._rules_of, work_queue, hold, conversions)
+        self._admission = Admission(hold)
+        self._inspections = FairWork(clock, run_blocking, _INSPECTIONS)
+        self._conversions = conversions
 
     def serves(self) -> list[Serving]:
         """
@@ -162,14 +228,17 @@ class ProduceService:
         acks = request.acks
         if acks not in (-1, 0, 1) or request.transactional_id is not None:
             return self._refuse_all(request, version)
-        if version < PRODUCES_BATCHES:
-            return self._up_converter.produce(request, context, self.produce)
-        produce = _Produce(version)
+        connection = context.connection
+        produce = _Produce(version, connection, int(self._seconds() * 1000))
+        if self._admission.is_waiting(connection):
+            produce.late = []  # behind the request that waits
         for topic in request.topic_data:
             self._append_topic(topic, produce)
-        if produce.opening:
-            return _all_of(produce.opening).addCallback(lambda _: self._settle(produce, acks))
-        return self._settle(produce, acks)
+        if produce.late is None:
+            return self._settle(produce, acks)
+        return self._admission.wait(
+            connection, produce.late_bytes, produce.causes, partial(self._append_late, produce)
+        ).addCallback(lambda _: self._settle(produce, acks))
 
     # -- appending -----------------------------------------------------------
 
@@ -180,8 +249,9 @@ class ProduceService:
                 name=data.name, topic_id=data.topic_id, partition_responses=responses
             )
         )
+        version = produce.version
         try:
-            if produce.version >= 13:
+            if version >= 13:
                 topic = self._image.topic_by_id(data.topic_id)
             else:
                 topic = self._image.topic(data.name)
@@ -195,26 +265,39 @@ class ProduceService:
             responses.append(response := PartitionResponse(index=each.index, base_offset=-1))
             try:
                 partition = find_partition(self._log, topic, each.index)
-                batch = _checked(each.records, produce.version)
+                batch = _checked(each.records, version)
                 # The log makes a copy. The frame must not stay in memory until the
                 # batch is stored.
                 each.records = None
-                if partition.is_open:
-                    self._append(partition, batch, rules, response, produce)
+                if version < _PRODUCES_BATCHES and is_message_set(batch):
+                    work = self._converted(batch, rules, produce.now)
+                    self._append_later(partition, len(batch), work, rules, response, produce)
+                    continue
+                header = check_header(batch, rules)
+                inspected = inspect_at_once(batch, header, rules, produce.now)
+                if inspected is not None and produce.late is None and partition.is_open:
+                    self._append(partition, inspected, rules, response, produce)
                 else:
-                    self._append_later(partition, batch, rules, response, produce)
+                    self._append_later(
+                        partition,
+                        len(batch),
+                        inspected or inspect_steps(batch, header, rules, produce.now),
+                        rules,
+                        response,
+                        produce,
+                    )
             except Exception as error:
                 self._refuse(response, topic.topic_id, error, produce)
 
     def _append(
         self,
         partition: IPartition,
-        batch: memoryview,
+        inspected: Inspected,
         rules: AppendRules,
         response: PartitionResponse,
         produce: _Produce,
     ) -> None:
-        appended = partition.append(batch, rules)
+        appended = partition.append(inspected.batch, inspected.header, rules)
         response.base_offset = appended.base_offset
         response.log_append_time_ms = appended.append_time
         response.log_start_offset = partition.log_start
@@ -227,30 +310,78 @@ class ProduceService:
     def _append_later(
         self,
         partition: IPartition,
-        batch: memoryview,
+        size: int,
+        batch: Inspected | Steps[Inspected],
         rules: AppendRules,
         response: PartitionResponse,
         produce: _Produce,
     ) -> None:
         """
-        Append when the partition has loaded what it needs. Each request waits for
-        each partition, behind the requests before it; so batches are appended in
-        the order of requests, too.
+        Append a batch when the partition is open and the batch is looked into.
+
+        @param size: Bytes of the batch.
+        @param batch: Itself, or the work of which it is the result.
         """
+        if produce.late is None:
+            produce.late = []
+        produce.late_bytes += size
+        late = _Late(partition.topic_id, rules, response)
+        produce.late.append(late)
+        if isinstance(batch, Inspected):
+            late.inspected = batch
+        else:
+            work = self._inspections.run(produce.connection, batch)
+            produce.causes.append(work.addCallbacks(late.admit, late.refuse))
+        if not partition.is_open:
+            produce.causes.append(partition.opened().addErrback(late.refuse))
 
-        def append(_: None) -> None:
-            self._append(partition, batch, rules, response, produce)
+    def _append_late(self, produce: _Produce) -> Causes:
+        """
+        Append all batches that had to wait, as if they came now.
 
-        def refuse(failure: Failure) -> None:
-            error = failure.value
-            self._refuse(
-                response,
-                partition.topic_id,
-                error if isinstance(error, Exception) else Exception(error),
-                produce,
-            )
+        @return: What they still have to wait for; then none is appended.
+        """
+        assert produce.late is not None
+        found = [(late, self._partition_of(late, produce.version)) for late in produce.late]
+        closed = [
+            partition.opened().addErrback(late.refuse)
+            for late, partition in found
+            if partition is not None and not partition.is_open
+        ]
+        if closed:
+            return closed  # led by another broker, and then by this one again
+        produce.late = []
+        for late, partition in found:
+            try:
+                if partition is None or late.inspected is None:
+                    raise late.error or ValueError("a batch was not looked into")
+                self._append(partition, late.inspected, late.rules, late.response, produce)
+            except Exception as error:
+                self._refuse(late.response, late.topic_id, error, produce)
+        return ()
 
-        produce.opening.append(partition.opened().addCallback(append).addErrback(refuse))
+    def _partition_of(self, late: _Late, version: int) -> IPartition | None:
+        """
+        The partition to which a batch is to be appended; None if it is not to be.
+        """
+        if late.error is None:
+            try:
+                topic = self._image.topic_by_id(late.topic_id)
+                return find_partition(self._log, topic, late.response.index)
+            except UnknownTopicId as error:
+                late.error = error if version >= 13 else UnknownTopicOrPartition()
+            except Exception as error:  # noqa: BLE001 - the answer has it
+                late.error = error
+        return None
+
+    def _converted(self, messages: memoryview, rules: AppendRules, now: int) -> Steps[Inspected]:
+        """
+        Convert a message set to a batch, and look into that.
+        """
+        batch = memoryview((yield from to_batch(messages, rules.max_bytes, rules.max_inflated)))
+        header = check_header(batch, rules)
+        self._conversions.produced += header.record_count
+        return (yield from inspect_steps(batch, header, rules, now))
 
     def _rules_of(self, topic: Topic) -> AppendRules:
         """
@@ -308,6 +439,13 @@ class ProduceService:
         self, response: PartitionResponse, topic_id: UUID, error: Exception, produce: _Produce
     ) -> None:
         response.error_code, response.error_message = error_fields(error, "produce")
+        if isinstance(error, RecordErrors):
+            response.record_errors = [
+                PartitionResponse.RecordError(
+                    batch_index=index, batch_index_error_message=message
+                )
+                for index, message in error.record_errors
+            ]
         response.base_offset = response.log_append_time_ms = response.log_start_offset = -1
         if produce.error is None:
             produce.error = error
@@ -323,7 +461,7 @@ class ProduceService:
     ) -> Deferred[ProduceResponse | None]:
         error: KafkaError
         if request.transactional_id is not None:
-            error = TransactionalIdAuthorizationFailed(_NO_TRANSACTIONS)
+            error = TransactionalIdAuthorizationFailed(NO_TRANSACTIONS)
         else:
             error = InvalidRequiredAcks(f"acks is {request.acks}, and must be -1, 0 or 1")
         if request.acks == 0:
@@ -341,19 +479,16 @@ class ProduceService:
 
 def _checked(records: memoryview | None, version: int) -> memoryview:
     """
-    The batch of a partition, if it is one that the log may decode.
+    The batch of a partition, if the request may have such a batch.
 
-    @raise KafkaError: INVALID_RECORD, UNSUPPORTED_COMPRESSION_TYPE,
-        TRANSACTIONAL_ID_AUTHORIZATION_FAILED (there are no transactions).
+    @raise InvalidRecord: there is none.
+    @raise UnsupportedCompressionType: it is in zstd, which consumers of the age of
+        this version cannot read.
     """
     if not records:
         raise InvalidRecord("The partition has no record batch")
-    if len(records) > _ATTRIBUTES_AT:
-        attributes = records[_ATTRIBUTES_AT]
-        if attributes & _TRANSACTIONAL:
-            raise TransactionalIdAuthorizationFailed(_NO_TRANSACTIONS)
-        if version < 7 and attributes & _CODEC == _ZSTD:
-            raise UnsupportedCompressionType("zstd needs version 7 of Produce, or newer")
+    if version < 7 and len(records) > _ATTRIBUTES_AT and records[_ATTRIBUTES_AT] & _CODEC == _ZSTD:
+        raise UnsupportedCompressionType("zstd needs version 7 of Produce, or newer")
     return records
 
 

@@ -4,16 +4,10 @@ Tests for L{kafscale.log.partition.partition}.
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
 from kafscale.errors import (
-    CorruptMessage,
     InvalidProducerEpoch,
-    InvalidRecord,
-    InvalidTimestamp,
-    MessageTooLarge,
     NotLeaderOrFollower,
     OffsetOutOfRange,
     OutOfOrderSequenceNumber,
@@ -24,10 +18,10 @@ from tests.harness.coroutines import now
 from tests.harness.hostile import hold
 from tests.log.brokers import (
     EACH,
-    RULES,
     WHERE,
     BrokerTestCase,
     Waiting,
+    append_to,
     batch,
     records_of,
     values_of,
@@ -90,48 +84,12 @@ class AppendTests(PartitionTestCase):
         """
         sent = batch(b"a", b"b")
         self.main.append(b"0")
-        self.partition.append(sent, RULES)
+        append_to(self.partition, sent)
         self.land()
         [stored] = self.partition.tail.read(1, 1000, True).pieces
         self.assertEqual(read_batch_header(stored).base_offset, 1)
         self.assertEqual(read_batch_header(stored).leader_epoch, 0)
         self.assertEqual((stored[8:12], stored[16:]), (bytes(sent[8:12]), bytes(sent[16:])))
-
-    def refused(self, error: type[Exception], sent: memoryview, **rules: Any) -> None:
-        """
-        Assert that a batch is refused, and that nothing is changed.
-        """
-        self.assertRaises(error, self.partition.append, sent, AppendRules(**rules))
-        self.assertEqual(self.partition.next_offset, 0)
-        self.assertEqual(self.main.log.pressure.size, 0)
-        self.assertEqual(self.main.journal.unsettled_bytes, 0)
-
-    def test_too_large(self) -> None:
-        """
-        C{max.message.bytes} counts the whole batch.
-        """
-        sent = batch(b"abc")
-        self.refused(MessageTooLarge, sent, max_bytes=len(sent) - 1)
-        self.partition.append(sent, AppendRules(max_bytes=len(sent)))
-
-    def test_corrupt(self) -> None:
-        """
-        The CRC is checked.
-        """
-        sent = bytearray(batch(b"abc"))
-        sent[-1] ^= 1
-        self.refused(CorruptMessage, memoryview(bytes(sent)))
-
-    def test_timestamps(self) -> None:
-        """
-        Timestamps must not be too far from the broker's time.
-        """
-        hour = 3_600_000
-        moment = self.main.log.incarnation.now_ms()
-        self.refused(InvalidTimestamp, batch(b"a", times=[moment + hour + 1]))
-        self.refused(InvalidTimestamp, batch(b"a", times=[moment - hour - 1]), before_ms=hour)
-        for time in (moment - hour, moment + hour, -1):
-            self.partition.append(batch(b"a", times=[time]), AppendRules(before_ms=hour))
 
     def test_log_append_time(self) -> None:
         """
@@ -139,7 +97,7 @@ class AppendTests(PartitionTestCase):
         """
         rules = AppendRules(log_append_time=True)
         moment = self.main.log.incarnation.now_ms()
-        appended = self.partition.append(batch(b"a", times=[7]), rules)
+        appended = append_to(self.partition, batch(b"a", times=[7]), rules)
         self.assertEqual(appended.append_time, moment)
         self.assertEqual(self.main.append(b"b").append_time, -1)
         self.land()
@@ -149,19 +107,12 @@ class AppendTests(PartitionTestCase):
         self.assertEqual(now(self.partition.latest_timestamp()), (moment, 0))
         self.assertEqual(now(self.partition.offset_at(1)), (moment, 0))
 
-    def test_compacted(self) -> None:
-        """
-        In a compacted topic each record must have a key.
-        """
-        self.refused(InvalidRecord, batch(b"a", b"b", keys=[b"k", None]), compacted=True)
-        self.partition.append(batch(b"a", keys=[b""]), AppendRules(compacted=True))
-
     def test_when_dropped(self) -> None:
         """
         A partition that was dropped refuses appends.
         """
         self.partition.drop()
-        self.assertRaises(NotLeaderOrFollower, self.partition.append, batch(b"a"), RULES)
+        self.assertRaises(NotLeaderOrFollower, append_to, self.partition, batch(b"a"))
         self.assertRaises(NotLeaderOrFollower, self.partition.read, 0, 1, True)
 
     def test_a_store_that_answers_at_once(self) -> None:

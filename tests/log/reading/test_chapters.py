@@ -20,7 +20,7 @@ from kafscale.log.rolling import volumes
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import HostileObjectStore, Operation, Verdict, let_pass
 from tests.inspect.looking import wrong
-from tests.log.brokers import NOW, RULES, batch
+from tests.log.brokers import NOW, append_to, batch
 from tests.log.brokers import records_of as records
 from tests.log.volume_case import PARTITIONS, VolumeTestCase
 
@@ -40,7 +40,7 @@ class ReaderTests(VolumeTestCase):
         self.reading = self.leading()
         self.bind(self.reading, b"0", b"1", b"2")
         self.first = self.reading.partition()
-        self.first.append(batch(b"3", times=[NOW * 1000 + 3]), RULES)
+        append_to(self.first, batch(b"3", times=[NOW * 1000 + 3]))
         self.first.segments.forget_footers()
 
     def overtaken(
@@ -221,7 +221,7 @@ class RetentionTests(VolumeTestCase):
             broker = self.leading()
             self.bind(broker, b"0", b"1", b"2")
             partition = broker.partition()
-            partition.append(batch(b"3", times=[(NOW + 500) * 1000]), RULES)
+            append_to(partition, batch(b"3", times=[(NOW + 500) * 1000]))
             held: list[Operation] = []
 
             def policy(operation: Operation) -> Verdict | None:

@@ -9,7 +9,7 @@ from kafscale.format import segment as layout
 from kafscale.interfaces import ObjectInfo
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import Operation, Verdict, hold, let_pass
-from tests.log.brokers import EACH, NOW, RULES, WHERE, Broker, BrokerTestCase, batch, values_of
+from tests.log.brokers import EACH, NOW, WHERE, Broker, BrokerTestCase, append_to, batch, values_of
 
 MS = NOW * 1000
 
@@ -35,7 +35,7 @@ class SegmentsTestCase(BrokerTestCase):
         """
         Append a batch of one record.
         """
-        self.partition.append(batch(value, times=[MS + time]), RULES)
+        append_to(self.partition, batch(value, times=[MS + time]))
         self.writer.settle()
 
 
@@ -267,7 +267,7 @@ class TimeTests(SegmentsTestCase):
         """
         now(self.partition.delete_before(1))
         self.assertEqual(self.at(0), (30, 1))
-        self.partition.append(batch(b"7", b"8", b"9", times=[MS + 80, MS + 81, MS + 82]), RULES)
+        append_to(self.partition, batch(b"7", b"8", b"9", times=[MS + 80, MS + 81, MS + 82]))
         now(self.partition.delete_before(8))
         self.assertEqual(self.at(0), (81, 8))
 
@@ -276,7 +276,7 @@ class TimeTests(SegmentsTestCase):
         A record that is not acknowledged is not found.
         """
         self.writer.obey(hold("create", "/journal/"))
-        self.partition.append(batch(b"7", times=[MS + 90]), RULES)
+        append_to(self.partition, batch(b"7", times=[MS + 90]))
         self.assertIsNone(self.at(90))
         self.assertEqual(now(self.partition.latest_timestamp()), (MS + 50, 4))
 

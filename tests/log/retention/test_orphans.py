@@ -20,7 +20,7 @@ from kafscale.log.retention.orphans import PAGE_KEYS, OrphanSweep
 from kafscale.log.settings import LogSettings
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import Operation, Verdict
-from tests.log.brokers import EACH, RULES, Broker, BrokerTestCase, batch
+from tests.log.brokers import EACH, Broker, BrokerTestCase, append_to, batch
 
 EVERY = 100.0
 
@@ -63,7 +63,7 @@ class SweepTests(BrokerTestCase):
         broker = self.leader([(UUID(int=5), 0)], **EACH)
         broker.log.partition(UUID(int=5), 0).opened()
         before = set(self.shared.keys())
-        broker.log.partition(UUID(int=5), 0).append(batch(b"1"), RULES)
+        append_to(broker.log.partition(UUID(int=5), 0), batch(b"1"))
         broker.run()
         (made,) = set(self.shared.keys()) - before
         data = now(self.shared.objects.get(made))

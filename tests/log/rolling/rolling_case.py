@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.log.brokers import EACH, RULES, TOPIC, Broker, BrokerTestCase, batch
+from tests.log.brokers import EACH, TOPIC, Broker, BrokerTestCase, append_to, batch
 
 PARTITIONS = [(TOPIC, index) for index in range(4)]
 
@@ -30,7 +30,7 @@ class RollingTestCase(BrokerTestCase):
         Append batches of about C{size} bytes to a partition.
         """
         for _ in range(number):
-            broker.log.partition(TOPIC, index).append(batch(b"x" * (size - 70)), RULES)
+            append_to(broker.log.partition(TOPIC, index), batch(b"x" * (size - 70)))
 
     def rolled(self) -> list[int]:
         """

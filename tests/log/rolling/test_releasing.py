@@ -19,6 +19,7 @@ from tests.log.brokers import (
     WHERE,
     Broker,
     BrokerTestCase,
+    append_to,
     batch,
     everybody_is_gone,
     nobody_is_gone,
@@ -133,7 +134,7 @@ class ReleaseTests(BrokerTestCase):
         self.assertTrue(self.take())
         partition = self.second.partition()
         self.second.run()
-        again = partition.append(batch(b"a", producer=5, sequence=0), RULES)
+        again = append_to(partition, batch(b"a", producer=5, sequence=0))
         self.assertEqual((again.base_offset, again.settled), (0, None))
 
     def test_appended_while_it_is_rolled(self) -> None:

@@ -12,7 +12,7 @@ from kafscale.log.rolling.roller import CHECK_SECONDS, RETRY_SECONDS
 from kafscale.log.settings import LogSettings
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import Operation, Verdict, hold, let_pass
-from tests.log.brokers import EACH, RULES, TOPIC, WHERE, batch
+from tests.log.brokers import EACH, TOPIC, WHERE, append_to, batch
 from tests.log.rolling.rolling_case import PARTITIONS, RollingTestCase
 
 
@@ -140,7 +140,7 @@ class WhenTests(RollingTestCase):
         for where in wanted:
             partition = broker.log.partition(*where)
             partition.opened()
-            partition.append(batch(b"x"), RULES)
+            append_to(partition, batch(b"x"))
         broker.run()
         broker.crash()
         successor = self.leader(wanted)

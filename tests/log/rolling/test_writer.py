@@ -11,7 +11,7 @@ from kafscale.log.rolling.volumes import GRACE_SECONDS
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import hold, let_pass
 from tests.inspect.looking import wrong
-from tests.log.brokers import EACH, RULES, batch
+from tests.log.brokers import EACH, append_to, batch
 from tests.log.volume_case import EVERY, PARTITIONS, VOLUMES, VolumeTestCase
 
 
@@ -27,7 +27,7 @@ class BindTests(VolumeTestCase):
         broker = self.leading(unrolled_bytes=3500)
         for partition in self.all_of(broker):
             self.assertEqual(self.volumes(), [])
-            partition.append(batch(b"x" * 930), RULES)
+            append_to(partition, batch(b"x" * 930))
         broker.run()
         self.assertEqual(self.volumes(), [(broker.incarnation, 0)])
         (key,) = self.shared.keys(VOLUMES)
@@ -137,7 +137,7 @@ class BindTests(VolumeTestCase):
         """
         broker = self.leading()
         for partition in self.all_of(broker):
-            partition.append(batch(b"0", b"1"), RULES)
+            append_to(partition, batch(b"0", b"1"))
         self.bind(broker, b"2")
         now(broker.partition().delete_before(1))
         self.roll(broker, b"3")
@@ -302,7 +302,7 @@ class TopicTests(VolumeTestCase):
         broker.obey(hold("create", "/journal/"))
         partition = broker.partition()
         for number in range(2, 8):
-            partition.append(batch(b"%d" % number * 900), RULES)
+            append_to(partition, batch(b"%d" % number * 900))
         broker.obey(let_pass)
         broker.settle()
         broker.run()

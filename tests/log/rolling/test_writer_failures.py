@@ -16,7 +16,7 @@ from kafscale.log.rolling.volumes import GRACE_SECONDS
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import Operation, Verdict, hold, let_pass
 from tests.inspect.looking import wrong
-from tests.log.brokers import RULES, TOPIC, Broker, batch
+from tests.log.brokers import TOPIC, Broker, append_to, batch
 from tests.log.volume_case import EVERY, PARTITIONS, VOLUMES, VolumeTestCase
 
 
@@ -218,7 +218,7 @@ class FailureTests(VolumeTestCase):
             else:
                 self.damage(1, chapter.position + chapter.size - 30)
             for value, chapters in ((b"3", 4), (b"4", 5)):
-                broker.partition().append(batch(value), RULES)
+                append_to(broker.partition(), batch(value))
                 with capturedLogs() as logged:
                     now(broker.roll(broker.partition()))
                 errors = [each for each in logged if each["log_level"] >= LogLevel.error]
@@ -244,7 +244,7 @@ class FailureTests(VolumeTestCase):
         """
         broker = self.leading()
         self.bind(broker, b"0")
-        broker.partition().append(batch(b"1"), RULES)
+        append_to(broker.partition(), batch(b"1"))
         successor = self.successor(orphan_seconds=EVERY)
         for index in range(4):
             self.roll(successor, b"2", index)

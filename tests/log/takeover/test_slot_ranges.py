@@ -17,7 +17,7 @@ from kafscale.log.takeover.slot_ranges import read_ranges
 from kafscale.store.memory import MemoryObjectStore
 from tests.harness.coroutines import now
 from tests.harness.hostile import HostileObjectStore, Operation, Verdict
-from tests.log.brokers import RULES, TOPIC, WHERE, BrokerTestCase, batch
+from tests.log.brokers import TOPIC, WHERE, BrokerTestCase, append_to, batch
 
 
 def part(position: int, length: int) -> Range:
@@ -113,7 +113,7 @@ class RecoveryTests(BrokerTestCase):
         both = [WHERE, (TOPIC, 1)]
         broker = self.leader(both)
         for where in both:
-            broker.partition(where).append(batch(b"one"), RULES)
+            append_to(broker.partition(where), batch(b"one"))
         flushed = broker.journal.flush()
         broker.run()
         self.successResultOf(flushed)

@@ -10,14 +10,13 @@ from uuid import UUID
 
 from twisted.internet.defer import Deferred, execute
 
-from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts
 from kafscale.interfaces import AppendRules
 from kafscale.services.records.produce import ProduceService
 from kafscale.wire.messages import ProduceRequest
 from kafscale.wire.records import Record, build_batch
 from tests.log.fakes import FakeLog, FakePartition
-from tests.services.client import ServiceCase
+from tests.services.client import CONNECTION, Connection, ServiceCase
 
 BATCH = build_batch([Record(0, 1, b"key", b"value")])
 
@@ -42,7 +41,8 @@ class ProduceCase(ServiceCase):
             self.cluster.image,
             self.log,
             self.rules,
-            WorkQueue(self.cluster.clock, lambda function: self.run_blocking(function)),
+            self.cluster.clock,
+            lambda function: self.run_blocking(function),
             self.held.append,
             self.conversions,
         )
@@ -90,11 +90,17 @@ class ProduceCase(ServiceCase):
             ],
         )
 
-    def produce(self, *parts: tuple[int, bytes | None], version: int = 9, **kw: Any) -> Any:
+    def produce(
+        self,
+        *parts: tuple[int, bytes | None],
+        version: int = 9,
+        connection: Connection = CONNECTION,
+        **kw: Any,
+    ) -> Any:
         """
         Send a produce. The result is the responses of the partitions.
         """
-        answer = self.client.start(self.request(*parts, **kw), version)
+        answer = self.client.start(self.request(*parts, **kw), version, connection)
         return answer.addCallback(lambda response: response.responses[0].partition_responses)
 
     def refused(self, *parts: tuple[int, bytes | None], **kw: Any) -> tuple[int, str | None]:
