@@ -36,6 +36,7 @@ from kafscale.errors import (
 from kafscale.format import metadata_keys
 from kafscale.format.topic import REPLICAS_LEVEL, NameRecord, TombstoneRecord, TopicRecord
 from kafscale.interfaces import (
+    INTERNAL_TOPICS,
     MAX_NEW_PARTITIONS,
     Compare,
     Delete,
@@ -133,6 +134,8 @@ class Topics:
             appear later.
         """
         check_name(name)
+        if name in INTERNAL_TOPICS:
+            raise InvalidTopicException(f"Topic '{name}' is internal: clients cannot create it")
         self._check_partitions(partitions)
         self._check_free(name)
         self._configs.check(configs)

@@ -8,6 +8,7 @@ signature only where one event fires once for many.
 """
 
 from kafscale.interfaces.cluster import (
+    INTERNAL_TOPICS,
     MAX_NEW_PARTITIONS,
     Broker,
     IImage,
@@ -78,6 +79,7 @@ from kafscale.interfaces.stores import (
 
 __all__ = [
     "APIS",
+    "INTERNAL_TOPICS",
     "MAX_INFLATED",
     "MAX_NEW_PARTITIONS",
     "Append",

@@ -50,6 +50,11 @@ class Broker:
     phase: Phase = Phase.SERVING
 
 
+INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state"})
+"""The names of Kafka's internal topics. Clients can neither create such a topic nor
+write to it."""
+
+
 @attrs.frozen
 class Topic:
     """

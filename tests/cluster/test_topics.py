@@ -145,6 +145,14 @@ class CreateTests(SynchronousTestCase):
         self.cluster.now(self.topics.create("a.b_c", 1, {}))
         self.assertIn("a.b_c", self.refused(InvalidTopicException, "a_b.c", 1, {}))
 
+    def test_internal(self) -> None:
+        """
+        The names of Kafka's internal topics are reserved.
+        """
+        for name in ("__consumer_offsets", "__transaction_state"):
+            creating = begin(self.topics.create(name, 1, {}))
+            self.failureResultOf(creating, InvalidTopicException)
+
     def test_bad_requests(self) -> None:
         """
         Each invalid request fails with its own error.

@@ -31,6 +31,7 @@ from kafscale.counts import ConversionCounts
 from kafscale.errors import (
     InvalidRecord,
     InvalidRequiredAcks,
+    InvalidTopicException,
     KafkaError,
     NotLeaderOrFollower,
     TransactionalIdAuthorizationFailed,
@@ -39,6 +40,7 @@ from kafscale.errors import (
     UnsupportedCompressionType,
 )
 from kafscale.interfaces import (
+    INTERNAL_TOPICS,
     AppendRules,
     IImage,
     ILog,
@@ -254,7 +256,7 @@ class ProduceService:
             if version >= 13:
                 topic = self._image.topic_by_id(data.topic_id)
             else:
-                topic = self._image.topic(data.name)
+                topic = self._topic(data.name)
             rules = self._rules_of(topic)
         except Exception as error:
             for each in data.partition_data:
@@ -383,13 +385,31 @@ class ProduceService:
         self._conversions.produced += header.record_count
         return (yield from inspect_steps(batch, header, rules, now))
 
+    def _topic(self, name: str) -> Topic:
+        """
+        The topic of this name.
+
+        @raise InvalidTopicException: the topic would be internal.
+        """
+        try:
+            return self._image.topic(name)
+        except UnknownTopicOrPartition:
+            if name in INTERNAL_TOPICS:
+                raise InvalidTopicException from None
+            raise
+
     def _rules_of(self, topic: Topic) -> AppendRules:
         """
         The rules of a topic, which are computed once. The image has another object
         for the topic when its configuration has changed.
+
+        @raise InvalidTopicException: the topic is internal. An earlier version let clients
+            create such topics.
         """
         known = self._rules.get(topic.topic_id)
         if known is None or known[0] is not topic:
+            if topic.name in INTERNAL_TOPICS:
+                raise InvalidTopicException
             if len(self._rules) >= _MAX_RULES:
                 self._rules.clear()  # most of the topics may be deleted by now
             known = self._rules[topic.topic_id] = (topic, self._append_rules(topic.configs))

@@ -9,10 +9,18 @@ from typing import TypeAlias
 from zope.interface import implementer
 
 from kafscale.errors import InvalidRequest
-from kafscale.interfaces import IAdminService, IImage, ITopics, RequestContext, Serving, Topic
+from kafscale.interfaces import (
+    INTERNAL_TOPICS,
+    IAdminService,
+    IImage,
+    ITopics,
+    RequestContext,
+    Serving,
+    Topic,
+)
 from kafscale.services.authorized_operations import TOPIC_OPERATIONS
 from kafscale.services.refusals import error_fields, refusal
-from kafscale.services.topics.partitions import is_internal, partitions_of
+from kafscale.services.topics.partitions import partitions_of
 from kafscale.wire.messages import (
     DescribeTopicPartitionsRequest,
     DescribeTopicPartitionsResponse,
@@ -110,7 +118,7 @@ class DescribeTopicPartitionsService:
         return ResponseTopic(
             name=topic.name,
             topic_id=topic.topic_id,
-            is_internal=is_internal(topic.name),
+            is_internal=topic.name in INTERNAL_TOPICS,
             partitions=[
                 ResponseTopic.Partition(
                     error_code=each.error_code,

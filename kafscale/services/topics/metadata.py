@@ -14,6 +14,7 @@ from zope.interface import implementer
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import InvalidRequest, TopicAlreadyExists, UnknownTopicOrPartition
 from kafscale.interfaces import (
+    INTERNAL_TOPICS,
     IAdminService,
     IImage,
     ITopics,
@@ -27,7 +28,7 @@ from kafscale.services.authorized_operations import (
     TOPIC_OPERATIONS,
 )
 from kafscale.services.refusals import error_fields
-from kafscale.services.topics.partitions import is_internal, partitions_of
+from kafscale.services.topics.partitions import partitions_of
 from kafscale.wire.messages import MetadataRequest, MetadataResponse
 from kafscale.wire.schema import NO_UUID
 
@@ -145,7 +146,7 @@ class MetadataService:
         return MetadataResponseTopic(
             name=topic.name,
             topic_id=topic.topic_id,
-            is_internal=is_internal(topic.name),
+            is_internal=topic.name in INTERNAL_TOPICS,
             partitions=[
                 MetadataResponseTopic.Partition(
                     error_code=each.error_code,

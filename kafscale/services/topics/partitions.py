@@ -9,8 +9,6 @@ import attrs
 from kafscale.errors import NONE, LeaderNotAvailable
 from kafscale.interfaces import IImage, Topic
 
-_INTERNAL = frozenset({"__consumer_offsets", "__transaction_state"})
-
 
 @attrs.frozen
 class PartitionMetadata:
@@ -67,11 +65,3 @@ def partitions_of(
             )
         )
     return partitions
-
-
-def is_internal(name: str) -> bool:
-    """
-    Whether clients should hide a topic. This broker has no internal topics, but
-    a client may create one with the name of one of Kafka's.
-    """
-    return name in _INTERNAL

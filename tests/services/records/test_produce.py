@@ -5,6 +5,7 @@ Produce.
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
@@ -257,6 +258,22 @@ class RefusalTests(ProduceCase):
         """
         for data in (None, b""):
             self.assertEqual(self.refused((0, data))[0], errors.InvalidRecord.code)
+
+    def test_internal_topic(self) -> None:
+        """
+        Internal topics cannot be written, whether such a topic exists or not.
+        """
+        for version in (9, 12):
+            refused = self.refused((0, BATCH), name="__consumer_offsets", version=version)
+            self.assertEqual(refused[0], 17)
+        with patch("kafscale.cluster.topics.INTERNAL_TOPICS", ()):
+            topic = self.cluster.now(self.cluster.topics.create("__transaction_state", 1, {}))
+        for version in (9, 13):
+            refused = self.refused(
+                (0, BATCH), name=topic.name, topic_id=topic.topic_id, version=version
+            )
+            self.assertEqual(refused[0], 17)
+        self.assertEqual(self.refused((0, BATCH), name="__other")[0], 3)
 
     def test_transactional_id(self) -> None:
         """

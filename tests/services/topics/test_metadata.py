@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
@@ -277,8 +278,15 @@ class MetadataTests(ServiceCase):
 
     def test_internal(self) -> None:
         """
-        A topic with the name of one of Kafka's internal topics is internal.
+        A topic with the name of one of Kafka's internal topics is internal. It is not
+        created; one that an earlier version has created is described.
         """
+        (topic,) = self.ask("__consumer_offsets").topics
+        self.assertEqual((topic.error_code, topic.partitions), (17, []))
+        (topic,) = self.ask("__consumer_offsets", allow_auto_topic_creation=False).topics
+        self.assertEqual(topic.error_code, 3)
+        with patch("kafscale.cluster.topics.INTERNAL_TOPICS", ()):
+            self.cluster.now(self.cluster.topics.create("__consumer_offsets", 1, {}))
         (topic, other) = self.ask("__consumer_offsets", "a").topics
         self.assertEqual((topic.is_internal, other.is_internal), (True, False))
 
