@@ -1,0 +1,44 @@
+"""
+Has conversations with both brokers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+from tests.differential.compare import Found, compare
+from tests.differential.talk import Case, converse
+
+SECONDS = 300.0
+
+SETTINGS = {"broker_id": 1, "group_initial_rebalance_delay_ms": 0}
+"""The settings of Kafscale, for what Apache Kafka has in its."""
+
+TOGETHER = 8
+"""Conversations with one broker at a time: most of them wait."""
+
+
+def differing(cases: Sequence[Case], kafka: int, ours: int) -> list[Found]:
+    """
+    The fields in which the answers of two brokers differ.
+
+    @param kafka: The port of Apache Kafka.
+    @param ours: The port of Kafscale.
+    """
+    nonce = uuid4().hex[:8]
+    with ThreadPoolExecutor(TOGETHER) as theirs, ThreadPoolExecutor(TOGETHER) as own:
+        answers = [
+            (
+                case,
+                theirs.submit(converse, case, kafka, nonce),
+                own.submit(converse, case, ours, nonce),
+            )
+            for case in cases
+        ]
+        return [
+            found
+            for case, left, right in answers
+            for found in compare(case.name, left.result(SECONDS), right.result(SECONDS))
+        ]
