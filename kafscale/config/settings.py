@@ -102,15 +102,14 @@ class Settings:
         PATH,
         "./kafscale-data",
         "Directory of records and metadata. With `KAFSCALE_S3_BUCKET` it has only the metadata;"
-        " with `KAFSCALE_ETCD_ENDPOINTS` it is not used. One broker at a time can use it. Never"
-        " start a broker on an existing directory with another `KAFSCALE_NAMESPACE` or another"
-        " store: records would be lost.",
+        " with `KAFSCALE_ETCD_ENDPOINTS` it is not used. One broker at a time can use it. It"
+        " belongs to one store and one `KAFSCALE_NAMESPACE`; a start with another is refused.",
     )
     namespace: str = _storage(
         NAMESPACE,
         "default",
         "Prefix of all keys in the object store and in etcd. Clusters that share a store need"
-        " different namespaces. Never change it for existing data: records would be lost.",
+        " different namespaces. It cannot be changed for existing data.",
     )
     use_memory_s3: bool = _storage(
         BOOLEAN,
@@ -123,6 +122,13 @@ class Settings:
         "",
         "Bucket for the records, in Amazon S3 or an S3-compatible store. Credentials are found"
         " where the AWS command line finds them.",
+    )
+    s3_moved_from: str | None = _s3(
+        BUCKET,
+        "",
+        "Name of the bucket that all objects of the namespace were copied from, while no broker"
+        " was running, into `KAFSCALE_S3_BUCKET`. Without it a start with another bucket is"
+        " refused. Once a broker has started it has no effect, and can be unset.",
     )
     s3_region: str | None = _s3(
         TEXT,

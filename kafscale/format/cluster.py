@@ -1,6 +1,7 @@
 """
-Entries and objects of which a cluster has one each: its id, the next producer
-id, the levels of formats, and the small objects of a bucket.
+Entries and objects of which a cluster has one each: its id, its object store,
+the next producer id, the levels of formats, and the small objects beside the
+records.
 """
 
 from __future__ import annotations
@@ -73,6 +74,56 @@ class LevelsRecord:
             return cls(required, in_force)
 
         return read_record("levels", entry, lambda value: read(**value))
+
+
+BUCKET = "bucket"
+"""Objects in a bucket of S3, or of a store with S3's API."""
+
+DIRECTORY = "directory"
+"""Objects in the data directory."""
+
+
+@attrs.frozen
+class StoreRecord:
+    """
+    The entry C{store}: which object store the metadata belongs to. A store of
+    the same name is another one unless its claim (L{read_claim}) has the id of
+    the cluster (`kafscale.store.identity`).
+
+    @ivar kind: L{BUCKET} or L{DIRECTORY}. The path of a directory is not kept,
+        so that a data directory may be moved.
+    @ivar namespace: The first part of all keys.
+    @ivar bucket: The name of the bucket; None for a directory. The endpoint is
+        not kept, because brokers may reach a bucket at several.
+    """
+
+    kind: str
+    namespace: str
+    bucket: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """
+        As it stands in the metadata store: C{bucket} is absent if it is None.
+        """
+        value = attrs.asdict(self)
+        if self.bucket is None:
+            del value["bucket"]
+        return value
+
+    @classmethod
+    def from_entry(cls, entry: StoredEntry) -> StoreRecord:
+        """
+        From the metadata store.
+
+        @raise CorruptRecord: it is no such record.
+        @raise NewerFormat: a newer version has written it.
+        """
+
+        def read(kind: object, namespace: object, bucket: object = None) -> StoreRecord:
+            name = None if bucket is None else _string(bucket)
+            return cls(_string(kind), _string(namespace), name)
+
+        return read_record("store", entry, lambda value: read(**value))
 
 
 def cluster_id_of(entry: StoredEntry) -> str:

@@ -38,6 +38,7 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "milestone": ["JSON: its name"],
     # Entries of the metadata store
     "cluster/id": ["a string"],
+    "store": ["kind, bucket and namespace of the object store"],
     "last-incarnation": ["the id of a broker"],
     "producer-ids": ["the first producer id that was not given out"],
     "levels": ["the levels required and in force"],

@@ -19,6 +19,7 @@ from zlib import crc32
 from kafscale.format.partition import TopicIdPartition
 
 CLUSTER_ID = "cluster/id"
+STORE = "store"
 LAST_INCARNATION = "last-incarnation"
 PRODUCER_IDS = "producer-ids"
 LEVELS = "levels"

@@ -188,7 +188,7 @@ def segment_key_epoch(key: str) -> int:
 
 def cluster(namespace: str) -> str:
     """
-    The object that says which cluster the namespace of a bucket belongs to.
+    The object that says which cluster the namespace of a store belongs to.
     """
     return f"{namespace}/cluster"
 

@@ -22,9 +22,11 @@ from kafscale.config import Settings
 from kafscale.config.agreement import check_stores
 from kafscale.counts import StoreCounts
 from kafscale.errors import NoSuchObject, SettingError
+from kafscale.format.cluster import BUCKET, DIRECTORY, StoreRecord
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.store.counted import CountedMetadataStore, CountedObjectStore
-from kafscale.store.local.directory import lock_directory
+from kafscale.store.identity import Place, StoreIdentity
+from kafscale.store.local.directory import lock_directory, namespaces_in
 from kafscale.store.local.disk_cache import DiskCache
 from kafscale.store.local.objects import LocalObjectStore
 from kafscale.store.memory import MemoryObjectStore
@@ -40,6 +42,12 @@ OBJECT_THREADS = 8
 
 CACHE_THREADS = 4
 """Threads that read files of the disk cache, and as many that write them."""
+
+METADATA = "metadata.sqlite"
+"""The metadata in a data directory."""
+
+OBJECTS = "objects"
+"""The directory of the objects in it."""
 
 PROBE = "probe"
 """A key that never exists, read to find out whether a store answers."""
@@ -78,8 +86,8 @@ class Stores:
         one.
     @ivar check_metadata: Checks that the metadata store answers; raises
         SettingError.
-    @ivar check_objects: Checks that the object store can hold the log of the
-        cluster with the given id; raises SettingError.
+    @ivar check_objects: Checks that the object store is that of the cluster
+        with the given id, and can hold its log; raises SettingError.
     @ivar rollback_guard: Detects that the metadata store was rolled back; None
         where it is not needed.
     @ivar requests: The number of requests to S3, by operation.
@@ -110,13 +118,19 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     metadata: IMetadataStore
     lock = etcd = None
     check_metadata: Callable[[], Awaitable[None]] = _no_check
-    check_objects: Callable[[str], Awaitable[None]] = _no_check
+    probe: Callable[[], Awaitable[None]] = _no_check
+    place: Place | None = None
     requests: Mapping[str, int] = {}
     check_stores(settings)
     if settings.use_memory_s3:
         if settings.s3_bucket:
             raise SettingError(
                 "KAFSCALE_USE_MEMORY_S3 and KAFSCALE_S3_BUCKET cannot be used together"
+            )
+        if os.path.exists(os.path.join(settings.data_dir, METADATA)):
+            raise SettingError(
+                f"KAFSCALE_USE_MEMORY_S3 discards all records, and {settings.data_dir} has the"
+                " metadata of a broker that keeps them: unset it, or use another KAFSCALE_DATA_DIR"
             )
         objects, metadata = MemoryObjectStore(), SQLiteMetadataStore(":memory:", pool(1))
         description = "records and metadata are in memory and discarded when it stops"
@@ -132,15 +146,16 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             where = ", ".join(settings.etcd_endpoints)
         else:
             lock, where = lock_directory(settings.data_dir), os.path.abspath(settings.data_dir)
-            path = os.path.join(settings.data_dir, "metadata.sqlite")
-            metadata = SQLiteMetadataStore(path, pool(1))
+            metadata = SQLiteMetadataStore(os.path.join(settings.data_dir, METADATA), pool(1))
+        place = place_of(settings)
         if settings.s3_bucket:
-            bucket, check_objects = _bucket(settings, settings.s3_bucket, pool, reactor)
+            bucket, probe = _bucket(settings, settings.s3_bucket, pool, reactor)
             objects, requests = bucket, bucket.client.requests
             description = f"records are in {bucket.client.address.base}, metadata in {where}"
         else:
-            directory = os.path.join(settings.data_dir, "objects")
-            objects = LocalObjectStore(directory, pool(OBJECT_THREADS))
+            objects = LocalObjectStore(
+                os.path.join(settings.data_dir, OBJECTS), pool(OBJECT_THREADS)
+            )
             description = f"records and metadata are in {where}"
     counted_objects = CountedObjectStore(objects, monotonic)
     counted_metadata = CountedMetadataStore(metadata, monotonic)
@@ -162,7 +177,16 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             reactor,
             lambda: uuid4().hex[:16],
         )
-        check_objects = _in_sequence(check_objects, rollback_guard.begin)
+    identity = None if place is None else StoreIdentity(asked_metadata, asked, place)
+
+    async def check_objects(cluster: str) -> None:
+        if identity is not None:
+            await identity.compare()
+            await probe()
+            await identity.check(cluster)
+        if rollback_guard is not None:
+            await rollback_guard.begin()
+
     return Stores(
         asked,
         asked_metadata,
@@ -180,14 +204,34 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     )
 
 
-def _in_sequence(
-    check: Callable[[str], Awaitable[None]], then: Callable[[], Awaitable[None]]
-) -> Callable[[str], Awaitable[None]]:
-    async def both(cluster: str) -> None:
-        await check(cluster)
-        await then()
-
-    return both
+def place_of(settings: Settings) -> Place:
+    """
+    What the stores are that the settings name. Looks into the data directory,
+    before a store is opened there.
+    """
+    if settings.s3_bucket:
+        record = StoreRecord(BUCKET, settings.namespace, settings.s3_bucket)
+        objects = f"the bucket {settings.s3_bucket}"
+        if settings.s3_endpoint:
+            objects += f" at {settings.s3_endpoint}"
+    else:
+        record = StoreRecord(DIRECTORY, settings.namespace)
+        objects = f"the directory {os.path.abspath(os.path.join(settings.data_dir, OBJECTS))}"
+    may_replace = settings.fencing() == "metadata"
+    if settings.etcd_endpoints:
+        return Place(
+            record, objects, "the metadata in etcd", "KAFSCALE_NAMESPACE", may_replace,
+            settings.s3_moved_from,
+        )  # fmt: skip
+    return Place(
+        record,
+        objects,
+        f"the metadata in {os.path.abspath(settings.data_dir)}",
+        "KAFSCALE_DATA_DIR",
+        may_replace,
+        settings.s3_moved_from,
+        namespaces_in(os.path.join(settings.data_dir, OBJECTS)),
+    )
 
 
 def _disk_cache(settings: Settings, objects: IObjectStore, pool: Pool) -> DiskCache | None:
@@ -204,7 +248,7 @@ def _disk_cache(settings: Settings, objects: IObjectStore, pool: Pool) -> DiskCa
 
 def _bucket(
     settings: Settings, bucket: str, pool: Pool, reactor: Any
-) -> tuple[S3ObjectStore, Callable[[str], Awaitable[None]]]:
+) -> tuple[S3ObjectStore, Callable[[], Awaitable[None]]]:
     """
     The objects of a bucket, and the check of the bucket at the start.
     """
@@ -216,12 +260,10 @@ def _bucket(
     client = client_of(settings, bucket, reactor, pool(1), time.time)
     objects = S3ObjectStore(client, reactor)
 
-    async def check(cluster: str) -> None:
-        await Probe(objects, reactor, settings.namespace, uuid4().hex, settings.fencing()).run(
-            cluster
-        )
+    async def probe() -> None:
+        await Probe(objects, reactor, settings.namespace, uuid4().hex, settings.fencing()).run()
 
-    return objects, check
+    return objects, probe
 
 
 def log_directory(settings: Settings) -> str:

@@ -25,6 +25,7 @@ from tests.harness.identities import KEY, SECRETS
 LOCAL = {
     "test_configs.KafkaPythonTests.test_disk": "how much room the disk has",
     "test_disk.FullDiskTests": "objects on a disk that is full",
+    "test_identity.DirectoryTests": "a directory in whose place a bucket comes",
     "test_inspect.InspectTests": "damage done to files; test_s3 looks into a bucket",
     "test_operators.HealthTests.test_store_that_fails": "a directory that is no directory",
 }

@@ -106,6 +106,7 @@ class Cluster:
     Its stores, its brokers, and what its clients know.
 
     @ivar processes: The processes that run, by broker.
+    @ivar folder: Their data directory.
     """
 
     def __init__(self, name: str, folder: str, **settings: Any) -> None:
@@ -121,7 +122,7 @@ class Cluster:
         self.counts: Any = {}
         self.processes: dict[int, Process] = {}
         self._settings = settings
-        self._folder = folder
+        self.folder = folder
         self._numbers = 0
         self.objects: IObjectStore
         self.metadata: SQLiteMetadataStore | Etcd
@@ -180,7 +181,7 @@ class Cluster:
         Start a broker; it begins, and serves after a while.
         """
         if "s3_bucket" not in self._settings:
-            path = os.path.join(self._folder, "metadata.sqlite")
+            path = os.path.join(self.folder, "metadata.sqlite")
             self.metadata = SQLiteMetadataStore(path, at_once)
         process = self.processes[broker_id] = Process(self, broker_id, self._numbers)
         self._numbers += 1
@@ -683,7 +684,7 @@ class Cluster:
                 value = b64decode(each["value"]).decode()
                 rows.append((key, value, int(each["mod_revision"]), key.startswith("brokers/")))
         else:
-            path = os.path.join(self._folder, "metadata.sqlite")
+            path = os.path.join(self.folder, "metadata.sqlite")
             with closing(sqlite3.connect(path)) as table:
                 ((revision,),) = table.execute("SELECT revision FROM counter")
                 rows = table.execute(

@@ -12,6 +12,7 @@ from kafscale.format import metadata_keys
 from kafscale.format.broker import BrokerRecord
 from kafscale.format.cluster import (
     LevelsRecord,
+    StoreRecord,
     cluster_id_of,
     milestone_names_of,
     producer_ids_of,
@@ -49,7 +50,10 @@ RECORDS: dict[str, Callable[[Entry], Record]] = {
 }
 """How entries with many fields are read, by the kind of their keys."""
 
-WHOLE: dict[str, Callable[[Entry], Record]] = {metadata_keys.LEVELS: LevelsRecord.from_entry}
+WHOLE: dict[str, Callable[[Entry], Record]] = {
+    metadata_keys.LEVELS: LevelsRecord.from_entry,
+    metadata_keys.STORE: StoreRecord.from_entry,
+}
 """The same for entries that are the only ones of their kind, by their keys."""
 
 SINGLE: dict[str, Callable[[Entry], object]] = {

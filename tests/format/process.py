@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.internet.defer import Deferred
 
 from kafscale.interfaces import Broker, IMetadataStore, IService, RequestContext, Serving
 from kafscale.store.blocking import at_once
 from kafscale.store.etcd import EtcdMetadataStore
+from kafscale.store.identity import StoreIdentity
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.store.rollback_guard import RollbackGuard
@@ -21,6 +23,7 @@ from kafscale.store.s3.errors import S3Error
 from kafscale.store.s3.probe import Probe
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.tap.node import Node
+from kafscale.tap.stores import place_of
 from kafscale.wire.messages import RESPONSES
 from kafscale.wire.schema import Request
 from tests.harness.hostile import Hostile, HostileMetadataStore, HostileObjectStore, Operation
@@ -161,6 +164,8 @@ class Process:
                 lambda: f"{chance.getrandbits(64):016x}",
             )
         self._settings = settings
+        place = place_of(attrs.evolve(settings, data_dir=cluster.folder))
+        self._identity = StoreIdentity(metadata, objects, place)
 
     def _policy(self, name: str) -> Callable[[Operation], None]:
         even: Any = Even()
@@ -213,10 +218,12 @@ class Process:
         """
         As `kafscale.tap.stores` has it done.
         """
+        await self._identity.compare()
         if self._settings.s3_bucket is not None:
             store: Any = self._objects
             fencing = self._settings.fencing()
-            await Probe(store, self.clock, NAMESPACE, f"{self._number}", fencing).run(cluster_id)
+            await Probe(store, self.clock, NAMESPACE, f"{self._number}", fencing).run()
+        await self._identity.check(cluster_id)
         if self._rollback_guard is not None:
             await self._rollback_guard.begin()
 
@@ -277,7 +284,7 @@ async def ask(serving: Mapping[type[Request], Serving], request: Request, versio
     A broker's response, as a client decodes it.
     """
     answer = serving[type(request)].answer(
-        request, RequestContext(version, "golden", "127.0.0.1", serving)
+        request, RequestContext(version, "golden", "127.0.0.1", id(serving))
     )
     if isinstance(answer, Awaitable):
         answer = await answer

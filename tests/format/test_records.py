@@ -15,7 +15,9 @@ from kafscale.errors import StoreError
 from kafscale.format import metadata_keys
 from kafscale.format.broker import BrokerRecord
 from kafscale.format.cluster import (
+    BUCKET,
     LevelsRecord,
+    StoreRecord,
     read_claim,
     read_milestone,
     write_claim,
@@ -57,6 +59,10 @@ EXAMPLES: dict[str, tuple[Record, str]] = {
     "levels": (
         LevelsRecord({"segment": 2, "slot": 1}, {"segment": 1}),
         '{"required":{"segment":2,"slot":1},"in_force":{"segment":1}}',
+    ),
+    "store": (
+        StoreRecord(BUCKET, "default", "logs"),
+        '{"kind":"bucket","namespace":"default","bucket":"logs"}',
     ),
     "names/clicks": (NameRecord(TOPIC), f'{{"topic_id":"{TOPIC}"}}'),
     f"topics/{TOPIC}": (

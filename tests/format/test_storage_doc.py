@@ -153,6 +153,7 @@ class KeyTests(SynchronousTestCase):
         shard = metadata_keys.shard_of(group)
         made = [
             metadata_keys.CLUSTER_ID,
+            metadata_keys.STORE,
             metadata_keys.LAST_INCARNATION,
             metadata_keys.broker(7),
             metadata_keys.incarnation(15),
@@ -331,11 +332,11 @@ class LayoutTests(SynchronousTestCase):
         self.assertEqual((header.base_offset, header.record_count), (0, 2))
         self.assertEqual(header.max_timestamp, part.max_timestamp)
 
-    def test_objects_of_a_bucket(self) -> None:
+    def test_small_objects(self) -> None:
         """
         The JSON of a claim and of a milestone, byte for byte.
         """
-        claim, milestone = (text.encode() for text in blocks("Objects of a bucket"))
+        claim, milestone = (text.encode() for text in blocks("Small objects"))
         self.assertEqual(write_claim(read_claim("k", claim)), claim)
         self.assertEqual(write_milestone(read_milestone("k", milestone)), milestone)
 
@@ -362,7 +363,7 @@ class RecordTests(SynchronousTestCase):
                 again = reader_of(key)(entry).to_json()
             self.assertEqual(text_of(again), text, key)
             shown.add(key if key in WHOLE else metadata_keys.kind_of(key) or key)
-        self.assertEqual(len(shown), 15)
+        self.assertEqual(len(shown), 16)
 
     def test_every_field(self) -> None:
         """
@@ -387,6 +388,7 @@ class RecordTests(SynchronousTestCase):
                 "groups": 6,
                 "offsets": 5,
                 "levels": 2,
+                "store": 3,
             },
         )
 

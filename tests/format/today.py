@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import attrs
 from kafka.record.default_records import DefaultRecordBatch
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -22,11 +23,13 @@ from kafscale.inspect.verify import Verification
 from kafscale.inspect.view import View, load
 from kafscale.interfaces import Broker
 from kafscale.store.blocking import at_once
+from kafscale.store.identity import StoreIdentity
 from kafscale.store.local.objects import LocalObjectStore
 from kafscale.store.retry import RetryingObjectStore
 from kafscale.store.rollback_guard import RollbackGuard
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.tap.node import Node
+from kafscale.tap.stores import place_of
 from kafscale.wire.messages import (
     DescribeConfigsRequest,
     DescribeGroupsRequest,
@@ -147,8 +150,13 @@ class Today:
         """
         As `kafscale.tap.stores` has it done.
         """
+        place = place_of(attrs.evolve(self._settings, data_dir=str(self._folder)))
+        identity = StoreIdentity(self._metadata, self.objects, place)
+        await identity.compare()
         if self._settings.s3_bucket is not None:
-            await s3.probe(self._bucket, cluster, self._settings.fencing())
+            await s3.probe(self._bucket, self._settings.fencing())
+        await identity.check(cluster)
+        if self._settings.s3_bucket is not None:
             _, revision = await self._metadata.range("milestones")
             await RollbackGuard(
                 self._metadata,

@@ -16,8 +16,10 @@ from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
 from kafscale.interfaces import Broker, IService, Serving
 from kafscale.store.blocking import at_once
 from kafscale.store.etcd import EtcdMetadataStore
+from kafscale.store.identity import StoreIdentity
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.tap.node import Node
+from kafscale.tap.stores import place_of
 from kafscale.wire.schema import Request
 from tests.harness.hostile import HostileObjectStore
 from tests.simulation.gateway import EtcdLink
@@ -89,6 +91,7 @@ class Process:
             settings = attrs.evolve(settings, s3_bucket="careless", s3_fencing="metadata")
         elif world.has_volumes:
             settings = attrs.evolve(settings, s3_bucket="careful")
+        self._identity = StoreIdentity(self.metadata, objects, place_of(settings))
         self.node = Node(
             settings,
             Broker(broker_id, f"broker-{broker_id}", 9092, world.rack_of(broker_id) or None),
@@ -127,13 +130,8 @@ class Process:
         self.clock.deliver(self._start)
 
     def _start(self) -> None:
-        async def probe(cluster: str) -> None:
-            """
-            There is nothing to find out.
-            """
-
         async def begin() -> None:
-            await self.node.start(probe)
+            await self.node.start(self._identity.check)
             self._serve(self.node.services)
             self.listens = True
             await self.node.serve()

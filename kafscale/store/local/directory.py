@@ -10,6 +10,7 @@ import os
 from typing import IO
 
 from kafscale.errors import SettingError
+from kafscale.store.checks import is_part
 
 
 def make_directory(path: str) -> None:
@@ -34,6 +35,21 @@ def sync_directory(path: str) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def namespaces_in(root: str) -> list[str]:
+    """
+    The names of the directories below C{root} in which there are files. Of a
+    directory of objects these are the namespaces.
+    """
+    try:
+        with os.scandir(root) as entries:
+            paths = {each.name: each.path for each in entries if is_part(each.name)}
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(
+        name for name, path in paths.items() if any(files for *_, files in os.walk(path))
+    )
 
 
 def lock_directory(path: str) -> IO[str]:

@@ -28,8 +28,6 @@ from kafscale.errors import (
     StoreUnavailable,
 )
 from kafscale.format import object_keys
-from kafscale.format.cluster import read_claim, write_claim
-from kafscale.format.errors import CorruptObject
 from kafscale.store.s3.client import S3Client
 from kafscale.store.s3.errors import NoAnswer, NoCredentials, S3Error
 from kafscale.store.s3.objects import S3ObjectStore
@@ -75,12 +73,11 @@ class Probe:
         self._may_replace = fencing == "metadata"
         self._until = clock.seconds() + PATIENCE
 
-    async def run(self, cluster: str) -> None:
+    async def run(self) -> None:
         """
-        Check the bucket, and claim the namespace for a cluster.
+        Check the bucket.
 
-        @param cluster: The id of the cluster.
-        @raise SettingError: the bucket cannot hold the log of this cluster.
+        @raise SettingError: the bucket cannot hold a log.
         """
         await self._again(lambda: self._client.list_objects(f"{self._namespace}/", "", 1))
         keys = [f"{self._key}-0"]
@@ -91,7 +88,6 @@ class Probe:
                 keys.append(f"{self._key}-{len(keys)}")
         await self._again(lambda: self._try_parts(keys[-1]))
         await self._again(lambda: self._store.delete(keys))
-        await self._claim(cluster)
 
     async def _again(self, step: Callable[[], Awaitable[T]]) -> T:
         """
@@ -229,63 +225,6 @@ class Probe:
             bucket=self._where,
             reason=why,
         )
-
-    # -- the owner of the namespace -----------------------------------------
-
-    async def _claim(self, cluster: str) -> None:
-        """
-        Claim the namespace for a cluster. The metadata store of a cluster numbers
-        the objects there, and those of two clusters would use the same numbers.
-
-        @raise SettingError: the namespace belongs to another cluster.
-        """
-        key = object_keys.cluster(self._namespace)
-        claim = write_claim(cluster)
-
-        async def read() -> bytes:
-            if self._may_replace:
-                with suppress(NoSuchObject):
-                    return await self._store.get(key)
-                await self._stand_alone(cluster, claim)
-            with suppress(ObjectExists):  # claimed before, usually by this cluster
-                await self._store.create(key, [claim])
-            return await self._store.get(key)
-
-        try:
-            owner = read_claim(key, await self._again(read))
-        except CorruptObject:
-            raise SettingError(
-                f"{self._where} cannot be used: {key} was not written by Kafscale. Use another"
-                " KAFSCALE_NAMESPACE"
-            ) from None
-        if owner != cluster:
-            raise SettingError(
-                f"{self._where} has the records of another cluster in the namespace"
-                f" {self._namespace} ({owner}; by its metadata this broker's is {cluster}). Use"
-                " the KAFSCALE_DATA_DIR or KAFSCALE_ETCD_ENDPOINTS that belongs to it, or another"
-                " KAFSCALE_NAMESPACE"
-            )
-
-    async def _stand_alone(self, cluster: str, claim: bytes) -> None:
-        """
-        Make sure that no other cluster claims the namespace at the same time, in
-        a store whose creates may replace objects. Each cluster writes a claim of
-        its own, and lists the claims afterwards. So at least one of two sees the
-        other's claim, and none replaces it.
-
-        @raise SettingError: another cluster claims the namespace, too.
-        """
-        claims = object_keys.claims(self._namespace)
-        mine = object_keys.claim(self._namespace, cluster)
-        with suppress(ObjectExists):
-            await self._store.create(mine, [claim])
-        others = [info.key for info in await self._store.list(claims) if info.key != mine]
-        if others:
-            await self._store.delete([mine])
-            raise SettingError(
-                f"{self._where}: another cluster begins in the namespace {self._namespace} at the"
-                f" same time. If there is no such cluster, delete {others[0]} and start again"
-            )
 
     # -- messages -----------------------------------------------------------
 

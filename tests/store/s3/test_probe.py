@@ -1,5 +1,6 @@
 """
-Tests for L{kafscale.store.s3.probe} with C{KAFSCALE_S3_FENCING=metadata}. The
+Tests for L{kafscale.store.s3.probe} with C{KAFSCALE_S3_FENCING=metadata}, and
+for the claims of L{kafscale.store.identity} in a store that replaces. The
 messages about buckets that are refused are tested in
 L{tests.clients.test_s3_failures} and L{tests.clients.test_s3_treatments}.
 """
@@ -10,8 +11,12 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.trial.unittest import TestCase
 
 from kafscale.errors import SettingError
+from kafscale.format.cluster import BUCKET, StoreRecord
+from kafscale.store.blocking import at_once
+from kafscale.store.identity import Place, StoreIdentity
 from kafscale.store.s3.address import Address
 from kafscale.store.s3.objects import S3ObjectStore
+from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness import s3
 
 
@@ -30,9 +35,13 @@ class ProbeTests(TestCase):
 
     async def probe(self, store: S3ObjectStore, cluster: str) -> None:
         """
-        Do what a broker of this cluster does at its start.
+        Do what a broker of this cluster does at its first start.
         """
-        await s3.probe(store, cluster, "metadata")
+        await s3.probe(store, "metadata")
+        record = StoreRecord(BUCKET, "default", "any")
+        place = Place(record, "the bucket", "the metadata", "", may_replace=True)
+        metadata = SQLiteMetadataStore(":memory:", at_once)
+        await StoreIdentity(metadata, store, place).check(cluster)
 
     async def keys(self, store: S3ObjectStore) -> list[str]:
         """
