@@ -254,6 +254,15 @@ class MalformedTests(SynchronousTestCase):
         """
         self.assert_refused("LOG_LEVEL", "warning", "trace")
 
+    def test_defaults_of_topics(self) -> None:
+        """
+        Numbers below -1, and words of which some are unknown.
+        """
+        self.assert_refused("LOG_RETENTION_MS", "-2", "--1", "1.5", str(2**63))
+        self.assert_refused("LOG_ROLL_MS", "-1", "0")
+        self.assert_refused("LOG_SEGMENT_BYTES", "1048575", "2GiB")
+        self.assert_refused("LOG_CLEANUP_POLICY", "shred", "delete,", "delete shred")
+
 
 class AcceptedTests(SynchronousTestCase):
     """
@@ -277,6 +286,17 @@ class AcceptedTests(SynchronousTestCase):
             self.assertEqual(
                 settings(ETCD_ENDPOINTS=text).etcd_endpoints, ("http://a:1", "https://b")
             )
+
+    def test_defaults_of_topics(self) -> None:
+        """
+        -1 for no limit; words in any case, and several of them.
+        """
+        self.assertEqual(settings(LOG_RETENTION_MS="-1").log_retention_ms, -1)
+        found = settings(LOG_MESSAGE_TIMESTAMP_TYPE="logappendtime", COMPRESSION_TYPE="ZSTD")
+        self.assertEqual(found.log_message_timestamp_type, "LogAppendTime")
+        self.assertEqual(found.compression_type, "zstd")
+        policy = settings(LOG_CLEANUP_POLICY="compact, delete").log_cleanup_policy
+        self.assertEqual(policy, ("compact", "delete"))
 
     def test_weights(self) -> None:
         """

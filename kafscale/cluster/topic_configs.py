@@ -384,7 +384,9 @@ class TopicConfigs:
             source, text = "broker", self._defaults[row.name]
         else:
             source, text = "default", row.default
-        return TopicConfig(row.name, text, row.kind, source, row.meaning, synonym(row.name))
+        return TopicConfig(
+            row.name, text, row.kind, source, row.meaning, synonym(row.name), row.default
+        )
 
 
 def _shown(text: str) -> str:

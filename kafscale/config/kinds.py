@@ -55,7 +55,7 @@ class Kind:
 
 def _whole(lowest: int, highest: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,19}", text, re.ASCII):
+        if not re.fullmatch(r"-?[0-9]{1,19}", text, re.ASCII):
             raise ValueError(text)
         value = int(text)
         if not lowest <= value <= highest:
@@ -126,14 +126,30 @@ def choice(*values: str) -> Kind:
     """
     One of at least two words, in any case.
     """
+    known = {value.lower(): value for value in values}
 
     def parse(text: str) -> str:
-        if text.lower() not in values:
+        if text.lower() not in known:
             raise ValueError(text)
-        return text.lower()
+        return known[text.lower()]
 
     *others, last = values
-    return Kind(parse, f"{', '.join(others)} or {last}", "|".join(values))
+    metavar = "|".join(values) if len(values) < 5 else "WORD"
+    return Kind(parse, f"{', '.join(others)} or {last}", metavar)
+
+
+def choices(*values: str) -> Kind:
+    """
+    One or more of these words, with commas between.
+    """
+
+    def parse(text: str) -> tuple[str, ...]:
+        words = tuple(word.strip() for word in text.split(","))
+        if not set(words) <= set(values):
+            raise ValueError(text)
+        return words
+
+    return Kind(parse, f"one or more of {', '.join(values)}, with commas between", "LIST")
 
 
 def _parse_boolean(text: str) -> bool:

@@ -29,6 +29,7 @@ from kafscale.config.kinds import (
     URLS,
     Listen,
     choice,
+    choices,
     fraction,
     is_wildcard,
     number,
@@ -38,6 +39,9 @@ from kafscale.config.setting import Setting, setting
 
 MAX_SLOTS_IN_FLIGHT = 64
 """The highest value of C{KAFSCALE_SLOTS_IN_FLIGHT}."""
+
+_INT = 2**31 - 1
+_LONG = 2**63 - 1
 
 _network = partial(setting, "Network")
 _storage = partial(setting, "Storage")
@@ -316,6 +320,63 @@ class Settings:
         "1",
         "Number of partitions of a topic that is created without saying how many (Kafka's"
         " `num.partitions`).",
+    )
+    log_retention_ms: int = _topics(
+        number(-1, _LONG, "milliseconds"),
+        "604800000",
+        "Default of `retention.ms` for all topics, -1 for no limit (Kafka's `log.retention.ms`)."
+        " Use the same value for all brokers, as for the defaults below.",
+    )
+    log_retention_bytes: int = _topics(
+        number(-1, _LONG, "bytes"),
+        "-1",
+        "Default of `retention.bytes` for all topics, -1 for no limit (Kafka's"
+        " `log.retention.bytes`).",
+    )
+    log_segment_bytes: int = _topics(
+        size(MIB, _INT),
+        "1GiB",
+        "Default of `segment.bytes` for all topics (Kafka's `log.segment.bytes`)."
+        " `KAFSCALE_SEGMENT_BYTES` applies if it is smaller.",
+    )
+    log_roll_ms: int = _topics(
+        number(1, _LONG, "milliseconds"),
+        "604800000",
+        "Default of `segment.ms` for all topics (Kafka's `log.roll.ms`). `KAFSCALE_SEGMENT_MS`"
+        " applies if it is shorter.",
+    )
+    log_cleanup_policy: tuple[str, ...] = _topics(
+        choices("delete", "compact"),
+        "delete",
+        "Default of `cleanup.policy` for all topics (Kafka's `log.cleanup.policy`).",
+    )
+    compression_type: str = _topics(
+        choice("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"),
+        "producer",
+        "Default of `compression.type` for all topics (Kafka's setting of the same name).",
+    )
+    message_max_bytes: int = _topics(
+        size(0, _INT),
+        "1048588",
+        "Default of `max.message.bytes` for all topics (Kafka's `message.max.bytes`).",
+    )
+    log_message_timestamp_type: str = _topics(
+        choice("CreateTime", "LogAppendTime"),
+        "CreateTime",
+        "Default of `message.timestamp.type` for all topics (Kafka's"
+        " `log.message.timestamp.type`).",
+    )
+    log_message_timestamp_before_max_ms: int = _topics(
+        number(0, _LONG, "milliseconds"),
+        str(_LONG),
+        "Default of `message.timestamp.before.max.ms` for all topics (Kafka's"
+        " `log.message.timestamp.before.max.ms`).",
+    )
+    log_message_timestamp_after_max_ms: int = _topics(
+        number(0, _LONG, "milliseconds"),
+        "3600000",
+        "Default of `message.timestamp.after.max.ms` for all topics (Kafka's"
+        " `log.message.timestamp.after.max.ms`).",
     )
 
     group_initial_rebalance_delay_ms: int = _groups(

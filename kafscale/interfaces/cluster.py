@@ -271,6 +271,7 @@ class TopicConfig:
     @ivar meaning: One line of documentation.
     @ivar synonym: Kafka's name of the setting of brokers that has the value for
         topics without override; empty if there is none.
+    @ivar default: The value without overrides and settings.
     """
 
     name: str
@@ -279,6 +280,7 @@ class TopicConfig:
     source: str
     meaning: str
     synonym: str = ""
+    default: str = ""
 
 
 class ITopicConfigs(Interface):

@@ -22,7 +22,6 @@ from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.levels import FormatLevels
 from kafscale.cluster.membership import Membership, cluster_id
 from kafscale.cluster.shards import ShardOwnership
-from kafscale.cluster.topic_configs import TopicConfigs
 from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import SettingError, StoreError
@@ -45,7 +44,13 @@ from kafscale.log.reading.cache import BlockCache
 from kafscale.log.replicas.replicas import Replicas
 from kafscale.log.takeover.sealing import CorruptLog
 from kafscale.net.fetch_client import FetchClient
-from kafscale.tap.serving import all_services, follow_configs, log_rules, log_settings
+from kafscale.tap.serving import (
+    all_services,
+    follow_configs,
+    log_rules,
+    log_settings,
+    topic_configs,
+)
 
 REJOIN_SECONDS = 1.0
 """Seconds between two attempts of a replaced broker to rejoin the cluster."""
@@ -139,7 +144,7 @@ class Node:
         cluster = await cluster_id(self._metadata, self._new_id)
         await probe(cluster)
         settings, clock = self._settings, self._clock
-        configs = TopicConfigs()
+        configs = topic_configs(settings)
         image = self.image = Image(self._metadata, cluster, self._broker)
         image.on_change(self._changed)
         await image.start()

@@ -60,6 +60,35 @@ from kafscale.services.topics.describe_topic_partitions import DescribeTopicPart
 from kafscale.services.topics.metadata import MetadataService
 from kafscale.tap.stores import disk_space, log_directory
 
+_DEFAULTS = Settings()
+
+
+#: The topic configurations whose defaults are settings, by the settings' names.
+TOPIC_DEFAULTS = {
+    "compression_type": "compression.type",
+    "log_cleanup_policy": "cleanup.policy",
+    "log_message_timestamp_after_max_ms": "message.timestamp.after.max.ms",
+    "log_message_timestamp_before_max_ms": "message.timestamp.before.max.ms",
+    "log_message_timestamp_type": "message.timestamp.type",
+    "log_retention_bytes": "retention.bytes",
+    "log_retention_ms": "retention.ms",
+    "log_roll_ms": "segment.ms",
+    "log_segment_bytes": "segment.bytes",
+    "message_max_bytes": "max.message.bytes",
+}
+
+
+def topic_configs(settings: Settings) -> TopicConfigs:
+    """
+    The configurations of topics, with the defaults that the settings replace.
+    """
+    defaults = {}
+    for setting, name in TOPIC_DEFAULTS.items():
+        value = getattr(settings, setting)
+        if value != getattr(_DEFAULTS, setting):
+            defaults[name] = ",".join(value) if isinstance(value, tuple) else str(value)
+    return TopicConfigs(defaults)
+
 
 def all_services(
     *,

@@ -37,6 +37,8 @@ INVALID_CONFIG = 40
 INVALID_REQUEST = 42
 INVALID_RECORD = 87
 
+STATIC_BROKER_CONFIG = 4
+
 
 class ConfigCase(BrokerTestCase):
     """
@@ -147,6 +149,28 @@ class ConfluentTests(ConfigCase):
         error = self.refusal(self.alter(("set", "segment.bytes", str((1 << 20) - 1))))
         self.assertEqual(error.code(), INVALID_CONFIG)
         self.alter(("set", "segment.bytes", str(1 << 20))).result(SECONDS)
+
+    def test_defaults_of_the_broker(self) -> None:
+        """
+        Settings of the broker are in force for topics without overrides, and are
+        described as such.
+        """
+        subject = self.broker(message_max_bytes="2000", log_retention_ms="-1")
+        raw = self.connect(subject)
+        raw.create("talk", 1)
+        raw.create("large", 1, max_message_bytes="9000")
+        batch = batch_of([bytes(3000)])
+        self.assertEqual(raw.produce("talk", 0, batch).error_code, MESSAGE_TOO_LARGE)
+        self.assertEqual(raw.produce("large", 0, batch).error_code, 0)
+        self.admin = AdminClient({"bootstrap.servers": subject.address})
+        found = self.described(self.topic)
+        for name, value, synonym in (
+            ("max.message.bytes", "2000", "message.max.bytes"),
+            ("retention.ms", "-1", "log.retention.ms"),
+        ):
+            config = found[name]
+            self.assertEqual((config.value, config.source), (value, STATIC_BROKER_CONFIG))
+            self.assertEqual(list(config.synonyms), [synonym])
 
     def test_survives(self) -> None:
         """

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.config import Settings, from_environment
 from kafscale.interfaces import LogRules
-from kafscale.tap.serving import follow_configs
+from kafscale.tap.serving import TOPIC_DEFAULTS, follow_configs, topic_configs
 from tests.cluster.small import SmallCluster
 from tests.harness.coroutines import begin
 from tests.log.fakes import FakeLog
@@ -30,6 +31,61 @@ class ConfiguredLog(FakeLog):
         See L{ILog.configured}.
         """
         self.configurations.append((topic_id, partitions, rules))
+
+
+class TopicConfigsTests(SynchronousTestCase):
+    """
+    Defaults of topics that are settings.
+    """
+
+    def test_settings(self) -> None:
+        """
+        A setting that was given replaces the default, and is described as the brokers'.
+        """
+        given = {
+            "LOG_RETENTION_MS": "-1",
+            "LOG_RETENTION_BYTES": "7",
+            "LOG_SEGMENT_BYTES": "2MiB",
+            "LOG_ROLL_MS": "8",
+            "LOG_CLEANUP_POLICY": "compact,delete",
+            "COMPRESSION_TYPE": "zstd",
+            "MESSAGE_MAX_BYTES": "1MiB",
+            "LOG_MESSAGE_TIMESTAMP_TYPE": "LogAppendTime",
+            "LOG_MESSAGE_TIMESTAMP_BEFORE_MAX_MS": "9",
+            "LOG_MESSAGE_TIMESTAMP_AFTER_MAX_MS": "10",
+        }
+        variables = {f"KAFSCALE_{name}": value for name, value in given.items()}
+        settings, warnings = from_environment(variables)
+        self.assertEqual(warnings, [])
+        described = topic_configs(settings).describe({"retention.bytes": "5"})
+        found = {each.name: (each.value, each.source) for each in described}
+        self.assertEqual(
+            {name: each for name, each in found.items() if each[1] != "default"},
+            {
+                "cleanup.policy": ("compact,delete", "broker"),
+                "compression.type": ("zstd", "broker"),
+                "max.message.bytes": ("1048576", "broker"),
+                "message.timestamp.after.max.ms": ("10", "broker"),
+                "message.timestamp.before.max.ms": ("9", "broker"),
+                "message.timestamp.type": ("LogAppendTime", "broker"),
+                "retention.bytes": ("5", "topic"),
+                "retention.ms": ("-1", "broker"),
+                "segment.bytes": ("2097152", "broker"),
+                "segment.ms": ("8", "broker"),
+            },
+        )
+
+    def test_none(self) -> None:
+        """
+        The defaults of the settings are those of the topics.
+        """
+        described = topic_configs(Settings()).describe({})
+        self.assertEqual({each.source for each in described}, {"default"})
+        values = {each.name: each.value for each in described}
+        for setting, name in TOPIC_DEFAULTS.items():
+            value = getattr(Settings(), setting)
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            self.assertEqual(values[name], text, setting)
 
 
 class FollowConfigsTests(SynchronousTestCase):

@@ -182,9 +182,12 @@ def _topic_entry(config: TopicConfig, default: TopicConfig, synonyms: bool) -> C
         if config.source == "topic":
             source = CONFIG_SOURCES["topic"]
             found.append(ConfigSynonym(name=config.name, value=config.value, source=source))
-        if config.synonym:
-            source = CONFIG_SOURCES[default.source]
+        if config.synonym and default.source == "broker":
+            source = CONFIG_SOURCES["broker"]
             found.append(ConfigSynonym(name=config.synonym, value=default.value, source=source))
+        if config.synonym:
+            source = CONFIG_SOURCES["default"]
+            found.append(ConfigSynonym(name=config.synonym, value=default.default, source=source))
     return ConfigEntry(
         name=config.name,
         value=config.value,

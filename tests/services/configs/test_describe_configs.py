@@ -164,8 +164,8 @@ class DescribeTests(ConfigsCase):
         self.use(TopicConfigs({"retention.ms": "77", "segment.ms": "8"}))
         configs = self.configs(TOPIC, "mine", synonyms=True)
         own, theirs = configs["retention.ms"], configs["segment.ms"]
-        self.assertEqual([each.source for each in own.synonyms], [OF_TOPIC, OF_BROKER])
-        self.assertEqual([each.value for each in own.synonyms], ["5", "77"])
+        self.assertEqual([each.source for each in own.synonyms], [OF_TOPIC, OF_BROKER, DEFAULT])
+        self.assertEqual([each.value for each in own.synonyms], ["5", "77", "604800000"])
         self.assertEqual((theirs.value, theirs.config_source), ("8", OF_BROKER))
 
     def test_broker(self) -> None:
