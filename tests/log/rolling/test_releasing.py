@@ -14,7 +14,6 @@ from tests.harness.coroutines import begin
 from tests.harness.hostile import Operation, Verdict, hold
 from tests.log.brokers import (
     EACH,
-    RULES,
     TOPIC,
     WHERE,
     Broker,
@@ -190,7 +189,7 @@ class ReleaseTests(BrokerTestCase):
         releasing = self.release()
         self.first.clock.advance(5)
         self.assertNoResult(releasing)
-        self.assertRaises(NotLeaderOrFollower, partition.append, batch(b"b"), RULES)
+        self.assertRaises(NotLeaderOrFollower, append_to, partition, batch(b"b"))
         self.assertEqual(self.shared.record().leader, -1)
         self.first.obey(hold("commit", "nothing"))
         self.first.run()
