@@ -52,6 +52,7 @@ venv:  ## create .venv with everything that the tests need
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check '.[test]'
 	rm -rf build *.egg-info
+	cp .venv/lib/python3*/site-packages/kafscale/wire/_walker*.so kafscale/wire/ || true  # built without a compiler
 	cd tests/clients/kafkajs && npm ci --no-audit --no-fund --loglevel=error
 	.venv/bin/python -m tests.harness.peers
 

@@ -190,6 +190,7 @@ class Walker:
         if at < 0:
             raise _Unreadable(_TRUNCATED)
         _read_record(data, at, at + size, whole)
+        raise _Unreadable(_TRUNCATED)
 
     def _judge(self, delta_time: int, delta: int, key_size: int) -> bool:
         """
@@ -198,7 +199,7 @@ class Walker:
         timestamp = self._base_timestamp + delta_time
         overflows = not _INT64_MIN <= timestamp <= _INT64_MAX
         index = self._records
-        self._records += 1
+        self._records = index + 1
         if self._sought is not None:
             if not overflows and timestamp >= self._sought and delta >= self._first_delta:
                 self._timestamp = timestamp
@@ -212,7 +213,7 @@ class Walker:
             self._flaw(index, _NO_KEY, 0)
         elif overflows:
             self._flaw(index, _TIME_OVERFLOW, delta_time)
-        elif timestamp != -1 and not self._earliest <= timestamp <= self._latest:
+        elif not self._earliest <= timestamp <= self._latest and timestamp != -1:
             self._flaw(index, _TIME_RANGE, timestamp)
         elif delta != index:
             self._flaw(index, _OFFSET, delta)
@@ -272,29 +273,50 @@ def _read_record(data: bytes, at: int, end: int, whole: int) -> tuple[int, int, 
     @param end: The end of the record.
     @param whole: The end of what there is of C{data}, which may be before C{end}.
     """
-    stop = min(end, whole)
+    stop = end if end < whole else whole
     try:
         if at >= stop:
             raise IndexError
-        bits, at = _read_bits(data, at + 1, stop, 63, 0x01)
+        at += 1
+        # A number of one byte is read in line, as most are.
+        if at < stop and (bits := data[at]) < 0x80:
+            at += 1
+        else:
+            bits, at = _read_bits(data, at, stop, 63, 0x01)
         delta_time = (bits >> 1) ^ -(bits & 1)
-        bits, at = _read_bits(data, at, stop, 28, 0x0F)
+        if at < stop and (bits := data[at]) < 0x80:
+            at += 1
+        else:
+            bits, at = _read_bits(data, at, stop, 28, 0x0F)
         delta = (bits >> 1) ^ -(bits & 1)
         key_size, at = _skip(data, at, stop, end)
         _, at = _skip(data, at, stop, end)
-        bits, at = _read_bits(data, at, stop, 28, 0x0F)
-        if bits & 1:
-            raise _Unreadable(_HEADERS)
-        for _ in range(bits >> 1):
-            name_size, at = _skip(data, at, stop, end)
-            if name_size < 0:
-                raise _Unreadable(_HEADERS)
-            _, at = _skip(data, at, stop, end)
+        if at < stop and (bits := data[at]) < 0x80:
+            at += 1
+        else:
+            bits, at = _read_bits(data, at, stop, 28, 0x0F)
+        if bits:
+            at = _skip_headers(data, at, stop, end, bits)
     except IndexError:
         raise _Unreadable(_FIELDS if stop == end else _TRUNCATED) from None
     if at != end:
         raise _Unreadable(_FIELDS)
     return delta_time, delta, key_size
+
+
+def _skip_headers(data: bytes, at: int, stop: int, end: int, bits: int) -> int:
+    """
+    Skip the headers, of which C{bits} is the number before zigzag; return the position
+    after them.
+    """
+    if bits & 1:
+        raise _Unreadable(_HEADERS)
+    for _ in range(bits >> 1):
+        name_size, at = _skip(data, at, stop, end)
+        if name_size < 0:
+            raise _Unreadable(_HEADERS)
+        _, at = _skip(data, at, stop, end)
+    return at
 
 
 def _skip(data: bytes, at: int, stop: int, end: int) -> tuple[int, int]:

@@ -27,7 +27,7 @@ from typing import NamedTuple, Protocol
 from kafscale.errors import InvalidRecord
 from kafscale.wire import plain_walker
 from kafscale.wire.batches import HEADER_SIZE, BatchHeader
-from kafscale.wire.compression import Codec, inflate_pieces
+from kafscale.wire.compression import PIECE, Codec, inflate_pieces
 from kafscale.wire.steps import Steps
 
 _INT64_MIN = -(1 << 63)
@@ -36,10 +36,14 @@ _INT64_MAX = (1 << 63) - 1
 MAX_FLAWS = 10_000
 """How many records at fault a L{Walk} lists unless its rules say otherwise."""
 
+TWIN_FACTOR = 400
+"""How many times longer the twin takes, roughly (docs/performance.md)."""
+
 _SHORT_RECORDS = 1024 * 1024
 """Bytes of uncompressed records that the compiled walker walks over at once."""
 _SHORT_COMPRESSED = 32 * 1024
-"""Bytes of compressed records of which the first piece is inflated at once."""
+"""Bytes of compressed records of which the beginning is inflated at once; it often is
+all."""
 _STEP = 4096
 """Bytes of a step of the twin; of the smallest records these are 600."""
 
@@ -192,6 +196,34 @@ class Walker(Protocol):
 _Walker: Callable[..., Walker] = plain_walker.Walker
 
 
+class NotBuilt(Exception):
+    """
+    The compiled walker is required, and could not be built when Kafscale was installed.
+    """
+
+
+def choose(mode: str) -> bool:
+    """
+    Choose the walker. Until this is called, it is that of C{auto}.
+
+    @param mode: C{auto}: the compiled one if it was built; C{require}: the compiled one;
+        C{off}: its twin in Python.
+    @return: Whether the compiled walker is in use.
+    @raise NotBuilt: it is required, and was not built.
+    """
+    global _Walker
+    _Walker = plain_walker.Walker
+    if mode != "off":
+        try:
+            from kafscale.wire._walker import Walker as CompiledWalker
+        except ImportError as error:
+            if mode == "require":
+                raise NotBuilt(f"kafscale.wire._walker cannot be imported: {error}") from error
+        else:
+            _Walker = CompiledWalker
+    return is_compiled()
+
+
 def is_compiled() -> bool:
     """
     Whether the compiled walker is in use.
@@ -243,15 +275,14 @@ def walk_steps(
     plain = not is_compiled()
     it = walker(header, rules)
     pieces = inflate_pieces(header.codec, body, limit)
-    # How many pieces are taken here; all others are in a thread.
+    # How many bytes are inflated and walked over here; the others are in a thread.
     if header.codec == Codec.NONE:
-        here = 2 if plain or len(body) <= _SHORT_RECORDS else 0
+        here = len(body) + 1 if plain or len(body) <= _SHORT_RECORDS else 0
     else:
-        # Of what is short when compressed, the first piece is often all.
-        here = 2 if len(body) <= _SHORT_COMPRESSED else 0
+        here = PIECE if len(body) <= _SHORT_COMPRESSED else 0
+    done = 0
     while True:
-        if here > 0:
-            here -= 1
+        if done < here:
             piece = next(pieces, None)
         elif plain:
             piece = yield partial(next, pieces, None)
@@ -260,6 +291,7 @@ def walk_steps(
             return ended
         if piece is None:
             break
+        done += len(piece)
         step = _STEP if plain else max(1, len(piece))
         for at in range(0, len(piece), step):
             if not it.feed(piece[at : at + step]):
@@ -299,3 +331,6 @@ def _feed_all(it: Walker, pieces: Iterator[bytes | memoryview]) -> Walk:
         if not it.feed(piece):
             break
     return Walk._make(it.finish())
+
+
+choose("auto")

@@ -5,8 +5,11 @@ Walks over the records of a batch: by the compiled walker and its twin alike.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Iterator
+from threading import Thread
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,11 +73,20 @@ class WalkerContract:
     What both walkers do.
     """
 
+    mode: str
     make: Callable[..., record_walk.Walker]
+    addCleanup: Any
     assertEqual: Any
     assertTrue: Any
     assertFalse: Any
     assertRaises: Any
+
+    def setUp(self) -> None:
+        """
+        Use this walker.
+        """
+        self.addCleanup(record_walk.choose, "require" if record_walk.is_compiled() else "off")
+        self.assertEqual(record_walk.choose(self.mode), self.mode == "require")
 
     def verdict(self, body: bytes, count: int, rules: Rules = NO_RULES) -> Walk:
         """
@@ -279,6 +291,119 @@ class WalkerContract:
                     if codec:
                         self.assertRaises(InvalidRecord, ask, batch, cut, NO_RULES, LIMIT)
 
+
+def pieces_of(body: bytes, cuts: list[int]) -> Iterator[bytes]:
+    """
+    Yield the bytes in pieces that end at these positions.
+    """
+    last = 0
+    for cut in [*sorted(cuts), len(body)]:
+        yield body[last:cut]
+        last = max(last, cut)
+
+
+class PlainWalkerTests(WalkerContract, SynchronousTestCase):
+    """
+    The walker in Python.
+    """
+
+    mode = "off"
+    make = plain_walker.Walker
+
+    def test_turns(self) -> None:
+        """
+        It walks in turns over a few records each, and inflates in a thread what is large.
+        """
+        records = [Record(n, 0, None, b"v" * 25) for n in range(20_000)]
+        for codec, calls in ((Codec.NONE, 0), (Codec.ZSTD, 1), (Codec.LZ4, 1)):
+            batch = build_batch(records, codec=codec)
+            found, turns, called = run(
+                walk_steps(batch, read_batch_header(batch), NO_RULES, 1 << 24)
+            )
+            self.assertEqual(found.records, 20_000)
+            self.assertTrue(150 < turns < 200, turns)
+            self.assertTrue(called >= calls, called)
+
+    def test_long_record_in_steps(self) -> None:
+        """
+        A record that is longer than a step is put together once.
+        """
+        batch = build_batch([Record(0, 5, b"k", bytes(3 << 20))])
+        found, turns, _ = run(walk_steps(batch, read_batch_header(batch), NO_RULES, 1 << 24))
+        self.assertEqual(found.records, 1)
+        self.assertTrue(700 < turns < 800, turns)
+
+
+MAKERS: list[Callable[..., record_walk.Walker]] = [plain_walker.Walker]
+
+if record_walk.is_compiled():
+    # Imported only where KAFSCALE_COMPILED permits it.
+    from kafscale.wire._walker import Walker as CompiledWalker
+
+    MAKERS.append(CompiledWalker)
+
+    class CompiledWalkerTests(WalkerContract, SynchronousTestCase):
+        """
+        The compiled walker.
+        """
+
+        mode = "require"
+        make = CompiledWalker
+
+        def test_turns(self) -> None:
+            """
+            What is short is done at once, all else in one call in a thread.
+            """
+            records = [Record(n, 0, None, b"v" * 25) for n in range(60_000)]
+            for codec in Codec:
+                for count, calls in ((2_000, 0), (60_000, 1)):
+                    batch = build_batch(records[:count], codec=codec)
+                    found, turns, called = run(
+                        walk_steps(batch, read_batch_header(batch), NO_RULES, 1 << 24)
+                    )
+                    self.assertEqual((found.records, found.error), (count, 0))
+                    self.assertEqual((turns, called), (calls, calls))
+
+        def test_other_threads_run(self) -> None:
+            """
+            While a large piece is walked over, other threads run, and the piece cannot be
+            resized; two threads cannot feed one walker.
+            """
+            piece = bytearray(raw_record(0, value=b"") * 8_000_000)
+            it = record_walk.walker(header_of(8_000_000), NO_RULES)
+            outcome: list[Any] = []
+            thread = Thread(target=lambda: outcome.append(it.feed(memoryview(piece))))
+            thread.start()
+            refused = 0
+            while thread.is_alive():
+                for attempt in (lambda: it.feed(b""), it.finish, lambda: piece.append(0)):
+                    try:
+                        attempt()
+                    except (BufferError, RuntimeError):
+                        refused += 1
+                if not outcome and not refused:
+                    continue
+                thread.join()
+            self.assertEqual(outcome, [True])
+            self.assertTrue(refused)
+
+        def test_arguments(self) -> None:
+            """
+            What is no buffer, or no number of 64 bits, is refused.
+            """
+            it = record_walk.walker(header_of(1))
+            self.assertRaises(TypeError, it.feed, "text")
+            self.assertRaises(BufferError, it.feed, memoryview(b"abcd")[::2])
+            self.assertRaises(TypeError, CompiledWalker, 1)
+            self.assertRaises(OverflowError, self.make, 1, 1 << 63, False, 0, 0, 0)
+            self.assertRaises(OverflowError, self.make, 1, 0, False, 0, 0, 0, 1 << 63)
+
+
+class AgreementTests(SynchronousTestCase):
+    """
+    Agreement between the walkers.
+    """
+
     @given(
         st.lists(
             st.tuples(
@@ -306,57 +431,19 @@ class WalkerContract:
         sought: tuple[int, int] | None,
     ) -> None:
         """
-        The verdict on any records is that of the twin, however they are cut into pieces.
+        The verdict on any records is the same, however they are cut into pieces, and that of the
+        compiled walker is that of its twin.
         """
         body = b"".join(raw_record(*row) for row in rows) + rest
         arguments = (count, 0, True, -10, 10, 4, *(sought or ()))
         expected = plain_walker.Walker(*arguments)
         expected.feed(body)
-        it = self.make(*arguments)
-        for piece in pieces_of(body, cuts):
-            it.feed(piece)
-        self.assertEqual(it.finish(), expected.finish())
-
-
-def pieces_of(body: bytes, cuts: list[int]) -> Iterator[bytes]:
-    """
-    Yield the bytes in pieces that end at these positions.
-    """
-    last = 0
-    for cut in [*sorted(cuts), len(body)]:
-        yield body[last:cut]
-        last = max(last, cut)
-
-
-class PlainWalkerTests(WalkerContract, SynchronousTestCase):
-    """
-    The walker in Python.
-    """
-
-    make = plain_walker.Walker
-
-    def test_turns(self) -> None:
-        """
-        It walks in turns over a few records each, and inflates in a thread what is large.
-        """
-        records = [Record(n, 0, None, b"v" * 25) for n in range(20_000)]
-        for codec, calls in ((Codec.NONE, 0), (Codec.ZSTD, 1), (Codec.LZ4, 1)):
-            batch = build_batch(records, codec=codec)
-            found, turns, called = run(
-                walk_steps(batch, read_batch_header(batch), NO_RULES, 1 << 24)
-            )
-            self.assertEqual(found.records, 20_000)
-            self.assertTrue(150 < turns < 200, turns)
-            self.assertTrue(called >= calls, called)
-
-    def test_long_record_in_steps(self) -> None:
-        """
-        A record that is longer than a step is put together once.
-        """
-        batch = build_batch([Record(0, 5, b"k", bytes(3 << 20))])
-        found, turns, _ = run(walk_steps(batch, read_batch_header(batch), NO_RULES, 1 << 24))
-        self.assertEqual(found.records, 1)
-        self.assertTrue(700 < turns < 800, turns)
+        verdict = expected.finish()
+        for make in MAKERS:
+            it = make(*arguments)
+            for piece in pieces_of(body, cuts):
+                it.feed(piece)
+            self.assertEqual(it.finish(), verdict)
 
 
 class RuleTests(SynchronousTestCase):
@@ -371,6 +458,20 @@ class RuleTests(SynchronousTestCase):
         for kind in (Unreadable, Flaw):
             for member in kind:
                 self.assertEqual(getattr(plain_walker, f"_{member.name}"), member)
+
+    def test_not_built(self) -> None:
+        """
+        Where the compiled walker was not built its twin takes over, unless that is refused.
+        """
+        self.addCleanup(record_walk.choose, "require" if record_walk.is_compiled() else "off")
+        absent = patch.dict(sys.modules, {"kafscale.wire._walker": None})
+        absent.start()
+        self.addCleanup(absent.stop)
+        error = self.assertRaises(record_walk.NotBuilt, record_walk.choose, "require")
+        self.assertIn("kafscale.wire._walker", str(error))
+        for mode in ("auto", "off"):
+            self.assertFalse(record_walk.choose(mode))
+            self.assertFalse(record_walk.is_compiled())
 
     def test_header_is_not_believed(self) -> None:
         """
