@@ -426,6 +426,13 @@ class Settings:
     log_level: str = _process(
         choice("debug", "info", "warn", "error"), "info", "Minimum level of the messages to log."
     )
+    compiled: str = _process(
+        choice("auto", "require", "off"),
+        "auto",
+        "Whether the compiled module walks over the records of batches. `auto`: if it was built"
+        " when Kafscale was installed; otherwise Python does the same, some 400 times slower."
+        " `require`: without it the broker does not start. `off`: never.",
+    )
     shutdown_ms: int = _process(
         number(0, 600_000, "milliseconds"),
         "8000",

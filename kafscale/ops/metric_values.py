@@ -263,6 +263,13 @@ def of_build(version: str, python: str) -> Iterator[Family]:
     yield _gauge(metrics.BUILD, [((version, python), 1)])
 
 
+def of_walker(is_compiled: Callable[[], bool]) -> Iterator[Family]:
+    """
+    What walks over records.
+    """
+    yield _gauge(metrics.COMPILED, int(is_compiled()))
+
+
 def _error_name(code: int) -> str:
     if code == 0:
         return "NONE"

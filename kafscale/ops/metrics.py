@@ -201,6 +201,11 @@ BUILD = _metric(
     "kafscale_build_info", "gauge", "version python",
     "Always 1; the labels have the versions of Kafscale and Python.",
 )  # fmt: skip
+COMPILED = _metric(
+    "kafscale_compiled_walker", "gauge", "",
+    "1 if the compiled module walks over the records of batches; 0 if Python does, some 400 times"
+    " slower (`KAFSCALE_COMPILED`).",
+)  # fmt: skip
 
 PROCESS: Sequence[Metric] = [
     _metric("process_cpu_seconds_total", "counter", "", "CPU time of the process, all threads."),

@@ -46,6 +46,7 @@ from kafscale.tap.listening import address_of, take_port
 from kafscale.tap.node import Node
 from kafscale.tap.operators import Operators
 from kafscale.tap.stores import open_stores
+from kafscale.wire import record_walk
 
 DIAL_SECONDS = 5.0
 """Timeout for connecting to another broker, in seconds."""
@@ -82,6 +83,7 @@ class BrokerService(Service):
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         try:
+            self._choose_walker()
             self._stores = open_stores(self._settings, self._pool, reactor)
             self._convert = self._pool(2)  # one thread for producers, one for consumers
             self._listen()
@@ -95,6 +97,38 @@ class BrokerService(Service):
             line = f"kafscale: {error}\n"
             sys.excepthook = lambda *_: sys.__stderr__.write(line) and None  # type: ignore[union-attr]
             raise
+
+    def _choose_walker(self) -> None:
+        """
+        Choose what walks over records.
+
+        @raise SettingError: It is the compiled walker, and that was not built.
+        """
+        try:
+            record_walk.choose(self._settings.compiled)
+        except record_walk.NotBuilt as error:
+            raise SettingError(
+                f"KAFSCALE_COMPILED=require: {error}; install a C compiler and Python's headers,"
+                " then Kafscale again, or set it to auto"
+            ) from None
+
+    def _log_walker(self) -> None:
+        """
+        Log that the compiled walker is not in use.
+        """
+        if self._settings.compiled == "off":
+            self._log.info(
+                "KAFSCALE_COMPILED=off: records are walked over in Python, about {factor} times"
+                " slower",
+                factor=record_walk.TWIN_FACTOR,
+            )
+        elif not record_walk.is_compiled():
+            self._log.warn(
+                "the compiled walker was not built; records are walked over in Python, about"
+                " {factor} times slower: install a C compiler and Python's headers, then Kafscale"
+                " again",
+                factor=record_walk.TWIN_FACTOR,
+            )
 
     def _pool(self, threads: int) -> Callable[..., Deferred[Any]]:
         pool = Pool(0, threads)
@@ -133,6 +167,7 @@ class BrokerService(Service):
         for warning in self._warnings:
             self._log.warn("{warning}", warning=warning)
         self._operators.log_address()
+        self._log_walker()
         for pool in self._pools:
             pool.start()
         self._starting = Deferred.fromCoroutine(self._start())

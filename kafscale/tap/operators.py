@@ -34,10 +34,12 @@ from kafscale.ops.metric_values import (
     of_requests,
     of_s3,
     of_stores,
+    of_walker,
 )
 from kafscale.tap.listening import address_of, take_port
 from kafscale.tap.node import Node
 from kafscale.tap.stores import Stores
+from kafscale.wire.record_walk import is_compiled
 
 DEFAULT_ADDRESS = LISTEN.parse("127.0.0.1:9308")
 """The address if C{KAFSCALE_METRICS_ADDR} is not set."""
@@ -62,6 +64,7 @@ class Operators:
         self._health = Health(probed, unready, unhealthy)
         self._metrics = Metrics(reactor)
         self._metrics.add(partial(of_build, __version__, platform.python_version()))
+        self._metrics.add(partial(of_walker, is_compiled))
         self._metrics.add(partial(of_stores, [each.counts for each in stores.probed]))
         if stores.disk_cache is not None:
             self._metrics.add(partial(of_disk_cache, stores.disk_cache))

@@ -172,6 +172,7 @@ class MetricsTestCase(SynchronousTestCase):
             partial(metric_values.of_stores, [self.store]),
             partial(metric_values.of_s3, {"PutObject": 7, "UploadPart": 2}),
             partial(metric_values.of_build, "1.2.3", "3.11.0"),
+            partial(metric_values.of_walker, lambda: True),
         ):
             self.metrics.add(reading)
 
