@@ -21,6 +21,7 @@ from kafscale.config import (
     version_text,
 )
 from kafscale.errors import SettingError
+from kafscale.ops.launch import Launch
 from kafscale.tap.broker import BrokerService
 
 __all__ = ["Options", "makeService"]
@@ -33,6 +34,7 @@ class Options(usage.Options):
     @cvar command: How the user has called it.
     @ivar settings: The settings from options and environment, once parsed.
     @ivar warnings: What to log about variables that are not settings.
+    @ivar launch: Reports the outcome of the start to the user's command.
     """
 
     synopsis = (
@@ -91,6 +93,7 @@ class Options(usage.Options):
             self.settings, self.warnings = from_environment(os.environ, self)
         except SettingError as error:
             sys.exit(f"kafscale: {error}")
+        self.launch = Launch(self.parent)
 
 
 def makeService(options: Options) -> IService:
@@ -99,4 +102,4 @@ def makeService(options: Options) -> IService:
 
     @param options: Parsed already.
     """
-    return BrokerService(options.settings, options.warnings)
+    return BrokerService(options.settings, options.warnings, options.launch)

@@ -19,7 +19,7 @@ from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IReactorFromThreads
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -36,6 +36,7 @@ from kafscale.net.connection import Connection
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.factory import BrokerFactory
 from kafscale.net.peer import Peer
+from kafscale.ops.launch import Launch, stop_at_signals
 from kafscale.ops.process import (
     allow_many_files,
     collect_seldom,
@@ -60,12 +61,14 @@ class BrokerService(Service):
     _log = Logger()
     name = "kafscale"
 
-    def __init__(self, settings: Settings, warnings: list[str]) -> None:
+    def __init__(self, settings: Settings, warnings: list[str], launch: Launch) -> None:
         """
         @param settings: The settings of the broker.
         @param warnings: Lines to log at the start, about variables that are
             not settings.
+        @param launch: Gets the outcome of the start.
         """
+        self._launch = launch
         self._settings = settings
         self._warnings = warnings
         self._starting: Deferred[None] | None = None
@@ -82,6 +85,7 @@ class BrokerService(Service):
         process can still end with one line and exit status 1.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
+        self._launch.begin()
         try:
             self._choose_walker()
             self._stores = open_stores(self._settings, self._pool, reactor)
@@ -92,8 +96,10 @@ class BrokerService(Service):
             )
             self._warnings += self._operators.listen(self._settings)
         except SettingError as error:
-            # twistd informs its parent process, if it is a daemon, and removes
-            # its pid file; then Python would print a traceback.
+            if self._launch.in_background:  # where what Python prints is lost
+                self._log.critical("cannot start: {reason}", reason=error)
+            self._launch.failed(str(error))
+            # twistd removes its pid file; then Python would print a traceback.
             line = f"kafscale: {error}\n"
             sys.excepthook = lambda *_: sys.__stderr__.write(line) and None  # type: ignore[union-attr]
             raise
@@ -170,6 +176,8 @@ class BrokerService(Service):
         self._log_walker()
         for pool in self._pools:
             pool.start()
+        call_soon = IReactorFromThreads(reactor).callFromThread
+        reactor.callWhenRunning(stop_at_signals, call_soon, reactor.stop)
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._not_started)
 
@@ -215,10 +223,13 @@ class BrokerService(Service):
             port=self._broker.port,
             data=self._stores.description,
         )
+        self._launch.succeeded()
 
     def _not_started(self, failure: Failure) -> None:
         if isinstance(failure.value, CancelledError):
+            self._launch.failed("it was stopped while it started")
             return
+        self._launch.failed(failure.getErrorMessage())
         if isinstance(failure.value, SettingError | CorruptLog | StoreError):
             self._log.critical("cannot start: {reason}", reason=failure.getErrorMessage())
         else:

@@ -180,14 +180,10 @@ class Broker:
     def terminate(self) -> int:
         """
         SIGTERM; the exit status, which must come within ten seconds: 0 when
-        it ended in good order. (twistd, having done all that, ends by the
-        signal that it got.)
+        it ended in good order.
         """
-        assert self._process is not None, "the broker is not started"
-        self._process.send_signal(signal.SIGTERM)
-        status = self.ended()
-        in_good_order = "Server Shut Down." in self.tail(3)
-        return 0 if status == -signal.SIGTERM and in_good_order else status
+        self.signal_to_stop()
+        return self.ended()
 
     def ended(self, seconds: float = STOP_SECONDS) -> int:
         """
@@ -209,6 +205,12 @@ class Broker:
         status = self.terminate()
         assert status == 0, f"the broker ended with status {status}"
         self.start()
+
+    def has_logged(self, words: str) -> bool:
+        """
+        Whether the end of its log contains these words.
+        """
+        return words in self.tail()
 
     def memory(self, what: str = "VmRSS") -> int:
         """

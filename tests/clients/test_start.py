@@ -4,10 +4,14 @@ Starting and stopping a broker process, and its command line.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -29,6 +33,7 @@ from tests.clients.broker import (
     twistd,
 )
 from tests.clients.raw import LATEST, RawClient, batch_of
+from tests.harness import s3
 from tests.harness.coroutines import now
 
 MODULE = [sys.executable, "-m", "kafscale"]
@@ -310,6 +315,124 @@ class RunTests(BrokerTestCase):
         self.assertEqual(broker.tail(1000).count(str(broker.port)), 1)
 
 
+class BackgroundTests(BrokerTestCase):
+    """
+    C{twistd kafscale}, which becomes a daemon.
+    """
+
+    def setUp(self) -> None:
+        """
+        A broker whose command returns, and leaves the process id in a file.
+        """
+        super().setUp()
+        self.daemon = self.prepared()
+        self.daemon.folder.mkdir(exist_ok=True)
+        self.addCleanup(self.kill)
+
+    def command(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """
+        Run the command in the broker's folder, to its end.
+        """
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("twistd")), *options, "kafscale"],
+            cwd=self.daemon.folder,
+            env={**environment(**self.daemon.settings), **self.daemon.variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def pid(self) -> int | None:
+        """
+        The id of the process that runs; None if there is none.
+        """
+        try:
+            return int((self.daemon.folder / "twistd.pid").read_text())
+        except FileNotFoundError:
+            return None
+
+    def kill(self) -> None:
+        """
+        Do not leave the process behind a test that fails.
+        """
+        if (pid := self.pid()) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def test_ready(self) -> None:
+        """
+        The command returns with status 0 when the broker is ready. Only its
+        owner can read the log, and so the files that it is continued in.
+        """
+        done = self.command()
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        self.connect(self.daemon).create("t")
+        pid, log = self.pid(), self.daemon.folder / "twistd.log"
+        assert pid is not None
+        self.assertIn(" listens on ", log.read_text())
+        os.kill(pid, signal.SIGUSR1)
+        eventually(lambda: log.with_name("twistd.log.1").exists() and log.exists())
+        for each in (log, log.with_name("twistd.log.1")):
+            self.assertEqual(each.stat().st_mode & 0o777, 0o600)
+        os.kill(pid, signal.SIGTERM)
+        eventually(lambda: self.pid() is None)
+        self.assertIn("all acknowledged records are stored", log.read_text())
+
+    def test_port_in_use(self) -> None:
+        """
+        The reason is on the terminal and in the log; the status is 1.
+        """
+        with socket.create_server(("127.0.0.1", self.daemon.port)):
+            self.assert_fails("cannot listen on .* in use; choose .* KAFSCALE_BROKER_ADDR")
+
+    def test_unusable_bucket(self) -> None:
+        """
+        So is a reason that is found out later.
+        """
+        self.daemon.settings |= {"s3_bucket": "logs", "s3_endpoint": s3.server("moto").endpoint}
+        self.daemon.variables |= s3.KEYS
+        self.assert_fails("the bucket logs at .* cannot be used: .*NoSuchBucket.*")
+
+    def assert_fails(self, reason: str) -> None:
+        """
+        The command fails, for a reason that this pattern matches.
+        """
+        done = self.command()
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertRegex(done.stderr, rf"\Akafscale: {reason}\n\Z")
+        log = (self.daemon.folder / "twistd.log").read_text()
+        self.assertRegex(log, rf"(?m)\] cannot start: {reason}$")
+        eventually(lambda: self.pid() is None)
+
+    def test_stopped_meanwhile(self) -> None:
+        """
+        A broker that is stopped while it starts has not started.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            self.daemon.settings |= {"s3_bucket": "any", "s3_endpoint": f"http://127.0.0.1:{port}"}
+            self.daemon.variables |= s3.KEYS
+            stopping = threading.Thread(target=self.stop_it)
+            stopping.start()
+            done = self.command()
+            stopping.join()
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stderr, "kafscale: it was stopped while it started\n")
+
+    def stop_it(self) -> None:
+        """
+        Stop the broker while it waits for the bucket.
+        """
+        log = self.daemon.folder / "twistd.log"
+        eventually(lambda: log.exists() and "kafscale starting" in log.read_text())
+        pid = self.pid()
+        assert pid is not None
+        handler = 1 << (signal.SIGTERM - 1)
+        status = Path(f"/proc/{pid}/status")
+        eventually(lambda: int(status.read_text().split("SigCgt:")[1].split()[0], 16) & handler)
+        os.kill(pid, signal.SIGTERM)
+
+
 class Load(threading.Thread):
     """
     Produces numbers without waiting for answers, five requests ahead, until
@@ -397,6 +520,22 @@ class StopTests(BrokerTestCase):
             self.connect(broker).send(request, 12)
         self.assertEqual(raw.offset("quiet", 0, LATEST), 0)
         self.assertEqual(broker.terminate(), 0)
+
+    def test_signals(self) -> None:
+        """
+        SIGINT is as good as SIGTERM, and a second signal changes nothing.
+        """
+        for first, second in ((signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)):
+            broker = self.broker()
+            self.connect(broker).create("t")
+            os.kill(broker.pid, first)
+            eventually(partial(broker.has_logged, "stopping"))
+            with contextlib.suppress(ProcessLookupError):  # it is quick
+                os.kill(broker.pid, second)
+            self.assertEqual(broker.ended(), 0)
+            self.assertIn(f"received {first.name}, stopping", broker.tail())
+            self.assertIn("all acknowledged records are stored", broker.tail())
+            self.assertNotIn("Traceback", broker.tail(1000))
 
     def test_restart_keeps_all(self) -> None:
         """
