@@ -253,7 +253,13 @@ class Leaderships:
             elif kind == metadata_keys.TOMBSTONES:
                 self._end_deletion(metadata_keys.topic_of(change.key))
         self._settling.fill()
-        for topic_id in touched & self._waiting.keys():
+        self._touched(touched)
+
+    def _touched(self, topics: Collection[UUID]) -> None:
+        """
+        Let those who wait for leaders of these topics look again.
+        """
+        for topic_id in self._waiting.keys() & topics:
             for waiter in self._waiting.pop(topic_id):
                 waiter.callback(None)
 
@@ -313,6 +319,7 @@ class Leaderships:
                 seconds=RETRY_SECONDS,
             )
             unclaimed = set(topics)
+        self._touched(topics)
         self._retry_later(unclaimed)
 
     async def _claim(self, topics: Collection[UUID]) -> set[UUID]:
@@ -376,15 +383,21 @@ class Leaderships:
 
     async def wait_for_leaders(self, topic_id: UUID, indexes: Sequence[int]) -> None:
         """
-        Return when all these partitions of a topic have a leader.
+        Return when all these partitions of a topic have a leader. One that this
+        broker leads serves its clients then: the image has a claim before the
+        broker hears that it is committed.
 
         @raise UnknownTopicId: the topic is deleted.
         """
         self._check_topics([topic_id])
-        while indexes := [
-            index for index in indexes if self._image.leadership(topic_id, index).leader < 0
-        ]:
+        while indexes := [index for index in indexes if not self._is_led(topic_id, index)]:
             await self._until_touched(topic_id)
+
+    def _is_led(self, topic_id: UUID, index: int) -> bool:
+        leader = self._image.leadership(topic_id, index).leader
+        if leader == self._image.broker_id:
+            return self._partitions.leads((topic_id, index))
+        return leader >= 0
 
     async def wait_for_leader(self, topic_id: UUID, index: int, broker_id: int) -> None:
         """

@@ -276,6 +276,22 @@ class LedTests(LeadershipTestCase):
         self.cluster.clock.advance(RETRY_SECONDS)
         self.successResultOf(led)
 
+    def test_until_they_serve(self) -> None:
+        """
+        wait_for_leaders returns when this broker leads in its log, too, and not
+        only in the image.
+        """
+        self.log.replaced = True
+        self.start()
+        topic_id = self.create("new", 1)
+        led = begin(self.leaderships.wait_for_leaders(topic_id, [0]))
+        self.cluster.put_leader(topic_id, 0, leader=BROKER.broker_id, epoch=0)
+        self.assertNoResult(led)
+        self.log.replaced = False
+        self.cluster.clock.advance(RETRY_SECONDS)
+        self.assertTrue(self.log.leads((topic_id, 0)))
+        self.successResultOf(led)
+
     def test_of_a_deleted_topic(self) -> None:
         """
         wait_for_leaders fails if the topic is deleted.
