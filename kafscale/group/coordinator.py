@@ -329,6 +329,8 @@ class GroupCoordinator:
         """
         See L{IGroupCoordinator.delete_offsets}.
         """
+        if not group:
+            raise InvalidGroupId
         coordinated = self._find_existing(group)
         members = coordinated.group.members
         if members and coordinated.group.protocol_type != CONSUMER:

@@ -239,8 +239,8 @@ class IGroupCoordinator(Interface):
         @param topics: The names of the topics, by id.
         @return: The partitions whose offsets are kept, with the reason:
             GROUP_SUBSCRIBED_TO_TOPIC.
-        @raise KafkaError: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP (the group has
-            members, and their protocol type is not C{consumer}).
+        @raise KafkaError: INVALID_GROUP_ID, GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP (the
+            group has members, and their protocol type is not C{consumer}).
         """
 
     def describe(group: str) -> GroupDescription:

@@ -232,10 +232,10 @@ class IPartition(IReadable):
         Commit a new log start, and delete the segments before it
         (DeleteRecords).
 
-        @param offset: The new log start; -1 for the high watermark.
+        @param offset: The new log start; -1 for the high watermark. Nothing happens
+            if the log starts there or later.
         @return: The log start after that.
-        @raise OffsetOutOfRange: C{offset} is past the high watermark or below
-            the log start.
+        @raise OffsetOutOfRange: C{offset} is past the high watermark, or negative.
         """
 
     def producers() -> Sequence[Any]:

@@ -13,6 +13,7 @@ from kafscale.errors import (
     GroupIdNotFound,
     GroupSubscribedToTopic,
     IllegalGeneration,
+    InvalidGroupId,
     NonEmptyGroup,
     RebalanceInProgress,
     UnknownMemberId,
@@ -251,6 +252,14 @@ class DeletionTests(GroupTestCase):
         metadata = (99).to_bytes(2, "big") + subscription("t", version=3)[2:] + b"more"
         self.stable({"protocols": [("range", metadata)]})
         self.assertEqual(self.delete_offsets((OTHER.topic_id, 0)), {})
+
+    def test_delete_without_a_group(self) -> None:
+        """
+        No group has the empty name.
+        """
+        self.failureResultOf(
+            self.begin(self.coordinator.delete_offsets("", [FIRST], {})), InvalidGroupId
+        )
 
     def test_delete_of_other_types(self) -> None:
         """

@@ -292,12 +292,12 @@ class FakePartition:
         if self.error is not None:
             raise self.error
         to = self.high_watermark if offset == -1 else offset
-        if not self.log_start <= to <= self.high_watermark:
+        if to > self.high_watermark:
             raise OffsetOutOfRange
         if to > self.log_start:
             self.log_start = to
             self.wake()
-        return to
+        return self.log_start
 
     def producers(self) -> Sequence[Any]:
         """

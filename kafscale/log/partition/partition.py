@@ -362,7 +362,7 @@ class Partition:
         """
         if offset == -1:
             offset = self.high_watermark
-        if offset < self.log_start or offset > self.high_watermark:
+        if not 0 <= offset <= self.high_watermark:
             raise OffsetOutOfRange
         if offset > self.log_start:
             await self._host.move_start(self, offset)

@@ -77,7 +77,6 @@ class DescribeClusterService:
         return DescribeClusterResponse(
             error_code=code,
             error_message=message,
-            endpoint_type=request.endpoint_type,
             cluster_id=self._image.cluster_id,
             brokers=[],
         )

@@ -64,10 +64,8 @@ class DescribeTopicPartitionsService:
         A page of topics by name, and of their partitions by index. The cursor
         names the first partition of the next page.
         """
-        if request.response_partition_limit < 1:
-            raise InvalidRequest("The limit of partitions must be larger than 0")
         names, first = self._names(request)
-        left = min(request.response_partition_limit, MAX_PARTITIONS)
+        left = max(1, min(request.response_partition_limit, MAX_PARTITIONS))
         response = DescribeTopicPartitionsResponse(topics=[])
         for name in names:
             try:
@@ -75,7 +73,13 @@ class DescribeTopicPartitionsService:
             except Exception as error:
                 code, _ = error_fields(error, f"describe topic {name}")
                 response.topics.append(
-                    ResponseTopic(error_code=code, name=name, topic_id=NO_UUID, partitions=[])
+                    ResponseTopic(
+                        error_code=code,
+                        name=name,
+                        topic_id=NO_UUID,
+                        partitions=[],
+                        topic_authorized_operations=TOPIC_OPERATIONS,
+                    )
                 )
                 continue
             if left == 0:

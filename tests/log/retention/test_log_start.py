@@ -54,8 +54,9 @@ class MoveTests(RollingTestCase):
         The log start never goes back, nor past the high watermark.
         """
         self.successResultOf(self.move(3))
-        for offset in (2, 9, -2):
+        for offset in (9, -2):
             self.failureResultOf(self.move(offset), OffsetOutOfRange)
+        self.assertEqual(self.successResultOf(self.move(2)), 3)
         self.assertEqual(self.successResultOf(self.move(3)), 3)
 
     def test_two_at_once(self) -> None:

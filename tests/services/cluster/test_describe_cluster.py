@@ -52,7 +52,7 @@ class DescribeClusterTests(ServiceCase):
     def test_endpoint_types(self) -> None:
         """
         A broker has no controllers to describe; other endpoint types are
-        unknown.
+        unknown. The answer is of the type of brokers.
         """
         for kind, error in (
             (2, errors.MismatchedEndpointType),
@@ -64,5 +64,5 @@ class DescribeClusterTests(ServiceCase):
             )
             self.failureResultOf(self.client.start(request, 1), error)
             response = self.client.failed(request, 1, error.code)
-            self.assertEqual((response.error_code, response.endpoint_type), (error.code, kind))
+            self.assertEqual((response.error_code, response.endpoint_type), (error.code, 1))
             self.assertEqual(response.error_message, "words")

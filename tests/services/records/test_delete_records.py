@@ -62,11 +62,16 @@ class DeleteRecordsTests(OffsetsCase):
 
     def test_out_of_range(self) -> None:
         """
-        An offset past the high watermark, below the log start offset, or
-        negative is refused.
+        An offset past the high watermark, or negative, is refused.
         """
-        for offset in (5, 0, -2):
+        for offset in (5, -2):
             self.assertEqual(self.ask(offset), (1, -1))
+
+    def test_deleted_before(self) -> None:
+        """
+        An offset below the log start is no error: these records are deleted.
+        """
+        self.assertEqual(self.ask(0), (0, 1))
 
     def test_refused(self) -> None:
         """

@@ -74,6 +74,13 @@ class DescribeTopicPartitionsTests(ServiceCase):
             pages.append(topics)
         self.assertEqual(pages, [[("a", 0, [0])], [("a", 0, [1])], [("b", 0, [0])]])
 
+    def test_no_limit(self) -> None:
+        """
+        A page has at least one partition, whatever its limit.
+        """
+        for limit in (0, -1):
+            self.assertEqual(self.ask(limit=limit), ([("a", 0, [0])], ("a", 1)))
+
     def test_cursor_of_a_deleted_topic(self) -> None:
         """
         If the topic of the cursor was deleted, the next topic is described from
@@ -84,9 +91,8 @@ class DescribeTopicPartitionsTests(ServiceCase):
 
     def test_invalid(self) -> None:
         """
-        A page without partitions, or a negative index, is refused.
+        A negative index is refused.
         """
-        self.cluster_request(response_partition_limit=0)
         self.cluster_request(
             cursor=DescribeTopicPartitionsRequest.Cursor(topic_name="a", partition_index=-1)
         )
