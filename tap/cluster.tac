@@ -15,15 +15,17 @@ The other two brokers have the next two ports. Their HTTP servers (/metrics,
 9310), etcd and SeaweedFS ports from 100 to 117 above it.
 
 Every user of this machine can access the S3 server without a password, so store
-nothing valuable. To stop the cluster in order send SIGTERM to this process.
-Ctrl-C in a terminal also reaches the servers, which then end before the brokers.
+nothing valuable. SIGTERM to this process, or Ctrl-C, stops the brokers and then
+the servers.
 """
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
+from kafscale.ops.launch import stop_at_signals
 from twisted.application.service import Application, Service
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -38,6 +40,9 @@ ETCD = f"http://127.0.0.1:{PORT + 100}"
 ETCD_PEER = f"http://127.0.0.1:{PORT + 101}"
 S3 = f"http://127.0.0.1:{PORT + 110}"
 BUCKET = "kafscale"
+OWN_GROUP = "import os, sys; os.setpgid(0, 0); os.execv(sys.argv[1], sys.argv[1:])"
+"""A program that runs another one in a process group of its own, which Ctrl-C in
+the terminal does not reach: otherwise the servers would end before the brokers."""
 
 
 def program(name, package):
@@ -117,18 +122,28 @@ class Cluster(Service):
         self._servers, self._brokers = ProcessMonitor(), ProcessMonitor()
         self._brokers.killTime = 15  # seconds: brokers hand over when they stop
         FOLDER.mkdir(exist_ok=True)
-        self._servers.addProcess("etcd", etcd(), env=os.environ)
+        self._add(self._servers, "etcd", etcd(), env=os.environ)
         weed = {**os.environ, "HOME": str(FOLDER), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
-        self._servers.addProcess("s3", seaweedfs(), env=weed, cwd=str(FOLDER))
+        self._add(self._servers, "s3", seaweedfs(), env=weed, cwd=str(FOLDER))
         for number in range(1, BROKERS + 1):
             command, environment = broker(number)
-            self._brokers.addProcess(f"broker-{number}", command, env=environment)
+            self._add(self._brokers, f"broker-{number}", command, env=environment)
+
+    @staticmethod
+    def _add(monitor, name, command, **named):
+        monitor.addProcess(name, [sys.executable, "-c", OWN_GROUP, *command], **named)
 
     def startService(self):
         """
         Start the servers; the brokers follow when the bucket exists.
         """
         super().startService()
+        reactor.callWhenRunning(
+            stop_at_signals,
+            reactor.callFromThread,
+            reactor.stop,
+            (signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
+        )
         self._servers.startService()
         Deferred.fromCoroutine(self._start())
 

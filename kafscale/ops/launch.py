@@ -15,7 +15,7 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -129,26 +129,25 @@ _log = Logger()
 
 
 def stop_at_signals(
-    call_soon: Callable[[Callable[[], None]], object], stop: Callable[[], object]
+    call_soon: Callable[[Callable[[], None]], object],
+    stop: Callable[[], object],
+    numbers: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
 ) -> None:
     """
-    Stop at SIGTERM and SIGINT, in order and with exit status 0: twistd would end
-    the process by the signal after that. A signal that comes while the broker
-    stops changes nothing, as the time for that is limited anyway. To be called
-    when the reactor runs.
+    Stop at these signals, in order and with exit status 0: twistd would end the
+    process by the signal after that. A signal that comes while the process stops
+    changes nothing, as the time for that is limited anyway. To be called when
+    the reactor runs.
 
     @param call_soon: Calls a function in the reactor's thread; safe in a handler
         of signals.
     @param stop: Stops the reactor.
     """
-    numbers = [
-        each
-        for each in (signal.SIGTERM, signal.SIGINT)
-        if signal.getsignal(each) is not signal.SIG_IGN  # as a shell has it for its jobs
-    ]
+    # A shell has SIGINT ignored by its jobs in the background.
+    obeyed = [each for each in numbers if signal.getsignal(each) is not signal.SIG_IGN]
 
     def received(number: int, _: object) -> None:
-        for each in numbers:
+        for each in obeyed:
             signal.signal(each, signal.SIG_IGN)
 
         def stop_now() -> None:
@@ -158,5 +157,5 @@ def stop_at_signals(
 
         call_soon(stop_now)
 
-    for each in numbers:
+    for each in obeyed:
         signal.signal(each, received)

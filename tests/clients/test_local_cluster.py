@@ -58,6 +58,7 @@ class LocalClusterTests(SynchronousTestCase):
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
+                start_new_session=True,  # as in a terminal of its own
             )
         self.addCleanup(self.end)
 
@@ -82,9 +83,10 @@ class LocalClusterTests(SynchronousTestCase):
 
     def test_lives_and_ends(self) -> None:
         """
-        Three brokers know each other, share the work, and serve. In the end
-        nothing is left running, and the brokers have stored everything before
-        the servers were stopped.
+        Three brokers know each other, share the work, and serve. Ctrl-C, which
+        a terminal sends to all processes of the group, stops them in order, even
+        if it is pressed twice: nothing is left running, and the brokers have
+        stored everything before the servers were stopped.
         """
         ports = [self.port + each for each in range(3)]
         try:
@@ -98,7 +100,12 @@ class LocalClusterTests(SynchronousTestCase):
         with RawClient(ports[leaders[0] - 1]) as raw:
             self.assertEqual(raw.produce("t", 0, batch_of([b"a"])).error_code, 0)
             self.assertEqual([each.value for each in raw.records("t", 0)], [b"a"])
-        self.end()
+        for _ in range(2):
+            os.killpg(self.process.pid, signal.SIGINT)
+            eventually(lambda: "received SIGINT, stopping" in self.log.read_text(errors="replace"))
+        self.assertEqual(self.process.wait(60), 0)
         log = self.log.read_text(errors="replace")
         self.assertEqual(log.count("all acknowledged records are stored"), 3, log[-3000:])
+        self.assertNotIn("Traceback", log)
+        self.assertNotIn("is not finished after", log)
         self.assertTrue(all(is_free(self.port + each) for each in SERVERS))
