@@ -135,10 +135,29 @@ def cluster_id_of(entry: StoredEntry) -> str:
     return read_record("cluster/id", entry, _string)
 
 
+IDS_PER_REVISION = 1000
+"""How many producer ids one commit to the metadata store may give out, at most."""
+
+
+def first_id_after(revision: int) -> int:
+    """
+    A producer id that divides those given out before a commit from those that
+    producers ask for after it: the former are lower, the latter are not. So it needs
+    no look-up to find out which producers may be older than a topic.
+
+    Whoever gives out ids keeps it so: each commit that does reads the revision of the
+    store first, begins at L{first_id_after} of that at least, and takes at most
+    L{IDS_PER_REVISION} ids. Brokers of version 0.1 take blocks of 1000 from 0 on, one in
+    a commit, and so never have more ids than a thousand for each revision either.
+
+    @param revision: The revision of the commit.
+    """
+    return (revision + 1) * IDS_PER_REVISION
+
+
 def producer_ids_of(entry: StoredEntry) -> int:
     """
-    The first producer id that no broker has taken, from the entry
-    C{producer-ids}.
+    The first producer id that was not given out, from the entry C{producer-ids}.
 
     @raise CorruptRecord: it is no number.
     """

@@ -1,5 +1,5 @@
 """
-Tests of `kafscale.cluster.membership` and `kafscale.cluster.producer_ids`.
+Tests of `kafscale.cluster.membership`.
 """
 
 from __future__ import annotations
@@ -8,18 +8,15 @@ from base64 import urlsafe_b64decode
 from typing import Any
 from uuid import UUID
 
-from twisted.internet.defer import gatherResults
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
 
 from kafscale.cluster.levels import FormatLevels
 from kafscale.cluster.membership import POLL_SECONDS, Membership, cluster_id
-from kafscale.cluster.producer_ids import ProducerIds
 from kafscale.errors import SettingError, StoreUnavailable
 from kafscale.format import metadata_keys
 from kafscale.format.levels import levels_read
-from kafscale.interfaces import Broker, Delete, Entry, IProducerIds, Phase, Put
+from kafscale.interfaces import Broker, Delete, Entry, Phase, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness.coroutines import begin
@@ -400,82 +397,3 @@ class LeaveTests(MembershipCase):
         incarnation = self.join(self.member())
         self.successResultOf(begin(self.membership.leave()))
         self.assertEqual(self.registration()["incarnation"], incarnation)
-
-
-class ProducerIdTests(StoreCase):
-    """
-    No producer id is assigned twice.
-    """
-
-    def take(self, ids: ProducerIds, count: int) -> list[int]:
-        """
-        Return a number of new ids.
-        """
-        asked = [begin(ids.new()) for _ in range(count)]
-        return self.successResultOf(gatherResults(asked))
-
-    def test_interface(self) -> None:
-        """
-        The object provides its interface.
-        """
-        self.assertTrue(verifyObject(IProducerIds, ProducerIds(self.store)))
-
-    def test_in_order(self) -> None:
-        """
-        Ids are consecutive from 0 on, across blocks.
-        """
-        self.assertEqual(self.take(ProducerIds(self.store, block=3), 8), list(range(8)))
-
-    def test_brokers_share(self) -> None:
-        """
-        Two brokers never assign the same id.
-        """
-        one, two = ProducerIds(self.store, block=3), ProducerIds(self.store, block=3)
-        given = [*self.take(one, 2), *self.take(two, 4), *self.take(one, 4), *self.take(two, 1)]
-        self.assertEqual(len(set(given)), len(given))
-
-    def test_restart(self) -> None:
-        """
-        The rest of a block is not used after a restart.
-        """
-        self.take(ProducerIds(self.store), 1)
-        self.assertEqual(self.take(ProducerIds(self.store), 1), [1000])
-
-    def test_one_block_for_many(self) -> None:
-        """
-        Concurrent callers share one new block.
-        """
-        hostile = HostileMetadataStore(self.store)
-        ids = ProducerIds(hostile, block=5)
-        asked = [begin(ids.new()) for _ in range(5)]
-        self.assertEqual(len(hostile.pending), 1)
-        hostile.policy = let_pass
-        hostile.pending[0].succeed()
-        given = self.successResultOf(gatherResults(asked))
-        self.assertEqual(sorted(given), [0, 1, 2, 3, 4])
-
-    def test_lost_answer(self) -> None:
-        """
-        After a commit of unknown outcome the caller gets an error, and the block that may
-        have been allocated is not assigned to others.
-        """
-        hostile = HostileMetadataStore(self.store)
-        ids = ProducerIds(hostile)
-        hostile.policy = lambda operation: (
-            Verdict.FAIL_BUT_APPLY if operation.kind == "commit" else Verdict.SUCCEED
-        )
-        self.failureResultOf(begin(ids.new()), StoreUnavailable)
-        hostile.policy = let_pass
-        self.assertEqual(self.take(ids, 1), [1000])
-
-    def test_block_taken_by_another(self) -> None:
-        """
-        A broker that loses the race for a block allocates the next one.
-        """
-        hostile = HostileMetadataStore(self.store)
-        asking = begin(ProducerIds(hostile).new())
-        hostile.pending[0].succeed()  # it has read that none is taken
-        self.assertEqual(self.take(ProducerIds(self.store), 1), [0])
-        hostile.policy = let_pass
-        hostile.pending[0].succeed()
-        self.assertEqual(self.successResultOf(asking), 1000)
