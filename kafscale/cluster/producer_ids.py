@@ -4,7 +4,7 @@ Giving out producer ids.
 A producer id must never be given twice. And ids are in the order of the commits to the
 metadata store: an id that a producer asks for after a topic was created is higher than
 all that were given out before (L{first_id_after}). The log depends on that to recognize
-producers that are new to a partition (rule 24). So a broker cannot keep a block of ids
+producers that are new to a partition (rule 25). So a broker cannot keep a block of ids
 for later, as Kafka's brokers do (KIP-730): those would be lower than ids that other
 brokers have given out meanwhile. It allocates as many ids as producers wait for, with a
 read and a commit, and those that ask meanwhile are served together by the next one.

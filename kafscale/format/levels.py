@@ -33,7 +33,7 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "segment": ["offsets, an index of blocks, producers' states, leader epochs as JSON"],
     "bundle": ["the number of the first slot, and the length of each"],
     "volume": ["a row of 40 bytes for each chapter"],
-    "producers": ["the last batches of each producer"],
+    "producers": ["the last batches of each producer", "from which id on producers are new"],
     "cluster": ["JSON: the cluster's id"],
     "milestone": ["JSON: its name"],
     # Entries of the metadata store

@@ -7,7 +7,9 @@ by which they change are in `kafscale.log.partition.producers`. The layout
 (big-endian)::
 
     UINT8   version: 1 + its level (`kafscale.format.levels`)
-    UINT32  number of producers; then of each, the longest idle first:
+    UINT32  number of producers
+    INT64   from level 1 on: the mark (`kafscale.log.partition.producers`)
+    then of each producer, the longest idle first:
         INT64   producer id
         INT16   producer epoch
         INT64   when it was last seen, in ms; -1: not known
@@ -17,7 +19,7 @@ by which they change are in `kafscale.log.partition.producers`. The layout
             INT64   base offset
             INT64   largest timestamp in ms
 
-No bytes at all mean that there are no producers.
+No bytes at all mean that there are no producers, and no mark.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ NOT_KNOWN = -1
 
 HEAD = struct.Struct(">BI")
 """The version of the layout and the number of producers."""
+
+MARK = struct.Struct(">q")
+"""The mark, from level 1 on."""
 
 PRODUCER = struct.Struct(">qhqB")
 """A L{ProducerState}, with the number of its batches."""
@@ -101,13 +106,18 @@ class ProducerState:
         return None
 
 
-def write_producers(states: Collection[ProducerState]) -> bytes:
+def write_producers(states: Collection[ProducerState], mark: int, level: int) -> bytes:
     """
     The states as a footer has them.
 
     @param states: The longest idle first.
+    @param mark: Producers with this id, or a higher one, are new to the partition
+        unless they have a state. Not written at level 0.
+    @param level: The level of the format.
     """
-    pieces = [HEAD.pack(1, len(states))]
+    pieces = [HEAD.pack(level + 1, len(states))]
+    if level:
+        pieces.append(MARK.pack(mark))
     for state in states:
         pieces.append(
             PRODUCER.pack(state.producer_id, state.producer_epoch, state.seen, len(state.batches))
@@ -116,22 +126,27 @@ def write_producers(states: Collection[ProducerState]) -> bytes:
     return b"".join(pieces)
 
 
-def read_producers(data: bytes | memoryview) -> list[ProducerState]:
+def read_producers(data: bytes | memoryview) -> tuple[list[ProducerState], int | None]:
     """
-    The states that L{write_producers} wrote, the longest idle first.
+    The states that L{write_producers} wrote, the longest idle first; and the mark,
+    None at level 0.
 
     @raise CorruptObject: the bytes are cut short.
     @raise NewerFormat: a newer version has written them.
     """
     states: list[ProducerState] = []
+    mark: int | None = None
     if not data:
-        return states
+        return states, mark
     try:
         version, count = HEAD.unpack_from(data)
         if not version:
             raise CorruptObject("Producer states have version 0")
         check_level("producers", version - 1)
         at = HEAD.size
+        if version > 1:
+            (mark,) = MARK.unpack_from(data, at)
+            at += MARK.size
         for _ in range(count):
             producer_id, epoch, seen, size = PRODUCER.unpack_from(data, at)
             at += PRODUCER.size
@@ -143,4 +158,4 @@ def read_producers(data: bytes | memoryview) -> list[ProducerState]:
             at = stop
     except struct.error as error:
         raise CorruptObject("Producer states are cut short") from error
-    return states
+    return states, mark

@@ -4,10 +4,13 @@ What the parts of the log share for as long as the process lives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from kafscale.counts import LogCounts
+from kafscale.format.levels import highest_level
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.log.reading.cache import BlockCache
 from kafscale.log.settings import LogSettings
@@ -26,6 +29,7 @@ class LogEnvironment:
     @ivar cache: A cache of blocks of segments.
     @ivar clock: The time, in seconds since 1970.
     @ivar settings: The bounds of the log.
+    @ivar level_of: Returns the level at which a stored format is written.
     @ivar counts: The counters of the log, through all incarnations.
     """
 
@@ -35,4 +39,5 @@ class LogEnvironment:
     cache: BlockCache
     clock: IReactorTime
     settings: LogSettings
+    level_of: Callable[[str], int] = highest_level
     counts: LogCounts = attrs.field(factory=LogCounts)

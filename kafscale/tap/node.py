@@ -156,6 +156,7 @@ class Node:
             cache=self.cache,
             clock=clock,
             settings=self.log_settings,
+            level_of=self._levels.in_force,
         )
         self.log = Log(
             environment,

@@ -133,18 +133,58 @@ class IdempotenceTests(BrokerTestCase):
 
     def test_sequences_wrap(self) -> None:
         """
-        After 2^31-1 comes 0, also within a batch; an unknown producer may
-        start anywhere.
+        After 2^31-1 comes 0, also within a batch; a producer that is older than the
+        topic may start anywhere.
         """
+        second = self.client.producer_id()
+        self.client.delete("once")
+        self.client.create("once")
         self.assertEqual(self.produce(LAST_SEQUENCE - 3, 2), (NONE, 0))
         self.assertEqual(self.produce(LAST_SEQUENCE - 1, 3), (NONE, 2))
         self.assertEqual(self.produce(LAST_SEQUENCE - 1, 3), (NONE, 2))
         self.assertEqual(self.produce(0), (OUT_OF_ORDER_SEQUENCE_NUMBER, -1))
         self.assertEqual(self.produce(1), (NONE, 5))
-        self.client.create("twice")
-        self.producer_id = self.client.producer_id()
+        self.producer_id = second
         for sequence in (LAST_SEQUENCE, 0, 1):
             self.assertEqual(self.produce(sequence)[0], NONE)
+
+    def test_new_producer(self) -> None:
+        """
+        A producer that is new to a partition begins with sequence 0, also when the
+        broker has recovered the partition meanwhile.
+        """
+        for crash in (False, True):
+            if crash:
+                self.subject.kill()
+                self.subject.start()
+                self.client = self.connect(self.subject)
+                self.producer_id = self.client.producer_id()
+            for sequence in (3, 1, LAST_SEQUENCE):
+                self.assertEqual(self.produce(sequence), (OUT_OF_ORDER_SEQUENCE_NUMBER, -1))
+            for sequence in range(4):
+                self.assertEqual(self.produce(sequence), (NONE, sequence + 4 * crash))
+
+    def test_forgotten(self) -> None:
+        """
+        A producer that had to make room for ten thousand others goes on with its
+        sequences, and those that are newer than any of these begin at 0.
+        """
+        self.assertEqual(self.produce(0), (NONE, 0))
+        requests = [
+            self.client.produce_request(
+                "once", 0, batch_of([b"x"], producer_id=self.producer_id + n, epoch=0, sequence=0)
+            )
+            for n in range(1, 10_001)
+        ]
+        for at in range(0, len(requests), 500):
+            sent = [(each, self.client.send(each, 9)) for each in requests[at : at + 500]]
+            for request, correlation in sent:
+                answer = self.client.receive(request, 9, correlation)
+                self.assertEqual(answer.responses[0].partition_responses[0].error_code, NONE)
+        self.assertEqual(self.produce(1), (NONE, 10_001))
+        self.producer_id += 10_001
+        self.assertEqual(self.produce(1), (OUT_OF_ORDER_SEQUENCE_NUMBER, -1))
+        self.assertEqual(self.produce(0), (NONE, 10_002))
 
     def test_epochs(self) -> None:
         """

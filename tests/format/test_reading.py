@@ -165,6 +165,8 @@ class ArbitraryFooterTests(SynchronousTestCase):
         """
         with contextlib.suppress(CorruptObject):
             read_producers(b"\1" + data)
+        with contextlib.suppress(CorruptObject):
+            read_producers(b"\2" + data)
 
 
 class ListingTests(ReadingTestCase):

@@ -53,7 +53,7 @@ def footer_of(batches: list[bytes], producers: ProducerStates | None = None) -> 
     """
     What is read of the footer that was written for these.
     """
-    written = write_footer(batches, EPOCHS, (producers or ProducerStates()).snapshot())
+    written = write_footer(batches, EPOCHS, (producers or ProducerStates(4096)).snapshot(1))
     footer = read_footer(written, sum(map(len, batches)) + len(written))
     assert isinstance(footer, Footer)
     return footer
@@ -78,21 +78,22 @@ class FooterTests(SynchronousTestCase):
         ) + struct.pack(">I", crc32c(data[:61])) + bytes.fromhex(
             "00000001"          # one batch
             "00000001"          # one block
-            "00000005"          # the producers' states
+            "0000000d"          # the producers' states
             "0000002b"          # the JSON
             "00000000"          # the block is at position 0
             "00000000"          # its first offset is that of the segment
             "0000000000001000"  # its largest timestamp
-            "0100000000"        # the states of no producer
+            "0200000000"        # the states of no producer
+            "0000000000001000"  # from 4096 on producers are new
         ) + rest  # fmt: skip
-        written = write_footer([data], EPOCHS, ProducerStates().snapshot())
+        written = write_footer([data], EPOCHS, ProducerStates(4096).snapshot(1))
         self.assertEqual(written.hex(), end_with(Kind.SEGMENT, expected).hex())
 
     def test_round_trip(self) -> None:
         """
         All that was written is read.
         """
-        producers = ProducerStates()
+        producers = ProducerStates(4096)
         batches = segment([10, 20, 30], base=40, timestamps=[5, 9, 7])
         producers.replay(
             read_batch_header(
@@ -107,7 +108,7 @@ class FooterTests(SynchronousTestCase):
         self.assertEqual(footer.data_size, sum(map(len, batches)))
         self.assertEqual(footer.data_crc, crc32c(b"".join(batch[:61] for batch in batches)))
         self.assertEqual((footer.epochs, footer.transactions), (EPOCHS, []))
-        restored = ProducerStates()
+        restored = ProducerStates(4096)
         restored.restore(footer.producers)
         self.assertEqual(restored.all(), producers.all())
 
@@ -116,7 +117,7 @@ class FooterTests(SynchronousTestCase):
         From a suffix that is too short it is known how long it must be.
         """
         data = batch(0)
-        written = write_footer([data], EPOCHS, ProducerStates().snapshot())
+        written = write_footer([data], EPOCHS, ProducerStates(4096).snapshot(1))
         size = len(data) + len(written)
         self.assertEqual(read_footer(written[1:], size), len(written))
         self.assertEqual(read_footer(written[-30:], size), len(written))
@@ -128,7 +129,7 @@ class FooterTests(SynchronousTestCase):
         and so are other kinds of objects and damaged bytes.
         """
         data = batch(0)
-        written = write_footer([data], EPOCHS, ProducerStates().snapshot())
+        written = write_footer([data], EPOCHS, ProducerStates(4096).snapshot(1))
         size = len(data) + len(written)
         self.assertRaises(CorruptObject, read_footer, written, size + 1)
         self.assertRaises(CorruptObject, read_footer, written, size - 1)
@@ -152,7 +153,7 @@ class FooterTests(SynchronousTestCase):
             [batch(0) + batch(1)],
         ):
             with self.assertRaises(ValueError):
-                write_footer(batches, EPOCHS, ProducerStates().snapshot())
+                write_footer(batches, EPOCHS, ProducerStates(4096).snapshot(1))
 
 
 class RunTests(SynchronousTestCase):
@@ -204,7 +205,7 @@ class RunTests(SynchronousTestCase):
         batches needs about 2 KiB.
         """
         batches = segment([1_000] * 8_000)
-        written = write_footer(batches, EPOCHS, ProducerStates().snapshot())
+        written = write_footer(batches, EPOCHS, ProducerStates(4096).snapshot(1))
         self.assertLess(len(written), 2_300)
         self.assertGreater(len(written), 16 * (sum(map(len, batches)) // (BLOCK_SIZE + 1_100)))
 

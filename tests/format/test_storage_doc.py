@@ -290,7 +290,9 @@ class LayoutTests(SynchronousTestCase):
         """
         state = [field.name for field in attrs.fields(producers.ProducerState)]
         title = "Producers' states"
-        self.check(self.rows(title, 0), ["version", "count"], producers.HEAD)
+        self.check(
+            self.rows(title, 0), ["version", "count", "mark"], producers.HEAD, producers.MARK
+        )
         self.check(self.rows(title, 1), state, producers.PRODUCER)
         self.check(self.rows(title, 2), list(producers.ProducedBatch._fields), producers.BATCH)
 

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.format import metadata_keys, object_keys
+from kafscale.format.levels import highest_level
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import Range, Seal, read_slot
 from kafscale.interfaces import Append, AppendRules, Fetched, IPartition, LogRules, Put
@@ -225,11 +226,13 @@ class Broker:
         broker_id: int = 1,
         policy: Policy | None = let_pass,
         rules: LogRules | None = None,
+        level_of: Callable[[str], int] = highest_level,
         **settings: Any,
     ) -> None:
         """
         @param policy: What happens to operations of the stores.
         @param rules: The configuration of every topic; see L{configure}.
+        @param level_of: See L{LogEnvironment.level_of}.
         """
         self.shared = shared
         self.fenced = False
@@ -247,6 +250,7 @@ class Broker:
             cache=self.cache,
             clock=self.clock,
             settings=LogSettings(**settings),
+            level_of=level_of,
         )
         self.incarnation = shared.register(broker_id, settings.get("fencing", "create"))
         self.log = Log(

@@ -5,7 +5,8 @@ Each test fails when its rule is taken away. Rules 17 and 18, about releasing a
 partition, are in `tests.log.rolling.test_releasing`; rule 22, about
 coordinators, in `tests.group.test_shard`; rule 23, about brokers that read a
 partition which they do not lead, in `tests.log.replicas.test_replicas`; rule
-24, about stores that do not belong together, in `tests.store.test_identity`.
+24, about stores that do not belong together, in `tests.store.test_identity`; rule
+25, about new producers, in `tests.log.partition.test_new_producers`.
 """
 
 from __future__ import annotations

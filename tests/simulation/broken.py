@@ -13,13 +13,19 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 
-from kafscale.errors import CommitConflict, ObjectExists, StoreUnavailable
+from kafscale.errors import (
+    CommitConflict,
+    ObjectExists,
+    OutOfOrderSequenceNumber,
+    StoreUnavailable,
+)
 from kafscale.format import metadata_keys, object_keys
 from kafscale.group.shard import Shard
 from kafscale.interfaces import Compare, IMetadataStore, Put
 from kafscale.log.journal.fencing import Marked
 from kafscale.log.journal.journal import Journal
 from kafscale.log.partition.partition import Partition
+from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.partition.record_changes import RecordChanges
 from kafscale.log.partition.tail import Tail
 from kafscale.log.reading.segments import Segments
@@ -28,7 +34,7 @@ from kafscale.log.retention.log_start import LogStartMover
 from kafscale.log.rolling import releasing
 from kafscale.log.rolling.writer import Draft, SegmentWriter
 from kafscale.log.takeover import recovery, sealing
-from kafscale.wire.records import iterate
+from kafscale.wire.records import BatchHeader, iterate
 
 # -- acknowledging ------------------------------------------------------------
 
@@ -384,3 +390,23 @@ def compare_nothing(original: Any) -> Any:
         self._revision = await self._store.commit([], [Put(self._key, value), *operations])
 
     return attempt
+
+
+# -- producers ----------------------------------------------------------------
+
+
+def take_any_first(original: Any) -> Any:
+    """
+    Take any sequence from a producer that is not known, as Kafka does.
+    """
+
+    def check(self: ProducerStates, header: BatchHeader, now: int) -> int | None:
+        try:
+            place: int | None = original(self, header, now)
+        except OutOfOrderSequenceNumber:
+            if any(state.producer_id == header.producer_id for state in self.all()):
+                raise
+            return None
+        return place
+
+    return check

@@ -62,6 +62,7 @@ class Client:
         road = self.roads.get(broker_id)
         if road is None:
             road = self.roads[broker_id] = Road(self.world.schedule, self.chance)
+            road.slowness = self.world.plan.distance
         return road
 
     async def pause(self, seconds: float) -> None:

@@ -19,6 +19,7 @@ from kafscale.log.journal.fencing import Marked
 from kafscale.log.journal.journal import Journal
 from kafscale.log.partition import record_changes
 from kafscale.log.partition.partition import Partition
+from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.partition.tail import Tail
 from kafscale.log.reading.segments import Segments
 from kafscale.log.replicas.replica import Replica
@@ -150,6 +151,7 @@ MOVE_LOG_START = Seam(LogStartMover, "move")
 FIRST_SEGMENT = Seam(Segments, "base_of")
 COMMIT_SHARD = Seam(Shard, "_attempt")
 TAKE_FETCHED = Seam(Replica, "take_fetched")
+CHECK_BATCH = Seam(ProducerStates, "check")
 
 BUSY = Plan({"lease lost": 10, "slow": 10, "etcd cut": 4}, 5.0, ((0.03, 0.01),), 0.5)
 """Brokers that are alive, are taken for dead, and trim while others walk over
@@ -185,6 +187,34 @@ IN_RACKS = Plan(racks=1.0)
 
 CARELESS = Plan(careless=1.0)
 """Marks stop brokers, and not seals."""
+
+
+def _is_claim(operation: Operation) -> bool:
+    """
+    Whether it is a commit by which a partition is claimed; or rolled.
+    """
+    if operation.kind != "/v3/kv/txn":
+        return False
+    puts = [each.get("request_put") for each in operation.arguments[0]["success"]]
+    return any(
+        put
+        and b"/partitions/" in b64decode(put["key"])
+        and b'"leader":-1' not in b64decode(put["value"])
+        for put in puts
+    )
+
+
+BEGINNING = Plan(
+    {"stop": 10, "another broker": 10, "crash": 5},
+    3.0,
+    ((0.0, 0.0),),
+    0.4,
+    renewals=0.9,
+    distance=50.0,
+    doomed=_is_claim,
+)
+"""Written for the case: partitions move often while producers begin, clients are far
+away, and a new leader is known to others before it knows of itself."""
 
 #: One for each rule, at least.
 MUTATIONS = [
@@ -319,5 +349,11 @@ MUTATIONS = [
         "show not the whole run, where they do not lead",
         [(TAKE_FETCHED, broken.feed_the_newest)],
         IN_RACKS,
+    ),
+    Mutation(
+        "25",
+        "take any first batch of a producer that is new",
+        [(CHECK_BATCH, broken.take_any_first)],
+        BEGINNING,
     ),
 ]

@@ -46,6 +46,9 @@ class Plan:
     @ivar volumes: How likely small segments go together, as in a bucket; where
         the object store is careless they do.
     @ivar moves: How likely an operator assigns replicas by hand.
+    @ivar renewals: How likely a producer that has nothing to send ends, and another one
+        begins, from 0 to 1.
+    @ivar distance: How far clients are from brokers: how many times longer messages take.
     @ivar doomed: Which operations are done, and never answered.
     """
 
@@ -57,6 +60,8 @@ class Plan:
     careless: float = 0.0
     volumes: float = 0.0
     moves: float = 0.0
+    renewals: float = 0.1
+    distance: float = 1.0
     doomed: Callable[[Operation], bool] | None = None
 
 

@@ -1,7 +1,7 @@
 """
 Idempotent producers, as clients at default settings are: several batches in
-flight for each partition, the same batch with the same sequence again until it
-is acknowledged.
+flight for each partition, from the first on, and the same batch with the same
+sequence again until it is acknowledged.
 """
 
 from __future__ import annotations
@@ -49,7 +49,6 @@ class Stream:
 
     @ivar number: Of the next record.
     @ivar pending: Not acknowledged, in order.
-    @ivar begun: Whether one was.
     """
 
     topic: str
@@ -58,16 +57,18 @@ class Stream:
     number: int = 0
     sequence: int = 0
     pending: list[Batch] = attrs.field(factory=list)
-    begun: bool = False
     resting: bool = False
     rest: float = AGAIN_SECONDS
 
 
 class Producer(Client):
     """
-    Sends small batches, one now and then, and several together sometimes.
+    Sends small batches, one now and then, and several together sometimes. Now and then
+    it ends, and another producer goes on, with an id of its own, whose first batches come
+    together.
 
     @ivar acknowledged: How many records.
+    @ivar renewals: How often another producer went on.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Producer(Client):
         ]
         self.acknowledged = 0
         self.retries = 0
+        self.renewals = 0
         self.running = True
 
     def pending(self) -> int:
@@ -98,15 +100,28 @@ class Producer(Client):
         """
         Produce until C{running} is false.
         """
-        while self._producer_id < 0:
-            await self._init()
+        await self._begin()
         while self.running:
             await self.pause(self._pause)
             if self.running and self.pending() < 200:
                 stream = self.chance.choice(self.streams)
-                for _ in range(self.chance.choice((1, 1, 2, 6))):
+                anew = not self.pending() and self.chance.random() < self.world.plan.renewals
+                if anew:
+                    await self._begin()
+                    self.renewals += 1
+                for _ in range(6 if anew else self.chance.choice((1, 1, 2, 6))):
                     self._add(stream)
                 self._pump(stream)
+
+    async def _begin(self) -> None:
+        """
+        Become a producer with a new id, which has written nothing yet.
+        """
+        self._producer_id = -1
+        while self._producer_id < 0:
+            await self._init()
+        for stream in self.streams:
+            stream.sequence = 0
 
     async def _init(self) -> None:
         request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000)
@@ -137,15 +152,15 @@ class Producer(Client):
 
     def _pump(self, stream: Stream) -> None:
         """
-        Send the batches that may be sent now. A batch that is sent again goes
-        alone, when nothing before it is unanswered; so does the first batch of all: a leader takes
-        any sequence from a producer that it does not know, as in Kafka, and so
-        the second, when it was still none of the leader at the first. While
-        one is on its way to another broker nothing is sent: brokers know again
+        Send the batches that may be sent now. If one is to be sent again, those that
+        are under way are answered first, and then all are sent in order, as clients do.
+        While one is on its way to another broker nothing is sent: brokers know again
         only the last five.
         """
-        most = IN_FLIGHT if stream.begun else 1
         if stream.resting:
+            return
+        under_way = any(batch.flying is not None for batch in stream.pending)
+        if under_way and any(batch.tries and batch.flying is None for batch in stream.pending):
             return
         led = self.leaders.get((stream.topic, stream.index))
         if led is None or led.leader < 0:
@@ -157,7 +172,7 @@ class Producer(Client):
                 if batch.flying != led.leader:
                     return
                 flying += 1
-            elif flying >= most or (batch.tries and batch is not stream.pending[0]):
+            elif flying >= IN_FLIGHT:
                 return
             else:
                 flying += 1
@@ -165,8 +180,6 @@ class Producer(Client):
                 batch.tries += 1
                 self.retries += batch.tries > 1
                 self.world.start(self._send(stream, batch, led.leader, led.topic_id))
-                if batch.tries > 1:
-                    return
 
     def _rest(self, stream: Stream) -> None:
         if not stream.resting:
@@ -204,7 +217,6 @@ class Producer(Client):
             where = topic_id, stream.index
             self.world.checker.acknowledged(where, answer.base_offset, batch.values)
             stream.rest = AGAIN_SECONDS
-            stream.begun = True
             if batch in stream.pending:
                 stream.pending.remove(batch)
                 self.acknowledged += len(batch.values)

@@ -15,6 +15,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulation.mutations import (
+    BEGINNING,
     BUSY,
     CARELESS,
     DOUBTFUL,
@@ -58,6 +59,7 @@ AT_LEAST = {
     "commits acknowledged": 1500,
     "records deleted, times": 60,
     "replicas assigned": 120,
+    "producers that began anew": 100,
     "answers from a broker nearby": 150,
     "histories with a careless store": 1,
 }
@@ -119,7 +121,7 @@ class MutationTests(SynchronousTestCase):
         """
         Brokers that break none are right in the same histories.
         """
-        for plan in (CARELESS, IN_RACKS, BUSY, LATE, DYING, DOUBTFUL, UNHEARD):
+        for plan in (CARELESS, IN_RACKS, BUSY, LATE, DYING, DOUBTFUL, UNHEARD, BEGINNING):
             for seed in (1, 2):
                 self.assertIsNone(history(seed, 5.0, plan).wrong, f"{seed} of {plan}")
 

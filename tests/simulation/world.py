@@ -318,6 +318,7 @@ class World:
             )
         self.counts["answers from a broker nearby"] = self.checker.near
         self.counts["records acknowledged"] = sum(each.acknowledged for each in producers)
+        self.counts["producers that began anew"] = sum(each.renewals for each in producers)
         self.counts["batches sent again"] = sum(each.retries for each in producers)
         self.counts["groups: told by who was replaced"] = self.groups.stale
         self.counts["commits acknowledged"] = self.groups.commits

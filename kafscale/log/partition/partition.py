@@ -22,6 +22,7 @@ from zope.interface import implementer
 from kafscale.concurrency.watchers import Watchers
 from kafscale.counts import TopicCounts
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
+from kafscale.format.cluster import first_id_after
 from kafscale.format.epochs import Epochs
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.producers import ProducerState
@@ -48,6 +49,11 @@ class PartitionHost(Protocol):
     def grew(self, size: int) -> None:
         """
         Count C{size} more bytes of records in memory; fewer if it is negative.
+        """
+
+    def created(self, topic_id: UUID) -> Awaitable[int | None]:
+        """
+        Return the revision at which a topic was created; None if it is deleted.
         """
 
     def confirm(self, partition: Partition) -> Awaitable[None]:
@@ -122,10 +128,12 @@ class Partition:
         self._journal = journal
         self._host = host
         self._counts = counts
-        self._producers = ProducerStates()
+        # Any producer that there was before the claim may have been forgotten.
+        self._lenient_mark = first_id_after(revision)
+        self._producers = ProducerStates(self._lenient_mark)
         # The states at rolled_to. A segment's footer must not hold states that
         # are ahead of the records before it.
-        self._rolled_producers = ProducerStates()
+        self._rolled_producers = ProducerStates(self._lenient_mark)
         # The slots with records of this partition that are in no segment, in
         # order, each with the offset after the last of those records.
         self._slots: deque[tuple[int, Slot]] = deque()
@@ -187,7 +195,9 @@ class Partition:
     async def _open(self) -> None:
         footer = await self.segments.newest_footer()
         if footer is not None:
-            self._rolled_producers.restore(footer.producers)
+            self._rolled_producers = self.producers_in(footer.producers)
+        elif (created := await self._host.created(self.topic_id)) is not None:
+            self._rolled_producers = ProducerStates(first_id_after(created))
         self._producers = self.producers_after(self.tail.from_offset(self.tail.start))
         self.is_open = True
 
@@ -395,6 +405,16 @@ class Partition:
         self.segments.apply(record)
         self.epochs = epochs
         self.watchers.wake()
+
+    def producers_in(self, snapshot: bytes) -> ProducerStates:
+        """
+        Return the states of producers in a segment's footer. If there is no mark in it,
+        an earlier version has written it, and all producers that have no state are
+        taken for forgotten ones.
+        """
+        states = ProducerStates(self._lenient_mark)
+        states.restore(snapshot)
+        return states
 
     def producers_after(self, batches: Sequence[bytes]) -> ProducerStates:
         """

@@ -6,6 +6,15 @@ producer the partition remembers the last five batches, which is as many as a
 producer has in flight. A batch that arrives again is answered with the offset
 that it got the first time; a batch that would leave a gap is refused.
 
+A producer that the partition does not know may be new, and then its first batch
+must have sequence 0: otherwise the batches before it, which another leader has
+refused, would be taken for stored by the producer when this one is (rule 25). Or
+the producer may have been forgotten, or may go on with the sequences of a topic
+that had the same name and was deleted; then its first batch may have any sequence,
+as in Kafka. The *mark* divides the two: producers whose id is at or above it are
+new. It is higher than every id that was given out before the topic was created
+(L{kafscale.format.cluster.first_id_after}), and than every id that was forgotten.
+
 The states follow from the batches in the log. They are never stored ahead of
 the batches, and are rebuilt by replaying the batches that came after a stored
 snapshot. The rules are those of Kafka's C{ProducerStateManager} and
@@ -40,15 +49,22 @@ _LAST_SEQUENCE = 2**31 - 1
 class ProducerStates:
     """
     The states of the producers of one partition.
+
+    @ivar mark: Producers with this id or a higher one are new, unless they have a
+        state.
     """
 
-    def __init__(self, expiration_ms: int = 86_400_000, limit: int = 10_000) -> None:
+    def __init__(
+        self, mark: int, expiration_ms: int = 86_400_000, limit: int = 10_000
+    ) -> None:
         """
+        @param mark: See L{ProducerStates.mark}.
         @param expiration_ms: ``producer.id.expiration.ms``: after so long without
             a batch a producer is forgotten.
         @param limit: How many producers are remembered. Of more, those that have
             been idle for longest are forgotten.
         """
+        self.mark = mark
         self._expiration_ms = expiration_ms
         self._limit = limit
         self._states: OrderedDict[int, ProducerState] = OrderedDict()  # longest idle first
@@ -72,16 +88,21 @@ class ProducerStates:
             appended before.
         @raise InvalidProducerEpoch: a newer epoch of the producer is known.
         @raise OutOfOrderSequenceNumber: records are missing between the last
-            batch and this one, or the batch was appended so long ago that it is no
-            longer remembered.
+            batch and this one, or before this one if the producer is new; or the
+            batch was appended so long ago that it is no longer remembered.
         """
         if header.producer_id < 0:
             return None
         self.expire(now)
         state = self._states.get(header.producer_id)
         if state is None:
-            # The producer was forgotten, or its records were deleted, so its next
-            # sequence number is not known. Kafka accepts any sequence then, too.
+            if header.base_sequence and header.producer_id >= self.mark:
+                raise OutOfOrderSequenceNumber(
+                    f"Producer {header.producer_id}, epoch {header.producer_epoch}: it has"
+                    f" written nothing here, so sequence 0 is next, not {header.base_sequence}"
+                )
+            # The producer was forgotten, or knows an earlier topic of this name, so
+            # its next sequence number is not known. Kafka accepts any sequence, too.
             return None
         original = state.original(header)
         if original is not None:
@@ -122,7 +143,7 @@ class ProducerStates:
         self._states[producer_id] = ProducerState(producer_id, header.producer_epoch, now, batches)
         self._states.move_to_end(producer_id)
         if len(self._states) > self._limit:
-            self._states.popitem(last=False)
+            self._forget(next(iter(self._states)))
 
     def replay(self, header: BatchHeader, now: int = NOT_KNOWN) -> None:
         """
@@ -142,9 +163,13 @@ class ProducerStates:
                 states[state.producer_id] = attrs.evolve(state, seen=now)
                 states.move_to_end(state.producer_id)
             elif now - state.seen >= self._expiration_ms:
-                del states[state.producer_id]
+                self._forget(state.producer_id)
             else:
                 return
+
+    def _forget(self, producer_id: int) -> None:
+        del self._states[producer_id]
+        self.mark = max(self.mark, producer_id + 1)
 
     def after(self, batches: Sequence[bytes], now: int) -> ProducerStates:
         """
@@ -160,22 +185,26 @@ class ProducerStates:
         """
         Return an independent copy.
         """
-        other = ProducerStates(self._expiration_ms, self._limit)
+        other = ProducerStates(self.mark, self._expiration_ms, self._limit)
         other._states = self._states.copy()
         return other
 
-    def snapshot(self) -> bytes:
+    def snapshot(self, level: int) -> bytes:
         """
-        Return all states in the layout of a segment's footer.
+        Return all states, and the mark, in the layout of a segment's footer.
+
+        @param level: The level of the format. At level 0 there is no mark.
         """
-        return write_producers(self._states.values())
+        return write_producers(self._states.values(), self.mark, level)
 
     def restore(self, snapshot: bytes | memoryview) -> None:
         """
-        Replace all states by those of a L{snapshot}. Empty bytes stand for no
-        states.
+        Replace all states by those of a L{snapshot}, and the mark, if there is one in
+        the snapshot. Empty bytes stand for no states.
 
         @raise CorruptObject: C{snapshot} is not a snapshot.
         """
-        states = read_producers(snapshot)
+        states, mark = read_producers(snapshot)
+        if mark is not None:
+            self.mark = mark
         self._states = OrderedDict((state.producer_id, state) for state in states)

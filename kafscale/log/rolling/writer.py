@@ -112,6 +112,7 @@ class SegmentWriter:
         self._namespace = environment.settings.namespace
         self._incarnation = incarnation
         self._counts = environment.counts
+        self._level_of = environment.level_of
         self._rewriting = DeferredSemaphore(PARALLEL_REWRITES)
 
     # -- segments --------------------------------------------------------------
@@ -169,8 +170,7 @@ class SegmentWriter:
         if adopted is not None:
             existing, size = adopted
             record = self._record_after(partition, existing.end_offset)
-            producers = ProducerStates()
-            producers.restore(existing.producers)
+            producers = partition.producers_in(existing.producers)
         rolled = attrs.evolve(
             record,
             first_segment=draft.base if record.first_segment is None else record.first_segment,
@@ -202,7 +202,8 @@ class SegmentWriter:
         batches = [*before, *batches]
         record = self._record_after(partition, end)
         base = partition.record.next_base if before else partition.record.rolled_to
-        pieces = [*batches, write_footer(batches, partition.epochs, producers.snapshot())]
+        snapshot = producers.snapshot(self._level_of("producers"))
+        pieces = [*batches, write_footer(batches, partition.epochs, snapshot)]
         return Draft(partition, base, pieces, record, producers)
 
     def _record_after(self, partition: Partition, end: int) -> PartitionRecord:

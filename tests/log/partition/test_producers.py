@@ -16,6 +16,9 @@ from kafscale.wire.records import BatchHeader, Record, build_batch, read_batch_h
 
 DAY = 86_400_000
 
+MARK = 100
+"""Producers from this id on are new."""
+
 
 def batch(
     sequence: int, count: int = 1, epoch: int = 0, producer: int = 7, offset: int = 0
@@ -37,7 +40,7 @@ class CheckTests(SynchronousTestCase):
         """
         A producer has appended the sequences 0 to 9 at offset 100, in epoch 3.
         """
-        self.states = ProducerStates()
+        self.states = ProducerStates(MARK)
         self.states.append(batch(0, 10, epoch=3), 100, 0)
 
     def test_no_producer(self) -> None:
@@ -90,11 +93,28 @@ class CheckTests(SynchronousTestCase):
 
     def test_unknown_producer(self) -> None:
         """
-        An unknown producer may start with any sequence.
+        An unknown producer whose id is below the mark may start with any sequence:
+        it may have been forgotten.
         """
+        self.assertIsNone(self.states.check(batch(500, producer=MARK - 1), 0))
         self.assertIsNone(self.states.check(batch(500, producer=8), 0))
         self.states.append(batch(500, producer=8), 110, 0)
         self.assertRaises(OutOfOrderSequenceNumber, self.states.check, batch(0, producer=8), 0)
+
+    def test_new_producer(self) -> None:
+        """
+        A producer from the mark on is new, and starts with sequence 0, in whatever
+        epoch; then it goes on.
+        """
+        for producer in (MARK, MARK + 1, 2**63 - 1):
+            for sequence in (1, 500, 2**31 - 1):
+                header = batch(sequence, epoch=2, producer=producer)
+                error = self.assertRaises(OutOfOrderSequenceNumber, self.states.check, header, 0)
+                self.assertIn("sequence 0 is next", str(error))
+            first = batch(0, 3, epoch=2, producer=producer)
+            self.assertIsNone(self.states.check(first, 0))
+            self.states.append(first, 110, 0)
+            self.assertIsNone(self.states.check(batch(3, epoch=2, producer=producer), 0))
 
     def test_older_epoch(self) -> None:
         """
@@ -120,10 +140,10 @@ class CheckTests(SynchronousTestCase):
         """
         0 follows 2^31-1, between two batches and within one.
         """
-        states = ProducerStates()
+        states = ProducerStates(MARK)
         states.append(batch(2**31 - 1), 0, 0)
         self.assertIsNone(states.check(batch(0), 0))
-        states = ProducerStates()
+        states = ProducerStates(MARK)
         within = batch(2**31 - 2, 4)
         states.append(within, 0, 0)
         self.assertEqual(states.check(within, 0), 0)
@@ -150,7 +170,7 @@ class ExpiryTests(SynchronousTestCase):
         """
         After a day without a batch a producer is forgotten, not before.
         """
-        states = ProducerStates()
+        states = ProducerStates(MARK)
         states.append(batch(0), 0, 1_000)
         self.assertEqual(states.check(batch(0), 1_000 + DAY - 1), 0)
         self.assertIsNone(states.check(batch(0), 1_000 + DAY))
@@ -161,7 +181,7 @@ class ExpiryTests(SynchronousTestCase):
         Each batch starts the day again; idle producers are forgotten while
         others stay.
         """
-        states = ProducerStates()
+        states = ProducerStates(MARK)
         states.append(batch(0, producer=1), 0, 0)
         states.append(batch(0, producer=2), 1, 10)
         states.append(batch(1, producer=1), 2, DAY)
@@ -173,7 +193,7 @@ class ExpiryTests(SynchronousTestCase):
         The broker's time counts: a producer that copies old records is not
         idle.
         """
-        states = ProducerStates()
+        states = ProducerStates(MARK)
         states.append(batch(0), 0, 50 * DAY)  # its records are of 1970
         self.assertEqual(states.check(batch(0), 50 * DAY + 1), 0)
 
@@ -181,7 +201,7 @@ class ExpiryTests(SynchronousTestCase):
         """
         A producer known from the log alone counts as seen at the first check.
         """
-        states = ProducerStates()
+        states = ProducerStates(MARK)
         states.replay(batch(0, producer=1, offset=30))
         states.replay(batch(0, producer=2, offset=31))
         self.assertEqual([state.seen for state in states.all()], [NOT_KNOWN] * 2)
@@ -195,10 +215,89 @@ class ExpiryTests(SynchronousTestCase):
         """
         Of more producers than the limit, the longest idle are forgotten.
         """
-        states = ProducerStates(limit=2)
+        states = ProducerStates(MARK, limit=2)
         for producer in (1, 2, 1, 3):
             states.append(batch(0, producer=producer), 0, 0)
         self.assertEqual([state.producer_id for state in states.all()], [1, 3])
+
+
+class MarkTests(SynchronousTestCase):
+    """
+    The mark rises above the ids that are forgotten.
+    """
+
+    def forgotten(self, states: ProducerStates, producer: int) -> None:
+        """
+        Check that this producer may go on with any sequence, and those after it not.
+        """
+        self.assertEqual(states.mark, producer + 1)
+        self.assertIsNone(states.check(batch(9, producer=producer), DAY))
+        after = batch(9, producer=producer + 1)
+        self.assertRaises(OutOfOrderSequenceNumber, states.check, after, DAY)
+
+    def test_expired(self) -> None:
+        """
+        A producer that was idle for too long is forgotten, and not new.
+        """
+        states = ProducerStates(MARK)
+        states.append(batch(0, producer=MARK + 20), 0, 0)
+        states.append(batch(0, producer=MARK + 10), 1, 0)
+        states.expire(DAY)
+        self.forgotten(states, MARK + 20)
+
+    def test_displaced(self) -> None:
+        """
+        So is a producer that had to make room for another one.
+        """
+        states = ProducerStates(MARK, limit=2)
+        for producer in (MARK + 7, MARK + 1, MARK + 2):
+            self.assertEqual(states.mark, MARK)
+            states.append(batch(0, producer=producer), 0, DAY)
+        self.forgotten(states, MARK + 7)
+
+    def test_displaced_while_replaying(self) -> None:
+        """
+        Also when the states are rebuilt from the log, and in the states after it only.
+        """
+        states = ProducerStates(MARK, limit=1)
+        records = [Record(0, 1_000, None, b"")]
+        batches = [
+            build_batch(records, producer_id=producer, producer_epoch=0, base_sequence=0)
+            for producer in (MARK + 1, MARK)
+        ]
+        self.forgotten(states.after(batches, DAY), MARK + 1)
+        self.assertEqual(states.mark, MARK)
+
+    def test_below(self) -> None:
+        """
+        A forgotten id below the mark does not change it.
+        """
+        states = ProducerStates(MARK)
+        states.append(batch(0, producer=3), 0, 0)
+        states.expire(DAY)
+        self.forgotten(states, MARK - 1)
+
+    def test_stored(self) -> None:
+        """
+        The mark is in a snapshot, also without any producer.
+        """
+        states = ProducerStates(MARK)
+        states.append(batch(0, producer=MARK + 20), 0, 0)
+        states.expire(DAY)
+        restored = ProducerStates(MARK + 1000)
+        restored.restore(states.snapshot(1))
+        self.forgotten(restored, MARK + 20)
+
+    def test_earlier_format(self) -> None:
+        """
+        Snapshots of level 0 have no mark: the one stays that the states have.
+        """
+        states = ProducerStates(MARK)
+        states.append(batch(0, producer=3), 0, 0)
+        for snapshot in (states.snapshot(0), b""):
+            restored = ProducerStates(MARK + 1000)
+            restored.restore(snapshot)
+            self.assertEqual(restored.mark, MARK + 1000)
 
 
 class SnapshotTests(SynchronousTestCase):
@@ -210,8 +309,8 @@ class SnapshotTests(SynchronousTestCase):
         """
         The snapshot of no states, and empty bytes, restore no states.
         """
-        for snapshot in (b"", ProducerStates().snapshot()):
-            states = ProducerStates()
+        for snapshot in (b"", ProducerStates(MARK).snapshot(1)):
+            states = ProducerStates(MARK)
             states.append(batch(0), 0, 0)
             states.restore(snapshot)
             self.assertEqual(len(states), 0)
@@ -221,19 +320,19 @@ class SnapshotTests(SynchronousTestCase):
         Bytes that are cut short or of another version are refused, and leave
         the states as they were.
         """
-        states = ProducerStates()
+        states = ProducerStates(MARK)
         states.append(batch(0), 0, 0)
-        snapshot = states.snapshot()
+        snapshot = states.snapshot(1)
         for size in range(1, len(snapshot)):
             self.assertRaises(CorruptObject, states.restore, snapshot[:size])
-        self.assertRaises(NewerFormat, states.restore, b"\x02" + snapshot[1:])
+        self.assertRaises(NewerFormat, states.restore, b"\x03" + snapshot[1:])
         self.assertEqual(len(states), 1)
 
     def test_copy(self) -> None:
         """
         A copy and its original do not change with one another.
         """
-        states = ProducerStates()
+        states = ProducerStates(MARK)
         states.append(batch(0), 0, 0)
         other = states.copy()
         other.append(batch(1), 1, 0)
@@ -250,7 +349,7 @@ class SnapshotTests(SynchronousTestCase):
         A stored snapshot and the batches after it give the same states as all
         batches, wherever the cut is.
         """
-        whole = ProducerStates()
+        whole = ProducerStates(MARK)
         headers = []
         sequences: dict[tuple[int, int], int] = {}
         offset = 0
@@ -261,13 +360,13 @@ class SnapshotTests(SynchronousTestCase):
             offset += count
         for header in headers:
             whole.replay(header)
-        rebuilt = ProducerStates()
+        rebuilt = ProducerStates(MARK)
         for header in headers[:cut]:
             rebuilt.replay(header)
-        stored = rebuilt.snapshot()
-        rebuilt = ProducerStates()
+        stored = rebuilt.snapshot(1)
+        rebuilt = ProducerStates(MARK)
         rebuilt.restore(stored)
         for header in headers[cut:]:
             rebuilt.replay(header)
         self.assertEqual(rebuilt.all(), whole.all())
-        self.assertEqual(rebuilt.snapshot(), whole.snapshot())
+        self.assertEqual(rebuilt.snapshot(1), whole.snapshot(1))

@@ -183,7 +183,7 @@ class WhatTests(RollingTestCase):
         broker.settle()
         self.successResultOf(rolling)
         footer, _ = now(partition.segments.footer(0))
-        states = ProducerStates()
+        states = ProducerStates(0)
         states.restore(footer.producers)
         self.assertEqual([state.last_sequence for state in states.all()], [1])
         self.assertEqual((footer.first_offset, footer.end_offset), (0, 2))
@@ -213,7 +213,7 @@ class WhatTests(RollingTestCase):
         first.crash()
         second = self.leader(PARTITIONS)
         footer, _ = now(second.partition().segments.footer(1))
-        states = ProducerStates()
+        states = ProducerStates(0)
         states.restore(footer.producers)
         self.assertEqual([state.producer_id for state in states.all()], [5, 6])
 
