@@ -37,13 +37,14 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from kafscale.concurrency.seldom import Seldom
 from kafscale.interfaces import IPressure, Serving
 from kafscale.net.dispatch import Dispatch, Pieces, Refused
 from kafscale.net.idle_timeout import IdleTimeout
 from kafscale.net.outbox import Outbox, outbox_of
 from kafscale.net.request_memo import RequestMemo
 from kafscale.net.request_memory import READ, RequestMemory
-from kafscale.wire.frames import FrameBuffer, MalformedFrame
+from kafscale.wire.frames import ForeignProtocol, FrameBuffer, MalformedFrame
 
 LIMIT_OWED: Final = 1000
 LIMIT_WAITING: Final = 1024 * 1024
@@ -73,6 +74,8 @@ class ConnectionSettings:
     @ivar max_request_bytes: Largest frame that is accepted, in bytes.
     @ivar idle_seconds: A connection without requests and owed responses is
         closed after this time, in seconds; 0: never.
+    @ivar foreign: Which connections of clients with another protocol are logged,
+        by their hosts.
     """
 
     dispatch: Dispatch
@@ -81,6 +84,7 @@ class ConnectionSettings:
     clock: IReactorTime
     max_request_bytes: int
     idle_seconds: float
+    foreign: Seldom
 
 
 @attrs.define(eq=False)
@@ -123,6 +127,7 @@ class Connection(Protocol):
         self._memory = settings.memory
         self._clock = settings.clock
         self._idle_seconds = settings.idle_seconds
+        self._foreign = settings.foreign
         self._gone = gone
         self._frames = FrameBuffer(settings.max_request_bytes)
         self._partial = 0  # bytes kept in memory by an incomplete frame
@@ -165,7 +170,10 @@ class Connection(Protocol):
         try:
             frames = self._frames.feed(data)
         except MalformedFrame as error:
-            self._log_closing(str(error))
+            if isinstance(error, ForeignProtocol):
+                self._log_foreign(error)
+            else:
+                self._log_closing(str(error))
             self.finish()
             return
         if frames:
@@ -403,6 +411,15 @@ class Connection(Protocol):
     def _is_idle(self) -> None:
         self._log.debug("closing the connection from {host}: it was idle", host=self._host)
         self.abort()
+
+    def _log_foreign(self, error: ForeignProtocol) -> None:
+        """
+        Log it, unless this was logged of another connection of the same host
+        just now: such clients connect again at once.
+        """
+        more = self._foreign.passes(self._host)
+        if more is not None:
+            self._log_closing(f"{error}{f' ({more} more since the last line)' if more else ''}")
 
     def _log_closing(self, reason: str) -> None:
         self._log.warn(

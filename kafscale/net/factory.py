@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
+from kafscale.concurrency.seldom import Seldom
 from kafscale.config import Settings
 from kafscale.interfaces import IPressure
 from kafscale.net.connection import Connection, ConnectionSettings
@@ -19,6 +20,9 @@ from kafscale.net.request_memory import RequestMemory
 
 # When the broker stops, long polls are cancelled after this time.
 POLL_SECONDS = 1.0
+
+# At most one line in this time says of a host that a client there speaks another protocol.
+FOREIGN_SECONDS = 60.0
 
 
 class BrokerFactory(Factory):
@@ -58,6 +62,7 @@ class BrokerFactory(Factory):
             clock=clock,
             max_request_bytes=settings.max_request_bytes,
             idle_seconds=settings.connections_max_idle_ms / 1000,
+            foreign=Seldom(clock.seconds, FOREIGN_SECONDS),
         )
         self._connections: set[Connection] = set()
         self._refusing = False

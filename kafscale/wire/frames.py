@@ -27,6 +27,30 @@ class MalformedFrame(MalformedMessage):
     """
 
 
+class ForeignProtocol(MalformedFrame):
+    """
+    The first bytes are those of another protocol.
+    """
+
+
+_TLS = 0x1603  # a record of a handshake, of any version since SSL 3.0
+_HTTP = (b"GET ", b"HEAD", b"POST", b"PUT ", b"OPTI", b"CONN")
+
+
+def _malformed(size: int, least: int, most: int) -> MalformedFrame:
+    """
+    Make the error for a length out of bounds.
+    """
+    if size >> 16 == _TLS:
+        return ForeignProtocol(
+            "the client speaks TLS, and this port does not: set security.protocol=PLAINTEXT in the"
+            " client, or give the broker a certificate"
+        )
+    if size.to_bytes(4, "big", signed=True) in _HTTP:
+        return ForeignProtocol("the client speaks HTTP, and this port is for clients of Kafka")
+    return MalformedFrame(f"a frame of {size} bytes; allowed are {least} to {most}")
+
+
 class FrameBuffer:
     """
     Cuts a stream into frames.
@@ -60,7 +84,8 @@ class FrameBuffer:
         each as a view of an immutable byte string.
 
         @raise MalformedFrame: a length is negative, too small or too large. The
-            buffer cannot be used any further.
+            buffer cannot be used any further. It is L{ForeignProtocol} if the
+            client seems to speak TLS or HTTP.
         """
         if self._chunks:
             self._keep(data)
@@ -91,9 +116,7 @@ class FrameBuffer:
         while end - at >= _LENGTH.size:
             (size,) = _LENGTH.unpack_from(data, at)
             if not self._min_bytes <= size <= self._max_bytes:
-                raise MalformedFrame(
-                    f"a frame of {size} bytes; allowed are {self._min_bytes} to {self._max_bytes}"
-                )
+                raise _malformed(size, self._min_bytes, self._max_bytes)
             needed = _LENGTH.size + size
             if end - at < needed:
                 break

@@ -11,9 +11,11 @@ import weakref
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import InvalidRequest, NotLeaderOrFollower
+from kafscale.net.factory import FOREIGN_SECONDS
 from kafscale.wire.messages import HeartbeatResponse
 from tests.net.fakes import Broker, body, fetch, heartbeat, produce
 
@@ -233,6 +235,26 @@ class BrokenTests(SynchronousTestCase):
         good = heartbeat(1)[4:]
         for frame in (good[:8], good[:10], good[:-1], good[:9] + b"\x7f" + good[10:]):
             self.assert_closed(struct.pack(">i", len(frame)), frame)
+
+    def test_tls(self) -> None:
+        """
+        A client that speaks TLS is closed and named. It connects again at once,
+        so its host is named once a minute.
+        """
+        hello = bytes.fromhex("1603010200010001fc0303")
+        with capturedLogs() as logged:
+            for seconds in (0, 0, 1, FOREIGN_SECONDS - 1, 1):
+                self.broker.clock.advance(seconds)
+                client = self.broker.connect()
+                client.send(hello)
+                self.assertTrue(client.transport.disconnecting)
+        first, second = [formatEvent(each) for each in logged]
+        self.assertRegex(
+            first,
+            r"\Aclosing the connection from [0-9.]+: the client speaks TLS, and this port does not:"
+            r" .*certificate\Z",
+        )
+        self.assertEqual(second, f"{first} (2 more since the last line)")
 
     def test_left_over(self) -> None:
         """

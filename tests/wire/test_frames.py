@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.wire import frames
-from kafscale.wire.frames import FrameBuffer, MalformedFrame
+from kafscale.wire.frames import ForeignProtocol, FrameBuffer, MalformedFrame
 from kafscale.wire.schema import MalformedMessage
 
 MIB = 1 << 20
@@ -147,6 +147,20 @@ class FrameBufferTests(SynchronousTestCase):
             self.assertEqual(buffer.feed(head[:3]), [])
             with self.assertRaises(MalformedFrame):
                 buffer.feed(head[3:])
+
+    def test_other_protocols(self) -> None:
+        """
+        The first bytes of TLS and of HTTP are recognised: a ClientHello of
+        OpenSSL, one of TLS 1.0, and requests.
+        """
+        for data, name in (
+            (bytes.fromhex("1603010200010001fc0303"), "TLS"),
+            (bytes.fromhex("16030300a5010000a10301"), "TLS"),
+            (b"GET /metrics HTTP/1.1\r\n", "HTTP"),
+            (b"PUT /x HTTP/1.1\r\n", "HTTP"),
+        ):
+            error = self.assertRaises(ForeignProtocol, FrameBuffer(MIB).feed, data)
+            self.assertIn(f"the client speaks {name}, and this port ", str(error))
 
     def test_largest_and_smallest(self) -> None:
         """
