@@ -6,7 +6,7 @@
  * No Python object is made for a record. While a large piece is walked over, the
  * interpreter's lock is released and the caller's buffer is held.
  *
- * A record that is in one piece is read by whole_record(), one that is not by
+ * Records that are in one piece are read by whole_records(), one that is not by
  * part_of_record(), byte by byte.
  */
 
@@ -124,28 +124,31 @@ add_flaws(Walker *self, int64_t index, const struct record *record)
     }
 }
 
-/* Judge a record that has been read to its end. */
+/*
+ * Judge the record at `index`, which has been read to its end. `timestamp` and `delta`
+ * are those of the verdict.
+ */
 static inline void
-judge(Walker *self, const struct record *record)
+judge(
+    Walker *self, const struct record *record, int64_t index, int64_t *timestamp, int64_t *delta)
 {
-    int64_t timestamp;
-    bool overflows = __builtin_add_overflow(self->base_timestamp, record->time, &timestamp);
-    int64_t index = self->records++;
+    int64_t time;
+    bool overflows = __builtin_add_overflow(self->base_timestamp, record->time, &time);
 
     if (self->seeks) {
-        if (!overflows && timestamp >= self->sought && record->offset >= self->first_delta) {
-            self->timestamp = timestamp;
-            self->delta = record->offset;
+        if (!overflows && time >= self->sought && record->offset >= self->first_delta) {
+            *timestamp = time;
+            *delta = record->offset;
             self->stopped = true;
         }
         return;
     }
-    if (timestamp > self->timestamp && !overflows) {
-        self->timestamp = timestamp;
-        self->delta = record->offset;
+    if (time > *timestamp && !overflows) {
+        *timestamp = time;
+        *delta = record->offset;
     }
-    if ((self->need_keys & !record->has_key) | overflows | (timestamp < self->earliest)
-        | (timestamp > self->latest) | (record->offset != index)) {
+    if ((self->need_keys & !record->has_key) | overflows | (time < self->earliest)
+        | (time > self->latest) | (record->offset != index)) {
         add_flaws(self, index, record);
     }
 }
@@ -199,13 +202,13 @@ read_bits(const uint8_t **at, const uint8_t *stop, int last, uint8_t highest, ui
 #define VARLONG_LAST 63
 #define VARLONG_HIGHEST 0x01
 
-/* Read a number of a record that ends at `stop`; on error end whole_record(). */
+/* Read a number of the record that ends at `stop`; if there is none, give up. */
 #define READ(last, highest)                                                  \
     do {                                                                     \
         enum outcome outcome = read_bits(&p, stop, last, highest, &bits);    \
         if (outcome != GOT) {                                                \
             fail(self, outcome == ENDED ? FIELDS : VARINT);                  \
-            return NULL;                                                     \
+            goto out;                                                        \
         }                                                                    \
     } while (0)
 
@@ -215,76 +218,91 @@ read_bits(const uint8_t **at, const uint8_t *stop, int last, uint8_t highest, ui
         if (!(bits & 1)) {                                                   \
             if (bits >> 1 > (uint64_t)(stop - p)) {                          \
                 fail(self, FIELDS);                                          \
-                return NULL;                                                 \
+                goto out;                                                    \
             }                                                                \
             p += bits >> 1;                                                  \
         }                                                                    \
     } while (0)
 
 /*
- * Walk over the record that begins at `start`; return its end. NULL if it does not
- * end before `end`, or cannot be read.
+ * Walk over the records that begin at `start`, while they end before `end` and can be
+ * read; return the end of the last one.
  */
-static inline const uint8_t *
-whole_record(Walker *self, const uint8_t *start, const uint8_t *end)
+static const uint8_t *
+whole_records(Walker *self, const uint8_t *const start, const uint8_t *end)
 {
-    const uint8_t *p = start;
-    uint64_t bits;
-    struct record record;
+    const uint8_t *begin = start;
+    /* What changes with each record is in registers. */
+    int64_t index = self->records;
+    int64_t timestamp = self->timestamp;
+    int64_t delta = self->delta;
 
-    switch (read_bits(&p, end, VARINT_LAST, VARINT_HIGHEST, &bits)) {
-    case GOT:
-        break;
-    case ENDED:
-        return NULL;
-    case TOO_LONG:
-        fail(self, VARINT);
-        return NULL;
-    }
-    if (bits & 1) {
-        fail(self, SIZE);
-        return NULL;
-    }
-    if (bits >> 1 > (uint64_t)(end - p)) {
-        return NULL;
-    }
-    const uint8_t *stop = p + (bits >> 1);
-    if (p == stop) {
-        fail(self, FIELDS);
-        return NULL;
-    }
-    p++;
-    READ(VARLONG_LAST, VARLONG_HIGHEST);
-    record.time = unzigzag(bits);
-    READ(VARINT_LAST, VARINT_HIGHEST);
-    record.offset = unzigzag(bits);
-    READ(VARINT_LAST, VARINT_HIGHEST);
-    record.has_key = !(bits & 1);
-    SKIP();
-    READ(VARINT_LAST, VARINT_HIGHEST);
-    SKIP();
-    READ(VARINT_LAST, VARINT_HIGHEST);
-    if (bits & 1) {
-        fail(self, HEADERS);
-        return NULL;
-    }
-    for (uint64_t headers = bits >> 1; headers > 0; headers--) {
+    while (index < self->count && begin < end) {
+        const uint8_t *p = begin;
+        uint64_t bits;
+        struct record record;
+
+        enum outcome outcome = read_bits(&p, end, VARINT_LAST, VARINT_HIGHEST, &bits);
+        if (outcome == ENDED) {
+            break;
+        }
+        if (outcome == TOO_LONG) {
+            fail(self, VARINT);
+            break;
+        }
+        if (bits & 1) {
+            fail(self, SIZE);
+            break;
+        }
+        if (bits >> 1 > (uint64_t)(end - p)) {
+            break;
+        }
+        const uint8_t *const stop = p + (bits >> 1);
+        if (p == stop) {
+            fail(self, FIELDS);
+            break;
+        }
+        p++;
+        READ(VARLONG_LAST, VARLONG_HIGHEST);
+        record.time = unzigzag(bits);
+        READ(VARINT_LAST, VARINT_HIGHEST);
+        record.offset = unzigzag(bits);
+        READ(VARINT_LAST, VARINT_HIGHEST);
+        record.has_key = !(bits & 1);
+        SKIP();
+        READ(VARINT_LAST, VARINT_HIGHEST);
+        SKIP();
         READ(VARINT_LAST, VARINT_HIGHEST);
         if (bits & 1) {
             fail(self, HEADERS);
-            return NULL;
+            break;
         }
-        SKIP();
-        READ(VARINT_LAST, VARINT_HIGHEST);
-        SKIP();
+        for (uint64_t headers = bits >> 1; headers > 0; headers--) {
+            READ(VARINT_LAST, VARINT_HIGHEST);
+            if (bits & 1) {
+                fail(self, HEADERS);
+                goto out;
+            }
+            SKIP();
+            READ(VARINT_LAST, VARINT_HIGHEST);
+            SKIP();
+        }
+        if (p != stop) {
+            fail(self, FIELDS);
+            break;
+        }
+        begin = stop;
+        judge(self, &record, index++, &timestamp, &delta);
+        if (self->stopped) {
+            break;
+        }
     }
-    if (p != stop) {
-        fail(self, FIELDS);
-        return NULL;
-    }
-    judge(self, &record);
-    self->position += stop - start;
-    return stop;
+out:
+    self->records = index;
+    self->timestamp = timestamp;
+    self->delta = delta;
+    self->position += begin - start;
+    return begin;
 }
 
 /* Begin to skip a string; return whether it is within the record. */
@@ -384,7 +402,8 @@ part_of_record(Walker *self, const uint8_t *p, const uint8_t *end)
             }
         }
         if (self->stage == AT_END) {
-            judge(self, &self->record);
+            judge(self, &self->record, self->records, &self->timestamp, &self->delta);
+            self->records++;
             self->position += self->size;
             self->stage = AT_SIZE;
             self->size = 0;
@@ -435,8 +454,8 @@ walk(Walker *self, const uint8_t *p, const uint8_t *end)
             return;
         }
         if (self->stage == AT_SIZE && self->size == 0) {
-            const uint8_t *next = whole_record(self, p, end);
-            if (next != NULL) {
+            const uint8_t *next = whole_records(self, p, end);
+            if (next != p) {
                 p = next;
                 continue;
             }
