@@ -104,6 +104,7 @@ class Image:
         self._names: dict[str, Topic] = {}
         self._topics: dict[UUID, Topic] = {}
         self._revisions: dict[UUID, int] = {}  # of the topics' entries
+        self._shown: set[UUID] = set()  # topics that are not stored
         self._leaders: dict[tuple[UUID, int], Leadership] = {}
         # Computed on demand; None after a change.
         self._sorted_brokers: Sequence[Broker] | None = None
@@ -268,6 +269,25 @@ class Image:
         in the same commit.
         """
 
+    def show(self, topic: Topic) -> None:
+        """
+        Have a topic that is not stored, unless there is one of its name.
+
+        @param topic: Its leaders are those of L{lead}.
+        """
+        if topic.name not in self._names:
+            self._shown.add(topic.topic_id)
+            self._topics[topic.topic_id] = self._names[topic.name] = topic
+            self._sorted_topics = None
+
+    def lead(self, topic_id: UUID, leaders: Sequence[int]) -> None:
+        """
+        Have these brokers, by id, as the leaders of the partitions of a topic that is not
+        stored.
+        """
+        for index, broker_id in enumerate(leaders):
+            self._leaders[topic_id, index] = Leadership(broker_id, 0)
+
     # -- asking it -----------------------------------------------------------
 
     def brokers(self) -> Sequence[Broker]:
@@ -287,6 +307,12 @@ class Image:
         if self._sorted_topics is None:
             self._sorted_topics = tuple(self._names[name] for name in sorted(self._names))
         return self._sorted_topics
+
+    def stored_topics(self) -> list[UUID]:
+        """
+        Return the ids of all topics whose partitions are in the log.
+        """
+        return [each.topic_id for each in self.topics() if each.topic_id not in self._shown]
 
     def topic(self, name: str) -> Topic:
         """
@@ -334,6 +360,8 @@ class Image:
         """
         where = topic_id, index
         leader = self._leaders.get(where, _NOBODY).leader
+        if topic_id in self._shown:
+            return leader
         return self._by_rack().nearest(rack, where, leader, self._assigned(*where))
 
     def replicas(self, topic_id: UUID, index: int) -> Sequence[int]:
@@ -348,7 +376,8 @@ class Image:
             return (*assigned, leader) if added else assigned
         if not racks.alive(leader):
             return ()
-        return racks.replicas(where, leader) if racks.several else (leader,)
+        several = racks.several and topic_id not in self._shown
+        return racks.replicas(where, leader) if several else (leader,)
 
     def _assigned(self, topic_id: UUID, index: int) -> Sequence[int]:
         """

@@ -107,7 +107,7 @@ class Leaderships:
         @raise Exception: a partition could not be recovered.
         """
         self._assignments.clear()
-        topics = [topic.topic_id for topic in self._image.topics()]
+        topics = self._image.stored_topics()
         async with self._steps:
             is_gone = self._liveness_cache()
             wanted = await self._to_claim(topics, is_gone)
@@ -235,7 +235,7 @@ class Leaderships:
                     self._unchecked[where[0]] = None
             elif kind == metadata_keys.BROKERS:
                 self._assignments.clear()
-                self._unchecked |= dict.fromkeys(each.topic_id for each in self._image.topics())
+                self._unchecked |= dict.fromkeys(self._image.stored_topics())
                 for deleting in list(self._deleting.values()):
                     deleting.kick()
                 if change.entry is None:

@@ -134,10 +134,10 @@ class Topics:
             appear later.
         """
         check_name(name)
-        if name in INTERNAL_TOPICS:
-            raise InvalidTopicException(f"Topic '{name}' is internal: clients cannot create it")
         self._check_partitions(partitions)
         self._check_free(name)
+        if name in INTERNAL_TOPICS:
+            raise InvalidTopicException(f"Topic '{name}' is internal: clients cannot create it")
         self._configs.check(configs)
         if replicas:
             self._check_assigned(replicas)
@@ -386,7 +386,13 @@ class Topics:
             return entry.revision
 
     async def _present(self, topic: Topic) -> Entry:
+        """
+        @raise UnknownTopicOrPartition: the topic is deleted.
+        @raise InvalidTopicException: it is internal, and not stored.
+        """
         entry = await self._store.get(metadata_keys.topic(topic.topic_id))
+        if entry is None and topic.name in INTERNAL_TOPICS:
+            raise InvalidTopicException(f"Topic '{topic.name}' is internal")
         if entry is None:
             raise UnknownTopicOrPartition(f"Topic '{topic.name}' does not exist.")
         return entry

@@ -36,6 +36,7 @@ from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import TopicIdPartition
 from kafscale.group.group import Group
 from kafscale.group.offsets import Offsets
+from kafscale.group.offsets_topic import OffsetsTopic
 from kafscale.group.records import record_of, restore
 from kafscale.group.settings import CHECK_SECONDS, GroupSettings
 from kafscale.group.shard import Shard
@@ -101,6 +102,7 @@ class GroupCoordinator:
         settings: GroupSettings,
         new_id: Callable[[], str],
         lost: Callable[[], None] = lambda: None,
+        offsets_topic: OffsetsTopic | None = None,
     ) -> None:
         """
         @param store: Groups and committed offsets are stored there.
@@ -109,6 +111,7 @@ class GroupCoordinator:
         @param settings: Bounds and waits.
         @param new_id: Returns text that no other member id contains.
         @param lost: Called when another broker turns out to own a shard.
+        @param offsets_topic: Shows what is committed.
         """
         self._store = store
         self._image = image
@@ -116,6 +119,7 @@ class GroupCoordinator:
         self._settings = settings
         self._new_id = new_id
         self._lost = lost
+        self._offsets_topic = offsets_topic
         self._incarnation = 0
         self._groups: dict[str, CoordinatedGroup] = {}
         self._shards: dict[int, Shard] = {}
@@ -143,7 +147,11 @@ class GroupCoordinator:
         new = [number for number in numbers if number not in self._shards]
         self._loading = set(new)
         incarnation = self._incarnation
-        shards = [Shard(self._store, number, incarnation, self._shard_lost) for number in new]
+        shown = self._offsets_topic
+        committed = None if shown is None else shown.committed
+        shards = [
+            Shard(self._store, number, incarnation, self._shard_lost, committed) for number in new
+        ]
         # All at once, so that the store writes them together.
         await map_bounded(Shard.take, shards, limit=len(shards))
         groups: list[Entry] = []
@@ -154,6 +162,9 @@ class GroupCoordinator:
         if self._stopped or incarnation != self._incarnation:
             return
         self._shards |= {shard.number: shard for shard in shards}
+        if shown is not None:
+            for shard in shards:
+                shown.begin(shard.number, shard.sequence)
         self._loading -= set(new)
         for entry in groups:
             name = metadata_keys.group_of(entry.key)
@@ -189,6 +200,8 @@ class GroupCoordinator:
         """
         for number in numbers:
             shard = self._shards.pop(number)
+            if self._offsets_topic is not None:
+                self._offsets_topic.end(number)
             for name, coordinated in list(self._groups.items()):
                 if coordinated.shard is shard:
                     del self._groups[name]

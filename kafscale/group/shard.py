@@ -17,6 +17,7 @@ lose a shard and take it again while the outcome of an earlier commit is unknown
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -32,6 +33,10 @@ from kafscale.errors import (
 from kafscale.format import metadata_keys
 from kafscale.format.group import ShardRecord
 from kafscale.interfaces import Compare, Delete, IMetadataStore, Put
+
+Committed: TypeAlias = Callable[[int, int, Sequence[Put | Delete]], None]
+"""Called with the number and the sequence of a shard and the operations of a commit when
+that is durable."""
 
 MAX_OPERATIONS = 99
 """Operations in one commit, besides the one that increments the sequence."""
@@ -67,11 +72,13 @@ class Shard:
         number: int,
         incarnation: int,
         lost: Callable[[Shard], None],
+        committed: Committed | None = None,
     ) -> None:
         """
         @param number: Of the shard.
         @param incarnation: Of this broker.
         @param lost: Called when another broker turns out to own the shard.
+        @param committed: See L{Committed}.
         """
         self.number = number
         self.is_lost = False
@@ -85,6 +92,14 @@ class Shard:
         self._writing = False
         self._idle: list[Deferred[None]] = []
         self._lost = lost
+        self._committed = committed
+
+    @property
+    def sequence(self) -> int:
+        """
+        How many commits the shard has had.
+        """
+        return self._sequence
 
     async def take(self) -> None:
         """
@@ -165,6 +180,9 @@ class Shard:
                     count=len(now),
                 )
                 _refuse(now, error)
+            else:
+                if self._committed is not None:
+                    self._committed(self.number, self._sequence, operations)
             for write in now:
                 write.left -= 1
                 if not write.left and not write.refused:

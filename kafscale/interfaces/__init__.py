@@ -10,6 +10,8 @@ signature only where one event fires once for many.
 from kafscale.interfaces.cluster import (
     INTERNAL_TOPICS,
     MAX_NEW_PARTITIONS,
+    OFFSETS_PARTITIONS,
+    OFFSETS_TOPIC,
     Broker,
     IImage,
     IProducerIds,
@@ -82,6 +84,8 @@ __all__ = [
     "INTERNAL_TOPICS",
     "MAX_INFLATED",
     "MAX_NEW_PARTITIONS",
+    "OFFSETS_PARTITIONS",
+    "OFFSETS_TOPIC",
     "Append",
     "AppendRules",
     "Broker",

@@ -50,7 +50,11 @@ class Broker:
     phase: Phase = Phase.SERVING
 
 
-INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state"})
+OFFSETS_TOPIC = "__consumer_offsets"
+OFFSETS_PARTITIONS = 50
+"""The number of partitions that monitors expect the topic to have."""
+
+INTERNAL_TOPICS = frozenset({OFFSETS_TOPIC, "__transaction_state"})
 """The names of Kafka's internal topics. Clients can neither create such a topic nor
 write to it."""
 

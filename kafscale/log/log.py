@@ -10,6 +10,7 @@ into the partition's record.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from zope.interface import implementer
@@ -45,6 +46,8 @@ class Log:
         here, leading nothing, until the next one begins.
     @ivar counts: Counters of all incarnations of this process.
     @ivar pressure: Whether producers must wait.
+    @ivar others: Returns a partition that is not in the log, as L{partition} does: one of
+        a topic that is a view of something else.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Log:
         self._metadata = environment.metadata
         self._on_fenced = fenced
         self._rules_of = rules_of
+        self.others: Callable[[UUID, int], Any] = _not_led
         self.pressure = Pressure(environment.settings, self._unsettled_bytes)
         self.counts = environment.counts
         self._sweep = OrphanSweep(
@@ -110,9 +114,7 @@ class Log:
         See L{ILog.partition}.
         """
         partition = self._partitions.get((topic_id, index))
-        if partition is None:
-            raise NotLeaderOrFollower
-        return partition
+        return self.others(topic_id, index) if partition is None else partition
 
     def partitions(self) -> Sequence[Partition]:
         """
@@ -274,3 +276,7 @@ class Log:
 
     def _unsettled_bytes(self) -> int:
         return self.incarnation.journal.unsettled_bytes
+
+
+def _not_led(topic_id: UUID, index: int) -> Any:
+    raise NotLeaderOrFollower

@@ -47,8 +47,10 @@ from kafscale.net.fetch_client import FetchClient
 from kafscale.tap.serving import (
     all_services,
     follow_configs,
+    follow_shards,
     log_rules,
     log_settings,
+    shown_offsets,
     topic_configs,
 )
 
@@ -172,6 +174,7 @@ class Node:
         )
         image.on_change(self.replicas.changed)
         self._leaderships = Leaderships(self._metadata, image, self.log, clock)
+        offsets_topic = shown_offsets(image, self.log, clock)
         self.coordinator = GroupCoordinator(
             self._metadata,
             image,
@@ -179,6 +182,7 @@ class Node:
             GroupSettings.of(settings),
             lambda: str(self._new_id()),
             lambda: self._shard_ownership.lost(),
+            offsets_topic,
         )
         image.on_topic_deleted(self.coordinator.topic_deleted)
         self._shard_ownership = ShardOwnership(image, self.coordinator, metadata_keys.SHARDS, clock)
@@ -187,6 +191,7 @@ class Node:
         await self._levels.start(image)
         await self._leaderships.start()
         await self._shard_ownership.start(self._membership.incarnation)
+        follow_shards(image, self._shard_ownership)
         await self._join()
         self.conversions = ConversionCounts()
         self.services = all_services(

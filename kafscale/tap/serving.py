@@ -4,10 +4,10 @@ The services of a broker, and the settings of its log.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from twisted.internet.defer import Deferred
 
@@ -23,9 +23,20 @@ from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import UnknownTopicId
 from kafscale.format.bundle import GROUP
-from kafscale.format.metadata_keys import shard_of
+from kafscale.format.metadata_keys import BROKERS, SHARDS, shard_of
 from kafscale.group.coordinator import GroupCoordinator
-from kafscale.interfaces import Broker, ILog, IMetadataStore, IService, LogRules, Topic
+from kafscale.group.offsets_topic import OffsetsTopic
+from kafscale.interfaces import (
+    OFFSETS_PARTITIONS,
+    OFFSETS_TOPIC,
+    Broker,
+    Change,
+    ILog,
+    IMetadataStore,
+    IService,
+    LogRules,
+    Topic,
+)
 from kafscale.log.log import Log
 from kafscale.log.replicas.replicas import Replicas
 from kafscale.log.rolling.volumes import MAX_CHAPTERS
@@ -216,6 +227,59 @@ def log_rules(image: Image, configs: TopicConfigs) -> Callable[[UUID], LogRules]
         return configs.log_rules(topic.configs)
 
     return rules
+
+
+_OFFSETS_CONFIGS = {
+    "cleanup.policy": "compact",
+    "compression.type": "producer",
+    "segment.bytes": "104857600",
+}
+"""The configuration of C{__consumer_offsets} in Kafka, for tools that describe it."""
+
+
+def shown_offsets(image: Image, log: Log, clock: Any) -> OffsetsTopic:
+    """
+    C{__consumer_offsets}, which clients can read from now on.
+    """
+    topic_id = _offsets_topic_id(image)
+
+    def name_of(topic_id: UUID) -> str | None:
+        try:
+            return image.topic_by_id(topic_id).name
+        except UnknownTopicId:
+            return None
+
+    image.show(Topic(topic_id, OFFSETS_TOPIC, OFFSETS_PARTITIONS, _OFFSETS_CONFIGS))
+    shown = OffsetsTopic(topic_id, name_of, clock.seconds)
+    log.others = shown.partition
+    return shown
+
+
+def follow_shards(image: Image, ownership: ShardOwnership) -> None:
+    """
+    Have the broker that coordinates the groups of a shard as the leader of its partitions
+    of C{__consumer_offsets}, now and whenever a broker comes or goes.
+    """
+    topic_id = _offsets_topic_id(image)
+
+    def follow() -> None:
+        owners = [ownership.coordinator(shard) for shard in range(SHARDS)]
+        ids = [-1 if owner is None else owner.broker_id for owner in owners]
+        image.lead(topic_id, [ids[index % SHARDS] for index in range(OFFSETS_PARTITIONS)])
+
+    def changed(changes: Sequence[Change]) -> None:
+        if any(change.key.startswith(BROKERS) for change in changes):
+            follow()
+
+    follow()
+    image.on_change(changed)
+
+
+def _offsets_topic_id(image: Image) -> UUID:
+    """
+    The same for all brokers of a cluster, and for no other cluster.
+    """
+    return uuid5(NAMESPACE_URL, f"{image.cluster_id}/{OFFSETS_TOPIC}")
 
 
 def follow_configs(log: ILog, image: Image, configs: TopicConfigs) -> None:

@@ -256,6 +256,12 @@ class RawClient:
         named = [MetadataRequest.Topic(name=each) for each in topics] or None
         return self.call(MetadataRequest(topics=named, allow_auto_topic_creation=create), 12)
 
+    def topics(self) -> list[str]:
+        """
+        The names of all topics, but for internal ones.
+        """
+        return [each.name for each in self.metadata().topics if not each.is_internal]
+
     def produce(self, topic: str, partition: int, batch: bytes, acks: int = -1) -> Any:
         """
         The partition's part of the response to one batch; None with acks=0.

@@ -162,7 +162,7 @@ class KafkaPythonAdminTests(BrokerTestCase):
         """
         wanted = {"num_partitions": 2, "replication_factor": 1}
         self.admin.create_topics({"life": wanted}, wait_for_metadata=True)
-        self.assertEqual(self.admin.list_topics(), ["life"])
+        self.assertEqual(self.admin.list_topics(), ["__consumer_offsets", "life"])
         (described,) = self.admin.describe_topics(["life"])
         self.assertEqual(len(described["partitions"]), 2)
         self.admin.create_partitions({"life": 4})
@@ -171,7 +171,7 @@ class KafkaPythonAdminTests(BrokerTestCase):
         with self.assertRaises(kafka.errors.TopicAlreadyExistsError):
             self.admin.create_topics({"life": wanted})
         self.admin.delete_topics(["life"])
-        self.assertEqual(self.admin.list_topics(), [])
+        self.assertEqual(self.admin.list_topics(), ["__consumer_offsets"])
 
     def test_cluster(self) -> None:
         """
@@ -218,7 +218,7 @@ class TopicTests(BrokerTestCase):
         eventually(lambda: data_bytes(broker) < empty + 1_000_000)
         broker.restart()
         eventually(lambda: data_bytes(broker) < empty + 100_000)
-        self.assertEqual(self.connect(broker).metadata().topics, [])
+        self.assertEqual(self.connect(broker).topics(), [])
 
     def test_created_when_asked_for(self) -> None:
         """
@@ -241,11 +241,11 @@ class TopicTests(BrokerTestCase):
         broker = self.broker()
         raw = self.connect(broker)
         self.assertEqual(raw.metadata("absent").topics[0].error_code, 3)
-        self.assertEqual(raw.metadata().topics, [])
+        self.assertEqual(raw.topics(), [])
         strict = self.broker(auto_create_topics=0)
         raw = self.connect(strict)
         self.assertEqual(raw.metadata("absent", create=True).topics[0].error_code, 3)
-        self.assertEqual(raw.metadata().topics, [])
+        self.assertEqual(raw.topics(), [])
 
     def test_a_thousand_partitions(self) -> None:
         """

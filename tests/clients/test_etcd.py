@@ -69,7 +69,7 @@ class ServedTests(BucketTestCase):
         other = self.on_etcd(etcd.server(), s3_bucket=one.settings["s3_bucket"])
         with RawClient(one.port) as first, RawClient(other.port) as second:
             first.create("mine")
-            self.assertEqual(second.metadata().topics, [])
+            self.assertEqual(second.topics(), [])
             self.assertNotEqual(first.metadata().cluster_id, second.metadata().cluster_id)
 
     def test_proven(self) -> None:

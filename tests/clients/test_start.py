@@ -604,4 +604,4 @@ class MemoryTests(BrokerTestCase):
         broker.restart()
         self.assertIn("has stopped; the records in memory are discarded", broker.tail())
         self.assertNotIn("are stored", broker.tail())
-        self.assertEqual(self.connect(broker).metadata().topics, [])
+        self.assertEqual(self.connect(broker).topics(), [])

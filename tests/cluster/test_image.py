@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kafscale.cluster.image import Image
 from kafscale.errors import UnknownTopicId, UnknownTopicOrPartition
 from kafscale.format import metadata_keys
-from kafscale.interfaces import Broker, Change, Delete, IImage, Leadership, Phase, Put
+from kafscale.interfaces import Broker, Change, Delete, IImage, Leadership, Phase, Put, Topic
 from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster
 from tests.harness.coroutines import begin
 
@@ -60,6 +61,29 @@ class ImageTests(SynchronousTestCase):
         topic = self.image.topic("orders")
         self.assertEqual((topic.topic_id, topic.partitions), (TOPIC_ID, 3))
         self.assertIs(self.image.topic_by_id(TOPIC_ID), topic)
+
+    def test_shown(self) -> None:
+        """
+        A topic that is not stored is found as others are, with the leaders that it is
+        given, and none of its partitions is in the log.
+        """
+        self.put(metadata_keys.topic(TOPIC_ID), value("orders"))
+        shown = Topic(UUID(int=78), "view", 2, {})
+        self.image.show(shown)
+        self.image.show(Topic(UUID(int=79), "orders", 2, {}))  # the name is taken
+        self.assertIs(self.image.topic("view"), shown)
+        self.assertIs(self.image.topic_by_id(shown.topic_id), shown)
+        self.assertRaises(UnknownTopicId, self.image.topic_by_id, UUID(int=79))
+        self.assertEqual([each.name for each in self.image.topics()], ["orders", "view"])
+        self.assertEqual(self.image.stored_topics(), [TOPIC_ID])
+        for broker in (attrs.evolve(BROKER, rack="a"), Broker(8, "eight", 1, "b")):
+            self.cluster.put_broker(broker)
+        self.image.lead(shown.topic_id, [7, 8])
+        for index, leader in ((0, 7), (1, 8)):
+            self.assertEqual(self.image.leadership(shown.topic_id, index), Leadership(leader, 0))
+            self.assertEqual(self.image.replicas(shown.topic_id, index), (leader,))
+            for rack in ("a", "b"):
+                self.assertEqual(self.image.nearest(rack, shown.topic_id, index), leader)
 
     def test_unknown_topics(self) -> None:
         """

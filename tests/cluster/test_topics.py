@@ -153,6 +153,21 @@ class CreateTests(SynchronousTestCase):
             creating = begin(self.topics.create(name, 1, {}))
             self.failureResultOf(creating, InvalidTopicException)
 
+    def test_view(self) -> None:
+        """
+        A topic that is shown, and not stored, exists and cannot be changed.
+        """
+        shown = Topic(UUID(int=5), "__consumer_offsets", 50, {})
+        self.cluster.image.show(shown)
+        creating = begin(self.topics.create(shown.name, 1, {}))
+        self.failureResultOf(creating, TopicAlreadyExists)
+        for change in (
+            self.topics.delete(shown),
+            self.topics.grow(shown, 60),
+            self.topics.alter(shown, lambda before: {"retention.ms": "1"}),
+        ):
+            self.failureResultOf(begin(change), InvalidTopicException)
+
     def test_bad_requests(self) -> None:
         """
         Each invalid request fails with its own error.

@@ -92,7 +92,8 @@ REASONS: dict[str, list[Difference]] = {
     "A configuration that CreateTopics names twice is refused; Kafka takes the last value.": [
         D("topics/create: config twice", "*"),
     ],
-    "Kafka's internal topics do not exist, so nothing hinders topics of these names.": [
+    "The names of Kafka's internal topics are reserved, and __consumer_offsets always exists;"
+    " Kafka creates such topics.": [
         D("topics/create: internal name*", "*"),
     ],
     "ElectLeaders leaves out a topic of which it has nothing to say; Kafka names it.": [

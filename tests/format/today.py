@@ -243,11 +243,14 @@ class Today:
 
     async def topics(self) -> dict[str, Any]:
         """
-        The topics, as L{tests.format.cluster.Cluster.expected} has them.
+        The topics, as L{tests.format.cluster.Cluster.expected} has them: all that are
+        stored.
         """
         found = {}
         request = MetadataRequest(topics=None, allow_auto_topic_creation=False)
         for topic in (await self._ask(request, 12)).topics:
+            if topic.is_internal:
+                continue
             resource = DescribeConfigsRequest.Resource(
                 resource_type=2, resource_name=topic.name, configuration_keys=None
             )

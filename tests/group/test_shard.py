@@ -65,6 +65,26 @@ class ShardTests(SynchronousTestCase):
             self.value("group-shards/05"), {"owner": 100, "since": 1, "sequence": 3}
         )
 
+    def test_committed(self) -> None:
+        """
+        Each commit is reported when it is durable, with the sequence; one that is refused
+        is not.
+        """
+        reported: list[Any] = []
+        shard = Shard(self.store, 6, 100, self.losses.append, lambda *one: reported.append(one))
+        self.successResultOf(Deferred.fromCoroutine(shard.take()))
+        self.hold()
+        self.addCleanup(shard.write([Put("a", 1)]).addErrback, lambda _: None)
+        self.assertEqual(reported, [])
+        self.store.pending[0].succeed()
+        self.assertEqual(reported, [(6, 2, [Put("a", 1)])])
+        other = Shard(self.inner, 6, 101, self.losses.append)
+        self.successResultOf(Deferred.fromCoroutine(other.take()))
+        self.store.policy = let_pass
+        self.failureResultOf(shard.write([Put("b", 1)]), NotCoordinator)
+        self.assertEqual(len(reported), 1)
+        self.assertEqual((shard.sequence, other.sequence), (3, 3))
+
     def test_together(self) -> None:
         """
         Operations that come during a commit are written by the next one

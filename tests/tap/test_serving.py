@@ -4,15 +4,24 @@ Tests for L{kafscale.tap.serving}: how rooms are joined.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.cluster.shards import ShardOwnership
 from kafscale.config import Settings, from_environment
-from kafscale.interfaces import LogRules
-from kafscale.tap.serving import TOPIC_DEFAULTS, follow_configs, topic_configs
+from kafscale.interfaces import Broker, IGroupCoordinator, LogRules
+from kafscale.log.log import Log
+from kafscale.tap.serving import (
+    TOPIC_DEFAULTS,
+    follow_configs,
+    follow_shards,
+    shown_offsets,
+    topic_configs,
+)
 from tests.cluster.small import SmallCluster
+from tests.cluster.test_shards import FakeCoordinator
 from tests.harness.coroutines import begin
 from tests.log.fakes import FakeLog
 
@@ -86,6 +95,39 @@ class TopicConfigsTests(SynchronousTestCase):
             value = getattr(Settings(), setting)
             text = ",".join(value) if isinstance(value, tuple) else str(value)
             self.assertEqual(values[name], text, setting)
+
+
+class FollowShardsTests(SynchronousTestCase):
+    """
+    Partitions of C{__consumer_offsets} are led by the owners of shards.
+    """
+
+    def test_leaders(self) -> None:
+        """
+        Each partition is led by the owner of a shard, of which there are fewer, also when
+        brokers come and go.
+        """
+        cluster = SmallCluster(self)
+        log = FakeLog()
+        shown = shown_offsets(cluster.image, cast(Log, log), cluster.clock)
+        topic = cluster.image.topic("__consumer_offsets")
+        self.assertEqual((topic.partitions, topic.topic_id.version), (50, 5))
+        self.assertEqual(cast(Log, log).others, shown.partition)
+        coordinator = cast(IGroupCoordinator, FakeCoordinator())
+        ownership = ShardOwnership(cluster.image, coordinator, 16, cluster.clock)
+        cluster.now(ownership.start(1))
+        follow_shards(cluster.image, ownership)
+
+        def leaders() -> list[int]:
+            return [cluster.image.leadership(topic.topic_id, n).leader for n in range(50)]
+
+        self.assertEqual(set(leaders()), {7})
+        cluster.put_broker(Broker(7, "seven", 1))
+        cluster.put_broker(Broker(8, "eight", 1))
+        self.assertEqual(set(leaders()), {7, 8})
+        self.assertEqual(leaders()[:16], leaders()[16:32])
+        cluster.end_broker(8)
+        self.assertEqual(set(leaders()), {7})
 
 
 class FollowConfigsTests(SynchronousTestCase):
