@@ -105,6 +105,40 @@ class SealRecord:
         return read_record("seals", entry, lambda value: cls(**value))
 
 
+WINDOW = 256
+"""A slot is not stored before all slots this far below it are acknowledged. So a
+slot that is there shows that they were."""
+
+
+@attrs.frozen
+class JournalRecord:
+    """
+    The entry under C{journals/}. The incarnation puts it when its first slots
+    are acknowledged, and raises it now and then. An incarnation that has this
+    entry keeps to the L{WINDOW}.
+
+    @ivar stored: A number. All slots below it were acknowledged (rule 26).
+    """
+
+    stored: int = attrs.field(converter=index)
+
+    def to_json(self) -> dict[str, Any]:
+        """
+        As it stands in the metadata store.
+        """
+        return {"stored": self.stored}
+
+    @classmethod
+    def from_entry(cls, entry: StoredEntry) -> JournalRecord:
+        """
+        From the metadata store.
+
+        @raise CorruptRecord: it is no such record.
+        @raise NewerFormat: a newer version has written it.
+        """
+        return read_record("journals", entry, lambda value: cls(**value))
+
+
 def needed_slots(record: IncarnationRecord, seal: SealRecord | None) -> range:
     """
     The numbers of the slots of a journal that may be needed: from the trim mark

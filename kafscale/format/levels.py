@@ -46,6 +46,7 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "brokers": ["address, rack, weight, version, incarnation and phase"],
     "incarnations": ["broker and trim mark; wound up; how it is fenced"],
     "seals": ["the end of the journal, and the incarnation that recorded it"],
+    "journals": ["the number of slots that are stored at least"],
     "names": ["the topic's id"],
     "topics": [
         "name, number of partitions, configuration, time of creation",

@@ -28,6 +28,7 @@ MILESTONES = "milestones"
 BROKERS = "brokers/"
 INCARNATIONS = "incarnations/"
 SEALS = "seals/"
+JOURNALS = "journals/"
 NAMES = "names/"
 TOPICS = "topics/"
 PARTITIONS = "partitions/"
@@ -80,9 +81,16 @@ def seal(incarnation: int) -> str:
     return f"{SEALS}{incarnation:020d}"
 
 
+def journal(incarnation: int) -> str:
+    """
+    How many slots of an incarnation's journal are stored at least.
+    """
+    return f"{JOURNALS}{incarnation:020d}"
+
+
 def incarnation_of(key: str) -> int:
     """
-    The incarnation in an L{incarnation}'s or a L{seal}'s key.
+    The incarnation in an L{incarnation}'s, L{seal}'s or L{journal}'s key.
     """
     return int(key.rsplit("/", 1)[1])
 

@@ -169,6 +169,8 @@ class _Check:
                     self._key(sealed_at),
                     "the seal is missing: a broker that only slept could write on there",
                 )
+        elif self.next < self.journal.stored:
+            self.found.wrong(self._key(self.next), "missing, though it was acknowledged")
         elif self.beyond > MAX_SLOTS_IN_FLIGHT:
             self.found.wrong(
                 self._key(self.next), f"missing, but {self.beyond} slots come after it"

@@ -13,7 +13,12 @@ import attrs
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.cluster import LevelsRecord, cluster_id_of
 from kafscale.format.errors import NewerFormat, UnreadableData
-from kafscale.format.incarnation import IncarnationRecord, SealRecord, needed_slots
+from kafscale.format.incarnation import (
+    IncarnationRecord,
+    JournalRecord,
+    SealRecord,
+    needed_slots,
+)
 from kafscale.format.levels import check_level
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.topic import TombstoneRecord, TopicRecord
@@ -31,11 +36,13 @@ class Journal:
     @ivar number: The number of the incarnation.
     @ivar record: The record of the incarnation.
     @ivar seal: The record of its seal; None if the incarnation is not stopped.
+    @ivar stored: A number. All slots below it were acknowledged.
     """
 
     number: int
     record: IncarnationRecord
     seal: SealRecord | None
+    stored: int = 0
 
     @property
     def sealed_at(self) -> int | None:
@@ -137,6 +144,11 @@ async def load(metadata: IMetadataStore, namespace: str) -> View:
     records = await each(
         metadata_keys.INCARNATIONS, incarnation_of, IncarnationRecord.from_entry
     )
+    stored = await each(
+        metadata_keys.JOURNALS,
+        incarnation_of,
+        lambda entry: JournalRecord.from_entry(entry).stored,
+    )
     for number in seals.keys() - records.keys():
         unknown[metadata_keys.seal(number)] = "there is no such incarnation"
     entry = await metadata.get(metadata_keys.CLUSTER_ID)
@@ -147,7 +159,7 @@ async def load(metadata: IMetadataStore, namespace: str) -> View:
         revision=revision,
         levels=levels,
         journals={
-            number: Journal(number, record, seals.get(number))
+            number: Journal(number, record, seals.get(number), stored.get(number, 0))
             for number, record in records.items()
         },
         partitions=await each(

@@ -25,6 +25,7 @@ from kafscale.log.journal.fencing import fence_of
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.linger import Linger
 from kafscale.log.journal.slots import Slot
+from kafscale.log.journal.stored import StoredSlots
 from kafscale.log.partition.partition import Partition
 from kafscale.log.partition.record_changes import RecordChanges
 from kafscale.log.pressure import Pressure
@@ -101,6 +102,7 @@ class Incarnation:
         )
         bundles = object_keys.bundles(namespace, broker_id, number)
         self._bundles = Bundles(objects, clock, bundles, settings.bundled)
+        self._stored = StoredSlots(metadata, clock, number)
         self.sealed_journals = SealedJournals(objects, metadata, namespace, number)
         self.recovery = Recovery(environment, number, self.sealed_journals)
         self.trimmer = JournalTrimmer(
@@ -161,6 +163,7 @@ class Incarnation:
         for partition in dropped:
             partition.drop()
         self._bundles.abandon()
+        self._stored.abandon()
         self.retention.abandon()
         self.roller.abandon()
         self.volumes.abandon()
@@ -175,6 +178,7 @@ class Incarnation:
         """
         await self.journal.flush()
         self._bundles.abandon()
+        await self._stored.stop()
         await self.retention.stop()
         await self.roller.stop()
         self.volumes.abandon()
@@ -266,5 +270,6 @@ class Incarnation:
     def _acknowledged(self, slot: Slot) -> None:
         if slot.frozen is not None:
             self._bundles.acknowledged(slot.number, slot.frozen)
+        self._stored.acknowledged(slot.number)
         self.roller.settled(slot)
         self._pressure.relieve()

@@ -172,6 +172,20 @@ class BucketTests(BucketTestCase, IdentityTestCase):
         self.refused(broker, "set KAFSCALE_NAMESPACE=default", namespace="other")
         self.assert_kept(broker)
 
+    def test_slots_that_vanish(self) -> None:
+        """
+        Slots that a lifecycle rule has deleted, and left the rest, are not taken
+        for slots that were never there.
+        """
+        broker = self.stored()
+        held = {key: broker.objects.read(key) for key in broker.objects.sizes("default/journal/")}
+        self.assertEqual(len(held), len(VALUES))
+        for key in held:
+            broker.objects.remove(key)
+            self.refused(broker, f"{key} is missing, and it was acknowledged")
+            broker.objects.write(key, held[key])
+        self.assert_kept(broker)
+
     def test_emptied(self) -> None:
         """
         A bucket that was emptied, as by a lifecycle rule, and then restored.

@@ -18,7 +18,7 @@ from kafscale.format.cluster import (
     producer_ids_of,
 )
 from kafscale.format.group import GroupRecord, ShardRecord
-from kafscale.format.incarnation import IncarnationRecord, SealRecord
+from kafscale.format.incarnation import IncarnationRecord, JournalRecord, SealRecord
 from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.topic import NameRecord, TombstoneRecord, TopicRecord
@@ -40,6 +40,7 @@ RECORDS: dict[str, Callable[[Entry], Record]] = {
     metadata_keys.BROKERS: BrokerRecord.from_entry,
     metadata_keys.INCARNATIONS: IncarnationRecord.from_entry,
     metadata_keys.SEALS: SealRecord.from_entry,
+    metadata_keys.JOURNALS: JournalRecord.from_entry,
     metadata_keys.NAMES: NameRecord.from_entry,
     metadata_keys.TOPICS: TopicRecord.from_entry,
     metadata_keys.PARTITIONS: PartitionRecord.from_entry,

@@ -25,7 +25,12 @@ from kafscale.format.cluster import (
 )
 from kafscale.format.errors import CorruptObject, CorruptRecord, NewerFormat
 from kafscale.format.group import GroupRecord, MemberRecord, ShardRecord
-from kafscale.format.incarnation import IncarnationRecord, SealRecord, needed_slots
+from kafscale.format.incarnation import (
+    IncarnationRecord,
+    JournalRecord,
+    SealRecord,
+    needed_slots,
+)
 from kafscale.format.levels import highest_level
 from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import PartitionRecord
@@ -56,6 +61,7 @@ EXAMPLES: dict[str, tuple[Record, str]] = {
     ),
     "seals/00000000000000000015": (SealRecord(16, 1), '{"sealed_at":1,"by":16}'),
     "seals/00000000000000000016": (SealRecord(17), '{"by":17}'),
+    "journals/00000000000000000015": (JournalRecord(17), '{"stored":17}'),
     "levels": (
         LevelsRecord({"segment": 2, "slot": 1}, {"segment": 1}),
         '{"required":{"segment":2,"slot":1},"in_force":{"segment":1}}',

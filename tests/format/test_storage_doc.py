@@ -158,6 +158,7 @@ class KeyTests(SynchronousTestCase):
             metadata_keys.broker(7),
             metadata_keys.incarnation(15),
             metadata_keys.seal(15),
+            metadata_keys.journal(15),
             metadata_keys.name("clicks"),
             metadata_keys.topic(TOPIC),
             metadata_keys.partition(TOPIC, 2),
@@ -365,7 +366,7 @@ class RecordTests(SynchronousTestCase):
                 again = reader_of(key)(entry).to_json()
             self.assertEqual(text_of(again), text, key)
             shown.add(key if key in WHOLE else metadata_keys.kind_of(key) or key)
-        self.assertEqual(len(shown), 16)
+        self.assertEqual(len(shown), 17)
 
     def test_every_field(self) -> None:
         """
@@ -391,6 +392,7 @@ class RecordTests(SynchronousTestCase):
                 "offsets": 5,
                 "levels": 2,
                 "store": 3,
+                "journals": 1,
             },
         )
 

@@ -6,7 +6,9 @@ partition, are in `tests.log.rolling.test_releasing`; rule 22, about
 coordinators, in `tests.group.test_shard`; rule 23, about brokers that read a
 partition which they do not lead, in `tests.log.replicas.test_replicas`; rule
 24, about stores that do not belong together, in `tests.store.test_identity`; rule
-25, about new producers, in `tests.log.partition.test_new_producers`.
+25, about new producers, in `tests.log.partition.test_new_producers`; rule
+26, about objects that were deleted, in `tests.log.takeover.test_vanished` and in
+the tests of the journal.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from kafscale.counts import LogCounts
 from kafscale.errors import NoSuchObject, NotLeaderOrFollower, ObjectExists
 from kafscale.format import object_keys
+from kafscale.format.incarnation import WINDOW
 from kafscale.interfaces import IObjectStore
 from kafscale.log.journal.fencing import Fence
 from kafscale.log.journal.linger import Linger
@@ -197,6 +198,8 @@ class Journal:
 
     def _send_queued(self) -> None:
         while self._queued and self._sending < self._in_flight and not self.fenced:
+            if self._queued[0].number - self._unsettled[0].number >= WINDOW:
+                return  # so a slot shows which ones were acknowledged before (rule 26)
             self._sending += 1
             sending = Deferred.fromCoroutine(self._send(self._queued.popleft()))
             sending.addErrback(self._failed)
@@ -226,7 +229,9 @@ class Journal:
         self._settle()
         if passes is None:
             self._next()
-        elif not self._unsettled:
+            return
+        self._send_queued()  # the window may have moved
+        if not self._unsettled:
             self._fire_idle()
 
     async def _is_mine(self, key: str, size: int, footer: bytes) -> bool:

@@ -21,9 +21,9 @@ import attrs
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import CommitConflict, ObjectExists
 from kafscale.format import metadata_keys, object_keys
-from kafscale.format.incarnation import IncarnationRecord, SealRecord
+from kafscale.format.incarnation import WINDOW, IncarnationRecord, JournalRecord, SealRecord
 from kafscale.format.reading import list_objects, slot_footer
-from kafscale.format.slot import Range, Seal, write_seal
+from kafscale.format.slot import SMALLEST_SLOT, Range, Seal, write_seal
 from kafscale.interfaces import Compare, IMetadataStore, IObjectReader, IObjectStore
 from kafscale.log.commit import settle
 
@@ -75,6 +75,8 @@ async def seal(
     @param slots: Reads the slots, through a cache; by default they are read from
         C{objects}.
     @raise LookupError: there was never such an incarnation.
+    @raise CorruptLog: slots that were acknowledged are missing. Nothing is
+        changed then.
     """
     slots = slots or objects
     key = metadata_keys.seal(incarnation)
@@ -94,6 +96,19 @@ async def seal(
             # What is recorded is the end, whatever seal objects exist: one may
             # have been put where a slot was deleted (rule 5).
             return JournalExtent(incarnation, broker, prefix, trim, end)
+        stored = await metadata.get(metadata_keys.journal(incarnation))
+        if stored is not None:
+            # Its writer keeps to the window, and has recorded how far it came.
+            count = JournalRecord.from_entry(stored).stored
+            missing = await _missing_below(objects, slots, prefix, max(trim, known), count)
+            if missing is not None and await metadata.get(entry.key) == entry:
+                raise CorruptLog(
+                    f"{object_keys.slot(prefix, missing)} is missing, and it was acknowledged:"
+                    " objects were deleted, or this is not the store in which they are"
+                    " (docs/operations.md: When records are missing)"
+                )
+            if missing is not None:
+                continue  # the writer, or another successor, has trimmed it meanwhile
         if record.is_marked:
             if recorded is None:
                 # This stops it. The trim mark that counts is read afterwards.
@@ -120,6 +135,32 @@ async def seal(
         except CommitConflict:
             continue
         return JournalExtent(incarnation, broker, prefix, trim, end)
+
+
+async def _missing_below(
+    objects: IObjectStore, slots: IObjectReader, prefix: str, first: int, stored: int
+) -> int | None:
+    """
+    Look for a slot that was acknowledged and is missing (rule 26): below the
+    number that the writer has recorded, or so far below a slot that exists that
+    the writer must have acknowledged it before.
+
+    @param first: The lowest slot that may be needed.
+    @param stored: All slots below this one were acknowledged.
+    @return: The number of the first that is missing; None if none is.
+    """
+    present = first
+    last = -1
+    after = object_keys.slot(prefix, first - 1) if first else ""
+    async for info in list_objects(objects, prefix, after):
+        if info.size >= SMALLEST_SLOT:  # and is no seal
+            last = object_keys.slot_number(info.key)
+            present += last == present
+    least = max(stored, last - WINDOW + 1)
+    if present < least:
+        # A slot may have been stored after its place was listed.
+        present, _ = await _first_missing(slots, prefix, present)
+    return present if present < least else None
 
 
 async def _raise_barrier(

@@ -12,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
 from kafscale.format import metadata_keys, object_keys
+from kafscale.format.incarnation import WINDOW
 from kafscale.format.slot import write_seal
 from kafscale.interfaces import Put
 from kafscale.log.journal.fencing import Fence, Marked
@@ -69,6 +70,23 @@ class MarkedJournalTests(JournalTestCase):
         self.read().succeed()
         self.successResultOf(told)
         self.assertEqual((self.writer.ends, self.counts.slots), ([1], 1))
+
+    def test_26_a_window_after_the_first_that_is_not_acknowledged(self) -> None:
+        """
+        Slots that are stored and wait for the read of the mark count as being
+        under way.
+        """
+        for _ in range(WINDOW + 2):
+            self.add(1000)
+        self.land(0)
+        read = self.read()
+        for number in range(1, WINDOW):
+            self.land(number)
+        self.assertEqual(self.sent(), [])
+        read.succeed()
+        self.assertEqual(self.sent(), [WINDOW])
+        self.read().succeed()
+        self.assertEqual(self.sent(), [WINDOW, WINDOW + 1])
 
     def test_one_read_for_many(self) -> None:
         """

@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
 from kafscale.format import object_keys
+from kafscale.format.incarnation import WINDOW
 from kafscale.format.slot import read_slot, write_seal
 from kafscale.log.journal.linger import IDLE
 from tests.harness.coroutines import now
@@ -88,6 +89,19 @@ class WritingTests(JournalTestCase):
             self.clock.advance(1)
             self.land(number)
         self.assertEqual(self.acknowledged, [0, 1, 2, 3, 4, 5, 6])
+
+    def test_26_a_window_after_the_first_under_way(self) -> None:
+        """
+        A slot that lands late does not let those after it run away: a slot shows
+        that all slots a window before it were acknowledged.
+        """
+        for _ in range(WINDOW + 3):
+            self.add(1000)
+        for number in range(1, WINDOW):
+            self.land(number)
+        self.assertEqual(self.sent(), [0])
+        self.land(0)
+        self.assertEqual(self.sent(), [WINDOW, WINDOW + 1, WINDOW + 2])
 
     def test_acknowledges_in_order(self) -> None:
         """

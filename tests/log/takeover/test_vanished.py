@@ -1,0 +1,399 @@
+"""
+Objects that were deleted by something else than the broker are not taken for
+objects that were never there (rule 26).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.errors import KafkaStorageError
+from kafscale.format import metadata_keys, object_keys
+from kafscale.format.incarnation import WINDOW
+from kafscale.interfaces import Delete
+from kafscale.log.journal.stored import FIRST_SECONDS, SECONDS, StoredSlots
+from kafscale.log.takeover.sealing import CorruptLog
+from kafscale.store.blocking import at_once
+from kafscale.store.sqlite.store import SQLiteMetadataStore
+from tests.harness.coroutines import begin, now
+from tests.harness.hostile import HostileMetadataStore, Operation, Verdict, hold, let_pass
+from tests.inspect.looking import wrong
+from tests.log.brokers import EACH, WHERE, Broker, BrokerTestCase
+
+
+class VanishedTestCase(BrokerTestCase):
+    """
+    A writer has died, whose records are in slots alone.
+    """
+
+    fencing = "create"
+
+    def setUp(self) -> None:
+        """
+        It had four slots, and has recorded that.
+        """
+        super().setUp()
+        self.writer = self.written(4)
+
+    def written(self, slots: int) -> Broker:
+        """
+        A leader that has so many slots, has recorded that, and has died.
+        """
+        writer = self.leader(**EACH, fencing=self.fencing)
+        for number in range(slots):
+            writer.append(b"%d" % number)
+        writer.run(2 * FIRST_SECONDS)
+        writer.crash()
+        return writer
+
+    def key(self, number: int) -> str:
+        """
+        The key of one of the writer's slots.
+        """
+        prefix = object_keys.journal("default", 1, self.writer.incarnation)
+        return object_keys.slot(prefix, number)
+
+    def delete(self, *numbers: int) -> None:
+        """
+        Delete slots, as no broker does.
+        """
+        now(self.shared.objects.delete([self.key(number) for number in numbers]))
+
+    def recover(self, **settings: Any) -> Deferred[None]:
+        """
+        Let a successor recover.
+        """
+        successor = self.broker(fencing=self.fencing, **settings)
+        recovering = successor.recover()
+        successor.run(30)
+        return recovering
+
+    def assert_refused(self, missing: int) -> None:
+        """
+        A successor leads nothing, names the slot that is missing, and changes
+        nothing.
+        """
+        before = self.shared.keys(), self.records()
+        failure = self.failureResultOf(self.recover(), CorruptLog)
+        self.assertIn(f"{self.key(missing)} is missing", str(failure.value))
+        self.assertEqual((self.shared.keys(), self.records()), before)
+
+    def records(self) -> list[Any]:
+        """
+        The entries of partitions, of the writer, and of its end.
+        """
+        number = self.writer.incarnation
+        keys = [metadata_keys.partition(*WHERE), metadata_keys.incarnation(number)]
+        return [now(self.shared.metadata.get(key)) for key in [*keys, metadata_keys.seal(number)]]
+
+
+class VanishedTests(VanishedTestCase):
+    """
+    Slots that were acknowledged are missing.
+    """
+
+    def test_26_no_slot_is_left(self) -> None:
+        """
+        A journal all of which is gone has not ended at 0.
+        """
+        self.delete(0, 1, 2, 3)
+        self.assert_refused(0)
+
+    def test_26_the_first_or_the_last_is_missing(self) -> None:
+        """
+        Nor has one ended before its last slot.
+        """
+        for number in (0, 2, 3):
+            self.setUp()
+            self.delete(number)
+            self.assert_refused(number)
+
+    def test_inspected(self) -> None:
+        """
+        C{kafscale-inspect verify} names the first slot that is missing.
+        """
+        self.assertEqual(wrong(self.shared), [])
+        self.delete(2, 3)
+        (line,) = wrong(self.shared)
+        self.assertIn(f"{self.key(2)}: missing, though it was acknowledged", str(line))
+
+    def test_what_is_restored_is_recovered(self) -> None:
+        """
+        The attempt does no harm: with the slots all is there.
+        """
+        data = now(self.shared.objects.get(self.key(1)))
+        self.delete(1)
+        self.assert_refused(1)
+        now(self.shared.objects.create(self.key(1), [data]))
+        self.assertEqual(self.read_all(self.leader()), [b"0", b"1", b"2", b"3"])
+
+    def test_the_loss_is_accepted(self) -> None:
+        """
+        Without the entry a journal ends where its slots do.
+        """
+        self.delete(2, 3)
+        self.assert_refused(2)
+        key = metadata_keys.journal(self.writer.incarnation)
+        now(self.shared.metadata.commit([], [Delete(key)]))
+        self.assertEqual(self.read_all(self.leader()), [b"0", b"1"])
+
+    def test_26_a_window_below_a_slot(self) -> None:
+        """
+        What a slot shows that exists counts as what is recorded does.
+        """
+        writer = self.writer = self.leader(**EACH, fencing=self.fencing)
+        writer.append(b"0")
+        writer.run(2 * FIRST_SECONDS)
+        for _ in range(WINDOW + 1):
+            writer.append(b"1")
+        writer.crash()
+        self.assertEqual(self.stored(), 1)
+        self.delete(2)  # slot 257 was stored, so 1 was acknowledged, but 2 perhaps not
+        self.delete(1)
+        self.assert_refused(1)
+
+    def test_a_gap_within_the_window(self) -> None:
+        """
+        A slot that nothing shows to have been acknowledged may be missing: it
+        was under way with those after it.
+        """
+        writer = self.writer = self.leader(**EACH, fencing=self.fencing)
+        writer.append(b"0")
+        writer.run(2 * FIRST_SECONDS)
+        for _ in range(WINDOW):
+            writer.append(b"1")
+        writer.crash()
+        self.delete(1)
+        self.assertEqual(self.read_all(self.leader(fencing=self.fencing))[-1], b"0")
+
+    def test_a_writer_that_trims(self) -> None:
+        """
+        Slots that the writer trims while a successor looks for them are not
+        missing.
+        """
+        writer = self.writer = self.leader(**EACH, fencing=self.fencing)
+        for number in range(3):
+            writer.append(b"%d" % number)
+        writer.run(2 * FIRST_SECONDS)
+        successor = self.broker(policy=hold("list", "/journal/"), fencing=self.fencing)
+        recovering = successor.recover()
+        while not successor.pending("list", f"/{writer.incarnation}/"):
+            successor.settle()
+        rolling = begin(writer.roll(writer.partition()))
+        writer.run()
+        self.successResultOf(rolling)
+        self.assertEqual(self.shared.slots(writer.incarnation), [])
+        successor.obey(let_pass)
+        successor.run(10)
+        self.successResultOf(recovering)
+        self.assertEqual(self.read_all(successor)[-3:], [b"0", b"1", b"2"])
+
+    def stored(self) -> int:
+        """
+        The number that the writer has recorded.
+        """
+        return int(self.shared.value(metadata_keys.journal(self.writer.incarnation))["stored"])
+
+
+class MarkedTests(VanishedTests):
+    """
+    The same where a mark stops the writer.
+    """
+
+    fencing = "metadata"
+
+
+class SegmentTests(BrokerTestCase):
+    """
+    Segments that the partition's record names are missing.
+    """
+
+    def setUp(self) -> None:
+        """
+        A partition has three segments, and was recovered.
+        """
+        super().setUp()
+        broker = self.leader(**EACH)
+        for number in range(3):
+            broker.append(b"%d" % number)
+            rolling = begin(broker.roll(broker.partition()))
+            broker.run()
+            self.successResultOf(rolling)
+        broker.crash()
+        self.assertEqual(self.shared.segments(), [0, 1, 2])
+
+    def lose(self, base: int) -> Broker:
+        """
+        Delete a segment; return the next leader.
+        """
+        prefix = object_keys.partition("default", *WHERE)
+        now(self.shared.objects.delete([object_keys.segment(prefix, base)]))
+        broker = self.leader(**EACH)
+        self.before = self.shared.record(), self.shared.segments()
+        return broker
+
+    def assert_fails(self, broker: Broker, asked: Any) -> Failure:
+        """
+        The request fails as when a store fails, and nothing is changed.
+        """
+        done = begin(asked)
+        broker.run()
+        failure = self.failureResultOf(done, KafkaStorageError)
+        self.flushLoggedErrors()
+        self.assertEqual((self.shared.record(), self.shared.segments()), self.before)
+        return failure
+
+    def test_reads(self) -> None:
+        """
+        Reads of its records fail, and are not answered with later ones.
+        """
+        for base in range(3):
+            self.setUp()
+            broker = self.lose(base)
+            partition = broker.log.partition(*WHERE)
+            self.assertEqual((partition.log_start, partition.high_watermark), (0, 3))
+            self.assert_fails(broker, partition.load(base, 1 << 20, True))
+
+    def test_produce(self) -> None:
+        """
+        Without the newest one nothing is appended: it has the states of the
+        producers.
+        """
+        broker = self.lose(2)
+        opening = broker.log.partition(*WHERE).opened()
+        broker.run()
+        self.failureResultOf(opening, KafkaStorageError)
+
+    def test_delete_records(self) -> None:
+        """
+        The log start does not move into a segment that is missing.
+        """
+        broker = self.lose(1)
+        partition = broker.log.partition(*WHERE)
+        self.assert_fails(broker, broker.log.incarnation.move_start(partition, 1))
+
+    def test_retention(self) -> None:
+        """
+        Retention deletes nothing, as it cannot know what is old.
+        """
+        for base in (0, 1):
+            self.setUp()
+            broker = self.lose(base)
+            broker.clock.advance(1000)
+            broker.configure(retention_ms=1)
+            broker.run(1000)
+            self.assertEqual((self.shared.record(), self.shared.segments()), self.before)
+            self.flushLoggedErrors()
+        self.setUp()
+        broker = self.leader(**EACH)
+        broker.clock.advance(1000)
+        broker.configure(retention_ms=1)
+        broker.run(1000)
+        self.assertEqual(self.shared.segments(), [2])  # with all of them it does
+
+    def test_sweep(self) -> None:
+        """
+        The other segments are no orphans.
+        """
+        broker = self.lose(1)
+        broker.run(3 * 3600)
+        self.assertEqual((self.shared.record(), self.shared.segments()), self.before)
+
+
+class StoredSlotsTests(SynchronousTestCase):
+    """
+    L{StoredSlots} by itself.
+    """
+
+    def setUp(self) -> None:
+        """
+        No slot is stored yet.
+        """
+        self.clock = Clock()
+        self.inner = SQLiteMetadataStore(":memory:", at_once)
+        self.metadata = HostileMetadataStore(self.inner, let_pass)
+        self.stored = StoredSlots(self.metadata, self.clock, 5)
+
+    def recorded(self) -> int:
+        """
+        The number that is recorded; 0 if there is none.
+        """
+        entry = now(self.inner.get(metadata_keys.journal(5)))
+        return 0 if entry is None else int(entry.value["stored"])
+
+    def test_now_and_then(self) -> None:
+        """
+        The first slots are recorded soon, later ones at an interval, and
+        nothing without a slot.
+        """
+        self.stored.acknowledged(0)
+        self.stored.acknowledged(1)
+        self.assertEqual(self.recorded(), 0)
+        self.clock.advance(FIRST_SECONDS)
+        self.assertEqual(self.recorded(), 2)
+        self.stored.acknowledged(2)
+        self.clock.advance(SECONDS - 1)
+        self.stored.acknowledged(3)
+        self.assertEqual(self.recorded(), 2)
+        self.clock.advance(1)
+        self.assertEqual(self.recorded(), 4)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop(self) -> None:
+        """
+        A stop records the last number, once.
+        """
+        for number in range(3):
+            self.stored.acknowledged(number)
+        now(self.stored.stop())
+        self.assertEqual(self.recorded(), 3)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        revision = now(self.inner.range(""))[1]
+        now(self.stored.stop())
+        self.assertEqual(now(self.inner.range(""))[1], revision)
+
+    def test_stop_without_the_store(self) -> None:
+        """
+        A store that does not answer does not hold up a stop.
+        """
+        self.stored.acknowledged(0)
+        self.metadata.policy = lambda operation: Verdict.FAIL
+        now(self.stored.stop())
+        self.assertEqual(self.recorded(), 0)
+
+    def test_unknown_outcome(self) -> None:
+        """
+        A commit whose answer was lost is read back.
+        """
+        lost: list[Operation] = []
+
+        def lose(operation: Operation) -> Verdict | None:
+            if operation.kind == "commit" and not lost:
+                lost.append(operation)
+                return Verdict.FAIL_BUT_APPLY
+            return let_pass(operation)
+
+        self.metadata.policy = lose
+        self.stored.acknowledged(0)
+        self.clock.advance(FIRST_SECONDS)
+        self.stored.acknowledged(1)
+        self.clock.advance(SECONDS)
+        self.assertEqual((len(lost), self.recorded()), (1, 2))
+
+    def test_deleted(self) -> None:
+        """
+        An entry that was deleted is not made again: the loss was accepted.
+        """
+        self.stored.acknowledged(0)
+        self.clock.advance(FIRST_SECONDS)
+        now(self.inner.commit([], [Delete(metadata_keys.journal(5))]))
+        self.stored.acknowledged(1)
+        self.clock.advance(SECONDS)
+        self.assertEqual(self.recorded(), 0)
+        now(self.stored.stop())
+        self.assertEqual(self.recorded(), 0)
