@@ -37,10 +37,11 @@ from twisted.python.failure import Failure
 
 from kafscale.cluster.image import Image
 from kafscale.concurrency.chore import Chore
-from kafscale.errors import CommitConflict, SettingError, StoreUnavailable
+from kafscale.errors import CommitConflict, SettingError, StoreUnavailable, reason_in_log
 from kafscale.format import metadata_keys
 from kafscale.format.broker import BrokerRecord
 from kafscale.format.cluster import LevelsRecord
+from kafscale.format.errors import UnreadableData
 from kafscale.format.levels import levels_read
 from kafscale.interfaces import Change, Compare, Entry, IMetadataStore, IWatch, Put
 
@@ -72,6 +73,7 @@ class FormatLevels:
         self._revision = 0  # at which the entry was that record
         self._seen = 0  # the revision of the store when it was read
         self._watch: IWatch | None = None
+        self._logged = ""  # why they could not be raised, since they last could
         self._raising = Chore(clock, self._raise, self._not_raised)
 
     # -- registering -----------------------------------------------------------
@@ -146,7 +148,10 @@ class FormatLevels:
     def _entry_changed(self, changes: Sequence[Change]) -> None:
         for change in changes:
             if change.key == metadata_keys.LEVELS and change.revision > self._revision:
-                self._take(change.entry)
+                try:
+                    self._take(change.entry)
+                except UnreadableData as why:
+                    self._log_not_raised(why)
 
     def _take(self, entry: Entry | None) -> None:
         before = self._record.in_force
@@ -172,6 +177,7 @@ class FormatLevels:
                 BrokerRecord.from_entry(entry).levels for entry in entries
             )
             if following == self._record:
+                self._logged = ""
                 return
             try:
                 await self._store.commit(
@@ -182,9 +188,16 @@ class FormatLevels:
                 continue  # read what came of it
 
     def _not_raised(self, failure: Failure) -> float:
-        self._log.warn(
-            "could not raise the levels of stored formats, trying again in {seconds:g} s: {why}",
-            seconds=AGAIN,
-            why=failure.getErrorMessage(),
-        )
+        self._log_not_raised(failure.value)
         return AGAIN
+
+    def _log_not_raised(self, error: BaseException | None) -> None:
+        """
+        Log why the levels stay as they are; once, however often it is tried.
+        """
+        why = reason_in_log(error)
+        if why != self._logged:
+            self._logged = why
+            self._log.warn(
+                "could not raise the levels of stored formats, trying again: {why}", why=why
+            )

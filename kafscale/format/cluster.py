@@ -229,4 +229,6 @@ def _field(name: str, key: str, data: bytes, field: str) -> str:
         newer.key = key
         raise
     except (LookupError, TypeError, ValueError) as error:
-        raise CorruptObject(f"{data[:100]!r} is not understood: {error!r}", key) from error
+        raise CorruptObject(
+            f"{data[:100]!r} is not understood: no broker has written it so", key
+        ) from error

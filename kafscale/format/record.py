@@ -52,4 +52,6 @@ def read_record(name: str, entry: StoredEntry, read: Callable[[Any], T]) -> T:
         newer.key = entry.key
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise CorruptRecord(f"{entry.value!r} is not understood: {error!r}", entry.key) from error
+        raise CorruptRecord(
+            f"{entry.value!r} is not understood: no broker has written it so", entry.key
+        ) from error

@@ -23,6 +23,12 @@ from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.store.sqlite.snapshot import open_snapshot
 
 
+class UnknownNamespace(SettingError):
+    """
+    The stores do not have the namespace.
+    """
+
+
 @attrs.frozen
 class Opened:
     """
@@ -34,6 +40,27 @@ class Opened:
 
     objects: IObjectReader
     fresh: Callable[[], Awaitable[View]]
+
+    async def check_namespace(self) -> View:
+        """
+        Read the metadata, and check that the namespace is theirs: in another one
+        there is nothing to be wrong.
+
+        @raise UnknownNamespace: it is not.
+        """
+        view = await self.fresh()
+        name = view.namespace
+        if view.store is not None and view.store.namespace != name:
+            raise UnknownNamespace(
+                f"there is no namespace {name!r}: the metadata are of {view.store.namespace!r}"
+            )
+        # Metadata in etcd are below the namespace; of others, a version before
+        # the entry of the store may have written them.
+        if view.cluster is None or (
+            view.store is None and not await self.objects.list(f"{name}/", "", 1)
+        ):
+            raise UnknownNamespace(f"there is no namespace {name!r}")
+        return view
 
 
 def open_to_read(settings: Settings, reactor: Any = None) -> Opened:

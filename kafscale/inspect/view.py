@@ -11,7 +11,7 @@ from uuid import UUID
 import attrs
 
 from kafscale.format import metadata_keys, object_keys
-from kafscale.format.cluster import LevelsRecord, cluster_id_of
+from kafscale.format.cluster import LevelsRecord, StoreRecord, cluster_id_of
 from kafscale.format.errors import NewerFormat, UnreadableData
 from kafscale.format.incarnation import (
     IncarnationRecord,
@@ -67,6 +67,8 @@ class View:
 
     @ivar cluster: The id of the cluster; None if no broker has started yet.
     @ivar revision: The revision of the metadata store.
+    @ivar store: The object store that the metadata belong to; None if no broker
+        has noted it yet.
     @ivar levels: The levels of formats that are in force, but for those at 0.
     @ivar journals: By the number of the incarnation.
     @ivar topics: By id, like the tombstones.
@@ -77,6 +79,7 @@ class View:
     namespace: str
     cluster: str | None
     revision: int
+    store: StoreRecord | None
     levels: Mapping[str, int]
     journals: dict[int, Journal]
     partitions: dict[TopicIdPartition, PartitionRecord]
@@ -153,8 +156,10 @@ async def load(metadata: IMetadataStore, namespace: str) -> View:
         unknown[metadata_keys.seal(number)] = "there is no such incarnation"
     entry = await metadata.get(metadata_keys.CLUSTER_ID)
     _, revision = await metadata.range(metadata_keys.CLUSTER_ID)
+    store = await metadata.get(metadata_keys.STORE)
     return View(
         namespace=namespace,
+        store=None if store is None else StoreRecord.from_entry(store),
         cluster=None if entry is None else cluster_id_of(entry),
         revision=revision,
         levels=levels,

@@ -143,6 +143,16 @@ class ServedTests(BucketTestCase):
             text = done.stdout + done.stderr
             self.assertEqual(done.returncode, 0, text)
             self.assertIn(word, text)
+        done = subprocess.run(
+            [sys.executable, "-m", "kafscale.inspect", "verify", "--namespace", "other"],
+            cwd=ROOT,
+            env={**environment(**broker.settings), **s3.KEYS},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        self.assertEqual(done.returncode, 2, done.stdout)
+        self.assertIn("there is no namespace 'other'\n", done.stderr)
 
     def own(self, options: dict[str, str] | None = None) -> etcd.Etcd:
         """

@@ -329,6 +329,13 @@ class InspectTests(BrokerTestCase):
             status, text = self.inspect("dump", name)
             self.assertEqual((status, text.count("\n")), (2, 1), text)
         self.assertEqual(self.inspect("--namespace", "/", "verify")[0], 2)
+        for verb in ("verify", "list"):
+            status, text = self.inspect(verb, "--namespace", "other")
+            self.assertEqual(status, 2, text)
+            self.assertEqual(
+                text.splitlines()[-1],
+                "kafscale-inspect: there is no namespace 'other': the metadata are of 'default'",
+            )
         self.assertEqual(self.inspect("undo")[0], 2)
 
 

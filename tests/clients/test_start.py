@@ -114,6 +114,19 @@ class StartTests(BrokerTestCase):
         self.assertEqual(now(store.range(metadata_keys.BROKERS))[0], [])
         now(store.close())
 
+    def test_damaged_levels(self) -> None:
+        """
+        So it does if the levels were changed by hand; the line has no word of
+        Python.
+        """
+        broker = self.prepared()
+        broker.data.mkdir(parents=True)
+        store = SQLiteMetadataStore(str(broker.data / "metadata.sqlite"), at_once)
+        now(store.commit([], [Put(metadata_keys.LEVELS, {"required": "all of them"})]))
+        now(store.close())
+        self.assert_refuses(broker, "cannot start: levels: ", "is not understood: no broker")
+        self.assertNotRegex(broker.tail(), r"\w+Error\b")
+
     def test_taken_port(self) -> None:
         """
         The start fails if another program uses the port.

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.cluster.image import Image
@@ -20,6 +20,7 @@ from kafscale.format import levels as table
 from kafscale.format import metadata_keys
 from kafscale.format.broker import BrokerRecord
 from kafscale.format.cluster import LevelsRecord
+from kafscale.format.errors import CorruptRecord
 from kafscale.format.levels import LEVELS, levels_read
 from kafscale.format.trailer import Kind, end_with, read_end
 from kafscale.interfaces import Broker, Delete, Phase, Put
@@ -312,6 +313,32 @@ class RaisingTests(LevelsCase):
         new.store.policy = let_pass
         new.clock.advance(AGAIN)
         self.assertEqual(self.record(), LevelsRecord(NEW, NEW))
+
+    def test_damaged(self) -> None:
+        """
+        An entry that was changed by hand changes nothing for running brokers,
+        and is logged in one line, however often they look at it. It stops a
+        start.
+        """
+        member = self.started(1, NEW)
+        stored = now(self.shared.get(metadata_keys.LEVELS))
+        assert stored is not None
+        with capturedLogs() as logged:
+            now(self.shared.commit([], [Put(metadata_keys.LEVELS, {"required": 7})]))
+            self.member(2, NEW)
+            for _ in range(3):
+                member.clock.advance(AGAIN)
+        self.assertEqual(
+            [formatEvent(each) for each in logged],
+            [
+                "could not raise the levels of stored formats, trying again: levels:"
+                " {'required': 7} is not understood: no broker has written it so"
+            ],
+        )
+        self.assertEqual(member.levels.in_force("segment"), 1)
+        self.failureResultOf(begin(self.member(2, NEW).start()), CorruptRecord)
+        now(self.shared.commit([], [Put(metadata_keys.LEVELS, stored.value)]))
+        self.started(2, NEW)
 
     def test_stopped(self) -> None:
         """
