@@ -24,7 +24,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import suppress
-from functools import partial
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -46,11 +46,25 @@ from kafscale.interfaces import Change, Delete, ILog, IMetadataStore, Leadership
 RETRY_SECONDS = 1.0
 """Seconds until claims, releases and deletions that failed are tried again."""
 
+ERASE_BATCH = 100
+"""The number of deleted topics whose data is deleted together, so that it takes few
+commits."""
+
 RELEASE_BATCH = 50
 """The number of partitions to release at a time. None of them can be written to
 until another broker has claimed it."""
 
 IsGone = Callable[[int, int], Awaitable[bool]]
+
+
+class _Deleted(Enum):
+    """
+    The state of a deleted topic on this broker.
+    """
+
+    LED = "led"
+    DROPPING = "dropping"
+    DROPPED = "dropped"
 
 
 class Leaderships:
@@ -74,14 +88,15 @@ class Leaderships:
         # Claims and releases take turns, and a topic that is deleted while it is
         # claimed is claimed first.
         self._steps = DeferredLock()
-        self._erasing = DeferredLock()  # the data of one topic after the other
         self._running = False
         self._assignments: dict[UUID, Sequence[int]] = {}  # by topic, computed from the image
         self._unchecked: dict[UUID, None] = {}  # topics, in order; a set that keeps it
         self._to_retry: set[UUID] = set()  # topics to check again later
         self._settling = WorkerPool(clock, 1, self._next_check)
         self._waiting: dict[UUID, list[Deferred[None]]] = {}  # callers of wait_for_leaders
-        self._deleting: dict[UUID, Chore] = {}  # of topics with a tombstone
+        self._deleted: dict[UUID, _Deleted] = {}  # topics with a tombstone
+        self._dropping = Chore(clock, self._drop, self._not_deleted)
+        self._erasing = Chore(clock, self._erase, self._not_deleted)
         self._clearing = Chore(clock, self._clear_up, self._not_cleared_up)
 
     # -- start and stop -----------------------------------------------------
@@ -98,7 +113,8 @@ class Leaderships:
         await self.recover()
         entries, _ = await self._store.range(metadata_keys.TOMBSTONES)
         for entry in entries:
-            self._begin_deletion(metadata_keys.topic_of(entry.key))
+            self._deleted.setdefault(metadata_keys.topic_of(entry.key), _Deleted.LED)
+        self._dropping.kick()
 
     async def recover(self) -> None:
         """
@@ -236,8 +252,7 @@ class Leaderships:
             elif kind == metadata_keys.BROKERS:
                 self._assignments.clear()
                 self._unchecked |= dict.fromkeys(self._image.stored_topics())
-                for deleting in list(self._deleting.values()):
-                    deleting.kick()
+                self._erasing.kick()
                 if change.entry is None:
                     # Not at once: the claims of its partitions come first.
                     self._clearing.kick_after(RETRY_SECONDS)
@@ -249,10 +264,11 @@ class Leaderships:
                 else:
                     touched.add(topic_id)
             elif kind == metadata_keys.TOMBSTONES and change.entry is not None:
-                self._begin_deletion(metadata_keys.topic_of(change.key))
+                self._deleted.setdefault(metadata_keys.topic_of(change.key), _Deleted.LED)
             elif kind == metadata_keys.TOMBSTONES:
-                self._end_deletion(metadata_keys.topic_of(change.key))
+                self._deleted.pop(metadata_keys.topic_of(change.key), None)
         self._settling.fill()
+        self._dropping.kick()
         self._touched(touched)
 
     def _touched(self, topics: Collection[UUID]) -> None:
@@ -442,53 +458,56 @@ class Leaderships:
 
     # -- deleted topics ---------------------------------------------------------
 
-    def _begin_deletion(self, topic_id: UUID) -> None:
-        if topic_id not in self._deleting:
-            self._deleting[topic_id] = Chore(
-                self._clock,
-                partial(self._delete, topic_id),
-                partial(self._not_deleted, topic_id),
-            )
-        self._deleting[topic_id].kick()
-
-    def _end_deletion(self, topic_id: UUID) -> None:
-        deleting = self._deleting.pop(topic_id, None)
-        if deleting is not None:
-            deleting.abandon()
-
-    async def _delete(self, topic_id: UUID) -> None:
+    async def _drop(self) -> None:
         """
-        Drop a deleted topic. If this broker is chosen, delete its data and then the
-        tombstone. Another choice when brokers change may make it this broker.
+        Drop the topics that were deleted.
         """
-        if not self._running:
+        topics = [topic_id for topic_id, state in self._deleted.items() if state is _Deleted.LED]
+        if not self._running or not topics:
             return
         async with self._steps:
-            dropping = Deferred.fromCoroutine(_finish(self._partitions.drop(topic_id)))
-        # Claims go on from here: a store that deletes slowly delays no leader.
-        await dropping
-        if not self._is_chosen(str(topic_id)):
-            return
-        async with self._erasing:
-            await self._partitions.delete(topic_id)
-        await self._store.commit([], [Delete(metadata_keys.tombstone(topic_id))])
-        self._end_deletion(topic_id)
+            self._deleted |= dict.fromkeys(topics, _Deleted.DROPPING)
+            dropping = Deferred.fromCoroutine(_finish(self._partitions.drop(topics)))
+        # Claims, and drops of other topics, go on from here: a store in which writes take
+        # long delays none of them.
+        dropping.addCallbacks(lambda _: self._dropped(topics), self._not_deleted)
 
-    def _not_deleted(self, topic_id: UUID, failure: Failure) -> float | None:
+    def _dropped(self, topics: Iterable[UUID]) -> None:
+        self._deleted |= dict.fromkeys(self._deleted.keys() & topics, _Deleted.DROPPED)
+        self._erasing.kick()
+
+    async def _erase(self) -> None:
+        """
+        If this broker is chosen, delete the data of topics that it has dropped, and then
+        their tombstones. Another choice when brokers change may make it this broker.
+        """
+        dropped = [each for each, state in self._deleted.items() if state is _Deleted.DROPPED]
+        topics = dropped[:ERASE_BATCH]
+        if not self._running or not topics or not self._is_chosen("deletions"):
+            return
+        await self._partitions.delete(topics)
+        await self._store.commit(
+            [], [Delete(metadata_keys.tombstone(topic_id)) for topic_id in topics]
+        )
+        for topic_id in topics:
+            self._deleted.pop(topic_id, None)
+        self._erasing.kick()
+
+    def _not_deleted(self, failure: Failure) -> float | None:
         if isinstance(failure.value, StoreError):
             self._log.warn(
-                "could not delete the data of topic {topic_id}, trying again in {seconds:g} s:"
-                " {why}",
-                topic_id=topic_id,
+                "could not delete the data of {number} deleted topic(s), trying again in"
+                " {seconds:g} s: {why}",
+                number=len(self._deleted),
                 seconds=RETRY_SECONDS,
                 why=reason_in_log(failure.value),
             )
         else:
             self._log.failure(
-                "internal error while deleting the data of topic {topic_id}, trying again in"
-                " {seconds:g} s",
+                "internal error while deleting the data of {number} deleted topic(s), trying"
+                " again in {seconds:g} s",
                 failure,
-                topic_id=topic_id,
+                number=len(self._deleted),
                 seconds=RETRY_SECONDS,
             )
         return RETRY_SECONDS

@@ -1,17 +1,21 @@
 """
 Creation, deletion, growth, configuration and reassignment of topics.
 
-Each change is one commit. So a broker that dies in the middle leaves nothing half
-done, and if two create topics of the same name, one of them fails.
+Each change is one commit, which may have many topics. So a broker that dies in the
+middle leaves nothing half done, and if two create topics of the same name, one of them
+fails.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import NoReturn
 from uuid import UUID, uuid4
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -19,6 +23,7 @@ from kafscale.cluster.assignments import cancelled, check_factor, check_new, rea
 from kafscale.cluster.ids import fresh
 from kafscale.cluster.image import Image, topic_of
 from kafscale.cluster.spread import first_living
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import (
     CommitConflict,
     InvalidPartitions,
@@ -37,6 +42,7 @@ from kafscale.format import metadata_keys
 from kafscale.format.topic import REPLICAS_LEVEL, NameRecord, TombstoneRecord, TopicRecord
 from kafscale.interfaces import (
     INTERNAL_TOPICS,
+    MAX_COMMIT,
     MAX_NEW_PARTITIONS,
     Compare,
     Delete,
@@ -44,6 +50,7 @@ from kafscale.interfaces import (
     IMetadataStore,
     ITopicConfigs,
     ITopics,
+    NewTopic,
     Phase,
     Put,
     Topic,
@@ -53,6 +60,13 @@ from kafscale.interfaces import (
 WaitForLeaders = Callable[[UUID, Sequence[int]], Awaitable[None]]
 
 LONGEST_NAME = 249
+
+CREATED_TOGETHER = 50
+"""The number of topics created in one commit, at most. A broker that gets one partition
+of each can claim them in one commit, too."""
+
+DELETED_TOGETHER = MAX_COMMIT // 3
+"""The number of topics deleted in one commit, at most: each takes three operations."""
 
 _NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
@@ -117,39 +131,88 @@ class Topics:
         """
         check_name(name)
 
-    async def create(
-        self,
-        name: str,
-        partitions: int,
-        configs: Mapping[str, str],
-        validate_only: bool = False,
-        replicas: Sequence[Sequence[int]] = (),
-    ) -> Topic:
+    async def create(self, name: str, partitions: int, configs: Mapping[str, str]) -> Topic:
         """
         See L{ITopics.create}.
 
         @raise PolicyViolation: too many partitions for one request.
-        @raise UnsupportedVersion: brokers of an earlier version are in the cluster.
         @raise RequestTimedOut: the store did not respond. The topic may exist, or
             appear later.
         """
-        check_name(name)
-        self._check_partitions(partitions)
-        self._check_free(name)
-        if name in INTERNAL_TOPICS:
-            raise InvalidTopicException(f"Topic '{name}' is internal: clients cannot create it")
-        self._configs.check(configs)
-        if replicas:
-            self._check_assigned(replicas)
-        topic = Topic(
-            fresh(self._new_id), name, partitions, dict(configs), dict(enumerate(replicas))
+        (created,) = self.create_all([NewTopic(name, partitions, configs)])
+        return await created
+
+    def create_all(
+        self, wanted: Sequence[NewTopic], validate_only: bool = False
+    ) -> Sequence[Deferred[Topic]]:
+        """
+        See L{ITopics.create_all}.
+        """
+        results: list[Deferred[Topic]] = []
+        names: set[str] = {_blurred(topic.name) for topic in self._image.topics()}
+        batch: list[tuple[Topic, Deferred[Topic]]] = []
+        for new in wanted:
+            created: Deferred[Topic] = Deferred()
+            results.append(created)
+            try:
+                topic = self._checked(new, names)
+            except Exception as error:  # noqa: BLE001 - raised where the result is awaited
+                created.errback(error)
+                continue
+            names.add(_blurred(new.name))
+            if validate_only:
+                created.callback(topic)
+            else:
+                batch.append((topic, created))
+        for at in range(0, len(batch), CREATED_TOGETHER):
+            Deferred.fromCoroutine(self._create(batch[at : at + CREATED_TOGETHER]))
+        return results
+
+    def _checked(self, new: NewTopic, names: Collection[str]) -> Topic:
+        """
+        Return a new topic if it can be created.
+
+        @param names: The names of all other topics, with L{_blurred}.
+        """
+        check_name(new.name)
+        self._check_partitions(new.partitions)
+        if _blurred(new.name) in names:
+            self._refuse(new.name)
+        if new.name in INTERNAL_TOPICS:
+            raise InvalidTopicException(
+                f"Topic '{new.name}' is internal: clients cannot create it"
+            )
+        self._configs.check(new.configs)
+        if new.replicas:
+            self._check_assigned(new.replicas)
+        return Topic(
+            fresh(self._new_id),
+            new.name,
+            new.partitions,
+            dict(new.configs),
+            dict(enumerate(new.replicas)),
         )
-        if validate_only:
-            return topic
-        revision = await self._put(topic)
-        await self._image.until(revision)
-        await self._wait_for_leaders(topic.topic_id, range(partitions))
-        return topic
+
+    async def _create(self, batch: Sequence[tuple[Topic, Deferred[Topic]]]) -> None:
+        """
+        Commit new topics together, or one by one if a name among them exists, and
+        fire the Deferred of each when it has leaders.
+        """
+        try:
+            revision = await self._put([topic for topic, _ in batch])
+            await self._image.until(revision)
+        except TopicAlreadyExists as error:
+            if len(batch) == 1:
+                batch[0][1].errback(error)
+            else:
+                await map_bounded(self._create, [[each] for each in batch])
+        except Exception as error:  # noqa: BLE001 - raised where the results are awaited
+            for _, created in batch:
+                created.errback(error)
+        else:
+            for topic, created in batch:
+                leading = self._wait_for_leaders(topic.topic_id, range(topic.partitions))
+                Deferred.fromCoroutine(_return(topic, leading)).chainDeferred(created)
 
     async def wait_for_leaders(self, topic: Topic) -> None:
         """
@@ -160,30 +223,67 @@ class Topics:
         except UnknownTopicId:
             raise UnknownTopicOrPartition(f"Topic '{topic.name}' does not exist.") from None
 
-    async def delete(self, topic: Topic) -> None:
+    def delete_all(self, topics: Sequence[Topic]) -> Sequence[Deferred[None]]:
         """
-        See L{ITopics.delete}.
+        See L{ITopics.delete_all}.
+        """
+        results: list[Deferred[None]] = [Deferred() for _ in topics]
+        pairs = list(zip(topics, results, strict=True))
+        for at in range(0, len(pairs), DELETED_TOGETHER):
+            Deferred.fromCoroutine(self._delete_some(pairs[at : at + DELETED_TOGETHER]))
+        return results
 
-        @raise UnknownTopicOrPartition: the topic is already deleted.
+    async def _delete_some(self, batch: Sequence[tuple[Topic, Deferred[None]]]) -> None:
         """
-        key = metadata_keys.topic(topic.topic_id)
-        while True:
-            entry = await self._present(topic)
-            present = TopicRecord.from_entry(entry)
-            tombstone = TombstoneRecord(present.name, present.partitions, self._now())
-            try:
-                revision = await self._store.commit(
-                    [Compare(key, entry.revision)],
-                    [
-                        Put(metadata_keys.tombstone(topic.topic_id), tombstone.to_json()),
-                        Delete(metadata_keys.name(present.name)),
-                        Delete(key),
-                    ],
-                )
-            except CommitConflict:
-                continue  # the topic was changed or deleted concurrently
+        Delete topics in one commit if they are as the image has them, or else one by
+        one, and fire the Deferred of each.
+        """
+        try:
+            revision = await self._bury(
+                [(topic, self._image.guard_of(topic.topic_id)) for topic, _ in batch]
+            )
             await self._image.until(revision)
-            return
+        except CommitConflict:
+            # Those that were changed or deleted concurrently are read.
+            await map_bounded(self._delete_one, batch)
+        except Exception as error:  # noqa: BLE001 - raised where the results are awaited
+            for _, deleted in batch:
+                deleted.errback(error)
+        else:
+            for _, deleted in batch:
+                deleted.callback(None)
+
+    async def _delete_one(self, one: tuple[Topic, Deferred[None]]) -> None:
+        topic, deleted = one
+        try:
+            while True:
+                entry = await self._present(topic)
+                guard = Compare(entry.key, entry.revision)
+                with suppress(CommitConflict):  # changed or deleted concurrently
+                    revision = await self._bury([(topic_of(entry), guard)])
+                    break
+            await self._image.until(revision)
+        except Exception as error:  # noqa: BLE001 - raised where the result is awaited
+            deleted.errback(error)
+        else:
+            deleted.callback(None)
+
+    async def _bury(self, topics: Sequence[tuple[Topic, Compare]]) -> int:
+        """
+        Put a tombstone in the place of each of these topics, and return the revision.
+
+        @param topics: Each with a compare that holds while it exists and is unchanged.
+        @raise CommitConflict: one of the compares does not hold.
+        """
+        changes: list[Put | Delete] = []
+        for topic, guard in topics:
+            tombstone = TombstoneRecord(topic.name, topic.partitions, self._now())
+            changes += [
+                Put(metadata_keys.tombstone(topic.topic_id), tombstone.to_json()),
+                Delete(metadata_keys.name(topic.name)),
+                Delete(guard.key),
+            ]
+        return await self._store.commit([guard for _, guard in topics], changes)
 
     async def grow(
         self,
@@ -344,41 +444,45 @@ class Topics:
                 f"At most {MAX_NEW_PARTITIONS} partitions can be created at once"
             )
 
-    def _check_free(self, name: str) -> None:
+    def _refuse(self, name: str) -> NoReturn:
         """
-        Check that the name does not exist, nor one that differs only in ``.`` and ``_``:
-        names of metrics have ``_`` for both.
+        Raise the reason why a name is not free: it exists, or one that differs only in
+        ``.`` and ``_``: names of metrics have ``_`` for both.
         """
-        blurred = name.replace(".", "_")
         for other in self._image.topics():
             if other.name == name:
                 raise TopicAlreadyExists(f"Topic '{name}' already exists.")
-            if other.name.replace(".", "_") == blurred:
+            if _blurred(other.name) == _blurred(name):
                 raise InvalidTopicException(
                     f"Topic '{name}' collides with the existing topic '{other.name}'"
                 )
+        raise InvalidTopicException(f"Topic '{name}' collides with another of the request")
 
-    async def _put(self, topic: Topic) -> int:
+    async def _put(self, topics: Sequence[Topic]) -> int:
         """
-        Commit the topic, and return the revision of the commit.
+        Commit new topics, and return the revision of the commit.
+
+        @raise TopicAlreadyExists: the name of one of them exists.
         """
-        name_key = metadata_keys.name(topic.name)
-        record = TopicRecord(
-            topic.name, topic.partitions, topic.configs, self._now(), topic.replicas
-        )
+        changes = []
+        for topic in topics:
+            record = TopicRecord(
+                topic.name, topic.partitions, topic.configs, self._now(), topic.replicas
+            )
+            changes += [
+                Put(metadata_keys.name(topic.name), NameRecord(topic.topic_id).to_json()),
+                Put(metadata_keys.topic(topic.topic_id), record.to_json()),
+            ]
         try:
             return await self._store.commit(
-                [Compare(name_key, 0)],
-                [
-                    Put(name_key, NameRecord(topic.topic_id).to_json()),
-                    Put(metadata_keys.topic(topic.topic_id), record.to_json()),
-                ],
+                [Compare(metadata_keys.name(topic.name), 0) for topic in topics], changes
             )
         except CommitConflict:
-            raise TopicAlreadyExists(f"Topic '{topic.name}' already exists.") from None
+            raise TopicAlreadyExists(f"Topic '{topics[0].name}' already exists.") from None
         except StoreUnavailable:
-            # The commit may have been done. The id shows whether the topic is ours.
-            entry = await self._store.get(metadata_keys.topic(topic.topic_id))
+            # The commit may have been done, then for all. The id shows whether the
+            # topics are ours.
+            entry = await self._store.get(metadata_keys.topic(topics[0].topic_id))
             if entry is None:
                 raise RequestTimedOut(
                     "The metadata store did not respond; the topic may appear later"
@@ -399,3 +503,15 @@ class Topics:
 
     def _now(self) -> int:
         return int(self._clock.seconds() * 1000)
+
+
+def _blurred(name: str) -> str:
+    """
+    Return what no other topic's name may become by this.
+    """
+    return name.replace(".", "_")
+
+
+async def _return(topic: Topic, event: Awaitable[None]) -> Topic:
+    await event
+    return topic

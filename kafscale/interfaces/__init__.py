@@ -18,6 +18,7 @@ from kafscale.interfaces.cluster import (
     ITopicConfigs,
     ITopics,
     Leadership,
+    NewTopic,
     Phase,
     Topic,
     TopicConfig,
@@ -67,6 +68,7 @@ from kafscale.interfaces.services import (
     Serving,
 )
 from kafscale.interfaces.stores import (
+    MAX_COMMIT,
     Change,
     Compare,
     Delete,
@@ -82,6 +84,7 @@ from kafscale.interfaces.stores import (
 __all__ = [
     "APIS",
     "INTERNAL_TOPICS",
+    "MAX_COMMIT",
     "MAX_INFLATED",
     "MAX_NEW_PARTITIONS",
     "OFFSETS_PARTITIONS",
@@ -127,6 +130,7 @@ __all__ = [
     "LogRules",
     "MemberDescription",
     "MemberIdentity",
+    "NewTopic",
     "ObjectInfo",
     "PeerRefused",
     "PeerUnavailable",

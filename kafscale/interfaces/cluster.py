@@ -168,6 +168,23 @@ MAX_NEW_PARTITIONS = 10_000
 for minutes (Kafka's C{ReplicationControlManager.MAX_PARTITIONS_PER_BATCH})."""
 
 
+@attrs.frozen
+class NewTopic:
+    """
+    A topic to be created.
+
+    @ivar partitions: The number of its partitions.
+    @ivar configs: The overrides of its configuration, values by name, as text.
+    @ivar replicas: The broker ids assigned to each partition by hand, the preferred
+        leader first; if there are none, brokers divide the partitions among themselves.
+    """
+
+    name: str
+    partitions: int
+    configs: Mapping[str, str] = attrs.field(factory=dict)
+    replicas: Sequence[Sequence[int]] = ()
+
+
 class ITopics(Interface):
     """
     Changes to topics.
@@ -180,23 +197,20 @@ class ITopics(Interface):
         @raise InvalidTopicException: it may not.
         """
 
-    def create(
-        name: str,
-        partitions: int,
-        configs: Mapping[str, str],
-        validate_only: bool = False,
-        replicas: Sequence[Sequence[int]] = (),
-    ) -> Awaitable[Topic]:
+    def create(name: str, partitions: int, configs: Mapping[str, str]) -> Awaitable[Topic]:
         """
-        Create a topic. Fires when it is durable and in the image, and all its
-        partitions have leaders.
+        Create one topic: L{create_all}.
+        """
 
-        @param configs: The overrides of its configuration.
+    def create_all(
+        wanted: Sequence[NewTopic], validate_only: bool = False
+    ) -> Sequence[Awaitable[Topic]]:
+        """
+        Create topics, together as far as possible. Each result comes when the topic is
+        durable and in the image, and all its partitions have leaders.
+
         @param validate_only: Check everything, and create nothing.
-        @param replicas: The broker ids assigned to each partition by hand, the
-            preferred leader first; if none are, brokers divide the partitions among
-            themselves.
-        @raise KafkaError: INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS,
+        @raise KafkaError: from a result: INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS,
             INVALID_PARTITIONS, INVALID_CONFIG, INVALID_REPLICA_ASSIGNMENT.
         """
 
@@ -207,9 +221,13 @@ class ITopics(Interface):
         @raise UnknownTopicOrPartition: the topic is deleted.
         """
 
-    def delete(topic: Topic) -> Awaitable[None]:
+    def delete_all(topics: Sequence[Topic]) -> Sequence[Awaitable[None]]:
         """
-        Delete a topic. Fires when that is durable; its data is deleted later.
+        Delete topics, together as far as possible. Each result comes when the deletion
+        is durable; the data is deleted later.
+
+        @param topics: Each once.
+        @raise UnknownTopicOrPartition: from a result: the topic is deleted already.
         """
 
     def grow(

@@ -4,7 +4,7 @@ What the log provides: appends, reads, and a bound on memory.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -347,15 +347,15 @@ class ILog(IPartitions):
         @param partitions: How many partitions the topic has.
         """
 
-    def drop(topic_id: UUID) -> Awaitable[None]:
+    def drop(topic_ids: Collection[UUID]) -> Awaitable[None]:
         """
-        Stop leading the partitions of a topic, which is deleted: before this
+        Stop leading the partitions of topics, which are deleted: before this
         returns. What is awaited is the end of writes of their segments.
         """
 
-    def delete(topic_id: UUID) -> Awaitable[None]:
+    def delete(topic_ids: Collection[UUID]) -> Awaitable[None]:
         """
-        Delete the partition records and all objects of a topic. After a failure
+        Delete the partition records and all objects of topics. After a failure
         it is to be called again.
         """
 

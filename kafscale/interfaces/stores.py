@@ -121,6 +121,11 @@ class Entry:
     revision: int
 
 
+MAX_COMMIT = 128
+"""The maximum number of compares, and of operations, in one commit: what etcd accepts
+by default (C{--max-txn-ops})."""
+
+
 @attrs.frozen
 class Compare:
     """
@@ -209,8 +214,8 @@ class IMetadataStore(Interface):
         Return the revision of the commit, which becomes the revision of the
         values that it puts.
 
-        @param compares: At most 100.
-        @param operations: At most 100, each with a key of its own.
+        @param compares: At most L{MAX_COMMIT}.
+        @param operations: At most L{MAX_COMMIT}, each with a key of its own.
         @raise CommitConflict: a compare did not hold, or the lease of a put has
             ended; nothing was done.
         @raise ValueError: there are too many compares or operations, two

@@ -10,16 +10,16 @@ is stopping.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import attrs
 
 from kafscale.errors import CommitConflict, StoreUnavailable
-from kafscale.interfaces import Compare, IMetadataStore, Put
+from kafscale.interfaces import MAX_COMMIT, Compare, IMetadataStore, Put
 
 TOGETHER = 50
-"""How many changes go into one commit."""
+"""How many changes go into one commit, at most."""
 
 
 async def settle(
@@ -67,11 +67,14 @@ class Change:
     @ivar key: The entry's key.
     @ivar revision: The revision that it must have; 0 if it must not exist.
     @ivar value: Its new value.
+    @ivar guard: What must hold for this change, besides the guards of all; None for
+        nothing.
     """
 
     key: str
     revision: int
     value: Any
+    guard: Compare | None = None
 
 
 async def settle_all(
@@ -84,20 +87,19 @@ async def settle_all(
         key, or a guard did not hold.
     """
     revisions: list[int | None] = []
-    for at in range(0, len(changes), TOGETHER):
-        group = changes[at : at + TOGETHER]
+    for group, compares in _groups(changes, guards):
         try:
             revision = await store.commit(
-                [*guards, *(Compare(each.key, each.revision) for each in group)],
-                [Put(each.key, each.value) for each in group],
+                list(compares), [Put(each.key, each.value) for each in group]
             )
         except (CommitConflict, StoreUnavailable) as why:
             in_doubt = isinstance(why, StoreUnavailable)
             for each in group:  # one by one, to find out which
                 try:
+                    own = guards if each.guard is None else (*guards, each.guard)
                     revisions.append(
                         await settle(
-                            store, each.key, each.revision, each.value, guards, in_doubt=in_doubt
+                            store, each.key, each.revision, each.value, own, in_doubt=in_doubt
                         )
                     )
                 except CommitConflict:
@@ -105,3 +107,27 @@ async def settle_all(
         else:
             revisions += [revision] * len(group)
     return revisions
+
+
+def _groups(
+    changes: Sequence[Change], guards: Sequence[Compare]
+) -> Iterator[tuple[list[Change], Collection[Compare]]]:
+    """
+    Divide changes among commits: up to L{TOGETHER} each, with no more compares than a
+    commit may have.
+
+    @return: The changes of each commit, and what it compares.
+    """
+    group: list[Change] = []
+    compares = dict.fromkeys(guards)
+    for change in changes:
+        own = dict.fromkeys([Compare(change.key, change.revision)])
+        if change.guard is not None:
+            own[change.guard] = None
+        if len(group) == TOGETHER or len(compares | own) > MAX_COMMIT:
+            yield group, compares
+            group, compares = [], dict.fromkeys(guards)
+        group.append(change)
+        compares |= own
+    if group:
+        yield group, compares

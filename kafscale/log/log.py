@@ -9,18 +9,19 @@ into the partition's record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from zope.interface import implementer
 
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.counts import LogState
 from kafscale.errors import CommitConflict, NotLeaderOrFollower
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.reading import list_objects
-from kafscale.interfaces import Delete, ILog, LogRules
+from kafscale.interfaces import MAX_COMMIT, Delete, ILog, LogRules
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.incarnation import Incarnation
 from kafscale.log.partition.partition import Partition
@@ -225,31 +226,41 @@ class Log:
                     incarnation.forget(partition)
             incarnation.trimmer.kick()
 
-    async def drop(self, topic_id: UUID) -> None:
+    async def drop(self, topic_ids: Collection[UUID]) -> None:
         """
         See L{ILog.drop}.
         """
         incarnation = self.incarnation
-        dropped = [each for each in self.partitions() if each.topic_id == topic_id]
+        dropped = [each for each in self.partitions() if each.topic_id in topic_ids]
         for partition in dropped:
             incarnation.forget(partition)
-        self.counts.topics.pop(topic_id, None)
+        for topic_id in topic_ids:
+            self.counts.topics.pop(topic_id, None)
         incarnation.trimmer.kick()
         for partition in dropped:
             # So a segment that is being written exists before the objects are listed.
             await partition.lock.run(lambda: None)
 
-    async def delete(self, topic_id: UUID) -> None:
+    async def delete(self, topic_ids: Collection[UUID]) -> None:
         """
         See L{ILog.delete}.
         """
-        await self.drop(topic_id)
+        await self.drop(topic_ids)
         # Without a record no range of a journal counts any more (rule 13).
-        entries, _ = await self._metadata.range(metadata_keys.partitions(topic_id))
-        for at in range(0, len(entries), 100):
-            await self._metadata.commit([], [Delete(entry.key) for entry in entries[at : at + 100]])
+        topics = [metadata_keys.partitions(topic_id) for topic_id in topic_ids]
+        found = await map_bounded(self._metadata.range, topics)
+        entries = [entry for records, _ in found for entry in records]
+        for at in range(0, len(entries), MAX_COMMIT):
+            await self._metadata.commit(
+                [], [Delete(entry.key) for entry in entries[at : at + MAX_COMMIT]]
+            )
         for entry in entries:
             self.incarnation.volumes.dropped(PartitionRecord.from_entry(entry).chapters)
+        for topic_id in topic_ids:
+            await self._delete_objects(topic_id)
+        self.incarnation.trimmer.kick()
+
+    async def _delete_objects(self, topic_id: UUID) -> None:
         objects = self._environment.objects
         prefix = object_keys.topic(self._environment.settings.namespace, topic_id)
         found = [info.key async for info in list_objects(objects, prefix)]
@@ -257,7 +268,6 @@ class Log:
             await objects.delete(found[at : at + 1000])
             for key in found[at : at + 1000]:
                 self._environment.cache.drop(key)
-        self.incarnation.trimmer.kick()
 
     # -- metrics --------------------------------------------------------------
 

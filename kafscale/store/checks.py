@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from kafscale.interfaces import Compare, Delete, Put
+from kafscale.interfaces import MAX_COMMIT, Compare, Delete, Put
 
 _PART = r"[A-Za-z0-9_=-][A-Za-z0-9._=-]{0,254}"
 _KEY = re.compile(rf"(?:{_PART}/)*{_PART}")
@@ -21,10 +21,6 @@ _NAME = re.compile(_PART)
 
 LONGEST = 1024
 """The maximum length of an object's key in bytes, which is S3's."""
-
-MOST = 100
-"""The maximum number of compares, and of operations, in one commit. etcd
-accepts 128 by default (C{--max-txn-ops})."""
 
 Operation = tuple[str, str | None, int | None]
 """An operation of a commit that was checked: the key, its value as JSON text
@@ -86,11 +82,11 @@ def check_commit(
     """
     Return the operations of a commit, with their values as JSON text.
 
-    @raise ValueError: there are more than L{MOST} compares or operations, two
+    @raise ValueError: there are more than L{MAX_COMMIT} compares or operations, two
         operations have the same key, or a value is not plain JSON data.
     """
-    if len(compares) > MOST or len(operations) > MOST:
-        raise ValueError(f"a commit has at most {MOST} compares and {MOST} operations")
+    if max(len(compares), len(operations)) > MAX_COMMIT:
+        raise ValueError(f"a commit has at most {MAX_COMMIT} compares, and as many operations")
     if len({operation.key for operation in operations}) < len(operations):
         raise ValueError("a commit has at most one operation for each key")
     return [_encode(operation) for operation in operations]

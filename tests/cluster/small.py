@@ -17,7 +17,7 @@ from kafscale.cluster.topic_configs import TopicConfigs
 from kafscale.cluster.topics import Topics
 from kafscale.format import metadata_keys
 from kafscale.format.levels import highest_level
-from kafscale.interfaces import Broker, Delete, IMetadataStore, Put
+from kafscale.interfaces import Broker, Delete, IMetadataStore, NewTopic, Put, Topic
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness.coroutines import begin
@@ -66,6 +66,20 @@ class SmallCluster:
         Return the result of an awaitable that does not wait.
         """
         return self._case.successResultOf(begin(awaitable))
+
+    def create_assigned(self, name: str, replicas: Sequence[Sequence[int]]) -> Topic:
+        """
+        Create a topic whose replicas are assigned by hand.
+        """
+        (created,) = self.topics.create_all([NewTopic(name, len(replicas), {}, replicas)])
+        return self.now(created)
+
+    def delete(self, topic: Topic) -> None:
+        """
+        Delete a topic.
+        """
+        (deleted,) = self.topics.delete_all([topic])
+        self.now(deleted)
 
     def put_leader(
         self, topic_id: UUID, index: int, leader: int, epoch: int, incarnation: int = 1

@@ -4,7 +4,8 @@ Tests of `kafscale.cluster.leadership`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from itertools import count
 from typing import Any, cast
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import RETRY_SECONDS, Leaderships
+from kafscale.cluster.spread import leaders
 from kafscale.errors import StoreUnavailable, UnknownTopicId
 from kafscale.format import metadata_keys
 from kafscale.format.partition import TopicIdPartition
@@ -40,6 +42,7 @@ class FakeLog:
     @ivar deleted: The topics deleted.
     @ivar failures: How many more operations fail.
     @ivar replaced: Whether it claims nothing.
+    @ivar claimed: What L{claim} waits for after each commit, if anything.
     @ivar written: What L{drop} waits for, if anything.
     @ivar erased: What L{delete} waits for, if anything.
     """
@@ -55,6 +58,7 @@ class FakeLog:
         self.deleted: list[UUID] = []
         self.failures = 0
         self.replaced = False
+        self.claimed: Deferred[None] | None = None
         self.written: Deferred[None] | None = None
         self.erased: Deferred[None] | None = None
 
@@ -69,6 +73,8 @@ class FakeLog:
         if not self.replaced:
             for where in self.claims[-1]:
                 await self._put(where, {"leader": BROKER.broker_id, "epoch": 0, "incarnation": 1})
+                if self.claimed is not None:
+                    await self.claimed
                 self.leading[where] = None
 
     async def release(self, wanted: Iterable[TopicIdPartition]) -> None:
@@ -118,21 +124,21 @@ class FakeLog:
         """
         self.cleared += 1
 
-    async def drop(self, topic_id: UUID) -> None:
+    async def drop(self, topic_ids: Collection[UUID]) -> None:
         """
-        Stop leading the partitions of the topic.
+        Stop leading the partitions of the topics.
         """
-        self.dropped.append(topic_id)
-        for where in [where for where in self.leading if where[0] == topic_id]:
+        self.dropped += topic_ids
+        for where in [where for where in self.leading if where[0] in topic_ids]:
             del self.leading[where]
         if self.written is not None:
             await self.written
 
-    async def delete(self, topic_id: UUID) -> None:
+    async def delete(self, topic_ids: Collection[UUID]) -> None:
         """
-        Record the topic.
+        Record the topics.
         """
-        self.deleted.append(topic_id)
+        self.deleted += topic_ids
         if self.erased is not None:
             await self.erased
         self._fail()
@@ -258,6 +264,21 @@ class LedTests(LeadershipTestCase):
             ],
         )
 
+    def test_led_here(self) -> None:
+        """
+        wait_for_leaders returns when this broker leads the partitions, and not when the
+        image has the claim.
+        """
+        topic_id = self.create("new", 1)
+        self.log.claimed = Deferred()
+        starting = begin(self.leaderships.start())
+        led = begin(self.leaderships.wait_for_leaders(topic_id, [0]))
+        self.assertEqual(self.leaders(topic_id, 1), [7])
+        self.assertNoResult(led)
+        self.log.claimed.callback(None)
+        self.successResultOf(starting)
+        self.successResultOf(led)
+
     def test_until_they_are(self) -> None:
         """
         wait_for_leaders returns when there are leaders. While the broker is fenced, claims
@@ -301,7 +322,7 @@ class LedTests(LeadershipTestCase):
         topic_id = self.create("brief", 1)
         led = begin(self.leaderships.wait_for_leaders(topic_id, [0]))
         self.assertNoResult(led)
-        self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic("brief")))
+        self.cluster.delete(self.cluster.image.topic("brief"))
         self.cluster.clock.advance(RETRY_SECONDS)
         self.failureResultOf(led, UnknownTopicId)
 
@@ -465,16 +486,19 @@ class SharedTests(LeadershipTestCase):
         All brokers drop a deleted topic; one deletes its data, or another if that one fails
         before.
         """
-        self.cluster.put_broker(self.OTHER)
+        for number in count(8):
+            other = attrs.evolve(self.OTHER, broker_id=number)
+            if leaders("deletions", 1, [BROKER, other]) == [number]:
+                break
+        self.cluster.put_broker(other)
         self.start()
         topic_ids = [self.create(f"t{number}", 1) for number in range(8)]
         for number in range(8):
-            self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic(f"t{number}")))
+            self.cluster.delete(self.cluster.image.topic(f"t{number}"))
         self.assertEqual(self.log.dropped, topic_ids)
-        self.assertEqual(len(self.tombstones()), 8 - len(self.log.deleted))
-        self.assertNotIn(len(self.log.deleted), (0, 8))
-        self.cluster.end_broker(8)
-        self.assertEqual(sorted(self.log.deleted), topic_ids)
+        self.assertEqual((len(self.tombstones()), self.log.deleted), (8, []))
+        self.cluster.end_broker(other.broker_id)
+        self.assertEqual(self.log.deleted, topic_ids)
         self.assertEqual(self.tombstones(), [])
 
 
@@ -497,8 +521,7 @@ class AssignedTests(LeadershipTestCase):
         """
         Create a topic with these replicas.
         """
-        creating = self.cluster.topics.create("hot", len(replicas), {}, replicas=replicas)
-        return self.cluster.now(creating)
+        return self.cluster.create_assigned("hot", replicas)
 
     def test_first(self) -> None:
         """
@@ -571,7 +594,7 @@ class DeletedTests(LeadershipTestCase):
         """
         self.start()
         topic_id = self.create("brief", 1)
-        self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic("brief")))
+        self.cluster.delete(self.cluster.image.topic("brief"))
         self.assertEqual(self.log.deleted, [topic_id])
         self.assertEqual(self.tombstones(), [])
 
@@ -583,17 +606,36 @@ class DeletedTests(LeadershipTestCase):
         topic_id = self.create("brief", 1)
         self.log.failures = 2
         with capturedLogs() as logged:
-            self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic("brief")))
+            self.cluster.delete(self.cluster.image.topic("brief"))
             self.assertEqual(len(self.tombstones()), 1)
             self.cluster.clock.advance(RETRY_SECONDS)
         self.assertEqual(
             [formatEvent(each) for each in logged],
-            [f"could not delete the data of topic {topic_id}, trying again in 1 s: 503"] * 2,
+            ["could not delete the data of 1 deleted topic(s), trying again in 1 s: 503"] * 2,
         )
         self.assertEqual(len(self.tombstones()), 1)
         self.cluster.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.log.deleted, [topic_id] * 3)
         self.assertEqual(self.tombstones(), [])
+
+    def test_together(self) -> None:
+        """
+        The tombstones of topics that are deleted together go in one commit, after their
+        data.
+        """
+        self.start()
+        topics = [self.cluster.now(self.cluster.topics.create(f"t{n}", 1, {})) for n in range(9)]
+        before = self.revision()
+        for deleted in self.cluster.topics.delete_all(topics):
+            self.successResultOf(deleted)
+        self.assertEqual(self.log.deleted, [topic.topic_id for topic in topics])
+        self.assertEqual((self.tombstones(), self.revision()), ([], before + 2))
+
+    def revision(self) -> int:
+        """
+        Return the revision of the metadata store.
+        """
+        return self.cluster.now(self.cluster.store.range(metadata_keys.TOPICS))[1]
 
     def test_slowly(self) -> None:
         """
@@ -607,7 +649,7 @@ class DeletedTests(LeadershipTestCase):
         erased: Deferred[None] = Deferred()
         self.log.written, self.log.erased = written, erased
         for name in ("brief", "short"):
-            self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic(name)))
+            self.cluster.delete(self.cluster.image.topic(name))
         self.assertEqual(self.log.dropped, gone)
         first = self.create("first", 1)
         written.callback(None)
@@ -638,6 +680,6 @@ class DeletedTests(LeadershipTestCase):
         self.create("brief", 1)
         self.leaderships.stop()
         before = len(self.log.claims)
-        self.cluster.now(self.cluster.topics.delete(self.cluster.image.topic("brief")))
+        self.cluster.delete(self.cluster.image.topic("brief"))
         self.create("new", 1)
         self.assertEqual((self.log.deleted, len(self.log.claims)), ([], before))

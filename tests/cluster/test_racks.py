@@ -127,8 +127,8 @@ class ImageTests(SynchronousTestCase):
         cluster = SmallCluster(self)
         for each in (broker(8, "b"), broker(9, "b"), broker(10, "c")):
             cluster.put_broker(each)
-        creating = cluster.topics.create("t", 1, {}, replicas=[[7, 9, 8]])
-        image, where = cluster.image, (cluster.now(creating).topic_id, 0)
+        topic = cluster.create_assigned("t", [[7, 9, 8]])
+        image, where = cluster.image, (topic.topic_id, 0)
         self.assertEqual(image.replicas(*where), (7, 9, 8))
         self.assertEqual([image.nearest(rack, *where) for rack in "bcd"], [9, 7, 7])
         cluster.end_broker(9)

@@ -30,12 +30,12 @@ from kafscale.errors import (
 from kafscale.format import metadata_keys
 from kafscale.format.levels import highest_level
 from kafscale.format.topic import Reassignment
-from kafscale.interfaces import Broker, Compare, ITopics, Phase, Put, Topic
+from kafscale.interfaces import Broker, Compare, ITopics, NewTopic, Phase, Put, Topic
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.cluster.small import SmallCluster
 from tests.harness.coroutines import begin
-from tests.harness.hostile import HostileMetadataStore, Verdict, let_pass
+from tests.harness.hostile import HostileMetadataStore, Operation, Verdict, let_pass
 
 
 class NameTests(SynchronousTestCase):
@@ -74,7 +74,10 @@ class CreateTests(SynchronousTestCase):
         """
         Return the message of a failed creation.
         """
-        creating = begin(self.topics.create(name, *args, **kw))  # type: ignore[arg-type]
+        (creating,) = self.topics.create_all(
+            [NewTopic(name, *args)],  # type: ignore[arg-type]
+            **kw,  # type: ignore[arg-type]
+        )
         return str(self.failureResultOf(creating, error).value)
 
     def test_interface(self) -> None:
@@ -162,7 +165,7 @@ class CreateTests(SynchronousTestCase):
         creating = begin(self.topics.create(shown.name, 1, {}))
         self.failureResultOf(creating, TopicAlreadyExists)
         for change in (
-            self.topics.delete(shown),
+            self.topics.delete_all([shown])[0],
             self.topics.grow(shown, 60),
             self.topics.alter(shown, lambda before: {"retention.ms": "1"}),
         ):
@@ -182,7 +185,8 @@ class CreateTests(SynchronousTestCase):
         """
         A validation checks the same, and creates nothing.
         """
-        topic = self.cluster.now(self.topics.create("orders", 2, {}, validate_only=True))
+        (validated,) = self.topics.create_all([NewTopic("orders", 2)], validate_only=True)
+        topic = self.cluster.now(validated)
         self.assertEqual(topic.partitions, 2)
         self.assertEqual(self.cluster.image.topics(), ())
         self.refused(InvalidPartitions, "orders", 0, {}, validate_only=True)
@@ -257,7 +261,7 @@ class DeleteTests(SynchronousTestCase):
         """
         Name and topic are deleted and a tombstone is created, in one commit.
         """
-        self.cluster.now(self.cluster.topics.delete(self.topic))
+        self.cluster.delete(self.topic)
         self.assertEqual(self.cluster.image.topics(), ())
         get = self.cluster.store.get
         self.assertIsNone(self.cluster.now(get(metadata_keys.name("orders"))))
@@ -273,7 +277,7 @@ class DeleteTests(SynchronousTestCase):
         """
         A later topic of the same name has another id, and inherits nothing.
         """
-        self.cluster.now(self.cluster.topics.delete(self.topic))
+        self.cluster.delete(self.topic)
         successor = self.cluster.now(self.cluster.topics.create("orders", 1, {}))
         self.assertNotEqual(successor.topic_id, self.topic.topic_id)
 
@@ -281,14 +285,14 @@ class DeleteTests(SynchronousTestCase):
         """
         A second deletion fails.
         """
-        self.cluster.now(self.cluster.topics.delete(self.topic))
-        deleting = begin(self.cluster.topics.delete(self.topic))
+        self.cluster.delete(self.topic)
+        deleting = begin(self.cluster.topics.delete_all([self.topic])[0])
         self.failureResultOf(deleting, UnknownTopicOrPartition)
 
     def test_changed_meanwhile(self) -> None:
         """
-        A topic that changes between read and commit is deleted all the same, in its new
-        state.
+        A topic that changes before the commit, or between read and commit, is deleted all
+        the same, in its new state.
         """
         hostile = HostileMetadataStore(self.cluster.store)
         topics = Topics(
@@ -299,7 +303,9 @@ class DeleteTests(SynchronousTestCase):
             highest_level,
             self.cluster.clock,
         )
-        deleting = begin(topics.delete(self.topic))
+        deleting = begin(topics.delete_all([self.topic])[0])
+        self.cluster.now(self.cluster.topics.grow(self.topic, 4))
+        hostile.pending[0].succeed()  # the commit of what the image had
         hostile.pending[0].succeed()  # it has read the topic
         self.cluster.now(self.cluster.topics.grow(self.topic, 5))
         hostile.policy = let_pass
@@ -310,6 +316,111 @@ class DeleteTests(SynchronousTestCase):
         )
         assert tombstone is not None
         self.assertEqual(tombstone.value["partitions"], 5)
+
+
+class TogetherTests(SynchronousTestCase):
+    """
+    Creating and deleting many topics at once.
+    """
+
+    def setUp(self) -> None:
+        """
+        Count the commits that change topics.
+        """
+        self.commits: list[int] = []
+        self.fails: dict[int, Verdict] = {}
+
+        def decide(operation: Operation) -> Verdict:
+            if operation.kind != "commit" or operation.key.startswith(metadata_keys.PARTITIONS):
+                return Verdict.SUCCEED
+            _, changes = operation.arguments
+            self.commits.append(len(changes))
+            return self.fails.get(len(self.commits), Verdict.SUCCEED)
+
+        hostile = HostileMetadataStore(SQLiteMetadataStore(":memory:", at_once))
+        hostile.policy = let_pass
+        self.cluster = SmallCluster(self, hostile)
+        hostile.policy = decide
+        self.topics = self.cluster.topics
+
+    def create(self, count: int) -> list[Deferred[Topic]]:
+        """
+        Begin to create the topics C{t0}, C{t1} and so on.
+        """
+        return list(self.topics.create_all([NewTopic(f"t{number}", 1) for number in range(count)]))
+
+    def names(self) -> set[str]:
+        """
+        Return the topics in the image.
+        """
+        return {topic.name for topic in self.cluster.image.topics()}
+
+    def test_few_commits(self) -> None:
+        """
+        A hundred topics are created in two commits, and deleted in three; each commit is
+        within the limit.
+        """
+        topics = [self.successResultOf(each) for each in self.create(100)]
+        self.assertEqual(self.commits, [100, 100])
+        self.assertEqual(len(self.names()), 100)
+        self.assertEqual(self.cluster.image.leadership(topics[77].topic_id, 0).leader, 7)
+        for deleted in self.topics.delete_all(topics):
+            self.successResultOf(deleted)
+        self.assertEqual(self.commits[2:], [126, 126, 48])
+        self.assertEqual(self.names(), set())
+
+    def test_one_exists(self) -> None:
+        """
+        If the image has not seen yet that a name exists, the others are created one by
+        one.
+        """
+        key = metadata_keys.name("t1")
+        self.cluster.now(self.cluster.store.commit([], [Put(key, {})]))
+        del self.commits[:]
+        creating = self.create(4)
+        self.failureResultOf(creating.pop(1), TopicAlreadyExists)
+        for created in creating:
+            self.successResultOf(created)
+        self.assertEqual(self.commits, [8, 2, 2, 2, 2])
+        self.assertEqual(self.names(), {"t0", "t2", "t3"})
+
+    def test_some_are_wrong(self) -> None:
+        """
+        Topics that cannot be created do not affect the others. Of names that collide with
+        one another the first is created.
+        """
+        wanted = ["a.b", "a_b", "..", "ok"]
+        creating = self.topics.create_all([NewTopic(name, 1) for name in wanted])
+        for number in (1, 2):
+            self.failureResultOf(creating[number], InvalidTopicException)
+        for number in (0, 3):
+            self.successResultOf(creating[number])
+        self.assertEqual((self.commits, self.names()), ([4], {"a.b", "ok"}))
+
+    def test_lost_answer(self) -> None:
+        """
+        A commit of unknown outcome is read back: it was done for all of its topics, or
+        for none.
+        """
+        self.fails = {1: Verdict.FAIL_BUT_APPLY, 2: Verdict.FAIL}
+        creating = self.create(100)
+        for created in creating[:50]:
+            self.successResultOf(created)
+        for created in creating[50:]:
+            self.failureResultOf(created, RequestTimedOut)
+        self.assertEqual(len(self.names()), 50)
+
+    def test_one_is_deleted_already(self) -> None:
+        """
+        If a topic was deleted concurrently, the others are deleted one by one.
+        """
+        topics = [self.successResultOf(each) for each in self.create(3)]
+        self.cluster.delete(topics[1])
+        deleting = list(self.topics.delete_all(topics))
+        self.failureResultOf(deleting.pop(1), UnknownTopicOrPartition)
+        for deleted in deleting:
+            self.successResultOf(deleted)
+        self.assertEqual(self.names(), set())
 
 
 class GrowTests(SynchronousTestCase):
@@ -361,7 +472,7 @@ class GrowTests(SynchronousTestCase):
         """
         A deleted topic cannot grow.
         """
-        self.cluster.now(self.topics.delete(self.topic))
+        self.cluster.delete(self.topic)
         self.failureResultOf(begin(self.topics.grow(self.topic, 5)), UnknownTopicOrPartition)
 
 
@@ -404,7 +515,7 @@ class AlterTests(SynchronousTestCase):
         altering = begin(self.topics.alter(self.topic, lambda _: {"segment.ms": "soon"}))
         self.failureResultOf(altering, InvalidConfig)
         self.assertEqual(self.cluster.image.topic("orders").configs, {"retention.ms": "5"})
-        self.cluster.now(self.topics.delete(self.topic))
+        self.cluster.delete(self.topic)
         altering = begin(self.topics.alter(self.topic, lambda _: {}))
         self.failureResultOf(altering, UnknownTopicOrPartition)
 
@@ -461,7 +572,7 @@ class AssignedTests(SynchronousTestCase):
         """
         Create a topic with these replicas.
         """
-        return self.cluster.now(self.topics.create(name, len(replicas), {}, replicas=replicas))
+        return self.cluster.create_assigned(name, replicas)
 
     def moving(self, topic: Topic, index: int = 0) -> Reassignment | None:
         """
@@ -502,8 +613,9 @@ class AssignedTests(SynchronousTestCase):
         lists: list[list[list[int]]] = [[[]], [[7], [7, 8]], [[7, 7]], [[7, 6]], [[7], [9]]]
         for replicas in lists:
             for validate_only in (False, True):
-                creating = self.topics.create("none", 2, {}, validate_only, replicas)
-                self.failureResultOf(begin(creating), InvalidReplicaAssignment)
+                wanted = NewTopic("none", len(replicas), {}, replicas)
+                (creating,) = self.topics.create_all([wanted], validate_only)
+                self.failureResultOf(creating, InvalidReplicaAssignment)
         self.assertEqual(self.cluster.image.topics(), ())
 
     def test_earlier_version(self) -> None:
@@ -520,7 +632,7 @@ class AssignedTests(SynchronousTestCase):
             self.cluster.clock,
         )
         self.failureResultOf(
-            begin(topics.create("none", 1, {}, replicas=[[7]])), UnsupportedVersion
+            begin(topics.create_all([NewTopic("none", 1, {}, [[7]])])[0]), UnsupportedVersion
         )
         topic = self.cluster.now(topics.create("orders", 1, {}))
         self.failureResultOf(begin(topics.grow(topic, 2, replicas=[[7]])), UnsupportedVersion)
@@ -631,5 +743,5 @@ class AssignedTests(SynchronousTestCase):
         The partitions of a deleted topic cannot be reassigned.
         """
         topic = self.create([7])
-        self.cluster.now(self.topics.delete(topic))
+        self.cluster.delete(topic)
         self.failureResultOf(begin(self.topics.reassign(topic, {0: [8]})), UnknownTopicOrPartition)

@@ -425,8 +425,8 @@ class LogContract(SynchronousTestCase):
         No partition of a deleted topic is led.
         """
         partitions = [self.log.partition(TOPIC, index) for index in (0, 1)]
-        self.result(self.log.drop(OTHER))
+        self.result(self.log.drop([OTHER]))
         self.assert_leads(0, 1)
-        self.result(self.log.drop(TOPIC))
+        self.result(self.log.drop([TOPIC]))
         self.assertEqual([each.dropped for each in partitions], [True, True])
         self.assert_leads()

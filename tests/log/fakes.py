@@ -4,7 +4,7 @@ A log in memory, controlled by a test. It keeps the contracts of L{tests.log.con
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 from weakref import WeakSet
@@ -372,11 +372,11 @@ class FakeLog:
         See L{ILog.clear_up}; there is nothing.
         """
 
-    async def drop(self, topic_id: UUID) -> None:
+    async def drop(self, topic_ids: Collection[UUID]) -> None:
         """
         See L{ILog.drop}.
         """
-        await self.release([where for where in self.partitions if where[0] == topic_id])
+        await self.release([where for where in self.partitions if where[0] in topic_ids])
 
     async def recover(
         self, wanted: Iterable[TopicIdPartition], is_gone: Gone, guard_of: GuardOf
@@ -401,7 +401,7 @@ class FakeLog:
         See L{ILog.configured}; nothing depends on it.
         """
 
-    async def delete(self, topic_id: UUID) -> None:
+    async def delete(self, topic_ids: Collection[UUID]) -> None:
         """
         See L{ILog.delete}; nothing is kept.
         """

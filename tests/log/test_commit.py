@@ -12,12 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import CommitConflict, StoreUnavailable
 from kafscale.interfaces import Compare, Put
-from kafscale.log.commit import settle
+from kafscale.log import commit
+from kafscale.log.commit import Change, settle, settle_all
 from kafscale.store.blocking import at_once
 from kafscale.store.retry import LONGEST_WAIT, RetryingMetadataStore
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness.coroutines import begin, now
-from tests.harness.hostile import HostileMetadataStore, Verdict
+from tests.harness.hostile import HostileMetadataStore, Operation, Verdict
 
 
 class SettleTests(SynchronousTestCase):
@@ -181,3 +182,98 @@ class SettleTests(SynchronousTestCase):
         self.store.pending[0].fail()
         self.store.pending[0].fail()
         self.failureResultOf(settling, StoreUnavailable)
+
+
+class SettleAllTests(SynchronousTestCase):
+    """
+    Many changes are done in few commits.
+    """
+
+    def setUp(self) -> None:
+        """
+        Note the size of each commit. Three guards are at the keys C{g0} to C{g2}.
+        """
+        self.inner = SQLiteMetadataStore(":memory:", at_once)
+        self.addCleanup(lambda: now(self.inner.close()))
+        self.commits: list[tuple[int, int]] = []
+        self.fails: dict[int, Verdict] = {}
+        self.guards = [
+            Compare(f"g{number}", now(self.inner.commit([], [Put(f"g{number}", 1)])))
+            for number in range(3)
+        ]
+
+    def decide(self, operation: Operation) -> Verdict:
+        """
+        Note a commit, which fails if that is wanted of its number.
+        """
+        if operation.kind != "commit":
+            return Verdict.SUCCEED
+        compares, changes = operation.arguments
+        self.commits.append((len(compares), len(changes)))
+        return self.fails.get(len(self.commits), Verdict.SUCCEED)
+
+    def settle(self, *changes: Change) -> list[bool]:
+        """
+        Make the changes, and return which of them were done.
+        """
+        store = HostileMetadataStore(self.inner, self.decide)
+        revisions = now(settle_all(store, changes, (Compare("alive", 0),)))
+        for change, revision in zip(changes, revisions, strict=True):
+            entry = now(self.inner.get(change.key))
+            if revision is not None:
+                assert entry is not None
+                self.assertEqual((entry.value, entry.revision), (change.value, revision))
+        return [revision is not None for revision in revisions]
+
+    def of_group(self, number: int, count: int, guard: Compare | None) -> list[Change]:
+        """
+        Return changes of new keys under a guard.
+        """
+        return [Change(f"{number}/{each}", 0, each, guard) for each in range(count)]
+
+    def test_guards_together(self) -> None:
+        """
+        Changes with different guards share a commit, which compares each guard once.
+        """
+        changes = [
+            change
+            for number, guard in enumerate(self.guards)
+            for change in self.of_group(number, 4, guard)
+        ]
+        self.assertEqual(self.settle(*changes), [True] * 12)
+        self.assertEqual(self.commits, [(1 + 3 + 12, 12)])
+
+    def test_limits(self) -> None:
+        """
+        No commit has more changes than C{TOGETHER}, nor more compares than a store takes.
+        """
+        self.assertEqual(self.settle(*self.of_group(0, 120, None)), [True] * 120)
+        self.assertEqual([changes for _, changes in self.commits], [50, 50, 20])
+        self.commits.clear()
+        self.patch(commit, "TOGETHER", 100)
+        changes = [
+            Change(f"{number}/own", 0, number, Compare(f"guard {number}", 0))
+            for number in range(100)
+        ]
+        self.assertEqual(self.settle(*changes), [True] * 100)
+        self.assertEqual(self.commits, [(127, 63), (75, 37)])
+
+    def test_one_guard_misses(self) -> None:
+        """
+        If a guard does not hold, its changes are not made, and all others are.
+        """
+        first, second = self.guards[:2]
+        missed = Compare(second.key, second.revision + 1000)
+        changes = [*self.of_group(0, 2, first), *self.of_group(1, 2, missed)]
+        self.assertEqual(self.settle(*changes), [True, True, False, False])
+        self.assertEqual(len(self.commits), 5)
+
+    def test_lost_answer(self) -> None:
+        """
+        After a commit of unknown outcome each change is made once, whether or not that
+        one was done.
+        """
+        for number, verdict in enumerate((Verdict.FAIL, Verdict.FAIL_BUT_APPLY)):
+            self.commits.clear()
+            self.fails = {1: verdict}
+            self.assertEqual(self.settle(*self.of_group(number, 3, self.guards[0])), [True] * 3)

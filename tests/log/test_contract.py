@@ -72,7 +72,7 @@ class PartitionTests(BrokersResults, contract.PartitionContract):
         """
         Delete the topic.
         """
-        self.result(self.first.log.drop(TOPIC))
+        self.result(self.first.log.drop([TOPIC]))
 
 
 class RolledPartitionTests(PartitionTests):

@@ -199,7 +199,7 @@ class DeleteTests(BrokerTestCase):
         woken: list[bool] = []
         waiting = Waiting(lambda: woken.append(partition.dropped))
         partition.watch(waiting)
-        now(broker.log.delete(TOPIC))
+        now(broker.log.delete([TOPIC]))
         self.assertEqual(woken, [True])
         self.assertEqual(broker.log.partitions(), ())
         self.assertEqual(self.shared.keys(), [])
@@ -214,7 +214,7 @@ class DeleteTests(BrokerTestCase):
         broker = self.leader(**EACH)
         broker.obey(hold("create", "/journal/"))
         settled = [broker.append(b"%d" % number).settled for number in range(3)]
-        now(broker.log.delete(TOPIC))
+        now(broker.log.delete([TOPIC]))
         broker.obey(let_pass)
         broker.settle()
         for each in settled:
@@ -231,12 +231,12 @@ class DeleteTests(BrokerTestCase):
         broker.append(b"0")
         now(broker.roll(broker.partition()))
         broker.obey(hold("commit", metadata_keys.PARTITIONS))
-        deleting = begin(broker.log.delete(TOPIC))
+        deleting = begin(broker.log.delete([TOPIC]))
         broker.pending("commit")[0].fail()
         broker.clock.advance(1)
         self.failureResultOf(deleting)
         broker.obey(let_pass)
-        now(broker.log.delete(TOPIC))
+        now(broker.log.delete([TOPIC]))
         self.assertEqual(self.shared.segments(), [])
 
     def test_other_topics_stay(self) -> None:
@@ -248,7 +248,7 @@ class DeleteTests(BrokerTestCase):
         broker.append(b"0")
         broker.log.partition(*other).opened()
         append_to(broker.log.partition(*other), batch(b"1"))
-        now(broker.log.delete(TOPIC))
+        now(broker.log.delete([TOPIC]))
         self.assertEqual(self.shared.slots(broker.incarnation), [1])
         broker.crash()
         self.assertEqual(self.read_all(self.leader([other]), other), [b"1"])

@@ -710,8 +710,8 @@ class MetadataStoreContract(TestCase):
         that is not JSON data, raises ValueError.
         """
         for compares, operations in (
-            ([], [Put(str(number), 1) for number in range(101)]),
-            ([Compare(str(number), 0) for number in range(101)], [Put("a", 1)]),
+            ([], [Put(str(number), 1) for number in range(129)]),
+            ([Compare(str(number), 0) for number in range(129)], [Put("a", 1)]),
             ([], [Put("a", 1), Delete("a")]),
             ([], [Put("a", object())]),
             ([], [Put("a", float("nan"))]),

@@ -181,5 +181,5 @@ class FollowConfigsTests(SynchronousTestCase):
         The log is given no configuration of a deleted topic.
         """
         self.log.configurations.clear()
-        self.cluster.now(self.cluster.topics.delete(self.topic))
+        self.cluster.delete(self.topic)
         self.assertEqual(self.log.configurations, [])

@@ -84,10 +84,9 @@ class Recovery:
 
         @raise CorruptLog: records that were acknowledged are missing.
         """
-        entries: dict[str, Entry] = {}
-        for topic_id in {where[0] for where in wanted}:
-            found, _ = await self._metadata.range(metadata_keys.partitions(topic_id))
-            entries |= {entry.key: entry for entry in found}
+        topics = [metadata_keys.partitions(topic_id) for topic_id, _ in wanted]
+        found = await map_bounded(self._metadata.range, list(dict.fromkeys(topics)))
+        entries = {entry.key: entry for records, _ in found for entry in records}
         wanted = [
             where
             for where in wanted
@@ -239,26 +238,26 @@ async def commit_claims(
     @raise CommitConflict: this incarnation is sealed.
     """
     alive = Compare(metadata_keys.seal(incarnation), 0)
-    groups: dict[UUID | None, list[Claim]] = {}
-    for claim in claims:
-        groups.setdefault(None if claim.revision else claim.where[0], []).append(claim)
+    changes = [
+        Change(
+            metadata_keys.partition(*claim.where),
+            claim.revision,
+            claim.record.to_json(),
+            None if claim.revision else guard_of(claim.where[0]),
+        )
+        for claim in claims
+    ]
+    revisions = await settle_all(metadata, changes, (alive,))
     done: list[tuple[Claim, int]] = []
     lost: list[TopicIdPartition] = []
     left_out = False
-    for topic_id, group in groups.items():
-        guard = None if topic_id is None else guard_of(topic_id)
-        changes = [
-            Change(metadata_keys.partition(*claim.where), claim.revision, claim.record.to_json())
-            for claim in group
-        ]
-        guards = (alive,) if guard is None else (alive, guard)
-        for claim, revision in zip(group, await settle_all(metadata, changes, guards), strict=True):
-            if revision is not None:
-                done.append((claim, revision))
-            elif guard is None:
-                lost.append(claim.where)
-            else:
-                left_out = True
+    for claim, change, revision in zip(claims, changes, revisions, strict=True):
+        if revision is not None:
+            done.append((claim, revision))
+        elif change.guard is None:
+            lost.append(claim.where)
+        else:
+            left_out = True
     if (lost or left_out) and await metadata.get(alive.key) is not None:
         raise CommitConflict(alive.key)
     return done, lost

@@ -5,6 +5,7 @@ CreateTopics.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable
 from typing import TypeAlias
 
 from twisted.internet.interfaces import IReactorTime
@@ -25,6 +26,7 @@ from kafscale.interfaces import (
     IImage,
     ITopicConfigs,
     ITopics,
+    NewTopic,
     RequestContext,
     Serving,
     Topic,
@@ -94,27 +96,38 @@ class CreateTopicsService:
             max(len(topic.assignments), topic.num_partitions) for topic in request.topics
         )
 
-        async def create(topic: CreatableTopic) -> CreatableTopicResult:
+        results: dict[str, CreatableTopicResult] = {}
+        new: list[NewTopic] = []
+        for name, topic in {topic.name: topic for topic in request.topics}.items():
             try:
-                if times[topic.name] > 1:
+                if times[name] > 1:
                     raise InvalidRequest("Duplicate topic name.")
                 if total > MAX_NEW_PARTITIONS:
                     raise PolicyViolation(
                         f"At most {MAX_NEW_PARTITIONS} partitions can be created at once"
                     )
-                creating = self._create(topic, request.validate_only)
-                created = await with_timeout(self._clock, request.timeout_ms, creating)
+                new.append(self._new(topic))
             except Exception as error:
-                code, message = error_fields(error, f"create topic {topic.name}")
-                return CreatableTopicResult(
-                    name=topic.name, error_code=code, error_message=message, configs=[]
-                )
-            return self._result(created, request.validate_only)
+                results[name] = _refused(name, error)
 
-        topics = {topic.name: topic for topic in request.topics}
-        return CreateTopicsResponse(topics=await map_bounded(create, list(topics.values())))
+        async def answer(creating: tuple[NewTopic, Awaitable[Topic]]) -> None:
+            topic, created = creating
+            try:
+                result = await with_timeout(self._clock, request.timeout_ms, created)
+                results[topic.name] = self._result(result, request.validate_only)
+            except Exception as error:
+                results[topic.name] = _refused(topic.name, error)
 
-    async def _create(self, topic: CreatableTopic, validate_only: bool) -> Topic:
+        creating = self._topics.create_all(new, request.validate_only)
+        await map_bounded(answer, list(zip(new, creating, strict=True)), max(1, len(new)))
+        return CreateTopicsResponse(topics=[results[name] for name in times])
+
+    def _new(self, topic: CreatableTopic) -> NewTopic:
+        """
+        The topic that a request describes.
+
+        @raise KafkaError: no topic can be like that.
+        """
         partitions = topic.num_partitions
         self._topics.check_name(topic.name)
         replicas = _assigned(topic)
@@ -132,7 +145,7 @@ class CreateTopicsService:
         }
         if len(configs) < len(topic.configs):
             raise InvalidConfig("A configuration is given more than once")
-        return await self._topics.create(topic.name, partitions, configs, validate_only, replicas)
+        return NewTopic(topic.name, partitions, configs, replicas)
 
     def _result(self, topic: Topic, validate_only: bool) -> CreatableTopicResult:
         return CreatableTopicResult(
@@ -152,6 +165,11 @@ class CreateTopicsService:
                 for config in self._configs.describe(topic.configs)
             ],
         )
+
+
+def _refused(name: str, error: Exception) -> CreatableTopicResult:
+    code, message = error_fields(error, f"create topic {name}")
+    return CreatableTopicResult(name=name, error_code=code, error_message=message, configs=[])
 
 
 def _assigned(topic: CreatableTopic) -> list[list[int]]:

@@ -5,7 +5,9 @@ DeleteTopics.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable
 from typing import TypeAlias
+from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -64,27 +66,49 @@ class DeleteTopicsService:
             named = [DeleteTopicState(name=name) for name in request.topic_names]
         times = Counter((state.name, state.topic_id) for state in named)
 
-        async def delete(state: DeleteTopicState) -> DeletableTopicResult:
-            result = DeletableTopicResult(name=state.name, topic_id=state.topic_id)
+        results = {
+            (state.name, state.topic_id): DeletableTopicResult(
+                name=state.name, topic_id=state.topic_id
+            )
+            for state in named
+        }
+        found: dict[UUID, tuple[Topic, DeletableTopicResult]] = {}
+        for (name, topic_id), result in results.items():
             try:
-                if times[state.name, state.topic_id] > 1:
+                if times[name, topic_id] > 1:
                     raise InvalidRequest("Duplicate topic name or id.")
-                topic = self._find(state)
+                topic = self._find(name, topic_id)
+                if topic.topic_id in found:
+                    raise InvalidRequest(
+                        "The provided topic name maps to an ID that was already supplied."
+                    )
                 result.name, result.topic_id = topic.name, topic.topic_id
-                await with_timeout(self._clock, request.timeout_ms, self._topics.delete(topic))
+                found[topic.topic_id] = topic, result
             except Exception as error:
-                what = f"delete topic {state.name or state.topic_id}"
-                result.error_code, result.error_message = error_fields(error, what)
-            return result
+                _refuse(result, error)
 
-        topics = {(state.name, state.topic_id): state for state in named}
-        return DeleteTopicsResponse(responses=await map_bounded(delete, list(topics.values())))
+        async def answer(deleting: tuple[DeletableTopicResult, Awaitable[None]]) -> None:
+            result, deleted = deleting
+            try:
+                await with_timeout(self._clock, request.timeout_ms, deleted)
+            except Exception as error:
+                _refuse(result, error)
 
-    def _find(self, state: DeleteTopicState) -> Topic:
-        if state.name is None:
-            if state.topic_id == NO_UUID:
+        deleting = self._topics.delete_all([topic for topic, _ in found.values()])
+        pairs = zip([result for _, result in found.values()], deleting, strict=True)
+        await map_bounded(answer, list(pairs), max(1, len(found)))
+        return DeleteTopicsResponse(responses=list(results.values()))
+
+    def _find(self, name: str | None, topic_id: UUID) -> Topic:
+        if name is None:
+            if topic_id == NO_UUID:
                 raise InvalidRequest("Neither topic name nor id were specified.")
-            return self._image.topic_by_id(state.topic_id)
-        if state.topic_id != NO_UUID:
+            return self._image.topic_by_id(topic_id)
+        if topic_id != NO_UUID:
             raise InvalidRequest("You may not specify both topic name and topic id.")
-        return self._image.topic(state.name)
+        return self._image.topic(name)
+
+
+def _refuse(result: DeletableTopicResult, error: Exception) -> None:
+    what = f"delete topic {result.name or result.topic_id}"
+    result.error_code, result.error_message = error_fields(error, what)

@@ -352,7 +352,7 @@ class ConfiguredTests(RetentionTestCase):
         self.segment(broker, b"a")
         partition = broker.partition()
         broker.run(2)
-        deleting = begin(broker.log.delete(TOPIC))
+        deleting = begin(broker.log.delete([TOPIC]))
         broker.settle()
         self.successResultOf(deleting)
         self.assertNotIn(partition, broker.log.incarnation.retention)

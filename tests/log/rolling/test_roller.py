@@ -261,7 +261,7 @@ class FailureTests(RollingTestCase):
             if held == "create":
                 broker.settle()
                 self.successResultOf(rolling)
-        deleting = begin(broker.log.delete(TOPIC))
+        deleting = begin(broker.log.delete([TOPIC]))
         self.assertNoResult(deleting)
         broker.obey(let_pass)
         broker.settle()

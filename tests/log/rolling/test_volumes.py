@@ -73,7 +73,7 @@ class GraceTests(VolumeTestCase):
         """
         broker = self.leading()
         self.bind(broker, b"0")
-        now(broker.log.delete(TOPIC))
+        now(broker.log.delete([TOPIC]))
         self.wait(broker, GRACE_SECONDS + 1)
         self.assertEqual(self.numbers(), [])
 

@@ -455,7 +455,7 @@ class WindingUpTests(BrokerTestCase):
         past = self.died()
         successor = self.broker(policy=hold("create", "/topics/"))
         successor.recover()
-        deleting = begin(successor.log.delete(TOPIC))
+        deleting = begin(successor.log.delete([TOPIC]))
         successor.run()
         self.successResultOf(deleting)
         self.assertTrue(self.wound_up(past))

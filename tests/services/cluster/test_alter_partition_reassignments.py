@@ -151,7 +151,7 @@ class ListTests(ServiceCase):
         self.cluster.put_broker(Broker(9, "third.example", 9092))
         topics = self.cluster.topics
         self.plain = self.cluster.now(topics.create("plain", 2, {}))
-        self.pinned = self.cluster.now(topics.create("pinned", 2, {}, replicas=[[7, 8], [7, 8]]))
+        self.pinned = self.cluster.create_assigned("pinned", [[7, 8], [7, 8]])
         cluster = self.cluster
         self.serve(
             AlterPartitionReassignmentsService(cluster.image, cluster.topics, cluster.clock)

@@ -101,8 +101,7 @@ class ElectLeadersTests(ServiceCase):
         Create a topic with these replicas, which broker 7 leads, while broker 8 serves.
         """
         self.cluster.put_broker(Broker(8, "other.example", 9092))
-        creating = self.cluster.topics.create("hot", len(replicas), {}, replicas=replicas)
-        return self.cluster.now(creating)
+        return self.cluster.create_assigned("hot", replicas)
 
     def test_preferred(self) -> None:
         """

@@ -297,7 +297,7 @@ class FetchTests(CommitCase):
         A topic that is created with the name of a deleted one has no committed
         offsets.
         """
-        self.cluster.now(self.cluster.topics.delete(self.a))
+        self.cluster.delete(self.a)
         self.a = self.cluster.now(self.cluster.topics.create("a", 2, {}))
         for version in self.client.versions(OffsetFetchRequest):
             self.assertEqual([each[1] for each in self.offsets(self.fetch(version, "a"))], [-1, -1])

@@ -293,7 +293,7 @@ class WaitingTests(ThreadCase):
         self.assertEqual(self.successResultOf(deleted)[0].error_code, 0)
         self.assertEqual(self.successResultOf(other)[0].error_code, 0)
         answers = [self.produce((1, LARGE), version=version) for version in (12, 13)]
-        self.cluster.now(self.cluster.topics.delete(self.topic))
+        self.cluster.delete(self.topic)
         self.end_threads()
         self.assertEqual([self.successResultOf(each)[0].error_code for each in answers], [3, 100])
 

@@ -227,7 +227,7 @@ class WaitTests(FetchCase):
         When a topic is deleted, fetches that wait for it are woken.
         """
         answer = self.start(at(0, 0))
-        self.cluster.now(self.cluster.topics.delete(self.topic))
+        self.cluster.delete(self.topic)
         self.partition(0).wake()
         self.clock.advance(0)
         response = self.successResultOf(answer)

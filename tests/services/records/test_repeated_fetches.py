@@ -156,7 +156,7 @@ class WithoutSessionTests(RepeatedCase):
         A deleted topic is noticed before its partitions are dropped, and a new
         one with its name is found.
         """
-        self.cluster.now(self.cluster.topics.delete(self.topic))
+        self.cluster.delete(self.topic)
         self.assertEqual([each[1] for each in self.shown(self.poll())], [3, 3])
         self.topic = self.cluster.now(self.cluster.topics.create("orders", 4, {}))
         self.assertEqual([each[1] for each in self.shown(self.poll())], [0, 0])
@@ -168,7 +168,7 @@ class WithoutSessionTests(RepeatedCase):
         A topic that is deleted during a wait is noticed when the time is over,
         at the latest.
         """
-        response = self.poll(lambda: self.cluster.now(self.cluster.topics.delete(self.topic)))
+        response = self.poll(lambda: self.cluster.delete(self.topic))
         self.assertEqual([each[1] for each in self.shown(response)], [3, 3])
 
     def test_leader_changes(self) -> None:
@@ -335,7 +335,7 @@ class InSessionTests(RepeatedCase):
         """
         A deleted topic is an error; records of others come afterwards.
         """
-        self.cluster.now(self.cluster.topics.delete(self.topic))
+        self.cluster.delete(self.topic)
         self.assertEqual([each[1] for each in self.shown(self.again())], [3, 3])
         self.topic = self.cluster.now(self.cluster.topics.create("orders", 4, {}))
         self.assertEqual(self.shown(self.again()), [(0, 0, 0, 0, 0), (1, 0, 0, 0, 0)])
@@ -386,6 +386,6 @@ class InSessionByIdTests(InSessionTests):
         """
         A deleted id does not come back.
         """
-        self.cluster.now(self.cluster.topics.delete(self.topic))
+        self.cluster.delete(self.topic)
         for _ in range(2):
             self.assertEqual([each[1] for each in self.shown(self.again())], [100, 100])
