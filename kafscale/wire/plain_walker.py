@@ -251,6 +251,8 @@ def _read_bits(data: bytes, at: int, end: int, last: int, highest: int) -> tuple
     @param highest: The highest value of that byte.
     @raise IndexError: it does not end before C{end}.
     """
+    if at + 1 < end and data[at] >= 0x80 > data[at + 1]:  # two bytes, quickly
+        return data[at] & 0x7F | data[at + 1] << 7, at + 2
     shift = bits = 0
     while True:
         if at >= end:
