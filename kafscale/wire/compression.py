@@ -179,7 +179,7 @@ def _gunzip(data: memoryview, limit: int) -> Iterator[bytes]:
         at = 0
         while not inflater.eof:
             if at >= len(data):
-                raise InvalidRecord("gzip data is invalid: it is truncated")
+                raise EOFError("it is truncated")
             # What is not consumed is copied, so hand over a little at a time.
             rest: bytes | memoryview = data[at : at + _INPUT]
             at += len(rest)
@@ -204,7 +204,7 @@ def _unsnap(data: memoryview, limit: int) -> Iterator[bytes | memoryview]:
         (size,) = _BLOCK.unpack_from(data, at)
         at += _BLOCK.size
         if size > len(data) - at:
-            raise InvalidRecord("snappy data is invalid: it is truncated")
+            raise EOFError("it is truncated")
         piece = _unsnap_block(data[at : at + size], left, limit)
         at += size
         left -= len(piece)
@@ -269,7 +269,7 @@ def _unframe(decoder: _FrameDecoder, data: memoryview) -> Generator[bytes, None,
     while not decoder.eof:
         rest = data[at : at + _INPUT] if decoder.needs_input else b""
         if decoder.needs_input and not rest:
-            raise InvalidRecord("the data is truncated")
+            raise EOFError("it is truncated")
         at += len(rest)
         piece = decoder.decompress(rest, PIECE)
         if piece:
@@ -289,5 +289,6 @@ _DECODER_ERRORS = (
     zlib.error,
     struct.error,
     ZstdError,
+    EOFError,
     RuntimeError,  # from lz4
 )

@@ -12,7 +12,14 @@ import cramjam
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import InvalidRecord
-from kafscale.wire.compression import XERIAL_MAGIC, Codec, deflate, inflate
+from kafscale.wire.compression import (
+    PIECE,
+    XERIAL_MAGIC,
+    Codec,
+    deflate,
+    inflate,
+    inflate_pieces,
+)
 
 LIMIT = 1 << 20
 TEXT = b"what was written, " * 99
@@ -37,6 +44,27 @@ class InflateTests(SynchronousTestCase):
         packed = gzip.compress(b"one") + gzip.compress(b"two")
         self.assertEqual(inflate(Codec.GZIP, memoryview(packed), 6), b"onetwo")
         self.assertRaises(InvalidRecord, inflate, Codec.GZIP, memoryview(packed), 5)
+
+    def test_frames(self) -> None:
+        """
+        zstd data of several frames is read; lz4 data is one frame, and nothing follows it.
+        """
+        zstd = deflate(Codec.ZSTD, b"one") + deflate(Codec.ZSTD, b"two")
+        self.assertEqual(inflate(Codec.ZSTD, memoryview(zstd), 6), b"onetwo")
+        lz4 = deflate(Codec.LZ4, b"one")
+        for rest in (b"\x00", lz4):
+            self.assertRaises(InvalidRecord, inflate, Codec.LZ4, memoryview(lz4 + rest), LIMIT)
+
+    def test_pieces(self) -> None:
+        """
+        Large data comes in bounded pieces, in blocks if it is snappy.
+        """
+        data = bytes(range(256)) * 5000
+        for codec in (Codec.GZIP, Codec.SNAPPY, Codec.LZ4, Codec.ZSTD):
+            pieces = [*inflate_pieces(codec, memoryview(deflate(codec, data)), len(data))]
+            self.assertEqual(b"".join(pieces), data)
+            self.assertTrue(all(0 < len(piece) <= PIECE for piece in pieces))
+            self.assertGreater(len(pieces), 4)
 
     def test_unknown_codec(self) -> None:
         """
@@ -75,6 +103,18 @@ class BombTests(SynchronousTestCase):
             finally:
                 tracemalloc.stop()
 
+    def test_empty_frames(self) -> None:
+        """
+        Tens of thousands of empty frames are refused, and not gone through.
+        """
+        for codec in (Codec.GZIP, Codec.ZSTD):
+            packed = deflate(codec, b"")
+            few = memoryview(packed * 500 + deflate(codec, b"end"))
+            self.assertEqual(inflate(codec, few, LIMIT), b"end")
+            many = memoryview(packed * 11_000)
+            error = self.assertRaises(InvalidRecord, inflate, codec, many, LIMIT)
+            self.assertIn("10000", str(error))
+
     def test_snappy_claims(self) -> None:
         """
         A snappy block that claims 4 GiB is refused before memory is allocated, also in
@@ -93,3 +133,13 @@ class BombTests(SynchronousTestCase):
             packed = memoryview(deflate(codec, b"text" * 100))
             self.assertRaises(InvalidRecord, inflate, codec, packed[:-3], LIMIT)
             self.assertRaises(InvalidRecord, inflate, codec, packed[:0], LIMIT)
+
+    def test_cut_short_anywhere(self) -> None:
+        """
+        Data that is truncated at any byte is refused, in each codec that marks its end.
+        """
+        for codec in (Codec.GZIP, Codec.LZ4, Codec.ZSTD):
+            packed = memoryview(deflate(codec, b"text" * 100))
+            for size in range(len(packed)):
+                error = self.assertRaises(InvalidRecord, inflate, codec, packed[:size], LIMIT)
+                self.assertIn(f"{codec.name.lower()} data is invalid", str(error))
