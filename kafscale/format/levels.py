@@ -28,9 +28,15 @@ from kafscale.format.errors import NewerFormat
 
 LEVELS: Mapping[str, Sequence[str]] = {
     # Objects
-    "slot": ["a row of 68 bytes for each partition"],
+    "slot": [
+        "a row of 68 bytes for each partition",
+        "the headers of all batches state the largest timestamps of their records",
+    ],
     "seal": ["JSON: the incarnation that made it"],
-    "segment": ["offsets, an index of blocks, producers' states, leader epochs as JSON"],
+    "segment": [
+        "offsets, an index of blocks, producers' states, leader epochs as JSON",
+        "when it was written, and whether the headers' largest timestamps are true",
+    ],
     "bundle": ["the number of the first slot, and the length of each"],
     "volume": ["a row of 40 bytes for each chapter"],
     "producers": ["the last batches of each producer", "from which id on producers are new"],

@@ -23,6 +23,10 @@ state. Blocks are read and cached in *runs* of up to 1 MiB. The footer
     p bytes   the producers' states at the end
     j bytes   {"epochs": [[epoch, first offset], ...], "transactions": []}
 
+From level 1 on the JSON also has "written", the time in ms at which the segment was
+written, and "true_times": whether the headers of all batches are known to state the
+largest timestamps of their records, and not what their producers said.
+
 The index of transactions is reserved for aborted ones; it is empty.
 """
 
@@ -33,7 +37,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -51,6 +55,7 @@ RUN_SIZE = 1024 * 1024
 FIXED = struct.Struct(">qqqQIIIII")
 """The fixed part of the footer."""
 
+_LEAST = -(1 << 63)
 _OFFSET_AND_LENGTH = struct.Struct(">qi")
 _LAST_OFFSET_DELTA = struct.Struct(">i")
 _LAST_OFFSET_DELTA_AT = 23
@@ -64,10 +69,13 @@ class Footer:
     @ivar first_offset: Of the first record.
     @ivar end_offset: After the last record.
 
-    @ivar max_timestamp: The largest that the headers of its batches state.
+    @ivar max_timestamp: The largest that the headers of its batches state, in ms.
     @ivar data_size: Length of all batches; what comes after is the footer.
     @ivar data_crc: L{proof} of all batches.
     @ivar producers: For L{ProducerStates.restore}.
+    @ivar written: When the segment was written, in ms; -1: not known.
+    @ivar true_times: Whether the headers are known to state the largest timestamps of
+        their records.
     """
 
     first_offset: int
@@ -79,6 +87,8 @@ class Footer:
     producers: bytes
     epochs: Epochs
     transactions: Sequence[object]
+    written: int
+    true_times: bool
     _positions: array[int]
     _offsets: array[int]
     _timestamps: array[int]
@@ -120,6 +130,19 @@ class Footer:
         """
         return [self._bounds(run) for run in range(len(self._runs))]
 
+    def with_true_times(self, times: Iterable[tuple[int, int]]) -> Footer:
+        """
+        Return the footer with the largest timestamps of the records, in place of those
+        that the headers state.
+
+        @param times: The position of each batch, and its largest timestamp in ms.
+        """
+        latest = array("q", [_LEAST]) * len(self._timestamps)
+        for position, timestamp in times:
+            block = bisect_right(self._positions, position) - 1
+            latest[block] = max(latest[block], timestamp)
+        return attrs.evolve(self, max_timestamp=max(latest), timestamps=latest)
+
     def _bounds(self, run: int) -> tuple[int, int]:
         start = self._positions[self._runs[run]]
         if run + 1 == len(self._runs):
@@ -132,6 +155,10 @@ def write_footer(
     epochs: Epochs,
     producers: bytes,
     transactions: Sequence[object] = (),
+    *,
+    level: int = 0,
+    written: int = -1,
+    true_times: bool = False,
 ) -> bytes:
     """
     Return the last bytes of a segment of these batches: its footer and trailer.
@@ -141,13 +168,15 @@ def write_footer(
     @param epochs: The history at their end.
     @param producers: The states of producers at their end
         (L{kafscale.format.producers.write_producers}).
+    @param level: Of the format. At level 0 the following are not written.
+    @param written: See L{Footer}, as C{true_times}.
     @raise ValueError: there is no batch, the offsets leave a gap, or the batches
         are too long for one segment.
     """
     positions, offsets, timestamps = array("I"), array("I"), array("q")
     position = 0
     block_size = 0
-    latest = -(1 << 63)
+    latest = _LEAST
     first = end = None
     for batch in batches:
         header = read_batch_header(batch)
@@ -171,13 +200,17 @@ def write_footer(
         block_size += size
     if first is None:
         raise ValueError("A segment has at least one batch")
-    rest = json.dumps(
-        {"epochs": epochs.to_json(), "transactions": list(transactions)}, separators=(",", ":")
-    ).encode()
+    about: dict[str, object] = {
+        "epochs": epochs.to_json(),
+        "transactions": list(transactions),
+    }
+    if level:
+        about |= {"written": written, "true_times": true_times}
+    rest = json.dumps(about, separators=(",", ":")).encode()
     counts = (len(batches), len(positions), len(producers), len(rest))
     fixed = FIXED.pack(first, end, latest, position, proof(batches), *counts)
     index = [_packed(column) for column in (positions, offsets, timestamps)]
-    return end_with(Kind.SEGMENT, b"".join((fixed, *index, producers, rest)))
+    return end_with(Kind.SEGMENT, b"".join((fixed, *index, producers, rest)), level)
 
 
 def read_footer(suffix: bytes, size: int) -> Footer | int:
@@ -212,8 +245,11 @@ def read_footer(suffix: bytes, size: int) -> Footer | int:
     try:
         rest = json.loads(footer[rest_at:])
         epochs, transactions = Epochs(rest["epochs"]), rest["transactions"]
+        written, true_times = -1, False
+        if end.level:
+            written, true_times = int(rest["written"]), bool(rest["true_times"])
     except (LookupError, TypeError, ValueError) as error:
-        raise CorruptObject(f"A segment's footer has no leader epochs: {error!r}") from error
+        raise CorruptObject(f"A segment's footer has unknown JSON: {error!r}") from error
     return Footer(
         first_offset=first,
         end_offset=stop,
@@ -224,6 +260,8 @@ def read_footer(suffix: bytes, size: int) -> Footer | int:
         producers=footer[states_at:rest_at],
         epochs=epochs,
         transactions=transactions,
+        written=written,
+        true_times=true_times,
         positions=positions,
         offsets=_unpacked("I", footer[offsets_at:timestamps_at]),
         timestamps=_unpacked("q", footer[timestamps_at:states_at]),

@@ -15,6 +15,9 @@ for each partition, big-endian::
     UINT64    length of all its batches
     UINT32    CRC-32C of their headers, each of which has that of its records
 
+From level 1 on the headers of all batches state the largest timestamps of their
+records. Before that it is what their producers said.
+
 A seal has the key of a slot and another kind: the journal ends before it. Its
 footer is JSON::
 
@@ -56,6 +59,8 @@ class Range:
     @ivar position: The first byte of the batches in the object.
     @ivar length: Of all batches, in bytes.
     @ivar crc: L{kafscale.format.trailer.proof} of all batches.
+    @ivar true_times: Whether the headers are known to state the largest timestamps of
+        their records: the slot is of level 1.
     """
 
     topic_id: UUID
@@ -67,6 +72,7 @@ class Range:
     position: int
     length: int
     crc: int
+    true_times: bool = False
 
 
 @attrs.frozen
@@ -80,11 +86,12 @@ class Seal:
     sealer: int
 
 
-def write_slot_footer(ranges: Sequence[Range]) -> bytes:
+def write_slot_footer(ranges: Sequence[Range], level: int = 0) -> bytes:
     """
     Return the last bytes of a slot: its footer and trailer.
 
     @param ranges: In the order in which the batches are stored.
+    @param level: Of the format.
     """
     rows = [
         ROW.pack(
@@ -100,7 +107,7 @@ def write_slot_footer(ranges: Sequence[Range]) -> bytes:
         )
         for part in ranges
     ]
-    return end_with(Kind.SLOT, b"".join(rows))
+    return end_with(Kind.SLOT, b"".join(rows), level)
 
 
 def write_seal(sealer: int) -> bytes:
@@ -130,7 +137,9 @@ def read_slot(suffix: bytes, size: int) -> tuple[Range, ...] | Seal | int:
         return _read_seal(footer)
     if kind is not Kind.SLOT or len(footer) % ROW.size:
         raise CorruptObject(f"A slot of the journal has the footer of a {kind.name.lower()}")
-    ranges = tuple(Range(UUID(bytes=row[0]), *row[1:]) for row in ROW.iter_unpack(footer))
+    true_times = end.level >= 1
+    rows = ((UUID(bytes=row[0]), *row[1:], true_times) for row in ROW.iter_unpack(footer))
+    ranges = tuple(Range(*row) for row in rows)
     position = 0
     for part in ranges:
         if part.position != position:

@@ -21,10 +21,13 @@ class ObjectInfo:
 
     @ivar key: The whole key of the object.
     @ivar size: The length of the object in bytes.
+    @ivar modified: When the object was stored by the store's clock, in seconds since
+        1970; None if the store does not say.
     """
 
     key: str
     size: int
+    modified: float | None = attrs.field(default=None, eq=False)
 
 
 class IObjectReader(Interface):

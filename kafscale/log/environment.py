@@ -9,6 +9,7 @@ from collections.abc import Callable
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import LogCounts
 from kafscale.format.levels import highest_level
 from kafscale.interfaces import IMetadataStore, IObjectStore
@@ -29,6 +30,7 @@ class LogEnvironment:
     @ivar cache: A cache of blocks of segments.
     @ivar clock: The time, in seconds since 1970.
     @ivar settings: The bounds of the log.
+    @ivar work: Does what takes long, such as looking into many records.
     @ivar level_of: Returns the level at which a stored format is written.
     @ivar counts: The counters of the log, through all incarnations.
     """
@@ -39,5 +41,6 @@ class LogEnvironment:
     cache: BlockCache
     clock: IReactorTime
     settings: LogSettings
+    work: WorkQueue
     level_of: Callable[[str], int] = highest_level
     counts: LogCounts = attrs.field(factory=LogCounts)

@@ -96,6 +96,7 @@ class Incarnation:
             in_flight=settings.slots_in_flight,
             linger=Linger(settings.linger),
             fence=fence,
+            level_of=environment.level_of,
             counts=counts,
             acknowledged=self._acknowledged,
             fenced=self._fenced,
@@ -202,6 +203,7 @@ class Incarnation:
             claim.where,
             claim.record,
             environment.settings.readahead,
+            environment.work,
         )
         partition = Partition(
             topic_id,
@@ -210,11 +212,12 @@ class Incarnation:
             revision,
             journal=self.journal,
             segments=segments,
+            work=environment.work,
             host=self,
             counts=environment.counts.topic(topic_id),
             rules=rules,
         )
-        partition.inherit(claim.batches)
+        partition.inherit(claim.batches, claim.true_times)
         # Before anything starts that may find this incarnation fenced.
         self.partitions[claim.where] = partition
         self.retention.led(partition)

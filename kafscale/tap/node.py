@@ -22,6 +22,7 @@ from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.levels import FormatLevels
 from kafscale.cluster.membership import Membership, cluster_id
 from kafscale.cluster.shards import ShardOwnership
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import SettingError, StoreError
@@ -158,6 +159,7 @@ class Node:
             cache=self.cache,
             clock=clock,
             settings=self.log_settings,
+            work=WorkQueue(clock, self._run_blocking),
             level_of=self._levels.in_force,
         )
         self.log = Log(

@@ -29,7 +29,7 @@ from kafscale.wire.batches import (
 )
 from kafscale.wire.building import build_batch
 from kafscale.wire.compression import Codec, inflate
-from kafscale.wire.record_walk import NO_RULES, find, walk_batch
+from kafscale.wire.record_walk import find
 from kafscale.wire.varints import read_bytes, read_varint
 
 __all__ = [
@@ -42,7 +42,6 @@ __all__ = [
     "check_batch",
     "first_at_or_after",
     "iterate",
-    "latest",
     "read_batch_header",
     "read_body",
     "read_records",
@@ -215,23 +214,6 @@ def first_at_or_after(
         return (time, max(header.base_offset, start)) if time >= timestamp else None
     found = find(batch, header, timestamp, limit, max(0, start - header.base_offset))
     return None if found is None else (found[0], _offset(header, found[1]))
-
-
-def latest(batch: bytes | memoryview, limit: int) -> tuple[int, int]:
-    """
-    Return (timestamp, offset) of the first record with the largest timestamp
-    (KIP-734), the timestamp in ms since the epoch; -1 and the offset of the batch if no
-    record has a timestamp.
-
-    @param limit: The maximum decompressed size in bytes.
-    @raise InvalidRecord: the records cannot be decoded within C{limit}.
-    """
-    header = read_batch_header(batch)
-    if header.log_append_time:
-        return header.max_timestamp, header.base_offset
-    walk = walk_batch(batch, header, NO_RULES, limit)
-    walk.check_readable()
-    return walk.max_timestamp, _offset(header, max(0, walk.max_timestamp_delta))
 
 
 def _offset(header: BatchHeader, delta: int) -> int:

@@ -105,11 +105,11 @@ class StartTests(BrokerTestCase):
         broker = self.prepared()
         broker.data.mkdir(parents=True)
         path = broker.data / "metadata.sqlite"
-        required = {"required": {"segment": 1}, "in_force": {"segment": 1}}
+        required = {"required": {"volume": 9}, "in_force": {"volume": 9}}
         store = SQLiteMetadataStore(str(path), at_once)
         now(store.commit([], [Put(metadata_keys.LEVELS, required)]))
         now(store.close())
-        self.assert_refuses(broker, "require level 1 of the stored format 'segment'")
+        self.assert_refuses(broker, "require level 9 of the stored format 'volume'")
         store = SQLiteMetadataStore(str(path), at_once)
         self.assertEqual(now(store.range(metadata_keys.BROKERS))[0], [])
         now(store.close())

@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {
 }
 """Settings with which little is much."""
 
-SHARED: dict[str, Any] = {"s3_bucket": "golden", "segment_bytes": 3000}
+SHARED: dict[str, Any] = {"s3_bucket": "golden", "segment_bytes": 3100}
 """Those of brokers that share a bucket and an etcd."""
 
 COMPRESSED = {

@@ -68,7 +68,7 @@ class LevelsTests(SynchronousTestCase):
         """
         for kind in Kind:
             self.assertEqual(read_end(end := end_with(kind, b"f"), len(end)), (kind, 0, b"f"))
-            newer = end_with(kind, b"f", 1)
+            newer = end_with(kind, b"f", highest_level(kind.name.lower()) + 1)
             self.assertRaises(NewerFormat, read_end, newer, len(newer))
             never = end_with(kind, b"f", -1)
             error = self.assertRaises(UnreadableData, read_end, never, len(never))

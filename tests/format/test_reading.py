@@ -16,6 +16,7 @@ from kafscale.errors import NoSuchObject
 from kafscale.format import levels
 from kafscale.format.bundle import read_bundle
 from kafscale.format.errors import CorruptObject, NewerFormat
+from kafscale.format.levels import highest_level
 from kafscale.format.producers import read_producers
 from kafscale.format.reading import (
     ChapterReader,
@@ -116,12 +117,13 @@ class FooterTests(ReadingTestCase):
             (Kind.VOLUME, volume_footer),
         ):
             name = kind.name.lower()
-            self.put(name, end_with(kind, b"what is new here", 1))
+            highest = highest_level(name)
+            self.put(name, end_with(kind, b"what is new here", highest + 1))
             error = self.refused(read(self.objects, name), NewerFormat)
             self.assertEqual(
                 str(error),
-                f"{name}: level 1 of the format '{name}' is newer than this version, which"
-                " reads it up to level 0: use the version that has written it",
+                f"{name}: level {highest + 1} of the format '{name}' is newer than this version,"
+                f" which reads it up to level {highest}: use the version that has written it",
             )
 
     def test_a_new_level(self) -> None:

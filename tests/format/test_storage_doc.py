@@ -240,6 +240,7 @@ class LayoutTests(SynchronousTestCase):
         The row of a partition.
         """
         names = [field.name for field in attrs.fields(Range)]
+        names.remove("true_times")  # which is the level of the slot
         self.check(self.rows("Slots"), names, slot.ROW)
         self.assertIn(f"a row of {slot.ROW.size} bytes", section("Slots"))
 
@@ -268,10 +269,10 @@ class LayoutTests(SynchronousTestCase):
                 ("n UINT32", [index[1]]),
                 ("n INT64", [index[2]]),
                 ("p bytes", ["producers"]),
-                ("j bytes", ["epochs", "transactions"]),
+                ("j bytes", ["epochs", "transactions", "written", "true_times"]),
             ],
         )
-        self.assertLessEqual({*index, "producers", "epochs", "transactions"}, set(fields))
+        self.assertLessEqual({*index, "producers", *rows[-1][1]}, set(fields))
         self.assertIn(f"of {segment.BLOCK_SIZE >> 10} KiB at least", section("Segments"))
         self.assertIn(f"up to {segment.RUN_SIZE >> 20} MiB", section("Segments"))
 
@@ -281,8 +282,17 @@ class LayoutTests(SynchronousTestCase):
         """
         (text,) = blocks("Segments")
         batch = build_batch([Record(0, 1000, None, b"v")])
-        epochs = Epochs(json.loads(text)["epochs"])
-        written = write_footer([batch], epochs, b"")
+        about = json.loads(text)
+        epochs = Epochs(about["epochs"])
+        level = highest_level("segment")
+        written = write_footer(
+            [batch],
+            epochs,
+            b"",
+            level=level,
+            written=about["written"],
+            true_times=about["true_times"],
+        )
         self.assertTrue(written[: -trailer.TRAILER_SIZE].endswith(text.encode()))
 
     def test_producers(self) -> None:

@@ -563,18 +563,18 @@ class ShowTests(LookTestCase):
         one of them it looks at nothing, and says why in a line.
         """
         self.leader(**EACH)
-        levels = {"required": {"segment": 1}, "in_force": {"segment": 1}}
+        levels = {"required": {"volume": 1}, "in_force": {"volume": 1}}
         self.commit(metadata_keys.LEVELS, levels)
         with self.assertRaises(NewerFormat) as caught:
             now(view_of(self.shared))
         self.assertEqual(
             str(caught.exception),
-            "levels: level 1 of the format 'segment' is newer than this version, which reads it up"
+            "levels: level 1 of the format 'volume' is newer than this version, which reads it up"
             " to level 0: use the version that has written it",
         )
-        self.patch(table, "LEVELS", {**table.LEVELS, "segment": ["old", "new"]})
+        self.patch(table, "LEVELS", {**table.LEVELS, "volume": ["old", "new"]})
         _, lines = self.shown(list_all, now(view_of(self.shared)))
-        self.assertIn("level 1 of the stored format segment is in force", lines)
+        self.assertIn("level 1 of the stored format volume is in force", lines)
 
     def test_newer_objects(self) -> None:
         """
@@ -583,8 +583,8 @@ class ShowTests(LookTestCase):
         writer = self.leader(**EACH)
         writer.append(b"0")
         key = self.slot(writer, 0)
-        self.put(key, self.get(key)[:-20] + end_with(Kind.SLOT, b"", 1))
-        self.assert_wrong(key, "level 1 of the format 'slot' is newer than this version")
+        self.put(key, self.get(key)[:-20] + end_with(Kind.SLOT, b"", 2))
+        self.assert_wrong(key, "level 2 of the format 'slot' is newer than this version")
 
     def test_dump(self) -> None:
         """

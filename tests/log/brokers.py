@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.levels import highest_level
 from kafscale.format.partition import PartitionRecord
@@ -40,6 +41,13 @@ RULES = AppendRules()
 
 EACH: dict[str, Any] = {"slot_bytes": 1}
 """Settings with which each batch is a slot of its own, sent at once."""
+
+def level_0(name: str) -> int:
+    """
+    Write every format as the first version does.
+    """
+    return 0
+
 
 _kept: list[Broker] = []
 """All brokers that ever existed. What a dead broker waits for never comes; if it
@@ -250,6 +258,7 @@ class Broker:
             cache=self.cache,
             clock=self.clock,
             settings=LogSettings(**settings),
+            work=WorkQueue(self.clock, execute),
             level_of=level_of,
         )
         self.incarnation = shared.register(broker_id, settings.get("fencing", "create"))

@@ -24,7 +24,6 @@ from kafscale.wire.records import (
     build_batch,
     check_batch,
     first_at_or_after,
-    latest,
     read_batch_header,
     read_records,
     stamp,
@@ -156,13 +155,13 @@ class RoundTripTests(SynchronousTestCase):
         header, and a number of more than 64 bits, are refused.
         """
         large = with_body(0, bytes.fromhex("1e 00 feffffffffffffffff01 00 01 01 00"))
-        self.assertEqual(latest(large, LIMIT), (2**63 - 1, 0))
+        self.assertEqual(first_at_or_after(large, 0, LIMIT), (2**63 - 1, 0))
         beyond = changed(large, 27, struct.pack(">q", 1))
-        self.assertEqual(latest(beyond, LIMIT), (-1, 0))
+        self.assertIsNone(first_at_or_after(beyond, 0, LIMIT))
         second = with_body(0, bytes.fromhex("0c 00 00 02 01 01 00"))
-        self.assertRaises(InvalidRecord, latest, second, LIMIT)
+        self.assertRaises(InvalidRecord, first_at_or_after, second, 0, LIMIT)
         endless = with_body(0, bytes.fromhex("1e 00 ffffffffffffffffffff 01 00"))
-        self.assertRaises(InvalidRecord, latest, endless, LIMIT)
+        self.assertRaises(InvalidRecord, first_at_or_after, endless, 0, LIMIT)
 
     def test_counts(self) -> None:
         """
@@ -196,20 +195,12 @@ class LookUpTests(SynchronousTestCase):
             for timestamp, expected in cases:
                 self.assertEqual(first_at_or_after(batch, timestamp, LIMIT), expected)
 
-    def test_latest(self) -> None:
-        """
-        Of several records with the largest timestamp, the first is returned.
-        """
-        for batch in self.batches:
-            self.assertEqual(latest(batch, LIMIT), (3000, 101))
-
     def test_header_may_lie(self) -> None:
         """
         A max timestamp that no record has is ignored.
         """
         batch = changed(self.batches[0], 35, struct.pack(">q", 2**60))
         self.assertIsNone(first_at_or_after(batch, 3001, LIMIT))
-        self.assertEqual(latest(batch, LIMIT), (3000, 101))
 
     def test_log_append_time(self) -> None:
         """
@@ -219,4 +210,3 @@ class LookUpTests(SynchronousTestCase):
         batch = stamp(view, read_batch_header(view), 50, 0, append_time=9_000)
         self.assertEqual(first_at_or_after(batch, 9_000, LIMIT), (9_000, 50))
         self.assertIsNone(first_at_or_after(batch, 9_001, LIMIT))
-        self.assertEqual(latest(batch, LIMIT), (9_000, 50))

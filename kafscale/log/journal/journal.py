@@ -39,7 +39,7 @@ class Journal:
 
     _log = Logger()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is named by its callers
         self,
         store: IObjectStore,
         prefix: str,
@@ -49,6 +49,7 @@ class Journal:
         in_flight: int,
         linger: Linger,
         fence: Fence,
+        level_of: Callable[[str], int],
         counts: LogCounts,
         acknowledged: Callable[[Slot], None],
         fenced: Callable[[], None],
@@ -59,6 +60,7 @@ class Journal:
         @param in_flight: How many slots may be under way to the store.
         @param linger: How long the first batch of a slot waits for others.
         @param fence: Finds successors that leave no seal in the journal.
+        @param level_of: See L{LogEnvironment<kafscale.log.environment.LogEnvironment>}.
         @param acknowledged: Called with each slot that has become durable and
             visible.
         @param fenced: Called once, when a successor was found.
@@ -71,6 +73,7 @@ class Journal:
         self._linger = linger
         self._lingers = linger.longest > 0
         self._fence = fence
+        self._level_of = level_of
         self._least_bytes = slot_bytes // (8 if self._lingers else 6)
         self._counts = counts
         self._acknowledged = acknowledged
@@ -205,7 +208,7 @@ class Journal:
             sending.addErrback(self._failed)
 
     async def _send(self, slot: Slot) -> None:
-        pieces, footer = slot.freeze()
+        pieces, footer = slot.freeze(self._level_of("slot"))
         slot.frozen = [*pieces, footer]
         key = object_keys.slot(self._prefix, slot.number)
         begun = self._clock.seconds()

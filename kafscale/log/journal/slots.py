@@ -113,10 +113,12 @@ class Slot:
             else:
                 waiter.errback(failure)
 
-    def freeze(self) -> tuple[list[bytes], bytes]:
+    def freeze(self, level: int) -> tuple[list[bytes], bytes]:
         """
         Return the bytes that every attempt to store this slot sends: the
         batches, partition by partition, and the footer.
+
+        @param level: Of the stored format.
         """
         pieces: list[bytes] = []
         ranges = []
@@ -138,4 +140,4 @@ class Slot:
             )
             pieces += pending.batches
             position += pending.size
-        return pieces, write_slot_footer(ranges)
+        return pieces, write_slot_footer(ranges, level)

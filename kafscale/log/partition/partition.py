@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kafscale.concurrency.watchers import Watchers
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import TopicCounts
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.format.cluster import first_id_after
@@ -29,9 +30,9 @@ from kafscale.format.producers import ProducerState
 from kafscale.interfaces import Append, AppendRules, Fetched, IPartition, LogRules, Watcher
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.slots import Slot
-from kafscale.log.partition import times
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.partition.tail import Tail
+from kafscale.log.partition.times import TimeLookUp
 from kafscale.log.reading.segments import Segments
 from kafscale.wire.records import BatchHeader, read_batch_header, stamp
 
@@ -85,6 +86,8 @@ class Partition:
     @ivar closed: Whether appends are refused because a release is under way.
     @ivar inherited_end: Offset after the last record that is in the journal of
         an earlier incarnation; 0 if there was none.
+    @ivar true_from: Offset from which on the headers of batches in memory are
+        known to state the largest timestamps of their records.
     @ivar lock: Held while the record changes.
     @ivar watchers: Those that wait for a change.
     """
@@ -98,6 +101,7 @@ class Partition:
         *,
         journal: Journal,
         segments: Segments,
+        work: WorkQueue,
         host: PartitionHost,
         counts: TopicCounts,
         rules: LogRules | None = None,
@@ -107,6 +111,7 @@ class Partition:
         @param revision: The revision of that commit.
         @param journal: The journal of the incarnation that leads the partition.
         @param segments: The segments that C{record} names.
+        @param work: Looks into records.
         @param host: The log that the partition belongs to.
         @param counts: The counters of the topic.
         @param rules: See L{Partition.rules}; by default no limits.
@@ -123,9 +128,11 @@ class Partition:
         self.tail = Tail(max(record.rolled_to, record.log_start))
         self.epochs = Epochs(record.epochs)
         self.inherited_end = 0
+        self.true_from = 0
         self.is_open = False
         self.lock = DeferredLock()
         self._journal = journal
+        self._work = work
         self._host = host
         self._counts = counts
         # Any producer that there was before the claim may have been forgotten.
@@ -211,12 +218,13 @@ class Partition:
             else:
                 waiter.errback(result)
 
-    def inherit(self, batches: Sequence[bytes]) -> None:
+    def inherit(self, batches: Sequence[bytes], true_times: bool) -> None:
         """
         Take over records from the journal of an earlier incarnation, which are
         durable. Called before the partition can be found by anyone.
 
         @param batches: Whole batches, in order, from the end of the segments on.
+        @param true_times: Whether their headers are believed.
         """
         for batch in batches:
             header = read_batch_header(batch)
@@ -224,6 +232,7 @@ class Partition:
             self._host.grew(len(batch))
         self.tail.show(self.tail.end)
         self.inherited_end = self.tail.end if batches else 0
+        self.true_from = 0 if true_times else self.inherited_end
 
     # -- appending --------------------------------------------------------
 
@@ -334,23 +343,23 @@ class Partition:
         """
         See L{IPartition.offset_at}.
         """
-        return await times.first_since(*self._durable(), timestamp, self.log_start)
+        return await self._look_up().first_since(timestamp, self.log_start)
 
     async def latest_timestamp(self) -> tuple[int, int] | None:
         """
         See L{IPartition.latest_timestamp}.
         """
-        return await times.latest_of(*self._durable())
+        return await self._look_up().latest()
 
-    def _durable(self) -> tuple[Segments | None, Sequence[bytes]]:
+    def _look_up(self) -> TimeLookUp:
         """
-        Return the segments, or None if no live record is in one, and a copy of
-        the tail. Records that are rolled while a caller waits are then in one
-        of the two, and are not missed.
+        Return a look-up in the durable records: in the segments, if any live
+        record is in one, and in a copy of the tail. Records that are rolled
+        meanwhile are then in one of the two, and are not missed.
         """
         rolled = self.tail.start > self.log_start
         batches = self.tail.from_offset(max(self.tail.start, self.log_start))
-        return self.segments if rolled else None, batches
+        return TimeLookUp(self._work, self.segments if rolled else None, batches, self.true_from)
 
     def end_of_epoch(self, epoch: int) -> tuple[int, int]:
         """

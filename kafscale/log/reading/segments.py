@@ -20,6 +20,7 @@ from uuid import UUID
 import attrs
 from twisted.logger import Logger
 
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.errors import (
     KafkaError,
     KafkaStorageError,
@@ -33,7 +34,7 @@ from kafscale.format.reading import ChapterReader, ObjectReader, list_objects, s
 from kafscale.format.segment import Footer, cut
 from kafscale.interfaces import Fetched, IObjectReader, ObjectInfo
 from kafscale.log.reading.cache import BlockCache
-from kafscale.wire.records import iterate
+from kafscale.log.reading.largest_timestamps import largest_timestamps
 
 MAX_FOOTERS = 16
 """How many footers of one partition are kept in memory."""
@@ -64,12 +65,14 @@ class SegmentSummary:
     @ivar location: Where it was found.
     @ivar end_offset: The offset after its last record.
     @ivar max_timestamp: The largest that its batches' headers state, in ms.
+    @ivar true_times: Whether that is known to be the largest of its records.
     @ivar size: In bytes, with its footer.
     """
 
     location: Location
     end_offset: int
     max_timestamp: int
+    true_times: bool
     size: int
 
 
@@ -91,11 +94,13 @@ class Segments:
         where: tuple[UUID, int],
         record: PartitionRecord,
         readahead: int,
+        work: WorkQueue,
     ) -> None:
         """
         @param where: The partition.
         @param record: The partition's record.
         @param readahead: How many runs are read ahead of a reader.
+        @param work: Looks into records.
         """
         self._objects = objects
         self._cache = cache
@@ -105,6 +110,11 @@ class Segments:
         self._bases: list[int] | None = None  # sorted; None until a reader needs them
         self._footers: OrderedDict[Location, tuple[Footer, int]] = OrderedDict()
         self._chapters: dict[int, Chapter] = {}
+        self._work = work
+        # Of segments whose headers are not believed: the largest timestamp of all
+        # records, and the footers with those of the blocks, as far as they were found.
+        self._largest: dict[Location, int] = {}
+        self._surveyed: OrderedDict[Location, Footer] = OrderedDict()
         self.rewrites = 0
         self.apply(record)
 
@@ -123,6 +133,13 @@ class Segments:
             first = self._first
             stay = {base for base in self._bases if base >= first and base not in gone}
             self._bases = sorted(stay | {first, self._newest} | self._chapters.keys())
+
+    @property
+    def first(self) -> int | None:
+        """
+        The base offset of the first segment; None if there is no segment.
+        """
+        return self._first
 
     def key(self, base: int) -> str:
         """
@@ -149,6 +166,8 @@ class Segments:
         """
         for key in gone:
             self._footers.pop((key, 0), None)
+            self._largest.pop((key, 0), None)
+            self._surveyed.pop((key, 0), None)
             self._cache.drop(key)
 
     async def listed(self) -> list[int]:
@@ -231,7 +250,9 @@ class Segments:
         """
         location = self.location(base)
         footer, size = self._footers.get(location) or await self._read_footer(base)
-        return SegmentSummary(location, footer.end_offset, footer.max_timestamp, size)
+        return SegmentSummary(
+            location, footer.end_offset, footer.max_timestamp, footer.true_times, size
+        )
 
     async def _read_footer(self, base: int) -> tuple[Footer, int]:
         key, chapter = self.location(base)[0], self._chapters.get(base)
@@ -353,10 +374,13 @@ class Segments:
 
     # -- times -----------------------------------------------------------------
 
-    async def runs_reaching(self, timestamp: int, offset: int) -> AsyncIterator[bytes]:
+    async def runs_reaching(
+        self, timestamp: int, offset: int
+    ) -> AsyncIterator[tuple[bytes, bool]]:
         """
         Yield the runs from C{offset} on that may hold a record at or after
-        C{timestamp}.
+        C{timestamp}, each with whether its headers state the largest timestamps of
+        their records.
         """
         while True:
             before = self.rewrites
@@ -365,42 +389,94 @@ class Segments:
                 if located is None:
                     return
                 base, footer, location = located
+                times = footer
+                if not footer.true_times and self._largest.get(location, timestamp) >= timestamp:
+                    times = await self._survey(base, location, footer)
+                if self._largest.get(location, times.max_timestamp) < timestamp:
+                    offset = footer.end_offset
                 while offset < footer.end_offset:
-                    if footer.max_timestamp >= timestamp:
-                        start, stop = footer.locate(offset)
-                        if footer.reaches(stop, timestamp):
-                            yield await self._run(base, location, start, stop)
-                        offset = footer.offset_at(stop)
-                    else:
-                        offset = footer.end_offset
+                    start, stop = footer.locate(offset)
+                    if times.reaches(stop, timestamp):
+                        yield await self._run(base, location, start, stop), footer.true_times
+                    offset = footer.offset_at(stop)
             except SegmentMissing as missing:
                 if before == self.rewrites:
                     raise self._missing_error(missing.base) from None
 
-    async def latest_batch(self) -> bytes | None:
+    async def largest_timestamp(self, base: int) -> int:
         """
-        Return the first batch whose header states the largest timestamp of all;
-        None if there is no segment.
-        """
-        return await self._retry_if_rewritten(self._latest_batch)
+        Return the largest timestamp of the records of a segment, in ms; -1 if none has
+        one. If its headers are not believed, all of it is read, once.
 
-    async def _latest_batch(self) -> bytes | None:
-        if self._first is None:
-            return None
-        best: tuple[int, int] | None = None  # timestamp, base offset
+        @param base: The segment's base offset.
+        @raise SegmentMissing: there is no such segment.
+        """
+        location = self.location(base)
+        footer, _ = await self.footer(base)
+        if footer.true_times:
+            return footer.max_timestamp
+        if location not in self._largest:
+            await self._survey(base, location, footer)
+        return self._largest[location]
+
+    async def latest_timestamp(self) -> int | None:
+        """
+        Return the largest timestamp of all records in segments; None if there is no
+        segment.
+        """
+        return await self._retry_if_rewritten(self._latest_timestamp)
+
+    async def _latest_timestamp(self) -> int | None:
         base = self._first
+        if base is None:
+            return None
+        latest = []
         while True:  # along the chain, because the listing may lack a segment
-            footer, _ = await self.footer(base)
-            if best is None or footer.max_timestamp > best[0]:
-                best = footer.max_timestamp, base
+            latest.append(await self.largest_timestamp(base))
             if base == self._newest:
-                break
-            base = footer.end_offset
-        async for run in self.runs_reaching(best[0], best[1]):
-            for position, header in iterate(run):
-                if header.max_timestamp >= best[0]:
-                    return run[position : position + header.size]
-        return None
+                return max(latest)
+            base = (await self.footer(base))[0].end_offset
+
+    async def written(self, base: int) -> int:
+        """
+        Return when a segment was written, in ms; -1 if that is not known.
+
+        @param base: The segment's base offset.
+        @raise SegmentMissing: there is no such segment.
+        """
+        footer, _ = await self.footer(base)
+        if footer.written >= 0:
+            return footer.written
+        key = self.location(base)[0]
+        for info in await self._objects.list(key, "", 1):
+            if info.key == key and info.modified is not None:
+                return int(info.modified * 1000)
+        return -1
+
+    async def _survey(self, base: int, location: Location, footer: Footer) -> Footer:
+        """
+        Return the footer of a segment with the largest timestamps of its records.
+        """
+        known = self._surveyed.get(location)
+        if known is not None:
+            self._surveyed.move_to_end(location)
+            return known
+        key, begin = location
+        times: list[tuple[int, int]] = []
+        for start, stop in footer.runs():
+            try:
+                # Past the cache, which has what consumers read.
+                run = await self._objects.get(key, begin + start, stop - start)
+            except NoSuchObject:
+                raise SegmentMissing(base) from None
+            found = await self._work.run(largest_timestamps(run))
+            times += [(start + position, timestamp) for position, timestamp in found]
+        surveyed = footer.with_true_times(times)
+        self._largest[location] = surveyed.max_timestamp
+        self._surveyed[location] = surveyed
+        while len(self._surveyed) > MAX_FOOTERS:
+            self._surveyed.popitem(last=False)
+        return surveyed
 
 
 class ReplicaSegments(Segments):

@@ -99,6 +99,7 @@ class Replicas:
                 where,
                 PartitionRecord(),
                 environment.settings.readahead,
+                environment.work,
             )
             counts = environment.counts.topic(topic_id)
             replica = Replica(topic_id, index, self._image, segments, counts, self._clock, self)

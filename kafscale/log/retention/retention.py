@@ -3,7 +3,8 @@ Deleting old records: those past C{retention.ms}, and those in excess of
 C{retention.bytes}.
 
 Whole segments are deleted, from the log start on, each when the largest
-timestamp in it is too old, as in Kafka. Records in no segment count as the last
+timestamp in it is too old, as in Kafka; if none of its records has a timestamp,
+when it was written so long ago. Records in no segment count as the last
 segment. A partition is checked when its oldest segment may expire, when it has
 got a new segment, and when its topic's configuration was changed; not
 otherwise. Records that are too old when they are written can be read for a few
@@ -234,7 +235,7 @@ class Retention:
             if base >= partition.record.rolled_to:
                 return self._expired_in_memory(partition, rules, offset)
             summary = await self._summary(partition, base, base == first)
-            expires = _expires(summary.max_timestamp, rules)
+            expires = await self._expiry(partition, base, summary, rules)
             too_old = expires is not None and expires <= self._wall_clock()
             # Only the excess over the limit is deleted, so not below it.
             if not too_old and excess < summary.size:
@@ -242,6 +243,33 @@ class Retention:
             excess -= summary.size
             base = offset = summary.end_offset
         return offset, None
+
+    async def _expiry(
+        self, partition: Partition, base: int, summary: SegmentSummary, rules: LogRules
+    ) -> float | None:
+        """
+        Find out when the records of a segment expire. What the headers of an earlier
+        version state is not believed, but neither is all that was ever stored read at
+        once: a segment's records are looked into when they seem to expire, or when it
+        is so old that records of the time at which it was written expire.
+
+        @param base: The segment's base offset.
+        @return: In seconds since 1970; None if never.
+        """
+        if rules.retention_ms < 0:
+            return None
+        latest = summary.max_timestamp
+        if summary.true_times and latest >= 0:
+            return _expires(latest, rules)
+        segments = partition.segments
+        written = await segments.written(base)
+        if not summary.true_times:
+            seemingly = _expires(min({latest, written} - {-1}, default=-1), rules)
+            if seemingly is not None and seemingly > self._wall_clock():
+                return seemingly
+            latest = await segments.largest_timestamp(base)
+        # Records without a timestamp are as old as their segment, as in Kafka.
+        return _expires(latest if latest >= 0 else written, rules)
 
     def _expired_in_memory(
         self, partition: Partition, rules: LogRules, offset: int
@@ -254,9 +282,10 @@ class Retention:
         due = None
         # The newest first: it is the one that stays if there are appends.
         for batch in reversed(partition.tail.from_offset(partition.tail.start)):
-            expires = _expires(read_batch_header(batch).max_timestamp, rules)
-            if expires is None:
-                return offset, None
+            header = read_batch_header(batch)
+            expires = _expires(header.max_timestamp, rules)
+            if expires is None or header.base_offset < partition.true_from:
+                return offset, None  # when it is in a segment, it may be found to expire
             due = expires if due is None else max(due, expires)
             if due > self._wall_clock():
                 return offset, due

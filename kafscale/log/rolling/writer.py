@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import attrs
 from twisted.internet.defer import CancelledError, DeferredSemaphore
@@ -79,6 +80,21 @@ class Draft:
         return sum(map(len, self.pieces))
 
 
+class _Chapters(NamedTuple):
+    """
+    The batches of chapters.
+
+    @ivar true_times: Whether their headers are known to state the largest timestamps
+        of their records.
+    """
+
+    batches: Sequence[bytes]
+    true_times: bool
+
+
+_NO_CHAPTERS = _Chapters((), True)
+
+
 class SegmentWriter:
     """
     Writes the segments of one incarnation.
@@ -113,6 +129,7 @@ class SegmentWriter:
         self._incarnation = incarnation
         self._counts = environment.counts
         self._level_of = environment.level_of
+        self._seconds = environment.clock.seconds
         self._rewriting = DeferredSemaphore(PARALLEL_REWRITES)
 
     # -- segments --------------------------------------------------------------
@@ -132,7 +149,7 @@ class SegmentWriter:
                 return
             chapters = partition.record.chapters
             if not chapters:
-                await self._write_segment(partition, (), max_bytes)
+                await self._write_segment(partition, _NO_CHAPTERS, max_bytes)
                 return
             async with self._rewriting:
                 try:
@@ -148,13 +165,13 @@ class SegmentWriter:
                     await self._write_segment(partition, before, max_bytes)
                     return
             # Those records are lost, but those after them must not be.
-            await self._write_volume([self._draft(partition, (), max_bytes)])
+            await self._write_volume([self._draft(partition, _NO_CHAPTERS, max_bytes)])
 
     async def _write_segment(
-        self, partition: Partition, before: Sequence[bytes], max_bytes: int | None
+        self, partition: Partition, before: _Chapters, max_bytes: int | None
     ) -> None:
         """
-        @param before: The batches of the chapters.
+        @param before: The chapters.
         """
         chapters = partition.record.chapters
         taken = sum(each.size for each in chapters)
@@ -191,19 +208,26 @@ class SegmentWriter:
         self._finish(partition, rolled, revision, producers, size)
 
     def _draft(
-        self, partition: Partition, before: Sequence[bytes], max_bytes: int | None
+        self, partition: Partition, before: _Chapters, max_bytes: int | None
     ) -> Draft:
         """
-        @param before: The batches of the chapters.
+        @param before: The chapters.
         """
         # Only records below the high watermark are rolled (rule 14).
         batches, end = partition.tail.visible_batches(max_bytes)
         producers = partition.producers_after(batches)
-        batches = [*before, *batches]
+        batches = [*before.batches, *batches]
         record = self._record_after(partition, end)
-        base = partition.record.next_base if before else partition.record.rolled_to
-        snapshot = producers.snapshot(self._level_of("producers"))
-        pieces = [*batches, write_footer(batches, partition.epochs, snapshot)]
+        base = partition.record.next_base if before.batches else partition.record.rolled_to
+        footer = write_footer(
+            batches,
+            partition.epochs,
+            producers.snapshot(self._level_of("producers")),
+            level=self._level_of("segment"),
+            written=int(self._seconds() * 1000),
+            true_times=before.true_times and partition.record.rolled_to >= partition.true_from,
+        )
+        pieces = [*batches, footer]
         return Draft(partition, base, pieces, record, producers)
 
     def _record_after(self, partition: Partition, end: int) -> PartitionRecord:
@@ -248,14 +272,15 @@ class SegmentWriter:
             raise
         return None
 
-    async def _read_chapters(self, chapters: Sequence[Chapter]) -> list[bytes]:
+    async def _read_chapters(self, chapters: Sequence[Chapter]) -> _Chapters:
         """
-        Return the batches of these chapters.
+        Read these chapters.
         """
-        bodies = await map_bounded(self._read_chapter, chapters, PARALLEL_READS)
-        return [batch for batches in bodies for batch in batches]
+        found = await map_bounded(self._read_chapter, chapters, PARALLEL_READS)
+        batches = [batch for each in found for batch in each.batches]
+        return _Chapters(batches, all(each.true_times for each in found))
 
-    async def _read_chapter(self, chapter: Chapter) -> list[bytes]:
+    async def _read_chapter(self, chapter: Chapter) -> _Chapters:
         key = object_keys.volume(self._namespace, chapter.incarnation, chapter.number)
         data = await self._objects.get(key, chapter.position, chapter.size)
         footer = whole_footer(data, chapter.size)
@@ -266,7 +291,7 @@ class SegmentWriter:
             batches = []
         if not intact(batches, footer.data_crc):
             raise CorruptLog(f"the chapter at byte {chapter.position} of {key} was changed")
-        return batches
+        return _Chapters(batches, footer.true_times)
 
     def _finish(
         self,
@@ -298,7 +323,7 @@ class SegmentWriter:
             room = MAX_VOLUME_BYTES
             for partition in held:
                 if room > 0 and not partition.dropped and partition.tail.visible_size:
-                    drafts.append(self._draft(partition, (), None))
+                    drafts.append(self._draft(partition, _NO_CHAPTERS, None))
                     room -= drafts[-1].size
             if drafts:
                 await self._write_volume(drafts)

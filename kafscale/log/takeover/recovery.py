@@ -47,12 +47,15 @@ class Claim:
     @ivar record: The record to commit.
     @ivar revision: The revision of the record that recovery began from.
     @ivar batches: The batches from sealed journals that are in no segment.
+    @ivar true_times: Whether their headers are known to state the largest timestamps
+        of their records.
     """
 
     where: TopicIdPartition
     record: PartitionRecord
     revision: int
     batches: Sequence[bytes]
+    true_times: bool
 
 
 class Recovery:
@@ -138,7 +141,8 @@ class Recovery:
             epochs=Epochs(record.epochs).assign(epoch, end).entries,
             journals=(*journals, (self._incarnation, epoch)),
         )
-        return Claim(where, claimed, revision, batches)
+        true_times = all(each.true_times for _, each in needed)
+        return Claim(where, claimed, revision, batches, true_times)
 
     async def _needed(
         self, where: TopicIdPartition, record: PartitionRecord

@@ -138,7 +138,8 @@ class ObjectFileReader:
                 yield from self._walk(key, prefix, after)
             elif entry.is_file(follow_symlinks=False):
                 with suppress(FileNotFoundError):
-                    yield ObjectInfo(key, entry.stat().st_size)
+                    found_file = entry.stat()
+                    yield ObjectInfo(key, found_file.st_size, found_file.st_mtime)
 
 
 class ObjectFiles(ObjectFileReader):

@@ -12,6 +12,8 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -213,7 +215,11 @@ class S3Client:
         tree = _xml(answer)
         decode = unquote if tree.findtext("{*}EncodingType") == "url" else str
         found = [
-            ObjectInfo(decode(each.findtext("{*}Key", "")), _whole(each.findtext("{*}Size")))
+            ObjectInfo(
+                decode(each.findtext("{*}Key", "")),
+                _whole(each.findtext("{*}Size")),
+                _time(each.findtext("{*}LastModified", "")),
+            )
             for each in tree.iterfind("{*}Contents")
         ]
         more = tree.findtext("{*}IsTruncated") == "true"
@@ -325,6 +331,17 @@ def _whole(text: str | None) -> int:
     if text is None or not re.fullmatch(r"[0-9]{1,19}", text, re.ASCII):
         raise NoAnswer(f"the answer has the size {text!r}, which is not a number")
     return int(text)
+
+
+def _time(text: str) -> float | None:
+    """
+    Return a time in seconds since 1970; None if C{text} is no time with a time zone.
+    """
+    with suppress(ValueError):
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is not None:
+            return found.timestamp()
+    return None
 
 
 _DOCTYPE = re.compile(rb"<!DOCTYPE", re.IGNORECASE)

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.counts import LogCounts
 from kafscale.format import object_keys
+from kafscale.format.levels import highest_level
 from kafscale.log.journal.fencing import CreateOnly, Fence
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.linger import Linger
@@ -71,6 +72,7 @@ class JournalTestCase(SynchronousTestCase):
             in_flight=4,
             linger=Linger(self.linger),
             fence=self.fence(),
+            level_of=highest_level,
             counts=self.counts,
             acknowledged=lambda slot: self.acknowledged.append(slot.number),
             fenced=self._fenced,

@@ -9,8 +9,11 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+from twisted.internet.defer import execute
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.errors import NotLeaderOrFollower
 from kafscale.format import object_keys
 from kafscale.interfaces import LogRules
@@ -143,7 +146,9 @@ class ReaderTests(VolumeTestCase):
         objects = HostileObjectStore(self.shared.objects)
         cache = BlockCache(objects, 1 << 20)
         where = PARTITIONS[0]
-        return ReplicaSegments(objects, cache, "default", where, self.shared.record(), 0), objects
+        work = WorkQueue(Clock(), execute)
+        record = self.shared.record()
+        return ReplicaSegments(objects, cache, "default", where, record, 0, work), objects
 
     def test_followers(self) -> None:
         """

@@ -9,7 +9,18 @@ from kafscale.format import segment as layout
 from kafscale.interfaces import ObjectInfo
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import Operation, Verdict, hold, let_pass
-from tests.log.brokers import EACH, NOW, WHERE, Broker, BrokerTestCase, append_to, batch, values_of
+from tests.log.brokers import (
+    EACH,
+    NOW,
+    WHERE,
+    Broker,
+    BrokerTestCase,
+    append_to,
+    batch,
+    level_0,
+    values_of,
+)
+from tests.wire.batches import with_header
 
 MS = NOW * 1000
 
@@ -311,3 +322,122 @@ class TimeTests(SegmentsTestCase):
         broker = self.leader([other])
         self.assertIsNone(now(broker.log.partition(*other).latest_timestamp()))
         self.assertIsNone(now(broker.log.partition(*other).offset_at(0)))
+
+
+class EarlierVersionTests(BrokerTestCase):
+    """
+    Look-ups in what an earlier version has stored, with headers that state what
+    producers said.
+    """
+
+    def setUp(self) -> None:
+        """
+        Three segments and a tail, of batches with true headers and others.
+        """
+        super().setUp()
+        earlier = self.leader(level_of=level_0, **EACH)
+        partition = earlier.partition()
+        for number, (times, stated) in enumerate(
+            (
+                ((10, 30), -1),  # older Sarama
+                ((20, 20), 99),
+                ((50, 40), 10),  # kafkajs
+                ((45, 5), 45),
+                ((-1, -1), -1),
+                ((70, 60), -1),
+            )
+        ):
+            stamps = [time if time < 0 else MS + time for time in times]
+            sent = batch(*[b"x" for _ in times], times=stamps)
+            said = stated if stated < 0 else MS + stated
+            append_to(partition, memoryview(with_header(sent, None, max_timestamp=said)))
+            earlier.settle()
+            if number in (1, 2, 3):
+                now(earlier.roll(partition))
+        earlier.crash()
+        self.now = self.leader(**EACH)
+        self.partition = self.now.partition()
+
+    def at(self, time: int) -> tuple[int, int] | None:
+        """
+        Find the first record at or after a time.
+        """
+        looking = begin(self.partition.offset_at(MS + time))
+        self.now.settle()
+        found = self.successResultOf(looking)
+        return None if found is None else (found[0] - MS, found[1])
+
+    def latest(self) -> tuple[int, int] | None:
+        """
+        Find the record with the largest timestamp.
+        """
+        looking = begin(self.partition.latest_timestamp())
+        self.now.settle()
+        return self.successResultOf(looking)
+
+    def assert_found(self) -> None:
+        """
+        Assert that the records are believed.
+        """
+        self.assertEqual(self.latest(), (MS + 70, 10))
+        for time, found in (
+            (0, (10, 0)),
+            (11, (30, 1)),
+            (31, (50, 4)),
+            (46, (50, 4)),
+            (51, (70, 10)),
+            (71, None),
+        ):
+            self.assertEqual(self.at(time), found)
+        self.assertEqual(self.latest(), (MS + 70, 10))
+
+    def test_segments_and_tail(self) -> None:
+        """
+        The records decide, in segments and in what was recovered from the journal.
+        """
+        self.assert_found()
+
+    def test_rolled(self) -> None:
+        """
+        A segment of recovered records does not state that their headers are true; the
+        next one does.
+        """
+        for value in (b"", b"new"):
+            if value:
+                self.now.append(value, times=[MS + 40])
+                self.now.settle()
+            now(self.now.roll(self.partition))
+        footers = [now(self.partition.segments.footer(base))[0] for base in (8, 12)]
+        self.assertEqual([footer.true_times for footer in footers], [False, True])
+        self.assert_found()
+
+    def test_looked_into_once(self) -> None:
+        """
+        Segments that are looked into are not read whole again; a look-up past their
+        largest timestamps reads nothing.
+        """
+        self.assertEqual(self.latest(), (MS + 70, 10))
+        reads: list[str] = []
+
+        def note(operation: Operation) -> Verdict:
+            reads.append(operation.kind)
+            return Verdict.SUCCEED
+
+        self.now.obey(note)
+        self.assertEqual(self.at(60), (70, 10))
+        self.assertEqual(reads, [])
+
+    def test_unreadable(self) -> None:
+        """
+        Of records that cannot be read the header is believed.
+        """
+        broken = memoryview(with_header(batch(b"x"), b"\xff" * 9, max_timestamp=MS + 80))
+        earlier = self.leader(level_of=level_0, **EACH)
+        append_to(earlier.partition(), broken)
+        earlier.settle()
+        now(earlier.roll(earlier.partition()))
+        earlier.crash()
+        self.now = self.leader(**EACH)
+        self.partition = self.now.partition()
+        self.assertEqual(self.latest(), (MS + 80, 12))
+        self.assertEqual(self.at(71), (80, 12))

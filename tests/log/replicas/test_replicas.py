@@ -119,6 +119,7 @@ class Cluster:
             cache=BlockCache(self.shared.objects, 1 << 20),
             clock=self.clock,
             settings=LogSettings(),
+            work=WorkQueue(self.clock, execute),
         )
         self.counts = environment.counts
         self.replicas = Replicas(

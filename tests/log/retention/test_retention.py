@@ -6,13 +6,28 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from kafscale.errors import OffsetOutOfRange, StoreUnavailable
-from kafscale.interfaces import LogRules
+from kafscale.interfaces import LogRules, ObjectInfo
 from kafscale.log.retention import retention
 from kafscale.log.retention.retention import CHECK_SECONDS
-from tests.harness.coroutines import begin
+from kafscale.store.memory import MemoryObjectStore
+from tests.harness.coroutines import begin, now
 from tests.harness.hostile import Operation, Verdict
-from tests.log.brokers import NOW, TOPIC, WHERE, Broker, BrokerTestCase
+from tests.log.brokers import (
+    EACH,
+    NOW,
+    TOPIC,
+    WHERE,
+    Broker,
+    BrokerTestCase,
+    Shared,
+    append_to,
+    batch,
+    level_0,
+)
+from tests.wire.batches import with_header
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -102,8 +117,7 @@ class TimeTests(RetentionTestCase):
 
     def test_future(self) -> None:
         """
-        Records with timestamps of tomorrow stay until then, and so do later ones;
-        records without a timestamp stay.
+        Records with timestamps of tomorrow stay until then, and so do later ones.
         """
         broker = self.leader(rules=LogRules(retention_ms=MINUTE))
         self.segment(broker, b"a", at=(NOW + 3000) * 1000)
@@ -114,10 +128,20 @@ class TimeTests(RetentionTestCase):
         broker.clock.advance(1100)
         broker.run(2)
         self.assertEqual(self.starts(broker)[0], 2)
-        self.segment(broker, b"c", at=-1)
-        broker.clock.advance(100_000)
+
+    def test_without_timestamps(self) -> None:
+        """
+        Records without a timestamp are as old as their segment.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=HOUR))
+        broker.clock.advance(900)
+        self.segment(broker, b"a", at=-1)
+        broker.clock.advance(3590)
         broker.run(2)
-        self.assertEqual(self.starts(broker)[0], 2)
+        self.assertEqual(self.starts(broker)[0], 0)
+        broker.clock.advance(20)
+        broker.run(2)
+        self.assertEqual(self.starts(broker)[0], 1)
 
     def test_no_limit(self) -> None:
         """
@@ -203,6 +227,132 @@ class TimeTests(RetentionTestCase):
             self.segment(broker, b"x")
         broker.run(70)
         self.assertEqual(self.starts(broker), (7, [6]))
+
+
+class DatedObjectStore(MemoryObjectStore):
+    """
+    A store that says that each object was stored an hour after C{NOW}.
+    """
+
+    async def list(self, prefix: str, after: str = "", limit: int = 1000) -> list[ObjectInfo]:
+        """
+        See L{IObjectReader.list}.
+        """
+        found = await super().list(prefix, after, limit)
+        return [attrs.evolve(each, modified=NOW + 3600.0) for each in found]
+
+
+class EarlierVersionTests(RetentionTestCase):
+    """
+    What an earlier version has stored: the headers state what producers said.
+    """
+
+    def setUp(self) -> None:
+        """
+        A broker writes as the first version did.
+        """
+        super().setUp()
+        self.shared = Shared(DatedObjectStore())
+        self.earlier = self.leader(level_of=level_0, **EACH)
+
+    def lie(self, *times: int, stated: int) -> None:
+        """
+        Append records of these times, in seconds after C{NOW} (None: without one); the
+        header states another largest time.
+        """
+        stamps = [time if time < 0 else (NOW + time) * 1000 for time in times]
+        sent = batch(*[b"x" for _ in times], times=stamps)
+        header = with_header(sent, None, max_timestamp=stated if stated < 0 else stated * 1000)
+        append_to(self.earlier.partition(), memoryview(header))
+        self.earlier.run(0)
+
+    def roll(self) -> None:
+        """
+        Roll what was appended into a segment.
+        """
+        now(self.earlier.roll(self.earlier.partition()))
+
+    def upgrade(self) -> Broker:
+        """
+        Go on with a broker of this version, and a retention of an hour.
+        """
+        self.earlier.crash()
+        return self.leader(rules=LogRules(retention_ms=HOUR))
+
+    def assert_expires(self, broker: Broker, seconds: int) -> None:
+        """
+        Assert that the first segment is deleted at this time after C{NOW}.
+        """
+        broker.run(5)
+        broker.clock.advance(seconds - (broker.clock.seconds() - NOW) - 20)
+        broker.run(5)
+        self.assertEqual(self.starts(broker)[0], 0)
+        broker.clock.advance(30)
+        broker.run(5)
+        self.assertGreater(self.starts(broker)[0], 0)
+
+    def test_stated_too_old(self) -> None:
+        """
+        Records of which the header states that they are older stay as long as others.
+        """
+        self.lie(0, 600, stated=NOW - 86_400)
+        self.roll()
+        self.assert_expires(self.upgrade(), 600 + 3600)
+
+    def test_nothing_stated(self) -> None:
+        """
+        Records go although the header states no time.
+        """
+        self.lie(0, 600, stated=-1)
+        self.roll()
+        self.assert_expires(self.upgrade(), 7200)  # looked into when it was written an hour ago
+
+    def test_stated_too_new(self) -> None:
+        """
+        Records go although the header states that they are of the next century.
+        """
+        self.lie(0, 600, stated=NOW + 10**9)
+        self.roll()
+        self.assert_expires(self.upgrade(), 7200)
+
+    def test_no_times(self) -> None:
+        """
+        Records without times go by the time that the store says.
+        """
+        self.lie(-1, -1, stated=-1)
+        self.roll()
+        self.assert_expires(self.upgrade(), 7200)
+
+    def test_journal(self) -> None:
+        """
+        Records that are recovered from its journal are looked into when they are in a
+        segment.
+        """
+        self.lie(0, 600, stated=NOW - 86_400)
+        broker = self.upgrade()
+        broker.run(5)
+        self.assertEqual(broker.partition().log_start, 0)
+        now(broker.roll(broker.partition()))
+        self.assert_expires(broker, 600 + 3600)
+
+    def test_looked_into_once(self) -> None:
+        """
+        A segment whose records stay is read whole once.
+        """
+        self.lie(0, 2000, stated=NOW - 86_400)
+        self.roll()
+        broker = self.upgrade()
+        reads: list[str] = []
+
+        def note(operation: Operation) -> Verdict:
+            reads.append(operation.kind)
+            return Verdict.SUCCEED
+
+        broker.obey(note)
+        for _ in range(3):
+            broker.clock.advance(400)
+            broker.run(5)
+        self.assertEqual(reads.count("get"), 1)
 
 
 class SizeTests(RetentionTestCase):
