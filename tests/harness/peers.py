@@ -1,17 +1,20 @@
 """
-Software of others that the tests run: Apache Kafka with its clients and tools.
+Software of others that the tests run: Apache Kafka with its clients and tools, and
+clients in Go.
 
     python -m tests.harness.peers
 
-fetches the versions of C{peers.toml} into C{.peers/}, with Maven. What is there
-already is kept.
+fetches the versions of C{peers.toml} into C{.peers/}, with Maven, pip and Go, and
+builds the Go programs of C{tests/clients/go}. What is there already is kept.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PINS = Path(__file__).with_name("peers.toml")
 FOLDER = ROOT / ".peers"
+GO_PROGRAMS = ROOT / "tests" / "clients" / "go"
 
 
 def pins() -> dict[str, Any]:
@@ -44,6 +48,15 @@ def java(version: str, *command: str, options: Sequence[str] = ()) -> list[str]:
     return ["java", *small, *options, "-cp", f"{jars}/*", *command]
 
 
+def go_program(name: str) -> Path:
+    """
+    The executable of one of C{go.programs} in C{peers.toml}.
+    """
+    program = FOLDER / "go" / name / "program"
+    assert program.exists(), f"{program} is missing: run python -m tests.harness.peers"
+    return program
+
+
 def fetch() -> None:
     """
     Fetch and build what is missing.
@@ -52,6 +65,17 @@ def fetch() -> None:
     if _outdated("jars", [repr(wanted["maven"])]):
         _fetch_jars(wanted["maven"])
         _stamp("jars", [repr(wanted["maven"])])
+    toolchain = wanted["go"]["toolchain"]
+    if _outdated("toolchain", [toolchain]):
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, "--target", str(FOLDER / "toolchain"), toolchain])
+        _stamp("toolchain", [toolchain])
+    for name, program in wanted["go"]["programs"].items():
+        source = GO_PROGRAMS / program["source"]
+        content = [toolchain, repr(program), source.read_text()]
+        if _outdated(f"go/{name}", content):
+            _build(FOLDER / "go" / name, source, program["modules"])
+            _stamp(f"go/{name}", content)
 
 
 def _fetch_jars(maven: dict[str, Any]) -> None:
@@ -75,11 +99,7 @@ def _fetch_jars(maven: dict[str, Any]) -> None:
         f"<modules>{''.join(f'<module>{name}</module>' for name in names)}</modules></project>"
     )
     options = ["-DincludeScope=runtime", "-DoutputDirectory=."]
-    subprocess.run(
-        ["mvn", "-q", "-B", "-f", str(folder), f"{maven['plugin']}:copy-dependencies", *options],
-        stdin=subprocess.DEVNULL,
-        check=True,
-    )
+    _run(["mvn", "-q", "-B", "-f", str(folder), f"{maven['plugin']}:copy-dependencies", *options])
 
 
 def _dependency(coordinates: str) -> str:
@@ -88,6 +108,23 @@ def _dependency(coordinates: str) -> str:
         f"<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>"
         f"<version>{version}</version></dependency>"
     )
+
+
+def _build(folder: Path, source: Path, modules: Iterable[str]) -> None:
+    """
+    Build a Go program of one file with these modules, and no other versions.
+    """
+    required = "".join(f"require {module}\n" for module in modules)
+    (folder / "go.mod").write_text(f"module kafscale\n\ngo 1.26\n\n{required}")
+    shutil.copy(source, folder / "main.go")
+    binary = FOLDER / "toolchain" / "go" / "bin" / "go"
+    environment = {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOFLAGS": "-mod=mod -buildvcs=false",
+        "GOTOOLCHAIN": "local",
+    }
+    _run([str(binary), "build", "-o", "program", "."], cwd=folder, env=environment)
 
 
 def _digest(content: Iterable[str]) -> str:
@@ -108,6 +145,10 @@ def _outdated(name: str, content: Iterable[str]) -> bool:
 
 def _stamp(name: str, content: Iterable[str]) -> None:
     (FOLDER / name / "stamp").write_text(_digest(content))
+
+
+def _run(command: list[str], **options: Any) -> None:
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, **options)
 
 
 if __name__ == "__main__":
