@@ -1,13 +1,13 @@
 """
 Detects a metadata store that was rolled back behind the records in the bucket.
 
-An etcd that was restored from an old backup has forgotten what happened since:
-which journals exist, which of them were sealed, where segments end. A broker
-that trusted it would reuse numbers that are in use, and would take objects for
-missing or for garbage. So brokers write milestones to the bucket: objects named
-after a revision of the metadata store, that of the broker's last commit. A
-milestone with a higher revision than the metadata store shows that the store
-was rolled back. But revisions grow again after a restore, and can be raised by
+An etcd or a data directory that was restored from an old backup has forgotten
+what happened since: which journals exist, which of them were sealed, where
+segments end. A broker that trusted it would reuse numbers that are in use, and
+would take objects for missing or for garbage. So brokers write milestones to the
+bucket: objects named after a revision of the metadata store, that of the broker's
+last commit. A milestone with a higher revision than the metadata store shows that
+the store was rolled back. But revisions grow again after a restore, and can be raised by
 hand (C{etcdutl snapshot restore --bump-revision}). So each milestone also has a
 random name, and the metadata store lists the latest names.
 
@@ -15,7 +15,8 @@ A milestone is written at each start and at each orderly stop, and in between at
 intervals, also while the metadata store is unavailable. So a rolled-back store
 goes unnoticed only if its backup is younger than the last milestone, and all
 brokers were killed together with it (docs/operations.md, "When etcd has lost
-its data"). docs/storage.md has the layout of a milestone.
+its data"). docs/storage.md has the layout of a milestone. With objects in a
+data directory there are none: metadata and objects are backed up together.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class RollbackGuard:
         namespace: str,
         clock: IReactorTime,
         new_name: Callable[[], str],
+        where: str = "etcd",
     ) -> None:
         """
         @param metadata: The store that is guarded.
@@ -77,6 +79,7 @@ class RollbackGuard:
         @param namespace: The first part of their keys.
         @param clock: Times the checks.
         @param new_name: Returns a name that no milestone has had.
+        @param where: The place of the metadata, for messages.
         """
         self._metadata = metadata
         self._committed = committed
@@ -84,6 +87,7 @@ class RollbackGuard:
         self._namespace = namespace
         self._clock = clock
         self._new_name = new_name
+        self._where = where
         self._name = self._name_before = ""  # the last two names that we have listed
         self._written_name = ""  # of our last milestone in the bucket
         self._written_revision = 0  # likewise
@@ -108,7 +112,7 @@ class RollbackGuard:
                 name = read_milestone(last, await self._objects.get(last))
                 revision, names, _ = await self._read_names()
                 if revision < there or name not in names:
-                    raise SettingError(_line(revision, there))
+                    raise SettingError(self._line(revision, there))
         await self._add_name()
         await self._write()
         older = [key for key in listed if key < self._key(self._written_revision)]
@@ -140,15 +144,15 @@ class RollbackGuard:
     def _check_failed(self, failure: Failure) -> None:
         if isinstance(failure.value, StoreError):
             self._log.warn(
-                "could not check etcd against the milestones in the bucket, next in {seconds:g} s:"
-                " {why}",
+                "could not check the metadata against the milestones in the bucket, next in"
+                " {seconds:g} s: {why}",
                 seconds=SECONDS,
                 why=reason_in_log(failure.value),
             )
         else:
             self._log.failure(
-                "internal error while checking etcd against the milestones in the bucket, next in"
-                " {seconds:g} s",
+                "internal error while checking the metadata against the milestones in the bucket,"
+                " next in {seconds:g} s",
                 failure,
                 seconds=SECONDS,
             )
@@ -162,7 +166,7 @@ class RollbackGuard:
                     raise MetadataRolledBack(revision, self._committed())
             except MetadataRolledBack as error:
                 await self._replace()
-                rolled_back(_line(error.here, error.seen))
+                rolled_back(self._line(error.here, error.seen))
                 return
             # The name of a broker that commits nothing for long must stay in the list.
             is_old = names.index(self._name) < len(names) - KNOWN // 2
@@ -223,11 +227,11 @@ class RollbackGuard:
     def _key(self, revision: int) -> str:
         return object_keys.milestone(self._namespace, revision)
 
-
-def _line(here: int, there: int) -> str:
-    return (
-        f"the metadata in etcd is older than the records in the bucket: etcd is at revision {here},"
-        f" the bucket was written at revision {there} or later. etcd was restored from an old"
-        " backup, or has lost its data. Restore a newer one, or begin anew in another"
-        " KAFSCALE_NAMESPACE (docs/operations.md: When etcd has lost its data)"
-    )
+    def _line(self, here: int, there: int) -> str:
+        return (
+            f"the metadata in {self._where} is older than the records in the bucket: it is at"
+            f" revision {here}, the bucket was written at revision {there} or later."
+            f" {self._where} was restored from an old backup, or has lost its data. Restore a"
+            " newer one, or begin anew with new metadata in another KAFSCALE_NAMESPACE"
+            " (docs/operations.md: When etcd has lost its data)"
+        )

@@ -35,6 +35,7 @@ from kafscale.store.rollback_guard import RollbackGuard
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 
 if TYPE_CHECKING:
+    from kafscale.store.etcd import EtcdMetadataStore
     from kafscale.store.s3 import S3ObjectStore
 
 OBJECT_THREADS = 8
@@ -115,8 +116,8 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
         directory cannot be used.
     """
     objects: IObjectStore
-    metadata: IMetadataStore
-    lock = etcd = None
+    metadata: SQLiteMetadataStore | EtcdMetadataStore
+    lock = None
     check_metadata: Callable[[], Awaitable[None]] = _no_check
     probe: Callable[[], Awaitable[None]] = _no_check
     place: Place | None = None
@@ -140,7 +141,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             from kafscale.store.etcd.settings import reach as reach_etcd
             from kafscale.store.etcd.settings import store_of
 
-            metadata = etcd = store_of(settings, reactor, random.random)
+            metadata = store_of(settings, reactor, random.random)
             members = len(settings.etcd_endpoints)
             check_metadata = partial(reach_etcd, metadata, PROBE, members, reactor)
             where = ", ".join(settings.etcd_endpoints)
@@ -167,15 +168,16 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     asked = RetryingObjectStore(counted_objects, reactor, random.random)
     asked_metadata = RetryingMetadataStore(counted_metadata, reactor, random.random)
     rollback_guard = None
-    if etcd is not None:
-        # A metadata file in a data directory is backed up and restored with it.
+    if settings.s3_bucket:
+        # Metadata beside its objects in a data directory is restored with them.
         rollback_guard = RollbackGuard(
             asked_metadata,
-            lambda: etcd.committed,
+            lambda: metadata.committed,
             asked,
             settings.namespace,
             reactor,
             lambda: uuid4().hex[:16],
+            "etcd" if settings.etcd_endpoints else os.path.abspath(settings.data_dir),
         )
     identity = None if place is None else StoreIdentity(asked_metadata, asked, place)
 

@@ -172,6 +172,27 @@ class BucketTests(BucketTestCase, IdentityTestCase):
         self.refused(broker, "set KAFSCALE_NAMESPACE=default", namespace="other")
         self.assert_kept(broker)
 
+    def test_old_metadata(self) -> None:
+        """
+        A copy of the data directory that is older than the bucket.
+        """
+        broker = self.broker()
+        with RawClient(broker.port) as raw:
+            raw.create("first")
+        self.assertEqual(broker.terminate(), 0)
+        old = broker.folder / "old"
+        shutil.copytree(broker.data, old)
+        broker.start()
+        with RawClient(broker.port) as raw:
+            raw.create("kept")
+            for value in VALUES:
+                raw.produce("kept", 0, batch_of([value]))
+        self.assertEqual(broker.terminate(), 0)
+        new = broker.settings["data_dir"]
+        self.refused(broker, "older than the records in the bucket", str(old), data_dir=old)
+        self.assertEqual(broker.settings["data_dir"], new)
+        self.assert_kept(broker)
+
     def test_slots_that_vanish(self) -> None:
         """
         Slots that a lifecycle rule has deleted, and left the rest, are not taken

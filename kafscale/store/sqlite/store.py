@@ -130,6 +130,13 @@ class SQLiteMetadataStore:
         self._in_doubt = False
         self._closed: Deferred[None] | None = None
 
+    @property
+    def committed(self) -> int:
+        """
+        The revision of the last commit.
+        """
+        return self._revision
+
     async def get(self, key: str) -> Entry | None:
         """
         See L{IMetadataStore.get}.

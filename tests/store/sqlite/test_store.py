@@ -90,6 +90,20 @@ class ReopeningTests(SynchronousTestCase):
         self.assertGreater(now(store.commit([], [Put("c", 1)])), last)
         self.close(store)
 
+    def test_committed(self) -> None:
+        """
+        The revision of the last commit is that of the process before, until
+        there is another one.
+        """
+        store = SQLiteMetadataStore(self.path, at_once)
+        revision = now(store.commit([], [Put("a", 1)]))
+        self.assertEqual(store.committed, revision)
+        now(store.close())
+        store = SQLiteMetadataStore(self.path, at_once)
+        self.assertEqual(store.committed, revision)
+        self.assertEqual(now(store.commit([], [Put("a", 2)])), store.committed)
+        now(store.close())
+
     def test_leases_end_with_the_process(self) -> None:
         """
         Keys with leases are deleted, at a revision of their own.
