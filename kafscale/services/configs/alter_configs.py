@@ -8,6 +8,7 @@ delete a configuration that was never set is no error, for either.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
@@ -55,6 +56,17 @@ class _Operation(IntEnum):
     DELETE = 1
     APPEND = 2
     SUBTRACT = 3
+
+
+THROTTLES = frozenset(
+    {
+        "leader.replication.throttled.rate",
+        "follower.replication.throttled.rate",
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+    }
+)
+"""The configurations of brokers that tools set while they reassign partitions. Nothing is
+copied between brokers here, so they are accepted, and have no effect."""
 
 
 @implementer(IAdminService)
@@ -172,10 +184,7 @@ class AlterConfigsService:
             case ResourceType.BROKER:
                 if resource.resource_name:
                     check_broker(self._image, resource.resource_name)
-                if alteration({}):
-                    raise InvalidConfig(
-                        "The settings that a broker is started with cannot be altered while it runs"
-                    )
+                _check_broker_configs(alteration({}))
             case _:
                 raise unsupported(resource.resource_type)
 
@@ -195,6 +204,23 @@ class AlterConfigsService:
                 case other:
                     raise InvalidRequest(f"Unknown config operation {other}")
         return after
+
+
+def _check_broker_configs(configs: Mapping[str, str]) -> None:
+    """
+    Check what is to be set for a broker: only L{THROTTLES} can be.
+
+    @raise InvalidConfig: it is something else, or no number.
+    """
+    for name, value in configs.items():
+        if name not in THROTTLES:
+            raise InvalidConfig(
+                "The settings that a broker is started with cannot be altered while it runs"
+            )
+        if re.fullmatch(r"[0-9]+", value.strip(), re.ASCII) is None:
+            raise InvalidConfig(
+                f"Invalid value {value} for configuration {name}: it must be a number from 0 up"
+            )
 
 
 def _list_changed(config: TopicConfig | None, change: AlterableConfig) -> str:

@@ -11,7 +11,7 @@ from unittest.mock import patch
 from attrs import evolve
 
 from kafscale.cluster.topic_configs import TABLE
-from kafscale.services.configs.alter_configs import AlterConfigsService
+from kafscale.services.configs.alter_configs import THROTTLES, AlterConfigsService
 from kafscale.wire.messages import AlterConfigsRequest, IncrementalAlterConfigsRequest
 from tests.services.client import ServiceCase
 
@@ -375,6 +375,18 @@ class ChangeTests(AlterCase):
             self.assertEqual(self.results(answer), [(name, 0)])
         answer = self.ask(self.changed("8", throttle, kind=BROKER))
         self.assertEqual(self.results(answer), [("8", INVALID_REQUEST)])
+
+    def test_throttles(self) -> None:
+        """
+        The throttles that tools set while they reassign partitions are accepted, and not
+        shown.
+        """
+        for name in THROTTLES:
+            for value, code in (("50000000", 0), ("0", 0), ("-1", INVALID_CONFIG), ("x", 40)):
+                answer = self.ask(self.changed("7", (name, SET, value), kind=BROKER))
+                self.assertEqual(self.results(answer), [("7", code)])
+        topic = ("leader.replication.throttled.replicas", SET, "0:7,1:7")
+        self.assertEqual(self.results(self.ask(self.changed("mine", topic))), [("mine", 0)])
 
     def test_failed(self) -> None:
         """
