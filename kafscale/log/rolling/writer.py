@@ -154,8 +154,12 @@ class SegmentWriter:
             async with self._rewriting:
                 try:
                     before = await self._read_chapters(chapters)
+                    if partition.dropped:
+                        return  # meanwhile, so its records are no longer in memory
                 except (NoSuchObject, CorruptLog, CorruptObject) as why:
                     await self._changes.check(partition)
+                    if partition.dropped:
+                        return
                     self._log.error(
                         "records of {partition.topic_id}/{partition.index} are lost: {why}",
                         partition=partition,

@@ -237,6 +237,32 @@ class FailureTests(VolumeTestCase):
             self.assertEqual(self.chapters()[0], 0)
             self.assert_holds(broker, [b"0", b"1", b"2", b"3", b"4", b"5"])
 
+    def test_fenced_meanwhile(self) -> None:
+        """
+        A partition that is dropped while its chapters are read, or are found to be lost,
+        is not rolled: its records are no longer in memory. They are in the journal, for
+        the next leader.
+        """
+        for is_lost in (False, True):
+            self.setUp()
+            broker = self.leading()
+            self.bind(broker, b"0", b"1", b"2")
+            chapter = self.shared.record().chapters[1]
+            key = object_keys.volume("default", chapter.incarnation, 1)
+            if is_lost:
+                now(self.shared.objects.delete([key]))
+            partition = broker.partition()
+            append_to(partition, batch(b"3"))
+            broker.obey(hold("get", "") if not is_lost else hold("get", "partitions/"))
+            rolling = begin(broker.roll(partition))
+            self.assertNoResult(rolling)
+            with capturedLogs():
+                broker.log.fence()
+                broker.obey(let_pass)
+                broker.settle()
+                broker.run()
+            self.assertEqual((self.rolled()[0], len(self.shared.record().chapters)), (3, 3))
+
     def test_a_zombie(self) -> None:
         """
         A broker that misses a chapter because another broker leads finds that
