@@ -4,10 +4,13 @@ Java clients and tools of several versions of Apache Kafka.
 
 from __future__ import annotations
 
+import json
 import subprocess
 
-from tests.clients.broker import ROOT, Broker, BrokerTestCase
+from tests.clients.broker import ROOT, Broker, BrokerTestCase, eventually
+from tests.clients.cluster import Cluster, ClusterTestCase
 from tests.clients.kafka_tools import tools
+from tests.clients.raw import RawClient
 from tests.harness.peers import java
 
 SECONDS = 300.0
@@ -172,3 +175,52 @@ class ToolsTests(JavaTestCase):
         The tools of 0.11; its C{kafka-topics.sh} speaks to ZooKeeper.
         """
         self._older("0.11", "--broker-list localhost:9092")
+
+
+class ReassignmentTests(ClusterTestCase):
+    """
+    C{kafka-reassign-partitions.sh} of 4.4, on two brokers.
+    """
+
+    def test_moved(self) -> None:
+        """
+        A partition moves to another broker, and all steps end with status 0.
+        """
+        cluster = self.cluster(2)
+        self.environment = tools(self.folder / "bin", "4.4")
+        with RawClient(cluster.brokers[0].port) as raw:
+            raw.create("hot")
+            (before,) = cluster.leaders("hot")
+            target = 3 - before
+            moved = {"topic": "hot", "partition": 0, "replicas": [target, before]}
+            plan = json.dumps({"version": 1, "partitions": [moved]})
+            (self.folder / "move.json").write_text(plan)
+            executed = self.reassign(cluster, "--execute", "--throttle", "50000000")
+            self.assertIn("Successfully started partition reassignment for hot-0", executed)
+            eventually(lambda: cluster.leaders("hot") == [target], 60)
+            self.assertIn("hot-0 is completed", self.reassign(cluster, "--verify"))
+            self.reassign(cluster, "--cancel")
+            (told,) = raw.metadata("hot").topics
+            self.assertEqual(told.partitions[0].replica_nodes, [target, before])
+
+    def reassign(self, cluster: Cluster, *step: str) -> str:
+        """
+        Take one step, and return what the tool prints.
+        """
+        done = subprocess.run(
+            [
+                "kafka-reassign-partitions.sh",
+                *("--bootstrap-server", cluster.addresses),
+                *("--reassignment-json-file", "move.json"),
+                *step,
+            ],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        return done.stdout
