@@ -273,6 +273,10 @@ class GroupCoordinator:
             coordinated = self._new(parameters.group)
             answer = coordinated.group.join(parameters)  # if it raises, there is no group
             self._groups[parameters.group] = coordinated
+            if coordinated.group.state is GroupState.EMPTY:
+                # Its first member was only given an id. Until it joins, the group is listed
+                # as an empty one, also after a restart (as in Kafka).
+                await self._store_group(coordinated.group, {})
             return await answer
         return await coordinated.group.join(parameters)
 

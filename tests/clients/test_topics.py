@@ -227,12 +227,13 @@ class TellingTests(TopicsTestCase):
         Null means all topics, the empty list none; in version 0, all.
         """
         self.create(creatable("a"), creatable("b"))
+        names = ["__consumer_offsets", "a", "b"]
         for version in range(14):
             named = self.metadata([], version).topics
-            self.assertEqual([each.name for each in named], [] if version else ["a", "b"])
+            self.assertEqual([each.name for each in named], [] if version else names)
             if version:
                 everything = self.metadata(None, version).topics
-                self.assertEqual([each.name for each in everything], ["a", "b"])
+                self.assertEqual([each.name for each in everything], names)
 
     def test_cluster(self) -> None:
         """
@@ -269,7 +270,8 @@ class TellingTests(TopicsTestCase):
 
     def test_pages(self) -> None:
         """
-        Topics page by page, each partition once, until there is no cursor.
+        Topics page by page, each partition once, until there is no cursor; the internal
+        one is among them.
         """
         self.create(creatable("a", 3), creatable("b", 1), creatable("c", 4))
         seen: list[tuple[str, int]] = []
@@ -288,9 +290,8 @@ class TellingTests(TopicsTestCase):
                 topic_name=answer.next_cursor.topic_name,
                 partition_index=answer.next_cursor.partition_index,
             )
-        expected = [
-            (name, i) for name, count in (("a", 3), ("b", 1), ("c", 4)) for i in range(count)
-        ]
+        counts = (("__consumer_offsets", 50), ("a", 3), ("b", 1), ("c", 4))
+        expected = [(name, i) for name, count in counts for i in range(count)]
         self.assertEqual(seen, expected)
 
 

@@ -108,6 +108,18 @@ class PendingTests(GroupTestCase):
         self.wait(3)
         self.assertEqual(self.successResultOf(asked).member_id, member_id)
 
+    def test_listed_after_a_restart(self) -> None:
+        """
+        A group whose first member was given an id is there before that joins, and after
+        a restart, as in Kafka.
+        """
+        self.given()
+        self.given(group="h")
+        for _ in range(2):
+            listed = [(group.name, group.state) for group in self.coordinator.groups()]
+            self.assertEqual(listed, [("g", "Empty"), ("h", "Empty")])
+            self.restart()
+
     def test_unused_ids(self) -> None:
         """
         Ids that are not used are no members, and the group waits for them no
