@@ -9,9 +9,10 @@ fails.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from types import MappingProxyType
+from typing import NoReturn, TypeVar
 from uuid import UUID, uuid4
 
 import attrs
@@ -61,12 +62,13 @@ WaitForLeaders = Callable[[UUID, Sequence[int]], Awaitable[None]]
 
 LONGEST_NAME = 249
 
+NOTHING: Mapping[str, int] = MappingProxyType({})
+
+T = TypeVar("T")
+
 CREATED_TOGETHER = 50
 """The number of topics created in one commit, at most. A broker that gets one partition
 of each can claim them in one commit, too."""
-
-DELETED_TOGETHER = MAX_COMMIT // 3
-"""The number of topics deleted in one commit, at most: each takes three operations."""
 
 _NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
@@ -164,8 +166,8 @@ class Topics:
                 created.callback(topic)
             else:
                 batch.append((topic, created))
-        for at in range(0, len(batch), CREATED_TOGETHER):
-            Deferred.fromCoroutine(self._create(batch[at : at + CREATED_TOGETHER]))
+        for together in _commits(batch, 2, CREATED_TOGETHER):
+            Deferred.fromCoroutine(self._create(together))
         return results
 
     def _checked(self, new: NewTopic, names: Collection[str]) -> Topic:
@@ -201,7 +203,7 @@ class Topics:
         try:
             revision = await self._put([topic for topic, _ in batch])
             await self._image.until(revision)
-        except TopicAlreadyExists as error:
+        except (TopicAlreadyExists, InvalidTopicException) as error:
             if len(batch) == 1:
                 batch[0][1].errback(error)
             else:
@@ -229,8 +231,8 @@ class Topics:
         """
         results: list[Deferred[None]] = [Deferred() for _ in topics]
         pairs = list(zip(topics, results, strict=True))
-        for at in range(0, len(pairs), DELETED_TOGETHER):
-            Deferred.fromCoroutine(self._delete_some(pairs[at : at + DELETED_TOGETHER]))
+        for together in _commits(pairs, 3, MAX_COMMIT):
+            Deferred.fromCoroutine(self._delete_some(together))
         return results
 
     async def _delete_some(self, batch: Sequence[tuple[Topic, Deferred[None]]]) -> None:
@@ -280,7 +282,7 @@ class Topics:
             tombstone = TombstoneRecord(topic.name, topic.partitions, self._now())
             changes += [
                 Put(metadata_keys.tombstone(topic.topic_id), tombstone.to_json()),
-                Delete(metadata_keys.name(topic.name)),
+                *(Delete(key) for key in _name_keys(topic.name)),
                 Delete(guard.key),
             ]
         return await self._store.commit([guard for _, guard in topics], changes)
@@ -458,27 +460,30 @@ class Topics:
                 )
         raise InvalidTopicException(f"Topic '{name}' collides with another of the request")
 
-    async def _put(self, topics: Sequence[Topic]) -> int:
+    async def _put(self, topics: Sequence[Topic], left: Mapping[str, int] = NOTHING) -> int:
         """
         Commit new topics, and return the revision of the commit.
 
+        @param left: The revisions of entries for names that a topic has left behind.
         @raise TopicAlreadyExists: the name of one of them exists.
+        @raise InvalidTopicException: a name exists that is too similar.
         """
-        changes = []
+        changes: list[Put] = []
+        guards: list[Compare] = []
         for topic in topics:
+            keys = _name_keys(topic.name)
+            guards += [Compare(key, left.get(key, 0)) for key in keys]
             record = TopicRecord(
                 topic.name, topic.partitions, topic.configs, self._now(), topic.replicas
             )
             changes += [
-                Put(metadata_keys.name(topic.name), NameRecord(topic.topic_id).to_json()),
+                *(Put(key, NameRecord(topic.topic_id).to_json()) for key in keys),
                 Put(metadata_keys.topic(topic.topic_id), record.to_json()),
             ]
         try:
-            return await self._store.commit(
-                [Compare(metadata_keys.name(topic.name), 0) for topic in topics], changes
-            )
+            return await self._store.commit(guards, changes)
         except CommitConflict:
-            raise TopicAlreadyExists(f"Topic '{topics[0].name}' already exists.") from None
+            return await self._put(topics, await self._left(topics, left))
         except StoreUnavailable:
             # The commit may have been done, then for all. The id shows whether the
             # topics are ours.
@@ -488,6 +493,29 @@ class Topics:
                     "The metadata store did not respond; the topic may appear later"
                 ) from None
             return entry.revision
+
+    async def _left(self, topics: Sequence[Topic], tried: Mapping[str, int]) -> Mapping[str, int]:
+        """
+        The entry for similar names that stands in the way of a topic, though the topic
+        that it names does not exist: brokers of an earlier version do not delete it.
+
+        @param tried: Those that were found before.
+        @raise TopicAlreadyExists: the name exists; or one of several does.
+        @raise InvalidTopicException: a similar name exists.
+        """
+        name = topics[0].name
+        similar = metadata_keys.similar_names(name)
+        if similar is not None and similar not in tried and len(topics) == 1:
+            entry = await self._store.get(similar)
+            if entry is not None and await self._store.get(metadata_keys.name(name)) is None:
+                other = NameRecord.from_entry(entry).topic_id
+                if await self._store.get(metadata_keys.topic(other)) is not None:
+                    raise InvalidTopicException(
+                        f"Topic '{name}' collides with an existing topic, which differs only in"
+                        " '.' and '_'"
+                    )
+                return {similar: entry.revision}
+        raise TopicAlreadyExists(f"Topic '{name}' already exists.")
 
     async def _present(self, topic: Topic) -> Entry:
         """
@@ -510,6 +538,36 @@ def _blurred(name: str) -> str:
     Return what no other topic's name may become by this.
     """
     return name.replace(".", "_")
+
+
+def _name_keys(name: str) -> list[str]:
+    """
+    Return the keys that a topic's name takes.
+    """
+    similar = metadata_keys.similar_names(name)
+    return [metadata_keys.name(name), *([] if similar is None else [similar])]
+
+
+def _commits(
+    batch: Sequence[tuple[Topic, Deferred[T]]], operations: int, most: int
+) -> Iterator[list[tuple[Topic, Deferred[T]]]]:
+    """
+    Divide topics among commits.
+
+    @param operations: How many operations a topic takes whose name takes one key.
+    @param most: How many topics a commit may have.
+    """
+    together: list[tuple[Topic, Deferred[T]]] = []
+    left = MAX_COMMIT
+    for topic, result in batch:
+        needed = operations - 1 + len(_name_keys(topic.name))
+        if together and (needed > left or len(together) == most):
+            yield together
+            together, left = [], MAX_COMMIT
+        together.append((topic, result))
+        left -= needed
+    if together:
+        yield together
 
 
 async def _return(topic: Topic, event: Awaitable[None]) -> Topic:

@@ -105,6 +105,15 @@ def name(topic_name: str) -> str:
     return f"{NAMES}{topic_name}"
 
 
+def similar_names(topic_name: str) -> str | None:
+    """
+    Which topic has one of the names that differ only in ``.`` and ``_``: metrics have
+    ``_`` for both. None if no other name is so similar. (No topic's name has a ``~``.)
+    """
+    blurred = topic_name.replace(".", "_")
+    return f"{NAMES}~{blurred}" if "_" in blurred else None
+
+
 def topic(topic_id: UUID) -> str:
     """
     A topic: its name, partitions and configuration.

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from kafscale.cluster.ids import base64_of
+from kafscale.cluster.image import Image
 from kafscale.cluster.topics import Topics, check_name
 from kafscale.errors import (
     InvalidConfig,
@@ -30,10 +31,10 @@ from kafscale.errors import (
 from kafscale.format import metadata_keys
 from kafscale.format.levels import highest_level
 from kafscale.format.topic import Reassignment
-from kafscale.interfaces import Broker, Compare, ITopics, NewTopic, Phase, Put, Topic
+from kafscale.interfaces import Broker, Compare, Delete, ITopics, NewTopic, Phase, Put, Topic
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
-from tests.cluster.small import SmallCluster
+from tests.cluster.small import BROKER, CLUSTER_ID, SmallCluster
 from tests.harness.coroutines import begin
 from tests.harness.hostile import HostileMetadataStore, Operation, Verdict, let_pass
 
@@ -140,6 +141,59 @@ class CreateTests(SynchronousTestCase):
         key = metadata_keys.name("orders")
         self.cluster.now(self.cluster.store.commit([Compare(key, 0)], [Put(key, {})]))
         self.refused(TopicAlreadyExists, "orders", 1, {})
+
+    def other(self) -> Topics:
+        """
+        The topics of another broker, whose image knows none yet.
+        """
+        image = Image(self.cluster.store, CLUSTER_ID, BROKER)
+        lead, clock = self.cluster.lead, self.cluster.clock
+        ids = self.cluster.new_id
+        return Topics(
+            self.cluster.store, image, self.cluster.configs, lead, highest_level, clock, ids
+        )
+
+    def test_collision_at_once(self) -> None:
+        """
+        Of names that differ only in dot and underscore one can be created, also by
+        brokers that do not know of each other's topics yet. Once it is deleted, another
+        can be.
+        """
+        first = self.cluster.now(self.topics.create("a.b", 1, {}))
+        for names in (["a_b"], ["a_b", "c"]):
+            creating = self.other().create_all([NewTopic(name, 1, {}) for name in names])
+            self.failureResultOf(creating[0], InvalidTopicException)
+        self.assertEqual([each.name for each in self.cluster.image.topics()], ["a.b", "c"])
+        self.failureResultOf(
+            self.other().create_all([NewTopic("a.b", 1, {})])[0], TopicAlreadyExists
+        )
+        (deleting,) = self.topics.delete_all([first])
+        self.successResultOf(deleting)
+        self.cluster.now(self.topics.create("a_b", 1, {}))
+
+    def test_left_behind(self) -> None:
+        """
+        A topic that a broker of an earlier version has deleted does not stand in the way.
+        """
+        topic = self.cluster.now(self.topics.create("a.b", 1, {}))
+        keys = [metadata_keys.name("a.b"), metadata_keys.topic(topic.topic_id)]
+        self.cluster.now(self.cluster.store.commit([], [Delete(key) for key in keys]))
+        made = self.cluster.now(self.topics.create("a_b", 1, {}))
+        entry = self.cluster.now(self.cluster.store.get("names/~a_b"))
+        self.assertEqual(entry and entry.value, {"topic_id": str(made.topic_id)})
+        self.refused(InvalidTopicException, "a.b", 1, {})
+
+    def test_many_with_similar_names(self) -> None:
+        """
+        Topics whose names take two keys fit into commits, too.
+        """
+        names = [f"t.{number}" for number in range(100)]
+        creating = self.topics.create_all([NewTopic(name, 1, {}) for name in names])
+        made = [self.successResultOf(each) for each in creating]
+        for deleted in self.topics.delete_all(made):
+            self.successResultOf(deleted)
+        entries, _ = self.cluster.now(self.cluster.store.range(metadata_keys.NAMES))
+        self.assertEqual(entries, [])
 
     def test_collision(self) -> None:
         """
@@ -395,7 +449,7 @@ class TogetherTests(SynchronousTestCase):
             self.failureResultOf(creating[number], InvalidTopicException)
         for number in (0, 3):
             self.successResultOf(creating[number])
-        self.assertEqual((self.commits, self.names()), ([4], {"a.b", "ok"}))
+        self.assertEqual((self.commits, self.names()), ([5], {"a.b", "ok"}))
 
     def test_lost_answer(self) -> None:
         """
