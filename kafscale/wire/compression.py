@@ -19,6 +19,7 @@ from enum import IntEnum
 from typing import Protocol
 
 import cramjam
+import lz4.frame
 from lz4.frame import LZ4FrameDecompressor
 
 from kafscale.errors import InvalidRecord
@@ -110,7 +111,8 @@ def inflate_pieces(codec: int, data: memoryview, limit: int) -> Iterator[bytes |
 def deflate(codec: int, data: bytes) -> bytes:
     """
     Compress as the Java client does: snappy in xerial's framing, lz4 and zstd as
-    a single frame.
+    a single frame. The blocks of lz4 are independent, because the Java client reads
+    no others (C{Lz4BlockInputStream}).
 
     @param codec: A number of L{Codec}.
     @raise ValueError: there is no such codec.
@@ -127,7 +129,7 @@ def deflate(codec: int, data: bytes) -> bytes:
                 pieces += (_BLOCK.pack(len(block)), block)
             return b"".join(pieces)
         case Codec.LZ4:
-            return bytes(cramjam.lz4.compress(data))
+            return bytes(lz4.frame.compress(data, block_linked=False, store_size=False))
         case Codec.ZSTD:
             return bytes(cramjam.zstd.compress(data))
 

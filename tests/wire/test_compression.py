@@ -55,6 +55,15 @@ class InflateTests(SynchronousTestCase):
         for rest in (b"\x00", lz4):
             self.assertRaises(InvalidRecord, inflate, Codec.LZ4, memoryview(lz4 + rest), LIMIT)
 
+    def test_independent_lz4(self) -> None:
+        """
+        The blocks of an lz4 frame do not depend on one another: the Java client reads
+        no others.
+        """
+        flags = deflate(Codec.LZ4, b"hello " * 100_000)[4]
+        version, independent = 0x40, 0x20
+        self.assertEqual(flags, version | independent)
+
     def test_pieces(self) -> None:
         """
         Large data comes in bounded pieces, in blocks if it is snappy.
