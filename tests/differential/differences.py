@@ -5,7 +5,7 @@ In what Kafscale answers otherwise than Apache Kafka, and why.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import attrs
 
@@ -59,11 +59,43 @@ REASONS: dict[str, list[Difference]] = {
         D("lookups/metadata, *", "14 Metadata *"),
         D("lookups/partitions", "*.error_code", kafka=-1, ours=17),
         D("configs/change: operation 4, *", "*.error_code", kafka=-1, ours=42),
+        D("produce/*", "*.error_code", kafka=-1, ours=76),
+        D("produce/*", "*.error_code", kafka=-1, ours=87),
+    ],
+    "What is no whole batch of format 2 is refused with CORRUPT_MESSAGE if it is cut off, and"
+    " INVALID_RECORD if its format is another; Kafka has it the other way round.": [
+        D("produce/batch: *", "*.error_code", kafka=87, ours=2),
+        D("produce/batch: magic 2 as *", "*.error_code", kafka=2, ours=87),
+        D("produce/small messages: two batches", "*.error_code", kafka=87, ours=10),
+        D("produce/batch: control of a transaction", "*.error_code", kafka=53, ours=87),
+    ],
+    "Bytes behind a batch are refused; Kafka drops them.": [
+        D("produce/batch: a byte too many", "*"),
+    ],
+    "The base offset of a batch is ignored; Kafka demands 0.": [
+        D("produce/batch: base offset", "*"),
+    ],
+    "Offset deltas of records must count up from 0 in every batch; Kafka looks at them in"
+    " compressed ones.": [
+        D("produce/batch: record offset *", "*"),
+        D("produce/batch: offsets *", "*"),
+    ],
+    "A batch of a producer must have its epoch; Kafka takes -1.": [
+        D("produce/batch: producer without an epoch", "*"),
+    ],
+    "A duplicate is answered as the batch was; Kafka gives its time as that of an append.": [
+        D("produce/sequences: *", "*.log_append_time_ms"),
+    ],
+    "The log start is not in the answer to a batch that is refused; Kafka has it there if it"
+    " looked at the records.": [
+        D("produce/*", "*.log_start_offset", kafka=0, ours=-1),
     ],
     "The texts for people differ, and Kafscale gives one with every error; Kafka does not,"
     " and gives one with some successes.": [
         D("lookups/*", "*.error_message"),
         D("topics/*", "*.error_message"),
+        D("groups/delete, *", "*.error_message"),
+        D("produce/*", "*.error_message"),
         D("configs/*", "*.error_message"),
     ],
     "A request that names a partition, a topic or a resource twice: one of the two brokers"
@@ -95,6 +127,10 @@ REASONS: dict[str, list[Difference]] = {
     "The names of Kafka's internal topics are reserved, and __consumer_offsets always exists;"
     " Kafka creates such topics.": [
         D("topics/create: internal name*", "*"),
+    ],
+    "Of topics that one request names and whose names collide, the first is created; Kafka"
+    " creates all.": [
+        D("topics/create several, *", "*.error_code", kafka=0, ours=17),
     ],
     "ElectLeaders leaves out a topic of which it has nothing to say; Kafka names it.": [
         D("topics/elect, *", "*", ours=ABSENT),
@@ -163,25 +199,9 @@ REASONS: dict[str, list[Difference]] = {
     ],
 }
 
-#: Differences that are to be removed.
-PENDING: list[Difference] = [
-    D("produce/*", "*"),
-    D("groups/delete, *", "*.error_message"),
-]
-
-
-def differences() -> Iterator[Difference]:
-    """
-    All that are known.
-    """
-    for held in REASONS.values():
-        yield from held
-    yield from PENDING
-
-
 def unexplained(found: Iterable[Found]) -> list[Found]:
     """
     The differences that are not known.
     """
-    known = list(differences())
+    known = [one for held in REASONS.values() for one in held]
     return [each for each in found if not any(one.covers(each) for one in known)]

@@ -195,10 +195,9 @@ def _log_dirs(version: int, talk: Talk) -> None:
 
 def _producers(talk: Talk) -> None:
     topic = talk.topic(partitions=2)
-    producers = [talk.producer() for _ in range(2)]
-    for sequence, producer in enumerate(producers):
-        own = {"producer_id": producer, "producer_epoch": 0, "base_sequence": sequence}
-        talk.produce(topic, batch_of(2, **own))
+    for count in (1, 2):
+        own = {"producer_id": talk.producer(), "producer_epoch": 0, "base_sequence": 0}
+        talk.produce(topic, batch_of(count, **own))
     asked = DescribeProducersRequest.Topic
     for name, indexes in (
         (topic, [0]),
