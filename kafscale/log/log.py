@@ -141,6 +141,21 @@ class Log:
         """
         See L{ILog.claim}.
         """
+        await self._claim(wanted, is_gone, guard_of, leave_out=True)
+
+    async def _claim(
+        self,
+        wanted: Iterable[TopicIdPartition],
+        is_gone: IsGone,
+        guard_of: GuardOf,
+        *,
+        leave_out: bool,
+    ) -> None:
+        """
+        Claim partitions.
+
+        @param leave_out: See L{kafscale.log.takeover.recovery.Recovery.prepare}.
+        """
         incarnation = self.incarnation
         remaining = list(wanted)
         while not incarnation.fenced:
@@ -148,7 +163,7 @@ class Log:
             remaining = [where for where in remaining if where not in incarnation.partitions]
             if not remaining:
                 return
-            claims = await incarnation.recovery.prepare(remaining, is_gone)
+            claims = await incarnation.recovery.prepare(remaining, is_gone, leave_out=leave_out)
             try:
                 done, remaining = await commit_claims(
                     self._metadata, incarnation.number, claims, guard_of
@@ -175,7 +190,7 @@ class Log:
         for number, broker_id in await now.sealed_journals.of_others():
             if broker_id == self._environment.broker_id and number < now.number:
                 await now.sealed_journals.open(number)
-        await self.claim(wanted, is_gone, guard_of)
+        await self._claim(wanted, is_gone, guard_of, leave_out=False)
         now.trimmer.kick()  # not waited for: a store that deletes slowly delays no leader
 
     async def clear_up(self, is_gone: IsGone) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from uuid import UUID
 
 import attrs
+from twisted.logger import Logger
 
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import CommitConflict, CorruptMessage, NoSuchObject
@@ -64,6 +65,8 @@ class Recovery:
     journals.
     """
 
+    _log = Logger()
+
     def __init__(
         self, environment: LogEnvironment, incarnation: int, sealed_journals: SealedJournals
     ) -> None:
@@ -76,17 +79,21 @@ class Recovery:
         self._broker_id = environment.broker_id
         self._incarnation = incarnation
         self._sealed_journals = sealed_journals
+        self._refused: dict[TopicIdPartition, str] = {}  # and why; logged already
 
     async def prepare(
-        self, wanted: Sequence[TopicIdPartition], is_gone: IsGone
+        self, wanted: Sequence[TopicIdPartition], is_gone: IsGone, *, leave_out: bool = False
     ) -> list[Claim]:
         """
         Read the records of partitions, seal the journals that the records name,
         and read from the journals what is in no segment. Partitions that have a
         leader which is not gone are left out.
 
-        @raise CorruptLog: records that were acknowledged are missing.
+        @param leave_out: Whether partitions whose acknowledged records are
+            missing are left out, too, and logged.
+        @raise CorruptLog: acknowledged records are missing.
         """
+        self._sealed_journals.look_again()
         topics = [metadata_keys.partitions(topic_id) for topic_id, _ in wanted]
         found = await map_bounded(self._metadata.range, list(dict.fromkeys(topics)))
         entries = {entry.key: entry for records, _ in found for entry in records}
@@ -109,18 +116,35 @@ class Recovery:
             while await _is_free(entry, is_gone):
                 try:
                     claims.append(await self._recover(where, entry, read))
+                    self._refused.pop(where, None)
                     break
                 except (NoSuchObject, CorruptLog) as missing:
                     # The last leader, before it was sealed, or another successor
                     # has rolled what is missing and deleted its slots. Then the
                     # record says so, and the one read before must not be claimed.
                     newer = await self._metadata.get(metadata_keys.partition(*where))
-                    if newer == entry:
+                    if newer != entry:
+                        self._sealed_journals.look_again()
+                        entry = newer
+                        continue
+                    if not leave_out:
                         raise CorruptLog(
                             f"{_name(where)} cannot be recovered: {missing}"
                         ) from None
-                    entry = newer
+                    self._refuse(where, str(missing))
+                    break
         return claims
+
+    def _refuse(self, where: TopicIdPartition, why: str) -> None:
+        if self._refused.get(where) != why:
+            self._refused[where] = why
+            self._log.error(
+                "cannot lead partition {index} of topic {topic_id}, whose other partitions are not"
+                " affected; it is tried again until the objects are restored: {why}",
+                index=where[1],
+                topic_id=where[0],
+                why=why,
+            )
 
     async def _recover(
         self, where: TopicIdPartition, entry: Entry | None, read: RangeData

@@ -83,17 +83,33 @@ class SealedJournals:
         self._incarnation = incarnation
         self.reader = SuffixCache(objects)
         self._known: dict[int, SealedJournal] = {}
+        self._damaged: dict[int, str] = {}  # and why
         self._deleting = DeferredLock()
 
     async def open(self, incarnation: int) -> SealedJournal:
         """
         Return the journal of an incarnation. It is sealed first, which stops
         the incarnation for good.
+
+        @raise CorruptLog: slots that were acknowledged are missing. That is
+            raised again until L{look_again}, for each partition of the journal.
         """
         journal = self._known.get(incarnation)
         if journal is None:
-            journal = self._known[incarnation] = await self._opened(incarnation)
+            if incarnation in self._damaged:
+                raise CorruptLog(self._damaged[incarnation])
+            try:
+                journal = self._known[incarnation] = await self._opened(incarnation)
+            except CorruptLog as damage:
+                self._damaged[incarnation] = str(damage)
+                raise
         return journal
+
+    def look_again(self) -> None:
+        """
+        Forget which journals are damaged.
+        """
+        self._damaged.clear()
 
     async def _opened(self, incarnation: int) -> SealedJournal:
         known = await self._read_bundles(incarnation)

@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -23,7 +24,9 @@ from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import HostileMetadataStore, Operation, Verdict, hold, let_pass
 from tests.inspect.looking import wrong
-from tests.log.brokers import EACH, WHERE, Broker, BrokerTestCase
+from tests.log.brokers import EACH, TOPIC, WHERE, Broker, BrokerTestCase, everybody_is_gone
+
+OTHER = (TOPIC, 1)
 
 
 class VanishedTestCase(BrokerTestCase):
@@ -156,6 +159,30 @@ class VanishedTests(VanishedTestCase):
         self.delete(2)  # slot 257 was stored, so 1 was acknowledged, but 2 perhaps not
         self.delete(1)
         self.assert_refused(1)
+
+    def test_others_are_claimed(self) -> None:
+        """
+        A broker that takes over leads what is not damaged. The rest is logged
+        once, and claimed when the slots are there again.
+        """
+        data = now(self.shared.objects.get(self.key(1)))
+        self.delete(1)
+        successor = self.broker(broker_id=2, fencing=self.fencing)
+        wanted = [WHERE, OTHER]
+        with capturedLogs() as logged:
+            for _ in range(3):
+                claiming = begin(successor.log.claim(wanted, everybody_is_gone))
+                successor.run()
+                self.successResultOf(claiming)
+                self.assertEqual(successor.log.led(), (OTHER,))
+        (line,) = [each for each in logged if each["log_level"] >= LogLevel.error]
+        self.assertIn(self.key(1), line["why"])
+        self.assertIsNone(self.shared.value(metadata_keys.seal(self.writer.incarnation)))
+        now(self.shared.objects.create(self.key(1), [data]))
+        claiming = begin(successor.log.claim(wanted, everybody_is_gone))
+        successor.run()
+        self.successResultOf(claiming)
+        self.assertEqual(self.read_all(successor), [b"0", b"1", b"2", b"3"])
 
     def test_a_gap_within_the_window(self) -> None:
         """
