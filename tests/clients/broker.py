@@ -35,9 +35,14 @@ STOP_SECONDS = 10.0
 def environment(**settings: object) -> dict[str, str]:
     """
     The variables for a broker process: ours only with the given settings
-    (C{data_dir} is C{KAFSCALE_DATA_DIR}), and the checkout's code.
+    (C{data_dir} is C{KAFSCALE_DATA_DIR}), except for the choice of the walker, and the
+    checkout's code.
     """
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("KAFSCALE_")}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("KAFSCALE_") or name == "KAFSCALE_COMPILED"
+    }
     # Many run at a time, and few of them are watched.
     settings = {"metrics_addr": "off", **settings}
     given = {f"KAFSCALE_{name.upper()}": str(value) for name, value in settings.items()}

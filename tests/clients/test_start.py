@@ -86,6 +86,23 @@ class StartTests(BrokerTestCase):
         second = self.broker(data_dir=first.settings["data_dir"])
         self.assertEqual(self.connect(second).offset("left", 0, LATEST), 0)
 
+    def test_compiled_walker(self) -> None:
+        """
+        Without the compiled walker a broker does not start if that is required; otherwise
+        one line says so.
+        """
+        hidden = "import sys; sys.modules['kafscale.wire._walker'] = None\n"
+        (self.folder / "sitecustomize.py").write_text(hidden)
+        for mode in ("require", "auto", "off"):
+            broker = self.prepared(compiled=mode)
+            broker.variables["PYTHONPATH"] = f"{self.folder}:{ROOT}"
+            if mode == "require":
+                self.assert_refuses(broker, "KAFSCALE_COMPILED=require", "install a C compiler")
+            else:
+                broker.start()
+                self.assert_one_line(broker, "records are walked over in Python")
+                self.assertEqual("was not built" in broker.tail(), mode == "auto")
+
     def test_unusable_directory(self) -> None:
         """
         The start fails if the data directory is a file, is below a file, or

@@ -215,6 +215,12 @@ class ReadingsTests(MetricsTestCase):
         self.assertIsNone(self.value("kafscale_request_bytes_total", api="Fetch"))
         self.assertEqual(self.value("kafscale_requests_refused_total"), 3)
 
+    def test_walker(self) -> None:
+        """
+        Which walker is in use.
+        """
+        self.assertEqual(self.value("kafscale_compiled_walker"), 1)
+
     def test_histogram(self) -> None:
         """
         A bucket counts all durations up to its bound.
