@@ -21,9 +21,10 @@ from collections.abc import (
     Collection,
     Coroutine,
     Iterable,
+    Iterator,
     Sequence,
 )
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -45,6 +46,9 @@ from kafscale.interfaces import Change, Delete, ILog, IMetadataStore, Leadership
 
 RETRY_SECONDS = 1.0
 """Seconds until claims, releases and deletions that failed are tried again."""
+
+CLAIM_SECONDS = 1.0
+"""How long a producer's request waits for the claim of a partition, at most."""
 
 ERASE_BATCH = 100
 """The number of deleted topics whose data is deleted together, so that it takes few
@@ -94,6 +98,7 @@ class Leaderships:
         self._to_retry: set[UUID] = set()  # topics to check again later
         self._settling = WorkerPool(clock, 1, self._next_check)
         self._waiting: dict[UUID, list[Deferred[None]]] = {}  # callers of wait_for_leaders
+        self._claims: dict[TopicIdPartition, list[Deferred[None]]] = {}  # callers of claimed
         self._deleted: dict[UUID, _Deleted] = {}  # topics with a tombstone
         self._dropping = Chore(clock, self._drop, self._not_deleted)
         self._erasing = Chore(clock, self._erase, self._not_deleted)
@@ -127,7 +132,8 @@ class Leaderships:
         async with self._steps:
             is_gone = self._liveness_cache()
             wanted = await self._to_claim(topics, is_gone)
-            await self._partitions.recover(wanted, is_gone, self._image.guard_of)
+            with self._claiming(wanted):
+                await self._partitions.recover(wanted, is_gone, self._image.guard_of)
             for where in wanted:
                 self._report_epoch(where)
         self._check_topics(topics)
@@ -349,11 +355,42 @@ class Leaderships:
         if not wanted:
             return set()
         before = {where: self._image.leadership(*where) for where in wanted}
-        await self._partitions.claim(wanted, is_gone, self._image.guard_of)
+        with self._claiming(wanted):
+            await self._partitions.claim(wanted, is_gone, self._image.guard_of)
         for where in wanted:
             self._report_epoch(where)  # the image may have had it before the claim
         self._log_claimed([before[each] for each in wanted if self._partitions.leads(each)])
         return {where[0] for where in wanted if not self._partitions.leads(where)}
+
+    @contextmanager
+    def _claiming(self, wanted: Iterable[TopicIdPartition]) -> Iterator[None]:
+        """
+        Let callers of L{claimed} wait until the end.
+        """
+        claims: dict[TopicIdPartition, list[Deferred[None]]] = {where: [] for where in wanted}
+        self._claims.update(claims)
+        try:
+            yield
+        finally:
+            for where in claims:
+                del self._claims[where]
+            for waiting in claims.values():
+                for waiter in waiting:
+                    if not waiter.called:
+                        waiter.callback(None)
+
+    def claimed(self, topic_id: UUID, index: int) -> Deferred[None] | None:
+        """
+        Return a Deferred that fires when the claim of a partition has ended, well or not,
+        or after L{CLAIM_SECONDS}; None if no claim of it is under way. Other brokers may
+        see that this broker leads the partition before it learns that itself.
+        """
+        waiting = self._claims.get((topic_id, index))
+        if waiting is None:
+            return None
+        waiter: Deferred[None] = Deferred()
+        waiting.append(waiter)
+        return waiter.addTimeout(CLAIM_SECONDS, self._clock).addErrback(lambda _: None)
 
     def _log_claimed(self, before: Sequence[Leadership]) -> None:
         """

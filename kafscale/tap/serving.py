@@ -152,6 +152,7 @@ def all_services(
             run_blocking,
             log.pressure.hold,
             conversions,
+            leaderships.claimed,
         ),
         InitProducerIdService(ids),
         FetchService(

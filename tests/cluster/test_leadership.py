@@ -15,7 +15,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.cluster.image import Image
-from kafscale.cluster.leadership import RETRY_SECONDS, Leaderships
+from kafscale.cluster.leadership import CLAIM_SECONDS, RETRY_SECONDS, Leaderships
 from kafscale.cluster.spread import leaders
 from kafscale.errors import StoreUnavailable, UnknownTopicId
 from kafscale.format import metadata_keys
@@ -325,6 +325,86 @@ class LedTests(LeadershipTestCase):
         self.cluster.delete(self.cluster.image.topic("brief"))
         self.cluster.clock.advance(RETRY_SECONDS)
         self.failureResultOf(led, UnknownTopicId)
+
+
+class ClaimedTests(LeadershipTestCase):
+    """
+    Producers wait for a claim that is under way.
+    """
+
+    def setUp(self) -> None:
+        """
+        The claim of a new partition is committed, and the broker has not heard of it.
+        """
+        super().setUp()
+        self.start()
+        self.assertIsNone(self.leaderships.claimed(UUID(int=1), 0))
+        self.log.claimed = self.heard = Deferred[None]()
+        self.topic_id = self.create("new", 1)
+        self.assertEqual(self.leaders(self.topic_id, 1), [7])
+        self.assertFalse(self.log.leads((self.topic_id, 0)))
+
+    def claimed(self) -> Deferred[None]:
+        """
+        Wait for the claim.
+        """
+        waiting = self.leaderships.claimed(self.topic_id, 0)
+        assert waiting is not None
+        return waiting
+
+    def test_until_it_is_led(self) -> None:
+        """
+        All that wait go on when the partition is led. Then there is no claim any more.
+        """
+        waiting = [self.claimed() for _ in range(2)]
+        for each in waiting:
+            self.assertNoResult(each)
+        self.assertIsNone(self.leaderships.claimed(self.topic_id, 1))
+        self.heard.callback(None)
+        for each in waiting:
+            self.successResultOf(each)
+        self.assertTrue(self.log.leads((self.topic_id, 0)))
+        self.assertIsNone(self.leaderships.claimed(self.topic_id, 0))
+        self.assertEqual(self.cluster.clock.getDelayedCalls(), [])
+
+    def test_failed(self) -> None:
+        """
+        They go on if the claim fails, too.
+        """
+        waiting = self.claimed()
+        self.log.claimed = None
+        self.log.replaced = True  # so that it is not claimed again at once
+        with capturedLogs():
+            self.heard.errback(StoreUnavailable("503"))
+        self.successResultOf(waiting)
+        self.assertIsNone(self.leaderships.claimed(self.topic_id, 0))
+
+    def test_no_longer(self) -> None:
+        """
+        After a while they go on while the claim is still under way.
+        """
+        waiting = self.claimed()
+        self.cluster.clock.advance(CLAIM_SECONDS - 0.1)
+        later = self.claimed()
+        self.assertNoResult(waiting)
+        self.cluster.clock.advance(0.1)
+        self.successResultOf(waiting)
+        self.assertNoResult(later)
+        self.heard.callback(None)
+        self.successResultOf(later)
+
+    def test_recovered(self) -> None:
+        """
+        So it is when a new incarnation recovers all partitions.
+        """
+        self.heard.callback(None)
+        self.log.claimed = again = Deferred[None]()
+        recovering = begin(self.leaderships.recover())
+        waiting = self.claimed()
+        self.assertNoResult(waiting)
+        again.callback(None)
+        self.successResultOf(waiting)
+        self.successResultOf(recovering)
 
 
 class SharedTests(LeadershipTestCase):

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import attrs
 from twisted.internet.defer import Deferred
 
+from kafscale.cluster.leadership import Leaderships
 from kafscale.errors import (
     CommitConflict,
     ObjectExists,
@@ -410,3 +412,14 @@ def take_any_first(original: Any) -> Any:
         return place
 
     return check
+
+
+def wait_for_no_claim(original: Any) -> Any:
+    """
+    Refuse batches while their partition is being claimed.
+    """
+
+    def claimed(self: Leaderships, topic_id: UUID, index: int) -> Deferred[None] | None:
+        return None
+
+    return claimed

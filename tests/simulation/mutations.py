@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from kafscale.cluster.leadership import Leaderships
 from kafscale.group.shard import Shard
 from kafscale.log import log
 from kafscale.log.journal.fencing import Marked
@@ -152,6 +153,7 @@ FIRST_SEGMENT = Seam(Segments, "base_of")
 COMMIT_SHARD = Seam(Shard, "_attempt")
 TAKE_FETCHED = Seam(Replica, "take_fetched")
 CHECK_BATCH = Seam(ProducerStates, "check")
+CLAIMED = Seam(Leaderships, "claimed")
 
 BUSY = Plan({"lease lost": 10, "slow": 10, "etcd cut": 4}, 5.0, ((0.03, 0.01),), 0.5)
 """Brokers that are alive, are taken for dead, and trim while others walk over
@@ -353,7 +355,10 @@ MUTATIONS = [
     Mutation(
         "25",
         "take any first batch of a producer that is new",
-        [(CHECK_BATCH, broken.take_any_first)],
+        [
+            (CHECK_BATCH, broken.take_any_first),
+            (CLAIMED, broken.wait_for_no_claim),  # which would often hide it
+        ],
         BEGINNING,
     ),
 ]

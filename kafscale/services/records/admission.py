@@ -3,7 +3,7 @@ Where produced batches wait before they are appended.
 
 A batch is appended all at once (L{IPartition.append}), so all that may take time
 comes before: inflating it and looking into it, converting it from an older
-format, opening its partition. Most batches wait for nothing, and never come
+format, the claim of its partition, opening that. Most batches wait for nothing, and never come
 here.
 
 If a request must wait, every later request of its connection waits behind it,

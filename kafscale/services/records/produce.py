@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 import attrs
@@ -84,6 +84,26 @@ _MAX_RULES = 10_000
 
 #: How many batches are looked into at once, beside those for which it takes no time.
 _INSPECTIONS = 4
+
+
+@attrs.define(eq=False)
+class _Claimed:
+    """
+    A partition whose claim is under way. It takes the place of an L{IPartition} that is
+    not open.
+
+    @ivar topic_id: The id of its topic.
+    """
+
+    topic_id: UUID
+    _claimed: Deferred[None]
+    is_open = False
+
+    def opened(self) -> Deferred[None]:
+        """
+        Return when the claim has ended.
+        """
+        return self._claimed
 
 
 @attrs.define(eq=False)
@@ -180,6 +200,7 @@ class ProduceService:
         run_blocking: Callable[[Callable[[], Any]], Deferred[Any]],
         hold: Callable[[int], None],
         conversions: ConversionCounts,
+        claimed: Callable[[UUID, int], Deferred[None] | None],
     ) -> None:
         """
         @param image: Knows topics and leaders.
@@ -190,6 +211,9 @@ class ProduceService:
         @param run_blocking: Calls a function in a thread, see L{WorkQueue}.
         @param hold: See L{IPressure.hold}.
         @param conversions: Counts converted records.
+        @param claimed: Returns a Deferred that fires soon, when a partition that this
+            broker is about to lead is led, or is not to be led; None if the broker is
+            not about to lead it.
         """
         self._image = image
         self._log = log
@@ -199,6 +223,7 @@ class ProduceService:
         self._admission = Admission(hold)
         self._inspections = FairWork(clock, run_blocking, _INSPECTIONS)
         self._conversions = conversions
+        self._claimed = claimed
 
     def serves(self) -> list[Serving]:
         """
@@ -266,7 +291,10 @@ class ProduceService:
         for each in data.partition_data:
             responses.append(response := PartitionResponse(index=each.index, base_offset=-1))
             try:
-                partition = find_partition(self._log, topic, each.index)
+                try:
+                    partition = find_partition(self._log, topic, each.index)
+                except NotLeaderOrFollower:
+                    partition = self._about_to_lead(topic, each.index)
                 batch = _checked(each.records, version)
                 # The log makes a copy. The frame must not stay in memory until the
                 # batch is stored.
@@ -319,7 +347,7 @@ class ProduceService:
         produce: _Produce,
     ) -> None:
         """
-        Append a batch when the partition is open and the batch is looked into.
+        Append a batch when the partition is led and open and the batch is looked into.
 
         @param size: Bytes of the batch.
         @param batch: Itself, or the work of which it is the result.
@@ -336,6 +364,18 @@ class ProduceService:
             produce.causes.append(work.addCallbacks(late.admit, late.refuse))
         if not partition.is_open:
             produce.causes.append(partition.opened().addErrback(late.refuse))
+
+    def _about_to_lead(self, topic: Topic, index: int) -> IPartition:
+        """
+        A partition that this broker is about to lead, for L{_append_later} only. Were a
+        batch refused now, the next ones of the same producer might be taken.
+
+        @raise NotLeaderOrFollower: the broker is not about to lead it.
+        """
+        claimed = self._claimed(topic.topic_id, index)
+        if claimed is None:
+            raise NotLeaderOrFollower
+        return cast(IPartition, _Claimed(topic.topic_id, claimed))
 
     def _append_late(self, produce: _Produce) -> Causes:
         """

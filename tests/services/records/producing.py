@@ -35,6 +35,7 @@ class ProduceCase(ServiceCase):
         self.log = FakeLog()
         self.made_rules: list[Mapping[str, str]] = []
         self.held: list[int] = []
+        self.claims: dict[tuple[UUID, int], Deferred[None]] = {}
         self.conversions = ConversionCounts()
         self.run_blocking: Callable[[Callable[[], Any]], Deferred[Any]] = execute
         self.service = ProduceService(
@@ -45,6 +46,7 @@ class ProduceCase(ServiceCase):
             lambda function: self.run_blocking(function),
             self.held.append,
             self.conversions,
+            lambda topic_id, index: self.claims.get((topic_id, index)),
         )
         self.serve(self.service)
 

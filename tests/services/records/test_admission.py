@@ -210,6 +210,91 @@ class ThreadCase(ProduceCase):
         return [each.data for each in self.partition(index).batches]
 
 
+class ClaimedTests(ThreadCase):
+    """
+    Requests to a partition that the broker is about to lead.
+    """
+
+    def setUp(self) -> None:
+        """
+        The claim of partition 0 is under way.
+        """
+        super().setUp()
+        self.where = self.topic.topic_id, 0
+        self.log.elsewhere.add(self.where)
+        self.claims[self.where] = self.claim = Deferred[None]()
+
+    def end(self, led: bool) -> None:
+        """
+        End the claim.
+        """
+        del self.claims[self.where]
+        if led:
+            self.log.elsewhere.remove(self.where)
+        self.claim.callback(None)
+
+    def test_led(self) -> None:
+        """
+        They wait, and are appended in their order when the partition is led; what waits
+        is counted.
+        """
+        first = self.produce((0, BATCH))
+        second = self.produce((1, BATCH), (0, SMALL))
+        third = self.produce((1, SMALL))
+        self.assertEqual(self.appended(1), [])
+        self.assertEqual(sum(self.held), 2 * len(BATCH) + 2 * len(SMALL))
+        self.end(led=True)
+        self.assertEqual((self.appended(0), self.appended(1)), ([BATCH, SMALL], [BATCH, SMALL]))
+        self.assertEqual(sum(self.held), 0)
+        self.log.settlements[0].settle()
+        for answer in (first, second, third):
+            self.assertEqual([each.error_code for each in self.successResultOf(answer)][-1], 0)
+
+    def test_not_opened(self) -> None:
+        """
+        Then they wait until the partition is open.
+        """
+        self.produce((0, BATCH))
+        self.log.elsewhere.remove(self.where)
+        partition = self.partition()
+        partition.is_open = False
+        self.log.elsewhere.add(self.where)
+        self.end(led=True)
+        self.assertEqual(self.appended(), [])
+        partition.open()
+        self.assertEqual(self.appended(), [BATCH])
+
+    def test_looked_into(self) -> None:
+        """
+        Meanwhile they are looked into.
+        """
+        self.produce((0, LARGE))
+        self.produce((0, BATCH))
+        self.end_threads()
+        self.end(led=True)
+        self.assertEqual(self.appended(), [LARGE, BATCH])
+
+    def test_not_led(self) -> None:
+        """
+        They are refused if the broker does not lead it in the end, and so is what comes
+        then.
+        """
+        waiting = self.produce((0, BATCH))
+        self.assertNoResult(waiting)
+        self.end(led=False)
+        self.assertEqual(self.successResultOf(waiting)[0].error_code, 6)
+        self.assertEqual(self.refused((0, BATCH))[0], 6)
+        self.assertEqual(sum(self.held), 0)
+
+    def test_other_partitions(self) -> None:
+        """
+        Requests of other connections to partitions that are led do not wait.
+        """
+        self.produce((0, BATCH))
+        self.produce((1, BATCH), connection=Connection())
+        self.assertEqual(self.appended(1), [BATCH])
+
+
 class WaitingTests(ThreadCase):
     """
     Requests whose batches are looked into in a thread.
