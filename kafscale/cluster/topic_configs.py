@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from kafscale.errors import InvalidConfig
 from kafscale.interfaces import MAX_INFLATED, AppendRules, ITopicConfigs, LogRules, TopicConfig
+from kafscale.wire.compression import Codec
 
 _INT = 2**31 - 1
 _LONG = 2**63 - 1
@@ -157,7 +158,8 @@ _ROWS = (
     _int_row("compression.lz4.level", 9, 1,
              "Compression level if compression.type is lz4.", highest=17),
     Known("compression.type", "string", "producer", _compression,
-          "Codec of the topic. Batches stay as producers compressed them, whatever the value."),
+          "Codec in which the broker stores batches; producer: as the producer compressed"
+          " them."),
     _int_row("compression.zstd.level", 3, -131072,
              "Compression level if compression.type is zstd.", highest=22),
     _long_row("delete.retention.ms", _DAY, 0,
@@ -248,7 +250,10 @@ TABLE: Mapping[str, Known] = {row.name: row for row in _ROWS}
 IN_FORCE = frozenset(
     {
         "cleanup.policy",
+        "compression.gzip.level",
+        "compression.lz4.level",
         "compression.type",
+        "compression.zstd.level",
         "max.decompressed.message.bytes",
         "max.message.bytes",
         "message.downconversion.enable",
@@ -263,6 +268,16 @@ IN_FORCE = frozenset(
     }
 )
 """The configurations with an effect. The others are stored, and have none."""
+
+#: The codec of each C{compression.type}; None: as the producer compressed.
+_CODECS = {
+    "producer": None,
+    "uncompressed": Codec.NONE,
+    "gzip": Codec.GZIP,
+    "snappy": Codec.SNAPPY,
+    "lz4": Codec.LZ4,
+    "zstd": Codec.ZSTD,
+}
 
 #: Kafka's broker configurations behind topic configurations, if the name is neither
 #: that of the topic configuration nor that after ``log.``.
@@ -354,6 +369,8 @@ class TopicConfigs:
         """
         # The older limit, if set, applies together with the two newer ones (KIP-937).
         widest = self.value(overrides, "message.timestamp.difference.max.ms")
+        compression = self.value(overrides, "compression.type")
+        level = f"compression.{compression}.level"
         return AppendRules(
             max_bytes=self.value(overrides, "max.message.bytes"),
             log_append_time=self.value(overrides, "message.timestamp.type") == "LogAppendTime",
@@ -363,6 +380,8 @@ class TopicConfigs:
             max_inflated=min(
                 MAX_INFLATED, self.value(overrides, "max.decompressed.message.bytes")
             ),
+            codec=_CODECS[compression],
+            level=self.value(overrides, level) if level in TABLE else None,
         )
 
     def log_rules(self, overrides: Mapping[str, str]) -> LogRules:

@@ -66,6 +66,9 @@ class AppendRules:
     @ivar compacted: ``cleanup.policy`` has compact: every record has a key.
     @ivar max_inflated: ``max.decompressed.message.bytes``, and L{MAX_INFLATED} at
         most.
+    @ivar codec: Of ``compression.type``: the codec in which batches are stored, as a
+        number of L{Codec<kafscale.wire.compression.Codec>}; None: as they came.
+    @ivar level: ``compression.*.level`` of that codec; None if it has none.
     """
 
     max_bytes: int = 1048588
@@ -74,6 +77,8 @@ class AppendRules:
     after_ms: int = 3_600_000
     compacted: bool = False
     max_inflated: int = MAX_INFLATED
+    codec: int | None = None
+    level: int | None = None
 
 
 @attrs.frozen

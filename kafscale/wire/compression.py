@@ -57,6 +57,9 @@ XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_START = len(XERIAL_MAGIC) + 8
 _BLOCK = struct.Struct(">I")
 
+#: The level that means lz4's fast algorithm to Kafka (C{Lz4BlockOutputStream}).
+_LZ4_FAST = 9
+
 # Bits of the first byte after the magic number of an lz4 frame: the optional
 # fields between the first two bytes and the checksum of the header.
 _LZ4_HAS_SIZE = 0x08
@@ -108,20 +111,23 @@ def inflate_pieces(codec: int, data: memoryview, limit: int) -> Iterator[bytes |
         raise InvalidRecord(f"{Codec(codec).name.lower()} data is invalid: {error}") from error
 
 
-def deflate(codec: int, data: bytes) -> bytes:
+def deflate(codec: int, data: bytes | memoryview, level: int | None = None) -> bytes:
     """
     Compress as the Java client does: snappy in xerial's framing, lz4 and zstd as
     a single frame. The blocks of lz4 are independent, because the Java client reads
     no others (C{Lz4BlockInputStream}).
 
     @param codec: A number of L{Codec}.
+    @param level: Of gzip, lz4 and zstd, as Kafka's C{compression.*.level} have it: 9 of
+        lz4 is the fast algorithm, other levels take more time. None: the library
+        decides.
     @raise ValueError: there is no such codec.
     """
     match Codec(codec):
         case Codec.NONE:
-            return data
+            return bytes(data)
         case Codec.GZIP:
-            return gzip.compress(data, mtime=0)
+            return gzip.compress(data, 9 if level is None else level, mtime=0)
         case Codec.SNAPPY:
             pieces = [XERIAL_MAGIC, struct.pack(">ii", 1, 1)]
             for at in range(0, len(data), 32 * 1024):
@@ -129,9 +135,14 @@ def deflate(codec: int, data: bytes) -> bytes:
                 pieces += (_BLOCK.pack(len(block)), block)
             return b"".join(pieces)
         case Codec.LZ4:
-            return bytes(lz4.frame.compress(data, block_linked=False, store_size=False))
+            chosen = 0 if level is None or level == _LZ4_FAST else level
+            return bytes(
+                lz4.frame.compress(
+                    data, compression_level=chosen, block_linked=False, store_size=False
+                )
+            )
         case Codec.ZSTD:
-            return bytes(cramjam.zstd.compress(data))
+            return bytes(cramjam.zstd.compress(data, level))
 
 
 def mend_lz4(data: memoryview) -> bytes:

@@ -15,8 +15,10 @@ from crc32c import crc32c
 
 from kafscale.errors import CorruptMessage, InvalidRecord, UnsupportedCompressionType
 from kafscale.wire.batches import (
+    CODEC_BITS,
     CRC_AT,
     CRC_COVERS_FROM,
+    HEADER,
     HEADER_SIZE,
     LENGTH_OVERHEAD,
     LOG_APPEND_TIME,
@@ -45,6 +47,7 @@ __all__ = [
     "read_batch_header",
     "read_body",
     "read_records",
+    "recode",
     "restate",
     "stamp",
 ]
@@ -128,6 +131,22 @@ def restate(view: memoryview, header: BatchHeader) -> bytes:
     @param view: A batch that L{check_batch} accepts.
     """
     return b"".join((view[:CRC_AT], *_from_crc(view, header)))
+
+
+def recode(view: memoryview, header: BatchHeader, codec: int, body: bytes) -> bytes:
+    """
+    Return the batch with its records in another codec.
+
+    @param header: The header of C{view}.
+    @param codec: A number of L{Codec}.
+    @param body: The records, in that codec.
+    """
+    recoded = header._replace(
+        length=HEADER_SIZE - LENGTH_OVERHEAD + len(body),
+        attributes=header.attributes & ~CODEC_BITS | codec,
+    )
+    crc = crc32c(body, crc32c(HEADER.pack(*recoded)[CRC_COVERS_FROM:]))
+    return HEADER.pack(*recoded._replace(crc=crc)) + body
 
 
 def _from_crc(view: memoryview, header: BatchHeader) -> tuple[bytes | memoryview, ...]:

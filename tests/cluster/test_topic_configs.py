@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 from kafscale.cluster.topic_configs import IN_FORCE, TABLE, TopicConfigs
 from kafscale.errors import InvalidConfig
 from kafscale.interfaces import AppendRules, ITopicConfigs
+from kafscale.wire.compression import Codec
 
 # What Kafka 3.9 and 4.4 list for a topic, by name.
 KAFKA = [
@@ -282,14 +283,12 @@ class DocumentationTests(SynchronousTestCase):
             converts = configs.value(overrides, "message.downconversion.enable")
             return configs.append_rules(overrides), configs.log_rules(overrides), converts
 
-        before = effects({})
         for name, row in TABLE.items():
-            changed = {name: OTHER.get(name) or OTHER[row.kind]}
+            # A codec's level has an effect if the topic has that codec.
+            codec = {"compression.type": name.split(".")[1]} if name.endswith(".level") else {}
+            changed = codec | {name: OTHER.get(name) or OTHER[row.kind]}
             configs.check(changed)
-            after = effects(changed)
-            # Of the codecs none but the producer's has an effect.
-            depends = name in IN_FORCE and name != "compression.type"
-            self.assertEqual(after != before, depends, name)
+            self.assertEqual(effects(changed) != effects(codec), name in IN_FORCE, name)
 
 
 class AppendRulesTests(SynchronousTestCase):
@@ -328,6 +327,24 @@ class AppendRulesTests(SynchronousTestCase):
                 max_inflated=3,
             ),
         )
+
+    def test_codecs(self) -> None:
+        """
+        Each codec has its own level, but for those without one.
+        """
+        levels = {f"compression.{codec}.level": "1" for codec in ("gzip", "lz4", "zstd")}
+        for name, default, codec, level in (
+            ("producer", None, None, None),
+            ("uncompressed", None, Codec.NONE, None),
+            ("snappy", None, Codec.SNAPPY, None),
+            ("gzip", -1, Codec.GZIP, 1),
+            ("lz4", 9, Codec.LZ4, 1),
+            ("zstd", 3, Codec.ZSTD, 1),
+        ):
+            rules = TopicConfigs().append_rules({"compression.type": name})
+            self.assertEqual((rules.codec, rules.level), (codec, default))
+            rules = TopicConfigs().append_rules({"compression.type": name} | levels)
+            self.assertEqual((rules.codec, rules.level), (codec, level))
 
     def test_older_limit(self) -> None:
         """

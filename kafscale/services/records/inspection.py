@@ -11,6 +11,7 @@ only is appended with the right one; for anything else it is refused.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 from kafscale.errors import (
@@ -21,7 +22,7 @@ from kafscale.errors import (
 )
 from kafscale.interfaces import AppendRules
 from kafscale.wire.batches import HEADER_SIZE, LOG_APPEND_TIME
-from kafscale.wire.compression import Codec
+from kafscale.wire.compression import Codec, deflate, inflate
 from kafscale.wire.record_walk import (
     MAX_FLAWS,
     Flaw,
@@ -33,7 +34,13 @@ from kafscale.wire.record_walk import (
     walk_batch,
     walk_steps,
 )
-from kafscale.wire.records import BatchHeader, check_batch, restate
+from kafscale.wire.records import (
+    BatchHeader,
+    check_batch,
+    read_batch_header,
+    recode,
+    restate,
+)
 from kafscale.wire.steps import Steps
 
 NO_TRANSACTIONS = "Transactions are not supported by this broker"
@@ -113,6 +120,8 @@ def inspect_at_once(
     @return: None if it may take longer, for L{inspect_steps}.
     @raise KafkaError: see L{inspect_steps}.
     """
+    if rules.codec is not None and header.codec != rules.codec:
+        return None
     wanted = _wanted(rules, now)
     if header.codec == Codec.NONE:
         if not is_compiled() and len(batch) > _PLAIN_AT_ONCE:
@@ -131,7 +140,7 @@ def inspect_steps(
     batch: memoryview, header: BatchHeader, rules: AppendRules, now: int
 ) -> Steps[Inspected]:
     """
-    Look into a batch, in steps.
+    Look into a batch, in steps, and compress it in the topic's codec.
 
     @param header: As L{check_header} returned it.
     @param now: The broker's time in ms.
@@ -140,11 +149,33 @@ def inspect_steps(
     @raise FaultyRecords: records have no key, or a wrong offset.
     @raise FaultyTimestamps: records have timestamps outside the topic's limits, or
         are marked as if the broker had given them.
+    @raise MessageTooLarge: the batch is too large in the topic's codec.
     """
     wanted = _wanted(rules, now)
     limit = rules.max_inflated if header.codec else len(batch)
     found = yield from walk_steps(batch, header, wanted, limit)
-    return _judge(batch, header, rules, wanted, found)
+    inspected = _judge(batch, header, rules, wanted, found)
+    if rules.codec is None or header.codec == rules.codec:
+        return inspected
+    recoded: Inspected = yield partial(_recoded, inspected, rules.codec, rules)
+    return recoded
+
+
+def _recoded(inspected: Inspected, codec: int, rules: AppendRules) -> Inspected:
+    """
+    Compress the records as the topic's C{compression.type} says.
+
+    @raise MessageTooLarge: the batch is larger then than C{max.message.bytes}.
+    """
+    batch, header = inspected
+    body = inflate(header.codec, batch[HEADER_SIZE:], max(rules.max_inflated, len(batch)))
+    recoded = memoryview(recode(batch, header, codec, deflate(codec, body, rules.level)))
+    if len(recoded) > rules.max_bytes:
+        raise MessageTooLarge(
+            f"The batch has {len(recoded)} bytes in the topic's codec, max.message.bytes is"
+            f" {rules.max_bytes}"
+        )
+    return Inspected(recoded, read_batch_header(recoded))
 
 
 def _wanted(rules: AppendRules, now: int) -> Rules:

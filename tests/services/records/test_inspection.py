@@ -314,6 +314,63 @@ class UnreadableTests(InspectionCase):
             self.assertIn("150000", str(error))
 
 
+class CodecTests(InspectionCase):
+    """
+    C{compression.type} other than C{producer}.
+    """
+
+    def test_each(self) -> None:
+        """
+        A batch is stored in the topic's codec, with the same records and all else of
+        its header; one that comes in that codec is not touched.
+        """
+        for codec in Codec:
+            rules = AppendRules(after_ms=HOUR, codec=codec, level=3)
+            for sent in Codec:
+                batch = batch_of(NOW, NOW - 5, codec=sent, producer_id=7, base_sequence=3)
+                batch = memoryview(with_header(batch, None, producer_epoch=2))
+                stored = self.inspect(batch, rules)
+                header = check_batch(stored.batch)
+                self.assertEqual((header, header.codec), (stored.header, codec))
+                before = check_batch(batch)
+                same = {"crc": 0, "length": 0, "attributes": 0}
+                self.assertEqual(header._replace(**same), before._replace(**same))
+                self.assertEqual(
+                    list(read_records(stored.batch, LIMIT)), list(read_records(batch, LIMIT))
+                )
+                self.assertEqual(stored.batch is batch, sent == codec)
+
+    def test_mended_too(self) -> None:
+        """
+        A wrong largest timestamp is replaced, too.
+        """
+        rules = AppendRules(after_ms=HOUR, codec=Codec.ZSTD)
+        stored = self.inspect(batch_of(NOW, max_timestamp=-1), rules)
+        self.assertEqual(check_batch(stored.batch).max_timestamp, NOW)
+
+    def test_too_large_then(self) -> None:
+        """
+        C{max.message.bytes} holds for what is stored.
+        """
+        batch = memoryview(build_batch([Record(0, NOW, b"k", bytes(5000))], codec=Codec.GZIP))
+        rules = AppendRules(1000, after_ms=HOUR, codec=Codec.NONE)
+        self.assertRaises(MessageTooLarge, self.inspect, batch, rules)
+
+    def test_levels(self) -> None:
+        """
+        A higher level compresses more.
+        """
+        values = [b"%d" % (number * 7919) for number in range(2000)]
+        records = [Record(index, NOW, b"k", value) for index, value in enumerate(values)]
+        batch = memoryview(build_batch(records))
+        for codec, low, high in ((Codec.GZIP, 1, 9), (Codec.LZ4, 9, 12), (Codec.ZSTD, -50, 19)):
+            sizes = [
+                len(self.inspect(batch, AppendRules(after_ms=HOUR, codec=codec, level=level)).batch)
+                for level in (low, high)
+            ]
+            self.assertGreater(sizes[0], sizes[1], codec)
+
+
 class HeaderTests(InspectionCase):
     """
     What is checked before the records.
