@@ -4,7 +4,7 @@ A cluster with one broker, in memory, without delays.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from itertools import count
 from typing import TypeVar
 from uuid import UUID
@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.cluster.image import Image
 from kafscale.cluster.topic_configs import TopicConfigs
 from kafscale.cluster.topics import Topics
+from kafscale.errors import StoreUnavailable
 from kafscale.format import metadata_keys
 from kafscale.format.levels import highest_level
 from kafscale.interfaces import Broker, Delete, IMetadataStore, NewTopic, Put, Topic
@@ -26,6 +27,36 @@ T = TypeVar("T")
 
 BROKER = Broker(7, "broker.example", 9092)
 CLUSTER_ID = "qLbRyF0aTQ2eFTNQ2bZAbA"
+
+
+class FakeCoordinator:
+    """
+    A coordinator that records the shards that it owns, unless it fails.
+
+    @ivar owned: The shards of each call.
+    @ivar incarnations: The incarnations it began as.
+    @ivar failures: How many more calls fail.
+    """
+
+    def __init__(self) -> None:
+        self.owned: list[list[int]] = []
+        self.incarnations: list[int] = []
+        self.failures = 0
+
+    def begin(self, incarnation: int) -> None:
+        """
+        Record the incarnation.
+        """
+        self.incarnations.append(incarnation)
+
+    async def own(self, numbers: Collection[int]) -> None:
+        """
+        Record the shards.
+        """
+        self.owned.append(list(numbers))
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("503")
 
 
 class SmallCluster:

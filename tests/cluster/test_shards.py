@@ -4,7 +4,6 @@ Tests of `kafscale.cluster.shards`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import cast
 
 from twisted.logger import capturedLogs, formatEvent
@@ -13,41 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.cluster.shards import RETRY_SECONDS, ShardOwnership
 from kafscale.errors import StoreUnavailable
 from kafscale.interfaces import Broker, IGroupCoordinator, Phase
-from tests.cluster.small import BROKER, SmallCluster
+from tests.cluster.small import BROKER, FakeCoordinator, SmallCluster
 from tests.harness.coroutines import begin
 
 SHARDS = 8
 OTHER = Broker(8, "other.example", 9092, incarnation=5)
-
-
-class FakeCoordinator:
-    """
-    A coordinator that records the shards that it owns, unless it fails.
-
-    @ivar owned: The shards of each call.
-    @ivar incarnations: The incarnations it began as.
-    @ivar failures: How many more calls fail.
-    """
-
-    def __init__(self) -> None:
-        self.owned: list[list[int]] = []
-        self.incarnations: list[int] = []
-        self.failures = 0
-
-    def begin(self, incarnation: int) -> None:
-        """
-        Record the incarnation.
-        """
-        self.incarnations.append(incarnation)
-
-    async def own(self, numbers: Collection[int]) -> None:
-        """
-        Record the shards.
-        """
-        self.owned.append(list(numbers))
-        if self.failures:
-            self.failures -= 1
-            raise StoreUnavailable("503")
 
 
 class ShardOwnershipTests(SynchronousTestCase):

@@ -21,6 +21,7 @@ from kafscale.format import metadata_keys
 from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import TopicIdPartition
 from kafscale.group.coordinator import GroupCoordinator
+from kafscale.group.offsets_topic import OffsetsTopic
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import (
     Broker,
@@ -151,9 +152,12 @@ class GroupTestCase(SynchronousTestCase):
     """
     One coordinator. Its store executes all operations at once, unless a test
     changes the policy.
+
+    @ivar offsets_topic: What shows the commits of the next coordinator.
     """
 
     settings = GroupSettings()
+    offsets_topic: OffsetsTopic | None = None
 
     def setUp(self) -> None:
         """
@@ -174,7 +178,12 @@ class GroupTestCase(SynchronousTestCase):
         """
         self.store = HostileMetadataStore(self.inner, let_pass)
         self.coordinator = GroupCoordinator(
-            self.store, self.image, self.clock, self.settings, lambda: str(next(self.ids))
+            self.store,
+            self.image,
+            self.clock,
+            self.settings,
+            lambda: str(next(self.ids)),
+            offsets_topic=self.offsets_topic,
         )
         self.now(load(self.coordinator, next(self.incarnations)))
 

@@ -19,7 +19,7 @@ from kafscale.group.shard import MAX_OPERATIONS
 from kafscale.interfaces import Delete, IReadable, MemberIdentity, Put
 from kafscale.wire import records
 from kafscale.wire.messages.offsets_topic import OffsetCommitKey, OffsetCommitValue
-from tests.group.members import TOPIC, GroupTestCase, load
+from tests.group.members import TOPIC, GroupTestCase
 from tests.harness.coroutines import begin
 
 TOPIC_ID = UUID(int=0xC0)
@@ -306,8 +306,8 @@ class CoordinatorTests(GroupTestCase):
         ends: list[int] = []
         for _ in range(2):
             shown = OffsetsTopic(TOPIC_ID, lambda topic_id: "t", self.clock.seconds)
-            self.coordinator._offsets_topic = shown
-            self.now(load(self.coordinator, next(self.incarnations)))
+            self.offsets_topic = shown
+            self.restart()
             partition = shown.partition(TOPIC_ID, metadata_keys.shard_of("g"))
             self.assertGreaterEqual(partition.log_start, max(ends, default=0))
             self.assertEqual(partition.log_start, partition.next_offset)

@@ -20,8 +20,7 @@ from kafscale.tap.serving import (
     shown_offsets,
     topic_configs,
 )
-from tests.cluster.small import SmallCluster
-from tests.cluster.test_shards import FakeCoordinator
+from tests.cluster.small import FakeCoordinator, SmallCluster
 from tests.harness.coroutines import begin
 from tests.log.fakes import FakeLog
 
