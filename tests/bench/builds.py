@@ -3,6 +3,9 @@ Compares two builds of the broker: the cost of a change in CPU time.
 
     git worktree add ../before REVISION
     python -m tests.bench.builds --before ../before
+    python -m tests.bench.builds --kafka lz4 zstd gzip
+
+With C{--kafka} the other one is Apache Kafka (`tests.harness.apache_kafka`).
 
 Both brokers run all the time, each with its own data; the same client gives
 them the same load in turns, A B, B A, A B ... A machine whose speed drifts
@@ -24,14 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.load import TOPIC
-from tests.bench.servers import Kafscale, load, start_load, touch_memory
+from tests.bench.servers import ApacheKafka, Kafscale, Server, load, start_load, touch_memory
 from tests.clients.raw import RawClient
 
 PARTITIONS = 12
 POLLED = "polled"
 """A topic of its own for idle polls, to which nothing is ever written."""
 
-Measure = Callable[[Kafscale], float]
+Measure = Callable[[Server], float]
 
 
 def interval(ratios: Sequence[float], confidence: float = 0.9) -> tuple[float, float]:
@@ -67,15 +70,14 @@ class Build(Kafscale):
             self.broker.variables["PYTHONPATH"] = str(code.resolve())
 
 
-def produce(mib: int) -> Measure:
+def produce(mib: int, record_bytes: int = 1024, codec: str = "none") -> Measure:
     """
-    CPU seconds per GB produced: batches of 1 MB in records of 1 KiB.
+    CPU seconds per GB produced: batches of 1 MB before compression.
     """
 
-    def measure(server: Kafscale) -> float:
-        found = load(
-            "produce", server, partitions=PARTITIONS, record_bytes=1024, total=mib << 20
-        )
+    def measure(server: Server) -> float:
+        job: dict[str, Any] = {"record_bytes": record_bytes, "total": mib << 20, "codec": codec}
+        found = load("produce", server, partitions=PARTITIONS, **job)
         return float(found["cpu"] / found["bytes"] * 1e9)
 
     return measure
@@ -86,7 +88,7 @@ def requests(seconds: float) -> Measure:
     CPU microseconds per produce of one record of 100 B, 16 connections.
     """
 
-    def measure(server: Kafscale) -> float:
+    def measure(server: Server) -> float:
         found = load(
             "requests", server, connections=16, seconds=seconds, partitions=PARTITIONS
         )
@@ -100,7 +102,7 @@ def fetch(mib: int) -> Measure:
     CPU seconds per GB fetched from the tail of the log.
     """
 
-    def measure(server: Kafscale) -> float:
+    def measure(server: Server) -> float:
         size = 48 << 20
         wrote = load("produce", server, partitions=PARTITIONS, record_bytes=1024, total=size)
         places = {"starts": wrote["starts"], "ends": wrote["ends"]}
@@ -118,7 +120,7 @@ def polls(seconds: float, sessions: bool) -> Measure:
     @param sessions: Whether the polls are of incremental fetch sessions.
     """
 
-    def measure(server: Kafscale) -> float:
+    def measure(server: Server) -> float:
         job: dict[str, Any] = {"connections": 200, "partitions": 1000, "wait_ms": 500}
         job.update(topic=POLLED, sessions=sessions, seconds=seconds + 3)
         with start_load("poll", server, **job) as process:
@@ -132,21 +134,41 @@ def polls(seconds: float, sessions: bool) -> Measure:
     return measure
 
 
+def other(folder: Path, before: Path | None) -> Server:
+    """
+    What this build is compared with.
+
+    @param before: Root of a checkout of another build; None: Apache Kafka.
+    """
+    server = ApacheKafka(folder) if before is None else Build(folder, "old", before)
+    server.name = "old"
+    return server
+
+
 def main() -> None:
     """
     Run the named measurements, or all, and print a table in Markdown.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.bench.builds", description=__doc__)
     add = parser.add_argument
-    add("what", nargs="*", help="produce, requests, fetch, polls, session-polls; default: all")
-    add("--before", type=Path, required=True, help="root of a checkout of the old build")
+    add("what", nargs="*", help="names of cases; default: all")
+    add("--before", type=Path, help="root of a checkout of the old build")
+    add("--kafka", action="store_true", help="compare with Apache Kafka, and not with a build")
+    add("--warm-up", type=int, default=1, help="rounds that are discarded")
     add("--folder", type=Path, help="where to put data (on a disk, not in memory)")
     add("--pairs", type=int, default=12)
     add("--mib", type=int, default=192, help="produced, and fetched, in each half of a pair")
     add("--seconds", type=float, default=5, help="of small requests and of polls in each half")
     options = parser.parse_args()
+    if options.kafka == (options.before is not None):
+        parser.error("either --before or --kafka is required")
     cases: dict[str, tuple[str, Measure]] = {
         "produce": ("CPU s/GB", produce(options.mib)),
+        "produce-100": ("CPU s/GB", produce(options.mib, record_bytes=100)),
+        "lz4": ("CPU s/GB", produce(options.mib, codec="lz4")),
+        "zstd": ("CPU s/GB", produce(options.mib, codec="zstd")),
+        "gzip": ("CPU s/GB", produce(options.mib, codec="gzip")),
+        "snappy": ("CPU s/GB", produce(options.mib, codec="snappy")),
         "requests": ("CPU µs each", requests(options.seconds)),
         "fetch": ("CPU s/GB", fetch(8 * options.mib)),
         "polls": ("CPU µs each", polls(options.seconds, sessions=False)),
@@ -157,7 +179,7 @@ def main() -> None:
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
     rows = []
     with tempfile.TemporaryDirectory(prefix="kafscale-builds-", dir=options.folder) as folder:
-        new, old = Build(Path(folder), "new", None), Build(Path(folder), "old", options.before)
+        new, old = Build(Path(folder), "new", None), other(Path(folder), options.before)
         touch_memory(2 << 30)
         try:
             for name in names:
@@ -167,7 +189,8 @@ def main() -> None:
                     build.start(PARTITIONS)
                     with RawClient(build.port, 120.0) as raw:
                         raw.create(POLLED, 1000)
-                    measure(build)  # the first round warms up
+                    for _ in range(options.warm_up):
+                        measure(build)
                 for pair in range(options.pairs):
                     for build in (new, old) if pair % 2 else (old, new):
                         found[build.name].append(measure(build))

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from kafscale.wire.compression import Codec
 from kafscale.wire.records import Record, build_batch
 
 BATCH_BYTES = 1_000_000
@@ -56,17 +57,25 @@ def connect(port: int) -> socket.socket:
     return link
 
 
-def one_batch(record_bytes: int, records: int | None = None) -> tuple[bytes, int]:
+def one_batch(
+    record_bytes: int, records: int | None = None, codec: str = "none"
+) -> tuple[bytes, int]:
     """
     Return a batch of records of that size, and their number.
 
     @param records: The number of records; None: as many as fit.
+    @param codec: The name of a codec. The values are random bytes; with a codec they
+        are digits, which compress to some 45 %.
     """
     count = records or max(1, min(BATCH_RECORDS, BATCH_BYTES // (record_bytes + 12)))
     values = os.urandom(record_bytes + count)
+    if codec != "none":
+        values = b"".join(b"%02d" % (byte % 100) for byte in os.urandom(BATCH_BYTES // 2))
     now = int(time.time() * 1000)
-    made = (Record(i, now, None, values[i : i + record_bytes]) for i in range(count))
-    return build_batch(made), count
+    step = 1 if codec == "none" else max(1, (len(values) - record_bytes) // count)
+    starts = (number * step for number in range(count))
+    made = (Record(i, now, None, values[at : at + record_bytes]) for i, at in enumerate(starts))
+    return build_batch(made, codec=Codec[codec.upper()]), count
 
 
 def produce_head(partition: int, size: int) -> bytes:
@@ -120,6 +129,7 @@ def produce(
     connections: int = 1,
     in_flight: int = IN_FLIGHT,
     which: Sequence[int] = (),
+    codec: str = "none",
 ) -> Result:
     """
     Bring so many bytes to the partitions in turn, some requests ahead on each
@@ -128,7 +138,7 @@ def produce(
     @param which: Which partitions they are, if not the first ones.
     @return: With the offsets at which each partition began and ended.
     """
-    batch, count = one_batch(record_bytes)
+    batch, count = one_batch(record_bytes, codec=codec)
     heads = [produce_head(index, len(batch)) for index in which or range(partitions)]
     requests = max(total // len(batch), partitions)
     starts, ends = [-1] * partitions, [0] * partitions

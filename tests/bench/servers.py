@@ -19,6 +19,7 @@ from typing import Any
 from tests.bench.load import TOPIC
 from tests.clients.broker import Broker, free_port
 from tests.clients.raw import RawClient
+from tests.harness import apache_kafka
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SECONDS = 900.0
@@ -121,6 +122,46 @@ class Kafscale(Server):
         See `Server`.
         """
         self.broker.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class ApacheKafka(Server):
+    """
+    Apache Kafka of the version that tests use, at its default settings.
+    """
+
+    name = "kafka"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "kafka"
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """
+        See `Server`.
+        """
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, partitions: int) -> None:
+        """
+        See `Server`.
+        """
+        self.folder.mkdir(parents=True)
+        self._process = apache_kafka.start(self.folder, self.port)
+        with RawClient(self.port, 120.0) as raw:
+            raw.create(TOPIC, partitions)
+
+    def stop(self) -> None:
+        """
+        See `Server`.
+        """
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
