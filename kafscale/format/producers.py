@@ -92,17 +92,17 @@ class ProducerState:
         """
         return self.batches[-1].timestamp
 
-    def original(self, header: BatchHeader) -> int | None:
+    def original(self, header: BatchHeader) -> ProducedBatch | None:
         """
-        The base offset that this very batch got before; None if it is not among
-        the remembered ones.
+        This very batch as it was appended before; None if it is not among the
+        remembered ones.
         """
         if header.producer_epoch != self.producer_epoch:
             return None
         first, last = header.base_sequence, header.last_sequence
         for batch in self.batches:
             if batch.base_sequence == first and batch.last_sequence == last:
-                return batch.base_offset
+                return batch
         return None
 
 

@@ -248,13 +248,16 @@ class Partition:
             if original is not None:
                 # A retry. While the first attempt is under way the retry waits for
                 # the same slot: success is never reported before it is true.
-                return Append(original, -1, self._settlement_of(original))
+                time = original.timestamp if rules.log_append_time else -1
+                return Append(original.base_offset, time, self._settlement_of(original.base_offset))
         base = self.tail.end
         append_time = now if rules.log_append_time else -1
         stamped = stamp(batch, header, base, self.leader_epoch, append_time)
         end = base + header.last_offset_delta + 1
         slot = self._journal.open_slot()
         if header.producer_id >= 0:
+            if append_time >= 0:
+                header = header._replace(max_timestamp=append_time)
             self._producers.append(header, base, now)
         self.tail.append(stamped, base, end)
         self._host.grew(len(stamped))

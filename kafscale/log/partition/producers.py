@@ -78,14 +78,14 @@ class ProducerStates:
         """
         return list(self._states.values())
 
-    def check(self, header: BatchHeader, now: int) -> int | None:
+    def check(self, header: BatchHeader, now: int) -> ProducedBatch | None:
         """
         Check a batch before it is appended. A batch without a producer id always
         passes.
 
         @param now: The time in ms.
-        @return: None if the batch is new; its first base offset if it was
-            appended before.
+        @return: None if the batch is new; what it was when it was appended, if it
+            was before.
         @raise InvalidProducerEpoch: a newer epoch of the producer is known.
         @raise OutOfOrderSequenceNumber: records are missing between the last
             batch and this one, or before this one if the producer is new; or the

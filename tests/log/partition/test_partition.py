@@ -174,6 +174,24 @@ class IdempotenceTests(PartitionTestCase):
             self.assertEqual((again.base_offset, again.settled), (original.base_offset, None))
             now(self.main.roll(self.partition))
 
+    def test_log_append_time(self) -> None:
+        """
+        A retry is answered with the time at which the batch was appended, whether it
+        is in memory, in a segment, or led by a successor.
+        """
+        rules = AppendRules(log_append_time=True)
+        sent = batch(b"a", producer=1, times=[7])
+        first = append_to(self.partition, sent, rules)
+        self.main.clock.advance(5)
+        self.assertEqual(append_to(self.partition, sent, rules).append_time, first.append_time)
+        self.land()
+        now(self.main.roll(self.partition))
+        self.assertEqual(append_to(self.partition, sent, rules).append_time, first.append_time)
+        self.main.crash()
+        partition = self.leader(**EACH).partition()
+        self.assertEqual(append_to(partition, sent, rules).append_time, first.append_time)
+        self.assertEqual(append_to(partition, sent).append_time, -1)
+
     def test_gaps_and_old_epochs(self) -> None:
         """
         Gaps and old epochs are refused.
