@@ -1,12 +1,12 @@
 """
 Produce: appends record batches.
 
-Each batch is looked into first (L{Inspection}), and then appended. Where that
-takes no time it is done at once, for every batch of a request, in the order of
-the request; if something has to be waited for, the request waits in the line of
-its connection (L{Admission}). So batches are in the log in the order in which
-producers send them. Then there is one wait, for the batch that becomes durable
-last.
+Each batch is looked into first (L{kafscale.services.records.inspection}), and
+then appended. Where that takes no time it is done at once, for every batch of a
+request, in the order of the request; if something has to be waited for, the
+request waits in the line of its connection (L{Admission}). So batches are in the
+log in the order in which producers send them. Then there is one wait, for the
+batch that becomes durable last.
 
 Most requests take this path. It uses callbacks instead of a coroutine, which is
 faster, and errors are handled out of the way.
