@@ -9,22 +9,40 @@ from typing import Any
 import confluent_kafka
 import kafka
 
+from kafscale.format.metadata_keys import shard_of
 from kafscale.wire.messages import (
     CreateTopicsRequest,
     DeleteTopicsRequest,
     MetadataRequest,
     OffsetCommitRequest,
 )
-from tests.clients.broker import BrokerTestCase
-from tests.clients.raw import EARLIEST, LATEST, batch_of
+from tests.clients.broker import BrokerTestCase, eventually
+from tests.clients.cluster import ClusterTestCase
+from tests.clients.raw import EARLIEST, LATEST, RawClient, batch_of
 
 OFFSETS = "__consumer_offsets"
 PARTITIONS = 50
 
+NONE = 0
+NOT_LEADER_OR_FOLLOWER = 6
 INVALID_TOPIC_EXCEPTION = 17
 TOPIC_ALREADY_EXISTS = 36
 
 MILLISECONDS = 30_000
+
+
+def commit_to(raw: RawClient, offset: int) -> int:
+    """
+    Commit an offset as a consumer without a group membership does; return the error code.
+    """
+    topic = OffsetCommitRequest.Topic
+    part = topic.Partition(partition_index=1, committed_offset=offset, committed_metadata="m")
+    request = OffsetCommitRequest(
+        group_id="readers", topics=[topic(name="talk", partitions=[part])]
+    )
+    (answer,) = raw.call(request, 8).topics
+    code: int = answer.partitions[0].error_code
+    return code
 
 
 class OffsetsTopicTests(BrokerTestCase):
@@ -43,15 +61,9 @@ class OffsetsTopicTests(BrokerTestCase):
 
     def commit(self, offset: int) -> None:
         """
-        Commit an offset as a consumer without a group membership does.
+        Commit an offset.
         """
-        topic = OffsetCommitRequest.Topic
-        part = topic.Partition(partition_index=1, committed_offset=offset, committed_metadata="m")
-        request = OffsetCommitRequest(
-            group_id="readers", topics=[topic(name="talk", partitions=[part])]
-        )
-        (answer,) = self.raw.call(request, 8).topics
-        self.assertEqual(answer.partitions[0].error_code, 0)
+        self.assertEqual(commit_to(self.raw, offset), NONE)
 
     def tailed(self, count: int) -> list[tuple[int, int, bytes, bytes]]:
         """
@@ -155,3 +167,39 @@ class OffsetsTopicTests(BrokerTestCase):
         finally:
             consumer.close()
         self.assertEqual(records, 1)
+
+
+class MovedTests(ClusterTestCase):
+    """
+    Two brokers in two racks, of which one is killed.
+    """
+
+    def test_moved(self) -> None:
+        """
+        The partition is led by the broker that coordinates the group, and by no other,
+        whatever the rack of a reader. When another broker takes over, offsets go on
+        above those before.
+        """
+        cluster = self.cluster(2, racks=("a", "b"))
+        eventually(lambda: cluster.led_by(OFFSETS, cluster.brokers), 60)
+        with RawClient(cluster.brokers[0].port) as raw:
+            raw.create("talk", 2)
+        shard = shard_of("readers")
+        leader, other = sorted(
+            cluster.brokers, key=lambda each: each.broker_id != cluster.leaders(OFFSETS)[shard]
+        )
+        with RawClient(leader.port) as raw:
+            eventually(lambda: commit_to(raw, 7) == NONE)
+            before = raw.fetch(OFFSETS, shard, raw.offset(OFFSETS, shard, EARLIEST))
+            self.assertEqual(before.error_code, NONE)
+            self.assertIn(b"readers", bytes(before.records or b""))
+        with RawClient(other.port) as raw:
+            self.assertEqual(raw.fetch(OFFSETS, shard, 0).error_code, NOT_LEADER_OR_FOLLOWER)
+            leader.kill()
+            eventually(lambda: commit_to(raw, 8) == NONE, 60)
+            eventually(lambda: cluster.led_by(OFFSETS, [other], other))
+            start = raw.offset(OFFSETS, shard, EARLIEST)
+            self.assertGreaterEqual(start, before.high_watermark)
+            after = raw.fetch(OFFSETS, shard, start)
+            self.assertIn(b"readers", bytes(after.records or b""))
+            self.assertGreater(after.high_watermark, start)
