@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 import attrs
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -34,6 +34,7 @@ from kafscale.errors import (
     InvalidTopicException,
     KafkaError,
     NotLeaderOrFollower,
+    RequestTimedOut,
     TransactionalIdAuthorizationFailed,
     UnknownTopicId,
     UnknownTopicOrPartition,
@@ -61,6 +62,7 @@ from kafscale.services.records.inspection import (
     inspect_at_once,
     inspect_steps,
 )
+from kafscale.services.records.overdue import Overdue
 from kafscale.services.refusals import error_fields
 from kafscale.wire.error_responses import error_response
 from kafscale.wire.message_sets import is_message_set, to_batch
@@ -153,6 +155,7 @@ class _Produce:
     @ivar settling: For each batch that is not durable yet: its settlement, the
         id of its topic and its response.
     @ivar latest: The settlement that comes last; None if all is durable.
+    @ivar timed_out: Whether the request has waited for as long as it asked for.
     @ivar error: The first error, for acks=0.
     @ivar moved: Broker ids of leaders that the response names.
     """
@@ -166,6 +169,7 @@ class _Produce:
     causes: list[Deferred[None]] = attrs.Factory(list)
     settling: list[tuple[ISettlement, UUID, PartitionResponse]] = attrs.Factory(list)
     latest: ISettlement | None = None
+    timed_out: bool = False
     error: Exception | None = None
     moved: set[int] = attrs.Factory(set)
 
@@ -221,6 +225,7 @@ class ProduceService:
         self._seconds = clock.seconds
         self._rules: dict[UUID, tuple[Topic, AppendRules]] = {}
         self._admission = Admission(hold)
+        self._overdue = Overdue(clock, _give_up)
         self._inspections = FairWork(clock, run_blocking, _INSPECTIONS)
         self._conversions = conversions
         self._claimed = claimed
@@ -261,11 +266,12 @@ class ProduceService:
             produce.late = []  # behind the request that waits
         for topic in request.topic_data:
             self._append_topic(topic, produce)
+        timeout_ms = request.timeout_ms
         if produce.late is None:
-            return self._settle(produce, acks)
+            return self._settle(produce, acks, timeout_ms)
         return self._admission.wait(
             connection, produce.late_bytes, produce.causes, partial(self._append_late, produce)
-        ).addCallback(lambda _: self._settle(produce, acks))
+        ).addCallback(lambda _: self._settle(produce, acks, timeout_ms))
 
     # -- appending -----------------------------------------------------------
 
@@ -457,14 +463,19 @@ class ProduceService:
 
     # -- answering -----------------------------------------------------------
 
-    def _settle(self, produce: _Produce, acks: int) -> Deferred[ProduceResponse | None]:
+    def _settle(
+        self, produce: _Produce, acks: int, timeout_ms: int
+    ) -> Deferred[ProduceResponse | None]:
         if acks == 0:
             if produce.error is not None:
                 return fail(produce.error)
             return succeed(None)
         if produce.latest is None:
             return succeed(self._response(produce))
-        settled: Deferred[ProduceResponse | None] = produce.latest.wait().addCallbacks(
+        waiter = produce.latest.wait()
+        if timeout_ms > 0 and not waiter.called:
+            self._overdue.add(waiter, (produce.now + timeout_ms) / 1000, produce)
+        settled: Deferred[ProduceResponse | None] = waiter.addCallbacks(
             lambda _: self._response(produce), partial(self._settle_each, produce)
         )
         return settled
@@ -473,18 +484,27 @@ class ProduceService:
         self, produce: _Produce, failure: Failure
     ) -> Deferred[ProduceResponse | None] | Failure:
         """
-        The last settlement failed. Earlier ones may have succeeded.
+        The last settlement failed, or is not known in time. Earlier ones may have
+        succeeded.
         """
 
         def refuse(each: tuple[ISettlement, UUID, PartitionResponse], failure: Failure) -> None:
             _, topic_id, response = each
-            if not isinstance(failure.value, KafkaError):
+            error = failure.value
+            if produce.timed_out and isinstance(error, CancelledError):
+                error = RequestTimedOut("The records are not durable yet, and may be later")
+            if not isinstance(error, KafkaError):
                 failure.raiseException()
-            self._refuse(response, topic_id, failure.value, produce)
+            self._refuse(response, topic_id, error, produce)
 
-        if not isinstance(failure.value, KafkaError):
+        if not isinstance(failure.value, KafkaError) and not produce.timed_out:
             return failure  # cancelled, for instance
-        fates = [each[0].wait().addErrback(partial(refuse, each)) for each in produce.settling]
+        fates = []
+        for each in produce.settling:
+            fate = each[0].wait()
+            if produce.timed_out and not fate.called:
+                fate.cancel()
+            fates.append(fate.addErrback(partial(refuse, each)))
         return _all_of(fates).addCallback(lambda _: self._response(produce))
 
     def _response(self, produce: _Produce) -> ProduceResponse:
@@ -535,6 +555,11 @@ class ProduceService:
             return None
         response: ProduceResponse = error_response(request, context.api_version, code, message)
         return response
+
+
+def _give_up(waiter: Deferred[None], produce: _Produce) -> None:
+    produce.timed_out = True
+    waiter.cancel()
 
 
 def _checked(records: memoryview | None, version: int) -> memoryview:

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from kafscale import errors
 from kafscale.interfaces import AppendRules, Topic
@@ -200,6 +200,70 @@ class OpeningTests(ProduceCase):
         self.failureResultOf(answer)
         self.partition(0).open()
         self.assertEqual(len(self.partition(0).batches), 1)
+
+
+class TimeoutTests(ProduceCase):
+    """
+    C{timeout_ms}, which is a second in these requests.
+    """
+
+    def pass_time(self, seconds: float) -> None:
+        """
+        Let time pass, in small steps.
+        """
+        for _ in range(round(seconds * 10)):
+            self.cluster.clock.advance(0.1)
+
+    def test_not_durable_in_time(self) -> None:
+        """
+        What is not durable in time is answered with REQUEST_TIMED_OUT, and may be
+        durable later; what is durable is answered so.
+        """
+        before, after = self.log.settlements[0], self.log.next_settlement()
+        self.partition(0).settlements = [before]
+        self.partition(1).settlements = [after]
+        for acks in (-1, 1):
+            answer = self.produce((0, BATCH), (1, BATCH), acks=acks)
+            before.settle()
+            self.pass_time(0.9)
+            self.assertNoResult(answer)
+            self.pass_time(1)
+            codes = [part.error_code for part in self.successResultOf(answer)]
+            self.assertEqual(codes, [0, errors.RequestTimedOut.code])
+        after.settle()
+        self.assertEqual(len(self.partition(1).batches), 2)
+
+    def test_in_time(self) -> None:
+        """
+        What is durable in time is not affected, and no timer stays.
+        """
+        answers = [self.produce((0, BATCH)) for _ in range(3)]
+        self.pass_time(0.7)
+        self.log.settlements[0].settle()
+        for answer in answers:
+            self.assertEqual(self.successResultOf(answer)[0].error_code, 0)
+        self.pass_time(1)
+        self.assertEqual(self.cluster.clock.getDelayedCalls(), [])
+
+    def test_no_limit(self) -> None:
+        """
+        Clients that do not care send 0.
+        """
+        request = self.request((0, BATCH))
+        request.timeout_ms = 0
+        answer = self.client.start(request, 9)
+        self.pass_time(3)
+        self.assertNoResult(answer)
+
+    def test_disconnected(self) -> None:
+        """
+        A request that is cancelled is not answered when its time is over.
+        """
+        answer = self.client.start(self.request((0, BATCH)), 9)
+        answer.cancel()
+        self.failureResultOf(answer, CancelledError)
+        self.pass_time(2)
+        self.assertEqual(self.cluster.clock.getDelayedCalls(), [])
 
 
 class FencedTests(ProduceCase):
