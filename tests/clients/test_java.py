@@ -19,6 +19,7 @@ PROGRAMS = ROOT / "tests" / "clients" / "java"
 #: What the programs report, in order.
 MODERN = ["topics"]
 MODERN += [f"records {codec}" for codec in ("none", "gzip", "snappy", "lz4", "zstd")]
+MODERN += [f"recompressed {codec}" for codec in ("gzip", "snappy", "lz4", "zstd")]
 MODERN += ["offsets", "configs", "group default", "group cooperative", "groups"]
 OLD = ["topics", "records none", "records gzip", "records snappy", "records lz4"]
 OLD += ["records idempotent", "group"]

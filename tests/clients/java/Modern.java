@@ -58,6 +58,9 @@ public class Modern {
         for (String codec : Arrays.asList("none", "gzip", "snappy", "lz4", "zstd")) {
             records(codec);
         }
+        for (String codec : Arrays.asList("gzip", "snappy", "lz4", "zstd")) {
+            recompressed(codec);
+        }
         offsets();
         configs();
         group("default", new HashMap<>());
@@ -180,6 +183,23 @@ public class Modern {
         String topic = "records-" + codec;
         create(topic, 3);
         write(topic, 0, 1000, Collections.singletonMap("compression.type", codec));
+        compare(topic);
+        System.out.println("records " + codec);
+    }
+
+    /** Records that the broker compressed come back as they were written. */
+    static void recompressed(String codec) throws Exception {
+        String name = "recompressed-" + codec;
+        NewTopic topic = new NewTopic(name, Optional.of(1), Optional.empty());
+        topic.configs(Collections.singletonMap("compression.type", codec));
+        wait(admin.createTopics(Collections.singleton(topic)).all());
+        write(name, 0, 1000, Collections.emptyMap());
+        compare(name);
+        System.out.println("recompressed " + codec);
+    }
+
+    /** Compares 1000 records with those that were written. */
+    static void compare(String topic) {
         Map<Integer, ConsumerRecord<String, String>> found = new TreeMap<>();
         for (ConsumerRecord<String, String> each : read(topic, 1000)) {
             int number = Integer.parseInt(each.value());
@@ -190,7 +210,6 @@ public class Modern {
             check(found.put(number, each) == null, each);
         }
         check(found.size() == 1000, found.size());
-        System.out.println("records " + codec);
     }
 
     /** Look-ups by time, ends of partitions, deleted records. */
