@@ -304,7 +304,8 @@ class KafkaPythonTests(ConfigCase):
         Topics and brokers have configurations.
         """
         found = self.admin.list_config_resources()
-        self.assertEqual(found, {"topic": ["talk"], "broker": ["0"]})
+        topics = ["__consumer_offsets", "talk"]
+        self.assertEqual(found, {"topic": topics, "broker": ["0"]})
 
     def test_log_dirs(self) -> None:
         """

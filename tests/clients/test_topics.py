@@ -110,7 +110,7 @@ class LifeTests(TopicsTestCase):
         """
         self.create(creatable("there"))
         assigned = creatable("odd", -1, -1)
-        assigned.assignments = [Creatable.Assignment(partition_index=0, broker_ids=[0])]
+        assigned.assignments = [Creatable.Assignment(partition_index=0, broker_ids=[7])]
         both = creatable("odd", 1, 1)
         both.assignments = assigned.assignments
         for topic, error in (
