@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from kafscale.concurrency.work_queue import WorkQueue
+from kafscale.concurrency.work_queue import TURN, WorkQueue
 from kafscale.wire.steps import Steps
 
 T = TypeVar("T")
@@ -33,6 +33,7 @@ class FairWork:
         @param run_blocking: See L{WorkQueue}.
         @param limit: How many pieces of work may be under way at once.
         """
+        self._clock = clock
         self._idle = [WorkQueue(clock, run_blocking) for _ in range(limit)]
         self._waiting: OrderedDict[object, deque[tuple[Steps[Any], Deferred[Any]]]] = OrderedDict()
         self._beginning = False
@@ -40,7 +41,7 @@ class FairWork:
     def run(self, owner: object, work: Steps[T]) -> Deferred[T]:
         """
         Do this work after all earlier work of its owner has begun. If there is
-        room, short work is done when this returns.
+        room and no other work waits, short work is done when this returns.
 
         @param work: See L{WorkQueue.run}.
         @return: Fires with the result of the work, or with what it raised.
@@ -51,10 +52,19 @@ class FairWork:
         return done
 
     def _begin(self) -> None:
-        if self._beginning:
-            return  # called by work that is done at once: the loop below goes on
-        self._beginning = True
+        if not self._beginning:  # else it goes on below, or in the next turn
+            self._beginning = True
+            self._begin_some()
+
+    def _begin_some(self) -> None:
+        """
+        Begin what there is room for, for as long as a turn lasts.
+        """
+        until = self._clock.seconds() + TURN
         while self._idle and self._waiting:
+            if self._clock.seconds() >= until:
+                self._clock.callLater(0, self._begin_some)
+                return
             owner, queue = self._waiting.popitem(last=False)
             work, done = queue.popleft()
             if queue:

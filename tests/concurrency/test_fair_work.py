@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.concurrency.fair_work import FairWork
+from kafscale.concurrency.work_queue import TURN
 from kafscale.wire.steps import Steps
 
 
@@ -25,7 +26,8 @@ class FairWorkTests(SynchronousTestCase):
         Nothing is to be done yet.
         """
         self.threads: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-        self.work = FairWork(Clock(), self.in_thread, 2)
+        self.clock = Clock()
+        self.work = FairWork(self.clock, self.in_thread, 2)
         self.log: list[str] = []
 
     def in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
@@ -35,20 +37,25 @@ class FairWorkTests(SynchronousTestCase):
         self.threads.append((function, Deferred()))
         return self.threads[-1][1]
 
-    def steps(self, name: str, blocking: bool = True) -> Steps[str]:
+    def steps(self, name: str, blocking: bool = True, seconds: float = 0) -> Steps[str]:
         """
         Work that notes its begin.
+
+        @param seconds: How long it takes.
         """
         self.log.append(name)
+        self.clock.rightNow += seconds
         if blocking:
             yield lambda: None
         return name
 
-    def begin(self, owner: str, name: str, blocking: bool = True) -> Deferred[str]:
+    def begin(
+        self, owner: str, name: str, blocking: bool = True, seconds: float = 0
+    ) -> Deferred[str]:
         """
         Give the work to be done.
         """
-        return self.work.run(owner, self.steps(name, blocking))
+        return self.work.run(owner, self.steps(name, blocking, seconds))
 
     def end_first(self) -> None:
         """
@@ -74,7 +81,7 @@ class FairWorkTests(SynchronousTestCase):
     def test_at_once(self) -> None:
         """
         Work that waits for nothing is done at once if there is room. Any amount
-        of it is done in one call.
+        of it is done in one call, if it takes no time.
         """
         self.assertEqual(self.successResultOf(self.begin("a", "a0", blocking=False)), "a0")
         blocking = [self.begin("a", "x"), self.begin("a", "y")]
@@ -83,6 +90,29 @@ class FairWorkTests(SynchronousTestCase):
         self.end_first()
         self.assertEqual(self.successResultOf(many[-1]), "4999")
         self.assertNoResult(blocking[1])
+
+    def test_turns(self) -> None:
+        """
+        Much short work is done in several turns of the reactor. What comes between
+        two of them waits behind it.
+        """
+        turns: list[Callable[[], None]] = []
+        self.patch(self.clock, "callLater", lambda _, function: turns.append(function))
+        for name in "xy":
+            self.begin("a", name)
+        done = [self.begin("b", str(number), False, TURN / 4) for number in range(10)]
+        self.end_first()
+        self.assertEqual(self.log, ["x", "y", *"0123"])
+        done.append(self.begin("b", "10", False))
+        self.end_first()
+        self.assertEqual(self.log, ["x", "y", *"0123"])
+        turns.pop()()
+        self.assertEqual(self.log, ["x", "y", *"01234567"])
+        turns.pop()()
+        self.assertEqual(self.log, ["x", "y", *"0123456789", "10"])
+        self.assertEqual([self.successResultOf(each) for each in done[-2:]], ["9", "10"])
+        self.assertEqual(turns, [])
+        self.assertEqual(self.successResultOf(self.begin("a", "z", False)), "z")
 
     def test_failure(self) -> None:
         """
