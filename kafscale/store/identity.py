@@ -16,7 +16,8 @@ compares both before anything else is read or written (rule 24):
     them there must be no objects: they would be of a cluster whose metadata are
     lost.
   - Metadata of versions before the entry existed adopt a store, if it has what
-    they expect there.
+    they expect there. A directory without objects is adopted if they have no
+    partitions; with partitions it may be a disk that is not mounted.
 
 The claim is created before the entry, and the entry is committed before the
 first incarnation begins. So there is no moment at which a broker could have
@@ -272,11 +273,21 @@ class StoreIdentity:
                     )
             return None
         if place.record.kind == DIRECTORY and self._namespace not in place.beside:
-            found = f", but those of {', '.join(place.beside)}" if place.beside else ""
+            partitions = (await self._metadata.range(metadata_keys.PARTITIONS))[0]
+            if not (place.beside or partitions or await self._expected()):
+                return None  # there are no records
+            found = confirm = ""
+            if place.beside:
+                found = f", but those of {', '.join(place.beside)}"
+            else:
+                confirm = (
+                    ". If no record was ever produced, create an empty file"
+                    f" {self._namespace}/confirmed in that directory"
+                )
             return (
                 f"{place.objects} has no objects in the namespace {self._namespace}{found}, and"
                 f" {place.metadata} is not new. Set KAFSCALE_NAMESPACE or KAFSCALE_S3_BUCKET as"
-                f" it was, mount the disk, or restore a backup ({PAGE})"
+                f" it was, mount the disk, or restore a backup{confirm} ({PAGE})"
             )
         if place.record.kind == BUCKET and not is_claimed:
             return (

@@ -316,10 +316,29 @@ class AdoptionTests(IdentityTestCase):
     def test_wrong_directory(self) -> None:
         """
         A directory without objects in the namespace is refused: it is another
-        namespace, is not mounted, or the records are in a bucket.
+        namespace, is not mounted, or the records are in a bucket. With a file there it
+        is adopted, if nothing is expected.
         """
+        self.put(metadata_keys.partition(TOPIC, 0), PartitionRecord().to_json())
         self.refused(LOCAL, "no objects in the namespace default", "mount the disk")
+        self.refused(LOCAL, "create an empty file default/confirmed")
         self.refused(attrs.evolve(LOCAL, beside=["other"]), "but those of other")
+        self.start(attrs.evolve(LOCAL, beside=["default"]))
+        self.assertEqual(self.known(), LOCAL.record)
+
+    def test_without_records(self) -> None:
+        """
+        A directory without objects is adopted if the metadata have no partitions and
+        no seals. Objects in another namespace are of another cluster, or of these
+        metadata.
+        """
+        self.refused(attrs.evolve(LOCAL, beside=["other"]), "but those of other")
+        self.put(metadata_keys.seal(2), SealRecord(9, 5).to_json())
+        self.refused(LOCAL, "no objects in the namespace default")
+        self.put(metadata_keys.seal(2), SealRecord(9, None).to_json())
+        self.start(LOCAL)
+        self.assertEqual(self.known(), LOCAL.record)
+        self.assertEqual(now(self.objects.get(self.claim)), write_claim(CLUSTER))
 
     def test_bucket(self) -> None:
         """
