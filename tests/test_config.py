@@ -259,6 +259,7 @@ class MalformedTests(SynchronousTestCase):
         Numbers below -1, and words of which some are unknown.
         """
         self.assert_refused("LOG_RETENTION_MS", "-2", "--1", "1.5", str(2**63))
+        self.assert_refused("LOG_RETENTION_BYTES", "-2", "-1K", "1.5M")
         self.assert_refused("LOG_ROLL_MS", "-1", "0")
         self.assert_refused("LOG_SEGMENT_BYTES", "1048575", "2GiB")
         self.assert_refused("LOG_CLEANUP_POLICY", "shred", "delete,", "delete shred")
@@ -289,9 +290,11 @@ class AcceptedTests(SynchronousTestCase):
 
     def test_defaults_of_topics(self) -> None:
         """
-        -1 for no limit; words in any case, and several of them.
+        -1 for no limit; sizes with units; words in any case, and several of them.
         """
         self.assertEqual(settings(LOG_RETENTION_MS="-1").log_retention_ms, -1)
+        for text, size in (("-1", -1), ("10GiB", 10 << 30)):
+            self.assertEqual(settings(LOG_RETENTION_BYTES=text).log_retention_bytes, size)
         found = settings(LOG_MESSAGE_TIMESTAMP_TYPE="logappendtime", COMPRESSION_TYPE="ZSTD")
         self.assertEqual(found.log_message_timestamp_type, "LogAppendTime")
         self.assertEqual(found.compression_type, "zstd")

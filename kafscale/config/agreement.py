@@ -25,8 +25,8 @@ def check_stores(settings: Settings) -> None:
 
     @raise SettingError: They contradict one another, or one has no effect.
     """
-    _check_s3(settings)
     _check_etcd(settings)
+    _check_s3(settings)
 
 
 def _check_s3(settings: Settings) -> None:

@@ -85,7 +85,7 @@ def size(lowest: int, highest: int) -> Kind:
     """
 
     def parse(text: str) -> int:
-        match = re.fullmatch(r"([0-9]{1,19})\s*(?:([kmg])(?:ib)?)?", text.lower(), re.ASCII)
+        match = re.fullmatch(r"(-?[0-9]{1,19})\s*(?:([kmg])(?:ib)?)?", text.lower(), re.ASCII)
         if match is None:
             raise ValueError(text)
         value = int(match[1]) * _UNITS[match[2] or ""]

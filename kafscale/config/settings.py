@@ -328,7 +328,7 @@ class Settings:
         " Use the same value for all brokers, as for the defaults below.",
     )
     log_retention_bytes: int = _topics(
-        number(-1, _LONG, "bytes"),
+        size(-1, _LONG),
         "-1",
         "Default of `retention.bytes` for all topics, -1 for no limit (Kafka's"
         " `log.retention.bytes`).",

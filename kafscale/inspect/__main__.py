@@ -16,7 +16,7 @@ from kafscale.config import Settings, from_environment
 from kafscale.errors import NoSuchObject, SettingError, StoreError
 from kafscale.inspect.dump import dump
 from kafscale.inspect.listing import list_all
-from kafscale.inspect.opening import Opened, UnknownNamespace, open_to_read, running
+from kafscale.inspect.opening import Opened, WrongStore, open_to_read, running
 from kafscale.inspect.verify import Verification
 
 WRONG = 1
@@ -88,7 +88,7 @@ async def run(arguments: argparse.Namespace, reactor: Any) -> int:
             whole = await dump(opened.objects, key, arguments.batches, print_line)
         else:
             whole = await _whole(arguments.verb, opened, settings)
-    except UnknownNamespace as error:
+    except WrongStore as error:
         return complain(str(error))
     except SettingError as error:
         print_line(f"wrong: {error}")
@@ -106,7 +106,7 @@ async def _whole(verb: str, opened: Opened, settings: Settings) -> bool:
         print_line("brokers that run on this etcd may be ahead of this report")
     elif (pid := running(data_dir)) is not None:
         print_line(f"process {pid} may run a broker on {data_dir}: it may be ahead of this report")
-    view = await opened.check_namespace()
+    view = await opened.check_store()
     if verb == "list":
         return await list_all(opened.objects, view, print_line)
     return await Verification(opened.objects, opened.fresh, print_line).run()

@@ -15,6 +15,7 @@ import attrs
 from kafscale.config import Settings
 from kafscale.config.agreement import check_stores
 from kafscale.errors import SettingError
+from kafscale.format.cluster import BUCKET, DIRECTORY, StoreRecord
 from kafscale.inspect.view import View, load
 from kafscale.interfaces import IObjectReader
 from kafscale.store.blocking import at_once
@@ -23,9 +24,9 @@ from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.store.sqlite.snapshot import open_snapshot
 
 
-class UnknownNamespace(SettingError):
+class WrongStore(SettingError):
     """
-    The stores do not have the namespace.
+    The metadata belong to another namespace or another object store.
     """
 
 
@@ -34,32 +35,41 @@ class Opened:
     """
     The stores of a namespace.
 
+    @ivar store: The object store and the namespace that the settings name.
     @ivar objects: Reads the objects.
     @ivar fresh: Reads the metadata as it is now.
     """
 
+    store: StoreRecord
     objects: IObjectReader
     fresh: Callable[[], Awaitable[View]]
 
-    async def check_namespace(self) -> View:
+    async def check_store(self) -> View:
         """
-        Read the metadata, and check that the namespace is theirs: in another one
-        there is nothing to be wrong.
+        Read the metadata, and check that they belong to the object store and the
+        namespace (rule 24): in another one there is nothing to be wrong.
 
-        @raise UnknownNamespace: it is not.
+        @raise WrongStore: they do not.
         """
         view = await self.fresh()
         name = view.namespace
         if view.store is not None and view.store.namespace != name:
-            raise UnknownNamespace(
+            raise WrongStore(
                 f"there is no namespace {name!r}: the metadata are of {view.store.namespace!r}"
             )
+        if view.store is not None and view.store != self.store:
+            change = (
+                "unset KAFSCALE_S3_BUCKET"
+                if view.store.bucket is None
+                else f"set KAFSCALE_S3_BUCKET={view.store.bucket}"
+            )
+            raise WrongStore(f"the metadata belong to another object store: {change}")
         # Metadata in etcd are below the namespace; of others, a version before
         # the entry of the store may have written them.
         if view.cluster is None or (
             view.store is None and not await self.objects.list(f"{name}/", "", 1)
         ):
-            raise UnknownNamespace(f"there is no namespace {name!r}")
+            raise WrongStore(f"there is no namespace {name!r}")
         return view
 
 
@@ -71,12 +81,15 @@ def open_to_read(settings: Settings, reactor: Any = None) -> Opened:
     @raise SettingError: there is no data, or the settings contradict each other.
     """
     check_stores(settings)
-    if settings.etcd_endpoints and settings.s3_bucket:
+    bucket = settings.s3_bucket
+    store = StoreRecord(BUCKET if bucket else DIRECTORY, settings.namespace, bucket)
+    if settings.etcd_endpoints and bucket:
         from kafscale.store.etcd.settings import store_of
 
         shared = RetryingMetadataStore(store_of(settings, reactor, _in_step), reactor, _in_step)
         return Opened(
-            _bucket(settings, settings.s3_bucket, reactor),
+            store,
+            _bucket(settings, bucket, reactor),
             lambda: load(shared, settings.namespace),
         )
     path = os.path.join(settings.data_dir, "metadata.sqlite")
@@ -91,9 +104,9 @@ def open_to_read(settings: Settings, reactor: Any = None) -> Opened:
             finally:
                 await metadata.close()
 
-    if settings.s3_bucket:
-        return Opened(_bucket(settings, settings.s3_bucket, reactor), fresh)
-    return Opened(LocalObjectReader(os.path.join(settings.data_dir, "objects")), fresh)
+    if bucket:
+        return Opened(store, _bucket(settings, bucket, reactor), fresh)
+    return Opened(store, LocalObjectReader(os.path.join(settings.data_dir, "objects")), fresh)
 
 
 def _bucket(settings: Settings, bucket: str, reactor: Any) -> IObjectReader:

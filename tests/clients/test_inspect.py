@@ -42,14 +42,16 @@ class InspectTests(BrokerTestCase):
         super().setUp()
         self.data = self.folder / "broker-0" / "data"
 
-    def inspect(self, *arguments: str) -> tuple[int, str]:
+    def inspect(self, *arguments: str, **settings: object) -> tuple[int, str]:
         """
         Return its exit status and its output.
+
+        @param settings: Beside the data directory.
         """
         done = subprocess.run(
             [sys.executable, "-m", "kafscale.inspect", *arguments],
             cwd=ROOT,
-            env=environment(data_dir=self.data),
+            env=environment(data_dir=self.data, **settings),
             capture_output=True,
             text=True,
             timeout=60,
@@ -319,7 +321,7 @@ class InspectTests(BrokerTestCase):
 
     def test_nothing_to_look_at(self) -> None:
         """
-        Exit status 2: no data, no such object, no such namespace.
+        Exit status 2: no data, no such object, no such namespace, another store.
         """
         status, text = self.inspect("verify")
         self.assertEqual((status, text.count("\n")), (2, 1))
@@ -335,6 +337,13 @@ class InspectTests(BrokerTestCase):
             self.assertEqual(
                 text.splitlines()[-1],
                 "kafscale-inspect: there is no namespace 'other': the metadata are of 'default'",
+            )
+            status, text = self.inspect(verb, s3_bucket="other", s3_endpoint="http://127.0.0.1:1")
+            self.assertEqual(status, 2, text)
+            self.assertEqual(
+                text.splitlines()[-1],
+                "kafscale-inspect: the metadata belong to another object store: unset"
+                " KAFSCALE_S3_BUCKET",
             )
         self.assertEqual(self.inspect("undo")[0], 2)
 
