@@ -72,13 +72,19 @@ REASONS: dict[str, list[Difference]] = {
     "Bytes behind a batch are refused; Kafka drops them.": [
         D("produce/batch: a byte too many", "*"),
     ],
-    "The base offset of a batch is ignored; Kafka demands 0.": [
-        D("produce/batch: base offset", "*"),
-    ],
     "Offset deltas of records must count up from 0 in every batch; Kafka looks at them in"
     " compressed ones.": [
         D("produce/batch: record offset *", "*"),
         D("produce/batch: offsets *", "*"),
+    ],
+    "If a batch is marked as LogAppendTime, its largest timestamp becomes that of the records;"
+    " Kafka keeps the one in its header.": [
+        D("produce/batch: append time, max timestamp too large", "*.max_timestamp"),
+        D("produce/batch: append time, max timestamp too large", "* ListOffsets *", kafka=-1),
+    ],
+    "Timestamps that overflow are refused in topics with LogAppendTime, too; Kafka does not look"
+    " at them there.": [
+        D("produce/append time: timestamp overflow", "*"),
     ],
     "A batch of a producer must have its epoch; Kafka takes -1.": [
         D("produce/batch: producer without an epoch", "*"),

@@ -97,6 +97,7 @@ def check_header(batch: memoryview, rules: AppendRules) -> BatchHeader:
 
     @raise MessageTooLarge: it is larger than C{max.message.bytes}.
     @raise KafkaError: see L{check_batch}.
+    @raise InvalidRecord: it has a base offset already.
     @raise TransactionalIdAuthorizationFailed: it is part of a transaction.
     """
     if len(batch) > rules.max_bytes:
@@ -104,6 +105,8 @@ def check_header(batch: memoryview, rules: AppendRules) -> BatchHeader:
             f"The batch has {len(batch)} bytes, max.message.bytes is {rules.max_bytes}"
         )
     header = check_batch(batch)
+    if header.base_offset:
+        raise InvalidRecord(f"The base offset of a batch must be 0, not {header.base_offset}")
     if header.transactional:
         raise TransactionalIdAuthorizationFailed(NO_TRANSACTIONS)
     return header

@@ -56,6 +56,9 @@ BATCHES: dict[str, Callable[[], bytes]] = {
     "delete horizon": lambda: batch_of(1, attributes=0x40),
     "unused attributes": lambda: batch_of(1, attributes=0x80),
     "append time": lambda: batch_of(1, attributes=0x08),
+    "append time, max timestamp too large": lambda: batch_of(
+        2, attributes=0x08, max_timestamp=TIME + DAY
+    ),
     "codec 5": lambda: batch_of(1, attributes=5),
     "codec 7": lambda: batch_of(1, attributes=7),
     "null key and value": lambda: batch(record(None, None)),
@@ -149,6 +152,7 @@ TOPICS: dict[str, tuple[dict[str, Any], list[str]]] = {
             "append time",
             "max timestamp -1",
             "a day ahead",
+            "timestamp overflow",
             "timestamps -1",
             "timestamps -2",
             "count too large",

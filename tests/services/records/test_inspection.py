@@ -392,6 +392,17 @@ class HeaderTests(InspectionCase):
         damaged[-1] ^= 1
         self.assertRaises(CorruptMessage, self.inspect, memoryview(bytes(damaged)))
 
+    def test_base_offset(self) -> None:
+        """
+        A batch with a base offset is refused: offsets are the broker's.
+        """
+        for base in (1, -1, 2**40):
+            batch = bytearray(batch_of(NOW))
+            batch[:8] = base.to_bytes(8, "big", signed=True)
+            with self.assertRaises(InvalidRecord) as caught:
+                check_header(memoryview(batch), RULES)
+            self.assertIn(f"must be 0, not {base}", str(caught.exception))
+
     def test_transactional(self) -> None:
         """
         There are no transactions.
