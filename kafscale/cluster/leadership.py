@@ -98,7 +98,8 @@ class Leaderships:
         self._to_retry: set[UUID] = set()  # topics to check again later
         self._settling = WorkerPool(clock, 1, self._next_check)
         self._waiting: dict[UUID, list[Deferred[None]]] = {}  # callers of wait_for_leaders
-        self._claims: dict[TopicIdPartition, list[Deferred[None]]] = {}  # callers of claimed
+        # Callers of `claimed`, as sets that keep the order.
+        self._claims: dict[TopicIdPartition, dict[Deferred[None], None]] = {}
         self._deleted: dict[UUID, _Deleted] = {}  # topics with a tombstone
         self._dropping = Chore(clock, self._drop, self._not_deleted)
         self._erasing = Chore(clock, self._erase, self._not_deleted)
@@ -367,7 +368,9 @@ class Leaderships:
         """
         Let callers of L{claimed} wait until the end.
         """
-        claims: dict[TopicIdPartition, list[Deferred[None]]] = {where: [] for where in wanted}
+        claims: dict[TopicIdPartition, dict[Deferred[None], None]] = {
+            where: {} for where in wanted
+        }
         self._claims.update(claims)
         try:
             yield
@@ -375,7 +378,7 @@ class Leaderships:
             for where in claims:
                 del self._claims[where]
             for waiting in claims.values():
-                for waiter in waiting:
+                for waiter in list(waiting):
                     if not waiter.called:
                         waiter.callback(None)
 
@@ -389,8 +392,10 @@ class Leaderships:
         if waiting is None:
             return None
         waiter: Deferred[None] = Deferred()
-        waiting.append(waiter)
-        return waiter.addTimeout(CLAIM_SECONDS, self._clock).addErrback(lambda _: None)
+        waiting[waiter] = None
+        return waiter.addTimeout(CLAIM_SECONDS, self._clock).addErrback(
+            lambda _: waiting.pop(waiter)
+        )
 
     def _log_claimed(self, before: Sequence[Leadership]) -> None:
         """

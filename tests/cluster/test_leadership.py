@@ -4,10 +4,12 @@ Tests of `kafscale.cluster.leadership`.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from itertools import count
 from typing import Any, cast
 from uuid import UUID
+from weakref import ref
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -392,6 +394,16 @@ class ClaimedTests(LeadershipTestCase):
         self.assertNoResult(later)
         self.heard.callback(None)
         self.successResultOf(later)
+
+    def test_none_is_kept(self) -> None:
+        """
+        A claim may take hours: what has waited for long enough is not kept until its end.
+        """
+        waiting = [ref(self.claimed()) for _ in range(3)]
+        self.cluster.clock.advance(CLAIM_SECONDS)
+        gc.collect()
+        self.assertEqual([each() for each in waiting], [None] * 3)
+        self.assertIsNotNone(self.leaderships.claimed(self.topic_id, 0))
 
     def test_recovered(self) -> None:
         """
