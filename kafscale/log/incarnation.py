@@ -11,13 +11,11 @@ next incarnation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from uuid import UUID
 
 from twisted.logger import Logger
 
-from kafscale.format import metadata_keys, object_keys
+from kafscale.format import object_keys
 from kafscale.format.partition import TopicIdPartition
-from kafscale.format.topic import NameRecord, TopicRecord
 from kafscale.interfaces import LogRules
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.journal.bundles import Bundles
@@ -83,7 +81,6 @@ class Incarnation:
         self.number = number
         self.partitions: dict[TopicIdPartition, Partition] = {}
         self._environment = environment
-        self._metadata = metadata
         self._seconds = clock.seconds
         self._pressure = pressure
         self._on_fenced = fenced
@@ -217,7 +214,7 @@ class Incarnation:
             counts=environment.counts.topic(topic_id),
             rules=rules,
         )
-        partition.inherit(claim.batches, claim.true_times)
+        partition.inherit(claim.batches, claim.true_times, claim.created)
         # Before anything starts that may find this incarnation fenced.
         self.partitions[claim.where] = partition
         self.retention.led(partition)
@@ -244,19 +241,6 @@ class Incarnation:
         See L{kafscale.log.partition.partition.PartitionHost.grew}.
         """
         self._pressure.grew(size)
-
-    async def created(self, topic_id: UUID) -> int | None:
-        """
-        See L{kafscale.log.partition.partition.PartitionHost.created}. The entry of the
-        topic's name is put once, when the topic is created.
-        """
-        topic = await self._metadata.get(metadata_keys.topic(topic_id))
-        if topic is None:
-            return None
-        name = await self._metadata.get(metadata_keys.name(TopicRecord.from_entry(topic).name))
-        if name is None or NameRecord.from_entry(name).topic_id != topic_id:
-            return None
-        return name.revision
 
     async def confirm(self, partition: Partition) -> None:
         """

@@ -52,11 +52,6 @@ class PartitionHost(Protocol):
         Count C{size} more bytes of records in memory; fewer if it is negative.
         """
 
-    def created(self, topic_id: UUID) -> Awaitable[int | None]:
-        """
-        Return the revision at which a topic was created; None if it is deleted.
-        """
-
     def confirm(self, partition: Partition) -> Awaitable[None]:
         """
         Check with the metadata store that this broker still leads the
@@ -203,8 +198,6 @@ class Partition:
         footer = await self.segments.newest_footer()
         if footer is not None:
             self._rolled_producers = self.producers_in(footer.producers)
-        elif (created := await self._host.created(self.topic_id)) is not None:
-            self._rolled_producers = ProducerStates(first_id_after(created))
         self._producers = self.producers_after(self.tail.from_offset(self.tail.start))
         self.is_open = True
 
@@ -218,14 +211,20 @@ class Partition:
             else:
                 waiter.errback(result)
 
-    def inherit(self, batches: Sequence[bytes], true_times: bool) -> None:
+    def inherit(
+        self, batches: Sequence[bytes], true_times: bool, created: int | None
+    ) -> None:
         """
         Take over records from the journal of an earlier incarnation, which are
         durable. Called before the partition can be found by anyone.
 
         @param batches: Whole batches, in order, from the end of the segments on.
         @param true_times: Whether their headers are believed.
+        @param created: The revision at which the topic was created; None if it is not
+            known, or there is a segment, from which the mark of producers is read.
         """
+        if created is not None:
+            self._rolled_producers = ProducerStates(first_id_after(created))
         for batch in batches:
             header = read_batch_header(batch)
             self.tail.append(batch, header.base_offset, header.next_offset)

@@ -22,6 +22,7 @@ from kafscale.format import metadata_keys
 from kafscale.format.epochs import Epochs
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.slot import Range
+from kafscale.format.topic import NameRecord, TopicRecord
 from kafscale.format.trailer import intact
 from kafscale.interfaces import Compare, Entry, IMetadataStore
 from kafscale.log.commit import Change, settle_all
@@ -50,6 +51,8 @@ class Claim:
     @ivar batches: The batches from sealed journals that are in no segment.
     @ivar true_times: Whether their headers are known to state the largest timestamps
         of their records.
+    @ivar created: The revision at which the topic was created; None if it is
+        deleted. It is not looked up if the partition has a segment.
     """
 
     where: TopicIdPartition
@@ -57,6 +60,7 @@ class Claim:
     revision: int
     batches: Sequence[bytes]
     true_times: bool
+    created: int | None
 
 
 class Recovery:
@@ -102,6 +106,15 @@ class Recovery:
             for where in wanted
             if await _is_free(entries.get(metadata_keys.partition(*where)), is_gone)
         ]
+        begun = [
+            topic_id
+            for topic_id, index in wanted
+            if _record(entries.get(metadata_keys.partition(topic_id, index))).last_segment is None
+        ]
+        topic_ids = list(dict.fromkeys(begun))
+        created = dict(
+            zip(topic_ids, await map_bounded(self._created, topic_ids), strict=True)
+        )
         read: RangeData = {}
         if len(wanted) > 1:  # their records are in the same slots
             needed: list[tuple[str, Range]] = []
@@ -115,7 +128,9 @@ class Recovery:
             entry = entries.get(metadata_keys.partition(*where))
             while await _is_free(entry, is_gone):
                 try:
-                    claims.append(await self._recover(where, entry, read))
+                    claims.append(
+                        await self._recover(where, entry, read, created.get(where[0]))
+                    )
                     self._refused.pop(where, None)
                     break
                 except (NoSuchObject, CorruptLog) as missing:
@@ -135,6 +150,19 @@ class Recovery:
                     break
         return claims
 
+    async def _created(self, topic_id: UUID) -> int | None:
+        """
+        Return the revision at which a topic was created; None if it is deleted. The
+        entry of its name is put once, when it is created.
+        """
+        topic = await self._metadata.get(metadata_keys.topic(topic_id))
+        if topic is None:
+            return None
+        name = await self._metadata.get(metadata_keys.name(TopicRecord.from_entry(topic).name))
+        if name is None or NameRecord.from_entry(name).topic_id != topic_id:
+            return None
+        return name.revision
+
     def _refuse(self, where: TopicIdPartition, why: str) -> None:
         if self._refused.get(where) != why:
             self._refused[where] = why
@@ -147,10 +175,15 @@ class Recovery:
             )
 
     async def _recover(
-        self, where: TopicIdPartition, entry: Entry | None, read: RangeData
+        self,
+        where: TopicIdPartition,
+        entry: Entry | None,
+        read: RangeData,
+        created: int | None,
     ) -> Claim:
         """
         @param read: Ranges that were read already.
+        @param created: See L{Claim.created}.
         """
         record = _record(entry)
         revision = 0 if entry is None else entry.revision
@@ -166,7 +199,7 @@ class Recovery:
             journals=(*journals, (self._incarnation, epoch)),
         )
         true_times = all(each.true_times for _, each in needed)
-        return Claim(where, claimed, revision, batches, true_times)
+        return Claim(where, claimed, revision, batches, true_times, created)
 
     async def _needed(
         self, where: TopicIdPartition, record: PartitionRecord

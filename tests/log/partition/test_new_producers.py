@@ -133,24 +133,35 @@ class CreatedTests(NewProducerTestCase):
 
     def test_deleted_meanwhile(self) -> None:
         """
-        If the topic is being deleted nothing depends on it any more: any sequence is
-        taken. So it is if the name belongs to another topic already.
+        If the topic is deleted before the claim nothing depends on it any more: any
+        sequence is taken. So it is if the name belongs to another topic already.
         """
         for again in (False, True):
             broker = self.broker(**EACH)
             broker.obey(hold("get", metadata_keys.TOPICS if not again else metadata_keys.NAMES))
             recovering = broker.recover()
-            self.successResultOf(recovering)
-            opening = broker.log.partition(*WHERE).opened()
-            self.assertNoResult(opening)
+            self.assertNoResult(recovering)
             self.delete()
             if again:
                 self.create(UUID(int=0xDEF))
             broker.obey(let_pass)
             broker.settle()
-            self.successResultOf(opening)
+            self.successResultOf(recovering)
             self.assertTrue(self.takes(broker, self.new + 7 + again))
             self.create()
+
+
+    def test_without_metadata(self) -> None:
+        """
+        The first batch needs no answer of the metadata store: the claim has read when
+        the topic was created.
+        """
+        broker = self.leader(**EACH)
+        broker.metadata.policy = None
+        opening = broker.log.partition(*WHERE).opened()
+        self.successResultOf(opening)
+        self.assertEqual(broker.metadata.pending, [])
+        self.check(broker, self.new)
 
 
 class CarriedTests(NewProducerTestCase):
