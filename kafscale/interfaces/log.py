@@ -210,6 +210,12 @@ class IPartition(IReadable):
             NOT_LEADER_OR_FOLLOWER and others.
         """
 
+    def refused(header: BatchHeader) -> None:
+        """
+        Take note that a batch was refused for good, before L{append}. If it was the first
+        of its producer, the one after it may be the first that is appended.
+        """
+
     def offset_at(timestamp: int) -> Awaitable[tuple[int, int] | None]:
         """
         Find the first durable record at or after C{timestamp}, record by

@@ -1,12 +1,15 @@
 """
-librdkafka's idempotent producers, which are new to a partition or not any more
+Idempotent producers of librdkafka and aiokafka, which are new to a partition or not any more
 (docs/architecture.md, Producers).
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import aiokafka
+import aiokafka.errors
 import confluent_kafka
 
 from tests.clients.broker import BrokerTestCase, eventually
@@ -121,6 +124,41 @@ class KnownTests(BrokerTestCase):
         self.go_on(b"4", b"5")
         self.client = self.connect(self.subject)
         self.assertEqual(self.stored(), [b"3", b"4", b"5"])
+
+
+class RefusedTests(BrokerTestCase):
+    """
+    Producers of which the first batch is refused for good.
+    """
+
+    def test_aiokafka(self) -> None:
+        """
+        aiokafka does not use the sequence of a batch again that was too large: it goes on
+        with the next one, on a topic that was just created and on one with records.
+        """
+        subject = self.broker()
+        client = self.connect(subject)
+        client.create(TOPIC)
+
+        async def run(value: bytes) -> None:
+            producer = aiokafka.AIOKafkaProducer(
+                bootstrap_servers=subject.address,
+                enable_idempotence=True,
+                max_request_size=5_000_000,
+            )
+            await producer.start()
+            try:
+                with self.assertRaises(aiokafka.errors.MessageSizeTooLargeError):
+                    await producer.send_and_wait(TOPIC, bytes(2_000_000), partition=0)
+                for _ in range(2):
+                    await producer.send_and_wait(TOPIC, value, partition=0)
+            finally:
+                await producer.stop()
+
+        for value in (b"0", b"1"):
+            asyncio.run(asyncio.wait_for(run(value), 60))
+        stored = [each.value for each in client.records(TOPIC)]
+        self.assertEqual(stored, [b"0", b"0", b"1", b"1"])
 
 
 class MovingTests(ClusterTestCase):

@@ -98,6 +98,7 @@ class FakePartition:
     @ivar replaced: Whether another broker leads the partition, which L{confirm}
         finds out.
     @ivar error: Raised by the next calls, if set.
+    @ivar refusals: The headers of the batches that were refused for good.
     @ivar states: The states of its producers.
     @ivar settlements: What it appends is settled by the last of these.
     """
@@ -116,6 +117,7 @@ class FakePartition:
         self.error: Exception | None = None
         self.batches: list[Batch] = []
         self.rules: list[AppendRules] = []
+        self.refusals: list[BatchHeader] = []
         self.states: list[Any] = []
         self.watches: WeakSet[Watcher] = WeakSet()
         self.opening: list[Deferred[None]] = []
@@ -157,6 +159,12 @@ class FakePartition:
             return Append(offset, time, None)
         self.settlements[-1].covers(self, self.next_offset)
         return Append(offset, time, self.settlements[-1])
+
+    def refused(self, header: BatchHeader) -> None:
+        """
+        See L{IPartition.refused}.
+        """
+        self.refusals.append(header)
 
     def put(self, *data: bytes, timestamp: int = 0) -> None:
         """

@@ -198,7 +198,9 @@ class Partition:
         footer = await self.segments.newest_footer()
         if footer is not None:
             self._rolled_producers = self.producers_in(footer.producers)
+        refused = self._producers.refused
         self._producers = self.producers_after(self.tail.from_offset(self.tail.start))
+        self._producers.refused = refused
         self.is_open = True
 
     def _opening_done(self, result: Failure | None) -> None:
@@ -272,6 +274,12 @@ class Partition:
             self, stamped, base, end, append_time if append_time >= 0 else header.max_timestamp
         )
         return Append(base, append_time, slot)
+
+    def refused(self, header: BatchHeader) -> None:
+        """
+        See L{IPartition.refused}.
+        """
+        self._producers.refuse(header)
 
     def _settlement_of(self, offset: int) -> Slot | None:
         """

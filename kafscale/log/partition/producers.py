@@ -15,6 +15,10 @@ as in Kafka. The *mark* divides the two: producers whose id is at or above it ar
 new. It is higher than every id that was given out before the topic was created
 (L{kafscale.format.cluster.first_id_after}), and than every id that was forgotten.
 
+If the first batches of a new producer are refused for good, because they are too
+large, for instance, then the one after them may be the first: some clients do not
+use a sequence again, and the producer knows that those batches are not stored.
+
 The states follow from the batches in the log. They are never stored ahead of
 the batches, and are rebuilt by replaying the batches that came after a stored
 snapshot. The rules are those of Kafka's C{ProducerStateManager} and
@@ -43,6 +47,9 @@ from kafscale.wire.records import BatchHeader, read_batch_header
 REMEMBERED = 5
 """How many batches of a producer are remembered."""
 
+REFUSED = 1000
+"""Of how many producers whose first batches were refused for good that is remembered."""
+
 _LAST_SEQUENCE = 2**31 - 1
 
 
@@ -52,6 +59,9 @@ class ProducerStates:
 
     @ivar mark: Producers with this id or a higher one are new, unless they have a
         state.
+    @ivar refused: For producers, by id and epoch, whose first batches were refused for
+        good: the sequence after those. The oldest first, at most L{REFUSED}. It is not
+        stored.
     """
 
     def __init__(
@@ -65,6 +75,7 @@ class ProducerStates:
             been idle for longest are forgotten.
         """
         self.mark = mark
+        self.refused: dict[tuple[int, int], int] = {}
         self._expiration_ms = expiration_ms
         self._limit = limit
         self._states: OrderedDict[int, ProducerState] = OrderedDict()  # longest idle first
@@ -96,7 +107,7 @@ class ProducerStates:
         self.expire(now)
         state = self._states.get(header.producer_id)
         if state is None:
-            if header.base_sequence and header.producer_id >= self.mark:
+            if header.producer_id >= self.mark and not self._may_be_first(header):
                 raise OutOfOrderSequenceNumber(
                     f"Producer {header.producer_id}, epoch {header.producer_epoch}: it has"
                     f" written nothing here, so sequence 0 is next, not {header.base_sequence}"
@@ -122,6 +133,24 @@ class ProducerStates:
                 f" {expected} is next, not {header.base_sequence}"
             )
         return None
+
+    def refuse(self, header: BatchHeader) -> None:
+        """
+        Take note that a batch was refused for good, without a check of its sequence.
+        """
+        if header.producer_id >= 0 and self._may_be_first(header):
+            producer = header.producer_id, header.producer_epoch
+            self.refused.pop(producer, None)
+            self.refused[producer] = (header.last_sequence + 1) & _LAST_SEQUENCE
+            if len(self.refused) > REFUSED:
+                del self.refused[next(iter(self.refused))]
+
+    def _may_be_first(self, header: BatchHeader) -> bool:
+        """
+        Whether a batch may be the first of a new producer.
+        """
+        first = header.base_sequence
+        return first == 0 or first == self.refused.get((header.producer_id, header.producer_epoch))
 
     def append(self, header: BatchHeader, base_offset: int, now: int = NOT_KNOWN) -> None:
         """

@@ -15,6 +15,7 @@ faster, and errors are handled out of the way.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias, cast
 from uuid import UUID
@@ -29,11 +30,13 @@ from kafscale.concurrency.fair_work import FairWork
 from kafscale.concurrency.gathering import all_settled, results_of
 from kafscale.counts import ConversionCounts
 from kafscale.errors import (
+    CorruptMessage,
     InvalidRecord,
     InvalidRequiredAcks,
     InvalidTopicException,
     KafkaError,
     NotLeaderOrFollower,
+    OutOfOrderSequenceNumber,
     RequestTimedOut,
     TransactionalIdAuthorizationFailed,
     UnknownTopicId,
@@ -64,9 +67,11 @@ from kafscale.services.records.inspection import (
 )
 from kafscale.services.records.overdue import Overdue
 from kafscale.services.refusals import error_fields
+from kafscale.wire.batches import MAGIC
 from kafscale.wire.error_responses import error_response
 from kafscale.wire.message_sets import is_message_set, to_batch
 from kafscale.wire.messages import ProduceRequest, ProduceResponse
+from kafscale.wire.records import BatchHeader, read_batch_header
 from kafscale.wire.steps import Steps
 
 TopicProduceData: TypeAlias = ProduceRequest.Topic
@@ -116,6 +121,7 @@ class _Late:
     @ivar topic_id: Of its topic.
     @ivar rules: The topic's when the batch came.
     @ivar response: Of its partition.
+    @ivar header: The header as it came; None for a message set.
     @ivar inspected: The batch, when it may be appended.
     @ivar error: Why it may not be.
     """
@@ -123,6 +129,7 @@ class _Late:
     topic_id: UUID
     rules: AppendRules
     response: PartitionResponse
+    header: BatchHeader | None
     inspected: Inspected | None = None
     error: Exception | None = None
 
@@ -296,18 +303,21 @@ class ProduceService:
             return
         for each in data.partition_data:
             responses.append(response := PartitionResponse(index=each.index, base_offset=-1))
+            batch = each.records
             try:
                 try:
                     partition = find_partition(self._log, topic, each.index)
                 except NotLeaderOrFollower:
                     partition = self._about_to_lead(topic, each.index)
-                batch = _checked(each.records, version)
+                batch = _checked(batch, version)
                 # The log makes a copy. The frame must not stay in memory until the
                 # batch is stored.
                 each.records = None
                 if version < _PRODUCES_BATCHES and is_message_set(batch):
                     work = self._converted(batch, rules, produce.now)
-                    self._append_later(partition, len(batch), work, rules, response, produce)
+                    self._append_later(
+                        partition, len(batch), None, work, rules, response, produce
+                    )
                     continue
                 header = check_header(batch, rules)
                 inspected = inspect_at_once(batch, header, rules, produce.now)
@@ -317,12 +327,17 @@ class ProduceService:
                     self._append_later(
                         partition,
                         len(batch),
+                        header,
                         inspected or inspect_steps(batch, header, rules, produce.now),
                         rules,
                         response,
                         produce,
                     )
             except Exception as error:
+                if batch is not None:
+                    with suppress(CorruptMessage):
+                        header = read_batch_header(batch)
+                        self._refused_for_good(topic.topic_id, each.index, header, error)
                 self._refuse(response, topic.topic_id, error, produce)
 
     def _append(
@@ -347,6 +362,7 @@ class ProduceService:
         self,
         partition: IPartition,
         size: int,
+        header: BatchHeader | None,
         batch: Inspected | Steps[Inspected],
         rules: AppendRules,
         response: PartitionResponse,
@@ -356,12 +372,13 @@ class ProduceService:
         Append a batch when the partition is led and open and the batch is looked into.
 
         @param size: Bytes of the batch.
+        @param header: Its header; None for a message set.
         @param batch: Itself, or the work of which it is the result.
         """
         if produce.late is None:
             produce.late = []
         produce.late_bytes += size
-        late = _Late(partition.topic_id, rules, response)
+        late = _Late(partition.topic_id, rules, response, header)
         produce.late.append(late)
         if isinstance(batch, Inspected):
             late.inspected = batch
@@ -405,8 +422,27 @@ class ProduceService:
                     raise late.error or ValueError("a batch was not looked into")
                 self._append(partition, late.inspected, late.rules, late.response, produce)
             except Exception as error:
+                if late.header is not None:
+                    index = late.response.index
+                    self._refused_for_good(late.topic_id, index, late.header, error)
                 self._refuse(late.response, late.topic_id, error, produce)
         return ()
+
+    def _refused_for_good(
+        self, topic_id: UUID, index: int, header: BatchHeader, error: Exception
+    ) -> None:
+        """
+        Notify the partition of a batch that its producer does not send again. Those that
+        come again, as after NOT_LEADER_OR_FOLLOWER, must not be left out (rule 25).
+        """
+        if (
+            isinstance(error, KafkaError)
+            and not error.retriable
+            and not isinstance(error, OutOfOrderSequenceNumber)
+            and header.magic == MAGIC
+        ):
+            with suppress(NotLeaderOrFollower):
+                self._log.partition(topic_id, index).refused(header)
 
     def _partition_of(self, late: _Late, version: int) -> IPartition | None:
         """

@@ -14,9 +14,10 @@ from kafscale.format.cluster import first_id_after
 from kafscale.format.producers import read_producers
 from kafscale.format.topic import NameRecord, TopicRecord
 from kafscale.interfaces import Delete, Put
+from kafscale.wire.records import BatchHeader, read_batch_header
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import hold, let_pass
-from tests.log.brokers import EACH, TOPIC, WHERE, Broker, BrokerTestCase
+from tests.log.brokers import EACH, TOPIC, WHERE, Broker, BrokerTestCase, batch
 
 
 class NewProducerTestCase(BrokerTestCase):
@@ -162,6 +163,30 @@ class CreatedTests(NewProducerTestCase):
         self.successResultOf(opening)
         self.assertEqual(broker.metadata.pending, [])
         self.check(broker, self.new)
+
+    def test_refused_for_good(self) -> None:
+        """
+        If the first batch was refused for good, whether the partition was open or not,
+        the producer may go on after it. The next leader does not know of that.
+        """
+        broker = self.leader(**EACH)
+        partition = broker.log.partition(*WHERE)
+        self.assertFalse(partition.is_open)
+        partition.refused(self.header(self.new))
+        partition.opened()
+        partition.refused(self.header(self.new + 1))
+        for producer in (self.new, self.new + 1):
+            self.assertFalse(self.takes(broker, producer, 2))
+            self.assertTrue(self.takes(broker, producer, 1))
+        partition.refused(self.header(self.new + 2))
+        broker.crash()
+        self.assertFalse(self.takes(self.leader(broker_id=2, **EACH), self.new + 2, 1))
+
+    def header(self, producer: int) -> BatchHeader:
+        """
+        The header of a first batch of one record.
+        """
+        return read_batch_header(batch(b"x", producer=producer, sequence=0))
 
 
 class CarriedTests(NewProducerTestCase):

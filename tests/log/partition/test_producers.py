@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.errors import InvalidProducerEpoch, OutOfOrderSequenceNumber
 from kafscale.format.errors import CorruptObject, NewerFormat
 from kafscale.format.producers import NOT_KNOWN, ProducedBatch
-from kafscale.log.partition.producers import ProducerStates
+from kafscale.log.partition.producers import REFUSED, ProducerStates
 from kafscale.wire.records import BatchHeader, Record, build_batch, read_batch_header
 
 DAY = 86_400_000
@@ -122,6 +122,69 @@ class CheckTests(SynchronousTestCase):
             self.assertIsNone(self.states.check(first, 0))
             self.states.append(first, 110, 0)
             self.assertIsNone(self.states.check(batch(3, epoch=2, producer=producer), 0))
+
+    def test_refused_for_good(self) -> None:
+        """
+        A new producer whose first batches were refused for good may go on after them, or
+        begin at 0; it may leave nothing else out, and not in another epoch.
+        """
+        states = ProducerStates(MARK)
+        states.refuse(batch(0, 3, producer=MARK))
+        states.refuse(batch(3, 2, producer=MARK))
+        self.assertIsNone(states.check(batch(5, producer=MARK), 0))
+        self.assertIsNone(states.check(batch(0, producer=MARK), 0))
+        for other in (
+            batch(3, producer=MARK),
+            batch(6, producer=MARK),
+            batch(5, epoch=1, producer=MARK),
+            batch(5, producer=MARK + 1),
+        ):
+            self.assertRaises(OutOfOrderSequenceNumber, states.check, other, 0)
+
+    def test_refused_later(self) -> None:
+        """
+        A batch that was not the first is no beginning, if it is refused for good: those
+        before it, which another leader has refused, come again.
+        """
+        states = ProducerStates(MARK)
+        states.refuse(batch(3, producer=MARK))
+        self.assertRaises(OutOfOrderSequenceNumber, states.check, batch(4, producer=MARK), 0)
+        self.assertEqual(states.refused, {})
+        states.refuse(batch(-1, producer=-1, epoch=-1))
+        self.assertEqual(states.refused, {})
+
+    def test_refused_and_known(self) -> None:
+        """
+        Once a batch is appended, that is what counts.
+        """
+        states = ProducerStates(MARK)
+        states.refuse(batch(0, 3, producer=MARK))
+        states.append(batch(3, producer=MARK), 0, 0)
+        states.refuse(batch(4, producer=MARK))
+        self.assertRaises(OutOfOrderSequenceNumber, states.check, batch(5, producer=MARK), 0)
+        self.assertIsNone(states.check(batch(4, producer=MARK), 0))
+
+    def test_refused_wraps(self) -> None:
+        """
+        Sequences begin at 0 again after the largest.
+        """
+        states = ProducerStates(MARK)
+        states.refused[MARK, 0] = 2**31 - 1
+        states.refuse(batch(2**31 - 1, 2, producer=MARK))
+        self.assertEqual(states.refused, {(MARK, 0): 1})
+
+    def test_refused_many(self) -> None:
+        """
+        The producers that were refused latest are remembered.
+        """
+        states = ProducerStates(MARK)
+        for producer in range(MARK, MARK + REFUSED):
+            states.refuse(batch(0, producer=producer))
+        states.refuse(batch(0, producer=MARK))
+        states.refuse(batch(0, producer=MARK + REFUSED))
+        self.assertEqual(len(states.refused), REFUSED)
+        self.assertNotIn((MARK + 1, 0), states.refused)
+        self.assertIn((MARK, 0), states.refused)
 
     def test_older_epoch(self) -> None:
         """

@@ -4,6 +4,7 @@ Produce.
 
 from __future__ import annotations
 
+from os import urandom
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
@@ -411,6 +412,51 @@ class RefusalTests(ProduceCase):
         self.partition().error = ZeroDivisionError()
         self.assertEqual(self.refused((0, BATCH))[0], -1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def first(self, value: bytes = b"", time: int = 1, codec: int = Codec.NONE) -> bytes:
+        """
+        The first batch of a producer.
+        """
+        return build_batch(
+            [Record(0, time, b"k", value)],
+            codec=codec,
+            producer_id=5000,
+            producer_epoch=0,
+            base_sequence=0,
+        )
+
+    def test_for_good(self) -> None:
+        """
+        The partition learns of batches that do not come again: too large ones, and those
+        with wrong records, which are found at once or later.
+        """
+        late = 10**15  # the timestamp
+        for code, batch in (
+            (10, self.first(bytes(2 << 20))),
+            (32, self.first(time=late)),
+            (32, self.first(urandom(100_000), late, Codec.GZIP)),
+        ):
+            self.assertEqual(self.refused((0, batch))[0], code)
+            (header,) = self.partition().refusals
+            self.assertEqual((header.producer_id, header.base_sequence), (5000, 0))
+            self.partition().refusals.clear()
+        self.partition().error = errors.InvalidProducerEpoch()
+        self.assertEqual(self.refused((0, self.first()))[0], 47)
+        self.assertEqual(len(self.partition().refusals), 1)
+
+    def test_not_for_good(self) -> None:
+        """
+        Batches that come again, or are out of order, are none of these; nor are those of
+        which the producer is not known.
+        """
+        changed = bytearray(self.first())
+        changed[-1] ^= 1
+        for code, batch in ((2, bytes(changed)), (87, bytes(20)), (87, bytes(100)), (87, None)):
+            self.assertEqual(self.refused((0, batch))[0], code)
+        for error in (errors.NotLeaderOrFollower, errors.OutOfOrderSequenceNumber):
+            self.partition().error = error()
+            self.assertEqual(self.refused((0, self.first()))[0], error.code)
+        self.assertEqual(self.partition().refusals, [])
 
     def test_failed_as_a_whole(self) -> None:
         """
