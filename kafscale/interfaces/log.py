@@ -313,6 +313,10 @@ class ILog(IPartitions):
         Seal the journals of this broker's earlier incarnations, then L{claim}.
         The slots of those that hold nothing unrolled are deleted afterwards,
         which is not waited for.
+
+        @raise Exception: acknowledged records are missing, and no other broker
+            has written a journal that may hold them. If one has, the partition
+            is left out, as by L{claim}.
         """
 
     def claim(

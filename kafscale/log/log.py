@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from kafscale.concurrency.gathering import map_bounded
@@ -29,6 +30,7 @@ from kafscale.log.pressure import Pressure
 from kafscale.log.retention.orphans import OrphanSweep
 from kafscale.log.rolling.releasing import release
 from kafscale.log.takeover.recovery import GuardOf, IsGone, commit_claims
+from kafscale.log.takeover.sealing import CorruptLog
 
 
 def no_guard(topic_id: UUID) -> None:
@@ -50,6 +52,8 @@ class Log:
     @ivar others: Returns a partition that is not in the log, as L{partition} does: one of
         a topic that is a view of something else.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -141,7 +145,7 @@ class Log:
         """
         See L{ILog.claim}.
         """
-        await self._claim(wanted, is_gone, guard_of, leave_out=True)
+        await self._claim(wanted, is_gone, guard_of, leave_out_own=True)
 
     async def _claim(
         self,
@@ -149,12 +153,12 @@ class Log:
         is_gone: IsGone,
         guard_of: GuardOf,
         *,
-        leave_out: bool,
+        leave_out_own: bool,
     ) -> None:
         """
         Claim partitions.
 
-        @param leave_out: See L{kafscale.log.takeover.recovery.Recovery.prepare}.
+        @param leave_out_own: See L{kafscale.log.takeover.recovery.Recovery.prepare}.
         """
         incarnation = self.incarnation
         remaining = list(wanted)
@@ -163,7 +167,9 @@ class Log:
             remaining = [where for where in remaining if where not in incarnation.partitions]
             if not remaining:
                 return
-            claims = await incarnation.recovery.prepare(remaining, is_gone, leave_out=leave_out)
+            claims = await incarnation.recovery.prepare(
+                remaining, is_gone, leave_out_own=leave_out_own
+            )
             try:
                 done, remaining = await commit_claims(
                     self._metadata, incarnation.number, claims, guard_of
@@ -190,7 +196,7 @@ class Log:
         for number, broker_id in await now.sealed_journals.of_others():
             if broker_id == self._environment.broker_id and number < now.number:
                 await now.sealed_journals.open(number)
-        await self._claim(wanted, is_gone, guard_of, leave_out=False)
+        await self._claim(wanted, is_gone, guard_of, leave_out_own=False)
         now.trimmer.kick()  # not waited for: a store that deletes slowly delays no leader
 
     async def clear_up(self, is_gone: IsGone) -> None:
@@ -198,10 +204,21 @@ class Log:
         See L{ILog.clear_up}.
         """
         now = self.incarnation
+        now.sealed_journals.look_again()
         for number, broker_id in await now.sealed_journals.of_others():
             # `recover` has sealed those of this broker's own past.
             if broker_id != self._environment.broker_id and await is_gone(broker_id, number):
-                await now.sealed_journals.open(number)
+                try:
+                    await now.sealed_journals.open(number)
+                except CorruptLog as damage:
+                    self._log.error(
+                        "cannot delete the leftovers of incarnation {number} of broker"
+                        " {broker_id}, which stay until the objects are restored and another"
+                        " broker leaves: {why}",
+                        number=number,
+                        broker_id=broker_id,
+                        why=damage,
+                    )
         now.trimmer.kick()
 
     def configured(self, topic_id: UUID, partitions: int, rules: LogRules) -> None:

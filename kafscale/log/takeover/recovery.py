@@ -32,6 +32,10 @@ from kafscale.log.takeover.sealing import PARALLEL_READS, CorruptLog
 from kafscale.log.takeover.slot_ranges import RangeData, read_ranges
 from kafscale.wire.records import iterate, read_batch_header
 
+REFUSED_SECONDS = 60.0
+"""Seconds after which partitions whose acknowledged records are missing are tried
+again: each attempt reads their journals."""
+
 GuardOf = Callable[[UUID], Compare | None]
 """Returns what holds in the metadata store while a topic exists; None for no
 guard."""
@@ -80,24 +84,30 @@ class Recovery:
         @param sealed_journals: The journals of earlier incarnations.
         """
         self._metadata = environment.metadata
+        self._seconds = environment.clock.seconds
         self._broker_id = environment.broker_id
         self._incarnation = incarnation
         self._sealed_journals = sealed_journals
         self._refused: dict[TopicIdPartition, str] = {}  # and why; logged already
+        self._again_at = 0.0  # when to try these again
 
     async def prepare(
-        self, wanted: Sequence[TopicIdPartition], is_gone: IsGone, *, leave_out: bool = False
+        self, wanted: Sequence[TopicIdPartition], is_gone: IsGone, *, leave_out_own: bool = False
     ) -> list[Claim]:
         """
         Read the records of partitions, seal the journals that the records name,
         and read from the journals what is in no segment. Partitions that have a
-        leader which is not gone are left out.
+        leader which is not gone are left out. So are those whose acknowledged
+        records are missing: that is logged, and for L{REFUSED_SECONDS} they are
+        not looked at again.
 
-        @param leave_out: Whether partitions whose acknowledged records are
-            missing are left out, too, and logged.
-        @raise CorruptLog: acknowledged records are missing.
+        @param leave_out_own: Whether that holds if this broker has written all of
+            their journals, too.
+        @raise CorruptLog: otherwise, if acknowledged records are missing there.
         """
         self._sealed_journals.look_again()
+        if self._seconds() < self._again_at:
+            wanted = [where for where in wanted if where not in self._refused]
         topics = [metadata_keys.partitions(topic_id) for topic_id, _ in wanted]
         found = await map_bounded(self._metadata.range, list(dict.fromkeys(topics)))
         entries = {entry.key: entry for records, _ in found for entry in records}
@@ -142,7 +152,10 @@ class Recovery:
                         self._sealed_journals.look_again()
                         entry = newer
                         continue
-                    if not leave_out:
+                    journals = self._journals_of(_record(entry))
+                    if not leave_out_own and self._sealed_journals.are_of(
+                        self._broker_id, journals
+                    ):
                         raise CorruptLog(
                             f"{_name(where)} cannot be recovered: {missing}"
                         ) from None
@@ -164,13 +177,16 @@ class Recovery:
         return name.revision
 
     def _refuse(self, where: TopicIdPartition, why: str) -> None:
+        self._again_at = self._seconds() + REFUSED_SECONDS
         if self._refused.get(where) != why:
             self._refused[where] = why
             self._log.error(
                 "cannot lead partition {index} of topic {topic_id}, whose other partitions are not"
-                " affected; it is tried again until the objects are restored: {why}",
+                " affected; it is tried again every {seconds:g} s until the objects are restored:"
+                " {why}",
                 index=where[1],
                 topic_id=where[0],
+                seconds=REFUSED_SECONDS,
                 why=why,
             )
 
@@ -213,16 +229,22 @@ class Recovery:
         """
         needed: list[tuple[str, Range]] = []
         journals = []
-        # No claim before the end of each journal is recorded (rule 6). The
-        # record names this incarnation's own journal if an earlier claim had an
-        # unknown outcome: nothing was written under that claim.
-        for number in sorted({number for number, _ in record.journals} - {self._incarnation}):
+        # No claim before the end of each journal is recorded (rule 6).
+        for number in self._journals_of(record):
             journal = await self._sealed_journals.open(number)
             ranges = journal.needed(where, record)
             needed += ranges
             journals += sorted({(number, each.leader_epoch) for _, each in ranges})
         needed.sort(key=lambda found: found[1].first_offset)
         return needed, journals
+
+    def _journals_of(self, record: PartitionRecord) -> list[int]:
+        """
+        Return the incarnations whose journals a record names, but this one. It is
+        named if an earlier claim had an unknown outcome: nothing was written
+        under that claim.
+        """
+        return sorted({number for number, _ in record.journals} - {self._incarnation})
 
     async def _read(
         self,

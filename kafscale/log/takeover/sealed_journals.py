@@ -8,7 +8,7 @@ Its seals stay for ever, because the writer may only have been asleep.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import attrs
@@ -20,7 +20,7 @@ from kafscale.config.settings import MAX_SLOTS_IN_FLIGHT
 from kafscale.errors import CommitConflict, NoSuchObject
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.bundle import GROUP, read_bundle
-from kafscale.format.errors import UnreadableData
+from kafscale.format.errors import CorruptObject, UnreadableData
 from kafscale.format.incarnation import IncarnationRecord
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.format.reading import list_objects, slot_footer
@@ -91,8 +91,9 @@ class SealedJournals:
         Return the journal of an incarnation. It is sealed first, which stops
         the incarnation for good.
 
-        @raise CorruptLog: slots that were acknowledged are missing. That is
-            raised again until L{look_again}, for each partition of the journal.
+        @raise CorruptLog: slots that were acknowledged are missing, or a slot
+            is damaged. That is raised again until L{look_again}, for each
+            partition of the journal.
         """
         journal = self._known.get(incarnation)
         if journal is None:
@@ -100,10 +101,19 @@ class SealedJournals:
                 raise CorruptLog(self._damaged[incarnation])
             try:
                 journal = self._known[incarnation] = await self._opened(incarnation)
-            except CorruptLog as damage:
+            except (CorruptLog, CorruptObject) as damage:
                 self._damaged[incarnation] = str(damage)
-                raise
+                self.reader.forget()  # what was read may be restored
+                raise CorruptLog(str(damage)) from None
         return journal
+
+    def are_of(self, broker_id: int, incarnations: Iterable[int]) -> bool:
+        """
+        Whether the journals of these incarnations are open, and a broker has
+        written all of them.
+        """
+        opened = [self._known.get(incarnation) for incarnation in incarnations]
+        return all(each is not None and each.extent.broker == broker_id for each in opened)
 
     def look_again(self) -> None:
         """

@@ -18,6 +18,7 @@ from kafscale.format import metadata_keys, object_keys
 from kafscale.format.incarnation import WINDOW
 from kafscale.interfaces import Delete
 from kafscale.log.journal.stored import FIRST_SECONDS, SECONDS, StoredSlots
+from kafscale.log.takeover.recovery import REFUSED_SECONDS
 from kafscale.log.takeover.sealing import CorruptLog
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
@@ -66,6 +67,41 @@ class VanishedTestCase(BrokerTestCase):
         Delete slots, as no broker does.
         """
         now(self.shared.objects.delete([self.key(number) for number in numbers]))
+
+    def replace(self, number: int, data: bytes) -> bytes:
+        """
+        Replace a slot, as no broker does; return what it was.
+        """
+        before = now(self.shared.objects.get(self.key(number)))
+        self.delete(number)
+        now(self.shared.objects.create(self.key(number), [data]))
+        return bytes(before)
+
+    def damaged(self, number: int) -> list[bytes]:
+        """
+        A slot whose footer was changed, one that was cut off, and one that was
+        replaced by something short.
+        """
+        data = bytes(now(self.shared.objects.get(self.key(number))))
+        return [data[:-20] + bytes([data[-20] ^ 0xFF]) + data[-19:], data[:-5], b"?"]
+
+    def claim(self, successor: Broker) -> None:
+        """
+        Let a broker claim both partitions.
+        """
+        claiming = begin(successor.log.claim([WHERE, OTHER], everybody_is_gone))
+        successor.run()
+        self.successResultOf(claiming)
+
+    def assert_not_sealed(self) -> None:
+        """
+        No end of the writer's journal is recorded, and it is not wound up.
+        """
+        number = self.writer.incarnation
+        sealed = self.shared.value(metadata_keys.seal(number)) or {}
+        self.assertIsNone(sealed.get("sealed_at"))
+        record = self.shared.value(metadata_keys.incarnation(number))
+        self.assertFalse(record.get("wound_up", False))
 
     def recover(self, **settings: Any) -> Deferred[None]:
         """
@@ -168,21 +204,150 @@ class VanishedTests(VanishedTestCase):
         data = now(self.shared.objects.get(self.key(1)))
         self.delete(1)
         successor = self.broker(broker_id=2, fencing=self.fencing)
-        wanted = [WHERE, OTHER]
         with capturedLogs() as logged:
             for _ in range(3):
-                claiming = begin(successor.log.claim(wanted, everybody_is_gone))
-                successor.run()
-                self.successResultOf(claiming)
+                self.claim(successor)
                 self.assertEqual(successor.log.led(), (OTHER,))
+                successor.run(REFUSED_SECONDS)
         (line,) = [each for each in logged if each["log_level"] >= LogLevel.error]
         self.assertIn(self.key(1), line["why"])
         self.assertIsNone(self.shared.value(metadata_keys.seal(self.writer.incarnation)))
         now(self.shared.objects.create(self.key(1), [data]))
-        claiming = begin(successor.log.claim(wanted, everybody_is_gone))
-        successor.run()
-        self.successResultOf(claiming)
+        self.claim(successor)
         self.assertEqual(self.read_all(successor), [b"0", b"1", b"2", b"3"])
+
+    def test_read_once_a_minute(self) -> None:
+        """
+        Claims that are tried each second do not read the damaged journal each
+        time.
+        """
+        self.delete(1)
+        read: list[str] = []
+
+        def policy(operation: Operation) -> Verdict | None:
+            if "/journal/" in operation.key and f"/{self.writer.incarnation}/" in operation.key:
+                read.append(operation.kind)
+            return let_pass(operation)
+
+        successor = self.broker(broker_id=2, policy=policy, fencing=self.fencing)
+        self.claim(successor)
+        first = len(read)
+        self.assertGreater(first, 0)
+        for _ in range(int(REFUSED_SECONDS) - 1):
+            self.claim(successor)
+        self.assertEqual(len(read), first)
+        successor.run()
+        self.claim(successor)
+        self.assertEqual(len(read), 2 * first)
+
+    def test_a_start_beside_it(self) -> None:
+        """
+        A broker that starts, or comes back after a fence, leaves out what the
+        journal of another does not have, and claims it later.
+        """
+        data = now(self.shared.objects.get(self.key(1)))
+        self.delete(1)
+        successor = self.leader([WHERE, OTHER], broker_id=2, fencing=self.fencing)
+        self.assertEqual(successor.log.led(), (OTHER,))
+        successor.log.fence()
+        successor.log.begin(self.shared.register(2, self.fencing))
+        recovering = successor.recover([WHERE, OTHER])
+        successor.run()
+        self.successResultOf(recovering)
+        self.assertEqual(successor.log.led(), (OTHER,))
+        self.assertIsNone(self.shared.value(metadata_keys.seal(self.writer.incarnation)))
+        now(self.shared.objects.create(self.key(1), [data]))
+        successor.run(REFUSED_SECONDS)
+        self.claim(successor)
+        self.assertEqual(self.read_all(successor), [b"0", b"1", b"2", b"3"])
+
+    def test_a_start_beside_changed_records(self) -> None:
+        """
+        The same if the slot is there, and its records were changed.
+        """
+        data = bytearray(now(self.shared.objects.get(self.key(1))))
+        data[20] ^= 1
+        before = self.replace(1, bytes(data))
+        successor = self.leader([WHERE, OTHER], broker_id=2, fencing=self.fencing)
+        self.assertEqual(successor.log.led(), (OTHER,))
+        self.replace(1, before)
+        successor.run(REFUSED_SECONDS)
+        self.claim(successor)
+        self.assertEqual(self.read_all(successor), [b"0", b"1", b"2", b"3"])
+
+    def test_a_start_after_a_takeover(self) -> None:
+        """
+        The same if the broker has led the partition meanwhile, and needs the
+        journals of both.
+        """
+
+        def roll_nothing(operation: Operation) -> Verdict | None:
+            fails = operation.kind == "create" and "/journal/" not in operation.key
+            return Verdict.FAIL if fails else let_pass(operation)
+
+        second = self.broker(broker_id=2, policy=roll_nothing, fencing=self.fencing)
+        self.claim(second)
+        second.crash()
+        self.assertEqual((self.shared.record().leader, self.shared.record().rolled_to), (2, 0))
+        self.delete(1)
+        third = self.leader([WHERE, OTHER], broker_id=2, fencing=self.fencing)
+        self.assertEqual(third.log.led(), (OTHER,))
+        self.assertEqual(self.shared.record().leader, 2)
+
+    def test_26_a_slot_is_damaged(self) -> None:
+        """
+        A slot that cannot be read is as one that is missing.
+        """
+        for data in self.damaged(1):
+            self.setUp()
+            before = self.replace(1, data)
+            slots = [self.key(number) for number in range(4)]
+            with capturedLogs() as logged:
+                successor = self.leader([WHERE, OTHER], broker_id=2, fencing=self.fencing)
+                self.assertEqual(successor.log.led(), (OTHER,))
+                successor.run(REFUSED_SECONDS)
+                self.claim(successor)
+            self.assertEqual(successor.log.led(), (OTHER,))
+            (line,) = [each for each in logged if each["log_level"] >= LogLevel.error]
+            self.assertIn(self.key(1), line["why"])
+            self.assertIn(self.key(1), str(self.failureResultOf(self.recover(), CorruptLog).value))
+            self.assert_not_sealed()
+            self.assertEqual(set(slots) - set(self.shared.keys()), set())
+            self.replace(1, before)
+            successor.run(REFUSED_SECONDS)
+            self.claim(successor)
+            self.assertEqual(self.read_all(successor), [b"0", b"1", b"2", b"3"])
+
+    def test_leftovers_of_others(self) -> None:
+        """
+        The leftovers of one broker whose journal is damaged stay. Those of a
+        later incarnation are deleted.
+        """
+        other = self.leader([OTHER], broker_id=3, fencing=self.fencing)
+        other.crash()
+        before = self.replace(1, self.damaged(1)[0])
+        successor = self.broker(broker_id=2, fencing=self.fencing)
+        with capturedLogs() as logged:
+            self.clear_up(successor)
+        (line,) = [each for each in logged if each["log_level"] >= LogLevel.error]
+        self.assertEqual((line["number"], line["broker_id"]), (self.writer.incarnation, 1))
+        self.assertIn(self.key(1), str(line["why"]))
+        record = self.shared.value(metadata_keys.incarnation(other.incarnation))
+        self.assertTrue(record["wound_up"])
+        self.assert_not_sealed()
+        self.replace(1, before)
+        self.clear_up(successor)
+        sealed = self.shared.value(metadata_keys.seal(self.writer.incarnation))
+        self.assertEqual(sealed["sealed_at"], 4)
+        self.assertEqual(self.shared.slots(self.writer.incarnation), [0, 1, 2, 3])
+
+    def clear_up(self, successor: Broker) -> None:
+        """
+        Let a broker clear up what others have left.
+        """
+        clearing = begin(successor.log.clear_up(everybody_is_gone))
+        successor.run()
+        self.successResultOf(clearing)
 
     def test_a_gap_within_the_window(self) -> None:
         """
