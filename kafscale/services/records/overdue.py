@@ -42,17 +42,22 @@ class Overdue(Generic[T]):
         @param until: When it is given up, in seconds since 1970.
         """
         self._waiting[waiter] = until, request
-        waiter.addBoth(self._fired, waiter)
         if self._check is None:
             self._check = self._clock.callLater(CHECK_SECONDS, self._look)
+        waiter.addBoth(self._fired, waiter)
 
     def _fired(self, result: Any, waiter: Deferred[Any]) -> Any:
         self._waiting.pop(waiter, None)
+        if not self._waiting and self._check is not None:
+            self._check.cancel()
+            self._check = None
         return result
 
     def _look(self) -> None:
+        self._check = None
         now = self._clock.seconds()
         for waiter, (until, request) in list(self._waiting.items()):
             if until <= now and self._waiting.pop(waiter, None) is not None:
                 self._give_up(waiter, request)
-        self._check = self._clock.callLater(CHECK_SECONDS, self._look) if self._waiting else None
+        if self._waiting and self._check is None:
+            self._check = self._clock.callLater(CHECK_SECONDS, self._look)

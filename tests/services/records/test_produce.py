@@ -243,7 +243,6 @@ class TimeoutTests(ProduceCase):
         self.log.settlements[0].settle()
         for answer in answers:
             self.assertEqual(self.successResultOf(answer)[0].error_code, 0)
-        self.pass_time(1)
         self.assertEqual(self.cluster.clock.getDelayedCalls(), [])
 
     def test_no_limit(self) -> None:
