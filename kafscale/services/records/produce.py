@@ -10,6 +10,9 @@ batch that becomes durable last.
 
 Most requests take this path. It uses callbacks instead of a coroutine, which is
 faster, and errors are handled out of the way.
+
+The module is long because both ways of a request, the one at once and the one
+that waits, work on the same state until it is answered.
 """
 
 from __future__ import annotations
