@@ -624,6 +624,8 @@ class MemoryTests(BrokerTestCase):
         Start a broker with these options, and restart it.
         """
         broker = self.prepared()
+        for name in ("s3_bucket", "s3_endpoint"):  # which runs on buckets set
+            broker.settings.pop(name, None)
         broker.options = options
         raw = self.connect(broker.start())
         raw.create("brief")
