@@ -168,8 +168,9 @@ def check(addresses: str, topic: str, producer: Steady) -> int:
         expected = list(range(producer.written[partition]))
         assert numbers == expected, f"{partition}: {_difference(numbers, expected)}"
         acknowledged = producer.acknowledged[partition]
-        moved = [(o, n) for o, n in records if acknowledged.get(n, -1) not in (o, None)]
-        assert not moved, f"{partition}: at other offsets than acknowledged: {moved[:5]}"
+        told = [(number, offset, acknowledged.get(number, -1)) for offset, number in records]
+        moved = [each for each in told if each[2] not in (each[1], None)]
+        assert not moved, f"{partition}: number, offset, acknowledged as: {moved[:5]}"
     return sum(map(len, found))
 
 
