@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from kafscale.format import object_keys
@@ -47,6 +48,8 @@ class Incarnation:
     @ivar number: The incarnation's number, which is never used again.
     @ivar partitions: The partitions that it leads, by topic id and index. Empty
         from the fence on.
+    @ivar steps: Held by each claim and release. Of two at a time one would take what the
+        other is doing for the rest of a claim that failed (rule 12).
     @ivar journal: The journal, which makes appended records durable.
     @ivar changes: Commits the records of the partitions.
     @ivar volumes: The volumes that this incarnation has written.
@@ -80,6 +83,7 @@ class Incarnation:
         namespace, broker_id = settings.namespace, environment.broker_id
         self.number = number
         self.partitions: dict[TopicIdPartition, Partition] = {}
+        self.steps = DeferredLock()
         self._environment = environment
         self._seconds = clock.seconds
         self._pressure = pressure

@@ -161,30 +161,30 @@ class Log:
         @param leave_out_own: See L{kafscale.log.takeover.recovery.Recovery.prepare}.
         """
         incarnation = self.incarnation
-        remaining = list(wanted)
-        while not incarnation.fenced:
-            # Without those that another call has claimed meanwhile.
-            remaining = [where for where in remaining if where not in incarnation.partitions]
-            if not remaining:
-                return
-            claims = await incarnation.recovery.prepare(
-                remaining, is_gone, leave_out_own=leave_out_own
-            )
-            try:
-                done, remaining = await commit_claims(
-                    self._metadata, incarnation.number, claims, guard_of
+        async with incarnation.steps:
+            remaining = list(wanted)
+            while not incarnation.fenced:
+                # Without those that an earlier call has claimed.
+                remaining = [where for where in remaining if where not in incarnation.partitions]
+                if not remaining:
+                    return
+                claims = await incarnation.recovery.prepare(
+                    remaining, is_gone, leave_out_own=leave_out_own
                 )
-            except CommitConflict:
-                incarnation.fence()
-            if incarnation.fenced:
-                return  # the next incarnation claims what this one has claimed
-            incarnation.sealed_journals.reader.forget()
-            led = [
-                incarnation.lead(claim, revision, self._rules_of(claim.where[0]))
-                for claim, revision in done
-                if claim.where not in incarnation.partitions
-            ]
-            incarnation.roller.inherited(partition for partition in led if partition.tail.size)
+                try:
+                    done, remaining = await commit_claims(
+                        self._metadata, incarnation.number, claims, guard_of
+                    )
+                except CommitConflict:
+                    incarnation.fence()
+                if incarnation.fenced:
+                    return  # the next incarnation claims what this one has claimed
+                incarnation.sealed_journals.reader.forget()
+                led = [
+                    incarnation.lead(claim, revision, self._rules_of(claim.where[0]))
+                    for claim, revision in done
+                ]
+                incarnation.roller.inherited(partition for partition in led if partition.tail.size)
 
     async def recover(
         self, wanted: Iterable[TopicIdPartition], is_gone: IsGone, guard_of: GuardOf = no_guard
@@ -247,16 +247,17 @@ class Log:
         See L{ILog.release}.
         """
         incarnation = self.incarnation
-        partitions = [
-            incarnation.partitions[where] for where in wanted if where in incarnation.partitions
-        ]
-        try:
-            await release(partitions, incarnation.roller.roll_all, incarnation.changes)
-        finally:
-            for partition in partitions:  # whatever the outcome (rule 18)
-                if partition.dropped:
-                    incarnation.forget(partition)
-            incarnation.trimmer.kick()
+        async with incarnation.steps:
+            partitions = [
+                incarnation.partitions[where] for where in wanted if where in incarnation.partitions
+            ]
+            try:
+                await release(partitions, incarnation.roller.roll_all, incarnation.changes)
+            finally:
+                for partition in partitions:  # whatever the outcome (rule 18)
+                    if partition.dropped:
+                        incarnation.forget(partition)
+                incarnation.trimmer.kick()
 
     async def drop(self, topic_ids: Collection[UUID]) -> None:
         """

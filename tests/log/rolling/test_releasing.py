@@ -216,6 +216,26 @@ class ReleaseTests(BrokerTestCase):
         self.assertFalse(one.closed or one.dropped)
         other.lock.release()
 
+    def test_given_up_beside_another(self) -> None:
+        """
+        A release that is given up does not let producers append to a partition that
+        another release is about to hand over.
+        """
+        waited_for = self.first.partition(OTHER)
+        self.assertTrue(waited_for.lock.acquire().called)
+        given_up = self.release(OTHER, WHERE).addErrback(
+            lambda failure: failure.trap(CancelledError)
+        )
+        self.first.obey(hold("commit", metadata_keys.PARTITIONS))
+        releasing = self.release()
+        given_up.cancel()
+        self.assertRaises(NotLeaderOrFollower, self.first.append, b"lost")
+        self.first.settle()
+        self.first.run()
+        self.successResultOf(releasing)
+        waited_for.lock.release()
+        self.assertTrue(self.take())
+
     def test_heard_of_by_the_next_first(self) -> None:
         """
         The release is done, and the next leader has claimed, before the answer
