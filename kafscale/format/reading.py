@@ -173,10 +173,17 @@ class ChapterReader:
     async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """
         See L{kafscale.interfaces.IObjectReader.get}.
+
+        @raise CorruptObject: the volume ends before the chapter does.
         """
         left = max(0, self.size - start)
         length = left if length is None else min(length, left)
-        return bytes(await self.objects.get(self.volume, self.position + start, length))
+        data = bytes(await self.objects.get(self.volume, self.position + start, length))
+        if len(data) < length:
+            raise CorruptObject(
+                f"The volume ends before byte {self.position + self.size}", self.volume
+            )
+        return data
 
     async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
         """
@@ -185,9 +192,4 @@ class ChapterReader:
         @raise CorruptObject: the volume ends before the chapter does.
         """
         length = min(length, self.size)
-        suffix = await self.get(key, self.size - length, length)
-        if len(suffix) < length:
-            raise CorruptObject(
-                f"The volume ends before byte {self.position + self.size}", self.volume
-            )
-        return suffix, self.size
+        return await self.get(key, self.size - length, length), self.size

@@ -227,5 +227,7 @@ class ChapterReaderTests(ReadingTestCase):
         The object is too short: the error names the volume.
         """
         one = ChapterReader(self.objects, "whole", 8, 4)
-        error = self.refused(one.get_suffix("any", 2), CorruptObject)
-        self.assertEqual(str(error), "whole: The volume ends before byte 12")
+        for reading in (one.get_suffix("any", 2), one.get("any", 1), one.get("any", 0, 3)):
+            error = self.refused(reading, CorruptObject)
+            self.assertEqual(str(error), "whole: The volume ends before byte 12")
+        self.assertEqual(now(one.get("any", 0, 2)), b"89")

@@ -142,22 +142,14 @@ class S3Client:
 
     async def get_object(self, key: str, wanted: str = "", size: int = 0) -> Answer:
         """
-        Read an object, or a range of its bytes (GetObject). The status of the
-        answer is 206 for a range; a server may ignore it, and answer 200 with
-        the whole object.
+        Read an object, or a range of its bytes (GetObject). The answer may have
+        other bytes than those: see L{kafscale.store.s3.ranges}.
 
         @param wanted: The range, such as C{0-99} or C{-100} (RFC 9110, 14.1.2).
         @param size: The expected number of bytes, for the time-out.
         """
         headers = {"Range": f"bytes={wanted}"} if wanted else {}
         return await self._ask(Request("GetObject", "GET", key, {}, headers, size=size))
-
-    async def head_object(self, key: str) -> int:
-        """
-        Return the size of an object in bytes (HeadObject).
-        """
-        answer = await self._ask(Request("HeadObject", "HEAD", key))
-        return _whole(answer.headers.get("content-length"))
 
     async def delete_object(self, key: str) -> None:
         """
@@ -222,8 +214,13 @@ class S3Client:
             )
             for each in tree.iterfind("{*}Contents")
         ]
-        more = tree.findtext("{*}IsTruncated") == "true"
-        return found, tree.findtext("{*}NextContinuationToken", "") if more else ""
+        truncated = tree.findtext("{*}IsTruncated")
+        token = tree.findtext("{*}NextContinuationToken", "") if truncated == "true" else ""
+        if truncated is None and _tag(tree) != "ListBucketResult":
+            raise NoAnswer("the answer is not a listing")
+        if truncated == "true" and not token:
+            raise NoAnswer("a page of a listing does not say where the next one begins")
+        return found, token
 
     # -- multipart uploads --------------------------------------------------
 
@@ -296,7 +293,7 @@ class S3Client:
             )
         )
         # S3 may send status 200 and then fail: the body has the error.
-        if _xml(answer).tag.rpartition("}")[2] == "Error":
+        if _tag(_xml(answer)) == "Error":
             error = attrs.evolve(answer, status=500).error()
             status = {"PreconditionFailed": 412, "ConditionalRequestConflict": 409}
             raise S3Error(status.get(error.code, 500), error.code, error.message)
@@ -325,6 +322,13 @@ class S3Client:
 
 def _crc(pieces: Sequence[Piece]) -> str:
     return base64.b64encode(checksum(pieces).to_bytes(4, "big")).decode()
+
+
+def _tag(tree: ElementTree.Element) -> str:
+    """
+    The name of an element, without its namespace.
+    """
+    return tree.tag.rpartition("}")[2]
 
 
 def _whole(text: str | None) -> int:

@@ -8,6 +8,7 @@ other stores with the same API.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import attrs
@@ -63,6 +64,12 @@ class NoCredentials(NoAnswer):
     """
 
 
+class WrongRange(NoAnswer):
+    """
+    The answer does not have the bytes that were asked for.
+    """
+
+
 class S3Error(Exception):
     """
     S3 answered a request with an error.
@@ -73,10 +80,18 @@ class S3Error(Exception):
     @ivar message: S3's message, or empty.
     @ivar region: The region of the bucket, if the answer has it.
     @ivar date: The time of the server, from its C{Date} header.
+    @ivar size: The size of the object in bytes, if the answer has it: it may
+        when the object has no byte of the range that was asked for (416).
     """
 
     def __init__(
-        self, status: int, code: str, message: str, region: str = "", date: str = ""
+        self,
+        status: int,
+        code: str,
+        message: str,
+        region: str = "",
+        date: str = "",
+        size: int | None = None,
     ) -> None:
         """
         See the attributes.
@@ -87,6 +102,7 @@ class S3Error(Exception):
         self.message = message
         self.region = region
         self.date = date
+        self.size = size
 
 
 @attrs.frozen
@@ -119,7 +135,24 @@ class Answer:
             str(parsed.get("Message") or ""),
             str(region),
             self.headers.get("date", ""),
+            _size(self.headers.get("content-range"), parsed.get("ActualObjectSize")),
         )
+
+
+_UNSATISFIED = re.compile(r"bytes \*/([0-9]{1,19})", re.IGNORECASE)
+"""The C{Content-Range} of a 416 (RFC 9110, 15.5.17)."""
+
+
+def _size(content_range: str | None, stated: object) -> int | None:
+    """
+    The size of an object in an answer with status 416: in the header of HTTP, or
+    in the body, as Amazon S3 has it.
+    """
+    if content_range and (found := _UNSATISFIED.fullmatch(content_range)):
+        return int(found[1])
+    if isinstance(stated, str) and re.fullmatch("[0-9]{1,19}", stated):
+        return int(stated)
+    return None
 
 
 def as_store_error(error: Exception, key: str) -> Exception:
@@ -138,7 +171,7 @@ def as_store_error(error: Exception, key: str) -> Exception:
         return StoreUnavailable(str(error))
     if error.status == 412:
         return ObjectExists(key)
-    if error.status == 404 and error.code in ("NoSuchKey", "404"):
+    if error.status == 404 and error.code == "NoSuchKey":
         return NoSuchObject(key)
     if error.status == 409:
         return StoreContended(str(error))

@@ -5,7 +5,6 @@ An object store in a bucket.
 from __future__ import annotations
 
 import builtins
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -16,8 +15,9 @@ from zope.interface import implementer
 from kafscale.interfaces import IObjectStore, ObjectInfo
 from kafscale.store.checks import check_key, check_prefix, check_range, is_key
 from kafscale.store.s3.client import PAGE, S3Client
-from kafscale.store.s3.errors import NoAnswer, S3Error, as_store_error
+from kafscale.store.s3.errors import NoAnswer, S3Error, WrongRange, as_store_error
 from kafscale.store.s3.hedge import Hedge
+from kafscale.store.s3.ranges import range_of, suffix_of
 from kafscale.store.s3.uploads import upload
 
 T = TypeVar("T")
@@ -28,7 +28,13 @@ PART_BYTES = 32 * 1024 * 1024
 HEDGED_BYTES = 2 * 1024 * 1024
 """The maximum size of reads that are hedged (L{kafscale.store.s3.hedge})."""
 
-_TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+REFUSED = frozenset({400, 416, 500, 501})
+"""The statuses that may mean that the store refuses a suffix: rclone and gofakes3
+answer 416 to one that is longer than the object, s3s-fs answers 500."""
+
+REFUSALS = 2
+"""After so many refusals in a row suffixes are read from the front: a single 500
+may have had another reason."""
 
 
 @implementer(IObjectStore)
@@ -55,6 +61,7 @@ class S3ObjectStore:
         self._clock = clock
         self._part_bytes = part_bytes
         self._hedge = Hedge(clock)
+        self._refusals = 0  # of suffixes, in a row
         self.create_only = True
         self.in_parts = True
 
@@ -85,26 +92,37 @@ class S3ObjectStore:
         """
         check_range(start, length)
         check_key(key)
+        data, _ = await self._read(key, lambda: self._range(key, start, length), length)
+        return data
+
+    async def _range(self, key: str, start: int, length: int | None) -> tuple[bytes, int]:
+        """
+        Return at most C{length} bytes of an object, and its size.
+        """
         if length == 0:
-            await _translate(key, self.client.head_object(key))
-            return b""
+            _, size = await self._range(key, 0, 1)
+            return b"", size
         if length is not None:
             wanted = f"{start}-{start + length - 1}"
         else:
             wanted = f"{start}-" if start else ""
-
-        async def ask() -> bytes:
-            try:
-                answer = await self.client.get_object(key, wanted, length or 0)
-            except S3Error as error:
-                if error.status == 416:  # the range begins past the end of the object
-                    return b""
+        try:
+            answer = await self.client.get_object(key, wanted, length or 0)
+        except S3Error as error:
+            if error.status != 416:
                 raise
-            if answer.status == 206:
-                return answer.body
-            return answer.body[start : None if length is None else start + length]
-
-        return await self._read(key, ask, length)
+            if error.size is not None:
+                size = error.size
+            elif start:
+                _, size = await self._range(key, 0, 1)
+            else:  # the object is empty, or the store refuses every range
+                return range_of(await self.client.get_object(key), 0, length)
+            if start < size:
+                raise WrongRange(
+                    f"the object has {size} bytes, but byte {start} is refused: {error}"
+                ) from None
+            return b"", size
+        return range_of(answer, start, length)
 
     async def get_suffix(self, key: str, length: int) -> tuple[bytes, int]:
         """
@@ -112,24 +130,38 @@ class S3ObjectStore:
         """
         check_range(0, length)
         check_key(key)
-        if length == 0:
-            return b"", await _translate(key, self.client.head_object(key))
+        return await self._read(key, lambda: self._suffix(key, length), length)
 
-        async def ask() -> tuple[bytes, int]:
+    async def _suffix(self, key: str, length: int) -> tuple[bytes, int]:
+        """
+        Return the last C{length} bytes of an object, and its size. From a store
+        that refuses suffixes longer than the object, or all of them, plain ranges
+        are read: the first C{length} bytes, and of a longer object the last ones.
+        """
+        may_refuse = length > 0 and self._refusals < REFUSALS
+        if may_refuse:
             try:
-                answer = await self.client.get_object(key, f"-{length}", length)
+                found = suffix_of(
+                    await self.client.get_object(key, f"-{length}", length), length
+                )
             except S3Error as error:
-                if error.status == 416:  # the object is empty
+                if error.status == 416 and error.size == 0:
                     return b"", 0
-                raise
-            if answer.status != 206:
-                return answer.body[-length:], len(answer.body)
-            total = _TOTAL.fullmatch(answer.headers.get("content-range", ""))
-            if total is None:
-                raise NoAnswer(f"{key}: the answer does not have the size of the object")
-            return answer.body, int(total[1])
-
-        return await self._read(key, ask, length)
+                if error.status not in REFUSED:
+                    raise
+            except WrongRange:
+                pass
+            else:
+                self._refusals = 0
+                return found
+        data, size = await self._range(key, 0, length)
+        if size > length > 0:
+            data, now = await self._range(key, size - length, length)
+            if now != size:
+                raise WrongRange(f"the object had {size} bytes, and now {now}")
+        if may_refuse and size:  # of an empty object there is no suffix
+            self._refusals += 1
+        return data, size
 
     async def _read(self, key: str, ask: Callable[[], Awaitable[T]], length: int | None) -> T:
         if length is not None and length <= HEDGED_BYTES:

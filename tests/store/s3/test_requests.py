@@ -127,30 +127,15 @@ class AnswerTests(ScriptedTestCase):
             self.assertIs(type(await self.failure(self.store.get("a"))), kind, answer)
             self.assertIs(type(await self.failure(self.store.get_suffix("a", 5))), kind, answer)
 
-    async def test_server_without_ranges(self) -> None:
-        """
-        A server may answer the request for a range with the whole object.
-        """
-        self.script.answers = [Say(200, b"0123456789")]
-        self.assertEqual(await self.store.get("a", 3, 4), b"3456")
-        self.assertEqual(await self.store.get("a", 3), b"3456789")
-        self.assertEqual(await self.store.get_suffix("a", 3), (b"789", 10))
-
-    async def test_suffix_without_size(self) -> None:
-        """
-        An answer with a suffix must have the size of the object.
-        """
-        self.script.answers = [Say(206, b"x", {"content-range": "bytes 0-0/*"})]
-        self.assertIsInstance(await self.failure(self.store.get_suffix("a", 1)), StoreUnavailable)
-
     async def test_listings(self) -> None:
         """
         An answer that is not a listing is an error, not an empty listing. So is
         one with a document type, whose entities could use up all memory.
         """
         for body in (
-            b"", b"ok", b"<html/", b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>',
+            b"", b"ok", b"<html/", b"<html/>", b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>',
             LIST % (b"false", b"<Contents><Key>a</Key><Size>many</Size></Contents>"),
+            LIST % (b"true", b"<Contents><Key>a</Key><Size>1</Size></Contents>"),  # but no token
         ):  # fmt: skip
             self.script.answers = [Say(200, body)]
             self.assertIsInstance(await self.failure(self.store.list("")), StoreUnavailable)
