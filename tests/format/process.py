@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from kafscale.interfaces import Broker, IMetadataStore, IService, RequestContext, Serving
 from kafscale.store.blocking import at_once
@@ -19,8 +20,6 @@ from kafscale.store.identity import StoreIdentity
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.store.rollback_guard import RollbackGuard
-from kafscale.store.s3.errors import S3Error
-from kafscale.store.s3.probe import Probe
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from kafscale.tap.node import Node
 from kafscale.tap.stores import place_of
@@ -39,6 +38,10 @@ NAMESPACE = "default"
 
 LATENCY = 0.002
 """Seconds that a message to a store takes, and its answer."""
+
+PROBING = {"create": 8 * LATENCY, "metadata": 10 * LATENCY}
+"""Seconds that a probe of a bucket takes, by the way of fencing: what it took when
+the golden data were made, whatever is tried since."""
 
 PATIENCE = 600.0
 """Seconds after which a process gives up: longer than any answer takes."""
@@ -69,55 +72,6 @@ class Replacing(MemoryObjectStore):
         await super().create(key, pieces)
 
 
-class Bucket(HostileObjectStore):
-    """
-    A process's view of the objects, with as much of a bucket's client as
-    L{Probe} asks for.
-    """
-
-    create_only = True
-    in_parts = True
-
-    @property
-    def client(self) -> Bucket:
-        """
-        See L{kafscale.store.s3.S3ObjectStore}.
-        """
-        return self
-
-    async def list_objects(self, prefix: str, after: str, limit: int) -> Any:
-        """
-        See L{kafscale.store.s3.S3Client}; the others likewise.
-        """
-        return await self.list(prefix, after, limit)
-
-    async def create_multipart_upload(self, key: str) -> str:
-        """
-        The upload's id.
-        """
-        return key
-
-    async def upload_part(self, key: str, upload: str, number: int, pieces: Any) -> str:
-        """
-        Nothing is kept: a probe's is thrown away.
-        """
-        return upload
-
-    async def complete_multipart_upload(
-        self, key: str, upload: str, parts: Any, create_only: bool
-    ) -> None:
-        """
-        @raise S3Error: the key is there, as a probe sees to.
-        """
-        if not isinstance(self.inner, Replacing):
-            raise S3Error(412, "PreconditionFailed", "")
-
-    async def abort_multipart_upload(self, key: str, upload: str) -> None:
-        """
-        There is nothing to be done.
-        """
-
-
 class Process:
     """
     One start of a broker.
@@ -131,15 +85,14 @@ class Process:
         self.broker_id = broker_id
         self.clock = ProcessClock(schedule)
         self.loses: Callable[[Operation], bool] = lambda operation: False
-        self._number = number
         self._cluster = cluster
         self._chance = chance
         self._serving: dict[type[Request], Serving] = {}
         self._views: list[Hostile] = []
         even: Any = Even()
-        self._objects = Bucket(cluster.objects, self._policy("objects"))
-        self._views.append(self._objects)
-        objects = RetryingObjectStore(self._objects, self.clock, even.random)
+        view = HostileObjectStore(cluster.objects, self._policy("objects"))
+        self._views.append(view)
+        objects = RetryingObjectStore(view, self.clock, even.random)
         metadata = RetryingMetadataStore(self._metadata(cluster.metadata), self.clock, even.random)
         settings = cluster.settings(broker_id)
         self.node = Node(
@@ -220,9 +173,8 @@ class Process:
         """
         await self._identity.compare()
         if self._settings.s3_bucket is not None:
-            store: Any = self._objects
-            fencing = self._settings.fencing()
-            await Probe(store, self.clock, NAMESPACE, f"{self._number}", fencing).run()
+            # Nothing stays of a probe but the times after it.
+            await deferLater(self.clock, PROBING[self._settings.fencing()])
         await self._identity.check(cluster_id)
         if self._rollback_guard is not None:
             await self._rollback_guard.begin()

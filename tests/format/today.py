@@ -42,9 +42,8 @@ from kafscale.wire.messages import (
 from kafscale.wire.schema import Request
 from tests.format.cluster import short
 from tests.format.golden import Golden
-from tests.format.process import NAMESPACE, Bucket, Replacing, ask, serving_of
+from tests.format.process import NAMESPACE, ask, serving_of
 from tests.harness import s3
-from tests.harness.hostile import let_pass
 
 SQLITE = """
     CREATE TABLE entries (
@@ -124,10 +123,8 @@ class Today:
                 file.write_bytes(data)
             self.objects = LocalObjectStore(str(path), at_once)
             return
-        if self._settings.fencing() == "metadata":
-            store: Any = Bucket(Replacing(), let_pass)
-        else:
-            store = s3.store(await s3.new_bucket())
+        replaces = self._settings.fencing() == "metadata"
+        store = s3.store(await s3.new_bucket("careless" if replaces else "bucket"))
         self._bucket = store
         self.objects = RetryingObjectStore(store, self.clock, lambda: 0.5)
         creates = [
