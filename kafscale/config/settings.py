@@ -173,10 +173,10 @@ class Settings:
         " not.",
     )
     s3_concurrency: int = _s3(
-        number(1, 1024),
+        number(8, 1024),
         "64",
         "Maximum number of requests to S3 in progress. Waiting writes are sent before waiting"
-        " reads.",
+        " reads. A start makes 8 at once, to find out whether creates race.",
     )
 
     etcd_endpoints: tuple[str, ...] | None = _etcd(

@@ -127,15 +127,23 @@ class S3Client:
     # -- objects ------------------------------------------------------------
 
     async def put_object(
-        self, key: str, pieces: Sequence[Piece], *, create_only: bool = True
+        self,
+        key: str,
+        pieces: Sequence[Piece],
+        *,
+        create_only: bool = True,
+        checksum_of: Sequence[Piece] | None = None,
     ) -> None:
         """
         Store an object (PutObject).
 
         @param create_only: Whether S3 refuses to replace an object, and answers
             412 (C{If-None-Match: *}).
+        @param checksum_of: Bytes whose checksum is sent in place of that of the
+            object, to find out whether the store compares it.
         """
-        headers = {"x-amz-checksum-crc32c": _crc(pieces), **self._encryption}
+        summed = pieces if checksum_of is None else checksum_of
+        headers = {"x-amz-checksum-crc32c": _crc(summed), **self._encryption}
         if create_only:
             headers["If-None-Match"] = "*"
         await self._ask(Request("PutObject", "PUT", key, {}, headers, pieces))

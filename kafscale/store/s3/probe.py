@@ -1,17 +1,26 @@
 """
-Checks at each start whether a bucket can hold a log.
+Tries at each start what the log needs of a bucket.
 
 If a store does not keep to C{If-None-Match: *}, records are lost silently when
-two brokers write the same key. So several creates of one key are made at once. A
-store that accepts more than one is refused, unless fencing is left to the
-metadata store (C{KAFSCALE_S3_FENCING=metadata}). In that case it is enough that
-an object can be read and listed as soon as it is stored.
+two brokers write the same key. So L{RIVALS} creates of one key are made at once,
+for each of L{OBJECTS} keys. A store that lets a second one win is refused, unless
+fencing is left to the metadata store (C{KAFSCALE_S3_FENCING=metadata}).
+
+A store that looks for the key and then writes it lets a second create win only
+if both look before either has written, which may be less than a millisecond. So
+the creates must arrive together: they are sent over connections that are open
+already, since those that are only then opened come one after the other.
+
+The objects are then used to try everything else: L{CHECKS}. A check that fails
+refuses the store with a line that names it. Where the log can do without
+something, a line in the log of the broker names that in its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
@@ -25,15 +34,25 @@ from kafscale.errors import (
     ObjectExists,
     SettingError,
     StoreContended,
+    StoreError,
     StoreUnavailable,
 )
 from kafscale.format import object_keys
 from kafscale.store.s3.client import S3Client
-from kafscale.store.s3.errors import NoAnswer, NoCredentials, S3Error
+from kafscale.store.s3.errors import NoAnswer, NoCredentials, S3Error, WrongRange
 from kafscale.store.s3.objects import S3ObjectStore
+from kafscale.store.s3.ranges import suffix_of
+
+OBJECTS = 8
+"""How many objects are stored. That one create wins by luck is rare for one key,
+and for so many keys in a row it does not happen: s3s-fs 0.14.1, which races, had
+a single winner for none of 40."""
 
 RIVALS = 8
 """How many creates of one key are made at once."""
+
+SIZE = 1000
+"""The size of the objects in bytes."""
 
 PATIENCE = 10.0
 """For how many seconds a start waits for a store that does not answer."""
@@ -41,6 +60,12 @@ PATIENCE = 10.0
 T = TypeVar("T")
 
 _log = Logger()
+
+
+class _Fault(Exception):
+    """
+    What a check found that must not be.
+    """
 
 
 class Probe:
@@ -69,9 +94,11 @@ class Probe:
         self._client: S3Client = store.client
         self._clock = clock
         self._namespace = namespace
-        self._key = object_keys.probe(namespace, name)
+        self._prefix = f"{object_keys.probe(namespace, name)}-"
         self._may_replace = fencing == "metadata"
-        self._until = clock.seconds() + PATIENCE
+        self._until = 0.0
+        self._keys: list[str] = []  # all that may have an object
+        self._stored: dict[str, bytes] = {}  # what is known to be there, in order
 
     async def run(self) -> None:
         """
@@ -79,30 +106,40 @@ class Probe:
 
         @raise SettingError: the bucket cannot hold a log.
         """
-        await self._again(lambda: self._client.list_objects(f"{self._namespace}/", "", 1))
-        keys = [f"{self._key}-0"]
-        if self._may_replace:
-            await self._again(lambda: self._try_one(keys[0]))
-        else:
-            while not await self._one_of_many_wins(keys[-1]):
-                keys.append(f"{self._key}-{len(keys)}")
-        await self._again(lambda: self._try_parts(keys[-1]))
-        await self._again(lambda: self._store.delete(keys))
+        self._until = self._clock.seconds() + PATIENCE
+        try:
+            for name, check in CHECKS:
+                await self._again(name, partial(check, self))
+            await self._again("DeleteObjects", lambda: self._store.delete(self._keys))
+        except SettingError:
+            with suppress(StoreError):  # the reason to refuse the store is told first
+                await self._store.delete(self._keys)
+            raise
 
-    async def _again(self, step: Callable[[], Awaitable[T]]) -> T:
+    def _new_key(self) -> str:
+        """
+        A key that no attempt has used.
+        """
+        self._keys.append(f"{self._prefix}{len(self._keys):03d}")
+        return self._keys[-1]
+
+    async def _again(self, name: str, step: Callable[[], Awaitable[T]]) -> T:
         """
         Repeat a step until the store answers, and return the answer.
 
-        @raise SettingError: the answer is an error that does not pass, or there
-            is none for L{PATIENCE} seconds.
+        @param name: What is tried, for the line.
+        @raise SettingError: the answer is not right, or an error that does not
+            pass, or there is none for L{PATIENCE} seconds.
         """
         while True:
             try:
                 return await step()
+            except _Fault as fault:
+                raise SettingError(f"{self._where} cannot be used: {name}: {fault}") from None
             except (S3Error, NoAnswer, StoreUnavailable) as error:
                 cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
                 if not _may_pass(cause) or self._is_late:
-                    raise SettingError(self._line(cause or error)) from None
+                    raise SettingError(self._line(name, cause or error)) from None
             await self._pause(0.3)
 
     @property
@@ -112,38 +149,233 @@ class Probe:
     def _pause(self, seconds: float) -> Deferred[None]:
         return deferLater(self._clock, seconds)
 
-    # -- create-only --------------------------------------------------------
+    # -- the checks ---------------------------------------------------------
 
-    async def _one_of_many_wins(self, key: str) -> bool:
+    async def reach(self) -> None:
+        """
+        The bucket exists, and can be listed.
+        """
+        await self._client.list_objects(f"{self._namespace}/", "", 1)
+
+    async def read_absent(self) -> None:
+        """
+        A key without an object is answered so, and not with an error that may
+        mean anything. It is asked for as often at once as there are L{RIVALS},
+        which opens their connections.
+        """
+        key = f"{self._prefix}none"
+        found = await map_bounded(lambda _: self._read(key), range(RIVALS), RIVALS)
+        if any(body is not None for body in found):
+            raise _Fault(f"{key} was read, and was never stored")
+
+    async def create(self) -> None:
+        """
+        Store the objects that the other checks use. Of several creates of one
+        key one is done, if that is what replaced brokers are fenced with.
+        """
+        while len(self._stored) < OBJECTS:
+            key = self._new_key()
+            if self._may_replace:
+                self._stored[key] = await self._store_one(key)
+            elif (winner := await self._winner(key)) is not None:
+                self._stored[key] = winner
+
+    async def read(self) -> None:
+        """
+        An object is there, as a whole, as soon as it is stored.
+        """
+        for (key, body), found in zip(
+            self._stored.items(), await map_bounded(self._read, list(self._stored)), strict=True
+        ):
+            if found is None:
+                raise _Fault(f"{key} was stored, and then not found")
+            if found != body:
+                raise _Fault(f"{key} has other bytes than were stored")
+
+    async def read_range(self) -> None:
+        """
+        A range has the bytes that it names, as many as there are.
+        """
+        key, body = self._first
+        for start, length in ((0, 1), (SIZE // 2, 100), (SIZE - 10, 100)):
+            if await self._store.get(key, start, length) != body[start : start + length]:
+                raise _Fault(
+                    f"bytes={start}-{start + length - 1} of an object of {SIZE} bytes was answered"
+                    " with other bytes"
+                )
+
+    async def read_suffix(self) -> None:
+        """
+        A suffix has the last bytes, and the size of the object; one that is
+        longer than the object is all of it (RFC 9110, 14.1.2). A store that
+        answers something else is asked for plain ranges in its place.
+        """
+        key, body = self._first
+        for length in (100, 2 * SIZE):
+            try:
+                suffix_of(await self._client.get_object(key, f"-{length}", length), length)
+            except (S3Error, WrongRange) as error:
+                if isinstance(error, S3Error) and error.status in (429, 503):
+                    raise
+                _log.warn(
+                    "suffix ranges are not answered as asked for in {bucket}, to read the end of"
+                    " an object takes more requests: bytes=-{length} of {size} bytes: {reason}",
+                    bucket=self._where,
+                    length=length,
+                    size=SIZE,
+                    reason=error,
+                )
+            found, size = await self._store.get_suffix(key, length)
+            if (found, size) != (body[-length:], SIZE):
+                raise _Fault(
+                    f"the last {length} bytes of an object of {SIZE} bytes are read as others,"
+                    f" or as those of an object of {size} bytes"
+                )
+
+    async def list_pages(self) -> None:
+        """
+        Objects are listed in the order of their keys as soon as they are
+        stored, in pages, and from a key on.
+        """
+        keys = list(self._stored)
+        await self._list_page(keys, "", 1000)
+        token = await self._list_page(keys[:3], "", 3)
+        if not token:
+            raise _Fault("a page of 3 of 8 keys says that it is the last")
+        await self._list_page(keys[3:], "", 1000, token)
+        await self._list_page(keys[5:7], keys[4], 2)
+
+    async def _list_page(self, keys: list[str], after: str, limit: int, token: str = "") -> str:
+        page, token = await self._client.list_objects(self._prefix, after, limit, token)
+        if [info.key for info in page] != keys:
+            names = [info.key.removeprefix(self._prefix) for info in page]
+            wanted = [key.removeprefix(self._prefix) for key in keys]
+            raise _Fault(
+                f"{' '.join(wanted)} must be listed (start-after={after.removeprefix(self._prefix)}"
+                f" max-keys={limit}), but was {' '.join(names)}"
+            )
+        if any(info.size != SIZE for info in page):
+            raise _Fault(f"an object of {SIZE} bytes has another size")
+        return token
+
+    async def delete(self) -> None:
+        """
+        Several objects are deleted by one request, one that does not exist among
+        them. They are gone at once, and others are not.
+        """
+        gone, kept = list(self._stored)[:3], list(self._stored)[3:]
+        await self._store.delete([*gone, f"{self._prefix}none"])
+        found = await map_bounded(self._read, [*gone, kept[0]])
+        if found != [None, None, None, self._stored[kept[0]]]:
+            raise _Fault("an object was deleted and is still there, or one was that was not meant")
+        await self._list_page(kept, "", 1000)
+
+    async def send_damaged(self) -> None:
+        """
+        An object with a wrong checksum is not stored. If it is, damage on the
+        way to the store is only found when the object is read.
+        """
+        try:
+            await self._client.put_object(
+                self._new_key(),
+                [b"sent"],
+                create_only=self._store.create_only,
+                checksum_of=[b"meant"],
+            )
+        except S3Error as error:
+            if error.status in (409, 429, 503):
+                raise
+        else:
+            _log.warn(
+                "checksums are not compared in {bucket}: what is damaged on the way there is"
+                " stored, and noticed when it is read",
+                bucket=self._where,
+            )
+
+    async def upload_in_parts(self) -> None:
+        """
+        A multipart upload makes an object, and a second one does not replace it,
+        if a create must not. If that is not certain, large objects are sent in
+        one request.
+        """
+        key = self._new_key()
+        why = "an object has other bytes than its parts"
+        try:
+            await self._upload(key, b"in parts")
+            if await self._read(key) == b"in parts":
+                if self._may_replace:
+                    return
+                why = "they replace objects"
+                await self._upload(key, b"again")
+        except S3Error as error:
+            if error.status == 412:
+                return
+            if error.status != 501 and _may_pass(error):
+                raise
+            why = str(error)
+        self._store.in_parts = False
+        _log.warn(
+            "multipart uploads cannot be used in {bucket}, each object is sent in one request:"
+            " {reason}",
+            bucket=self._where,
+            reason=why,
+        )
+
+    async def _upload(self, key: str, body: bytes) -> None:
+        client = self._client
+        upload = await client.create_multipart_upload(key)
+        try:
+            part = await client.upload_part(key, upload, 1, [body])
+            await client.complete_multipart_upload(
+                key, upload, [part], create_only=self._store.create_only
+            )
+        except S3Error:
+            with suppress(S3Error):
+                await client.abort_multipart_upload(key, upload)
+            raise
+
+    # -- steps of theirs ----------------------------------------------------
+
+    @property
+    def _first(self) -> tuple[str, bytes]:
+        return next(iter(self._stored.items()))
+
+    async def _read(self, key: str) -> bytes | None:
+        """
+        The object; None if there is none.
+        """
+        try:
+            return await self._store.get(key)
+        except NoSuchObject:
+            return None
+
+    async def _winner(self, key: str) -> bytes | None:
         """
         Make several creates of one key at once.
 
-        @return: Whether enough of them were answered to trust the store.
+        @return: What was stored; None if too few of them were answered to trust
+            the store.
         @raise SettingError: the store accepted more than one, or too many
             requests fail for L{PATIENCE} seconds.
         """
-        bodies = [b"%d" % number * 1000 for number in range(RIVALS)]
+        bodies = [b"%d" % number * SIZE for number in range(RIVALS)]
         # The first error is raised; the others are the same.
-        outcomes = await map_bounded(lambda body: self._create(key, body), bodies, limit=RIVALS)
-        winners = [body for body, has_won in zip(bodies, outcomes, strict=True) if has_won]
-        found = await self._again(lambda: self._found(key))
-        if len(winners) > 1 or (winners and winners != [found]):
+        outcomes = await map_bounded(lambda body: self._create(key, body), bodies, RIVALS)
+        winners = {body for body, has_won in zip(bodies, outcomes, strict=True) if has_won}
+        found = await self._again("read after write", lambda: self._read(key))
+        if found is not None:
+            winners.add(found)  # its answer may be lost
+        if len(winners) > 1:
             raise SettingError(
                 f"{self._where} does not keep to If-None-Match: of {RIVALS} creates of one key"
                 f" at once it accepted {len(winners)} instead of one. Two brokers could overwrite"
                 " each other's records there, unless all have KAFSCALE_S3_FENCING=metadata"
             )
-        if found in bodies and outcomes.count(False) >= RIVALS / 2:
-            return True
+        if winners and outcomes.count(False) >= RIVALS / 2:
+            return winners.pop()
         if self._is_late:
             raise SettingError(f"{self._where} cannot be used: too many requests fail")
-        return False
-
-    async def _found(self, key: str) -> bytes:
-        try:
-            return await self._store.get(key)
-        except NoSuchObject:
-            return b""
+        return None
 
     async def _create(self, key: str, body: bytes) -> bool | None:
         """
@@ -161,7 +393,7 @@ class Probe:
                     return None
             except StoreUnavailable as error:
                 if not _may_pass(error.__cause__):
-                    raise SettingError(self._line(error.__cause__ or error)) from None
+                    raise
                 if _is_unknown(error.__cause__):
                     raise SettingError(
                         f"{self._where} does not know If-None-Match: it can only be used with"
@@ -171,13 +403,13 @@ class Probe:
             else:
                 return True
 
-    async def _try_one(self, key: str) -> None:
+    async def _store_one(self, key: str) -> bytes:
         """
-        Find out whether the store accepts the condition of a create, and whether
-        an object can be read and listed as soon as it is stored.
+        Store an object, and find out whether the store accepts the condition of
+        a create.
         """
-        body = b"1" * 1000
-        with suppress(ObjectExists):  # an earlier attempt made it
+        body = b"1" * SIZE
+        with suppress(ObjectExists):  # it does not
             try:
                 await self._store.create(key, [body])
             except StoreUnavailable as error:
@@ -186,45 +418,7 @@ class Probe:
                     raise
                 self._store.create_only = False
                 await self._store.create(key, [body])
-        listed = [info.key for info in await self._store.list(key)]
-        if await self._found(key) != body or listed != [key]:
-            raise SettingError(
-                f"{self._where} cannot be used: an object cannot be read and listed as soon as it"
-                " is stored"
-            )
-
-    async def _try_parts(self, key: str) -> None:
-        """
-        Find out whether a multipart upload can be used, and does not replace an
-        object. If that is not certain, large objects are sent in one request.
-        """
-        client = self._client
-        why = "they replace objects"
-        try:
-            upload = await client.create_multipart_upload(key)
-            try:
-                part = await client.upload_part(key, upload, 1, [b"in parts"])
-                await client.complete_multipart_upload(
-                    key, upload, [part], create_only=self._store.create_only
-                )
-                if self._may_replace:
-                    return
-            except S3Error as error:
-                await client.abort_multipart_upload(key, upload)
-                if error.status == 412:
-                    return
-                raise
-        except S3Error as error:
-            if error.status != 501 and _may_pass(error):
-                raise
-            why = str(error)
-        self._store.in_parts = False
-        _log.warn(
-            "multipart uploads cannot be used in {bucket}, each object is sent in one request:"
-            " {reason}",
-            bucket=self._where,
-            reason=why,
-        )
+        return body
 
     # -- messages -----------------------------------------------------------
 
@@ -232,14 +426,14 @@ class Probe:
     def _where(self) -> str:
         return f"the bucket {self._client.address.bucket} at {self._client.address.base}"
 
-    def _line(self, error: BaseException) -> str:
+    def _line(self, name: str, error: BaseException) -> str:
         if not isinstance(error, S3Error):
-            return f"{self._where} cannot be used: {error}"
+            return f"{self._where} cannot be used: {name}: {error}"
         region = error.region
         if region and region != self._client.address.region:
             return f"{self._where} is in the region {region}: set KAFSCALE_S3_REGION={region}"
         advice = _ADVICE.get(error.code, "")
-        return f"{self._where} cannot be used: {error}{advice}"
+        return f"{self._where} cannot be used: {name}: {error}{advice}"
 
 
 def _may_pass(error: BaseException | None) -> bool:
@@ -248,7 +442,7 @@ def _may_pass(error: BaseException | None) -> bool:
     """
     if isinstance(error, S3Error):
         return error.status >= 500 or error.status in (409, 429)
-    return not isinstance(error, NoCredentials)
+    return not isinstance(error, NoCredentials | WrongRange)
 
 
 def _is_unknown(error: BaseException | None) -> bool:
@@ -257,6 +451,20 @@ def _is_unknown(error: BaseException | None) -> bool:
     """
     return isinstance(error, S3Error) and error.status == 501
 
+
+CHECKS: Sequence[tuple[str, Callable[[Probe], Awaitable[None]]]] = (
+    ("the bucket", Probe.reach),
+    ("a key without an object", Probe.read_absent),
+    ("create", Probe.create),
+    ("read after write", Probe.read),
+    ("range", Probe.read_range),
+    ("suffix range", Probe.read_suffix),
+    ("list", Probe.list_pages),
+    ("DeleteObjects", Probe.delete),
+    ("checksum", Probe.send_damaged),
+    ("multipart upload", Probe.upload_in_parts),
+)
+"""What is tried, in this order, with the names in messages."""
 
 _ADVICE = {
     "AccessDenied": " (the permissions s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject"

@@ -1,23 +1,469 @@
 """
-Tests for L{kafscale.store.s3.probe} with C{KAFSCALE_S3_FENCING=metadata}, and
-for the claims of L{kafscale.store.identity} in a store that replaces. The
-messages about buckets that are refused are tested in
-L{tests.clients.test_s3_failures} and L{tests.clients.test_s3_treatments}.
+Tests for L{kafscale.store.s3.probe}, and for the claims of
+L{kafscale.store.identity} in a store that replaces. The messages about buckets
+that are refused are also tested in L{tests.clients.test_s3_failures} and
+L{tests.clients.test_s3_treatments}.
 """
 
 from __future__ import annotations
 
+import attrs
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.trial.unittest import TestCase
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from kafscale.errors import SettingError
 from kafscale.format.cluster import BUCKET, StoreRecord
 from kafscale.store.blocking import at_once
 from kafscale.store.identity import Place, StoreIdentity
 from kafscale.store.s3.address import Address
+from kafscale.store.s3.errors import Answer
 from kafscale.store.s3.objects import S3ObjectStore
+from kafscale.store.s3.probe import OBJECTS, PATIENCE, RIVALS, Probe
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness import s3
+from tests.harness.coroutines import begin
+from tests.harness.small_s3 import HOLDS, Answering, Asked, SmallBucket, listening, refused, wired
+
+STARTS = 100
+"""How often a store is tried that races, and one that does not."""
+
+
+@attrs.frozen
+class Outcome:
+    """
+    What became of a probe.
+
+    @ivar why: Why the store is refused; empty if it is accepted.
+    @ivar seconds: How long it took.
+    @ivar store: The store.
+    @ivar lines: What was logged.
+    """
+
+    why: str
+    seconds: float
+    store: S3ObjectStore
+    lines: list[str]
+
+
+def probed(bucket: SmallBucket, fencing: str = "create", seed: int = 0) -> Outcome:
+    """
+    Probe a bucket whose answers take 20 ms of a clock.
+    """
+    clock = Clock()
+    store = wired(bucket, clock, seed)
+    results: list[object] = []
+    with capturedLogs() as logged:
+        begin(Probe(store, clock, "default", "p", fencing).run()).addBoth(results.append)
+        while not results:
+            clock.advance(HOLDS / 3)
+    why = ""
+    if isinstance(results[0], Failure):
+        results[0].trap(SettingError)
+        why = results[0].getErrorMessage()
+    return Outcome(why, clock.seconds(), store, [formatEvent(event) for event in logged])
+
+
+class CheckTests(SynchronousTestCase):
+    """
+    What the log needs of a store is tried, and named where it is missing.
+    """
+
+    def assert_refused(self, bucket: SmallBucket, *words: str, fencing: str = "create") -> None:
+        """
+        Check that a bucket is refused with these words, and that nothing of the
+        probe stays in it.
+        """
+        outcome = probed(bucket, fencing)
+        for word in ("the bucket logs at http://test/logs ", *words):
+            self.assertIn(word, outcome.why)
+        self.assertNotIn("\n", outcome.why)
+
+    def test_everything_is_right(self) -> None:
+        """
+        A store that does all of it is accepted without a line, within two
+        seconds, and is as it was before.
+        """
+        for fencing in ("create", "metadata"):
+            bucket = SmallBucket()
+            outcome = probed(bucket, fencing)
+            self.assertEqual((outcome.why, outcome.lines), ("", []))
+            self.assertLess(outcome.seconds, 2)
+            self.assertTrue(outcome.store.create_only and outcome.store.in_parts)
+            self.assertEqual(bucket.objects, {})
+
+    def test_number_of_creates(self) -> None:
+        """
+        Eight creates are made of each of eight keys.
+        """
+        creates: dict[str, int] = {}
+
+        class Counting(SmallBucket):
+            def put(self, asked: Asked) -> Answering:
+                creates[asked.key] = creates.get(asked.key, 0) + 1
+                return super().put(asked)
+
+        probed(Counting())
+        self.assertEqual([*creates.values()][:OBJECTS], [RIVALS] * OBJECTS)
+
+    def test_second_winner(self) -> None:
+        """
+        One second winner for one of the keys is enough to refuse the store, and
+        the line names the setting to use. What was stored is deleted.
+        """
+
+        class Seldom(SmallBucket):
+            def create(self, asked: Asked, body: bytes) -> Answering:
+                if asked.key.endswith("-007") and body[:1] in (b"3", b"5"):
+                    asked = attrs.evolve(asked, headers={})
+                return super().create(asked, body)
+
+        bucket = Seldom()
+        self.assert_refused(
+            bucket, "does not keep to If-None-Match", "KAFSCALE_S3_FENCING=metadata"
+        )
+        self.assertEqual(bucket.objects, {})
+        self.assertEqual(probed(Seldom(), "metadata").why, "")
+
+    def test_winner_is_replaced(self) -> None:
+        """
+        A create that is refused and stored all the same refuses the store.
+        """
+
+        class Lying(SmallBucket):
+            def create(self, asked: Asked, body: bytes) -> Answering:
+                answer = yield from super().create(asked, body)
+                if body[:1] == b"6":
+                    self.objects[asked.key] = body
+                return answer
+
+        self.assert_refused(Lying(), "does not keep to If-None-Match", "accepted 2")
+
+    def test_conflicts(self) -> None:
+        """
+        Creates that are answered 409 are made again.
+        """
+
+        class Contended(SmallBucket):
+            def __init__(self) -> None:
+                super().__init__()
+                self.left = 40
+
+            def create(self, asked: Asked, body: bytes) -> Answering:
+                if self.left:
+                    self.left -= 1
+                    yield 0
+                    return refused(409, "ConditionalRequestConflict")
+                return (yield from super().create(asked, body))
+
+        self.assertEqual(probed(Contended()).why, "")
+
+    def test_too_few_answers(self) -> None:
+        """
+        A store that answers most creates with errors is not trusted.
+        """
+
+        class Failing(SmallBucket):
+            def create(self, asked: Asked, body: bytes) -> Answering:
+                if body[:1] > b"2":
+                    yield 0
+                    return refused(500, "InternalError")
+                return (yield from super().create(asked, body))
+
+        self.assert_refused(Failing(), "too many requests fail")
+
+    def test_absent_key(self) -> None:
+        """
+        A key without an object must be answered so.
+        """
+
+        class Evasive(SmallBucket):
+            def get(self, asked: Asked) -> Answering:
+                answer = yield from super().get(asked)
+                return refused(403, "AccessDenied") if answer.status == 404 else answer
+
+        self.assert_refused(Evasive(), "a key without an object: 403", "s3:ListBucket")
+
+    def test_not_there_yet(self) -> None:
+        """
+        An object must be there as soon as it is stored.
+        """
+
+        class Late(SmallBucket):
+            def get(self, asked: Asked) -> Answering:
+                if asked.key.endswith("-004"):
+                    asked = attrs.evolve(asked, key="none")
+                return super().get(asked)
+
+        self.assert_refused(Late(), "read after write", fencing="metadata")
+
+    def test_other_bytes(self) -> None:
+        """
+        An object must have the bytes that were stored.
+        """
+
+        class Broken(SmallBucket):
+            def get(self, asked: Asked) -> Answering:
+                answer = yield from super().get(asked)
+                if answer.status == 404:
+                    return answer
+                return attrs.evolve(answer, body=answer.body[:-1] + b"?")
+
+        self.assert_refused(Broken(), "read after write", fencing="metadata")
+
+    def test_ranges(self) -> None:
+        """
+        A range must have the bytes that were asked for; a store that answers
+        with the whole object has them, too.
+        """
+
+        class Shifted(SmallBucket):
+            def ranged(self, body: bytes, first: str, last: str) -> Answer:
+                answer = super().ranged(body, first, last)
+                return attrs.evolve(answer, body=b"?" * len(answer.body)) if first else answer
+
+        class Whole(SmallBucket):
+            def ranged(self, body: bytes, first: str, last: str) -> Answer:
+                return super().ranged(body, "", "")
+
+        self.assert_refused(Shifted(), "cannot be used: range: ")
+        self.assertEqual(probed(Whole()).why, "")
+
+    def test_suffixes(self) -> None:
+        """
+        Suffixes that are refused, all or those longer than the object, or are
+        taken for something else, cost a line. Other bytes refuse the store.
+        """
+
+        class Refusing(SmallBucket):
+            def ranged(self, body: bytes, first: str, last: str) -> Answer:
+                if not first and last:
+                    return refused(500, "InternalError")
+                return super().ranged(body, first, last)
+
+        class Short(SmallBucket):
+            def ranged(self, body: bytes, first: str, last: str) -> Answer:
+                if not first and last and int(last) > len(body):
+                    return refused(416, "InvalidRange")
+                return super().ranged(body, first, last)
+
+        class First(SmallBucket):
+            def ranged(self, body: bytes, first: str, last: str) -> Answer:
+                return super().ranged(body, "0" if last else first, last)
+
+        for bucket, said in (
+            (Refusing(), ["bytes=-100 .*: 500 InternalError", "bytes=-2000 .*: 500"]),
+            (Short(), ["bytes=-2000 of 1000 bytes: 416 InvalidRange"]),
+            (First(), ["bytes=-100 .*: the answer is not what was asked for"]),
+        ):
+            outcome = probed(bucket)
+            self.assertEqual(outcome.why, "")
+            for line, words in zip(outcome.lines, said, strict=True):
+                self.assertRegex(line, f"suffix ranges .* the bucket logs .*{words}")
+
+        class Wrong(SmallBucket):
+            def ranged(self, body: bytes, first: str, last: str) -> Answer:
+                answer = super().ranged(body, first, last)
+                if first or not last:
+                    return answer
+                return attrs.evolve(answer, body=b"?" * len(answer.body))
+
+        self.assert_refused(Wrong(), "cannot be used: suffix range: ")
+
+    def test_order(self) -> None:
+        """
+        A listing must be in the order of the keys.
+        """
+
+        class Unordered(SmallBucket):
+            def page(self, keys: list[str], most: int) -> Answer:
+                return super().page(keys[::-1], most)
+
+        self.assert_refused(Unordered(), "cannot be used: list: ")
+
+    def test_pages(self) -> None:
+        """
+        A page must have as many keys as were asked for, and say that there are
+        more; the next one begins behind it.
+        """
+
+        class Endless(SmallBucket):
+            def page(self, keys: list[str], most: int) -> Answer:
+                return super().page(keys, 1000)
+
+        class Ending(SmallBucket):
+            def page(self, keys: list[str], most: int) -> Answer:
+                return super().page(keys[:most], most)
+
+        class Repeating(SmallBucket):
+            def listing(self, asked: Asked) -> Answering:
+                return super().listing(
+                    attrs.evolve(asked, query={**asked.query, "continuation-token": ""})
+                )
+
+        for bucket in (Endless(), Ending(), Repeating()):
+            self.assert_refused(bucket, "cannot be used: list: ")
+
+    def test_start_after(self) -> None:
+        """
+        A listing must begin behind the key that was asked for.
+        """
+
+        class Starting(SmallBucket):
+            def listing(self, asked: Asked) -> Answering:
+                query = {name: text for name, text in asked.query.items() if name != "start-after"}
+                return super().listing(attrs.evolve(asked, query=query))
+
+        self.assert_refused(Starting(), "cannot be used: list: ", "start-after")
+
+    def test_deletes(self) -> None:
+        """
+        Objects that were deleted must be gone, and no others.
+        """
+
+        class Keeping(SmallBucket):
+            def delete(self, asked: Asked) -> Answering:
+                return super().delete(attrs.evolve(asked, body=b""))
+
+        class Clearing(SmallBucket):
+            def delete(self, asked: Asked) -> Answering:
+                self.objects.clear()
+                return super().delete(asked)
+
+        class Unable(SmallBucket):
+            def delete(self, asked: Asked) -> Answering:
+                yield 0
+                return refused(501, "NotImplemented")
+
+        for bucket in (Keeping(), Clearing(), Unable()):
+            self.assert_refused(bucket, "cannot be used: DeleteObjects: ")
+
+    def test_checksums(self) -> None:
+        """
+        That wrong checksums are accepted costs a line.
+        """
+
+        class Blind(SmallBucket):
+            def put(self, asked: Asked) -> Answering:
+                return self.create(asked, asked.body)
+
+        for fencing in ("create", "metadata"):
+            self.assertEqual(probed(SmallBucket(), fencing).lines, [])
+            bucket = Blind()
+            outcome = probed(bucket, fencing)
+            self.assertEqual((outcome.why, bucket.objects), ("", {}))
+            (line,) = outcome.lines
+            self.assertIn("checksums are not compared in the bucket logs", line)
+
+    def test_parts(self) -> None:
+        """
+        A store whose uploads in parts are refused, replace objects or store
+        something else is used without them, and a line says why.
+        """
+
+        class Replacing(SmallBucket):
+            def upload(self, asked: Asked) -> Answering:
+                return super().upload(attrs.evolve(asked, headers={}))
+
+        class Unable(SmallBucket):
+            def upload(self, asked: Asked) -> Answering:
+                yield 0
+                return refused(501, "NotImplemented")
+
+        class Losing(SmallBucket):
+            def part(self, asked: Asked) -> Answering:
+                return super().part(attrs.evolve(asked, body=b""))
+
+        for bucket, why in (
+            (Replacing(), "they replace objects"),
+            (Unable(), "501 NotImplemented"),
+            (Losing(), "other bytes"),
+        ):
+            outcome = probed(bucket)
+            self.assertEqual((outcome.why, bucket.objects), ("", {}))
+            self.assertFalse(outcome.store.in_parts)
+            (line,) = outcome.lines
+            self.assertRegex(line, f"multipart uploads cannot be used in the bucket logs.*{why}")
+        self.assertTrue(probed(Replacing(), "metadata").store.in_parts)
+
+    def test_patience(self) -> None:
+        """
+        Errors that may pass are waited for; then the line names what failed.
+        """
+
+        class Ill(SmallBucket):
+            def listing(self, asked: Asked) -> Answering:
+                if "start-after" in asked.query:
+                    yield 0
+                    return refused(503, "SlowDown")
+                return (yield from super().listing(asked))
+
+        outcome = probed(Ill())
+        self.assertIn("cannot be used: list: 503 SlowDown", outcome.why)
+        self.assertTrue(PATIENCE <= outcome.seconds < PATIENCE + 1, outcome.seconds)
+
+
+class RaceTests(SynchronousTestCase):
+    """
+    Stores that look for a key and then write it, some tenths of a millisecond
+    later. Requests that are sent together do not come at the same time, above all
+    if their connections must be opened first.
+    """
+
+    def test_racing(self) -> None:
+        """
+        Such a store is refused at every start.
+        """
+        for seed in range(STARTS):
+            self.assertIn("If-None-Match", probed(SmallBucket(HOLDS), seed=seed).why)
+
+    def test_not_racing(self) -> None:
+        """
+        A store that does both at once is accepted at every start.
+        """
+        for seed in range(STARTS):
+            self.assertEqual(probed(SmallBucket(), seed=seed).why, "")
+
+
+class ServedRaceTests(TestCase):
+    """
+    The same over HTTP, with threads in the server.
+    """
+
+    timeout = 600
+
+    async def start(self, endpoint: str, number: int) -> str:
+        """
+        Do what a broker does at its start. Return why the store is refused.
+        """
+        bucket = f"logs-{number}"
+        store = s3.store(Address(bucket, "us-east-1", f"{endpoint}/{bucket}"))
+        try:
+            await s3.probe(store, "create")
+        except SettingError as error:
+            return str(error)
+        finally:
+            await store.close()
+        return ""
+
+    async def test_racing(self) -> None:
+        """
+        A store that races is refused at every start.
+        """
+        with listening(lambda: SmallBucket(HOLDS)) as endpoint:
+            for number in range(STARTS):
+                why = await self.start(endpoint, number)
+                self.assertIn("does not keep to If-None-Match", why)
+
+    async def test_not_racing(self) -> None:
+        """
+        A store that does not is accepted at every start.
+        """
+        with listening(SmallBucket) as endpoint:
+            for number in range(STARTS):
+                self.assertEqual(await self.start(endpoint, number), "")
 
 
 class ProbeTests(TestCase):
