@@ -23,7 +23,7 @@ from kafscale.errors import (
 )
 from kafscale.format import metadata_keys, object_keys
 from kafscale.group.shard import Shard
-from kafscale.interfaces import Compare, IMetadataStore, Put
+from kafscale.interfaces import Compare, IMetadataStore, IObjectReader, IObjectStore, Put
 from kafscale.log.journal.fencing import Marked
 from kafscale.log.journal.journal import Journal
 from kafscale.log.partition.partition import Partition
@@ -36,6 +36,7 @@ from kafscale.log.retention.log_start import LogStartMover
 from kafscale.log.rolling import releasing
 from kafscale.log.rolling.writer import Draft, SegmentWriter
 from kafscale.log.takeover import recovery, sealing
+from kafscale.store.identity import StoreIdentity
 from kafscale.wire.records import BatchHeader, iterate
 
 # -- acknowledging ------------------------------------------------------------
@@ -138,6 +139,19 @@ def record_nothing(original: Any) -> Any:
         return 0
 
     return settle
+
+
+def miss_nothing(original: Any) -> Any:
+    """
+    Look for no slot that was acknowledged.
+    """
+
+    async def missing_below(
+        objects: IObjectStore, slots: IObjectReader, prefix: str, first: int, stored: int
+    ) -> int | None:
+        return None
+
+    return missing_below
 
 
 # -- trimming -----------------------------------------------------------------
@@ -392,6 +406,22 @@ def compare_nothing(original: Any) -> Any:
         self._revision = await self._store.commit([], [Put(self._key, value), *operations])
 
     return attempt
+
+
+# -- stores -------------------------------------------------------------------
+
+
+def take_any_store(original: Any) -> Any:
+    """
+    Begin whatever the object store has.
+    """
+
+    async def check(self: StoreIdentity, cluster: str) -> None:
+        """
+        Whatever it is.
+        """
+
+    return check
 
 
 # -- producers ----------------------------------------------------------------

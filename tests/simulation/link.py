@@ -62,13 +62,13 @@ class Link:
         weather: Weather,
         latency: float,
         patience: float,
-        doomed: Callable[[Operation], bool] | None = None,
+        doomed: Callable[[Operation], float] | None = None,
     ) -> None:
         """
         @param counts: What went wrong, by kind.
         @param latency: Seconds that a message takes, on average.
         @param patience: Seconds after which the process gives up.
-        @param doomed: Which operations are done, and never answered.
+        @param doomed: See L{tests.simulation.plan.Plan}.
         """
         self._doomed = doomed
         self.name = name
@@ -113,9 +113,9 @@ class Link:
             self._give_up_after(operation, patience)
             self._held.append((operation, begun))
             return
-        if self._doomed is not None and self._doomed(operation):
+        if self._doomed is not None and (silence := self._doomed(operation)):
             self._count("answer lost")
-            self._give_up_after(operation, 0.1)
+            self._give_up_after(operation, silence)
             self._schedule.after(self.one_way(), operation.apply)
             return
         weather = self._weather

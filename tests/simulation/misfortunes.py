@@ -8,9 +8,15 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
+from kafscale.store.memory import MemoryObjectStore
+
 if TYPE_CHECKING:
     from tests.simulation.process import Process
     from tests.simulation.world import World
+
+ANOTHER_STORE_SECONDS = 20.0
+"""How long a broker runs with an object store that is not the cluster's, if it does."""
+
 
 class Misfortunes:
     """
@@ -36,6 +42,8 @@ class Misfortunes:
             "streams broken": self._break_streams,
             "compaction": self._compact,
             "another broker": self._add,
+            "another store": self._begin_with_another_store,
+            "slots deleted": self._lose_slots,
         }
 
     async def run(self) -> None:
@@ -206,4 +214,44 @@ class Misfortunes:
 
     def _compact(self) -> bool:
         self._world.etcd.compact()
+        return True
+
+    def _begin_with_another_store(self) -> bool:
+        """
+        A broker starts with an object store that is not the cluster's, and soon
+        after with the right one again.
+        """
+        process = self._one()
+        if process is None:
+            return False
+        broker_id = process.broker_id
+        another = MemoryObjectStore()
+        process.crash(False)
+
+        def begin() -> None:
+            self._world.begin(broker_id, another)
+            self._later(ANOTHER_STORE_SECONDS, correct)
+
+        def correct() -> None:
+            running = self._world.running(broker_id)
+            if running is not None and running.uses(another):
+                running.crash(False)
+                self._world.begin(broker_id)
+
+        self._later(self._while(), begin)
+        return True
+
+    def _lose_slots(self) -> bool:
+        """
+        A rule of the bucket deletes a journal's oldest slots, and the broker, which
+        has its records in memory, dies. The slots are restored later.
+        """
+        process = self._one()
+        slots = [] if process is None else self._world.acknowledged_slots(process)
+        if process is None or process.leaving or not slots:
+            return False
+        self._world.objects.lose(slots[: self._chance.randint(1, len(slots))])
+        process.crash(False)
+        self._later(self._while(), lambda: self._world.begin(process.broker_id))
+        self._later(self._while(), self._world.objects.restore)
         return True

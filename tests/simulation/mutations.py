@@ -30,6 +30,7 @@ from kafscale.log.rolling import releasing
 from kafscale.log.rolling.writer import SegmentWriter
 from kafscale.log.takeover import sealed_journals, sealing
 from kafscale.log.takeover.recovery import Recovery
+from kafscale.store.identity import StoreIdentity
 from tests.harness.hostile import Operation
 from tests.simulation import broken
 from tests.simulation.plan import STRICT, Plan
@@ -154,6 +155,8 @@ COMMIT_SHARD = Seam(Shard, "_attempt")
 TAKE_FETCHED = Seam(Replica, "take_fetched")
 CHECK_BATCH = Seam(ProducerStates, "check")
 CLAIMED = Seam(Leaderships, "claimed")
+CHECK_STORE = Seam(StoreIdentity, "check")
+MISSING_SLOT = Seam(sealing, "_missing_below")
 
 BUSY = Plan({"lease lost": 10, "slow": 10, "etcd cut": 4}, 5.0, ((0.03, 0.01),), 0.5)
 """Brokers that are alive, are taken for dead, and trim while others walk over
@@ -161,17 +164,24 @@ their journals."""
 
 
 
-def _is_release(operation: Operation) -> bool:
+def _puts(operation: Operation, condition: Callable[[bytes, bytes], bool]) -> bool:
     """
-    Whether it is a commit by which a partition is released.
+    Whether it is a commit with a put whose key and value are such.
     """
     if operation.kind != "/v3/kv/txn":
         return False
     puts = [each.get("request_put") for each in operation.arguments[0]["success"]]
-    return any(put and b'"leader":-1' in b64decode(put["value"]) for put in puts)
+    return any(put and condition(b64decode(put["key"]), b64decode(put["value"])) for put in puts)
 
 
-UNHEARD = Plan({"stop": 10, "another broker": 10}, 15.0, ((0.0, 0.0),), 1.0, doomed=_is_release)
+def _releases(operation: Operation) -> float:
+    """
+    Commits by which a partition is released are given up soon.
+    """
+    return 0.1 if _puts(operation, lambda _, value: b'"leader":-1' in value) else 0.0
+
+
+UNHEARD = Plan({"stop": 10, "another broker": 10}, 15.0, ((0.0, 0.0),), 1.0, doomed=_releases)
 """A schedule that is written for the case: each release is done, and its
 answer is lost. By chance alone that takes hundreds of seeds."""
 
@@ -191,32 +201,35 @@ CARELESS = Plan(careless=1.0)
 """Marks stop brokers, and not seals."""
 
 
-def _is_claim(operation: Operation) -> bool:
+def _claims(operation: Operation) -> float:
     """
-    Whether it is a commit by which a partition is claimed; or rolled.
+    Commits by which a partition is claimed, or rolled, are given up late.
     """
-    if operation.kind != "/v3/kv/txn":
-        return False
-    puts = [each.get("request_put") for each in operation.arguments[0]["success"]]
-    return any(
-        put
-        and b"/partitions/" in b64decode(put["key"])
-        and b'"leader":-1' not in b64decode(put["value"])
-        for put in puts
-    )
+
+    def claims(key: bytes, value: bytes) -> bool:
+        return b"/partitions/" in key and b'"leader":-1' not in value
+
+    return 2.0 if _puts(operation, claims) else 0.0
 
 
 BEGINNING = Plan(
-    {"stop": 10, "another broker": 10, "crash": 5},
-    3.0,
+    {"stop": 10, "another broker": 10, "lease lost": 5},
+    6.0,
     ((0.0, 0.0),),
-    0.4,
+    4.0,
+    producers=16,
     renewals=0.9,
-    distance=50.0,
-    doomed=_is_claim,
+    distance=100.0,
+    doomed=_claims,
 )
-"""Written for the case: partitions move often while producers begin, clients are far
-away, and a new leader is known to others before it knows of itself."""
+"""Written for the case: partitions move often while many producers begin, clients are
+far away, and a new leader is known to others long before it knows of itself."""
+
+ASTRAY = Plan({"another store": 10, "stop": 5, "another broker": 5}, 8.0, ((0.0, 0.0),), 1.0)
+"""Brokers start with another object store than the cluster's."""
+
+EMPTIED = Plan({"slots deleted": 10, "stop": 3, "another broker": 3}, 8.0, ((0.0, 0.0),), 1.0)
+"""Slots that are needed are deleted by something else than brokers, and restored."""
 
 #: One for each rule, at least.
 MUTATIONS = [
@@ -353,6 +366,12 @@ MUTATIONS = [
         IN_RACKS,
     ),
     Mutation(
+        "24",
+        "begin with any object store",
+        [(CHECK_STORE, broken.take_any_store)],
+        ASTRAY,
+    ),
+    Mutation(
         "25",
         "take any first batch of a producer that is new",
         [
@@ -360,5 +379,11 @@ MUTATIONS = [
             (CLAIMED, broken.wait_for_no_claim),  # which would often hide it
         ],
         BEGINNING,
+    ),
+    Mutation(
+        "26",
+        "end a journal where a slot was deleted",
+        [(MISSING_SLOT, broken.miss_nothing)],
+        EMPTIED,
     ),
 ]

@@ -5,8 +5,10 @@ The object store that all brokers share, which checks their deletions.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
+from kafscale.errors import ObjectExists
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import Seal, read_slot
@@ -42,7 +44,26 @@ class Objects(MemoryObjectStore):
         self._namespace = namespace
         self._value_of = value_of
         self._records = records
+        self._lost: dict[str, bytes] = {}
         self.volumes_deleted = 0
+
+    def lose(self, keys: Sequence[str]) -> None:
+        """
+        Delete objects as a rule of the bucket does, of which no broker knows.
+        """
+        for key in keys:
+            self._lost[key] = now(self.get(key))
+        now(super().delete(keys))
+
+    def restore(self) -> None:
+        """
+        Restore the lost objects from a backup, except those that are not needed any
+        more: a broker has deleted them.
+        """
+        lost, self._lost = self._lost, {}
+        for key, data in lost.items():
+            with suppress(ObjectExists):
+                now(super().create(key, [data]))
 
     async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
         """
@@ -60,6 +81,7 @@ class Objects(MemoryObjectStore):
         See L{IObjectStore.delete}.
         """
         for key in keys:
+            self._lost.pop(key, None)
             for info in now(self.list(key, limit=1)):
                 if info.key == key and (why := self._need(key)) is not None:
                     self._checker.note(False, f"{key} is deleted: {why}")

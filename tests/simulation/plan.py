@@ -46,10 +46,12 @@ class Plan:
     @ivar volumes: How likely small segments go together, as in a bucket; where
         the object store is careless they do.
     @ivar moves: How likely an operator assigns replicas by hand.
+    @ivar producers: How many there are.
     @ivar renewals: How likely a producer that has nothing to send ends, and another one
         begins, from 0 to 1.
     @ivar distance: How far clients are from brokers: how many times longer messages take.
-    @ivar doomed: Which operations are done, and never answered.
+    @ivar doomed: Returns after how many seconds a broker gives up an operation that is
+        done and never answered; 0 for all others.
     """
 
     weights: Mapping[str, int] = WEIGHTS
@@ -60,9 +62,10 @@ class Plan:
     careless: float = 0.0
     volumes: float = 0.0
     moves: float = 0.0
+    producers: int = 2
     renewals: float = 0.1
     distance: float = 1.0
-    doomed: Callable[[Operation], bool] | None = None
+    doomed: Callable[[Operation], float] | None = None
 
 
 STRICT = Plan()

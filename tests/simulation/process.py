@@ -17,6 +17,7 @@ from kafscale.interfaces import Broker, IService, Serving
 from kafscale.store.blocking import at_once
 from kafscale.store.etcd import EtcdMetadataStore
 from kafscale.store.identity import StoreIdentity
+from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.retry import RetryingMetadataStore, RetryingObjectStore
 from kafscale.tap.node import Node
 from kafscale.tap.stores import place_of
@@ -66,7 +67,9 @@ class Process:
     @ivar done: Whether it has ended by itself.
     """
 
-    def __init__(self, world: World, broker_id: int, number: int) -> None:
+    def __init__(
+        self, world: World, broker_id: int, number: int, objects: MemoryObjectStore
+    ) -> None:
         chance = Random(f"{world.seed} process {number}")
         self.world = world
         self.broker_id = broker_id
@@ -80,24 +83,24 @@ class Process:
         )
         self.objects_link = self._link("objects", chance, OBJECT_LATENCY, OBJECT_PATIENCE)
         self.etcd_link = self._link("etcd", chance, ETCD_LATENCY, ETCD_PATIENCE)
-        self._objects = HostileObjectStore(world.objects, self.objects_link)
+        self._objects = HostileObjectStore(objects, self.objects_link)
         self.etcd = EtcdLink(world.etcd, world.schedule, self.etcd_link, ETCD_PATIENCE)
         client: Any = self.etcd
         metadata = EtcdMetadataStore(client, self.clock, chance.random, NAMESPACE)
-        objects = RetryingObjectStore(self._objects, self.clock, chance.random)
+        retrying = RetryingObjectStore(self._objects, self.clock, chance.random)
         self.metadata = RetryingMetadataStore(metadata, self.clock, chance.random)
         settings = Settings(broker_id=broker_id, **SETTINGS)
         if world.is_careless:
             settings = attrs.evolve(settings, s3_bucket="careless", s3_fencing="metadata")
         elif world.has_volumes:
             settings = attrs.evolve(settings, s3_bucket="careful")
-        self._identity = StoreIdentity(self.metadata, objects, place_of(settings))
+        self._identity = StoreIdentity(self.metadata, retrying, place_of(settings))
         self.node = Node(
             settings,
             Broker(broker_id, f"broker-{broker_id}", 9092, world.rack_of(broker_id) or None),
-            objects,
+            retrying,
             self.metadata,
-            objects,
+            retrying,
             self.clock,
             chance,
             at_once,
@@ -120,6 +123,12 @@ class Process:
         To etcd, or to the objects.
         """
         return self.etcd_link if which == "etcd" else self.objects_link
+
+    def uses(self, objects: MemoryObjectStore) -> bool:
+        """
+        Return whether this is its object store.
+        """
+        return self._objects.inner is objects
 
     # -- its life -------------------------------------------------------------
 

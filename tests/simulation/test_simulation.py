@@ -15,11 +15,13 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulation.mutations import (
+    ASTRAY,
     BEGINNING,
     BUSY,
     CARELESS,
     DOUBTFUL,
     DYING,
+    EMPTIED,
     IN_RACKS,
     LATE,
     MUTATIONS,
@@ -121,7 +123,10 @@ class MutationTests(SynchronousTestCase):
         """
         Brokers that break none are right in the same histories.
         """
-        for plan in (CARELESS, IN_RACKS, BUSY, LATE, DYING, DOUBTFUL, UNHEARD, BEGINNING):
+        plans = (
+            CARELESS, IN_RACKS, BUSY, LATE, DYING, DOUBTFUL, UNHEARD, BEGINNING, ASTRAY, EMPTIED,
+        )  # fmt: skip
+        for plan in plans:
             for seed in (1, 2):
                 self.assertIsNone(history(seed, 5.0, plan).wrong, f"{seed} of {plan}")
 

@@ -20,9 +20,10 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from kafscale.errors import KafkaError, StoreError
-from kafscale.format import metadata_keys
+from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.log.takeover import sealing
+from kafscale.store.memory import MemoryObjectStore
 from tests.harness.coroutines import now
 from tests.simulation.admin import Admin
 from tests.simulation.checker import Checker, Wrong
@@ -110,12 +111,15 @@ class World:
         """
         return "ab"[number % 2] if self.has_racks else ""
 
-    def begin(self, broker_id: int) -> None:
+    def begin(self, broker_id: int, objects: MemoryObjectStore | None = None) -> None:
         """
         Start a broker, unless it runs.
+
+        @param objects: The object store that its settings name; by default the
+            cluster's.
         """
         if not self.running(broker_id):
-            process = Process(self, broker_id, len(self._processes))
+            process = Process(self, broker_id, len(self._processes), objects or self.objects)
             self._processes.append(process)
             process.start()
 
@@ -163,6 +167,20 @@ class World:
     def _log_start(self, where: TopicIdPartition) -> int | None:
         record = self._value(f"partitions/{where[0]}/{where[1]:010d}")
         return None if record is None else int(record["log_start"])
+
+    def acknowledged_slots(self, process: Process) -> list[str]:
+        """
+        Return the keys of a process's slots that may be needed and are recorded as
+        acknowledged, in order; none if it was replaced.
+        """
+        number = process.node.incarnation
+        record = self._value(metadata_keys.incarnation(number))
+        stored = self._value(metadata_keys.journal(number))
+        sealed = self._value(metadata_keys.seal(number))
+        if record is None or stored is None or sealed is not None:
+            return []
+        prefix = object_keys.journal(NAMESPACE, process.broker_id, number)
+        return [object_keys.slot(prefix, each) for each in range(record["trim"], stored["stored"])]
 
     def leads(self, broker_id: int, where: TopicIdPartition) -> bool:
         """
@@ -279,7 +297,10 @@ class World:
             self.begin(broker_id)
         admin = Admin(self, "admin")
         self._until(self.start(self._create(admin)), "creating topics")
-        producers = [Producer(self, f"p{number}", TOPICS, self.plan.produce) for number in range(2)]
+        producers = [
+            Producer(self, f"p{number}", TOPICS, self.plan.produce)
+            for number in range(self.plan.producers)
+        ]
         members = [
             Member(self, f"m{number}", f"g{number % 2}", TOPICS, self.rack_of(number))
             for number in range(4)
@@ -347,6 +368,7 @@ class World:
         Nothing goes wrong any more.
         """
         self.usual = (0.0, 0.0)
+        self.objects.restore()
         for weather in self.weather.values():
             weather.writes = weather.reads = 0.0
         for process in self.living():
