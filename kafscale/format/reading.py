@@ -132,6 +132,17 @@ async def slot_footer(objects: ObjectReader, key: str) -> Sequence[Range] | Seal
     return held
 
 
+async def may_be_seal(objects: ObjectReader, key: str) -> bool:
+    """
+    Whether the object in the place of a slot is a seal, or cannot be read and might
+    be one. Such an object is never deleted (rule 10).
+    """
+    try:
+        return isinstance(await slot_footer(objects, key), Seal)
+    except UnreadableData:
+        return True
+
+
 async def segment_footer(objects: ObjectReader, key: str) -> tuple[Footer, int]:
     """
     The footer of a segment, and the segment's size in bytes.

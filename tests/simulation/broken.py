@@ -186,10 +186,10 @@ def nothing_is_a_seal(original: Any) -> Any:
     """
     Know no seal when one is seen.
     """
-    async def footer(objects: Any, key: str) -> None:
-        return None
+    async def may_be_seal(objects: Any, key: str) -> bool:
+        return False
 
-    return footer
+    return may_be_seal
 
 
 # -- records ------------------------------------------------------------------

@@ -140,7 +140,7 @@ SEAL = Seam(sealing, "_seal_first_missing")
 RECORD_END = Seam(sealing, "settle")
 MOVE_TRIM_MARK = Seam(trimming, "settle")
 TRIMMABLE = Seam(Journal, "trimmable")
-SLOT_FOOTER = Seam(sealed_journals, "slot_footer")
+MAY_BE_SEAL = Seam(sealed_journals, "may_be_seal")
 CHANGE_RECORDS = Seam(record_changes, "settle_all")
 COMMIT_CLAIMS = Seam(log, "commit_claims")
 RECOVER = Seam(Recovery, "_recover")
@@ -289,7 +289,7 @@ MUTATIONS = [
     Mutation(
         "10",
         "delete seals",
-        [(SLOT_FOOTER, broken.nothing_is_a_seal)],
+        [(MAY_BE_SEAL, broken.nothing_is_a_seal)],
     ),
     Mutation(
         "11",

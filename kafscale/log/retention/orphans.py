@@ -25,11 +25,10 @@ from kafscale.concurrency.chore import Chore
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.bundle import GROUP
-from kafscale.format.errors import UnreadableData
 from kafscale.format.incarnation import IncarnationRecord, SealRecord, needed_slots
 from kafscale.format.partition import PartitionRecord
-from kafscale.format.reading import slot_footer
-from kafscale.format.slot import SMALLEST_SLOT, Seal
+from kafscale.format.reading import may_be_seal
+from kafscale.format.slot import SMALLEST_SLOT
 from kafscale.interfaces import ObjectInfo
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.takeover.sealing import PARALLEL_READS
@@ -207,7 +206,9 @@ class OrphanSweep:
         @return: How many were deleted.
         """
         slots = [key for key in garbage if object_keys.parse_slot(self._namespace, key) is not None]
-        kinds = await map_bounded(self._is_seal, slots, PARALLEL_READS)
+        kinds = await map_bounded(
+            lambda key: may_be_seal(self._objects, key), slots, PARALLEL_READS
+        )
         stay = {key for key, is_seal in zip(slots, kinds, strict=True) if is_seal}
         gone = [key for key in garbage if key not in stay]
         if gone and not self._chore.stopped:
@@ -215,15 +216,6 @@ class OrphanSweep:
             self._counts.orphans += len(gone)
             return len(gone)
         return 0
-
-    async def _is_seal(self, key: str) -> bool:
-        """
-        Return whether an object is a seal, or might be one.
-        """
-        try:
-            return isinstance(await slot_footer(self._objects, key), Seal)
-        except UnreadableData:
-            return True
 
 
 def _is_orphan(record: PartitionRecord, base: int, key: str) -> bool:

@@ -20,11 +20,11 @@ from kafscale.config.settings import MAX_SLOTS_IN_FLIGHT
 from kafscale.errors import CommitConflict, NoSuchObject
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.bundle import GROUP, read_bundle
-from kafscale.format.errors import CorruptObject, UnreadableData
+from kafscale.format.errors import CorruptObject, NewerFormat, UnreadableData
 from kafscale.format.incarnation import IncarnationRecord
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
-from kafscale.format.reading import list_objects, slot_footer
-from kafscale.format.slot import Range, Seal
+from kafscale.format.reading import list_objects, may_be_seal
+from kafscale.format.slot import Range
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.log.commit import settle
 from kafscale.log.takeover.sealing import CorruptLog, JournalExtent, read_slots, seal
@@ -92,8 +92,8 @@ class SealedJournals:
         the incarnation for good.
 
         @raise CorruptLog: slots that were acknowledged are missing, or a slot
-            is damaged. That is raised again until L{look_again}, for each
-            partition of the journal.
+            is damaged or newer. That is raised again until L{look_again}, for
+            each partition of the journal.
         """
         journal = self._known.get(incarnation)
         if journal is None:
@@ -101,7 +101,7 @@ class SealedJournals:
                 raise CorruptLog(self._damaged[incarnation])
             try:
                 journal = self._known[incarnation] = await self._opened(incarnation)
-            except (CorruptLog, CorruptObject) as damage:
+            except (CorruptLog, CorruptObject, NewerFormat) as damage:
                 self._damaged[incarnation] = str(damage)
                 self.reader.forget()  # what was read may be restored
                 raise CorruptLog(str(damage)) from None
@@ -235,7 +235,7 @@ class SealedJournals:
         async for info in list_objects(self._objects, extent.prefix):
             number = object_keys.slot_number(info.key)
             if number >= extent.sealed_at:
-                if isinstance(await slot_footer(self._objects, info.key), Seal):
+                if await may_be_seal(self._objects, info.key):
                     continue
                 past_end += 1
             garbage.append(info.key)

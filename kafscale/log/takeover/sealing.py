@@ -21,6 +21,7 @@ import attrs
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.errors import CommitConflict, ObjectExists
 from kafscale.format import metadata_keys, object_keys
+from kafscale.format.errors import UnreadableData
 from kafscale.format.incarnation import WINDOW, IncarnationRecord, JournalRecord, SealRecord
 from kafscale.format.reading import list_objects, slot_footer
 from kafscale.format.slot import SMALLEST_SLOT, Range, Seal, write_seal
@@ -169,14 +170,19 @@ async def _raise_barrier(
     """
     Put a seal ahead of a writer that may be busy, for it to run into: a sealer
     that follows slot by slot would never catch up (rule 3). If the writer is past
-    the place already, put it farther ahead.
+    the place already, put it farther ahead. A seal past the last slot is a barrier: an
+    earlier attempt may have been given up because a slot is damaged.
     """
     last = first - 1
     ahead = BARRIER
+    is_ahead = False
     while True:
         after = object_keys.slot(prefix, last) if last >= 0 else ""
         async for info in list_objects(objects, prefix, after):
             last = object_keys.slot_number(info.key)
+            is_ahead = info.size < SMALLEST_SLOT  # and is a seal
+        if is_ahead:
+            return
         barrier = object_keys.slot(prefix, last + ahead)
         try:
             await objects.create(barrier, [write_seal(sealer)])
@@ -213,14 +219,22 @@ async def _first_missing(slots: IObjectReader, prefix: str, start: int) -> tuple
     Find the first slot from C{start} on that is missing or holds a seal.
 
     @return: Its number, and whether it holds a seal.
+    @raise UnreadableData: a slot before that is damaged or newer.
     """
+
+    async def look(number: int) -> Sequence[Range] | Seal | UnreadableData | None:
+        try:
+            return await slot_footer(slots, object_keys.slot(prefix, number))
+        except UnreadableData as error:
+            return error  # which does not matter if a slot before is missing
+
     number = start
     while True:
         window = range(number, number + PARALLEL_READS)
-        found = await map_bounded(
-            lambda n: slot_footer(slots, object_keys.slot(prefix, n)), window, PARALLEL_READS
-        )
+        found = await map_bounded(look, window, PARALLEL_READS)
         for number, held in zip(window, found, strict=True):
+            if isinstance(held, UnreadableData):
+                raise held
             if held is None or isinstance(held, Seal):
                 return number, held is not None
         number += 1

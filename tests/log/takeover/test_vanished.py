@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.errors import KafkaStorageError
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.incarnation import WINDOW
+from kafscale.format.trailer import End, end_with, read_end
 from kafscale.interfaces import Delete
 from kafscale.log.journal.stored import FIRST_SECONDS, SECONDS, StoredSlots
 from kafscale.log.takeover.recovery import REFUSED_SECONDS
@@ -79,11 +80,12 @@ class VanishedTestCase(BrokerTestCase):
 
     def damaged(self, number: int) -> list[bytes]:
         """
-        A slot whose footer was changed, one that was cut off, and one that was
-        replaced by something short.
+        A slot whose footer was changed, one that was cut off, one that was replaced
+        by something short, and one that a newer version has written.
         """
         data = bytes(now(self.shared.objects.get(self.key(number))))
-        return [data[:-20] + bytes([data[-20] ^ 0xFF]) + data[-19:], data[:-5], b"?"]
+        changed = data[:-20] + bytes([data[-20] ^ 0xFF]) + data[-19:]
+        return [changed, data[:-5], b"?", newer(data)]
 
     def claim(self, successor: Broker) -> None:
         """
@@ -129,6 +131,16 @@ class VanishedTestCase(BrokerTestCase):
         number = self.writer.incarnation
         keys = [metadata_keys.partition(*WHERE), metadata_keys.incarnation(number)]
         return [now(self.shared.metadata.get(key)) for key in [*keys, metadata_keys.seal(number)]]
+
+
+def newer(data: bytes) -> bytes:
+    """
+    A slot as if a newer version had written it.
+    """
+    end = read_end(data, len(data))
+    assert isinstance(end, End)
+    whole = len(end_with(end.kind, end.footer))
+    return data[:-whole] + end_with(end.kind, end.footer, end.level + 10)
 
 
 class VanishedTests(VanishedTestCase):
@@ -317,6 +329,36 @@ class VanishedTests(VanishedTestCase):
             successor.run(REFUSED_SECONDS)
             self.claim(successor)
             self.assertEqual(self.read_all(successor), [b"0", b"1", b"2", b"3"])
+
+    def test_damaged_for_long(self) -> None:
+        """
+        Attempts at a damaged journal leave no object each, only the first one does.
+        """
+        for data in self.damaged(1):
+            self.setUp()
+            self.replace(1, data)
+            successor = self.broker(broker_id=2, fencing=self.fencing)
+            self.claim(successor)
+            keys = self.shared.keys()
+            for _ in range(3):
+                successor.run(REFUSED_SECONDS)
+                self.claim(successor)
+            self.assertEqual(successor.log.led(), (OTHER,))
+            self.assertEqual(self.shared.keys(), keys)
+
+    def test_damaged_past_the_end(self) -> None:
+        """
+        A journal is wound up although an object past its end cannot be read. The
+        object stays, because it may have been a seal.
+        """
+        for data in self.damaged(3):
+            self.setUp()
+            now(self.shared.objects.create(self.key(9), [data]))
+            self.assertEqual(self.read_all(self.leader(fencing=self.fencing))[-1], b"3")
+            keys = self.shared.keys()
+            self.assertEqual([n for n in range(10) if self.key(n) in keys and n != 4], [9])
+            record = self.shared.value(metadata_keys.incarnation(self.writer.incarnation))
+            self.assertTrue(record["wound_up"])
 
     def test_leftovers_of_others(self) -> None:
         """
