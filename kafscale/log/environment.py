@@ -5,6 +5,7 @@ What the parts of the log share for as long as the process lives.
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import UUID
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -32,6 +33,8 @@ class LogEnvironment:
     @ivar settings: The bounds of the log.
     @ivar work: Does what takes long, such as looking into many records.
     @ivar level_of: Returns the level at which a stored format is written.
+    @ivar topic_name: Returns the name of a topic, for the broker's log; if that is not
+        known, the topic's id.
     @ivar counts: The counters of the log, through all incarnations.
     """
 
@@ -43,4 +46,11 @@ class LogEnvironment:
     settings: LogSettings
     work: WorkQueue
     level_of: Callable[[str], int] = highest_level
+    topic_name: Callable[[UUID], str] = str
     counts: LogCounts = attrs.field(factory=LogCounts)
+
+    def name_of(self, topic_id: UUID, index: int) -> str:
+        """
+        Return a partition's name for the broker's log, such as C{orders-0}.
+        """
+        return f"{self.topic_name(topic_id)}-{index}"

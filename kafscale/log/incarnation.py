@@ -114,7 +114,7 @@ class Incarnation:
             bundles=self._bundles,
             sealed_journals=self.sealed_journals,
         )
-        self.retention = Retention(clock, clock.seconds, self.move_start)
+        self.retention = Retention(environment, self.move_start)
         self.changes = RecordChanges(metadata, self.journal, number)
         self.volumes = Volumes(objects, clock, namespace, number)
         writer = SegmentWriter(
@@ -134,7 +134,7 @@ class Incarnation:
             record_bytes=lambda: pressure.size,
         )
         self._log_starts = LogStartMover(
-            objects, self.changes, self.roller.roll, self.volumes.dropped
+            environment, self.changes, self.roller.roll, self.volumes.dropped
         )
 
     # -- fencing and stopping -----------------------------------------------

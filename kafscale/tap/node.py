@@ -8,6 +8,7 @@ cluster of brokers in one process, with a clock that it moves itself.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -53,6 +54,7 @@ from kafscale.tap.serving import (
     log_settings,
     shown_offsets,
     topic_configs,
+    topic_name,
 )
 
 REJOIN_SECONDS = 1.0
@@ -161,6 +163,7 @@ class Node:
             settings=self.log_settings,
             work=WorkQueue(clock, self._run_blocking),
             level_of=self._levels.in_force,
+            topic_name=partial(topic_name, image),
         )
         self.log = Log(
             environment,

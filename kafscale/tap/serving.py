@@ -230,6 +230,16 @@ def log_rules(image: Image, configs: TopicConfigs) -> Callable[[UUID], LogRules]
     return rules
 
 
+def topic_name(image: Image, topic_id: UUID) -> str:
+    """
+    Return the name of a topic; its id if there is no such topic.
+    """
+    try:
+        return image.topic_by_id(topic_id).name
+    except UnknownTopicId:
+        return str(topic_id)
+
+
 _OFFSETS_CONFIGS = {
     "cleanup.policy": "compact",
     "compression.type": "producer",

@@ -260,6 +260,7 @@ class Broker:
             settings=LogSettings(**settings),
             work=WorkQueue(self.clock, execute),
             level_of=level_of,
+            topic_name=lambda topic_id: "orders" if topic_id == TOPIC else str(topic_id),
         )
         self.incarnation = shared.register(broker_id, settings.get("fencing", "create"))
         self.log = Log(

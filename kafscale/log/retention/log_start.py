@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from kafscale.errors import KafkaStorageError, NotLeaderOrFollower, StoreUnavailable
 from kafscale.format import object_keys
 from kafscale.format.partition import Chapter
-from kafscale.interfaces import IObjectStore
+from kafscale.log.environment import LogEnvironment
 from kafscale.log.partition.partition import Partition
 from kafscale.log.partition.record_changes import RecordChanges
 
@@ -30,7 +30,7 @@ class LogStartMover:
 
     def __init__(
         self,
-        objects: IObjectStore,
+        environment: LogEnvironment,
         changes: RecordChanges,
         roll: Callable[[Partition], Awaitable[None]],
         chapters_dropped: Callable[[Iterable[Chapter]], None],
@@ -41,7 +41,8 @@ class LogStartMover:
         @param chapters_dropped: Called with the chapters that a record names no
             longer.
         """
-        self._objects = objects
+        self._objects = environment.objects
+        self._name_of = environment.name_of
         self._changes = changes
         self._roll = roll
         self._chapters_dropped = chapters_dropped
@@ -108,9 +109,9 @@ class LogStartMover:
         except StoreUnavailable as why:
             # The log start has moved all the same; the next move deletes them.
             self._log.warn(
-                "could not delete segments of {partition.topic_id}/{partition.index} before offset"
-                " {offset}, trying again when its log start next moves: {why}",
-                partition=partition,
+                "could not delete segments of {partition} before offset {offset}, trying again when"
+                " its log start next moves: {why}",
+                partition=self._name_of(partition.topic_id, partition.index),
                 offset=offset,
                 why=why,
             )

@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from kafscale.concurrency.due_queue import DueQueue
 from kafscale.concurrency.worker_pool import WorkerPool
 from kafscale.errors import KafkaError, NotLeaderOrFollower, StoreError
 from kafscale.interfaces import LogRules
+from kafscale.log.environment import LogEnvironment
 from kafscale.log.partition.partition import Partition
 from kafscale.log.reading.segments import SegmentMissing, SegmentSummary
 from kafscale.wire.records import read_batch_header
@@ -55,18 +55,17 @@ class Retention:
 
     def __init__(
         self,
-        clock: IReactorTime,
-        wall_clock: Callable[[], float],
+        environment: LogEnvironment,
         move_start: Callable[[Partition, int], Awaitable[None]],
     ) -> None:
         """
-        @param wall_clock: Returns the time in seconds since 1970, as records'
-            timestamps have it.
         @param move_start: See L{Retention.move_start}.
         """
-        self._wall_clock = wall_clock
+        clock = environment.clock
+        self._name_of = environment.name_of
+        self._wall_clock = clock.seconds  # since 1970, as records' timestamps have it
         self.move_start = move_start
-        self._due: DueQueue[Partition] = DueQueue(clock, wall_clock, self._is_due)
+        self._due: DueQueue[Partition] = DueQueue(clock, clock.seconds, self._is_due)
         self._waiting: dict[Partition, None] = {}
         self._checking: set[Partition] = set()
         self._pool = WorkerPool(clock, PARALLEL_CHECKS, self._take)
@@ -166,17 +165,17 @@ class Retention:
             return
         if isinstance(error, KafkaError | StoreError):
             self._log.warn(
-                "could not delete old records of {partition.topic_id}/{partition.index}, trying"
-                " again in {seconds:.0f} s: {why}",
-                partition=partition,
+                "could not delete old records of {partition}, trying again in {seconds:.0f} s:"
+                " {why}",
+                partition=self._name_of(partition.topic_id, partition.index),
                 seconds=RETRY_SECONDS,
                 why=error,
             )
         else:
             self._log.failure(
-                "internal error while deleting old records of"
-                " {partition.topic_id}/{partition.index}, trying again in {seconds:.0f} s",
-                partition=partition,
+                "internal error while deleting old records of {partition}, trying again in"
+                " {seconds:.0f} s",
+                partition=self._name_of(partition.topic_id, partition.index),
                 seconds=RETRY_SECONDS,
             )
         self._due.sooner(partition, self._wall_clock() + RETRY_SECONDS)
@@ -202,9 +201,9 @@ class Retention:
         elif offset > partition.log_start:
             await self.move_start(partition, offset)
             self._log.info(
-                "deleted the records of {partition.topic_id}/{partition.index} before offset"
-                " {offset}, which exceeded the topic's retention",
-                partition=partition,
+                "deleted the records of {partition} before offset {offset}, which exceeded the"
+                " topic's retention",
+                partition=self._name_of(partition.topic_id, partition.index),
                 offset=partition.log_start,
             )
             self._check_now(partition)

@@ -79,6 +79,7 @@ class Roller:
         self._journal = journal
         self._trimmer = trimmer
         self._settings = environment.settings
+        self._name_of = environment.name_of
         self._retention = retention
         self._unrolled: dict[Partition, float] = {}  # those with records to roll, since when
         # When the topics' configurations ask for a roll, if that is earlier than
@@ -261,9 +262,8 @@ class Roller:
             return  # one line is enough for rolls that fail together
         first, others = partitions[0], len(partitions) - 1
         self._log.error(
-            "could not roll {first.topic_id}/{first.index}{others}, trying again in {seconds:.0f}"
-            " s: {why}",
-            first=first,
+            "could not roll {first}{others}, trying again in {seconds:.0f} s: {why}",
+            first=self._name_of(first.topic_id, first.index),
             seconds=RETRY_SECONDS,
             others=f" and {others} others" if others else "",
             why=reason_in_log(failure),

@@ -121,6 +121,7 @@ class SegmentWriter:
         @param volumes: Takes small segments.
         """
         self._objects = environment.objects
+        self._name_of = environment.name_of
         self._changes = changes
         self._journal = journal
         self._fence = fence
@@ -161,8 +162,8 @@ class SegmentWriter:
                     if partition.dropped:
                         return
                     self._log.error(
-                        "records of {partition.topic_id}/{partition.index} are lost: {why}",
-                        partition=partition,
+                        "records of {partition} are lost: {why}",
+                        partition=self._name_of(partition.topic_id, partition.index),
                         why=why,
                     )
                 else:

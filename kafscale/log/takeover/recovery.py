@@ -84,6 +84,7 @@ class Recovery:
         @param sealed_journals: The journals of earlier incarnations.
         """
         self._metadata = environment.metadata
+        self._name_of = environment.name_of
         self._seconds = environment.clock.seconds
         self._broker_id = environment.broker_id
         self._incarnation = incarnation
@@ -181,11 +182,9 @@ class Recovery:
         if self._refused.get(where) != why:
             self._refused[where] = why
             self._log.error(
-                "cannot lead partition {index} of topic {topic_id}, whose other partitions are not"
-                " affected; it is tried again every {seconds:g} s until the objects are restored:"
-                " {why}",
-                index=where[1],
-                topic_id=where[0],
+                "cannot lead {partition}, while other partitions are not affected; it is tried"
+                " again every {seconds:g} s until the objects are restored: {why}",
+                partition=self._name_of(*where),
                 seconds=REFUSED_SECONDS,
                 why=why,
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+from twisted.logger import capturedLogs, formatEvent
 
 from kafscale.errors import OffsetOutOfRange, StoreUnavailable
 from kafscale.interfaces import LogRules, ObjectInfo
@@ -142,6 +143,20 @@ class TimeTests(RetentionTestCase):
         broker.clock.advance(20)
         broker.run(2)
         self.assertEqual(self.starts(broker)[0], 1)
+
+    def test_logged(self) -> None:
+        """
+        The log names the partition as clients do, and the offset.
+        """
+        broker = self.leader(rules=LogRules(retention_ms=HOUR))
+        self.segment(broker, b"old", at=NOW * 1000 - 2 * HOUR)
+        with capturedLogs() as logged:
+            self.segment(broker, b"new")
+            broker.run(CHECK_SECONDS)
+        self.assertIn(
+            "deleted the records of orders-0 before offset 1, which exceeded the topic's retention",
+            [formatEvent(each) for each in logged],
+        )
 
     def test_no_limit(self) -> None:
         """

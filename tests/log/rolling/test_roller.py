@@ -238,7 +238,7 @@ class FailureTests(RollingTestCase):
             broker.pending("create")[0].answer.errback(ValueError("a fault of ours"))
         self.assertRegex(
             formatEvent(logged[0]),
-            r"(?s)\Acould not roll .*/0, trying again in 1 s: Traceback .*: a fault of ours\Z",
+            r"(?s)\Acould not roll orders-0, trying again in 1 s: Traceback .*: a fault of ours\Z",
         )
         broker.objects.pending.clear()
         broker.obey(let_pass)

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -223,6 +223,7 @@ class VanishedTests(VanishedTestCase):
                 successor.run(REFUSED_SECONDS)
         (line,) = [each for each in logged if each["log_level"] >= LogLevel.error]
         self.assertIn(self.key(1), line["why"])
+        self.assertIn("cannot lead orders-0, while other partitions", formatEvent(line))
         self.assertIsNone(self.shared.value(metadata_keys.seal(self.writer.incarnation)))
         now(self.shared.objects.create(self.key(1), [data]))
         self.claim(successor)
