@@ -157,14 +157,17 @@ class FormatLevels:
         before = self._record.in_force
         self._record = LevelsRecord() if entry is None else LevelsRecord.from_entry(entry)
         self._revision = 0 if entry is None else entry.revision
-        for name, level in sorted(self._record.in_force.items()):
-            if before.get(name, 0) < level <= self.reads.get(name, 0):
-                self._log.info(
-                    "level {number} of the stored format {name} is in force: all brokers read it,"
-                    " and a version that does not can no longer join the cluster",
-                    number=level,
-                    name=name,
-                )
+        raised = [
+            f"{name} {level}"
+            for name, level in sorted(self._record.in_force.items())
+            if before.get(name, 0) < level <= self.reads.get(name, 0)
+        ]
+        if raised:
+            self._log.info(
+                "stored formats are written at these levels, and versions that do not read them"
+                " cannot join the cluster: {levels}",
+                levels=", ".join(raised),
+            )
 
     async def _raise(self) -> None:
         while True:

@@ -270,6 +270,18 @@ class RaisingTests(LevelsCase):
         self.started(2, {"segment": 2, "slot": 3})
         self.assertEqual(self.record(), LevelsRecord(*[{"slot": 1}] * 2))
 
+    def test_one_line(self) -> None:
+        """
+        What is in force at a start, and what comes into force together, is one line
+        of the log each.
+        """
+        with capturedLogs() as logged:
+            first = self.started(1, {"segment": 1, "slot": 2})
+            first.leave()
+            self.started(1, {"segment": 1, "slot": 3})
+        found = [each["levels"] for each in logged if "levels" in each]
+        self.assertEqual(found, ["segment 1, slot 2", "segment 1, slot 2", "slot 3"])
+
     def test_never_falls(self) -> None:
         """
         A level in force stays so when brokers leave and join.
@@ -398,7 +410,8 @@ class RefusalTests(LevelsCase):
         now(self.shared.commit([], [Put(metadata_keys.LEVELS, record.to_json())]))
         with capturedLogs() as events:
             self.refused(self.member(2, OLD))
-        self.assertEqual([each for each in events if "in force" in str(each.get("log_format"))], [])
+        found = [each for each in events if "at these levels" in str(each.get("log_format"))]
+        self.assertEqual(found, [])
 
     def test_readable(self) -> None:
         """
