@@ -15,14 +15,15 @@ from kafscale.store.checks import is_part
 
 def make_directory(path: str) -> None:
     """
-    Make a directory, and those above it, durably.
+    Make a directory, and those above it, durably. Only their owner can enter them,
+    as in the background, where twistd sets the umask to 077.
     """
     path = os.path.abspath(path)
     parent = os.path.dirname(path)
     if not os.path.isdir(path):
         if parent != path:
             make_directory(parent)
-        os.mkdir(path)
+        os.mkdir(path, 0o700)
         sync_directory(parent)
 
 

@@ -4,14 +4,36 @@ Tests of L{kafscale.store.local.directory}.
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.store.blocking import at_once
-from kafscale.store.local.directory import namespaces_in
+from kafscale.store.local.directory import lock_directory, namespaces_in
 from kafscale.store.local.objects import LocalObjectStore
 from tests.harness.coroutines import now
+
+
+class MakeTests(SynchronousTestCase):
+    """
+    Directories that the broker makes.
+    """
+
+    def test_mode(self) -> None:
+        """
+        Only the owner can enter them, whatever the umask is. What exists stays as it
+        is.
+        """
+        above = Path(self.mktemp())
+        above.mkdir(mode=0o755)
+        for number, umask in enumerate((0o000, 0o022, 0o077)):
+            self.addCleanup(os.umask, os.umask(umask))
+            path = above / str(number) / "data"
+            lock_directory(str(path)).close()
+            modes = [stat.S_IMODE(each.stat().st_mode) for each in (above, path.parent, path)]
+            self.assertEqual(modes, [0o755, 0o700, 0o700])
 
 
 class NamespacesTests(SynchronousTestCase):
