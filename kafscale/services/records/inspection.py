@@ -11,6 +11,7 @@ only is appended with the right one; for anything else it is refused.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -55,6 +56,7 @@ _INFLATED_AT_ONCE = 64 * 1024
 thread and back."""
 
 _LATEST = 2**63 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RecordErrors:
@@ -238,10 +240,23 @@ def _flaw(found: FlawedRecord, wanted: Rules) -> str:
     if found.flaw == Flaw.NO_KEY:
         return "It has no key, and the topic is compacted"
     if found.flaw == Flaw.TIME_RANGE:
+        which = "before" if found.value < wanted.earliest else "after"
+        limit = wanted.earliest if which == "before" else wanted.latest
         return (
-            f"Its timestamp {found.value} is out of range: the topic takes those from"
-            f" {wanted.earliest} to {wanted.latest}"
+            f"Its timestamp is {_moment(found.value)}, and the topic takes none {which}"
+            f" {_moment(limit)} (message.timestamp.{which}.max.ms)"
         )
     if found.flaw == Flaw.TIME_OVERFLOW:
         return f"Its timestamp overflows: it is {found.value} ms after that of the batch"
     return f"Its offset in the batch is {found.value}, not {found.place}"
+
+
+def _moment(timestamp: int) -> str:
+    """
+    A timestamp in ms since 1970, as an operator reads it.
+    """
+    try:
+        moment = _EPOCH + timedelta(milliseconds=timestamp)
+    except OverflowError:
+        return f"{timestamp} ms since 1970"
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{timestamp % 1000:03} UTC"

@@ -203,7 +203,22 @@ class FaultTests(InspectionCase):
             batch = batch_of(NOW, NOW - HOUR - 1, NOW, NOW + HOUR + 1, codec=codec)
             self.assertEqual(self.faults(FaultyTimestamps, batch, rules), [1, 3])
         error = self.assertRaises(InvalidTimestamp, self.inspect, batch, rules)
-        self.assertIn(str(NOW + HOUR + 1), str(error))
+        self.assertIn(
+            "record 1: Its timestamp is 2023-11-14 21:13:19.999 UTC, and the topic takes none"
+            " before 2023-11-14 21:13:20.000 UTC (message.timestamp.before.max.ms); record 3: Its"
+            " timestamp is 2023-11-14 23:13:20.001 UTC, and the topic takes none after"
+            " 2023-11-14 23:13:20.000 UTC (message.timestamp.after.max.ms)",
+            str(error),
+        )
+
+    def test_far_off(self) -> None:
+        """
+        A timestamp that no calendar has is stated as a number.
+        """
+        error = self.assertRaises(
+            InvalidTimestamp, self.inspect, batch_of(2**62), AppendRules(after_ms=HOUR)
+        )
+        self.assertIn(f"Its timestamp is {2**62} ms since 1970, and", str(error))
 
     def test_base_is_no_record(self) -> None:
         """
