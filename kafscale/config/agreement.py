@@ -29,6 +29,20 @@ def check_stores(settings: Settings) -> None:
     _check_s3(settings)
 
 
+def check_groups(settings: Settings) -> None:
+    """
+    Check that the limits of session timeouts leave some.
+
+    @raise SettingError: the least is above the greatest, so no member could join.
+    """
+    least, most = settings.group_min_session_timeout_ms, settings.group_max_session_timeout_ms
+    if least > most:
+        raise SettingError(
+            f"KAFSCALE_GROUP_MIN_SESSION_TIMEOUT_MS ({least}) is above"
+            f" KAFSCALE_GROUP_MAX_SESSION_TIMEOUT_MS ({most})"
+        )
+
+
 def _check_s3(settings: Settings) -> None:
     if settings.s3_bucket is not None:
         return

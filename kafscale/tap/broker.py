@@ -29,6 +29,7 @@ from twisted.python.threadpool import ThreadPool
 from kafscale import __version__
 from kafscale.concurrency.gathering import within
 from kafscale.config import Settings
+from kafscale.config.agreement import check_groups
 from kafscale.errors import SettingError, StoreError
 from kafscale.interfaces import Broker
 from kafscale.log.takeover.sealing import CorruptLog
@@ -88,6 +89,7 @@ class BrokerService(Service):
         self._launch.begin()
         try:
             self._choose_walker()
+            check_groups(self._settings)
             self._stores = open_stores(self._settings, self._pool, reactor)
             self._convert = self._pool(2)  # one thread for producers, one for consumers
             self._listen()

@@ -169,6 +169,17 @@ class StartTests(BrokerTestCase):
             broker = self.prepared(**{name: value})
             self.assert_refuses(broker, f"KAFSCALE_{name.upper()}", value)
 
+    def test_contradicting_settings(self) -> None:
+        """
+        The start fails if no session timeout is within the limits.
+        """
+        broker = self.prepared(group_min_session_timeout_ms="1800001")
+        self.assert_refuses(
+            broker,
+            "KAFSCALE_GROUP_MIN_SESSION_TIMEOUT_MS (1800001) is above",
+            "KAFSCALE_GROUP_MAX_SESSION_TIMEOUT_MS (1800000)",
+        )
+
     def test_malformed_option(self) -> None:
         """
         The start fails if an option has an invalid value.
