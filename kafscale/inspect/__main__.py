@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
         description="Look at what a broker has stored. It only reads, and may do so while the"
         " broker runs.",
         epilog="Exit status: 0 all is well, 1 something is wrong, 2 it could not look."
-        " The broker's variables, such as KAFSCALE_DATA_DIR, count here too.",
+        " The broker's variables count here, too: KAFSCALE_DATA_DIR and KAFSCALE_NAMESPACE; for"
+        " records in a bucket KAFSCALE_S3_BUCKET, KAFSCALE_S3_ENDPOINT and so on; for a cluster"
+        " KAFSCALE_ETCD_ENDPOINTS.",
     )
     where = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     for each in (command, where):  # before the verb or after it
