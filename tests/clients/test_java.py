@@ -196,6 +196,9 @@ class ReassignmentTests(ClusterTestCase):
             moved = {"topic": "hot", "partition": 0, "replicas": [target, before]}
             plan = json.dumps({"version": 1, "partitions": [moved]})
             (self.folder / "move.json").write_text(plan)
+            (self.folder / "topics.json").write_text('{"version": 1, "topics": [{"topic": "hot"}]}')
+            proposed = self.reassign(cluster, "--broker-list", "1,2", "--generate")
+            self.assertIn("Proposed partition reassignment configuration", proposed)
             executed = self.reassign(cluster, "--execute", "--throttle", "50000000")
             self.assertIn("Successfully started partition reassignment for hot-0", executed)
             eventually(lambda: cluster.leaders("hot") == [target], 60)
@@ -208,11 +211,14 @@ class ReassignmentTests(ClusterTestCase):
         """
         Take one step, and return what the tool prints.
         """
+        plan = ("--reassignment-json-file", "move.json")
+        if "--generate" in step:
+            plan = ("--topics-to-move-json-file", "topics.json")
         done = subprocess.run(
             [
                 "kafka-reassign-partitions.sh",
                 *("--bootstrap-server", cluster.addresses),
-                *("--reassignment-json-file", "move.json"),
+                *plan,
                 *step,
             ],
             cwd=self.folder,
