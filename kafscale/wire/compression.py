@@ -83,8 +83,8 @@ def inflate(codec: int, data: memoryview, limit: int) -> bytes | memoryview:
 def inflate_pieces(codec: int, data: memoryview, limit: int) -> Iterator[bytes | memoryview]:
     """
     Decompress C{data} in pieces of at most L{PIECE} bytes, which may begin and end
-    anywhere. A block of snappy is one piece whatever its size, and so is what is not
-    compressed.
+    anywhere. A block of snappy is one piece whatever its size, and so is uncompressed
+    data.
 
     @param codec: A number of L{Codec}.
     @param limit: The maximum decompressed size in bytes.
@@ -193,7 +193,7 @@ def _gunzip(data: memoryview, limit: int) -> Iterator[bytes]:
         while not inflater.eof:
             if at >= len(data):
                 raise EOFError("it is truncated")
-            # What is not consumed is copied, so hand over a little at a time.
+            # Input that is not consumed is copied, so hand over a little at a time.
             rest: bytes | memoryview = data[at : at + _INPUT]
             at += len(rest)
             while rest and not inflater.eof:
@@ -256,7 +256,7 @@ class _FrameDecoder(Protocol):
 
     def decompress(self, data: bytes | memoryview, max_length: int) -> bytes:
         """
-        Decode C{data}, or what was not consumed before.
+        Decode C{data}, or the rest of the input before.
         """
 
 

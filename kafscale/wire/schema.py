@@ -96,7 +96,7 @@ Float64: TypeAlias = Annotated[float, Fixed("d", 8)]
 Boolean: TypeAlias = Annotated[bool, Fixed(BOOLEAN_FORMAT, 1)]
 Uuid: TypeAlias = Annotated[UUID, Fixed(UUID_FORMAT, 16)]
 String: TypeAlias = Annotated[str, Text()]
-#: The name of a group in a request: what is not UTF-8 is decoded as `NOT_TEXT`, as in
+#: The name of a group in a request: invalid UTF-8 is decoded as `NOT_TEXT`, as in
 #: Kafka.
 GroupName: TypeAlias = Annotated[str, Text(lenient=True)]
 Bytes: TypeAlias = Annotated[bytes, Blob()]
