@@ -20,7 +20,12 @@ from twisted.internet.ssl import (
     platformTrust,
     trustRootFromCertificates,
 )
-from twisted.web.client import URI, ResponseFailed
+from twisted.web.client import (
+    URI,
+    RequestGenerationFailed,
+    RequestTransmissionFailed,
+    ResponseFailed,
+)
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
@@ -34,11 +39,16 @@ BUFFER = 256 * 1024
 is 64 KiB."""
 
 
+_WRAPPERS = (RequestGenerationFailed, RequestTransmissionFailed, ResponseFailed)
+"""The errors in which Twisted wraps others, by how far the request had come: its
+body was being read, written, or the answer awaited."""
+
+
 def reason_of(error: Exception) -> str:
     """
     The reason why an HTTP request failed, for a line of the log.
     """
-    if isinstance(error, ResponseFailed) and error.reasons:
+    if isinstance(error, _WRAPPERS) and error.reasons:
         return reason_of(error.reasons[-1].value)
     text = str(error).rstrip(".")
     return text if text else type(error).__name__
@@ -46,10 +56,9 @@ def reason_of(error: Exception) -> str:
 
 def is_cancelled(error: Exception) -> bool:
     """
-    Whether an HTTP request failed because its Deferred was cancelled. Twisted
-    wraps this in an error that depends on how far the request had come.
+    Whether an HTTP request failed because its Deferred was cancelled.
     """
-    if isinstance(error, ResponseFailed):
+    if isinstance(error, _WRAPPERS):
         return any(is_cancelled(each.value) for each in error.reasons)
     return isinstance(error, CancelledError | ConnectingCancelledError)
 

@@ -164,10 +164,10 @@ class Transport:
         try:
             return await self._exchange(request, url, signed, stall)
         except Exception as error:  # noqa: BLE001 - any error of HTTP, TLS or TCP
-            if is_cancelled(error):
-                if not stall.verdict:
-                    raise CancelledError from None  # by the caller, who does not try again
+            if stall.verdict:  # whatever the cancellation looks like
                 raise NoAnswer(f"{self._address.base}: {stall.verdict}") from None
+            if is_cancelled(error):
+                raise CancelledError from None  # by the caller, who does not try again
             raise NoAnswer(f"{self._address.base}: {reason_of(error)}") from error
         finally:
             stall.end()

@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore.credentials import Credentials as BotocoreCredentials
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
@@ -24,6 +25,7 @@ from kafscale.interfaces import ObjectInfo
 from kafscale.store.retry import RetryingObjectStore
 from kafscale.store.s3 import S3ObjectStore, transport
 from kafscale.store.s3.address import Address
+from kafscale.store.s3.errors import NoAnswer
 from tests.harness import s3
 from tests.harness.coroutines import begin
 from tests.store.scripted import Say, Script, cut_short, error, hang, reset
@@ -40,6 +42,9 @@ BEGUN = b"""<InitiateMultipartUploadResult xmlns="http://s3.amazonaws.com/doc/20
 DONE = b"""  \r
  <?xml version="1.0" encoding="UTF-8"?>
 <CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>"""
+
+
+NO_PROGRESS = r"\Ahttp://127.0.0.1:\d+/bucket: no progress for \d+ s\Z"
 
 
 class ScriptedTestCase(TestCase):
@@ -243,7 +248,37 @@ class AnswerTests(ScriptedTestCase):
             self.script.answers = [answer]
             silent = await self.failure(self.store.get("a"))
             self.assertIs(type(silent), StoreUnavailable)
-            self.assertRegex(str(silent), r"\Ahttp://127.0.0.1:\d+/bucket: no progress for 0 s\Z")
+            self.assertRegex(str(silent), NO_PROGRESS)
+
+    async def test_server_that_reads_nothing(self) -> None:
+        """
+        A server that does not read a large body: the error says so, too, and a
+        caller that cancels the request gets CancelledError.
+        """
+
+        connected: Deferred[None] = Deferred()
+
+        class Deaf(Protocol):
+            def connectionMade(self) -> None:
+                self.transport.pauseProducing()  # type: ignore[union-attr]
+                if not connected.called:
+                    connected.callback(None)
+
+        port = s3.listen(Factory.forProtocol(Deaf))
+        self.addCleanup(port.stopListening)
+        client = s3.client(
+            Address("bucket", "us-east-1", f"http://127.0.0.1:{port.getHost().port}/bucket")
+        )
+        self.addCleanup(client.close)
+        body = [b"x" * (1 << 20)] * 64  # more than the buffers of both sockets
+        sending = begin(client.put_object("a", body))
+        await connected
+        await s3.moment()
+        sending.cancel()
+        await self.assertFailure(sending, CancelledError)
+        self.patch(transport, "STALL_SECONDS", 0.1)
+        with self.assertRaisesRegex(NoAnswer, NO_PROGRESS):
+            await client.put_object("a", body)
 
 
 class SigningTests(ScriptedTestCase):
