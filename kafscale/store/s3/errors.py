@@ -41,10 +41,14 @@ STALE = frozenset(
         "ExpiredTokenException",
         "InvalidAccessKeyId",
         "InvalidToken",
+        "SignatureDoesNotMatch",
         "TokenRefreshRequired",
+        "XAdminUserNotFound",
     }
 )
-"""Codes of requests that may succeed with other credentials."""
+"""Codes of requests that may succeed with other credentials: with another key, or
+with another secret of the same key. The last is versitygw's for an unknown key,
+with status 404."""
 
 SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
 """Codes of requests whose time differs too much from the server's."""

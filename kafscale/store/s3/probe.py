@@ -474,4 +474,5 @@ _ADVICE = {
     "InvalidAccessKeyId": " (check AWS_ACCESS_KEY_ID or the profile)",
     "NoSuchBucket": " (create it, or check KAFSCALE_S3_BUCKET)",
     "SignatureDoesNotMatch": " (check AWS_SECRET_ACCESS_KEY or the profile)",
+    "XAdminUserNotFound": " (check AWS_ACCESS_KEY_ID or the profile)",
 }

@@ -142,11 +142,10 @@ class Transport:
     async def _send_signed(self, request: Request) -> Answer:
         credentials = await self._credentials.current()
         answer = await self._attempt(request, credentials)
-        if answer.status not in (400, 401, 403):
+        if answer.status not in (400, 401, 403, 404):
             return answer
         error = answer.error()
-        # An answer to HEAD has no body with the reason. Its time may be the reason.
-        if error.code in SKEWED or error.code == "403":
+        if error.code in SKEWED:
             better = self._signer.learn(error.date)
         else:
             better = error.code in STALE and await self._credentials.replace(credentials)

@@ -315,26 +315,36 @@ class SigningTests(ScriptedTestCase):
 
     async def test_new_credentials(self) -> None:
         """
-        If credentials have expired, others are searched for, and the request is
+        If credentials are refused, others are searched for, and the request is
         sent again with these.
         """
-        self.keys = [("old", "secret"), ("new", "secret")]
-        self.script.answers = [error(403, "ExpiredToken"), Say(200, b"x")]
-        self.assertEqual(await self.store.get("a"), b"x")
-        used = [asked.headers["authorization"] for asked in self.script.asked]
-        self.assertIn("Credential=old/", used[0])
-        self.assertIn("Credential=new/", used[1])
+        for refused in (
+            error(403, "ExpiredToken"),
+            error(403, "SignatureDoesNotMatch"),  # another secret of the same key
+            error(404, "XAdminUserNotFound"),  # versitygw
+        ):
+            self.keys = [("old", "secret"), ("new", "secret")]
+            self.script.answers = [refused, Say(200, b"x")]
+            self.script.asked.clear()
+            store = S3ObjectStore(s3.client(self.client.address, search=self.search), self.clock)
+            self.addCleanup(store.close)
+            self.assertEqual(await store.get("a"), b"x")
+            used = [asked.headers["authorization"] for asked in self.script.asked]
+            self.assertIn("Credential=old/", used[0])
+            self.assertIn("Credential=new/", used[1])
 
     async def test_no_others(self) -> None:
         """
         If there are no other credentials, the request fails as for any store
         that is unavailable.
         """
-        self.script.answers = [error(403, "InvalidAccessKeyId")]
-        refused = await self.failure(self.store.get("a"))
-        self.assertIs(type(refused), StoreUnavailable)
-        self.assertIn("InvalidAccessKeyId", str(refused))
-        self.assertEqual(len(self.script.asked), 1)
+        for status, code in ((403, "InvalidAccessKeyId"), (404, "XAdminUserNotFound")):
+            self.script.answers = [error(status, code)]
+            self.script.asked.clear()
+            refused = await self.failure(self.store.get("a"))
+            self.assertIs(type(refused), StoreUnavailable)
+            self.assertIn(code, str(refused))
+            self.assertEqual(len(self.script.asked), 1)
 
 
 class HedgedTests(ScriptedTestCase):
