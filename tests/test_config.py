@@ -447,6 +447,7 @@ class AgreementTests(SynchronousTestCase):
             "S3_CA_FILE": "ca.pem",
             "S3_KMS_ARN": "arn:aws:kms:the-key",
             "S3_FENCING": "metadata",
+            "S3_CHECKSUM": "md5",
             "S3_CONCURRENCY": "8",
         }.items():
             found = settings(**{name: text})

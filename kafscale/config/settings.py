@@ -172,6 +172,13 @@ class Settings:
         " must honour `If-None-Match: *`. `metadata`: by the metadata store, for buckets that do"
         " not.",
     )
+    s3_checksum: str = _s3(
+        choice("crc32c", "md5"),
+        "crc32c",
+        "Checksum that is sent with each object, so that the store refuses what was damaged on"
+        " the way. `crc32c`: in `x-amz-checksum-crc32c`. `md5`: in `Content-MD5`, for stores that"
+        " do not know that header.",
+    )
     s3_concurrency: int = _s3(
         number(8, 1024),
         "64",

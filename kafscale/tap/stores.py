@@ -44,6 +44,9 @@ OBJECT_THREADS = 8
 CACHE_THREADS = 4
 """Threads that read files of the disk cache, and as many that write them."""
 
+CLIENT_THREADS = 2
+"""Threads that search for credentials, one at a time, and compute MD5s meanwhile."""
+
 METADATA = "metadata.sqlite"
 """The metadata in a data directory."""
 
@@ -259,7 +262,7 @@ def _bucket(
     from kafscale.store.s3.probe import Probe
     from kafscale.store.s3.settings import client_of
 
-    client = client_of(settings, bucket, reactor, pool(1), time.time)
+    client = client_of(settings, bucket, reactor, pool(CLIENT_THREADS), time.time)
     objects = S3ObjectStore(client, reactor)
 
     async def probe() -> None:

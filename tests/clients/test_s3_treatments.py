@@ -68,6 +68,20 @@ class RefusalTests(TreatedTestCase):
         broker = self.treated("plain")
         self.assert_refuses(broker, "does not know If-None-Match", advice)
 
+    def test_no_checksums(self) -> None:
+        """
+        A store that does not know the header of the checksum is not taken for
+        one that does not know conditions. It can be used with another checksum.
+        """
+        advice = "KAFSCALE_S3_CHECKSUM=md5"
+        for fencing in ("create", "metadata"):
+            broker = self.treated("unsummed", s3_fencing=fencing)
+            self.assert_refuses(broker, "does not know x-amz-checksum-crc32c", advice)
+            self.assertNotIn("If-None-Match", broker.tail(100_000))
+        raw = self.connect(self.treated("unsummed", s3_checksum="md5").start())
+        raw.create("log")
+        self.assertEqual(raw.produce("log", 0, batch_of([b"sent"])).error_code, 0)
+
     def test_no_parts(self) -> None:
         """
         A store without uploads in parts is used without them.

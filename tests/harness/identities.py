@@ -24,6 +24,7 @@ TREATMENTS = {
     "careless": "If-None-Match is ignored",
     "plain": "requests with If-None-Match are refused with 501",
     "puzzled": "requests with If-None-Match are refused with 400",
+    "unsummed": "requests with x-amz-checksum-crc32c are refused with 501",
     "wholesale": "there are no multipart uploads",
     "expired": "the credentials of the usual user have expired",
     "unknown": "the usual user does not exist",

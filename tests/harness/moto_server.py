@@ -131,6 +131,8 @@ def error_of(treatment: str, environ: dict[str, Any], changes: bool) -> tuple[st
         return "501 Not Implemented", "NotImplemented"
     if treatment == "puzzled" and "HTTP_IF_NONE_MATCH" in environ:
         return "400 Bad Request", "InvalidArgument"
+    if treatment == "unsummed" and "HTTP_X_AMZ_CHECKSUM_CRC32C" in environ:
+        return "501 Not Implemented", "NotImplemented"
     if treatment == "wholesale" and "uploads" in environ["QUERY_STRING"]:
         return "501 Not Implemented", "NotImplemented"
     if treatment == "expired" and key == KEY:

@@ -23,7 +23,7 @@ from crc32c import crc32c
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from kafscale.store.blocking import at_once
+from kafscale.store.blocking import RunBlocking, at_once
 from kafscale.store.s3.address import Address
 from kafscale.store.s3.client import S3Client
 from kafscale.store.s3.credentials import Credentials
@@ -100,13 +100,14 @@ def client(
     clock: Any = reactor,
     ca_file: str | None = None,
     kms_arn: str | None = None,
+    run_blocking: RunBlocking = at_once,
 ) -> S3Client:
     """
     Make a client of a bucket, with the real reactor.
     """
     credentials = Credentials(search, at_once, clock)
     transport = Transport(address, credentials, reactor, now, concurrency, ca_file)
-    return S3Client(address, transport, kms_arn)
+    return S3Client(address, transport, kms_arn, run_blocking)
 
 
 def store(address: Address, part_bytes: int = PART_BYTES) -> S3ObjectStore:

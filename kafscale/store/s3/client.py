@@ -8,8 +8,6 @@ there is no answer, L{NoAnswer} is raised. See the Amazon S3 API Reference
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,15 +23,20 @@ from botocore.session import Session
 
 from kafscale.errors import SettingError
 from kafscale.interfaces import ObjectInfo
-from kafscale.store.blocking import RunBlocking
+from kafscale.store.blocking import RunBlocking, at_once
 from kafscale.store.s3.address import Address, address_of
-from kafscale.store.s3.bodies import Piece, checksum
+from kafscale.store.s3.bodies import Piece
+from kafscale.store.s3.checksums import CRC32C, HEADERS, MD5, crc_of, md5_of
 from kafscale.store.s3.credentials import Credentials
 from kafscale.store.s3.errors import Answer, NoAnswer, S3Error
 from kafscale.store.s3.transport import Request, Transport
 
 PAGE = 1000
 """The maximum number of keys in a request of ListObjectsV2 and of DeleteObjects."""
+
+
+LARGE = 1 << 20
+"""The size in bytes from which on an MD5 is computed in a thread."""
 
 
 @attrs.frozen
@@ -43,7 +46,7 @@ class Part:
 
     @ivar number: The number of the part, from 1 on.
     @ivar etag: The C{ETag} header of the answer.
-    @ivar checksum: The CRC-32C of the part, in base64.
+    @ivar checksum: The checksum of the part, in base64.
     """
 
     number: int
@@ -56,18 +59,27 @@ class S3Client:
     Sends requests to one bucket.
 
     @ivar address: The address of the bucket.
+    @ivar checksum: The kind of the checksums of objects and parts: CRC32C unless
+        another one is set (L{kafscale.store.s3.checksums}).
     """
 
     def __init__(
-        self, address: Address, transport: Transport, kms_arn: str | None = None
+        self,
+        address: Address,
+        transport: Transport,
+        kms_arn: str | None = None,
+        run_blocking: RunBlocking = at_once,
     ) -> None:
         """
         @param address: The address of the bucket.
         @param transport: Sends the requests.
         @param kms_arn: The KMS key with which S3 encrypts objects (SSE-KMS);
             None: the bucket's default encryption.
+        @param run_blocking: Computes MD5s of large objects.
         """
         self.address = address
+        self.checksum = CRC32C
+        self._run_blocking = run_blocking
         self._transport = transport
         self._encryption: dict[str, str] = {}
         if kms_arn:
@@ -97,7 +109,7 @@ class S3Client:
 
         @param bucket: The name of the bucket.
         @param reactor: Makes connections, resolves names and is the clock.
-        @param run_blocking: Runs the search for credentials.
+        @param run_blocking: Runs the search for credentials, and computes MD5s.
         @param now: Returns the seconds since 1970, for signatures.
         @param region: See L{address_of}.
         @param endpoint: See L{address_of}.
@@ -115,7 +127,7 @@ class S3Client:
             raise SettingError(str(error)) from None
         credentials = Credentials(lambda: Session().get_credentials(), run_blocking, reactor)
         transport = Transport(address, credentials, reactor, now, concurrency, ca_file)
-        return cls(address, transport, kms_arn)
+        return cls(address, transport, kms_arn, run_blocking)
 
     @property
     def requests(self) -> Mapping[str, int]:
@@ -133,6 +145,7 @@ class S3Client:
         *,
         create_only: bool = True,
         checksum_of: Sequence[Piece] | None = None,
+        checksum: str | None = None,
     ) -> None:
         """
         Store an object (PutObject).
@@ -141,9 +154,11 @@ class S3Client:
             412 (C{If-None-Match: *}).
         @param checksum_of: Bytes whose checksum is sent in place of that of the
             object, to find out whether the store compares it.
+        @param checksum: The kind of the checksum; None: L{S3Client.checksum}.
         """
+        kind = checksum or self.checksum
         summed = pieces if checksum_of is None else checksum_of
-        headers = {"x-amz-checksum-crc32c": _crc(summed), **self._encryption}
+        headers = {HEADERS[kind]: await self._sum(kind, summed), **self._encryption}
         if create_only:
             headers["If-None-Match"] = "*"
         await self._ask(Request("PutObject", "PUT", key, {}, headers, pieces))
@@ -175,8 +190,7 @@ class S3Client:
         """
         items = "".join(f"<Object><Key>{escape(key)}</Key></Object>" for key in keys)
         body = f"<Delete>{items}<Quiet>true</Quiet></Delete>".encode()
-        digest = hashlib.md5(body, usedforsecurity=False).digest()
-        headers = {"Content-MD5": base64.b64encode(digest).decode()}
+        headers = {HEADERS[MD5]: md5_of([body])}
         answer = await self._ask(
             Request("DeleteObjects", "POST", "", {"delete": ""}, headers, [body])
         )
@@ -236,7 +250,9 @@ class S3Client:
         """
         Begin a multipart upload, and return its id (CreateMultipartUpload).
         """
-        headers = {"x-amz-checksum-algorithm": "CRC32C", **self._encryption}
+        headers = dict(self._encryption)
+        if self.checksum == CRC32C:
+            headers["x-amz-checksum-algorithm"] = "CRC32C"
         answer = await self._ask(
             Request("CreateMultipartUpload", "POST", key, {"uploads": ""}, headers, [])
         )
@@ -252,14 +268,11 @@ class S3Client:
         @param number: The number of the part, from 1 on.
         @param pieces: The bytes: at least 5 MiB, unless it is the last part.
         """
-        crc = _crc(pieces)
+        value = await self._sum(self.checksum, pieces)
         query = {"partNumber": str(number), "uploadId": upload}
-        answer = await self._ask(
-            Request(
-                "UploadPart", "PUT", key, query, {"x-amz-checksum-crc32c": crc}, pieces
-            )
-        )
-        return Part(number, answer.headers.get("etag", ""), crc)
+        headers = {HEADERS[self.checksum]: value}
+        answer = await self._ask(Request("UploadPart", "PUT", key, query, headers, pieces))
+        return Part(number, answer.headers.get("etag", ""), value)
 
     async def complete_multipart_upload(
         self,
@@ -279,9 +292,11 @@ class S3Client:
             412 (C{If-None-Match: *}).
         @param size: The size of the object in bytes, for the time-out.
         """
+        has_crc = self.checksum == CRC32C
         items = "".join(
             f"<Part><PartNumber>{part.number}</PartNumber><ETag>{escape(part.etag)}</ETag>"
-            f"<ChecksumCRC32C>{part.checksum}</ChecksumCRC32C></Part>"
+            + (f"<ChecksumCRC32C>{part.checksum}</ChecksumCRC32C>" if has_crc else "")
+            + "</Part>"
             for part in parts
         )
         body = (
@@ -321,15 +336,21 @@ class S3Client:
         """
         await self._transport.close()
 
+    async def _sum(self, kind: str, pieces: Sequence[Piece]) -> str:
+        """
+        The checksum of a body, in base64.
+        """
+        if kind == CRC32C:
+            return crc_of(pieces)
+        if sum(map(len, pieces)) < LARGE:
+            return md5_of(pieces)
+        return await self._run_blocking(md5_of, pieces)
+
     async def _ask(self, request: Request) -> Answer:
         answer = await self._transport.send(request)
         if not 200 <= answer.status < 300:
             raise answer.error()
         return answer
-
-
-def _crc(pieces: Sequence[Piece]) -> str:
-    return base64.b64encode(checksum(pieces).to_bytes(4, "big")).decode()
 
 
 def _tag(tree: ElementTree.Element) -> str:

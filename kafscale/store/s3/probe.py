@@ -38,10 +38,12 @@ from kafscale.errors import (
     StoreUnavailable,
 )
 from kafscale.format import object_keys
+from kafscale.store.s3.checksums import CRC32C, HEADERS
 from kafscale.store.s3.client import S3Client
 from kafscale.store.s3.errors import NoAnswer, NoCredentials, S3Error, WrongRange
 from kafscale.store.s3.objects import S3ObjectStore
 from kafscale.store.s3.ranges import suffix_of
+from kafscale.store.s3.unknown_header import CONDITION, unknown_header
 
 OBJECTS = 8
 """How many objects are stored. That one create wins by luck is rare for one key,
@@ -392,16 +394,34 @@ class Probe:
                 if self._is_late:
                     return None
             except StoreUnavailable as error:
-                if not _may_pass(error.__cause__):
-                    raise
-                if _is_unknown(error.__cause__):
+                if await self._is_condition_unknown(key, error.__cause__):
                     raise SettingError(
                         f"{self._where} does not know If-None-Match: it can only be used with"
                         " KAFSCALE_S3_FENCING=metadata"
                     ) from None
+                if not _may_pass(error.__cause__):
+                    raise
                 return None
             else:
                 return True
+
+    async def _is_condition_unknown(self, key: str, error: BaseException | None) -> bool:
+        """
+        Whether a create was refused because the store does not know its
+        condition.
+
+        @raise SettingError: it does not know the header of its checksum.
+        """
+        if not isinstance(error, S3Error) or error.status not in (400, 501):
+            return False
+        header = await unknown_header(self._client, key)
+        if header == HEADERS[CRC32C]:
+            raise SettingError(
+                f"{self._where} does not know {header} ({error}): set KAFSCALE_S3_CHECKSUM=md5, so"
+                " that Content-MD5 is sent in its place, or let the store ignore it (s3proxy:"
+                " s3proxy.ignore-unknown-headers=true), which then finds no damage on the way"
+            )
+        return header == CONDITION
 
     async def _store_one(self, key: str) -> bytes:
         """
@@ -413,8 +433,7 @@ class Probe:
             try:
                 await self._store.create(key, [body])
             except StoreUnavailable as error:
-                cause = error.__cause__
-                if not isinstance(cause, S3Error) or cause.status not in (400, 501):
+                if not await self._is_condition_unknown(key, error.__cause__):
                     raise
                 self._store.create_only = False
                 await self._store.create(key, [body])
@@ -443,13 +462,6 @@ def _may_pass(error: BaseException | None) -> bool:
     if isinstance(error, S3Error):
         return error.status >= 500 or error.status in (409, 429)
     return not isinstance(error, NoCredentials | WrongRange)
-
-
-def _is_unknown(error: BaseException | None) -> bool:
-    """
-    Whether the store does not implement the request.
-    """
-    return isinstance(error, S3Error) and error.status == 501
 
 
 CHECKS: Sequence[tuple[str, Callable[[Probe], Awaitable[None]]]] = (

@@ -24,11 +24,11 @@ def client_of(
 
     @param bucket: The name of the bucket.
     @param reactor: Makes connections, resolves names and is the clock.
-    @param run_blocking: Runs the search for credentials.
+    @param run_blocking: Runs the search for credentials, and computes MD5s.
     @param now: Returns the seconds since 1970, for signatures.
     @raise SettingError: the certificates or the AWS profile cannot be used.
     """
-    return S3Client.for_bucket(
+    client = S3Client.for_bucket(
         bucket,
         reactor,
         run_blocking,
@@ -40,3 +40,5 @@ def client_of(
         ca_file=settings.s3_ca_file,
         concurrency=settings.s3_concurrency,
     )
+    client.checksum = settings.s3_checksum
+    return client

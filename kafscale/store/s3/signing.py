@@ -2,8 +2,8 @@
 Signs requests with AWS Signature Version 4, also if the clock of this machine is
 wrong.
 
-A body is not part of the signature (C{UNSIGNED-PAYLOAD}), but its CRC-32C is, in
-a signed header. That takes a fiftieth of the CPU time of a SHA-256.
+A body is not part of the signature (C{UNSIGNED-PAYLOAD}), but its checksum is, in
+a signed header (L{kafscale.store.s3.checksums}).
 """
 
 from __future__ import annotations
