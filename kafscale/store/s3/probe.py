@@ -34,7 +34,6 @@ from kafscale.errors import (
     ObjectExists,
     SettingError,
     StoreContended,
-    StoreError,
     StoreUnavailable,
 )
 from kafscale.format import object_keys
@@ -46,9 +45,9 @@ from kafscale.store.s3.ranges import suffix_of
 from kafscale.store.s3.unknown_header import CONDITION, unknown_header
 
 OBJECTS = 8
-"""How many objects are stored. That one create wins by luck is rare for one key,
-and for so many keys in a row it does not happen: s3s-fs 0.14.1, which races, had
-a single winner for none of 40."""
+"""How many objects are stored. By luck a store that races may let only one create
+win: s3s-fs 0.14.1 did for none of 40 keys, s3proxy 3.1.0 for 8. For so many keys
+in a row that is one start in 400,000."""
 
 RIVALS = 8
 """How many creates of one key are made at once."""
@@ -57,17 +56,11 @@ SIZE = 1000
 """The size of the objects in bytes."""
 
 PATIENCE = 10.0
-"""For how many seconds a start waits for a store that does not answer."""
+"""For how many seconds a request is repeated that the store does not answer."""
 
 T = TypeVar("T")
 
 _log = Logger()
-
-
-class _Fault(Exception):
-    """
-    What a check found that must not be.
-    """
 
 
 class Probe:
@@ -98,7 +91,7 @@ class Probe:
         self._namespace = namespace
         self._prefix = f"{object_keys.probe(namespace, name)}-"
         self._may_replace = fencing == "metadata"
-        self._until = 0.0
+        self._tried = ""  # the name of the check
         self._keys: list[str] = []  # all that may have an object
         self._stored: dict[str, bytes] = {}  # what is known to be there, in order
 
@@ -108,15 +101,21 @@ class Probe:
 
         @raise SettingError: the bucket cannot hold a log.
         """
-        self._until = self._clock.seconds() + PATIENCE
         try:
-            for name, check in CHECKS:
-                await self._again(name, partial(check, self))
-            await self._again("DeleteObjects", lambda: self._store.delete(self._keys))
+            for self._tried, check in CHECKS:
+                await check(self)
         except SettingError:
-            with suppress(StoreError):  # the reason to refuse the store is told first
-                await self._store.delete(self._keys)
+            await self._delete()
             raise
+        await self._delete()
+
+    async def _delete(self) -> None:
+        """
+        Delete everything that was stored. If that fails something stays behind,
+        which is no reason to refuse the store.
+        """
+        with suppress(SettingError):
+            await self._ask(lambda: self._store.delete(self._keys))
 
     def _new_key(self) -> str:
         """
@@ -125,28 +124,22 @@ class Probe:
         self._keys.append(f"{self._prefix}{len(self._keys):03d}")
         return self._keys[-1]
 
-    async def _again(self, name: str, step: Callable[[], Awaitable[T]]) -> T:
+    async def _ask(self, request: Callable[[], Awaitable[T]]) -> T:
         """
-        Repeat a step until the store answers, and return the answer.
+        Repeat a request until the store answers, and return the answer.
 
-        @param name: What is tried, for the line.
-        @raise SettingError: the answer is not right, or an error that does not
-            pass, or there is none for L{PATIENCE} seconds.
+        @raise SettingError: the answer is an error that does not pass, or there
+            is none for L{PATIENCE} seconds.
         """
+        until = self._clock.seconds() + PATIENCE
         while True:
             try:
-                return await step()
-            except _Fault as fault:
-                raise SettingError(f"{self._where} cannot be used: {name}: {fault}") from None
+                return await request()
             except (S3Error, NoAnswer, StoreUnavailable) as error:
                 cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
-                if not _may_pass(cause) or self._is_late:
-                    raise SettingError(self._line(name, cause or error)) from None
+                if not _may_pass(cause) or self._clock.seconds() >= until:
+                    raise SettingError(self._line(cause or error)) from None
             await self._pause(0.3)
-
-    @property
-    def _is_late(self) -> bool:
-        return self._clock.seconds() >= self._until
 
     def _pause(self, seconds: float) -> Deferred[None]:
         return deferLater(self._clock, seconds)
@@ -157,7 +150,7 @@ class Probe:
         """
         The bucket exists, and can be listed.
         """
-        await self._client.list_objects(f"{self._namespace}/", "", 1)
+        await self._ask(lambda: self._client.list_objects(f"{self._namespace}/", "", 1))
 
     async def read_absent(self) -> None:
         """
@@ -168,19 +161,23 @@ class Probe:
         key = f"{self._prefix}none"
         found = await map_bounded(lambda _: self._read(key), range(RIVALS), RIVALS)
         if any(body is not None for body in found):
-            raise _Fault(f"{key} was read, and was never stored")
+            raise self._fault(f"{key} was read, and was never stored")
 
     async def create(self) -> None:
         """
         Store the objects that the other checks use. Of several creates of one
         key one is done, if that is what replaced brokers are fenced with.
         """
+        until = self._clock.seconds() + PATIENCE
         while len(self._stored) < OBJECTS:
             key = self._new_key()
             if self._may_replace:
-                self._stored[key] = await self._store_one(key)
-            elif (winner := await self._winner(key)) is not None:
+                self._stored[key] = await self._ask(partial(self._store_one, key))
+            elif (winner := await self._winner(key, until)) is not None:
                 self._stored[key] = winner
+                until = self._clock.seconds() + PATIENCE
+            elif self._clock.seconds() >= until:
+                raise self._fault("too many requests fail")
 
     async def read(self) -> None:
         """
@@ -190,9 +187,9 @@ class Probe:
             self._stored.items(), await map_bounded(self._read, list(self._stored)), strict=True
         ):
             if found is None:
-                raise _Fault(f"{key} was stored, and then not found")
+                raise self._fault(f"{key} was stored, and then not found")
             if found != body:
-                raise _Fault(f"{key} has other bytes than were stored")
+                raise self._fault(f"{key} has other bytes than were stored")
 
     async def read_range(self) -> None:
         """
@@ -200,8 +197,9 @@ class Probe:
         """
         key, body = self._first
         for start, length in ((0, 1), (SIZE // 2, 100), (SIZE - 10, 100)):
-            if await self._store.get(key, start, length) != body[start : start + length]:
-                raise _Fault(
+            found = await self._ask(partial(self._store.get, key, start, length))
+            if found != body[start : start + length]:
+                raise self._fault(
                     f"bytes={start}-{start + length - 1} of an object of {SIZE} bytes was answered"
                     " with other bytes"
                 )
@@ -214,25 +212,33 @@ class Probe:
         """
         key, body = self._first
         for length in (100, 2 * SIZE):
-            try:
-                suffix_of(await self._client.get_object(key, f"-{length}", length), length)
-            except (S3Error, WrongRange) as error:
-                if isinstance(error, S3Error) and error.status in (429, 503):
-                    raise
+            why = await self._ask(partial(self._why_no_suffix, key, length))
+            if why:
                 _log.warn(
                     "suffix ranges are not answered as asked for in {bucket}, to read the end of"
                     " an object takes more requests: bytes=-{length} of {size} bytes: {reason}",
                     bucket=self._where,
                     length=length,
                     size=SIZE,
-                    reason=error,
+                    reason=why,
                 )
-            found, size = await self._store.get_suffix(key, length)
+            found, size = await self._ask(partial(self._store.get_suffix, key, length))
             if (found, size) != (body[-length:], SIZE):
-                raise _Fault(
+                raise self._fault(
                     f"the last {length} bytes of an object of {SIZE} bytes are read as others,"
                     f" or as those of an object of {size} bytes"
                 )
+
+    async def _why_no_suffix(self, key: str, length: int) -> str:
+        try:
+            suffix_of(await self._client.get_object(key, f"-{length}", length), length)
+        except WrongRange as error:
+            return str(error)
+        except S3Error as error:
+            if error.status in (429, 503):
+                raise
+            return str(error)
+        return ""
 
     async def list_pages(self) -> None:
         """
@@ -243,21 +249,23 @@ class Probe:
         await self._list_page(keys, "", 1000)
         token = await self._list_page(keys[:3], "", 3)
         if not token:
-            raise _Fault("a page of 3 of 8 keys says that it is the last")
+            raise self._fault("a page of 3 of 8 keys says that it is the last")
         await self._list_page(keys[3:], "", 1000, token)
         await self._list_page(keys[5:7], keys[4], 2)
 
     async def _list_page(self, keys: list[str], after: str, limit: int, token: str = "") -> str:
-        page, token = await self._client.list_objects(self._prefix, after, limit, token)
+        page, token = await self._ask(
+            partial(self._client.list_objects, self._prefix, after, limit, token)
+        )
         if [info.key for info in page] != keys:
             names = [info.key.removeprefix(self._prefix) for info in page]
             wanted = [key.removeprefix(self._prefix) for key in keys]
-            raise _Fault(
+            raise self._fault(
                 f"{' '.join(wanted)} must be listed (start-after={after.removeprefix(self._prefix)}"
                 f" max-keys={limit}), but was {' '.join(names)}"
             )
         if any(info.size != SIZE for info in page):
-            raise _Fault(f"an object of {SIZE} bytes has another size")
+            raise self._fault(f"an object of {SIZE} bytes has another size")
         return token
 
     async def delete(self) -> None:
@@ -266,10 +274,12 @@ class Probe:
         them. They are gone at once, and others are not.
         """
         gone, kept = list(self._stored)[:3], list(self._stored)[3:]
-        await self._store.delete([*gone, f"{self._prefix}none"])
+        await self._ask(lambda: self._store.delete([*gone, f"{self._prefix}none"]))
         found = await map_bounded(self._read, [*gone, kept[0]])
         if found != [None, None, None, self._stored[kept[0]]]:
-            raise _Fault("an object was deleted and is still there, or one was that was not meant")
+            raise self._fault(
+                "an object was deleted and is still there, or one was that was not meant"
+            )
         await self._list_page(kept, "", 1000)
 
     async def send_damaged(self) -> None:
@@ -277,6 +287,14 @@ class Probe:
         An object with a wrong checksum is not stored. If it is, damage on the
         way to the store is only found when the object is read.
         """
+        if await self._ask(self._takes_damaged):
+            _log.warn(
+                "checksums are not compared in {bucket}: what is damaged on the way there is"
+                " stored, and noticed when it is read",
+                bucket=self._where,
+            )
+
+    async def _takes_damaged(self) -> bool:
         try:
             await self._client.put_object(
                 self._new_key(),
@@ -287,12 +305,8 @@ class Probe:
         except S3Error as error:
             if error.status in (409, 429, 503):
                 raise
-        else:
-            _log.warn(
-                "checksums are not compared in {bucket}: what is damaged on the way there is"
-                " stored, and noticed when it is read",
-                bucket=self._where,
-            )
+            return False
+        return True
 
     async def upload_in_parts(self) -> None:
         """
@@ -300,28 +314,32 @@ class Probe:
         if a create must not. If that is not certain, large objects are sent in
         one request.
         """
+        why = await self._ask(self._why_no_parts)
+        if why:
+            self._store.in_parts = False
+            _log.warn(
+                "multipart uploads cannot be used in {bucket}, each object is sent in one request:"
+                " {reason}",
+                bucket=self._where,
+                reason=why,
+            )
+
+    async def _why_no_parts(self) -> str:
         key = self._new_key()
-        why = "an object has other bytes than its parts"
         try:
             await self._upload(key, b"in parts")
-            if await self._read(key) == b"in parts":
-                if self._may_replace:
-                    return
-                why = "they replace objects"
-                await self._upload(key, b"again")
+            if await self._read(key) != b"in parts":
+                return "an object has other bytes than its parts"
+            if self._may_replace:
+                return ""
+            await self._upload(key, b"again")
         except S3Error as error:
             if error.status == 412:
-                return
-            if error.status != 501 and _may_pass(error):
+                return ""
+            if _may_pass(error):
                 raise
-            why = str(error)
-        self._store.in_parts = False
-        _log.warn(
-            "multipart uploads cannot be used in {bucket}, each object is sent in one request:"
-            " {reason}",
-            bucket=self._where,
-            reason=why,
-        )
+            return str(error)
+        return "they replace objects"
 
     async def _upload(self, key: str, body: bytes) -> None:
         client = self._client
@@ -332,7 +350,7 @@ class Probe:
                 key, upload, [part], create_only=self._store.create_only
             )
         except S3Error:
-            with suppress(S3Error):
+            with suppress(S3Error, NoAnswer):
                 await client.abort_multipart_upload(key, upload)
             raise
 
@@ -347,24 +365,24 @@ class Probe:
         The object; None if there is none.
         """
         try:
-            return await self._store.get(key)
+            return await self._ask(lambda: self._store.get(key))
         except NoSuchObject:
             return None
 
-    async def _winner(self, key: str) -> bytes | None:
+    async def _winner(self, key: str, until: float) -> bytes | None:
         """
         Make several creates of one key at once.
 
+        @param until: When to give up a create that is in conflict with others.
         @return: What was stored; None if too few of them were answered to trust
             the store.
-        @raise SettingError: the store accepted more than one, or too many
-            requests fail for L{PATIENCE} seconds.
+        @raise SettingError: the store accepted more than one.
         """
         bodies = [b"%d" % number * SIZE for number in range(RIVALS)]
         # The first error is raised; the others are the same.
-        outcomes = await map_bounded(lambda body: self._create(key, body), bodies, RIVALS)
+        outcomes = await map_bounded(lambda body: self._create(key, body, until), bodies, RIVALS)
         winners = {body for body, has_won in zip(bodies, outcomes, strict=True) if has_won}
-        found = await self._again("read after write", lambda: self._read(key))
+        found = await self._read(key)
         if found is not None:
             winners.add(found)  # its answer may be lost
         if len(winners) > 1:
@@ -375,11 +393,9 @@ class Probe:
             )
         if winners and outcomes.count(False) >= RIVALS / 2:
             return winners.pop()
-        if self._is_late:
-            raise SettingError(f"{self._where} cannot be used: too many requests fail")
         return None
 
-    async def _create(self, key: str, body: bytes) -> bool | None:
+    async def _create(self, key: str, body: bytes, until: float) -> bool | None:
         """
         Create an object. Return whether this create was the first, or None if
         that is unknown.
@@ -391,7 +407,7 @@ class Probe:
                 return False
             except StoreContended:  # other creates of the key are in progress
                 await self._pause(0.05)
-                if self._is_late:
+                if self._clock.seconds() >= until:
                     return None
             except StoreUnavailable as error:
                 if await self._is_condition_unknown(key, error.__cause__):
@@ -400,7 +416,7 @@ class Probe:
                         " KAFSCALE_S3_FENCING=metadata"
                     ) from None
                 if not _may_pass(error.__cause__):
-                    raise
+                    raise SettingError(self._line(error.__cause__ or error)) from None
                 return None
             else:
                 return True
@@ -445,14 +461,17 @@ class Probe:
     def _where(self) -> str:
         return f"the bucket {self._client.address.bucket} at {self._client.address.base}"
 
-    def _line(self, name: str, error: BaseException) -> str:
+    def _fault(self, what: str) -> SettingError:
+        return SettingError(f"{self._where} cannot be used: {self._tried}: {what}")
+
+    def _line(self, error: BaseException) -> str:
         if not isinstance(error, S3Error):
-            return f"{self._where} cannot be used: {name}: {error}"
+            return f"{self._where} cannot be used: {self._tried}: {error}"
         region = error.region
         if region and region != self._client.address.region:
             return f"{self._where} is in the region {region}: set KAFSCALE_S3_REGION={region}"
         advice = _ADVICE.get(error.code, "")
-        return f"{self._where} cannot be used: {name}: {error}{advice}"
+        return f"{self._where} cannot be used: {self._tried}: {error}{advice}"
 
 
 def _may_pass(error: BaseException | None) -> bool:
@@ -460,7 +479,7 @@ def _may_pass(error: BaseException | None) -> bool:
     Whether the same request may succeed later.
     """
     if isinstance(error, S3Error):
-        return error.status >= 500 or error.status in (409, 429)
+        return error.status in (409, 429) or (error.status >= 500 and error.status != 501)
     return not isinstance(error, NoCredentials | WrongRange)
 
 

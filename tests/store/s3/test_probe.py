@@ -402,7 +402,33 @@ class CheckTests(SynchronousTestCase):
 
         outcome = probed(Ill())
         self.assertIn("cannot be used: list: 503 SlowDown", outcome.why)
-        self.assertTrue(PATIENCE <= outcome.seconds < PATIENCE + 1, outcome.seconds)
+        self.assertTrue(PATIENCE <= outcome.seconds < PATIENCE + 2, outcome.seconds)
+
+    def test_errors_that_pass(self) -> None:
+        """
+        A store in trouble, which answers one request in five with an error, is
+        accepted all the same.
+        """
+
+        class Troubled(SmallBucket):
+            def __init__(self) -> None:
+                super().__init__()
+                self.answers = 0
+
+            def answer(self, asked: Asked) -> Answering:
+                self.answers += 1
+                if self.answers % 5 == 0:
+                    return self.fail()
+                return super().answer(asked)
+
+            def fail(self) -> Answering:
+                yield 0
+                return refused(503, "SlowDown")
+
+        for fencing in ("create", "metadata"):
+            bucket = Troubled()
+            outcome = probed(bucket, fencing)
+            self.assertEqual((outcome.why, outcome.lines, bucket.objects), ("", [], {}))
 
 
 class RaceTests(SynchronousTestCase):
