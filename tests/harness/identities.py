@@ -25,6 +25,8 @@ TREATMENTS = {
     "plain": "requests with If-None-Match are refused with 501",
     "puzzled": "requests with If-None-Match are refused with 400",
     "unsummed": "requests with x-amz-checksum-crc32c are refused with 501",
+    "unsuffixed": "requests for the last bytes of an object are refused with 416",
+    "swapped": "requests for the last bytes of an object are answered with the first",
     "wholesale": "there are no multipart uploads",
     "expired": "the credentials of the usual user have expired",
     "unknown": "the usual user does not exist",

@@ -114,6 +114,10 @@ def signature_error(environ: dict[str, Any]) -> str:
     return "" if secret.hex() == signature else "SignatureDoesNotMatch"
 
 
+SUFFIX = "bytes=-"
+"""The beginning of a C{Range} for the last bytes of an object."""
+
+
 def error_of(treatment: str, environ: dict[str, Any], changes: bool) -> tuple[str, str] | None:
     """
     The HTTP status and S3's code of the error that a request gets because of its
@@ -133,6 +137,8 @@ def error_of(treatment: str, environ: dict[str, Any], changes: bool) -> tuple[st
         return "400 Bad Request", "InvalidArgument"
     if treatment == "unsummed" and "HTTP_X_AMZ_CHECKSUM_CRC32C" in environ:
         return "501 Not Implemented", "NotImplemented"
+    if treatment == "unsuffixed" and SUFFIX in environ.get("HTTP_RANGE", ""):
+        return "416 Requested Range Not Satisfiable", "InvalidRange"
     if treatment == "wholesale" and "uploads" in environ["QUERY_STRING"]:
         return "501 Not Implemented", "NotImplemented"
     if treatment == "expired" and key == KEY:
@@ -178,6 +184,8 @@ def one_by_one(application: Callable[..., Iterable[bytes]]) -> Callable[..., Ite
             return refusal(*error, start_response)
         if treatment == "careless":
             environ.pop("HTTP_IF_NONE_MATCH", None)
+        if treatment == "swapped" and "HTTP_RANGE" in environ:
+            environ["HTTP_RANGE"] = environ["HTTP_RANGE"].replace(SUFFIX, "bytes=0-")
         checksum = environ.get("HTTP_X_AMZ_CHECKSUM_CRC32C")
         if checksum and base64.b64decode(checksum) != crc32c(body).to_bytes(4, "big"):
             return refusal("400 Bad Request", "BadDigest", start_response)

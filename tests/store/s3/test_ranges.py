@@ -64,6 +64,8 @@ class Server:
     @ivar long_suffix: What it answers to suffixes longer than the object; None:
         all of it.
     @ivar suffix: What it answers to all suffixes; None: the suffix.
+    @ivar empty_suffix: What it answers to suffixes of an empty object; None: as to
+        plain ranges past the end.
     @ivar swapped: Whether it takes a suffix for the first bytes.
     @ivar whole: Whether it ignores ranges.
     """
@@ -71,6 +73,7 @@ class Server:
     unsatisfied: Refuse = in_header
     long_suffix: Refuse | None = None
     suffix: Refuse | None = None
+    empty_suffix: Say | None = None
     swapped: bool = False
     whole: bool = False
 
@@ -94,6 +97,8 @@ class Server:
             start, stop = int(first), min(int(last or size) + 1, size)
         elif self.suffix is not None:
             return self.suffix(size)
+        elif not size and self.empty_suffix is not None:
+            return self.empty_suffix
         elif self.swapped:
             start, stop = 0, min(int(last) + 1, size)
         elif int(last) > size > 0 and self.long_suffix is not None:
@@ -111,6 +116,8 @@ SERVERS = {
     "rclone": Server(nowhere, nowhere),
     "one that says the size with its refusal": Server(in_header, in_header),
     "s3s-fs": Server(nowhere, broken),
+    "versitygw, LocalStack": Server(in_body, empty_suffix=Say(200)),
+    "JuiceFS": Server(nowhere, empty_suffix=Say(206, b"", {"content-range": "bytes 0--1/0"})),
     "s3rver": Server(in_body, swapped=True),
     "one without suffixes": Server(suffix=lambda _: error(501, "NotImplemented")),
     "one without ranges": Server(whole=True),
