@@ -1,5 +1,5 @@
 """
-A proxy between a broker and its store that can be cut, or held.
+A proxy between a broker and its store that can be cut, or held, or hold answers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ class Wire:
         self._to = to
         self._flows = threading.Event()
         self._flows.set()
+        self._held: tuple[bytes, ...] = ()
+        self._answers = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
@@ -44,6 +46,7 @@ class Wire:
         with self._lock:
             self._is_cut = True
             self._flows.set()
+            self._answers.set()
             for each in self._open:
                 with contextlib.suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
@@ -54,13 +57,23 @@ class Wire:
         """
         self._flows.clear()
 
+    def hold_answers(self, *words: bytes) -> None:
+        """
+        Carry requests as before, but no answer to those that contain all of these
+        words in one piece of data.
+        """
+        self._answers.clear()
+        self._held = words
+
     def mend(self) -> None:
         """
         Let connections pass again, and those that were held.
         """
         with self._lock:
             self._is_cut = False
+            self._held = ()
             self._flows.set()
+            self._answers.set()
 
     def close(self) -> None:
         """
@@ -89,6 +102,7 @@ class Wire:
 
     def _carry(self, near: socket.socket, far: socket.socket) -> None:
         others = {near: far, far: near}
+        is_held = False
         with selectors.DefaultSelector() as ready, contextlib.suppress(OSError):
             for each in others:
                 ready.register(each, selectors.EVENT_READ)
@@ -100,6 +114,11 @@ class Wire:
                     data = source.recv(65536)
                     if not data:
                         raise OSError("the end")
+                    if source is near and self._held:
+                        is_held |= all(word in data for word in self._held)
+                    elif is_held:
+                        self._answers.wait()
+                        is_held = False
                     others[source].sendall(data)
         with self._lock:
             self._open -= {near, far}
