@@ -62,7 +62,7 @@ def failover(folder: Path, options: argparse.Namespace) -> Table:
     with running(folder, 3, lease_seconds=options.lease) as cluster:
         with RawClient(cluster.brokers[0].port) as raw:
             raw.create(TOPIC, PARTITIONS)
-        producer = Steady(cluster.addresses, TOPIC, PARTITIONS)
+        producer = Steady(cluster.addresses, TOPIC, PARTITIONS, faults=True)
         producer.start()
         for number in range(options.kills):
             eventually(lambda: led_by(cluster, [TOPIC], cluster.brokers), LONG)
@@ -107,7 +107,9 @@ def chaos(folder: Path, options: argparse.Namespace) -> Table:
     with running(folder, 3, lease_seconds=options.lease) as cluster:
         with RawClient(cluster.brokers[0].port) as raw:
             raw.create(TOPIC, PARTITIONS)
-        producer = Steady(cluster.addresses, TOPIC, PARTITIONS, rate=options.rate)
+        producer = Steady(
+            cluster.addresses, TOPIC, PARTITIONS, rate=options.rate, faults=True
+        )
         producer.start()
         members = [
             Member(

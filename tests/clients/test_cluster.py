@@ -99,7 +99,7 @@ class KillTests(ClusterTestCase):
         are not taken over yet.
         """
         cluster = self.cluster()
-        producer = self.produce(cluster, TOPIC, PARTITIONS)
+        producer = self.produce(cluster, TOPIC, PARTITIONS, faults=True)
         members = self.consume(cluster, TOPIC, *LIBRARIES)
         eventually(lambda: all(member.read() for member in members), 60)
         for number, broker in enumerate(cluster.brokers):
@@ -126,7 +126,7 @@ class PausedTests(ClusterTestCase):
         wakes up, for it is not the leader any more; and it joins again.
         """
         cluster = self.cluster()
-        producer = self.produce(cluster, TOPIC, PARTITIONS)
+        producer = self.produce(cluster, TOPIC, PARTITIONS, faults=True)
         sleeper = cluster.brokers[1]
         goes_on(producer)
         eventually(lambda: cluster.led_by(TOPIC, cluster.brokers))
@@ -140,7 +140,7 @@ class PausedTests(ClusterTestCase):
             request = raw.produce_request(TOPIC, partition, batch_of([b"-1"]))
             sent.append((raw, request, raw.send(request, 9)))
         goes_on(producer)
-        self.assertTrue(cluster.led_by(TOPIC, others(cluster, sleeper)))
+        eventually(lambda: cluster.led_by(TOPIC, others(cluster, sleeper)), 60)
         sleeper.resume()
         for raw, request, correlation in sent:
             try:
@@ -167,7 +167,7 @@ class LinkTests(ClusterTestCase):
         Lose one under load, cut for a minute, and silent for so many seconds.
         """
         cluster = self.cluster()
-        producer = self.produce(cluster, TOPIC, PARTITIONS)
+        producer = self.produce(cluster, TOPIC, PARTITIONS, faults=True)
         members = self.consume(cluster, TOPIC, *LIBRARIES)
         eventually(lambda: all(member.read() for member in members), 60)
         for broker, lose, seconds in (

@@ -186,7 +186,7 @@ class AssignedTests(ClusterTestCase):
             (made,) = raw.call(CreateTopicsRequest(topics=[assigned]), 7).topics
             self.assertEqual((made.error_code, made.error_message), (0, None))
             self.assertEqual(self.described(raw, "hot"), [(1, [1, 2], [1, 2])] * 2)
-            producer = Steady(cluster.addresses, "hot", 2)
+            producer = Steady(cluster.addresses, "hot", 2, faults=True)
             producer.start()
             self.addCleanup(producer.abandon)
             self.goes_on(producer)
