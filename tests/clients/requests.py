@@ -52,7 +52,7 @@ from kafscale.wire.schema import Request
 from tests.clients.raw import LATEST, batch_of
 
 #: API key to the lowest and highest version advertised.
-ADVERTISED = {
+ADVERTISED: dict[type[Request], tuple[int, int]] = {
     ProduceRequest: (0, 13),
     FetchRequest: (0, 18),
     ListOffsetsRequest: (0, 11),

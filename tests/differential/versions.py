@@ -8,83 +8,40 @@ import functools
 from collections.abc import Callable, Iterator
 
 from kafscale.wire.messages import (
-    AlterConfigsRequest,
-    AlterPartitionReassignmentsRequest,
-    ApiVersionsRequest,
-    CreatePartitionsRequest,
+    CreateAclsRequest,
     CreateTopicsRequest,
-    DeleteGroupsRequest,
-    DeleteRecordsRequest,
+    DeleteAclsRequest,
     DeleteTopicsRequest,
-    DescribeClientQuotasRequest,
-    DescribeClusterRequest,
+    DescribeAclsRequest,
     DescribeConfigsRequest,
-    DescribeGroupsRequest,
     DescribeLogDirsRequest,
-    DescribeProducersRequest,
-    DescribeTopicPartitionsRequest,
-    ElectLeadersRequest,
     FetchRequest,
-    FindCoordinatorRequest,
-    HeartbeatRequest,
-    IncrementalAlterConfigsRequest,
-    InitProducerIdRequest,
-    JoinGroupRequest,
-    LeaveGroupRequest,
-    ListConfigResourcesRequest,
-    ListGroupsRequest,
     ListOffsetsRequest,
-    ListPartitionReassignmentsRequest,
-    MetadataRequest,
     OffsetCommitRequest,
-    OffsetDeleteRequest,
     OffsetFetchRequest,
     OffsetForLeaderEpochRequest,
     ProduceRequest,
-    SaslHandshakeRequest,
-    SyncGroupRequest,
 )
 from kafscale.wire.schema import Request
 from tests.clients.requests import ADVERTISED
 from tests.differential.talk import Case, Talk
 
-#: The lowest and highest version that Apache Kafka 4.4.0 advertises.
-KAFKA: dict[type[Request], tuple[int, int]] = {
-    ProduceRequest: (3, 13),
-    FetchRequest: (4, 18),
-    ListOffsetsRequest: (1, 11),
-    MetadataRequest: (0, 13),
-    OffsetCommitRequest: (2, 10),
-    OffsetFetchRequest: (1, 10),
-    FindCoordinatorRequest: (0, 6),
-    JoinGroupRequest: (0, 9),
-    HeartbeatRequest: (0, 4),
-    LeaveGroupRequest: (0, 5),
-    SyncGroupRequest: (0, 5),
-    DescribeGroupsRequest: (0, 6),
-    ListGroupsRequest: (0, 5),
-    SaslHandshakeRequest: (0, 1),
-    ApiVersionsRequest: (0, 5),
-    CreateTopicsRequest: (2, 7),
-    DeleteTopicsRequest: (1, 6),
-    DeleteRecordsRequest: (0, 2),
-    InitProducerIdRequest: (0, 5),
-    OffsetForLeaderEpochRequest: (2, 4),
-    DescribeConfigsRequest: (1, 4),
-    AlterConfigsRequest: (0, 2),
-    DescribeLogDirsRequest: (1, 5),
-    CreatePartitionsRequest: (0, 3),
-    DeleteGroupsRequest: (0, 3),
-    ElectLeadersRequest: (0, 2),
-    IncrementalAlterConfigsRequest: (0, 1),
-    AlterPartitionReassignmentsRequest: (0, 1),
-    ListPartitionReassignmentsRequest: (0, 0),
-    OffsetDeleteRequest: (0, 0),
-    DescribeClientQuotasRequest: (0, 1),
-    DescribeClusterRequest: (0, 2),
-    DescribeProducersRequest: (0, 0),
-    ListConfigResourcesRequest: (0, 1),
-    DescribeTopicPartitionsRequest: (0, 0),
+#: The lowest version that Apache Kafka 4.4.0 serves, where that is not 0. Its newest
+#: versions are ours.
+LOWEST: dict[type[Request], int] = {
+    ProduceRequest: 3,
+    FetchRequest: 4,
+    ListOffsetsRequest: 1,
+    OffsetCommitRequest: 2,
+    OffsetFetchRequest: 1,
+    CreateTopicsRequest: 2,
+    DeleteTopicsRequest: 1,
+    OffsetForLeaderEpochRequest: 2,
+    DescribeAclsRequest: 1,
+    CreateAclsRequest: 1,
+    DeleteAclsRequest: 1,
+    DescribeConfigsRequest: 1,
+    DescribeLogDirsRequest: 1,
 }
 
 
@@ -94,8 +51,8 @@ def versions(request: type[Request], first: int = 0) -> range:
 
     @param first: The lowest one that is of interest.
     """
-    (theirs, last), (ours, newest) = KAFKA[request], ADVERTISED[request]
-    return range(max(first, theirs, ours), min(last, newest) + 1)
+    lowest, newest = ADVERTISED[request]
+    return range(max(first, lowest, LOWEST.get(request, 0)), newest + 1)
 
 
 def newest(request: type[Request]) -> int:
