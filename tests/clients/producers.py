@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import confluent_kafka
 
-from tests.clients.broker import ROOT
 from tests.harness.peers import java
 
 SECONDS = 150.0
@@ -131,10 +130,9 @@ class Java:
         """
         self.delivered: list[str] = []
         self.failed: list[str] = []
-        program = str(ROOT / "tests" / "clients" / "java" / "Producers.java")
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `close` closes it
         self._machine = subprocess.Popen(
-            java(version, program, addresses, topic),
+            java(version, "Producers", addresses, topic),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -14,7 +14,6 @@ from tests.clients.raw import RawClient
 from tests.harness.peers import java
 
 SECONDS = 300.0
-PROGRAMS = ROOT / "tests" / "clients" / "java"
 
 #: What the programs report, in order.
 MODERN = ["topics"]
@@ -22,7 +21,7 @@ MODERN += [f"records {codec}" for codec in ("none", "gzip", "snappy", "lz4", "zs
 MODERN += [f"recompressed {codec}" for codec in ("gzip", "snappy", "lz4", "zstd")]
 MODERN += ["offsets", "configs", "group default", "group cooperative", "groups"]
 OLD = ["topics", "records none", "records gzip", "records snappy", "records lz4"]
-OLD += ["records idempotent", "group"]
+OLD += ["records idempotent", "offsets", "group default"]
 
 #: With tools of before 4.4; C{NAME} stands for the option that names the broker.
 WITH_OLDER_TOOLS = """
@@ -90,32 +89,32 @@ class ClientTests(JavaTestCase):
 
     def _checked(self, version: str, program: str, checks: list[str]) -> None:
         broker = self.subject()
-        output = self.finish(java(version, str(PROGRAMS / program), broker.address))
+        output = self.finish(java(version, program, broker.address))
         self.assertEqual(output.splitlines(), checks)
 
     def test_4_4(self) -> None:
         """
         Version 4.4.
         """
-        self._checked("4.4", "Modern.java", MODERN)
+        self._checked("4.4", "Modern", MODERN)
 
     def test_3_9(self) -> None:
         """
         Version 3.9.
         """
-        self._checked("3.9", "Modern.java", MODERN)
+        self._checked("3.9", "Modern", MODERN)
 
     def test_2_8(self) -> None:
         """
         Version 2.8.
         """
-        self._checked("2.8", "Modern.java", MODERN)
+        self._checked("2.8", "Modern", MODERN)
 
     def test_0_11(self) -> None:
         """
         Version 0.11, the first with an administrative client.
         """
-        self._checked("0.11", "Old.java", OLD)
+        self._checked("0.11", "Old", OLD)
 
 
 class ToolsTests(JavaTestCase):

@@ -5,7 +5,8 @@ clients in Go.
     python -m tests.harness.peers
 
 fetches the versions of C{peers.toml} into C{.peers/}, with Maven, pip and Go, and
-builds the Go programs of C{tests/clients/go}. What is there already is kept.
+builds the programs of C{tests/clients/java} and C{tests/clients/go}. What is there
+already is kept.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PINS = Path(__file__).with_name("peers.toml")
 FOLDER = ROOT / ".peers"
+JAVA_PROGRAMS = ROOT / "tests" / "clients" / "java"
 GO_PROGRAMS = ROOT / "tests" / "clients" / "go"
 
 
@@ -35,17 +37,18 @@ def pins() -> dict[str, Any]:
 
 def java(version: str, *command: str, options: Sequence[str] = ()) -> list[str]:
     """
-    The command line that runs Java with the jars of a version of Apache Kafka.
+    The command line that runs Java with the jars of a version of Apache Kafka, and with
+    the programs that are compiled with them.
 
     @param version: One of C{maven.jars} in C{peers.toml}.
-    @param command: A class, or a source file, and its arguments.
+    @param command: A class and its arguments.
     @param options: Options for the virtual machine, after those that make it start
         fast and run one test on a small machine.
     """
     jars = FOLDER / "jars" / version
     assert jars.is_dir(), f"{jars} is missing: run python -m tests.harness.peers"
     small = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx256m"]
-    return ["java", *small, *options, "-cp", f"{jars}/*", *command]
+    return ["java", *small, *options, "-cp", f"{jars}/*:{FOLDER}/java/{version}", *command]
 
 
 def go_program(name: str) -> Path:
@@ -65,16 +68,23 @@ def fetch() -> None:
     if _outdated("jars", [repr(wanted["maven"])]):
         _fetch_jars(wanted["maven"])
         _stamp("jars", [repr(wanted["maven"])])
+    for version, names in wanted["java"]["programs"].items():
+        sources = [JAVA_PROGRAMS / name for name in names]
+        content = [repr(wanted["maven"]), *(source.read_text() for source in sources)]
+        if _outdated(f"java/{version}", content):
+            jars, classes = FOLDER / "jars" / version, FOLDER / "java" / version
+            _run(["javac", "-cp", f"{jars}/*", "-d", str(classes), *map(str, sources)])
+            _stamp(f"java/{version}", content)
     toolchain = wanted["go"]["toolchain"]
     if _outdated("toolchain", [toolchain]):
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _run([*pip, "--target", str(FOLDER / "toolchain"), toolchain])
         _stamp("toolchain", [toolchain])
     for name, program in wanted["go"]["programs"].items():
-        source = GO_PROGRAMS / program["source"]
-        content = [toolchain, repr(program), source.read_text()]
+        sources = [GO_PROGRAMS / program["source"], GO_PROGRAMS / "common.go"]
+        content = [toolchain, repr(program), *(source.read_text() for source in sources)]
         if _outdated(f"go/{name}", content):
-            _build(FOLDER / "go" / name, source, program["modules"])
+            _build(FOLDER / "go" / name, sources, program["modules"])
             _stamp(f"go/{name}", content)
 
 
@@ -110,13 +120,14 @@ def _dependency(coordinates: str) -> str:
     )
 
 
-def _build(folder: Path, source: Path, modules: Iterable[str]) -> None:
+def _build(folder: Path, sources: Iterable[Path], modules: Iterable[str]) -> None:
     """
-    Build a Go program of one file with these modules, and no other versions.
+    Build a Go program with these modules, and no other versions.
     """
     required = "".join(f"require {module}\n" for module in modules)
     (folder / "go.mod").write_text(f"module kafscale\n\ngo 1.26\n\n{required}")
-    shutil.copy(source, folder / "main.go")
+    for source in sources:
+        shutil.copy(source, folder)
     binary = FOLDER / "toolchain" / "go" / "bin" / "go"
     environment = {
         **os.environ,

@@ -19,17 +19,6 @@ import (
 
 var server = os.Args[1]
 
-func check(right bool, what ...any) {
-	if !right {
-		panic(fmt.Sprint(what...))
-	}
-}
-
-func try[T any](value T, err error) T {
-	check(err == nil, err)
-	return value
-}
-
 func client(options ...kgo.Opt) *kgo.Client {
 	return try(kgo.NewClient(append(options, kgo.SeedBrokers(server))...))
 }
@@ -65,7 +54,7 @@ func topics(ctx context.Context, admin *kadm.Client) {
 	value := "1000"
 	set := []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: &value}}
 	_, err := try(admin.AlterTopicConfigs(ctx, set, "made")).On("made", nil)
-	check(err == nil, err)
+	must(err)
 	found := try(try(admin.DescribeTopicConfigs(ctx, "made")).On("made", nil))
 	kept := ""
 	for _, each := range found.Configs {
@@ -94,7 +83,7 @@ func write(ctx context.Context, topic string, from, to int, options ...kgo.Opt) 
 		})
 	}
 	err := producer.ProduceSync(ctx, all...).FirstErr()
-	check(err == nil, err)
+	must(err)
 }
 
 // Records come back as they were written.
@@ -139,7 +128,7 @@ func (m *member) has() int {
 
 func (m *member) end(ctx context.Context) {
 	err := m.client.CommitUncommittedOffsets(ctx)
-	check(err == nil, err)
+	must(err)
 	m.client.Close()
 	<-m.done
 }
@@ -179,19 +168,6 @@ func join(ctx context.Context, seen *sync.Map) *member {
 	return m
 }
 
-func size(all *sync.Map) int {
-	count := 0
-	all.Range(func(_, _ any) bool { count++; return true })
-	return count
-}
-
-func until(ctx context.Context, what string, holds func() bool) {
-	for !holds() {
-		check(ctx.Err() == nil, "not so: ", what)
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
 // Two members share a topic; one takes over when the other leaves.
 func group(ctx context.Context, admin *kadm.Client) {
 	try(admin.CreateTopic(ctx, 4, -1, nil, "shared"))
@@ -213,6 +189,6 @@ func group(ctx context.Context, admin *kadm.Client) {
 	committed.Each(func(each kadm.OffsetResponse) { total += each.At })
 	check(total == 400, total)
 	_, err := try(admin.DeleteGroups(ctx, "members")).On("members", nil)
-	check(err == nil, err)
+	must(err)
 	fmt.Println("group")
 }

@@ -17,21 +17,6 @@ import (
 
 var servers = []string{os.Args[1]}
 
-func check(right bool, what ...any) {
-	if !right {
-		panic(fmt.Sprint(what...))
-	}
-}
-
-func try[T any](value T, err error) T {
-	check(err == nil, err)
-	return value
-}
-
-func must(err error) {
-	check(err == nil, err)
-}
-
 func config(version sarama.KafkaVersion) *sarama.Config {
 	c := sarama.NewConfig()
 	c.Version = version
@@ -192,19 +177,6 @@ func join(ctx context.Context, seen *sync.Map) *member {
 func (m *member) end() {
 	must(m.group.Close())
 	<-m.done
-}
-
-func size(all *sync.Map) int {
-	count := 0
-	all.Range(func(_, _ any) bool { count++; return true })
-	return count
-}
-
-func until(ctx context.Context, what string, holds func() bool) {
-	for !holds() {
-		check(ctx.Err() == nil, "not so: ", what)
-		time.Sleep(20 * time.Millisecond)
-	}
 }
 
 // Two members share a topic; one takes over when the other leaves.

@@ -20,21 +20,6 @@ var server = os.Args[1]
 // The library believes the metadata that it has for 6 seconds, by default.
 var transport = &kafka.Transport{MetadataTTL: 50 * time.Millisecond}
 
-func check(right bool, what ...any) {
-	if !right {
-		panic(fmt.Sprint(what...))
-	}
-}
-
-func try[T any](value T, err error) T {
-	check(err == nil, err)
-	return value
-}
-
-func must(err error) {
-	check(err == nil, err)
-}
-
 func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
@@ -145,14 +130,6 @@ type member struct {
 	done   chan struct{}
 }
 
-func size(all ...*sync.Map) int {
-	values := map[any]bool{}
-	for _, each := range all {
-		each.Range(func(key, _ any) bool { values[key] = true; return true })
-	}
-	return len(values)
-}
-
 func join(ctx context.Context) *member {
 	m := &member{done: make(chan struct{})}
 	m.reader = kafka.NewReader(kafka.ReaderConfig{
@@ -173,13 +150,6 @@ func join(ctx context.Context) *member {
 func (m *member) end() {
 	must(m.reader.Close())
 	<-m.done
-}
-
-func until(ctx context.Context, what string, holds func() bool) {
-	for !holds() {
-		check(ctx.Err() == nil, "not so: ", what)
-		time.Sleep(20 * time.Millisecond)
-	}
 }
 
 // Two members share a topic; one takes over when the other leaves.
