@@ -26,6 +26,7 @@ from kafscale.group.shard import Shard
 from kafscale.interfaces import Compare, IMetadataStore, IObjectReader, IObjectStore, Put
 from kafscale.log.journal.fencing import Marked
 from kafscale.log.journal.journal import Journal
+from kafscale.log.journal.stored import StoredSlots
 from kafscale.log.partition.partition import Partition
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.partition.record_changes import RecordChanges
@@ -152,6 +153,17 @@ def miss_nothing(original: Any) -> Any:
         return None
 
     return missing_below
+
+
+def count_ahead(original: Any) -> Any:
+    """
+    Count slots that are not sent yet.
+    """
+
+    def acknowledged(self: StoredSlots, number: int) -> None:
+        original(self, number + 1)
+
+    return acknowledged
 
 
 # -- trimming -----------------------------------------------------------------

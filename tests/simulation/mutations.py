@@ -18,6 +18,7 @@ from kafscale.group.shard import Shard
 from kafscale.log import log
 from kafscale.log.journal.fencing import Marked
 from kafscale.log.journal.journal import Journal
+from kafscale.log.journal.stored import StoredSlots
 from kafscale.log.partition import record_changes
 from kafscale.log.partition.partition import Partition
 from kafscale.log.partition.producers import ProducerStates
@@ -157,6 +158,7 @@ CHECK_BATCH = Seam(ProducerStates, "check")
 CLAIMED = Seam(Leaderships, "claimed")
 CHECK_STORE = Seam(StoreIdentity, "check")
 MISSING_SLOT = Seam(sealing, "_missing_below")
+COUNT_SLOT = Seam(StoredSlots, "acknowledged")
 
 BUSY = Plan({"lease lost": 10, "slow": 10, "etcd cut": 4}, 5.0, ((0.03, 0.01),), 0.5)
 """Brokers that are alive, are taken for dead, and trim while others walk over
@@ -385,5 +387,10 @@ MUTATIONS = [
         "end a journal where a slot was deleted",
         [(MISSING_SLOT, broken.miss_nothing)],
         EMPTIED,
+    ),
+    Mutation(
+        "26b",
+        "record more slots than are acknowledged",
+        [(COUNT_SLOT, broken.count_ahead)],
     ),
 ]
