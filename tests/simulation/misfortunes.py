@@ -4,7 +4,7 @@ Faults of brokers, stores and the network, at random times.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,8 @@ class Misfortunes:
             "compaction": self._compact,
             "another broker": self._add,
             "another store": self._begin_with_another_store,
-            "slots deleted": self._lose_slots,
+            "slots deleted": lambda: self._lose_slots(self._world.objects.lose),
+            "slots damaged": lambda: self._lose_slots(self._world.objects.damage),
         }
 
     async def run(self) -> None:
@@ -241,16 +242,18 @@ class Misfortunes:
         self._later(self._while(), begin)
         return True
 
-    def _lose_slots(self) -> bool:
+    def _lose_slots(self, lose: Callable[[Sequence[str]], None]) -> bool:
         """
-        A rule of the bucket deletes a journal's oldest slots, and the broker, which
-        has its records in memory, dies. The slots are restored later.
+        Some of a journal's oldest slots are lost, and the broker, which has its
+        records in memory, dies. The slots are restored later.
+
+        @param lose: Deletes or damages objects.
         """
         process = self._one()
         slots = [] if process is None else self._world.acknowledged_slots(process)
         if process is None or process.leaving or not slots:
             return False
-        self._world.objects.lose(slots[: self._chance.randint(1, len(slots))])
+        lose(slots[: self._chance.randint(1, len(slots))])
         process.crash(False)
         self._later(self._while(), lambda: self._world.begin(process.broker_id))
         self._later(self._while(), self._world.objects.restore)

@@ -230,8 +230,14 @@ far away, and a new leader is known to others long before it knows of itself."""
 ASTRAY = Plan({"another store": 10, "stop": 5, "another broker": 5}, 8.0, ((0.0, 0.0),), 1.0)
 """Brokers start with another object store than the cluster's."""
 
-EMPTIED = Plan({"slots deleted": 10, "stop": 3, "another broker": 3}, 8.0, ((0.0, 0.0),), 1.0)
-"""Slots that are needed are deleted by something else than brokers, and restored."""
+EMPTIED = Plan(
+    {"slots deleted": 8, "slots damaged": 4, "stop": 3, "another broker": 3},
+    8.0,
+    ((0.0, 0.0),),
+    1.0,
+)
+"""Slots that are needed are deleted or damaged by something else than brokers, and
+restored."""
 
 #: One for each rule, at least.
 MUTATIONS = [

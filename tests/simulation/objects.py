@@ -45,6 +45,7 @@ class Objects(MemoryObjectStore):
         self._value_of = value_of
         self._records = records
         self._lost: dict[str, bytes] = {}
+        self._damaged: dict[str, None] = {}  # those of them that are there, and damaged
         self.volumes_deleted = 0
 
     def lose(self, keys: Sequence[str]) -> None:
@@ -55,12 +56,23 @@ class Objects(MemoryObjectStore):
             self._lost[key] = now(self.get(key))
         now(super().delete(keys))
 
+    def damage(self, keys: Sequence[str]) -> None:
+        """
+        Cut off the ends of objects, of which no broker knows.
+        """
+        self.lose(keys)
+        self._damaged.update(dict.fromkeys(keys))
+        for key in keys:
+            now(super().create(key, [self._lost[key][:-5]]))
+
     def restore(self) -> None:
         """
-        Restore the lost objects from a backup, except those that are not needed any
-        more: a broker has deleted them.
+        Restore the lost and the damaged objects from a backup, except those that are
+        not needed any more: a broker has deleted them.
         """
         lost, self._lost = self._lost, {}
+        now(super().delete([key for key in self._damaged if key in lost]))
+        self._damaged.clear()
         for key, data in lost.items():
             with suppress(ObjectExists):
                 now(super().create(key, [data]))
