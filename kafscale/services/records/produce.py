@@ -279,14 +279,9 @@ class ProduceService:
         timeout_ms = request.timeout_ms
         if produce.late is None:
             return self._settle(produce, acks, timeout_ms)
-        admitted = self._admission.wait(
+        return self._admission.wait(
             connection, produce.late_bytes, produce.causes, partial(self._append_late, produce)
-        )
-        if acks and timeout_ms > 0 and not admitted.called:
-            self._overdue.add(admitted, (produce.now + timeout_ms) / 1000, produce)
-        return admitted.addErrback(partial(self._leave_out, produce)).addCallback(
-            lambda _: self._settle(produce, acks, timeout_ms)
-        )
+        ).addCallback(lambda _: self._settle(produce, acks, timeout_ms))
 
     # -- appending -----------------------------------------------------------
 
@@ -435,19 +430,6 @@ class ProduceService:
                     self._refused_for_good(late.topic_id, index, late.header, error)
                 self._refuse(late.response, late.topic_id, error, produce)
         return ()
-
-    def _leave_out(self, produce: _Produce, failure: Failure) -> Failure | None:
-        """
-        If a request has waited for too long, refuse the batches that are not appended:
-        they are left out when its turn comes.
-        """
-        if not produce.timed_out:
-            return failure  # cancelled, for instance
-        late, produce.late = produce.late, []
-        for each in late or ():
-            error = RequestTimedOut("The records were not appended in time")
-            self._refuse(each.response, each.topic_id, error, produce)
-        return None
 
     def _refused_for_good(
         self, topic_id: UUID, index: int, header: BatchHeader, error: Exception

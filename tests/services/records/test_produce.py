@@ -234,41 +234,6 @@ class TimeoutTests(ProduceCase):
         after.settle()
         self.assertEqual(len(self.partition(1).batches), 2)
 
-    def test_not_appended_in_time(self) -> None:
-        """
-        What waits to be appended is answered in time, too, and is left out later; a
-        batch of the same request that was appended is answered as it is. The next
-        request of the connection has a limit of its own.
-        """
-        self.log.settlements[0].settle()
-        self.partition(1).is_open = False
-        answer = self.produce((0, BATCH), (1, BATCH))
-        self.pass_time(0.9)
-        self.assertNoResult(answer)
-        behind = self.produce((2, BATCH))
-        self.pass_time(0.6)
-        codes = [part.error_code for part in self.successResultOf(answer)]
-        self.assertEqual(codes, [0, errors.RequestTimedOut.code])
-        self.assertNoResult(behind)
-        self.partition(1).open()
-        self.assertEqual(self.successResultOf(behind)[0].error_code, 0)
-        appended = [len(self.partition(index).batches) for index in range(3)]
-        self.assertEqual(appended, [1, 0, 1])
-        self.assertEqual(sum(self.held), 0)
-        self.assertEqual(self.cluster.clock.getDelayedCalls(), [])
-
-    def test_not_acknowledged(self) -> None:
-        """
-        Without acknowledgements no time is too long.
-        """
-        self.partition(0).is_open = False
-        answer: Deferred[Any] = self.client.start(self.request((0, BATCH), acks=0), 9)
-        self.pass_time(3)
-        self.assertNoResult(answer)
-        self.partition(0).open()
-        self.assertIsNone(self.successResultOf(answer))
-        self.assertEqual(len(self.partition(0).batches), 1)
-
     def test_in_time(self) -> None:
         """
         What is durable in time is not affected, and no timer stays.
