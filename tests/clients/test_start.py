@@ -50,7 +50,7 @@ class StartTests(BrokerTestCase):
         its data are.
         """
         broker = self.broker()
-        eventually(lambda: " listens on " in broker.tail())
+        eventually(partial(broker.has_logged, " listens on "))
         self.assert_one_line(broker, broker.address, str(broker.settings["data_dir"]))
 
     def test_options(self) -> None:
@@ -100,6 +100,7 @@ class StartTests(BrokerTestCase):
                 self.assert_refuses(broker, "KAFSCALE_COMPILED=require", "install a C compiler")
             else:
                 broker.start()
+                eventually(partial(broker.has_logged, " listens on "))
                 self.assert_one_line(broker, "records are walked over in Python")
                 self.assertEqual("was not built" in broker.tail(), mode == "auto")
 
@@ -194,7 +195,7 @@ class StartTests(BrokerTestCase):
         sets for a service of our name, is a warning.
         """
         broker = self.broker(segment_byte="1MiB", port_9092_tcp="tcp://10.0.0.1:9092")
-        eventually(lambda: " listens on " in broker.tail())
+        eventually(partial(broker.has_logged, " listens on "))
         self.assert_one_line(broker, "KAFSCALE_SEGMENT_BYTE ")
         self.assert_one_line(broker, "KAFSCALE_PORT_9092_TCP")
 
