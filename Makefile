@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 PYTHON ?= python3
 JOBS ?= $(shell nproc)
 
-.PHONY: help run fast lint units test coverage sim long docs bench venv clean
+.PHONY: help run fast lint units test coverage sim servers long docs bench venv clean
 
 help:
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
@@ -39,7 +39,17 @@ coverage:  ## how much of the code the unit tests run, line by line in build/cov
 sim:  ## a thousand simulated minutes of clusters in which much goes wrong
 	python -m tests.simulation --minutes 1000 --processes $(JOBS)
 
-long:  ## what takes longer than CI allows: ten times its simulated minutes
+ON_BUCKETS := $(addprefix tests.store.s3.test_objects.,S3ContractTests PartsContractTests ProbeTests) \
+	tests.clients.test_s3.BucketTests tests.clients.test_crash tests.clients.test_restarts
+
+servers:  ## the tests with buckets on S3 servers of others (builds them: needs Rust 1.92)
+	python -m tests.harness.peers --long
+	set -e; for server in versitygw rclone juicefs s3proxy localstack gofakes3 s3s-fs; do \
+		KAFSCALE_TEST_S3=$$server python -m twisted.trial $(ON_BUCKETS); \
+	done
+	KAFSCALE_TEST_S3=s3rver python -m twisted.trial tests.store.s3.test_objects.ProbeTests
+
+long: servers  ## what takes longer than CI allows: all S3 servers, and ten times its simulated minutes
 	python -m tests.simulation --minutes 100000 --processes $(JOBS)
 
 docs:  ## API documentation in build/docs; a reference that does not resolve is an error

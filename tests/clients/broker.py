@@ -26,6 +26,7 @@ from tests.clients.raw import RawClient
 from tests.clients.stored import Bucket, Directory, Stored, in_bucket
 from tests.harness import s3
 from tests.harness.ports import free_port as free_port
+from tests.harness.s3_peers import PEERS
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30.0
@@ -326,6 +327,9 @@ class BrokerTestCase(SynchronousTestCase):
             )
         server = s3.server_of(str(settings["s3_bucket"]))
         settings.setdefault("s3_endpoint", server.endpoint)
+        if server.name in PEERS:
+            settings.setdefault("s3_fencing", PEERS[server.name].fencing)
+            settings.setdefault("s3_checksum", PEERS[server.name].checksum)
         broker.variables |= s3.KEYS
 
 

@@ -32,6 +32,7 @@ from kafscale.store.s3.probe import Probe
 from kafscale.store.s3.signing import Signer
 from kafscale.store.s3.transport import Transport
 from tests.harness.identities import KEY, SECRETS, TREATMENTS, variables
+from tests.harness.s3_peers import AS_S3, PEERS, Peer
 
 KEYS = variables(KEY)
 """The environment variables with the credentials of a broker process."""
@@ -40,8 +41,12 @@ VARIABLE = "KAFSCALE_TEST_S3"
 """The environment variable with the name of the server for the tests' buckets;
 moto if it is not set."""
 
-SERVERS = {"moto": "tests.harness.moto_server", "seaweedfs": "tests.harness.seaweed_server"}
-"""The modules that run the servers, by the names of these."""
+SERVERS = {
+    "moto": ["tests.harness.moto_server"],
+    "seaweedfs": ["tests.harness.seaweed_server"],
+    **{name: ["tests.harness.s3_peers", name] for name in PEERS},
+}
+"""The modules that run the servers, with their arguments, by the names of the servers."""
 
 _numbers = itertools.count(1)
 
@@ -65,6 +70,13 @@ class Server:
         return Address(bucket, "us-east-1", f"{self.endpoint}/{bucket}")
 
 
+def chosen() -> Peer:
+    """
+    What the server of this test run is like.
+    """
+    return PEERS.get(os.environ.get(VARIABLE, ""), AS_S3)
+
+
 _running: dict[str, Server] = {}
 
 
@@ -76,7 +88,7 @@ def server(name: str = "") -> Server:
     name = name or os.environ.get(VARIABLE) or "moto"
     if name not in _running:
         process = subprocess.Popen(
-            [sys.executable, "-m", SERVERS[name]],
+            [sys.executable, "-m", *SERVERS[name]],
             cwd=Path(__file__).resolve().parents[2],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
             stdin=subprocess.PIPE,
@@ -107,7 +119,9 @@ def client(
     """
     credentials = Credentials(search, at_once, clock)
     transport = Transport(address, credentials, reactor, now, concurrency, ca_file)
-    return S3Client(address, transport, kms_arn, run_blocking)
+    made = S3Client(address, transport, kms_arn, run_blocking)
+    made.checksum = chosen().checksum
+    return made
 
 
 def store(address: Address, part_bytes: int = PART_BYTES) -> S3ObjectStore:

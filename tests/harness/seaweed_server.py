@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -88,10 +89,10 @@ def start(folder: Path, ports: dict[str, int]) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            preexec_fn=_prepare,
+            preexec_fn=prepare,
         )
     until = time.monotonic() + START_SECONDS
-    while not _takes_objects(ports["s3.port"]):
+    while not takes_objects(ports["s3.port"]):
         if process.poll() is not None or time.monotonic() > until:
             process.kill()
             raise SystemExit((folder / "log").read_text(errors="replace")[-4000:])
@@ -99,10 +100,10 @@ def start(folder: Path, ports: dict[str, int]) -> subprocess.Popen[bytes]:
     return process
 
 
-def _takes_objects(port: int) -> bool:
+def takes_objects(port: int) -> bool:
     """
-    Whether objects can be stored. The gateway accepts connections before the
-    servers behind it have found one another.
+    Whether objects can be stored at a port. A gateway may accept connections before
+    the servers behind it have found one another.
     """
     client = Session().create_client(
         "s3",
@@ -110,17 +111,26 @@ def _takes_objects(port: int) -> bool:
         endpoint_url=f"http://127.0.0.1:{port}",
         aws_access_key_id=KEY,
         aws_secret_access_key=SECRETS[KEY],
-        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+        config=Config(
+            s3={"addressing_style": "path"},
+            retries={"total_max_attempts": 1},
+            request_checksum_calculation="when_required",
+        ),
     )
     try:
-        client.create_bucket(Bucket="first")
-        client.put_object(Bucket="first", Key=str(time.monotonic_ns()), IfNoneMatch="*")
+        with suppress(ClientError):  # it exists already
+            client.create_bucket(Bucket="first")
+        client.put_object(Bucket="first", Key="first")
     except (BotoCoreError, ClientError):
         return False
     return True
 
 
-def _prepare() -> None:
+def prepare() -> None:
+    """
+    Prepare the process of a server before it begins: it may open as many files as the
+    machine lets it.
+    """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     # If this process is killed, so is its child.

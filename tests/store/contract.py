@@ -75,10 +75,16 @@ class ObjectReaderContract(TestCase):
 
     @ivar writer: Creates and deletes the objects that are read.
     @ivar reader: The reader under test.
+    @ivar nests: Whether keys are tried that are the folder of another one, or below an
+        object, as if keys were paths. A broker asks for no such keys.
+    @ivar elsewhere: Keys without the prefix of a listing after which it begins. A broker
+        has no such listings.
     """
 
     writer: IObjectStore
     reader: IObjectReader
+    nests = True
+    elsewhere: Sequence[str] = ("a", "z")
 
     async def make_writer(self) -> IObjectStore:
         """
@@ -191,7 +197,7 @@ class ObjectReaderContract(TestCase):
         A key without an object cannot be read, even if other keys begin with it.
         """
         await self.writer.create("a/b", [b"x"])
-        for key in ("a", "a/c", "a/b/c", "b", "a/b-"):
+        for key in ("a/c", "b", "a/b-", *(("a", "a/b/c") if self.nests else ())):
             await self.assert_raises(NoSuchObject, self.reader.get(key))
             await self.assert_raises(NoSuchObject, self.reader.get(key, 1, 1))
             await self.assert_raises(NoSuchObject, self.reader.get_suffix(key, 1))
@@ -223,7 +229,7 @@ class ObjectReaderContract(TestCase):
             await self.writer.create(key, [key.encode()])
         for prefix, after, limit in [
             *((prefix, "", 1000) for prefix in ("", "t/", "t/a", "t/a/", "t/a/1", "t/a/1/", "no/")),
-            *(("t/", after, 1000) for after in ("t/a.b", "t/a/", "t/a.zzz", "a", "z")),
+            *(("t/", after, 1000) for after in ("t/a.b", "t/a/", "t/a.zzz", *self.elsewhere)),
             ("t/", "t/B", 2),
         ]:
             expected = sorted(
@@ -375,7 +381,8 @@ class ObjectStoreContract(ObjectReaderContract):
         """
         for key in ("d/1", "d/2", "d/e/3"):
             await self.store.create(key, [b"old"])
-        await self.store.delete(["d/1", "d/absent", "never/was", "d/e/3", "d/2/x", "d"])
+        nested = ["d/2/x", "d"] if self.nests else []
+        await self.store.delete(["d/1", "d/absent", "never/was", "d/e/3", *nested])
         self.assertEqual(await self.store.list(""), [ObjectInfo("d/2", 3)])
         await self.assert_raises(NoSuchObject, self.store.get("d/1"))
         await self.store.delete(["d/1"])
@@ -427,6 +434,25 @@ class ReplacingStoreContract(ObjectStoreContract):
         found = await outcomes([self.store.create("race/a", [body]) for body in bodies])
         self.assertEqual(found, [None] * 8)
         self.assertIn(await self.store.get("race/a"), bodies)
+
+
+class RacingStoreContract(ObjectStoreContract):
+    """
+    What a store promises that looks whether an object exists and then writes it:
+    everything but that one of several creates at once succeeds.
+    """
+
+    async def test_one_of_many_wins(self) -> None:
+        """
+        Of several creates at once some succeed, the others find an object, and the
+        object has the bytes of one that succeeded.
+        """
+        bodies = [b"%d" % number * 1000 for number in range(8)]
+        found = await outcomes([self.store.create("race/a", [body]) for body in bodies])
+        winners = [body for body, each in zip(bodies, found, strict=True) if each is None]
+        self.assertIn(await self.store.get("race/a"), winners)
+        others = [each for each in found if each is not None]
+        self.assertTrue(all(isinstance(each, ObjectExists) for each in others), others)
 
 
 class MetadataStoreContract(TestCase):

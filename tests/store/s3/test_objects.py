@@ -8,14 +8,21 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from kafscale.errors import ObjectExists
+from kafscale.errors import ObjectExists, SettingError
 from kafscale.interfaces import IObjectStore
 from kafscale.store.s3.objects import PART_BYTES, S3ObjectStore
 from tests.harness import s3
 from tests.store import contract
 
+CONTRACTS = {
+    "once": contract.ObjectStoreContract,
+    "races": contract.RacingStoreContract,
+    "replaces": contract.ReplacingStoreContract,
+}
+"""The contracts, by what becomes of several creates of one key."""
 
-class S3ContractTests(contract.ObjectStoreContract):
+
+class S3ContractTests(CONTRACTS[s3.chosen().creates]):  # type: ignore[misc]  # by the server
     """
     A bucket keeps the contract.
     """
@@ -24,9 +31,16 @@ class S3ContractTests(contract.ObjectStoreContract):
 
     async def make_store(self) -> IObjectStore:
         """
-        Make a store in a new bucket, on the server of this test run.
+        Make a store in a new bucket, on the server of this test run, with what the
+        start-up probe finds out about this server.
         """
-        return s3.store(await s3.new_bucket(), self.part_bytes)
+        store = s3.store(await s3.new_bucket(), self.part_bytes)
+        peer = s3.chosen()
+        store.in_parts = peer.in_parts
+        self.nests = not peer.has_folders
+        if peer.starts_within:
+            self.elsewhere = ()
+        return store
 
     def listing_order(self, key: str) -> Any:
         """
@@ -54,6 +68,42 @@ class CarelessContractTests(contract.ReplacingStoreContract):
         Make a store in a new bucket, with parts of 5 MiB.
         """
         return s3.store(await s3.new_bucket("careless"), 5 * 1024 * 1024)
+
+
+class ProbeTests(TestCase):
+    """
+    The start-up probe, on the server of this test run.
+    """
+
+    async def test_found_out(self) -> None:
+        """
+        The probe accepts the server with the setting that it needs, refuses it without,
+        and finds out whether uploads in parts can be used.
+        """
+        peer = s3.chosen()
+        found = [await self.probed(fencing) for fencing in ("create", "metadata")]
+        if peer.refused:
+            self.assertIsInstance(found[0], SettingError)
+            self.assertIn(peer.refused, str(found[1]))
+        elif peer.creates == "once":
+            self.assertEqual(found, [peer.in_parts, True])
+        else:
+            self.assertIn("does not keep to If-None-Match", str(found[0]))
+            self.assertEqual(found[1], True)
+
+    async def probed(self, fencing: str) -> bool | SettingError:
+        """
+        Whether uploads in parts can be used, as the probe finds out; its error, if it
+        refuses the server.
+        """
+        store = s3.store(await s3.new_bucket())
+        try:
+            await s3.probe(store, fencing)
+        except SettingError as error:
+            return error
+        finally:
+            await store.close()
+        return store.in_parts
 
 
 class CountTests(TestCase):
