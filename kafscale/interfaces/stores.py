@@ -133,11 +133,12 @@ by default (C{--max-txn-ops})."""
 class Compare:
     """
     A condition of a commit: the value of C{key} was put at exactly C{revision}.
-    0 means that the key does not exist.
+    0 means that the key does not exist, and None that it does, at whatever
+    revision.
     """
 
     key: str
-    revision: int
+    revision: int | None
 
 
 @attrs.frozen

@@ -263,7 +263,7 @@ class SettleAllTests(SynchronousTestCase):
         If a guard does not hold, its changes are not made, and all others are.
         """
         first, second = self.guards[:2]
-        missed = Compare(second.key, second.revision + 1000)
+        missed = Compare(second.key, 1_000_000)
         changes = [*self.of_group(0, 2, first), *self.of_group(1, 2, missed)]
         self.assertEqual(self.settle(*changes), [True, True, False, False])
         self.assertEqual(len(self.commits), 5)

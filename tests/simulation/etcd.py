@@ -175,7 +175,10 @@ class Etcd:
     def _txn(self, body: dict[str, Any]) -> dict[str, Any]:
         for compare in body.get("compare", ()):
             row = self._rows.get(text_of(compare["key"]))
-            if (0 if row is None else row.modified) != int(compare["mod_revision"]):
+            modified = 0 if row is None else row.modified
+            wanted_revision = int(compare["mod_revision"])
+            holds = {"EQUAL": modified == wanted_revision, "GREATER": modified > wanted_revision}
+            if not holds[compare["result"]]:
                 return {"header": self._header()}
         operations = body.get("success", ())
         if len(operations) > MOST_OPERATIONS:

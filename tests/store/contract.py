@@ -589,6 +589,18 @@ class MetadataStoreContract(TestCase):
         await self.store.commit([Compare("a", second)], [Delete("a")])
         await self.assert_conflict([Compare("a", second)], [Put("a", 3)])
 
+    async def test_compare_existence(self) -> None:
+        """
+        None means that the key exists, at whatever revision.
+        """
+        await self.assert_conflict([Compare("a", None)], [Put("b", 1)])
+        await self.store.commit([], [Put("a", 1)])
+        await self.store.commit([Compare("a", None)], [Put("a", 2)])
+        revision = await self.store.commit([Compare("a", None)], [Put("b", 1)])
+        self.assertEqual(await self.store.get("b"), Entry("b", 1, revision))
+        await self.store.commit([Compare("a", None)], [Delete("a")])
+        await self.assert_conflict([Compare("a", None)], [Put("b", 2)])
+
     async def test_nothing_of_a_conflict(self) -> None:
         """
         A commit is done as a whole or not at all.

@@ -152,8 +152,8 @@ class EtcdMetadataStore:
                 {
                     "key": key_of(self._prefix + each.key),
                     "target": "MOD",
-                    "result": "EQUAL",
-                    "mod_revision": str(each.revision),
+                    "result": "GREATER" if each.revision is None else "EQUAL",
+                    "mod_revision": str(each.revision or 0),
                 }
                 for each in compares
             ],

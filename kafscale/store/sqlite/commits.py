@@ -95,7 +95,10 @@ class WriteBatch:
         for compare in commit.compares:
             row = self.row(compare.key)
             found = 0 if row is None else row.revision
-            if found != compare.revision:
+            if compare.revision is None:
+                if row is None:
+                    return CommitConflict(f"{compare.key} does not exist")
+            elif found != compare.revision:
                 return CommitConflict(
                     f"{compare.key} is at revision {found}, not {compare.revision}"
                 )
