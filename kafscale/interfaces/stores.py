@@ -212,6 +212,14 @@ class IMetadataStore(Interface):
         keys, and the revision of the store at which they were read.
         """
 
+    def holds(compares: Sequence[Compare]) -> Awaitable[bool]:
+        """
+        Return whether all the compares hold at one moment after the call. It is a
+        read: nothing is written, and the revision of the store stays.
+
+        @param compares: At least one, and at most L{MAX_COMMIT}.
+        """
+
     def commit(compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> Awaitable[int]:
         """
         Do all the operations at once and durably, if all the compares hold.
@@ -219,7 +227,8 @@ class IMetadataStore(Interface):
         values that it puts.
 
         @param compares: At most L{MAX_COMMIT}.
-        @param operations: At most L{MAX_COMMIT}, each with a key of its own.
+        @param operations: At most L{MAX_COMMIT}, each with a key of its own. Without
+            any, an old state of the store may be compared: see L{holds} for that.
         @raise CommitConflict: a compare did not hold, or the lease of a put has
             ended; nothing was done.
         @raise ValueError: there are too many compares or operations, two

@@ -171,8 +171,8 @@ class RetryingObjectStore(ObjectStoreWrapper):
 
 class RetryingMetadataStore(MetadataStoreWrapper):
     """
-    A metadata store whose reads are repeated until the store answers: single
-    keys until the store is closed, ranges for L{PATIENCE} seconds.
+    A metadata store whose reads are repeated until the store answers: ranges for
+    L{PATIENCE} seconds, all others until the store is closed.
 
     A commit is made once. It may have been done although there was no answer,
     and only its caller can read back whether it was (L{kafscale.log.commit}).
@@ -197,8 +197,8 @@ class RetryingMetadataStore(MetadataStoreWrapper):
         """
         if operation == "commit":
             return self._retrier.once(perform)
-        if operation in ("get", "range"):
-            patience = FOR_EVER if operation == "get" else PATIENCE
+        if operation in ("get", "holds", "range"):
+            patience = PATIENCE if operation == "range" else FOR_EVER
             return self._retrier.retry(f"{operation} {key}", perform, patience)
         return perform()
 

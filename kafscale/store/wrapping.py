@@ -130,7 +130,8 @@ class MetadataStoreWrapper:
 
         @param operation: The name of the method that was called.
         @param key: The key or prefix that it was called with, the key of the
-            first operation of a commit; empty for leases.
+            first compare of C{holds} or of the first operation of a commit; empty
+            for leases.
         @param perform: Calls the same method of the inner store. It may be
             called several times.
         """
@@ -147,6 +148,12 @@ class MetadataStoreWrapper:
         See L{IMetadataStore.range}.
         """
         return await self.call("range", prefix, lambda: self.inner.range(prefix))
+
+    async def holds(self, compares: Sequence[Compare]) -> bool:
+        """
+        See L{IMetadataStore.holds}.
+        """
+        return await self.call("holds", compares[0].key, lambda: self.inner.holds(compares))
 
     async def commit(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> int:
         """

@@ -345,6 +345,16 @@ class HostileMetadataStore(Hostile):
         )
         return found
 
+    async def holds(self, compares: Sequence[Compare]) -> bool:
+        """
+        See L{IMetadataStore.holds}.
+        """
+        arguments = (tuple(compares),)
+        answer: bool = await self.ask(
+            "holds", compares[0].key, arguments, lambda: self.inner.holds(*arguments)
+        )
+        return answer
+
     async def commit(
         self, compares: Sequence[Compare], operations: Sequence[Put | Delete]
     ) -> int:

@@ -60,7 +60,7 @@ BOUNDS: dict[str, Any] = {
 }
 """So small that slots, rolls, trims and sweeps happen all the time."""
 
-READS = {"get", "get_suffix", "list", "range"}
+READS = {"get", "get_suffix", "holds", "list", "range"}
 
 
 @attrs.define(eq=False)

@@ -173,6 +173,8 @@ class Etcd:
         return [(key, row) for key in sorted(rows) if (row := rows[key]) is not None]
 
     def _txn(self, body: dict[str, Any]) -> dict[str, Any]:
+        # A real one would answer it without the other members, from an old state.
+        assert body.get("success"), "a transaction without operations"
         for compare in body.get("compare", ()):
             row = self._rows.get(text_of(compare["key"]))
             modified = 0 if row is None else row.modified
@@ -186,6 +188,8 @@ class Etcd:
             raise EtcdError("etcd", INVALID_ARGUMENT, reason)
         wanted: dict[str, tuple[str, int] | None] = {}
         for operation in operations:
+            if "request_range" in operation:
+                continue  # its answer is not used
             put = operation.get("request_put")
             if put is None:
                 wanted[text_of(operation["request_delete_range"]["key"])] = None

@@ -601,6 +601,24 @@ class MetadataStoreContract(TestCase):
         await self.store.commit([Compare("a", None)], [Delete("a")])
         await self.assert_conflict([Compare("a", None)], [Put("b", 2)])
 
+    async def test_holds(self) -> None:
+        """
+        Compares alone are a read: the store is as before.
+        """
+        holds = self.store.holds
+        self.assertTrue(await holds([Compare("a", 0)]))
+        self.assertFalse(await holds([Compare("a", None)]))
+        first = await self.store.commit([], [Put("a", 1)])
+        self.assertFalse(await holds([Compare("a", 0)]))
+        self.assertTrue(await holds([Compare("a", None), Compare("a", first), Compare("b", 0)]))
+        self.assertFalse(await holds([Compare("a", first + 1)]))
+        self.assertFalse(await holds([Compare("a", first), Compare("b", None)]))
+        self.assertFalse(await holds([Compare("b", None), Compare("a", first)]))
+        self.assertEqual(await self.store.range(""), ([Entry("a", 1, first)], first))
+        await self.store.commit([], [Delete("a")])
+        self.assertTrue(await holds([Compare("a", 0)]))
+        self.assertFalse(await holds([Compare("a", first)]))
+
     async def test_nothing_of_a_conflict(self) -> None:
         """
         A commit is done as a whole or not at all.

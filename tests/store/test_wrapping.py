@@ -9,7 +9,14 @@ from typing import TypeVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.interfaces import Delete, IMetadataStore, IObjectReader, IObjectStore, Put
+from kafscale.interfaces import (
+    Compare,
+    Delete,
+    IMetadataStore,
+    IObjectReader,
+    IObjectStore,
+    Put,
+)
 from kafscale.store.blocking import at_once
 from kafscale.store.memory import MemoryObjectStore
 from kafscale.store.sqlite.store import SQLiteMetadataStore
@@ -110,6 +117,7 @@ class CallTests(SynchronousTestCase):
         store = MetadataStoreWrapper(SQLiteMetadataStore(":memory:", at_once))
         self.patch(store, "call", self.call)
         now(store.get("a"))
+        now(store.holds([Compare("f", 0), Compare("g", 0)]))
         now(store.range("b/"))
         now(store.commit([], [Put("c", 1), Delete("d")]))
         now(store.commit([], []))
@@ -120,6 +128,7 @@ class CallTests(SynchronousTestCase):
             self.calls,
             [
                 ("get", "a"),
+                ("holds", "f"),
                 ("range", "b/"),
                 ("commit", "c"),
                 ("commit", ""),

@@ -142,21 +142,36 @@ class EtcdMetadataStore:
                 return found, revision
             start = key_of(name_in(found[-1]) + "\0")
 
+    async def holds(self, compares: Sequence[Compare]) -> bool:
+        """
+        See L{IMetadataStore.holds}.
+        """
+        # With a range it is linearizable. A transaction without operations any member
+        # answers by itself, even one that is cut off from the others and has not
+        # noticed.
+        read = {"key": key_of(self._prefix + compares[0].key), "keys_only": True}
+        request = {"compare": self._conditions(compares), "success": [{"request_range": read}]}
+        answer = await self._ask("/v3/kv/txn", request)
+        return bool(answer.get("succeeded"))
+
+    def _conditions(self, compares: Sequence[Compare]) -> builtins.list[dict[str, Any]]:
+        return [
+            {
+                "key": key_of(self._prefix + each.key),
+                "target": "MOD",
+                "result": "GREATER" if each.revision is None else "EQUAL",
+                "mod_revision": str(each.revision or 0),
+            }
+            for each in compares
+        ]
+
     async def commit(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> int:
         """
         See L{IMetadataStore.commit}.
         """
         checked = check_commit(compares, operations)
         request = {
-            "compare": [
-                {
-                    "key": key_of(self._prefix + each.key),
-                    "target": "MOD",
-                    "result": "GREATER" if each.revision is None else "EQUAL",
-                    "mod_revision": str(each.revision or 0),
-                }
-                for each in compares
-            ],
+            "compare": self._conditions(compares),
             "success": [self._operation(each) for each in checked],
         }
         try:

@@ -94,13 +94,12 @@ class WriteBatch:
         """
         for compare in commit.compares:
             row = self.row(compare.key)
-            found = 0 if row is None else row.revision
-            if compare.revision is None:
-                if row is None:
-                    return CommitConflict(f"{compare.key} does not exist")
-            elif found != compare.revision:
+            if not holds(compare, row):
+                found = 0 if row is None else row.revision
                 return CommitConflict(
                     f"{compare.key} is at revision {found}, not {compare.revision}"
+                    if compare.revision is not None
+                    else f"{compare.key} does not exist"
                 )
         for _, _, lease in commit.operations:
             if lease is not None and lease not in self.leases:
@@ -127,6 +126,15 @@ class WriteBatch:
         return sorted(
             key for key in keys if (row := self.row(key)) is not None and row.lease == lease
         )
+
+
+def holds(compare: Compare, row: Row | None) -> bool:
+    """
+    Whether a compare holds for its key's row, which is None if there is none.
+    """
+    if compare.revision is None:
+        return row is not None
+    return (0 if row is None else row.revision) == compare.revision
 
 
 def entry_of(key: str, row: Row) -> Entry:

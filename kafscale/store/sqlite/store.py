@@ -34,7 +34,13 @@ from kafscale.interfaces import (
 )
 from kafscale.store.blocking import RunBlocking
 from kafscale.store.checks import check_commit
-from kafscale.store.sqlite.commits import AppliedCommit, PendingCommit, WriteBatch, entry_of
+from kafscale.store.sqlite.commits import (
+    AppliedCommit,
+    PendingCommit,
+    WriteBatch,
+    entry_of,
+    holds,
+)
 from kafscale.store.sqlite.table import Row, Table
 
 HISTORY = 65536
@@ -151,6 +157,13 @@ class SQLiteMetadataStore:
         """
         await self._certain()
         return [entry_of(key, self._rows[key]) for key in self._below(prefix)], self._revision
+
+    async def holds(self, compares: Sequence[Compare]) -> bool:
+        """
+        See L{IMetadataStore.holds}. It waits for no commit that is being written.
+        """
+        await self._certain()
+        return all(holds(each, self._rows.get(each.key)) for each in compares)
 
     async def commit(
         self, compares: Sequence[Compare], operations: Sequence[Put | Delete]

@@ -13,12 +13,13 @@ from typing import Any
 
 from OpenSSL.crypto import FILETYPE_PEM
 from twisted.internet import reactor  # noqa: TID251 - real connections
+from twisted.internet.defer import Deferred
 from twisted.internet.ssl import Certificate
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from kafscale.errors import MetadataRolledBack, SettingError, StoreUnavailable
-from kafscale.interfaces import Change, Entry, IMetadataStore, Put
+from kafscale.interfaces import Change, Compare, Entry, IMetadataStore, Put
 from kafscale.store.etcd import EtcdClient, EtcdMetadataStore
 from kafscale.store.etcd.client import Login
 from kafscale.store.etcd.errors import LoginRefused, NotSent
@@ -282,6 +283,25 @@ class MembersTests(EtcdCase):
         await store.watch("", revision, self.reported.append)
         await store.commit([], [Put("a", 2)])
         await until(lambda: self.reported)
+
+    async def test_cut_off(self) -> None:
+        """
+        A member that has lost the others answers no read: it may have missed
+        commits.
+        """
+        self.patch(EtcdClient, "seconds", 2.0)
+        store = self.store()
+        revision = await store.commit([], [Put("a", 1)])
+        self.assertTrue(await store.holds([Compare("a", revision)]))
+        self.etcd.ask("/v3/cluster/member/add", {"peerURLs": [f"http://127.0.0.1:{free_port()}"]})
+        reads: list[Deferred[Any]] = [  # all at once, before it notices
+            Deferred.fromCoroutine(store.get("a")),
+            Deferred.fromCoroutine(store.holds([Compare("a", revision)])),
+            Deferred.fromCoroutine(store.holds([Compare("a", 0)])),
+        ]
+        for read in reads:
+            with self.assertRaises(StoreUnavailable):
+                await read
 
     async def test_none(self) -> None:
         """
