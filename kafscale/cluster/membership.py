@@ -31,8 +31,14 @@ from kafscale.errors import CommitConflict, SettingError, StoreError, StoreUnava
 from kafscale.format import metadata_keys
 from kafscale.format.broker import BrokerRecord
 from kafscale.format.cluster import cluster_id_of
-from kafscale.format.incarnation import CREATE, IncarnationRecord
+from kafscale.format.incarnation import (
+    CREATE,
+    GUARDED_LEVEL,
+    IncarnationRecord,
+    lowest_incarnation_of,
+)
 from kafscale.interfaces import Broker, Compare, Delete, Entry, IMetadataStore, Phase, Put
+from kafscale.interfaces.incarnations import alive
 
 POLL_SECONDS = 0.5
 """Seconds between two looks at the registration of another process."""
@@ -121,11 +127,7 @@ class Membership:
             levels of stored formats that this version does not read.
         """
         self._phase = Phase.STARTING
-        number = await self._store.commit(
-            [], [Put(metadata_keys.LAST_INCARNATION, self._broker.broker_id)]
-        )
-        self._drawn.add(number)
-        record = IncarnationRecord(self._broker.broker_id, fencing=self._fencing)
+        number = await self._draw()
         lease = await self._lease()
         waited = 0.0
         while True:
@@ -143,12 +145,22 @@ class Membership:
                 waited += POLL_SECONDS
                 continue
             revision = 0 if found is None else found.revision
+            lowest = await self._store.get(metadata_keys.LOWEST_INCARNATION)
+            if lowest is not None and number < lowest_incarnation_of(lowest):
+                number = await self._draw()  # too late: that one counts as over (rule 27)
+            record = IncarnationRecord(
+                self._broker.broker_id,
+                fencing=self._fencing,
+                guarded=self._levels.in_force("incarnations") >= GUARDED_LEVEL,
+            )
+            lowest_revision = 0 if lowest is None else lowest.revision
             try:
                 # In one commit, so that a registration never lacks its incarnation's record.
                 self.revision = await self._store.commit(
                     [
                         Compare(metadata_keys.incarnation(number), 0),
                         Compare(self._key, revision),
+                        Compare(metadata_keys.LOWEST_INCARNATION, lowest_revision),
                         self._levels.guard(),
                     ],
                     [
@@ -157,8 +169,8 @@ class Membership:
                     ],
                 )
             except CommitConflict:
-                # Another process has registered, the lease has expired, or a level of a
-                # stored format was raised.
+                # Another process has registered, the lease has expired, a level of a
+                # stored format was raised, or the record of an incarnation was deleted.
                 await self._levels.read()
                 lease = await self._lease()
                 continue
@@ -166,6 +178,13 @@ class Membership:
             self._absent = False
             await self._end_leases(before=lease)
             return number
+
+    async def _draw(self) -> int:
+        number = await self._store.commit(
+            [], [Put(metadata_keys.LAST_INCARNATION, self._broker.broker_id)]
+        )
+        self._drawn.add(number)
+        return number
 
     def _value(self, incarnation: int) -> dict[str, Any]:
         broker = self._broker
@@ -233,7 +252,7 @@ class Membership:
                 except (StoreUnavailable, CommitConflict) as why:
                     if incarnation != self.incarnation:
                         continue  # the broker has rejoined meanwhile
-                    if await self._store.get(metadata_keys.seal(incarnation)) is not None:
+                    if not await self._store.holds(alive(incarnation)):
                         self._absent = False
                         self._replaced()
                         return
@@ -255,7 +274,7 @@ class Membership:
         lease = await self._lease()
         await self._store.commit(
             [
-                Compare(metadata_keys.seal(incarnation), 0),
+                *alive(incarnation),
                 Compare(self._key, 0),
                 self._levels.guard(),
             ],

@@ -21,6 +21,9 @@ CREATE = "create"
 METADATA = "metadata"
 """Fencing by marks in the metadata store, where a PUT may replace an object."""
 
+GUARDED_LEVEL = 1
+"""The level of records of incarnations that do nothing without them (rule 27)."""
+
 
 @attrs.frozen
 class IncarnationRecord:
@@ -33,12 +36,17 @@ class IncarnationRecord:
     @ivar wound_up: Whether a successor has deleted the journal's slots.
     @ivar fencing: What stops the incarnation, L{CREATE} or L{METADATA}
         (`kafscale.log.journal.fencing`).
+    @ivar guarded: Whether every commit of the incarnation, and with marks every
+        acknowledgement, demands that this record exists, so that it may be
+        deleted at last (rule 27). Not so in versions that do not know
+        L{GUARDED_LEVEL}.
     """
 
     broker: int = attrs.field(converter=index)
     trim: int = attrs.field(default=0, converter=index)
     wound_up: bool = False
     fencing: str = CREATE
+    guarded: bool = False
 
     @property
     def is_marked(self) -> bool:
@@ -53,6 +61,8 @@ class IncarnationRecord:
         L{CREATE}, and C{wound_up} if it is false.
         """
         value: dict[str, Any] = {"broker": self.broker, "trim": self.trim}
+        if self.guarded:
+            value["level"] = GUARDED_LEVEL
         if self.fencing != CREATE:
             value["fencing"] = self.fencing
         if self.wound_up:
@@ -67,13 +77,29 @@ class IncarnationRecord:
         @raise CorruptRecord: it is no such record.
         @raise NewerFormat: a newer version has written it.
         """
-        return read_record("incarnations", entry, lambda value: cls(**value))
+
+        def read(level: int = 0, **fields: Any) -> IncarnationRecord:
+            return cls(**fields, guarded=index(level) >= GUARDED_LEVEL)
+
+        return read_record("incarnations", entry, lambda value: read(**value))
+
+
+def lowest_incarnation_of(entry: StoredEntry) -> int:
+    """
+    The number in the entry C{lowest-incarnation}, which only rises: an
+    incarnation below it that has no record had one, or will never get one.
+    Nothing that belongs to it is needed but its seals (rule 27).
+
+    @raise CorruptRecord: it is no number.
+    """
+    return read_record("lowest-incarnation", entry, index)
 
 
 @attrs.frozen
 class SealRecord:
     """
-    The entry under C{seals/}: absent while the incarnation may write.
+    The entry under C{seals/}: absent while the incarnation may write, and again
+    when its record was deleted (rule 27).
 
     @ivar by: The incarnation that recorded the end.
     @ivar sealed_at: The number of the slot after the last one that counts. None
@@ -137,6 +163,10 @@ class JournalRecord:
         @raise NewerFormat: a newer version has written it.
         """
         return read_record("journals", entry, lambda value: cls(**value))
+
+
+NO_SLOTS = range(sys.maxsize, sys.maxsize)
+"""The slots that may be needed of an incarnation whose record is gone."""
 
 
 def needed_slots(record: IncarnationRecord, seal: SealRecord | None) -> range:

@@ -21,6 +21,7 @@ from kafscale.format.partition import TopicIdPartition
 CLUSTER_ID = "cluster/id"
 STORE = "store"
 LAST_INCARNATION = "last-incarnation"
+LOWEST_INCARNATION = "lowest-incarnation"
 PRODUCER_IDS = "producer-ids"
 LEVELS = "levels"
 MILESTONES = "milestones"

@@ -100,12 +100,19 @@ def segment(prefix: str, base_offset: int, key_epoch: int = -1) -> str:
     return f"{prefix}{base_offset:020d}{made_in}.kfs"
 
 
-def volume(namespace: str, incarnation: int, number: int) -> str:
+def volumes(namespace: str, incarnation: int) -> str:
     """
-    One of the volumes that an incarnation has made; spread as its slots are.
+    The prefix of the volumes that an incarnation has made; spread as its slots are.
     """
     spread = crc32(str(incarnation).encode()) & 0xFF
-    return f"{namespace}/{VOLUMES}/{spread:02x}/{incarnation}/{number:020d}"
+    return f"{namespace}/{VOLUMES}/{spread:02x}/{incarnation}/"
+
+
+def volume(namespace: str, incarnation: int, number: int) -> str:
+    """
+    One of the L{volumes} of an incarnation.
+    """
+    return f"{volumes(namespace, incarnation)}{number:020d}"
 
 
 def parse_volume(namespace: str, key: str) -> tuple[int, int] | None:

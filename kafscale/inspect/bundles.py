@@ -26,7 +26,7 @@ async def check_bundles(objects: IObjectReader, view: View, journal: Journal) ->
         if object_keys.parse_bundle(view.namespace, info.key) is None:
             found.note(info.key, "not an object of Kafscale")
             continue
-        if object_keys.slot_number(info.key) + GROUP <= trim:
+        if object_keys.slot_number(info.key) + GROUP <= trim or journal.record.wound_up:
             found.garbage(info.key, f"a bundle of slots below the trim mark {trim}")
             continue
         try:

@@ -12,6 +12,7 @@ import attrs
 
 from kafscale.format import object_keys
 from kafscale.format.reading import list_objects
+from kafscale.format.slot import SMALLEST_SLOT
 from kafscale.inspect.bundles import check_bundles
 from kafscale.inspect.findings import Finding, Findings, Report, Weight, twice
 from kafscale.inspect.journals import Tails, check_journal, scan
@@ -136,8 +137,14 @@ class Verification:
                     self.count += 1
                     self.size += info.size
                 prefix = info.key[: info.key.rindex("/") + 1]
-                if prefix == before or kind == object_keys.VOLUMES:
-                    continue  # volumes are looked at one by one
+                if kind == object_keys.VOLUMES:
+                    continue  # they are looked at one by one
+                if _is_over(view, info.key):
+                    if info.size >= SMALLEST_SLOT:  # and is no seal
+                        found.garbage(info.key, "of an incarnation that is over")
+                    continue
+                if prefix == before:
+                    continue
                 before = prefix
                 if kind == object_keys.TOPICS:
                     finding = _of_no_partition(view, prefix)
@@ -146,6 +153,17 @@ class Verification:
                 elif prefix not in (bundles if kind == object_keys.BUNDLES else journals):
                     found.wrong(prefix, "a journal of which the metadata knows nothing")
         return found
+
+
+def _is_over(view: View, key: str) -> bool:
+    """
+    Whether this is the key of a slot or a bundle of an incarnation of which
+    nothing but seals is needed, and whose record is gone.
+    """
+    numbered = object_keys.parse_slot(view.namespace, key) or object_keys.parse_bundle(
+        view.namespace, key
+    )
+    return numbered is not None and view.is_over(numbered[0])
 
 
 def _of_no_partition(view: View, prefix: str) -> Finding | None:

@@ -17,6 +17,7 @@ from kafscale.format.incarnation import (
     IncarnationRecord,
     JournalRecord,
     SealRecord,
+    lowest_incarnation_of,
     needed_slots,
 )
 from kafscale.format.levels import check_level
@@ -71,6 +72,8 @@ class View:
         has noted it yet.
     @ivar levels: The levels of formats that are in force, but for those at 0.
     @ivar journals: By the number of the incarnation.
+    @ivar lowest: Incarnations below this number that have no record are over: of
+        what they had only seals may be left.
     @ivar topics: By id, like the tombstones.
     @ivar tombstones: Of topics whose data may not be gone yet.
     @ivar unknown: The entries that cannot be read: the reasons, by their keys.
@@ -82,6 +85,7 @@ class View:
     store: StoreRecord | None
     levels: Mapping[str, int]
     journals: dict[int, Journal]
+    lowest: int
     partitions: dict[TopicIdPartition, PartitionRecord]
     topics: dict[UUID, TopicRecord]
     tombstones: dict[UUID, TombstoneRecord]
@@ -107,6 +111,13 @@ class View:
         The prefix of the keys of a journal's bundles.
         """
         return object_keys.bundles(self.namespace, journal.record.broker, journal.number)
+
+    def is_over(self, incarnation: int) -> bool:
+        """
+        Whether the record of an incarnation is gone, because nothing of it is
+        left but seals (rule 27).
+        """
+        return incarnation < self.lowest and incarnation not in self.journals
 
     def counts(self, incarnation: int, where: TopicIdPartition, epoch: int) -> bool:
         """
@@ -152,8 +163,12 @@ async def load(metadata: IMetadataStore, namespace: str) -> View:
         incarnation_of,
         lambda entry: JournalRecord.from_entry(entry).stored,
     )
-    for number in seals.keys() - records.keys():
-        unknown[metadata_keys.seal(number)] = "there is no such incarnation"
+    # Read last, so that no record was deleted unnoticed meanwhile.
+    lowest = await metadata.get(metadata_keys.LOWEST_INCARNATION)
+    lowest_number = 0 if lowest is None else lowest_incarnation_of(lowest)
+    for number in sorted(seals.keys() - records.keys()):
+        if number >= lowest_number:
+            unknown[metadata_keys.seal(number)] = "there is no such incarnation"
     entry = await metadata.get(metadata_keys.CLUSTER_ID)
     _, revision = await metadata.range(metadata_keys.CLUSTER_ID)
     store = await metadata.get(metadata_keys.STORE)
@@ -167,6 +182,7 @@ async def load(metadata: IMetadataStore, namespace: str) -> View:
             number: Journal(number, record, seals.get(number), stored.get(number, 0))
             for number, record in records.items()
         },
+        lowest=lowest_number,
         partitions=await each(
             metadata_keys.PARTITIONS, metadata_keys.partition_of, PartitionRecord.from_entry
         ),

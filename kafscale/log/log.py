@@ -195,7 +195,7 @@ class Log:
         now = self.incarnation
         for number, broker_id in await now.sealed_journals.of_others():
             if broker_id == self._environment.broker_id and number < now.number:
-                await now.sealed_journals.open(number)
+                await now.sealed_journals.open_if_left(number)
         await self._claim(wanted, is_gone, guard_of, leave_out_own=False)
         now.trimmer.kick()  # not waited for: a store that deletes slowly delays no leader
 
@@ -209,7 +209,7 @@ class Log:
             # `recover` has sealed those of this broker's own past.
             if broker_id != self._environment.broker_id and await is_gone(broker_id, number):
                 try:
-                    await now.sealed_journals.open(number)
+                    await now.sealed_journals.open_if_left(number)
                 except CorruptLog as damage:
                     self._log.error(
                         "cannot delete the leftovers of incarnation {number} of broker"

@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.cluster.levels import FormatLevels
 from kafscale.cluster.membership import POLL_SECONDS, Membership, cluster_id
-from kafscale.errors import SettingError, StoreUnavailable
+from kafscale.errors import CommitConflict, SettingError, StoreUnavailable
 from kafscale.format import metadata_keys
+from kafscale.format.cluster import LevelsRecord
 from kafscale.format.levels import levels_read
 from kafscale.interfaces import Broker, Delete, Entry, Phase, Put
 from kafscale.store.blocking import at_once
@@ -167,6 +168,72 @@ class JoinTests(MembershipCase):
         assert record is not None
         self.assertEqual(record.value, {"broker": 7, "trim": 0, "fencing": "metadata"})
 
+    def test_level(self) -> None:
+        """
+        When all brokers know that records of incarnations may go, the record says that
+        this incarnation does nothing without it.
+        """
+        levels = LevelsRecord({"incarnations": 1}, {"incarnations": 1})
+        put = Put(metadata_keys.LEVELS, levels.to_json())
+        self.successResultOf(begin(self.store.commit([], [put])))
+        incarnation = self.join()
+        record = self.stored(f"incarnations/{incarnation:020d}")
+        assert record is not None
+        self.assertEqual(record.value, {"broker": 7, "trim": 0, "level": 1})
+
+    def test_27_too_late(self) -> None:
+        """
+        A number that was drawn so long ago that it counts as over is not registered:
+        another one is drawn, also if it becomes too late just before the registration.
+        """
+        for lateness in (1, 2):
+            commits = 0
+
+            def pause(operation: Operation, lateness: int = lateness) -> Verdict | None:
+                nonlocal commits
+                commits += operation.kind == "commit"
+                held = operation.kind == "commit" and commits == lateness
+                return None if held else Verdict.SUCCEED
+
+            self.hostile.policy = pause
+            joining = begin(self.membership.join())
+            (held,) = self.hostile.pending
+            if lateness == 1:
+                held.apply()
+            late = self.stored(metadata_keys.LAST_INCARNATION)
+            assert late is not None
+            lowest = Put(metadata_keys.LOWEST_INCARNATION, late.revision + 1)
+            self.successResultOf(begin(self.store.commit([], [lowest])))
+            held.succeed()
+            number = self.successResultOf(joining)
+            self.assertGreater(number, late.revision)
+            self.assertEqual(self.registration()["incarnation"], number)
+            self.assertIsNone(self.stored(metadata_keys.incarnation(late.revision)))
+
+    def test_27_a_registration_that_comes_twice(self) -> None:
+        """
+        The commit that registers an incarnation is done again when its record is gone:
+        it does not come back.
+        """
+        held: list[Operation] = []
+
+        def copy(operation: Operation) -> Verdict | None:
+            if operation.kind == "commit":
+                held.append(operation)
+            return Verdict.SUCCEED
+
+        self.hostile.policy = copy
+        number = self.join()
+        gone: list[Put | Delete] = [
+            Delete("brokers/7"),
+            Delete(metadata_keys.incarnation(number)),
+            Put(metadata_keys.LOWEST_INCARNATION, number + 1),
+        ]
+        self.successResultOf(begin(self.store.commit([], gone)))
+        again = self.store.commit(*held[-1].arguments)
+        self.failureResultOf(begin(again), CommitConflict)
+        self.assertIsNone(self.stored(metadata_keys.incarnation(number)))
+
     def test_never_again(self) -> None:
         """
         Each number is larger than all before.
@@ -316,6 +383,18 @@ class StayTests(MembershipCase):
         incarnation = self.join()
         seal = Put(metadata_keys.seal(incarnation), {"sealed_at": 0, "by": 99})
         self.successResultOf(begin(self.store.commit([], [seal])))
+        self.end_lease()
+        self.assertIsNone(self.registration())
+        self.assertEqual(self.replaced, [incarnation])
+
+    def test_27_without_a_record(self) -> None:
+        """
+        An incarnation whose record is gone, with its seal, is reported as replaced,
+        and not registered again.
+        """
+        incarnation = self.join()
+        gone = Delete(metadata_keys.incarnation(incarnation))
+        self.successResultOf(begin(self.store.commit([], [gone])))
         self.end_lease()
         self.assertIsNone(self.registration())
         self.assertEqual(self.replaced, [incarnation])

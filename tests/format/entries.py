@@ -18,7 +18,12 @@ from kafscale.format.cluster import (
     producer_ids_of,
 )
 from kafscale.format.group import GroupRecord, ShardRecord
-from kafscale.format.incarnation import IncarnationRecord, JournalRecord, SealRecord
+from kafscale.format.incarnation import (
+    IncarnationRecord,
+    JournalRecord,
+    SealRecord,
+    lowest_incarnation_of,
+)
 from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.topic import NameRecord, TombstoneRecord, TopicRecord
@@ -60,6 +65,7 @@ WHOLE: dict[str, Callable[[Entry], Record]] = {
 SINGLE: dict[str, Callable[[Entry], object]] = {
     metadata_keys.CLUSTER_ID: cluster_id_of,
     metadata_keys.PRODUCER_IDS: producer_ids_of,
+    metadata_keys.LOWEST_INCARNATION: lowest_incarnation_of,
     metadata_keys.MILESTONES: milestone_names_of,
 }
 """And those that are one value, by their keys."""

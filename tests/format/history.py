@@ -169,11 +169,11 @@ def second_directory(cluster: Cluster) -> None:
 
 def third_directory(cluster: Cluster) -> None:
     """
-    The third: of several flushes under way when it is killed the first never
-    arrives.
+    The third: it deletes what is recorded of the second. Of several flushes under
+    way when it is killed the first never arrives.
     """
     process = cluster.start(0)
-    cluster.run(10.0)
+    cluster.run(70.0)
     third = cluster.producer()
     process.loses = creates_of("topics")
     for count in (2, 1):
@@ -426,7 +426,7 @@ def last_marks(cluster: Cluster) -> None:
 
 #: By name: what happens, and the brokers' settings.
 HISTORIES: Mapping[str, tuple[Callable[[Cluster], None], dict[str, Any]]] = {
-    "directory": (directory, {**SMALL, "segment_bytes": 66_000}),
+    "directory": (directory, {**SMALL, "segment_bytes": 66_000, "orphan_ms": 60_000}),
     "bucket": (bucket, {**SMALL, **SHARED}),
     "metadata-fencing": (metadata_fencing, {**SMALL, **SHARED, "s3_fencing": "metadata"}),
 }

@@ -52,6 +52,7 @@ class LayoutTests(SynchronousTestCase):
         """
         self.assertEqual(metadata_keys.CLUSTER_ID, "cluster/id")
         self.assertEqual(metadata_keys.LAST_INCARNATION, "last-incarnation")
+        self.assertEqual(metadata_keys.LOWEST_INCARNATION, "lowest-incarnation")
         self.assertEqual(metadata_keys.PRODUCER_IDS, "producer-ids")
         self.assertEqual(metadata_keys.MILESTONES, "milestones")
 

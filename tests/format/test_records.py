@@ -59,6 +59,10 @@ EXAMPLES: dict[str, tuple[Record, str]] = {
         IncarnationRecord(0, 7, wound_up=True, fencing="metadata"),
         '{"broker":0,"trim":7,"fencing":"metadata","wound_up":true}',
     ),
+    "incarnations/00000000000000000017": (
+        IncarnationRecord(0, 7, guarded=True, wound_up=True, fencing="metadata"),
+        '{"broker":0,"trim":7,"level":1,"fencing":"metadata","wound_up":true}',
+    ),
     "seals/00000000000000000015": (SealRecord(16, 1), '{"sealed_at":1,"by":16}'),
     "seals/00000000000000000016": (SealRecord(17), '{"by":17}'),
     "journals/00000000000000000015": (JournalRecord(17), '{"stored":17}'),
@@ -263,7 +267,12 @@ class SingleTests(SynchronousTestCase):
         """
         They are read; what is of another type is refused with its key.
         """
-        for key, value in (("cluster/id", "abc"), ("producer-ids", 2000), ("milestones", ["a"])):
+        for key, value in (
+            ("cluster/id", "abc"),
+            ("producer-ids", 2000),
+            ("lowest-incarnation", 16),
+            ("milestones", ["a"]),
+        ):
             self.assertEqual(SINGLE[key](Entry(key, value, 1)), value)
             bad: object
             for bad in (None, {}, 1.5, [1]):

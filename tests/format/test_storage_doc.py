@@ -155,6 +155,7 @@ class KeyTests(SynchronousTestCase):
             metadata_keys.CLUSTER_ID,
             metadata_keys.STORE,
             metadata_keys.LAST_INCARNATION,
+            metadata_keys.LOWEST_INCARNATION,
             metadata_keys.broker(7),
             metadata_keys.incarnation(15),
             metadata_keys.seal(15),
@@ -376,7 +377,7 @@ class RecordTests(SynchronousTestCase):
                 again = reader_of(key)(entry).to_json()
             self.assertEqual(text_of(again), text, key)
             shown.add(key if key in WHOLE else metadata_keys.kind_of(key) or key)
-        self.assertEqual(len(shown), 17)
+        self.assertEqual(len(shown), 18)
 
     def test_every_field(self) -> None:
         """
@@ -391,7 +392,7 @@ class RecordTests(SynchronousTestCase):
             {name: len(found) for name, found in fields.items()},
             {
                 "brokers": 8,
-                "incarnations": 4,
+                "incarnations": 5,
                 "seals": 2,
                 "names": 1,
                 "topics": 7,

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.format import metadata_keys, object_keys
+from kafscale.format.incarnation import GUARDED_LEVEL, IncarnationRecord
 from kafscale.format.levels import highest_level
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import Range, Seal, read_slot
@@ -144,17 +145,17 @@ class Shared:
         self.objects = objects or MemoryObjectStore()
         self.metadata = SQLiteMetadataStore(":memory:", at_once)
 
-    def register(self, broker_id: int, fencing: str = "create") -> int:
+    def register(self, broker_id: int, fencing: str = "create", *, guarded: bool = True) -> int:
         """
         Register a new incarnation, as
         L{kafscale.cluster.membership.Membership.join} does; return its number.
+
+        @param guarded: See L{IncarnationRecord}.
         """
         address = {"host": "h", "port": 1, "rack": "a", "weight": 1.0, "incarnation": 0}
         put = Put(f"brokers/{broker_id}", address | {"phase": "serving", "version": ""})
         number = now(self.metadata.commit([], [put]))
-        record: dict[str, Any] = {"broker": broker_id, "trim": 0}
-        if fencing != "create":
-            record["fencing"] = fencing
+        record = IncarnationRecord(broker_id, fencing=fencing, guarded=guarded).to_json()
         now(self.metadata.commit([], [Put(metadata_keys.incarnation(number), record)]))
         return number
 
@@ -262,7 +263,11 @@ class Broker:
             level_of=level_of,
             topic_name=lambda topic_id: "orders" if topic_id == TOPIC else str(topic_id),
         )
-        self.incarnation = shared.register(broker_id, settings.get("fencing", "create"))
+        self.incarnation = shared.register(
+            broker_id,
+            settings.get("fencing", "create"),
+            guarded=level_of("incarnations") >= GUARDED_LEVEL,
+        )
         self.log = Log(
             self.environment,
             self.incarnation,

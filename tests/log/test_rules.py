@@ -8,12 +8,14 @@ partition which they do not lead, in `tests.log.replicas.test_replicas`; rule
 24, about stores that do not belong together, in `tests.store.test_identity`; rule
 25, about new producers, in `tests.log.partition.test_new_producers`; rule
 26, about objects that were deleted, in `tests.log.takeover.test_vanished` and in
-the tests of the journal.
+the tests of the journal. Rule 27 is here for incarnations that sleep until their
+records are gone, and in `tests.log.retention.test_incarnations` for when they go.
 """
 
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from kafscale.errors import NotLeaderOrFollower
 from kafscale.format import metadata_keys, object_keys
@@ -22,7 +24,7 @@ from kafscale.format.segment import write_footer
 from kafscale.interfaces import Put
 from kafscale.log.takeover.sealing import BARRIER, JournalExtent, seal
 from tests.harness.coroutines import begin, now
-from tests.harness.hostile import Operation, Verdict, hold
+from tests.harness.hostile import Operation, Verdict, hold, let_pass
 from tests.log.brokers import EACH, WHERE, Broker, BrokerTestCase, append_to, batch
 
 
@@ -708,3 +710,134 @@ class LogStartTests(RuleTestCase):
         again = successor.append(b"3", producer=5)
         self.assertEqual((again.base_offset, again.settled), (original.base_offset, None))
         self.assertEqual(successor.append(b"4").base_offset, 4)
+
+
+class SleepingTests(RuleTestCase):
+    """
+    Rule 27: an incarnation sleeps until nothing is recorded of it any more.
+    """
+
+    def forget(self, sleeper: Broker, where: tuple[UUID, int] = WHERE) -> Broker:
+        """
+        A successor takes over, leads a partition, and deletes what is recorded of
+        an incarnation; return it.
+        """
+        fencing = sleeper.environment.settings.fencing
+        successor = self.leader([where], orphan_seconds=100.0, fencing=fencing, **EACH)
+        successor.run(5.0)
+        successor.clock.advance(100.0)
+        successor.run()
+        for key in (metadata_keys.incarnation, metadata_keys.seal, metadata_keys.journal):
+            self.assertIsNone(self.shared.value(key(sleeper.incarnation)))
+        return successor
+
+    def wake(self, sleeper: Broker) -> None:
+        """
+        Let an incarnation go on.
+        """
+        sleeper.obey(let_pass)
+        sleeper.run()
+
+    def check_claim(self, fencing: str) -> None:
+        """
+        A claim that was about to be committed is not made. It would be by a
+        leader whose journal no successor finds.
+        """
+        sleeper = self.broker(fencing=fencing, policy=hold("commit", metadata_keys.PARTITIONS))
+        claiming = sleeper.recover()
+        self.assertEqual(len(sleeper.pending("commit")), 1)
+        self.forget(sleeper, (UUID(int=5), 0))
+        self.wake(sleeper)
+        self.successResultOf(claiming)
+        self.assertTrue(sleeper.fenced)
+        self.assertIsNone(self.shared.value(metadata_keys.partition(*WHERE)))
+        self.assertEqual(self.read_all(self.leader(fencing=fencing)), [])
+
+    def test_27_no_claim(self) -> None:
+        """
+        Where seals stop an incarnation.
+        """
+        self.check_claim("create")
+
+    def test_27m_no_claim(self) -> None:
+        """
+        Where marks do.
+        """
+        self.check_claim("metadata")
+
+    def check_append(self, fencing: str) -> None:
+        """
+        Nothing is acknowledged, and it is not seen.
+        """
+        sleeper = self.leader(fencing=fencing, **EACH)
+        sleeper.append(b"0")
+        sleeper.run(5.0)
+        successor = self.forget(sleeper)
+        settled = sleeper.append(b"1").settled
+        assert settled is not None
+        told = settled.wait()
+        sleeper.run()
+        self.failureResultOf(told, NotLeaderOrFollower)
+        self.assertTrue(sleeper.fenced)
+        self.assertEqual(self.read_all(successor), [b"0"])
+        self.assertEqual(self.read_all(self.leader(fencing=fencing)), [b"0"])
+
+    def test_27_no_acknowledgement(self) -> None:
+        """
+        The seal is still there.
+        """
+        self.check_append("create")
+
+    def test_27m_no_acknowledgement(self) -> None:
+        """
+        The mark is not.
+        """
+        self.check_append("metadata")
+
+    def check_trim(self, fencing: str) -> None:
+        """
+        Its trim mark does not come back.
+        """
+        sleeper = self.leader(fencing=fencing, **EACH)
+        sleeper.append(b"0")
+        sleeper.run(5.0)
+        for held in ("get", "commit"):
+            sleeper.obey(hold(held, metadata_keys.INCARNATIONS))
+            self.roll(sleeper)
+            self.assertEqual(len(sleeper.pending(held)), 1)
+            self.forget(sleeper)
+            self.wake(sleeper)
+            self.assertTrue(sleeper.fenced)
+            self.assertIsNone(self.shared.value(metadata_keys.incarnation(sleeper.incarnation)))
+            sleeper = self.leader(fencing=fencing, **EACH)
+            sleeper.append(b"1")
+            sleeper.run(5.0)
+
+    def test_27_no_trim(self) -> None:
+        """
+        Where seals stop it.
+        """
+        self.check_trim("create")
+
+    def test_27m_no_trim(self) -> None:
+        """
+        Where marks do.
+        """
+        self.check_trim("metadata")
+
+    def test_27m_no_mark_without_a_record(self) -> None:
+        """
+        A successor that sleeps before it marks a journal does not mark it when
+        nothing is recorded of it any more.
+        """
+        writer = self.leader(fencing="metadata", **EACH)
+        writer.append(b"0")
+        writer.run(5.0)
+        sleeper = self.broker(fencing="metadata", policy=hold("commit", metadata_keys.SEALS))
+        recovering = sleeper.recover()
+        self.assertEqual(len(sleeper.pending("commit")), 1)
+        self.forget(writer)
+        self.wake(sleeper)
+        self.assertTrue(recovering.called)
+        self.assertIsNone(self.shared.value(metadata_keys.seal(writer.incarnation)))
+        self.assertEqual(self.read_all(self.leader(fencing="metadata")), [b"0"])

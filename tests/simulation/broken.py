@@ -331,7 +331,7 @@ def go_on_when_in_doubt(original: Any) -> Any:
         for partition in partitions:
             key = metadata_keys.partition(partition.topic_id, partition.index)
             value = releasing._released(partition).to_json()
-            compares = [Compare(key, partition.revision), changes._alive]
+            compares = [Compare(key, partition.revision), *changes._alive]
             with suppress(CommitConflict):
                 await changes._metadata.commit(compares, [Put(key, value)])
             partition.drop()

@@ -8,9 +8,9 @@ metadata store does it:
 
   - A successor marks the incarnation first, and looks for the journal's end
     afterwards (`kafscale.log.takeover.sealing`). A slot is acknowledged when it is
-    stored and a read that began after that found no mark. So it was there before
-    the mark, and the successor sees it. A slot stored later is never
-    acknowledged.
+    stored and a read that began after that found no mark, and the incarnation's
+    own record (rule 27). So it was there before the mark, and the successor sees
+    it. A slot stored later is never acknowledged.
   - No key ever gets two contents. Slots belong to their incarnation alone, and
     the key of a segment contains the leader epoch in which it was written. The
     partition's record says which of several segments counts
@@ -25,9 +25,9 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from kafscale.format import metadata_keys
 from kafscale.format.incarnation import METADATA
 from kafscale.interfaces import IMetadataStore
+from kafscale.interfaces.incarnations import alive
 
 
 def fence_of(
@@ -99,7 +99,7 @@ class Marked:
 
     def __init__(self, metadata: IMetadataStore, incarnation: int) -> None:
         self._metadata = metadata
-        self._key = metadata_keys.seal(incarnation)
+        self._alive = alive(incarnation)
         self._asked: list[Deferred[bool]] = []  # since the last read began
         self._reading = False
 
@@ -119,13 +119,13 @@ class Marked:
         while self._asked:
             covered, self._asked = self._asked, []
             try:
-                mark = await self._metadata.get(self._key)
+                passes = await self._metadata.holds(self._alive)
             except Exception as error:  # noqa: BLE001 - goes to the callers of passes()
                 for told in covered:
                     told.errback(error)
             else:
                 for told in covered:
-                    told.callback(mark is None)
+                    told.callback(passes)
         self._reading = False
 
     def key_epoch(self, leader_epoch: int) -> int:

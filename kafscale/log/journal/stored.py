@@ -41,6 +41,8 @@ class StoredSlots:
     def __init__(self, metadata: IMetadataStore, clock: IReactorTime, incarnation: int) -> None:
         self._metadata = metadata
         self._key = metadata_keys.journal(incarnation)
+        # The entry does not outlive the incarnation's record (rule 27).
+        self._exists = Compare(metadata_keys.incarnation(incarnation), None)
         self._count = self._recorded = 0
         self._revision = 0  # of the entry
         self._recording = Chore(clock, self._record, self._not_recorded)
@@ -57,7 +59,9 @@ class StoredSlots:
     async def _record(self) -> None:
         count = self._count
         value = JournalRecord(count).to_json()
-        self._revision = await settle(self._metadata, self._key, self._revision, value)
+        self._revision = await settle(
+            self._metadata, self._key, self._revision, value, (self._exists,)
+        )
         self._recorded = count
 
     def _not_recorded(self, failure: Failure) -> None:
@@ -83,5 +87,5 @@ class StoredSlots:
             value = JournalRecord(self._count).to_json()
             with suppress(StoreError):
                 await self._metadata.commit(
-                    [Compare(self._key, self._revision)], [Put(self._key, value)]
+                    [Compare(self._key, self._revision), self._exists], [Put(self._key, value)]
                 )

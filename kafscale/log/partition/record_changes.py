@@ -2,7 +2,7 @@
 Commits of a leader on the records of its partitions.
 
 Each commit compares the record's revision with that of the last one, and
-compares that no broker has stopped this incarnation. So a broker that was
+compares that no broker has stopped this incarnation (rules 11 and 27). So a broker that was
 replaced finds out here at the latest.
 """
 
@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from kafscale.errors import NotLeaderOrFollower
 from kafscale.format import metadata_keys
 from kafscale.format.partition import PartitionRecord
-from kafscale.interfaces import Compare, IMetadataStore
+from kafscale.interfaces import IMetadataStore
+from kafscale.interfaces.incarnations import alive
 from kafscale.log.commit import Change, settle_all
 from kafscale.log.journal.journal import Journal
 from kafscale.log.partition.partition import Partition
@@ -32,7 +33,7 @@ class RecordChanges:
         """
         self._metadata = metadata
         self._journal = journal
-        self._alive = Compare(metadata_keys.seal(incarnation), 0)
+        self._alive = alive(incarnation)
 
     async def commit(self, partition: Partition, record: PartitionRecord) -> int:
         """
@@ -62,7 +63,7 @@ class RecordChanges:
         revisions = await settle_all(
             self._metadata,
             [Change(key, partition.revision, record.to_json()) for key, partition, record in named],
-            (self._alive,),
+            self._alive,
         )
         for (key, partition, _), revision in zip(named, revisions, strict=True):
             if revision is None:

@@ -10,8 +10,9 @@ deletion that failed. So now and then all keys are listed, page by page. An
 object that is an orphan in one search, and still is in the next, is deleted.
 
 An orphan stays one: trim marks, recorded ends and first segments never go back,
-and no topic gets the id of another. Seals are never deleted, nor is a segment
-at or past C{rolled_to} (rule 10).
+no topic gets the id of another, and an incarnation whose record was deleted gets
+none again (`kafscale.log.retention.incarnations`). Seals are never deleted, nor is
+a segment at or past C{rolled_to} (rule 10).
 """
 
 from __future__ import annotations
@@ -25,12 +26,18 @@ from kafscale.concurrency.chore import Chore
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.bundle import GROUP
-from kafscale.format.incarnation import IncarnationRecord, SealRecord, needed_slots
+from kafscale.format.incarnation import (
+    NO_SLOTS,
+    IncarnationRecord,
+    SealRecord,
+    needed_slots,
+)
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.reading import may_be_seal
 from kafscale.format.slot import SMALLEST_SLOT
 from kafscale.interfaces import ObjectInfo
 from kafscale.log.environment import LogEnvironment
+from kafscale.log.retention.incarnations import IncarnationRecords, lowest_incarnation
 from kafscale.log.takeover.sealing import PARALLEL_READS
 
 PAGE_KEYS = 1000
@@ -58,9 +65,12 @@ class OrphanSweep:
         self._objects = environment.objects
         self._metadata = environment.metadata
         self._namespace = environment.settings.namespace
+        self._incarnations = IncarnationRecords(environment)
         self._seconds = environment.settings.orphan_seconds
         self._counts = environment.counts
         self._suspects: set[str] = set()  # orphans of the search before
+        self._lowest: int | None = None
+        self._wound_up: set[int] = set()  # incarnations none of whose bundles is needed
         self._chore = Chore(
             environment.clock, self._sweep, self._failed, interval=self._seconds
         )
@@ -86,7 +96,8 @@ class OrphanSweep:
         )
 
     async def _sweep(self) -> None:
-        before, self._suspects = self._suspects, set()
+        before, self._suspects, self._lowest = self._suspects, set(), None
+        self._wound_up.clear()
         deleted = 0
         for kind in object_keys.SWEPT:
             prefix, after = object_keys.prefix_of(self._namespace, kind), ""
@@ -107,6 +118,8 @@ class OrphanSweep:
                 await self._chore.sleep(PAUSE_SECONDS)
         if deleted:
             self._log.info("orphan sweep deleted {number} objects", number=deleted)
+        if not self._chore.stopped:
+            await self._incarnations.delete_finished(lambda: self._chore.stopped)
 
     # -- finding orphans -------------------------------------------------------
 
@@ -134,7 +147,8 @@ class OrphanSweep:
                 if incarnation not in needed:
                     needed[incarnation] = await self._needed(incarnation)
                 slots = needed[incarnation]
-                if slots is not None and number + GROUP <= slots.start:
+                is_below = slots is not None and number + GROUP <= slots.start
+                if is_below or incarnation in self._wound_up:
                     found.append(info.key)
             elif segment is not None:
                 topic_id, index, base = segment
@@ -165,7 +179,7 @@ class OrphanSweep:
         known = {
             incarnation
             for incarnation in {volume[0] for volume in found.values()}
-            if await self._metadata.get(metadata_keys.incarnation(incarnation)) is not None
+            if await self._needed(incarnation) is not None
         }
         named = {(each.incarnation, each.number) for record in records for each in record.chapters}
         leading = {record.incarnation for record in records}
@@ -179,13 +193,17 @@ class OrphanSweep:
 
     async def _needed(self, incarnation: int) -> range | None:
         """
-        See L{needed_slots}. None if there is no such incarnation, so that it is
-        not known whose slots these are.
+        See L{needed_slots}. None if there never was such an incarnation, so that
+        it is not known whose slots these are.
         """
+        if self._lowest is None:  # once in a search, before the first record
+            self._lowest, _ = await lowest_incarnation(self._metadata)
         entry = await self._metadata.get(metadata_keys.incarnation(incarnation))
         if entry is None:
-            return None
+            return NO_SLOTS if incarnation < self._lowest else None
         record = IncarnationRecord.from_entry(entry)
+        if record.wound_up:
+            self._wound_up.add(incarnation)
         sealed = await self._metadata.get(metadata_keys.seal(incarnation))
         return needed_slots(record, None if sealed is None else SealRecord.from_entry(sealed))
 

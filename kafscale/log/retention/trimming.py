@@ -16,7 +16,7 @@ from kafscale.concurrency.chore import Chore
 from kafscale.errors import CommitConflict, reason_in_log
 from kafscale.format import metadata_keys
 from kafscale.format.incarnation import IncarnationRecord
-from kafscale.interfaces import Compare
+from kafscale.interfaces.incarnations import alive
 from kafscale.log.commit import settle
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.journal.bundles import Bundles
@@ -55,7 +55,7 @@ class JournalTrimmer:
         self._journal = journal
         self._bundles = bundles
         self._incarnation = incarnation
-        self._alive = Compare(metadata_keys.seal(incarnation), 0)
+        self._alive = alive(incarnation)
         self._trim = 0  # as committed
         clock = environment.clock
         self._trimming = Chore(clock, self._trim_journal, self._not_trimmed)
@@ -97,10 +97,12 @@ class JournalTrimmer:
             return
         key = metadata_keys.incarnation(self._incarnation)
         entry = await self._metadata.get(key)
-        assert entry is not None
+        if entry is None:  # it was replaced so long ago that its record is gone (rule 27)
+            self._journal.fence()
+            return
         try:
             record = attrs.evolve(IncarnationRecord.from_entry(entry), trim=target)
-            await settle(self._metadata, key, entry.revision, record.to_json(), (self._alive,))
+            await settle(self._metadata, key, entry.revision, record.to_json(), self._alive)
         except CommitConflict:
             self._journal.fence()
             return

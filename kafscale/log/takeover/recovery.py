@@ -25,10 +25,11 @@ from kafscale.format.slot import Range
 from kafscale.format.topic import NameRecord, TopicRecord
 from kafscale.format.trailer import intact
 from kafscale.interfaces import Compare, Entry, IMetadataStore
+from kafscale.interfaces.incarnations import alive
 from kafscale.log.commit import Change, settle_all
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.takeover.sealed_journals import SealedJournals
-from kafscale.log.takeover.sealing import PARALLEL_READS, CorruptLog
+from kafscale.log.takeover.sealing import PARALLEL_READS, CorruptLog, RecordGone
 from kafscale.log.takeover.slot_ranges import RangeData, read_ranges
 from kafscale.wire.records import iterate, read_batch_header
 
@@ -131,7 +132,7 @@ class Recovery:
             needed: list[tuple[str, Range]] = []
             for where in wanted:
                 record = _record(entries.get(metadata_keys.partition(*where)))
-                with suppress(NoSuchObject, CorruptLog):  # looked into below
+                with suppress(NoSuchObject, CorruptLog, RecordGone):  # looked into below
                     needed += (await self._needed(where, record))[0]
             read = await read_ranges(self._sealed_journals.reader, needed)
         claims = []
@@ -144,10 +145,11 @@ class Recovery:
                     )
                     self._refused.pop(where, None)
                     break
-                except (NoSuchObject, CorruptLog) as missing:
+                except (NoSuchObject, CorruptLog, RecordGone) as missing:
                     # The last leader, before it was sealed, or another successor
-                    # has rolled what is missing and deleted its slots. Then the
-                    # record says so, and the one read before must not be claimed.
+                    # has rolled what is missing and deleted its slots, and perhaps
+                    # the incarnation's record. Then the partition's record says
+                    # so, and the one read before must not be claimed.
                     newer = await self._metadata.get(metadata_keys.partition(*where))
                     if newer != entry:
                         self._sealed_journals.look_again()
@@ -311,7 +313,7 @@ async def commit_claims(
 ) -> tuple[list[tuple[Claim, int]], list[TopicIdPartition]]:
     """
     Commit claims, each if the partition's record is as it was when recovery began,
-    and if this incarnation is not sealed itself (rule 12). A partition without a
+    and if this incarnation is not sealed itself (rules 12 and 27). A partition without a
     record was never led, or its topic was deleted: it is claimed only while the
     topic exists, and is left out otherwise.
 
@@ -319,7 +321,6 @@ async def commit_claims(
         partitions of those that lost a race, to be recovered again.
     @raise CommitConflict: this incarnation is sealed.
     """
-    alive = Compare(metadata_keys.seal(incarnation), 0)
     changes = [
         Change(
             metadata_keys.partition(*claim.where),
@@ -329,7 +330,8 @@ async def commit_claims(
         )
         for claim in claims
     ]
-    revisions = await settle_all(metadata, changes, (alive,))
+    guards = alive(incarnation)
+    revisions = await settle_all(metadata, changes, guards)
     done: list[tuple[Claim, int]] = []
     lost: list[TopicIdPartition] = []
     left_out = False
@@ -340,8 +342,8 @@ async def commit_claims(
             lost.append(claim.where)
         else:
             left_out = True
-    if (lost or left_out) and await metadata.get(alive.key) is not None:
-        raise CommitConflict(alive.key)
+    if (lost or left_out) and not await metadata.holds(guards):
+        raise CommitConflict(metadata_keys.incarnation(incarnation))
     return done, lost
 
 

@@ -27,7 +27,13 @@ from kafscale.format.reading import list_objects, may_be_seal
 from kafscale.format.slot import Range
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.log.commit import settle
-from kafscale.log.takeover.sealing import CorruptLog, JournalExtent, read_slots, seal
+from kafscale.log.takeover.sealing import (
+    CorruptLog,
+    JournalExtent,
+    RecordGone,
+    read_slots,
+    seal,
+)
 from kafscale.log.takeover.suffix_cache import SuffixCache
 
 PARALLEL_BUNDLES = 16
@@ -94,6 +100,7 @@ class SealedJournals:
         @raise CorruptLog: slots that were acknowledged are missing, or a slot
             is damaged or newer. That is raised again until L{look_again}, for
             each partition of the journal.
+        @raise RecordGone: see L{seal}.
         """
         journal = self._known.get(incarnation)
         if journal is None:
@@ -174,6 +181,16 @@ class SealedJournals:
         after = object_keys.slot(prefix, trim - GROUP) if trim >= GROUP else ""
         found = [info.key async for info in list_objects(self._objects, prefix, after)]
         return max(await map_bounded(read, found, PARALLEL_BUNDLES), default=0)
+
+    async def open_if_left(self, incarnation: int) -> None:
+        """
+        L{open} the journal of an incarnation whose record another successor may
+        have deleted meanwhile: then there is nothing left to be done.
+
+        @raise CorruptLog: see L{open}.
+        """
+        with suppress(RecordGone):
+            await self.open(incarnation)
 
     async def of_others(self) -> list[tuple[int, int]]:
         """

@@ -75,7 +75,8 @@ async def seal(
         can begin here.
     @param slots: Reads the slots, through a cache; by default they are read from
         C{objects}.
-    @raise LookupError: there was never such an incarnation.
+    @raise RecordGone: there is no such incarnation, or not any more: all of its
+        records were in segments, and its slots are deleted.
     @raise CorruptLog: slots that were acknowledged are missing. Nothing is
         changed then.
     """
@@ -88,7 +89,7 @@ async def seal(
         recorded = await metadata.get(key)
         entry = await metadata.get(metadata_keys.incarnation(incarnation))
         if entry is None:
-            raise LookupError(f"incarnation {incarnation} is not in the metadata store")
+            raise RecordGone(f"incarnation {incarnation} is not in the metadata store")
         record = IncarnationRecord.from_entry(entry)
         broker, trim = record.broker, record.trim
         prefix = object_keys.journal(namespace, broker, incarnation)
@@ -114,7 +115,8 @@ async def seal(
             if recorded is None:
                 # This stops it. The trim mark that counts is read afterwards.
                 with suppress(CommitConflict):  # another's mark does, too
-                    await settle(metadata, key, 0, SealRecord(sealer).to_json())
+                    exists = Compare(entry.key, None)  # no mark outlives it (rule 27)
+                    await settle(metadata, key, 0, SealRecord(sealer).to_json(), (exists,))
                 continue
             # All that it has acknowledged was stored before it was marked. It
             # may go on storing, so two successors may find different ends, all
@@ -261,6 +263,12 @@ async def read_slots(
             raise CorruptLog(f"{key} must be a slot with records, but is {found_instead}")
         result.append((key, held))
     return result
+
+
+class RecordGone(LookupError):
+    """
+    An incarnation has no record in the metadata store.
+    """
 
 
 class CorruptLog(Exception):

@@ -14,7 +14,7 @@ from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.incarnation import WINDOW
 from kafscale.format.slot import write_seal
-from kafscale.interfaces import Put
+from kafscale.interfaces import Delete, Put
 from kafscale.log.journal.fencing import Fence, Marked
 from kafscale.log.takeover.sealing import JournalExtent, seal
 from kafscale.store.blocking import at_once
@@ -41,6 +41,8 @@ class MarkedJournalTests(JournalTestCase):
         self.inner_metadata = SQLiteMetadataStore(":memory:", at_once)
         self.addCleanup(lambda: now(self.inner_metadata.close()))
         self.metadata = HostileMetadataStore(self.inner_metadata)
+        record = Put(metadata_keys.incarnation(INCARNATION), {"broker": 1, "trim": 0})
+        now(self.inner_metadata.commit([], [record]))
         return Marked(self.metadata, INCARNATION)
 
     def mark(self) -> None:
@@ -50,12 +52,20 @@ class MarkedJournalTests(JournalTestCase):
         key = metadata_keys.seal(INCARNATION)
         now(self.inner_metadata.commit([], [Put(key, {"by": 9})]))
 
+    def forget(self) -> None:
+        """
+        Delete what is recorded of the incarnation, as if nothing of it was left.
+        """
+        keys = metadata_keys.seal(INCARNATION), metadata_keys.incarnation(INCARNATION)
+        now(self.inner_metadata.commit([], [Delete(key) for key in keys]))
+
     def read(self) -> Operation:
         """
         Return the read of the mark that is under way.
         """
         (operation,) = self.metadata.pending
-        self.assertEqual((operation.kind, operation.key), ("get", metadata_keys.seal(INCARNATION)))
+        self.assertEqual(operation.kind, "holds")
+        self.assertEqual(operation.key, metadata_keys.seal(INCARNATION))
         return operation
 
     def test_acknowledged_after_the_read(self) -> None:
@@ -121,6 +131,19 @@ class MarkedJournalTests(JournalTestCase):
         self.land(2)
         self.metadata.settle()
         self.assertEqual((self.fences, self.writer.ends), (1, []))
+
+    def test_27_no_mark_and_no_record(self) -> None:
+        """
+        It was marked, and nothing of it was left: no mark is there any more. A
+        slot that is stored afterwards is refused.
+        """
+        told = self.add(1000).wait()
+        self.mark()
+        self.forget()
+        self.land(0)
+        self.read().succeed()
+        self.failureResultOf(told, NotLeaderOrFollower)
+        self.assertEqual((self.fences, self.writer.ends, self.acknowledged), (1, [], []))
 
     def test_a_read_that_began_too_early(self) -> None:
         """
@@ -297,7 +320,7 @@ class MarkTests(CarelessTestCase):
         was acknowledged in time.
         """
         writer = self.leader()
-        writer.obey(hold("get", metadata_keys.SEALS))
+        writer.obey(hold("holds", metadata_keys.SEALS))
         told = self.append(writer, b"0")
         successor = self.leader()
         self.assertEqual(self.read_all(successor), [b"0"])
@@ -467,14 +490,14 @@ class MarkTests(CarelessTestCase):
 
     def test_winding_up_keeps_what_stops_it(self) -> None:
         """
-        The incarnation's record says for ever that no seal stops it.
+        As long as there is a record of the incarnation it says that no seal stops it.
         """
         writer = self.leader()
         self.successResultOf(self.append(writer, b"0"))
         self.leader()
         self.assertEqual(
             self.shared.value(metadata_keys.incarnation(writer.incarnation)),
-            {"broker": 1, "trim": 1, "fencing": "metadata", "wound_up": True},
+            {"broker": 1, "trim": 1, "level": 1, "fencing": "metadata", "wound_up": True},
         )
 
     def test_a_journal_without_slots(self) -> None:

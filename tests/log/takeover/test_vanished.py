@@ -17,7 +17,7 @@ from kafscale.errors import KafkaStorageError
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.incarnation import WINDOW
 from kafscale.format.trailer import End, end_with, read_end
-from kafscale.interfaces import Delete
+from kafscale.interfaces import Delete, Put
 from kafscale.log.journal.stored import FIRST_SECONDS, SECONDS, StoredSlots
 from kafscale.log.takeover.recovery import REFUSED_SECONDS
 from kafscale.log.takeover.sealing import CorruptLog
@@ -551,6 +551,8 @@ class StoredSlotsTests(SynchronousTestCase):
         """
         self.clock = Clock()
         self.inner = SQLiteMetadataStore(":memory:", at_once)
+        record = Put(metadata_keys.incarnation(5), {"broker": 1, "trim": 0})
+        now(self.inner.commit([], [record]))
         self.metadata = HostileMetadataStore(self.inner, let_pass)
         self.stored = StoredSlots(self.metadata, self.clock, 5)
 
@@ -619,6 +621,17 @@ class StoredSlotsTests(SynchronousTestCase):
         self.stored.acknowledged(1)
         self.clock.advance(SECONDS)
         self.assertEqual((len(lost), self.recorded()), (1, 2))
+
+    def test_27_not_without_the_incarnation(self) -> None:
+        """
+        Nothing is recorded of an incarnation whose record is gone.
+        """
+        now(self.inner.commit([], [Delete(metadata_keys.incarnation(5))]))
+        self.stored.acknowledged(0)
+        self.clock.advance(FIRST_SECONDS)
+        self.assertEqual(self.recorded(), 0)
+        now(self.stored.stop())
+        self.assertEqual(self.recorded(), 0)
 
     def test_deleted(self) -> None:
         """
