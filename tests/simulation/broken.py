@@ -83,6 +83,17 @@ def look_for_no_mark(original: Any) -> Any:
     return passes
 
 
+def seal_only(original: Any) -> Any:
+    """
+    Compare that there is no seal, whether there is a record or not.
+    """
+
+    def alive(incarnation: int) -> tuple[Compare, ...]:
+        return (Compare(metadata_keys.seal(incarnation), 0),)
+
+    return alive
+
+
 # -- sealing ------------------------------------------------------------------
 
 

@@ -45,6 +45,7 @@ class Misfortunes:
             "another store": self._begin_with_another_store,
             "slots deleted": lambda: self._lose_slots(self._world.objects.lose),
             "slots damaged": lambda: self._lose_slots(self._world.objects.damage),
+            "asleep": self._sleep,
         }
 
     async def run(self) -> None:
@@ -118,6 +119,27 @@ class Misfortunes:
         self._later(seconds, process.clock.go_on)
         if seconds > 10.0:
             self._world.count("pause past the lease")
+        return True
+
+    def _sleep(self) -> bool:
+        """
+        A broker starts again and falls asleep before it leads much, for so long
+        that nothing is left of its incarnation.
+        """
+        process = self._one()
+        if process is None:
+            return False
+        broker_id = process.broker_id
+        process.crash(False)
+
+        def start() -> None:
+            self._world.begin(broker_id)
+            started = self._world.running(broker_id)
+            if started is not None:
+                self._later(self._chance.uniform(0.0, 1.5), started.clock.pause)
+                self._later(self._chance.uniform(25.0, 60.0), started.clock.go_on)
+
+        self._later(self._chance.uniform(0.1, 3.0), start)
         return True
 
     def _drift(self) -> bool:

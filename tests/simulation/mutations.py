@@ -13,9 +13,11 @@ from typing import Any
 
 import attrs
 
+from kafscale.cluster import membership
 from kafscale.cluster.leadership import Leaderships
 from kafscale.group.shard import Shard
 from kafscale.log import log
+from kafscale.log.journal import fencing
 from kafscale.log.journal.fencing import Marked
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.stored import StoredSlots
@@ -29,7 +31,7 @@ from kafscale.log.retention import trimming
 from kafscale.log.retention.log_start import LogStartMover
 from kafscale.log.rolling import releasing
 from kafscale.log.rolling.writer import SegmentWriter
-from kafscale.log.takeover import sealed_journals, sealing
+from kafscale.log.takeover import recovery, sealed_journals, sealing
 from kafscale.log.takeover.recovery import Recovery
 from kafscale.store.identity import StoreIdentity
 from tests.harness.hostile import Operation
@@ -159,6 +161,9 @@ CLAIMED = Seam(Leaderships, "claimed")
 CHECK_STORE = Seam(StoreIdentity, "check")
 MISSING_SLOT = Seam(sealing, "_missing_below")
 COUNT_SLOT = Seam(StoredSlots, "acknowledged")
+ALIVE = [
+    Seam(each, "alive") for each in (fencing, membership, record_changes, recovery, trimming)
+]
 
 BUSY = Plan({"lease lost": 10, "slow": 10, "etcd cut": 4}, 5.0, ((0.03, 0.01),), 0.5)
 """Brokers that are alive, are taken for dead, and trim while others walk over
@@ -238,6 +243,20 @@ EMPTIED = Plan(
 )
 """Slots that are needed are deleted or damaged by something else than brokers, and
 restored."""
+
+ASLEEP = Plan(
+    {"asleep": 10, "etcd cut": 10, "pause": 4, "stop": 4, "streams broken": 3},
+    5.0,
+    ((0.0, 0.0),),
+    0.5,
+    sweeps=3.0,
+)
+"""Brokers are away for so long that nothing is recorded of them when they come back."""
+
+ASLEEP_MARKED = attrs.evolve(ASLEEP, careless=1.0)
+"""The same where marks stop them."""
+
+WITHOUT_RECORD: list[Change] = [(seam, broken.seal_only) for seam in ALIVE]
 
 #: One for each rule, at least.
 MUTATIONS = [
@@ -398,5 +417,17 @@ MUTATIONS = [
         "26b",
         "record more slots than are acknowledged",
         [(COUNT_SLOT, broken.count_ahead)],
+    ),
+    Mutation(
+        "27",
+        "go on without a record, where seals stop brokers",
+        WITHOUT_RECORD,
+        ASLEEP,
+    ),
+    Mutation(
+        "27m",
+        "go on without a record, where marks do",
+        WITHOUT_RECORD,
+        ASLEEP_MARKED,
     ),
 ]

@@ -46,6 +46,7 @@ class Objects(MemoryObjectStore):
         self._records = records
         self._lost: dict[str, bytes] = {}
         self._damaged: dict[str, None] = {}  # those of them that are there, and damaged
+        self._trims: dict[int, int] = {}  # of incarnations, whose records may be gone by now
         self.volumes_deleted = 0
 
     def lose(self, keys: Sequence[str]) -> None:
@@ -141,7 +142,13 @@ class Objects(MemoryObjectStore):
         record = self._value_of(metadata_keys.incarnation(incarnation))
         seal = self._value_of(metadata_keys.seal(incarnation))
         end = None if seal is None else seal.get("sealed_at")
-        if record is None or number < record["trim"]:
+        if record is None:
+            lowest = self._value_of(metadata_keys.LOWEST_INCARNATION) or 0
+            if incarnation >= lowest or (is_seal and number >= self._trims.get(incarnation, 0)):
+                return f"seal: {is_seal}, the incarnation has no record, and the lowest is {lowest}"
+            return None
+        self._trims[incarnation] = record["trim"]
+        if number < record["trim"]:
             return None
         if end is not None and number >= end and not is_seal:
             return None

@@ -50,6 +50,8 @@ class Plan:
     @ivar renewals: How likely a producer that has nothing to send ends, and another one
         begins, from 0 to 1.
     @ivar distance: How far clients are from brokers: how many times longer messages take.
+    @ivar sweeps: Seconds between two searches for orphans, in which the records of
+        incarnations go of which nothing is left.
     @ivar doomed: Returns after how many seconds a broker gives up an operation that is
         done and never answered; 0 for all others.
     """
@@ -65,6 +67,7 @@ class Plan:
     producers: int = 2
     renewals: float = 0.1
     distance: float = 1.0
+    sweeps: float = 120.0
     doomed: Callable[[Operation], float] | None = None
 
 

@@ -43,7 +43,6 @@ SETTINGS: dict[str, Any] = {
     "segment_ms": 60_000,
     "unrolled_bytes": 20_000,
     "journal_slots": 40,
-    "orphan_ms": 120_000,
     "cache_bytes": 1 << 20,
 }
 """So small that slots, rolls, trims and sweeps happen all the time."""
@@ -89,7 +88,8 @@ class Process:
         metadata = EtcdMetadataStore(client, self.clock, chance.random, NAMESPACE)
         retrying = RetryingObjectStore(self._objects, self.clock, chance.random)
         self.metadata = RetryingMetadataStore(metadata, self.clock, chance.random)
-        settings = Settings(broker_id=broker_id, **SETTINGS)
+        orphan_ms = round(world.plan.sweeps * 1000)
+        settings = Settings(broker_id=broker_id, orphan_ms=orphan_ms, **SETTINGS)
         if world.is_careless:
             settings = attrs.evolve(settings, s3_bucket="careless", s3_fencing="metadata")
         elif world.has_volumes:

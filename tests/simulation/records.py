@@ -19,13 +19,16 @@ class Records:
     Sees every change of a record that has an order.
 
     @ivar bound: How many segments have taken chapters in.
+    @ivar deleted: How many records of incarnations were deleted.
     """
 
     def __init__(self, checker: Checker, namespace: str) -> None:
         self._checker = checker
         self._prefix = f"{namespace}/"
         self._ends: dict[str, int] = {}  # of sealed incarnations
+        self._gone: set[int] = set()  # incarnations whose records were deleted
         self.bound = 0
+        self.deleted = 0
 
     def seen(self, done: list[Done]) -> None:
         """
@@ -37,6 +40,7 @@ class Records:
                 end = _value(each.after).get("sealed_at")
                 if end is not None:
                     self._ends.setdefault(rest, end)
+            self._follow_incarnations(each, kind, rest)
             if each.before is None or each.after is None:
                 continue
             if kind == "partitions":
@@ -63,6 +67,31 @@ class Records:
                 self._checker.note(
                     "sealed_at" not in before, f"{each.key} was {before}, and is {after}"
                 )
+
+    def _follow_incarnations(self, each: Done, kind: str, rest: str) -> None:
+        """
+        A record goes when its journal is wound up, and nothing names the
+        incarnation any more (rule 27).
+        """
+        if kind == "incarnations" and each.before is not None and each.after is None:
+            record = _value(each.before)
+            is_over = record.get("wound_up") is True and record.get("level") == 1
+            self._checker.note(is_over, f"{each.key} is deleted, and was {record}")
+            self._gone.add(int(rest))
+            self.deleted += 1
+        elif kind in ("incarnations", "seals", "journals") and each.after is not None:
+            self._checker.note(int(rest) not in self._gone, f"{each.key} comes back")
+        elif kind == "partitions" and each.after is not None:
+            after = _value(each.after)
+            chapters = (chapter[1] for chapter in after.get("chapters", ()))
+            named = {after["incarnation"], *(number for number, _ in after["journals"]), *chapters}
+            self._checker.note(
+                not named & self._gone, f"{each.key} names {named & self._gone}, which are gone"
+            )
+        elif kind == "lowest-incarnation" and each.before is not None:
+            assert each.after is not None
+            before, lowest = _value(each.before), _value(each.after)
+            self._checker.note(lowest >= before, f"{each.key} was {before}, and is {lowest}")
 
     def _trimmed(self, each: Done) -> None:
         """

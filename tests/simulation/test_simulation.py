@@ -15,6 +15,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulation.mutations import (
+    ASLEEP,
+    ASLEEP_MARKED,
     ASTRAY,
     BEGINNING,
     BUSY,
@@ -125,6 +127,7 @@ class MutationTests(SynchronousTestCase):
         """
         plans = (
             CARELESS, IN_RACKS, BUSY, LATE, DYING, DOUBTFUL, UNHEARD, BEGINNING, ASTRAY, EMPTIED,
+            ASLEEP, ASLEEP_MARKED,
         )  # fmt: skip
         for plan in plans:
             for seed in (1, 2):

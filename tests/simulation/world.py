@@ -349,6 +349,7 @@ class World:
         self.counts["histories with volumes"] = self.has_volumes or self.is_careless
         self.counts["volumes deleted"] = self.objects.volumes_deleted
         self.counts["segments that took chapters in"] = self.records.bound
+        self.counts["records of incarnations deleted"] = self.records.deleted
         self.counts["processes"] = len(self._processes)
 
     async def _create(self, admin: Admin) -> None:
