@@ -220,6 +220,16 @@ def read_milestone(key: str, data: bytes) -> str:
     return _field("milestone", key, data, "name")
 
 
+def write_probe_record(server: str) -> bytes:
+    """
+    All bytes of the record of a probe (`kafscale.store.s3.watch`), of which only
+    the key is ever looked at.
+
+    @param server: What the store calls itself.
+    """
+    return json.dumps({"server": server}).encode()
+
+
 def _field(name: str, key: str, data: bytes, field: str) -> str:
     try:
         value = json.loads(data)

@@ -222,6 +222,15 @@ def probe(namespace: str, name: str) -> str:
     return f"{namespace}/probes/{name}"
 
 
+def probe_record(namespace: str, cluster_id: str, server: str) -> str:
+    """
+    The object that says that a cluster has tried the bucket.
+
+    @param server: What the store calls itself in its C{Server} header.
+    """
+    return probe(namespace, f"{cluster_id}-{crc32(server.encode()):08x}")
+
+
 def milestones(namespace: str) -> str:
     """
     The prefix of the milestones that protect against a metadata store that

@@ -213,7 +213,9 @@ class BrokerService(Service):
         self._gate.factory = self._factory
         self._operators.add_readings(node, dispatch, self._factory)
         if self._stores.rollback_guard is not None:
-            self._stores.rollback_guard.watch(self._rolled_back)
+            self._stores.rollback_guard.watch(self._cannot_continue)
+        if self._stores.watch is not None:
+            self._stores.watch.begin(self._cannot_continue)
         collect_seldom()
         self._port.startReading()
         await node.serve()
@@ -238,10 +240,11 @@ class BrokerService(Service):
             self._log.failure("cannot start", failure)
         reactor.callLater(0, end_with_failure, reactor.stop)
 
-    def _rolled_back(self, why: str) -> None:
+    def _cannot_continue(self, why: str) -> None:
         """
         End the broker: the metadata store has lost commits that this broker
-        has seen. The next start is refused for the same reason.
+        has seen, or the bucket cannot hold a log any more. The next start is
+        refused for the same reason.
         """
         self._log.critical("cannot continue: {reason}", reason=why)
         Deferred.fromCoroutine(self._end_silently())
@@ -293,6 +296,8 @@ class BrokerService(Service):
     async def _stop(self) -> None:
         assert self._starting is not None
         self._starting.cancel()
+        if self._stores.watch is not None:
+            self._stores.watch.end()
         node = self._node
         seconds = self._settings.shutdown_ms / 1000
         if self._factory is not None and node is not None:

@@ -37,6 +37,8 @@ from kafscale.store.sqlite.store import SQLiteMetadataStore
 if TYPE_CHECKING:
     from kafscale.store.etcd import EtcdMetadataStore
     from kafscale.store.s3 import S3ObjectStore
+    from kafscale.store.s3.probe import Probe
+    from kafscale.store.s3.watch import ProbeWatch
 
 OBJECT_THREADS = 8
 """Threads that read and write objects in the data directory."""
@@ -94,6 +96,8 @@ class Stores:
         with the given id, and can hold its log; raises SettingError.
     @ivar rollback_guard: Detects that the metadata store was rolled back; None
         where it is not needed.
+    @ivar watch: Tries a bucket again when its store was replaced; None without
+        a bucket.
     @ivar requests: The number of requests to S3, by operation.
     @ivar probed: Both stores.
     """
@@ -106,6 +110,7 @@ class Stores:
     check_metadata: Callable[[], Awaitable[None]]
     check_objects: Callable[[str], Awaitable[None]]
     rollback_guard: RollbackGuard | None
+    watch: ProbeWatch | None
     requests: Mapping[str, int]
     probed: Sequence[Probed]
 
@@ -122,7 +127,8 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     metadata: SQLiteMetadataStore | EtcdMetadataStore
     lock = None
     check_metadata: Callable[[], Awaitable[None]] = _no_check
-    probe: Callable[[], Awaitable[None]] = _no_check
+    probe: Probe | None = None
+    watch: ProbeWatch | None = None
     place: Place | None = None
     requests: Mapping[str, int] = {}
     check_stores(settings)
@@ -153,7 +159,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             metadata = SQLiteMetadataStore(os.path.join(settings.data_dir, METADATA), pool(1))
         place = place_of(settings)
         if settings.s3_bucket:
-            bucket, probe = _bucket(settings, settings.s3_bucket, pool, reactor)
+            bucket, probe, watch = _bucket(settings, settings.s3_bucket, pool, reactor)
             objects, requests = bucket, bucket.client.requests
             description = f"records are in {bucket.client.address.base}, metadata in {where}"
         else:
@@ -187,7 +193,8 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     async def check_objects(cluster: str) -> None:
         if identity is not None:
             await identity.compare()
-            await probe()
+            if probe is not None:
+                await probe.run(cluster)
             await identity.check(cluster)
         if rollback_guard is not None:
             await rollback_guard.begin()
@@ -201,6 +208,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
         check_metadata,
         check_objects,
         rollback_guard,
+        watch,
         requests,
         (
             Probed(counted_objects.counts, ask_objects),
@@ -253,22 +261,21 @@ def _disk_cache(settings: Settings, objects: IObjectStore, pool: Pool) -> DiskCa
 
 def _bucket(
     settings: Settings, bucket: str, pool: Pool, reactor: Any
-) -> tuple[S3ObjectStore, Callable[[], Awaitable[None]]]:
+) -> tuple[S3ObjectStore, Probe, ProbeWatch]:
     """
-    The objects of a bucket, and the check of the bucket at the start.
+    The objects of a bucket, the check of the bucket at the start, and its watch
+    afterwards.
     """
     # These imports take half a second, so they are not made in vain.
     from kafscale.store.s3 import S3ObjectStore
     from kafscale.store.s3.probe import Probe
     from kafscale.store.s3.settings import client_of
+    from kafscale.store.s3.watch import ProbeWatch
 
     client = client_of(settings, bucket, reactor, pool(CLIENT_THREADS), time.time)
     objects = S3ObjectStore(client, reactor)
-
-    async def probe() -> None:
-        await Probe(objects, reactor, settings.namespace, uuid4().hex, settings.fencing()).run()
-
-    return objects, probe
+    probe = Probe(objects, reactor, settings.namespace, uuid4().hex, settings.fencing())
+    return objects, probe, ProbeWatch(probe, reactor)
 
 
 def log_directory(settings: Settings) -> str:

@@ -66,6 +66,9 @@ class LayoutTests(SynchronousTestCase):
         self.assertEqual(object_keys.claim("events", "abc"), "events/claims/abc")
         self.assertEqual(object_keys.probe("events", "x"), "events/probes/x")
         self.assertEqual(
+            object_keys.probe_record("events", "abc", "AmazonS3"), "events/probes/abc-15f47a50"
+        )
+        self.assertEqual(
             object_keys.milestone("events", 112), "events/milestones/00000000000000000112"
         )
 

@@ -22,6 +22,7 @@ from kafscale.format.cluster import (
     read_milestone,
     write_claim,
     write_milestone,
+    write_probe_record,
 )
 from kafscale.format.errors import CorruptObject, CorruptRecord, NewerFormat
 from kafscale.format.group import GroupRecord, MemberRecord, ShardRecord
@@ -296,6 +297,7 @@ class SingleTests(SynchronousTestCase):
         self.assertEqual(read_claim("n/cluster", write_claim("abc")), "abc")
         self.assertEqual(write_milestone("m"), b'{"name": "m"}')
         self.assertEqual(read_milestone("n/milestones/1", write_milestone("m")), "m")
+        self.assertEqual(write_probe_record("AmazonS3"), b'{"server": "AmazonS3"}')
 
     def test_broken_objects(self) -> None:
         """

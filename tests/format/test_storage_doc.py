@@ -25,7 +25,13 @@ from kafscale.format import (
     trailer,
     volume,
 )
-from kafscale.format.cluster import read_claim, read_milestone, write_claim, write_milestone
+from kafscale.format.cluster import (
+    read_claim,
+    read_milestone,
+    write_claim,
+    write_milestone,
+    write_probe_record,
+)
 from kafscale.format.epochs import Epochs
 from kafscale.format.levels import LEVELS, highest_level
 from kafscale.format.partition import Chapter, PartitionRecord
@@ -116,6 +122,7 @@ class KeyTests(SynchronousTestCase):
             object_keys.claim("n", "abc"),
             object_keys.milestone("n", 99),
             object_keys.probe("n", "x"),
+            object_keys.probe_record("n", "abc", "server"),
         ]
         (table,) = tables("Object keys")
         written = []
@@ -137,6 +144,7 @@ class KeyTests(SynchronousTestCase):
                     cluster="abc",
                     revision=99,
                     name="x",
+                    server=crc32(b"server"),
                 )
             )
         self.assertEqual(written, made)
@@ -348,11 +356,12 @@ class LayoutTests(SynchronousTestCase):
 
     def test_small_objects(self) -> None:
         """
-        The JSON of a claim and of a milestone, byte for byte.
+        The JSON of a claim, a milestone and a probe's record, byte for byte.
         """
-        claim, milestone = (text.encode() for text in blocks("Small objects"))
+        claim, milestone, probed = (text.encode() for text in blocks("Small objects"))
         self.assertEqual(write_claim(read_claim("k", claim)), claim)
         self.assertEqual(write_milestone(read_milestone("k", milestone)), milestone)
+        self.assertEqual(write_probe_record("AmazonS3"), probed)
 
 
 class RecordTests(SynchronousTestCase):

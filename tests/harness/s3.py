@@ -131,11 +131,11 @@ def store(address: Address, part_bytes: int = PART_BYTES) -> S3ObjectStore:
     return S3ObjectStore(client(address), reactor, part_bytes)
 
 
-async def probe(store: S3ObjectStore, fencing: str) -> None:
+async def probe(store: S3ObjectStore, fencing: str, cluster: str = "one") -> None:
     """
-    Probe a bucket as a broker does at its start.
+    Probe a bucket as a broker of this cluster does at its start.
     """
-    await Probe(store, reactor, "default", new_name("probe"), fencing).run()
+    await Probe(store, reactor, "default", new_name("probe"), fencing).run(cluster)
 
 
 def listen(factory: Any) -> Any:

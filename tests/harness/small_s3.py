@@ -89,15 +89,24 @@ class SmallBucket:
 
     @ivar objects: The objects, by their keys.
     @ivar holds: Seconds between the look for a key and the write of it.
+    @ivar server: The C{Server} header of all answers.
     """
 
     def __init__(self, holds: float = 0.0) -> None:
         """
         See the attributes.
         """
+        self.server = "small/1"
         self.objects: dict[str, bytes] = {}
         self.holds = holds
         self._uploads: dict[str, bytes] = {}
+
+    def serve(self, asked: Asked) -> Answering:
+        """
+        Answer a request as this server.
+        """
+        answer = yield from self.answer(asked)
+        return attrs.evolve(answer, headers={**answer.headers, "server": self.server})
 
     def answer(self, asked: Asked) -> Answering:
         """
@@ -257,7 +266,7 @@ class Wire:
         await self._pause(self._seconds / 2 + self._random.uniform(0, APART))
         headers = {name.lower(): value for name, value in request.headers.items()}
         body = b"".join(request.pieces or ())
-        answering = self._bucket.answer(
+        answering = self._bucket.serve(
             Asked(request.method, request.key, request.query, headers, body)
         )
         while True:
@@ -326,7 +335,7 @@ def listening(of: Callable[[], SmallBucket]) -> Iterator[str]:
             with lock:
                 if name not in buckets:
                     buckets[name] = of()
-                answering = buckets[name].answer(asked)
+                answering = buckets[name].serve(asked)
             while True:
                 try:
                     with lock:  # from one pause to the next everything is done at once
@@ -335,7 +344,7 @@ def listening(of: Callable[[], SmallBucket]) -> Iterator[str]:
                     answer: Answer = done.value
                     break
                 time.sleep(seconds)
-            self.send_response(answer.status)
+            self.send_response_only(answer.status)
             for header, value in answer.headers.items():
                 self.send_header(header, value)
             if answer.status != 204:

@@ -14,6 +14,9 @@ already, since those that are only then opened come one after the other.
 The objects are then used to try everything else: L{CHECKS}. A check that fails
 refuses the store with a line that names it. Where the log can do without
 something, a line in the log of the broker names that in its place.
+
+At the end a record stays in the bucket, whose key has the C{Server} header of the
+store's answers. L{kafscale.store.s3.watch} looks at it while the broker runs.
 """
 
 from __future__ import annotations
@@ -37,9 +40,10 @@ from kafscale.errors import (
     StoreUnavailable,
 )
 from kafscale.format import object_keys
+from kafscale.format.cluster import write_probe_record
 from kafscale.store.s3.checksums import CRC32C, HEADERS
 from kafscale.store.s3.client import S3Client
-from kafscale.store.s3.errors import NoAnswer, NoCredentials, S3Error, WrongRange
+from kafscale.store.s3.errors import Answer, NoAnswer, NoCredentials, S3Error, WrongRange
 from kafscale.store.s3.objects import S3ObjectStore
 from kafscale.store.s3.ranges import suffix_of
 from kafscale.store.s3.unknown_header import CONDITION, unknown_header
@@ -63,9 +67,17 @@ T = TypeVar("T")
 _log = Logger()
 
 
+class UnfitStore(SettingError):
+    """
+    The store has answered, and cannot hold a log.
+    """
+
+
 class Probe:
     """
     Checks one bucket.
+
+    @ivar cluster: The id of the cluster, once L{run} was called.
     """
 
     def __init__(
@@ -89,18 +101,28 @@ class Probe:
         self._client: S3Client = store.client
         self._clock = clock
         self._namespace = namespace
-        self._prefix = f"{object_keys.probe(namespace, name)}-"
+        self._name = object_keys.probe(namespace, name)
+        self._runs = 0
+        self._prefix = ""  # of all keys of this run
+        self.cluster = ""
+        self._server = ""  # what the store calls itself
         self._may_replace = fencing == "metadata"
         self._tried = ""  # the name of the check
         self._keys: list[str] = []  # all that may have an object
         self._stored: dict[str, bytes] = {}  # what is known to be there, in order
 
-    async def run(self) -> None:
+    async def run(self, cluster: str) -> None:
         """
-        Check the bucket.
+        Check the bucket, and leave a record of that.
 
-        @raise SettingError: the bucket cannot hold a log.
+        @param cluster: The id of the cluster.
+        @raise UnfitStore: the bucket cannot hold a log.
+        @raise SettingError: it cannot be used, or does not answer.
         """
+        self.cluster = cluster
+        self._runs += 1
+        self._prefix = f"{self._name}-{self._runs}-"
+        self._keys, self._stored = [], {}
         try:
             for self._tried, check in CHECKS:
                 await check(self)
@@ -116,6 +138,37 @@ class Probe:
         """
         with suppress(SettingError):
             await self._ask(lambda: self._store.delete(self._keys))
+
+    async def why_replaced(self) -> str:
+        """
+        Find out whether the store is another one than that which was checked: the
+        record of that is missing, or the store calls itself by another name, with
+        which no broker of the cluster has checked it.
+
+        @return: What tells so; empty if it is the same store.
+        @raise S3Error: the store does not answer as it should.
+        @raise NoAnswer: it does not answer.
+        @raise StoreError: likewise.
+        """
+        key = self._record
+        try:
+            answer = await self._client.get_object(key)
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                return f"{key} is missing"
+            raise
+        now, before = _server_of(answer), self._server
+        if now != before:
+            self._server = now
+            try:
+                await self._store.get(self._record)
+            except NoSuchObject:
+                return f"its Server header was {before!r} and is {now!r}"
+        return ""
+
+    @property
+    def _record(self) -> str:
+        return object_keys.probe_record(self._namespace, self.cluster, self._server)
 
     def _new_key(self) -> str:
         """
@@ -217,7 +270,7 @@ class Probe:
                 _log.warn(
                     "suffix ranges are not answered as asked for in {bucket}, to read the end of"
                     " an object takes more requests: bytes=-{length} of {size} bytes: {reason}",
-                    bucket=self._where,
+                    bucket=self.where,
                     length=length,
                     size=SIZE,
                     reason=why,
@@ -291,7 +344,7 @@ class Probe:
             _log.warn(
                 "checksums are not compared in {bucket}: what is damaged on the way there is"
                 " stored, and noticed when it is read",
-                bucket=self._where,
+                bucket=self.where,
             )
 
     async def _takes_damaged(self) -> bool:
@@ -320,7 +373,7 @@ class Probe:
             _log.warn(
                 "multipart uploads cannot be used in {bucket}, each object is sent in one request:"
                 " {reason}",
-                bucket=self._where,
+                bucket=self.where,
                 reason=why,
             )
 
@@ -354,6 +407,17 @@ class Probe:
                 await client.abort_multipart_upload(key, upload)
             raise
 
+    async def leave_record(self) -> None:
+        """
+        The record is stored, if the store was not checked before by this name.
+        """
+        key = list(self._stored)[-1]
+        self._server = _server_of(await self._ask(lambda: self._client.get_object(key)))
+        with suppress(ObjectExists):
+            await self._ask(
+                lambda: self._store.create(self._record, [write_probe_record(self._server)])
+            )
+
     # -- steps of theirs ----------------------------------------------------
 
     @property
@@ -376,7 +440,7 @@ class Probe:
         @param until: When to give up a create that is in conflict with others.
         @return: What was stored; None if too few of them were answered to trust
             the store.
-        @raise SettingError: the store accepted more than one.
+        @raise UnfitStore: the store accepted more than one.
         """
         bodies = [b"%d" % number * SIZE for number in range(RIVALS)]
         # The first error is raised; the others are the same.
@@ -386,8 +450,8 @@ class Probe:
         if found is not None:
             winners.add(found)  # its answer may be lost
         if len(winners) > 1:
-            raise SettingError(
-                f"{self._where} does not keep to If-None-Match: of {RIVALS} creates of one key"
+            raise UnfitStore(
+                f"{self.where} does not keep to If-None-Match: of {RIVALS} creates of one key"
                 f" at once it accepted {len(winners)} instead of one. Two brokers could overwrite"
                 " each other's records there, unless all have KAFSCALE_S3_FENCING=metadata"
             )
@@ -411,8 +475,8 @@ class Probe:
                     return None
             except StoreUnavailable as error:
                 if await self._is_condition_unknown(key, error.__cause__):
-                    raise SettingError(
-                        f"{self._where} does not know If-None-Match: it can only be used with"
+                    raise UnfitStore(
+                        f"{self.where} does not know If-None-Match: it can only be used with"
                         " KAFSCALE_S3_FENCING=metadata"
                     ) from None
                 if not _may_pass(error.__cause__):
@@ -426,14 +490,14 @@ class Probe:
         Whether a create was refused because the store does not know its
         condition.
 
-        @raise SettingError: it does not know the header of its checksum.
+        @raise UnfitStore: it does not know the header of its checksum.
         """
         if not isinstance(error, S3Error) or error.status not in (400, 501):
             return False
         header = await unknown_header(self._client, key)
         if header == HEADERS[CRC32C]:
-            raise SettingError(
-                f"{self._where} does not know {header} ({error}): set KAFSCALE_S3_CHECKSUM=md5, so"
+            raise UnfitStore(
+                f"{self.where} does not know {header} ({error}): set KAFSCALE_S3_CHECKSUM=md5, so"
                 " that Content-MD5 is sent in its place, or let the store ignore it (s3proxy:"
                 " s3proxy.ignore-unknown-headers=true), which then finds no damage on the way"
             )
@@ -458,20 +522,27 @@ class Probe:
     # -- messages -----------------------------------------------------------
 
     @property
-    def _where(self) -> str:
+    def where(self) -> str:
+        """
+        The bucket and its address, for messages.
+        """
         return f"the bucket {self._client.address.bucket} at {self._client.address.base}"
 
-    def _fault(self, what: str) -> SettingError:
-        return SettingError(f"{self._where} cannot be used: {self._tried}: {what}")
+    def _fault(self, what: str) -> UnfitStore:
+        return UnfitStore(f"{self.where} cannot be used: {self._tried}: {what}")
 
     def _line(self, error: BaseException) -> str:
         if not isinstance(error, S3Error):
-            return f"{self._where} cannot be used: {self._tried}: {error}"
+            return f"{self.where} cannot be used: {self._tried}: {error}"
         region = error.region
         if region and region != self._client.address.region:
-            return f"{self._where} is in the region {region}: set KAFSCALE_S3_REGION={region}"
+            return f"{self.where} is in the region {region}: set KAFSCALE_S3_REGION={region}"
         advice = _ADVICE.get(error.code, "")
-        return f"{self._where} cannot be used: {self._tried}: {error}{advice}"
+        return f"{self.where} cannot be used: {self._tried}: {error}{advice}"
+
+
+def _server_of(answer: Answer) -> str:
+    return answer.headers.get("server", "")
 
 
 def _may_pass(error: BaseException | None) -> bool:
@@ -494,6 +565,7 @@ CHECKS: Sequence[tuple[str, Callable[[Probe], Awaitable[None]]]] = (
     ("DeleteObjects", Probe.delete),
     ("checksum", Probe.send_damaged),
     ("multipart upload", Probe.upload_in_parts),
+    ("the record", Probe.leave_record),
 )
 """What is tried, in this order, with the names in messages."""
 

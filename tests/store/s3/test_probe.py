@@ -15,7 +15,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from kafscale.errors import SettingError
-from kafscale.format.cluster import BUCKET, StoreRecord
+from kafscale.format import object_keys
+from kafscale.format.cluster import BUCKET, StoreRecord, write_probe_record
 from kafscale.store.blocking import at_once
 from kafscale.store.identity import Place, StoreIdentity
 from kafscale.store.s3.address import Address
@@ -26,6 +27,9 @@ from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness import s3
 from tests.harness.coroutines import begin
 from tests.harness.small_s3 import HOLDS, Answering, Asked, SmallBucket, listening, refused, wired
+
+RECORD = object_keys.probe_record("default", "one", "small/1")
+"""The key of what stays in a bucket that was accepted."""
 
 STARTS = 100
 """How often a store is tried that races, and one that does not."""
@@ -56,7 +60,7 @@ def probed(bucket: SmallBucket, fencing: str = "create", seed: int = 0) -> Outco
     store = wired(bucket, clock, seed)
     results: list[object] = []
     with capturedLogs() as logged:
-        begin(Probe(store, clock, "default", "p", fencing).run()).addBoth(results.append)
+        begin(Probe(store, clock, "default", "p", fencing).run("one")).addBoth(results.append)
         while not results:
             clock.advance(HOLDS / 3)
     why = ""
@@ -84,7 +88,7 @@ class CheckTests(SynchronousTestCase):
     def test_everything_is_right(self) -> None:
         """
         A store that does all of it is accepted without a line, within two
-        seconds, and is as it was before.
+        seconds. A record stays in it.
         """
         for fencing in ("create", "metadata"):
             bucket = SmallBucket()
@@ -92,7 +96,9 @@ class CheckTests(SynchronousTestCase):
             self.assertEqual((outcome.why, outcome.lines), ("", []))
             self.assertLess(outcome.seconds, 2)
             self.assertTrue(outcome.store.create_only and outcome.store.in_parts)
-            self.assertEqual(bucket.objects, {})
+            self.assertEqual(bucket.objects, {RECORD: write_probe_record("small/1")})
+            self.assertEqual(probed(bucket, fencing).why, "")
+            self.assertEqual(list(bucket.objects), [RECORD])
 
     def test_number_of_creates(self) -> None:
         """
@@ -353,7 +359,7 @@ class CheckTests(SynchronousTestCase):
             self.assertEqual(probed(SmallBucket(), fencing).lines, [])
             bucket = Blind()
             outcome = probed(bucket, fencing)
-            self.assertEqual((outcome.why, bucket.objects), ("", {}))
+            self.assertEqual((outcome.why, list(bucket.objects)), ("", [RECORD]))
             (line,) = outcome.lines
             self.assertIn("checksums are not compared in the bucket logs", line)
 
@@ -382,7 +388,7 @@ class CheckTests(SynchronousTestCase):
             (Losing(), "other bytes"),
         ):
             outcome = probed(bucket)
-            self.assertEqual((outcome.why, bucket.objects), ("", {}))
+            self.assertEqual((outcome.why, list(bucket.objects)), ("", [RECORD]))
             self.assertFalse(outcome.store.in_parts)
             (line,) = outcome.lines
             self.assertRegex(line, f"multipart uploads cannot be used in the bucket logs.*{why}")
@@ -428,7 +434,8 @@ class CheckTests(SynchronousTestCase):
         for fencing in ("create", "metadata"):
             bucket = Troubled()
             outcome = probed(bucket, fencing)
-            self.assertEqual((outcome.why, outcome.lines, bucket.objects), ("", [], {}))
+            self.assertEqual((outcome.why, outcome.lines), ("", []))
+            self.assertEqual(list(bucket.objects), [RECORD])
 
 
 class RaceTests(SynchronousTestCase):
@@ -509,7 +516,7 @@ class ProbeTests(TestCase):
         """
         Do what a broker of this cluster does at its first start.
         """
-        await s3.probe(store, "metadata")
+        await s3.probe(store, "metadata", cluster)
         record = StoreRecord(BUCKET, "default", "any")
         place = Place(record, "the bucket", "the metadata", "", may_replace=True)
         metadata = SQLiteMetadataStore(":memory:", at_once)
@@ -517,14 +524,15 @@ class ProbeTests(TestCase):
 
     async def keys(self, store: S3ObjectStore) -> list[str]:
         """
-        The keys in the bucket.
+        The keys in the bucket, without the records of probes.
         """
-        return [info.key for info in await store.list("default/")]
+        found = [info.key for info in await store.list("default/")]
+        return [key for key in found if not key.startswith("default/probes/")]
 
     async def test_a_store_that_replaces(self) -> None:
         """
-        A store that replaces objects is accepted, with uploads in parts. The
-        objects of the probe are deleted.
+        A store that replaces objects is accepted, with uploads in parts. Of the
+        objects of the probe one stays.
         """
         store = self.opened(await s3.new_bucket("careless"))
         for _ in range(2):
@@ -532,6 +540,7 @@ class ProbeTests(TestCase):
         self.assertTrue(store.create_only)
         self.assertTrue(store.in_parts)
         self.assertEqual(await self.keys(store), ["default/claims/one", "default/cluster"])
+        self.assertEqual(len(await store.list("default/probes/")), 1)
 
     async def test_a_store_that_creates_only(self) -> None:
         """
