@@ -221,13 +221,16 @@ class Probe:
         Store the objects that the other checks use. Of several creates of one
         key one is done, if that is what replaced brokers are fenced with.
         """
-        until = self._clock.seconds() + PATIENCE
-        while len(self._stored) < OBJECTS:
-            key = self._new_key()
-            if self._may_replace:
+        if self._may_replace:
+            for _ in range(OBJECTS):
+                key = self._new_key()
                 self._stored[key] = await self._ask(partial(self._store_one, key))
-            elif (winner := await self._winner(key, until)) is not None:
-                self._stored[key] = winner
+            return
+        tried = 0
+        until = self._clock.seconds() + PATIENCE
+        while tried < OBJECTS:
+            if await self._race(self._new_key(), until):
+                tried += 1
                 until = self._clock.seconds() + PATIENCE
             elif self._clock.seconds() >= until:
                 raise self._fault("too many requests fail")
@@ -302,7 +305,7 @@ class Probe:
         await self._list_page(keys, "", 1000)
         token = await self._list_page(keys[:3], "", 3)
         if not token:
-            raise self._fault("a page of 3 of 8 keys says that it is the last")
+            raise self._fault(f"a page of 3 of {len(keys)} keys says that it is the last")
         await self._list_page(keys[3:], "", 1000, token)
         await self._list_page(keys[5:7], keys[4], 2)
 
@@ -433,13 +436,12 @@ class Probe:
         except NoSuchObject:
             return None
 
-    async def _winner(self, key: str, until: float) -> bytes | None:
+    async def _race(self, key: str, until: float) -> bool:
         """
         Make several creates of one key at once.
 
         @param until: When to give up a create that is in conflict with others.
-        @return: What was stored; None if too few of them were answered to trust
-            the store.
+        @return: Whether enough of them were answered to trust the store.
         @raise UnfitStore: the store accepted more than one.
         """
         bodies = [b"%d" % number * SIZE for number in range(RIVALS)]
@@ -449,15 +451,16 @@ class Probe:
         found = await self._read(key)
         if found is not None:
             winners.add(found)  # its answer may be lost
+            self._stored[key] = found
+        elif winners:
+            raise self._fault(f"{key} was stored, and then not found")
         if len(winners) > 1:
             raise UnfitStore(
                 f"{self.where} does not keep to If-None-Match: of {RIVALS} creates of one key"
                 f" at once it accepted {len(winners)} instead of one. Two brokers could overwrite"
                 " each other's records there, unless all have KAFSCALE_S3_FENCING=metadata"
             )
-        if winners and outcomes.count(False) >= RIVALS / 2:
-            return winners.pop()
-        return None
+        return bool(winners) and outcomes.count(False) >= RIVALS / 2
 
     async def _create(self, key: str, body: bytes, until: float) -> bool | None:
         """
