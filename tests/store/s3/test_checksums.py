@@ -17,7 +17,7 @@ from kafscale.store.s3.client import LARGE
 from kafscale.store.s3.objects import S3ObjectStore
 from kafscale.store.s3.unknown_header import unknown_header
 from tests.harness import s3
-from tests.store.s3.test_requests import BEGUN, DONE, ScriptedTestCase
+from tests.store.s3.scripted_case import BEGUN, DONE, ScriptedTestCase
 from tests.store.scripted import Say, error, reset
 
 

@@ -17,7 +17,7 @@ from kafscale.errors import NoSuchObject, StoreUnavailable
 from kafscale.store.s3.errors import Answer, WrongRange, as_store_error
 from kafscale.store.s3.objects import REFUSALS, S3ObjectStore
 from kafscale.store.s3.ranges import range_of, suffix_of
-from tests.store.s3.test_requests import ScriptedTestCase
+from tests.store.s3.scripted_case import ScriptedTestCase
 from tests.store.scripted import Say, cut_short, error
 
 DATA = b"0123456789"
