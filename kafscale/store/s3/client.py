@@ -28,7 +28,7 @@ from kafscale.store.s3.address import Address, address_of
 from kafscale.store.s3.bodies import Piece
 from kafscale.store.s3.checksums import CRC32C, HEADERS, MD5, crc_of, md5_of
 from kafscale.store.s3.credentials import Credentials
-from kafscale.store.s3.errors import Answer, NoAnswer, S3Error
+from kafscale.store.s3.errors import STATUSES, Answer, NoAnswer, S3Error
 from kafscale.store.s3.transport import Request, Transport
 
 PAGE = 1000
@@ -198,7 +198,7 @@ class S3Client:
             code = error.findtext("{*}Code", "")
             if code != "NoSuchKey":
                 raise S3Error(
-                    answer.status,
+                    STATUSES.get(code, answer.status),
                     code,
                     f"{error.findtext('{*}Key')}: {error.findtext('{*}Message', '')}",
                 )
@@ -318,8 +318,7 @@ class S3Client:
         # S3 may send status 200 and then fail: the body has the error.
         if _tag(_xml(answer)) == "Error":
             error = attrs.evolve(answer, status=500).error()
-            status = {"PreconditionFailed": 412, "ConditionalRequestConflict": 409}
-            raise S3Error(status.get(error.code, 500), error.code, error.message)
+            raise S3Error(STATUSES.get(error.code, 500), error.code, error.message)
 
     async def abort_multipart_upload(self, key: str, upload: str) -> None:
         """

@@ -35,6 +35,14 @@ _BUSY = frozenset(
 """Codes of an overloaded store, which must get fewer requests. So must any store
 that answers with status 429 or 503."""
 
+STATUSES = {
+    **dict.fromkeys(_BUSY, 503),
+    "ConditionalRequestConflict": 409,
+    "InternalError": 500,
+    "PreconditionFailed": 412,
+}
+"""The statuses of errors that come in the body of an answer with status 200."""
+
 STALE = frozenset(
     {
         "ExpiredToken",

@@ -7,6 +7,7 @@ L{tests.clients.test_s3_treatments}.
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 import attrs
@@ -28,7 +29,16 @@ from kafscale.store.s3.probe import OBJECTS, PATIENCE, RIVALS, Probe
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness import s3
 from tests.harness.coroutines import begin
-from tests.harness.small_s3 import HOLDS, Answering, Asked, SmallBucket, listening, refused, wired
+from tests.harness.small_s3 import (
+    HOLDS,
+    Answering,
+    Asked,
+    SmallBucket,
+    listening,
+    refused,
+    said,
+    wired,
+)
 
 RECORD = object_keys.probe_record("default", "one", "small/1")
 """The key of what stays in a bucket that was accepted."""
@@ -348,6 +358,32 @@ class CheckTests(SynchronousTestCase):
 
         for bucket in (Keeping(), Clearing(), Unable()):
             self.assert_refused(bucket, "cannot be used: DeleteObjects: ")
+
+    def test_keys_that_are_not_deleted(self) -> None:
+        """
+        An error of one key that may pass does not refuse the store.
+        """
+
+        class Partial(SmallBucket):
+            def __init__(self, code: str) -> None:
+                super().__init__()
+                self.codes = [code]
+
+            def delete(self, asked: Asked) -> Answering:
+                if not self.codes:
+                    return (yield from super().delete(asked))
+                yield 0
+                key = re.findall(r"<Key>([^<]*)</Key>", asked.body.decode())[0]
+                code = self.codes.pop()
+                return said(
+                    200,
+                    f"<DeleteResult><Error><Key>{key}</Key><Code>{code}</Code></Error>"
+                    "</DeleteResult>",
+                )
+
+        for code in ("InternalError", "SlowDown", "ServiceUnavailable"):
+            self.assertEqual(probed(Partial(code)).why, "")
+        self.assert_refused(Partial("AccessDenied"), "DeleteObjects: ", "s3:DeleteObject")
 
     def test_checksums(self) -> None:
         """

@@ -21,7 +21,7 @@ from kafscale.interfaces import ObjectInfo
 from kafscale.store.retry import RetryingObjectStore
 from kafscale.store.s3 import S3ObjectStore, transport
 from kafscale.store.s3.address import Address
-from kafscale.store.s3.errors import NoAnswer
+from kafscale.store.s3.errors import NoAnswer, S3Error
 from tests.harness import s3
 from tests.harness.coroutines import begin
 from tests.store.s3.scripted_case import BEGUN, DONE, ScriptedTestCase
@@ -114,13 +114,24 @@ class AnswerTests(ScriptedTestCase):
 
     async def test_deletes(self) -> None:
         """
-        A key that could not be deleted is an error, unless it did not exist.
+        A key that could not be deleted is an error, unless it did not exist. An
+        error that may pass has the status that it has elsewhere.
         """
         body = b"<DeleteResult><Error><Key>a</Key><Code>%s</Code></Error></DeleteResult>"
         self.script.answers = [Say(200, body % b"NoSuchKey")]
         await self.store.delete(["a"])
-        self.script.answers = [Say(200, body % b"AccessDenied")]
-        self.assertIsInstance(await self.failure(self.store.delete(["a"])), StoreUnavailable)
+        for code, status, kind in (
+            (b"AccessDenied", 200, StoreUnavailable),
+            (b"InternalError", 500, StoreUnavailable),
+            (b"SlowDown", 503, StoreBusy),
+            (b"ServiceUnavailable", 503, StoreBusy),
+        ):
+            self.script.answers = [Say(200, body % code)]
+            refused = await self.failure(self.store.delete(["a"]))
+            self.assertIs(type(refused), kind)
+            cause = refused.__cause__
+            assert isinstance(cause, S3Error)
+            self.assertEqual((cause.status, cause.code), (status, code.decode()))
 
     async def test_what_is_sent(self) -> None:
         """
