@@ -151,6 +151,20 @@ class Answer:
         )
 
 
+def may_pass(error: BaseException) -> bool:
+    """
+    Whether a request that failed with this error may succeed later, if it is made
+    again. C{RequestTimeout}, with status 400, means that its body came too slowly.
+    """
+    if isinstance(error, S3Error):
+        return (
+            error.status in (409, 429)
+            or (error.status >= 500 and error.status != 501)
+            or error.code == "RequestTimeout"
+        )
+    return not isinstance(error, NoCredentials | WrongRange)
+
+
 _UNSATISFIED = re.compile(r"bytes \*/([0-9]{1,19})", re.IGNORECASE)
 """The C{Content-Range} of a 416 (RFC 9110, 15.5.17)."""
 

@@ -43,7 +43,7 @@ from kafscale.format import object_keys
 from kafscale.format.cluster import write_probe_record
 from kafscale.store.s3.checksums import CRC32C, HEADERS
 from kafscale.store.s3.client import S3Client
-from kafscale.store.s3.errors import Answer, NoAnswer, NoCredentials, S3Error, WrongRange
+from kafscale.store.s3.errors import Answer, NoAnswer, S3Error, WrongRange, may_pass
 from kafscale.store.s3.objects import S3ObjectStore
 from kafscale.store.s3.ranges import suffix_of
 from kafscale.store.s3.unknown_header import CONDITION, unknown_header
@@ -108,7 +108,8 @@ class Probe:
         self._server = ""  # what the store calls itself
         self._may_replace = fencing == "metadata"
         self._tried = ""  # the name of the check
-        self._keys: list[str] = []  # all that may have an object
+        self._aside = f"{self._name}-headers"  # a key with an object that no check uses
+        self._keys: list[str] = []  # all others that may have an object
         self._stored: dict[str, bytes] = {}  # what is known to be there, in order
 
     async def run(self, cluster: str) -> None:
@@ -137,7 +138,7 @@ class Probe:
         which is no reason to refuse the store.
         """
         with suppress(SettingError):
-            await self._ask(lambda: self._store.delete(self._keys))
+            await self._ask(lambda: self._store.delete([self._aside, *self._keys]))
 
     async def why_replaced(self) -> str:
         """
@@ -190,7 +191,7 @@ class Probe:
                 return await request()
             except (S3Error, NoAnswer, StoreUnavailable) as error:
                 cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
-                if not _may_pass(cause) or self._clock.seconds() >= until:
+                if not may_pass(cause or error) or self._clock.seconds() >= until:
                     raise SettingError(self._line(cause or error)) from None
             await self._pause(0.3)
 
@@ -392,7 +393,7 @@ class Probe:
         except S3Error as error:
             if error.status == 412:
                 return ""
-            if _may_pass(error):
+            if may_pass(error):
                 raise
             return str(error)
         return "they replace objects"
@@ -477,30 +478,30 @@ class Probe:
                 if self._clock.seconds() >= until:
                     return None
             except StoreUnavailable as error:
-                if await self._is_condition_unknown(key, error.__cause__):
+                if await self._is_condition_unknown(error):
                     raise UnfitStore(
                         f"{self.where} does not know If-None-Match: it can only be used with"
                         " KAFSCALE_S3_FENCING=metadata"
                     ) from None
-                if not _may_pass(error.__cause__):
-                    raise SettingError(self._line(error.__cause__ or error)) from None
                 return None
             else:
                 return True
 
-    async def _is_condition_unknown(self, key: str, error: BaseException | None) -> bool:
+    async def _is_condition_unknown(self, error: StoreUnavailable) -> bool:
         """
         Whether a create was refused because the store does not know its
-        condition.
+        condition. If not, the reason may pass.
 
         @raise UnfitStore: it does not know the header of its checksum.
+        @raise SettingError: it was refused for another reason.
         """
-        if not isinstance(error, S3Error) or error.status not in (400, 501):
+        cause = error.__cause__ or error
+        if may_pass(cause):
             return False
-        header = await unknown_header(self._client, key)
+        header = await self._ask(lambda: unknown_header(self._client, self._aside))
         if header == HEADERS[CRC32C]:
             raise UnfitStore(
-                f"{self.where} does not know {header} ({error}): set KAFSCALE_S3_CHECKSUM=md5, so"
+                f"{self.where} does not know {header} ({cause}): set KAFSCALE_S3_CHECKSUM=md5, so"
                 " that Content-MD5 is sent in its place, or let the store ignore it (s3proxy:"
                 " s3proxy.ignore-unknown-headers=true), which then finds no damage on the way"
             )
@@ -516,9 +517,8 @@ class Probe:
             try:
                 await self._store.create(key, [body])
             except StoreUnavailable as error:
-                if not await self._is_condition_unknown(key, error.__cause__):
-                    raise
-                self._store.create_only = False
+                if await self._is_condition_unknown(error):
+                    self._store.create_only = False
                 await self._store.create(key, [body])
         return body
 
@@ -546,15 +546,6 @@ class Probe:
 
 def _server_of(answer: Answer) -> str:
     return answer.headers.get("server", "")
-
-
-def _may_pass(error: BaseException | None) -> bool:
-    """
-    Whether the same request may succeed later.
-    """
-    if isinstance(error, S3Error):
-        return error.status in (409, 429) or (error.status >= 500 and error.status != 501)
-    return not isinstance(error, NoCredentials | WrongRange)
 
 
 CHECKS: Sequence[tuple[str, Callable[[Probe], Awaitable[None]]]] = (

@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThread
 
 from kafscale.store.s3.checksums import CRC32C, HEADERS, MD5
 from kafscale.store.s3.client import LARGE
+from kafscale.store.s3.errors import NoAnswer, S3Error
 from kafscale.store.s3.objects import S3ObjectStore
 from kafscale.store.s3.unknown_header import unknown_header
 from tests.harness import s3
@@ -91,7 +92,9 @@ class ChecksumTests(ScriptedTestCase):
     async def test_unknown_header(self) -> None:
         """
         The header that a store does not know is found by leaving the condition
-        out, and then the checksum.
+        out, and then the checksum. It is believed not to know the condition when
+        it refuses that a second time. Other errors, and those that may pass, are
+        raised.
         """
 
         def without(*names: str, status: int = 501) -> Callable[[Any], None]:
@@ -109,11 +112,26 @@ class ChecksumTests(ScriptedTestCase):
             (self.client, without(crc), crc),
             (self.client, without(crc, status=400), crc),
             (self.client, without(condition, crc), crc),  # the condition comes up after it
-            (self.client, without(encryption), ""),
-            (self.client, error(403, "AccessDenied"), ""),
-            (self.client, reset, ""),
+            (self.client, Say(), ""),
             (self.other, without(condition), condition),
-            (self.other, without(md5_header), ""),
         ):
             self.script.answers = [answer]
             self.assertEqual(await unknown_header(client, "a"), found)
+
+        exists = error(412, "PreconditionFailed")
+        self.script.answers = [Say(), exists]
+        self.assertEqual(await unknown_header(self.client, "a"), "")
+        slow = error(400, "RequestTimeout")
+        for client, answers, said in (
+            (self.client, [without(encryption)], "501 NotImplemented"),
+            (self.client, [error(403, "AccessDenied")], "403 AccessDenied"),
+            (self.client, [error(503, "SlowDown"), Say()], "503 SlowDown"),
+            (self.client, [Say(), error(503, "SlowDown")], "503 SlowDown"),
+            (self.client, [slow, Say()], "400 RequestTimeout"),
+            (self.client, [Say(), slow], "400 RequestTimeout"),
+            (self.client, [reset], ""),
+            (self.other, [without(md5_header)], "501 NotImplemented"),
+        ):
+            self.script.answers = [*answers]
+            with self.assertRaisesRegex((S3Error, NoAnswer), said):
+                await unknown_header(client, "a")

@@ -192,6 +192,60 @@ class CheckTests(SynchronousTestCase):
 
         self.assert_refused(Failing(), "too many requests fail")
 
+    def test_single_refusal(self) -> None:
+        """
+        One create that is refused with 400 is no reason to believe that the store
+        does not know a header.
+        """
+
+        class Once(SmallBucket):
+            def __init__(self, code: str, number: int) -> None:
+                super().__init__()
+                self.code = code
+                self.left = number
+
+            def put(self, asked: Asked) -> Answering:
+                self.left -= 1
+                if self.left:
+                    return (yield from super().put(asked))
+                yield 0
+                return refused(400, self.code)
+
+        for code in ("RequestTimeout", "InvalidRequest"):
+            for number in (1, 2, 8):
+                for fencing in ("create", "metadata"):
+                    bucket = Once(code, number)
+                    outcome = probed(bucket, fencing)
+                    self.assertEqual((outcome.why, outcome.lines), ("", []))
+                    self.assertTrue(outcome.store.create_only)
+                    self.assertEqual(list(bucket.objects), [RECORD])
+
+    def test_refusals(self) -> None:
+        """
+        A store that refuses all creates, or all with the condition, is named as
+        such.
+        """
+
+        class Refusing(SmallBucket):
+            def put(self, asked: Asked) -> Answering:
+                yield 0
+                return refused(400, "InvalidRequest")
+
+        class Puzzled(SmallBucket):
+            def put(self, asked: Asked) -> Answering:
+                if "if-none-match" not in asked.headers:
+                    return (yield from super().put(asked))
+                yield 0
+                return refused(400, "InvalidArgument")
+
+        for fencing in ("create", "metadata"):
+            self.assert_refused(Refusing(), "create: 400 InvalidRequest", fencing=fencing)
+        bucket = Puzzled()
+        self.assert_refused(bucket, "does not know If-None-Match")
+        self.assertEqual(bucket.objects, {})
+        outcome = probed(bucket, "metadata")
+        self.assertEqual((outcome.why, outcome.store.create_only), ("", False))
+
     def test_absent_key(self) -> None:
         """
         A key without an object must be answered so.
