@@ -11,7 +11,7 @@ if both look before either has written, which may be less than a millisecond. So
 the creates must arrive together: they are sent over connections that are open
 already, since those that are only then opened come one after the other.
 
-The objects are then used to try everything else: L{CHECKS}. A check that fails
+As many objects are then used to try everything else: L{CHECKS}. A check that fails
 refuses the store with a line that names it. Where the log can do without
 something, a line in the log of the broker names that in its place.
 
@@ -104,12 +104,12 @@ class Probe:
         self._name = object_keys.probe(namespace, name)
         self._runs = 0
         self._prefix = ""  # of all keys of this run
+        self._listed = ""  # of those in C{_stored}, and of no others
         self.cluster = ""
         self._server = ""  # what the store calls itself
         self._may_replace = fencing == "metadata"
         self._tried = ""  # the name of the check
-        self._aside = f"{self._name}-headers"  # a key with an object that no check uses
-        self._keys: list[str] = []  # all others that may have an object
+        self._keys: list[str] = []  # all that may have an object
         self._stored: dict[str, bytes] = {}  # what is known to be there, in order
 
     async def run(self, cluster: str) -> None:
@@ -123,6 +123,7 @@ class Probe:
         self.cluster = cluster
         self._runs += 1
         self._prefix = f"{self._name}-{self._runs}-"
+        self._listed = f"{self._prefix}listed-"
         self._keys, self._stored = [], {}
         try:
             for self._tried, check in CHECKS:
@@ -138,7 +139,7 @@ class Probe:
         which is no reason to refuse the store.
         """
         with suppress(SettingError):
-            await self._ask(lambda: self._store.delete([self._aside, *self._keys]))
+            await self._ask(lambda: self._store.delete(self._keys))
 
     async def why_replaced(self) -> str:
         """
@@ -171,11 +172,11 @@ class Probe:
     def _record(self) -> str:
         return object_keys.probe_record(self._namespace, self.cluster, self._server)
 
-    def _new_key(self) -> str:
+    def _new_key(self, prefix: str = "") -> str:
         """
         A key that no attempt has used.
         """
-        self._keys.append(f"{self._prefix}{len(self._keys):03d}")
+        self._keys.append(f"{prefix or self._prefix}{len(self._keys):03d}")
         return self._keys[-1]
 
     async def _ask(self, request: Callable[[], Awaitable[T]]) -> T:
@@ -219,14 +220,17 @@ class Probe:
 
     async def create(self) -> None:
         """
-        Store the objects that the other checks use. Of several creates of one
-        key one is done, if that is what replaced brokers are fenced with.
+        Of several creates of one key one is done, if that is what replaced
+        brokers are fenced with. Then store the objects that the other checks use:
+        which of the creates are done of a key that is given up may change later.
         """
-        if self._may_replace:
-            for _ in range(OBJECTS):
-                key = self._new_key()
-                self._stored[key] = await self._ask(partial(self._store_one, key))
-            return
+        if not self._may_replace:
+            await self._race_all()
+        for _ in range(OBJECTS):
+            key = self._new_key(self._listed)
+            self._stored[key] = await self._ask(partial(self._store_one, key))
+
+    async def _race_all(self) -> None:
         tried = 0
         until = self._clock.seconds() + PATIENCE
         while tried < OBJECTS:
@@ -235,6 +239,8 @@ class Probe:
                 until = self._clock.seconds() + PATIENCE
             elif self._clock.seconds() >= until:
                 raise self._fault("too many requests fail")
+            else:
+                await self._pause(0.3)
 
     async def read(self) -> None:
         """
@@ -312,13 +318,13 @@ class Probe:
 
     async def _list_page(self, keys: list[str], after: str, limit: int, token: str = "") -> str:
         page, token = await self._ask(
-            partial(self._client.list_objects, self._prefix, after, limit, token)
+            partial(self._client.list_objects, self._listed, after, limit, token)
         )
         if [info.key for info in page] != keys:
-            names = [info.key.removeprefix(self._prefix) for info in page]
-            wanted = [key.removeprefix(self._prefix) for key in keys]
+            names = [info.key.removeprefix(self._listed) for info in page]
+            wanted = [key.removeprefix(self._listed) for key in keys]
             raise self._fault(
-                f"{' '.join(wanted)} must be listed (start-after={after.removeprefix(self._prefix)}"
+                f"{' '.join(wanted)} must be listed (start-after={after.removeprefix(self._listed)}"
                 f" max-keys={limit}), but was {' '.join(names)}"
             )
         if any(info.size != SIZE for info in page):
@@ -452,7 +458,6 @@ class Probe:
         found = await self._read(key)
         if found is not None:
             winners.add(found)  # its answer may be lost
-            self._stored[key] = found
         elif winners:
             raise self._fault(f"{key} was stored, and then not found")
         if len(winners) > 1:
@@ -478,34 +483,38 @@ class Probe:
                 if self._clock.seconds() >= until:
                     return None
             except StoreUnavailable as error:
-                if await self._is_condition_unknown(error):
-                    raise UnfitStore(
-                        f"{self.where} does not know If-None-Match: it can only be used with"
-                        " KAFSCALE_S3_FENCING=metadata"
-                    ) from None
+                await self._explain(error)
                 return None
             else:
                 return True
 
-    async def _is_condition_unknown(self, error: StoreUnavailable) -> bool:
+    async def _explain(self, error: StoreUnavailable) -> None:
         """
-        Whether a create was refused because the store does not know its
-        condition. If not, the reason may pass.
+        Find out whether a create was refused because the store does not know one
+        of its headers. If not, or if later ones are made without it, it may
+        succeed later.
 
-        @raise UnfitStore: it does not know the header of its checksum.
-        @raise SettingError: it was refused for another reason.
+        @raise UnfitStore: the store does not know a header that it must know.
+        @raise SettingError: the create was refused for another reason.
         """
         cause = error.__cause__ or error
         if may_pass(cause):
-            return False
-        header = await self._ask(lambda: unknown_header(self._client, self._aside))
+            return
+        key = self._new_key()
+        header = await self._ask(lambda: unknown_header(self._client, key))
         if header == HEADERS[CRC32C]:
             raise UnfitStore(
                 f"{self.where} does not know {header} ({cause}): set KAFSCALE_S3_CHECKSUM=md5, so"
                 " that Content-MD5 is sent in its place, or let the store ignore it (s3proxy:"
                 " s3proxy.ignore-unknown-headers=true), which then finds no damage on the way"
             )
-        return header == CONDITION
+        if header == CONDITION:
+            if not self._may_replace:
+                raise UnfitStore(
+                    f"{self.where} does not know If-None-Match: it can only be used with"
+                    " KAFSCALE_S3_FENCING=metadata"
+                )
+            self._store.create_only = False
 
     async def _store_one(self, key: str) -> bytes:
         """
@@ -517,8 +526,7 @@ class Probe:
             try:
                 await self._store.create(key, [body])
             except StoreUnavailable as error:
-                if await self._is_condition_unknown(error):
-                    self._store.create_only = False
+                await self._explain(error)
                 await self._store.create(key, [body])
         return body
 

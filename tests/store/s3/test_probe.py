@@ -178,6 +178,73 @@ class CheckTests(SynchronousTestCase):
 
         self.assertEqual(probed(Contended()).why, "")
 
+    def test_busy(self) -> None:
+        """
+        A store that is busy while creates of one key are made, or whose answers
+        are lost, is accepted: other keys are tried and listed.
+        """
+
+        class Busy(SmallBucket):
+            def create(self, asked: Asked, body: bytes) -> Answering:
+                if asked.key.endswith("-002") and body[:1] > b"2":
+                    yield 0
+                    return refused(503, "SlowDown")
+                return (yield from super().create(asked, body))
+
+        class Lost(SmallBucket):
+            def create(self, asked: Asked, body: bytes) -> Answering:
+                answer = yield from super().create(asked, body)
+                return refused(500, "InternalError") if asked.key.endswith("-002") else answer
+
+        class Late(SmallBucket):
+            def __init__(self) -> None:
+                super().__init__()
+                self.late: dict[str, list[bytes]] = {}
+
+            def create(self, asked: Asked, body: bytes) -> Answering:
+                late = self.late.setdefault(asked.key, [])
+                if not asked.key.endswith("-002") or len(late) == RIVALS:
+                    return (yield from super().create(asked, body))
+                yield 0
+                late.append(body)
+                return refused(500, "InternalError")
+
+            def listing(self, asked: Asked) -> Answering:
+                for key, bodies in self.late.items():
+                    for body in bodies:
+                        self.objects.setdefault(key, body)
+                return super().listing(asked)
+
+        for bucket in (Busy(), Lost(), Late()):
+            outcome = probed(bucket)
+            self.assertEqual((outcome.why, outcome.lines), ("", []))
+            self.assertLess(outcome.seconds, 3)
+            self.assertEqual(list(bucket.objects), [RECORD])
+
+    def test_overloaded(self) -> None:
+        """
+        A store that refuses all creates for seconds is accepted afterwards, and
+        gets few requests meanwhile.
+        """
+
+        class Overloaded(SmallBucket):
+            def __init__(self, most: int) -> None:
+                super().__init__()
+                self.most = most
+                self.creates = 0
+
+            def create(self, asked: Asked, body: bytes) -> Answering:
+                self.creates += 1
+                if self.creates > self.most:
+                    return (yield from super().create(asked, body))
+                yield 0
+                return refused(503, "SlowDown")
+
+        self.assertEqual(probed(Overloaded(RIVALS + 20)).why, "")
+        bucket = Overloaded(1000)
+        self.assert_refused(bucket, "create: too many requests fail")
+        self.assertLess(bucket.creates, RIVALS * PATIENCE / 0.3)
+
     def test_too_few_answers(self) -> None:
         """
         A store that answers most creates with errors is not trusted.
