@@ -32,10 +32,6 @@ REFUSED = frozenset({400, 416, 500, 501})
 """The statuses that may mean that the store refuses a suffix: rclone and gofakes3
 answer 416 to one that is longer than the object, s3s-fs answers 500."""
 
-REFUSALS = 2
-"""After so many refusals in a row suffixes are read from the front: a single 500
-may have had another reason."""
-
 
 @implementer(IObjectStore)
 class S3ObjectStore:
@@ -46,6 +42,8 @@ class S3ObjectStore:
     @ivar create_only: Whether creates have the condition C{If-None-Match: *}.
         False only where L{kafscale.store.s3.probe} found that the store does
         not know it.
+    @ivar suffixes: Whether the end of an object is read with a suffix range. If
+        not, or if that is refused, plain ranges are read.
     @ivar in_parts: Whether large objects are uploaded in parts.
     """
 
@@ -61,8 +59,8 @@ class S3ObjectStore:
         self._clock = clock
         self._part_bytes = part_bytes
         self._hedge = Hedge(clock)
-        self._refusals = 0  # of suffixes, in a row
         self.create_only = True
+        self.suffixes = True
         self.in_parts = True
 
     async def create(self, key: str, pieces: Sequence[bytes | memoryview]) -> None:
@@ -138,12 +136,9 @@ class S3ObjectStore:
         that refuses suffixes longer than the object, or all of them, plain ranges
         are read: the first C{length} bytes, and of a longer object the last ones.
         """
-        may_refuse = length > 0 and self._refusals < REFUSALS
-        if may_refuse:
+        if self.suffixes and length > 0:
             try:
-                found = suffix_of(
-                    await self.client.get_object(key, f"-{length}", length), length
-                )
+                return suffix_of(await self.client.get_object(key, f"-{length}", length), length)
             except S3Error as error:
                 if error.status == 416 and error.size == 0:
                     return b"", 0
@@ -151,16 +146,11 @@ class S3ObjectStore:
                     raise
             except WrongRange:
                 pass
-            else:
-                self._refusals = 0
-                return found
         data, size = await self._range(key, 0, length)
         if size > length > 0:
             data, now = await self._range(key, size - length, length)
             if now != size:
                 raise WrongRange(f"the object had {size} bytes, and now {now}")
-        if may_refuse and size:  # of an empty object there is no suffix
-            self._refusals += 1
         return data, size
 
     async def _read(self, key: str, ask: Callable[[], Awaitable[T]], length: int | None) -> T:

@@ -62,6 +62,10 @@ SIZE = 1000
 PATIENCE = 10.0
 """For how many seconds a request is repeated that the store does not answer."""
 
+REFUSALS = 3
+"""How often a suffix must be refused: s3s-fs 0.14 answers 500 to one that is longer
+than the object, and others do while they are in trouble."""
+
 T = TypeVar("T")
 
 _log = Logger()
@@ -89,8 +93,8 @@ class Probe:
         fencing: str = "create",
     ) -> None:
         """
-        @param store: The bucket. Its C{create_only} and C{in_parts} are set to
-            what the store can do.
+        @param store: The bucket. Its C{create_only}, C{suffixes} and C{in_parts} are
+            set to what the store can do.
         @param clock: Times the attempts.
         @param namespace: The first part of all keys.
         @param name: A name that no other probe has.
@@ -226,9 +230,9 @@ class Probe:
         """
         if not self._may_replace:
             await self._race_all()
-        for _ in range(OBJECTS):
-            key = self._new_key(self._listed)
-            self._stored[key] = await self._ask(partial(self._store_one, key))
+        first, *others = (self._new_key(self._listed) for _ in range(OBJECTS))
+        self._stored[first] = await self._store_one(first)  # finds out how
+        self._stored |= zip(others, await map_bounded(self._store_one, others), strict=True)
 
     async def _race_all(self) -> None:
         tried = 0
@@ -274,9 +278,11 @@ class Probe:
         answers something else is asked for plain ranges in its place.
         """
         key, body = self._first
+        self._store.suffixes = True
         for length in (100, 2 * SIZE):
             why = await self._ask(partial(self._why_no_suffix, key, length))
             if why:
+                self._store.suffixes = False
                 _log.warn(
                     "suffix ranges are not answered as asked for in {bucket}, to read the end of"
                     " an object takes more requests: bytes=-{length} of {size} bytes: {reason}",
@@ -293,15 +299,26 @@ class Probe:
                 )
 
     async def _why_no_suffix(self, key: str, length: int) -> str:
-        try:
-            suffix_of(await self._client.get_object(key, f"-{length}", length), length)
-        except WrongRange as error:
-            return str(error)
-        except S3Error as error:
-            if error.status in (429, 503):
-                raise
-            return str(error)
-        return ""
+        """
+        Why a suffix is not answered as asked for; empty if it is. An error is
+        believed when it comes L{REFUSALS} times, and plain ranges are read in
+        between: it may have a reason that passes.
+        """
+        why = ""
+        for _ in range(REFUSALS):
+            try:
+                suffix_of(await self._client.get_object(key, f"-{length}", length), length)
+            except WrongRange as error:
+                return str(error)
+            except S3Error as error:
+                if error.status in (429, 503):
+                    raise
+                why = str(error)
+            else:
+                return ""
+            await self._store.get(key, 0, SIZE)
+            await self._pause(0.3)
+        return why
 
     async def list_pages(self) -> None:
         """
@@ -523,12 +540,15 @@ class Probe:
         """
         body = b"1" * SIZE
         with suppress(ObjectExists):  # it does not
-            try:
-                await self._store.create(key, [body])
-            except StoreUnavailable as error:
-                await self._explain(error)
-                await self._store.create(key, [body])
+            await self._ask(partial(self._try_one, key, body))
         return body
+
+    async def _try_one(self, key: str, body: bytes) -> None:
+        try:
+            await self._store.create(key, [body])
+        except StoreUnavailable as error:
+            await self._explain(error)
+            await self._store.create(key, [body])
 
     # -- messages -----------------------------------------------------------
 

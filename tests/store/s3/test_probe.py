@@ -393,14 +393,14 @@ class CheckTests(SynchronousTestCase):
             def ranged(self, body: bytes, first: str, last: str) -> Answer:
                 return super().ranged(body, "0" if last else first, last)
 
-        for bucket, said in (
+        for bucket, lines in (
             (Refusing(), ["bytes=-100 .*: 500 InternalError", "bytes=-2000 .*: 500"]),
             (Short(), ["bytes=-2000 of 1000 bytes: 416 InvalidRange"]),
             (First(), ["bytes=-100 .*: the answer is not what was asked for"]),
         ):
             outcome = probed(bucket)
-            self.assertEqual(outcome.why, "")
-            for line, words in zip(outcome.lines, said, strict=True):
+            self.assertEqual((outcome.why, outcome.store.suffixes), ("", False))
+            for line, words in zip(outcome.lines, lines, strict=True):
                 self.assertRegex(line, f"suffix ranges .* the bucket logs .*{words}")
 
         class Wrong(SmallBucket):
@@ -411,6 +411,35 @@ class CheckTests(SynchronousTestCase):
                 return attrs.evolve(answer, body=b"?" * len(answer.body))
 
         self.assert_refused(Wrong(), "cannot be used: suffix range: ")
+
+    def test_suffixes_in_trouble(self) -> None:
+        """
+        Errors that pass are no reason to do without suffixes: neither some in a
+        row, nor many while plain ranges are answered with errors, too.
+        """
+
+        class Passing(SmallBucket):
+            left = 2
+
+            def ranged(self, body: bytes, first: str, last: str) -> Answer:
+                if not self.left or first or not last:
+                    return super().ranged(body, first, last)
+                self.left -= 1
+                return refused(500, "InternalError")
+
+        class Troubled(SmallBucket):
+            left = 20
+
+            def ranged(self, body: bytes, first: str, last: str) -> Answer:
+                if not self.left or not last:
+                    return super().ranged(body, first, last)
+                self.left -= 1
+                return refused(500, "InternalError")
+
+        for bucket in (Passing(), Troubled()):
+            outcome = probed(bucket)
+            self.assertEqual((outcome.why, outcome.lines, bucket.left), ("", [], 0))
+            self.assertTrue(outcome.store.suffixes)
 
     def test_order(self) -> None:
         """

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import NoSuchObject, StoreUnavailable
 from kafscale.store.s3.errors import Answer, WrongRange, as_store_error
-from kafscale.store.s3.objects import REFUSALS, S3ObjectStore
+from kafscale.store.s3.objects import S3ObjectStore
 from kafscale.store.s3.ranges import range_of, suffix_of
 from tests.store.s3.scripted_case import ScriptedTestCase
 from tests.store.scripted import Say, cut_short, error
@@ -132,17 +132,18 @@ class ServerTests(ScriptedTestCase):
     async def test_suffixes(self) -> None:
         """
         A suffix that is refused, or answered with other bytes, is read in another
-        way, before and after the store has noticed that it must.
+        way, with or without suffix ranges.
         """
         for name, server in SERVERS.items():
             for data in (DATA, b"x", b""):
                 self.script.answers = [server.says(data)]
                 store = S3ObjectStore(self.client, self.clock)
-                for length in (4, 10, 11, 64, 1, 0, 64, 4):
-                    expected = (data[max(0, len(data) - length) :], len(data))
-                    self.assertEqual(
-                        await store.get_suffix("a", length), expected, (name, data, length)
-                    )
+                for store.suffixes in (True, False):
+                    for length in (4, 10, 11, 64, 1, 0):
+                        expected = (data[max(0, len(data) - length) :], len(data))
+                        self.assertEqual(
+                            await store.get_suffix("a", length), expected, (name, data, length)
+                        )
 
     async def test_ranges(self) -> None:
         """
@@ -172,38 +173,37 @@ class ServerTests(ScriptedTestCase):
         await self.store.get_suffix("a", length)
         return [asked.headers.get("range", "whole") for asked in self.script.asked]
 
-    async def test_learned(self) -> None:
+    async def test_requests(self) -> None:
         """
-        A store that has refused suffixes is asked for none any more: what is
-        shorter than the suffix takes one request.
+        A suffix that is refused takes further requests. A store that is known to
+        refuse them is asked for none: what is shorter than the suffix takes one
+        request.
         """
         rclone = SERVERS["rclone"]
-        for _ in range(REFUSALS):
-            self.assertEqual(
-                await self.asked_for(rclone, DATA, 64), ["bytes=-64", "bytes=0-63"]
-            )
+        self.assertEqual(await self.asked_for(rclone, DATA, 64), ["bytes=-64", "bytes=0-63"])
+        self.store.suffixes = False
         self.assertEqual(await self.asked_for(rclone, DATA, 64), ["bytes=0-63"])
-        self.assertEqual(
-            await self.asked_for(rclone, DATA, 4), ["bytes=0-3", "bytes=6-9"]
-        )
+        self.assertEqual(await self.asked_for(rclone, DATA, 4), ["bytes=0-3", "bytes=6-9"])
 
-    async def test_not_learned(self) -> None:
+    async def test_errors_that_pass(self) -> None:
         """
-        A single error of a store that knows suffixes is forgotten, and so is the
-        answer about an empty object. An overloaded store gets no second request.
+        After errors of a store that knows suffixes, however many, it is asked for
+        them again. An overloaded store gets no second request.
         """
-        usual, amazon = Server(), SERVERS["Amazon S3"]
-        for _ in range(REFUSALS + 1):
+        for _ in range(10):
             await self.asked_for(Server(suffix=broken), DATA, 64)
-            self.assertEqual(await self.asked_for(usual, DATA, 64), ["bytes=-64"])
-        for _ in range(REFUSALS):
-            self.assertEqual(await self.asked_for(amazon, b"", 64), ["bytes=-64"])
-            await self.asked_for(SERVERS["rclone"], b"", 64)
-        self.assertEqual(await self.asked_for(usual, DATA, 64), ["bytes=-64"])
+        self.assertEqual(await self.asked_for(Server(), DATA, 64), ["bytes=-64"])
         self.script.asked.clear()
         self.script.answers = [error(503, "SlowDown")]
         await self.failure(self.store.get_suffix("a", 64))
         self.assertEqual(len(self.script.asked), 1)
+
+    async def test_empty(self) -> None:
+        """
+        The answer about an empty object that has its size needs no second request.
+        """
+        amazon = SERVERS["Amazon S3"]
+        self.assertEqual(await self.asked_for(amazon, b"", 64), ["bytes=-64"])
 
     async def test_unreadable(self) -> None:
         """
