@@ -117,7 +117,7 @@ class BrokerService(Service):
         except record_walk.NotBuilt as error:
             raise SettingError(
                 f"KAFSCALE_COMPILED=require: {error}; install a C compiler and Python's headers,"
-                " then Kafscale again, or set it to auto"
+                " then Kafscale again (to run a checkout: pip install -e . in it), or set it to auto"
             ) from None
 
     def _log_walker(self) -> None:
@@ -134,7 +134,7 @@ class BrokerService(Service):
             self._log.warn(
                 "the compiled walker was not built; records are walked over in Python, about"
                 " {factor} times slower: install a C compiler and Python's headers, then Kafscale"
-                " again",
+                " again (to run a checkout: pip install -e . in it)",
                 factor=record_walk.TWIN_FACTOR,
             )
 
