@@ -117,7 +117,8 @@ class BrokerService(Service):
         except record_walk.NotBuilt as error:
             raise SettingError(
                 f"KAFSCALE_COMPILED=require: {error}; install a C compiler and Python's headers,"
-                " then Kafscale again (to run a checkout: pip install -e . in it), or set it to auto"
+                " then Kafscale again (to run a checkout: pip install -e . in it), or set it to"
+                " auto"
             ) from None
 
     def _log_walker(self) -> None:
