@@ -183,7 +183,7 @@ class Settings:
         number(8, 1024),
         "64",
         "Maximum number of requests to S3 in progress. Waiting writes are sent before waiting"
-        " reads. A start makes 8 at once, to find out whether creates race.",
+        " reads. A start makes 64 at once, if it may, to find out whether creates race.",
     )
 
     etcd_endpoints: tuple[str, ...] | None = _etcd(

@@ -352,8 +352,11 @@ def listening(of: Callable[[], SmallBucket]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(answer.body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Connection)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # a probe opens 64 connections at once
+        daemon_threads = True
+
+    server = Server(("127.0.0.1", 0), Connection)
     thread = threading.Thread(target=server.serve_forever, args=[0.01], daemon=True)
     thread.start()
     try:

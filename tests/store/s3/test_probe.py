@@ -240,10 +240,10 @@ class CheckTests(SynchronousTestCase):
                 yield 0
                 return refused(503, "SlowDown")
 
-        self.assertEqual(probed(Overloaded(RIVALS + 20)).why, "")
+        self.assertEqual(probed(Overloaded(OBJECTS * RIVALS + 20)).why, "")
         bucket = Overloaded(1000)
         self.assert_refused(bucket, "create: too many requests fail")
-        self.assertLess(bucket.creates, RIVALS * PATIENCE / 0.3)
+        self.assertLess(bucket.creates, RIVALS * (OBJECTS + PATIENCE / 0.3))
 
     def test_too_few_answers(self) -> None:
         """
