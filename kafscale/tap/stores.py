@@ -128,7 +128,6 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     lock = None
     check_metadata: Callable[[], Awaitable[None]] = _no_check
     probe: Probe | None = None
-    watch: ProbeWatch | None = None
     place: Place | None = None
     requests: Mapping[str, int] = {}
     check_stores(settings)
@@ -159,7 +158,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             metadata = SQLiteMetadataStore(os.path.join(settings.data_dir, METADATA), pool(1))
         place = place_of(settings)
         if settings.s3_bucket:
-            bucket, probe, watch = _bucket(settings, settings.s3_bucket, pool, reactor)
+            bucket, probe = _bucket(settings, settings.s3_bucket, pool, reactor)
             objects, requests = bucket, bucket.client.requests
             description = f"records are in {bucket.client.address.base}, metadata in {where}"
         else:
@@ -208,7 +207,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
         check_metadata,
         check_objects,
         rollback_guard,
-        watch,
+        _watch(probe, identity, reactor),
         requests,
         (
             Probed(counted_objects.counts, ask_objects),
@@ -261,21 +260,32 @@ def _disk_cache(settings: Settings, objects: IObjectStore, pool: Pool) -> DiskCa
 
 def _bucket(
     settings: Settings, bucket: str, pool: Pool, reactor: Any
-) -> tuple[S3ObjectStore, Probe, ProbeWatch]:
+) -> tuple[S3ObjectStore, Probe]:
     """
-    The objects of a bucket, the check of the bucket at the start, and its watch
-    afterwards.
+    The objects of a bucket, and the check of the bucket at the start.
     """
     # These imports take half a second, so they are not made in vain.
     from kafscale.store.s3 import S3ObjectStore
     from kafscale.store.s3.probe import Probe
     from kafscale.store.s3.settings import client_of
-    from kafscale.store.s3.watch import ProbeWatch
 
     client = client_of(settings, bucket, reactor, pool(CLIENT_THREADS), time.time)
     objects = S3ObjectStore(client, reactor)
     probe = Probe(objects, reactor, settings.namespace, uuid4().hex, settings.fencing())
-    return objects, probe, ProbeWatch(probe, reactor)
+    return objects, probe
+
+
+def _watch(
+    probe: Probe | None, identity: StoreIdentity | None, reactor: Any
+) -> ProbeWatch | None:
+    """
+    The watch of a bucket while the broker runs.
+    """
+    if probe is None or identity is None:
+        return None
+    from kafscale.store.s3.watch import ProbeWatch
+
+    return ProbeWatch(probe, identity.check, reactor)
 
 
 def log_directory(settings: Settings) -> str:

@@ -2,16 +2,17 @@
 Tries a bucket again when its store was replaced while the broker runs.
 
 A store that is updated, configured anew, or comes back as another one after an
-outage may not do any more what it did at the start of the broker, which would go
-on: requests that fail are repeated until the store is there again. So the record
-that the probe has left is read once a minute. If it is missing, or comes with a
-C{Server} header by which no broker of the cluster has tried the store, everything
-is tried again. A broker whose store is refused then ends, as its next start would.
+outage may not do any more what it did at the start of the broker, or may have lost
+the records. The broker would go on: requests that fail are repeated until the store
+is there again. So the record that the probe has left is read once a minute. If it is
+missing, or comes with a C{Server} header by which no broker of the cluster has tried
+the store, everything that a start checks is checked again. A broker whose store is
+refused then ends, as its next start would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
@@ -34,12 +35,17 @@ class ProbeWatch:
 
     _log = Logger()
 
-    def __init__(self, probe: Probe, clock: IReactorTime) -> None:
+    def __init__(
+        self, probe: Probe, check: Callable[[str], Awaitable[None]], clock: IReactorTime
+    ) -> None:
         """
-        @param probe: Checks the bucket; it has done so before L{begin}.
+        @param probe: Tries what the bucket can do; it has done so before L{begin}.
+        @param check: Checks that the bucket has the records of the cluster with this
+            id; raises L{SettingError<kafscale.errors.SettingError>} if not.
         @param clock: Times the looks at its record.
         """
         self._probe = probe
+        self._check = check
         self._clock = clock
         self._looking: Chore | None = None
 
@@ -47,8 +53,8 @@ class ProbeWatch:
         """
         Look at the record of the probe once a minute from now on.
 
-        @param refused: Called with a line for the log when the bucket cannot hold
-            a log any more.
+        @param refused: Called with a line for the log when the bucket has not the
+            records of the cluster, or cannot hold a log any more.
         """
         look = partial(self._look, refused)
         self._looking = Chore(self._clock, look, self._not_looked, interval=SECONDS)
@@ -70,6 +76,12 @@ class ProbeWatch:
             bucket=self._probe.where,
             why=why,
         )
+        # First, because the probe leaves a new record.
+        try:
+            await self._check(self._probe.cluster)
+        except SettingError as error:
+            refused(str(error))
+            return
         try:
             await self._probe.run(self._probe.cluster)
         except UnfitStore as error:

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.errors import SettingError
 from kafscale.format import object_keys
 from kafscale.store.s3.probe import OBJECTS, RIVALS, Probe
 from kafscale.store.s3.watch import SECONDS, ProbeWatch
@@ -55,14 +56,22 @@ class WatchTests(SynchronousTestCase):
         self.clock = Clock()
         self.bucket = Changing()
         self.refusals: list[str] = []
+        self.lost = False
         self.store = wired(self.bucket, self.clock)
         probe = Probe(self.store, self.clock, "default", "p")
         probing = begin(probe.run("one"))
         while not probing.called:
             self.clock.advance(HOLDS)
         self.successResultOf(probing)
-        self.watch = ProbeWatch(probe, self.clock)
+        self.watch = ProbeWatch(probe, self.check, self.clock)
         self.watch.begin(self.refusals.append)
+
+    async def check(self, cluster: str) -> None:
+        """
+        Check that the bucket has the records of the cluster.
+        """
+        if self.lost:
+            raise SettingError(f"the records of {cluster} are lost")
 
     def creates(self) -> int:
         """
@@ -138,6 +147,17 @@ class WatchTests(SynchronousTestCase):
         (line,) = self.pass_time()
         self.assertIn(f"{self.record('small/1')} is missing", line)
         self.assertEqual(len(self.refusals), 1)
+
+    def test_emptied(self) -> None:
+        """
+        A store that could hold a log, but has lost that of the cluster, ends the
+        broker, and no record is left that the next look would find.
+        """
+        self.bucket.objects.clear()
+        self.lost = True
+        self.pass_time()
+        self.assertEqual(self.refusals, ["the records of one are lost"])
+        self.assertEqual(self.bucket.objects, {})
 
     def test_away(self) -> None:
         """
