@@ -76,6 +76,7 @@ class BrokerService(Service):
         self._pools: list[ThreadPool] = []
         self._factory: BrokerFactory | None = None
         self._node: Node | None = None
+        self._continues = True
         self._port: Any = None  # a listening port, with stopReading and startReading
 
     # -- starting -----------------------------------------------------------
@@ -248,6 +249,7 @@ class BrokerService(Service):
         refused for the same reason.
         """
         self._log.critical("cannot continue: {reason}", reason=why)
+        self._continues = False
         Deferred.fromCoroutine(self._end_silently())
 
     async def _end_silently(self) -> None:
@@ -344,6 +346,8 @@ class BrokerService(Service):
         )
 
     def _not_stopped(self, failure: Failure) -> None:
+        if not self._continues:
+            return  # the metadata store was closed first, and the log says why
         if failure.check(TimeoutError):  # type: ignore[no-untyped-call]
             why = f"is not finished after {self._settings.shutdown_ms} ms (KAFSCALE_SHUTDOWN_MS)"
         else:

@@ -193,8 +193,9 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
         if identity is not None:
             await identity.compare()
             if probe is not None:
-                await probe.run(cluster)
-            await identity.check(cluster)
+                await probe.run(cluster, identity.check)
+            else:
+                await identity.check(cluster)
         if rollback_guard is not None:
             await rollback_guard.begin()
 

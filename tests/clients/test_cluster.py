@@ -360,4 +360,5 @@ class SetBackTests(ClusterTestCase):
         for broker in self.shared.brokers:
             self.assertEqual(broker.ended(120), 1)
             self.assertEqual(broker.count("cannot continue: the metadata in etcd is older"), 1)
+            self.assertEqual(broker.count("stopping failed"), 0)
         self.assert_refuses("cannot start: the metadata in etcd is older")

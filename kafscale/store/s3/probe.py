@@ -119,11 +119,15 @@ class Probe:
         self._keys: list[str] = []  # all that may have an object
         self._stored: dict[str, bytes] = {}  # what is known to be there, in order
 
-    async def run(self, cluster: str) -> None:
+    async def run(
+        self, cluster: str, verify: Callable[[str], Awaitable[None]] | None = None
+    ) -> None:
         """
         Check the bucket, and leave a record of that.
 
         @param cluster: The id of the cluster.
+        @param verify: Called with that before the record is left, and may refuse the
+            bucket with L{SettingError}: it is another cluster's.
         @raise UnfitStore: the bucket cannot hold a log.
         @raise SettingError: it cannot be used, or does not answer.
         """
@@ -135,6 +139,10 @@ class Probe:
         try:
             for self._tried, check in CHECKS:
                 await check(self)
+            if verify is not None:
+                await verify(cluster)
+            self._tried = "the record"
+            await self._leave_record()
         except SettingError:
             await self._delete()
             raise
@@ -445,7 +453,7 @@ class Probe:
                 await client.abort_multipart_upload(key, upload)
             raise
 
-    async def leave_record(self) -> None:
+    async def _leave_record(self) -> None:
         """
         The record is stored, if the store was not checked before by this name.
         """
@@ -598,7 +606,6 @@ CHECKS: Sequence[tuple[str, Callable[[Probe], Awaitable[None]]]] = (
     ("DeleteObjects", Probe.delete),
     ("checksum", Probe.send_damaged),
     ("multipart upload", Probe.upload_in_parts),
-    ("the record", Probe.leave_record),
 )
 """What is tried, in this order, with the names in messages."""
 
