@@ -373,12 +373,16 @@ class Probe:
         them. They are gone at once, and others are not.
         """
         gone, kept = list(self._stored)[:3], list(self._stored)[3:]
-        await self._ask(lambda: self._store.delete([*gone, f"{self._prefix}none"]))
-        found = await map_bounded(self._read, [*gone, kept[0]])
-        if found != [None, None, None, self._stored[kept[0]]]:
-            raise self._fault(
-                "an object was deleted and is still there, or one was that was not meant"
-            )
+        for _ in range(REFUSALS):  # a create may be done late, after it was given up
+            await self._ask(lambda: self._store.delete([*gone, f"{self._prefix}none"]))
+            *left, other = await map_bounded(self._read, [*gone, kept[0]])
+            if left == [None, None, None]:
+                break
+            await self._pause(1.0)
+        else:
+            raise self._fault("an object was deleted and is still there")
+        if other != self._stored[kept[0]]:
+            raise self._fault("an object was deleted that was not meant")
         await self._list_page(kept, "", 1000)
 
     async def send_damaged(self) -> None:
@@ -558,9 +562,15 @@ class Probe:
         a create.
         """
         body = b"1" * SIZE
-        with suppress(ObjectExists):  # it does not
-            await self._ask(partial(self._try_one, key, body))
-        return body
+        until = self._clock.seconds() + PATIENCE
+        while True:
+            try:
+                await self._ask(partial(self._try_one, key, body))
+            except ObjectExists:  # by an attempt whose answer was lost
+                if await self._read(key) is None and self._clock.seconds() < until:
+                    await self._pause(0.3)
+                    continue
+            return body
 
     async def _try_one(self, key: str, body: bytes) -> None:
         try:

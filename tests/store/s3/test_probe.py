@@ -509,6 +509,43 @@ class CheckTests(SynchronousTestCase):
         for bucket in (Keeping(), Clearing(), Unable()):
             self.assert_refused(bucket, "cannot be used: DeleteObjects: ")
 
+    def test_created_late(self) -> None:
+        """
+        A create that was given up may be done after the object was deleted.
+        """
+
+        class Late(SmallBucket):
+            late = 1
+
+            def delete(self, asked: Asked) -> Answering:
+                before = dict(self.objects)
+                answer = yield from super().delete(asked)
+                if self.late:
+                    self.late = 0
+                    self.objects = before
+                return answer
+
+        for fencing in ("create", "metadata"):
+            self.assertEqual(probed(Late(), fencing).why, "")
+
+    def test_refused_by_mistake(self) -> None:
+        """
+        An object that was not stored, although the answer says that it exists, is
+        stored by another attempt.
+        """
+
+        class Mistaken(SmallBucket):
+            mistakes = 3
+
+            def create(self, asked: Asked, body: bytes) -> Answering:
+                if self.mistakes:
+                    self.mistakes -= 1
+                    yield 0
+                    return refused(412, "PreconditionFailed")
+                return (yield from super().create(asked, body))
+
+        self.assertEqual(probed(Mistaken(), "metadata").why, "")
+
     def test_keys_that_are_not_deleted(self) -> None:
         """
         An error of one key that may pass does not refuse the store.
