@@ -297,9 +297,15 @@ class MovingTests(ClusterTestCase, ProducersTestCase):
         """
         Return the leader of the partition, when it has one.
         """
-        eventually(lambda: cluster.leaders(TOPIC) != [-1])
-        (leader,) = cluster.leaders(TOPIC)
-        return next(each for each in cluster.brokers if each.broker_id == leader)
+        found: list[ClusterBroker] = []
+
+        def has_one() -> bool:
+            leaders = cluster.leaders(TOPIC)
+            found.extend(each for each in cluster.brokers if [each.broker_id] == leaders)
+            return bool(found)
+
+        eventually(has_one)
+        return found[0]
 
     def check(self, cluster: Cluster) -> None:
         """
