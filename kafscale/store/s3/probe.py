@@ -66,8 +66,9 @@ PATIENCE = 10.0
 """For how many seconds a request is repeated that the store does not answer."""
 
 REFUSALS = 3
-"""How often a suffix must be refused: s3s-fs 0.14 answers 500 to one that is longer
-than the object, and others do while they are in trouble."""
+"""How often a suffix must be refused, since s3s-fs 0.14 answers 500 to one that is
+longer than the object, and others do while they are in trouble; and how often a
+deletion must leave an object."""
 
 T = TypeVar("T")
 
@@ -117,7 +118,7 @@ class Probe:
         self._may_replace = fencing == "metadata"
         self._tried = ""  # the name of the check
         self._keys: list[str] = []  # all that may have an object
-        self._stored: dict[str, bytes] = {}  # what is known to be there, in order
+        self._stored: dict[str, bytes] = {}  # the bodies of objects by key, in the order of keys
 
     async def run(
         self, cluster: str, verify: Callable[[str], Awaitable[None]] | None = None
@@ -126,8 +127,8 @@ class Probe:
         Check the bucket, and leave a record of that.
 
         @param cluster: The id of the cluster.
-        @param verify: Called with that before the record is left, and may refuse the
-            bucket with L{SettingError}: it is another cluster's.
+        @param verify: Called with the id before the record is left; raises
+            L{SettingError} if the bucket does not hold the records of this cluster.
         @raise UnfitStore: the bucket cannot hold a log.
         @raise SettingError: it cannot be used, or does not answer.
         """
@@ -382,7 +383,7 @@ class Probe:
         else:
             raise self._fault("an object was deleted and is still there")
         if other != self._stored[kept[0]]:
-            raise self._fault("an object was deleted that was not meant")
+            raise self._fault("the request for others has deleted an object")
         await self._list_page(kept, "", 1000)
 
     async def send_damaged(self) -> None:
@@ -459,7 +460,7 @@ class Probe:
 
     async def _leave_record(self) -> None:
         """
-        The record is stored, if the store was not checked before by this name.
+        Store the record, unless there is one for this C{Server} header.
         """
         key = list(self._stored)[-1]
         self._server = _server_of(await self._ask(lambda: self._client.get_object(key)))

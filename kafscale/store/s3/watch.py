@@ -53,8 +53,8 @@ class ProbeWatch:
         """
         Look at the record of the probe once a minute from now on.
 
-        @param refused: Called with a line for the log when the bucket has not the
-            records of the cluster, or cannot hold a log any more.
+        @param refused: Called with a line for the log when the bucket does not
+            hold the records of the cluster, or cannot hold a log any more.
         """
         look = partial(self._look, refused)
         self._looking = Chore(self._clock, look, self._not_looked, interval=SECONDS)
