@@ -7,6 +7,17 @@ awaitables (implementers write ``async def``); a `Deferred` stands in a
 signature only where one event fires once for many.
 """
 
+from kafscale.interfaces.access import (
+    ANONYMOUS,
+    Answer,
+    IConversation,
+    ISession,
+    ISessions,
+    Listener,
+    Principal,
+    Refused,
+    SecurityProtocol,
+)
 from kafscale.interfaces.cluster import (
     INTERNAL_TOPICS,
     MAX_NEW_PARTITIONS,
@@ -82,6 +93,7 @@ from kafscale.interfaces.stores import (
 )
 
 __all__ = [
+    "ANONYMOUS",
     "APIS",
     "INTERNAL_TOPICS",
     "MAX_COMMIT",
@@ -89,6 +101,7 @@ __all__ = [
     "MAX_NEW_PARTITIONS",
     "OFFSETS_PARTITIONS",
     "OFFSETS_TOPIC",
+    "Answer",
     "Append",
     "AppendRules",
     "Broker",
@@ -100,6 +113,7 @@ __all__ = [
     "GroupDescription",
     "GroupState",
     "IAdminService",
+    "IConversation",
     "ICoordinationService",
     "IFetchClient",
     "IFetchService",
@@ -118,6 +132,8 @@ __all__ = [
     "IReadable",
     "IReplicas",
     "IService",
+    "ISession",
+    "ISessions",
     "ISettlement",
     "ITopicConfigs",
     "ITopics",
@@ -127,6 +143,7 @@ __all__ = [
     "JoinedMember",
     "LeaderRecords",
     "Leadership",
+    "Listener",
     "LogRules",
     "MemberDescription",
     "MemberIdentity",
@@ -135,9 +152,12 @@ __all__ = [
     "PeerRefused",
     "PeerUnavailable",
     "Phase",
+    "Principal",
     "Put",
+    "Refused",
     "Repeated",
     "RequestContext",
+    "SecurityProtocol",
     "Serving",
     "SyncResult",
     "Topic",

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import attrs
 from zope.interface import Interface, taggedValue
 
+from kafscale.interfaces.access import ISession
 from kafscale.wire.schema import Request, Response
 
 Repeated: TypeAlias = tuple[list[Any], Any]
@@ -28,6 +29,7 @@ class RequestContext:
     @ivar host: The address of the client.
     @ivar connection: Identifies the connection: requests of one connection have
         the same object here.
+    @ivar session: Of the connection: its principal and its listener.
     @ivar repeated: Where a service keeps what it found, if its requests are
         repeated (see L{Serving.repeats}): the same request comes again with the
         same context.
@@ -37,6 +39,7 @@ class RequestContext:
     client_id: str | None
     host: str
     connection: object
+    session: ISession
     repeated: Repeated | None = None
 
 

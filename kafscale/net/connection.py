@@ -38,13 +38,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from kafscale.concurrency.seldom import Seldom
-from kafscale.interfaces import IPressure, Serving
-from kafscale.net.dispatch import Dispatch, Pieces, Refused
+from kafscale.interfaces import Answer, IPressure, ISession, ISessions, Refused, Serving
+from kafscale.net import guard
+from kafscale.net.dispatch import Dispatch
 from kafscale.net.idle_timeout import IdleTimeout
 from kafscale.net.outbox import Outbox, outbox_of
 from kafscale.net.request_memo import RequestMemo
 from kafscale.net.request_memory import READ, RequestMemory
-from kafscale.wire.frames import ForeignProtocol, FrameBuffer, MalformedFrame
+from kafscale.wire.frames import MIN_REQUEST, ForeignProtocol, FrameBuffer, MalformedFrame
 
 LIMIT_OWED: Final = 1000
 LIMIT_WAITING: Final = 1024 * 1024
@@ -65,8 +66,9 @@ OWED_OVERHEAD = 4096
 @attrs.frozen
 class ConnectionSettings:
     """
-    What all connections of a broker share.
+    What all connections to a listener share.
 
+    @ivar sessions: Of the listener.
     @ivar dispatch: Turns requests into responses.
     @ivar pressure: Whether the log has room for more records.
     @ivar memory: The memory that requests hold before they are under way.
@@ -78,6 +80,7 @@ class ConnectionSettings:
         by their hosts.
     """
 
+    sessions: ISessions
     dispatch: Dispatch
     pressure: IPressure
     memory: RequestMemory
@@ -100,7 +103,7 @@ class _OwedResponse:
 
     serving: Serving | None
     under_way: Deferred[Any] | None = None
-    pieces: Pieces = None
+    pieces: Answer = None
     done: bool = False
     refused: bool = False
 
@@ -113,22 +116,26 @@ class Connection(Protocol):
     _log = Logger()
 
     transport: Any  # What TCP's or TLS's can do is spread over several interfaces.
+    _session: ISession
     _memo: RequestMemo
     _outbox: Outbox
     _idle: IdleTimeout
 
     def __init__(self, settings: ConnectionSettings, gone: Callable[[Connection], None]) -> None:
         """
-        @param settings: Shared by all connections of the broker.
+        @param settings: Shared by all connections to the listener.
         @param gone: Called with this connection when it is lost.
         """
-        self._dispatch = settings.dispatch
+        self._sessions = settings.sessions
+        self._services = settings.dispatch
+        self._dispatch: guard.Door = settings.dispatch
         self._pressure = settings.pressure
         self._memory = settings.memory
         self._clock = settings.clock
         self._idle_seconds = settings.idle_seconds
         self._foreign = settings.foreign
         self._gone = gone
+        self._most_bytes = settings.max_request_bytes
         self._frames = FrameBuffer(settings.max_request_bytes)
         self._partial = 0  # bytes kept in memory by an incomplete frame
         self._waiting: deque[memoryview] = deque()  # complete frames, not under way
@@ -151,7 +158,13 @@ class Connection(Protocol):
         Set the socket options, and begin to time the connection.
         """
         self._host = getattr(self.transport.getPeer(), "host", "")
-        self._memo = RequestMemo(self._host, self)
+        self._session = self._sessions.begin(self._host)
+        self._memo = RequestMemo(self._host, self, self._session)
+        if not self._session.is_open:
+            self._frames = FrameBuffer(guard.MOST_BYTES, 0)
+            self._dispatch = guard.Guard(
+                self._session, self._services, self._memo, self._opened, self.finish
+            )
         if hasattr(self.transport, "setTcpNoDelay"):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
@@ -201,9 +214,10 @@ class Connection(Protocol):
         if self._relief is not None:
             self._relief.cancel()
         self.abandon()
+        self._session.gone()
         self._gone(self)
         # These refer to the connection: without them it is freed at once.
-        del self._outbox, self._idle, self._memo
+        del self._outbox, self._idle, self._memo, self._dispatch
 
     # ----------------------------------------------------------------------
     # Calls of the factory
@@ -237,6 +251,16 @@ class Connection(Protocol):
         self._closed = True
         if not self._lost:
             self.transport.abortConnection()
+
+    def _opened(self, door: guard.Door) -> None:
+        """
+        The session is open: frames are requests, and go to C{door}.
+        """
+        self._dispatch = door
+        self._frames.allow(self._most_bytes)
+        if any(len(frame) < MIN_REQUEST for frame in self._waiting):
+            self._log_closing("what follows its authentication is no request")
+            self.finish()
 
     # ----------------------------------------------------------------------
     # Requests and answers
@@ -292,7 +316,7 @@ class Connection(Protocol):
         else:
             self._answered(found, answer)
 
-    def _answered(self, pieces: Pieces, answer: _OwedResponse) -> None:
+    def _answered(self, pieces: Answer, answer: _OwedResponse) -> None:
         answer.pieces = pieces
         answer.done = True
         if self._owed and self._owed[0] is answer:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -35,7 +34,7 @@ from kafscale.errors import (
     code_of,
     message_of,
 )
-from kafscale.interfaces import IService, RequestContext, Serving
+from kafscale.interfaces import Answer, IService, Refused, RequestContext, Serving
 from kafscale.net.request_memo import MOST_REMEMBERED, RememberedResponse, RequestMemo
 from kafscale.wire.first_error import first_error
 from kafscale.wire.headers import peek, response_header
@@ -47,19 +46,10 @@ from kafscale.wire.messages import (
 )
 from kafscale.wire.schema import MalformedMessage, Request, Response
 
-Pieces: TypeAlias = list[bytes] | None
-
 _LENGTH = struct.Struct(">i")
 
 # Valid names and versions of client software (KIP-511, ApiVersionsRequest.java).
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?")
-
-
-class Refused(Exception):
-    """
-    The request gets no response, and its connection is closed. The message is
-    the reason, for the log.
-    """
 
 
 @attrs.define(eq=False)
@@ -144,7 +134,7 @@ class Dispatch:
 
     def answer(
         self, frame: memoryview, memo: RequestMemo
-    ) -> Pieces | Deferred[Pieces]:
+    ) -> Answer | Deferred[Answer]:
         """
         The response to a request, with its length prefix, in pieces to be sent
         in order; None if the request gets no response. The service's code up to
@@ -184,7 +174,27 @@ class Dispatch:
         waiting.addCallback(self._answered, call)
         return waiting.addErrback(self._failed, call, request, context)
 
-    def _answered(self, response: Response | None, call: _Call) -> Pieces:
+    def refuse(self, frame: memoryview, memo: RequestMemo, error: KafkaError) -> Answer:
+        """
+        The response of a request's API with an error, as L{answer} returns it; the
+        request is not served.
+
+        @raise Refused: It cannot be decoded, or gets no response.
+        """
+        key, version, correlation_id = peek(frame)
+        serving = self._served.get(key)
+        if serving is None or not serving.lowest <= version <= serving.highest:
+            raise self._refusal(f"API key {key} v{version} is not served")
+        counts = self.counts[key]
+        counts.received += _LENGTH.size + len(frame)
+        call = _Call(memo, serving, version, correlation_id, counts, self._seconds())
+        try:
+            request, context = memo.request(serving, version, frame)
+        except MalformedMessage as malformed:
+            raise self._refusal(f"malformed {call.api} v{version}: {malformed}") from None
+        return self._failed(Failure(error), call, request, context)  # type: ignore[no-untyped-call]
+
+    def _answered(self, response: Response | None, call: _Call) -> Answer:
         if response is None:
             call.counts.answered(NONE, self._seconds() - call.begun, 0)
             return None

@@ -5,6 +5,7 @@ Accepts connections, up to a limit, and closes them when the broker stops.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -13,7 +14,7 @@ from twisted.logger import Logger
 
 from kafscale.concurrency.seldom import Seldom
 from kafscale.config import Settings
-from kafscale.interfaces import IPressure
+from kafscale.interfaces import IPressure, ISessions
 from kafscale.net.connection import Connection, ConnectionSettings
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.request_memory import RequestMemory
@@ -25,7 +26,29 @@ POLL_SECONDS = 1.0
 FOREIGN_SECONDS = 60.0
 
 
-class BrokerFactory(Factory):
+class ListenerFactory(Factory):
+    """
+    The connections to one listener.
+    """
+
+    noisy = False
+
+    def __init__(self, all_connections: BrokerFactory, settings: ConnectionSettings) -> None:
+        """
+        @param all_connections: Of the broker.
+        @param settings: Of this listener's connections.
+        """
+        self._all = all_connections
+        self._settings = settings
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection | None:
+        """
+        See L{BrokerFactory.accept}.
+        """
+        return self._all.accept(self._settings)
+
+
+class BrokerFactory:
     """
     The connections of all clients.
 
@@ -34,7 +57,6 @@ class BrokerFactory(Factory):
         C{KAFSCALE_MAX_CONNECTIONS} were open.
     """
 
-    noisy = False
     _log = Logger()
 
     def __init__(
@@ -55,7 +77,8 @@ class BrokerFactory(Factory):
         """
         self._clock = clock
         self._most = settings.max_connections
-        self._connection_settings = ConnectionSettings(
+        self._settings_of = partial(
+            ConnectionSettings,
             dispatch=dispatch,
             pressure=pressure,
             memory=memory or RequestMemory(clock),
@@ -78,10 +101,20 @@ class BrokerFactory(Factory):
         """
         return len(self._connections)
 
-    def buildProtocol(self, addr: IAddress | None) -> Connection | None:
+    def listener(self, sessions: ISessions) -> ListenerFactory:
+        """
+        The factory of a listener's connections.
+
+        @param sessions: Of the listener.
+        """
+        return ListenerFactory(self, self._settings_of(sessions=sessions))
+
+    def accept(self, settings: ConnectionSettings) -> Connection | None:
         """
         A connection for a client; None if too many are open or the broker is
         stopping, and then Twisted closes it at once.
+
+        @param settings: Of the listener.
         """
         if self._stopping:
             return None
@@ -97,8 +130,7 @@ class BrokerFactory(Factory):
                     most=self._most,
                 )
             return None
-        connection = Connection(self._connection_settings, self._gone)
-        connection.factory = self
+        connection = Connection(settings, self._gone)
         self.accepted += 1
         self._connections.add(connection)
         return connection

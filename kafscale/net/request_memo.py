@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from kafscale.interfaces import RequestContext, Serving
+from kafscale.interfaces import ISession, RequestContext, Serving
 from kafscale.wire.headers import read_client_id
 from kafscale.wire.schema import Request, Response
 
@@ -50,11 +50,13 @@ class RequestMemo:
     @ivar response: None if there is none.
     """
 
-    def __init__(self, host: str, connection: object) -> None:
+    def __init__(self, host: str, connection: object, session: ISession) -> None:
         """
         @param host: The client's address.
         @param connection: For L{RequestContext.connection}.
+        @param session: Of the connection.
         """
+        self._session = session
         self._host = host
         self._connection = connection
         self._frame = b""
@@ -89,4 +91,6 @@ class RequestMemo:
         # Trailing bytes are ignored, as Kafka ignores them: librdkafka up to at
         # least 2.16 appends three to a Metadata request for all topics.
         request, _ = serving.request.decode_some(version, frame, at)
-        return request, RequestContext(version, client_id, self._host, self._connection)
+        return request, RequestContext(
+            version, client_id, self._host, self._connection, self._session
+        )

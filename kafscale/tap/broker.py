@@ -27,15 +27,16 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from kafscale import __version__
+from kafscale.access.open_sessions import OpenSessions
 from kafscale.concurrency.gathering import within
 from kafscale.config import Settings
 from kafscale.config.agreement import check_groups
 from kafscale.errors import SettingError, StoreError
-from kafscale.interfaces import Broker
+from kafscale.interfaces import Broker, Listener, SecurityProtocol
 from kafscale.log.takeover.sealing import CorruptLog
 from kafscale.net.connection import Connection
 from kafscale.net.dispatch import Dispatch
-from kafscale.net.factory import BrokerFactory
+from kafscale.net.factory import BrokerFactory, ListenerFactory
 from kafscale.net.peer import Peer
 from kafscale.ops.launch import Launch, stop_at_signals
 from kafscale.ops.process import (
@@ -49,6 +50,9 @@ from kafscale.tap.node import Node
 from kafscale.tap.operators import Operators
 from kafscale.tap.stores import open_stores
 from kafscale.wire import record_walk
+
+CLIENTS = Listener("PLAINTEXT", SecurityProtocol.PLAINTEXT)
+"""The listener."""
 
 DIAL_SECONDS = 5.0
 """Timeout for connecting to another broker, in seconds."""
@@ -212,7 +216,7 @@ class BrokerService(Service):
             node.services, time.monotonic, node.image.cluster_id, self._broker.broker_id
         )
         self._factory = BrokerFactory(dispatch, node.log.pressure, reactor, settings)
-        self._gate.factory = self._factory
+        self._gate.factory = self._factory.listener(OpenSessions(CLIENTS))
         self._operators.add_readings(node, dispatch, self._factory)
         if self._stores.rollback_guard is not None:
             self._stores.rollback_guard.watch(self._cannot_continue)
@@ -385,7 +389,7 @@ class Gate(ServerFactory):
     """
 
     noisy = False
-    factory: BrokerFactory | None = None
+    factory: ListenerFactory | None = None
 
     def logPrefix(self) -> str:  # noqa: N802 - Twisted's name
         """

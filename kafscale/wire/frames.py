@@ -71,6 +71,15 @@ class FrameBuffer:
         # The number of held bytes from which on a frame may be complete.
         self._needed = _LENGTH.size
 
+    def allow(self, max_bytes: int, min_bytes: int = MIN_REQUEST) -> None:
+        """
+        Change the bounds of the frames that begin from now on.
+
+        @param max_bytes: See L{__init__}, as for C{min_bytes}.
+        """
+        self._max_bytes = max_bytes
+        self._min_bytes = min_bytes
+
     @property
     def held(self) -> int:
         """

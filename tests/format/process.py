@@ -26,6 +26,7 @@ from kafscale.tap.stores import place_of
 from kafscale.wire.messages import RESPONSES
 from kafscale.wire.schema import Request
 from tests.harness.hostile import Hostile, HostileMetadataStore, HostileObjectStore, Operation
+from tests.harness.sessions import SESSION
 from tests.simulation.etcd import Etcd
 from tests.simulation.gateway import EtcdLink
 from tests.simulation.link import Link, Weather
@@ -236,7 +237,7 @@ async def ask(serving: Mapping[type[Request], Serving], request: Request, versio
     A broker's response, as a client decodes it.
     """
     answer = serving[type(request)].answer(
-        request, RequestContext(version, "golden", "127.0.0.1", id(serving))
+        request, RequestContext(version, "golden", "127.0.0.1", id(serving), SESSION)
     )
     if isinstance(answer, Awaitable):
         answer = await answer

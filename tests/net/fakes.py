@@ -16,8 +16,9 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from kafscale.access.open_sessions import OpenSessions
 from kafscale.config import Settings
-from kafscale.interfaces import IPressure, IService, RequestContext, Serving
+from kafscale.interfaces import IPressure, IService, ISessions, RequestContext, Serving
 from kafscale.net.connection import Connection
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.factory import BrokerFactory
@@ -33,6 +34,9 @@ from kafscale.wire.messages import (
     ProduceResponse,
 )
 from kafscale.wire.schema import Request
+from tests.harness.sessions import LISTENER
+
+PLAIN_SESSIONS = OpenSessions(LISTENER)
 
 VERSIONS = {ProduceRequest: 9, FetchRequest: 12, HeartbeatRequest: 4}
 
@@ -251,7 +255,12 @@ class Broker:
     All of the room, around one fake service.
     """
 
-    def __init__(self, memory_limit: int = 64 * 1024 * 1024, **settings: Any) -> None:
+    def __init__(
+        self,
+        memory_limit: int = 64 * 1024 * 1024,
+        sessions: ISessions = PLAIN_SESSIONS,
+        **settings: Any,
+    ) -> None:
         self.clock = Clock()
         self.pressure = FakePressure()
         self.service = FakeService()
@@ -260,6 +269,7 @@ class Broker:
         self.factory = BrokerFactory(
             self.dispatch, self.pressure, self.clock, Settings(**settings), self.memory
         )
+        self.listener = self.factory.listener(sessions)
 
     @property
     def begun(self) -> list[Begun]:
@@ -278,7 +288,7 @@ class Broker:
         """
         A client's connection.
         """
-        connection = self.factory.buildProtocol(None)
+        connection = self.listener.buildProtocol(None)
         assert connection is not None
         return Client(connection)
 

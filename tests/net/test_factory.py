@@ -34,11 +34,11 @@ class LimitTests(SynchronousTestCase):
         first = broker.connect()
         broker.connect()
         for _ in range(3):
-            self.assertIsNone(broker.factory.buildProtocol(None))
+            self.assertIsNone(broker.listener.buildProtocol(None))
         self.assertEqual(len(events), 1)
         first.go()
         broker.connect()
-        self.assertIsNone(broker.factory.buildProtocol(None))
+        self.assertIsNone(broker.listener.buildProtocol(None))
         self.assertEqual(len(events), 2)
 
     def test_no_limit(self) -> None:
@@ -77,7 +77,7 @@ class StopTests(SynchronousTestCase):
         """
         stopped = self.broker.factory.stop(5)
         self.assertTrue(self.client.transport.disconnecting)
-        self.assertIsNone(self.broker.factory.buildProtocol(None))
+        self.assertIsNone(self.broker.listener.buildProtocol(None))
         self.assertNoResult(stopped)
         self.client.go()
         self.successResultOf(stopped)
@@ -173,7 +173,7 @@ class SocketTests(TestCase):
         broker = Broker()
         broker.service.at_once = True
         broker.service.records = bytes(5_000_000)
-        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(broker.factory)
+        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(broker.listener)
         self.addCleanup(port.stopListening)
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
         reader: Any = await endpoint.connect(Factory.forProtocol(Reader))

@@ -13,6 +13,7 @@ from kafscale.interfaces import IService, RequestContext, Serving
 from kafscale.wire.messages import RESPONSES
 from kafscale.wire.schema import Request
 from tests.cluster.small import SmallCluster
+from tests.harness.sessions import SESSION
 
 
 class Connection:
@@ -28,7 +29,7 @@ def context(version: int, connection: Connection = CONNECTION) -> RequestContext
     """
     The context of a request of this version.
     """
-    return RequestContext(version, "test", "127.0.0.1", connection)
+    return RequestContext(version, "test", "127.0.0.1", connection, SESSION)
 
 
 class ServiceClient:

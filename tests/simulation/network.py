@@ -22,6 +22,7 @@ from kafscale.errors import KafkaError, StoreUnavailable, code_of, message_of
 from kafscale.interfaces import RequestContext, Serving
 from kafscale.wire.messages import FetchRequest
 from kafscale.wire.schema import Request
+from tests.harness.sessions import SESSION
 from tests.simulation.schedule import ProcessClock, Schedule
 
 LATENCY = 0.002
@@ -210,7 +211,7 @@ class Pipe:
         if asked.serving is None:
             self.shut()
             return
-        context = RequestContext(asked.version, self._client, self._client, self)
+        context = RequestContext(asked.version, self._client, self._client, self, SESSION)
         try:
             answer = asked.serving.answer(asked.request, context)
         except Exception:

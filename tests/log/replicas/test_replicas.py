@@ -48,6 +48,7 @@ from kafscale.services.records.fetch import FetchService
 from kafscale.services.records.message_set_conversion import DownConverter
 from kafscale.wire.messages import FetchRequest, FetchResponse
 from tests.harness.coroutines import begin, now
+from tests.harness.sessions import SESSION
 from tests.log import contract
 from tests.log.brokers import TOPIC, WHERE, Broker, BrokerTestCase, records_of, values_of
 
@@ -76,7 +77,7 @@ class FakePeer:
             return fail(PeerUnavailable("cut"))
         read = FetchRequest.decode(version, b"".join(request.encode(version)))
         self.asked.append(read)
-        context = RequestContext(version, "c", "h", self)
+        context = RequestContext(version, "c", "h", self, SESSION)
         answer: Any = self._cluster.services[self._broker_id].fetch
         answered: Deferred[Any] = maybeDeferred(answer, read, context)
 

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from kafscale import errors
 from kafscale.interfaces import RequestContext
 from kafscale.wire.messages import FetchRequest, FetchResponse
+from tests.harness.sessions import SESSION
 from tests.log.fakes import FakePartition
 from tests.services.records.fetching import FetchCase, at
 
@@ -46,7 +47,7 @@ class RepeatedCase(FetchCase):
         Repeat this request from now on, on this connection.
         """
         self.same = self.request(*parts, **fields)
-        self.context = RequestContext(self.version, None, "", object())
+        self.context = RequestContext(self.version, None, "", object(), SESSION)
 
     def poll(self, meanwhile: Callable[[], object] = lambda: None) -> FetchResponse:
         """

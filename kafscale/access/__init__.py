@@ -1,0 +1,3 @@
+"""
+For whom requests are served: authentication, authorization and quotas.
+"""

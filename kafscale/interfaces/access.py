@@ -1,0 +1,170 @@
+"""
+Listeners, and the sessions of the connections to them.
+
+A connection belongs to a session, which has the principal for which requests are
+served. `net` asks the sessions of its listener for one, and knows nothing of how
+clients authenticate.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeAlias
+
+import attrs
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from kafscale.errors import KafkaError
+
+Answer: TypeAlias = list[bytes] | None
+"""The bytes of an answer, with their length prefix, in pieces to be sent in order;
+None if there is none."""
+
+
+class Refused(Exception):
+    """
+    The request gets no response, and its connection is closed. The message is
+    the reason, for the log.
+    """
+
+
+@attrs.frozen
+class Principal:
+    """
+    For whom a request is made.
+
+    @ivar kind: Kafka's principal type. Sessions have C{User} only.
+    @ivar name: The name of the user, or the distinguished name of a certificate.
+    """
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+ANONYMOUS = Principal("User", "ANONYMOUS")
+"""The principal of clients that did not authenticate (Kafka's KafkaPrincipal.java)."""
+
+
+class SecurityProtocol(StrEnum):
+    """
+    What clients speak on a listener.
+    """
+
+    PLAINTEXT = "PLAINTEXT"
+    SSL = "SSL"
+    SASL_PLAINTEXT = "SASL_PLAINTEXT"
+    SASL_SSL = "SASL_SSL"
+
+    @property
+    def has_tls(self) -> bool:
+        """
+        Whether connections are encrypted.
+        """
+        return self in (SecurityProtocol.SSL, SecurityProtocol.SASL_SSL)
+
+    @property
+    def has_sasl(self) -> bool:
+        """
+        Whether clients authenticate by SASL before their first request.
+        """
+        return self in (SecurityProtocol.SASL_PLAINTEXT, SecurityProtocol.SASL_SSL)
+
+
+@attrs.frozen
+class Listener:
+    """
+    A listener of the broker.
+
+    @ivar name: Of the listener, in capitals; the same on all brokers of a cluster.
+    @ivar protocol: What clients speak on it.
+    """
+
+    name: str
+    protocol: SecurityProtocol
+
+
+class IConversation(Interface):
+    """
+    What a session can do with its connection while it receives its frames
+    (L{ISession.receive}).
+    """
+
+    def serve(frame: memoryview) -> Answer | Deferred[Answer]:
+        """
+        Have a request served, as on a connection without authentication.
+
+        @raise Refused: The connection must be closed (also as a failure).
+        """
+
+    def refuse(frame: memoryview, error: KafkaError) -> Answer:
+        """
+        The response of a request's own API with an error.
+
+        @raise Refused: The request cannot be decoded, or has no such response.
+        """
+
+    def open(watched: bool) -> None:
+        """
+        The client has authenticated: from the next frame on its requests are
+        served. To be called before the answer to the last frame is returned.
+
+        @param watched: Whether L{ISession.receive} still gets every frame, as
+            is needed where the session ends at some time; otherwise it gets none
+            any more.
+        """
+
+    def finish() -> None:
+        """
+        Read no further frame, and close when what is owed is sent.
+        """
+
+
+class ISession(Interface):
+    """
+    One connection, for authentication and authorization.
+    """
+
+    listener: Listener = Attribute("The L{Listener} to which the client has connected.")
+    principal: Principal = Attribute(
+        "The L{Principal} of the requests; L{ANONYMOUS} until the client has authenticated."
+    )
+    is_open: bool = Attribute(
+        "Whether requests are served from the first frame on. If not, `receive` gets each"
+        " frame until `IConversation.open` is called."
+    )
+
+    def receive(frame: memoryview, conversation: IConversation) -> Answer | Deferred[Answer]:
+        """
+        Answer a frame, which need not be a request. Frames are given one at a
+        time: the next one when this one is answered. Once the connection is open
+        and watched, they are given as they come, as to L{IConversation.serve}.
+
+        @param frame: Without its length; it may be empty.
+        @return: The answer; a Deferred holds it back.
+        @raise Refused: The connection must be closed without an answer (also as
+            a failure).
+        """
+
+    def gone() -> None:
+        """
+        The connection is lost.
+        """
+
+
+class ISessions(Interface):
+    """
+    The sessions of one listener.
+    """
+
+    listener: Listener = Attribute("The L{Listener}.")
+
+    def begin(host: str) -> ISession:
+        """
+        The session of a new connection.
+
+        @param host: The address of the client.
+        """
