@@ -67,6 +67,7 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "group-shards": ["owner, and how often it was written"],
     "groups": ["a generation and its members"],
     "offsets": ["offset, leader epoch, the consumer's note, times"],
+    "acls": ["resource, principal, host, operation, permission"],
 }
 """What each level of each format adds to the one before; the index is the level."""
 

@@ -12,10 +12,13 @@ and ``_.-~`` is written as ``%XX``.
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from urllib.parse import quote, unquote
 from uuid import UUID
 from zlib import crc32
 
+from kafscale.format.acl import AclRecord
 from kafscale.format.partition import TopicIdPartition
 
 CLUSTER_ID = "cluster/id"
@@ -37,6 +40,7 @@ TOMBSTONES = "tombstones/"
 GROUP_SHARDS = "group-shards/"
 GROUPS = "groups/"
 OFFSETS = "offsets/"
+ACLS = "acls/"
 
 SHARDS = 16
 """How many shards groups are divided into. It says where a group is, so it never changes."""
@@ -226,3 +230,15 @@ def offset_of(key: str) -> tuple[str, TopicIdPartition]:
     """
     _, _, name, topic_id, index = key.split("/")
     return unquote(name), (UUID(topic_id), int(index))
+
+
+# -- access --------------------------------------------------------------------
+
+
+def acl(record: AclRecord) -> str:
+    """
+    An ACL: a digest of its fields, so that equal ACLs are one entry, and keys are short
+    whatever the names in them.
+    """
+    fields = json.dumps(list(record.to_json().values()), ensure_ascii=False)
+    return f"{ACLS}{sha256(fields.encode()).hexdigest()[:32]}"

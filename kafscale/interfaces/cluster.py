@@ -4,7 +4,7 @@ The cluster: brokers, topics, leaders and configurations.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -344,6 +344,52 @@ class ITopicConfigs(Interface):
     def log_rules(overrides: Mapping[str, str]) -> LogRules:
         """
         The rules for segments.
+        """
+
+
+class IClusterRecords(Interface):
+    """
+    The records of one kind that hold for the whole cluster, such as ACLs: all of them in
+    memory, kept up to date by a watch of the metadata store.
+    """
+
+    def records() -> Mapping[str, Any]:
+        """
+        All records by their keys. They must not be changed; later changes show in it.
+        """
+
+    def get(key: str) -> Any:
+        """
+        The record with a key; None if there is none.
+        """
+
+    def behind() -> float:
+        """
+        For how many seconds the metadata store has not been heard of, so that changes may
+        be missing; 0 while it is connected.
+        """
+
+    def on_change(changed: Callable[[Mapping[str, Any]], None]) -> None:
+        """
+        Call C{changed} with the records that each later commit puts, by their keys, and
+        None for those that it deletes. L{records} has the change then, and L{change} has
+        not returned yet.
+        """
+
+    def change(
+        keys: Collection[str], decide: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    ) -> Awaitable[None]:
+        """
+        Change records in one commit. When it fires the change is durable, and in force on
+        this broker. If nothing is to be changed nothing is committed.
+
+        @param keys: The records that C{decide} depends on; at most L{MAX_COMMIT}.
+        @param decide: Called with those of them that exist, by their keys. Returns the
+            new records, by their keys, each of which is in C{keys}, and None for a record
+            that is to be deleted. It is called again if another broker has changed them
+            meanwhile.
+        @raise KafkaError: as C{decide} raised it, of records that were so after the call.
+        @raise StoreUnavailable: the store did not answer; the change may have been made.
         """
 
 

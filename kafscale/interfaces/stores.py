@@ -188,6 +188,12 @@ class IWatch(Interface):
         Stop the watch. It reports no change after this returns.
         """
 
+    def behind() -> float:
+        """
+        For how many seconds changes may be missing, because the store has not been heard
+        of; 0 while it is connected.
+        """
+
 
 class IMetadataStore(Interface):
     """

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from kafscale.format import metadata_keys
+from kafscale.format.acl import AclRecord
 from kafscale.format.broker import BrokerRecord
 from kafscale.format.cluster import (
     LevelsRecord,
@@ -53,6 +54,7 @@ RECORDS: dict[str, Callable[[Entry], Record]] = {
     metadata_keys.GROUP_SHARDS: ShardRecord.from_entry,
     metadata_keys.GROUPS: GroupRecord.from_entry,
     metadata_keys.OFFSETS: CommittedOffset.from_entry,
+    metadata_keys.ACLS: AclRecord.from_entry,
 }
 """How entries with many fields are read, by the kind of their keys."""
 

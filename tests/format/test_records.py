@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import StoreError
 from kafscale.format import metadata_keys
+from kafscale.format.acl import AclRecord, Operation, PatternType, Permission, ResourceType
 from kafscale.format.broker import BrokerRecord
 from kafscale.format.cluster import (
     BUCKET,
@@ -43,6 +44,16 @@ from tests.format.golden import LEVELS, SETS, read
 TOPIC = UUID("0828a36b-12d3-45d3-a145-2ad2cf97bb89")
 OTHER = UUID("6d4f7a0e-93c1-4b6f-8a52-0c8f1b7d2e34")
 
+
+ACL = AclRecord(
+    ResourceType.TOPIC,
+    "clicks",
+    PatternType.LITERAL,
+    "User:alice",
+    "*",
+    Operation.READ,
+    Permission.ALLOW,
+)
 
 EXAMPLES: dict[str, tuple[Record, str]] = {
     "brokers/0": (
@@ -102,6 +113,11 @@ EXAMPLES: dict[str, tuple[Record, str]] = {
         '{"leader":0,"incarnation":15,"epoch":1,"rolled_to":2,"log_start":0,'
         '"first_segment":0,"last_segment":0,"stored_bytes":263,'
         '"epochs":[[0,0],[1,2]],"journals":[[15,1]]}',
+    ),
+    "acls/892a196b616008c5a68e0309bc0a237d": (
+        ACL,
+        '{"resource":"TOPIC","name":"clicks","pattern":"LITERAL","principal":"User:alice",'
+        '"host":"*","operation":"READ","permission":"ALLOW"}',
     ),
     "group-shards/14": (ShardRecord(15, 12, 31), '{"owner":15,"since":12,"sequence":31}'),
     "groups/14/orders": (

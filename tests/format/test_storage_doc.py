@@ -41,6 +41,7 @@ from kafscale.format.trailer import Kind, intact
 from kafscale.interfaces import Entry
 from kafscale.wire.records import Record, build_batch, read_batch_header
 from tests.format.entries import SINGLE, WHOLE, reader_of, text_of
+from tests.format.test_records import ACL
 
 PAGE = (Path(__file__).parents[2] / "docs" / "storage.md").read_text("utf-8")
 
@@ -175,6 +176,7 @@ class KeyTests(SynchronousTestCase):
             metadata_keys.group_shard(shard),
             metadata_keys.group(group),
             metadata_keys.offset(metadata_keys.offsets_of(group), (TOPIC, 2)),
+            metadata_keys.acl(ACL),
             metadata_keys.PRODUCER_IDS,
             metadata_keys.LEVELS,
             metadata_keys.MILESTONES,
@@ -188,6 +190,7 @@ class KeyTests(SynchronousTestCase):
             "partition": 2,
             "shard": shard,
             "group": group,
+            "acl": "892a196b616008c5a68e0309bc0a237d",
         }
         layouts = [codes(row[0])[0] for row in entries]
         self.assertEqual([layout.format(**names) for layout in layouts], made)
@@ -386,7 +389,7 @@ class RecordTests(SynchronousTestCase):
                 again = reader_of(key)(entry).to_json()
             self.assertEqual(text_of(again), text, key)
             shown.add(key if key in WHOLE else metadata_keys.kind_of(key) or key)
-        self.assertEqual(len(shown), 18)
+        self.assertEqual(len(shown), 19)
 
     def test_every_field(self) -> None:
         """
@@ -413,6 +416,7 @@ class RecordTests(SynchronousTestCase):
                 "levels": 2,
                 "store": 3,
                 "journals": 1,
+                "acls": 7,
             },
         )
 

@@ -444,3 +444,9 @@ class _Watch:
         self._changed = None
         if self._inner is not None:
             self._inner.stop()
+
+    def behind(self) -> float:
+        """
+        See L{IWatch.behind}.
+        """
+        return 0.0 if self._inner is None else self._inner.behind()

@@ -89,6 +89,8 @@ class Watch:
         self._on_stopped = stopped
         self._behind = False
         self._stopped = False
+        self._heard = clock.seconds()
+        self._lost = False
         self._silence: IDelayedCall | None = None
         self._stream: Stream | None = None
         self._running: Deferred[None] | None = None
@@ -117,6 +119,12 @@ class Watch:
             self._running.cancel()
         self._on_stopped(self)
 
+    def behind(self) -> float:
+        """
+        See L{IWatch.behind}.
+        """
+        return self._clock.seconds() - self._heard if self._lost else 0.0
+
     def _ended(self, failure: Failure) -> None:
         if not self._stopped:
             self._log.failure(
@@ -133,6 +141,7 @@ class Watch:
                     await self._catch_up()
                 if stream is None:
                     stream = await self._start_stream()
+                self._lost = False
                 await stream.ended
             except Compacted:
                 self._behind = True
@@ -141,6 +150,7 @@ class Watch:
             except CancelledError:
                 raise
             except StoreUnavailable as error:
+                self._lost = True
                 self._log.debug(
                     "the watch of {below} in etcd was interrupted, restarting it: {reason}",
                     below=self._below,
@@ -148,6 +158,7 @@ class Watch:
                 )
                 await self._pause()
             except Exception:
+                self._lost = True
                 self._log.failure(
                     "internal error in the watch of {below} in etcd, restarting it",
                     below=self._below,
@@ -172,6 +183,7 @@ class Watch:
             stream.end(CancelledError())
         else:
             self._stream = stream
+            self._heard = self._clock.seconds()
             self._expect_message()
         return stream
 
@@ -193,6 +205,7 @@ class Watch:
         if self._stopped:
             return
         self._expect_message()
+        self._heard = self._clock.seconds()
         if int(result.get("compact_revision", 0)):
             raise Compacted("the revision of the watch is compacted")
         if result.get("canceled"):

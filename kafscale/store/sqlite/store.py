@@ -87,6 +87,12 @@ class _Watch:
         """
         self._changed = None
 
+    def behind(self) -> float:
+        """
+        See L{IWatch.behind}. The store is in this process.
+        """
+        return 0.0
+
     @property
     def stopped(self) -> bool:
         """

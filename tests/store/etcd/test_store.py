@@ -377,9 +377,11 @@ class CompactionTests(EtcdCase):
         store, other = self.store(), self.store()
         puts = [Put(f"w/{name}", 1) for name in ("gone", "same", "changed")]
         start = await store.commit([], puts)
-        await store.watch("w/", start, self.reported.append)
+        watch = await store.watch("w/", start, self.reported.append)
+        self.assertEqual(watch.behind(), 0.0)
         self.etcd.kill()
         await until_raises(lambda: other.get("w/gone"))
+        await until(lambda: watch.behind() > 0)
         self.etcd.start()
         # The watch waits half a second, so this is done before it is back.
         for key, value in (("n/w/changed", "2"), ("n/w/new", "3")):
@@ -394,6 +396,7 @@ class CompactionTests(EtcdCase):
         last = await other.commit([], [Put("w/new", 4)])
         await until(lambda: len(self.reported_values()) >= 4)
         self.assertEqual(self.reported[-1][0], Change("w/new", Entry("w/new", 4, last), last))
+        self.assertEqual(watch.behind(), 0.0)
 
     async def test_from_a_forgotten_revision(self) -> None:
         """
