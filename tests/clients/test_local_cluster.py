@@ -40,9 +40,7 @@ class LocalClusterTests(SynchronousTestCase):
         """
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir(parents=True)
-        while not all(is_free((port := free_port()) + each) for each in SERVERS):
-            pass
-        self.port = port
+        self.port = free_port(SERVERS)
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("KAFSCALE_")}
         self.log = self.folder / "log"
         with self.log.open("wb") as out:

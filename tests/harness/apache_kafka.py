@@ -10,19 +10,13 @@ defaults, but for those that one broker needs. The version is that of C{peers.to
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import ctypes
 import os
-import signal
 import socket
 import subprocess
-import sys
-import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from tests.harness.peers import ROOT, java
+from tests.harness import serving
+from tests.harness.peers import java
 from tests.harness.ports import free_port
 
 VERSION = "4.4"
@@ -44,18 +38,7 @@ def port() -> int:
     if given:
         return int(given)
     if not _running:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.harness.apache_kafka"],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        atexit.register(process.wait)
-        atexit.register(process.stdin.close)  # called first: this ends it
-        _running.append(int(process.stdout.readline()))
+        _running.append(serving.port_of("tests.harness.apache_kafka"))
     return _running[0]
 
 
@@ -87,31 +70,22 @@ def settings(folder: Path, broker: int, controller: int) -> str:
 def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
     """
     Format its folder, start the process, and wait until it answers.
+
+    @raise serving.NotStarted: If it does not.
     """
     file = folder / "server.properties"
     file.write_text(settings(folder, port, free_port()))
     format_options = ["-t", "3nx1Tt6rQdWYZpqlBMJ7iw", "-c", str(file), "--standalone"]
-    _run(folder, java(VERSION, "kafka.tools.StorageTool", "format", *format_options)).wait()
-    process = _run(folder, java(VERSION, "kafka.Kafka", str(file), options=["-Xmx1g"]))
-    until = time.monotonic() + START_SECONDS
-    while not _listens(port):
-        if process.poll() is not None or time.monotonic() > until:
-            process.kill()
-            raise SystemExit((folder / "log").read_text(errors="replace")[-4000:])
-        time.sleep(0.1)
-    return process
-
-
-def _run(folder: Path, command: list[str]) -> subprocess.Popen[bytes]:
-    with (folder / "log").open("ab") as log:
-        return subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            preexec_fn=_prepare,
-        )
+    return serving.start(
+        folder,
+        [
+            java(VERSION, "kafka.tools.StorageTool", "format", *format_options),
+            java(VERSION, "kafka.Kafka", str(file), options=["-Xmx1g"]),
+        ],
+        lambda: _listens(port),
+        START_SECONDS,
+        {},
+    )
 
 
 def _listens(port: int) -> bool:
@@ -119,26 +93,5 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _prepare() -> None:
-    # If this process is killed, so is its child.
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def main() -> None:
-    """
-    Serve until standard input is closed.
-    """
-    with TemporaryDirectory(prefix="apache-kafka-", ignore_cleanup_errors=True) as folder:
-        port = free_port()
-        process = start(Path(folder), port)
-        try:
-            print(port, flush=True)
-            with contextlib.suppress(KeyboardInterrupt):
-                sys.stdin.read()
-        finally:
-            process.kill()
-            process.wait()
-
-
 if __name__ == "__main__":
-    main()
+    serving.serve("apache-kafka", start)

@@ -4,15 +4,11 @@ Buckets for tests, in an S3 server that runs in a process of its own.
 
 from __future__ import annotations
 
-import atexit
 import base64
 import itertools
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -31,6 +27,7 @@ from kafscale.store.s3.objects import PART_BYTES, S3ObjectStore
 from kafscale.store.s3.probe import Probe
 from kafscale.store.s3.signing import Signer
 from kafscale.store.s3.transport import Transport
+from tests.harness import serving
 from tests.harness.identities import KEY, SECRETS, TREATMENTS, variables
 from tests.harness.s3_peers import AS_S3, PEERS, Peer
 
@@ -87,20 +84,8 @@ def server(name: str = "") -> Server:
     """
     name = name or os.environ.get(VARIABLE) or "moto"
     if name not in _running:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *SERVERS[name]],
-            cwd=Path(__file__).resolve().parents[2],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        _running[name] = Server(
-            name, f"http://127.0.0.1:{int(process.stdout.readline())}"
-        )
-        atexit.register(process.wait)
-        atexit.register(process.stdin.close)  # called first: this ends it
+        port = serving.port_of(*SERVERS[name])
+        _running[name] = Server(name, f"http://127.0.0.1:{port}")
     return _running[name]
 
 

@@ -13,18 +13,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 
 import attrs
 
-from tests.harness import peers
+from tests.harness import peers, serving
 from tests.harness.identities import KEY, SECRETS
-from tests.harness.ports import free_port
-from tests.harness.seaweed_server import prepare, takes_objects
+from tests.harness.seaweed_server import takes_objects
 
 START_SECONDS = 120.0
 
@@ -198,48 +196,19 @@ def start(peer: Peer, folder: Path, port: int) -> subprocess.Popen[bytes]:
     Start a server, and wait until it accepts objects.
 
     @param folder: For its data and its log; empty.
+    @raise serving.NotStarted: If it does not.
     """
     data = folder / "data"
     data.mkdir()
-    environment = {**os.environ, **peer.variables}
-    with (folder / "log").open("wb") as log:
-        if peer.first:
-            first = list(map(str, peer.first(data)))
-            subprocess.run(first, check=True, env=environment, stdout=log, stderr=log)
-        process = subprocess.Popen(
-            list(map(str, peer.command(data, port))),
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            preexec_fn=prepare,
-        )
-    until = time.monotonic() + START_SECONDS
-    while not takes_objects(port):
-        if process.poll() is not None or time.monotonic() > until:
-            process.kill()
-            raise SystemExit((folder / "log").read_text(errors="replace")[-4000:])
-        time.sleep(0.05)
-    return process
-
-
-def main(name: str) -> None:
-    """
-    Serve until standard input is closed.
-
-    @param name: One of L{PEERS}.
-    """
-    port = free_port()
-    with TemporaryDirectory(prefix=f"{name}-", ignore_cleanup_errors=True) as folder:
-        process = start(PEERS[name], Path(folder), port)
-        try:
-            print(port, flush=True)
-            sys.stdin.read()
-        finally:
-            process.kill()
-            process.wait()
+    first = [peer.first(data)] if peer.first else []
+    return serving.start(
+        folder,
+        [*first, peer.command(data, port)],
+        lambda: takes_objects(port),
+        START_SECONDS,
+        peer.variables,
+    )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    serving.serve(sys.argv[1], partial(start, PEERS[sys.argv[1]]))

