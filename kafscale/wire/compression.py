@@ -13,13 +13,13 @@ from __future__ import annotations
 import gzip
 import struct
 import sys
-import zlib
 from collections.abc import Callable, Generator, Iterator
 from enum import IntEnum
 from typing import Protocol
 
 import cramjam
 import lz4.frame
+from isal import isal_zlib
 from lz4.frame import LZ4FrameDecompressor
 
 from kafscale.errors import InvalidRecord
@@ -56,6 +56,11 @@ empty one costs a microsecond and takes nine bytes."""
 XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_START = len(XERIAL_MAGIC) + 8
 _BLOCK = struct.Struct(">I")
+
+# Flags of a gzip member that a decoder must refuse (RFC 1952, 2.3.1.2). ISA-L's ignores
+# them; zlib, with which many consumers read, does not.
+_GZIP_FLAGS_AT = 3
+_GZIP_RESERVED = 0xE0
 
 #: The level that means lz4's fast algorithm to Kafka (C{Lz4BlockOutputStream}).
 _LZ4_FAST = 9
@@ -188,7 +193,9 @@ def _too_large(limit: int) -> InvalidRecord:
 
 def _gunzip(data: memoryview, limit: int) -> Iterator[bytes]:
     for _ in range(_MAX_FRAMES):  # Members may follow one another (RFC 1952, 2.2).
-        inflater = zlib.decompressobj(wbits=31)
+        if len(data) > _GZIP_FLAGS_AT and data[_GZIP_FLAGS_AT] & _GZIP_RESERVED:
+            raise InvalidRecord("gzip data is invalid: it has unknown flags")
+        inflater = isal_zlib.decompressobj(wbits=31)
         at = 0
         while not inflater.eof:
             if at >= len(data):
@@ -297,9 +304,11 @@ _DECODERS: dict[int, Callable[[memoryview, int], Iterator[bytes | memoryview]]] 
     Codec.ZSTD: _unzstd,
 }
 
+_GZIP_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # a wrong stub
+
 _DECODER_ERRORS = (
     cramjam.DecompressionError,
-    zlib.error,
+    _GZIP_ERROR,
     struct.error,
     ZstdError,
     EOFError,

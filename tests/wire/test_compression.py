@@ -4,9 +4,11 @@ Compression codecs: data of other clients, and decompression bombs.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import struct
 import tracemalloc
+import zlib
 
 import cramjam
 from twisted.trial.unittest import SynchronousTestCase
@@ -44,6 +46,29 @@ class InflateTests(SynchronousTestCase):
         packed = gzip.compress(b"one") + gzip.compress(b"two")
         self.assertEqual(inflate(Codec.GZIP, memoryview(packed), 6), b"onetwo")
         self.assertRaises(InvalidRecord, inflate, Codec.GZIP, memoryview(packed), 5)
+
+    def test_damaged_gzip(self) -> None:
+        """
+        gzip data is refused exactly if zlib refuses it, with which consumers read it:
+        whichever bit of it is changed, and wherever it ends.
+        """
+        whole = gzip.compress(TEXT, mtime=0)
+        damaged = [whole[:end] for end in range(1, len(whole))]
+        for at in range(8 * len(whole)):
+            changed = bytearray(whole)
+            changed[at // 8] ^= 1 << at % 8
+            damaged.append(bytes(changed))
+        accepted = 0
+        for each in damaged:
+            zlibs = zlib.decompressobj(wbits=31)
+            with contextlib.suppress(zlib.error):
+                expected = zlibs.decompress(each)
+            if zlibs.eof:
+                accepted += 1
+                self.assertEqual(inflate(Codec.GZIP, memoryview(each), LIMIT), expected)
+            else:
+                self.assertRaises(InvalidRecord, inflate, Codec.GZIP, memoryview(each), LIMIT)
+        self.assertGreater(accepted, 32)  # its time of modification, for example
 
     def test_frames(self) -> None:
         """
