@@ -194,6 +194,11 @@ read_bits(const uint8_t **at, const uint8_t *stop, int last, uint8_t highest, ui
         *at = p + 2;
         return GOT;
     }
+    if (stop - p >= 3 && p[2] < 0x80) { /* offsets from 8,192 on, for example */
+        *bits = (uint64_t)(p[0] & 0x7F) | (uint64_t)(p[1] & 0x7F) << 7 | (uint64_t)p[2] << 14;
+        *at = p + 3;
+        return GOT;
+    }
     return read_long_bits(at, stop, last, highest, bits);
 }
 
