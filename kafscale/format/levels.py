@@ -50,6 +50,7 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "producer-ids": ["the first producer id that was not given out"],
     "levels": ["the levels required and in force"],
     "milestones": ["a list of names"],
+    "login-secret": ["random bytes"],
     "brokers": ["address, rack, weight, version, incarnation and phase"],
     "incarnations": [
         "broker and trim mark; wound up; how it is fenced",
@@ -68,6 +69,7 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "groups": ["a generation and its members"],
     "offsets": ["offset, leader epoch, the consumer's note, times"],
     "acls": ["resource, principal, host, operation, permission"],
+    "users": ["a SCRAM credential for each mechanism"],
 }
 """What each level of each format adds to the one before; the index is the level."""
 

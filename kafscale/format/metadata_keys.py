@@ -6,8 +6,8 @@ the kind of entry. Numbers are padded where entries are read in their order.
 docs/storage.md has the same layouts in a table, with what the entries hold.
 
 The shard of a group is the CRC-32 (zlib's) of its name in UTF-8, modulo
-L{SHARDS}. The name may be any text, so in a key everything but letters, digits
-and ``_.-~`` is written as ``%XX``.
+L{SHARDS}. The names of groups and users may be any text, so in a key everything but
+letters, digits and ``_.-~`` is written as ``%XX``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ LOWEST_INCARNATION = "lowest-incarnation"
 PRODUCER_IDS = "producer-ids"
 LEVELS = "levels"
 MILESTONES = "milestones"
+LOGIN_SECRET = "login-secret"
 
 BROKERS = "brokers/"
 INCARNATIONS = "incarnations/"
@@ -41,6 +42,7 @@ GROUP_SHARDS = "group-shards/"
 GROUPS = "groups/"
 OFFSETS = "offsets/"
 ACLS = "acls/"
+USERS = "users/"
 
 SHARDS = 16
 """How many shards groups are divided into. It says where a group is, so it never changes."""
@@ -242,3 +244,17 @@ def acl(record: AclRecord) -> str:
     """
     fields = json.dumps(list(record.to_json().values()), ensure_ascii=False)
     return f"{ACLS}{sha256(fields.encode()).hexdigest()[:32]}"
+
+
+def user(name: str) -> str:
+    """
+    A user's record (L{kafscale.format.user.UserRecord}).
+    """
+    return USERS + quote(name, safe="")
+
+
+def user_of(key: str) -> str:
+    """
+    The name in a L{user}'s key.
+    """
+    return unquote(key.removeprefix(USERS))

@@ -36,12 +36,15 @@ class StoredEntry(Protocol):
         """
 
 
-def read_record(name: str, entry: StoredEntry, read: Callable[[Any], T]) -> T:
+def read_record(
+    name: str, entry: StoredEntry, read: Callable[[Any], T], secret: bool = False
+) -> T:
     """
     What C{read} makes of the value of an entry.
 
     @param name: Of the format, one of L{kafscale.format.levels.LEVELS}.
     @param read: Called with plain JSON data of a level that this version reads.
+    @param secret: Leave the value out of the error.
     @raise NewerFormat: it is of a newer level.
     @raise CorruptRecord: C{read} cannot make anything of it.
     """
@@ -52,6 +55,7 @@ def read_record(name: str, entry: StoredEntry, read: Callable[[Any], T]) -> T:
         newer.key = entry.key
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        value = "the value" if secret else repr(entry.value)
         raise CorruptRecord(
-            f"{entry.value!r} is not understood: no broker has written it so", entry.key
-        ) from error
+            f"{value} is not understood: no broker has written it so", entry.key
+        ) from (None if secret else error)

@@ -28,6 +28,7 @@ from kafscale.format.incarnation import (
 from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.topic import NameRecord, TombstoneRecord, TopicRecord
+from kafscale.format.user import UserRecord, login_secret_of
 from kafscale.interfaces import Entry
 
 
@@ -55,6 +56,7 @@ RECORDS: dict[str, Callable[[Entry], Record]] = {
     metadata_keys.GROUPS: GroupRecord.from_entry,
     metadata_keys.OFFSETS: CommittedOffset.from_entry,
     metadata_keys.ACLS: AclRecord.from_entry,
+    metadata_keys.USERS: UserRecord.from_entry,
 }
 """How entries with many fields are read, by the kind of their keys."""
 
@@ -69,6 +71,7 @@ SINGLE: dict[str, Callable[[Entry], object]] = {
     metadata_keys.PRODUCER_IDS: producer_ids_of,
     metadata_keys.LOWEST_INCARNATION: lowest_incarnation_of,
     metadata_keys.MILESTONES: milestone_names_of,
+    metadata_keys.LOGIN_SECRET: login_secret_of,
 }
 """And those that are one value, by their keys."""
 

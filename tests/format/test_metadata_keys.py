@@ -55,6 +55,13 @@ class LayoutTests(SynchronousTestCase):
         self.assertEqual(metadata_keys.LOWEST_INCARNATION, "lowest-incarnation")
         self.assertEqual(metadata_keys.PRODUCER_IDS, "producer-ids")
         self.assertEqual(metadata_keys.MILESTONES, "milestones")
+        self.assertEqual(metadata_keys.LOGIN_SECRET, "login-secret")
+
+    def test_users(self) -> None:
+        """
+        A user, whose name may be any text.
+        """
+        self.assertEqual(metadata_keys.user("a/b,\u00fc"), "users/a%2Fb%2C%C3%BC")
 
     def test_groups(self) -> None:
         """
@@ -113,6 +120,15 @@ class ParsingTests(SynchronousTestCase):
         self.assertTrue(key.startswith(metadata_keys.groups(metadata_keys.shard_of(name))))
         self.assertEqual(len(key.split("/")), 3)
         self.assertEqual(metadata_keys.group_of(key), name)
+
+    @given(NAMES)
+    def test_user_names(self, name: str) -> None:
+        """
+        Any text is a name, and stands in one part of the key.
+        """
+        key = metadata_keys.user(name)
+        self.assertEqual(len(key.split("/")), 2)
+        self.assertEqual(metadata_keys.user_of(key), name)
 
     @given(NAMES, PLACES)
     def test_offsets(self, name: str, where: TopicIdPartition) -> None:

@@ -37,6 +37,7 @@ from kafscale.format.levels import highest_level
 from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.topic import NameRecord, Reassignment, TombstoneRecord, TopicRecord
+from kafscale.format.user import ScramCredential, UserRecord
 from kafscale.interfaces import Entry
 from tests.format.entries import RECORDS, SINGLE, WHOLE, Record, reader_of, text_of
 from tests.format.golden import LEVELS, SETS, read
@@ -118,6 +119,16 @@ EXAMPLES: dict[str, tuple[Record, str]] = {
         ACL,
         '{"resource":"TOPIC","name":"clicks","pattern":"LITERAL","principal":"User:alice",'
         '"host":"*","operation":"READ","permission":"ALLOW"}',
+    ),
+    "users/a%2Fb": (
+        UserRecord(
+            {
+                "SCRAM-SHA-512": ScramCredential(b"salt", 8192, b"stored", b"server"),
+                "SCRAM-SHA-256": ScramCredential(b"\0", 4096, b"\1", b"\2"),
+            }
+        ),
+        '{"credentials":["SCRAM-SHA-256$4096:AA==$AQ==:Ag==",'
+        '"SCRAM-SHA-512$8192:c2FsdA==$c3RvcmVk:c2VydmVy"]}',
     ),
     "group-shards/14": (ShardRecord(15, 12, 31), '{"owner":15,"since":12,"sequence":31}'),
     "groups/14/orders": (
@@ -209,7 +220,7 @@ class RecordTests(SynchronousTestCase):
     def test_broken(self) -> None:
         """
         A value that is no such record is refused with the key and the value in
-        one line.
+        one line, without the value if it is a secret.
         """
         for key, (record, _) in EXAMPLES.items():
             read_one = reader_of(key)
@@ -221,7 +232,8 @@ class RecordTests(SynchronousTestCase):
                 with self.subTest(key=key, bad=bad), self.assertRaises(CorruptRecord) as caught:
                     read_one(Entry(key, bad, 1))
                 line = str(caught.exception)
-                self.assertTrue(line.startswith(f"{key}: {bad!r} is not understood: "), line)
+                shown = "the value" if key.startswith(metadata_keys.USERS) else repr(bad)
+                self.assertTrue(line.startswith(f"{key}: {shown} is not understood: "), line)
                 self.assertIsInstance(caught.exception, StoreError)
 
     def test_not_a_number(self) -> None:
@@ -289,6 +301,7 @@ class SingleTests(SynchronousTestCase):
             ("producer-ids", 2000),
             ("lowest-incarnation", 16),
             ("milestones", ["a"]),
+            ("login-secret", "pB2"),
         ):
             self.assertEqual(SINGLE[key](Entry(key, value, 1)), value)
             bad: object

@@ -177,7 +177,9 @@ class KeyTests(SynchronousTestCase):
             metadata_keys.group(group),
             metadata_keys.offset(metadata_keys.offsets_of(group), (TOPIC, 2)),
             metadata_keys.acl(ACL),
+            metadata_keys.user("clicks"),
             metadata_keys.PRODUCER_IDS,
+            metadata_keys.LOGIN_SECRET,
             metadata_keys.LEVELS,
             metadata_keys.MILESTONES,
         ]
@@ -191,6 +193,7 @@ class KeyTests(SynchronousTestCase):
             "shard": shard,
             "group": group,
             "acl": "892a196b616008c5a68e0309bc0a237d",
+            "user": "clicks",
         }
         layouts = [codes(row[0])[0] for row in entries]
         self.assertEqual([layout.format(**names) for layout in layouts], made)
@@ -389,7 +392,7 @@ class RecordTests(SynchronousTestCase):
                 again = reader_of(key)(entry).to_json()
             self.assertEqual(text_of(again), text, key)
             shown.add(key if key in WHOLE else metadata_keys.kind_of(key) or key)
-        self.assertEqual(len(shown), 19)
+        self.assertEqual(len(shown), 21)
 
     def test_every_field(self) -> None:
         """
@@ -410,6 +413,7 @@ class RecordTests(SynchronousTestCase):
                 "topics": 7,
                 "partitions": 12,
                 "tombstones": 3,
+                "users": 1,
                 "group-shards": 3,
                 "groups": 6,
                 "offsets": 5,
