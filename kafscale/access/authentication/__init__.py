@@ -1,0 +1,3 @@
+"""
+Logging in: the mechanisms of SASL, and their order on a connection.
+"""

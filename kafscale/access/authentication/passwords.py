@@ -1,0 +1,65 @@
+"""
+Checking a password that a client has sent.
+
+The broker knows passwords by what SCRAM needs of them, so checking one takes as
+long as a client takes to log in by SCRAM: milliseconds. That is done in threads, a
+few at a time, and those who wait do so in their order.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+
+from twisted.internet.defer import DeferredSemaphore
+
+from kafscale.access.authentication.scram import MECHANISMS, Known, LookUp, Mechanism
+
+AT_A_TIME = 2
+"""How many passwords are hashed at once."""
+
+InThread = Callable[..., Awaitable[bool]]
+"""Runs a function with arguments in a thread."""
+
+
+class Passwords:
+    """
+    The passwords of the users that SCRAM knows.
+    """
+
+    def __init__(self, look_up: LookUp, in_thread: InThread) -> None:
+        """
+        @param look_up: What is known of a name.
+        @param in_thread: Runs what takes long.
+        """
+        self._look_up = look_up
+        self._in_thread = in_thread
+        self._slots = DeferredSemaphore(AT_A_TIME)
+
+    async def verify(self, name: str, password: str) -> bool:
+        """
+        Whether a user has this password: with any mechanism. All mechanisms are
+        computed, for known and for unknown users.
+        """
+        known = [
+            (mechanism, self._look_up(name, mechanism, False)) for mechanism in MECHANISMS.values()
+        ]
+        await self._slots.acquire()
+        try:
+            return await self._in_thread(_fits, known, password.encode())
+        finally:
+            self._slots.release()
+
+
+def _fits(known: list[tuple[Mechanism, Known]], password: bytes) -> bool:
+    """
+    Whether the password is that of a credential that is no decoy.
+    """
+    found = False
+    for mechanism, each in known:
+        credential = each.credential
+        salted = mechanism.salted(password, credential.salt, credential.iterations)
+        computed = mechanism.credential(salted, credential.salt, credential.iterations)
+        same = hmac.compare_digest(computed.stored_key, credential.stored_key)
+        found |= same and each.identity is not None
+    return found

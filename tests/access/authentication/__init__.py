@@ -1,0 +1,3 @@
+"""
+The mechanisms, and their order on a connection.
+"""

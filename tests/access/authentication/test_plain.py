@@ -1,0 +1,147 @@
+"""
+PLAIN, and how passwords are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from kafscale.access.authentication.exchange import Identity, Refused
+from kafscale.access.authentication.passwords import AT_A_TIME, Passwords
+from kafscale.access.authentication.plain import PlainExchange
+from kafscale.access.authentication.scram import SHA_256, SHA_512, Known, Mechanism
+from tests.harness.coroutines import begin, now
+
+
+class PlainTests(SynchronousTestCase):
+    """
+    The only round, for a user C{alice} with the password C{secret}.
+    """
+
+    async def verify(self, name: str, password: str) -> bool:
+        """
+        Whether it is her.
+        """
+        return (name, password) == ("alice", "secret")
+
+    def refused(self, token: bytes) -> str | None:
+        """
+        What the client hears.
+        """
+        with self.assertRaises(Refused) as caught:
+            now(PlainExchange(self.verify).step(token))
+        return caught.exception.message
+
+    def test_right(self) -> None:
+        """
+        With and without the name as authorization id.
+        """
+        for token in (b"\0alice\0secret", b"alice\0alice\0secret"):
+            step = now(PlainExchange(self.verify).step(token))
+            self.assertEqual((step.token, step.identity), (b"", Identity("alice")))
+
+    def test_wrong(self) -> None:
+        """
+        The texts of Kafka, the first that applies.
+        """
+        failed = "Authentication failed: "
+        for token, message in {
+            b"\0alice\0wrong": f"{failed}Invalid username or password",
+            b"\0bob\0secret": f"{failed}Invalid username or password",
+            b"bob\0alice\0secret": f"{failed}Client requested an authorization id that is"
+            " different from username",
+            b"bob\0alice\0wrong": f"{failed}Invalid username or password",
+            b"\0\0secret": f"{failed}username not specified",
+            b"\0alice\0": f"{failed}password not specified",
+            b"": "Invalid SASL/PLAIN response: expected 3 tokens, got 1",
+            b"alice\0secret": "Invalid SASL/PLAIN response: expected 3 tokens, got 2",
+            b"\0alice\0secret\0\0": "Invalid SASL/PLAIN response: expected 3 tokens, got 4",
+            b"\0alice\0\xff": None,
+        }.items():
+            self.assertEqual(self.refused(token), message, token)
+
+
+class PasswordTests(SynchronousTestCase):
+    """
+    Passwords of users that SCRAM knows: C{both} has one for each mechanism, C{one} has
+    only the longer.
+    """
+
+    def setUp(self) -> None:
+        """
+        What is run in a thread runs at once, or waits for the test.
+        """
+        self.waiting: list[Deferred[bool]] | None = None
+        self.hashed: list[int] = []
+        self.passwords = Passwords(self.look_up, self.in_thread)
+
+    def look_up(self, name: str, mechanism: Mechanism, is_token: bool) -> Known:
+        """
+        What is known of a name.
+        """
+        if not is_token and (name == "both" or (name == "one" and mechanism is SHA_512)):
+            password = f"{name} {mechanism.number}".encode()
+            salted = mechanism.salted(password, b"salt", 4096)
+            return Known(mechanism.credential(salted, b"salt", 4096), Identity(name))
+        return Known(mechanism.decoy(b"secret", name), None)
+
+    async def in_thread(self, function: Callable[..., bool], *args: Any) -> bool:
+        """
+        Record how much is computed.
+        """
+        self.hashed.append(len(args[0]))
+        if self.waiting is not None:
+            self.waiting.append(Deferred())
+            return await self.waiting[-1]
+        return function(*args)
+
+    def test_any_mechanism(self) -> None:
+        """
+        A password of any mechanism is good, and no other.
+        """
+        for name, password, right in (
+            ("both", "both 1", True),
+            ("both", "both 2", True),
+            ("one", "one 2", True),
+            ("one", "one 1", False),
+            ("both", "", False),
+            ("nobody", "both 1", False),
+        ):
+            self.assertEqual(now(self.passwords.verify(name, password)), right, (name, password))
+
+    def test_unknown_takes_as_long(self) -> None:
+        """
+        As much is computed for unknown users, and those with one password.
+        """
+        for name in ("both", "one", "nobody"):
+            now(self.passwords.verify(name, "x"))
+        self.assertEqual(self.hashed, [2, 2, 2])
+
+    def test_few_at_a_time(self) -> None:
+        """
+        Those beyond wait, in their order.
+        """
+        self.waiting = []
+        results = [begin(self.passwords.verify(name, "x")) for name in ("a", "b", "c", "d")]
+        self.assertEqual(len(self.waiting), AT_A_TIME)
+        self.waiting[0].callback(False)
+        self.assertFalse(self.successResultOf(results[0]))
+        self.assertEqual(len(self.waiting), AT_A_TIME + 1)
+        self.waiting[1].errback(RuntimeError("the thread failed"))
+        self.failureResultOf(results[1], RuntimeError)
+        self.waiting[2].callback(True)
+        self.assertTrue(self.successResultOf(results[2]))
+        self.waiting[3].callback(False)
+        self.assertFalse(self.successResultOf(results[3]))
+
+    def test_same_hash(self) -> None:
+        """
+        The credentials of both mechanisms differ in length.
+        """
+        for mechanism, size in ((SHA_256, 32), (SHA_512, 64)):
+            known = self.look_up("both", mechanism, False)
+            self.assertEqual(len(known.credential.stored_key), size)
