@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale import config
 from kafscale.config import SETTINGS, Settings, from_environment, full_options, kinds
 from kafscale.config.agreement import check_stores
+from kafscale.config.listeners import ListenerSettings, inter_broker_listener, listeners_of
 from kafscale.errors import SettingError
 
 ROOT = Path(__file__).parent.parent
@@ -400,8 +401,107 @@ class AdvertisedTests(SynchronousTestCase):
         """
         The default is the actual port, also if it was selected by the system.
         """
-        self.assertEqual(settings(BROKER_ADDR="localhost:0").advertised_port(4711), 4711)
-        self.assertEqual(settings(BROKER_PORT="9").advertised_port(4711), 9)
+        (free,) = listeners_of(settings(BROKER_ADDR="localhost:0"))
+        self.assertIsNone(free.port)
+        (fixed,) = listeners_of(settings(BROKER_PORT="9"))
+        self.assertEqual(fixed.port, 9)
+
+
+class ListenersTests(SynchronousTestCase):
+    """
+    Named listeners.
+    """
+
+    def found(self, **environ: str) -> list[ListenerSettings]:
+        """
+        The listeners of a machine called "oak".
+        """
+        return list(listeners_of(settings(**environ), lambda: "oak"))
+
+    def refused(self, **environ: str) -> str:
+        """
+        What is wrong with them.
+        """
+        return str(self.assertRaises(SettingError, self.found, **environ))
+
+    def test_implied(self) -> None:
+        """
+        Without the setting there is one, called after its protocol.
+        """
+        (plain,) = self.found()
+        self.assertEqual((plain.name, plain.protocol), ("PLAINTEXT", "PLAINTEXT"))
+        self.assertEqual(plain.host, "127.0.0.1")
+        (tls,) = self.found(BROKER_ADDR="ssl:9092:privateKey=k.pem:certKey=c.pem")
+        self.assertEqual((tls.name, tls.protocol, tls.host), ("SSL", "SSL", "oak"))
+        self.assertTrue(plain.is_implied and tls.is_implied)
+
+    def test_named(self) -> None:
+        """
+        Each has a protocol, an address to listen on, and one to advertise.
+        """
+        inside, outside, local = self.found(
+            LISTENERS="inside://10.0.0.1:9092, OUTSIDE://:9093,LOCAL://[::1]:0",
+            ADVERTISED_LISTENERS="OUTSIDE://kafka.example.org:443",
+            LISTENER_SECURITY_PROTOCOL_MAP="INSIDE:PLAINTEXT,outside:sasl_ssl,LOCAL:SSL",
+        )
+        self.assertEqual((inside.name, inside.protocol), ("INSIDE", "PLAINTEXT"))
+        self.assertEqual((inside.host, inside.port), ("10.0.0.1", 9092))
+        self.assertEqual(inside.listen.endpoint, "tcp:9092:interface=10.0.0.1:backlog=1024")
+        self.assertEqual((outside.name, outside.protocol), ("OUTSIDE", "SASL_SSL"))
+        self.assertEqual((outside.host, outside.port), ("kafka.example.org", 443))
+        self.assertEqual(outside.listen.endpoint, "tcp:9093:backlog=1024")
+        self.assertEqual((local.host, local.port), ("::1", None))
+        self.assertFalse(inside.is_implied)
+
+    def test_all_interfaces(self) -> None:
+        """
+        A listener on all interfaces advertises the broker's host, or the machine's.
+        """
+        (each,) = self.found(LISTENERS="SSL://0.0.0.0:9093")
+        self.assertEqual((each.protocol, each.host, each.port), ("SSL", "oak", 9093))
+        (each,) = self.found(LISTENERS="SSL://[::]:9093", BROKER_HOST="elm")
+        self.assertEqual(each.host, "elm")
+
+    def test_wrong(self) -> None:
+        """
+        What contradicts itself, or has no effect, is refused.
+        """
+        self.assertIn("the protocol of listener A is not known", self.refused(LISTENERS="A://:1"))
+        self.assertIn(
+            "no listener B in", self.refused(LISTENERS="SSL://:1", ADVERTISED_LISTENERS="B://b:1")
+        )
+        for name, value in (
+            ("ADVERTISED_LISTENERS", "A://a:1"),
+            ("LISTENER_SECURITY_PROTOCOL_MAP", "A:SSL"),
+        ):
+            self.assertIn("has no effect without", self.refused(**{name: value}))
+        for name, value in (
+            ("LISTENERS", "9092"),
+            ("LISTENERS", "A://:1,a://:2"),
+            ("LISTENERS", "A://:65536"),
+            ("LISTENERS", "A://x y:1"),
+            ("ADVERTISED_LISTENERS", "A://:1"),
+            ("ADVERTISED_LISTENERS", "A://0.0.0.0:1"),
+            ("ADVERTISED_LISTENERS", "A://a:0"),
+            ("LISTENER_SECURITY_PROTOCOL_MAP", "A:TLS"),
+            ("LISTENER_SECURITY_PROTOCOL_MAP", "A:SSL,A:PLAINTEXT"),
+            ("LISTENER_SECURITY_PROTOCOL_MAP", ":SSL"),
+        ):
+            self.assertIn(f"invalid KAFSCALE_{name}=", self.refused(**{name: value}))
+
+    def test_between_brokers(self) -> None:
+        """
+        Brokers use the listener that is named for them, or the first one.
+        """
+        both = {"LISTENERS": "PLAINTEXT://:1,SSL://:2"}
+        for named, expected in (({}, "PLAINTEXT"), ({"INTER_BROKER_LISTENER_NAME": "ssl"}, "SSL")):
+            found = settings(**both, **named)
+            self.assertEqual(inter_broker_listener(found, listeners_of(found)).name, expected)
+        other = settings(**both, INTER_BROKER_LISTENER_NAME="B")
+        error = self.assertRaises(
+            SettingError, inter_broker_listener, other, listeners_of(other)
+        )
+        self.assertIn("KAFSCALE_INTER_BROKER_LISTENER_NAME=B", str(error))
 
 
 class OnS3Tests(SynchronousTestCase):

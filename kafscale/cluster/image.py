@@ -70,6 +70,7 @@ def broker_of(broker_id: int, entry: Entry) -> Broker:
         record.incarnation,
         record.weight,
         Phase(record.phase),
+        record.listeners,
     )
 
 

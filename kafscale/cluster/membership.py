@@ -197,6 +197,7 @@ class Membership:
             incarnation,
             self._phase,
             self._levels.reads,
+            broker.listeners,
         ).to_json()
 
     def _is_past(self, found: BrokerRecord) -> bool:

@@ -5,7 +5,8 @@ All else follows from the declarations in `kafscale.config.settings`: the
 environment variable (C{KAFSCALE_SEGMENT_BYTES}) and the option
 (C{--segment-bytes}) from the attribute's name; the help text and the table in
 docs/configuration.md from section, kind, default and meaning. An option takes
-precedence over its variable. An empty option or variable counts as absent.
+precedence over its variable. Some settings can be given for a single listener
+(C{KAFSCALE_LISTENER_NAME_EXTERNAL_SSL_KEY}). An empty option or variable counts as absent.
 """
 
 from kafscale.config.help import help_text, table, version_text

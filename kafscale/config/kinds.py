@@ -34,6 +34,31 @@ class Listen:
     port: int | None = None
 
 
+@attrs.frozen
+class NamedAddress:
+    """
+    The address of a listener.
+
+    @ivar name: Of the listener, in capitals.
+    @ivar host: The host; empty for all interfaces.
+    @ivar port: The port.
+    """
+
+    name: str
+    host: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        """
+        Host and port.
+        """
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.name}://{self.address}"
+
+
 NOWHERE = Listen("")
 """The value of C{off}: do not listen."""
 
@@ -199,7 +224,12 @@ def _parse_advertised(text: str) -> str:
     return host
 
 
-def _parse_listen(text: str) -> Listen:
+def parse_listen(text: str) -> Listen:
+    """
+    An address to listen on.
+
+    @raise ValueError: It is none.
+    """
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[")
     if not colon or host in _TYPES_WITH_PORT or (":" in host and not bracketed):
@@ -266,15 +296,58 @@ def _parse_bucket(text: str) -> str:
     return text
 
 
+_LISTENER = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,248})://(.*):([0-9]{1,5})")
+
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+"""What clients can speak on a listener, by Kafka's names."""
+
+
+def _parse_listeners(text: str) -> tuple[NamedAddress, ...]:
+    """
+    C{NAME://host:port}, with commas between; each name once.
+    """
+    found = []
+    for each in text.split(","):
+        match = _LISTENER.fullmatch(each.strip())
+        if match is None:
+            raise ValueError(text)
+        name, host, port = match.groups()
+        found.append(NamedAddress(name.upper(), _parse_host(host) if host else "", _PORT(port)))
+    if len({each.name for each in found}) < len(found):
+        raise ValueError(text)
+    return tuple(found)
+
+
+def _parse_advertised_listeners(text: str) -> tuple[NamedAddress, ...]:
+    found = _parse_listeners(text)
+    if any(is_wildcard(each.host) or not each.port for each in found):
+        raise ValueError(text)
+    return found
+
+
+def _parse_protocol_map(text: str) -> tuple[str, ...]:
+    """
+    C{NAME:PROTOCOL}, with commas between; each name once.
+    """
+    found = [each.strip().upper() for each in text.split(",")]
+    names = [each.rpartition(":")[0] for each in found]
+    if len(set(names)) < len(names) or not all(names):
+        raise ValueError(text)
+    if any(each.rpartition(":")[2] not in PROTOCOLS for each in found):
+        raise ValueError(text)
+    return tuple(found)
+
+
 def _parse_listen_or_off(text: str) -> Listen:
-    return NOWHERE if text.lower() == "off" else _parse_listen(text)
+    return NOWHERE if text.lower() == "off" else parse_listen(text)
 
 
 _ADDRESS = "host:port, [IPv6 address]:port or a Twisted endpoint such as"
 
 TEXT = Kind(str, "any text", "TEXT")
+LISTENER_NAME = Kind(str.upper, "the name of a listener", "NAME")
 PATH = Kind(str, "a path", "PATH")
-LISTEN = Kind(_parse_listen, f"{_ADDRESS} tcp:9092", "ADDRESS")
+LISTEN = Kind(parse_listen, f"{_ADDRESS} tcp:9092", "ADDRESS")
 LISTEN_OR_OFF = Kind(_parse_listen_or_off, f"{_ADDRESS} tcp:9308; or off", "ADDRESS")
 ADVERTISED = Kind(_parse_advertised, "a host name or an IP address, not 0.0.0.0 or ::", "HOST")
 NAMESPACE = Kind(_parse_namespace, "1 to 100 letters, digits, '.', '_' and '-'", "NAME")
@@ -284,4 +357,18 @@ URL = Kind(
 )
 URLS = Kind(
     _parse_urls, "URLs http://host:port or https://host:port, separated by commas", "URL,..."
+)
+LISTENERS = Kind(
+    _parse_listeners, "NAME://host:port, with commas between, each name once", "NAME://HOST:PORT,..."
+)
+ADVERTISED_LISTENERS = Kind(
+    _parse_advertised_listeners,
+    "NAME://host:port, with commas between, each name once; a host that is not 0.0.0.0 or ::",
+    "NAME://HOST:PORT,...",
+)
+PROTOCOL_MAP = Kind(
+    _parse_protocol_map,
+    f"NAME:PROTOCOL, with commas between, each name once; a protocol is {', '.join(PROTOCOLS[:-1])}"
+    f" or {PROTOCOLS[-1]}",
+    "NAME:PROTOCOL,...",
 )

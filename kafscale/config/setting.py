@@ -28,6 +28,7 @@ class Setting:
         if it is the same.
     @ivar otherwise: What holds if nothing is set, in words, for settings
         without a default.
+    @ivar by_listener: Whether it can be given for a single listener.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Setting:
     meaning: str
     on_s3: str = ""
     otherwise: str = "none"
+    by_listener: bool = False
 
     @property
     def variable(self) -> str:
@@ -92,6 +94,7 @@ def setting(
     on_s3: str = "",
     otherwise: str = "none",
     secret: bool = False,
+    by_listener: bool = False,
 ) -> Any:
     """
     Declare a setting, as the value of an attribute of `Settings`.
@@ -107,5 +110,5 @@ def setting(
             return there if made.s3_bucket else elsewhere
 
         value = attrs.Factory(either, takes_self=True)
-    metadata = {"setting": (section, kind, default, meaning, on_s3, otherwise)}
+    metadata = {"setting": (section, kind, default, meaning, on_s3, otherwise, by_listener)}
     return attrs.field(default=value, metadata=metadata, repr=not secret)

@@ -8,26 +8,32 @@ The declaration of every setting, in the order of help and documentation.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import attrs
 
 from kafscale.config.kinds import (
     ADVERTISED,
+    ADVERTISED_LISTENERS,
     BOOLEAN,
     BUCKET,
     GIB,
     KIB,
     LISTEN,
     LISTEN_OR_OFF,
+    LISTENER_NAME,
+    LISTENERS,
     MIB,
     NAMESPACE,
     PATH,
+    PROTOCOL_MAP,
     TEXT,
     URL,
     URLS,
     Listen,
+    NamedAddress,
     choice,
     choices,
     fraction,
@@ -82,6 +88,36 @@ class Settings:
         "",
         "Port that the broker advertises to clients.",
         otherwise="the port that it listens on",
+    )
+    listeners: tuple[NamedAddress, ...] | None = _network(
+        LISTENERS,
+        "",
+        "Listeners of the broker, for example `INTERNAL://10.0.0.1:9092,EXTERNAL://:9093` (Kafka's"
+        " `listeners`). They take the place of the one in `KAFSCALE_BROKER_ADDR`. Without a host:"
+        " all IPv4 interfaces.",
+        otherwise="one listener on `KAFSCALE_BROKER_ADDR`, called `PLAINTEXT`",
+    )
+    advertised_listeners: tuple[NamedAddress, ...] | None = _network(
+        ADVERTISED_LISTENERS,
+        "",
+        "Addresses that the broker advertises, by listener (Kafka's `advertised.listeners`): a"
+        " client is given the addresses of the listener that it has connected to.",
+        otherwise="where each listener listens; for all interfaces `KAFSCALE_BROKER_HOST`, or this"
+        " machine's host name",
+    )
+    listener_security_protocol_map: tuple[str, ...] | None = _network(
+        PROTOCOL_MAP,
+        "",
+        "Protocol of each listener, for example `INTERNAL:PLAINTEXT,EXTERNAL:SSL` (Kafka's"
+        " `listener.security.protocol.map`).",
+        otherwise="listeners are named after their protocols",
+    )
+    inter_broker_listener_name: str | None = _network(
+        LISTENER_NAME,
+        "",
+        "Listener on which brokers connect to one another (Kafka's"
+        " `inter.broker.listener.name`).",
+        otherwise="the first of `KAFSCALE_LISTENERS`",
     )
     max_connections: int = _network(
         number(0, 1_000_000),
@@ -447,6 +483,10 @@ class Settings:
         " progress and flushing the journal.",
     )
 
+    by_listener: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)
+    """Values of settings for single listeners: the listener's name, as it stands in
+    variables, to the setting's name to the value."""
+
     def fencing(self) -> str:
         """
         How a replaced broker is prevented from writing, C{create} or
@@ -465,16 +505,10 @@ class Settings:
         host = self.broker_addr.host
         return hostname() if is_wildcard(host) else host
 
-    def advertised_port(self, listened: int) -> int:
-        """
-        The port that clients are to connect to.
-
-        @param listened: The port that the broker listens on.
-        """
-        return listened if self.broker_port is None else self.broker_port
-
 
 SETTINGS: Sequence[Setting] = [
-    Setting(each.name, *each.metadata["setting"]) for each in attrs.fields(Settings)
+    Setting(each.name, *each.metadata["setting"])
+    for each in attrs.fields(Settings)
+    if "setting" in each.metadata
 ]
 """All settings, in the order in which they are declared."""

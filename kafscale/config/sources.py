@@ -10,9 +10,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafscale.config.kinds import BOOLEAN
-from kafscale.config.setting import PREFIX
+from kafscale.config.setting import PREFIX, Setting
 from kafscale.config.settings import SETTINGS, Settings
 from kafscale.errors import SettingError
+
+_LISTENER_PREFIX = f"{PREFIX}LISTENER_NAME_"
+
+
+def _for_listener(variable: str) -> tuple[str, Setting | None]:
+    """
+    The listener and the setting in the name of a variable that is for one listener;
+    None if it is no such variable.
+    """
+    if variable.startswith(_LISTENER_PREFIX):
+        for each in SETTINGS:
+            listener = variable.removesuffix(f"_{each.name.upper()}")
+            if each.by_listener and len(_LISTENER_PREFIX) < len(listener) < len(variable):
+                return listener.removeprefix(_LISTENER_PREFIX), each
+    return "", None
 
 
 def from_environment(
@@ -42,11 +57,18 @@ def from_environment(
         elif variable:
             values[each.name] = each.read(variable, each.variable)
     known = {each.variable for each in SETTINGS}
+    by_listener: dict[str, dict[str, Any]] = {}
     for name in sorted(name for name in environ if name.startswith(PREFIX) and name not in known):
+        listener, setting = _for_listener(name)
+        if setting is not None:
+            if environ[name]:
+                value = setting.read(environ[name], name)
+                by_listener.setdefault(listener, {})[setting.name] = value
+            continue
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
         hint = f"; did you mean {close[0]}?" if close else ""
         warnings.append(f"unknown setting {name} ignored{hint}")
-    return Settings(**values), warnings
+    return Settings(**values, by_listener=by_listener), warnings
 
 
 def option_parameters() -> list[list[str | None]]:

@@ -8,7 +8,7 @@ of two versions read one another's registrations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from operator import index
 from typing import Any
 
@@ -19,6 +19,10 @@ from kafscale.format.record import StoredEntry, read_record
 
 def _copy(levels: Mapping[str, int]) -> dict[str, int]:
     return dict(levels)
+
+
+def _listeners(found: Iterable[Iterable[Any]]) -> tuple[tuple[str, str, int], ...]:
+    return tuple((str(name), str(host), index(port)) for name, host, port in found)
 
 
 @attrs.frozen
@@ -36,6 +40,8 @@ class BrokerRecord:
         (L{kafscale.interfaces.Phase}).
     @ivar levels: The highest level that it reads of each format of which that
         is above 0 (`kafscale.format.levels`).
+    @ivar listeners: Name, host and port of each listener; absent if there is one
+        only, without a name. C{host} and C{port} are those of the first.
     """
 
     host: str
@@ -46,14 +52,19 @@ class BrokerRecord:
     incarnation: int = attrs.field(converter=index)
     phase: str
     levels: Mapping[str, int] = attrs.field(factory=dict, converter=_copy)
+    listeners: tuple[tuple[str, str, int], ...] = attrs.field(default=(), converter=_listeners)
 
     def to_json(self) -> dict[str, Any]:
         """
-        As it stands in the metadata store: C{levels} is absent if it is empty.
+        As it stands in the metadata store: C{levels} and C{listeners} are absent if
+        they are empty.
         """
         value = attrs.asdict(self)
         if not self.levels:
             del value["levels"]
+        value["listeners"] = [list(each) for each in self.listeners]
+        if not self.listeners:
+            del value["listeners"]
         return value
 
     @classmethod

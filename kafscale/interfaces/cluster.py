@@ -29,16 +29,24 @@ class Phase(StrEnum):
     LEAVING = "leaving"
 
 
+UNNAMED_LISTENERS = ("PLAINTEXT", "SSL")
+"""The names of the one listener of a broker that has not given its listeners names:
+its protocol."""
+
+
 @attrs.frozen
 class Broker:
     """
     A broker of the cluster: its address for clients, and what decides which
     partitions it leads.
 
+    @ivar host: Of its first listener; so is C{port}.
     @ivar rack: None if it has none.
     @ivar incarnation: 0 if it is not known.
     @ivar weight: Its share of the partitions, relative to those of the others.
     @ivar phase: The phase of its life.
+    @ivar listeners: Name, host and port of each of its listeners. Empty if it has
+        one only, which was not given a name.
     """
 
     broker_id: int
@@ -48,6 +56,21 @@ class Broker:
     incarnation: int = 0
     weight: float = 1.0
     phase: Phase = Phase.SERVING
+    listeners: tuple[tuple[str, str, int], ...] = ()
+
+    def address(self, listener: str) -> tuple[str, int] | None:
+        """
+        Host and port for clients of a listener; None if the broker has no such
+        listener.
+
+        @param listener: The name of the listener.
+        """
+        if not self.listeners:
+            return (self.host, self.port) if listener in UNNAMED_LISTENERS else None
+        for name, host, port in self.listeners:
+            if name == listener:
+                return host, port
+        return None
 
 
 OFFSETS_TOPIC = "__consumer_offsets"

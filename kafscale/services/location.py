@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 from uuid import UUID
 
 from kafscale.errors import FencedLeaderEpoch, UnknownLeaderEpoch, UnknownTopicOrPartition
-from kafscale.interfaces import IImage, ILog, IPartition, IPartitions, IReadable, Topic
+from kafscale.interfaces import Broker, IImage, ILog, IPartition, IPartitions, IReadable, Topic
 
 N = TypeVar("N")
 
@@ -76,17 +76,34 @@ def current_leader(image: IImage, kind: type[N], topic_id: UUID, index: int) -> 
     return leader
 
 
-def endpoints(image: IImage, kind: type[N], broker_ids: Iterable[int]) -> list[N]:
+def addresses(image: IImage, listener: str) -> list[tuple[Broker, str, int]]:
+    """
+    The brokers that have a listener, with their hosts and ports there.
+
+    @param listener: The name of the listener that the client has connected to.
+    """
+    found = []
+    for broker in image.brokers():
+        address = broker.address(listener)
+        if address is not None:
+            found.append((broker, *address))
+    return found
+
+
+def endpoints(
+    image: IImage, kind: type[N], broker_ids: Iterable[int], listener: str
+) -> list[N]:
     """
     The addresses of brokers, for the response that sends a client there
     (KIP-951).
 
     @param kind: The structure of that response.
+    @param listener: The name of the listener that the client has connected to.
     """
     wanted = set(broker_ids)
     make: Any = kind
     return [
-        make(node_id=broker.broker_id, host=broker.host, port=broker.port, rack=broker.rack)
-        for broker in image.brokers()
+        make(node_id=broker.broker_id, host=host, port=port, rack=broker.rack)
+        for broker, host, port in addresses(image, listener)
         if broker.broker_id in wanted
     ]

@@ -17,26 +17,22 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IAddress, IReactorFromThreads
-from twisted.internet.protocol import ServerFactory
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from kafscale import __version__
-from kafscale.access.open_sessions import OpenSessions
 from kafscale.concurrency.gathering import within
 from kafscale.config import Settings
 from kafscale.config.agreement import check_groups
 from kafscale.errors import SettingError, StoreError
-from kafscale.interfaces import Broker, Listener, SecurityProtocol
+from kafscale.interfaces import Broker
 from kafscale.log.takeover.sealing import CorruptLog
-from kafscale.net.connection import Connection
 from kafscale.net.dispatch import Dispatch
-from kafscale.net.factory import BrokerFactory, ListenerFactory
+from kafscale.net.factory import BrokerFactory
 from kafscale.net.peer import Peer
 from kafscale.ops.launch import Launch, stop_at_signals
 from kafscale.ops.process import (
@@ -45,17 +41,11 @@ from kafscale.ops.process import (
     end_with_failure,
     restrict_log,
 )
-from kafscale.tap.listening import address_of, take_port
+from kafscale.tap.listeners import Listeners
 from kafscale.tap.node import Node
 from kafscale.tap.operators import Operators
 from kafscale.tap.stores import open_stores
 from kafscale.wire import record_walk
-
-CLIENTS = Listener("PLAINTEXT", SecurityProtocol.PLAINTEXT)
-"""The listener."""
-
-DIAL_SECONDS = 5.0
-"""Timeout for connecting to another broker, in seconds."""
 
 
 class BrokerService(Service):
@@ -81,7 +71,6 @@ class BrokerService(Service):
         self._factory: BrokerFactory | None = None
         self._node: Node | None = None
         self._continues = True
-        self._port: Any = None  # a listening port, with stopReading and startReading
 
     # -- starting -----------------------------------------------------------
 
@@ -97,7 +86,8 @@ class BrokerService(Service):
             check_groups(self._settings)
             self._stores = open_stores(self._settings, self._pool, reactor)
             self._convert = self._pool(2)  # one thread for producers, one for consumers
-            self._listen()
+            self._listeners = Listeners(self._settings)
+            self._listeners.take(reactor)
             self._operators = Operators(
                 self._stores, self._why_unready, self._why_unhealthy, reactor
             )
@@ -154,22 +144,8 @@ class BrokerService(Service):
         return run
 
     def _dial(self, other: Broker) -> Peer:
-        endpoint = HostnameEndpoint(reactor, other.host, other.port, timeout=DIAL_SECONDS)
+        endpoint = self._listeners.endpoint_of(other, reactor)
         return Peer(endpoint, reactor, f"kafscale-{self._broker.broker_id}")
-
-    def _listen(self) -> None:
-        """
-        Take the port. Clients that connect already wait in the kernel's queue
-        until the broker is ready.
-
-        @raise SettingError: The broker cannot listen there.
-        """
-        self._gate = Gate()
-        try:
-            self._port = take_port(reactor, self._settings.broker_addr.endpoint, self._gate)
-        except SettingError as error:
-            raise SettingError(f"{error}; choose another with KAFSCALE_BROKER_ADDR") from None
-        self._port.stopReading()
 
     def startService(self) -> None:
         """
@@ -191,14 +167,7 @@ class BrokerService(Service):
 
     async def _start(self) -> None:
         settings = self._settings
-        listened = self._port.getHost().port
-        self._broker = Broker(
-            settings.broker_id,
-            settings.advertised_host(),
-            settings.advertised_port(listened),
-            settings.broker_rack,
-            weight=settings.broker_weight,
-        )
+        self._broker = self._listeners.broker(settings)
         await self._stores.check_metadata()
         node = self._node = Node(
             settings,
@@ -216,21 +185,18 @@ class BrokerService(Service):
             node.services, time.monotonic, node.image.cluster_id, self._broker.broker_id
         )
         self._factory = BrokerFactory(dispatch, node.log.pressure, reactor, settings)
-        self._gate.factory = self._factory.listener(OpenSessions(CLIENTS))
         self._operators.add_readings(node, dispatch, self._factory)
         if self._stores.rollback_guard is not None:
             self._stores.rollback_guard.watch(self._cannot_continue)
         if self._stores.watch is not None:
             self._stores.watch.begin(self._cannot_continue)
         collect_seldom()
-        self._port.startReading()
+        self._listeners.serve(self._factory)
         await node.serve()
         self._log.info(
-            "kafscale {version} listens on {address}, advertised as {host}:{port}; {data}",
+            "kafscale {version} listens on {listeners}; {data}",
             version=__version__,
-            address=address_of(self._port.getHost()),
-            host=self._broker.host,
-            port=self._broker.port,
+            listeners=self._listeners.described(),
             data=self._stores.description,
         )
         self._launch.succeeded()
@@ -314,7 +280,7 @@ class BrokerService(Service):
                 self._not_handed_over, seconds / 2
             )
             seconds = max(0.0, seconds - (reactor.seconds() - begun))
-        await maybeDeferred(self._port.stopListening)
+        await self._listeners.stop()
         if self._factory is not None and node is not None:
             # Most of the remaining time is for answering clients.
             answered = self._factory.stop(seconds * 0.7)
@@ -379,26 +345,3 @@ class Pool(ThreadPool):
     """
 
     threadFactory = PoolThread  # noqa: N815 - Twisted's name
-
-
-class Gate(ServerFactory):
-    """
-    A factory for a port that is taken before its real factory exists.
-
-    @ivar factory: The real one, from when the broker is ready.
-    """
-
-    noisy = False
-    factory: ListenerFactory | None = None
-
-    def logPrefix(self) -> str:  # noqa: N802 - Twisted's name
-        """
-        The name of the port in Twisted's own log lines.
-        """
-        return "kafscale"
-
-    def buildProtocol(self, addr: IAddress | None) -> Connection | None:
-        """
-        Build a protocol with the real factory.
-        """
-        return None if self.factory is None else self.factory.buildProtocol(addr)

@@ -17,6 +17,7 @@ from kafscale.cluster.topic_configs import TopicConfigs
 from kafscale.cluster.topics import Topics
 from kafscale.errors import StoreUnavailable
 from kafscale.format import metadata_keys
+from kafscale.format.broker import BrokerRecord
 from kafscale.format.levels import highest_level
 from kafscale.interfaces import Broker, Delete, IMetadataStore, NewTopic, Put, Topic
 from kafscale.store.blocking import at_once
@@ -126,16 +127,18 @@ class SmallCluster:
         """
         Register a broker, or change its registration.
         """
-        value = {
-            "host": broker.host,
-            "port": broker.port,
-            "rack": broker.rack,
-            "weight": broker.weight,
-            "version": "",
-            "incarnation": broker.incarnation,
-            "phase": broker.phase,
-        }
-        self.now(self.store.commit([], [Put(metadata_keys.broker(broker.broker_id), value)]))
+        record = BrokerRecord(
+            broker.host,
+            broker.port,
+            broker.rack,
+            broker.weight,
+            "",
+            broker.incarnation,
+            broker.phase,
+            listeners=broker.listeners,
+        )
+        key = metadata_keys.broker(broker.broker_id)
+        self.now(self.store.commit([], [Put(key, record.to_json())]))
 
     def end_broker(self, broker_id: int) -> None:
         """

@@ -67,6 +67,11 @@ EXAMPLES: dict[str, tuple[Record, str]] = {
         '{"host":"h","port":9092,"rack":"r","weight":0.5,"version":"0.2.0",'
         '"incarnation":16,"phase":"starting","levels":{"segment":1}}',
     ),
+    "brokers/2": (
+        BrokerRecord("h", 1, None, 1.0, "0.2.0", 17, "serving", {}, (("A", "h", 1), ("B", "i", 2))),
+        '{"host":"h","port":1,"rack":null,"weight":1.0,"version":"0.2.0","incarnation":17,'
+        '"phase":"serving","listeners":[["A","h",1],["B","i",2]]}',
+    ),
     "incarnations/00000000000000000015": (IncarnationRecord(0), '{"broker":0,"trim":0}'),
     "incarnations/00000000000000000016": (
         IncarnationRecord(0, 7, wound_up=True, fencing="metadata"),

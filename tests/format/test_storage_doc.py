@@ -406,7 +406,7 @@ class RecordTests(SynchronousTestCase):
         self.assertEqual(
             {name: len(found) for name, found in fields.items()},
             {
-                "brokers": 8,
+                "brokers": 9,
                 "incarnations": 5,
                 "seals": 2,
                 "names": 1,

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.interfaces import IService, RequestContext, Serving
+from kafscale.interfaces import IService, ISession, RequestContext, Serving
 from kafscale.wire.messages import RESPONSES
 from kafscale.wire.schema import Request
 from tests.cluster.small import SmallCluster
@@ -25,18 +25,24 @@ class Connection:
 CONNECTION = Connection()
 
 
-def context(version: int, connection: Connection = CONNECTION) -> RequestContext:
+def context(
+    version: int, connection: Connection = CONNECTION, session: ISession = SESSION
+) -> RequestContext:
     """
     The context of a request of this version.
     """
-    return RequestContext(version, "test", "127.0.0.1", connection, SESSION)
+    return RequestContext(version, "test", "127.0.0.1", connection, session)
 
 
 class ServiceClient:
     """
     Sends requests to services as a connection does: every request and response
     is encoded and decoded, so a message that cannot be encoded fails the test.
+
+    @ivar session: The session that requests belong to.
     """
+
+    session: ISession = SESSION
 
     def __init__(self, case: SynchronousTestCase, *services: IService) -> None:
         """
@@ -59,7 +65,7 @@ class ServiceClient:
         self._case.assertLessEqual(version, serving.highest)
         read = type(request).decode(version, b"".join(request.encode(version)))
 
-        answered = maybeDeferred(serving.answer, read, context(version, connection))
+        answered = maybeDeferred(serving.answer, read, context(version, connection, self.session))
         return answered.addCallback(lambda response: response and self._sent(response, version))
 
     def now(self, request: Request, version: int) -> Any:

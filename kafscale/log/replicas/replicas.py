@@ -189,7 +189,13 @@ class Replicas:
             return  # it will be dropped
         broker = next((each for each in self._image.brokers() if each.broker_id == leader), None)
         if broker is not None:
-            broker = Broker(leader, broker.host, broker.port, incarnation=broker.incarnation)
+            broker = Broker(
+                leader,
+                broker.host,
+                broker.port,
+                incarnation=broker.incarnation,
+                listeners=broker.listeners,
+            )
         before = self._routes.get(replica)
         if before == broker:
             return

@@ -9,6 +9,7 @@ from zope.interface import implementer
 from kafscale.errors import MismatchedEndpointType, UnsupportedEndpointType
 from kafscale.interfaces import IAdminService, IImage, RequestContext, Serving
 from kafscale.services.authorized_operations import CLUSTER_OPERATIONS, NO_OPERATIONS
+from kafscale.services.location import addresses
 from kafscale.wire.messages import DescribeClusterRequest, DescribeClusterResponse
 
 _BROKERS = 1
@@ -62,11 +63,11 @@ class DescribeClusterService:
             brokers=[
                 DescribeClusterResponse.Broker(
                     broker_id=broker.broker_id,
-                    host=broker.host,
-                    port=broker.port,
+                    host=host,
+                    port=port,
                     rack=broker.rack,
                 )
-                for broker in self._image.brokers()
+                for broker, host, port in addresses(self._image, context.session.listener.name)
             ],
             cluster_authorized_operations=operations,
         )

@@ -16,6 +16,7 @@ import attrs
 
 from kafscale.config import SETTINGS, Settings
 from kafscale.config.kinds import Listen
+from kafscale.config.listeners import inter_broker_listener, listeners_of
 from kafscale.interfaces import Broker, ITopicConfigs
 
 PREFIX = "kafscale."
@@ -107,13 +108,26 @@ def broker_configs(
         is_default = getattr(settings, setting.name) == getattr(defaults, setting.name)
         for name in names:
             add(name, value, kind, setting.meaning.replace("`", ""), is_default)
+    listeners = listeners_of(settings)
+    reached: list[str] = []
+    listened: list[str] = []
+    protocols: list[str] = []
     add("node.id", str(broker.broker_id), "long", found["broker.id"].meaning,
         found["broker.id"].source == "default")  # fmt: skip
-    reached = f"PLAINTEXT://{_host(broker.host)}:{broker.port}"
-    add("advertised.listeners", reached, "string", "The address that clients connect to.", False)
-    listen = settings.broker_addr
-    add("listeners", f"PLAINTEXT://{_host(listen.host)}:{listen.port or broker.port}", "string",
-        "The address that the broker listens on.", False)  # fmt: skip
+    for each in listeners:
+        host, port = broker.address(each.name) or (broker.host, broker.port)
+        reached.append(f"{each.name}://{_host(host)}:{port}")
+        listened.append(f"{each.name}://{_host(each.listen.host)}:{each.listen.port or port}")
+        protocols.append(f"{each.name}:{each.protocol}")
+    add("advertised.listeners", ",".join(reached), "string",
+        "The addresses that clients connect to.", False)  # fmt: skip
+    add("listeners", ",".join(listened), "string",
+        "The addresses that the broker listens on.", False)  # fmt: skip
+    add("listener.security.protocol.map", ",".join(protocols), "string",
+        "The protocols of the listeners.", settings.listeners is None)  # fmt: skip
+    add("inter.broker.listener.name", inter_broker_listener(settings, listeners).name, "string",
+        "The listener on which brokers connect to one another.",
+        settings.inter_broker_listener_name is None)  # fmt: skip
     return [found[name] for name in sorted(found)]
 
 
@@ -135,7 +149,7 @@ def _written(value: object) -> tuple[str | None, str]:
         case float():
             return str(value), "double"
         case tuple():
-            return ",".join(value), "list"
+            return ",".join(map(str, value)), "list"
         case Listen():
             return value.endpoint, "string"
     return str(value), "string"

@@ -70,8 +70,9 @@ class FindCoordinatorService:
         if error is not None:
             response: FindCoordinatorResponse = _refuse(request, context, error.code, str(error))
             return response
+        listener = context.session.listener.name
         if context.api_version < 4:
-            coordinator = self._find(request.key)
+            coordinator = self._find(request.key, listener)
             return FindCoordinatorResponse(
                 error_code=coordinator.error_code,
                 error_message=coordinator.error_message,
@@ -80,17 +81,19 @@ class FindCoordinatorService:
                 port=coordinator.port,
             )
         return FindCoordinatorResponse(
-            coordinators=[self._find(key) for key in request.coordinator_keys]
+            coordinators=[self._find(key, listener) for key in request.coordinator_keys]
         )
 
-    def _find(self, key: str) -> Coordinator:
+    def _find(self, key: str, listener: str) -> Coordinator:
         if NOT_TEXT in key:
             return _without_broker(key, InvalidGroupId())
         broker = self._coordinator(key)
-        if broker is None:
+        address = None if broker is None else broker.address(listener)
+        if broker is None or address is None:
             error = CoordinatorNotAvailable("No broker is available to coordinate the group")
             return _without_broker(key, error)
-        return Coordinator(key=key, node_id=broker.broker_id, host=broker.host, port=broker.port)
+        host, port = address
+        return Coordinator(key=key, node_id=broker.broker_id, host=host, port=port)
 
 
 def _without_broker(key: str, error: KafkaError) -> Coordinator:

@@ -280,7 +280,10 @@ class FetchService:
             responses=responses,
         )
         if moved and version >= 16:
-            response.node_endpoints = endpoints(self._image, FetchResponse.NodeEndpoint, moved)
+            listener = fetch.context.session.listener.name
+            response.node_endpoints = endpoints(
+                self._image, FetchResponse.NodeEndpoint, moved, listener
+            )
         if stays and held == incremental:
             fetch.response = response
         return response

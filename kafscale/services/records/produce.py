@@ -156,7 +156,7 @@ class _Produce:
     One request until it is answered.
 
     @ivar version: The version of the request, and of its response.
-    @ivar connection: Identifies the connection from which it came.
+    @ivar context: Where it came from.
     @ivar now: The broker's time when it came, in ms.
     @ivar responses: The response for each topic.
     @ivar late: The batches that wait; None as long as none has to.
@@ -171,7 +171,7 @@ class _Produce:
     """
 
     version: int
-    connection: object
+    context: RequestContext
     now: int
     responses: list[ProduceResponse.Topic] = attrs.Factory(list)
     late: list[_Late] | None = None
@@ -271,7 +271,7 @@ class ProduceService:
         if acks not in (-1, 0, 1) or request.transactional_id is not None:
             return self._refuse_all(request, version)
         connection = context.connection
-        produce = _Produce(version, connection, int(self._seconds() * 1000))
+        produce = _Produce(version, context, int(self._seconds() * 1000))
         if self._admission.is_waiting(connection):
             produce.late = []  # behind the request that waits
         for topic in request.topic_data:
@@ -386,7 +386,7 @@ class ProduceService:
         if isinstance(batch, Inspected):
             late.inspected = batch
         else:
-            work = self._inspections.run(produce.connection, batch)
+            work = self._inspections.run(produce.context.connection, batch)
             produce.causes.append(work.addCallbacks(late.admit, late.refuse))
         if not partition.is_open:
             produce.causes.append(partition.opened().addErrback(late.refuse))
@@ -550,7 +550,10 @@ class ProduceService:
         response = ProduceResponse(responses=produce.responses)
         if produce.moved:
             response.node_endpoints = endpoints(
-                self._image, ProduceResponse.NodeEndpoint, produce.moved
+                self._image,
+                ProduceResponse.NodeEndpoint,
+                produce.moved,
+                produce.context.session.listener.name,
             )
         return response
 

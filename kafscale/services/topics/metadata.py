@@ -27,6 +27,7 @@ from kafscale.services.authorized_operations import (
     NO_OPERATIONS,
     TOPIC_OPERATIONS,
 )
+from kafscale.services.location import addresses
 from kafscale.services.refusals import error_fields
 from kafscale.services.topics.partitions import partitions_of
 from kafscale.wire.messages import MetadataRequest, MetadataResponse
@@ -101,7 +102,7 @@ class MetadataService:
             for topic in topics:
                 if topic.error_code == 0:
                     topic.topic_authorized_operations = TOPIC_OPERATIONS
-        response = self._of_cluster()
+        response = self._of_cluster(context)
         response.topics = topics
         if request.include_cluster_authorized_operations:
             response.cluster_authorized_operations = CLUSTER_OPERATIONS
@@ -162,7 +163,7 @@ class MetadataService:
             topic_authorized_operations=NO_OPERATIONS,
         )
 
-    def _of_cluster(self) -> MetadataResponse:
+    def _of_cluster(self, context: RequestContext) -> MetadataResponse:
         """
         A response without topics. Every broker does what a controller does in
         Kafka; the one with the lowest id is named, so that all name the same.
@@ -171,11 +172,11 @@ class MetadataService:
             brokers=[
                 MetadataResponse.Broker(
                     node_id=broker.broker_id,
-                    host=broker.host,
-                    port=broker.port,
+                    host=host,
+                    port=port,
                     rack=broker.rack,
                 )
-                for broker in self._image.brokers()
+                for broker, host, port in addresses(self._image, context.session.listener.name)
             ],
             cluster_id=self._image.cluster_id,
             controller_id=self._image.brokers()[0].broker_id,
@@ -186,7 +187,7 @@ class MetadataService:
     def _failed(
         self, request: MetadataRequest, context: RequestContext, code: int, message: str
     ) -> MetadataResponse:
-        response = self._of_cluster()
+        response = self._of_cluster(context)
         response.error_code = code
         response.topics = [
             _refused(topic, code, context.api_version) for topic in request.topics or ()
