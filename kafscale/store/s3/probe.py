@@ -65,6 +65,10 @@ SIZE = 1000
 PATIENCE = 10.0
 """For how many seconds a request is repeated that the store does not answer."""
 
+SLOW = 3.0
+"""After how many seconds a line in the log says that the checks go on. On S3 all of them
+take a second."""
+
 REFUSALS = 3
 """How often a suffix must be refused, since s3s-fs 0.14 answers 500 to one that is
 longer than the object, and others do while they are in trouble; and how often a
@@ -137,6 +141,7 @@ class Probe:
         self._prefix = f"{self._name}-{self._runs}-"
         self._listed = f"{self._prefix}listed-"
         self._keys, self._stored = [], {}
+        slow = self._clock.callLater(SLOW, self._report_slow)
         try:
             for self._tried, check in CHECKS:
                 await check(self)
@@ -147,7 +152,18 @@ class Probe:
         except SettingError:
             await self._delete()
             raise
+        finally:
+            if slow.active():
+                slow.cancel()
         await self._delete()
+
+    def _report_slow(self) -> None:
+        _log.info(
+            "still checking {bucket} after {seconds} s: {check}",
+            bucket=self.where,
+            seconds=SLOW,
+            check=self._tried,
+        )
 
     async def _delete(self) -> None:
         """

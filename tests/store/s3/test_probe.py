@@ -13,7 +13,7 @@ from random import Random
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -25,7 +25,7 @@ from kafscale.store.identity import Place, StoreIdentity
 from kafscale.store.s3.address import Address
 from kafscale.store.s3.errors import Answer
 from kafscale.store.s3.objects import S3ObjectStore
-from kafscale.store.s3.probe import OBJECTS, PATIENCE, RIVALS, Probe
+from kafscale.store.s3.probe import OBJECTS, PATIENCE, RIVALS, SLOW, Probe
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness import s3
 from tests.harness.coroutines import begin
@@ -55,13 +55,15 @@ class Outcome:
     @ivar why: Why the store is refused; empty if it is accepted.
     @ivar seconds: How long it took.
     @ivar store: The store.
-    @ivar lines: What was logged.
+    @ivar lines: Its warnings.
+    @ivar told: Its other lines in the log.
     """
 
     why: str
     seconds: float
     store: S3ObjectStore
     lines: list[str]
+    told: list[str]
 
 
 def probed(bucket: SmallBucket, fencing: str = "create", seed: int = 0) -> Outcome:
@@ -79,7 +81,11 @@ def probed(bucket: SmallBucket, fencing: str = "create", seed: int = 0) -> Outco
     if isinstance(results[0], Failure):
         results[0].trap(SettingError)
         why = results[0].getErrorMessage()
-    return Outcome(why, clock.seconds(), store, [formatEvent(event) for event in logged])
+    warned, told = (
+        [formatEvent(event) for event in logged if event["log_level"] is level]
+        for level in (LogLevel.warn, LogLevel.info)
+    )
+    return Outcome(why, clock.seconds(), store, warned, told)
 
 
 class CheckTests(SynchronousTestCase):
@@ -635,6 +641,22 @@ class CheckTests(SynchronousTestCase):
         outcome = probed(Ill())
         self.assertIn("cannot be used: list: 503 SlowDown", outcome.why)
         self.assertTrue(PATIENCE <= outcome.seconds < PATIENCE + 2, outcome.seconds)
+
+    def test_slow(self) -> None:
+        """
+        A store that answers late is accepted, and after some seconds a line says what
+        the start is waiting for.
+        """
+
+        class Slow(SmallBucket):
+            def create(self, asked: Asked, body: bytes) -> Answering:
+                yield SLOW / 2 + 1
+                return (yield from super().create(asked, body))
+
+        outcome = probed(Slow())
+        line = "still checking the bucket logs at http://test/logs after 3.0 s: create"
+        self.assertEqual((outcome.why, outcome.told), ("", [line]))
+        self.assertEqual(probed(SmallBucket()).told, [])
 
     def test_errors_that_pass(self) -> None:
         """
