@@ -39,6 +39,11 @@ class OpenSession:
         """
         return conversation.serve(frame)
 
+    def secured(self, subject: bytes | None) -> None:
+        """
+        See L{ISession.secured}: the client stays anonymous.
+        """
+
     def gone(self) -> None:
         """
         See L{ISession.gone}: there is nothing to release.

@@ -325,6 +325,10 @@ def _parse_advertised_listeners(text: str) -> tuple[NamedAddress, ...]:
     return found
 
 
+def _parse_networks(text: str) -> tuple[str, ...]:
+    return tuple(str(ipaddress.ip_network(each.strip())) for each in text.split(","))
+
+
 def _parse_protocol_map(text: str) -> tuple[str, ...]:
     """
     C{NAME:PROTOCOL}, with commas between; each name once.
@@ -357,6 +361,9 @@ URL = Kind(
 )
 URLS = Kind(
     _parse_urls, "URLs http://host:port or https://host:port, separated by commas", "URL,..."
+)
+NETWORKS = Kind(
+    _parse_networks, "IP addresses and networks such as 10.0.0.0/8, with commas between", "LIST"
 )
 LISTENERS = Kind(
     _parse_listeners, "NAME://host:port, with commas between, each name once", "NAME://HOST:PORT,..."

@@ -27,6 +27,7 @@ from kafscale.config.kinds import (
     LISTENERS,
     MIB,
     NAMESPACE,
+    NETWORKS,
     PATH,
     PROTOCOL_MAP,
     TEXT,
@@ -50,6 +51,7 @@ _INT = 2**31 - 1
 _LONG = 2**63 - 1
 
 _network = partial(setting, "Network")
+_tls = partial(setting, "TLS", by_listener=True)
 _storage = partial(setting, "Storage")
 _s3 = partial(setting, "S3")
 _etcd = partial(setting, "etcd")
@@ -136,6 +138,69 @@ class Settings:
         "100MiB",
         "Maximum size of a request (Kafka's `socket.request.max.bytes`). The connection of a larger"
         " one is closed.",
+    )
+
+    proxy_protocol_from: tuple[str, ...] | None = _network(
+        NETWORKS,
+        "",
+        "Addresses of load balancers whose connections begin with a header of the PROXY protocol,"
+        " version 1 or 2, which names the client's address. From other addresses no header is"
+        " accepted. It can be set for one listener.",
+        by_listener=True,
+    )
+
+    ssl_cert: str | None = _tls(
+        PATH,
+        "",
+        "Certificate of the broker (PEM), followed by its intermediate certificates. Listeners"
+        " whose protocol is SSL or SASL_SSL need it. A file that changes is read again, without a"
+        " restart. This setting and those below can be set for one listener:"
+        " `KAFSCALE_LISTENER_NAME_EXTERNAL_SSL_CERT`.",
+    )
+    ssl_key: str | None = _tls(
+        PATH,
+        "",
+        "Private key (PEM) of the certificate in `KAFSCALE_SSL_CERT`.",
+        otherwise="in the file of the certificate",
+    )
+    ssl_key_password: str | None = _tls(
+        TEXT,
+        "",
+        "Password of the private key, if it is encrypted (Kafka's `ssl.key.password`). Prefer the"
+        " variable: other users can see command-line options.",
+        secret=True,
+    )
+    ssl_ca: str | None = _tls(
+        PATH,
+        "",
+        "CA certificates (PEM) used to verify clients' certificates and, on the listener between"
+        " brokers, those of other brokers.",
+        otherwise="clients are not verified; other brokers with the system's CA certificates",
+    )
+    ssl_client_auth: str = _tls(
+        choice("none", "requested", "required"),
+        "none",
+        "Whether clients present certificates (Kafka's `ssl.client.auth`). Other values than `none`"
+        " need `KAFSCALE_SSL_CA`.",
+    )
+    ssl_principal_mapping_rules: str = _tls(
+        TEXT,
+        "DEFAULT",
+        "Rules from the subject of a client's certificate to the name of its user (Kafka's"
+        " `ssl.principal.mapping.rules`): `RULE:pattern/replacement/`, followed by `L` for lower or"
+        " `U` for upper case, and `DEFAULT`, with commas between.",
+    )
+    ssl_enabled_protocols: tuple[str, ...] = _tls(
+        choices("TLSv1.2", "TLSv1.3"),
+        "TLSv1.2,TLSv1.3",
+        "Versions of TLS (Kafka's `ssl.enabled.protocols`).",
+    )
+    ssl_ciphers: str | None = _tls(
+        TEXT,
+        "",
+        "Ciphers for TLS 1.2, as a list in OpenSSL's format, for example"
+        " `ECDHE+AESGCM:ECDHE+CHACHA20`. TLS 1.3 has its own.",
+        otherwise="forward secrecy and AES-GCM, ChaCha20 or AES-CBC",
     )
 
     data_dir: str = _storage(

@@ -149,6 +149,15 @@ class ISession(Interface):
             a failure).
         """
 
+    def secured(subject: bytes | None) -> None:
+        """
+        TLS is established. Called before the first frame, if the listener has TLS.
+
+        @param subject: The subject of the client's certificate, which is verified, in
+            DER; None if the client has none.
+        @raise Refused: The certificate is of no use: the connection must be closed.
+        """
+
     def gone() -> None:
         """
         The connection is lost.

@@ -31,11 +31,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from kafscale.concurrency.seldom import Seldom
 from kafscale.interfaces import Answer, IPressure, ISession, ISessions, Refused, Serving
@@ -72,6 +74,7 @@ class ConnectionSettings:
     @ivar dispatch: Turns requests into responses.
     @ivar pressure: Whether the log has room for more records.
     @ivar memory: The memory that requests hold before they are under way.
+    @ivar strangers: The memory that frames hold before the session is open.
     @ivar clock: Times idle connections.
     @ivar max_request_bytes: Largest frame that is accepted, in bytes.
     @ivar idle_seconds: A connection without requests and owed responses is
@@ -84,6 +87,7 @@ class ConnectionSettings:
     dispatch: Dispatch
     pressure: IPressure
     memory: RequestMemory
+    strangers: RequestMemory
     clock: IReactorTime
     max_request_bytes: int
     idle_seconds: float
@@ -108,6 +112,7 @@ class _OwedResponse:
     refused: bool = False
 
 
+@implementer(IHandshakeListener)
 class Connection(Protocol):
     """
     One client's connection, from accept to close.
@@ -130,7 +135,8 @@ class Connection(Protocol):
         self._services = settings.dispatch
         self._dispatch: guard.Door = settings.dispatch
         self._pressure = settings.pressure
-        self._memory = settings.memory
+        self._memory = self._open_memory = settings.memory
+        self._strangers = settings.strangers
         self._clock = settings.clock
         self._idle_seconds = settings.idle_seconds
         self._foreign = settings.foreign
@@ -160,7 +166,11 @@ class Connection(Protocol):
         self._host = getattr(self.transport.getPeer(), "host", "")
         self._session = self._sessions.begin(self._host)
         self._memo = RequestMemo(self._host, self, self._session)
+        self._opening: IDelayedCall | None = None
+        if not self._session.is_open or self._session.listener.protocol.has_tls:
+            self._opening = self._clock.callLater(guard.OPENING_SECONDS, self._not_opened)
         if not self._session.is_open:
+            self._memory = self._strangers
             self._frames = FrameBuffer(guard.MOST_BYTES, 0)
             self._dispatch = guard.Guard(
                 self._session, self._services, self._memo, self._opened, self.finish
@@ -214,6 +224,9 @@ class Connection(Protocol):
         if self._relief is not None:
             self._relief.cancel()
         self.abandon()
+        self._in_time()
+        if reason.check(SSL.Error) is not None:  # type: ignore[no-untyped-call]
+            self._log_foreign(_handshake_error(reason.value))
         self._session.gone()
         self._gone(self)
         # These refer to the connection: without them it is freed at once.
@@ -252,10 +265,44 @@ class Connection(Protocol):
         if not self._lost:
             self.transport.abortConnection()
 
+    def handshakeCompleted(self) -> None:  # noqa: N802 - Twisted's name
+        """
+        TLS is established (C{IHandshakeListener}).
+        """
+        certificate = self.transport.getPeerCertificate()
+        subject = None
+        if certificate is not None:
+            subject = certificate.to_cryptography().subject.public_bytes()
+        try:
+            self._session.secured(subject)
+        except Refused as why:
+            self._log_foreign(why)
+            self.abort()
+            return
+        if self._session.is_open:
+            self._in_time()
+
+    def _in_time(self) -> None:
+        """
+        The client has done in time what it must do before its first request.
+        """
+        if self._opening is not None and self._opening.active():
+            self._opening.cancel()
+
+    def _not_opened(self) -> None:
+        self._log_foreign(
+            TimeoutError(f"it did not authenticate within {guard.OPENING_SECONDS:g} s")
+        )
+        self.abort()
+
     def _opened(self, door: guard.Door) -> None:
         """
         The session is open: frames are requests, and go to C{door}.
         """
+        self._in_time()
+        self._memory.leave(self)
+        self._memory = self._open_memory
+        self._memory.join(self)
         self._dispatch = door
         self._frames.allow(self._most_bytes)
         if any(len(frame) < MIN_REQUEST for frame in self._waiting):
@@ -436,7 +483,7 @@ class Connection(Protocol):
         self._log.debug("closing the connection from {host}: it was idle", host=self._host)
         self.abort()
 
-    def _log_foreign(self, error: ForeignProtocol) -> None:
+    def _log_foreign(self, error: Exception) -> None:
         """
         Log it, unless this was logged of another connection of the same host
         just now: such clients connect again at once.
@@ -468,3 +515,11 @@ class Connection(Protocol):
         self._waiting.clear()
         self._waiting_bytes = self._partial = 0
         self._frames = FrameBuffer(0)
+
+
+def _handshake_error(error: Any) -> Exception:
+    """
+    What OpenSSL says of a failed handshake, in words.
+    """
+    reasons = [each[-1] for each in error.args[0]] if error.args else []
+    return ConnectionError(f"TLS failed: {', '.join(reasons) or 'the client has closed'}")

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from kafscale.concurrency.seldom import Seldom
 from kafscale.config import Settings
 from kafscale.interfaces import IPressure, ISessions
+from kafscale.net import guard
 from kafscale.net.connection import Connection, ConnectionSettings
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.request_memory import RequestMemory
@@ -82,6 +83,7 @@ class BrokerFactory:
             dispatch=dispatch,
             pressure=pressure,
             memory=memory or RequestMemory(clock),
+            strangers=RequestMemory(clock, guard.MEMORY),
             clock=clock,
             max_request_bytes=settings.max_request_bytes,
             idle_seconds=settings.connections_max_idle_ms / 1000,

@@ -25,6 +25,16 @@ MOST_BYTES: Final = 524_288
 C{sasl.server.max.receive.size})."""
 
 
+OPENING_SECONDS: Final = 30.0
+"""Seconds from the start of a connection within which TLS must be established and the
+client have authenticated."""
+
+MEMORY: Final = 8 * 1024 * 1024
+"""Bytes that all connections together hold of frames before their sessions are open.
+What clients that have authenticated send is counted apart, so others do not slow them
+down."""
+
+
 @implementer(IConversation)
 class Guard:
     """

@@ -143,6 +143,15 @@ def of_connections(factory: Connections) -> Iterator[Family]:
     yield _counter(metrics.REJECTED, factory.rejected)
 
 
+def of_certificates(expiries: Callable[[], Sequence[tuple[str, float]]]) -> Iterator[Family]:
+    """
+    The certificates of listeners.
+
+    @param expiries: Returns names of listeners, with the time in seconds since 1970.
+    """
+    yield _gauge(metrics.CERTIFICATE_EXPIRES, [((name,), when) for name, when in expiries()])
+
+
 def of_log(log: Log, names: Callable[[], Mapping[UUID, str]]) -> Iterator[Family]:
     """
     The journal, the segments, and the records by topic.

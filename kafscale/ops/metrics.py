@@ -69,6 +69,11 @@ CONNECTIONS = _metric("kafscale_connections", "gauge", "", "Open client connecti
 ACCEPTED = _metric(
     "kafscale_connections_accepted_total", "counter", "", "Client connections accepted."
 )
+CERTIFICATE_EXPIRES = _metric(
+    "kafscale_certificate_expires_timestamp_seconds", "gauge", "listener",
+    "When the TLS certificate of a listener expires, in seconds since 1970: the first of its chain"
+    " to expire.",
+)  # fmt: skip
 REJECTED = _metric(
     "kafscale_connections_rejected_total", "counter", "",
     "Client connections closed at once because `KAFSCALE_MAX_CONNECTIONS` was reached.",

@@ -86,8 +86,8 @@ class BrokerService(Service):
             check_groups(self._settings)
             self._stores = open_stores(self._settings, self._pool, reactor)
             self._convert = self._pool(2)  # one thread for producers, one for consumers
-            self._listeners = Listeners(self._settings)
-            self._listeners.take(reactor)
+            self._listeners = Listeners(self._settings, reactor)
+            self._listeners.take()
             self._operators = Operators(
                 self._stores, self._why_unready, self._why_unhealthy, reactor
             )
@@ -144,7 +144,7 @@ class BrokerService(Service):
         return run
 
     def _dial(self, other: Broker) -> Peer:
-        endpoint = self._listeners.endpoint_of(other, reactor)
+        endpoint = self._listeners.endpoint_of(other)
         return Peer(endpoint, reactor, f"kafscale-{self._broker.broker_id}")
 
     def startService(self) -> None:
@@ -185,7 +185,7 @@ class BrokerService(Service):
             node.services, time.monotonic, node.image.cluster_id, self._broker.broker_id
         )
         self._factory = BrokerFactory(dispatch, node.log.pressure, reactor, settings)
-        self._operators.add_readings(node, dispatch, self._factory)
+        self._operators.add_readings(node, dispatch, self._factory, self._listeners.expiries)
         if self._stores.rollback_guard is not None:
             self._stores.rollback_guard.watch(self._cannot_continue)
         if self._stores.watch is not None:

@@ -4,23 +4,34 @@ The listeners of a broker: their ports, and the connections to them.
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from kafscale.access.authentication.certificates import CertificateSessions
+from kafscale.access.authentication.distinguished_names import PrincipalRules
 from kafscale.access.open_sessions import OpenSessions
 from kafscale.concurrency.gathering import all_settled
+from kafscale.concurrency.seldom import Seldom
 from kafscale.config import Settings
 from kafscale.config.listeners import ListenerSettings, inter_broker_listener, listeners_of
 from kafscale.errors import SettingError
 from kafscale.interfaces import Broker, ISessions, Listener, SecurityProtocol
-from kafscale.net.factory import BrokerFactory
+from kafscale.net.factory import FOREIGN_SECONDS, BrokerFactory
+from kafscale.net.proxy_protocol import ProxiedFactory
+from kafscale.net.tls import NONE, REQUIRED, Tls, TlsSettings, UnusableFiles
 from kafscale.tap.listening import address_of, take_port
+
+CHECK_SECONDS = 5.0
+"""Seconds between two looks at the files of certificates."""
 
 DIAL_SECONDS = 5.0
 """Timeout for connecting to another broker, in seconds."""
@@ -65,6 +76,26 @@ class _Missing:
         return fail(ConnectError(string=self._why))  # type: ignore[no-untyped-call]
 
 
+@implementer(IStreamClientEndpoint)
+class _Secured:
+    """
+    The endpoint of another broker that speaks TLS. Each connection is made with the
+    certificate of that time.
+    """
+
+    def __init__(self, endpoint: HostnameEndpoint, host: str, tls: Tls) -> None:
+        self._endpoint = endpoint
+        self._host = host
+        self._tls = tls
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """
+        Connect, with TLS.
+        """
+        options = self._tls.client_options(self._host)
+        return wrapClientTLS(options, self._endpoint).connect(factory)
+
+
 class OpenPort:
     """
     One listener, and its port.
@@ -75,13 +106,19 @@ class OpenPort:
 
     port: Any
 
-    def __init__(self, settings: ListenerSettings) -> None:
+    def __init__(self, settings: ListenerSettings, now: float) -> None:
         """
         @param settings: Of the listener.
+        @param now: The time, in seconds since 1970.
+        @raise SettingError: They contradict one another, or name unusable files.
         """
         self.settings = settings
+        self._rules = _rules_of(settings)
         self.listener = Listener(settings.name, SecurityProtocol(settings.protocol))
         self.gate = Gate()
+        self.tls = None
+        if self.listener.protocol.has_tls and not settings.is_implied:
+            self.tls = _tls_of(settings, now)
 
     def take(self, reactor: Any) -> None:
         """
@@ -108,7 +145,37 @@ class OpenPort:
         """
         The sessions of its connections.
         """
+        if self.listener.protocol.has_tls:
+            return CertificateSessions(self.listener, self._rules)
         return OpenSessions(self.listener)
+
+    def serve(self, factory: BrokerFactory, clock: Any) -> None:
+        """
+        Serve those that connect.
+
+        @param factory: Of all connections.
+        @param clock: The reactor.
+        """
+        serving: Any = factory.listener(self.sessions())
+        if self.tls is not None:
+            serving = TLSMemoryBIOFactory(self.tls, False, serving, clock)
+        trusted = self.settings.settings.proxy_protocol_from
+        if trusted is not None:
+            rare = Seldom(clock.seconds, FOREIGN_SECONDS)
+            serving = ProxiedFactory(serving, [ip_network(each) for each in trusted], clock, rare)
+        self.gate.factory = serving
+        self.port.startReading()
+
+    @property
+    def exposed(self) -> bool:
+        """
+        Whether other machines can reach the listener, and it lets in clients that do
+        not authenticate.
+        """
+        host = self.port.getHost().host
+        if self.listener.protocol.has_sasl or ip_address(host.partition("%")[0]).is_loopback:
+            return False
+        return self.tls is None or self.settings.settings.ssl_client_auth != REQUIRED
 
     def described(self) -> str:
         """
@@ -128,29 +195,37 @@ class Listeners:
     All listeners of a broker.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    _log = Logger()
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
         """
         @param settings: Of the broker.
+        @param reactor: Listens, and reads certificates again.
         @raise SettingError: They contradict one another.
         """
         found = listeners_of(settings)
         for each in found:
-            if not each.is_implied and each.protocol != SecurityProtocol.PLAINTEXT:
+            if SecurityProtocol(each.protocol).has_sasl:
                 raise SettingError(
                     f"KAFSCALE_LISTENERS: listener {each.name} is of protocol {each.protocol},"
                     " which this version does not support"
                 )
-        self._ports = [OpenPort(each) for each in found]
-        self._between_brokers = inter_broker_listener(settings, found)
+        self._clock = reactor
+        self._ports = [OpenPort(each, reactor.seconds()) for each in found]
+        between_brokers = inter_broker_listener(settings, found)
+        (self._between_brokers,) = (
+            each for each in self._ports if each.settings is between_brokers
+        )
+        self._checking: IDelayedCall | None = None
 
-    def take(self, reactor: Any) -> None:
+    def take(self) -> None:
         """
         Take all ports.
 
         @raise SettingError: See L{OpenPort.take}.
         """
         for each in self._ports:
-            each.take(reactor)
+            each.take(self._clock)
 
     def broker(self, settings: Settings) -> Broker:
         """
@@ -171,15 +246,17 @@ class Listeners:
             listeners=tuple(named),
         )
 
-    def endpoint_of(self, other: Broker, reactor: Any) -> IStreamClientEndpoint:
+    def endpoint_of(self, other: Broker) -> IStreamClientEndpoint:
         """
         Where this broker connects to another one.
         """
-        name = self._between_brokers.name
+        own = self._between_brokers
+        name = own.settings.name
         address = other.address(name)
         if address is None:
             return _Missing(f"broker {other.broker_id} has no listener {name}")
-        return HostnameEndpoint(reactor, *address, timeout=DIAL_SECONDS)
+        endpoint = HostnameEndpoint(self._clock, *address, timeout=DIAL_SECONDS)
+        return endpoint if own.tls is None else _Secured(endpoint, address[0], own.tls)
 
     def serve(self, factory: BrokerFactory) -> None:
         """
@@ -188,13 +265,43 @@ class Listeners:
         @param factory: Of all connections.
         """
         for each in self._ports:
-            each.gate.factory = factory.listener(each.sessions())
-            each.port.startReading()
+            each.serve(factory, self._clock)
+            if each.exposed:
+                self._log.warn(
+                    "anyone who reaches {address} can use the broker: listener {name} does not ask"
+                    " clients to authenticate (docs/security.md)",
+                    address=address_of(each.port.getHost()),
+                    name=each.settings.name,
+                )
+        self._check_later()
+
+    def _check_later(self) -> None:
+        if any(each.tls is not None for each in self._ports):
+            self._checking = self._clock.callLater(CHECK_SECONDS, self._check)
+
+    def _check(self) -> None:
+        """
+        Take certificates that have changed.
+        """
+        for each in self._ports:
+            if each.tls is not None:
+                each.tls.check(self._clock.seconds())
+        self._check_later()
+
+    def expiries(self) -> list[tuple[str, float]]:
+        """
+        When the certificates of listeners expire, in seconds since 1970, by the names
+        of the listeners.
+        """
+        return [(each.settings.name, each.tls.expires) for each in self._ports if each.tls]
 
     async def stop(self) -> None:
         """
         Listen no more.
         """
+        if self._checking is not None:
+            self._checking.cancel()
+            self._checking = None
         await all_settled(maybeDeferred(each.port.stopListening) for each in self._ports)
 
     def described(self) -> str:
@@ -202,3 +309,52 @@ class Listeners:
         Where the broker listens, and what it advertises, for the log.
         """
         return "; ".join(each.described() for each in self._ports)
+
+
+def _rules_of(listener: ListenerSettings) -> PrincipalRules:
+    """
+    How subjects of certificates are mapped to principals.
+
+    @raise SettingError: The rules are malformed.
+    """
+    text = listener.settings.ssl_principal_mapping_rules
+    try:
+        return PrincipalRules(text)
+    except ValueError as error:
+        raise SettingError(
+            f"invalid KAFSCALE_SSL_PRINCIPAL_MAPPING_RULES={text!r}: {error}"
+        ) from None
+
+
+def _tls_of(listener: ListenerSettings, now: float) -> Tls:
+    """
+    The certificate of a listener.
+
+    @param now: The time, in seconds since 1970.
+    @raise SettingError: There is none that could be used.
+    """
+    settings, name = listener.settings, listener.name
+    if settings.ssl_cert is None:
+        raise SettingError(
+            f"listener {name} speaks {listener.protocol}, and has no certificate: set"
+            " KAFSCALE_SSL_CERT"
+        )
+    if settings.ssl_client_auth != NONE and settings.ssl_ca is None:
+        raise SettingError(
+            f"KAFSCALE_SSL_CLIENT_AUTH={settings.ssl_client_auth} needs KAFSCALE_SSL_CA, with which"
+            " the certificates of clients are verified"
+        )
+    wanted = TlsSettings(
+        f"listener {name}",
+        settings.ssl_cert,
+        settings.ssl_key or settings.ssl_cert,
+        settings.ssl_key_password,
+        settings.ssl_ca,
+        settings.ssl_client_auth,
+        settings.ssl_enabled_protocols,
+        settings.ssl_ciphers,
+    )
+    try:
+        return Tls(wanted, now)
+    except UnusableFiles as why:
+        raise SettingError(f"cannot speak TLS on listener {name}: {why}") from None

@@ -5,6 +5,7 @@ The HTTP server of a broker, with its metrics and health.
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -25,6 +26,7 @@ from kafscale.ops.http import operators_site
 from kafscale.ops.metric_values import (
     of_build,
     of_cache,
+    of_certificates,
     of_connections,
     of_conversions,
     of_disk_cache,
@@ -109,9 +111,12 @@ class Operators:
         node: Node,
         dispatch: Dispatch,
         factory: BrokerFactory,
+        expiries: Callable[[], Sequence[tuple[str, float]]],
     ) -> None:
         """
         Include the metrics of a broker that has recovered.
+
+        @param expiries: When the certificate of each listener expires.
         """
         log = node.log
 
@@ -121,6 +126,7 @@ class Operators:
         for reading in (
             partial(of_requests, dispatch),
             partial(of_connections, factory),
+            partial(of_certificates, expiries),
             partial(of_conversions, node.conversions),
             partial(of_log, log, names),
             partial(of_groups, node.coordinator, log, names),

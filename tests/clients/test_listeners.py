@@ -27,11 +27,11 @@ class ListenersTests(BrokerTestCase):
             "listener_security_protocol_map": "INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT",
         }
         broker.start()
-        self.assertIn(f"127.0.0.1:{inside} (INSIDE, PLAINTEXT), advertised as", broker.tail())
         for port, host in ((inside, "127.0.0.1"), (outside, "localhost")):
             admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": f"127.0.0.1:{port}"})
             (found,) = admin.list_topics(timeout=30).brokers.values()
             self.assertEqual((found.host, found.port), (host, port))
+        self.assertIn(f"127.0.0.1:{inside} (INSIDE, PLAINTEXT), advertised as", broker.tail())
         producer = confluent_kafka.Producer({"bootstrap.servers": f"127.0.0.1:{inside}"})
         producer.produce("t", b"hello")
         self.assertEqual(producer.flush(30), 0)

@@ -53,6 +53,11 @@ class FakeSession:
         self.received.append(bytes(frame))
         return self._receive(self, bytes(frame), conversation)
 
+    def secured(self, subject: bytes | None) -> None:
+        """
+        There is no TLS.
+        """
+
     def gone(self) -> None:
         """
         The connection is lost.

@@ -158,6 +158,7 @@ class MetricsTestCase(SynchronousTestCase):
         for reading in (
             partial(metric_values.of_requests, FakeDispatch()),
             partial(metric_values.of_connections, FakeFactory()),
+            partial(metric_values.of_certificates, lambda: [("SSL", 1.8e9)]),
             partial(metric_values.of_conversions, ConversionCounts(produced=5)),
             partial(metric_values.of_log, self.log, lambda: self.names),
             partial(
@@ -200,6 +201,13 @@ class ReadingsTests(MetricsTestCase):
     """
     From counts to samples.
     """
+
+    def test_certificates(self) -> None:
+        """
+        When the certificate of each listener expires.
+        """
+        name = "kafscale_certificate_expires_timestamp_seconds"
+        self.assertEqual(self.value(name, listener="SSL"), 1.8e9)
 
     def test_requests(self) -> None:
         """

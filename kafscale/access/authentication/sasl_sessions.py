@@ -235,6 +235,11 @@ class SaslSession:
                 return Deferred.fromCoroutine(self._raw_token(bytes(frame), conversation))
         return self._closed("it sends what its re-authentication does not allow")
 
+    def secured(self, subject: bytes | None) -> None:
+        """
+        See L{ISession.secured}: the principal is that of SASL.
+        """
+
     def gone(self) -> None:
         """
         See L{ISession.gone}.
