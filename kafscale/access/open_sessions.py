@@ -5,17 +5,16 @@ Sessions on listeners where clients need not authenticate by SASL.
 from __future__ import annotations
 
 import attrs
-from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from kafscale.interfaces import (
     ANONYMOUS,
-    Answer,
     IConversation,
     ISession,
     ISessions,
     Listener,
     Principal,
+    Reply,
 )
 
 
@@ -33,7 +32,7 @@ class OpenSession:
     principal: Principal = ANONYMOUS
     is_open = True
 
-    def receive(self, frame: memoryview, conversation: IConversation) -> Answer | Deferred[Answer]:
+    def receive(self, frame: memoryview, conversation: IConversation) -> Reply:
         """
         See L{ISession.receive}.
         """

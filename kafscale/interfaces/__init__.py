@@ -16,7 +16,9 @@ from kafscale.interfaces.access import (
     Listener,
     Principal,
     Refused,
+    Reply,
     SecurityProtocol,
+    Unsettled,
 )
 from kafscale.interfaces.cluster import (
     INTERNAL_TOPICS,
@@ -78,6 +80,7 @@ from kafscale.interfaces.services import (
     Repeated,
     RequestContext,
     Serving,
+    Settling,
 )
 from kafscale.interfaces.stores import (
     MAX_COMMIT,
@@ -158,11 +161,14 @@ __all__ = [
     "Put",
     "Refused",
     "Repeated",
+    "Reply",
     "RequestContext",
     "SecurityProtocol",
     "Serving",
+    "Settling",
     "SyncResult",
     "Topic",
     "TopicConfig",
+    "Unsettled",
     "Watcher",
 ]

@@ -22,6 +22,16 @@ Answer: TypeAlias = list[bytes] | None
 None if there is none."""
 
 
+class Unsettled:
+    """
+    An answer that waits for a settlement of the log. Sessions pass it on as it is.
+    """
+
+
+Reply: TypeAlias = "Answer | Deferred[Answer] | Unsettled"
+"""The answer to a request, or what it waits for."""
+
+
 class Refused(Exception):
     """
     The request gets no response, and its connection is closed. The message is
@@ -93,7 +103,7 @@ class IConversation(Interface):
     (L{ISession.receive}).
     """
 
-    def serve(frame: memoryview) -> Answer | Deferred[Answer]:
+    def serve(frame: memoryview) -> Reply:
         """
         Have a request served, as on a connection without authentication.
 
@@ -137,7 +147,7 @@ class ISession(Interface):
         " frame until `IConversation.open` is called."
     )
 
-    def receive(frame: memoryview, conversation: IConversation) -> Answer | Deferred[Answer]:
+    def receive(frame: memoryview, conversation: IConversation) -> Reply:
         """
         Answer a frame, which need not be a request. Frames are given one at a
         time: the next one when this one is answered. Once the connection is open

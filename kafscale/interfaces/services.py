@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import attrs
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import Interface, taggedValue
 
 from kafscale.interfaces.access import ISession
+from kafscale.interfaces.log import ISettlement
 from kafscale.wire.schema import Request, Response
 
 Repeated: TypeAlias = tuple[list[Any], Any]
@@ -43,6 +46,51 @@ class RequestContext:
     repeated: Repeated | None = None
 
 
+class Settling:
+    """
+    The answer to a request whose records are appended, and not durable yet. There is no
+    Deferred for each: the requests of a connection that share a settlement are
+    answered together when it fires.
+
+    @ivar settlement: What the request waits for.
+    @ivar response: The response once C{settlement} has succeeded.
+    @ivar end: Set by what waits: called to end the wait before C{settlement} fires,
+        with the reason. L{refused} is called with it in turn.
+    """
+
+    settlement: ISettlement
+    response: Response
+    end: Callable[[Failure], object]
+
+    def refused(self, failure: Failure) -> Deferred[Response]:
+        """
+        Return the response that comes in place of L{response}.
+
+        @param failure: Of C{settlement}, or the reason for the early end.
+        @raise Exception: it is none that a response reports.
+        """
+        raise NotImplementedError
+
+    def deferred(self) -> Deferred[Response]:
+        """
+        Return the answer as a Deferred, for a request that has waited for something else,
+        too.
+        """
+        ended: Deferred[None] = Deferred()
+
+        def end(outcome: Failure | None) -> None:
+            if ended.called:
+                return
+            if outcome is None:
+                ended.callback(None)
+            else:
+                ended.errback(outcome)
+
+        self.end = end
+        self.settlement.wait().addBoth(end)
+        return ended.addCallbacks(lambda _: self.response, self.refused)
+
+
 @attrs.frozen
 class Serving:
     """
@@ -53,8 +101,8 @@ class Serving:
     @ivar lowest: The lowest version that is served.
     @ivar highest: The highest.
     @ivar answer: Called with the request and its context. Returns the response,
-        or None if the client expects none (acks=0), or a coroutine or Deferred
-        of either.
+        or None if the client expects none (acks=0), or a coroutine or Deferred of
+        either; or a L{Settling}.
     @ivar failed: Called with the request, its context, an error code and an
         error message if C{answer} raised. Returns the response with that error,
         or None if the connection is to be closed instead.

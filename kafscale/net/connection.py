@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -40,9 +41,18 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kafscale.concurrency.seldom import Seldom
-from kafscale.interfaces import Answer, IPressure, ISession, ISessions, Refused, Serving
+from kafscale.interfaces import (
+    Answer,
+    IPressure,
+    ISession,
+    ISessions,
+    ISettlement,
+    Refused,
+    Serving,
+    Unsettled,
+)
 from kafscale.net import guard
-from kafscale.net.dispatch import Dispatch
+from kafscale.net.dispatch import Call, Dispatch
 from kafscale.net.idle_timeout import IdleTimeout
 from kafscale.net.outbox import Outbox, outbox_of
 from kafscale.net.request_memo import RequestMemo
@@ -99,7 +109,9 @@ class _OwedResponse:
     """
     The response to a request that is under way.
 
-    @ivar under_way: The request's Deferred; None if it was answered at once.
+    @ivar under_way: The request's Deferred; None if it was answered at once, or waits
+        for a settlement.
+    @ivar call: What waits for a settlement.
     @ivar pieces: The response's bytes; None if the request gets no response.
     @ivar done: Whether the response is known.
     @ivar refused: Whether the connection is closed in its place.
@@ -107,6 +119,7 @@ class _OwedResponse:
 
     serving: Serving | None
     under_way: Deferred[Any] | None = None
+    call: Call | None = None
     pieces: Answer = None
     done: bool = False
     refused: bool = False
@@ -147,9 +160,13 @@ class Connection(Protocol):
         self._waiting: deque[memoryview] = deque()  # complete frames, not under way
         self._waiting_bytes = 0
         self._owed: deque[_OwedResponse] = deque()  # in the order of their requests
+        # The last settlement that a request waits for, and all those that do.
+        self._settlement: ISettlement | None = None
+        self._together: list[_OwedResponse] = []
         self._relief: Deferred[None] | None = None  # set while the log has no room
         self._reading = True
         self._proceeding = False
+        self._settling = False  # answers are collected, to be sent together
         self._finishing = False  # no new request begins
         self._closed = False  # nothing more is sent
         self._lost = False
@@ -357,16 +374,64 @@ class Connection(Protocol):
         except Exception:
             self._failed(Failure(), answer)  # type: ignore[no-untyped-call]
             return
+        if isinstance(found, Unsettled):
+            assert isinstance(found, Call)
+            answer.call = found
+            self._let_settle(answer, found)
+        else:
+            self._let_answer(answer, found)
+
+    def _let_answer(self, answer: _OwedResponse, found: Answer | Deferred[Answer]) -> None:
         if isinstance(found, Deferred):
             found.addCallbacks(self._answered, self._failed, (answer,), {}, (answer,))
             answer.under_way = found
         else:
             self._answered(found, answer)
 
+    def _let_settle(self, answer: _OwedResponse, call: Call) -> None:
+        """
+        Let a request wait for a settlement, together with those before it that wait for
+        the same one.
+        """
+        settling = call.settling
+        assert settling is not None
+        settling.end = partial(self._settled, settlement=None, together=[answer])
+        settlement = settling.settlement
+        if settlement is self._settlement:
+            self._together.append(answer)
+            return
+        self._settlement = settlement
+        self._together = together = [answer]
+        settlement.wait().addBoth(self._settled, settlement, together)
+
+    def _settled(
+        self,
+        outcome: Failure | None,
+        settlement: ISettlement | None,
+        together: list[_OwedResponse],
+    ) -> None:
+        """
+        A settlement has fired, or the wait of a request for it has ended.
+        """
+        if settlement is self._settlement:
+            self._settlement = None
+            self._together = []
+        self._settling = True
+        for answer in together:
+            call, answer.call = answer.call, None
+            if call is None:
+                continue  # its wait has ended before
+            try:
+                self._let_answer(answer, call.dispatch.settled(call, outcome))
+            except Exception:
+                self._failed(Failure(), answer)  # type: ignore[no-untyped-call]
+        self._settling = False
+        self._settle()
+
     def _answered(self, pieces: Answer, answer: _OwedResponse) -> None:
         answer.pieces = pieces
         answer.done = True
-        if self._owed and self._owed[0] is answer:
+        if self._owed and self._owed[0] is answer and not self._settling:
             self._settle()
 
     def _failed(self, failure: Failure, answer: _OwedResponse) -> None:
@@ -390,12 +455,17 @@ class Connection(Protocol):
         Send the responses that are known and next in order.
         """
         owed = self._owed
-        while owed and owed[0].done and not self._closed:
+        pieces: list[bytes] = []
+        refused = False
+        while owed and owed[0].done and not refused:
             answer = owed.popleft()
-            if answer.refused:
-                self._close()
-            elif answer.pieces is not None:
-                self._outbox.send(answer.pieces)
+            refused = answer.refused
+            if answer.pieces is not None:
+                pieces += answer.pieces
+        if pieces and not self._closed:
+            self._outbox.send(pieces)
+        if refused:
+            self._close()
         if self._closed:
             return
         self._idle.active()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -34,7 +35,16 @@ from kafscale.errors import (
     code_of,
     message_of,
 )
-from kafscale.interfaces import Answer, IService, Refused, RequestContext, Serving
+from kafscale.interfaces import (
+    Answer,
+    IService,
+    Refused,
+    Reply,
+    RequestContext,
+    Serving,
+    Settling,
+    Unsettled,
+)
 from kafscale.net.request_memo import MOST_REMEMBERED, RememberedResponse, RequestMemo
 from kafscale.wire.first_error import first_error
 from kafscale.wire.headers import peek, response_header
@@ -53,20 +63,28 @@ _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?")
 
 
 @attrs.define(eq=False)
-class _Call:
+class Call(Unsettled):
     """
     A request that is under way.
 
+    @ivar dispatch: What serves it.
     @ivar memo: Of the connection from which the request came.
     @ivar begun: When the request began, in seconds of the dispatch's clock.
+    @ivar settling: What is answered when a settlement fires; None if the request waits
+        for something else.
+    @ivar request: The request with its context, for the response to it if C{settling}
+        fails.
     """
 
+    dispatch: Dispatch
     memo: RequestMemo
     serving: Serving
     version: int
     correlation_id: int
     counts: ApiCounts
     begun: float
+    settling: Settling | None = None
+    request: tuple[Request, RequestContext] | None = None
 
     @property
     def api(self) -> str:
@@ -134,12 +152,13 @@ class Dispatch:
 
     def answer(
         self, frame: memoryview, memo: RequestMemo
-    ) -> Answer | Deferred[Answer]:
+    ) -> Reply:
         """
         The response to a request, with its length prefix, in pieces to be sent
         in order; None if the request gets no response. The service's code up to
         its first wait has run when this returns; without a wait the response
-        itself is returned.
+        itself is returned. If the request waits for a settlement, the L{Call} is, and
+        L{settled} is to be called when that has fired.
 
         @param frame: The request, without its length.
         @param memo: Of the connection from which the request came.
@@ -151,7 +170,7 @@ class Dispatch:
             raise self._refusal(f"API key {key} is not served")
         counts = self.counts[key]
         counts.received += _LENGTH.size + len(frame)
-        call = _Call(memo, serving, version, correlation_id, counts, self._seconds())
+        call = Call(self, memo, serving, version, correlation_id, counts, self._seconds())
         if not serving.lowest <= version <= serving.highest:
             if key != ApiVersionsRequest.key:
                 raise self._refusal(f"{call.api} v{version} is not served")
@@ -165,6 +184,10 @@ class Dispatch:
         # not wait: each would cost as much as a small request takes in all.
         try:
             answer = serving.answer(request, context)
+            if isinstance(answer, Settling):
+                call.settling = answer
+                call.request = request, context
+                return call
             if answer is None or isinstance(answer, Response):
                 return self._answered(answer, call)
         except Exception:
@@ -187,14 +210,32 @@ class Dispatch:
             raise self._refusal(f"API key {key} v{version} is not served")
         counts = self.counts[key]
         counts.received += _LENGTH.size + len(frame)
-        call = _Call(memo, serving, version, correlation_id, counts, self._seconds())
+        call = Call(self, memo, serving, version, correlation_id, counts, self._seconds())
         try:
             request, context = memo.request(serving, version, frame)
         except MalformedMessage as malformed:
             raise self._refusal(f"malformed {call.api} v{version}: {malformed}") from None
         return self._failed(Failure(error), call, request, context)  # type: ignore[no-untyped-call]
 
-    def _answered(self, response: Response | None, call: _Call) -> Answer:
+    def settled(self, call: Call, failure: Failure | None) -> Answer | Deferred[Answer]:
+        """
+        The response to a request whose settlement has fired, as L{answer} returns it.
+
+        @param failure: Of the settlement; None if it succeeded.
+        @raise Refused: The connection must be closed (also as a failure).
+        """
+        assert call.settling is not None and call.request is not None
+        try:
+            if failure is None:
+                return self._answered(call.settling.response, call)
+            waiting: Deferred[Any] = call.settling.refused(failure)
+        except Exception:
+            failure = Failure()  # type: ignore[no-untyped-call]
+            return self._failed(failure, call, *call.request)
+        waiting.addCallback(self._answered, call)
+        return waiting.addErrback(self._failed, call, *call.request)
+
+    def _answered(self, response: Response | None, call: Call) -> Answer:
         if response is None:
             call.counts.answered(NONE, self._seconds() - call.begun, 0)
             return None
@@ -207,7 +248,7 @@ class Dispatch:
         return self._framed(pieces, code, call)
 
     def _failed(
-        self, failure: Failure, call: _Call, request: Request, context: RequestContext
+        self, failure: Failure, call: Call, request: Request, context: RequestContext
     ) -> list[bytes]:
         """
         The error response of the API.
@@ -226,7 +267,7 @@ class Dispatch:
             raise self._refusal(f"{call.api} failed, and gets no response: {error}")
         return self._framed(response.encode(call.version), code, call)
 
-    def _framed(self, pieces: list[bytes], code: int, call: _Call) -> list[bytes]:
+    def _framed(self, pieces: list[bytes], code: int, call: Call) -> list[bytes]:
         """
         A response with its length prefix and header.
         """

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from kafscale.errors import KafkaError
-from kafscale.interfaces import Answer, IConversation, ISession, Serving
+from kafscale.interfaces import Answer, IConversation, ISession, Reply, Serving
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.request_memo import RequestMemo
 
@@ -72,7 +71,7 @@ class Guard:
         """
         return self._dispatch.serving(frame) if self._is_open else None
 
-    def answer(self, frame: memoryview, memo: RequestMemo) -> Answer | Deferred[Answer]:
+    def answer(self, frame: memoryview, memo: RequestMemo) -> Reply:
         """
         See L{Dispatch.answer}.
         """
@@ -80,7 +79,7 @@ class Guard:
 
     # -- as the session sees it -------------------------------------------------
 
-    def serve(self, frame: memoryview) -> Answer | Deferred[Answer]:
+    def serve(self, frame: memoryview) -> Reply:
         """
         See L{IConversation.serve}.
         """

@@ -18,7 +18,14 @@ from zope.interface import implementer
 
 from kafscale.access.open_sessions import OpenSessions
 from kafscale.config import Settings
-from kafscale.interfaces import IPressure, IService, ISessions, RequestContext, Serving
+from kafscale.interfaces import (
+    IPressure,
+    IService,
+    ISessions,
+    RequestContext,
+    Serving,
+    Settling,
+)
 from kafscale.net.connection import Connection
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.factory import BrokerFactory
@@ -35,6 +42,7 @@ from kafscale.wire.messages import (
 )
 from kafscale.wire.schema import Request
 from tests.harness.sessions import LISTENER
+from tests.log.fakes import FakeSettlement
 
 PLAIN_SESSIONS = OpenSessions(LISTENER)
 
@@ -50,6 +58,23 @@ class Begun:
     request: Any
     context: RequestContext
     answer: Deferred[Any] = attrs.field(factory=Deferred)
+    settling: FakeSettling | None = None
+
+
+class FakeSettling(Settling):
+    """
+    The answer to a produce that waits for a settlement.
+    """
+
+    def __init__(self, response: Any, settlement: FakeSettlement) -> None:
+        self.response = response
+        self.settlement = settlement
+
+    def refused(self, failure: Failure) -> Any:
+        """
+        The error is the dispatch's to answer.
+        """
+        return failure.raiseException()
 
 
 @implementer(IService)
@@ -58,6 +83,9 @@ class FakeService:
     Produce, Fetch and Heartbeat; each waits for the test, unless C{at_once}.
 
     @ivar fetched: Answers fetches instead, if set.
+    @ivar settles: Whether produces wait for settlements, one for each unless
+        C{settlement} is set.
+    @ivar settlement: What all of them wait for.
     @ivar on_begin: Called with each request that is begun.
     """
 
@@ -66,6 +94,8 @@ class FakeService:
         self.on_begin: Callable[[Any], None] = lambda request: None
         self.begun: list[Begun] = []
         self.at_once = False
+        self.settles = False
+        self.settlement: FakeSettlement | None = None
         self.records = b""
 
     def serves(self) -> Sequence[Serving]:
@@ -73,7 +103,7 @@ class FakeService:
         As the services of the broker do.
         """
         return [
-            Serving(ProduceRequest, 0, 13, self._answer, self._failed, overlaps=True),
+            Serving(ProduceRequest, 0, 13, self._produce, self._failed, overlaps=True),
             Serving(FetchRequest, 0, 18, self._fetch, self._failed, repeats=True, abandoned=True),
             Serving(HeartbeatRequest, 0, 4, self._answer, self._failed),
         ]  # fmt: skip
@@ -96,6 +126,18 @@ class FakeService:
 
     def _fetch(self, request: Any, context: RequestContext) -> Any:
         return (self.fetched or self._answer)(request, context)
+
+    def _produce(self, request: Any, context: RequestContext) -> Any:
+        if not self.settles or self.at_once or not request.acks:
+            return self._answer(request, context)
+        begun = Begun(request, context)
+        self.begun.append(begun)
+        settlement = self.settlement or FakeSettlement(len(self.begun))
+        begun.answer.addCallbacks(
+            lambda _: settlement.settle(), lambda failed: settlement.settle(failed.value)
+        )
+        begun.settling = FakeSettling(self.response(request), settlement)
+        return begun.settling
 
     async def _answer(self, request: Any, context: RequestContext) -> Any:
         self.on_begin(request)
@@ -154,17 +196,20 @@ class Transport(StringTransport):
     Keeps apart what was asked of it, and takes only as much as it has room for.
 
     @ivar room: How many bytes more the kernel would take.
+    @ivar sends: How often it was given some.
     """
 
     bufferSize = 65536
     aborted = False
     room = 1 << 30
+    sends = 0
     _kept = b""
 
     def writeSomeData(self, data: bytes | memoryview) -> int:  # noqa: N802
         """
         As a transport of TCP; to no other is this to be said.
         """
+        self.sends += 1
         taken = bytes(data[: self.room])
         self.room -= len(taken)
         super().write(taken)

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.errors import InvalidRequest, NotLeaderOrFollower
+from kafscale.errors import InvalidRequest, NotLeaderOrFollower, RequestTimedOut
 from kafscale.net.factory import FOREIGN_SECONDS
-from kafscale.wire.messages import HeartbeatResponse
+from kafscale.wire.messages import HeartbeatResponse, ProduceRequest
+from tests.log.fakes import FakeSettlement
 from tests.net.fakes import Broker, body, fetch, heartbeat, produce
 
 
@@ -109,6 +111,21 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(other.answered(), [3])
         self.assertEqual(self.client.answered(), [])
 
+    def test_each_byte_alone(self) -> None:
+        """
+        Also when each byte comes by itself.
+        """
+        self.broker.service.at_once = True
+        for byte in produce(1) + heartbeat(2):
+            self.client.send(bytes([byte]))
+        self.assertEqual(self.client.answered(), [1, 2])
+
+
+class ChunkTests(SynchronousTestCase):
+    """
+    Frames that arrive in pieces.
+    """
+
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.integers(1, 60), max_size=30))
     def test_any_chunks(self, sizes: list[int]) -> None:
@@ -128,14 +145,108 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(client.answered(), [1, 2, 3, 4])
         self.assertEqual(broker.memory.total, 0)
 
-    def test_each_byte_alone(self) -> None:
+
+class SettlingOrderTests(OrderTests):
+    """
+    The same where produces wait for settlements.
+    """
+
+    def setUp(self) -> None:
         """
-        Also when each byte comes by itself.
+        One client.
         """
-        self.broker.service.at_once = True
-        for byte in produce(1) + heartbeat(2):
-            self.client.send(bytes([byte]))
+        super().setUp()
+        self.broker.service.settles = True
+
+    def test_together(self) -> None:
+        """
+        What waits for one settlement is answered together, with one wait and one send.
+        """
+        settlement = self.broker.service.settlement = FakeSettlement(1)
+        self.client.send(produce(1), produce(2), produce(3))
+        self.client.send(produce(4))
+        settlement.settle()
+        self.assertEqual(settlement.waits, 1)
+        self.assertEqual(self.client.transport.sends, 1)
+        self.assertEqual(self.client.answered(), [1, 2, 3, 4])
+
+    def test_settled_before(self) -> None:
+        """
+        A settlement may have fired when a request comes to wait for it.
+        """
+        settlement = self.broker.service.settlement = FakeSettlement(1)
+        settlement.settle()
+        self.client.send(produce(1), produce(2))
+        self.client.send(produce(3))
+        self.assertEqual(self.client.answered(), [1, 2, 3])
+
+    def test_behind_another(self) -> None:
+        """
+        Those whose settlement has fired wait for one before them that has not, whatever it
+        waits for.
+        """
+        self.broker.service.settles = False
+        self.client.send(produce(1))
+        self.broker.service.settles = True
+        self.client.send(produce(2), produce(3))
+        self.broker.finish(2)
+        self.broker.finish(1)
+        self.assertEqual(self.client.answered(), [])
+        self.broker.finish(0)
+        self.assertEqual(self.client.answered(), [1, 2, 3])
+        self.assertEqual(self.client.transport.sends, 1)
+
+    def test_ended_early(self) -> None:
+        """
+        One request may end its wait, and is answered then; the settlement fires later for
+        the others.
+        """
+        settlement = self.broker.service.settlement = FakeSettlement(1)
+        self.client.send(produce(1), produce(2))
+        first = self.broker.begun[0].settling
+        assert first is not None
+        first.end(Failure(RequestTimedOut()))
+        self.assertEqual(self.client.answered(), [1])
+        settlement.settle()
+        self.assertEqual(self.client.answered(), [2])
+
+    def test_refused(self) -> None:
+        """
+        A settlement that fails is answered to each request in its own schema.
+        """
+        self.client.send(produce(1), produce(2))
+        counts = self.broker.dispatch.counts[ProduceRequest.key]
+        self.broker.begun[0].answer.errback(NotLeaderOrFollower())
+        self.broker.finish(1)
         self.assertEqual(self.client.answered(), [1, 2])
+        self.assertEqual(sum(counts.answers.values()), 2)
+
+    def test_refused_without_words(self) -> None:
+        """
+        If the error has no form the connection is closed in place of the answer.
+        """
+        self.client.send(produce(1), produce(2), produce(3))
+        self.broker.finish(2)
+        self.broker.begun[1].answer.errback(CancelledError())
+        self.broker.finish(0)
+        self.assertEqual(self.client.answered(), [1])
+        self.assertTrue(self.client.transport.disconnecting)
+
+    def test_lost(self) -> None:
+        """
+        What settles after the client has gone gets no answer, and keeps nothing.
+        """
+        settlement = self.broker.service.settlement = FakeSettlement(1)
+        self.client.send(produce(1), produce(2))
+        connection = weakref.ref(self.client.connection)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.client.go()
+        settlement.settle()
+        self.assertEqual(self.client.answered(), [])
+        self.broker.begun.clear()
+        del self.client
+        self.assertIsNone(connection())
 
 
 class AcksTests(SynchronousTestCase):

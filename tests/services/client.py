@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.interfaces import IService, ISession, RequestContext, Serving
+from kafscale.interfaces import IService, ISession, RequestContext, Serving, Settling
 from kafscale.wire.messages import RESPONSES
 from kafscale.wire.schema import Request
 from tests.cluster.small import SmallCluster
@@ -66,6 +66,7 @@ class ServiceClient:
         read = type(request).decode(version, b"".join(request.encode(version)))
 
         answered = maybeDeferred(serving.answer, read, context(version, connection, self.session))
+        answered.addCallback(lambda it: it.deferred() if isinstance(it, Settling) else it)
         return answered.addCallback(lambda response: response and self._sent(response, version))
 
     def now(self, request: Request, version: int) -> Any:

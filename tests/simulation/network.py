@@ -19,7 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from kafscale.errors import KafkaError, StoreUnavailable, code_of, message_of
-from kafscale.interfaces import RequestContext, Serving
+from kafscale.interfaces import RequestContext, Serving, Settling
 from kafscale.wire.messages import FetchRequest
 from kafscale.wire.schema import Request
 from tests.harness.sessions import SESSION
@@ -220,6 +220,8 @@ class Pipe:
         if answer is None or hasattr(answer, "encode"):
             self._answered(answer, asked)
             return
+        if isinstance(answer, Settling):
+            answer = answer.deferred()
         waiting = answer if isinstance(answer, Deferred) else Deferred.fromCoroutine(answer)
         asked.under_way = waiting
         waiting.addCallbacks(self._answered, self._failed, (asked,), {}, (asked, context))

@@ -68,6 +68,8 @@ from kafscale.interfaces import (
     Listener,
     Principal,
     Refused,
+    Reply,
+    Unsettled,
 )
 from kafscale.wire.frames import MIN_REQUEST
 from kafscale.wire.headers import peek, read_header, response_header
@@ -220,7 +222,7 @@ class SaslSession:
         self.is_open = False
         self.identity: Identity | None = None
 
-    def receive(self, frame: memoryview, conversation: IConversation) -> Answer | Deferred[Answer]:
+    def receive(self, frame: memoryview, conversation: IConversation) -> Reply:
         """
         See L{ISession.receive}.
         """
@@ -268,6 +270,7 @@ class SaslSession:
         """
         served = conversation.serve(frame)
         pieces = await served if isinstance(served, Deferred) else served
+        assert not isinstance(pieces, Unsettled)  # it appends nothing
         (code,) = _CODE.unpack_from(b"".join(pieces or ()), _LENGTH.size + _LENGTH.size)
         if code == NONE:
             self._stage = Stage.HANDSHAKE
@@ -396,9 +399,7 @@ class SaslSession:
 
     # -- the open session ----------------------------------------------------------
 
-    def _request(
-        self, frame: memoryview, conversation: IConversation
-    ) -> Answer | Deferred[Answer]:
+    def _request(self, frame: memoryview, conversation: IConversation) -> Reply:
         """
         A request on a session that ends.
         """

@@ -17,14 +17,14 @@ that waits, work on the same state until it is answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -56,6 +56,7 @@ from kafscale.interfaces import (
     ISettlement,
     RequestContext,
     Serving,
+    Settling,
     Topic,
 )
 from kafscale.services.location import current_leader, endpoints, find_partition
@@ -75,8 +76,10 @@ from kafscale.wire.error_responses import error_response
 from kafscale.wire.message_sets import is_message_set, to_batch
 from kafscale.wire.messages import ProduceRequest, ProduceResponse
 from kafscale.wire.records import BatchHeader, read_batch_header
+from kafscale.wire.schema import Response
 from kafscale.wire.steps import Steps
 
+_Answer: TypeAlias = Settling | Response | None
 TopicProduceData: TypeAlias = ProduceRequest.Topic
 PartitionResponse: TypeAlias = ProduceResponse.Topic.Partition
 
@@ -150,10 +153,10 @@ class _Late:
         self.error = error if isinstance(error, Exception) else Exception(error)
 
 
-@attrs.define(eq=False)
-class _Produce:
+class _Produce(Settling):
     """
-    One request until it is answered.
+    One request until it is answered. Most set no more than L{__init__} does: what else
+    there is, is set when it is needed.
 
     @ivar version: The version of the request, and of its response.
     @ivar context: Where it came from.
@@ -164,24 +167,33 @@ class _Produce:
     @ivar causes: What they wait for.
     @ivar settling: For each batch that is not durable yet: its settlement, the
         id of its topic and its response.
-    @ivar latest: The settlement that comes last; None if all is durable.
     @ivar timed_out: Whether the request has waited for as long as it asked for.
     @ivar error: The first error, for acks=0.
     @ivar moved: Broker ids of leaders that the response names.
     """
 
-    version: int
-    context: RequestContext
-    now: int
-    responses: list[ProduceResponse.Topic] = attrs.Factory(list)
     late: list[_Late] | None = None
-    late_bytes: int = 0
-    causes: list[Deferred[None]] = attrs.Factory(list)
-    settling: list[tuple[ISettlement, UUID, PartitionResponse]] = attrs.Factory(list)
-    latest: ISettlement | None = None
-    timed_out: bool = False
+    late_bytes = 0
+    timed_out = False
     error: Exception | None = None
-    moved: set[int] = attrs.Factory(set)
+    moved: Collection[int] = ()
+
+    def __init__(
+        self, service: ProduceService, version: int, context: RequestContext, now: int
+    ) -> None:
+        self._service = service
+        self.version = version
+        self.context = context
+        self.now = now
+        self.responses: list[ProduceResponse.Topic] = []
+        self.causes: list[Deferred[None]] = []
+        self.settling: list[tuple[ISettlement, UUID, PartitionResponse]] = []
+
+    def refused(self, failure: Failure) -> Deferred[Response]:
+        """
+        See L{Settling.refused}.
+        """
+        return self._service.settle_each(self, failure)
 
 
 @implementer(IProduceService)
@@ -256,22 +268,21 @@ class ProduceService:
             )
         ]
 
-    def produce(
-        self, request: ProduceRequest, context: RequestContext
-    ) -> Deferred[ProduceResponse | None]:
+    def produce(self, request: ProduceRequest, context: RequestContext) -> _Answer | Deferred[Any]:
         """
         Append all batches now. The response comes when they are durable.
 
-        With C{acks=0} there is no response. It fails if a batch could not be
-        appended: then the connection is closed, as the client would not learn of
-        the error otherwise.
+        With C{acks=0} there is no response.
+
+        @raise Exception: A batch could not be appended, and C{acks=0}: then the
+            connection is closed, as the client would not learn of the error otherwise.
         """
         version = context.api_version
         acks = request.acks
         if acks not in (-1, 0, 1) or request.transactional_id is not None:
             return self._refuse_all(request, version)
         connection = context.connection
-        produce = _Produce(version, context, int(self._seconds() * 1000))
+        produce = _Produce(self, version, context, int(self._seconds() * 1000))
         if self._admission.is_waiting(connection):
             produce.late = []  # behind the request that waits
         for topic in request.topic_data:
@@ -281,7 +292,7 @@ class ProduceService:
             return self._settle(produce, acks, timeout_ms)
         return self._admission.wait(
             connection, produce.late_bytes, produce.causes, partial(self._append_late, produce)
-        ).addCallback(lambda _: self._settle(produce, acks, timeout_ms))
+        ).addCallback(lambda _: self._settle_late(produce, acks, timeout_ms))
 
     # -- appending -----------------------------------------------------------
 
@@ -358,8 +369,6 @@ class ProduceService:
         settled = appended.settled
         if settled is not None:
             produce.settling.append((settled, partition.topic_id, response))
-            if produce.latest is None or settled.number > produce.latest.number:
-                produce.latest = settled
 
     def _append_later(
         self,
@@ -502,49 +511,54 @@ class ProduceService:
 
     # -- answering -----------------------------------------------------------
 
-    def _settle(
-        self, produce: _Produce, acks: int, timeout_ms: int
-    ) -> Deferred[ProduceResponse | None]:
+    def _settle(self, produce: _Produce, acks: int, timeout_ms: int) -> _Answer:
         if acks == 0:
             if produce.error is not None:
-                return fail(produce.error)
-            return succeed(None)
-        if produce.latest is None:
-            return succeed(self._response(produce))
-        waiter = produce.latest.wait()
-        if timeout_ms > 0 and not waiter.called:
-            self._overdue.add(waiter, (produce.now + timeout_ms) / 1000, produce)
-        settled: Deferred[ProduceResponse | None] = waiter.addCallbacks(
-            lambda _: self._response(produce), partial(self._settle_each, produce)
-        )
-        return settled
+                raise produce.error
+            return None
+        response = self._response(produce)
+        settling = produce.settling
+        if not settling:
+            return response
+        latest = settling[0][0]
+        for settlement, _, _ in settling:
+            if settlement.number > latest.number:
+                latest = settlement
+        produce.settlement, produce.response = latest, response
+        if timeout_ms > 0:
+            self._overdue.add(produce, (produce.now + timeout_ms) / 1000)
+        return produce
 
-    def _settle_each(
-        self, produce: _Produce, failure: Failure
-    ) -> Deferred[ProduceResponse | None] | Failure:
+    def _settle_late(self, produce: _Produce, acks: int, timeout_ms: int) -> Deferred[Any]:
+        answer = self._settle(produce, acks, timeout_ms)
+        return answer.deferred() if isinstance(answer, Settling) else succeed(answer)
+
+    def settle_each(self, produce: _Produce, failure: Failure) -> Deferred[Response]:
         """
         The last settlement failed, or is not known in time. Earlier ones may have
         succeeded.
-        """
 
-        def refuse(each: tuple[ISettlement, UUID, PartitionResponse], failure: Failure) -> None:
-            _, topic_id, response = each
+        @raise Exception: C{failure} is neither Kafka's nor that time is over.
+        """
+        if not isinstance(failure.value, KafkaError):
+            failure.raiseException()
+
+        def refuse(failure: Failure, topic_id: UUID, response: PartitionResponse) -> None:
             error = failure.value
-            if produce.timed_out and isinstance(error, CancelledError):
-                error = RequestTimedOut("The records are not durable yet, and may be later")
             if not isinstance(error, KafkaError):
                 failure.raiseException()
             self._refuse(response, topic_id, error, produce)
 
-        if not isinstance(failure.value, KafkaError) and not produce.timed_out:
-            return failure  # cancelled, for instance
         fates = []
-        for each in produce.settling:
-            fate = each[0].wait()
+        for settlement, topic_id, response in produce.settling:
+            fate = settlement.wait()
             if produce.timed_out and not fate.called:
-                fate.cancel()
-            fates.append(fate.addErrback(partial(refuse, each)))
-        return _all_of(fates).addCallback(lambda _: self._response(produce))
+                fate.addErrback(lambda _: None).cancel()
+                self._refuse(response, topic_id, failure.value, produce)
+            else:
+                fates.append(fate.addErrback(refuse, topic_id, response))
+        answered: Deferred[Any] = _all_of(fates)
+        return answered.addCallback(lambda _: self._response(produce))
 
     def _response(self, produce: _Produce) -> ProduceResponse:
         response = ProduceResponse(responses=produce.responses)
@@ -576,19 +590,18 @@ class ProduceService:
                 self._image, PartitionResponse.CurrentLeader, topic_id, response.index
             )
             response.current_leader = leader
-            produce.moved.add(leader.leader_id)
+            produce.moved = {*produce.moved, leader.leader_id}
 
-    def _refuse_all(
-        self, request: ProduceRequest, version: int
-    ) -> Deferred[ProduceResponse | None]:
+    def _refuse_all(self, request: ProduceRequest, version: int) -> Response:
         error: KafkaError
         if request.transactional_id is not None:
             error = TransactionalIdAuthorizationFailed(NO_TRANSACTIONS)
         else:
             error = InvalidRequiredAcks(f"acks is {request.acks}, and must be -1, 0 or 1")
         if request.acks == 0:
-            return fail(error)
-        return succeed(error_response(request, version, error.code, str(error)))
+            raise error
+        response: ProduceResponse = error_response(request, version, error.code, str(error))
+        return response
 
     def _failed(
         self, request: ProduceRequest, context: RequestContext, code: int, message: str
@@ -599,9 +612,10 @@ class ProduceService:
         return response
 
 
-def _give_up(waiter: Deferred[None], produce: _Produce) -> None:
+def _give_up(produce: _Produce) -> None:
     produce.timed_out = True
-    waiter.cancel()
+    error = RequestTimedOut("The records are not durable yet, and may be later")
+    produce.end(Failure(error))  # type: ignore[no-untyped-call]
 
 
 def _checked(records: memoryview | None, version: int) -> memoryview:

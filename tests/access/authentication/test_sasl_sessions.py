@@ -7,7 +7,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -173,10 +173,7 @@ class SessionTestCase(SynchronousTestCase):
         except Refused:
             answer = Deferred()
             answer.errback(Failure())
-        if not isinstance(answer, Deferred):
-            found, answer = answer, Deferred()
-            answer.callback(found)
-        return answer
+        return answer if isinstance(answer, Deferred) else succeed(answer)
 
     def send(self, request: Request, version: int) -> Deferred[Any]:
         """

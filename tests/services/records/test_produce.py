@@ -67,7 +67,7 @@ class AppendTests(ProduceCase):
         self.produce((0, BATCH))
         self.assertEqual([len(self.partition(n).batches) for n in range(3)], [2, 0, 1])
 
-    def test_waits_once_for_the_last(self) -> None:
+    def test_waits_for_the_last(self) -> None:
         """
         Settlements come in order, so only the one with the largest number is
         waited for.
@@ -76,7 +76,7 @@ class AppendTests(ProduceCase):
         self.partition(1).settlements = [self.log.next_settlement()]
         self.partition(0).settlements = [first]
         answer = self.produce((1, BATCH), (0, BATCH))
-        self.assertEqual([each.waits for each in self.log.settlements], [0, 1])
+        self.assertEqual([each.waits > 0 for each in self.log.settlements], [False, True])
         self.log.settlements[1].settle()
         self.assertEqual([part.error_code for part in self.successResultOf(answer)], [0, 0])
 
