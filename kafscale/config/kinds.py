@@ -346,6 +346,18 @@ def _parse_listen_or_off(text: str) -> Listen:
     return NOWHERE if text.lower() == "off" else parse_listen(text)
 
 
+def _parse_principals(text: str) -> tuple[str, ...]:
+    """
+    Principals with semicolons between, because names of certificates have commas.
+    """
+    found = tuple(each.strip() for each in text.split(";") if each.strip())
+    for each in found:
+        kind, _, name = each.partition(":")
+        if not (kind and name):
+            raise ValueError(text)
+    return found
+
+
 _ADDRESS = "host:port, [IPv6 address]:port or a Twisted endpoint such as"
 
 TEXT = Kind(str, "any text", "TEXT")
@@ -358,6 +370,9 @@ NAMESPACE = Kind(_parse_namespace, "1 to 100 letters, digits, '.', '_' and '-'",
 BUCKET = Kind(_parse_bucket, "the name of a bucket, without s3:// or a path", "NAME")
 URL = Kind(
     _parse_url, "http://host:port or https://host:port, without a path or an IPv6 address", "URL"
+)
+PRINCIPALS = Kind(
+    _parse_principals, "principals such as User:alice, with semicolons between", "PRINCIPAL;..."
 )
 URLS = Kind(
     _parse_urls, "URLs http://host:port or https://host:port, separated by commas", "URL,..."

@@ -29,6 +29,7 @@ from kafscale.config.kinds import (
     NAMESPACE,
     NETWORKS,
     PATH,
+    PRINCIPALS,
     PROTOCOL_MAP,
     TEXT,
     URL,
@@ -52,6 +53,7 @@ _LONG = 2**63 - 1
 
 _network = partial(setting, "Network")
 _tls = partial(setting, "TLS", by_listener=True)
+_authorization = partial(setting, "Authorization")
 _storage = partial(setting, "Storage")
 _s3 = partial(setting, "S3")
 _etcd = partial(setting, "etcd")
@@ -201,6 +203,27 @@ class Settings:
         "Ciphers for TLS 1.2, as a list in OpenSSL's format, for example"
         " `ECDHE+AESGCM:ECDHE+CHACHA20`. TLS 1.3 has its own.",
         otherwise="forward secrecy and AES-GCM, ChaCha20 or AES-CBC",
+    )
+
+    authorizer: str = _authorization(
+        choice("none", "acl"),
+        "none",
+        "Decides what clients may do. `acl`: access control lists, as Kafka's"
+        " `StandardAuthorizer`, managed with `kafka-acls.sh`. `none`: every client may do"
+        " everything. See docs/security.md.",
+    )
+    super_users: tuple[str, ...] | None = _authorization(
+        PRINCIPALS,
+        "",
+        "Principals that may do everything whatever the ACLs say, for example"
+        " `User:admin;User:CN=broker,O=Acme` (Kafka's `super.users`).",
+        otherwise="none",
+    )
+    allow_everyone_if_no_acl_found: bool = _authorization(
+        BOOLEAN,
+        "0",
+        "Whether every client may use a resource whose name no ACL matches (Kafka's"
+        " `allow.everyone.if.no.acl.found`).",
     )
 
     data_dir: str = _storage(

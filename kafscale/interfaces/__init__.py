@@ -20,6 +20,7 @@ from kafscale.interfaces.access import (
     SecurityProtocol,
     Unsettled,
 )
+from kafscale.interfaces.authorization import CLUSTER_NAME, IAcls, IAuthorizer, IRights
 from kafscale.interfaces.cluster import (
     INTERNAL_TOPICS,
     MAX_NEW_PARTITIONS,
@@ -30,6 +31,7 @@ from kafscale.interfaces.cluster import (
     IImage,
     IProducerIds,
     ITopicConfigs,
+    ITopicLookup,
     ITopics,
     Leadership,
     NewTopic,
@@ -99,6 +101,7 @@ from kafscale.interfaces.stores import (
 __all__ = [
     "ANONYMOUS",
     "APIS",
+    "CLUSTER_NAME",
     "INTERNAL_TOPICS",
     "MAX_COMMIT",
     "MAX_INFLATED",
@@ -116,7 +119,9 @@ __all__ = [
     "Fetched",
     "GroupDescription",
     "GroupState",
+    "IAcls",
     "IAdminService",
+    "IAuthorizer",
     "IClusterRecords",
     "IConversation",
     "ICoordinationService",
@@ -136,11 +141,13 @@ __all__ = [
     "IProducerIds",
     "IReadable",
     "IReplicas",
+    "IRights",
     "IService",
     "ISession",
     "ISessions",
     "ISettlement",
     "ITopicConfigs",
+    "ITopicLookup",
     "ITopics",
     "IWatch",
     "JoinParameters",

@@ -118,25 +118,14 @@ class Leadership:
     incarnation: int = 0
 
 
-class IImage(Interface):
+class ITopicLookup(Interface):
     """
-    The metadata of the cluster in memory, kept up to date by a watch of the
-    metadata store.
+    Looks topics up.
     """
 
-    cluster_id = Attribute("The id of the cluster: 22 characters of base64url.")
-    broker_id = Attribute("The id of this broker.")
-    topic_changes = Attribute("Counts how often a topic was created, changed or deleted.")
-
-    def brokers() -> Sequence[Broker]:
-        """
-        The living brokers, including this one, by id.
-        """
-
-    def topics() -> Sequence[Topic]:
-        """
-        All topics, by name.
-        """
+    topic_changes: int = Attribute(
+        "Another number after a topic was created, changed or deleted."
+    )
 
     def topic(name: str) -> Topic:
         """
@@ -150,6 +139,26 @@ class IImage(Interface):
         The topic with this id.
 
         @raise UnknownTopicId: there is none.
+        """
+
+
+class IImage(ITopicLookup):
+    """
+    The metadata of the cluster in memory, kept up to date by a watch of the
+    metadata store.
+    """
+
+    cluster_id = Attribute("The id of the cluster: 22 characters of base64url.")
+    broker_id = Attribute("The id of this broker.")
+
+    def brokers() -> Sequence[Broker]:
+        """
+        The living brokers, including this one, by id.
+        """
+
+    def topics() -> Sequence[Topic]:
+        """
+        All topics, by name.
         """
 
     def leadership(topic_id: UUID, index: int) -> Leadership:

@@ -39,11 +39,14 @@ class FetchClient:
     See L{IFetchClient}.
     """
 
-    def __init__(self, polls: IPeer, reads: IPeer) -> None:
+    def __init__(self, polls: IPeer, reads: IPeer, broker_id: int) -> None:
         """
         @param polls: The other broker, for L{poll}.
         @param reads: The same broker on another connection, for L{read}.
+        @param broker_id: The id of this broker: a broker needs the right to act for the
+            cluster, and none on topics.
         """
+        self._broker_id = broker_id
         self._polls = polls
         self._reads = reads
         self._session = 0, 0  # id and epoch of the next request
@@ -64,6 +67,7 @@ class FetchClient:
         known, self._known = self._known, positions
         session_id, epoch = self._session
         request = FetchRequest(
+            replica_id=self._broker_id,
             max_wait_ms=int(wait * 1000),
             min_bytes=1,
             max_bytes=MAX_BYTES,
@@ -102,7 +106,13 @@ class FetchClient:
         See L{IFetchClient.read}.
         """
         topics = _topics({where: offset}, max_bytes)
-        request = FetchRequest(max_wait_ms=0, min_bytes=0, max_bytes=max_bytes, topics=topics)
+        request = FetchRequest(
+            replica_id=self._broker_id,
+            max_wait_ms=0,
+            min_bytes=0,
+            max_bytes=max_bytes,
+            topics=topics,
+        )
         response: FetchResponse = await self._reads.ask(request, VERSION, seconds)
         for found in _records(response):
             return found

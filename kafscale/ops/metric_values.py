@@ -93,6 +93,18 @@ class Replicas(Protocol):
         """
 
 
+class ClusterRecords(Protocol):
+    """
+    Small records of the cluster, such as ACLs.
+    """
+
+    def behind(self) -> float:
+        """
+        For how many seconds the metadata store has not been heard of; 0 while it is
+        connected.
+        """
+
+
 class Log(Protocol):
     """
     The log's counters.
@@ -236,6 +248,15 @@ def of_replicas(replicas: Replicas) -> Iterator[Family]:
     yield _gauge(metrics.REPLICAS, len(replicas))
     yield _gauge(metrics.REPLICA_BYTES, replicas.size)
     yield _counter(metrics.FETCHED_BYTES, replicas.fetched)
+
+
+def of_records(records: Iterable[ClusterRecords]) -> Iterator[Family]:
+    """
+    How old the small records of the cluster may be.
+    """
+    yield _gauge(
+        metrics.RECORDS_BEHIND, max((each.behind() for each in records), default=0.0)
+    )
 
 
 def of_stores(stores: Sequence[StoreCounts]) -> Iterator[Family]:

@@ -179,6 +179,11 @@ LAG_MAX = _metric(
     "kafscale_consumer_lag_max_records", "gauge", "group topic",
     "Consumer lag of the partition of a topic that is farthest behind.",
 )  # fmt: skip
+RECORDS_BEHIND = _metric(
+    "kafscale_metadata_behind_seconds", "gauge", "",
+    "Seconds since this broker last heard from the metadata store, if it has lost it: ACLs are in"
+    " force as they were then. 0 while it is connected.",
+)  # fmt: skip
 STORE_OPERATIONS = _metric(
     "kafscale_store_operations_total", "counter", "store operation",
     "Finished operations of the object store (`objects`) and the metadata store (`metadata`). Each"

@@ -18,16 +18,19 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from kafscale import __version__
+from kafscale.access.authorization.authorizer import StandardAuthorizer
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.levels import FormatLevels
 from kafscale.cluster.membership import Membership, cluster_id
+from kafscale.cluster.records import ClusterRecords
 from kafscale.cluster.shards import ShardOwnership
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import SettingError, StoreError
 from kafscale.format import metadata_keys
+from kafscale.format.acl import AclRecord
 from kafscale.group.coordinator import GroupCoordinator
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import (
@@ -72,6 +75,7 @@ class Node:
     @ivar services: What it serves. This and the following exist once it is
         started.
     @ivar image: The metadata of the cluster.
+    @ivar records: Small records of the cluster that this broker follows, such as ACLs.
     """
 
     _log = Logger()
@@ -135,6 +139,7 @@ class Node:
         self._replaced = False
         self._joining = True  # a broker that is replaced while it starts rejoins below
         self.unhealthy: str | None = None
+        self.records: list[ClusterRecords] = []
 
     # -- starting ---------------------------------------------------------------
 
@@ -153,6 +158,7 @@ class Node:
         image = self.image = Image(self._metadata, cluster, self._broker)
         image.on_change(self._changed)
         await image.start()
+        authorizer = await self._authorizer()
         self.cache = BlockCache(self._cached, settings.cache_bytes)
         environment = LogEnvironment(
             broker_id=self._broker.broker_id,
@@ -175,7 +181,9 @@ class Node:
         self.replicas = Replicas(
             environment,
             image,
-            lambda leader: FetchClient(self._dial(leader), self._dial(leader)),
+            lambda leader: FetchClient(
+                self._dial(leader), self._dial(leader), self._broker.broker_id
+            ),
         )
         image.on_change(self.replicas.changed)
         self._leaderships = Leaderships(self._metadata, image, self.log, clock)
@@ -215,6 +223,21 @@ class Node:
             run_blocking=self._run_blocking,
             chance=self._chance,
             conversions=self.conversions,
+            authorizer=authorizer,
+        )
+
+    async def _authorizer(self) -> StandardAuthorizer | None:
+        """
+        What decides by the ACLs of the cluster; None if the settings ask for none.
+        """
+        settings = self._settings
+        if settings.authorizer == "none":
+            return None
+        acls = ClusterRecords(self._metadata, metadata_keys.ACLS, AclRecord.from_entry)
+        self.records.append(acls)
+        await acls.start()
+        return StandardAuthorizer(
+            acls, settings.super_users or (), settings.allow_everyone_if_no_acl_found
         )
 
     async def serve(self) -> None:
@@ -337,4 +360,6 @@ class Node:
             self.replicas.stop()
             await self.log.stop()
             self.image.stop()
+            for each in self.records:
+                each.stop()
             await self._membership.leave()

@@ -32,6 +32,7 @@ from kafscale.ops.metric_values import (
     of_disk_cache,
     of_groups,
     of_log,
+    of_records,
     of_replicas,
     of_requests,
     of_s3,
@@ -132,6 +133,7 @@ class Operators:
             partial(of_groups, node.coordinator, log, names),
             partial(of_cache, node.cache),
             partial(of_replicas, node.replicas),
+            partial(of_records, node.records),
         ):
             self._metrics.add(reading)
 

@@ -11,6 +11,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from twisted.internet.defer import Deferred
 
+from kafscale.access.authorization.authorizer import StandardAuthorizer
+from kafscale.access.authorization.guard import Guard
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.levels import FormatLevels
@@ -48,6 +50,7 @@ from kafscale.services.cluster.describe_acls import DescribeAclsService
 from kafscale.services.cluster.describe_client_quotas import DescribeClientQuotasService
 from kafscale.services.cluster.describe_cluster import DescribeClusterService
 from kafscale.services.cluster.describe_log_dirs import DescribeLogDirsService
+from kafscale.services.cluster.describe_users import DescribeUsersService
 from kafscale.services.cluster.elect_leaders import ElectLeadersService
 from kafscale.services.configs.alter_configs import AlterConfigsService
 from kafscale.services.configs.broker_configs import broker_configs
@@ -118,6 +121,7 @@ def all_services(
     run_blocking: Callable[..., Deferred[Any]],
     chance: Random,
     conversions: ConversionCounts,
+    authorizer: StandardAuthorizer | None,
 ) -> list[IService]:
     """
     All services of a broker, from the parts that they need.
@@ -126,7 +130,11 @@ def all_services(
     @param run_blocking: Calls a function in a thread: inflates and compresses batches.
     @param chance: The source of ids.
     @param conversions: Counts the records converted for old clients.
+    @param authorizer: Decides what clients may do; None if they may do everything.
     """
+    guard = None
+    if authorizer is not None:
+        guard = Guard(authorizer, image, settings.auto_create_topics, reactor.seconds)
     topics = Topics(
         metadata,
         image,
@@ -143,7 +151,7 @@ def all_services(
         WorkQueue(reactor, run_blocking),
         conversions,
     )
-    return [
+    services: list[IService] = [
         ProduceService(
             image,
             log,
@@ -163,6 +171,7 @@ def all_services(
             down_converter,
             settings.fetch_sessions,
             replica_selector=ReplicaSelector(image, log, replicas, broker.rack, reactor),
+            permitted=None if guard is None else guard.topics,
         ),
         ListOffsetsService(image, log),
         FindCoordinatorService(lambda group: shard_ownership.coordinator(shard_of(group))),
@@ -189,8 +198,10 @@ def all_services(
         ElectLeadersService(image, leaderships.wait_for_leader, reactor),
         AlterPartitionReassignmentsService(image, topics, reactor),
         DescribeClientQuotasService(),
-        DescribeAclsService(),
+        DescribeAclsService(authorizer),
+        DescribeUsersService(),
     ]
+    return services if guard is None else guard.services(services)
 
 
 def log_settings(settings: Settings) -> LogSettings:

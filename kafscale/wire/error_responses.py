@@ -55,6 +55,30 @@ def error_response(
     return _fill(RESPONSES[type(request).key], request, version, values)
 
 
+def element_response(
+    declaration: Declaration, element: Any, version: int, code: int, **values: Any
+) -> Any:
+    """
+    Return the part of a response that belongs to one element of a request, if that
+    element failed.
+
+    @param declaration: Of the part of the response.
+    @param element: The structure in the request, or a plain value that identifies it.
+    @param code: The error code, at the first level of the part that has one.
+    @param values: As in L{error_response}.
+    """
+    return _fill(declaration, element, version, {CODE: code, **values})
+
+
+def empty_response(request: Request, version: int, **values: Any) -> Any:
+    """
+    Return the response to a request of which nothing was done, without an error.
+
+    @param values: As in L{error_response}; among them the lists that the response has.
+    """
+    return _fill(RESPONSES[type(request).key], request, version, {CODE: 0, **values})
+
+
 def _fill(declaration: Declaration, source: Any, version: int, values: dict[str, Any]) -> Any:
     fields = [field for field in declaration.fields if version in field.versions]
     has_own_code = any(field.name == CODE for field in fields)

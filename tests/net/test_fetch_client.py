@@ -97,7 +97,7 @@ class FetchClientTestCase(SynchronousTestCase):
         Nothing is asked yet.
         """
         self.polls, self.reads = FakePeer(), FakePeer()
-        self.client = FetchClient(self.polls, self.reads)
+        self.client = FetchClient(self.polls, self.reads, 7)
 
     def poll(self, positions: Mapping[TopicIdPartition, int]) -> Deferred[Any]:
         """
@@ -153,7 +153,7 @@ class PollTests(FetchClientTestCase):
         self.poll({A: 4})
         request, seconds = self.polls.asked[-1]
         self.assertEqual((request.max_wait_ms, request.min_bytes, seconds), (500, 1, 5.0))
-        self.assertEqual(request.max_bytes, MAX_BYTES)
+        self.assertEqual((request.replica_id, request.max_bytes), (7, MAX_BYTES))
         (sent,) = request.topics[0].partitions
         self.assertEqual(sent.partition_max_bytes, PARTITION_MAX_BYTES)
 

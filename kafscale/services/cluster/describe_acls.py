@@ -1,93 +1,303 @@
 """
-DescribeAcls, CreateAcls and DeleteAcls, DescribeUserScramCredentials and
-AlterUserScramCredentials. This broker has neither an authorizer nor users, and says
-so in the responses of these APIs, because tools that look for either do not go on
-without an answer.
+DescribeAcls, CreateAcls and DeleteAcls.
+
+Without an authorizer they say so, because tools that look for one do not go on without
+an answer.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from enum import IntEnum
+from typing import TypeVar
 
+import attrs
 from zope.interface import implementer
 
-from kafscale.errors import DuplicateResource, ResourceNotFound, SecurityDisabled
-from kafscale.interfaces import IAdminService, RequestContext, Serving
-from kafscale.services.refusals import refusal
-from kafscale.wire.messages import (
-    AlterUserScramCredentialsRequest,
-    AlterUserScramCredentialsResponse,
-    CreateAclsRequest,
-    DeleteAclsRequest,
-    DescribeAclsRequest,
-    DescribeUserScramCredentialsRequest,
-    DescribeUserScramCredentialsResponse,
+from kafscale.errors import (
+    InvalidRequest,
+    KafkaError,
+    SecurityDisabled,
+    UnknownServerError,
+    message_of,
 )
-from kafscale.wire.schema import Request
+from kafscale.format.acl import AclRecord, Operation, PatternType, Permission, ResourceType
+from kafscale.interfaces import IAcls, IAdminService, RequestContext, Serving
+from kafscale.wire.error_responses import error_response
+from kafscale.wire.messages import (
+    CreateAclsRequest,
+    CreateAclsResponse,
+    DeleteAclsRequest,
+    DeleteAclsResponse,
+    DescribeAclsRequest,
+    DescribeAclsResponse,
+)
+from kafscale.wire.schema import Response
 
-_NO_USERS = "This broker has no users"
+E = TypeVar("E", bound=IntEnum)
+
+def _word(kind: type[E], number: int, what: str) -> E:
+    try:
+        return kind(number)
+    except ValueError:
+        raise InvalidRequest(f"Invalid {what} UNKNOWN") from None
+
+
+@attrs.frozen
+class _Filter:
+    """
+    Which ACLs are meant. Fields that are None, or C{ANY}, match all.
+
+    @ivar pattern_type: C{MATCH}: all patterns that match the name.
+    """
+
+    resource_type: ResourceType
+    name: str | None
+    pattern_type: PatternType
+    principal: str | None
+    host: str | None
+    operation: Operation
+    permission: Permission
+
+    def match(self, acl: AclRecord) -> bool:
+        """
+        Whether an ACL is meant.
+        """
+        return (
+            (self.principal is None or self.principal == acl.principal)
+            and (self.host is None or self.host == acl.host)
+            and self.resource_type in (ResourceType.ANY, acl.resource_type)
+            and self.operation in (Operation.ANY, acl.operation)
+            and self.permission in (Permission.ANY, acl.permission)
+            and self._match_pattern(acl)
+        )
+
+    def _match_pattern(self, acl: AclRecord) -> bool:
+        name = self.name
+        if self.pattern_type is PatternType.MATCH:
+            if name is None:
+                return True
+            if acl.pattern_type is PatternType.PREFIXED:
+                return name.startswith(acl.name)
+            return acl.name in (name, "*")
+        if self.pattern_type not in (PatternType.ANY, acl.pattern_type):
+            return False
+        return name is None or name == acl.name
+
+
+def _filter_of(asked: DescribeAclsRequest | DeleteAclsRequest.Filter) -> _Filter:
+    """
+    @raise InvalidRequest: a number has no meaning.
+    """
+    return _Filter(
+        _word(ResourceType, asked.resource_type_filter, "resource type"),
+        asked.resource_name_filter,
+        _word(PatternType, asked.pattern_type_filter, "pattern type"),
+        asked.principal_filter,
+        asked.host_filter,
+        _word(Operation, asked.operation, "operation"),
+        _word(Permission, asked.permission_type, "permission type"),
+    )
+
+
+def _acl_of(asked: CreateAclsRequest.Creation) -> AclRecord:
+    """
+    @raise KafkaError: it cannot be an ACL.
+    """
+    acl = AclRecord(
+        _word(ResourceType, asked.resource_type, "resource type"),
+        asked.resource_name,
+        _word(PatternType, asked.resource_pattern_type, "pattern type"),
+        asked.principal,
+        asked.host,
+        _word(Operation, asked.operation, "operation"),
+        _word(Permission, asked.permission_type, "permission type"),
+    )
+    if (
+        acl.resource_type is ResourceType.ANY
+        or acl.pattern_type in (PatternType.ANY, PatternType.MATCH)
+        or acl.operation is Operation.ANY
+        or acl.permission is Permission.ANY
+    ):
+        raise UnknownServerError  # as in Kafka, whose clients refuse these themselves
+    return acl
+
+
+def _has_unknown(request: DescribeAclsRequest | CreateAclsRequest | DeleteAclsRequest) -> bool:
+    """
+    Whether a value in a request is 0, which stands for those that the client does not know.
+    Kafka closes the connection of such a client.
+    """
+    if isinstance(request, CreateAclsRequest):
+        return any(
+            0
+            in (
+                each.resource_type,
+                each.resource_pattern_type,
+                each.operation,
+                each.permission_type,
+            )
+            for each in request.creations
+        )
+    filters = [request] if isinstance(request, DescribeAclsRequest) else request.filters
+    return any(
+        0
+        in (
+            each.resource_type_filter,
+            each.pattern_type_filter,
+            each.operation,
+            each.permission_type,
+        )
+        for each in filters
+    )
+
+
+def _failed(
+    request: DescribeAclsRequest | CreateAclsRequest | DeleteAclsRequest,
+    context: RequestContext,
+    code: int,
+    message: str,
+) -> Response | None:
+    if _has_unknown(request):
+        return None
+    response: Response = error_response(request, context.api_version, code, message)
+    return response
 
 
 @implementer(IAdminService)
 class DescribeAclsService:
     """
-    Versions 0 to 3 of DescribeAcls, CreateAcls and DeleteAcls, and version 0 of
-    DescribeUserScramCredentials and AlterUserScramCredentials.
+    Versions 0 to 3. Version 1 has pattern types (KIP-290), 2 is flexible, 3 has users as
+    resources.
     """
+
+    def __init__(self, acls: IAcls | None) -> None:
+        """
+        @param acls: None if there is no authorizer.
+        """
+        self._acls = acls
 
     def serves(self) -> list[Serving]:
         """
-        The five APIs.
+        The three APIs.
         """
         return [
-            Serving(DescribeAclsRequest, 0, 3, self.refuse, refusal()),
-            Serving(CreateAclsRequest, 0, 3, self.refuse, refusal()),
-            Serving(DeleteAclsRequest, 0, 3, self.refuse, refusal()),
-            Serving(DescribeUserScramCredentialsRequest, 0, 0, self.describe_users, refusal()),
-            Serving(AlterUserScramCredentialsRequest, 0, 0, self.alter_users, refusal()),
+            Serving(DescribeAclsRequest, 0, 3, self.describe, _failed),
+            Serving(CreateAclsRequest, 0, 3, self.create, _failed),
+            Serving(DeleteAclsRequest, 0, 3, self.delete, _failed),
         ]
 
-    async def refuse(self, request: Request, context: RequestContext) -> None:
+    def _checked(
+        self,
+        request: DescribeAclsRequest | CreateAclsRequest | DeleteAclsRequest,
+        disabled: str = "No Authorizer is configured.",
+    ) -> IAcls:
         """
-        There is no authorizer.
+        The ACLs, for a request that may use them.
 
-        @raise SecurityDisabled: always.
+        @param disabled: The message if there is no authorizer.
         """
-        raise SecurityDisabled("No authorizer is configured")
+        if _has_unknown(request):
+            raise InvalidRequest("The request has a value that its client does not know")
+        if self._acls is None:
+            raise SecurityDisabled(disabled)
+        return self._acls
 
-    async def describe_users(
-        self, request: DescribeUserScramCredentialsRequest, context: RequestContext
-    ) -> DescribeUserScramCredentialsResponse:
+    async def describe(
+        self, request: DescribeAclsRequest, context: RequestContext
+    ) -> DescribeAclsResponse:
         """
-        There are none: a user that is named is unknown, or named twice (Kafka's
-        C{ScramImage}).
+        The ACLs that match, by resource pattern.
+
+        @raise SecurityDisabled: there is no authorizer.
+        @raise InvalidRequest: the filter is invalid.
         """
-        named = Counter(user.name for user in request.users or ())
-        result = DescribeUserScramCredentialsResponse.Result
-        return DescribeUserScramCredentialsResponse(
-            results=[
-                result(
-                    user=name,
-                    error_code=(ResourceNotFound if times == 1 else DuplicateResource).code,
-                    error_message=_NO_USERS,
-                    credential_infos=[],
+        acls = self._checked(request, "No Authorizer is configured on the broker")
+        wanted = _filter_of(request)
+        resources: dict[tuple[int, str, int], DescribeAclsResponse.Resource] = {}
+        for acl in acls.acls():
+            if not wanted.match(acl):
+                continue
+            pattern = acl.resource_type, acl.name, acl.pattern_type
+            resource = resources.get(pattern)
+            if resource is None:
+                resource = resources[pattern] = DescribeAclsResponse.Resource(
+                    resource_type=acl.resource_type,
+                    resource_name=acl.name,
+                    pattern_type=acl.pattern_type,
+                    acls=[],
                 )
-                for name, times in named.items()
-            ]
-        )
+            resource.acls.append(
+                DescribeAclsResponse.Resource.Acl(
+                    principal=acl.principal,
+                    host=acl.host,
+                    operation=acl.operation,
+                    permission_type=acl.permission,
+                )
+            )
+        return DescribeAclsResponse(resources=list(resources.values()))
 
-    async def alter_users(
-        self, request: AlterUserScramCredentialsRequest, context: RequestContext
-    ) -> AlterUserScramCredentialsResponse:
+    async def create(
+        self, request: CreateAclsRequest, context: RequestContext
+    ) -> CreateAclsResponse:
         """
-        Each user is refused.
+        Create ACLs, each of which succeeds or fails on its own.
+
+        @raise SecurityDisabled: there is no authorizer.
         """
-        result = AlterUserScramCredentialsResponse.Result
-        names = [deletion.name for deletion in request.deletions]
-        names += [upsertion.name for upsertion in request.upsertions]
-        return AlterUserScramCredentialsResponse(
-            results=[
-                result(user=name, error_code=SecurityDisabled.code, error_message=_NO_USERS)
-                for name in dict.fromkeys(names)
-            ]
-        )
+        acls = self._checked(request)
+        results: list[CreateAclsResponse.Result] = []
+        valid: list[AclRecord] = []
+        for creation in request.creations:
+            result = CreateAclsResponse.Result(error_message="")
+            results.append(result)
+            try:
+                acl = _acl_of(creation)
+                acls.check(acl)
+            except KafkaError as error:
+                result.error_code, result.error_message = error.code, _message(error)
+            else:
+                valid.append(acl)
+        await acls.create(valid)
+        return CreateAclsResponse(results=results)
+
+    async def delete(
+        self, request: DeleteAclsRequest, context: RequestContext
+    ) -> DeleteAclsResponse:
+        """
+        Delete the ACLs that match any of the filters, and say which each filter has.
+
+        @raise SecurityDisabled: there is no authorizer.
+        """
+        acls = self._checked(request)
+        found: dict[AclRecord, None] = {}
+        results: list[DeleteAclsResponse.FilterResult] = []
+        for asked in request.filters:
+            result = DeleteAclsResponse.FilterResult(matching_acls=[])
+            results.append(result)
+            try:
+                wanted = _filter_of(asked)
+            except KafkaError as error:
+                result.error_code, result.error_message = error.code, _message(error)
+                continue
+            for acl in acls.acls():
+                if wanted.match(acl):
+                    found[acl] = None
+                    result.matching_acls.append(_matching(acl))
+        await acls.delete(list(found))
+        return DeleteAclsResponse(filter_results=results)
+
+
+def _matching(acl: AclRecord) -> DeleteAclsResponse.FilterResult.MatchingAcl:
+    return DeleteAclsResponse.FilterResult.MatchingAcl(
+        resource_type=acl.resource_type,
+        resource_name=acl.name,
+        pattern_type=acl.pattern_type,
+        principal=acl.principal,
+        host=acl.host,
+        operation=acl.operation,
+        permission_type=acl.permission,
+    )
+
+
+def _message(error: KafkaError) -> str | None:
+    return None if isinstance(error, UnknownServerError) else message_of(error)

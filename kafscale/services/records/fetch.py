@@ -27,10 +27,18 @@ from kafscale.errors import (
     InvalidFetchSessionEpoch,
     KafkaError,
     NotLeaderOrFollower,
+    TopicAuthorizationFailed,
     UnknownTopicId,
     UnknownTopicOrPartition,
 )
-from kafscale.interfaces import IFetchService, IImage, ILog, RequestContext, Serving
+from kafscale.interfaces import (
+    IFetchService,
+    IImage,
+    ILog,
+    ITopicLookup,
+    RequestContext,
+    Serving,
+)
 from kafscale.services.location import current_leader, endpoints
 from kafscale.services.records.delayed_fetches import DelayedFetch
 from kafscale.services.records.fetch_sessions import (
@@ -45,6 +53,7 @@ from kafscale.services.records.read_replicas import PreferredReadReplica, Replic
 from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import FetchRequest, FetchResponse
 
+Permitted: TypeAlias = Callable[[FetchRequest, RequestContext], ITopicLookup]
 TopicResponse: TypeAlias = FetchResponse.Topic
 PartitionData: TypeAlias = FetchResponse.Topic.Partition
 
@@ -110,6 +119,7 @@ class FetchService:
         max_bytes: int = MAX_BYTES,
         max_loading: int = MAX_LOADING,
         replica_selector: ReplicaSelector | None = None,
+        permitted: Permitted | None = None,
     ) -> None:
         """
         @param image: Knows topics and leaders.
@@ -123,6 +133,8 @@ class FetchService:
         @param max_loading: See L{MAX_LOADING}.
         @param replica_selector: Finds partitions for consumers with a rack; None
             if their rack does not matter.
+        @param permitted: Returns the topics that the client of a request may read; None
+            if it may read all.
         """
         self._image = image
         self._clock = clock
@@ -132,6 +144,7 @@ class FetchService:
         self._budget = ByteBudget(max_loading)
         self._reader = PartitionReader(image, log, self._budget)
         self._replica_selector = replica_selector
+        self._permitted = permitted
         self._sessions = FetchSessionCache(clock, random_id, most=sessions)
 
     def serves(self) -> list[Serving]:
@@ -179,6 +192,8 @@ class FetchService:
                 request.rack_id, context.connection
             )
             reader = PartitionReader(self._image, partitions_of_rack, self._budget)
+        if self._permitted is not None:
+            reader = reader.permitted(self._permitted(request, context))
         fetch = _Fetch(request, context, reads, session, epoch, reader, response)
         self._check_changed(fetch)
         missing = min(request.min_bytes, request.max_bytes, self._max_bytes)
@@ -337,14 +352,16 @@ class FetchService:
 def _to_wait_for(reads: Sequence[PartitionRead]) -> Sequence[PartitionRead]:
     """
     The reads whose records a fetch waits for if some cannot be read: those beside topics
-    and partitions that do not exist, and none beside any other error (Kafka leaves
-    unknown topics out in C{KafkaApis.handleFetchRequest}, and answers at once in
+    and partitions that do not exist, or that the client may not read, and none beside any
+    other error (Kafka leaves these out in C{KafkaApis.handleFetchRequest}, and answers at once in
     C{ReplicaManager.fetchMessages}).
     """
     known = [
         read
         for read in reads
-        if not isinstance(read.error, UnknownTopicOrPartition | UnknownTopicId)
+        if not isinstance(
+            read.error, UnknownTopicOrPartition | UnknownTopicId | TopicAuthorizationFailed
+        )
     ]
     return () if any(read.is_due for read in known) else known
 

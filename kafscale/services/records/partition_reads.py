@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from kafscale.concurrency.byte_budget import ByteBudget
 from kafscale.concurrency.gathering import all_settled
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
-from kafscale.interfaces import Fetched, IImage, IPartitions, IReadable
+from kafscale.interfaces import Fetched, IPartitions, IReadable, ITopicLookup
 from kafscale.services.location import check_epoch, find_partition
 from kafscale.services.records.fetch_sessions import RequestedPartition
 
@@ -53,7 +53,7 @@ class PartitionRead:
 
     partition: IReadable
     topic_id: UUID
-    topic_changes: int  # L{IImage.topic_changes} at the last check
+    topic_changes: int  # L{ITopicLookup.topic_changes} at the last check
 
     def __init__(self, requested: RequestedPartition) -> None:
         self.requested = requested
@@ -93,15 +93,21 @@ class PartitionReader:
     Finds partitions, and reads from them.
     """
 
-    def __init__(self, image: IImage, log: IPartitions, budget: ByteBudget) -> None:
+    def __init__(self, topics: ITopicLookup, log: IPartitions, budget: ByteBudget) -> None:
         """
-        @param image: Knows the topics that exist.
+        @param topics: Knows the topics that exist.
         @param log: Has the partitions.
         @param budget: Bounds what is read from the object store at one time.
         """
-        self._image = image
+        self._topics = topics
         self._log = log
         self._budget = budget
+
+    def permitted(self, topics: ITopicLookup) -> PartitionReader:
+        """
+        The same, but for these topics only.
+        """
+        return PartitionReader(topics, self._log, self._budget)
 
     def check_changed(self, reads: Iterable[PartitionRead]) -> bool:
         """
@@ -110,7 +116,7 @@ class PartitionReader:
 
         @return: Whether there were any.
         """
-        topic_changes = self._image.topic_changes
+        topic_changes = self._topics.topic_changes
         changed = False
         for read in reads:
             if not read.watched or read.topic_changes != topic_changes:
@@ -126,12 +132,12 @@ class PartitionReader:
         requested = read.requested
         read.error = read.diverging = None
         read.available = 0
-        read.topic_changes = self._image.topic_changes
+        read.topic_changes = self._topics.topic_changes
         try:
             if requested.by_id:
-                topic = self._image.topic_by_id(requested.topic_id)
+                topic = self._topics.topic_by_id(requested.topic_id)
             else:
-                topic = self._image.topic(requested.name)
+                topic = self._topics.topic(requested.name)
             read.topic_id = topic.topic_id
             partition = read.partition = find_partition(self._log, topic, requested.index)
             if partition.dropped:

@@ -126,7 +126,7 @@ class Cluster:
         self.replicas = Replicas(
             environment,
             self.image,
-            lambda leader: FetchClient(self.dial(leader), self.dial(leader)),
+            lambda leader: FetchClient(self.dial(leader), self.dial(leader), 0),
         )
         self.image.on_change(self.replicas.changed)
         self.serve(1, leader)

@@ -1,6 +1,5 @@
 """
-DescribeAcls, CreateAcls, DeleteAcls, DescribeUserScramCredentials and
-AlterUserScramCredentials.
+DescribeAcls, CreateAcls and DeleteAcls.
 """
 
 from __future__ import annotations
@@ -8,23 +7,18 @@ from __future__ import annotations
 from typing import Any
 
 from kafscale.services.cluster.describe_acls import DescribeAclsService
-from kafscale.wire.messages import (
-    AlterUserScramCredentialsRequest,
-    CreateAclsRequest,
-    DeleteAclsRequest,
-    DescribeAclsRequest,
-    DescribeUserScramCredentialsRequest,
-)
+from kafscale.wire.messages import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
 from kafscale.wire.schema import Request
+from tests.access.authorization.acls import Acls, acl
 from tests.clients.requests import security_requests
 from tests.services.client import ServiceCase
 
 SECURITY_DISABLED = 54
 
 
-class AclsTests(ServiceCase):
+class DisabledTests(ServiceCase):
     """
-    Tests of L{DescribeAclsService}.
+    A broker without authorizer.
     """
 
     def setUp(self) -> None:
@@ -32,7 +26,7 @@ class AclsTests(ServiceCase):
         The service needs nothing.
         """
         super().setUp()
-        self.serve(DescribeAclsService())
+        self.serve(DescribeAclsService(None))
         self.requests = {type(each): each for each in security_requests()}
 
     def refused(self, request: type[Request], version: int) -> Any:
@@ -58,27 +52,177 @@ class AclsTests(ServiceCase):
                 [(54, [])],
             )
 
-    def test_no_users(self) -> None:
-        """
-        No user is described. One that is named is unknown, and must be named once.
-        """
-        user = DescribeUserScramCredentialsRequest.User
-        for names, expected in [
-            (None, []),
-            ([], []),
-            (["ann"], [("ann", 91)]),
-            (["ann", "bob", "ann"], [("ann", 92), ("bob", 91)]),
-        ]:
-            users = None if names is None else [user(name=name) for name in names]
-            answer = self.client.now(DescribeUserScramCredentialsRequest(users=users), 0)
-            self.assertEqual(answer.error_code, 0)
-            self.assertEqual([(each.user, each.error_code) for each in answer.results], expected)
 
-    def test_alter_users(self) -> None:
+TOPIC, GROUP, CLUSTER = 2, 3, 4
+ANY, MATCH, LITERAL, PREFIXED = 1, 2, 3, 4
+READ, WRITE, DESCRIBE = 3, 4, 8
+DENY, ALLOW = 2, 3
+
+
+class AclsTests(ServiceCase):
+    """
+    A broker with an authorizer.
+    """
+
+    def setUp(self) -> None:
         """
-        Each user is refused.
+        An authorizer without ACLs.
         """
-        answer = self.client.now(self.requests[AlterUserScramCredentialsRequest], 0)
-        self.assertEqual(
-            [(each.user, each.error_code) for each in answer.results], [("ann", SECURITY_DISABLED)]
+        super().setUp()
+        self.acls = Acls()
+        self.addCleanup(self.acls.close)
+        self.serve(DescribeAclsService(self.acls.authorizer))
+
+    def create(self, **fields: Any) -> Any:
+        """
+        The result of the creation of an ACL that differs so from a valid one.
+        """
+        creation: dict[str, Any] = {
+            "resource_type": TOPIC,
+            "resource_name": "foo",
+            "resource_pattern_type": LITERAL,
+            "principal": "User:alice",
+            "host": "*",
+            "operation": READ,
+            "permission_type": ALLOW,
+        }
+        creations = [CreateAclsRequest.Creation(**{**creation, **fields})]
+        (result,) = self.client.now(CreateAclsRequest(creations=creations), 3).results
+        return result.error_code, result.error_message
+
+    def wanted(self, **fields: Any) -> dict[str, Any]:
+        """
+        A filter that matches all but for these fields.
+        """
+        return {
+            "resource_type_filter": ANY,
+            "resource_name_filter": None,
+            "pattern_type_filter": ANY,
+            "principal_filter": None,
+            "host_filter": None,
+            "operation": ANY,
+            "permission_type": ANY,
+        } | fields
+
+    def described(self, **fields: Any) -> list[tuple[str, int, int]]:
+        """
+        Resource name, pattern type and operation of the ACLs that match.
+        """
+        answer = self.client.now(DescribeAclsRequest(**self.wanted(**fields)), 3)
+        return sorted(
+            (each.resource_name, each.pattern_type, entry.operation)
+            for each in answer.resources
+            for entry in each.acls
         )
+
+    def test_create(self) -> None:
+        """
+        An ACL is created once, however often that is asked for.
+        """
+        for _ in range(2):
+            self.assertEqual(self.create(), (0, ""))
+        self.assertEqual(list(self.acls.authorizer.acls()), [acl("allow read topic foo")])
+
+    def test_invalid(self) -> None:
+        """
+        The codes are Kafka's, and so is what it does not check.
+        """
+        cases: list[tuple[dict[str, Any], int]] = [
+            ({"resource_type": CLUSTER, "resource_name": "x"}, 42),
+            ({"principal": "alice"}, 42),
+            ({"resource_name": ""}, 42),
+            ({"host": ""}, 42),
+            ({"host": "10.0.0.0/40"}, 42),
+            ({"operation": 99}, 42),
+            ({"resource_type": 99}, 42),
+            ({"resource_pattern_type": 9}, 42),
+            ({"permission_type": 9}, 42),
+            ({"resource_type": ANY}, -1),
+            ({"resource_pattern_type": MATCH}, -1),
+            ({"resource_pattern_type": ANY}, -1),
+            ({"operation": ANY}, -1),
+            ({"permission_type": ANY}, -1),
+            ({"resource_type": CLUSTER, "resource_name": "kafka-cluster"}, 0),
+            ({"principal": "Group:x"}, 0),
+            ({"host": "no-address"}, 0),
+        ]
+        for fields, code in cases:
+            self.assertEqual(self.create(**fields)[0], code, fields)
+        self.assertEqual(self.create(operation=ANY)[1], None)
+        self.assertEqual(
+            self.create(resource_type=CLUSTER)[1],
+            "The only valid name for the CLUSTER resource is kafka-cluster",
+        )
+        self.assertEqual(self.create(operation=99)[1], "Invalid operation UNKNOWN")
+
+    def test_unknown(self) -> None:
+        """
+        A value that says that the client does not know it closes the connection.
+        """
+        creation = CreateAclsRequest.Creation(
+            resource_type=0,
+            resource_name="foo",
+            principal="User:a",
+            host="*",
+            operation=READ,
+            permission_type=ALLOW,
+        )
+        wanted = self.wanted(operation=0)
+        for request in (
+            DescribeAclsRequest(**wanted),
+            CreateAclsRequest(creations=[creation]),
+            DeleteAclsRequest(filters=[DeleteAclsRequest.Filter(**wanted)]),
+        ):
+            failure = self.failureResultOf(self.client.start(request, 3))
+            self.assertEqual(failure.value.code, 42)
+            self.assertIsNone(self.client.failed(request, 3, 42))
+
+    def test_describe(self) -> None:
+        """
+        A filter matches as Kafka's do.
+        """
+        texts = ("read topic foo-1", "read topic foo*", "read topic foo-*", "read topic *")
+        for text in (*texts, "write topic **", "read topic bar", "describe group foo-1"):
+            self.acls.create(f"allow {text}")
+        star, foo, foo_ = ("*", LITERAL, READ), ("foo", PREFIXED, READ), ("foo-", PREFIXED, READ)
+        one = ("foo-1", LITERAL, READ)
+        topic = {"resource_type_filter": TOPIC}
+        self.assertEqual(len(self.described()), 7)
+        self.assertEqual(
+            self.described(**topic, pattern_type_filter=MATCH, resource_name_filter="foo-1"),
+            [star, foo, foo_, one],
+        )
+        self.assertEqual(
+            self.described(**topic, pattern_type_filter=MATCH, resource_name_filter="*"),
+            [star, ("*", PREFIXED, WRITE)],
+        )
+        self.assertEqual(len(self.described(**topic, pattern_type_filter=MATCH)), 6)
+        self.assertEqual(
+            self.described(resource_name_filter="foo-1", pattern_type_filter=LITERAL),
+            [one, ("foo-1", LITERAL, DESCRIBE)],
+        )
+        self.assertEqual(
+            self.described(pattern_type_filter=PREFIXED, operation=READ), [foo, foo_]
+        )
+        self.assertEqual(self.described(**topic, operation=DESCRIBE), [])
+        self.assertEqual(self.described(permission_type=DENY), [])
+        self.assertEqual(self.described(principal_filter="User:bob"), [])
+        self.assertEqual(self.described(host_filter="127.0.0.1"), [])
+
+    def test_delete(self) -> None:
+        """
+        Each filter says what it matches, though an ACL is deleted once.
+        """
+        self.acls.create("allow read topic foo", "allow write topic foo", "allow read topic bar")
+        filters = [
+            DeleteAclsRequest.Filter(**self.wanted(resource_name_filter="foo")),
+            DeleteAclsRequest.Filter(**self.wanted(operation=WRITE)),
+            DeleteAclsRequest.Filter(**self.wanted(operation=99)),
+        ]
+        answer = self.client.now(DeleteAclsRequest(filters=filters), 3)
+        self.assertEqual(
+            [(each.error_code, len(each.matching_acls)) for each in answer.filter_results],
+            [(0, 2), (0, 1), (42, 0)],
+        )
+        self.assertIsNone(answer.filter_results[0].error_message)
+        self.assertEqual(list(self.acls.authorizer.acls()), [acl("allow read topic bar")])

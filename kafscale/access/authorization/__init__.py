@@ -1,0 +1,3 @@
+"""
+What principals may do: ACLs, and the rights that requests need.
+"""

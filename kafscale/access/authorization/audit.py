@@ -1,0 +1,90 @@
+"""
+What was denied and what was administered, as events of the log.
+
+The events of this module's logger are all of it, so that they can be kept apart. They
+have names, and no values: those of configurations may be secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.logger import Logger
+
+from kafscale.access.authorization.needs import Asked, Needs
+from kafscale.concurrency.seldom import Seldom
+from kafscale.interfaces import RequestContext, Serving
+
+AUDIT_SECONDS = 10.0
+"""Seconds between two lines that say that the same is denied to the same principal."""
+
+MOST_NAMES = 10
+"""How many names one line has."""
+
+
+class Audit:
+    """
+    Logs requests that are denied, and those that change something.
+    """
+
+    _log = Logger()
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        """
+        @param seconds: A monotonic clock.
+        """
+        self._seldom = Seldom(seconds, AUDIT_SECONDS)
+
+    def denied(self, serving: Serving, context: RequestContext, asked: Asked) -> None:
+        """
+        A request, or some of it, was denied.
+        """
+        session = context.session
+        api = _name(serving)
+        operation, kind, first = asked.denied[0]
+        passed = self._seldom.passes(f"{session.principal} {api} {operation} {kind} {first}")
+        if passed is None:
+            return
+        self._log.info(
+            "denied to {principal} from {host} on {listener}: {api}, which needs {operation} on"
+            " {kind} {names}{more}",
+            principal=str(session.principal),
+            host=context.host,
+            listener=session.listener.name,
+            api=api,
+            operation=operation.name,
+            kind=kind.name,
+            names=_shortened([name for _, _, name in asked.denied]),
+            more=f" ({passed} more since the last line)" if passed else "",
+        )
+
+    def changed(
+        self, serving: Serving, needs: Needs, asked: Asked, context: RequestContext, code: int
+    ) -> None:
+        """
+        A request was served, and is logged if it is administrative.
+
+        @param code: The first error code of the response; 0 if there is none.
+        """
+        if needs.changes is None:
+            return
+        session = context.session
+        self._log.info(
+            "{api} by {principal} from {host} on {listener}: {names}; error code {code}",
+            api=_name(serving),
+            principal=str(session.principal),
+            host=context.host,
+            listener=session.listener.name,
+            names=_shortened(needs.changes(asked.request)),
+            code=code,
+        )
+
+
+def _name(serving: Serving) -> str:
+    return serving.request.__name__.removesuffix("Request")
+
+
+def _shortened(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMES
+    text = ", ".join(repr(name[:100]) for name in names[:MOST_NAMES])
+    return f"{text} and {more} more" if more > 0 else text or "-"

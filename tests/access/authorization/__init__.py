@@ -1,0 +1,3 @@
+"""
+Tests of `kafscale.access.authorization`.
+"""
