@@ -63,6 +63,7 @@ venv:  ## create .venv with everything that the tests need
 	.venv/bin/pip install --quiet --disable-pip-version-check '.[test]'
 	rm -rf build *.egg-info
 	cp .venv/lib/python3*/site-packages/kafscale/wire/_walker*.so kafscale/wire/ || true  # built without a compiler
+	cp .venv/lib/python3*/site-packages/kafscale/store/local/_creator*.so kafscale/store/local/ || true
 	cd tests/clients/kafkajs && npm ci --no-audit --no-fund --loglevel=error
 	.venv/bin/python -m tests.harness.peers
 

@@ -7,10 +7,11 @@ from setuptools import Extension, setup
 setup(
     ext_modules=[
         Extension(
-            "kafscale.wire._walker",
-            ["kafscale/wire/_walker.c"],
+            name,
+            [f"{name.replace('.', '/')}.c"],
             py_limited_api=True,
             optional=True,  # without a compiler its twin in Python takes over
         )
+        for name in ("kafscale.wire._walker", "kafscale.store.local._creator")
     ]
 )

@@ -560,9 +560,10 @@ class Settings:
     compiled: str = _process(
         choice("auto", "require", "off"),
         "auto",
-        "Whether the compiled module walks over the records of batches. `auto`: if it was built"
-        " when Kafscale was installed; otherwise Python does the same, some 400 times slower."
-        " `require`: without it the broker does not start. `off`: never.",
+        "Whether compiled modules walk over the records of batches, and write small files into"
+        " the data directory. `auto`: if they were built when Kafscale was installed; otherwise"
+        " Python does the same, walking some 400 times slower. `require`: without them the broker"
+        " does not start. `off`: never.",
     )
     shutdown_ms: int = _process(
         number(0, 600_000, "milliseconds"),

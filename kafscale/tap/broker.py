@@ -41,6 +41,7 @@ from kafscale.ops.process import (
     end_with_failure,
     restrict_log,
 )
+from kafscale.store.local.creation import creator_of
 from kafscale.tap.listeners import Listeners
 from kafscale.tap.node import Node
 from kafscale.tap.operators import Operators
@@ -82,7 +83,7 @@ class BrokerService(Service):
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         self._launch.begin()
         try:
-            self._choose_walker()
+            self._choose_modules()
             check_groups(self._settings)
             self._stores = open_stores(self._settings, self._pool, reactor)
             self._convert = self._pool(2)  # one thread for producers, one for consumers
@@ -101,14 +102,15 @@ class BrokerService(Service):
             sys.excepthook = lambda *_: sys.__stderr__.write(line) and None  # type: ignore[union-attr]
             raise
 
-    def _choose_walker(self) -> None:
+    def _choose_modules(self) -> None:
         """
-        Choose what walks over records.
+        Choose between compiled modules and their twins in Python.
 
-        @raise SettingError: It is the compiled walker, and that was not built.
+        @raise SettingError: The compiled ones are required, and one was not built.
         """
         try:
             record_walk.choose(self._settings.compiled)
+            creator_of(self._settings.compiled)
         except record_walk.NotBuilt as error:
             raise SettingError(
                 f"KAFSCALE_COMPILED=require: {error}; install a C compiler and Python's headers,"

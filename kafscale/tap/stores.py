@@ -26,6 +26,7 @@ from kafscale.format.cluster import BUCKET, DIRECTORY, StoreRecord
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.store.counted import CountedMetadataStore, CountedObjectStore
 from kafscale.store.identity import Place, StoreIdentity
+from kafscale.store.local.creation import Creation, creator_of
 from kafscale.store.local.directory import lock_directory, namespaces_in
 from kafscale.store.local.disk_cache import DiskCache
 from kafscale.store.local.objects import LocalObjectStore
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     from kafscale.store.s3.watch import ProbeWatch
 
 OBJECT_THREADS = 8
-"""Threads that read and write objects in the data directory."""
+"""Threads that read and write objects in the data directory, and as many that create
+small ones."""
 
 CACHE_THREADS = 4
 """Threads that read files of the disk cache, and as many that write them."""
@@ -162,9 +164,10 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             objects, requests = bucket, bucket.client.requests
             description = f"records are in {bucket.client.address.base}, metadata in {where}"
         else:
-            objects = LocalObjectStore(
-                os.path.join(settings.data_dir, OBJECTS), pool(OBJECT_THREADS)
-            )
+            make = creator_of(settings.compiled)
+            creation = Creation(make, OBJECT_THREADS, pool(OBJECT_THREADS), reactor)
+            directory = os.path.join(settings.data_dir, OBJECTS)
+            objects = LocalObjectStore(directory, pool(OBJECT_THREADS), creation)
             description = f"records and metadata are in {where}"
     counted_objects = CountedObjectStore(objects, monotonic)
     counted_metadata = CountedMetadataStore(metadata, monotonic)

@@ -239,29 +239,36 @@ def fetch(port: int, starts: list[int], ends: list[int], passes: int = 1) -> Res
     return {"bytes": total, "seconds": seconds}
 
 
-def requests(port: int, connections: int, seconds: float, partitions: int) -> Result:
+def requests(
+    port: int, connections: int, seconds: float, partitions: int, in_flight: int = IN_FLIGHT
+) -> Result:
     """
-    One record of 100 bytes to a request, five requests ahead on each
-    connection, for so long.
+    One record of 100 bytes to a request, some requests ahead on each connection, for so
+    long.
+
+    @return: With the median and the 99th percentile of the times to an acknowledgement, in
+        seconds, as C{p50} and C{p99}.
     """
     batch, _ = one_batch(100, 1)
+    times: list[float] = []
     with selectors.DefaultSelector() as selector:
         links = []
         for number in range(connections):
             request = produce_head(number % partitions, len(batch)) + batch
             link = connect(port)
             links.append(link)
-            link.sendall(request * IN_FLIGHT)
-            selector.register(link, selectors.EVENT_READ, (request, bytearray()))
-        done = 0
+            sent = deque([time.perf_counter()] * in_flight)
+            link.sendall(request * in_flight)
+            selector.register(link, selectors.EVENT_READ, (request, bytearray(), sent))
         began = time.perf_counter()
         while (now := time.perf_counter()) < began + seconds:
             for key, _ in selector.select(1.0):
-                request, waiting = key.data
+                request, waiting, sent = key.data
                 link = key.fileobj  # type: ignore[assignment]
                 some = link.recv(65536)
                 if not some:
                     raise ConnectionError("the broker closed the connection")
+                now = time.perf_counter()
                 waiting += some
                 answers = 0
                 while len(waiting) >= 4:
@@ -270,12 +277,15 @@ def requests(port: int, connections: int, seconds: float, partitions: int) -> Re
                         break
                     produced(memoryview(bytes(waiting[4 : 4 + size])))
                     del waiting[: 4 + size]
+                    times.append(now - sent.popleft())
                     answers += 1
                 link.sendall(request * answers)
-                done += answers
+                sent.extend([now] * answers)
         for link in links:
             link.close()
-    return {"requests": done, "seconds": now - began}
+    times.sort()
+    p50, p99 = (times[int(len(times) * part)] for part in (0.5, 0.99))
+    return {"requests": len(times), "seconds": now - began, "p50": p50, "p99": p99}
 
 
 def session_requests(session: int, wait_ms: int) -> Iterator[bytes]:

@@ -164,6 +164,7 @@ class ObjectFiles(ObjectFileReader):
         self._durable: dict[str, None] = {}  # durable directories, oldest first
         self._synced: dict[str, None] = {}  # those in which all names are durable, too
         self._linking: dict[str, int] = {}  # those in which some names may not be
+        self._reserved: dict[str, int] = {}  # the same, for `reserve`
         try:
             self._open()
         except OSError as error:
@@ -196,6 +197,43 @@ class ObjectFiles(ObjectFileReader):
             finally:
                 with suppress(OSError):
                     os.unlink(temporary)
+
+    def reserve(
+        self, key: str, pieces: Sequence[bytes | memoryview]
+    ) -> tuple[str, str, str] | None:
+        """
+        Prepare a small object to be created elsewhere than in L{create}. Does not block.
+        This and L{release} are called in one thread only.
+
+        @return: The paths of a temporary file, of the object, and of its directory, which
+            is durable and stays until L{release}. None if that takes what may block: then
+            it is for L{create}.
+        """
+        path = self._path(key)
+        directory = os.path.dirname(path)
+        if sum(map(len, pieces)) >= LARGE or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if directory not in self._durable:
+                return None
+            self._reserved[directory] = self._reserved.get(directory, 0) + 1
+            self._count += 1
+            return os.path.join(self._temporary, str(self._count)), path, directory
+        finally:
+            self._lock.release()
+
+    def release(self, directory: str, error: int) -> None:
+        """
+        End what L{reserve} began.
+
+        @param error: The C{errno} of what failed, or 0.
+        """
+        if error:
+            self._synced.pop(directory, None)
+        # Without the lock: a thread that does not see this yet is only more careful.
+        self._reserved[directory] -= 1
+        if not self._reserved[directory]:
+            del self._reserved[directory]
 
     def delete(self, keys: Sequence[str]) -> None:
         """
@@ -302,22 +340,27 @@ class ObjectFiles(ObjectFileReader):
         The thread that made a name may not have synced it yet, or the process
         that did may have died before it could.
         """
-        if directory in self._synced and directory not in self._linking:
+        if directory in self._synced and self._is_quiet(directory):
             return
         with suppress(FileNotFoundError):
             if directory not in self._durable:
                 os.stat(directory)  # raises if it was removed: it is not made again
                 self._make_durable(directory)
             with self._lock:
-                quiet = directory not in self._linking
+                quiet = self._is_quiet(directory)
             sync_directory(directory)
             if quiet:
                 with self._lock:
                     _remember(self._synced, directory)
 
+    def _is_quiet(self, directory: str) -> bool:
+        return directory not in self._linking and directory not in self._reserved
+
     def _remove_if_empty(self, directory: str) -> None:
         while directory != self._root:
             with self._lock:
+                if directory in self._reserved:
+                    return  # it will not be empty
                 try:
                     os.rmdir(directory)
                 except OSError:

@@ -8,7 +8,10 @@ where it may block.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Sequence
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -17,10 +20,15 @@ from zope.interface import implementer
 from kafscale.errors import StoreUnavailable
 from kafscale.interfaces import IObjectReader, IObjectStore, ObjectInfo
 from kafscale.store.blocking import RunBlocking
+from kafscale.store.local.creation import Creation
 from kafscale.store.local.files import ObjectFileReader, ObjectFiles
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+_NOT_DECIDED = (errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
+"""Errors after which L{ObjectFiles.create} finds out why there is no new object, or
+makes its directory again."""
 
 
 @implementer(IObjectStore)
@@ -32,15 +40,19 @@ class LocalObjectStore:
     does a key below the one of an object.
     """
 
-    def __init__(self, directory: str, run_blocking: RunBlocking) -> None:
+    def __init__(
+        self, directory: str, run_blocking: RunBlocking, creation: Creation | None = None
+    ) -> None:
         """
         @param directory: The directory, which is made if need be.
         @param run_blocking: Runs the reading and writing. With several threads,
             several objects are read and written at once.
+        @param creation: Creates small objects; None if C{run_blocking} does.
         @raise SettingError: the directory cannot be used.
         """
         self._files = ObjectFiles(directory)
         self._run_blocking = run_blocking
+        self._creation = creation
         self._closed = False
         self._under_way = 0
         self._idle: Deferred[None] | None = None  # while close waits
@@ -49,7 +61,9 @@ class LocalObjectStore:
         """
         See L{IObjectStore.create}.
         """
-        await self._run(self._files.create, key, pieces)
+        with self._call():
+            if not await self._create_small(key, pieces):
+                await self._run_blocking(self._files.create, key, pieces)
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
         """
@@ -85,15 +99,48 @@ class LocalObjectStore:
         if self._under_way:
             self._idle = Deferred()
             await self._idle
+        creation, self._creation = self._creation, None
+        if creation is not None:
+            creation.close()
+
+    async def _create_small(self, key: str, pieces: Sequence[bytes | memoryview]) -> bool:
+        """
+        Return whether an object could be created in the short way.
+        """
+        if self._creation is None:
+            return False
+        reserved = self._files.reserve(key, pieces)
+        if reserved is None:
+            return False
+        done: Deferred[int] = Deferred()
+
+        def ended(error: int) -> None:
+            self._files.release(reserved[2], error)
+            done.callback(error)
+
+        try:
+            self._creation.create(*reserved, pieces, ended)
+        except (TypeError, BufferError):
+            self._files.release(reserved[2], 0)
+            raise
+        error = await done
+        if error and error not in _NOT_DECIDED:
+            raise StoreUnavailable(f"{key}: {os.strerror(error)}")
+        return not error
 
     async def _run(
         self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
+        with self._call():
+            return await self._run_blocking(function, *args, **kwargs)
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
         if self._closed:
             raise StoreUnavailable("the object store is closed")
         self._under_way += 1
         try:
-            return await self._run_blocking(function, *args, **kwargs)
+            yield
         finally:
             self._under_way -= 1
             if self._idle is not None and not self._under_way:

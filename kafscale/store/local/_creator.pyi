@@ -1,0 +1,16 @@
+from kafscale.store.local.plain_creator import Ended
+
+class Creator:
+    def __init__(self, wake: int) -> None: ...
+    def submit(
+        self,
+        ended: Ended,
+        temporary: str,
+        path: str,
+        directory: str,
+        pieces: list[bytes | memoryview],
+        /,
+    ) -> None: ...
+    def finished(self) -> list[tuple[Ended, int]]: ...
+    def work(self) -> None: ...
+    def close(self) -> None: ...
