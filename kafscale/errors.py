@@ -13,6 +13,8 @@ was raised without one. Most of the module is a table, two lines for an error.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from traceback import format_exception
 from typing import ClassVar
 
@@ -391,6 +393,20 @@ class CommitConflict(StoreError):
 
 class SettingError(Exception):
     """A setting is not valid. The message is one line for the user."""
+
+
+@contextmanager
+def about(setting: str) -> Iterator[None]:
+    """
+    Name a setting in the messages of the SettingErrors that are raised within, for
+    code that reads a file and does not know which setting has named it.
+
+    @param setting: The name of the setting, or of several.
+    """
+    try:
+        yield
+    except SettingError as error:
+        raise SettingError(f"{setting}: {error}") from error.__cause__
 
 
 def code_of(exception: BaseException) -> int:

@@ -161,3 +161,21 @@ class ReasonTests(SynchronousTestCase):
         except ZeroDivisionError as error:
             reason = errors.reason_in_log(error)
         self.assertRegex(reason, r"(?s)\ATraceback .*test_errors.py.*ZeroDivisionError: .*[^\n]\Z")
+
+
+class AboutTests(SynchronousTestCase):
+    """
+    The name of a setting in an error about a file.
+    """
+
+    def test_named(self) -> None:
+        """
+        The name comes first. Other errors pass.
+        """
+        with (
+            self.assertRaisesRegex(errors.SettingError, r"\AKAFSCALE_X: cannot read a: why\Z"),
+            errors.about("KAFSCALE_X"),
+        ):
+            raise errors.SettingError("cannot read a: why")
+        with self.assertRaisesRegex(ValueError, r"\Aother\Z"), errors.about("KAFSCALE_X"):
+            raise ValueError("other")

@@ -94,7 +94,9 @@ def open_to_read(settings: Settings, reactor: Any = None) -> Opened:
         )
     path = os.path.join(settings.data_dir, "metadata.sqlite")
     if not os.path.exists(path):
-        raise SettingError(f"{settings.data_dir} holds no data: there is no metadata.sqlite")
+        raise SettingError(
+            f"KAFSCALE_DATA_DIR: {settings.data_dir} holds no data: there is no metadata.sqlite"
+        )
 
     async def fresh() -> View:
         with TemporaryDirectory(prefix="kafscale-inspect-") as folder:

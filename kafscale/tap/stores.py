@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from kafscale.config import Settings
 from kafscale.config.agreement import check_stores
 from kafscale.counts import StoreCounts
-from kafscale.errors import NoSuchObject, SettingError
+from kafscale.errors import NoSuchObject, SettingError, about
 from kafscale.format.cluster import BUCKET, DIRECTORY, StoreRecord
 from kafscale.interfaces import IMetadataStore, IObjectStore
 from kafscale.store.counted import CountedMetadataStore, CountedObjectStore
@@ -156,7 +156,9 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             check_metadata = partial(reach_etcd, metadata, PROBE, members, reactor)
             where = ", ".join(settings.etcd_endpoints)
         else:
-            lock, where = lock_directory(settings.data_dir), os.path.abspath(settings.data_dir)
+            where = os.path.abspath(settings.data_dir)
+            with about("KAFSCALE_DATA_DIR"):
+                lock = lock_directory(settings.data_dir)
             metadata = SQLiteMetadataStore(os.path.join(settings.data_dir, METADATA), pool(1))
         place = place_of(settings)
         if settings.s3_bucket:
@@ -167,7 +169,8 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
             make = creator_of(settings.compiled)
             creation = Creation(make, OBJECT_THREADS, pool(OBJECT_THREADS), reactor)
             directory = os.path.join(settings.data_dir, OBJECTS)
-            objects = LocalObjectStore(directory, pool(OBJECT_THREADS), creation)
+            with about("KAFSCALE_DATA_DIR"):
+                objects = LocalObjectStore(directory, pool(OBJECT_THREADS), creation)
             description = f"records and metadata are in {where}"
     counted_objects = CountedObjectStore(objects, monotonic)
     counted_metadata = CountedMetadataStore(metadata, monotonic)
@@ -259,7 +262,8 @@ def _disk_cache(settings: Settings, objects: IObjectStore, pool: Pool) -> DiskCa
         raise SettingError("KAFSCALE_DISK_CACHE_DIR and KAFSCALE_DATA_DIR must differ")
     where = f"{settings.s3_endpoint or ''} {settings.s3_bucket}"
     path, size = settings.disk_cache_dir, settings.disk_cache_bytes
-    return DiskCache(path, size, where, objects, pool(CACHE_THREADS), pool(CACHE_THREADS))
+    with about("KAFSCALE_DISK_CACHE_DIR"):
+        return DiskCache(path, size, where, objects, pool(CACHE_THREADS), pool(CACHE_THREADS))
 
 
 def _bucket(

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from kafscale.config import Settings
-from kafscale.errors import SettingError, StoreUnavailable
+from kafscale.errors import SettingError, StoreUnavailable, about
 from kafscale.interfaces import IMetadataStore
 from kafscale.store.etcd.client import EtcdClient, Login
 from kafscale.store.etcd.errors import LoginRefused
@@ -37,9 +37,11 @@ def store_of(settings: Settings, reactor: Any, jitter: Callable[[], float]) -> E
     assert settings.etcd_endpoints is not None, "the settings name no etcd"
     trust = certificate = login = None
     if any(each.startswith("https:") for each in settings.etcd_endpoints):
-        trust = trust_root(settings.etcd_ca)
+        with about("KAFSCALE_ETCD_CA"):
+            trust = trust_root(settings.etcd_ca)
     if settings.etcd_cert and settings.etcd_key:
-        certificate = client_certificate(settings.etcd_cert, settings.etcd_key)
+        with about("KAFSCALE_ETCD_CERT, KAFSCALE_ETCD_KEY"):
+            certificate = client_certificate(settings.etcd_cert, settings.etcd_key)
     if settings.etcd_username and settings.etcd_password:
         login = Login(settings.etcd_username, settings.etcd_password)
     client = EtcdClient(settings.etcd_endpoints, reactor, trust, certificate, login)
