@@ -26,6 +26,7 @@ from twisted.web.client import (
     RequestTransmissionFailed,
     ResponseFailed,
 )
+from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
@@ -48,8 +49,12 @@ def reason_of(error: Exception) -> str:
     """
     The reason why an HTTP request failed, for a line of the log.
     """
+    if isinstance(error, ResponseFailed) and error.response is not None:
+        return f"the answer ended too soon: {reason_of(error.reasons[0].value)}"
     if isinstance(error, _WRAPPERS) and error.reasons:
         return reason_of(error.reasons[-1].value)
+    if isinstance(error, PotentialDataLoss):
+        return "the answer does not say where it ends"
     text = str(error).rstrip(".")
     return text if text else type(error).__name__
 
@@ -135,7 +140,9 @@ class _Quiet:
 class _Roomy(_Quiet):
     """
     An endpoint with large receive buffers and without Nagle's algorithm, which
-    does not log its connections either.
+    does not log its connections either. To cancel a connection fails with
+    C{CancelledError}; Twisted says that the host is unknown, if its name is being
+    resolved.
     """
 
     def connect(self, factory: Any) -> Deferred[Any]:
@@ -143,12 +150,23 @@ class _Roomy(_Quiet):
         See C{IStreamClientEndpoint.connect}.
         """
 
+        def cancel(_: Deferred[Any]) -> None:
+            outcome.errback(CancelledError())
+            connecting.cancel()
+
+        def done(result: Any) -> None:
+            if not outcome.called:
+                outcome.callback(result)
+
         def widen(protocol: Any) -> Any:
             protocol.transport.bufferSize = BUFFER
             protocol.transport.setTcpNoDelay(True)
             return protocol
 
-        return super().connect(factory).addCallback(widen)
+        outcome: Deferred[Any] = Deferred(cancel)
+        connecting = super().connect(factory)
+        connecting.addBoth(done)
+        return outcome.addCallback(widen)
 
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
