@@ -164,8 +164,8 @@ class FormatLevels:
         ]
         if raised:
             self._log.info(
-                "stored formats are written at these levels, and versions that do not read them"
-                " cannot join the cluster: {levels}",
+                "this cluster cannot go back to a version of Kafscale that does not read what it"
+                " stores from now on: {levels} (stored formats and their levels)",
                 levels=", ".join(raised),
             )
 
