@@ -12,6 +12,7 @@ fewer, so it never deletes an object that it does not know.
 
 from __future__ import annotations
 
+import re
 from uuid import UUID
 from zlib import crc32
 
@@ -220,6 +221,15 @@ def probe(namespace: str, name: str) -> str:
     An object that is made and deleted at start to try the bucket.
     """
     return f"{namespace}/probes/{name}"
+
+
+def is_probe(namespace: str, key: str) -> bool:
+    """
+    Whether this is the key of an object to try the bucket, whose name ends with a
+    number of fewer than eight digits, and not that of a L{probe_record}.
+    """
+    name = key.removeprefix(probe(namespace, ""))
+    return name != key and re.fullmatch(r"[^/]+-[0-9]{1,7}", name) is not None
 
 
 def probe_record(namespace: str, cluster_id: str, server: str) -> str:

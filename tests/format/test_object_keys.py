@@ -68,6 +68,13 @@ class LayoutTests(SynchronousTestCase):
         self.assertEqual(
             object_keys.probe_record("events", "abc", "AmazonS3"), "events/probes/abc-15f47a50"
         )
+        for name, is_probe in (
+            ("x-1-000", True), ("x-1-listed-012", True), ("abc-15f47a50", False),
+            ("abc-12345678", False), ("x", False), ("x/y-1", False),
+        ):  # fmt: skip
+            key = object_keys.probe("events", name)
+            self.assertIs(object_keys.is_probe("events", key), is_probe, name)
+            self.assertFalse(object_keys.is_probe("other", key))
         self.assertEqual(
             object_keys.milestone("events", 112), "events/milestones/00000000000000000112"
         )

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from typing import Any
@@ -88,6 +89,9 @@ class SmallBucket:
     A bucket.
 
     @ivar objects: The objects, by their keys.
+    @ivar now: The time of all objects that are stored from now on, in seconds since
+        1970.
+    @ivar times: When an object was stored, by its key.
     @ivar holds: Seconds between the look for a key and the write of it.
     @ivar server: The C{Server} header of all answers.
     """
@@ -98,6 +102,8 @@ class SmallBucket:
         """
         self.server = "small/1"
         self.objects: dict[str, bytes] = {}
+        self.now = 0.0
+        self.times: dict[str, float] = {}
         self.holds = holds
         self._uploads: dict[str, bytes] = {}
 
@@ -162,7 +168,7 @@ class SmallBucket:
         """
         items = "".join(
             f"<Contents><Key>{escape(key)}</Key><Size>{len(self.objects.get(key, b''))}</Size>"
-            "</Contents>"
+            f"<LastModified>{self._time(key)}</LastModified></Contents>"
             for key in keys[:most]
         )
         more = ""
@@ -174,6 +180,9 @@ class SmallBucket:
             f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{more}{items}"
             "</ListBucketResult>",
         )
+
+    def _time(self, key: str) -> str:
+        return datetime.fromtimestamp(self.times.get(key, self.now), UTC).isoformat()
 
     def put(self, asked: Asked) -> Answering:
         """

@@ -135,30 +135,45 @@ class PieceProducer:
                 self._consumer.write(chunk)
 
 
+class TooLong(Exception):
+    """
+    The body of an answer is longer than it may be.
+    """
+
+
 class Collector(Protocol):
     """
     Collects the body of an answer.
 
     @ivar done: Fires with the body when it is complete, and fails if the
-        connection is lost before. Cancelling it closes the connection.
+        connection is lost before, or with L{TooLong}. Cancelling it closes the
+        connection.
     """
 
     transport: ITransport | None
 
-    def __init__(self, progressed: Callable[[], None]) -> None:
+    def __init__(self, progressed: Callable[[], None], most: int | None = None) -> None:
         """
         @param progressed: Called whenever something was received.
+        @param most: The maximum size of the body in bytes; None: any. At a longer
+            one the connection is closed.
         """
         self.done: Deferred[bytes] = Deferred(self._cancelled)
         self._parts: list[bytes] = []
         self._progressed = progressed
+        self._most = most
+        self._size = 0
 
     def dataReceived(self, data: bytes) -> None:
         """
         See C{IProtocol.dataReceived}.
         """
         self._parts.append(data)
+        self._size += len(data)
         self._progressed()
+        if self._most is not None and self._size > self._most and not self.done.called:
+            self.done.errback(TooLong(f"the answer has more than {self._most} bytes"))
+            self._cancelled(self.done)
 
     def connectionLost(self, reason: Failure = ResponseDone) -> None:  # type: ignore[assignment]
         """

@@ -21,14 +21,14 @@ import attrs
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
-from kafscale.errors import SettingError
+from kafscale.errors import SettingError, about
 from kafscale.interfaces import ObjectInfo
 from kafscale.store.blocking import RunBlocking, at_once
 from kafscale.store.s3.address import Address, address_of
 from kafscale.store.s3.bodies import Piece
 from kafscale.store.s3.checksums import CRC32C, HEADERS, MD5, crc_of, md5_of
 from kafscale.store.s3.credentials import Credentials
-from kafscale.store.s3.errors import STATUSES, Answer, NoAnswer, S3Error
+from kafscale.store.s3.errors import STATUSES, Answer, NoAnswer, NotFromS3, S3Error
 from kafscale.store.s3.transport import Request, Transport
 
 PAGE = 1000
@@ -122,11 +122,13 @@ class S3Client:
         session = Session()
         try:
             address = address_of(session, bucket, region, endpoint, path_style)
+            source = "KAFSCALE_S3_CA_FILE" if ca_file else "AWS_CA_BUNDLE or the AWS profile"
             ca_file = ca_file or session.get_config_variable("ca_bundle")
         except BotoCoreError as error:  # about the profile, mostly
             raise SettingError(str(error)) from None
         credentials = Credentials(lambda: Session().get_credentials(), run_blocking, reactor)
-        transport = Transport(address, credentials, reactor, now, concurrency, ca_file)
+        with about(source):
+            transport = Transport(address, credentials, reactor, now, concurrency, ca_file)
         return cls(address, transport, kms_arn, run_blocking)
 
     @property
@@ -163,16 +165,21 @@ class S3Client:
             headers["If-None-Match"] = "*"
         await self._ask(Request("PutObject", "PUT", key, {}, headers, pieces))
 
-    async def get_object(self, key: str, wanted: str = "", size: int = 0) -> Answer:
+    async def get_object(
+        self, key: str, wanted: str = "", size: int = 0, most: int | None = None
+    ) -> Answer:
         """
         Read an object, or a range of its bytes (GetObject). The answer may have
         other bytes than those: see L{kafscale.store.s3.ranges}.
 
         @param wanted: The range, such as C{0-99} or C{-100} (RFC 9110, 14.1.2).
         @param size: The expected number of bytes, for the time-out.
+        @param most: The maximum number of bytes of the answer; None: any.
+        @raise NoAnswer: there is no answer, or it has more than C{most} bytes.
         """
         headers = {"Range": f"bytes={wanted}"} if wanted else {}
-        return await self._ask(Request("GetObject", "GET", key, {}, headers, size=size))
+        request = Request("GetObject", "GET", key, {}, headers, size=size, most=most)
+        return await self._ask(request)
 
     async def delete_object(self, key: str) -> None:
         """
@@ -239,7 +246,7 @@ class S3Client:
         truncated = tree.findtext("{*}IsTruncated")
         token = tree.findtext("{*}NextContinuationToken", "") if truncated == "true" else ""
         if truncated is None and _tag(tree) != "ListBucketResult":
-            raise NoAnswer("the answer is not a listing")
+            raise NotFromS3("the answer is not a listing")
         if truncated == "true" and not token:
             raise NoAnswer("a page of a listing does not say where the next one begins")
         return found, token
@@ -383,13 +390,13 @@ def _xml(answer: Answer) -> ElementTree.Element:
     """
     Parse the body of an answer.
 
-    @raise NoAnswer: the body is not XML, or has a document type: S3 sends none,
+    @raise NotFromS3: the body is not XML, or has a document type: S3 sends none,
         and entities that are defined there can use up all memory.
     """
     if _DOCTYPE.search(answer.body):
-        raise NoAnswer("the answer has a document type, so it is not from S3")
+        raise NotFromS3("the answer has a document type, so it is not from S3")
     try:
         # While S3 completes an upload it sends blanks, to keep the connection alive.
         return ElementTree.fromstring(answer.body.lstrip())
     except ElementTree.ParseError as error:
-        raise NoAnswer(f"the answer is not XML: {error}") from None
+        raise NotFromS3(f"the answer is not XML: {error}") from None

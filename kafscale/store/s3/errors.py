@@ -49,14 +49,15 @@ STALE = frozenset(
         "ExpiredTokenException",
         "InvalidAccessKeyId",
         "InvalidToken",
+        "NotSignedUp",
         "SignatureDoesNotMatch",
         "TokenRefreshRequired",
         "XAdminUserNotFound",
     }
 )
 """Codes of requests that may succeed with other credentials: with another key, or
-with another secret of the same key. The last is versitygw's for an unknown key,
-with status 404."""
+with another secret of the same key. For an unknown key s3s-fs says C{NotSignedUp}, and
+versitygw C{XAdminUserNotFound} with status 404."""
 
 SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
 """Codes of requests whose time differs too much from the server's."""
@@ -76,6 +77,12 @@ class NoCredentials(NoAnswer):
     """
 
 
+class NotFromS3(NoAnswer):
+    """
+    The answer is not what S3 sends: the page of a web server, for example.
+    """
+
+
 class WrongRange(NoAnswer):
     """
     The answer does not have the bytes that were asked for.
@@ -89,7 +96,7 @@ class S3Error(Exception):
     @ivar status: The HTTP status.
     @ivar code: S3's code, such as C{NoSuchKey}; the status if the answer has no
         code.
-    @ivar message: S3's message, or empty.
+    @ivar message: S3's message, or empty; the text of an answer that has no code.
     @ivar region: The region of the bucket, if the answer has it.
     @ivar date: The time of the server, from its C{Date} header.
     @ivar size: The size of the object in bytes, if the answer has it: it may
@@ -108,7 +115,8 @@ class S3Error(Exception):
         """
         See the attributes.
         """
-        super().__init__(f"{status} {code}: {message}" if message else f"{status} {code}")
+        words = str(status) if code == str(status) else f"{status} {code}"
+        super().__init__(f"{words}: {message}" if message else words)
         self.status = status
         self.code = code
         self.message = message
@@ -141,9 +149,12 @@ class Answer:
         except Exception:  # noqa: BLE001 - the body may be from a proxy, and have any form
             parsed = {}
         region = parsed.get("Region") or self.headers.get("x-amz-bucket-region", "")
+        code = str(parsed.get("Code") or self.status)
+        if code == str(self.status):  # of botocore, or of nobody
+            parsed["Message"] = _text(self.body)
         return S3Error(
             self.status,
-            str(parsed.get("Code") or self.status),
+            code,
             str(parsed.get("Message") or ""),
             str(region),
             self.headers.get("date", ""),
@@ -164,6 +175,20 @@ def may_pass(error: BaseException) -> bool:
         )
     return not isinstance(error, NoCredentials | WrongRange)
 
+
+def _text(body: bytes) -> str:
+    """
+    The beginning of the text of an answer, which may be a page of a web server.
+    """
+    words = _TAG.sub(" ", body[:10_000].decode("utf-8", "replace")).split()
+    text = "".join(each for each in " ".join(words) if each.isprintable())
+    return text if len(text) <= TEXT_CHARACTERS else f"{text[:TEXT_CHARACTERS]}..."
+
+
+_TAG = re.compile(r"<(style|script)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
+
+TEXT_CHARACTERS = 100
+"""How much of the text of an answer is part of an error."""
 
 _UNSATISFIED = re.compile(r"bytes \*/([0-9]{1,19})", re.IGNORECASE)
 """The C{Content-Range} of a 416 (RFC 9110, 15.5.17)."""

@@ -33,6 +33,11 @@ REFUSED = frozenset({400, 416, 500, 501})
 answer 416 to one that is longer than the object, s3s-fs answers 500."""
 
 
+REFUSED_BYTES = 1024 * 1024
+"""How much of an object is read at most to find out whether it is empty, when
+the store refuses a range that begins with its first byte."""
+
+
 @implementer(IObjectStore)
 class S3ObjectStore:
     """
@@ -114,7 +119,7 @@ class S3ObjectStore:
             elif start:
                 _, size = await self._range(key, 0, 1)
             else:  # the object is empty, or the store refuses every range
-                return range_of(await self.client.get_object(key), 0, length)
+                return range_of(await self.client.get_object(key, most=REFUSED_BYTES), 0, length)
             if start < size:
                 raise WrongRange(
                     f"the object has {size} bytes, but byte {start} is refused: {error}"

@@ -17,9 +17,6 @@ something, a line in the log of the broker names that in its place.
 
 At the end a record stays in the bucket, whose key has the C{Server} header of the
 store's answers. L{kafscale.store.s3.watch} looks at it while the broker runs.
-
-The module is long because every check names what failed, and all of them use what
-one run has stored.
 """
 
 from __future__ import annotations
@@ -44,11 +41,12 @@ from kafscale.errors import (
 )
 from kafscale.format import object_keys
 from kafscale.format.cluster import write_probe_record
+from kafscale.store.s3.abilities import takes_damaged, why_no_parts, why_no_suffix
+from kafscale.store.s3.advice import advice
 from kafscale.store.s3.checksums import CRC32C, HEADERS
 from kafscale.store.s3.client import S3Client
-from kafscale.store.s3.errors import Answer, NoAnswer, S3Error, WrongRange, may_pass
+from kafscale.store.s3.errors import Answer, NoAnswer, S3Error, may_pass
 from kafscale.store.s3.objects import S3ObjectStore
-from kafscale.store.s3.ranges import suffix_of
 from kafscale.store.s3.unknown_header import CONDITION, unknown_header
 
 OBJECTS = 8
@@ -58,6 +56,9 @@ in a row that is one start in 400,000."""
 
 RIVALS = 8
 """How many creates of one key are made at once."""
+
+OPENED = 16
+"""How many connections are opened at once."""
 
 SIZE = 1000
 """The size of the objects in bytes."""
@@ -69,10 +70,11 @@ SLOW = 3.0
 """After how many seconds a line in the log says that the checks go on. On S3 all of them
 take a second."""
 
-REFUSALS = 3
-"""How often a suffix must be refused, since s3s-fs 0.14 answers 500 to one that is
-longer than the object, and others do while they are in trouble; and how often a
-deletion must leave an object."""
+LEFT_SECONDS = 24 * 3600.0
+"""The age from which on the objects of another start are deleted: it was killed."""
+
+DELETIONS = 3
+"""How often a deletion must leave an object."""
 
 T = TypeVar("T")
 
@@ -114,6 +116,7 @@ class Probe:
         self._clock = clock
         self._namespace = namespace
         self._name = object_keys.probe(namespace, name)
+        self._reached = False
         self._runs = 0
         self._prefix = ""  # of all keys of this run
         self._listed = ""  # of those in C{_stored}, and of no others
@@ -155,7 +158,10 @@ class Probe:
         finally:
             if slow.active():
                 slow.cancel()
-        await self._delete()
+        left: Sequence[str] = ()
+        with suppress(SettingError):
+            left = await self._ask(self._left_behind)
+        await self._delete(left)
 
     def _report_slow(self) -> None:
         _log.info(
@@ -165,13 +171,27 @@ class Probe:
             check=self._tried,
         )
 
-    async def _delete(self) -> None:
+    async def _delete(self, others: Sequence[str] = ()) -> None:
         """
-        Delete everything that was stored. If that fails something stays behind,
-        which is no reason to refuse the store.
+        Delete everything that was stored, and objects of others. If that fails
+        something stays behind, which is no reason to refuse the store.
         """
         with suppress(SettingError):
-            await self._ask(lambda: self._store.delete(self._keys))
+            await self._ask(lambda: self._store.delete([*self._keys, *others]))
+
+    async def _left_behind(self) -> list[str]:
+        """
+        The keys of what starts that were killed have left: it is L{LEFT_SECONDS}
+        older than the newest objects, which are of this run.
+        """
+        page, _ = await self._client.list_objects(object_keys.probe(self._namespace, ""))
+        times = {info.key: info.modified for info in page if info.modified is not None}
+        newest = max(times.values(), default=0.0)
+        return [
+            key
+            for key, modified in times.items()
+            if modified < newest - LEFT_SECONDS and object_keys.is_probe(self._namespace, key)
+        ]
 
     async def why_replaced(self) -> str:
         """
@@ -216,16 +236,20 @@ class Probe:
         Repeat a request until the store answers, and return the answer.
 
         @raise SettingError: the answer is an error that does not pass, or there
-            is none for L{PATIENCE} seconds.
+            is none for L{PATIENCE} seconds, to two requests at least: one that
+            makes no progress takes all of that time.
         """
         until = self._clock.seconds() + PATIENCE
+        is_second = False
         while True:
             try:
                 return await request()
             except (S3Error, NoAnswer, StoreUnavailable) as error:
                 cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
-                if not may_pass(cause or error) or self._clock.seconds() >= until:
+                is_late = is_second and self._clock.seconds() >= until
+                if is_late or not may_pass(cause or error):
                     raise SettingError(self._line(cause or error)) from None
+            is_second = True
             await self._pause(0.3)
 
     def _pause(self, seconds: float) -> Deferred[None]:
@@ -238,18 +262,21 @@ class Probe:
         The bucket exists, and can be listed.
         """
         await self._ask(lambda: self._client.list_objects(f"{self._namespace}/", "", 1))
+        self._reached = True
 
     async def read_absent(self) -> None:
         """
         A key without an object is answered so, and not with an error that may
         mean anything. It is asked for as often at once as there will be creates,
-        which opens their connections.
+        which opens their connections: L{OPENED} more each time, because a server
+        with a short queue for new connections (Python's: 5) lets those wait for
+        seconds that come together.
         """
         key = f"{self._prefix}none"
-        times = 1 if self._may_replace else OBJECTS * RIVALS
-        found = await map_bounded(lambda _: self._read(key), range(times), times)
-        if any(body is not None for body in found):
-            raise self._fault(f"{key} was read, and was never stored")
+        for times in [1] if self._may_replace else range(OPENED, OBJECTS * RIVALS + 1, OPENED):
+            found = await map_bounded(lambda _: self._read(key), range(times), times)
+            if any(body is not None for body in found):
+                raise self._fault(f"{key} was read, and was never stored")
 
     async def create(self) -> None:
         """
@@ -316,7 +343,9 @@ class Probe:
         key, body = self._first
         self._store.suffixes = True
         for length in (100, 2 * SIZE):
-            why = await self._ask(partial(self._why_no_suffix, key, length))
+            why = await self._ask(
+                partial(why_no_suffix, self._store, key, length, partial(self._pause, 0.3))
+            )
             if why:
                 self._store.suffixes = False
                 _log.warn(
@@ -333,28 +362,6 @@ class Probe:
                     f"the last {length} bytes of an object of {SIZE} bytes are read as others,"
                     f" or as those of an object of {size} bytes"
                 )
-
-    async def _why_no_suffix(self, key: str, length: int) -> str:
-        """
-        Why a suffix is not answered as asked for; empty if it is. An error is
-        believed when it comes L{REFUSALS} times, and plain ranges are read in
-        between: it may have a reason that passes.
-        """
-        why = ""
-        for _ in range(REFUSALS):
-            try:
-                suffix_of(await self._client.get_object(key, f"-{length}", length), length)
-            except WrongRange as error:
-                return str(error)
-            except S3Error as error:
-                if error.status in (429, 503):
-                    raise
-                why = str(error)
-            else:
-                return ""
-            await self._store.get(key, 0, SIZE)
-            await self._pause(0.3)
-        return why
 
     async def list_pages(self) -> None:
         """
@@ -390,7 +397,7 @@ class Probe:
         them. They are gone at once, and others are not.
         """
         gone, kept = list(self._stored)[:3], list(self._stored)[3:]
-        for _ in range(REFUSALS):  # a create may be done late, after it was given up
+        for _ in range(DELETIONS):  # a create may be done late, after it was given up
             await self._ask(lambda: self._store.delete([*gone, f"{self._prefix}none"]))
             *left, other = await map_bounded(self._read, [*gone, kept[0]])
             if left == [None, None, None]:
@@ -407,26 +414,12 @@ class Probe:
         An object with a wrong checksum is not stored. If it is, damage on the
         way to the store is only found when the object is read.
         """
-        if await self._ask(self._takes_damaged):
+        if await self._ask(lambda: takes_damaged(self._store, self._new_key())):
             _log.warn(
                 "checksums are not compared in {bucket}: what is damaged on the way there is"
                 " stored, and noticed when it is read",
                 bucket=self.where,
             )
-
-    async def _takes_damaged(self) -> bool:
-        try:
-            await self._client.put_object(
-                self._new_key(),
-                [b"sent"],
-                create_only=self._store.create_only,
-                checksum_of=[b"meant"],
-            )
-        except S3Error as error:
-            if error.status in (409, 429, 503):
-                raise
-            return False
-        return True
 
     async def upload_in_parts(self) -> None:
         """
@@ -434,7 +427,9 @@ class Probe:
         if a create must not. If that is not certain, large objects are sent in
         one request.
         """
-        why = await self._ask(self._why_no_parts)
+        why = await self._ask(
+            lambda: why_no_parts(self._store, self._new_key(), may_replace=self._may_replace)
+        )
         if why:
             self._store.in_parts = False
             _log.warn(
@@ -443,36 +438,6 @@ class Probe:
                 bucket=self.where,
                 reason=why,
             )
-
-    async def _why_no_parts(self) -> str:
-        key = self._new_key()
-        try:
-            await self._upload(key, b"in parts")
-            if await self._read(key) != b"in parts":
-                return "an object has other bytes than its parts"
-            if self._may_replace:
-                return ""
-            await self._upload(key, b"again")
-        except S3Error as error:
-            if error.status == 412:
-                return ""
-            if may_pass(error):
-                raise
-            return str(error)
-        return "they replace objects"
-
-    async def _upload(self, key: str, body: bytes) -> None:
-        client = self._client
-        upload = await client.create_multipart_upload(key)
-        try:
-            part = await client.upload_part(key, upload, 1, [body])
-            await client.complete_multipart_upload(
-                key, upload, [part], create_only=self._store.create_only
-            )
-        except S3Error:
-            with suppress(S3Error, NoAnswer):
-                await client.abort_multipart_upload(key, upload)
-            raise
 
     async def _leave_record(self) -> None:
         """
@@ -609,13 +574,12 @@ class Probe:
         return UnfitStore(f"{self.where} cannot be used: {self._tried}: {what}")
 
     def _line(self, error: BaseException) -> str:
-        if not isinstance(error, S3Error):
-            return f"{self.where} cannot be used: {self._tried}: {error}"
-        region = error.region
-        if region and region != self._client.address.region:
+        address = self._client.address
+        if isinstance(error, S3Error) and error.region not in ("", address.region):
+            region = error.region
             return f"{self.where} is in the region {region}: set KAFSCALE_S3_REGION={region}"
-        advice = _ADVICE.get(error.code, "")
-        return f"{self.where} cannot be used: {self._tried}: {error}{advice}"
+        help_ = advice(error, address, reached=self._reached)
+        return f"{self.where} cannot be used: {self._tried}: {error}{help_}"
 
 
 def _server_of(answer: Answer) -> str:
@@ -635,14 +599,3 @@ CHECKS: Sequence[tuple[str, Callable[[Probe], Awaitable[None]]]] = (
     ("multipart upload", Probe.upload_in_parts),
 )
 """What is tried, in this order, with the names in messages."""
-
-_ADVICE = {
-    "AccessDenied": " (the permissions s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject"
-    " and s3:AbortMultipartUpload are needed)",
-    "AuthorizationHeaderMalformed": " (is KAFSCALE_S3_REGION right?)",
-    "ExpiredToken": " (renew the credentials)",
-    "InvalidAccessKeyId": " (check AWS_ACCESS_KEY_ID or the profile)",
-    "NoSuchBucket": " (create it, or check KAFSCALE_S3_BUCKET)",
-    "SignatureDoesNotMatch": " (check AWS_SECRET_ACCESS_KEY or the profile)",
-    "XAdminUserNotFound": " (check AWS_ACCESS_KEY_ID or the profile)",
-}

@@ -50,6 +50,8 @@ class Request:
     @ivar headers: The headers, except those of the signature.
     @ivar pieces: The body; None if the method has none.
     @ivar size: The size of the answer's body in bytes, if it may be large.
+    @ivar most: The maximum size of the answer's body in bytes; None: any. A longer
+        one is not read to its end.
     """
 
     operation: str
@@ -59,6 +61,7 @@ class Request:
     headers: Mapping[str, str] = {}
     pieces: Sequence[Piece] | None = None
     size: int = 0
+    most: int | None = None
 
 
 class Transport:
@@ -192,7 +195,7 @@ class Transport:
         stall.progressed()
         if isinstance(response.length, int):
             stall.extend(allowed_seconds(response.length))
-        collector = Collector(stall.progressed)
+        collector = Collector(stall.progressed, request.most)
         stall.guard(collector.done)
         response.deliverBody(collector)
         data = await collector.done

@@ -658,6 +658,40 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual((outcome.why, outcome.told), ("", [line]))
         self.assertEqual(probed(SmallBucket()).told, [])
 
+    def test_left_behind(self) -> None:
+        """
+        What a start has left that was killed is deleted a day later, and nothing
+        else.
+        """
+        bucket = SmallBucket()
+        now = 1_800_000_000.0
+        old, new = "default/probes/a-1-000", "default/probes/b-1-000"
+        other = object_keys.probe_record("default", "other", "small/1")
+        segment = "default/topics/0-1-000"
+        for key, age in ((old, 86_401), (new, 86_399), (other, 10**6), (segment, 10**6)):
+            bucket.objects[key] = b"1"
+            bucket.times[key] = now - age
+        bucket.now = now
+        self.assertEqual(probed(bucket).why, "")
+        self.assertEqual(sorted(bucket.objects), sorted([new, other, RECORD, segment]))
+
+    def test_silence(self) -> None:
+        """
+        A request that was given up after all of the time is made once more.
+        """
+
+        class Silent(SmallBucket):
+            was_asked = False
+
+            def listing(self, asked: Asked) -> Answering:
+                if not self.was_asked:
+                    self.was_asked = True
+                    yield PATIENCE
+                    return refused(503, "SlowDown")
+                return (yield from super().listing(asked))
+
+        self.assertEqual(probed(Silent()).why, "")
+
     def test_errors_that_pass(self) -> None:
         """
         A store in trouble, which answers one request in four with an error, is

@@ -15,8 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import NoSuchObject, StoreUnavailable
 from kafscale.store.s3.errors import Answer, WrongRange, as_store_error
-from kafscale.store.s3.objects import S3ObjectStore
+from kafscale.store.s3.objects import REFUSED_BYTES, S3ObjectStore
 from kafscale.store.s3.ranges import range_of, suffix_of
+from tests.harness import s3
 from tests.store.s3.scripted_case import ScriptedTestCase
 from tests.store.scripted import Say, cut_short, error
 
@@ -204,6 +205,26 @@ class ServerTests(ScriptedTestCase):
         """
         amazon = SERVERS["Amazon S3"]
         self.assertEqual(await self.asked_for(amazon, b"", 64), ["bytes=-64"])
+
+    async def test_refused(self) -> None:
+        """
+        A store that refuses every range, and does not say how large the object is:
+        a small one is read whole, a large one is not.
+        """
+
+        def refusing(data: bytes) -> Callable[[Any], None]:
+            def serve(request: Any) -> None:
+                (nowhere(0) if request.getHeader("range") else Say(200, data))(request)
+
+            return serve
+
+        self.script.answers = [refusing(DATA)]
+        self.assertEqual(await self.store.get("a", 0, 4), DATA[:4])
+        self.assertEqual(await self.store.get_suffix("a", 64), (DATA, len(DATA)))
+        self.script.answers = [refusing(bytes(REFUSED_BYTES + 1))]
+        for reading in (self.store.get("a", 0, 4), self.store.get_suffix("a", 64)):
+            self.assertIn("has more than", str(await self.failure(reading)))
+        await s3.moment()  # the connection is being closed
 
     async def test_unreadable(self) -> None:
         """

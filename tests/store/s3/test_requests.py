@@ -199,6 +199,24 @@ class AnswerTests(ScriptedTestCase):
         await s3.moment()
         self.assertEqual(len(self.script.asked), len(calls))
 
+    async def test_cut_short(self) -> None:
+        """
+        An answer whose connection is lost before its end: the error says so.
+        """
+        self.script.answers = [cut_short]
+        lost = await self.failure(self.store.get("a"))
+        self.assertRegex(str(lost), r"/bucket: the answer ended too soon: Connection was .*")
+
+    async def test_longest(self) -> None:
+        """
+        An answer that is longer than it may be is not read to its end.
+        """
+        self.script.answers = [Say(200, b"x" * 100)]
+        self.assertEqual((await self.client.get_object("a", most=100)).body, b"x" * 100)
+        with self.assertRaisesRegex(NoAnswer, "the answer has more than 99 bytes"):
+            await self.client.get_object("a", most=99)
+        await s3.moment()  # the connection is being closed
+
     async def test_silent(self) -> None:
         """
         A server that takes a request and sends nothing: the error says so.
