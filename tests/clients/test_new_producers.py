@@ -9,6 +9,7 @@ import asyncio
 import sys
 import time
 from base64 import b64encode
+from functools import partial
 
 import aiokafka
 import aiokafka.errors
@@ -42,19 +43,18 @@ what follows.)"""
 class ProducersTestCase(BrokerTestCase):
     """
     A case with producers.
+
+    @cvar java: The version of the kafka-clients that are tested; librdkafka if empty.
     """
 
-    def begin(self, addresses: str) -> Producers:
-        """
-        Return producers of the library that is tested.
-        """
-        return Librdkafka(addresses, TOPIC)
+    java = ""
 
     def producers(self, addresses: str) -> Producers:
         """
         Return producers that end with the test.
         """
-        found = self.begin(addresses)
+        library = partial(Java, self.java) if self.java else Librdkafka
+        found: Producers = library(addresses, TOPIC)
         self.addCleanup(found.close)
         return found
 
@@ -213,11 +213,7 @@ class Java44KnownTests(KnownTests):
     The same with kafka-clients 4.4.
     """
 
-    def begin(self, addresses: str) -> Producers:
-        """
-        See L{ProducersTestCase.begin}.
-        """
-        return Java("4.4", addresses, TOPIC)
+    java = "4.4"
 
 
 class Java39KnownTests(KnownTests):
@@ -225,11 +221,7 @@ class Java39KnownTests(KnownTests):
     The same with kafka-clients 3.9.
     """
 
-    def begin(self, addresses: str) -> Producers:
-        """
-        See L{ProducersTestCase.begin}.
-        """
-        return Java("3.9", addresses, TOPIC)
+    java = "3.9"
 
 
 class RefusedTests(BrokerTestCase):
@@ -387,11 +379,7 @@ class Java44MovingTests(MovingTests):
     The same with kafka-clients 4.4.
     """
 
-    def begin(self, addresses: str) -> Producers:
-        """
-        See L{ProducersTestCase.begin}.
-        """
-        return Java("4.4", addresses, TOPIC)
+    java = "4.4"
 
 
 class Java39MovingTests(MovingTests):
@@ -399,8 +387,4 @@ class Java39MovingTests(MovingTests):
     The same with kafka-clients 3.9.
     """
 
-    def begin(self, addresses: str) -> Producers:
-        """
-        See L{ProducersTestCase.begin}.
-        """
-        return Java("3.9", addresses, TOPIC)
+    java = "3.9"

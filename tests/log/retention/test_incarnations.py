@@ -13,57 +13,29 @@ from uuid import UUID
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.incarnation import IncarnationRecord, SealRecord
 from kafscale.format.partition import Chapter, PartitionRecord
-from kafscale.format.slot import SMALLEST_SLOT, write_seal
-from kafscale.interfaces import Delete, Put
+from kafscale.format.slot import write_seal
+from kafscale.interfaces import Delete
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import Operation, Verdict, hold
 from tests.inspect.looking import report, wrong
 from tests.log.brokers import (
     EACH,
     WHERE,
-    Broker,
-    BrokerTestCase,
     append_to,
     batch,
     everybody_is_gone,
     level_0,
 )
+from tests.log.retention.sweeping import EVERY, SweepTestCase
 
-EVERY = 100.0
 OVER = 20_000
 """The number of an incarnation of which nothing is left, of broker 7."""
 
 
-class RecordsTests(BrokerTestCase):
+class RecordsTests(SweepTestCase):
     """
     What is needed for a record to go, and what goes with it.
     """
-
-    def sweeper(self, **settings: Any) -> Broker:
-        """
-        Start a broker that sweeps.
-        """
-        return self.leader(**{**EACH, "orphan_seconds": EVERY, **settings})
-
-    def look(self, broker: Broker) -> None:
-        """
-        Let the interval to the next sweep pass.
-        """
-        broker.clock.advance(EVERY)
-        broker.run()
-
-    def commit(self, key: str, value: Any) -> None:
-        """
-        Put an entry into the metadata.
-        """
-        now(self.shared.metadata.commit([], [Put(key, value)]))
-
-    def put(self, key: str, data: bytes = b"x" * SMALLEST_SLOT) -> str:
-        """
-        Store an object; return its key.
-        """
-        now(self.shared.objects.create(key, [data]))
-        return key
 
     def make(self, number: int = OVER, **fields: Any) -> None:
         """

@@ -6,7 +6,6 @@ also tested in L{tests.log.test_machine}, whose brokers sweep all the time.
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 from uuid import UUID
 
 import attrs
@@ -15,46 +14,19 @@ from kafscale.errors import StoreUnavailable
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.slot import SMALLEST_SLOT, write_seal
-from kafscale.interfaces import Delete, Put
+from kafscale.interfaces import Delete
 from kafscale.log.retention.orphans import PAGE_KEYS, OrphanSweep
 from kafscale.log.settings import LogSettings
 from tests.harness.coroutines import begin, now
 from tests.harness.hostile import Operation, Verdict
-from tests.log.brokers import EACH, Broker, BrokerTestCase, append_to, batch
+from tests.log.brokers import EACH, append_to, batch
+from tests.log.retention.sweeping import EVERY, SweepTestCase
 
-EVERY = 100.0
 
-
-class SweepTests(BrokerTestCase):
+class SweepTests(SweepTestCase):
     """
     What a sweep deletes, and when.
     """
-
-    def put(self, key: str, data: bytes) -> str:
-        """
-        Store an object that comes late; return its key.
-        """
-        now(self.shared.objects.create(key, [data]))
-        return key
-
-    def commit(self, key: str, value: Any) -> None:
-        """
-        Put an entry into the metadata.
-        """
-        now(self.shared.metadata.commit([], [Put(key, value)]))
-
-    def sweeper(self, **settings: Any) -> Broker:
-        """
-        Start a broker that sweeps.
-        """
-        return self.leader(**{**EACH, "orphan_seconds": EVERY, **settings})
-
-    def look(self, broker: Broker) -> None:
-        """
-        Let the interval to the next sweep pass.
-        """
-        broker.clock.advance(EVERY)
-        broker.run()
 
     def slot(self) -> bytes:
         """
