@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 PYTHON ?= python3
 JOBS ?= $(shell nproc)
 
-.PHONY: help run fast lint units test coverage sim servers long docs bench venv clean
+.PHONY: help run fast lint units test coverage sim servers starts long docs bench venv clean
 
 help:
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 16
@@ -44,12 +44,19 @@ ON_BUCKETS := $(addprefix tests.store.s3.test_objects.,S3ContractTests PartsCont
 
 servers:  ## the tests with buckets on S3 servers of others (builds them: needs Rust 1.92)
 	python -m tests.harness.peers --long
-	set -e; for server in versitygw rclone juicefs s3proxy localstack gofakes3 s3s-fs; do \
-		KAFSCALE_TEST_S3=$$server python -m twisted.trial $(ON_BUCKETS); \
-	done
-	KAFSCALE_TEST_S3=s3rver python -m twisted.trial tests.store.s3.test_objects.ProbeTests
+	failed=; for server in localstack juicefs versitygw rclone s3proxy gofakes3 s3s-fs; do \
+		echo "== $$server"; \
+		KAFSCALE_TEST_S3=$$server python -m twisted.trial $(ON_BUCKETS) || failed="$$failed $$server"; \
+	done; \
+	KAFSCALE_TEST_S3=s3rver python -m twisted.trial tests.store.s3.test_objects.ProbeTests \
+		|| failed="$$failed s3rver"; \
+	[ -z "$$failed" ] || { echo "failed on:$$failed" >&2; exit 1; }
 
-long: servers  ## what takes longer than CI allows: all S3 servers, and ten times its simulated minutes
+starts:  ## a hundred starts each on S3 servers that race on creates, and on one that does not
+	python -m tests.harness.peers --long
+	set -e; for server in s3proxy s3s-fs versitygw; do python -m tests.store.s3.starts $$server; done
+
+long: servers starts  ## what takes longer than CI allows: all S3 servers, and ten times its simulated minutes
 	python -m tests.simulation --minutes 100000 --processes $(JOBS)
 
 docs:  ## API documentation in build/docs; a reference that does not resolve is an error
