@@ -145,6 +145,26 @@ class ConversionCounts:
     fetched: int = 0
 
 
+@attrs.define(eq=False)
+class QuotaCounts:
+    """
+    Counters of quotas.
+
+    @ivar throttled: How often a client had exceeded a quota, by the quota's key.
+    @ivar accounts: Users, client ids and addresses, with each quota, of which it is
+        known what they used. It also falls.
+    """
+
+    throttled: dict[str, int] = attrs.field(factory=dict)
+    accounts: int = 0
+
+    def exceeded(self, key: str) -> None:
+        """
+        Count a quota that a client had exceeded.
+        """
+        self.throttled[key] = self.throttled.get(key, 0) + 1
+
+
 @attrs.frozen
 class LogState:
     """

@@ -1,0 +1,3 @@
+"""
+Client quotas: what users, clients and addresses may use of a broker.
+"""
