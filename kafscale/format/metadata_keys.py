@@ -20,6 +20,7 @@ from zlib import crc32
 
 from kafscale.format.acl import AclRecord
 from kafscale.format.partition import TopicIdPartition
+from kafscale.format.quota import QuotaEntity
 
 CLUSTER_ID = "cluster/id"
 STORE = "store"
@@ -43,6 +44,7 @@ GROUPS = "groups/"
 OFFSETS = "offsets/"
 ACLS = "acls/"
 USERS = "users/"
+QUOTAS = "quotas/"
 
 SHARDS = 16
 """How many shards groups are divided into. It says where a group is, so it never changes."""
@@ -258,3 +260,11 @@ def user_of(key: str) -> str:
     The name in a L{user}'s key.
     """
     return unquote(key.removeprefix(USERS))
+
+
+def quota(entity: QuotaEntity) -> str:
+    """
+    The quotas of an entity: a digest of it, so that keys are short whatever the names in it.
+    """
+    fields = json.dumps(entity, ensure_ascii=False)
+    return f"{QUOTAS}{sha256(fields.encode()).hexdigest()[:32]}"

@@ -206,6 +206,7 @@ class IAdminService(IService):
             "DescribeCluster",
             "DescribeLogDirs",
             "DescribeClientQuotas",
+            "AlterClientQuotas",
             "ElectLeaders",
             "AlterPartitionReassignments",
             "ListPartitionReassignments",

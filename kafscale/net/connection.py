@@ -17,7 +17,11 @@ stops reading from its connection. Each of these reasons suffices:
   - a Produce is next, and the broker has no room for more records
     (L{IPressure});
   - all connections together hold too much of requests that are not under way
-    (L{RequestMemory}).
+    (L{RequestMemory});
+  - the client has exceeded a quota, and was told for how long it is slowed down:
+    the connection is I{muted} for that time, in which no request begins. It is
+    read while it holds nothing, so that a client that goes away is noticed; of
+    one that has sent more, the kernel is asked now and then.
 
 None of these conditions needs this connection to be read in order to end, so
 none lasts for ever. While a single long poll is under way the connection is
@@ -54,6 +58,7 @@ from kafscale.interfaces import (
 from kafscale.net import guard
 from kafscale.net.dispatch import Call, Dispatch
 from kafscale.net.idle_timeout import IdleTimeout
+from kafscale.net.lost_peer import is_gone
 from kafscale.net.outbox import Outbox, outbox_of
 from kafscale.net.request_memo import RequestMemo
 from kafscale.net.request_memory import READ, RequestMemory
@@ -73,6 +78,14 @@ FRAME_OVERHEAD = 256
 # beyond that counts as OWED_OVERHEAD bytes of RequestMemory.
 OWED_FREE = 100
 OWED_OVERHEAD = 4096
+
+# While a connection is muted it is looked whether the client is gone, after each such
+# time.
+LOOK_SECONDS = 1.0
+
+# Bytes per read from a connection that was muted once, and may be again: so many it holds
+# meanwhile.
+SLOWED_READ = 32 * 1024
 
 
 @attrs.frozen
@@ -164,6 +177,8 @@ class Connection(Protocol):
         self._settlement: ISettlement | None = None
         self._together: list[_OwedResponse] = []
         self._relief: Deferred[None] | None = None  # set while the log has no room
+        self._look: IDelayedCall | None = None  # set while the connection is muted
+        self._slowed = False  # it was muted at some time
         self._reading = True
         self._proceeding = False
         self._settling = False  # answers are collected, to be sent together
@@ -240,6 +255,8 @@ class Connection(Protocol):
         self._memory.leave(self)
         if self._relief is not None:
             self._relief.cancel()
+        if self._look is not None:
+            self._look.cancel()
         self.abandon()
         self._in_time()
         if reason.check(SSL.Error) is not None:  # type: ignore[no-untyped-call]
@@ -354,7 +371,7 @@ class Connection(Protocol):
         overlaps = serving is not None and serving.overlaps
         if self._owed and (not overlaps or self._owed[-1].serving is not serving):
             return False
-        if len(self._owed) >= LIMIT_OWED or self._relief is not None:
+        if len(self._owed) >= LIMIT_OWED or self._relief is not None or self._memo.throttle_ms:
             return False
         if overlaps and self._pressure.spent():
             self._relief = self._pressure.relieved()
@@ -471,12 +488,30 @@ class Connection(Protocol):
         self._idle.active()
         if self._finishing and not owed:
             self._close()
+        elif self._memo.throttle_ms and not owed and self._look is None:
+            self._mute(self._clock.seconds() + self._memo.throttle_ms / 1000)
         else:
             self._proceed()
 
     # ----------------------------------------------------------------------
     # Flow
     # ----------------------------------------------------------------------
+
+    def _mute(self, until: float) -> None:
+        """
+        Begin no request until then.
+        """
+        self._look = None
+        left = until - self._clock.seconds()
+        if left <= 0:
+            self._memo.throttle_ms = 0
+            self._proceed()
+        elif not self._reading and is_gone(self.transport):
+            self.abort()
+        else:
+            self._slowed = True
+            self._look = self._clock.callLater(min(left, LOOK_SECONDS), self._mute, until)
+            self._account()
 
     def memory_changed(self) -> None:
         """
@@ -506,7 +541,11 @@ class Connection(Protocol):
             waiting = self._waiting_bytes
             if len(self._owed) > OWED_FREE:
                 waiting += (len(self._owed) - OWED_FREE) * OWED_OVERHEAD
-            self._memory.hold(self, self._partial, waiting)
+            if self._memo.throttle_ms:
+                # It does not complete its frame now: others have their turn.
+                self._memory.hold(self, 0, self._partial + waiting)
+            else:
+                self._memory.hold(self, self._partial, waiting)
             self._adjust_reading()
 
     def _spare_chunk(self, size: int) -> None:
@@ -528,10 +567,12 @@ class Connection(Protocol):
             or self._finishing
             or self._relief is not None
             or len(self._owed) + len(self._waiting) >= LIMIT_OWED
-            or self._waiting_bytes > LIMIT_WAITING
+            or self._waiting_bytes > (0 if self._slowed else LIMIT_WAITING)
+            or (self._memo.throttle_ms and self._partial)
             or not self._memory.may_read(self)
         )
-        self.transport.bufferSize = self._memory.read_size(self)
+        most = self._memory.read_size(self)
+        self.transport.bufferSize = min(most, SLOWED_READ) if self._slowed else most
         if reading != self._reading:
             self._reading = reading
             if reading:
@@ -545,7 +586,7 @@ class Connection(Protocol):
         from. A client that sends a frame in small pieces does not, nor one that
         does not read its responses.
         """
-        if self._closed or self._owed or self._relief is not None:
+        if self._closed or self._owed or self._relief is not None or self._memo.throttle_ms:
             return not self._closed
         return not (self._reading or self._outbox.full)
 

@@ -45,6 +45,8 @@ from kafscale.interfaces import (
     Settling,
     Unsettled,
 )
+from kafscale.interfaces.quotas import IQuotas
+from kafscale.net.metering import Metered
 from kafscale.net.request_memo import MOST_REMEMBERED, RememberedResponse, RequestMemo
 from kafscale.wire.first_error import first_error
 from kafscale.wire.headers import peek, response_header
@@ -74,6 +76,7 @@ class Call(Unsettled):
         for something else.
     @ivar request: The request with its context, for the response to it if C{settling}
         fails.
+    @ivar metered: What it uses of quotas; None while there are none.
     """
 
     dispatch: Dispatch
@@ -85,6 +88,7 @@ class Call(Unsettled):
     begun: float
     settling: Settling | None = None
     request: tuple[Request, RequestContext] | None = None
+    metered: Metered | None = None
 
     @property
     def api(self) -> str:
@@ -111,17 +115,20 @@ class Dispatch:
         seconds: Callable[[], float],
         cluster_id: str,
         broker_id: int,
+        quotas: IQuotas,
     ) -> None:
         """
         @param services: Each API of each of them is served.
         @param seconds: A monotonic clock.
         @param cluster_id: The cluster of this broker.
         @param broker_id: The id of this broker.
+        @param quotas: Of clients.
         @raise ValueError: Two services serve the same API.
         """
         self._seconds = seconds
         self._cluster_id = cluster_id
         self._broker_id = broker_id
+        self._quotas = quotas
         self._served: dict[int, Serving] = {}
         self.counts: dict[int, ApiCounts] = {}
         self.refused = 0
@@ -180,6 +187,8 @@ class Dispatch:
             request, context = memo.request(serving, version, frame)
         except MalformedMessage as error:
             raise self._refusal(f"malformed {call.api} v{version}: {error}") from None
+        if self._quotas.active:
+            call.metered = Metered(self._quotas, memo, request, context, len(frame))
         # No coroutine around each request, and no Deferred where the service does
         # not wait: each would cost as much as a small request takes in all.
         try:
@@ -187,6 +196,8 @@ class Dispatch:
             if isinstance(answer, Settling):
                 call.settling = answer
                 call.request = request, context
+                if call.metered is not None:
+                    call.metered.waits(self._seconds() - call.begun)
                 return call
             if answer is None or isinstance(answer, Response):
                 return self._answered(answer, call)
@@ -194,6 +205,8 @@ class Dispatch:
             failure = Failure()  # type: ignore[no-untyped-call]
             return self._failed(failure, call, request, context)
         waiting = answer if isinstance(answer, Deferred) else Deferred.fromCoroutine(answer)
+        if call.metered is not None:
+            call.metered.waits(self._seconds() - call.begun)
         waiting.addCallback(self._answered, call)
         return waiting.addErrback(self._failed, call, request, context)
 
@@ -236,6 +249,8 @@ class Dispatch:
         return waiting.addErrback(self._failed, call, *call.request)
 
     def _answered(self, response: Response | None, call: Call) -> Answer:
+        if call.metered is not None:
+            response = call.metered.answered(response, self._seconds() - call.begun)
         if response is None:
             call.counts.answered(NONE, self._seconds() - call.begun, 0)
             return None
@@ -262,6 +277,8 @@ class Dispatch:
             )
         code = code_of(error)
         response = call.serving.failed(request, context, code, message_of(error))
+        if call.metered is not None:
+            response = call.metered.answered(response, self._seconds() - call.begun)
         if response is None:
             call.counts.answered(code, self._seconds() - call.begun, 0)
             raise self._refusal(f"{call.api} failed, and gets no response: {error}")

@@ -48,6 +48,8 @@ class RequestMemo:
     the response to it.
 
     @ivar response: None if there is none.
+    @ivar throttle_ms: For how long the client is to be slowed down when all its requests
+        are answered, in ms; no other begins meanwhile.
     """
 
     def __init__(self, host: str, connection: object, session: ISession) -> None:
@@ -62,6 +64,7 @@ class RequestMemo:
         self._frame = b""
         self._decoded: tuple[Request, RequestContext]
         self.response: RememberedResponse | None = None
+        self.throttle_ms = 0
 
     def request(
         self, serving: Serving, version: int, frame: memoryview

@@ -27,6 +27,7 @@ from kafscale.counts import (
     Histogram,
     LogCounts,
     LogState,
+    QuotaCounts,
     StoreCounts,
 )
 from kafscale.errors import BY_CODE, KafkaError, NotLeaderOrFollower
@@ -162,6 +163,16 @@ def of_certificates(expiries: Callable[[], Sequence[tuple[str, float]]]) -> Iter
     @param expiries: Returns names of listeners, with the time in seconds since 1970.
     """
     yield _gauge(metrics.CERTIFICATE_EXPIRES, [((name,), when) for name, when in expiries()])
+
+
+def of_quotas(counts: QuotaCounts) -> Iterator[Family]:
+    """
+    Quotas of clients.
+    """
+    yield _counter(
+        metrics.QUOTA_EXCEEDED, [((key,), count) for key, count in counts.throttled.items()]
+    )
+    yield _gauge(metrics.QUOTA_ACCOUNTS, counts.accounts)
 
 
 def of_log(log: Log, names: Callable[[], Mapping[UUID, str]]) -> Iterator[Family]:

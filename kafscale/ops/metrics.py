@@ -78,6 +78,15 @@ REJECTED = _metric(
     "kafscale_connections_rejected_total", "counter", "",
     "Client connections closed at once because `KAFSCALE_MAX_CONNECTIONS` was reached.",
 )  # fmt: skip
+QUOTA_EXCEEDED = _metric(
+    "kafscale_quota_exceeded_total", "counter", "quota",
+    "How often a client had exceeded a quota and was slowed down, or refused, by the key of the"
+    " quota.",
+)  # fmt: skip
+QUOTA_ACCOUNTS = _metric(
+    "kafscale_quota_accounts", "gauge", "",
+    "Users, client ids and addresses, with each quota, of which it is known what they used lately.",
+)  # fmt: skip
 PARTITIONS = _metric(
     "kafscale_partitions_led", "gauge", "", "Partitions that this broker leads."
 )

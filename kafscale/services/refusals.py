@@ -15,7 +15,14 @@ from typing import Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from kafscale.errors import KafkaError, StoreError, code_of, message_of, reason_in_log
+from kafscale.errors import (
+    KafkaError,
+    StoreError,
+    ThrottlingQuotaExceeded,
+    code_of,
+    message_of,
+    reason_in_log,
+)
 from kafscale.interfaces import RequestContext
 from kafscale.wire.error_responses import error_response
 from kafscale.wire.schema import Request
@@ -23,9 +30,10 @@ from kafscale.wire.schema import Request
 _log = Logger()
 
 
-def error_fields(error: Exception, what: str) -> tuple[int, str]:
+def error_fields(error: Exception, what: str) -> tuple[int, str | None]:
     """
-    The error code and the error message for a response. An exception that is
+    The error code and the error message for a response; None for a quota that is used
+    up, which has none in Kafka's responses. An exception that is
     neither Kafka's nor the stores' is a defect of the broker, so it is logged
     with its traceback.
 
@@ -40,7 +48,8 @@ def error_fields(error: Exception, what: str) -> tuple[int, str]:
     elif not isinstance(error, KafkaError):
         cause = Failure(error)  # type: ignore[no-untyped-call]
         _log.failure("could not {what}: a defect of the broker, please report it", cause, what=what)
-    return code_of(error), message_of(error)
+    message = None if isinstance(error, ThrottlingQuotaExceeded) else message_of(error)
+    return code_of(error), message
 
 
 def refusal(**values: Any) -> Callable[[Request, RequestContext, int, str], Any]:

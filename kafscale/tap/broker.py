@@ -181,10 +181,15 @@ class BrokerService(Service):
             SystemRandom(),
             self._convert,
             self._dial,
+            reactor.resolve,
         )
         await node.start(self._stores.check_objects)
         dispatch = Dispatch(
-            node.services, time.monotonic, node.image.cluster_id, self._broker.broker_id
+            node.services,
+            time.monotonic,
+            node.image.cluster_id,
+            self._broker.broker_id,
+            node.quotas,
         )
         self._factory = BrokerFactory(dispatch, node.log.pressure, reactor, settings)
         self._operators.add_readings(node, dispatch, self._factory, self._listeners.expiries)

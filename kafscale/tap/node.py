@@ -19,18 +19,22 @@ from twisted.logger import Logger
 
 from kafscale import __version__
 from kafscale.access.authorization.authorizer import StandardAuthorizer
+from kafscale.access.quotas.following import Addresses, QuotaFollower
+from kafscale.access.quotas.quotas import Quotas
 from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.levels import FormatLevels
 from kafscale.cluster.membership import Membership, cluster_id
 from kafscale.cluster.records import ClusterRecords
 from kafscale.cluster.shards import ShardOwnership
+from kafscale.concurrency.gathering import map_bounded
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.config import Settings
 from kafscale.counts import ConversionCounts
 from kafscale.errors import SettingError, StoreError
 from kafscale.format import metadata_keys
 from kafscale.format.acl import AclRecord
+from kafscale.format.quota import QuotaRecord
 from kafscale.group.coordinator import GroupCoordinator
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import (
@@ -76,11 +80,13 @@ class Node:
         started.
     @ivar image: The metadata of the cluster.
     @ivar records: Small records of the cluster that this broker follows, such as ACLs.
+    @ivar quotas: Of clients, as they are used on this broker.
     """
 
     _log = Logger()
 
     image: Image
+    quotas: Quotas
     log: Log
     cache: BlockCache
     replicas: Replicas
@@ -99,6 +105,7 @@ class Node:
         chance: Random,
         run_blocking: Callable[..., Deferred[Any]],
         dial: Callable[[Broker], IPeer],
+        look_up: Callable[[str], Awaitable[str]],
     ) -> None:
         """
         @param settings: The settings of the broker.
@@ -112,6 +119,7 @@ class Node:
         @param run_blocking: Calls a function in a thread: inflates and
             compresses batches.
         @param dial: Makes a client for requests to another broker.
+        @param look_up: Returns the address of a host name.
         """
         self._settings = settings
         self.log_settings = log_settings(settings)
@@ -123,6 +131,10 @@ class Node:
         self._chance = chance
         self._run_blocking = run_blocking
         self._dial = dial
+        self._addresses = Addresses(look_up)
+        self._quota_records = ClusterRecords(
+            metadata, metadata_keys.QUOTAS, QuotaRecord.from_entry
+        )
         self._levels = FormatLevels(metadata, clock)
         self._membership = Membership(
             metadata,
@@ -157,7 +169,11 @@ class Node:
         configs = topic_configs(settings)
         image = self.image = Image(self._metadata, cluster, self._broker)
         image.on_change(self._changed)
-        await image.start()
+        # Together, as each costs several answers of the store.
+        await map_bounded(lambda start: start(), [image.start, self._quota_records.start])
+        self.records.append(self._quota_records)
+        self.quotas = Quotas(clock.seconds)
+        QuotaFollower(self._quota_records, self.quotas, self._addresses).start()
         authorizer = await self._authorizer()
         self.cache = BlockCache(self._cached, settings.cache_bytes)
         environment = LogEnvironment(
@@ -224,6 +240,9 @@ class Node:
             chance=self._chance,
             conversions=self.conversions,
             authorizer=authorizer,
+            quotas=self.quotas,
+            quota_records=self._quota_records,
+            find_address=self._addresses.find,
         )
 
     async def _authorizer(self) -> StandardAuthorizer | None:

@@ -4,7 +4,7 @@ The services of a broker, and the settings of its log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -17,6 +17,7 @@ from kafscale.cluster.image import Image
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.levels import FormatLevels
 from kafscale.cluster.producer_ids import ProducerIds
+from kafscale.cluster.records import ClusterRecords
 from kafscale.cluster.shards import ShardOwnership
 from kafscale.cluster.topic_configs import TopicConfigs
 from kafscale.cluster.topics import Topics
@@ -39,6 +40,7 @@ from kafscale.interfaces import (
     LogRules,
     Topic,
 )
+from kafscale.interfaces.quotas import IQuotas
 from kafscale.log.log import Log
 from kafscale.log.replicas.replicas import Replicas
 from kafscale.log.rolling.volumes import MAX_CHAPTERS
@@ -46,8 +48,8 @@ from kafscale.log.settings import LogSettings
 from kafscale.services.cluster.alter_partition_reassignments import (
     AlterPartitionReassignmentsService,
 )
+from kafscale.services.cluster.client_quotas import ClientQuotasService
 from kafscale.services.cluster.describe_acls import DescribeAclsService
-from kafscale.services.cluster.describe_client_quotas import DescribeClientQuotasService
 from kafscale.services.cluster.describe_cluster import DescribeClusterService
 from kafscale.services.cluster.describe_log_dirs import DescribeLogDirsService
 from kafscale.services.cluster.describe_users import DescribeUsersService
@@ -122,6 +124,9 @@ def all_services(
     chance: Random,
     conversions: ConversionCounts,
     authorizer: StandardAuthorizer | None,
+    quotas: IQuotas,
+    quota_records: ClusterRecords,
+    find_address: Callable[[str], Awaitable[str | None]],
 ) -> list[IService]:
     """
     All services of a broker, from the parts that they need.
@@ -131,6 +136,9 @@ def all_services(
     @param chance: The source of ids.
     @param conversions: Counts the records converted for old clients.
     @param authorizer: Decides what clients may do; None if they may do everything.
+    @param quotas: Of clients, as they are used on this broker.
+    @param quota_records: The quotas of the cluster.
+    @param find_address: Returns the address of a host; None if it has none.
     """
     guard = None
     if authorizer is not None:
@@ -169,6 +177,7 @@ def all_services(
             reactor,
             lambda: chance.randrange(1, 2**31),
             down_converter,
+            quotas,
             settings.fetch_sessions,
             replica_selector=ReplicaSelector(image, log, replicas, broker.rack, reactor),
             permitted=None if guard is None else guard.topics,
@@ -182,9 +191,11 @@ def all_services(
             image, topics, settings.auto_create_topics, settings.auto_create_partitions
         ),
         DescribeTopicPartitionsService(image, topics),
-        CreateTopicsService(image, topics, configs, reactor, settings.auto_create_partitions),
-        DeleteTopicsService(image, topics, reactor),
-        CreatePartitionsService(image, topics, reactor),
+        CreateTopicsService(
+            image, topics, configs, reactor, quotas, settings.auto_create_partitions
+        ),
+        DeleteTopicsService(image, topics, reactor, quotas),
+        CreatePartitionsService(image, topics, reactor, quotas),
         DeleteRecordsService(image, log, configs, reactor),
         DescribeConfigsService(
             image, topics, configs, broker_configs(settings, broker, configs)
@@ -197,7 +208,7 @@ def all_services(
         DescribeProducersService(image, log, topics),
         ElectLeadersService(image, leaderships.wait_for_leader, reactor),
         AlterPartitionReassignmentsService(image, topics, reactor),
-        DescribeClientQuotasService(),
+        ClientQuotasService(quota_records, find_address),
         DescribeAclsService(authorizer),
         DescribeUsersService(),
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from kafscale.wire.messages import (
+    AlterClientQuotasRequest,
     AlterConfigsRequest,
     AlterPartitionReassignmentsRequest,
     AlterUserScramCredentialsRequest,
@@ -87,6 +88,7 @@ ADVERTISED: dict[type[Request], tuple[int, int]] = {
     ListPartitionReassignmentsRequest: (0, 0),
     OffsetDeleteRequest: (0, 0),
     DescribeClientQuotasRequest: (0, 1),
+    AlterClientQuotasRequest: (0, 1),
     DescribeUserScramCredentialsRequest: (0, 0),
     AlterUserScramCredentialsRequest: (0, 0),
     DescribeClusterRequest: (0, 2),
@@ -188,6 +190,7 @@ def operators_requests() -> list[Request]:
     replaced = AlterConfigsRequest.Resource
     changed = IncrementalAlterConfigsRequest.Resource
     moved = AlterPartitionReassignmentsRequest.Topic
+    quotas = AlterClientQuotasRequest.Entry
     return [
         DescribeConfigsRequest(
             resources=[
@@ -228,6 +231,15 @@ def operators_requests() -> list[Request]:
         ),
         ListPartitionReassignmentsRequest(topics=None),
         DescribeClientQuotasRequest(components=[], strict=False),
+        AlterClientQuotasRequest(
+            entries=[
+                quotas(
+                    entity=[quotas.Entity(entity_type="user", entity_name="talk")],
+                    ops=[quotas.Op(key="producer_byte_rate", value=1e9, remove=False)],
+                )
+            ],
+            validate_only=True,
+        ),
     ]
 
 

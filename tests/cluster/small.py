@@ -12,6 +12,7 @@ from uuid import UUID
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.access.quotas.quotas import Quotas
 from kafscale.cluster.image import Image
 from kafscale.cluster.topic_configs import TopicConfigs
 from kafscale.cluster.topics import Topics
@@ -73,6 +74,7 @@ class SmallCluster:
         self.store = store or SQLiteMetadataStore(":memory:", at_once)
         self.image = Image(self.store, CLUSTER_ID, BROKER)
         self.configs = TopicConfigs()
+        self.quotas = Quotas(self.clock.seconds)
         self.leaderless = False
         self._ids = count(0x1000)
         self.topics = Topics(

@@ -27,6 +27,7 @@ from kafscale.format.incarnation import (
 )
 from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import PartitionRecord
+from kafscale.format.quota import QuotaRecord
 from kafscale.format.topic import NameRecord, TombstoneRecord, TopicRecord
 from kafscale.format.user import UserRecord, login_secret_of
 from kafscale.interfaces import Entry
@@ -57,6 +58,7 @@ RECORDS: dict[str, Callable[[Entry], Record]] = {
     metadata_keys.OFFSETS: CommittedOffset.from_entry,
     metadata_keys.ACLS: AclRecord.from_entry,
     metadata_keys.USERS: UserRecord.from_entry,
+    metadata_keys.QUOTAS: QuotaRecord.from_entry,
 }
 """How entries with many fields are read, by the kind of their keys."""
 

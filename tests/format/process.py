@@ -26,6 +26,7 @@ from kafscale.tap.stores import place_of
 from kafscale.wire.messages import RESPONSES
 from kafscale.wire.schema import Request
 from tests.harness.hostile import Hostile, HostileMetadataStore, HostileObjectStore, Operation
+from tests.harness.names import no_name
 from tests.harness.sessions import SESSION
 from tests.simulation.etcd import Etcd
 from tests.simulation.gateway import EtcdLink
@@ -106,6 +107,7 @@ class Process:
             chance,
             at_once,
             _no_peer,
+            no_name,
         )
         self._rollback_guard: RollbackGuard | None = None
         if isinstance(cluster.metadata, Etcd):

@@ -36,6 +36,7 @@ from kafscale.format.incarnation import (
 from kafscale.format.levels import highest_level
 from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import PartitionRecord
+from kafscale.format.quota import QuotaRecord
 from kafscale.format.topic import NameRecord, Reassignment, TombstoneRecord, TopicRecord
 from kafscale.format.user import ScramCredential, UserRecord
 from kafscale.interfaces import Entry
@@ -55,6 +56,7 @@ ACL = AclRecord(
     Operation.READ,
     Permission.ALLOW,
 )
+QUOTAS = QuotaRecord((("client-id", None), ("user", "alice")), {"producer_byte_rate": 1048576.0})
 
 EXAMPLES: dict[str, tuple[Record, str]] = {
     "brokers/0": (
@@ -134,6 +136,11 @@ EXAMPLES: dict[str, tuple[Record, str]] = {
         ),
         '{"credentials":["SCRAM-SHA-256$4096:AA==$AQ==:Ag==",'
         '"SCRAM-SHA-512$8192:c2FsdA==$c3RvcmVk:c2VydmVy"]}',
+    ),
+    "quotas/9494bfb1df3cd7c3283f29e07d22ec45": (
+        QUOTAS,
+        '{"entity":[["client-id",null],["user","alice"]],'
+        '"values":{"producer_byte_rate":1048576.0}}',
     ),
     "group-shards/14": (ShardRecord(15, 12, 31), '{"owner":15,"since":12,"sequence":31}'),
     "groups/14/orders": (

@@ -41,7 +41,7 @@ from kafscale.format.trailer import Kind, intact
 from kafscale.interfaces import Entry
 from kafscale.wire.records import Record, build_batch, read_batch_header
 from tests.format.entries import SINGLE, WHOLE, reader_of, text_of
-from tests.format.test_records import ACL
+from tests.format.test_records import ACL, QUOTAS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "storage.md").read_text("utf-8")
 
@@ -178,6 +178,7 @@ class KeyTests(SynchronousTestCase):
             metadata_keys.offset(metadata_keys.offsets_of(group), (TOPIC, 2)),
             metadata_keys.acl(ACL),
             metadata_keys.user("clicks"),
+            metadata_keys.quota(QUOTAS.entity),
             metadata_keys.PRODUCER_IDS,
             metadata_keys.LOGIN_SECRET,
             metadata_keys.LEVELS,
@@ -194,6 +195,7 @@ class KeyTests(SynchronousTestCase):
             "group": group,
             "acl": "892a196b616008c5a68e0309bc0a237d",
             "user": "clicks",
+            "entity": "9494bfb1df3cd7c3283f29e07d22ec45",
         }
         layouts = [codes(row[0])[0] for row in entries]
         self.assertEqual([layout.format(**names) for layout in layouts], made)
@@ -392,7 +394,7 @@ class RecordTests(SynchronousTestCase):
                 again = reader_of(key)(entry).to_json()
             self.assertEqual(text_of(again), text, key)
             shown.add(key if key in WHOLE else metadata_keys.kind_of(key) or key)
-        self.assertEqual(len(shown), 21)
+        self.assertEqual(len(shown), 22)
 
     def test_every_field(self) -> None:
         """
@@ -421,6 +423,7 @@ class RecordTests(SynchronousTestCase):
                 "store": 3,
                 "journals": 1,
                 "acls": 7,
+                "quotas": 2,
             },
         )
 

@@ -44,6 +44,7 @@ from tests.format.cluster import short
 from tests.format.golden import Golden
 from tests.format.process import NAMESPACE, ask, serving_of
 from tests.harness import s3
+from tests.harness.names import no_name
 
 SQLITE = """
     CREATE TABLE entries (
@@ -207,6 +208,7 @@ class Today:
             chance,
             at_once,
             _no_peer,
+            no_name,
         )
         await self.node.start(self._probe)
         self._serving = serving_of(self.node.services)

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kafscale.access.open_sessions import OpenSessions
+from kafscale.access.quotas.quotas import Quotas
 from kafscale.config import Settings
 from kafscale.interfaces import (
     IPressure,
@@ -309,7 +310,10 @@ class Broker:
         self.clock = Clock()
         self.pressure = FakePressure()
         self.service = FakeService()
-        self.dispatch = Dispatch([self.service], self.clock.seconds, "cluster", 1)
+        self.quotas = Quotas(self.clock.seconds)
+        self.dispatch = Dispatch(
+            [self.service], self.clock.seconds, "cluster", 1, self.quotas
+        )
         self.memory = RequestMemory(self.clock, memory_limit)
         self.factory = BrokerFactory(
             self.dispatch, self.pressure, self.clock, Settings(**settings), self.memory

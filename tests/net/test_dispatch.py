@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.access.quotas.quotas import Quotas
 from kafscale.counts import ApiCounts
 from kafscale.errors import InvalidRequest, KafkaStorageError, StoreUnavailable
 from kafscale.net.dispatch import Dispatch
@@ -171,7 +172,9 @@ class TableTests(SynchronousTestCase):
         Two services cannot serve one API.
         """
         with self.assertRaisesRegex(ValueError, "ProduceRequest is served twice"):
-            Dispatch([FakeService(), FakeService()], Clock().seconds, "cluster", 1)
+            seconds = Clock().seconds
+            services = [FakeService(), FakeService()]
+            Dispatch(services, seconds, "cluster", 1, Quotas(seconds))
 
     def test_other_versions(self) -> None:
         """

@@ -17,7 +17,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.counts import ApiCounts, ConversionCounts, LogCounts, LogState, StoreCounts
+from kafscale.counts import (
+    ApiCounts,
+    ConversionCounts,
+    LogCounts,
+    LogState,
+    QuotaCounts,
+    StoreCounts,
+)
 from kafscale.errors import CoordinatorLoadInProgress
 from kafscale.format.offset import CommittedOffset
 from kafscale.interfaces import GroupDescription
@@ -160,6 +167,10 @@ class MetricsTestCase(SynchronousTestCase):
             partial(metric_values.of_connections, FakeFactory()),
             partial(metric_values.of_certificates, lambda: [("SSL", 1.8e9)]),
             partial(metric_values.of_conversions, ConversionCounts(produced=5)),
+            partial(
+                metric_values.of_quotas,
+                QuotaCounts(throttled={"producer_byte_rate": 3}, accounts=4),
+            ),
             partial(metric_values.of_log, self.log, lambda: self.names),
             partial(
                 metric_values.of_groups,
@@ -208,6 +219,14 @@ class ReadingsTests(MetricsTestCase):
         """
         name = "kafscale_certificate_expires_timestamp_seconds"
         self.assertEqual(self.value(name, listener="SSL"), 1.8e9)
+
+    def test_quotas(self) -> None:
+        """
+        Excesses by quota, and accounts.
+        """
+        exceeded = "kafscale_quota_exceeded_total"
+        self.assertEqual(self.value(exceeded, quota="producer_byte_rate"), 3)
+        self.assertEqual(self.value("kafscale_quota_accounts"), 4)
 
     def test_requests(self) -> None:
         """

@@ -23,6 +23,7 @@ from kafscale.tap.node import Node
 from kafscale.tap.stores import place_of
 from kafscale.wire.schema import Request
 from tests.harness.hostile import HostileObjectStore
+from tests.harness.names import no_name
 from tests.simulation.gateway import EtcdLink
 from tests.simulation.link import Link
 from tests.simulation.network import Pipe, Road
@@ -105,6 +106,7 @@ class Process:
             chance,
             at_once,
             lambda other: SimulatedPeer(self, other.broker_id, Road(world.schedule, chance)),
+            no_name,
         )
         if self.node.log_settings.chapters:
             self.node.log_settings = attrs.evolve(self.node.log_settings, chapters=CHAPTERS)

@@ -159,5 +159,5 @@ class ElectLeadersService:
         )
 
 
-def _error(error: Exception, name: str) -> tuple[int, str]:
+def _error(error: Exception, name: str) -> tuple[int, str | None]:
     return error_fields(error, f"elect a leader of {name}")

@@ -39,6 +39,7 @@ from kafscale.interfaces import (
     RequestContext,
     Serving,
 )
+from kafscale.interfaces.quotas import IQuotas
 from kafscale.services.location import current_leader, endpoints
 from kafscale.services.records.delayed_fetches import DelayedFetch
 from kafscale.services.records.fetch_sessions import (
@@ -62,6 +63,9 @@ MAX_BYTES = 55 * 1024 * 1024
 #: The most bytes that all fetches together read from the object store at one time.
 MAX_LOADING = 64 * 1024 * 1024
 
+#: What a partition with records takes in a response beside them, in bytes.
+_PARTITION_BYTES = 40
+
 _FIRST_EPOCH = 0
 _READ_COMMITTED = 1
 
@@ -74,6 +78,7 @@ class _Fetch:
     @ivar session: Its session; None if it has none, or begins one.
     @ivar epoch: The epoch of the session after this request.
     @ivar reader: Finds and reads the partitions.
+    @ivar max_bytes: The most bytes of the response.
     @ivar response: The response as long as nothing changes, if it is known.
     """
 
@@ -83,6 +88,7 @@ class _Fetch:
     session: FetchSession | None
     epoch: int
     reader: PartitionReader
+    max_bytes: int
     response: FetchResponse | None
 
 
@@ -108,13 +114,14 @@ class FetchService:
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part of its own
         self,
         image: IImage,
         log: ILog,
         clock: IReactorTime,
         random_id: Callable[[], int],
         down_converter: DownConverter,
+        quotas: IQuotas,
         sessions: int = 1000,
         max_bytes: int = MAX_BYTES,
         max_loading: int = MAX_LOADING,
@@ -127,6 +134,7 @@ class FetchService:
         @param clock: For C{max_wait_ms}, and the age of sessions.
         @param random_id: Returns random session ids, see L{FetchSessionCache}.
         @param down_converter: Converts batches for old versions.
+        @param quotas: Of consumers.
         @param sessions: How many fetch sessions there may be
             (C{max.incremental.fetch.session.cache.slots}).
         @param max_bytes: See L{MAX_BYTES}.
@@ -140,6 +148,7 @@ class FetchService:
         self._clock = clock
         self._timers = CoarseTimers(clock)
         self._down_converter = down_converter
+        self._quotas = quotas
         self._max_bytes = max_bytes
         self._budget = ByteBudget(max_loading)
         self._reader = PartitionReader(image, log, self._budget)
@@ -194,9 +203,13 @@ class FetchService:
             reader = PartitionReader(self._image, partitions_of_rack, self._budget)
         if self._permitted is not None:
             reader = reader.permitted(self._permitted(request, context))
-        fetch = _Fetch(request, context, reads, session, epoch, reader, response)
+        max_bytes = min(request.max_bytes, self._max_bytes)
+        if self._quotas.active:
+            user = context.session.principal.name
+            max_bytes = int(min(max_bytes, self._quotas.most_fetched(user, context.client_id)))
+        fetch = _Fetch(request, context, reads, session, epoch, reader, max_bytes, response)
         self._check_changed(fetch)
-        missing = min(request.min_bytes, request.max_bytes, self._max_bytes)
+        missing = min(request.min_bytes, max_bytes)
         due = False
         for read in reads:
             missing -= read.available
@@ -225,10 +238,9 @@ class FetchService:
     def _read(self, fetch: _Fetch) -> FetchResponse | Deferred[FetchResponse]:
         if fetch.response is not None:
             return self._response(fetch)
-        max_bytes = min(fetch.request.max_bytes, self._max_bytes)
         if fetch.context.api_version < FETCHES_BATCHES:
-            return self._read_converted(fetch, max_bytes)
-        loading = fetch.reader.read(fetch.reads, max_bytes)
+            return self._read_converted(fetch, fetch.max_bytes)
+        loading = fetch.reader.read(fetch.reads, fetch.max_bytes)
         if loading is None:
             return self._response(fetch)
         return loading.addCallback(lambda _: self._response(fetch))
@@ -247,12 +259,30 @@ class FetchService:
         if session is not None and session.epoch != fetch.epoch:
             # Another request of the session came meanwhile, on another connection.
             return FetchResponse(error_code=InvalidFetchSessionEpoch.code, responses=[])
+        if self._quotas.active and (throttle_ms := self._throttle(fetch)):
+            held = session is not None and self._sessions.holds(session)
+            return FetchResponse(
+                throttle_time_ms=throttle_ms,
+                session_id=session.session_id if session is not None and held else 0,
+                responses=[],
+            )
         if session is not None and not self._sessions.holds(session):
             fetch.response = None  # it has the id of a session that was removed
         response = fetch.response or self._new_response(fetch)
         if fetch.response is not None:
             (session or fetch.context).repeated = fetch.reads, response
         return response
+
+    def _throttle(self, fetch: _Fetch) -> int:
+        """
+        For how long the client is slowed down, instead of getting what was read, in ms;
+        0 if it gets that.
+        """
+        size = sum(
+            _PARTITION_BYTES + read.fetched.size for read in fetch.reads if read.fetched.size
+        )
+        context = fetch.context
+        return self._quotas.fetched(context.session.principal.name, context.client_id, size)
 
     def _new_response(self, fetch: _Fetch) -> FetchResponse:
         """

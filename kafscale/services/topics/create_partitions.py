@@ -13,6 +13,8 @@ from zope.interface import implementer
 from kafscale.concurrency.gathering import map_bounded, with_timeout
 from kafscale.errors import InvalidRequest
 from kafscale.interfaces import IAdminService, IImage, ITopics, RequestContext, Serving
+from kafscale.interfaces.quotas import IQuotas
+from kafscale.services.mutation_quota import mutation_quota
 from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import CreatePartitionsRequest, CreatePartitionsResponse
 
@@ -27,20 +29,24 @@ class CreatePartitionsService:
 
         ====  ==================================================================
         v2    flexible
-        v3    THROTTLING_QUOTA_EXCEEDED is possible (never here)
+        v3    THROTTLING_QUOTA_EXCEEDED is possible
         ====  ==================================================================
 
     """
 
-    def __init__(self, image: IImage, topics: ITopics, clock: IReactorTime) -> None:
+    def __init__(
+        self, image: IImage, topics: ITopics, clock: IReactorTime, quotas: IQuotas
+    ) -> None:
         """
         @param image: Knows the topics that exist.
         @param topics: Adds partitions to topics.
         @param clock: For the timeout of the request.
+        @param quotas: Of created partitions.
         """
         self._image = image
         self._topics = topics
         self._clock = clock
+        self._quotas = quotas
 
     def serves(self) -> list[Serving]:
         """
@@ -56,13 +62,17 @@ class CreatePartitionsService:
         durable, and the new ones have leaders.
         """
         times = Counter(topic.name for topic in request.topics)
+        quota = mutation_quota(self._quotas, context, strict_since=3)
 
         async def grow(topic: CreatePartitionsTopic) -> CreatePartitionsTopicResult:
             try:
                 if times[topic.name] > 1:
                     raise InvalidRequest("Duplicate topic in request.")
+                grown = self._image.topic(topic.name)
+                if not request.validate_only and topic.count > grown.partitions:
+                    quota.use(topic.count - grown.partitions)
                 growing = self._topics.grow(
-                    self._image.topic(topic.name),
+                    grown,
                     topic.count,
                     request.validate_only,
                     None
@@ -78,4 +88,5 @@ class CreatePartitionsService:
             return CreatePartitionsTopicResult(name=topic.name)
 
         topics = {topic.name: topic for topic in request.topics}
-        return CreatePartitionsResponse(results=await map_bounded(grow, list(topics.values())))
+        results = await map_bounded(grow, list(topics.values()))
+        return CreatePartitionsResponse(throttle_time_ms=quota.throttle_ms, results=results)

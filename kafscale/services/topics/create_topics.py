@@ -19,6 +19,7 @@ from kafscale.errors import (
     InvalidReplicationFactor,
     InvalidRequest,
     PolicyViolation,
+    UnknownTopicOrPartition,
 )
 from kafscale.interfaces import (
     MAX_NEW_PARTITIONS,
@@ -31,7 +32,9 @@ from kafscale.interfaces import (
     Serving,
     Topic,
 )
+from kafscale.interfaces.quotas import IQuotas
 from kafscale.services.configs.resources import CONFIG_SOURCES
+from kafscale.services.mutation_quota import mutation_quota
 from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import CreateTopicsRequest, CreateTopicsResponse
 from kafscale.wire.schema import NO_UUID
@@ -50,7 +53,7 @@ class CreateTopicsService:
         v4    partitions and replication factor may be left to the broker: -1
         v5    flexible; the response has partitions, replication and
               configurations
-        v6    THROTTLING_QUOTA_EXCEEDED is possible (never here)
+        v6    THROTTLING_QUOTA_EXCEEDED is possible
         v7    topic ids
         ====  ==================================================================
 
@@ -62,13 +65,15 @@ class CreateTopicsService:
         topics: ITopics,
         configs: ITopicConfigs,
         clock: IReactorTime,
+        quotas: IQuotas,
         default_partitions: int = 1,
     ) -> None:
         """
-        @param image: Knows the replicas of new topics.
+        @param image: Knows the topics that exist, and the replicas of new ones.
         @param topics: Creates topics.
         @param configs: Checks and describes their configurations.
         @param clock: For the timeout of the request.
+        @param quotas: Of created partitions.
         @param default_partitions: The number of partitions of a topic that is
             created with -1 (C{num.partitions}).
         """
@@ -76,6 +81,7 @@ class CreateTopicsService:
         self._topics = topics
         self._configs = configs
         self._clock = clock
+        self._quotas = quotas
         self._default_partitions = default_partitions
 
     def serves(self) -> list[Serving]:
@@ -98,6 +104,7 @@ class CreateTopicsService:
 
         results: dict[str, CreatableTopicResult] = {}
         new: list[NewTopic] = []
+        quota = mutation_quota(self._quotas, context, strict_since=6)
         for name, topic in {topic.name: topic for topic in request.topics}.items():
             try:
                 if times[name] > 1:
@@ -106,7 +113,10 @@ class CreateTopicsService:
                     raise PolicyViolation(
                         f"At most {MAX_NEW_PARTITIONS} partitions can be created at once"
                     )
-                new.append(self._new(topic))
+                made = self._new(topic)
+                if not request.validate_only and not self._exists(name):
+                    quota.use(made.partitions)
+                new.append(made)
             except Exception as error:
                 results[name] = _refused(name, error)
 
@@ -120,7 +130,16 @@ class CreateTopicsService:
 
         creating = self._topics.create_all(new, request.validate_only)
         await map_bounded(answer, list(zip(new, creating, strict=True)), max(1, len(new)))
-        return CreateTopicsResponse(topics=[results[name] for name in times])
+        return CreateTopicsResponse(
+            throttle_time_ms=quota.throttle_ms, topics=[results[name] for name in times]
+        )
+
+    def _exists(self, name: str) -> bool:
+        try:
+            self._image.topic(name)
+        except UnknownTopicOrPartition:
+            return False
+        return True
 
     def _new(self, topic: CreatableTopic) -> NewTopic:
         """

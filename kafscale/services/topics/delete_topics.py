@@ -15,6 +15,8 @@ from zope.interface import implementer
 from kafscale.concurrency.gathering import map_bounded, with_timeout
 from kafscale.errors import InvalidRequest
 from kafscale.interfaces import IAdminService, IImage, ITopics, RequestContext, Serving, Topic
+from kafscale.interfaces.quotas import IQuotas
+from kafscale.services.mutation_quota import mutation_quota
 from kafscale.services.refusals import error_fields, refusal
 from kafscale.wire.messages import DeleteTopicsRequest, DeleteTopicsResponse
 from kafscale.wire.schema import NO_UUID
@@ -31,21 +33,25 @@ class DeleteTopicsService:
         ====  ==================================================================
         v3    TOPIC_DELETION_DISABLED is possible (never here)
         v4    flexible
-        v5    error messages
+        v5    error messages; THROTTLING_QUOTA_EXCEEDED is possible
         v6    topics are named by name or by id
         ====  ==================================================================
 
     """
 
-    def __init__(self, image: IImage, topics: ITopics, clock: IReactorTime) -> None:
+    def __init__(
+        self, image: IImage, topics: ITopics, clock: IReactorTime, quotas: IQuotas
+    ) -> None:
         """
         @param image: Knows the topics that exist.
         @param topics: Deletes topics.
         @param clock: For the timeout of the request.
+        @param quotas: Of deleted partitions.
         """
         self._image = image
         self._topics = topics
         self._clock = clock
+        self._quotas = quotas
 
     def serves(self) -> list[Serving]:
         """
@@ -65,6 +71,7 @@ class DeleteTopicsService:
         else:
             named = [DeleteTopicState(name=name) for name in request.topic_names]
         times = Counter((state.name, state.topic_id) for state in named)
+        quota = mutation_quota(self._quotas, context, strict_since=5)
 
         results = {
             (state.name, state.topic_id): DeletableTopicResult(
@@ -82,6 +89,7 @@ class DeleteTopicsService:
                     raise InvalidRequest(
                         "The provided topic name maps to an ID that was already supplied."
                     )
+                quota.use(topic.partitions)
                 result.name, result.topic_id = topic.name, topic.topic_id
                 found[topic.topic_id] = topic, result
             except Exception as error:
@@ -97,7 +105,9 @@ class DeleteTopicsService:
         deleting = self._topics.delete_all([topic for topic, _ in found.values()])
         pairs = zip([result for _, result in found.values()], deleting, strict=True)
         await map_bounded(answer, list(pairs), max(1, len(found)))
-        return DeleteTopicsResponse(responses=list(results.values()))
+        return DeleteTopicsResponse(
+            throttle_time_ms=quota.throttle_ms, responses=list(results.values())
+        )
 
     def _find(self, name: str | None, topic_id: UUID) -> Topic:
         if name is None:

@@ -5,9 +5,11 @@ What belongs to no other family: versions, producer ids, quotas, resources, secu
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf, nan
 from typing import Any
 
 from kafscale.wire.messages import (
+    AlterClientQuotasRequest,
     ApiVersionsRequest,
     DescribeClientQuotasRequest,
     InitProducerIdRequest,
@@ -44,13 +46,14 @@ def _producer_ids(version: int, talk: Talk) -> None:
 
 def _quotas(version: int, talk: Talk) -> None:
     component = DescribeClientQuotasRequest.Component
+    # None that finds what another conversation sets meanwhile.
     for components, strict in (
-        ([], False),
+        ([], True),
         ([component(entity_type="user", match_type=0, match=talk.name("u"))], False),
         ([component(entity_type="user", match_type=0, match=talk.name("u"))], True),
         ([component(entity_type="user", match_type=1, match=None)], True),
-        ([component(entity_type="user", match_type=2, match=None)], True),
-        ([component(entity_type="ip", match_type=2, match=None)], False),
+        ([component(entity_type="client-id", match_type=2, match=None)], True),
+        ([component(entity_type="ip", match_type=1, match=None)], False),
         ([component(entity_type="x", match_type=2, match=None)], False),
         ([component(entity_type="", match_type=2, match=None)], False),
         ([component(entity_type="user", match_type=7, match=None)], False),
@@ -58,6 +61,62 @@ def _quotas(version: int, talk: Talk) -> None:
         ([component(entity_type="user", match_type=2, match=None)] * 2, False),
     ):
         talk.ask(DescribeClientQuotasRequest(components=components, strict=strict), version)
+
+
+def _alter_quotas(version: int, talk: Talk) -> None:
+    entry = AlterClientQuotasRequest.Entry
+    component = DescribeClientQuotasRequest.Component
+    user, host = talk.name("u"), "10.1.2.3"
+    produce, connect = "producer_byte_rate", "connection_creation_rate"
+    for parts, ops in (
+        ([("user", user)], [(produce, 1e9), ("request_percentage", 12.5)]),
+        ([("user", user), ("client-id", None)], [("controller_mutation_rate", 0.5)]),
+        ([("ip", host)], [(connect, 1e6)]),
+        ([("user", "b"), ("user", user)], [(produce, 2e9)]),
+        ([("user", user)], [("request_percentage", None), ("consumer_byte_rate", None)]),
+        ([("ip", "10.0.0.0/8")], [(connect, 8.0)]),
+        ([("ip", host)], [(connect, 8.5)]),
+        ([("ip", host)], [(connect, 3e9)]),
+        ([("ip", host)], [(produce, 8.0)]),
+        ([("user", user)], [(connect, 8.0)]),
+        ([("user", user)], [("x", 8.0)]),
+        ([("user", user)], [("x", None)]),
+        ([("user", user)], [(produce, 0.0)]),
+        ([("user", user)], [(produce, 1.5)]),
+        ([("user", user)], [(produce, 1e19)]),
+        ([("user", user)], [(produce, nan)]),
+        ([("user", user)], [("request_percentage", inf)]),
+        ([("user", user)], [(produce, 1.0), (produce, 2.0)]),
+        ([("user", user)], [("consumer_byte_rate", 1e9), ("x", 1.0)]),
+        ([("x", "a")], [(produce, 1.0)]),
+        ([("user", "")], [(produce, 1.0)]),
+        ([], [(produce, 1.0)]),
+        ([("ip", host), ("user", user)], [(connect, 1.0)]),
+    ):
+        entity = [entry.Entity(entity_type=kind, entity_name=name) for kind, name in parts]
+        changes = [
+            entry.Op(key=key, value=value or 0.0, remove=value is None) for key, value in ops
+        ]
+        for validate_only in (True, False):
+            request = AlterClientQuotasRequest(
+                entries=[entry(entity=entity, ops=changes)], validate_only=validate_only
+            )
+            talk.ask(request, version)
+    # Kafka answers before a change is in force; the last one is some requests ago.
+    for kind, name in (("user", user), ("ip", host)):
+        wanted = component(entity_type=kind, match_type=0, match=name)
+        talk.ask(DescribeClientQuotasRequest(components=[wanted], strict=True), version)
+    for parts, keys in (
+        ([("user", user)], [produce]),
+        ([("user", user), ("client-id", None)], ["controller_mutation_rate"]),
+        ([("ip", host)], [connect]),
+    ):
+        entity = [entry.Entity(entity_type=kind, entity_name=name) for kind, name in parts]
+        changes = [entry.Op(key=key, value=0.0, remove=True) for key in keys]
+        request = AlterClientQuotasRequest(
+            entries=[entry(entity=entity, ops=changes)], validate_only=False
+        )
+        talk.ask(request, version)
 
 
 def _resources(version: int, talk: Talk) -> None:
@@ -75,6 +134,7 @@ def _cases() -> Iterator[Case]:
     yield from each_version("various/api versions", ApiVersionsRequest, _versions)
     yield from each_version("various/producer ids", InitProducerIdRequest, _producer_ids)
     yield from each_version("various/quotas", DescribeClientQuotasRequest, _quotas)
+    yield from each_version("various/alter quotas", AlterClientQuotasRequest, _alter_quotas)
     yield from each_version("various/resources", ListConfigResourcesRequest, _resources)
     yield from each_version("various/handshake", SaslHandshakeRequest, _handshake)
 

@@ -13,6 +13,7 @@ from twisted.logger import capturedLogs, formatEvent
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from kafscale.access.quotas.quotas import Quotas
 from kafscale.cluster.image import Image
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ConversionCounts
@@ -150,7 +151,13 @@ class Cluster:
             self.image, lambda configs: True, WorkQueue(self.clock, execute), ConversionCounts()
         )
         self.services[broker_id] = FetchService(
-            self.image, broker.log, self.clock, iter(range(100, 10_000)).__next__, old, sessions
+            self.image,
+            broker.log,
+            self.clock,
+            iter(range(100, 10_000)).__next__,
+            old,
+            Quotas(self.clock.seconds),
+            sessions,
         )
 
     def dial(self, broker: Address) -> FakePeer:

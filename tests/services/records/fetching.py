@@ -53,6 +53,7 @@ class FetchCase(ServiceCase):
             self.clock,
             lambda: next(self.ids),
             down_converter,
+            self.cluster.quotas,
             **limits,
         )
         self.serve(self.service)

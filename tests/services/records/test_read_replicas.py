@@ -275,7 +275,9 @@ class DescribedTests(ReplicaCase):
         cluster = self.cluster
         client = ServiceClient(
             self,
-            CreateTopicsService(cluster.image, cluster.topics, cluster.configs, cluster.clock),
+            CreateTopicsService(
+                cluster.image, cluster.topics, cluster.configs, cluster.clock, cluster.quotas
+            ),
             MetadataService(cluster.image, cluster.topics, False, 1),
         )
         wanted = CreateTopicsRequest.Topic(

@@ -23,7 +23,10 @@ class CreatePartitionsTests(ServiceCase):
         super().setUp()
         self.cluster.now(self.cluster.topics.create("orders", 2, {}))
         self.image = self.cluster.image
-        self.serve(CreatePartitionsService(self.image, self.cluster.topics, self.cluster.clock))
+        cluster = self.cluster
+        self.serve(
+            CreatePartitionsService(self.image, cluster.topics, cluster.clock, cluster.quotas)
+        )
 
     def request(
         self,
@@ -52,6 +55,25 @@ class CreatePartitionsTests(ServiceCase):
         for result in response.results:
             self.assertEqual(bool(result.error_message), result.error_code != 0)
         return [result.error_code for result in response.results]
+
+    def test_quota(self) -> None:
+        """
+        New partitions count. What exceeds the quota is done once; from version 3 on the
+        next topic is refused.
+        """
+        self.cluster.quotas.change((("client-id", None),), {"controller_mutation_rate": 1.0})
+
+        def ask(version: int, count: int, **fields: Any) -> tuple[int, str | None, int]:
+            response = self.client.now(self.request("orders", count=count, **fields), version)
+            (result,) = response.results
+            return result.error_code, result.error_message, response.throttle_time_ms
+
+        self.assertEqual(ask(3, 100, validate_only=True), (0, None, 0))
+        self.assertEqual(ask(3, 23), (0, None, 0))
+        self.assertEqual(ask(3, 24), (89, None, 10_000))
+        self.assertEqual(ask(3, 1)[0], 37)
+        self.assertEqual(ask(2, 24), (0, None, 11_000))
+        self.assertEqual(self.image.topic("orders").partitions, 24)
 
     def test_every_version(self) -> None:
         """

@@ -62,9 +62,35 @@ class CreateTopicsTests(ServiceCase):
                 cluster.topics,
                 cluster.configs,
                 cluster.clock,
+                cluster.quotas,
                 default_partitions=5,
             )
         )
+
+    def test_quota(self) -> None:
+        """
+        Partitions of topics that are created count, and no others. What exceeds the
+        quota is done once; from version 6 on the next topic is refused.
+        """
+        self.cluster.quotas.change((("client-id", "test"),), {"controller_mutation_rate": 1.0})
+
+        def ask(version: int, *topics: Topic, validate_only: bool = False) -> Any:
+            request = CreateTopicsRequest(
+                topics=list(topics), timeout_ms=1000, validate_only=validate_only
+            )
+            response = self.client.now(request, version)
+            codes = [(each.error_code, each.error_message) for each in response.topics]
+            return codes, response.throttle_time_ms
+
+        self.assertEqual(ask(7, wanted("a", 50), validate_only=True), ([(0, None)], 0))
+        self.assertEqual(ask(7, wanted("a", 50)), ([(0, None)], 0))
+        self.assertEqual(ask(7, wanted("b", 50), validate_only=True), ([(0, None)], 0))
+        codes, throttle_ms = ask(7, wanted("b"), wanted("a"))
+        self.assertEqual((codes[0], codes[1][0], throttle_ms), ((89, None), 36, 39_000))
+        self.assertEqual(self.names(), ["a"])
+        self.assertEqual(ask(5, wanted("b")), ([(0, None)], 40_000))
+        self.cluster.clock.advance(40)
+        self.assertEqual(ask(6, wanted("c", 100)), ([(0, None)], 0))
 
     def names(self) -> list[str]:
         """

@@ -26,7 +26,10 @@ class DeleteTopicsTests(ServiceCase):
         for name in ("a", "b"):
             self.cluster.now(self.cluster.topics.create(name, 1, {}))
         self.image = self.cluster.image
-        self.serve(DeleteTopicsService(self.image, self.cluster.topics, self.cluster.clock))
+        cluster = self.cluster
+        self.serve(
+            DeleteTopicsService(self.image, cluster.topics, cluster.clock, cluster.quotas)
+        )
 
     def names(self) -> list[str]:
         """
@@ -55,6 +58,26 @@ class DeleteTopicsTests(ServiceCase):
         The results.
         """
         return list(self.client.now(self.request(version, *topics), version).responses)
+
+    def test_quota(self) -> None:
+        """
+        Each partition of a topic counts. What exceeds the quota is done once; from
+        version 5 on the next topic is refused until the debt is paid.
+        """
+        topic = self.cluster.now(self.cluster.topics.create("c", 21, {}))
+        self.cluster.quotas.change((("user", "ANONYMOUS"),), {"controller_mutation_rate": 1.0})
+        lenient = self.client.now(self.request(4, "a", "none"), 4)
+        self.assertEqual(lenient.throttle_time_ms, 0)
+        response = self.client.now(self.request(6, topic.topic_id), 6)
+        self.assertEqual((response.responses[0].error_code, response.throttle_time_ms), (0, 0))
+        response = self.client.now(self.request(6, "b"), 6)
+        (refused,) = response.responses
+        self.assertEqual((refused.error_code, refused.error_message), (89, None))
+        self.assertEqual(response.throttle_time_ms, 11_000)
+        self.assertEqual(self.names(), ["b"])
+        response = self.client.now(self.request(4, "b"), 4)
+        self.assertEqual(response.responses[0].error_code, 0)
+        self.assertEqual(response.throttle_time_ms, 12_000)
 
     def test_every_version(self) -> None:
         """
