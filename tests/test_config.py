@@ -14,7 +14,7 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale import config
-from kafscale.config import SETTINGS, Settings, from_environment, full_options, kinds
+from kafscale.config import SETTINGS, Setting, Settings, from_environment, full_options, kinds
 from kafscale.config.agreement import check_stores
 from kafscale.config.listeners import ListenerSettings, inter_broker_listener, listeners_of
 from kafscale.errors import SettingError
@@ -311,11 +311,47 @@ class AcceptedTests(SynchronousTestCase):
 
     def test_secrets(self) -> None:
         """
-        A password does not appear in the repr of the settings.
+        A password does not appear in the repr of the settings, nor on a command line.
         """
         found = settings(ETCD_PASSWORD="hush")
         self.assertEqual(found.etcd_password, "hush")
         self.assertNotIn("hush", repr(found))
+        with self.assertRaises(SettingError):
+            config.full_options(["--etcd-password", "hush"])
+
+    def test_secret_files(self) -> None:
+        """
+        A secret can be in a file, which a variable or an option names.
+        """
+        path = Path(self.mktemp())
+        path.write_text("hush\n")
+        self.assertEqual(settings(ETCD_PASSWORD_FILE=str(path)).etcd_password, "hush")
+        options = {"etcd-password-file": str(path)}
+        found, warnings = config.from_environment({"KAFSCALE_ETCD_PASSWORD": "other"}, options)
+        self.assertEqual((found.etcd_password, warnings), ("hush", []))
+        given = config.full_options(["--etcd-password-file", str(path)])
+        self.assertEqual(given, [f"--etcd-password-file={path}"])
+
+    def test_bad_secret_files(self) -> None:
+        """
+        A file that is missing or empty is refused, and so are a secret and its file. No
+        secret is repeated.
+        """
+        empty = Path(self.mktemp())
+        empty.write_text("\n")
+        for values, line in (
+            ({"ETCD_PASSWORD_FILE": "/missing"}, "No such file"),
+            ({"ETCD_PASSWORD_FILE": str(empty)}, "the file is empty"),
+            ({"ETCD_PASSWORD": "hush", "ETCD_PASSWORD_FILE": str(empty)}, "are both set"),
+        ):
+            with self.assertRaises(SettingError) as caught:
+                settings(**values)
+            self.assertIn(line, str(caught.exception))
+            self.assertNotIn("hush", str(caught.exception))
+        secret = Setting("x", "", kinds.number(1, 9), "", "", secret=True)
+        with self.assertRaises(SettingError) as caught:
+            secret.read("hush", "KAFSCALE_X")
+        self.assertNotIn("hush", str(caught.exception))
 
     def test_booleans(self) -> None:
         """
@@ -626,7 +662,8 @@ class HelpTests(SynchronousTestCase):
         """
         for each in SETTINGS:
             self.assertIn(f"\n  {each.usage}\n", self.help)
-            facts = f"[{each.variable}; default: {each.default_text}; {each.kind.expects}]"
+            variables = " or ".join(each.variables)
+            facts = f"[{variables}; default: {each.default_text}; {each.kind.expects}]"
             self.assertIn(f"{each.meaning} {facts}".replace("`", ""), self.text)
 
     def test_sections(self) -> None:

@@ -40,7 +40,8 @@ def help_text(width: int = 80) -> str:
     for section, settings in _by_section():
         lines += ["", f"{section}:"]
         for each in settings:
-            facts = f"{each.variable}; default: {each.default_text}; {each.kind.expects}"
+            variables = " or ".join(each.variables)
+            facts = f"{variables}; default: {each.default_text}; {each.kind.expects}"
             lines.append(f"  {each.usage}")
             lines += indented(each.meaning.replace("`", ""))
             lines += indented(f"[{facts}]".replace("`", ""))
@@ -58,7 +59,7 @@ def table() -> str:
         lines += [f"### {section}", ""]
         lines += ["| Variable and option | Default | Expected | Meaning |", "|---|---|---|---|"]
         for each in settings:
-            names = f"`{each.variable}`<br>`--{each.option}`"
+            names = "<br>".join(f"`{name}`" for name in (*each.variables, f"--{each.option}"))
             expects = each.kind.expects.replace("|", r"\|")
             lines.append(f"| {names} | {each.default_text} | {expects} | {each.meaning} |")
         lines.append("")

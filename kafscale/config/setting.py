@@ -29,6 +29,9 @@ class Setting:
     @ivar otherwise: What holds if nothing is set, in words, for settings
         without a default.
     @ivar by_listener: Whether it can be given for a single listener.
+    @ivar secret: Whether the value is a secret. Then it is given in the variable, or in a
+        file that the variable with C{_FILE} or the option with C{-file} names, and not
+        on the command line, which others can see.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Setting:
     on_s3: str = ""
     otherwise: str = "none"
     by_listener: bool = False
+    secret: bool = False
 
     @property
     def variable(self) -> str:
@@ -50,16 +54,24 @@ class Setting:
     @property
     def option(self) -> str:
         """
-        The command-line option, without its dashes.
+        The command-line option, without its dashes; that of a secret takes the path of a
+        file.
         """
-        return self.name.replace("_", "-")
+        return self.name.replace("_", "-") + ("-file" if self.secret else "")
+
+    @property
+    def variables(self) -> list[str]:
+        """
+        All environment variables that the setting can be given in.
+        """
+        return [self.variable, f"{self.variable}_FILE"] if self.secret else [self.variable]
 
     @property
     def usage(self) -> str:
         """
         The option with its value, as the help shows it.
         """
-        value = f"={self.kind.metavar}"
+        value = "=PATH" if self.secret else f"={self.kind.metavar}"
         return f"--{self.option}{f'[{value}]' if self.kind is BOOLEAN else value}"
 
     @property
@@ -77,12 +89,30 @@ class Setting:
 
         @param source: The variable or option that it comes from.
         @raise SettingError: The value is not acceptable; the message names
-            source and value, and says what is expected.
+            source and value, unless that is a secret, and says what is expected.
         """
         try:
             return self.kind.parse(text.strip())
         except ValueError:
-            raise SettingError(f"invalid {source}={text!r}: expected {self.kind.expects}") from None
+            value = "..." if self.secret else repr(text)
+            raise SettingError(f"invalid {source}={value}: expected {self.kind.expects}") from None
+
+    def read_file(self, path: str, source: str) -> Any:
+        """
+        Parse the value that is in a file, without blanks and line ends around it.
+
+        @param source: The variable or option that names the file.
+        @raise SettingError: There is no such file, or its contents are not acceptable.
+        """
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise SettingError(f"cannot read {source}={path!r}: {why}") from None
+        if not text.strip():
+            raise SettingError(f"{source}={path!r}: the file is empty")
+        return self.read(text, source)
 
 
 def setting(
@@ -100,7 +130,6 @@ def setting(
     Declare a setting, as the value of an attribute of `Settings`.
 
     @param section: See L{Setting}, as for the other parameters.
-    @param secret: Leave the value out of the C{repr} of `Settings`.
     """
     value: Any = kind.parse(default) if default else None
     if on_s3:
@@ -110,5 +139,5 @@ def setting(
             return there if made.s3_bucket else elsewhere
 
         value = attrs.Factory(either, takes_self=True)
-    metadata = {"setting": (section, kind, default, meaning, on_s3, otherwise, by_listener)}
+    metadata = {"setting": (section, kind, default, meaning, on_s3, otherwise, by_listener, secret)}
     return attrs.field(default=value, metadata=metadata, repr=not secret)

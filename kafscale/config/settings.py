@@ -322,7 +322,7 @@ class Settings:
     etcd_password: str | None = _etcd(
         TEXT,
         "",
-        "etcd password. Prefer the variable: other users can see command-line options.",
+        "etcd password.",
         secret=True,
     )
     etcd_ca: str | None = _etcd(

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kafscale.config.kinds import BOOLEAN
+from kafscale.config.kinds import BOOLEAN, PATH
 from kafscale.config.setting import PREFIX, Setting
 from kafscale.config.settings import SETTINGS, Settings
 from kafscale.errors import SettingError
@@ -24,7 +24,8 @@ def _for_listener(variable: str) -> tuple[str, Setting | None]:
     """
     if variable.startswith(_LISTENER_PREFIX):
         for each in SETTINGS:
-            listener = variable.removesuffix(f"_{each.name.upper()}")
+            suffix = f"_{each.name.upper()}"
+            listener = variable.removesuffix("_FILE" if each.secret else "").removesuffix(suffix)
             if each.by_listener and len(_LISTENER_PREFIX) < len(listener) < len(variable):
                 return listener.removeprefix(_LISTENER_PREFIX), each
     return "", None
@@ -47,8 +48,14 @@ def from_environment(
     warnings = []
     for each in SETTINGS:
         option, variable = (options or {}).get(each.option), environ.get(each.variable)
+        file = environ.get(f"{each.variable}_FILE") if each.secret else None
         if option:
-            values[each.name] = each.read(option, f"--{each.option}")
+            read = each.read_file if each.secret else each.read
+            values[each.name] = read(option, f"--{each.option}")
+        elif variable and file:
+            raise SettingError(f"{each.variable} and {each.variable}_FILE are both set")
+        elif file:
+            values[each.name] = each.read_file(file, f"{each.variable}_FILE")
         elif variable and re.match(r"(tcp|udp|sctp)://", variable):
             # Kubernetes sets such variables for a service called "kafscale-broker".
             warnings.append(
@@ -56,13 +63,14 @@ def from_environment(
             )
         elif variable:
             values[each.name] = each.read(variable, each.variable)
-    known = {each.variable for each in SETTINGS}
+    known = {name for each in SETTINGS for name in each.variables}
     by_listener: dict[str, dict[str, Any]] = {}
     for name in sorted(name for name in environ if name.startswith(PREFIX) and name not in known):
         listener, setting = _for_listener(name)
         if setting is not None:
             if environ[name]:
-                value = setting.read(environ[name], name)
+                is_file = setting.secret and name.endswith("_FILE")
+                value = (setting.read_file if is_file else setting.read)(environ[name], name)
                 by_listener.setdefault(listener, {})[setting.name] = value
             continue
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
@@ -91,7 +99,7 @@ def full_options(arguments: Sequence[str], others: Sequence[str] = ()) -> list[s
         C{--name value}, and of C{--name} where C{1} is meant.
     @raise SettingError: There is no such option, or its value is missing.
     """
-    kinds = {each.option: each.kind for each in SETTINGS}
+    kinds = {each.option: PATH if each.secret else each.kind for each in SETTINGS}
     left, found = list(arguments), []
     while left and left[0].startswith("--") and left[0] != "--":
         name, equals, value = left.pop(0)[2:].partition("=")
