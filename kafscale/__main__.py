@@ -43,8 +43,18 @@ def _run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _hash_password(arguments: Sequence[str]) -> int:
+    """
+    See L{kafscale.tap.hash_password}.
+    """
+    from kafscale.tap.hash_password import hash_password
+
+    return hash_password(arguments)
+
+
 VERBS: Sequence[Verb] = [
     Verb("run", "Run a broker in the foreground; see python -m kafscale run --help.", _run),
+    Verb("hash-password", "Make lines for a file of users from a password.", _hash_password),
 ]
 
 

@@ -1,5 +1,6 @@
 """
-The declaration of every setting, in the order of help and documentation.
+The declaration of every setting, in the order of help and documentation. The module is
+long because it is a table.
 """
 
 # The defaults of Settings are made by setting, which is attrs.field underneath:
@@ -54,6 +55,7 @@ _LONG = 2**63 - 1
 _network = partial(setting, "Network")
 _tls = partial(setting, "TLS", by_listener=True)
 _authorization = partial(setting, "Authorization")
+_sasl = partial(setting, "Authentication")
 _storage = partial(setting, "Storage")
 _s3 = partial(setting, "S3")
 _etcd = partial(setting, "etcd")
@@ -168,8 +170,7 @@ class Settings:
     ssl_key_password: str | None = _tls(
         TEXT,
         "",
-        "Password of the private key, if it is encrypted (Kafka's `ssl.key.password`). Prefer the"
-        " variable: other users can see command-line options.",
+        "Password of the private key, if it is encrypted (Kafka's `ssl.key.password`).",
         secret=True,
     )
     ssl_ca: str | None = _tls(
@@ -203,6 +204,101 @@ class Settings:
         "Ciphers for TLS 1.2, as a list in OpenSSL's format, for example"
         " `ECDHE+AESGCM:ECDHE+CHACHA20`. TLS 1.3 has its own.",
         otherwise="forward secrecy and AES-GCM, ChaCha20 or AES-CBC",
+    )
+
+    sasl_enabled_mechanisms: tuple[str, ...] = _sasl(
+        choices("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
+        "SCRAM-SHA-256,SCRAM-SHA-512",
+        "Mechanisms of listeners with SASL (Kafka's `sasl.enabled.mechanisms`). PLAIN and"
+        " OAUTHBEARER send what they prove, so they belong on SASL_SSL.",
+        by_listener=True,
+    )
+    connections_max_reauth_ms: int = _sasl(
+        number(0, _LONG, "milliseconds"),
+        "0",
+        "Time after which a client has to authenticate again, or its connection is closed (Kafka's"
+        " `connections.max.reauth.ms`). 0: never, unless what it has authenticated by ends.",
+        by_listener=True,
+    )
+    connection_failed_authentication_delay_ms: int = _sasl(
+        number(0, 60_000, "milliseconds"),
+        "100",
+        "Time that the answer to a failed authentication is held back, from when the client sent"
+        " it (Kafka's `connection.failed.authentication.delay.ms`).",
+        by_listener=True,
+    )
+    admin_user: str | None = _sasl(
+        TEXT,
+        "",
+        "Name of the first user, who is created at a start if there are no users in the metadata"
+        " store yet. Requires `KAFSCALE_ADMIN_PASSWORD`.",
+    )
+    admin_password: str | None = _sasl(
+        TEXT,
+        "",
+        "Password of `KAFSCALE_ADMIN_USER`. It is only used to create that user.",
+        secret=True,
+    )
+    users_file: str | None = _sasl(
+        PATH,
+        "",
+        "File with users of PLAIN and SCRAM in addition to those in the metadata store, a line for"
+        " each credential, as `python -m kafscale hash-password` makes them. Read at the start.",
+    )
+    sasl_oauthbearer_jwks_endpoint_url: str | None = _sasl(
+        TEXT,
+        "",
+        "URL, or path of a file, with the issuer's keys (Kafka's"
+        " `sasl.oauthbearer.jwks.endpoint.url`). OAUTHBEARER requires it, and the two below.",
+    )
+    sasl_oauthbearer_expected_issuer: str | None = _sasl(
+        TEXT,
+        "",
+        "Issuer that tokens have to name (Kafka's `sasl.oauthbearer.expected.issuer`).",
+    )
+    sasl_oauthbearer_expected_audience: str | None = _sasl(
+        TEXT,
+        "",
+        "Audiences, with commas between, of which tokens have to name one (Kafka's"
+        " `sasl.oauthbearer.expected.audience`).",
+    )
+    sasl_oauthbearer_ca: str | None = _sasl(
+        PATH,
+        "",
+        "CA certificates (PEM) used to verify the URL of the keys.",
+        otherwise="the system's CA certificates",
+    )
+    sasl_oauthbearer_jwks_endpoint_refresh_ms: int = _sasl(
+        number(1000, 2**31 - 1, "milliseconds"),
+        "3600000",
+        "Interval of reading the issuer's keys (Kafka's"
+        " `sasl.oauthbearer.jwks.endpoint.refresh.ms`). A key that is not known is looked for at"
+        " once.",
+    )
+    sasl_oauthbearer_clock_skew_seconds: int = _sasl(
+        number(0, 600, "seconds"),
+        "30",
+        "Time that the issuer's clock may be ahead (Kafka's"
+        " `sasl.oauthbearer.clock.skew.seconds`). It prolongs no token.",
+    )
+    sasl_oauthbearer_sub_claim_name: str = _sasl(
+        TEXT,
+        "sub",
+        "Claim of tokens that is the user's name (Kafka's `sasl.oauthbearer.sub.claim.name`).",
+    )
+    sasl_oauthbearer_scope_claim_name: str = _sasl(
+        TEXT,
+        "scope",
+        "Claim of tokens with their scopes (Kafka's `sasl.oauthbearer.scope.claim.name`).",
+    )
+    sasl_oauthbearer_required_scope: str | None = _sasl(
+        TEXT, "", "Scopes, with commas between, all of which tokens have to have."
+    )
+    sasl_oauthbearer_unstated_algorithms: str | None = _sasl(
+        TEXT,
+        "",
+        "Algorithms, with commas between, of keys that state none, for example `RS256`.",
+        otherwise="such keys are not used",
     )
 
     authorizer: str = _authorization(

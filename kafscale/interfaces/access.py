@@ -8,6 +8,7 @@ clients authenticate.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Mapping, Sequence
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -186,4 +187,56 @@ class ISessions(Interface):
         The session of a new connection.
 
         @param host: The address of the client.
+        """
+
+
+@attrs.frozen
+class ScramDeletion:
+    """
+    A SCRAM credential to delete.
+
+    @ivar mechanism: Kafka's number of the mechanism.
+    """
+
+    mechanism: int
+
+
+@attrs.frozen
+class ScramUpsertion:
+    """
+    A SCRAM credential to set.
+
+    @ivar mechanism: Kafka's number of the mechanism.
+    @ivar iterations: Of the password's hash.
+    @ivar salt: Of the password's hash.
+    @ivar salted_password: The hash.
+    """
+
+    mechanism: int
+    iterations: int
+    salt: bytes = attrs.field(repr=False)
+    salted_password: bytes = attrs.field(repr=False)
+
+
+class IUsers(Interface):
+    """
+    The users whose credentials are in the metadata store.
+    """
+
+    def credentials() -> Mapping[str, Mapping[int, int]]:
+        """
+        The iterations of each credential, by the user's name and the number of the
+        mechanism.
+        """
+
+    def alter(
+        name: str, deletions: Sequence[ScramDeletion], upsertions: Sequence[ScramUpsertion]
+    ) -> Awaitable[None]:
+        """
+        Change a user's credentials in one commit. When it fires the change is durable,
+        and in force on this broker.
+
+        @param deletions: With C{upsertions}, all that a request has for the user.
+        @raise KafkaError: They are not acceptable; nothing is changed.
+        @raise StoreUnavailable: The store did not answer; the change may have been made.
         """

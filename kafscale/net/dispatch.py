@@ -3,8 +3,8 @@ From the bytes of a request to the bytes of its response.
 
 The APIs and versions that are advertised, decoded, answered and encoded follow
 from one table, made of the L{Serving} values of all services. ApiVersions is
-answered here, because it returns that table, and so is SaslHandshake, until
-there is authentication.
+answered here, because it returns that table, and so are SaslHandshake and
+SaslAuthenticate where they are requests like others: on a connection that is open.
 
 An exception of a service becomes an error response in the API's own schema.
 Where no response is possible, because the request cannot be decoded or gets
@@ -26,11 +26,11 @@ from twisted.python.failure import Failure
 from kafscale.counts import ApiCounts
 from kafscale.errors import (
     NONE,
+    IllegalSaslState,
     InvalidRequest,
     KafkaError,
     RebootstrapRequired,
     StoreUnavailable,
-    UnsupportedSaslMechanism,
     UnsupportedVersion,
     code_of,
     message_of,
@@ -53,6 +53,8 @@ from kafscale.wire.headers import peek, response_header
 from kafscale.wire.messages import (
     ApiVersionsRequest,
     ApiVersionsResponse,
+    SaslAuthenticateRequest,
+    SaslAuthenticateResponse,
     SaslHandshakeRequest,
     SaslHandshakeResponse,
 )
@@ -317,6 +319,13 @@ class Dispatch:
                 answer=self._sasl_handshake,
                 failed=self._sasl_handshake_failed,
             ),
+            Serving(
+                request=SaslAuthenticateRequest,
+                lowest=0,
+                highest=2,
+                answer=self._sasl_authenticate,
+                failed=self._sasl_authenticate_failed,
+            ),
         ]
 
     async def _api_versions(
@@ -359,9 +368,21 @@ class Dispatch:
     async def _sasl_handshake(
         self, request: SaslHandshakeRequest, context: RequestContext
     ) -> SaslHandshakeResponse:
-        raise UnsupportedSaslMechanism
+        raise IllegalSaslState
 
     def _sasl_handshake_failed(
         self, request: SaslHandshakeRequest, context: RequestContext, code: int, message: str
     ) -> SaslHandshakeResponse:
         return SaslHandshakeResponse(error_code=code, mechanisms=[])
+
+    async def _sasl_authenticate(
+        self, request: SaslAuthenticateRequest, context: RequestContext
+    ) -> SaslAuthenticateResponse:
+        raise IllegalSaslState(
+            "SaslAuthenticate request received after successful authentication"
+        )
+
+    def _sasl_authenticate_failed(
+        self, request: SaslAuthenticateRequest, context: RequestContext, code: int, message: str
+    ) -> SaslAuthenticateResponse:
+        return SaslAuthenticateResponse(error_code=code, error_message=message, auth_bytes=b"")

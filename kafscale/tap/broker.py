@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from kafscale import __version__
+from kafscale.access.authentication.passwords import AT_A_TIME
 from kafscale.concurrency.gathering import within
 from kafscale.config import Settings
 from kafscale.config.agreement import check_groups
@@ -42,6 +43,7 @@ from kafscale.ops.process import (
     restrict_log,
 )
 from kafscale.store.local.creation import creator_of
+from kafscale.tap.authentication import Authentication, check_authentication
 from kafscale.tap.listeners import Listeners
 from kafscale.tap.node import Node
 from kafscale.tap.operators import Operators
@@ -87,7 +89,11 @@ class BrokerService(Service):
             check_groups(self._settings)
             self._stores = open_stores(self._settings, self._pool, reactor)
             self._convert = self._pool(2)  # one thread for producers, one for consumers
+            check_authentication(self._settings)
             self._listeners = Listeners(self._settings, reactor)
+            self._authentication = Authentication(
+                self._settings, self._listeners.mechanisms, reactor, self._pool(AT_A_TIME)
+            )
             self._listeners.take()
             self._operators = Operators(
                 self._stores, self._why_unready, self._why_unhealthy, reactor
@@ -198,7 +204,8 @@ class BrokerService(Service):
         if self._stores.watch is not None:
             self._stores.watch.begin(self._cannot_continue)
         collect_seldom()
-        self._listeners.serve(self._factory)
+        await self._authentication.start(node.users, self._stores.metadata)
+        self._listeners.serve(self._factory, self._authentication)
         await node.serve()
         self._log.info(
             "kafscale {version} listens on {listeners}; {data}",
@@ -293,6 +300,7 @@ class BrokerService(Service):
             answered = self._factory.stop(seconds * 0.7)
             await node.answer_waiting()
             await answered
+        await self._authentication.stop()
         if node is not None:
             await node.stop()
         if self._stores.rollback_guard is not None:

@@ -28,6 +28,7 @@ from kafscale.interfaces import Broker, ISessions, Listener, SecurityProtocol
 from kafscale.net.factory import FOREIGN_SECONDS, BrokerFactory
 from kafscale.net.proxy_protocol import ProxiedFactory
 from kafscale.net.tls import NONE, REQUIRED, Tls, TlsSettings, UnusableFiles
+from kafscale.tap.authentication import Authentication, mechanisms_of
 from kafscale.tap.listening import address_of, take_port
 
 CHECK_SECONDS = 5.0
@@ -141,22 +142,25 @@ class OpenPort:
         """
         return self.settings.port or int(self.port.getHost().port)
 
-    def sessions(self) -> ISessions:
+    def sessions(self, authentication: Authentication) -> ISessions:
         """
         The sessions of its connections.
         """
+        if self.listener.protocol.has_sasl:
+            return authentication.sessions(self.listener, self.settings.settings)
         if self.listener.protocol.has_tls:
             return CertificateSessions(self.listener, self._rules)
         return OpenSessions(self.listener)
 
-    def serve(self, factory: BrokerFactory, clock: Any) -> None:
+    def serve(self, factory: BrokerFactory, authentication: Authentication, clock: Any) -> None:
         """
         Serve those that connect.
 
         @param factory: Of all connections.
+        @param authentication: Of clients, if the listener has SASL.
         @param clock: The reactor.
         """
-        serving: Any = factory.listener(self.sessions())
+        serving: Any = factory.listener(self.sessions(authentication))
         if self.tls is not None:
             serving = TLSMemoryBIOFactory(self.tls, False, serving, clock)
         trusted = self.settings.settings.proxy_protocol_from
@@ -193,6 +197,8 @@ class OpenPort:
 class Listeners:
     """
     All listeners of a broker.
+
+    @ivar mechanisms: Those of SASL, of all listeners.
     """
 
     _log = Logger()
@@ -204,14 +210,9 @@ class Listeners:
         @raise SettingError: They contradict one another.
         """
         found = listeners_of(settings)
-        for each in found:
-            if SecurityProtocol(each.protocol).has_sasl:
-                raise SettingError(
-                    f"KAFSCALE_LISTENERS: listener {each.name} is of protocol {each.protocol},"
-                    " which this version does not support"
-                )
         self._clock = reactor
         self._ports = [OpenPort(each, reactor.seconds()) for each in found]
+        self.mechanisms = mechanisms_of(found)
         between_brokers = inter_broker_listener(settings, found)
         (self._between_brokers,) = (
             each for each in self._ports if each.settings is between_brokers
@@ -258,14 +259,15 @@ class Listeners:
         endpoint = HostnameEndpoint(self._clock, *address, timeout=DIAL_SECONDS)
         return endpoint if own.tls is None else _Secured(endpoint, address[0], own.tls)
 
-    def serve(self, factory: BrokerFactory) -> None:
+    def serve(self, factory: BrokerFactory, authentication: Authentication) -> None:
         """
         Serve those that connect.
 
         @param factory: Of all connections.
+        @param authentication: Of clients on the listeners with SASL.
         """
         for each in self._ports:
-            each.serve(factory, self._clock)
+            each.serve(factory, authentication, self._clock)
             if each.exposed:
                 self._log.warn(
                     "anyone who reaches {address} can use the broker: listener {name} does not ask"

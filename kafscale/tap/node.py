@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from kafscale import __version__
+from kafscale.access.authentication.users import Users
 from kafscale.access.authorization.authorizer import StandardAuthorizer
 from kafscale.access.quotas.following import Addresses, QuotaFollower
 from kafscale.access.quotas.quotas import Quotas
@@ -35,6 +36,7 @@ from kafscale.errors import SettingError, StoreError
 from kafscale.format import metadata_keys
 from kafscale.format.acl import AclRecord
 from kafscale.format.quota import QuotaRecord
+from kafscale.format.user import UserRecord
 from kafscale.group.coordinator import GroupCoordinator
 from kafscale.group.settings import GroupSettings
 from kafscale.interfaces import (
@@ -63,6 +65,7 @@ from kafscale.tap.serving import (
     topic_configs,
     topic_name,
 )
+from kafscale.tap.users import users_in_file
 
 REJOIN_SECONDS = 1.0
 """Seconds between two attempts of a replaced broker to rejoin the cluster."""
@@ -91,6 +94,7 @@ class Node:
     cache: BlockCache
     replicas: Replicas
     coordinator: GroupCoordinator
+    users: Users
     services: list[IService]
     conversions: ConversionCounts
 
@@ -215,6 +219,10 @@ class Node:
         )
         image.on_topic_deleted(self.coordinator.topic_deleted)
         self._shard_ownership = ShardOwnership(image, self.coordinator, metadata_keys.SHARDS, clock)
+        users = ClusterRecords(self._metadata, metadata_keys.USERS, UserRecord.from_entry)
+        await users.start()
+        self.records.append(users)
+        self.users = Users(users, users_in_file(settings))
         self._begun = True  # from now on there is something to stop
         await self._registered()
         await self._levels.start(image)
@@ -234,6 +242,7 @@ class Node:
             coordinator=self.coordinator,
             shard_ownership=self._shard_ownership,
             metadata=self._metadata,
+            users=self.users,
             levels=self._levels,
             reactor=clock,
             run_blocking=self._run_blocking,

@@ -37,6 +37,7 @@ from kafscale.interfaces import (
     ILog,
     IMetadataStore,
     IService,
+    IUsers,
     LogRules,
     Topic,
 )
@@ -118,6 +119,7 @@ def all_services(
     coordinator: GroupCoordinator,
     shard_ownership: ShardOwnership,
     metadata: IMetadataStore,
+    users: IUsers,
     levels: FormatLevels,
     reactor: Any,
     run_blocking: Callable[..., Deferred[Any]],
@@ -132,6 +134,7 @@ def all_services(
     All services of a broker, from the parts that they need.
 
     @param broker: The broker as it is registered.
+    @param users: Whose credentials are in the metadata store.
     @param run_blocking: Calls a function in a thread: inflates and compresses batches.
     @param chance: The source of ids.
     @param conversions: Counts the records converted for old clients.
@@ -210,7 +213,7 @@ def all_services(
         AlterPartitionReassignmentsService(image, topics, reactor),
         ClientQuotasService(quota_records, find_address),
         DescribeAclsService(authorizer),
-        DescribeUsersService(),
+        DescribeUsersService(users),
     ]
     return services if guard is None else guard.services(services)
 

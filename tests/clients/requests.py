@@ -46,6 +46,7 @@ from kafscale.wire.messages import (
     OffsetFetchRequest,
     OffsetForLeaderEpochRequest,
     ProduceRequest,
+    SaslAuthenticateRequest,
     SaslHandshakeRequest,
     SyncGroupRequest,
 )
@@ -68,6 +69,7 @@ ADVERTISED: dict[type[Request], tuple[int, int]] = {
     DescribeGroupsRequest: (0, 6),
     ListGroupsRequest: (0, 5),
     SaslHandshakeRequest: (0, 1),
+    SaslAuthenticateRequest: (0, 2),
     ApiVersionsRequest: (0, 5),
     CreateTopicsRequest: (0, 7),
     DeleteTopicsRequest: (0, 6),
@@ -128,6 +130,7 @@ def some_requests(topic_id: UUID) -> list[Request]:
         FindCoordinatorRequest(key="group", coordinator_keys=["group"]),
         *group_requests(topic_id),
         SaslHandshakeRequest(mechanism="PLAIN"),
+        SaslAuthenticateRequest(auth_bytes=b"x"),
         ApiVersionsRequest(client_software_name="raw", client_software_version="1"),
         CreateTopicsRequest(topics=[], timeout_ms=1000),
         DeleteTopicsRequest(topic_names=[], topics=[], timeout_ms=1000),

@@ -184,10 +184,6 @@ REASONS: dict[str, list[Difference]] = {
         D("various/api versions, *", "*.api_keys[*"),
         D("various/api versions, *", "*features*"),
     ],
-    "SASL is not there, and says so; Kafka answers ILLEGAL_SASL_STATE, because the listener"
-    " has none.": [
-        D("various/handshake, *", "*.error_code", kafka=34, ours=33),
-    ],
     "Every configuration of a topic has the broker's default among its synonyms, and numbers"
     " of a broker are described as LONG.": [
         D("configs/*", "*.synonyms[log.*", kafka=ABSENT),

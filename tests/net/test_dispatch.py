@@ -20,6 +20,8 @@ from kafscale.wire.messages import (
     HeartbeatRequest,
     HeartbeatResponse,
     ProduceRequest,
+    SaslAuthenticateRequest,
+    SaslAuthenticateResponse,
     SaslHandshakeRequest,
     SaslHandshakeResponse,
 )
@@ -85,7 +87,7 @@ class ApiVersionsTests(SynchronousTestCase):
             self.assertEqual(response.error_code, 0)
             self.assertEqual(
                 [(each.api_key, each.min_version, each.max_version) for each in response.api_keys],
-                [(0, 0, 13), (1, 0, 18), (12, 0, 4), (17, 0, 1), (18, 0, 5)],
+                [(0, 0, 13), (1, 0, 18), (12, 0, 4), (17, 0, 1), (18, 0, 5), (36, 0, 2)],
             )
             self.assertEqual(response.supported_features, [])
             self.assertEqual(response.finalized_features, [])
@@ -147,19 +149,27 @@ class ApiVersionsTests(SynchronousTestCase):
 
 class SaslTests(SynchronousTestCase):
     """
-    There is no authentication.
+    Authentication on a connection that is open.
     """
 
     def test_refused(self) -> None:
         """
-        SaslHandshake is answered: no mechanism is offered.
+        It comes too late, and the connection lives on.
         """
         client = Broker().connect()
         for version in (0, 1):
             client.send(framed(SaslHandshakeRequest(mechanism="PLAIN"), version, 1))
             (answer,) = client.answers()
             _, response = body(answer, SaslHandshakeResponse, version)
-            self.assertEqual(response, SaslHandshakeResponse(error_code=33, mechanisms=[]))
+            self.assertEqual(response, SaslHandshakeResponse(error_code=34, mechanisms=[]))
+        for version in (0, 1, 2):
+            client.send(framed(SaslAuthenticateRequest(auth_bytes=b"x"), version, 1))
+            (answer,) = client.answers()
+            _, refused = body(answer, SaslAuthenticateResponse, version)
+            self.assertEqual(
+                (refused.error_code, refused.error_message),
+                (34, "SaslAuthenticate request received after successful authentication"),
+            )
 
 
 class TableTests(SynchronousTestCase):
@@ -276,7 +286,7 @@ class CountsTests(SynchronousTestCase):
         self.client.send(framed(SaslHandshakeRequest(mechanism="PLAIN"), 1, 1))
         self.client.send(heartbeat(1))
         self.broker.begun[0].answer.errback(StoreUnavailable("away"))
-        self.assertEqual(self.counts(SaslHandshakeRequest).answers, {33: 1})
+        self.assertEqual(self.counts(SaslHandshakeRequest).answers, {34: 1})
         self.assertEqual(self.counts(HeartbeatRequest).answers, {KafkaStorageError.code: 1})
 
     def test_other_version(self) -> None:

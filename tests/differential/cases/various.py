@@ -14,6 +14,7 @@ from kafscale.wire.messages import (
     DescribeClientQuotasRequest,
     InitProducerIdRequest,
     ListConfigResourcesRequest,
+    SaslAuthenticateRequest,
     SaslHandshakeRequest,
 )
 from tests.differential.talk import Case, Talk
@@ -130,6 +131,10 @@ def _handshake(version: int, talk: Talk) -> None:
         talk.ask(SaslHandshakeRequest(mechanism=mechanism), version)
 
 
+def _authenticate(version: int, talk: Talk) -> None:
+    talk.ask(SaslAuthenticateRequest(auth_bytes=b"\0alice\0secret"), version)
+
+
 def _cases() -> Iterator[Case]:
     yield from each_version("various/api versions", ApiVersionsRequest, _versions)
     yield from each_version("various/producer ids", InitProducerIdRequest, _producer_ids)
@@ -137,6 +142,7 @@ def _cases() -> Iterator[Case]:
     yield from each_version("various/alter quotas", AlterClientQuotasRequest, _alter_quotas)
     yield from each_version("various/resources", ListConfigResourcesRequest, _resources)
     yield from each_version("various/handshake", SaslHandshakeRequest, _handshake)
+    yield from each_version("various/authenticate", SaslAuthenticateRequest, _authenticate)
 
 
 CASES = list(_cases())

@@ -1,0 +1,327 @@
+"""
+Clients that log in: each mechanism that a client has, with right and wrong credentials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import time
+from typing import Any
+
+import aiokafka
+import aiokafka.abc
+import aiokafka.errors
+import confluent_kafka
+import confluent_kafka.admin
+import kafka
+import kafka.errors
+import kafka.net.sasl.oauth
+
+from tests.access.authentication.issuer import AUDIENCE, ISSUER, RSA, jwks, token
+from tests.clients.broker import Broker, BrokerTestCase, eventually
+from tests.clients.kafka_tools import tools
+from tests.clients.libraries import KAFKAJS
+
+SECONDS = 60.0
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
+ADMIN, PASSWORD = "admin", "pass,word="
+
+TOOLS = """
+kafka-configs.sh SERVER --alter --add-config 'SCRAM-SHA-512=[iterations=8192,password=tulip]' \
+    --entity-type users --entity-name rose
+kafka-configs.sh SERVER --describe --entity-type users --entity-name rose
+echo hello | kafka-console-producer.sh --bootstrap-server localhost:9092 --topic rose \
+    --command-config rose.properties
+kafka-configs.sh SERVER --alter --delete-config SCRAM-SHA-512 --entity-type users \
+    --entity-name rose
+kafka-configs.sh SERVER --describe --entity-type users
+"""
+
+PROPERTIES = """
+security.protocol=SASL_PLAINTEXT
+sasl.mechanism=SCRAM-SHA-512
+sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \\
+    username="{name}" password="{password}";
+"""
+
+
+def jwt(**changes: Any) -> str:
+    """
+    A token for C{carol}.
+    """
+    return token(RSA, time.time(), **changes)
+
+
+class _Token(kafka.net.sasl.oauth.AbstractTokenProvider):  # type: ignore[misc]
+    """
+    A token for kafka-python.
+    """
+
+    def __init__(self, value: str, **config: Any) -> None:
+        self._value = value
+
+    def token(self) -> str:
+        """
+        The token.
+        """
+        return self._value
+
+
+class _AsyncToken(aiokafka.abc.AbstractTokenProvider):  # type: ignore[misc]
+    """
+    A token for aiokafka.
+    """
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    async def token(self) -> str:
+        """
+        The token.
+        """
+        return self._value
+
+
+class SaslTestCase(BrokerTestCase):
+    """
+    A broker with all mechanisms on its only listener, and the user C{admin}.
+    """
+
+    def with_sasl(self, **settings: object) -> Broker:
+        """
+        The broker. Its secrets are in files.
+        """
+        broker = self.prepared(use_memory_s3=1, **settings)
+        (broker.folder / "keys.json").write_bytes(jwks(RSA))
+        (broker.folder / "password").write_text(PASSWORD)
+        broker.settings |= {
+            "listeners": f"SASL_PLAINTEXT://127.0.0.1:{broker.port}",
+            "sasl_enabled_mechanisms": ",".join(MECHANISMS),
+            "admin_user": ADMIN,
+            "admin_password_file": "password",
+            "sasl_oauthbearer_jwks_endpoint_url": "keys.json",
+            "sasl_oauthbearer_expected_issuer": ISSUER,
+            "sasl_oauthbearer_expected_audience": AUDIENCE,
+        }
+        return broker.start()
+
+    def confluent(self, broker: Broker, mechanism: str, **changes: Any) -> dict[str, Any]:
+        """
+        Options of confluent-kafka.
+        """
+        options: dict[str, Any] = {
+            "bootstrap.servers": broker.address,
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": mechanism,
+            "log_level": 0,
+        }
+        if mechanism == "OAUTHBEARER":
+            options["oauth_cb"] = lambda _: (jwt(), time.time() + 60)
+        else:
+            options |= {"sasl.username": ADMIN, "sasl.password": PASSWORD}
+        return {**options, **changes}
+
+
+class LibraryTests(SaslTestCase):
+    """
+    The clients in Python and JavaScript.
+    """
+
+    def test_confluent(self) -> None:
+        """
+        confluent-kafka writes with each mechanism; with a wrong password, a mechanism
+        that the broker does not have, or an expired token it hears why.
+        """
+        broker = self.with_sasl()
+        for offset, mechanism in enumerate(MECHANISMS):
+            producer = confluent_kafka.Producer(self.confluent(broker, mechanism))
+            found: list[Any] = []
+
+            def delivered(_: object, message: Any, found: list[Any] = found) -> None:
+                found.append((message.error(), message.offset()))
+
+            producer.produce("t", b"x", on_delivery=delivered)
+            self.assertEqual(producer.flush(SECONDS), 0)
+            self.assertEqual(found, [(None, offset)])
+        old = jwt(exp=time.time() - 5)
+        expired: dict[str, Any] = {"oauth_cb": lambda _: (old, time.time() + 60)}
+        cases: list[tuple[str, dict[str, Any], str]] = [
+            ("PLAIN", {"sasl.password": "x"}, "Invalid username or password"),
+            ("PLAIN", {"sasl.username": "x"}, "Invalid username or password"),
+            ("SCRAM-SHA-512", {"sasl.password": "x"}, "invalid credentials with SASL mechanism"),
+            ("SCRAM-SHA-256", {"sasl.username": "x"}, "invalid credentials with SASL mechanism"),
+            ("OAUTHBEARER", expired, "invalid_token"),
+        ]
+        for mechanism, changes, words in cases:
+            errors: list[Any] = []
+            options = self.confluent(broker, mechanism, **changes, error_cb=errors.append)
+            producer = confluent_kafka.Producer(options)
+
+            def failed(
+                producer: Any = producer, errors: list[Any] = errors, words: str = words
+            ) -> bool:
+                producer.poll(0.1)
+                return any(words in each.str() for each in errors)
+
+            eventually(failed, SECONDS)
+
+    def test_kafka_python(self) -> None:
+        """
+        kafka-python writes with each mechanism.
+        """
+        broker = self.with_sasl()
+        for offset, mechanism in enumerate(MECHANISMS):
+            options: dict[str, Any] = {
+                "sasl_plain_username": ADMIN,
+                "sasl_plain_password": PASSWORD,
+            }
+            if mechanism == "OAUTHBEARER":
+                options = {"sasl_oauth_token_provider": _Token(jwt())}
+            producer = kafka.KafkaProducer(
+                bootstrap_servers=broker.address,
+                security_protocol="SASL_PLAINTEXT",
+                sasl_mechanism=mechanism,
+                **options,
+            )
+            sent = producer.send("t", b"x").get(SECONDS)
+            self.assertEqual(sent.offset, offset)
+            producer.close()
+
+    def test_aiokafka(self) -> None:
+        """
+        aiokafka writes with each mechanism, and is refused with a wrong password.
+        """
+        broker = self.with_sasl()
+
+        async def write(mechanism: str, password: str) -> int:
+            options: dict[str, Any] = {
+                "sasl_plain_username": ADMIN,
+                "sasl_plain_password": password,
+            }
+            if mechanism == "OAUTHBEARER":
+                options = {"sasl_oauth_token_provider": _AsyncToken(jwt())}
+            producer = aiokafka.AIOKafkaProducer(
+                bootstrap_servers=broker.address,
+                security_protocol="SASL_PLAINTEXT",
+                sasl_mechanism=mechanism,
+                **options,
+            )
+            try:
+                await producer.start()
+                return int((await producer.send_and_wait("t", b"x")).offset)
+            finally:
+                await producer.stop()
+
+        def run(mechanism: str, password: str = PASSWORD) -> int:
+            return asyncio.run(asyncio.wait_for(write(mechanism, password), SECONDS))
+
+        self.assertEqual([run(each) for each in MECHANISMS], [0, 1, 2, 3])
+        for mechanism in MECHANISMS[:3]:
+            with self.assertRaises(aiokafka.errors.KafkaConnectionError):
+                run(mechanism, "wrong")
+
+    def test_kafkajs(self) -> None:
+        """
+        kafkajs writes with each mechanism, and is refused with a wrong password.
+        """
+        broker = self.with_sasl()
+
+        def run(mechanism: str, password: str = PASSWORD) -> str:
+            job: dict[str, Any] = {"address": broker.address, "topic": "t"}
+            job["sasl"] = {"mechanism": mechanism.lower()}
+            if mechanism == "OAUTHBEARER":
+                job["token"] = jwt()
+            else:
+                job["sasl"] |= {"username": ADMIN, "password": password}
+            done = subprocess.run(
+                ["node", str(KAFKAJS / "login.js"), json.dumps(job)],
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=True,
+            )
+            return done.stdout.strip()
+
+        self.assertEqual([run(each) for each in MECHANISMS], ["0", "1", "2", "3"])
+        for mechanism in MECHANISMS[:3]:
+            self.assertEqual(run(mechanism, "wrong"), "KafkaJSSASLAuthenticationError")
+
+
+class RenewalTests(SaslTestCase):
+    """
+    Sessions that end after three seconds.
+    """
+
+    def test_under_load(self) -> None:
+        """
+        A producer and a consumer of librdkafka authenticate again and again, and nothing
+        is lost, repeated or out of order.
+        """
+        broker = self.with_sasl(connections_max_reauth_ms=3000)
+        problems: list[Any] = []
+        options = self.confluent(broker, "SCRAM-SHA-256", error_cb=problems.append)
+        producer = confluent_kafka.Producer({**options, "linger.ms": 5})
+        producer.produce("t", b"0")
+        self.assertEqual(producer.flush(SECONDS), 0)
+        consumer = confluent_kafka.Consumer({**options, "group.id": "g"})
+        self.addCleanup(consumer.close)
+        consumer.assign([confluent_kafka.TopicPartition("t", 0, 0)])
+        sent = 1
+        read: list[Any] = []
+        until = time.monotonic() + 8
+        while time.monotonic() < until or len(read) < sent:
+            if time.monotonic() < until:
+                producer.produce("t", b"%d" % sent)
+                sent += 1
+            self.assertLess(time.monotonic(), until + SECONDS, "the records are not read")
+            producer.poll(0)
+            message = consumer.poll(0.01)
+            if message is not None:
+                self.assertIsNone(message.error())
+                read.append(message.value())
+        self.assertEqual(producer.flush(SECONDS), 0)
+        self.assertEqual(read, [b"%d" % number for number in range(sent)])
+        self.assertEqual(problems, [])
+
+
+class JavaTests(SaslTestCase):
+    """
+    Apache Kafka's tools and its clients in Java.
+    """
+
+    def test_users(self) -> None:
+        """
+        C{kafka-configs.sh} adds a user, who writes a record, and deletes it again.
+        """
+        broker = self.with_sasl()
+        environment = tools(self.folder / "bin", "4.4")
+        for name, password in ((ADMIN, PASSWORD), ("rose", "tulip")):
+            text = PROPERTIES.format(name=name, password=password)
+            (self.folder / f"{name}.properties").write_text(text)
+        script = TOOLS.replace(
+            "SERVER", "--bootstrap-server localhost:9092 --command-config admin.properties"
+        ).replace("localhost:9092", broker.address)
+        done = subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", script],
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        described = "SCRAM credential configs for user-principal 'rose' are SCRAM-SHA-512="
+        self.assertIn(f"{described}iterations=8192", done.stdout)
+        self.assertNotIn(described, done.stdout.rpartition("Completed updating")[2])
+        consumer = confluent_kafka.Consumer(
+            {**self.confluent(broker, "PLAIN"), "group.id": "g"}
+        )
+        self.addCleanup(consumer.close)
+        consumer.assign([confluent_kafka.TopicPartition("rose", 0, 0)])
+        message = consumer.poll(SECONDS)
+        assert message is not None
+        self.assertEqual(message.value(), b"hello")
