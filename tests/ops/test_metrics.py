@@ -60,6 +60,21 @@ class FakeFactory:
     connections = 2
 
 
+class FakeRecords:
+    """
+    Small records of the cluster.
+    """
+
+    def __init__(self, behind: float) -> None:
+        self._behind = behind
+
+    def behind(self) -> float:
+        """
+        For how many seconds changes may be missing.
+        """
+        return self._behind
+
+
 class FakeReplicas:
     """
     Three read replicas.
@@ -179,6 +194,7 @@ class MetricsTestCase(SynchronousTestCase):
                 lambda: self.names,
             ),
             partial(metric_values.of_cache, FakeCache()),
+            partial(metric_values.of_records, [FakeRecords(0.0), FakeRecords(2.5)]),
             partial(metric_values.of_replicas, FakeReplicas()),
             partial(metric_values.of_disk_cache, FakeCache()),
             partial(metric_values.of_stores, [self.store]),
