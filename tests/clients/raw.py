@@ -114,8 +114,11 @@ class RawClient:
     A connection to a broker.
     """
 
-    def __init__(self, port: int, timeout: float = 30.0) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port: int, timeout: float = 30.0, host: str = "127.0.0.1") -> None:
+        """
+        @param host: The address to connect from: any that begins with 127.
+        """
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout, (host, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._correlation = 0
 

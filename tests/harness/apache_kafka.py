@@ -63,6 +63,10 @@ def settings(folder: Path, broker: int, controller: int) -> str:
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
+        # Everything is open until a test creates ACLs (tests.differential.rights), which
+        # close it for clients at other addresses than 127.0.0.1.
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "true",
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
 

@@ -492,7 +492,9 @@ NEEDS: Mapping[str, Needs] = {
     "DeleteRecords": Needs(
         parts=[Part("topics", "topics", topic(_OP.DELETE))], changes=_names("topics", "name")
     ),
-    "DescribeProducers": Needs(parts=[Part("topics", "topics", topic(_OP.READ))]),
+    "DescribeProducers": Needs(
+        parts=[Part("topics", "topics", topic(_OP.READ), message=_meaning)]
+    ),
     # -- groups
     "FindCoordinator": Needs(
         whole=[_coordinated_alone],
@@ -586,7 +588,7 @@ NEEDS: Mapping[str, Needs] = {
         ],
     ),
     "CreatePartitions": Needs(
-        parts=[Part("topics", "results", topic(_OP.ALTER), message=_meaning)],
+        parts=[Part("topics", "results", topic(_OP.ALTER))],
         changes=_names("topics", "name"),
     ),
     # -- configurations

@@ -113,7 +113,20 @@ class AlterPartitionReassignmentsService:
             error_code=code,
             error_message=message,
             allow_replication_factor_change=request.allow_replication_factor_change,
-            responses=[],
+            responses=[
+                AlterPartitionReassignmentsResponse.Topic(
+                    name=topic.name,
+                    partitions=[
+                        AlterPartitionReassignmentsResponse.Topic.Partition(
+                            partition_index=each.partition_index,
+                            error_code=code,
+                            error_message=message,
+                        )
+                        for each in topic.partitions
+                    ],
+                )
+                for topic in request.topics
+            ],
         )
 
     async def list_reassignments(

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from zope.interface import implementer
 
-from kafscale.errors import NotLeaderOrFollower
+from kafscale.errors import ClusterAuthorizationFailed, NotLeaderOrFollower
 from kafscale.interfaces import IAdminService, IImage, ILog, RequestContext, Serving, Topic
 from kafscale.wire.messages import DescribeLogDirsRequest, DescribeLogDirsResponse
 
@@ -96,7 +96,6 @@ class DescribeLogDirsService:
     def _failed(
         self, request: DescribeLogDirsRequest, context: RequestContext, code: int, message: str
     ) -> DescribeLogDirsResponse:
-        return DescribeLogDirsResponse(
-            error_code=code,
-            results=[DescribeLogDirsResult(error_code=code, log_dir=self._directory, topics=[])],
-        )
+        directory = DescribeLogDirsResult(error_code=code, log_dir=self._directory, topics=[])
+        hidden = code == ClusterAuthorizationFailed.code
+        return DescribeLogDirsResponse(error_code=code, results=[] if hidden else [directory])

@@ -100,7 +100,7 @@ class MetadataService:
             topics = await map_bounded(describe, named)
         if request.include_topic_authorized_operations:
             for topic in topics:
-                if topic.error_code == 0:
+                if topic.name is not None:  # not if nothing but an id is known of it
                     topic.topic_authorized_operations = TOPIC_OPERATIONS
         response = self._of_cluster(context)
         response.topics = topics

@@ -246,7 +246,7 @@ class MetadataTests(ServiceCase):
             include_cluster_authorized_operations=True,
         )
         operations = [topic.topic_authorized_operations for topic in response.topics]
-        self.assertEqual(operations, [3576, NO_OPERATIONS])
+        self.assertEqual(operations, [3576, 3576])
         self.assertEqual(response.cluster_authorized_operations, 8096)
         response = self.ask("a", version=8)
         self.assertEqual(response.topics[0].topic_authorized_operations, NO_OPERATIONS)
