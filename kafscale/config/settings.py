@@ -239,6 +239,21 @@ class Settings:
         "Password of `KAFSCALE_ADMIN_USER`. It is only used to create that user.",
         secret=True,
     )
+    sasl_mechanism_inter_broker_protocol: str = _sasl(
+        attrs.evolve(choice("SCRAM-SHA-256", "SCRAM-SHA-512"), metavar="WORD"),
+        "SCRAM-SHA-512",
+        "Mechanism by which brokers log in to one another, if the listener between them has SASL"
+        " (Kafka's `sasl.mechanism.inter.broker.protocol`).",
+    )
+    inter_broker_user: str | None = _sasl(
+        TEXT,
+        "",
+        "User as whom this broker logs in to others. Required on etcd if the listener between"
+        " brokers has SASL.",
+    )
+    inter_broker_password: str | None = _sasl(
+        TEXT, "", "Password of `KAFSCALE_INTER_BROKER_USER`.", secret=True
+    )
     users_file: str | None = _sasl(
         PATH,
         "",

@@ -71,6 +71,7 @@ from kafscale.interfaces.log import (
 from kafscale.interfaces.peers import (
     IFetchClient,
     IPeer,
+    IPeerLogin,
     LeaderRecords,
     PeerRefused,
     PeerUnavailable,
@@ -139,6 +140,7 @@ __all__ = [
     "IPartition",
     "IPartitions",
     "IPeer",
+    "IPeerLogin",
     "IPressure",
     "IProduceService",
     "IProducerIds",

@@ -4,7 +4,7 @@ What brokers have of one another beyond what the stores hold.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -34,6 +34,21 @@ class PeerRefused(Exception):
         """
         super().__init__(f"error code {code}")
         self.code = code
+
+
+class IPeerLogin(Interface):
+    """
+    How this broker logs in to others.
+    """
+
+    def log_in(ask: Callable[[Any, int], Awaitable[Any]]) -> Awaitable[float]:
+        """
+        Log in on a new connection.
+
+        @param ask: Sends a request in a version, and returns the response.
+        @return: After how many seconds the other broker asks for another login; 0: never.
+        @raise PeerUnavailable: The login failed.
+        """
 
 
 class IPeer(Interface):

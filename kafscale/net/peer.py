@@ -5,17 +5,19 @@ A client of Kafka's protocol, for requests between brokers.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
+from math import inf
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kafscale.interfaces import IPeer, PeerUnavailable
+from kafscale.interfaces import IPeer, IPeerLogin, PeerUnavailable
 from kafscale.wire.frames import FrameBuffer
 from kafscale.wire.headers import read_response_header, request_header
 from kafscale.wire.kinds import MalformedMessage
@@ -25,6 +27,12 @@ from kafscale.wire.schema import Request
 # More than any response has: 55 MiB of records, or one larger batch.
 MOST_BYTES: Final = 256 * 1024 * 1024
 LEAST_RESPONSE: Final = 4
+
+LOGIN_SECONDS: Final = 10.0
+"""How long each answer of a login may take."""
+
+LOGIN_SHARE: Final = 0.8
+"""The share of the time between two logins after which a connection is replaced."""
 
 
 @attrs.define(eq=False)
@@ -51,16 +59,22 @@ class Peer:
     """
 
     def __init__(
-        self, endpoint: IStreamClientEndpoint, clock: IReactorTime, client_id: str
+        self,
+        endpoint: IStreamClientEndpoint,
+        clock: IReactorTime,
+        client_id: str,
+        login: IPeerLogin | None = None,
     ) -> None:
         """
         @param endpoint: Address of the other broker.
         @param clock: Times the requests.
         @param client_id: The client id of all requests.
+        @param login: How to log in on each connection; None: not at all.
         """
         self._endpoint = endpoint
         self._clock = clock
         self._client_id = client_id
+        self._login = login
         self._connection: _PeerConnection | None = None
         self._connecting: Deferred[Any] | None = None
         self._unsent: list[_PendingRequest] = []
@@ -70,6 +84,11 @@ class Peer:
         See L{IPeer.ask}.
         """
         pending = _PendingRequest(request, version, seconds, Deferred())
+        if self._connection is not None and self._connection.ends <= self._clock.seconds():
+            # The other broker takes no request between the steps of a login, so the
+            # next one is made on a new connection.
+            ended, self._connection = self._connection, None
+            ended.retire()
         if self._connection is not None:
             self._send(self._connection, pending)
         else:
@@ -90,12 +109,35 @@ class Peer:
     def _connect(self) -> None:
         factory = Factory.forProtocol(_PeerConnection)
         factory.noisy = False
-        self._connecting = self._endpoint.connect(factory)
+        self._connecting = Deferred.fromCoroutine(self._open(factory))
         self._connecting.addCallbacks(self._connected, self._refused)
+
+    async def _open(self, factory: Any) -> _PeerConnection:
+        """
+        A new connection on which this broker has logged in.
+        """
+        connection: Any = await self._endpoint.connect(factory)
+        connection.gone = self._gone
+        if self._login is not None:
+            try:
+                seconds = await self._login.log_in(partial(self._ask_first, connection))
+            except (Exception, CancelledError):
+                connection.abort()
+                raise
+            if seconds:
+                connection.ends = self._clock.seconds() + LOGIN_SHARE * seconds
+        opened: _PeerConnection = connection
+        return opened
+
+    def _ask_first(
+        self, connection: _PeerConnection, request: Request, version: int
+    ) -> Deferred[Any]:
+        pending = _PendingRequest(request, version, LOGIN_SECONDS, Deferred())
+        self._send(connection, pending)
+        return pending.answer
 
     def _connected(self, connection: _PeerConnection) -> None:
         self._connecting = None
-        connection.gone = self._gone
         self._connection = connection
         unsent, self._unsent = self._unsent, []
         for pending in unsent:
@@ -105,7 +147,7 @@ class Peer:
         self._connecting = None
         unsent, self._unsent = self._unsent, []
         # The text of a cancellation is an address, in Python's notation.
-        is_closed = failure.check(ConnectingCancelledError)  # type: ignore[no-untyped-call]
+        is_closed = failure.check(ConnectingCancelledError, CancelledError)  # type: ignore[no-untyped-call]
         why = "the connection was closed" if is_closed else failure.getErrorMessage()
         for pending in unsent:
             pending.answer.errback(PeerUnavailable(why))
@@ -132,6 +174,8 @@ class _PeerConnection(Protocol):
         self._waiting: deque[_PendingRequest] = deque()
         self._correlation = 0  # id of the next response
         self.gone: Any = None
+        self.ends = inf  # when it is to be replaced, by the clock
+        self._retired = False
 
     def connectionMade(self) -> None:
         """
@@ -175,6 +219,16 @@ class _PeerConnection(Protocol):
         self._correlation = (self._correlation + 1) & 0x7FFFFFFF
         _settle(pending)
         pending.answer.callback(response)
+        if self._retired and not self._waiting:
+            self.abort()
+
+    def retire(self) -> None:
+        """
+        Close when all requests are answered.
+        """
+        self._retired = True
+        if not self._waiting:
+            self.abort()
 
     def abort(self) -> None:
         """

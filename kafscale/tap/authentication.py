@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from kafscale.access.authentication.exchange import Exchange
 from kafscale.access.authentication.oauthbearer import OAuthBearerExchange
 from kafscale.access.authentication.passwords import Passwords
+from kafscale.access.authentication.peer_login import ScramLogin
 from kafscale.access.authentication.plain import PlainExchange
 from kafscale.access.authentication.sasl_sessions import LoginCounts, SaslRules, SaslSessions
 from kafscale.access.authentication.scram import MECHANISMS, ScramExchange
@@ -57,6 +58,11 @@ def check_authentication(settings: Settings) -> None:
     @raise SettingError: One lacks the other, or the file cannot be read.
     """
     users_in_file(settings)
+    if (settings.inter_broker_user is None) != (settings.inter_broker_password is None):
+        raise SettingError(
+            "KAFSCALE_INTER_BROKER_USER and KAFSCALE_INTER_BROKER_PASSWORD are set together, or"
+            " not at all"
+        )
     if (settings.admin_user is None) != (settings.admin_password is None):
         raise SettingError(
             "KAFSCALE_ADMIN_USER and KAFSCALE_ADMIN_PASSWORD are set together, or not at all"
@@ -80,7 +86,7 @@ class Authentication:
         settings: Settings,
         mechanisms: Collection[str],
         reactor: Any,
-        run_in_thread: Callable[..., Awaitable[bool]],
+        run_in_thread: Callable[..., Awaitable[Any]],
     ) -> None:
         """
         @param mechanisms: Of all listeners.
@@ -99,6 +105,18 @@ class Authentication:
             from kafscale.tap.issuer import issuer_of
 
             self.keys, self._judge = issuer_of(settings, reactor)
+
+    def peer_login(self) -> ScramLogin | None:
+        """
+        How this broker logs in to others; None without a user for that.
+        """
+        settings = self._settings
+        name, password = settings.inter_broker_user, settings.inter_broker_password
+        if name is None or password is None:
+            return None
+        mechanism = MECHANISMS[settings.sasl_mechanism_inter_broker_protocol]
+        nonce = partial(secrets.token_hex, 16)
+        return ScramLogin(mechanism, name, password, nonce, self._run_in_thread)
 
     async def start(self, users: Users, metadata: IMetadataStore) -> None:
         """

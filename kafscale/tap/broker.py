@@ -153,7 +153,8 @@ class BrokerService(Service):
 
     def _dial(self, other: Broker) -> Peer:
         endpoint = self._listeners.endpoint_of(other)
-        return Peer(endpoint, reactor, f"kafscale-{self._broker.broker_id}")
+        login = self._authentication.peer_login() if self._listeners.logs_in else None
+        return Peer(endpoint, reactor, f"kafscale-{self._broker.broker_id}", login)
 
     def startService(self) -> None:
         """

@@ -199,6 +199,7 @@ class Listeners:
     All listeners of a broker.
 
     @ivar mechanisms: Those of SASL, of all listeners.
+    @ivar logs_in: Whether brokers log in to one another by SASL.
     """
 
     _log = Logger()
@@ -217,6 +218,12 @@ class Listeners:
         (self._between_brokers,) = (
             each for each in self._ports if each.settings is between_brokers
         )
+        self.logs_in = self._between_brokers.listener.protocol.has_sasl
+        if self.logs_in and settings.etcd_endpoints and settings.inter_broker_user is None:
+            raise SettingError(
+                f"brokers log in to one another on listener {between_brokers.name}: set"
+                " KAFSCALE_INTER_BROKER_USER and KAFSCALE_INTER_BROKER_PASSWORD"
+            )
         self._checking: IDelayedCall | None = None
 
     def take(self) -> None:

@@ -19,10 +19,13 @@ import kafka
 import kafka.errors
 import kafka.net.sasl.oauth
 
+from kafscale.tap.users import credentials_of
 from tests.access.authentication.issuer import AUDIENCE, ISSUER, RSA, jwks, token
-from tests.clients.broker import Broker, BrokerTestCase, eventually
+from tests.clients.broker import Broker, BrokerTestCase, eventually, free_port
+from tests.clients.cluster import ClusterTestCase
 from tests.clients.kafka_tools import tools
 from tests.clients.libraries import KAFKAJS
+from tests.clients.raw import RawClient
 
 SECONDS = 60.0
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
@@ -325,3 +328,76 @@ class JavaTests(SaslTestCase):
         message = consumer.poll(SECONDS)
         assert message is not None
         self.assertEqual(message.value(), b"hello")
+
+
+class ClusterTests(ClusterTestCase):
+    """
+    Two brokers in two racks, which log in to one another.
+    """
+
+    def test_between_brokers(self) -> None:
+        """
+        A consumer reads in its own rack what that broker fetches from the leader, over
+        connections that are renewed every second; and a user that is added at one
+        broker can log in at the other.
+        """
+        cluster = self.prepared_cluster(2, racks=["a", "b"])
+        lines = [f"broker:{each.to_text(name)}" for name, each in credentials_of("hush").items()]
+        for broker in cluster.brokers:
+            (broker.folder / "users").write_text("\n".join(lines))
+            broker.settings |= {
+                "listeners": f"PLAINTEXT://127.0.0.1:{broker.port},"
+                f"SASL_PLAINTEXT://127.0.0.1:{free_port()}",
+                "inter_broker_listener_name": "SASL_PLAINTEXT",
+                "connections_max_reauth_ms": 1000,
+                "users_file": "users",
+                "inter_broker_user": "broker",
+                "inter_broker_password": "hush",
+            }
+        cluster.start()
+        with RawClient(cluster.brokers[0].port) as raw:
+            raw.create("t")
+        eventually(lambda: cluster.leaders("t", cluster.brokers[0]) not in ([], [-1]), SECONDS)
+        (leader,) = cluster.leaders("t", cluster.brokers[0])
+        (other,) = (each for each in cluster.brokers if each.broker_id != leader)
+        servers = {"bootstrap.servers": cluster.addresses, "log_level": 0}
+        producer = confluent_kafka.Producer(servers)
+        consumer = confluent_kafka.Consumer(
+            {**servers, "group.id": "g", "client.rack": other.settings["broker_rack"]}
+        )
+        self.addCleanup(consumer.close)
+        consumer.assign([confluent_kafka.TopicPartition("t", 0, 0)])
+        until = time.monotonic() + SECONDS
+        for number in range(30):
+            producer.produce("t", b"%d" % number)
+            self.assertEqual(producer.flush(SECONDS), 0)
+            message = None
+            while message is None or message.error() is not None:
+                self.assertLess(time.monotonic(), until, "the record is not read")
+                message = consumer.poll(0.1)
+            self.assertEqual(message.value(), b"%d" % number)
+        self.assertGreater(other.metrics()["kafscale_fetched_bytes_total"], 0)
+        self.assertFalse(any(each.has_logged("was not authenticated") for each in cluster.brokers))
+
+        admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": cluster.brokers[0].address})
+        upsertion = confluent_kafka.admin.UserScramCredentialUpsertion(
+            "rose",
+            confluent_kafka.admin.ScramCredentialInfo(
+                confluent_kafka.admin.ScramMechanism.SCRAM_SHA_256, 4096
+            ),
+            b"tulip",
+        )
+        (done,) = admin.alter_user_scram_credentials([upsertion]).values()
+        done.result(SECONDS)
+        port = str(cluster.brokers[1].settings["listeners"]).rpartition(":")[2]
+        client = confluent_kafka.admin.AdminClient(
+            {
+                "bootstrap.servers": f"127.0.0.1:{port}",
+                "security.protocol": "SASL_PLAINTEXT",
+                "sasl.mechanism": "SCRAM-SHA-256",
+                "sasl.username": "rose",
+                "sasl.password": "tulip",
+                "log_level": 0,
+            }
+        )
+        self.assertEqual(len(client.list_topics(timeout=SECONDS).brokers), 2)

@@ -5,6 +5,7 @@ Asking another broker.
 from __future__ import annotations
 
 import struct
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.address import HostnameAddress
@@ -22,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from kafscale.interfaces import IPeer, PeerUnavailable
+from kafscale.interfaces import IPeer, IPeerLogin, PeerUnavailable
 from kafscale.net.peer import Peer
 from kafscale.wire.frames import FrameBuffer
 from kafscale.wire.headers import read_header, response_header
@@ -236,3 +237,119 @@ class PeerTests(SynchronousTestCase):
         line = self.endpoint.accept()
         self.peer.close()
         self.assertTrue(line.transport.aborted)
+
+
+@implementer(IPeerLogin)
+class FakeLogin:
+    """
+    Asks one question, and wants another login after ten seconds.
+
+    @ivar refused: Whether the login fails after the answer.
+    """
+
+    refused = False
+
+    async def log_in(self, ask: Callable[[Any, int], Awaitable[Any]]) -> float:
+        """
+        See L{IPeerLogin.log_in}.
+        """
+        request = HeartbeatRequest(group_id="login", generation_id=1, member_id="m")
+        await ask(request, VERSION)
+        if self.refused:
+            raise PeerUnavailable("the password is wrong")
+        return 10.0
+
+
+class LoginTests(SynchronousTestCase):
+    """
+    Requests to a broker that this one logs in to.
+    """
+
+    def setUp(self) -> None:
+        """
+        Nothing was asked yet.
+        """
+        self.clock = Clock()
+        self.endpoint = Endpoint()
+        self.login = FakeLogin()
+        self.peer = Peer(self.endpoint, self.clock, "me", self.login)
+
+    def ask(self, group: str) -> Deferred[Any]:
+        """
+        One question.
+        """
+        request = HeartbeatRequest(group_id=group, generation_id=1, member_id="m")
+        return self.peer.ask(request, VERSION, 5.0)
+
+    def logged_in(self) -> Line:
+        """
+        The last connection, when the login is done.
+        """
+        line = self.endpoint.accept()
+        self.assertEqual(line.requests(), [(0, "login")])
+        line.protocol.dataReceived(line.answer(0))
+        return line
+
+    def test_first(self) -> None:
+        """
+        Nothing is sent before the login is done.
+        """
+        asked = [self.ask("a")]
+        line = self.endpoint.accept()
+        asked.append(self.ask("b"))
+        self.assertEqual(line.requests(), [(0, "login")])
+        line.protocol.dataReceived(line.answer(0))
+        self.assertEqual(line.requests(), [(1, "a"), (2, "b")])
+        for number, each in enumerate(asked, 1):
+            line.protocol.dataReceived(line.answer(number))
+            self.assertEqual(self.successResultOf(each).error_code, 0)
+
+    def test_refused(self) -> None:
+        """
+        A login that fails closes the connection, and fails what was asked.
+        """
+        self.login.refused = True
+        asked = self.ask("a")
+        line = self.logged_in()
+        failure = self.failureResultOf(asked, PeerUnavailable)
+        self.assertEqual(failure.getErrorMessage(), "the password is wrong")
+        self.assertTrue(line.transport.aborted)
+
+    def test_lost_or_closed(self) -> None:
+        """
+        So does a connection that is lost, or closed by this broker.
+        """
+        asked = self.ask("a")
+        self.endpoint.accept().lose()
+        self.failureResultOf(asked, PeerUnavailable)
+        asked = self.ask("b")
+        line = self.endpoint.accept()
+        self.peer.close()
+        self.failureResultOf(asked, PeerUnavailable)
+        self.assertTrue(line.transport.aborted)
+
+    def test_again(self) -> None:
+        """
+        Before another login is due what is asked goes over a new connection, and the old
+        one is closed when it owes nothing.
+        """
+        first = self.ask("a")
+        old = self.logged_in()
+        old.protocol.dataReceived(old.answer(1))
+        self.successResultOf(first)
+        self.clock.advance(7.9)
+        before, also = self.ask("b"), self.ask("c")
+        self.assertEqual(old.requests(), [(1, "a"), (2, "b"), (3, "c")])
+        self.clock.advance(0.1)
+        after = self.ask("d")
+        new = self.logged_in()
+        self.assertEqual(new.requests(), [(1, "d")])
+        self.assertEqual(old.requests(), [])
+        old.protocol.dataReceived(old.answer(2))
+        self.assertFalse(old.transport.aborted)
+        old.protocol.dataReceived(old.answer(3))
+        self.assertTrue(old.transport.aborted)
+        old.lose()
+        new.protocol.dataReceived(new.answer(1))
+        for each in (before, also, after):
+            self.successResultOf(each)
