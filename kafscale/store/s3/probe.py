@@ -67,8 +67,7 @@ PATIENCE = 10.0
 """For how many seconds a request is repeated that the store does not answer."""
 
 SLOW = 3.0
-"""After how many seconds a line in the log says that the checks go on. On S3 all of them
-take a second."""
+"""After how many seconds a line in the log says that the checks go on."""
 
 LEFT_SECONDS = 24 * 3600.0
 """The age from which on the objects of another start are deleted: it was killed."""
