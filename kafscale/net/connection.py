@@ -26,6 +26,9 @@ stops reading from its connection. Each of these reasons suffices:
 None of these conditions needs this connection to be read in order to end, so
 none lasts for ever. While a single long poll is under way the connection is
 read, so the broker learns when the client goes away.
+
+The module is long because the order of requests, what is owed, and each reason to
+stop reading are one state, which every frame and every answer passes through.
 """
 
 from __future__ import annotations

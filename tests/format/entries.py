@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from kafscale.format import metadata_keys
-from kafscale.format.acl import AclRecord
+from kafscale.format.acl import AclRecord, Operation, PatternType, Permission, ResourceType
 from kafscale.format.broker import BrokerRecord
 from kafscale.format.cluster import (
     LevelsRecord,
@@ -31,6 +31,20 @@ from kafscale.format.quota import QuotaRecord
 from kafscale.format.topic import NameRecord, TombstoneRecord, TopicRecord
 from kafscale.format.user import UserRecord, login_secret_of
 from kafscale.interfaces import Entry
+
+ACL = AclRecord(
+    ResourceType.TOPIC,
+    "clicks",
+    PatternType.LITERAL,
+    "User:alice",
+    "*",
+    Operation.READ,
+    Permission.ALLOW,
+)
+"""Its key is a hash of its fields."""
+
+QUOTAS = QuotaRecord((("client-id", None), ("user", "alice")), {"producer_byte_rate": 1048576.0})
+"""Likewise, of its entity."""
 
 
 class Record(Protocol):

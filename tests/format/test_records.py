@@ -13,7 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import StoreError
 from kafscale.format import metadata_keys
-from kafscale.format.acl import AclRecord, Operation, PatternType, Permission, ResourceType
 from kafscale.format.broker import BrokerRecord
 from kafscale.format.cluster import (
     BUCKET,
@@ -36,27 +35,24 @@ from kafscale.format.incarnation import (
 from kafscale.format.levels import highest_level
 from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import PartitionRecord
-from kafscale.format.quota import QuotaRecord
 from kafscale.format.topic import NameRecord, Reassignment, TombstoneRecord, TopicRecord
 from kafscale.format.user import ScramCredential, UserRecord
 from kafscale.interfaces import Entry
-from tests.format.entries import RECORDS, SINGLE, WHOLE, Record, reader_of, text_of
+from tests.format.entries import (
+    ACL,
+    QUOTAS,
+    RECORDS,
+    SINGLE,
+    WHOLE,
+    Record,
+    reader_of,
+    text_of,
+)
 from tests.format.golden import LEVELS, SETS, read
 
 TOPIC = UUID("0828a36b-12d3-45d3-a145-2ad2cf97bb89")
 OTHER = UUID("6d4f7a0e-93c1-4b6f-8a52-0c8f1b7d2e34")
 
-
-ACL = AclRecord(
-    ResourceType.TOPIC,
-    "clicks",
-    PatternType.LITERAL,
-    "User:alice",
-    "*",
-    Operation.READ,
-    Permission.ALLOW,
-)
-QUOTAS = QuotaRecord((("client-id", None), ("user", "alice")), {"producer_byte_rate": 1048576.0})
 
 EXAMPLES: dict[str, tuple[Record, str]] = {
     "brokers/0": (

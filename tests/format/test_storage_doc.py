@@ -40,8 +40,7 @@ from kafscale.format.slot import Range, Seal, read_slot, write_seal
 from kafscale.format.trailer import Kind, intact
 from kafscale.interfaces import Entry
 from kafscale.wire.records import Record, build_batch, read_batch_header
-from tests.format.entries import SINGLE, WHOLE, reader_of, text_of
-from tests.format.test_records import ACL, QUOTAS
+from tests.format.entries import ACL, QUOTAS, SINGLE, WHOLE, reader_of, text_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "storage.md").read_text("utf-8")
 

@@ -4,37 +4,19 @@ The four families of services.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib import import_module
-from pkgutil import walk_packages
-from typing import Any
-
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass
 
-import kafscale.services
 from kafscale.interfaces import (
     APIS,
     IAdminService,
     ICoordinationService,
     IFetchService,
     IProduceService,
-    IService,
 )
+from tests.services.classes import service_classes
 
 FAMILIES = [IProduceService, IFetchService, ICoordinationService, IAdminService]
-
-
-def service_classes() -> Iterator[type[Any]]:
-    """
-    All classes of services.
-    """
-    for found in walk_packages(kafscale.services.__path__, "kafscale.services."):
-        module = import_module(found.name)
-        for value in vars(module).values():
-            is_here = isinstance(value, type) and value.__module__ == found.name
-            if is_here and IService.implementedBy(value):
-                yield value
 
 
 class FamilyTests(SynchronousTestCase):

@@ -78,7 +78,7 @@ from kafscale.wire.messages import (
 from kafscale.wire.schema import NO_UUID, Request
 from tests.access.authorization.acls import Acls
 from tests.harness.sessions import LISTENER
-from tests.services.test_families import service_classes
+from tests.services.classes import service_classes
 
 A, B, HIDDEN = UUID(int=10), UUID(int=11), UUID(int=12)
 TOPICS = {"a": A, "b": B, "hidden": HIDDEN}
