@@ -7,11 +7,14 @@ from __future__ import annotations
 import time
 
 import confluent_kafka
+from cryptography.x509.oid import NameOID
 
-from tests.clients.broker import eventually
+from tests.clients.broker import eventually, free_port
 from tests.clients.cluster import Cluster, ClusterBroker, ClusterTestCase
 from tests.clients.raw import RawClient, batch_of
+from tests.harness.certificates import authority, issue
 
+COMMON = NameOID.COMMON_NAME
 TOPIC = "racked"
 PATIENCE = 60.0
 
@@ -109,6 +112,35 @@ class RackTests(ClusterTestCase):
                 self.assertEqual(raw.produce(TOPIC, 0, batch).error_code, 0)
                 self.written += 1
         return [value(number, size) for number in range(self.written)]
+
+    def test_over_tls(self) -> None:
+        """
+        Brokers fetch from one another on a listener of their own, with certificates on
+        both sides; clients use another one.
+        """
+        cluster = self.prepared_cluster(2, racks=["a", "b"])
+        ca = authority()
+        for broker in cluster.brokers:
+            own = issue([(COMMON, f"broker-{broker.broker_id}")], ca, hosts=["127.0.0.1"])
+            (broker.folder / "ca.pem").write_bytes(ca.pem())
+            (broker.folder / "own.pem").write_bytes(own.pem() + own.key_pem())
+            broker.settings |= {
+                "listeners": f"PLAINTEXT://127.0.0.1:{broker.port},SSL://127.0.0.1:{free_port()}",
+                "inter_broker_listener_name": "SSL",
+                "ssl_cert": "own.pem",
+                "ssl_ca": "ca.pem",
+                "ssl_client_auth": "required",
+            }
+        cluster.start()
+        self.written = 0
+        with RawClient(cluster.brokers[0].port) as raw:
+            raw.create(TOPIC)
+        leader = self.moved(cluster, cluster.brokers[0])
+        (other,) = (each for each in cluster.brokers if each is not leader)
+        wanted = self.write(leader, 20)
+        reader = self.reader(cluster, other)
+        self.assertEqual(reader.read(20), wanted)
+        self.assertGreater(other.metrics()["kafscale_fetched_bytes_total"], 0)
 
     def test_read_where_it_is_near(self) -> None:
         """
