@@ -228,10 +228,7 @@ class Connection(Protocol):
         try:
             frames = self._frames.feed(data)
         except MalformedFrame as error:
-            if isinstance(error, ForeignProtocol):
-                self._log_foreign(error)
-            else:
-                self._log_closing(str(error))
+            self._log_closing(error, seldom=isinstance(error, ForeignProtocol))
             self.finish()
             return
         if frames:
@@ -263,7 +260,7 @@ class Connection(Protocol):
         self.abandon()
         self._in_time()
         if reason.check(SSL.Error) is not None:  # type: ignore[no-untyped-call]
-            self._log_foreign(_handshake_error(reason.value))
+            self._log_closing(_handshake_error(reason.value), seldom=True)
         self._session.gone()
         self._gone(self)
         # These refer to the connection: without them it is freed at once.
@@ -313,7 +310,7 @@ class Connection(Protocol):
         try:
             self._session.secured(subject)
         except Refused as why:
-            self._log_foreign(why)
+            self._log_closing(why, seldom=True)
             self.abort()
             return
         if self._session.is_open:
@@ -327,8 +324,8 @@ class Connection(Protocol):
             self._opening.cancel()
 
     def _not_opened(self) -> None:
-        self._log_foreign(
-            TimeoutError(f"it did not authenticate within {guard.OPENING_SECONDS:g} s")
+        self._log_closing(
+            f"it did not authenticate within {guard.OPENING_SECONDS:g} s", seldom=True
         )
         self.abort()
 
@@ -597,19 +594,23 @@ class Connection(Protocol):
         self._log.debug("closing the connection from {host}: it was idle", host=self._host)
         self.abort()
 
-    def _log_foreign(self, error: Exception) -> None:
+    def _log_closing(self, reason: object, seldom: bool = False) -> None:
         """
-        Log it, unless this was logged of another connection of the same host
-        just now: such clients connect again at once.
-        """
-        more = self._foreign.passes(self._host)
-        if more is not None:
-            self._log_closing(f"{error}{f' ({more} more since the last line)' if more else ''}")
+        Log why the connection is closed.
 
-    def _log_closing(self, reason: str) -> None:
-        self._log.warn(
-            "closing the connection from {host}: {reason}", host=self._host, reason=reason
-        )
+        @param seldom: Not if this was done of another connection of the same host just
+            now: such clients connect again at once. So it is done for all that have not
+            authenticated.
+        """
+        more: int | None = 0
+        if seldom or self._memory is self._strangers:
+            more = self._foreign.passes(self._host)
+        if more is not None:
+            self._log.warn(
+                "closing the connection from {host}: {reason}",
+                host=self._host,
+                reason=f"{reason}{f' ({more} more since the last line)' if more else ''}",
+            )
 
     def _close(self) -> None:
         """
@@ -631,9 +632,9 @@ class Connection(Protocol):
         self._frames = FrameBuffer(0)
 
 
-def _handshake_error(error: Any) -> Exception:
+def _handshake_error(error: Any) -> str:
     """
     What OpenSSL says of a failed handshake, in words.
     """
     reasons = [each[-1] for each in error.args[0]] if error.args else []
-    return ConnectionError(f"TLS failed: {', '.join(reasons) or 'the client has closed'}")
+    return f"TLS failed: {', '.join(reasons) or 'the client has closed'}"

@@ -48,6 +48,7 @@ from kafscale.interfaces import (
 from kafscale.interfaces.quotas import IQuotas
 from kafscale.net.metering import Metered
 from kafscale.net.request_memo import MOST_REMEMBERED, RememberedResponse, RequestMemo
+from kafscale.wire.error_responses import error_response
 from kafscale.wire.first_error import first_error
 from kafscale.wire.headers import peek, response_header
 from kafscale.wire.messages import (
@@ -214,10 +215,11 @@ class Dispatch:
 
     def refuse(self, frame: memoryview, memo: RequestMemo, error: KafkaError) -> Answer:
         """
-        The response of a request's API with an error, as L{answer} returns it; the
-        request is not served.
+        The response of a request's API with an error, as L{answer} returns it. It is
+        made of the declarations alone: no service sees the request, so that nothing is
+        told to a client that has not authenticated.
 
-        @raise Refused: It cannot be decoded, or gets no response.
+        @raise Refused: The request cannot be decoded.
         """
         key, version, correlation_id = peek(frame)
         serving = self._served.get(key)
@@ -227,10 +229,11 @@ class Dispatch:
         counts.received += _LENGTH.size + len(frame)
         call = Call(self, memo, serving, version, correlation_id, counts, self._seconds())
         try:
-            request, context = memo.request(serving, version, frame)
+            request, _ = memo.request(serving, version, frame)
         except MalformedMessage as malformed:
             raise self._refusal(f"malformed {call.api} v{version}: {malformed}") from None
-        return self._failed(Failure(error), call, request, context)  # type: ignore[no-untyped-call]
+        response = error_response(request, version, error.code, message_of(error))
+        return self._framed(response.encode(version), error.code, call)
 
     def settled(self, call: Call, failure: Failure | None) -> Answer | Deferred[Answer]:
         """

@@ -54,6 +54,7 @@ class BrokerFactory:
     The connections of all clients.
 
     @ivar accepted: Number of connections accepted since the start.
+    @ivar strangers: What connections hold before their clients have authenticated.
     @ivar rejected: Number of connections closed at once, because
         C{KAFSCALE_MAX_CONNECTIONS} were open.
     """
@@ -78,12 +79,13 @@ class BrokerFactory:
         """
         self._clock = clock
         self._most = settings.max_connections
+        self.strangers = RequestMemory(clock, guard.MEMORY)
         self._settings_of = partial(
             ConnectionSettings,
             dispatch=dispatch,
             pressure=pressure,
             memory=memory or RequestMemory(clock),
-            strangers=RequestMemory(clock, guard.MEMORY),
+            strangers=self.strangers,
             clock=clock,
             max_request_bytes=settings.max_request_bytes,
             idle_seconds=settings.connections_max_idle_ms / 1000,

@@ -305,14 +305,16 @@ class Broker:
         self,
         memory_limit: int = 64 * 1024 * 1024,
         sessions: ISessions = PLAIN_SESSIONS,
+        clock: Clock | None = None,
+        services: Sequence[IService] = (),
         **settings: Any,
     ) -> None:
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.pressure = FakePressure()
         self.service = FakeService()
         self.quotas = Quotas(self.clock.seconds)
         self.dispatch = Dispatch(
-            [self.service], self.clock.seconds, "cluster", 1, self.quotas
+            services or [self.service], self.clock.seconds, "cluster", 1, self.quotas
         )
         self.memory = RequestMemory(self.clock, memory_limit)
         self.factory = BrokerFactory(
