@@ -13,6 +13,7 @@ from tests.harness.peers import java
 
 #: The classes that the scripts run, by the versions that have them there.
 CLASSES: dict[str, dict[str, str]] = {
+    "kafka-acls.sh": {"4.4": "org.apache.kafka.tools.AclCommand"},
     "kafka-broker-api-versions.sh": {"4.4": "org.apache.kafka.tools.BrokerApiVersionsCommand"},
     "kafka-cluster.sh": {"4.4": "org.apache.kafka.tools.ClusterTool"},
     "kafka-configs.sh": {
