@@ -152,6 +152,15 @@ class MalformedTests(SynchronousTestCase):
             self.assertIn(f"invalid KAFSCALE_{variable}={value!r}: expected ", str(error))
             self.assertNotIn("\n", str(error))
 
+    def test_counts(self) -> None:
+        """
+        Names, missing numbers, and addresses that are there twice.
+        """
+        self.assert_refused(
+            "MAX_CONNECTIONS_PER_IP_OVERRIDES",
+            "localhost:1", "10.0.0.1", "10.0.0.1:", "10.0.0.1:-1", "10.0.0.1:1,10.0.0.1:2", ",",
+        )  # fmt: skip
+
     def test_message(self) -> None:
         """
         The message has the setting, the value, and what was expected.
@@ -301,6 +310,15 @@ class AcceptedTests(SynchronousTestCase):
         self.assertEqual(found.compression_type, "zstd")
         policy = settings(LOG_CLEANUP_POLICY="compact, delete").log_cleanup_policy
         self.assertEqual(policy, ("compact", "delete"))
+
+    def test_counts(self) -> None:
+        """
+        Numbers of connections by address, of both kinds.
+        """
+        found = settings(MAX_CONNECTIONS_PER_IP_OVERRIDES="10.0.0.1:5, [::0001]:0,::2:7")
+        self.assertEqual(
+            found.max_connections_per_ip_overrides, (("10.0.0.1", 5), ("::1", 0), ("::2", 7))
+        )
 
     def test_weights(self) -> None:
         """

@@ -360,7 +360,29 @@ def _parse_principals(text: str) -> tuple[str, ...]:
 
 _ADDRESS = "host:port, [IPv6 address]:port or a Twisted endpoint such as"
 
+_COUNT = _whole(0, 1_000_000)
+
+
+def _parse_counts(text: str) -> tuple[tuple[str, int], ...]:
+    """
+    C{address:count}, with commas between; each address once.
+    """
+    found = {}
+    for each in text.split(","):
+        host, _, count = each.strip().rpartition(":")
+        address = str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
+        if address in found:
+            raise ValueError(text)
+        found[address] = _COUNT(count)
+    return tuple(found.items())
+
+
 TEXT = Kind(str, "any text", "TEXT")
+COUNTS = Kind(
+    _parse_counts,
+    "ADDRESS:COUNT, with commas between, each address once, a count from 0 to 1000000",
+    "ADDRESS:COUNT,...",
+)
 LISTENER_NAME = Kind(str.upper, "the name of a listener", "NAME")
 PATH = Kind(str, "a path", "PATH")
 LISTEN = Kind(parse_listen, f"{_ADDRESS} tcp:9092", "ADDRESS")

@@ -20,6 +20,7 @@ from kafscale.config.kinds import (
     ADVERTISED_LISTENERS,
     BOOLEAN,
     BUCKET,
+    COUNTS,
     GIB,
     KIB,
     LISTEN,
@@ -129,7 +130,21 @@ class Settings:
         number(0, 1_000_000),
         "20000",
         "Maximum number of client connections (Kafka's `max.connections`). Further connections are"
-        " closed at once. 0: no limit.",
+        " closed at once. 0: no limit. If it is set for a listener, that is the limit for its"
+        " connections.",
+        by_listener=True,
+    )
+    max_connections_per_ip: int = _network(
+        number(0, 1_000_000),
+        "0",
+        "Maximum number of client connections from one address (Kafka's"
+        " `max.connections.per.ip`). 0: no limit.",
+    )
+    max_connections_per_ip_overrides: tuple[tuple[str, int], ...] | None = _network(
+        COUNTS,
+        "",
+        "Maximum number of client connections from single addresses, for example"
+        " `10.0.0.1:1000,10.0.0.2:0` (Kafka's `max.connections.per.ip.overrides`). 0: no limit.",
     )
     connections_max_idle_ms: int = _network(
         number(0, 2**31 - 1, "milliseconds"),

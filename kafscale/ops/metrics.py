@@ -76,7 +76,8 @@ CERTIFICATE_EXPIRES = _metric(
 )  # fmt: skip
 REJECTED = _metric(
     "kafscale_connections_rejected_total", "counter", "",
-    "Client connections closed at once because `KAFSCALE_MAX_CONNECTIONS` was reached.",
+    "Client connections closed because a limit was reached (`KAFSCALE_MAX_CONNECTIONS`, also of a"
+    " listener, or `KAFSCALE_MAX_CONNECTIONS_PER_IP`), or the quota of an address.",
 )  # fmt: skip
 QUOTA_EXCEEDED = _metric(
     "kafscale_quota_exceeded_total", "counter", "quota",

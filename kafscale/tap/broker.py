@@ -198,7 +198,9 @@ class BrokerService(Service):
             self._broker.broker_id,
             node.quotas,
         )
-        self._factory = BrokerFactory(dispatch, node.log.pressure, reactor, settings)
+        self._factory = BrokerFactory(
+            dispatch, node.log.pressure, reactor, settings, node.quotas
+        )
         self._operators.add_readings(node, dispatch, self._factory, self._listeners.expiries)
         if self._stores.rollback_guard is not None:
             self._stores.rollback_guard.watch(self._cannot_continue)

@@ -160,7 +160,9 @@ class OpenPort:
         @param authentication: Of clients, if the listener has SASL.
         @param clock: The reactor.
         """
-        serving: Any = factory.listener(self.sessions(authentication))
+        serving: Any = factory.listener(
+            self.sessions(authentication), self.settings.settings.max_connections
+        )
         if self.tls is not None:
             serving = TLSMemoryBIOFactory(self.tls, False, serving, clock)
         trusted = self.settings.settings.proxy_protocol_from

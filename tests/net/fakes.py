@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -29,7 +30,7 @@ from kafscale.interfaces import (
 )
 from kafscale.net.connection import Connection
 from kafscale.net.dispatch import Dispatch
-from kafscale.net.factory import BrokerFactory
+from kafscale.net.factory import BrokerFactory, ListenerFactory
 from kafscale.net.request_memory import RequestMemory
 from kafscale.wire.frames import FrameBuffer
 from kafscale.wire.headers import read_response_header, request_header
@@ -318,7 +319,12 @@ class Broker:
         )
         self.memory = RequestMemory(self.clock, memory_limit)
         self.factory = BrokerFactory(
-            self.dispatch, self.pressure, self.clock, Settings(**settings), self.memory
+            self.dispatch,
+            self.pressure,
+            self.clock,
+            Settings(**settings),
+            self.quotas,
+            self.memory,
         )
         self.listener = self.factory.listener(sessions)
 
@@ -340,8 +346,17 @@ class Broker:
         A client's connection.
         """
         connection = self.listener.buildProtocol(None)
-        assert connection is not None
+        assert isinstance(connection, Connection)
         return Client(connection)
+
+    def refused(self, host: str = "", listener: ListenerFactory | None = None) -> Transport | None:
+        """
+        The transport of a client that connects and is not accepted; None if it is.
+        """
+        protocol = (listener or self.listener).buildProtocol(IPv4Address("TCP", host, 1))
+        transport = Transport()
+        protocol.makeConnection(transport)
+        return None if isinstance(protocol, Connection) else transport
 
 
 def framed(request: Request, version: int, correlation_id: int, client_id: str = "c") -> bytes:

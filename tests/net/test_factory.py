@@ -7,19 +7,110 @@ from __future__ import annotations
 from typing import Any, cast
 
 from twisted.internet import reactor  # noqa: TID251 - a real connection
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import ILogObserver, globalLogPublisher
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.net.fakes import Broker, fetch, heartbeat, produce
+from kafscale.net import factory
+from kafscale.net.connection import Connection
+from tests.net.fakes import (
+    PLAIN_SESSIONS,
+    Broker,
+    Client,
+    Transport,
+    fetch,
+    heartbeat,
+    produce,
+)
 
 
 class LimitTests(SynchronousTestCase):
     """
     How many connections there may be.
     """
+
+    def assert_closed(self, transport: Transport | None) -> None:
+        """
+        The connection of a client was closed at once.
+        """
+        assert transport is not None
+        self.assertTrue(transport.aborted)
+
+    def test_per_address(self) -> None:
+        """
+        An address has a limit, and some have their own; 0 means none. What is closed
+        makes room.
+        """
+        broker = Broker(
+            max_connections_per_ip=2,
+            max_connections_per_ip_overrides=(("10.0.0.1", 3), ("10.0.0.2", 0)),
+        )
+        for host, most in (("10.0.0.9", 2), ("10.0.0.1", 3), ("10.0.0.8", 2)):
+            for _ in range(most):
+                self.assertIsNone(broker.refused(host))
+            self.assert_closed(broker.refused(host))
+        self.assertEqual([broker.refused("10.0.0.2") for _ in range(9)], [None] * 9)
+        self.assertEqual((broker.factory.connections, broker.factory.rejected), (16, 3))
+        connection = broker.listener.buildProtocol(IPv4Address("TCP", "10.0.0.7", 1))
+        client = Client(cast(Connection, connection))
+        self.assertIsNone(broker.refused("10.0.0.7"))
+        self.assert_closed(broker.refused("10.0.0.7"))
+        client.go()
+        self.assertIsNone(broker.refused("10.0.0.7"))
+
+    def test_per_listener(self) -> None:
+        """
+        The connections to a listener have a limit of their own.
+        """
+        broker = Broker()
+        other = broker.factory.listener(PLAIN_SESSIONS, 1)
+        self.assertIsNone(broker.refused(listener=other))
+        self.assert_closed(broker.refused(listener=other))
+        self.assertIsNone(broker.refused())
+
+    def test_quota(self) -> None:
+        """
+        What is above the quota of an address is held, unread, and then closed; a stop
+        does not wait for it.
+        """
+        broker = Broker()
+        broker.quotas.change((("ip", "10.0.0.1"),), {"connection_creation_rate": 2.0})
+        self.assertEqual([broker.refused("10.0.0.1") for _ in range(20)], [None] * 20)
+        self.assertIsNone(broker.refused("10.0.0.2"))
+        held = broker.refused("10.0.0.1")
+        assert held is not None
+        self.assertEqual((held.paused, held.aborted), (True, False))
+        broker.clock.advance(0.4)
+        self.assertFalse(held.aborted)
+        broker.clock.advance(0.2)
+        self.assertTrue(held.aborted)
+        self.assertIsNone(broker.refused("10.0.0.1"))
+        last = broker.refused("10.0.0.1")
+        assert last is not None
+        broker.factory.stop(5)
+        self.assertTrue(last.aborted)
+
+    def test_held(self) -> None:
+        """
+        So many are held at once; further ones are closed. One that goes makes room.
+        """
+        self.patch(factory, "MOST_HELD", 1)
+        broker = Broker()
+        broker.quotas.change((("ip", None),), {"connection_creation_rate": 0.1})
+        self.assertIsNone(broker.refused("10.0.0.1"))
+        address = IPv4Address("TCP", "10.0.0.1", 1)
+        held = broker.listener.buildProtocol(address)
+        held.makeConnection(Transport())
+        self.assert_closed(broker.refused("10.0.0.1"))
+        held.connectionLost(Failure(ConnectionDone()))
+        last = broker.refused("10.0.0.1")
+        assert last is not None
+        self.assertFalse(last.aborted)
 
     def test_limit(self) -> None:
         """
@@ -34,11 +125,11 @@ class LimitTests(SynchronousTestCase):
         first = broker.connect()
         broker.connect()
         for _ in range(3):
-            self.assertIsNone(broker.listener.buildProtocol(None))
+            self.assert_closed(broker.refused())
         self.assertEqual(len(events), 1)
         first.go()
         broker.connect()
-        self.assertIsNone(broker.listener.buildProtocol(None))
+        self.assert_closed(broker.refused())
         self.assertEqual(len(events), 2)
 
     def test_no_limit(self) -> None:
@@ -77,7 +168,9 @@ class StopTests(SynchronousTestCase):
         """
         stopped = self.broker.factory.stop(5)
         self.assertTrue(self.client.transport.disconnecting)
-        self.assertIsNone(self.broker.listener.buildProtocol(None))
+        transport = self.broker.refused()
+        assert transport is not None
+        self.assertTrue(transport.aborted)
         self.assertNoResult(stopped)
         self.client.go()
         self.successResultOf(stopped)

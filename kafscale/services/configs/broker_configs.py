@@ -35,6 +35,7 @@ KAFKA_NAMES = {
     "group_max_size": "group.max.size",
     "group_min_session_timeout_ms": "group.min.session.timeout.ms",
     "max_connections": "max.connections",
+    "max_connections_per_ip": "max.connections.per.ip",
     "max_request_bytes": "socket.request.max.bytes",
     "offset_metadata_max_bytes": "offset.metadata.max.bytes",
     "offsets_retention_minutes": "offsets.retention.minutes",
