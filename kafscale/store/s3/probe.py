@@ -116,6 +116,7 @@ class Probe:
         self._namespace = namespace
         self._name = object_keys.probe(namespace, name)
         self._reached = False
+        self._created = 0.0  # when a create of a race was last answered
         self._runs = 0
         self._prefix = ""  # of all keys of this run
         self._listed = ""  # of those in C{_stored}, and of no others
@@ -236,16 +237,18 @@ class Probe:
 
         @raise SettingError: the answer is an error that does not pass, or there
             is none for L{PATIENCE} seconds, to two requests at least: one that
-            makes no progress takes all of that time.
+            makes no progress takes all of that time. While creates are answered
+            the store is busy with them.
         """
-        until = self._clock.seconds() + PATIENCE
+        begun = self._clock.seconds()
         is_second = False
         while True:
             try:
                 return await request()
             except (S3Error, NoAnswer, StoreUnavailable) as error:
                 cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
-                is_late = is_second and self._clock.seconds() >= until
+                waited = self._clock.seconds() - max(begun, self._created)
+                is_late = is_second and waited >= PATIENCE
                 if is_late or not may_pass(cause or error):
                     raise SettingError(self._line(cause or error)) from None
             is_second = True
@@ -498,6 +501,7 @@ class Probe:
             try:
                 await self._store.create(key, [body])
             except ObjectExists:
+                self._created = self._clock.seconds()
                 return False
             except StoreContended:  # other creates of the key are in progress
                 await self._pause(0.05)
@@ -507,6 +511,7 @@ class Probe:
                 await self._explain(error)
                 return None
             else:
+                self._created = self._clock.seconds()
                 return True
 
     async def _explain(self, error: StoreUnavailable) -> None:

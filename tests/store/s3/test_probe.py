@@ -22,6 +22,7 @@ from kafscale.format import object_keys
 from kafscale.format.cluster import BUCKET, StoreRecord, write_probe_record
 from kafscale.store.blocking import at_once
 from kafscale.store.identity import Place, StoreIdentity
+from kafscale.store.s3 import probe
 from kafscale.store.s3.address import Address
 from kafscale.store.s3.errors import Answer
 from kafscale.store.s3.objects import S3ObjectStore
@@ -691,6 +692,32 @@ class CheckTests(SynchronousTestCase):
                 return (yield from super().listing(asked))
 
         self.assertEqual(probed(Silent()).why, "")
+
+    def test_one_after_the_other(self) -> None:
+        """
+        A store that answers nothing else while it is busy with creates is not given
+        up.
+        """
+
+        class Single(SmallBucket):
+            creates = 0
+            done = 0
+
+            def create(self, asked: Asked, body: bytes) -> Answering:
+                self.creates += 1
+                if self.creates <= OBJECTS * RIVALS:
+                    yield 0.05 * self.creates
+                self.done += 1
+                return (yield from super().create(asked, body))
+
+            def get(self, asked: Asked) -> Answering:
+                if self.done < self.creates:
+                    yield 0.5
+                    return refused(503, "SlowDown")
+                return (yield from super().get(asked))
+
+        self.patch(probe, "PATIENCE", 0.5)
+        self.assertEqual(probed(Single()).why, "")
 
     def test_errors_that_pass(self) -> None:
         """
