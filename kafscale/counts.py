@@ -207,6 +207,23 @@ class OperationCounts:
     failed_at: float = 0.0
 
 
+LONG_TURN = 0.01
+"""Seconds of CPU time that no turn of the reactor should take."""
+
+
+@attrs.define(eq=False)
+class TurnCounts:
+    """
+    Counters of the reactor's turns.
+
+    @ivar longest: Seconds of CPU time of the longest turn.
+    @ivar long: Turns of more than L{LONG_TURN}.
+    """
+
+    longest: float = 0.0
+    long: int = 0
+
+
 @attrs.define(eq=False)
 class StoreCounts:
     """

@@ -29,6 +29,7 @@ from kafscale.counts import (
     LogState,
     QuotaCounts,
     StoreCounts,
+    TurnCounts,
 )
 from kafscale.errors import BY_CODE, KafkaError, NotLeaderOrFollower
 from kafscale.interfaces import GroupState, IGroupCoordinator, ILog
@@ -302,6 +303,14 @@ def of_build(version: str, python: str) -> Iterator[Family]:
     The versions of Kafscale and Python.
     """
     yield _gauge(metrics.BUILD, [((version, python), 1)])
+
+
+def of_turns(counts: TurnCounts) -> Iterator[Family]:
+    """
+    Turns of the reactor.
+    """
+    yield _gauge(metrics.LONGEST_TURN, counts.longest)
+    yield _counter(metrics.LONG_TURNS, [((), counts.long)])
 
 
 def of_walker(is_compiled: Callable[[], bool]) -> Iterator[Family]:

@@ -221,6 +221,15 @@ BUILD = _metric(
     "kafscale_build_info", "gauge", "version python",
     "Always 1; the labels have the versions of Kafscale and Python.",
 )  # fmt: skip
+LONGEST_TURN = _metric(
+    "kafscale_reactor_longest_turn_seconds", "gauge", "",
+    "CPU time of the longest turn of the reactor since the broker was ready. All connections wait"
+    " that long.",
+)  # fmt: skip
+LONG_TURNS = _metric(
+    "kafscale_reactor_long_turns_total", "counter", "",
+    "Turns of the reactor that took more than 10 ms of CPU time.",
+)  # fmt: skip
 COMPILED = _metric(
     "kafscale_compiled_walker", "gauge", "",
     "1 if the compiled module walks over the records of batches; 0 if Python does, some 400 times"

@@ -42,6 +42,7 @@ from kafscale.ops.process import (
     end_with_failure,
     restrict_log,
 )
+from kafscale.ops.turns import count_turns
 from kafscale.store.local.creation import creator_of
 from kafscale.tap.authentication import Authentication, check_authentication
 from kafscale.tap.listeners import Listeners
@@ -207,6 +208,7 @@ class BrokerService(Service):
         if self._stores.watch is not None:
             self._stores.watch.begin(self._cannot_continue)
         collect_seldom()
+        count_turns(reactor, time.thread_time, self._operators.turns)
         await self._authentication.start(node.users, self._stores.metadata)
         self._listeners.serve(self._factory, self._authentication)
         await node.serve()

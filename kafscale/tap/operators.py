@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from kafscale import __version__
 from kafscale.config import Settings
 from kafscale.config.kinds import LISTEN, NOWHERE
+from kafscale.counts import TurnCounts
 from kafscale.errors import SettingError
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.factory import BrokerFactory
@@ -38,6 +39,7 @@ from kafscale.ops.metric_values import (
     of_requests,
     of_s3,
     of_stores,
+    of_turns,
     of_walker,
 )
 from kafscale.tap.listening import address_of, take_port
@@ -52,6 +54,8 @@ DEFAULT_ADDRESS = LISTEN.parse("127.0.0.1:9308")
 class Operators:
     """
     The HTTP server, from before the broker recovers until it has stopped.
+
+    @ivar turns: Counters of the reactor's turns, which the broker counts when it is ready.
     """
 
     _log = Logger()
@@ -69,6 +73,8 @@ class Operators:
         self._metrics = Metrics(reactor)
         self._metrics.add(partial(of_build, __version__, platform.python_version()))
         self._metrics.add(partial(of_walker, is_compiled))
+        self.turns = TurnCounts()
+        self._metrics.add(partial(of_turns, self.turns))
         self._metrics.add(partial(of_stores, [each.counts for each in stores.probed]))
         if stores.disk_cache is not None:
             self._metrics.add(partial(of_disk_cache, stores.disk_cache))

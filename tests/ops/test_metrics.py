@@ -24,6 +24,7 @@ from kafscale.counts import (
     LogState,
     QuotaCounts,
     StoreCounts,
+    TurnCounts,
 )
 from kafscale.errors import CoordinatorLoadInProgress
 from kafscale.format.offset import CommittedOffset
@@ -201,6 +202,7 @@ class MetricsTestCase(SynchronousTestCase):
             partial(metric_values.of_s3, {"PutObject": 7, "UploadPart": 2}),
             partial(metric_values.of_build, "1.2.3", "3.11.0"),
             partial(metric_values.of_walker, lambda: True),
+            partial(metric_values.of_turns, TurnCounts(0.25, 3)),
         ):
             self.metrics.add(reading)
 
@@ -263,6 +265,13 @@ class ReadingsTests(MetricsTestCase):
         Which walker is in use.
         """
         self.assertEqual(self.value("kafscale_compiled_walker"), 1)
+
+    def test_turns(self) -> None:
+        """
+        The turns of the reactor.
+        """
+        self.assertEqual(self.value("kafscale_reactor_longest_turn_seconds"), 0.25)
+        self.assertEqual(self.value("kafscale_reactor_long_turns_total"), 3)
 
     def test_histogram(self) -> None:
         """
@@ -357,7 +366,7 @@ class ReadingsTests(MetricsTestCase):
         names = [family.name for family in other.families()]
         self.assertEqual([name for name in names if name.startswith("kafscale")], [])
 
-    def test_turns(self) -> None:
+    def test_other_work(self) -> None:
         """
         Other work gets a turn between two metrics, and yet all values are of
         one moment.
