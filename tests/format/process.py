@@ -13,7 +13,14 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from kafscale.interfaces import Broker, IMetadataStore, IService, RequestContext, Serving
+from kafscale.interfaces import (
+    Broker,
+    IMetadataStore,
+    IService,
+    RequestContext,
+    Serving,
+    Settling,
+)
 from kafscale.store.blocking import at_once
 from kafscale.store.etcd import EtcdMetadataStore
 from kafscale.store.identity import StoreIdentity
@@ -243,6 +250,8 @@ async def ask(serving: Mapping[type[Request], Serving], request: Request, versio
     )
     if isinstance(answer, Awaitable):
         answer = await answer
+    if isinstance(answer, Settling):
+        answer = await answer.deferred()
     data = b"".join(answer.encode(version))
     return RESPONSES[type(request).key].decode(version, data)
 
