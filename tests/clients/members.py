@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -260,10 +260,21 @@ class MembersTestCase(BrokerTestCase):
         answer = self.admin.list_consumer_group_offsets(asked)[group].result(SECONDS)
         return sum(each.offset for each in answer.topic_partitions)
 
-    def settled(self, count: int, partitions: int, group: str = "group") -> dict[str, set[int]]:
+    def settled(
+        self,
+        count: int,
+        partitions: int,
+        group: str = "group",
+        former: Collection[str] = (),
+        staying: int = 0,
+    ) -> dict[str, set[int]]:
         """
         Wait until the group has exactly so many members, and they share the
         partitions. Their shares, by member id.
+
+        @param former: The ids of its former members: a group keeps those that were
+            killed until their sessions end.
+        @param staying: How many of these may be left.
         """
         shares: dict[str, set[int]] = {}
 
@@ -276,6 +287,7 @@ class MembersTestCase(BrokerTestCase):
             return (
                 described.state is confluent_kafka.ConsumerGroupState.STABLE
                 and len(shares) == count
+                and len(shares.keys() & set(former)) <= staying
                 and sorted(p for share in shares.values() for p in share)
                 == list(range(partitions))
             )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from tests.clients.members import Member, MembersTestCase, values
 
-RECORDS = 100_000
+RECORDS = 50_000
 PARTITIONS = 12
 
 
@@ -44,7 +44,8 @@ class MembersTests(MembersTestCase):
             self.works(member)
             member.crash()
         members += self.come(*(member.job.library for member in dying), assignor=assignor)
-        shares.append(self.settled(len(first), PARTITIONS))
+        left = len(first) - len(dying)
+        shares.append(self.settled(len(first), PARTITIONS, former=shares[-1], staying=left))
         flow.finish()
         self.all_processed(RECORDS, members)
         self.assertEqual(values(members), set(range(RECORDS)))
