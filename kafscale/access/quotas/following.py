@@ -24,7 +24,7 @@ class Addresses:
 
     def __init__(self, look_up: Callable[[str], Awaitable[str]]) -> None:
         """
-        @param look_up: Returns the address of a host name, or raises L{DNSLookupError}.
+        @param look_up: Returns the address of a host name, or raises C{DNSLookupError}.
         """
         self._look_up = look_up
         self._found: dict[str, str] = {}

@@ -137,13 +137,13 @@ class Creation:
 
     def fileno(self) -> int:
         """
-        See L{IReadDescriptor}.
+        See C{IReadDescriptor}.
         """
         return self._woken
 
     def doRead(self) -> None:  # noqa: N802 - Twisted's name
         """
-        See L{IReadDescriptor}.
+        See C{IReadDescriptor}.
         """
         os.read(self._woken, 4096)
         for ended, error in self._creator.finished():
@@ -151,11 +151,11 @@ class Creation:
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        See L{IReadDescriptor}.
+        See C{IReadDescriptor}.
         """
 
     def logPrefix(self) -> str:  # noqa: N802 - Twisted's name
         """
-        See L{IReadDescriptor}.
+        See C{IReadDescriptor}.
         """
         return "kafscale"
