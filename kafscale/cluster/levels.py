@@ -71,6 +71,7 @@ class FormatLevels:
         self._store = store
         self._record = LevelsRecord()
         self._revision = 0  # at which the entry was that record
+        self._was_read = False  # so that what was in force before is not reported
         self._seen = 0  # the revision of the store when it was read
         self._watch: IWatch | None = None
         self._logged = ""  # why they could not be raised, since they last could
@@ -162,7 +163,8 @@ class FormatLevels:
             for name, level in sorted(self._record.in_force.items())
             if before.get(name, 0) < level <= self.reads.get(name, 0)
         ]
-        if raised:
+        was_read, self._was_read = self._was_read, True
+        if raised and was_read:
             self._log.info(
                 "this cluster cannot go back to a version of Kafscale that does not read what it"
                 " stores from now on: {levels} (stored formats and their levels)",
