@@ -29,7 +29,7 @@ from tests.harness.ports import free_port as free_port
 from tests.harness.s3_peers import PEERS
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 
 
