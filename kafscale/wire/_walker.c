@@ -469,7 +469,131 @@ walk(Walker *self, const uint8_t *p, const uint8_t *end)
     }
 }
 
+/* --------------------------------------------------------- batches as they come */
+
+/* kafscale.wire.batches */
+#define LENGTH_AT 8
+#define MAGIC_AT 16
+#define CRC_AT 17
+#define ATTRIBUTES_AT 21
+#define LAST_OFFSET_AT 23
+#define BASE_TIMESTAMP_AT 27
+#define MAX_TIMESTAMP_AT 35
+#define PRODUCER_ID_AT 43
+#define PRODUCER_EPOCH_AT 51
+#define BASE_SEQUENCE_AT 53
+#define COUNT_AT 57
+#define RECORDS_AT 61
+#define LENGTH_OVERHEAD 12
+#define MAGIC 2
+
+static uint32_t crc_tables[4][256];
+
+static void
+make_crc_tables(void)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t crc = byte;
+        for (int bit = 0; bit < 8; bit++) {
+            crc = crc >> 1 ^ (crc & 1 ? 0x82F63B78 : 0);
+        }
+        crc_tables[0][byte] = crc;
+    }
+    for (int byte = 0; byte < 256; byte++) {
+        for (int table = 1; table < 4; table++) {
+            uint32_t crc = crc_tables[table - 1][byte];
+            crc_tables[table][byte] = crc >> 8 ^ crc_tables[0][crc & 0xFF];
+        }
+    }
+}
+
+/* The CRC-32C, four bytes at a time: enough for small batches. */
+static uint32_t
+crc32c(const uint8_t *p, const uint8_t *end)
+{
+    uint32_t crc = 0xFFFFFFFF;
+    for (; end - p >= 4; p += 4) {
+        crc ^= (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+        crc = crc_tables[3][crc & 0xFF] ^ crc_tables[2][crc >> 8 & 0xFF]
+              ^ crc_tables[1][crc >> 16 & 0xFF] ^ crc_tables[0][crc >> 24];
+    }
+    for (; p < end; p++) {
+        crc = crc >> 8 ^ crc_tables[0][(crc ^ *p) & 0xFF];
+    }
+    return ~crc;
+}
+
+/* The big-endian number of so many bytes. */
+static inline uint64_t
+number(const uint8_t *p, int size)
+{
+    uint64_t value = 0;
+    for (int n = 0; n < size; n++) {
+        value = value << 8 | p[n];
+    }
+    return value;
+}
+
+/*
+ * Whether nothing is wrong with a batch. Here are no reasons and no exceptions to a
+ * rule: what is not sound is looked at again in Python, which has them.
+ */
+static bool
+sound(const uint8_t *batch, Py_ssize_t size, bool need_keys, int64_t earliest, int64_t latest)
+{
+    if (size < RECORDS_AT || number(batch, 8) != 0
+        || number(batch + LENGTH_AT, 4) != (uint64_t)size - LENGTH_OVERHEAD
+        || batch[MAGIC_AT] != MAGIC || number(batch + ATTRIBUTES_AT, 2) != 0) {
+        return false;
+    }
+    int32_t count = (int32_t)number(batch + COUNT_AT, 4);
+    if (count <= 0 || (int32_t)number(batch + LAST_OFFSET_AT, 4) != count - 1) {
+        return false;
+    }
+    if ((int64_t)number(batch + PRODUCER_ID_AT, 8) >= 0
+        && ((int16_t)number(batch + PRODUCER_EPOCH_AT, 2) < 0
+            || (int32_t)number(batch + BASE_SEQUENCE_AT, 4) < 0)) {
+        return false;
+    }
+    if (crc32c(batch + ATTRIBUTES_AT, batch + size) != number(batch + CRC_AT, 4)) {
+        return false;
+    }
+    Walker walker = {
+        .count = count,
+        .base_timestamp = (int64_t)number(batch + BASE_TIMESTAMP_AT, 8),
+        .earliest = earliest,
+        .latest = latest,
+        .need_keys = need_keys,
+        .timestamp = -1,
+        .delta = -1,
+    };
+    walk(&walker, batch + RECORDS_AT, batch + size);
+    return !walker.stopped && walker.records == count && walker.flaw_count == 0
+           && walker.timestamp == (int64_t)number(batch + MAX_TIMESTAMP_AT, 8);
+}
+
 /* ---------------------------------------------------------------- for Python */
+
+static PyObject *
+is_sound(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer view;
+    int need_keys;
+    long long earliest, latest;
+
+    if (!PyArg_ParseTuple(args, "y*pLL", &view, &need_keys, &earliest, &latest)) {
+        return NULL;
+    }
+    bool found = sound(view.buf, view.len, need_keys, earliest, latest);
+    PyBuffer_Release(&view);
+    return PyBool_FromLong(found);
+}
+
+static PyMethodDef module_methods[] = {
+    {"is_sound", is_sound, METH_VARARGS,
+     PyDoc_STR("Return whether nothing is wrong with a small batch.")},
+    {NULL, NULL, 0, NULL},
+};
 
 static PyObject *
 Walker_feed(Walker *self, PyObject *piece)
@@ -604,6 +728,7 @@ static PyType_Spec walker_spec = {
 static int
 module_exec(PyObject *module)
 {
+    make_crc_tables();
     PyObject *type = PyType_FromModuleAndSpec(module, &walker_spec, NULL);
     if (type == NULL) {
         return -1;
@@ -622,6 +747,7 @@ static PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "kafscale.wire._walker",
     .m_doc = "Walks over the records of a batch, compiled.",
+    .m_methods = module_methods,
     .m_slots = module_slots,
 };
 

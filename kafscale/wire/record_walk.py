@@ -193,7 +193,12 @@ class Walker(Protocol):
         """
 
 
+def _unknown(batch: bytes | memoryview, need_keys: bool, earliest: int, latest: int, /) -> bool:
+    return False
+
+
 _Walker: Callable[..., Walker] = plain_walker.Walker
+_is_sound = _unknown
 
 
 class NotBuilt(Exception):
@@ -211,16 +216,17 @@ def choose(mode: str) -> bool:
     @return: Whether the compiled walker is in use.
     @raise NotBuilt: it is required, and was not built.
     """
-    global _Walker
-    _Walker = plain_walker.Walker
+    global _Walker, _is_sound
+    _Walker, _is_sound = plain_walker.Walker, _unknown
     if mode != "off":
         try:
             from kafscale.wire._walker import Walker as CompiledWalker
+            from kafscale.wire._walker import is_sound as compiled_is_sound
         except ImportError as error:
             if mode == "require":
                 raise NotBuilt(f"kafscale.wire._walker cannot be imported: {error}") from error
         else:
-            _Walker = CompiledWalker
+            _Walker, _is_sound = CompiledWalker, compiled_is_sound
     return is_compiled()
 
 
@@ -229,6 +235,19 @@ def is_compiled() -> bool:
     Whether the compiled walker is in use.
     """
     return _Walker is not plain_walker.Walker
+
+
+def is_sound(batch: memoryview, rules: Rules) -> bool:
+    """
+    Whether the compiled module finds nothing wrong with a small uncompressed batch as it
+    came from a producer: neither with its header and checksum
+    (L{check_batch<kafscale.wire.records.check_batch>}) nor with a record. Such a batch,
+    as nearly all are, need not be looked at any further.
+
+    @return: False if there may be something wrong, or if the compiled module is not in
+        use; L{check_batch<kafscale.wire.records.check_batch>} and a walk find out what.
+    """
+    return _is_sound(batch, rules.need_keys, rules.earliest, rules.latest)
 
 
 def walker(header: BatchHeader, rules: Rules = NO_RULES) -> Walker:

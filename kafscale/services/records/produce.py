@@ -67,6 +67,7 @@ from kafscale.services.records.inspection import (
     RecordErrors,
     check_header,
     inspect_at_once,
+    inspect_small,
     inspect_steps,
 )
 from kafscale.services.records.overdue import Overdue
@@ -333,8 +334,9 @@ class ProduceService:
                         partition, len(batch), None, work, rules, response, produce
                     )
                     continue
-                header = check_header(batch, rules)
-                inspected = inspect_at_once(batch, header, rules, produce.now)
+                inspected = inspect_small(batch, rules, produce.now)
+                header = inspected.header if inspected else check_header(batch, rules)
+                inspected = inspected or inspect_at_once(batch, header, rules, produce.now)
                 if inspected is not None and produce.late is None and partition.is_open:
                     self._append(partition, inspected, rules, response, produce)
                 else:

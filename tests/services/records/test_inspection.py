@@ -4,9 +4,12 @@ Looking into produced batches.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from struct import pack
 from typing import Any
 
+from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, execute
@@ -29,10 +32,12 @@ from kafscale.services.records.inspection import (
     Inspected,
     check_header,
     inspect_at_once,
+    inspect_small,
     inspect_steps,
 )
 from kafscale.wire.batches import LOG_APPEND_TIME, TRANSACTIONAL
 from kafscale.wire.compression import Codec
+from kafscale.wire.record_walk import is_compiled
 from kafscale.wire.records import Record, build_batch, check_batch, read_records
 from tests.services.records.producing import ProduceCase
 from tests.wire.batches import LIMIT, changed, with_header
@@ -41,6 +46,7 @@ NOW = 1_700_000_000_000
 HOUR = 3_600_000
 
 RULES = AppendRules(after_ms=HOUR)
+PRODUCER: dict[str, Any] = {"producer_id": 7, "producer_epoch": 0, "base_sequence": 3}
 
 
 def batch_of(
@@ -64,11 +70,16 @@ class InspectionCase(SynchronousTestCase):
     def inspect(self, batch: memoryview, rules: AppendRules = RULES) -> Inspected:
         """
         What is appended of a batch. It is the same whether the batch is looked into
-        at once or in steps.
+        at once or in steps, or is small and passes in one step.
 
         @raise KafkaError: the batch is refused.
         """
-        header = check_header(batch, rules)
+        small = inspect_small(batch, rules, NOW)
+        try:
+            header = check_header(batch, rules)
+        except KafkaError:
+            self.assertIsNone(small)
+            raise
         outcomes: list[Inspected | KafkaError] = []
         queue = WorkQueue(Clock(), execute)
         work: Deferred[Inspected] = queue.run(inspect_steps(batch, header, rules, NOW))
@@ -80,6 +91,8 @@ class InspectionCase(SynchronousTestCase):
                 outcomes.append(at_once)
         except KafkaError as error:
             outcomes.append(error)
+        if small is not None:
+            outcomes.append(small)
         said = [
             (type(each), str(each)) if isinstance(each, KafkaError) else each for each in outcomes
         ]
@@ -95,6 +108,63 @@ class InspectionCase(SynchronousTestCase):
         raised: Any = self.assertRaises(error, self.inspect, batch, rules)
         self.assertTrue(all(message for _, message in raised.record_errors))
         return [index for index, _ in raised.record_errors]
+
+
+class SmallTests(InspectionCase):
+    """
+    Small batches that pass in one step, which only the compiled module does.
+    """
+
+    def test_sound(self) -> None:
+        """
+        Batches with which nothing is wrong, of every size up to the limit. A checksum
+        covers any number of bytes.
+        """
+        for size in range(300):
+            records = [Record(0, NOW, b"k", bytes(size)), Record(1, NOW - 1, b"", None)]
+            batch = memoryview(build_batch(records, **PRODUCER))
+            expected = Inspected(batch, check_header(batch, RULES)) if is_compiled() else None
+            self.assertEqual(inspect_small(batch, RULES, NOW), expected)
+        large = memoryview(build_batch([Record(0, NOW, None, bytes(4096))]))
+        self.assertIsNone(inspect_small(large, RULES, NOW))
+
+    def test_rules(self) -> None:
+        """
+        Rules of the topic that a batch does not comply with are for the longer way.
+        """
+        batch = batch_of(NOW, keys=[None])
+        for rules in (
+            AppendRules(max_bytes=len(batch) - 1),
+            AppendRules(compacted=True),
+            AppendRules(before_ms=-1),
+            AppendRules(after_ms=-1),
+            AppendRules(codec=Codec.LZ4),
+        ):
+            self.assertIsNone(inspect_small(batch, rules, NOW))
+
+    def test_any_byte(self) -> None:
+        """
+        Whatever byte of a batch is changed, with and without the right checksum, what
+        passes in one step passes the longer way, as it came.
+        """
+        records = [Record(0, NOW, b"k", b"value", ((b"h", None),)), Record(1, NOW, None, b"v")]
+        good = build_batch(records, **PRODUCER)
+        self.inspect(memoryview(good))
+        for at in range(len(good)):
+            for byte in {0, 1, 0x7F, 0x80, 0xFF, good[at] ^ 1, good[at] ^ 2} - {good[at]}:
+                wrong = changed(good, at, bytes([byte]))
+                for batch in (wrong, changed(wrong, 17, pack(">I", crc32c(wrong[21:])))):
+                    with contextlib.suppress(KafkaError):
+                        self.inspect(batch)
+
+    def test_any_end(self) -> None:
+        """
+        A batch that is cut short or followed by bytes.
+        """
+        good = memoryview(batch_of(NOW, NOW))
+        for size in range(len(good)):
+            self.assertRaises(KafkaError, self.inspect, good[:size])
+        self.assertRaises(KafkaError, self.inspect, memoryview(bytes(good) + b"x"))
 
 
 class LargestTimestampTests(InspectionCase):
