@@ -412,7 +412,7 @@ class Connection(Protocol):
         """
         settling = call.settling
         assert settling is not None
-        settling.end = partial(self._settled, settlement=None, together=[answer])
+        settling.end = partial(self._ended, answer)
         settlement = settling.settlement
         if settlement is self._settlement:
             self._together.append(answer)
@@ -421,6 +421,12 @@ class Connection(Protocol):
         self._together = together = [answer]
         settlement.wait().addBoth(self._settled, settlement, together)
 
+    def _ended(self, answer: _OwedResponse, failure: Failure) -> None:
+        """
+        A request does not wait any longer for its settlement.
+        """
+        self._settled(failure, None, [answer])
+
     def _settled(
         self,
         outcome: Failure | None,
@@ -428,7 +434,7 @@ class Connection(Protocol):
         together: list[_OwedResponse],
     ) -> None:
         """
-        A settlement has fired, or the wait of a request for it has ended.
+        A settlement has fired; C{together} are those that wait for it.
         """
         if settlement is self._settlement:
             self._settlement = None

@@ -346,7 +346,8 @@ class Message(Struct):
         """
         Whether this version has tagged fields and compact lengths (KIP-482).
         """
-        return version in cls._flexible
+        # For each request and each response: so without a call.
+        return cls._flexible.first <= version <= cls._flexible.last
 
     @classmethod
     def decode(cls, version: int, data: bytes | memoryview, at: int = 0) -> Self:
