@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import groups, s3
+from tests.bench import groups, peers, s3
 from tests.bench.disk import disk
 from tests.bench.load import BATCH_BYTES, IN_FLIGHT, TOPIC
 from tests.bench.servers import (
@@ -33,7 +33,7 @@ MB = 1_000_000
 TAIL_BYTES = 48 << 20
 """How much is read as the tail: it fits into a broker's memory at default settings."""
 
-NAMES = ("throughput", "requests", "volume", "idle", "groups", "s3")
+NAMES = ("peers", "throughput", "requests", "volume", "idle", "groups", "s3")
 
 Rows = list[list[str]]
 
@@ -79,6 +79,15 @@ class Bench:
                 if turn:
                     found[server.name].append(result)
         return found
+
+    # ---------------------------------------------------------------- peers
+
+    def peers(self) -> None:
+        """
+        The broker beside Apache Kafka.
+        """
+        print_table(*peers.table(self.folder, self.options))
+        print(disk(self.folder))
 
     # ----------------------------------------------------------- throughput
 
@@ -366,6 +375,7 @@ def main() -> None:
     add("what", nargs="*", metavar="BENCHMARK", help=", ".join(NAMES))
     add("--floor", type=Path, default=Path(__file__).with_name("floor.py"), help="its script")
     add("--folder", type=Path, help="where to put data (on a disk, not in memory)")
+    add("--before", type=Path, help="root of a checkout of an earlier build, for peers")
     add("--rounds", type=int, default=3, help="rounds to take the median of")
     add("--client", choices=["raw", "confluent"], default="raw", help="for throughput")
     add("--partitions", type=_numbers, default=[1, 12], help="for throughput")

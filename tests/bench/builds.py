@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.load import TOPIC
-from tests.bench.servers import ApacheKafka, Kafscale, Server, load, start_load, touch_memory
+from tests.bench.servers import ApacheKafka, Build, Server, load, start_load, touch_memory
 from tests.clients.raw import RawClient
 
 PARTITIONS = 12
@@ -51,23 +51,6 @@ def interval(ratios: Sequence[float], confidence: float = 0.9) -> tuple[float, f
             break
         best = rank
     return ordered[best], ordered[count - 1 - best]
-
-
-class Build(Kafscale):
-    """
-    The broker of one checkout, with data of its own.
-    """
-
-    def __init__(self, folder: Path, name: str, code: Path | None) -> None:
-        """
-        @param code: Root of the checkout whose code it runs; None: this one.
-        """
-        super().__init__(folder / name)
-        self.name = name
-        # Each half of a pair opens 200 sessions, which stay for two minutes.
-        self.broker.settings["fetch_sessions"] = 100_000
-        if code is not None:
-            self.broker.variables["PYTHONPATH"] = str(code.resolve())
 
 
 def produce(mib: int, record_bytes: int = 1024, codec: str = "none") -> Measure:

@@ -196,7 +196,7 @@ def fetch_request(places: dict[int, int], wait_ms: int, topic: str = TOPIC) -> b
 
 def fetched(response: memoryview, places: dict[int, int]) -> int:
     """
-    Move C{places} past the batches in a response; their size in bytes.
+    Move C{places} past the whole batches in a response; their size in bytes.
     """
     at = 4 + 4 + 4 + 2 + len(TOPIC)
     (count,) = struct.unpack_from(">i", response, at)
@@ -210,12 +210,16 @@ def fetched(response: memoryview, places: dict[int, int]) -> int:
         (size,) = struct.unpack_from(">i", response, at)
         at += 4
         end = at + size
-        total += size
-        while at < end:
+        # Apache Kafka sends the beginning of the next batch, too.
+        while end - at >= 27:
             base, length = struct.unpack_from(">qi", response, at)
+            if 12 + length > end - at:
+                break
             (last,) = struct.unpack_from(">i", response, at + 23)
             places[index] = base + last + 1
+            total += 12 + length
             at += 12 + length
+        at = end
     return total
 
 

@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,16 @@ from tests.harness import apache_kafka
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SECONDS = 900.0
+
+JVM_OPTIONS = [
+    "-XX:TieredStopAtLevel=4",
+    "-XX:-UseSerialGC",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+]
+"""Compiler and garbage collector as C{kafka-server-start.sh} has them: those of the tests
+start fast, and run slower."""
 
 
 class Server:
@@ -125,6 +136,23 @@ class Kafscale(Server):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Build(Kafscale):
+    """
+    The broker of one checkout, with data of its own.
+    """
+
+    def __init__(self, folder: Path, name: str, code: Path | None) -> None:
+        """
+        @param code: Root of the checkout whose code it runs; None: this one.
+        """
+        super().__init__(folder / name)
+        self.name = name
+        # Each half of a pair opens 200 sessions, which stay for two minutes.
+        self.broker.settings["fetch_sessions"] = 100_000
+        if code is not None:
+            self.broker.variables["PYTHONPATH"] = str(code.resolve())
+
+
 class ApacheKafka(Server):
     """
     Apache Kafka of the version that tests use, at its default settings.
@@ -132,9 +160,14 @@ class ApacheKafka(Server):
 
     name = "kafka"
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "kafka"
+    def __init__(self, folder: Path, others: Mapping[str, object] | None = None) -> None:
+        """
+        @param others: Settings that are not the defaults.
+        """
         self.port = free_port()
+        self.folder = folder / f"kafka-{self.port}"
+        # As it is shipped there is no authorizer; other tests have one.
+        self._others = {"authorizer.class.name": "", **(others or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -150,7 +183,9 @@ class ApacheKafka(Server):
         See `Server`.
         """
         self.folder.mkdir(parents=True)
-        self._process = apache_kafka.start(self.folder, self.port)
+        self._process = apache_kafka.start(
+            self.folder, self.port, self._others, JVM_OPTIONS
+        )
         with RawClient(self.port, 120.0) as raw:
             raw.create(TOPIC, partitions)
 

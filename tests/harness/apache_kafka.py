@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.harness import serving
@@ -42,12 +43,15 @@ def port() -> int:
     return _running[0]
 
 
-def settings(folder: Path, broker: int, controller: int) -> str:
+def settings(
+    folder: Path, broker: int, controller: int, others: Mapping[str, object] | None = None
+) -> str:
     """
     The content of its file with settings.
 
     @param broker: The port for clients.
     @param controller: The port for itself, as a controller.
+    @param others: Settings that are not the defaults either.
     """
     values = {
         "process.roles": "broker,controller",
@@ -67,24 +71,33 @@ def settings(folder: Path, broker: int, controller: int) -> str:
         # close it for clients at other addresses than 127.0.0.1.
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "allow.everyone.if.no.acl.found": "true",
+        **(others or {}),
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
 
 
-def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path,
+    port: int,
+    others: Mapping[str, object] | None = None,
+    options: Sequence[str] = (),
+) -> subprocess.Popen[bytes]:
     """
     Format its folder, start the process, and wait until it answers.
 
+    @param others: See L{settings}.
+    @param options: For the virtual machine, in place of those of
+        L{java<tests.harness.peers.java>}.
     @raise serving.NotStarted: If it does not.
     """
     file = folder / "server.properties"
-    file.write_text(settings(folder, port, free_port()))
+    file.write_text(settings(folder, port, free_port(), others))
     format_options = ["-t", "3nx1Tt6rQdWYZpqlBMJ7iw", "-c", str(file), "--standalone"]
     return serving.start(
         folder,
         [
             java(VERSION, "kafka.tools.StorageTool", "format", *format_options),
-            java(VERSION, "kafka.Kafka", str(file), options=["-Xmx1g"]),
+            java(VERSION, "kafka.Kafka", str(file), options=["-Xmx1g", *options]),
         ],
         lambda: _listens(port),
         START_SECONDS,
