@@ -680,6 +680,36 @@ class Settings:
         " `KAFSCALE_BROKER_ADDR`; `off` disables it.",
         otherwise="`127.0.0.1:9308`, or, if that port is in use, none, with a warning",
     )
+    metrics_ssl_cert: str | None = _process(
+        PATH,
+        "",
+        "Certificate of the HTTP server (PEM), followed by its intermediate certificates. With it"
+        " the server speaks HTTPS. A file that changes is read again, without a restart.",
+        otherwise="none: the server speaks HTTP",
+    )
+    metrics_ssl_key: str | None = _process(
+        PATH,
+        "",
+        "Private key (PEM) of the certificate in `KAFSCALE_METRICS_SSL_CERT`.",
+        otherwise="in the file of the certificate",
+    )
+    metrics_token: str | None = _process(
+        TEXT,
+        "",
+        "Bearer token that the HTTP server asks for, except for `/healthz` and `/readyz`.",
+        otherwise="none is asked for",
+        secret=True,
+    )
+    metrics_user: str | None = _process(
+        TEXT,
+        "",
+        "User that the HTTP server asks for (basic authentication), except for `/healthz` and"
+        " `/readyz`; beside a token either will do. Requires `KAFSCALE_METRICS_PASSWORD`.",
+        otherwise="none is asked for",
+    )
+    metrics_password: str | None = _process(
+        TEXT, "", "Password of `KAFSCALE_METRICS_USER`.", secret=True
+    )
     log_level: str = _process(
         choice("debug", "info", "warn", "error"), "info", "Minimum level of the messages to log."
     )

@@ -5,7 +5,7 @@ The HTTP server: /metrics, /healthz and /readyz.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,10 +19,12 @@ from twisted.web.http import (
     NOT_FOUND,
     OK,
     SERVICE_UNAVAILABLE,
+    UNAUTHORIZED,
 )
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from kafscale.ops.credentials import Credentials
 from kafscale.ops.exposition import CONTENT_TYPE, Metrics
 from kafscale.ops.health import Health
 
@@ -31,6 +33,10 @@ MOST_CONNECTIONS = 100
 
 IDLE_SECONDS = 30.0
 """Seconds without a request after which a connection is closed."""
+
+OPEN: Final = (b"/healthz", b"/readyz")
+"""Pages for which no credentials are asked for: they say little, and supervisors and load
+balancers have none."""
 
 _PLAIN = "text/plain; charset=utf-8"
 
@@ -78,19 +84,30 @@ class Pages(Resource):
     _log = Logger()
     isLeaf = True  # noqa: N815 - Twisted's name
 
-    def __init__(self, shown: Mapping[bytes, Callable[[], Awaitable[Page]]]) -> None:
+    def __init__(
+        self,
+        shown: Mapping[bytes, Callable[[], Awaitable[Page]]],
+        credentials: Credentials,
+    ) -> None:
         """
         @param shown: See L{pages}.
+        @param credentials: What requests must have, but for pages that are L{OPEN}.
         """
         super().__init__()
         self._shown = shown
+        self._credentials = credentials
 
     def render(self, request: Request) -> Any:
         """
         Answer, now or later.
         """
         show = self._shown.get(request.path)
-        if show is None:
+        given = request.getHeader(b"authorization")
+        if request.path not in OPEN and not self._credentials.allow(given):
+            headers = request.responseHeaders
+            headers.setRawHeaders("WWW-Authenticate", list(self._credentials.challenges))
+            self._answer(Page(b"credentials are needed\n", UNAUTHORIZED), request)
+        elif show is None:
             paths = ", ".join(path.decode() for path in self._shown)
             self._answer(Page(f"not found; see {paths}\n".encode(), NOT_FOUND), request)
         elif request.method not in (b"GET", b"HEAD"):
@@ -158,13 +175,18 @@ class _Limited(ThrottlingFactory):
 
 
 def operators_site(
-    metrics: Metrics, health: Health, reactor: IReactorTime
+    metrics: Metrics,
+    health: Health,
+    reactor: IReactorTime,
+    credentials: Credentials,
 ) -> ThrottlingFactory:
     """
     The factory for the port of the HTTP server.
+
+    @param credentials: See L{Pages}.
     """
     site = _Site(
-        Pages(pages(metrics, health)),
+        Pages(pages(metrics, health), credentials),
         requestFactory=_Request,
         timeout=IDLE_SECONDS,
         reactor=reactor,

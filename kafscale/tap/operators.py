@@ -12,7 +12,9 @@ from typing import Any
 from uuid import UUID
 
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from kafscale import __version__
 from kafscale.config import Settings
@@ -21,6 +23,8 @@ from kafscale.counts import TurnCounts
 from kafscale.errors import SettingError
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.factory import BrokerFactory
+from kafscale.net.tls import Tls, TlsSettings, UnusableFiles
+from kafscale.ops.credentials import Credentials
 from kafscale.ops.exposition import Metrics
 from kafscale.ops.health import Health, Reason, StoreHealth
 from kafscale.ops.http import operators_site
@@ -42,6 +46,7 @@ from kafscale.ops.metric_values import (
     of_turns,
     of_walker,
 )
+from kafscale.tap.listeners import CHECK_SECONDS
 from kafscale.tap.listening import address_of, take_port
 from kafscale.tap.node import Node
 from kafscale.tap.stores import Stores
@@ -80,6 +85,8 @@ class Operators:
             self._metrics.add(partial(of_disk_cache, stores.disk_cache))
         self._metrics.add(partial(of_s3, stores.requests))
         self._port: Any = None
+        self._tls: Tls | None = None
+        self._checking: IDelayedCall | None = None
 
     def listen(self, settings: Settings) -> list[str]:
         """
@@ -92,7 +99,13 @@ class Operators:
         asked = settings.metrics_addr
         if asked == NOWHERE:
             return []
-        site = operators_site(self._metrics, self._health, self._reactor)
+        site: Any = operators_site(
+            self._metrics, self._health, self._reactor, _credentials_of(settings)
+        )
+        self._tls = _tls_of(settings, self._reactor.seconds())
+        if self._tls is not None:
+            site = TLSMemoryBIOFactory(self._tls, False, site, self._reactor)
+            self._check_later()
         try:
             self._port = take_port(self._reactor, (asked or DEFAULT_ADDRESS).endpoint, site)
         except SettingError as error:
@@ -103,6 +116,20 @@ class Operators:
                 ]
             raise SettingError(f"{error}; choose another with KAFSCALE_METRICS_ADDR") from None
         return []
+
+    def _check_later(self) -> None:
+        self._checking = self._reactor.callLater(CHECK_SECONDS, self._check)
+
+    def _check(self) -> None:
+        """
+        Take a certificate that has changed.
+        """
+        assert self._tls is not None
+        self._tls.check(self._reactor.seconds())
+        self._check_later()
+
+    def _expiries(self) -> list[tuple[str, float]]:
+        return [] if self._tls is None else [("HTTP", self._tls.expires)]
 
     def log_address(self) -> None:
         """
@@ -134,7 +161,7 @@ class Operators:
         for reading in (
             partial(of_requests, dispatch),
             partial(of_connections, factory),
-            partial(of_certificates, expiries),
+            partial(of_certificates, lambda: [*expiries(), *self._expiries()]),
             partial(of_conversions, node.conversions),
             partial(of_quotas, node.quotas.counts),
             partial(of_log, log, names),
@@ -149,5 +176,40 @@ class Operators:
         """
         Close the port.
         """
+        if self._checking is not None:
+            self._checking.cancel()
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
+
+
+def _credentials_of(settings: Settings) -> Credentials:
+    """
+    What the settings ask for.
+
+    @raise SettingError: They have a user without a password, or the reverse.
+    """
+    user, password = settings.metrics_user, settings.metrics_password
+    if (user is None) != (password is None):
+        raise SettingError("KAFSCALE_METRICS_USER and KAFSCALE_METRICS_PASSWORD need each other")
+    named = None if user is None or password is None else (user, password)
+    return Credentials(settings.metrics_token, named)
+
+
+def _tls_of(settings: Settings, now: float) -> Tls | None:
+    """
+    The certificate of the HTTP server, if it has one.
+
+    @param now: The time, in seconds since 1970.
+    @raise SettingError: It cannot be used.
+    """
+    certificate, key = settings.metrics_ssl_cert, settings.metrics_ssl_key
+    if certificate is None:
+        if key is not None:
+            raise SettingError(
+                "KAFSCALE_METRICS_SSL_KEY has no effect without KAFSCALE_METRICS_SSL_CERT"
+            )
+        return None
+    try:
+        return Tls(TlsSettings("the HTTP server", certificate, key or certificate), now)
+    except UnusableFiles as error:
+        raise SettingError(f"the HTTP server has no certificate: {error}") from None

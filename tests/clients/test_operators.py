@@ -5,16 +5,19 @@ The HTTP server of a real broker.
 from __future__ import annotations
 
 import socket
+import ssl
 import urllib.error
 import urllib.request
 from typing import Any
 
 import confluent_kafka
+from OpenSSL.crypto import FILETYPE_PEM
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.clients.broker import START_SECONDS, Broker, BrokerTestCase, eventually, free_port
 from tests.clients.raw import RawClient, batch_of
 from tests.clients.sealing import newest_journal, seal
+from tests.harness.certificates import self_signed
 
 
 class OperatorsTestCase(BrokerTestCase):
@@ -62,6 +65,47 @@ class OperatorsTestCase(BrokerTestCase):
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
+
+
+class AccessTests(OperatorsTestCase):
+    """
+    HTTPS with a bearer token.
+    """
+
+    def test_token(self) -> None:
+        """
+        /metrics needs the token, which is in a file; health does not.
+        """
+        made = self_signed("localhost")
+        certificate = self.folder / "http.pem"
+        certificate.write_bytes(
+            made.dump(FILETYPE_PEM) + made.privateKey.dump(FILETYPE_PEM)
+        )
+        token = self.folder / "token"
+        token.write_text("s3cret\n")
+        http = free_port()
+        broker = self.prepared()
+        broker.settings |= {
+            "metrics_addr": f"127.0.0.1:{http}",
+            "metrics_ssl_cert": certificate,
+            "metrics_token_file": token,
+        }
+        broker.start()
+        trusted = ssl.create_default_context(cafile=str(certificate))
+
+        def get(path: str, **headers: str) -> int:
+            request = urllib.request.Request(f"https://localhost:{http}{path}", headers=headers)
+            try:
+                with urllib.request.urlopen(request, timeout=30, context=trusted) as got:
+                    return int(got.status)
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        self.assertEqual(get("/healthz"), 200)
+        self.assertEqual(get("/metrics"), 401)
+        self.assertEqual(get("/metrics", Authorization="Bearer wrong"), 401)
+        self.assertEqual(get("/metrics", Authorization="Bearer s3cret"), 200)
+        self.assertNotIn("s3cret", broker.tail())
 
 
 class MetricsTests(OperatorsTestCase):

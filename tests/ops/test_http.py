@@ -4,6 +4,8 @@ Tests of `kafscale.ops.http`.
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -13,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.counts import StoreCounts
 from kafscale.errors import StoreUnavailable
+from kafscale.ops.credentials import Credentials
 from kafscale.ops.exposition import Metrics
 from kafscale.ops.health import Health, StoreHealth
 from kafscale.ops.http import IDLE_SECONDS, MOST_CONNECTIONS, operators_site
@@ -34,7 +37,14 @@ class SiteTests(SynchronousTestCase):
         store = StoreHealth(counts, self.probe, self.clock, self.clock.seconds)
         health = Health([store], lambda: None, lambda: self.unhealthy)
         self.metrics = Metrics(self.clock)
-        self.site = operators_site(self.metrics, health, self.clock)
+        self.health = health
+        self.protect(Credentials())
+
+    def protect(self, credentials: Credentials) -> None:
+        """
+        Ask for these credentials from now on.
+        """
+        self.site = operators_site(self.metrics, self.health, self.clock, credentials)
         self.site.doStart()
         self.addCleanup(self.site.doStop)
 
@@ -93,6 +103,30 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(status, 200)
         self.assertEqual(headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
         self.assertIn("\nprocess_open_fds ", body)
+
+    def test_credentials(self) -> None:
+        """
+        With a token, a user, or both, everything but health needs one of them; it is
+        said which, and no page is shown without.
+        """
+        token, user = "Bearer s3cret", f"Basic {b64encode(b'ops:pass:word').decode()}"
+        for credentials, right, challenge in (
+            (Credentials("s3cret"), [token, "bearer  s3cret"], "Bearer"),
+            (Credentials(None, ("ops", "pass:word")), [user], "Basic"),
+            (Credentials("s3cret", ("ops", "pass:word")), [token, user], "B"),
+        ):
+            self.protect(credentials)
+            for given in right:
+                head = f"GET /metrics HTTP/1.1\r\nAuthorization: {given}"
+                self.assertEqual(self.ask(head)[0], 200, given)
+            for given in ("Bearer s3cre", "Bearer", "s3cret", "Basic b3BzOg==", "Digest x"):
+                for path in ("/metrics", "/other"):
+                    head = f"GET {path} HTTP/1.1\r\nAuthorization: {given}"
+                    status, headers, body = self.ask(head)
+                    self.assertEqual((status, body), (401, "credentials are needed\n"))
+                    self.assertTrue(headers["WWW-Authenticate"].startswith(challenge))
+            self.assertEqual(self.ask("GET /metrics HTTP/1.1")[0], 401)
+            self.assertEqual(self.ask("GET /healthz HTTP/1.1")[0], 200)
 
     def test_query(self) -> None:
         """
