@@ -341,3 +341,9 @@ class ClusterTests(ClusterTestCase):
         self.assertEqual(done - found, set())
         self.assertEqual(found - begun, set())
         self.assertEqual(self.code(one, min(creating[0].done)), 29)
+
+        # A broker that does not reach etcd goes on with what it knows, and says so.
+        self.assertEqual(three.metrics()["kafscale_metadata_behind_seconds"], 0.0)
+        three.to_etcd.cut()
+        eventually(lambda: three.metrics()["kafscale_metadata_behind_seconds"] > 1, SECONDS)
+        self.assertEqual(self.code(three, "orders"), 29)

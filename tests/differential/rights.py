@@ -25,8 +25,10 @@ from crc32c import crc32c
 
 from kafscale.format.acl import Operation, PatternType, Permission, ResourceType
 from kafscale.wire.messages import (
+    AlterClientQuotasRequest,
     AlterConfigsRequest,
     AlterPartitionReassignmentsRequest,
+    AlterUserScramCredentialsRequest,
     CreateAclsRequest,
     CreatePartitionsRequest,
     CreateTopicsRequest,
@@ -912,6 +914,29 @@ def _cluster_cases() -> Iterator[Asking]:
             strict=True,
         ),
         [0, 1],
+    )
+    entry = AlterClientQuotasRequest.Entry
+    yield from _on_cluster(
+        "alter quotas",
+        lambda named: AlterClientQuotasRequest(
+            entries=[
+                entry(
+                    entity=[entry.Entity(entity_type="user", entity_name=named(each))],
+                    ops=[entry.Op(key="producer_byte_rate", value=1e6, remove=False)],
+                )
+                for each in ("one", "two")
+            ],
+            validate_only=True,
+        ),
+        [0, 1],
+    )
+    deletion = AlterUserScramCredentialsRequest.Deletion
+    yield from _on_cluster(
+        "alter users",
+        lambda named: AlterUserScramCredentialsRequest(
+            deletions=[deletion(name=named("absent"), mechanism=1)], upsertions=[]
+        ),
+        [0],
     )
     yield from _on_cluster(
         "users", lambda named: DescribeUserScramCredentialsRequest(users=[]), [0], kept=_code
