@@ -17,6 +17,9 @@ something, a line in the log of the broker names that in its place.
 
 At the end a record stays in the bucket, whose key has the C{Server} header of the
 store's answers. L{kafscale.store.s3.watch} looks at it while the broker runs.
+
+The module is long because every check names what failed, and all of them use what
+one run has stored.
 """
 
 from __future__ import annotations
