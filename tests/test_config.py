@@ -543,6 +543,29 @@ class ListenersTests(SynchronousTestCase):
         ):
             self.assertIn(f"invalid KAFSCALE_{name}=", self.refused(**{name: value}))
 
+    def test_for_one_listener(self) -> None:
+        """
+        A variable that names a listener is for that listener alone.
+        """
+        first, second = self.found(
+            LISTENERS="A-B://:1,C://:2",
+            LISTENER_SECURITY_PROTOCOL_MAP="A-B:SSL,C:SSL",
+            SSL_CERT="all.pem",
+            SSL_KEY="key.pem",
+            LISTENER_NAME_A_B_SSL_CERT="one.pem",
+            LISTENER_NAME_C_PROXY_PROTOCOL_FROM="10.0.0.1, 2001:db8::/32",
+        )
+        self.assertEqual((first.settings.ssl_cert, first.settings.ssl_key), ("one.pem", "key.pem"))
+        self.assertEqual(second.settings.ssl_cert, "all.pem")
+        self.assertIsNone(first.settings.proxy_protocol_from)
+        self.assertEqual(second.settings.proxy_protocol_from, ("10.0.0.1/32", "2001:db8::/32"))
+        text = self.refused(LISTENERS="SSL://:1", LISTENER_NAME_D_SSL_CERT="x")
+        self.assertEqual(text, "KAFSCALE_LISTENER_NAME_D_SSL_CERT: there is no listener D")
+        text = self.refused(LISTENERS="SSL://:1", LISTENER_NAME_SSL_SSL_CLIENT_AUTH="maybe")
+        self.assertIn("invalid KAFSCALE_LISTENER_NAME_SSL_SSL_CLIENT_AUTH='maybe'", text)
+        _, warnings = from_environment({"KAFSCALE_LISTENER_NAME_D_DATA_DIR": "x"})
+        self.assertEqual(len(warnings), 1)
+
     def test_between_brokers(self) -> None:
         """
         Brokers use the listener that is named for them, or the first one.
