@@ -18,6 +18,7 @@ import confluent_kafka.admin
 import kafka
 import kafka.errors
 import kafka.net.sasl.oauth
+from cryptography.x509.oid import NameOID
 
 from kafscale.tap.users import credentials_of
 from tests.access.authentication.issuer import AUDIENCE, ISSUER, RSA, jwks, token
@@ -26,6 +27,8 @@ from tests.clients.cluster import ClusterTestCase
 from tests.clients.kafka_tools import tools
 from tests.clients.libraries import KAFKAJS
 from tests.clients.raw import RawClient
+from tests.harness.certificates import authority, issue
+from tests.harness.peers import go_program
 
 SECONDS = 60.0
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
@@ -170,6 +173,38 @@ class LibraryTests(SaslTestCase):
 
             eventually(failed, SECONDS)
 
+    def test_over_tls(self) -> None:
+        """
+        confluent-kafka writes with each mechanism over TLS. Who it is says SASL, not its
+        certificate.
+        """
+        broker = self.with_sasl()
+        broker.terminate()
+        ca = authority()
+        own = issue([(NameOID.COMMON_NAME, "broker")], ca, hosts=["127.0.0.1"])
+        (broker.folder / "ca.pem").write_bytes(ca.pem())
+        (broker.folder / "own.pem").write_bytes(own.pem() + own.key_pem())
+        broker.settings |= {
+            "listeners": f"SASL_SSL://127.0.0.1:{broker.port}",
+            "ssl_cert": "own.pem",
+            "authorizer": "acl",
+            "super_users": f"User:{ADMIN};User:carol",
+        }
+        broker.start()
+        tls = {
+            "security.protocol": "SASL_SSL",
+            "ssl.ca.location": str(broker.folder / "ca.pem"),
+        }
+        for mechanism in MECHANISMS:
+            producer = confluent_kafka.Producer(self.confluent(broker, mechanism, **tls))
+            producer.produce("t", b"x")
+            self.assertEqual(producer.flush(SECONDS), 0)
+        admin = confluent_kafka.admin.AdminClient(self.confluent(broker, "PLAIN", **tls))
+        (offset,) = admin.list_offsets(
+            {confluent_kafka.TopicPartition("t", 0): confluent_kafka.admin.OffsetSpec.latest()}
+        ).values()
+        self.assertEqual(offset.result(SECONDS).offset, len(MECHANISMS))
+
     def test_kafka_python(self) -> None:
         """
         kafka-python writes with each mechanism.
@@ -287,6 +322,40 @@ class RenewalTests(SaslTestCase):
         self.assertEqual(producer.flush(SECONDS), 0)
         self.assertEqual(read, [b"%d" % number for number in range(sent)])
         self.assertEqual(problems, [])
+
+
+class GoTests(SaslTestCase):
+    """
+    Clients in Go; see the programs in C{tests/clients/go}.
+    """
+
+    def checked(self, program: str, *extra: str) -> None:
+        """
+        Run a program, all of whose checks must hold.
+        """
+        broker = self.with_sasl(connections_max_reauth_ms=3000)
+        done = subprocess.run(
+            [str(go_program(program)), broker.address, ADMIN, PASSWORD, jwt()],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=2 * SECONDS,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, f"{done.stdout}\n{done.stderr[-3000:]}")
+        self.assertEqual(done.stdout.splitlines(), [*MECHANISMS, "refused", *extra])
+
+    def test_franz(self) -> None:
+        """
+        franz-go, which authenticates again on open connections.
+        """
+        self.checked("franz_login", "renewed")
+
+    def test_sarama(self) -> None:
+        """
+        Sarama.
+        """
+        self.checked("sarama_login")
 
 
 class JavaTests(SaslTestCase):
