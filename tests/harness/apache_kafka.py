@@ -47,19 +47,43 @@ def settings(
     folder: Path, broker: int, controller: int, others: Mapping[str, object] | None = None
 ) -> str:
     """
-    The content of its file with settings.
+    The content of its file with settings. Its listeners C{SASL} and C{ENDING}, whose
+    sessions end after four seconds, have PLAIN and SCRAM-SHA-256 and the users C{alice}
+    and C{bob}; their ports are in its configuration C{listeners}.
 
     @param broker: The port for clients.
     @param controller: The port for itself, as a controller.
     @param others: Settings that are not the defaults either.
     """
+    login = "org.apache.kafka.common.security"
+    plain = f'{login}.plain.PlainLoginModule required user_alice="secret" user_bob="secret";'
+    listeners = {
+        "PLAINTEXT": broker,
+        "SASL": free_port(),
+        "ENDING": free_port(),
+        "CONTROLLER": controller,
+    }
+    addresses = [f"{name}://127.0.0.1:{port}" for name, port in listeners.items()]
     values = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker}",
+        "listeners": ",".join(addresses),
+        "advertised.listeners": ",".join(addresses[:-1]),
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+        "SASL:SASL_PLAINTEXT,ENDING:SASL_PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
+        **{
+            f"listener.name.{name}.{setting}": value
+            for name in ("sasl", "ending")
+            for setting, value in (
+                ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256"),
+                ("plain.sasl.jaas.config", plain),
+                ("scram-sha-256.sasl.jaas.config", f"{login}.scram.ScramLoginModule required;"),
+            )
+        },
+        "listener.name.ending.plain.connections.max.reauth.ms": 4000,
+        "listener.name.ending.scram-sha-256.connections.max.reauth.ms": 4000,
         "log.dirs": folder / "data",
         "offsets.topic.replication.factor": 1,
         "transaction.state.log.replication.factor": 1,
