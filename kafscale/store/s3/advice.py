@@ -50,6 +50,7 @@ _OF_TEXTS: tuple[tuple[str, bool | None, str], ...] = (
         True,
         "set KAFSCALE_S3_CA_FILE to the CA that signed it; it must be for the name in the endpoint",
     ),
+    ("the answer ended too soon", None, ""),  # so it was in HTTP
     ("SSL routines", True, _TO_HTTP),
     ("HTTPS", False, _TO_HTTPS),  # of Go, nginx and others, with status 400
     ("wrong number of parts", False, _TO_HTTPS),  # the beginning is no status line
