@@ -8,6 +8,8 @@ from typing import Final, Protocol
 
 from zope.interface import Attribute, Interface
 
+from kafscale.wire.messages import FetchRequest
+
 USER: Final = "user"
 CLIENT_ID: Final = "client-id"
 IP: Final = "ip"
@@ -18,6 +20,14 @@ FETCH_RATE: Final = "consumer_byte_rate"
 REQUEST_PERCENTAGE: Final = "request_percentage"
 MUTATION_RATE: Final = "controller_mutation_rate"
 CONNECTION_RATE: Final = "connection_creation_rate"
+
+
+def is_of_broker(request: FetchRequest) -> bool:
+    """
+    Whether another broker fetches, for which there are no quotas. With an authorizer this
+    takes the right C{ClusterAction}.
+    """
+    return request.replica_id >= 0 or request.replica_state is not None
 
 
 class IMutationQuota(Protocol):

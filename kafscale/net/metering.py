@@ -13,9 +13,9 @@ from __future__ import annotations
 from copy import copy
 
 from kafscale.interfaces import ANONYMOUS, RequestContext
-from kafscale.interfaces.quotas import IQuotas
+from kafscale.interfaces.quotas import IQuotas, is_of_broker
 from kafscale.net.request_memo import RequestMemo
-from kafscale.wire.messages import ProduceRequest
+from kafscale.wire.messages import FetchRequest, ProduceRequest
 from kafscale.wire.schema import Request, Response
 
 
@@ -44,9 +44,11 @@ class Metered:
         self._client_id = context.client_id
         session = context.session
         self._user = session.principal.name
-        # Before its login a client uses the quota of no user.
+        # Before its login a client uses the quota of no user; and other brokers fetch
+        # without quotas, as in Kafka.
         self._counts = not (
-            session.listener.protocol.has_sasl and session.principal is ANONYMOUS
+            (session.listener.protocol.has_sasl and session.principal is ANONYMOUS)
+            or (isinstance(request, FetchRequest) and is_of_broker(request))
         )
         self._worked: float | None = None
         self._throttle_ms = 0

@@ -16,8 +16,8 @@ from kafscale.access.open_sessions import OpenSession, OpenSessions
 from kafscale.interfaces import Listener, SecurityProtocol
 from kafscale.net import connection
 from kafscale.net.lost_peer import is_gone
-from kafscale.wire.messages import FetchResponse, HeartbeatResponse, ProduceResponse
-from tests.net.fakes import Broker, Client, body, fetch, heartbeat, produce
+from kafscale.wire.messages import FetchRequest, FetchResponse, HeartbeatResponse, ProduceResponse
+from tests.net.fakes import Broker, Client, body, fetch, framed, heartbeat, produce
 
 ANY_CLIENT = (("client-id", None),)
 KB = 1000
@@ -281,6 +281,19 @@ class MeteringTests(SynchronousTestCase):
             self.assertEqual(body(answer, FetchResponse, 12)[1].throttle_time_ms, 1000)
             self.broker.clock.advance(1)
         self.assertEqual(response.throttle_time_ms, 700)
+
+    def test_broker(self) -> None:
+        """
+        The time of another broker's fetches does not count.
+        """
+        self.broker.quotas.change(ANY_CLIENT, {"request_percentage": 10.0})
+        request = FetchRequest(
+            max_wait_ms=0, min_bytes=0, topics=[], forgotten_topics_data=[], replica_id=3
+        )
+        for _ in range(3):
+            self.client.send(framed(request, 12, 1))
+            (answer,) = self.client.answers()
+            self.assertEqual(body(answer, FetchResponse, 12)[1].throttle_time_ms, 0)
 
     def test_before_login(self) -> None:
         """

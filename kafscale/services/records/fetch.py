@@ -39,7 +39,7 @@ from kafscale.interfaces import (
     RequestContext,
     Serving,
 )
-from kafscale.interfaces.quotas import IQuotas
+from kafscale.interfaces.quotas import IQuotas, is_of_broker
 from kafscale.services.location import current_leader, endpoints
 from kafscale.services.records.delayed_fetches import DelayedFetch
 from kafscale.services.records.fetch_sessions import (
@@ -204,7 +204,7 @@ class FetchService:
         if self._permitted is not None:
             reader = reader.permitted(self._permitted(request, context))
         max_bytes = min(request.max_bytes, self._max_bytes)
-        if self._quotas.active:
+        if self._quotas.active and not is_of_broker(request):
             user = context.session.principal.name
             max_bytes = int(min(max_bytes, self._quotas.most_fetched(user, context.client_id)))
         fetch = _Fetch(request, context, reads, session, epoch, reader, max_bytes, response)
@@ -259,7 +259,11 @@ class FetchService:
         if session is not None and session.epoch != fetch.epoch:
             # Another request of the session came meanwhile, on another connection.
             return FetchResponse(error_code=InvalidFetchSessionEpoch.code, responses=[])
-        if self._quotas.active and (throttle_ms := self._throttle(fetch)):
+        if (
+            self._quotas.active
+            and not is_of_broker(fetch.request)
+            and (throttle_ms := self._throttle(fetch))
+        ):
             held = session is not None and self._sessions.holds(session)
             return FetchResponse(
                 throttle_time_ms=throttle_ms,

@@ -92,6 +92,14 @@ class QuotaTests(FetchCase):
         later = again(2)
         self.assertEqual((self.sizes(later), later.throttle_time_ms), ([KB], 0))
 
+    def test_broker(self) -> None:
+        """
+        Other brokers have no quota.
+        """
+        self.cluster.quotas.fetched("ANONYMOUS", "test", 10 * KB)
+        response = self.ask(replica_id=8)
+        self.assertEqual((self.sizes(response), response.throttle_time_ms), ([30 * KB], 0))
+
     def test_nothing_to_read(self) -> None:
         """
         A response without records is not held back.
