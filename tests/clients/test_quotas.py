@@ -13,7 +13,7 @@ import kafka
 from kafscale.wire.messages import AlterClientQuotasRequest
 from tests.clients.broker import eventually
 from tests.clients.kafka_tools import tools
-from tests.clients.test_operators import OperatorsTestCase
+from tests.clients.operators import OperatorsTestCase
 
 SECONDS = 60.0
 RECORD = bytes(100_000)
