@@ -493,7 +493,8 @@ class Settings:
         number(0, 60_000, "milliseconds"),
         "0",
         "Maximum time between two flushes of the journal, and so the longest that a batch is"
-        " delayed. A full buffer is flushed earlier; after an idle period the delay is 10 ms. 0:"
+        " delayed. A full buffer is flushed earlier; after an idle period the delay is 10 ms,"
+        " and for the only producer, if it waits for each answer, at most the time of a flush. 0:"
         " flush as soon as the previous flushes permit.",
         on_s3="50",
     )

@@ -107,7 +107,12 @@ class Journal:
             self._unsettled.append(slot)
             if self._lingers or not self._sending:
                 wait = self._linger.wait(slot.begun)
-                self._flush_due = self._clock.callLater(wait, self._linger_over)
+                if wait and len(self._unsettled) == 1:
+                    due = slot.begun + wait
+                    self._flush_due = self._clock.callLater(0, self._first_came, due)
+                else:
+                    self._linger.alone = False
+                    self._flush_due = self._clock.callLater(wait, self._linger_over)
         return slot
 
     def add(self, writer: Writer, batch: bytes, first: int, end: int, max_timestamp: int) -> Slot:
@@ -151,6 +156,28 @@ class Journal:
         else:
             done.callback(None)
         return done
+
+    def _first_came(self, due: float) -> None:
+        """
+        Let the open slot wait, when it has the batches that came together with its first.
+        """
+        assert self._open is not None
+        size = self._open.size
+        wait = self._linger.wait_alone(self._linger.left(due, self._clock.seconds()))
+        self._flush_due = self._clock.callLater(wait, self._waited, size, due)
+
+    def _waited(self, size: int, due: float) -> None:
+        """
+        Send the open slot if no other batches came to those of C{size} bytes; otherwise let
+        it wait until it is due.
+        """
+        assert self._open is not None
+        self._linger.alone = self._open.size == size
+        wait = self._linger.left(due, self._clock.seconds())
+        if wait and not self._linger.alone:
+            self._flush_due = self._clock.callLater(wait, self._linger_over)
+        else:
+            self._linger_over()
 
     def _linger_over(self) -> None:
         self._flush_due = None
@@ -228,7 +255,9 @@ class Journal:
         slot.durable = True
         self._counts.slots += 1
         self._counts.slot_bytes += slot.size + len(footer)
-        self._counts.flush_seconds.add(self._clock.seconds() - begun)
+        seconds = self._clock.seconds() - begun
+        self._counts.flush_seconds.add(seconds)
+        self._linger.answered(seconds)
         self._settle()
         if passes is None:
             self._next()

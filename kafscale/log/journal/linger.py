@@ -6,8 +6,13 @@ producers wait for it. So there is a minimum time from one slot to the next. A
 batch that arrives after a pause waits only for a moment, just long enough for
 batches that were sent together with it. A batch that arrives right after a slot
 waits until the interval is over. So there are at most as many requests in a
-second as the interval allows, and only a slot that is large enough for a
-request of its own is sent earlier.
+second as the interval allows, with two exceptions. A slot that is large enough
+for a request of its own is sent earlier. And a producer that waits for each
+answer before it sends more waits in vain for others if it is alone: for it a
+wait lasts no longer than the store takes to answer.
+
+It is alone if nothing else is under way when its batches come, and nothing came
+after them, into this slot and into the one before, while they waited.
 """
 
 from __future__ import annotations
@@ -23,22 +28,42 @@ class Linger:
     @ivar longest: Seconds from one slot to the next, unless they are full; 0 if
         slots do not wait.
     @ivar shortest: Seconds that a slot waits after a pause.
+    @ivar alone: Whether the last slot waited in vain.
     """
 
-    __slots__ = ("_closed", "longest", "shortest")
+    __slots__ = ("_answered", "_closed", "alone", "longest", "shortest")
 
     def __init__(self, longest: float) -> None:
         self.longest = longest
         self.shortest = min(IDLE, longest)
+        self.alone = False
         self._closed = float("-inf")
+        self._answered = longest
 
     def wait(self, now: float) -> float:
         """
         Return how many seconds a slot waits whose first batch comes now.
         """
-        left = self._closed + self.longest - now
-        # If the clock was set back, no slot waits longer than ever.
-        return min(max(left, self.shortest), self.longest)
+        return max(self.left(self._closed + self.longest, now), self.shortest)
+
+    def left(self, due: float, now: float) -> float:
+        """
+        Return how many seconds are left. If the clock was set back, no slot waits longer
+        than ever.
+        """
+        return min(max(due - now, 0.0), self.longest)
+
+    def wait_alone(self, wait: float) -> float:
+        """
+        Return how much of a wait must be over before a slot is sent that waits in vain.
+        """
+        return min(wait, self._answered) if self.alone else wait
+
+    def answered(self, seconds: float) -> None:
+        """
+        Note how long the store took to store a slot.
+        """
+        self._answered = seconds
 
     def closed(self, now: float) -> None:
         """

@@ -223,13 +223,105 @@ class LingerTests(JournalTestCase):
         not prolong that.
         """
         self.add(10)
-        self.clock.advance(IDLE)
+        self.clock.advance(IDLE / 2)
+        self.add(10)
+        self.clock.advance(IDLE / 2)
         self.land(0)
         self.add(10)
         self.clock.advance(0.4)
         self.add(10)
         self.assertEqual(self.sent(), [])
         self.clock.advance(0.1)
+        self.assertEqual(self.sent(), [1])
+
+    def alone(self) -> None:
+        """
+        Let a slot that waited in vain be stored in 20 ms.
+        """
+        for _ in range(3):
+            self.add(10)
+        self.clock.advance(0)
+        self.clock.advance(IDLE)
+        self.assertEqual(self.sent(), [0])
+        self.clock.advance(0.02)
+        self.land(0)
+
+    def test_alone(self) -> None:
+        """
+        A producer that waits for its answers waits for others no longer than the store
+        takes, while others do not come.
+        """
+        self.alone()
+        for number in (1, 2):
+            for _ in range(3):
+                self.add(10)
+            self.clock.advance(0)
+            self.clock.advance(0.019)
+            self.assertEqual(self.sent(), [])
+            self.clock.advance(0.0011)
+            self.assertEqual(self.sent(), [number])
+            self.clock.advance(0.02)
+            self.land(number)
+
+    def test_no_longer_alone(self) -> None:
+        """
+        When another one comes, slots wait for half a second again.
+        """
+        self.alone()
+        self.add(10)
+        self.clock.advance(0)
+        self.clock.advance(0.01)
+        self.add(10)
+        self.clock.advance(0.469)
+        self.assertEqual(self.sent(), [])
+        self.clock.advance(0.0011)
+        self.assertEqual(self.sent(), [1])
+        self.clock.advance(0.02)
+        self.land(1)
+        self.add(10)
+        self.clock.advance(0)
+        self.clock.advance(0.479)
+        self.assertEqual(self.sent(), [])
+        self.clock.advance(0.0011)
+        self.assertEqual(self.sent(), [2])
+
+    def test_not_alone_beside_a_slot(self) -> None:
+        """
+        A producer whose batches come while a slot is under way does not wait for it: this
+        one waits for half a second, and so does the next.
+        """
+        self.alone()
+        self.add(300)
+        self.assertEqual(self.sent(), [1])
+        self.add(10)
+        self.clock.advance(0)
+        self.clock.advance(0.499)
+        self.assertEqual(self.sent(), [1])
+        self.clock.advance(0.0011)
+        self.assertEqual(self.sent(), [1, 2])
+        self.land(1)
+        self.land(2)
+        self.add(10)
+        self.clock.advance(0)
+        self.clock.advance(0.499)
+        self.assertEqual(self.sent(), [])
+        self.clock.advance(0.0011)
+        self.assertEqual(self.sent(), [3])
+
+    def test_alone_on_a_slow_store(self) -> None:
+        """
+        Where the store takes longer than what is left of the interval the wait is as ever.
+        """
+        self.add(10)
+        self.clock.advance(0)
+        self.clock.advance(IDLE)
+        self.clock.advance(0.3)
+        self.land(0)
+        self.add(10)
+        self.clock.advance(0)
+        self.clock.advance(0.199)
+        self.assertEqual(self.sent(), [])
+        self.clock.advance(0.0011)
         self.assertEqual(self.sent(), [1])
 
     def test_a_full_slot_does_not_wait(self) -> None:
