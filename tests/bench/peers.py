@@ -1,6 +1,5 @@
 """
-The broker beside Apache Kafka and the floor, in one run and by turns: the table with
-which docs/performance.md begins.
+The broker beside Apache Kafka and the floor, in one run and by turns.
 
     python -m tests.bench peers --folder FOLDER-ON-A-DISK
 
@@ -108,7 +107,7 @@ def table(folder: Path, options: argparse.Namespace) -> tuple[str, list[str], li
     if options.before is not None:
         servers.append(Build(folder, "before", options.before))
         head.append("Kafscale before")
-    single = "produces of one record of 100 B, 5 ahead, {} connections".format
+    single = "produces of one record of 100 B, 5 ahead, connections: {}".format
     cases = [
         (single(16), "requests/s", "CPU µs each", "{:,.0f}", requests(16, options.seconds)),
         (single(1), "requests/s", "CPU µs each", "{:,.0f}", requests(1, options.seconds)),
