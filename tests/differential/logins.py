@@ -56,7 +56,7 @@ class Login:
         """
         key = type(request).key
         header = request_header(key, version, 5, "differential")
-        frame = self._exchange(header + b"".join(request.encode(version)))
+        frame = self.exchange(header + b"".join(request.encode(version)))
         if frame is None:
             return
         if key == ApiVersionsRequest.key and frame[4:6] == b"\0\x23":
@@ -81,7 +81,7 @@ class Login:
         """
         Send a bare token, and keep the answer.
         """
-        frame = self._exchange(token)
+        frame = self.exchange(token)
         if frame is not None:
             self.seen.append(("token", frame))
 
@@ -97,7 +97,11 @@ class Login:
             data = b""
         self.seen.append(("more", data) if data else CLOSED)
 
-    def _exchange(self, frame: bytes) -> bytes | None:
+    def exchange(self, frame: bytes) -> bytes | None:
+        """
+        Send a frame and return the one that answers it; None if the broker has closed
+        the connection.
+        """
         if CLOSED in self.seen:
             return None
         try:
@@ -152,7 +156,7 @@ def newest_versions() -> Step:
             ApiVersionsRequest(client_software_name="x", client_software_version="1").encode(3)
         )
         header = struct.pack(">hhih", 18, 99, 5, -1) + b"\0"
-        frame = login._exchange(header + body)
+        frame = login.exchange(header + body)
         if frame is not None:
             login.seen.append(("ApiVersions", struct.unpack_from(">h", frame, 4)[0]))
 
