@@ -17,7 +17,7 @@ that waits, work on the same state until it is answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias, cast
@@ -513,7 +513,16 @@ class ProduceService:
 
     # -- answering -----------------------------------------------------------
 
-    def _settle(self, produce: _Produce, acks: int, timeout_ms: int) -> _Answer:
+    def _settle(
+        self,
+        produce: _Produce,
+        acks: int,
+        timeout_ms: int,
+        refused: Sequence[ISettlement] = (),
+    ) -> _Answer:
+        """
+        @param refused: Settlements of the request that have failed already.
+        """
         if acks == 0:
             if produce.error is not None:
                 raise produce.error
@@ -526,13 +535,19 @@ class ProduceService:
         for settlement, _, _ in settling:
             if settlement.number > latest.number:
                 latest = settlement
+        if refused:
+            latest = refused[0]
         produce.settlement, produce.response = latest, response
         if timeout_ms > 0:
             self._overdue.add(produce, (produce.now + timeout_ms) / 1000)
         return produce
 
     def _settle_late(self, produce: _Produce, acks: int, timeout_ms: int) -> Deferred[Any]:
-        answer = self._settle(produce, acks, timeout_ms)
+        # The broker may have been fenced while the request waited: what was appended before
+        # is refused, and the slots of the next incarnation, whose numbers begin again, say
+        # nothing of it (rule 2).
+        refused = [each for each, _, _ in produce.settling if _has_failed(each)]
+        answer = self._settle(produce, acks, timeout_ms, refused)
         return answer.deferred() if isinstance(answer, Settling) else succeed(answer)
 
     def settle_each(self, produce: _Produce, failure: Failure) -> Deferred[Response]:
@@ -612,6 +627,12 @@ class ProduceService:
             return None
         response: ProduceResponse = error_response(request, context.api_version, code, message)
         return response
+
+
+def _has_failed(settlement: ISettlement) -> bool:
+    failures: list[Failure] = []
+    settlement.wait().addErrback(failures.append)
+    return bool(failures)
 
 
 def _give_up(produce: _Produce) -> None:

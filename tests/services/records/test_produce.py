@@ -292,6 +292,24 @@ class FencedTests(ProduceCase):
         self.assertEqual((lost.current_leader.leader_id, lost.current_leader.leader_epoch), (7, 5))
         self.assertEqual([each.node_id for each in response.node_endpoints], [7])
 
+    def test_refused_before(self) -> None:
+        """
+        One batch is refused when the broker is fenced, while the other one still waits,
+        which is stored under the next incarnation. Only that one is acknowledged, though
+        the numbers of its slots have begun again and may be higher.
+        """
+        before = self.log.settlements[0]
+        late = self.partition(1)
+        late.is_open = False
+        answer = self.produce((0, BATCH), (1, BATCH))
+        self.assertEqual(len(self.partition(0).batches), 1)
+        before.settle(errors.NotLeaderOrFollower("this broker was replaced"))
+        after = self.log.next_settlement()
+        self.assertGreater(after.number, before.number)
+        late.open()
+        after.settle()
+        self.assertEqual([each.error_code for each in self.successResultOf(answer)], [6, 0])
+
     def test_defect(self) -> None:
         """
         An exception that is not Kafka's is raised, for the dispatcher to log.
