@@ -35,6 +35,10 @@ MOST_PRINCIPALS: Final = 10_000
 MOST_DECISIONS: Final = 5_000
 """How many decisions are remembered of each of them."""
 
+_LONG_NAME: Final = 256
+"""A decision about a longer name is not remembered: clients may ask for names of many
+MiB, and no topic has such a one."""
+
 _ANY_NAME = "hardcode"
 """A name of which Kafka assumes that no ACL is about it alone."""
 
@@ -99,6 +103,9 @@ class _Rights:
     def _remember(
         self, what: tuple[Operation, ResourceType, str | None], decided: bool
     ) -> None:
+        name = what[2]
+        if name is not None and len(name) > _LONG_NAME:
+            return
         if len(self._decided) >= MOST_DECISIONS:
             self._decided = {}
         self._decided[what] = decided

@@ -33,6 +33,7 @@ from kafscale.interfaces import (
     ITopicLookup,
     RequestContext,
     Serving,
+    Settling,
 )
 from kafscale.wire.error_responses import element_response, empty_response
 from kafscale.wire.first_error import first_error, struct_in
@@ -192,13 +193,14 @@ class Guard:
     def topics(self, request: FetchRequest, context: RequestContext) -> ITopicLookup:
         """
         The topics that the client of a Fetch request may read. A broker that reads from
-        another one may read all.
+        another one may read all; a client that only says that it is one may read none: a
+        right on a topic, such as ALL, must not stand for that on the cluster.
         """
         rights = self._authorizer.rights(context.session.principal, context.host)
         if request.replica_id >= 0 or request.replica_state is not None:
             if rights.allows(Operation.CLUSTER_ACTION, ResourceType.CLUSTER, CLUSTER_NAME):
                 return self._image
-            return PermittedTopics(self._image, rights, Operation.CLUSTER_ACTION)
+            return PermittedTopics(self._image, rights, None)
         return PermittedTopics(self._image, rights)
 
     # -- a request --------------------------------------------------------------
@@ -244,6 +246,8 @@ class Guard:
         asked: Asked,
         context: RequestContext,
     ) -> Any:
+        if isinstance(answer, Settling):
+            answer = answer.deferred()  # what was refused is put into its response
         if not isinstance(answer, Deferred):
             if not hasattr(answer, "send"):  # no coroutine
                 return self._complete(answer, serving, needs, plans, asked, context)

@@ -27,12 +27,12 @@ class PermittedTopics:
     """
 
     def __init__(
-        self, topics: ITopicLookup, rights: IRights, operation: Operation = Operation.READ
+        self, topics: ITopicLookup, rights: IRights, operation: Operation | None = Operation.READ
     ) -> None:
         """
         @param topics: All topics.
         @param rights: Those of the client.
-        @param operation: What it needs a right for.
+        @param operation: What it needs a right for; None: it may read no topic.
         """
         self._topics = topics
         self._rights = rights
@@ -69,5 +69,6 @@ class PermittedTopics:
         return topic
 
     def _check(self, name: str) -> None:
-        if not self._rights.allows(self._operation, ResourceType.TOPIC, name):
+        operation = self._operation
+        if operation is None or not self._rights.allows(operation, ResourceType.TOPIC, name):
             raise TopicAuthorizationFailed

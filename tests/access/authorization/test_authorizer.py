@@ -4,6 +4,7 @@ Decisions that are remembered, super users and defaults.
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter
@@ -155,6 +156,23 @@ class AuthorizerTests(SynchronousTestCase):
                 self.assertEqual(
                     rights.allows(READ, TOPIC, f"a{number}"), f"a{number}".startswith("a1")
                 )
+
+
+    def test_long_names(self) -> None:
+        """
+        Names of many bytes, of which a request may be full, are judged and not kept.
+        """
+        self.acls.create("allow read topic a*")
+        rights = self.acls.authorizer.rights(ALICE, "10.0.0.1")
+        tracemalloc.start()
+        try:
+            for number in range(8):
+                self.assertTrue(rights.allows(READ, TOPIC, f"a{number}" + "x" * (1 << 20)))
+                self.assertFalse(rights.allows(READ, TOPIC, f"b{number}" + "x" * (1 << 20)))
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        self.assertLess(kept, 1 << 20)
 
 
 class CostTests(SynchronousTestCase):

@@ -813,6 +813,17 @@ class FetchTests(GuardCase):
         self.acls.create("allow cluster_action cluster kafka-cluster")
         self.assertIs(self.topics(replica_id=1), self.image)
 
+    def test_no_broker(self) -> None:
+        """
+        A client that says that it is a broker reads nothing that it may not read as itself.
+        """
+        self.acls.create("allow all topic *", "deny read topic hidden")
+        self.assertRaises(TopicAuthorizationFailed, self.topics().topic, "hidden")
+        for fields in ({"replica_id": 1}, {"replica_state": FetchRequest.ReplicaState()}):
+            for name in ("hidden", "a"):
+                self.assertRaises(TopicAuthorizationFailed, self.topics(**fields).topic, name)
+            self.assertRaises(TopicAuthorizationFailed, self.topics(**fields).topic_by_id, HIDDEN)
+
 
 class RightsTests(GuardCase):
     """
@@ -888,6 +899,19 @@ class AuditTests(GuardCase):
             " TOPIC 'hidden'"
         )
         self.assertEqual(self.lines, [line, f"{line} (1 more since the last line)"])
+
+    def test_long_names(self) -> None:
+        """
+        Of a long name the beginning is logged, and tells lines apart.
+        """
+        guard = self.guard()
+        self.guard = lambda: guard  # type: ignore[method-assign]
+        for end in "ab":
+            topic = MetadataRequest.Topic(name="x" * (1 << 16) + end)
+            request = MetadataRequest(topics=[topic])
+            self.ask(request, 5, MetadataResponse(brokers=[], controller_id=1, topics=[]))
+        (line,) = self.lines
+        self.assertLess(len(line), 300)
 
     def test_changes(self) -> None:
         """
