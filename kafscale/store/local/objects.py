@@ -117,11 +117,14 @@ class LocalObjectStore:
         def ended(error: int) -> None:
             self._files.release(reserved[2], error)
             done.callback(error)
+            self._left()
 
+        self._under_way += 1  # until the thread has ended, even if this call is cancelled
         try:
             self._creation.create(*reserved, pieces, ended)
         except (TypeError, BufferError):
             self._files.release(reserved[2], 0)
+            self._left()
             raise
         error = await done
         if error and error not in _NOT_DECIDED:
@@ -142,9 +145,12 @@ class LocalObjectStore:
         try:
             yield
         finally:
-            self._under_way -= 1
-            if self._idle is not None and not self._under_way:
-                self._idle.callback(None)
+            self._left()
+
+    def _left(self) -> None:
+        self._under_way -= 1
+        if self._idle is not None and not self._under_way:
+            self._idle.callback(None)
 
 
 @implementer(IObjectReader)
