@@ -907,7 +907,7 @@ class AuditTests(GuardCase):
         guard = self.guard()
         self.guard = lambda: guard  # type: ignore[method-assign]
         for end in "ab":
-            topic = MetadataRequest.Topic(name="x" * (1 << 16) + end)
+            topic = MetadataRequest.Topic(name="x" * (1 << 14) + end)
             request = MetadataRequest(topics=[topic])
             self.ask(request, 5, MetadataResponse(brokers=[], controller_id=1, topics=[]))
         (line,) = self.lines
