@@ -63,7 +63,7 @@ class Linger:
         """
         Note how long the store took to store a slot.
         """
-        self._answered = seconds
+        self._answered = max(seconds, 0.0)  # the clock may have been set back
 
     def closed(self, now: float) -> None:
         """

@@ -79,3 +79,11 @@ class LingerTests(SynchronousTestCase):
         """
         self.linger.closed(5000.0)
         self.assertEqual(self.linger.wait(1000.0), 0.05)
+
+    def test_answered_before_it_was_sent(self) -> None:
+        """
+        A slot that seems to have been stored before it was sent shortens no wait below 0.
+        """
+        self.linger.alone = True
+        self.linger.answered(-30.0)
+        self.assertEqual(self.linger.wait_alone(0.05), 0.0)
