@@ -518,36 +518,44 @@ class ProduceService:
         produce: _Produce,
         acks: int,
         timeout_ms: int,
-        refused: Sequence[ISettlement] = (),
+        decisive: Sequence[ISettlement] | None = None,
     ) -> _Answer:
         """
-        @param refused: Settlements of the request that have failed already.
+        @param decisive: Those of the request's settlements of which the last one decides;
+            None: all of them.
         """
         if acks == 0:
             if produce.error is not None:
                 raise produce.error
             return None
         response = self._response(produce)
-        settling = produce.settling
-        if not settling:
+        if decisive is None:
+            decisive = [settlement for settlement, _, _ in produce.settling]
+        if not decisive:
             return response
-        latest = settling[0][0]
-        for settlement, _, _ in settling:
+        latest = decisive[0]
+        for settlement in decisive:
             if settlement.number > latest.number:
                 latest = settlement
-        if refused:
-            latest = refused[0]
         produce.settlement, produce.response = latest, response
         if timeout_ms > 0:
             self._overdue.add(produce, (produce.now + timeout_ms) / 1000)
         return produce
 
     def _settle_late(self, produce: _Produce, acks: int, timeout_ms: int) -> Deferred[Any]:
-        # The broker may have been fenced while the request waited: what was appended before
-        # is refused, and the slots of the next incarnation, whose numbers begin again, say
-        # nothing of it (rule 2).
-        refused = [each for each, _, _ in produce.settling if _has_failed(each)]
-        answer = self._settle(produce, acks, timeout_ms, refused)
+        # The broker may have been fenced while the request waited. Then what was appended
+        # before is settled, and its slots say nothing of those of the next incarnation, whose
+        # numbers begin again (rules 1 and 2).
+        refused: list[ISettlement] = []
+        pending: list[ISettlement] = []
+        for settlement, _, _ in produce.settling:
+            fate = settlement.wait()
+            if not fate.called:
+                pending.append(settlement)
+                fate.addErrback(lambda _: None).cancel()
+            else:
+                fate.addErrback(lambda _, which: refused.append(which), settlement)
+        answer = self._settle(produce, acks, timeout_ms, refused[:1] or pending)
         return answer.deferred() if isinstance(answer, Settling) else succeed(answer)
 
     def settle_each(self, produce: _Produce, failure: Failure) -> Deferred[Response]:
@@ -627,12 +635,6 @@ class ProduceService:
             return None
         response: ProduceResponse = error_response(request, context.api_version, code, message)
         return response
-
-
-def _has_failed(settlement: ISettlement) -> bool:
-    failures: list[Failure] = []
-    settlement.wait().addErrback(failures.append)
-    return bool(failures)
 
 
 def _give_up(produce: _Produce) -> None:

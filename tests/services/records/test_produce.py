@@ -292,6 +292,26 @@ class FencedTests(ProduceCase):
         self.assertEqual((lost.current_leader.leader_id, lost.current_leader.leader_epoch), (7, 5))
         self.assertEqual([each.node_id for each in response.node_endpoints], [7])
 
+    def test_stored_before(self) -> None:
+        """
+        One batch is durable when the broker is fenced, while the other one still waits,
+        which is stored under the next incarnation, in a slot with a lower number. The answer
+        comes when that is durable, too.
+        """
+        after = self.log.settlements[0]
+        before = self.log.next_settlement()
+        self.assertLess(after.number, before.number)
+        self.partition(0).settlements = [before]
+        late = self.partition(1)
+        late.settlements = [after]
+        late.is_open = False
+        answer = self.produce((0, BATCH), (1, BATCH))
+        before.settle()
+        late.open()
+        self.assertNoResult(answer)
+        after.settle()
+        self.assertEqual([each.error_code for each in self.successResultOf(answer)], [0, 0])
+
     def test_refused_before(self) -> None:
         """
         One batch is refused when the broker is fenced, while the other one still waits,
