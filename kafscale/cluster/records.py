@@ -75,6 +75,7 @@ class ClusterRecords:
         self._read = read
         self._records: dict[str, Any] = {}
         self._revisions: dict[str, int] = {}
+        self._unreadable: dict[str, UnreadableData] = {}
         self._seen = 0  # all commits up to this revision of the store are known
         self._watch: IWatch | None = None
         self._subscribers: list[Callable[[Mapping[str, Any]], None]] = []
@@ -138,6 +139,9 @@ class ClusterRecords:
         """
         in_doubt: list[Mapping[str, Any]] = []  # what commits of unknown outcome would do
         while True:
+            for key in keys:
+                if key in self._unreadable:  # its revision would never be the one known
+                    raise self._unreadable[key]
             compares = [Compare(key, self._revisions.get(key, 0)) for key in keys]
             present = {key: self._records[key] for key in keys if key in self._records}
             refused: KafkaError | None = None
@@ -217,6 +221,7 @@ class ClusterRecords:
         changed: dict[str, Any] = {}
         for key, entry in entries.items():
             record = None
+            self._unreadable.pop(key, None)
             if entry is not None:
                 try:
                     record = self._read(entry)
@@ -226,6 +231,7 @@ class ClusterRecords:
                         " in force: {why}",
                         why=why,
                     )
+                    self._unreadable[key] = why
                     continue
                 self._records[key] = record
                 self._revisions[key] = entry.revision

@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 
 from kafscale.cluster.records import ClusterRecords
 from kafscale.errors import DuplicateResource, ResourceNotFound, StoreUnavailable
+from kafscale.format.errors import UnreadableData
 from kafscale.format.record import read_record
 from kafscale.interfaces import Delete, Entry, IClusterRecords, IMetadataStore, Put
 from kafscale.store.blocking import at_once
@@ -252,14 +253,17 @@ class ClusterRecordsTests(SynchronousTestCase):
 
     def test_unreadable(self) -> None:
         """
-        A record that is changed by hand into something else is logged and keeps its last
-        value; others go on.
+        A record that is changed by hand into something else is logged, keeps its last value
+        and is not changed until it can be read; others go on.
         """
         now(self.records.change([ONE], put(ONE, 1)))
         now(self.store.commit([], [Put(ONE, {"other": 1}), Put(TWO, {"value": 2})]))
         self.assertEqual(self.records.records(), {ONE: Number(1), TWO: Number(2)})
+        self.failureResultOf(begin(self.records.change([ONE], put(ONE, 3))), UnreadableData)
         now(self.store.commit([], [Delete(ONE)]))
         self.assertEqual(self.records.records(), {TWO: Number(2)})
+        now(self.records.change([ONE], put(ONE, 3)))
+        self.assertEqual(self.records.records(), {ONE: Number(3), TWO: Number(2)})
 
     def test_subscriber_fails(self) -> None:
         """
