@@ -63,7 +63,8 @@ class ListenerFactory(Factory):
         """
         See L{BrokerFactory.accept}.
         """
-        return self._all.accept(self, getattr(addr, "host", ""))
+        # IPv4 in IPv6, as a listener on [::] has it, is IPv4: limits and quotas name that.
+        return self._all.accept(self, getattr(addr, "host", "").removeprefix("::ffff:"))
 
 
 class Held(Protocol):

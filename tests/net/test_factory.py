@@ -62,6 +62,8 @@ class LimitTests(SynchronousTestCase):
         self.assert_closed(broker.refused("10.0.0.7"))
         client.go()
         self.assertIsNone(broker.refused("10.0.0.7"))
+        # So a listener on [::] sees it.
+        self.assert_closed(broker.refused("::ffff:10.0.0.7"))
 
     def test_per_listener(self) -> None:
         """
