@@ -38,8 +38,9 @@ class Passwords:
 
     async def verify(self, name: str, password: str) -> bool:
         """
-        Whether a user has this password: with any mechanism. All mechanisms are
-        computed, for known and for unknown users.
+        Whether a user has this password, with every mechanism that the user has: a
+        password that was changed for one of them is refused at once. All mechanisms
+        are computed, for known and for unknown users.
         """
         known = [
             (mechanism, self._look_up(name, mechanism, False)) for mechanism in MECHANISMS.values()
@@ -53,13 +54,14 @@ class Passwords:
 
 def _fits(known: list[tuple[Mechanism, Known]], password: bytes) -> bool:
     """
-    Whether the password is that of a credential that is no decoy.
+    Whether the password is that of all credentials that are no decoys, and there is one.
     """
-    found = False
+    fitting = []
     for mechanism, each in known:
         credential = each.credential
         salted = mechanism.salted(password, credential.salt, credential.iterations)
         computed = mechanism.credential(salted, credential.salt, credential.iterations)
         same = hmac.compare_digest(computed.stored_key, credential.stored_key)
-        found |= same and each.identity is not None
-    return found
+        if each.identity is not None:
+            fitting.append(same)
+    return bool(fitting) and all(fitting)

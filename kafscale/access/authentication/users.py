@@ -104,13 +104,9 @@ class Users:
         What is known of a name: see L{kafscale.access.authentication.scram.LookUp}.
         There are no delegation tokens.
         """
-        if not is_token:
-            for record in (
-                self._records.get(metadata_keys.user(name)),
-                self._in_file.get(name),
-            ):
-                if record is not None and mechanism.name in record.credentials:
-                    return Known(record.credentials[mechanism.name], Identity(name))
+        record = self._records.get(metadata_keys.user(name)) or self._in_file.get(name)
+        if not is_token and record is not None and mechanism.name in record.credentials:
+            return Known(record.credentials[mechanism.name], Identity(name))
         return Known(mechanism.decoy(self.login_secret.encode(), name), None)
 
     # -- administration -----------------------------------------------------------

@@ -67,8 +67,8 @@ class PlainTests(SynchronousTestCase):
 
 class PasswordTests(SynchronousTestCase):
     """
-    Passwords of users that SCRAM knows: C{both} has one for each mechanism, C{one} has
-    only the longer.
+    Passwords of users that SCRAM knows: C{both} has the same for each mechanism, that of
+    C{changed} was changed for one of them, and C{one} has only the longer.
     """
 
     def setUp(self) -> None:
@@ -83,9 +83,12 @@ class PasswordTests(SynchronousTestCase):
         """
         What is known of a name.
         """
-        if not is_token and (name == "both" or (name == "one" and mechanism is SHA_512)):
-            password = f"{name} {mechanism.number}".encode()
-            salted = mechanism.salted(password, b"salt", 4096)
+        passwords = {
+            "both": ("same", "same"), "changed": ("old", "new"), "one": ("", "same")
+        }.get(name, ("", ""))  # fmt: skip
+        password = passwords[mechanism is SHA_512]
+        if password and not is_token:
+            salted = mechanism.salted(password.encode(), b"salt", 4096)
             return Known(mechanism.credential(salted, b"salt", 4096), Identity(name))
         return Known(mechanism.decoy(b"secret", name), None)
 
@@ -99,17 +102,19 @@ class PasswordTests(SynchronousTestCase):
             return await self.waiting[-1]
         return function(*args)
 
-    def test_any_mechanism(self) -> None:
+    def test_all_mechanisms(self) -> None:
         """
-        A password of any mechanism is good, and no other.
+        A password is good if the user has it with all of its mechanisms: an old one is
+        refused as soon as it was changed for one of them.
         """
         for name, password, right in (
-            ("both", "both 1", True),
-            ("both", "both 2", True),
-            ("one", "one 2", True),
-            ("one", "one 1", False),
+            ("both", "same", True),
+            ("both", "other", False),
             ("both", "", False),
-            ("nobody", "both 1", False),
+            ("changed", "old", False),
+            ("changed", "new", False),
+            ("one", "same", True),
+            ("nobody", "same", False),
         ):
             self.assertEqual(now(self.passwords.verify(name, password)), right, (name, password))
 
