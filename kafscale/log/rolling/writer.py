@@ -9,7 +9,7 @@ in a segment. That commit comes after the segment exists, never before
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import attrs
@@ -252,7 +252,8 @@ class SegmentWriter:
 
         @return: The footer and the size of the segment that was adopted; None
             if it was created.
-        @raise NotLeaderOrFollower: the segment that exists is a successor's.
+        @raise NotLeaderOrFollower: the segment that exists is a successor's, or a
+            successor has deleted it.
         """
         where = partition.topic_id, partition.index
         prefix = object_keys.partition(self._namespace, *where)
@@ -263,12 +264,13 @@ class SegmentWriter:
             # From an attempt of ours whose answer was lost, or from an earlier
             # leader that never committed it: the chain goes on from its end
             # (rule 15).
-            existing, size = await segment_footer(self._objects, key)
             least, most = partition.record.rolled_to, partition.high_watermark
-            if not least < existing.end_offset <= most:
-                self._journal.fence()
-                raise NotLeaderOrFollower from None
-            return existing, size
+            with suppress(NoSuchObject):  # swept meanwhile, as only a successor does
+                existing, size = await segment_footer(self._objects, key)
+                if least < existing.end_offset <= most:
+                    return existing, size
+            self._journal.fence()
+            raise NotLeaderOrFollower from None
         except Exception:
             # The next attempt would have to send the same bytes to this key, so
             # it is made in another epoch.

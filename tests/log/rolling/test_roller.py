@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from twisted.logger import capturedLogs, formatEvent
 
+from kafscale.errors import NotLeaderOrFollower
 from kafscale.format import metadata_keys
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.rolling.roller import CHECK_SECONDS, RETRY_SECONDS
@@ -284,6 +285,26 @@ class FailureTests(RollingTestCase):
         broker.settle()
         self.successResultOf(rolling)
         self.assertEqual(broker.log.pressure.size, 0)
+
+    def test_segment_deleted_by_a_successor(self) -> None:
+        """
+        A segment that exists, from an attempt whose answer was lost, and that is gone when
+        its footer is read, was swept by a successor: the broker was replaced.
+        """
+        broker = self.leading()
+        broker.append(b"a")
+        broker.obey(hold("create", "/topics/"))
+        roll = begin(broker.roll(broker.partition()))
+        (create,) = broker.pending("create")
+        create.fail_but_apply()
+        broker.obey(hold("get_suffix", "/topics/"))
+        broker.clock.advance(1)
+        self.assertTrue(broker.pending("get_suffix"))
+        now(self.shared.objects.delete([create.key]))
+        broker.obey(let_pass)
+        broker.settle()
+        self.failureResultOf(roll, NotLeaderOrFollower)
+        self.assertTrue(broker.fenced)
 
     def test_stop(self) -> None:
         """
