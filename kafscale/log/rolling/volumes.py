@@ -26,7 +26,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from kafscale.concurrency.due_queue import DueQueue
-from kafscale.errors import ObjectExists, StoreError
+from kafscale.errors import NoSuchObject, ObjectExists, StoreError, StoreUnavailable
 from kafscale.format import object_keys
 from kafscale.format.partition import Chapter
 from kafscale.format.volume import VolumeRow, write_volume_footer
@@ -85,6 +85,8 @@ class Volumes:
         @param segments: Topic id, partition index, base offset and all pieces of
             each segment.
         @return: A chapter for each segment.
+        @raise StoreUnavailable: the store refused the volume as one that exists, and has
+            no such volume.
         """
         rows = []
         position = 0
@@ -93,12 +95,24 @@ class Volumes:
             rows.append(VolumeRow(topic_id, index, base, position, size))
             position += size
         data = [piece for *_, pieces in segments for piece in pieces]
+        footer = write_volume_footer(rows)
         key = object_keys.volume(self._namespace, self._incarnation, number)
-        with suppress(ObjectExists):  # by an earlier attempt whose answer was lost
-            await self._objects.create(key, [*data, write_volume_footer(rows)])
+        try:
+            await self._objects.create(key, [*data, footer])
+        except ObjectExists:
+            # By an earlier attempt whose answer was lost, if the store is right.
+            if not await self._is_stored(key, position, footer):
+                raise StoreUnavailable(f"{key} was refused as existing, and is not there") from None
         return [
             Chapter(row.base, self._incarnation, number, row.position, row.size) for row in rows
         ]
+
+    async def _is_stored(self, key: str, size: int, footer: bytes) -> bool:
+        try:
+            found, whole = await self._objects.get_suffix(key, len(footer))
+        except NoSuchObject:
+            return False
+        return found == footer and whole == size + len(footer)
 
     def named(self, number: int, chapters: int) -> None:
         """

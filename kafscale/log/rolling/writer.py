@@ -9,7 +9,7 @@ in a segment. That commit comes after the segment exists, never before
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import attrs
@@ -23,6 +23,7 @@ from kafscale.errors import (
     NotLeaderOrFollower,
     ObjectExists,
     StoreError,
+    StoreUnavailable,
 )
 from kafscale.format import object_keys
 from kafscale.format.errors import CorruptObject
@@ -252,8 +253,9 @@ class SegmentWriter:
 
         @return: The footer and the size of the segment that was adopted; None
             if it was created.
-        @raise NotLeaderOrFollower: the segment that exists is a successor's, or a
-            successor has deleted it.
+        @raise NotLeaderOrFollower: the segment that exists is a successor's.
+        @raise StoreUnavailable: the store refused the segment as one that exists, and
+            has no such segment.
         """
         where = partition.topic_id, partition.index
         prefix = object_keys.partition(self._namespace, *where)
@@ -264,13 +266,18 @@ class SegmentWriter:
             # From an attempt of ours whose answer was lost, or from an earlier
             # leader that never committed it: the chain goes on from its end
             # (rule 15).
-            least, most = partition.record.rolled_to, partition.high_watermark
-            with suppress(NoSuchObject):  # swept meanwhile, as only a successor does
+            try:
                 existing, size = await segment_footer(self._objects, key)
-                if least < existing.end_offset <= most:
-                    return existing, size
-            self._journal.fence()
-            raise NotLeaderOrFollower from None
+            except NoSuchObject:
+                # A successor has swept it, or the store was mistaken.
+                if self._fence.may_replace:
+                    self._journal.fence()
+                raise StoreUnavailable(f"{key} was refused as existing, and is not there") from None
+            least, most = partition.record.rolled_to, partition.high_watermark
+            if not least < existing.end_offset <= most:
+                self._journal.fence()
+                raise NotLeaderOrFollower from None
+            return existing, size
         except Exception:
             # The next attempt would have to send the same bytes to this key, so
             # it is made in another epoch.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from twisted.logger import capturedLogs, formatEvent
 
-from kafscale.errors import NotLeaderOrFollower
+from kafscale.errors import StoreUnavailable
 from kafscale.format import metadata_keys
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.rolling.roller import CHECK_SECONDS, RETRY_SECONDS
@@ -286,10 +286,10 @@ class FailureTests(RollingTestCase):
         self.successResultOf(rolling)
         self.assertEqual(broker.log.pressure.size, 0)
 
-    def test_segment_deleted_by_a_successor(self) -> None:
+    def test_refused_and_not_there(self) -> None:
         """
-        A segment that exists, from an attempt whose answer was lost, and that is gone when
-        its footer is read, was swept by a successor: the broker was replaced.
+        A segment is refused as one that exists, and is gone when its footer is read: swept
+        by a successor, or refused by mistake. The roll fails, and can be made again.
         """
         broker = self.leading()
         broker.append(b"a")
@@ -303,8 +303,9 @@ class FailureTests(RollingTestCase):
         now(self.shared.objects.delete([create.key]))
         broker.obey(let_pass)
         broker.settle()
-        self.failureResultOf(roll, NotLeaderOrFollower)
-        self.assertTrue(broker.fenced)
+        self.failureResultOf(roll, StoreUnavailable)
+        now(broker.roll(broker.partition()))
+        self.assertEqual(self.rolled(), [1, 0, 0, 0])
 
     def test_stop(self) -> None:
         """

@@ -4,9 +4,10 @@ Tests for L{kafscale.log.rolling.writer}: failures on the way into volumes.
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs
 
-from kafscale.errors import KafkaError, StoreError
+from kafscale.errors import KafkaError, ObjectExists, StoreError, StoreUnavailable
 from kafscale.format import metadata_keys, object_keys
 from kafscale.interfaces import Delete
 from kafscale.log import commit
@@ -18,6 +19,54 @@ from tests.harness.hostile import Operation, Verdict, hold, let_pass
 from tests.inspect.looking import wrong
 from tests.log.brokers import TOPIC, Broker, append_to, batch
 from tests.log.volume_case import EVERY, PARTITIONS, VOLUMES, VolumeTestCase
+
+
+class RefusedTests(VolumeTestCase):
+    """
+    Volumes that the store refuses as existing.
+    """
+
+    def refuse(self, broker: Broker, applied: bool) -> Deferred[None]:
+        """
+        Fill all partitions, and refuse the volume into which they are rolled.
+
+        @param applied: Whether the volume is stored all the same.
+        @return: The roll.
+        """
+        self.fill(broker, b"0")
+        broker.obey(hold("create", VOLUMES))
+        rolling = begin(broker.roll_all(self.all_of(broker)))
+        (operation,) = broker.pending("create")
+        if applied:
+            operation.apply()
+        broker.objects.pending.remove(operation)
+        operation.answer.errback(ObjectExists(operation.key))
+        broker.obey(let_pass)
+        broker.settle()
+        return rolling
+
+    def test_by_mistake(self) -> None:
+        """
+        No record names a volume that is not there: the roll fails, and is made again.
+        """
+        broker = self.leading()
+        self.failureResultOf(self.refuse(broker, applied=False), StoreUnavailable)
+        self.assertEqual(self.rolled(), [0] * 4)
+        now(broker.roll_all(self.all_of(broker)))
+        self.assertEqual(self.rolled(), [1] * 4)
+        broker.crash()
+        successor = self.successor()
+        for index in range(4):
+            self.assert_holds(successor, [b"0"], index)
+        self.assertEqual(wrong(self.shared), [])
+
+    def test_answer_lost(self) -> None:
+        """
+        A volume that an earlier attempt has stored is named.
+        """
+        broker = self.leading()
+        self.successResultOf(self.refuse(broker, applied=True))
+        self.assertEqual(self.rolled(), [1] * 4)
 
 
 class CommitTests(VolumeTestCase):
