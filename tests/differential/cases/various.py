@@ -67,7 +67,8 @@ def _quotas(version: int, talk: Talk) -> None:
 def _alter_quotas(version: int, talk: Talk) -> None:
     entry = AlterClientQuotasRequest.Entry
     component = DescribeClientQuotasRequest.Component
-    user, host = talk.name("u"), "10.1.2.3"
+    # Conversations of several versions go on at the same time.
+    user, host = talk.name("u"), f"10.1.2.{version}"
     produce, connect = "producer_byte_rate", "connection_creation_rate"
     for parts, ops in (
         ([("user", user)], [(produce, 1e9), ("request_percentage", 12.5)]),
