@@ -125,11 +125,13 @@ class TransportOutbox:
     def close(self) -> None:
         """
         See L{KernelOutbox.close}. Unsent data is passed on first: a transport in
-        between, as TLS, may lose the end if its producer unregisters last.
+        between, as TLS, may lose the end if its producer unregisters last. TLS is
+        closed when the client has said so, too, and that has to be read.
         """
         self._transport.unregisterProducer()
         self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
+        self._transport.resumeProducing()
         self._transport.loseConnection()
 
     def pauseProducing(self) -> None:

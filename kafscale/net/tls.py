@@ -240,6 +240,9 @@ def _load(settings: TlsSettings) -> _Loaded:
         ).getContext()
     except (SSL.Error, ValueError) as error:
         raise UnusableFiles(f"{settings.certificate}: {error}") from None
+    # Clients such as curl offer protocols by ALPN. No protocol is chosen; Twisted's choice
+    # of an empty one ends the handshake (pyOpenSSL takes that for an error).
+    context.set_alpn_select_callback(lambda connection, offered: SSL.NO_OVERLAPPING_PROTOCOLS)
     if settings.client_auth == REQUESTED:
         context.set_verify(SSL.VERIFY_PEER, lambda connection, found, error, depth, ok: bool(ok))
     expires = min(each.not_valid_after_utc for each in chain)

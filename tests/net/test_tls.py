@@ -5,6 +5,8 @@ Tests of `kafscale.net.tls`, and of connections over TLS.
 from __future__ import annotations
 
 import contextlib
+import socket
+import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
+from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -294,6 +297,37 @@ class ConnectionTests(TestCase):
             client.transport.write(heartbeat(1))
             await client.lost
             self.assertEqual(self.broker.begun, [])
+
+    async def test_closed(self) -> None:
+        """
+        When the broker has closed a connection, and the client has seen that, nothing of it
+        is left.
+        """
+        port = self.listen(self.sessions())
+        client = await self.connect(port)
+        client.transport.write(b"\x7f\xff\xff\xff" * 2)  # a frame that is too large
+        await client.lost
+        while self.broker.factory.connections:
+            pause: Deferred[None] = Deferred()
+            reactor.callLater(0.001, pause.callback, None)
+            await pause
+
+    async def test_protocols_offered(self) -> None:
+        """
+        A client that offers protocols by ALPN, as those for HTTP do, is accepted.
+        """
+        port = self.listen(self.sessions())
+        self.addCleanup(port.stopListening)
+        context = ssl.create_default_context(cadata=self.files.ca.pem().decode())
+        context.set_alpn_protocols(["h2", "http/1.1"])
+
+        def negotiate() -> str | None:
+            address = ("127.0.0.1", port.getHost().port)
+            with socket.create_connection(address, 60) as plain:
+                with context.wrap_socket(plain, server_hostname="localhost") as secure:
+                    return secure.selected_alpn_protocol()
+
+        self.assertIsNone(await deferToThread(negotiate))
 
     async def test_no_handshake(self) -> None:
         """
