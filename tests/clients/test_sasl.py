@@ -173,6 +173,27 @@ class LibraryTests(SaslTestCase):
 
             eventually(failed, SECONDS)
 
+    def test_kcat(self) -> None:
+        """
+        kcat logs in with the librdkafka of its distribution, which may be years older
+        (before 2.6.1 it repeats its nonce in SCRAM).
+        """
+        broker = self.with_sasl()
+        for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+            for password, seconds, status in ((PASSWORD, "60", 0), ("wrong", "5", 1)):
+                options = {
+                    "security.protocol": "SASL_PLAINTEXT",
+                    "sasl.mechanism": mechanism,
+                    "sasl.username": ADMIN,
+                    "sasl.password": password,
+                }
+                words = [word for each in options.items() for word in ("-X", "=".join(each))]
+                listed = subprocess.run(
+                    ["kcat", "-L", "-b", broker.address, "-m", seconds, *words],
+                    stdout=subprocess.PIPE, check=False,
+                )  # fmt: skip
+                self.assertEqual(listed.returncode, status, (mechanism, listed.stdout))
+
     def test_over_tls(self) -> None:
         """
         confluent-kafka writes with each mechanism over TLS. Who it is says SASL, not its

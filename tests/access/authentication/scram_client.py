@@ -20,6 +20,7 @@ class ScramClient:
 
     @ivar more: What follows the nonce of the first message.
     @ivar header: The GS2 header.
+    @ivar repeats: Whether the nonce comes twice in the message with the proof.
     """
 
     mechanism: Mechanism
@@ -28,6 +29,7 @@ class ScramClient:
     nonce: str = "fyko+d2lbbFgONRv9qkxdawL"
     more: str = ""
     header: str = "n,,"
+    repeats: bool = False
 
     @property
     def bare(self) -> str:
@@ -52,7 +54,8 @@ class ScramClient:
         salted = hashlib.pbkdf2_hmac(
             self.mechanism.hash, self.password.encode(), b64decode(fields["s"]), int(fields["i"])
         )
-        without = f"c={b64encode(self.header.encode()).decode()},r={fields['r']}"
+        nonce = (self.nonce if self.repeats else "") + fields["r"]
+        without = f"c={b64encode(self.header.encode()).decode()},r={nonce}"
         exchanged = f"{self.bare},{server_first.decode()},{without}".encode()
 
         def mac(key: bytes, text: bytes) -> bytes:

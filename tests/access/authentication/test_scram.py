@@ -124,6 +124,16 @@ class LoginTests(ScramTestCase):
                 self.log_in(ScramClient(self.mechanism, "user", "pen"))
             self.assertIsNone(caught.exception.message)
 
+    def test_repeated_nonce(self) -> None:
+        """
+        librdkafka before 2.6.1 sends its nonce, and then the whole one.
+        """
+        for self.mechanism in MECHANISMS.values():
+            client = ScramClient(self.mechanism, "user", "pencil", repeats=True)
+            self.assertEqual(self.log_in(client), Identity("user"))
+            with self.assertRaises(Refused):
+                self.log_in(ScramClient(self.mechanism, "user", "pen", repeats=True))
+
     def test_escaped_name(self) -> None:
         """
         Commas and equals signs in a name are escaped.
