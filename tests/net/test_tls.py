@@ -323,9 +323,11 @@ class ConnectionTests(TestCase):
 
         def negotiate() -> str | None:
             address = ("127.0.0.1", port.getHost().port)
-            with socket.create_connection(address, 60) as plain:
-                with context.wrap_socket(plain, server_hostname="localhost") as secure:
-                    return secure.selected_alpn_protocol()
+            with (
+                socket.create_connection(address, 60) as plain,
+                context.wrap_socket(plain, server_hostname="localhost") as secure,
+            ):
+                return secure.selected_alpn_protocol()
 
         self.assertIsNone(await deferToThread(negotiate))
 

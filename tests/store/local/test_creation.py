@@ -317,7 +317,7 @@ class SystemCallsTests(SynchronousTestCase):
             [sys.executable, "-c", _CREATE, self.mode],
             cwd=self.place, env=environment, stdout=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
-        # What comes after the result is of the interpreter's end: under coverage.py it
+        # What comes after the result is of the interpreter's end: where coverage is measured it
         # removes a file.
         calls, _, result = ended.stdout.partition("result ")
         return calls.split("\n")[:-1], result.partition("\n")[0]
