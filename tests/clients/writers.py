@@ -51,6 +51,8 @@ class Librdkafka(Writer):
                 "reconnect.backoff.ms": 20,
                 "reconnect.backoff.max.ms": 200,
                 "retry.backoff.ms": 20,
+                # Twenty starts on a slow store may take more than the usual five minutes.
+                "message.timeout.ms": 0,
                 "error_cb": lambda _: None,
                 "logger": None,
                 "log_level": 0,
