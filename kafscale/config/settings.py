@@ -245,8 +245,8 @@ class Settings:
     admin_user: str | None = _sasl(
         TEXT,
         "",
-        "Name of the first user, who is created at a start if there are no users in the metadata"
-        " store yet. Requires `KAFSCALE_ADMIN_PASSWORD`.",
+        "Name of the first user. The broker creates it at a start if the metadata store has no"
+        " users yet. Requires `KAFSCALE_ADMIN_PASSWORD`.",
     )
     admin_password: str | None = _sasl(
         TEXT,

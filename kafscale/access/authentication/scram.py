@@ -90,7 +90,7 @@ class Mechanism:
         What an unknown user has for a credential: the same each time, and no password
         fits it.
 
-        @param secret: What nobody outside the cluster knows, the same on all brokers.
+        @param secret: A secret of the cluster, the same on all brokers.
         """
         seed = hmac.digest(secret, name.encode(), "sha512")
         key = hmac.digest(secret, seed, "sha512")[: self.size]
