@@ -9,6 +9,7 @@ All begin at 0 when the process starts and only grow, unless stated otherwise.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
@@ -163,6 +164,72 @@ class QuotaCounts:
         Count a quota that a client had exceeded.
         """
         self.throttled[key] = self.throttled.get(key, 0) + 1
+
+
+class LoginCounts:
+    """
+    Counters of logins by SASL.
+
+    @ivar succeeded: Connections that have authenticated, by mechanism.
+    @ivar failed: Attempts that were refused, also on open sessions, by mechanism;
+        L{NO_MECHANISM} if none was agreed on.
+    @ivar renewed: Authentications on open sessions that succeeded.
+    @ivar expired: Connections that were closed because they went on after the end of
+        their session.
+    """
+
+    def __init__(self) -> None:
+        self.succeeded: dict[str, int] = {}
+        self.failed: dict[str, int] = {}
+        self.renewed = 0
+        self.expired = 0
+
+    def offer(self, mechanisms: Iterable[str]) -> None:
+        """
+        Begin to count mechanisms, which a listener has. Others are not counted: clients
+        may name whatever they like.
+        """
+        for each in mechanisms:
+            self.succeeded.setdefault(each, 0)
+            self.failed.setdefault(each, 0)
+        self.failed.setdefault(NO_MECHANISM, 0)
+
+    def succeed(self, mechanism: str) -> None:
+        """
+        Count a connection that has authenticated.
+        """
+        self.succeeded[mechanism] += 1
+
+    def fail(self, mechanism: str) -> None:
+        """
+        Count an attempt that was refused.
+
+        @param mechanism: Empty if none was agreed on.
+        """
+        self.failed[mechanism or NO_MECHANISM] += 1
+
+
+NO_MECHANISM: Final = "NONE"
+"""Stands for the mechanism of a login that failed before one was agreed on."""
+
+
+class DenialCounts:
+    """
+    Counters of what the authorizer has denied.
+
+    @ivar denied: By the names of the operation and of the type of the resource. A
+        request that lacks a right on several resources counts several times.
+    """
+
+    def __init__(self) -> None:
+        self.denied: dict[tuple[str, str], int] = {}
+
+    def deny(self, operation: str, kind: str) -> None:
+        """
+        Count a right that a client lacked.
+        """
+        key = operation, kind
+        self.denied[key] = self.denied.get(key, 0) + 1
 
 
 @attrs.frozen

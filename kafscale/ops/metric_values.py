@@ -24,8 +24,10 @@ from kafscale.counts import (
     SECONDS,
     ApiCounts,
     ConversionCounts,
+    DenialCounts,
     Histogram,
     LogCounts,
+    LoginCounts,
     LogState,
     QuotaCounts,
     StoreCounts,
@@ -107,6 +109,18 @@ class ClusterRecords(Protocol):
         """
 
 
+class IssuerKeys(Protocol):
+    """
+    The keys of an issuer of tokens.
+
+    @ivar failures: How often they could not be read.
+    @ivar read_at: When they were last read, in seconds since 1970; None: not yet.
+    """
+
+    failures: int
+    read_at: float | None
+
+
 class Log(Protocol):
     """
     The log's counters.
@@ -164,6 +178,41 @@ def of_certificates(expiries: Callable[[], Sequence[tuple[str, float]]]) -> Iter
     @param expiries: Returns names of listeners, with the time in seconds since 1970.
     """
     yield _gauge(metrics.CERTIFICATE_EXPIRES, [((name,), when) for name, when in expiries()])
+
+
+def of_logins(counts: LoginCounts) -> Iterator[Family]:
+    """
+    Logins by SASL, of all listeners.
+    """
+    yield _counter(
+        metrics.LOGINS,
+        [
+            ((mechanism, result), count)
+            for result, counted in (("success", counts.succeeded), ("failure", counts.failed))
+            for mechanism, count in counted.items()
+        ],
+    )
+    yield _counter(metrics.RENEWED, counts.renewed)
+    yield _counter(metrics.EXPIRED, counts.expired)
+
+
+def of_issuer_keys(keys: IssuerKeys, now: Callable[[], float]) -> Iterator[Family]:
+    """
+    The keys of the issuer of tokens.
+
+    @param now: The time, in seconds since 1970.
+    """
+    yield _counter(metrics.ISSUER_KEYS_FAILURES, keys.failures)
+    read_at = keys.read_at
+    age = [] if read_at is None else [((), max(0.0, now() - read_at))]
+    yield _gauge(metrics.ISSUER_KEYS_AGE, age)
+
+
+def of_denials(counts: DenialCounts) -> Iterator[Family]:
+    """
+    What the authorizer has denied.
+    """
+    yield _counter(metrics.DENIED, list(counts.denied.items()))
 
 
 def of_quotas(counts: QuotaCounts) -> Iterator[Family]:

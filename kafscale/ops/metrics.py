@@ -79,6 +79,35 @@ REJECTED = _metric(
     "Client connections closed because a limit was reached (`KAFSCALE_MAX_CONNECTIONS`, also of a"
     " listener, or `KAFSCALE_MAX_CONNECTIONS_PER_IP`), or the quota of an address.",
 )  # fmt: skip
+LOGINS = _metric(
+    "kafscale_logins_total", "counter", "mechanism result",
+    "Logins of clients by SASL, by mechanism and result: `success` or `failure`. Failures include"
+    " those of clients that authenticate again; `NONE`: before a mechanism was agreed on.",
+)  # fmt: skip
+RENEWED = _metric(
+    "kafscale_sessions_renewed_total", "counter", "",
+    "Sessions on which the client authenticated again, on the open connection (KIP-368).",
+)  # fmt: skip
+EXPIRED = _metric(
+    "kafscale_sessions_expired_total", "counter", "",
+    "Connections closed because their client sent requests after the end of its session, without"
+    " authenticating again.",
+)  # fmt: skip
+ISSUER_KEYS_FAILURES = _metric(
+    "kafscale_issuer_keys_failures_total", "counter", "",
+    "Attempts to read the keys of the issuer of tokens"
+    " (`KAFSCALE_SASL_OAUTHBEARER_JWKS_ENDPOINT_URL`) that failed.",
+)  # fmt: skip
+ISSUER_KEYS_AGE = _metric(
+    "kafscale_issuer_keys_age_seconds", "gauge", "",
+    "Seconds since the keys of the issuer of tokens were last read. Missing until they were read"
+    " once: no token is accepted before.",
+)  # fmt: skip
+DENIED = _metric(
+    "kafscale_denied_total", "counter", "operation resource",
+    "Rights that clients lacked, by Kafka's names of the operation and of the type of the resource."
+    " A request counts once for each resource.",
+)  # fmt: skip
 QUOTA_EXCEEDED = _metric(
     "kafscale_quota_exceeded_total", "counter", "quota",
     "How often a client had exceeded a quota and was slowed down, or refused, by the key of the"

@@ -18,12 +18,13 @@ from kafscale.access.authentication.oauthbearer import OAuthBearerExchange
 from kafscale.access.authentication.passwords import Passwords
 from kafscale.access.authentication.peer_login import ScramLogin
 from kafscale.access.authentication.plain import PlainExchange
-from kafscale.access.authentication.sasl_sessions import LoginCounts, SaslRules, SaslSessions
+from kafscale.access.authentication.sasl_sessions import SaslRules, SaslSessions
 from kafscale.access.authentication.scram import MECHANISMS, ScramExchange
 from kafscale.access.authentication.users import Users, login_secret
 from kafscale.concurrency.seldom import Seldom
 from kafscale.config import Settings
 from kafscale.config.listeners import ListenerSettings
+from kafscale.counts import LoginCounts
 from kafscale.errors import SettingError
 from kafscale.interfaces import IMetadataStore, Listener, SecurityProtocol
 from kafscale.tap.users import credentials_of, new_secret, users_in_file

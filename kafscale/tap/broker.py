@@ -202,7 +202,9 @@ class BrokerService(Service):
         self._factory = BrokerFactory(
             dispatch, node.log.pressure, reactor, settings, node.quotas
         )
-        self._operators.add_readings(node, dispatch, self._factory, self._listeners.expiries)
+        self._operators.add_readings(
+            node, dispatch, self._factory, self._listeners.expiries, self._authentication
+        )
         if self._stores.rollback_guard is not None:
             self._stores.rollback_guard.watch(self._cannot_continue)
         if self._stores.watch is not None:

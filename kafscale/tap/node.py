@@ -31,7 +31,7 @@ from kafscale.cluster.shards import ShardOwnership
 from kafscale.concurrency.gathering import map_bounded
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.config import Settings
-from kafscale.counts import ConversionCounts
+from kafscale.counts import ConversionCounts, DenialCounts
 from kafscale.errors import SettingError, StoreError
 from kafscale.format import metadata_keys
 from kafscale.format.acl import AclRecord
@@ -97,6 +97,7 @@ class Node:
     users: Users
     services: list[IService]
     conversions: ConversionCounts
+    denials: DenialCounts
 
     def __init__(
         self,
@@ -231,6 +232,7 @@ class Node:
         follow_shards(image, self._shard_ownership)
         await self._join()
         self.conversions = ConversionCounts()
+        self.denials = DenialCounts()
         self.services = all_services(
             settings=settings,
             broker=self._broker,
@@ -249,6 +251,7 @@ class Node:
             chance=self._chance,
             conversions=self.conversions,
             authorizer=authorizer,
+            denials=self.denials,
             quotas=self.quotas,
             quota_records=self._quota_records,
             find_address=self._addresses.find,

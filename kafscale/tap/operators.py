@@ -34,9 +34,12 @@ from kafscale.ops.metric_values import (
     of_certificates,
     of_connections,
     of_conversions,
+    of_denials,
     of_disk_cache,
     of_groups,
+    of_issuer_keys,
     of_log,
+    of_logins,
     of_quotas,
     of_records,
     of_replicas,
@@ -46,6 +49,7 @@ from kafscale.ops.metric_values import (
     of_turns,
     of_walker,
 )
+from kafscale.tap.authentication import Authentication
 from kafscale.tap.listeners import CHECK_SECONDS
 from kafscale.tap.listening import address_of, take_port
 from kafscale.tap.node import Node
@@ -147,11 +151,13 @@ class Operators:
         dispatch: Dispatch,
         factory: BrokerFactory,
         expiries: Callable[[], Sequence[tuple[str, float]]],
+        authentication: Authentication,
     ) -> None:
         """
         Include the metrics of a broker that has recovered.
 
         @param expiries: When the certificate of each listener expires.
+        @param authentication: Of clients.
         """
         log = node.log
 
@@ -162,6 +168,8 @@ class Operators:
             partial(of_requests, dispatch),
             partial(of_connections, factory),
             partial(of_certificates, lambda: [*expiries(), *self._expiries()]),
+            partial(of_logins, authentication.counts),
+            partial(of_denials, node.denials),
             partial(of_conversions, node.conversions),
             partial(of_quotas, node.quotas.counts),
             partial(of_log, log, names),
@@ -171,6 +179,10 @@ class Operators:
             partial(of_records, node.records),
         ):
             self._metrics.add(reading)
+        if authentication.keys is not None:
+            self._metrics.add(
+                partial(of_issuer_keys, authentication.keys, self._reactor.seconds)
+            )
 
     async def stop(self) -> None:
         """

@@ -23,7 +23,7 @@ from kafscale.cluster.topic_configs import TopicConfigs
 from kafscale.cluster.topics import Topics
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.config import Settings
-from kafscale.counts import ConversionCounts
+from kafscale.counts import ConversionCounts, DenialCounts
 from kafscale.errors import UnknownTopicId
 from kafscale.format.bundle import GROUP
 from kafscale.format.metadata_keys import BROKERS, SHARDS, shard_of
@@ -126,6 +126,7 @@ def all_services(
     chance: Random,
     conversions: ConversionCounts,
     authorizer: StandardAuthorizer | None,
+    denials: DenialCounts,
     quotas: IQuotas,
     quota_records: ClusterRecords,
     find_address: Callable[[str], Awaitable[str | None]],
@@ -139,13 +140,14 @@ def all_services(
     @param chance: The source of ids.
     @param conversions: Counts the records converted for old clients.
     @param authorizer: Decides what clients may do; None if they may do everything.
+    @param denials: Counts what the authorizer denies.
     @param quotas: Of clients, as they are used on this broker.
     @param quota_records: The quotas of the cluster.
     @param find_address: Returns the address of a host; None if it has none.
     """
     guard = None
     if authorizer is not None:
-        guard = Guard(authorizer, image, settings.auto_create_topics, reactor.seconds)
+        guard = Guard(authorizer, image, settings.auto_create_topics, reactor.seconds, denials)
     topics = Topics(
         metadata,
         image,

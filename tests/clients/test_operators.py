@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
 import urllib.error
 import urllib.request
 
 import confluent_kafka
 from OpenSSL.crypto import FILETYPE_PEM
 
+from tests.access.authentication.issuer import AUDIENCE, ISSUER, RSA, jwks
 from tests.clients.broker import START_SECONDS, eventually, free_port
 from tests.clients.operators import OperatorsTestCase
 from tests.clients.raw import RawClient, batch_of
@@ -162,6 +164,56 @@ class MetricsTests(OperatorsTestCase):
         found = self.values()
         self.assertEqual(found["kafscale_groups", "Stable"], 0)
         self.assertEqual(found["kafscale_consumer_lag_records", "work", "workers"], 82)
+
+    def test_access(self) -> None:
+        """
+        Logins by mechanism and result, what was denied, and the keys of the issuer of tokens,
+        which are read again after the file was missing.
+        """
+        keys = self.folder / "keys.json"
+        password = self.folder / "password"
+        password.write_text("right")
+        self.http = free_port()
+        broker = self.prepared(use_memory_s3=1, metrics_addr=f"127.0.0.1:{self.http}")
+        broker.settings |= {
+            "listeners": f"SASL_PLAINTEXT://127.0.0.1:{broker.port}",
+            "sasl_enabled_mechanisms": "SCRAM-SHA-256,OAUTHBEARER",
+            "sasl_oauthbearer_jwks_endpoint_url": keys,
+            "sasl_oauthbearer_expected_issuer": ISSUER,
+            "sasl_oauthbearer_expected_audience": AUDIENCE,
+            "admin_user": "admin",
+            "admin_password_file": password,
+            "authorizer": "acl",
+        }
+        broker.start()
+        eventually(self.is_ready)
+        eventually(lambda: self.values()["kafscale_issuer_keys_failures_total",] == 1)
+        self.assertNotIn(("kafscale_issuer_keys_age_seconds",), self.values())
+        keys.write_bytes(jwks(RSA))
+        eventually(lambda: self.values().get(("kafscale_issuer_keys_age_seconds",), 99) < 30)
+
+        def asked(password: str) -> int:
+            command = ["kcat", "-L", "-t", "hidden", "-b", broker.address, "-m", "10"]
+            command += ["-X", "security.protocol=SASL_PLAINTEXT"]
+            command += ["-X", "sasl.mechanism=SCRAM-SHA-256", "-X", "sasl.username=admin"]
+            command += ["-X", f"sasl.password={password}"]
+            return subprocess.run(command, capture_output=True, check=False).returncode
+
+        self.assertNotEqual(asked("wrong"), 0)
+        self.assertEqual(asked("right"), 0)
+        found = self.values()
+        logins = {
+            place[1:]: value for place, value in found.items() if "logins" in place[0]
+        }
+        self.assertGreaterEqual(logins.pop(("SCRAM-SHA-256", "failure")), 1)
+        self.assertGreaterEqual(logins.pop(("SCRAM-SHA-256", "success")), 1)
+        self.assertEqual(
+            logins,
+            {("NONE", "failure"): 0, ("OAUTHBEARER", "failure"): 0, ("OAUTHBEARER", "success"): 0},
+        )
+        self.assertGreaterEqual(found["kafscale_denied_total", "DESCRIBE", "TOPIC"], 1)
+        self.assertEqual(found["kafscale_sessions_renewed_total",], 0)
+        self.assertEqual(found["kafscale_sessions_expired_total",], 0)
 
     def test_deleted_topic(self) -> None:
         """

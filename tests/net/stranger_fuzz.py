@@ -24,7 +24,8 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer, provider
 
 from kafscale.access.authentication.plain import PlainExchange
-from kafscale.access.authentication.sasl_sessions import LoginCounts, SaslRules, SaslSessions
+from kafscale.access.authentication.sasl_sessions import SaslRules, SaslSessions
+from kafscale.counts import LoginCounts
 from kafscale.interfaces import IService, Listener, RequestContext, SecurityProtocol, Serving
 from kafscale.net.guard import MEMORY, MOST_BYTES
 from kafscale.wire.headers import request_header

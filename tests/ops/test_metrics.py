@@ -20,7 +20,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.counts import (
     ApiCounts,
     ConversionCounts,
+    DenialCounts,
     LogCounts,
+    LoginCounts,
     LogState,
     QuotaCounts,
     StoreCounts,
@@ -59,6 +61,15 @@ class FakeFactory:
     accepted = 5
     rejected = 1
     connections = 2
+
+
+class FakeKeys:
+    """
+    The keys of an issuer of tokens, which were read when the clock was at 100.
+    """
+
+    failures = 2
+    read_at: float | None = 100.0
 
 
 class FakeRecords:
@@ -178,10 +189,22 @@ class MetricsTestCase(SynchronousTestCase):
         create.seconds.add(0.02)
         self.store.operation("list").under_way[object()] = 0.0
         self.names = {TOPIC: "orders"}
+        logins = LoginCounts()
+        logins.offer(["PLAIN"])
+        logins.succeed("PLAIN")
+        logins.fail("PLAIN")
+        logins.fail("")
+        logins.renewed, logins.expired = 5, 6
+        denials = DenialCounts()
+        denials.deny("READ", "TOPIC")
+        self.keys = FakeKeys()
         for reading in (
             partial(metric_values.of_requests, FakeDispatch()),
             partial(metric_values.of_connections, FakeFactory()),
             partial(metric_values.of_certificates, lambda: [("SSL", 1.8e9)]),
+            partial(metric_values.of_logins, logins),
+            partial(metric_values.of_issuer_keys, self.keys, lambda: 160.5),
+            partial(metric_values.of_denials, denials),
             partial(metric_values.of_conversions, ConversionCounts(produced=5)),
             partial(
                 metric_values.of_quotas,
@@ -237,6 +260,33 @@ class ReadingsTests(MetricsTestCase):
         """
         name = "kafscale_certificate_expires_timestamp_seconds"
         self.assertEqual(self.value(name, listener="SSL"), 1.8e9)
+
+    def test_logins(self) -> None:
+        """
+        Logins by mechanism and result, sessions that were renewed or ended, and what was
+        denied.
+        """
+        for mechanism, result, count in (
+            ("PLAIN", "success", 1),
+            ("PLAIN", "failure", 1),
+            ("NONE", "failure", 1),
+            ("NONE", "success", None),
+        ):
+            found = self.value("kafscale_logins_total", mechanism=mechanism, result=result)
+            self.assertEqual(found, count)
+        self.assertEqual(self.value("kafscale_sessions_renewed_total"), 5)
+        self.assertEqual(self.value("kafscale_sessions_expired_total"), 6)
+        denied = self.value("kafscale_denied_total", operation="READ", resource="TOPIC")
+        self.assertEqual(denied, 1)
+
+    def test_issuer_keys(self) -> None:
+        """
+        How old the keys are, if there are any, and how often they could not be read.
+        """
+        self.assertEqual(self.value("kafscale_issuer_keys_failures_total"), 2)
+        self.assertEqual(self.value("kafscale_issuer_keys_age_seconds"), 60.5)
+        self.keys.read_at = None
+        self.assertIsNone(self.value("kafscale_issuer_keys_age_seconds"))
 
     def test_quotas(self) -> None:
         """

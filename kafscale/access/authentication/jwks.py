@@ -99,6 +99,7 @@ class Jwks:
     The keys of an issuer, as it last had them.
 
     @ivar failures: How often they could not be read.
+    @ivar read_at: When they were last read, by the clock; None: not yet.
     """
 
     _log = Logger()
@@ -126,6 +127,7 @@ class Jwks:
         self._waiting: list[Deferred[None]] = []
         self._chore = Chore(clock, self._read, self._not_read, interval)
         self.failures = 0
+        self.read_at: float | None = None
 
     def start(self) -> None:
         """
@@ -169,6 +171,7 @@ class Jwks:
         self._attempted = self._clock.seconds()
         try:
             self._keys = read_keys(await self._fetch(), self._unstated)
+            self.read_at = self._clock.seconds()
         finally:
             waiting, self._waiting = self._waiting, []
             for each in waiting:

@@ -53,6 +53,7 @@ from zope.interface import implementer
 from kafscale.access.authentication import exchange
 from kafscale.access.authentication.exchange import Exchange, Identity
 from kafscale.concurrency.seldom import Seldom
+from kafscale.counts import LoginCounts
 from kafscale.errors import (
     NONE,
     IllegalSaslState,
@@ -107,24 +108,6 @@ class Stage(Enum):
     OVER = auto()
 
 
-@attrs.define
-class LoginCounts:
-    """
-    Plain numbers, for the metrics.
-
-    @ivar succeeded: Connections that have authenticated.
-    @ivar failed: Connections that were refused.
-    @ivar renewed: Authentications on open sessions that succeeded.
-    @ivar expired: Connections that were closed because they went on after the end of
-        their session.
-    """
-
-    succeeded: int = 0
-    failed: int = 0
-    renewed: int = 0
-    expired: int = 0
-
-
 @attrs.frozen
 class SaslRules:
     """
@@ -170,6 +153,7 @@ class SaslSessions:
         self.clock = clock
         self.now = now
         self.counts = counts
+        counts.offer(rules.mechanisms)
         self._seldom = Seldom(clock.seconds, FAILURE_SECONDS)
 
     def begin(self, host: str) -> SaslSession:
@@ -178,11 +162,13 @@ class SaslSessions:
         """
         return SaslSession(self, host)
 
-    def failed(self, host: str, why: str) -> None:
+    def failed(self, host: str, mechanism: str, why: str) -> None:
         """
         Count and log that a client failed to authenticate.
+
+        @param mechanism: Of the listener; empty if none was agreed on.
         """
-        self.counts.failed += 1
+        self.counts.fail(mechanism)
         more = self._seldom.passes(host)
         if more is not None:
             self._log.warn(
@@ -260,7 +246,7 @@ class SaslSession:
             return self._handshake(frame, conversation)
         if key == ApiVersionsRequest.key and self._stage is Stage.FIRST:
             return Deferred.fromCoroutine(self._versions(frame, conversation))
-        self._sessions.failed(self._host, "it does not begin by authenticating")
+        self._sessions.failed(self._host, self._mechanism, "it does not begin by authenticating")
         raise Refused("a request before authentication")
 
     async def _versions(self, frame: memoryview, conversation: IConversation) -> Answer:
@@ -392,7 +378,7 @@ class SaslSession:
         if renewed:
             self._sessions.counts.renewed += 1
         else:
-            self._sessions.counts.succeeded += 1
+            self._sessions.counts.succeed(self._mechanism)
             self.is_open = True
             conversation.open(watched=bool(lifetimes))
         return min(lifetimes, default=0)
@@ -432,7 +418,7 @@ class SaslSession:
         """
         @raise Refused: Always.
         """
-        self._sessions.failed(self._host, why)
+        self._sessions.failed(self._host, self._mechanism, why)
         raise Refused(why)
 
     def _failure(
@@ -443,7 +429,7 @@ class SaslSession:
 
         @param since: From when on it is held back, by the clock; None: from now on.
         """
-        self._sessions.failed(self._host, why)
+        self._sessions.failed(self._host, self._mechanism, why)
         self._stage = Stage.OVER
         self._exchange = None
         conversation.finish()

@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 
 from twisted.logger import Logger
 
-from kafscale.access.authorization.needs import Asked, Needs
+from kafscale.access.authorization.needs import Asked, Denied, Needs
 from kafscale.concurrency.seldom import Seldom
+from kafscale.counts import DenialCounts
 from kafscale.interfaces import RequestContext, Serving
+from kafscale.wire.schema import Request
 
 AUDIT_SECONDS = 10.0
 """Seconds between two lines that say that the same is denied to the same principal."""
@@ -32,19 +34,27 @@ class Audit:
 
     _log = Logger()
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
+    def __init__(self, seconds: Callable[[], float], counts: DenialCounts) -> None:
         """
         @param seconds: A monotonic clock.
+        @param counts: Counts what is denied.
         """
+        self._counts = counts
         self._seldom = Seldom(seconds, AUDIT_SECONDS)
 
-    def denied(self, serving: Serving, context: RequestContext, asked: Asked) -> None:
+    def denied(
+        self, request: type[Request], context: RequestContext, denied: Sequence[Denied]
+    ) -> None:
         """
         A request, or some of it, was denied.
+
+        @param denied: The rights that it lacked, one at least.
         """
+        for operation, kind, _ in denied:
+            self._counts.deny(operation.name, kind.name)
         session = context.session
-        api = _name(serving)
-        operation, kind, first = asked.denied[0]
+        api = _name(request)
+        operation, kind, first = denied[0]
         what = f"{session.principal} {api} {operation} {kind} {first[:MOST_LETTERS]}"
         passed = self._seldom.passes(what)
         if passed is None:
@@ -58,7 +68,7 @@ class Audit:
             api=api,
             operation=operation.name,
             kind=kind.name,
-            names=_shortened([name for _, _, name in asked.denied]),
+            names=_shortened([name for _, _, name in denied]),
             more=f" ({passed} more since the last line)" if passed else "",
         )
 
@@ -75,7 +85,7 @@ class Audit:
         session = context.session
         self._log.info(
             "{api} by {principal} from {host} on {listener}: {names}; error code {code}",
-            api=_name(serving),
+            api=_name(serving.request),
             principal=str(session.principal),
             host=context.host,
             listener=session.listener.name,
@@ -84,8 +94,8 @@ class Audit:
         )
 
 
-def _name(serving: Serving) -> str:
-    return serving.request.__name__.removesuffix("Request")
+def _name(request: type[Request]) -> str:
+    return request.__name__.removesuffix("Request")
 
 
 def _shortened(names: Sequence[str]) -> str:

@@ -21,8 +21,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kafscale.access.authorization.audit import Audit
-from kafscale.access.authorization.needs import Asked, Needs, Part, needs_of
+from kafscale.access.authorization.needs import Asked, Denied, Needs, Part, needs_of
 from kafscale.access.authorization.permitted_topics import PermittedTopics
+from kafscale.counts import DenialCounts
 from kafscale.errors import KafkaError, code_of
 from kafscale.format.acl import Operation, ResourceType
 from kafscale.interfaces import (
@@ -159,17 +160,19 @@ class Guard:
         image: IImage,
         creates: bool,
         seconds: Callable[[], float],
+        counts: DenialCounts,
     ) -> None:
         """
         @param authorizer: Decides.
         @param image: Has the topics that exist.
         @param creates: Whether Metadata requests create topics.
         @param seconds: A monotonic clock.
+        @param counts: Counts what is denied.
         """
         self._authorizer = authorizer
         self._image = image
         self._creates = creates
-        self._audit = Audit(seconds)
+        self._audit = Audit(seconds, counts)
 
     def services(self, services: Iterable[IService]) -> list[IService]:
         """
@@ -197,11 +200,15 @@ class Guard:
         right on a topic, such as ALL, must not stand for that on the cluster.
         """
         rights = self._authorizer.rights(context.session.principal, context.host)
+
+        def denied(what: Denied) -> None:
+            self._audit.denied(FetchRequest, context, [what])
+
         if request.replica_id >= 0 or request.replica_state is not None:
             if rights.allows(Operation.CLUSTER_ACTION, ResourceType.CLUSTER, CLUSTER_NAME):
                 return self._image
-            return PermittedTopics(self._image, rights, None)
-        return PermittedTopics(self._image, rights)
+            return PermittedTopics(self._image, rights, denied, None)
+        return PermittedTopics(self._image, rights, denied)
 
     # -- a request --------------------------------------------------------------
 
@@ -213,7 +220,7 @@ class Guard:
         for refusal in needs.whole:
             error = refusal(asked)
             if error is not None:
-                self._audit.denied(serving, context, asked)
+                self._audit.denied(serving.request, context, asked.denied)
                 raise error
         plans: list[_Plan] = []
         alone = False
@@ -225,7 +232,7 @@ class Guard:
             if not plan.is_idle:
                 plans.append(plan)
         if asked.denied:
-            self._audit.denied(serving, context, asked)
+            self._audit.denied(serving.request, context, asked.denied)
         if not (plans or needs.after or needs.changes):
             return serving.answer(request, context)
         if alone:

@@ -61,6 +61,10 @@ OPERATIONS: Mapping[ResourceType, Sequence[Operation]] = {
 """The operations that such a field can have (Kafka's C{AclEntry.supportedOperations})."""
 
 
+Denied: TypeAlias = tuple[Operation, ResourceType, str]
+"""A right that a client lacked: the operation, and the type and name of the resource."""
+
+
 @attrs.define(eq=False)
 class Asked:
     """
@@ -79,7 +83,7 @@ class Asked:
     rights: IRights
     image: IImage
     creates: bool
-    denied: list[tuple[Operation, ResourceType, str]] = attrs.field(factory=list)
+    denied: list[Denied] = attrs.field(factory=list)
 
     def may(self, operation: Operation, kind: ResourceType, name: str = CLUSTER_NAME) -> bool:
         """

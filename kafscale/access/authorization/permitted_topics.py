@@ -7,13 +7,15 @@ looks topics up here, at each request and whenever rights may have changed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 from zope.interface import implementer
 
+from kafscale.access.authorization.needs import Denied
 from kafscale.errors import TopicAuthorizationFailed
 from kafscale.format.acl import Operation, ResourceType
-from kafscale.interfaces import IRights, ITopicLookup, Topic
+from kafscale.interfaces import CLUSTER_NAME, IRights, ITopicLookup, Topic
 
 _SERIAL = 48
 """By how many bits the serial number of rights is above the changes of topics."""
@@ -23,19 +25,26 @@ _SERIAL = 48
 class PermittedTopics:
     """
     Topics, for a client with some rights.
-
     """
 
     def __init__(
-        self, topics: ITopicLookup, rights: IRights, operation: Operation | None = Operation.READ
+        self,
+        topics: ITopicLookup,
+        rights: IRights,
+        denied: Callable[[Denied], None],
+        operation: Operation | None = Operation.READ,
     ) -> None:
         """
         @param topics: All topics.
         @param rights: Those of the client.
-        @param operation: What it needs a right for; None: it may read no topic.
+        @param denied: Is told once of each right that the client lacks.
+        @param operation: What it needs a right for; None: it may read no topic, because
+            it lacks ClusterAction.
         """
         self._topics = topics
         self._rights = rights
+        self._denied = denied
+        self._told: set[Denied] = set()
         self._operation = operation
 
     @property
@@ -70,5 +79,13 @@ class PermittedTopics:
 
     def _check(self, name: str) -> None:
         operation = self._operation
-        if operation is None or not self._rights.allows(operation, ResourceType.TOPIC, name):
-            raise TopicAuthorizationFailed
+        if operation is None:
+            denied: Denied = (Operation.CLUSTER_ACTION, ResourceType.CLUSTER, CLUSTER_NAME)
+        elif self._rights.allows(operation, ResourceType.TOPIC, name):
+            return
+        else:
+            denied = (operation, ResourceType.TOPIC, name)
+        if denied not in self._told:
+            self._told.add(denied)
+            self._denied(denied)
+        raise TopicAuthorizationFailed

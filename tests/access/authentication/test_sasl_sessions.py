@@ -17,11 +17,11 @@ from kafscale.access.authentication.exchange import Identity, Step
 from kafscale.access.authentication.exchange import Refused as NotBelieved
 from kafscale.access.authentication.plain import PlainExchange
 from kafscale.access.authentication.sasl_sessions import (
-    LoginCounts,
     SaslRules,
     SaslSession,
     SaslSessions,
 )
+from kafscale.counts import LoginCounts
 from kafscale.errors import KafkaError
 from kafscale.interfaces import (
     ANONYMOUS,
@@ -325,7 +325,8 @@ class TokenTests(SessionTestCase):
         self.assertEqual(self.session.principal, Principal("User", "alice"))
         self.assertIs(self.conversation.opened, False)
         self.assertTrue(self.session.is_open)
-        self.assertEqual((self.counts.succeeded, self.counts.failed), (1, 0))
+        self.assertEqual(self.counts.succeeded, {"PLAIN": 1, "ROUNDS": 0})
+        self.assertEqual(self.counts.failed, {"PLAIN": 0, "ROUNDS": 0, "NONE": 0})
 
     def test_two_rounds(self) -> None:
         """
@@ -352,7 +353,8 @@ class TokenTests(SessionTestCase):
         self.assertEqual(self.session.principal, ANONYMOUS)
         self.assertIsNone(self.conversation.opened)
         self.refused(SaslAuthenticateRequest(auth_bytes=GOOD), 1)
-        self.assertEqual((self.counts.succeeded, self.counts.failed), (0, 2))
+        self.assertEqual(self.counts.succeeded, {"PLAIN": 0, "ROUNDS": 0})
+        self.assertEqual(self.counts.failed, {"PLAIN": 2, "ROUNDS": 0, "NONE": 0})
 
     def test_text_without_a_reason(self) -> None:
         """
@@ -477,7 +479,7 @@ class LifetimeTests(SessionTestCase):
             self.clock.advance(wait)
             self.assertEqual(self.log_in().session_lifetime_ms, 10_000)
             self.successResultOf(self.send(METADATA, 12))
-        self.assertEqual((self.counts.succeeded, self.counts.renewed), (1, 3))
+        self.assertEqual((self.counts.succeeded["PLAIN"], self.counts.renewed), (1, 3))
         self.assertEqual(self.session.principal, Principal("User", "alice"))
 
     def test_too_soon(self) -> None:

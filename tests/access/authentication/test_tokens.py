@@ -210,7 +210,7 @@ class KeyTests(JudgeTestCase):
         The keys that were read last go on; those of the first answer come late.
         """
         judge = self.judge(OSError("no route"), jwks(RSA), OSError("no route"), b"{}")
-        self.assertEqual(self.keys.failures, 1)
+        self.assertEqual((self.keys.failures, self.keys.read_at), (1, None))
         self.refused(judge, token(RSA, NOW))
         self.clock.advance(MIN_GAP)
         self.assertEqual(now(judge.judge(token(RSA, NOW))).name, "carol")
@@ -218,6 +218,7 @@ class KeyTests(JudgeTestCase):
             self.clock.advance(3600.0)
             self.assertEqual(now(judge.judge(token(RSA, NOW))).name, "carol")
         self.assertGreaterEqual(self.keys.failures, 3)
+        self.assertEqual(self.keys.read_at, MIN_GAP)
 
     def test_unusable_keys(self) -> None:
         """

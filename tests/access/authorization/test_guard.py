@@ -19,6 +19,7 @@ from kafscale.access.authorization.guard import Guard
 from kafscale.access.authorization.needs import NEEDS
 from kafscale.access.authorization.permitted_topics import PermittedTopics
 from kafscale.access.open_sessions import OpenSession
+from kafscale.counts import DenialCounts
 from kafscale.errors import (
     InvalidRequest,
     KafkaError,
@@ -157,13 +158,18 @@ class GuardCase(SynchronousTestCase):
         self.addCleanup(self.acls.close)
         self.image = FakeImage()
         self.clock = Clock()
+        self.counts = DenialCounts()
 
     def guard(self) -> Guard:
         """
         The guard of all services.
         """
         return Guard(
-            self.acls.authorizer, cast(IImage, self.image), self.creates, self.clock.seconds
+            self.acls.authorizer,
+            cast(IImage, self.image),
+            self.creates,
+            self.clock.seconds,
+            self.counts,
         )
 
     def ask(self, request: Request, version: int, answer: Any = None) -> tuple[Any, list[Any]]:
@@ -797,7 +803,7 @@ class FetchTests(GuardCase):
         self.acls.create("allow read topic a")
         seen.add(topics.topic_changes)
         rights = self.acls.authorizer.rights(Principal("User", "bob"), "127.0.0.1")
-        seen.add(PermittedTopics(cast(IImage, self.image), rights).topic_changes)
+        seen.add(PermittedTopics(cast(IImage, self.image), rights, self.fail).topic_changes)
         self.image.topic_changes += 1
         seen.add(topics.topic_changes)
         self.assertEqual(len(seen), 4)
@@ -846,7 +852,11 @@ class RightsTests(GuardCase):
                 return cast(IRights, Rights())
 
         guard = Guard(
-            cast(Any, Authorizer()), cast(IImage, self.image), False, self.clock.seconds
+            cast(Any, Authorizer()),
+            cast(IImage, self.image),
+            False,
+            self.clock.seconds,
+            self.counts,
         )
         answer: Deferred[Any] = Deferred()
         service = FakeService(ProduceRequest, answer)
@@ -899,6 +909,34 @@ class AuditTests(GuardCase):
             " TOPIC 'hidden'"
         )
         self.assertEqual(self.lines, [line, f"{line} (1 more since the last line)"])
+        self.assertEqual(self.counts.denied, {("DESCRIBE", "TOPIC"): 3})
+
+    def test_fetch(self) -> None:
+        """
+        A Fetch request is denied a topic once, however often that is looked up for it, and
+        one that says it is of a broker is denied that.
+        """
+        session = OpenSession(LISTENER, Principal("User", "alice"))
+        context = RequestContext(13, "c", "127.0.0.1", self, session)
+        guard = self.guard()
+        for replica_id, times in ((-1, 2), (1, 1)):
+            request = FetchRequest(
+                replica_id=replica_id, max_wait_ms=0, min_bytes=0, topics=[]
+            )
+            topics = guard.topics(request, context)
+            for _ in range(times):
+                self.assertRaises(TopicAuthorizationFailed, topics.topic, "hidden")
+        denied = "denied to User:alice from 127.0.0.1 on PLAINTEXT: Fetch, which needs"
+        self.assertEqual(
+            self.lines,
+            [
+                f"{denied} READ on TOPIC 'hidden'",
+                f"{denied} CLUSTER_ACTION on CLUSTER 'kafka-cluster'",
+            ],
+        )
+        self.assertEqual(
+            self.counts.denied, {("READ", "TOPIC"): 1, ("CLUSTER_ACTION", "CLUSTER"): 1}
+        )
 
     def test_long_names(self) -> None:
         """

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from kafscale.access.authorization.guard import Guard
 from kafscale.access.open_sessions import OpenSession
 from kafscale.access.quotas.quotas import Quotas
+from kafscale.counts import DenialCounts
 from kafscale.interfaces import Principal
 from kafscale.net.dispatch import Dispatch
 from kafscale.net.request_memo import RequestMemo
@@ -32,7 +33,8 @@ class RefusedInPartTests(ProduceCase):
         self.addCleanup(acls.close)
         acls.create("allow write topic orders")
         seconds = self.cluster.clock.seconds
-        guard = Guard(acls.authorizer, self.cluster.image, False, seconds)
+        counts = DenialCounts()
+        guard = Guard(acls.authorizer, self.cluster.image, False, seconds, counts)
         dispatch = Dispatch(guard.services([self.service]), seconds, "c", 1, Quotas(seconds))
         session = OpenSession(LISTENER, Principal("User", "alice"))
         request = self.request((0, BATCH))
@@ -50,3 +52,4 @@ class RefusedInPartTests(ProduceCase):
             [(each.name, each.partition_responses[0].error_code) for each in response.responses],
             [("hidden", 29), ("orders", 0)],
         )
+        self.assertEqual(counts.denied, {("WRITE", "TOPIC"): 1})
