@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import attrs
 from twisted.internet import endpoints
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python import usage
@@ -15,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale import config
 from kafscale.config import SETTINGS, Setting, Settings, from_environment, full_options, kinds
-from kafscale.config.agreement import check_stores
-from kafscale.config.listeners import ListenerSettings, inter_broker_listener, listeners_of
+from kafscale.config.agreement import check_effects
+from kafscale.config.listeners import ListenerSettings, listeners_of
 from kafscale.errors import SettingError
 
 ROOT = Path(__file__).parent.parent
@@ -111,21 +110,24 @@ class SourcesTests(SynchronousTestCase):
 
     def test_unknown_variable(self) -> None:
         """
-        An unknown variable with our prefix is a warning, which suggests a
-        similar setting if there is one.
+        An unknown variable with our prefix is a warning.
         """
-        found, warnings = from_environment(
-            {"KAFSCALE_SERVICE_HOST": "10.0.0.1", "KAFSCALE_SEGMENT_BYTE": "1", "KAFKA": ""}
-        )
+        found, warnings = from_environment({"KAFSCALE_SERVICE_HOST": "10.0.0.1", "KAFKA": ""})
         self.assertEqual(found, Settings())
+        self.assertEqual(warnings, ["unknown setting KAFSCALE_SERVICE_HOST ignored"])
+
+    def test_mistyped_variable(self) -> None:
+        """
+        A variable that is almost a setting is refused, because without it the broker may
+        be open; not so one of Kubernetes.
+        """
+        text = str(self.assertRaises(SettingError, settings, AUTHORISER="acl"))
         self.assertEqual(
-            warnings,
-            [
-                "unknown setting KAFSCALE_SEGMENT_BYTE ignored; did you mean "
-                + "KAFSCALE_SEGMENT_BYTES?",
-                "unknown setting KAFSCALE_SERVICE_HOST ignored",
-            ],
+            text, "unknown setting KAFSCALE_AUTHORISER; did you mean KAFSCALE_AUTHORIZER?"
         )
+        self.assertEqual(settings(AUTHORISER=""), Settings())
+        _, warnings = from_environment({"KAFSCALE_BROKER_PORTS": "tcp://10.0.0.1:9092"})
+        self.assertEqual(len(warnings), 1)
 
     def test_kubernetes_port(self) -> None:
         """
@@ -227,6 +229,31 @@ class MalformedTests(SynchronousTestCase):
         )
         self.assert_refused("BROKER_PORT", "0", "65536", "http")
 
+    def test_principals(self) -> None:
+        """
+        What is no principal, and commas where semicolons are meant.
+        """
+        self.assert_refused(
+            "SUPER_USERS", "alice", "User:", ":a", "User:a,User:b", "User:a, User:b;User:c"
+        )
+
+    def test_words(self) -> None:
+        """
+        A list without a word: no scope would be required.
+        """
+        for name in ("REQUIRED_SCOPE", "EXPECTED_AUDIENCE", "UNSTATED_ALGORITHMS"):
+            self.assert_refused(f"SASL_OAUTHBEARER_{name}", ",", " , ,")
+
+    def test_keys_of_issuers(self) -> None:
+        """
+        URLs that cannot be read, and those without a host or a path.
+        """
+        self.assert_refused(
+            "SASL_OAUTHBEARER_JWKS_ENDPOINT_URL",
+            "ftp://a/keys", "ftp:a", "data:application/json,{}", "http:keys", "https:///keys",
+            "http://", "https://a b/keys", "file:", "file://",
+        )  # fmt: skip
+
     def test_namespaces(self) -> None:
         """
         Namespaces that are not one part of a key.
@@ -319,6 +346,36 @@ class AcceptedTests(SynchronousTestCase):
         self.assertEqual(
             found.max_connections_per_ip_overrides, (("10.0.0.1", 5), ("::1", 0), ("::2", 7))
         )
+
+    def test_principals(self) -> None:
+        """
+        Names of certificates have commas.
+        """
+        found = settings(SUPER_USERS="User:admin; User:CN=ops,O=Acme,C=SE;")
+        self.assertEqual(found.super_users, ("User:admin", "User:CN=ops,O=Acme,C=SE"))
+
+    def test_words(self) -> None:
+        """
+        Blanks around words, and commas without one, do no harm.
+        """
+        found = settings(SASL_OAUTHBEARER_REQUIRED_SCOPE="kafka, read,")
+        self.assertEqual(found.sasl_oauthbearer_required_scope, ("kafka", "read"))
+
+    def test_keys_of_issuers(self) -> None:
+        """
+        URLs of three schemes, in any case, and paths.
+        """
+        for text, found in {
+            "HTTPS://login.example.org/keys?v=2": "https://login.example.org/keys?v=2",
+            "http://[::1]:8080/keys": "http://[::1]:8080/keys",
+            "file:/etc/keys.json": "/etc/keys.json",
+            "FILE:///etc/keys.json": "/etc/keys.json",
+            "keys.json": "keys.json",
+            "./a:b.json": "./a:b.json",
+            "/etc/a:b.json": "/etc/a:b.json",
+        }.items():
+            read = settings(SASL_OAUTHBEARER_JWKS_ENDPOINT_URL=text)
+            self.assertEqual(read.sasl_oauthbearer_jwks_endpoint_url, found)
 
     def test_weights(self) -> None:
         """
@@ -525,11 +582,6 @@ class ListenersTests(SynchronousTestCase):
             "no listener B in", self.refused(LISTENERS="SSL://:1", ADVERTISED_LISTENERS="B://b:1")
         )
         for name, value in (
-            ("ADVERTISED_LISTENERS", "A://a:1"),
-            ("LISTENER_SECURITY_PROTOCOL_MAP", "A:SSL"),
-        ):
-            self.assertIn("has no effect without", self.refused(**{name: value}))
-        for name, value in (
             ("LISTENERS", "9092"),
             ("LISTENERS", "A://:1,a://:2"),
             ("LISTENERS", "A://:65536"),
@@ -563,8 +615,12 @@ class ListenersTests(SynchronousTestCase):
         self.assertEqual(text, "KAFSCALE_LISTENER_NAME_D_SSL_CERT: there is no listener D")
         text = self.refused(LISTENERS="SSL://:1", LISTENER_NAME_SSL_SSL_CLIENT_AUTH="maybe")
         self.assertIn("invalid KAFSCALE_LISTENER_NAME_SSL_SSL_CLIENT_AUTH='maybe'", text)
-        _, warnings = from_environment({"KAFSCALE_LISTENER_NAME_D_DATA_DIR": "x"})
-        self.assertEqual(len(warnings), 1)
+        text = self.refused(LISTENERS="SSL://:1", LISTENER_NAME_SSL_DATA_DIR="x")
+        self.assertIn("unknown setting KAFSCALE_LISTENER_NAME_SSL_DATA_DIR: no setting for", text)
+        both = {f"LISTENER_NAME_SSL_SSL_KEY_PASSWORD{end}": __file__ for end in ("", "_FILE")}
+        self.assertIn("are both set", self.refused(LISTENERS="SSL://:1", **both))
+        (implied,) = self.found(LISTENER_NAME_PLAINTEXT_MAX_CONNECTIONS="7")
+        self.assertEqual(implied.settings.max_connections, 7)
 
     def test_between_brokers(self) -> None:
         """
@@ -572,13 +628,11 @@ class ListenersTests(SynchronousTestCase):
         """
         both = {"LISTENERS": "PLAINTEXT://:1,SSL://:2"}
         for named, expected in (({}, "PLAINTEXT"), ({"INTER_BROKER_LISTENER_NAME": "ssl"}, "SSL")):
-            found = settings(**both, **named)
-            self.assertEqual(inter_broker_listener(found, listeners_of(found)).name, expected)
-        other = settings(**both, INTER_BROKER_LISTENER_NAME="B")
-        error = self.assertRaises(
-            SettingError, inter_broker_listener, other, listeners_of(other)
-        )
-        self.assertIn("KAFSCALE_INTER_BROKER_LISTENER_NAME=B", str(error))
+            (found,) = (each for each in self.found(**both, **named) if each.is_between_brokers)
+            self.assertEqual(found.name, expected)
+        for others in (both, {}):
+            text = self.refused(**others, INTER_BROKER_LISTENER_NAME="B")
+            self.assertIn("KAFSCALE_INTER_BROKER_LISTENER_NAME=B", text)
 
 
 class OnS3Tests(SynchronousTestCase):
@@ -607,33 +661,154 @@ class OnS3Tests(SynchronousTestCase):
         self.assertEqual(settings(S3_FENCING="metadata").fencing(), "create")
 
 
-class AgreementTests(SynchronousTestCase):
+TLS = {"LISTENERS": "PLAINTEXT://:1,SSL://:2", "SSL_CERT": "c.pem"}
+CERTIFIED = {**TLS, "SSL_CA": "ca.pem", "SSL_CLIENT_AUTH": "requested"}
+SASL = {"LISTENERS": "SASL_SSL://:1,PLAINTEXT://:2"}
+TOKENS = {
+    **SASL,
+    "LISTENER_NAME_SASL_SSL_SASL_ENABLED_MECHANISMS": "OAUTHBEARER",
+    "SASL_OAUTHBEARER_JWKS_ENDPOINT_URL": "https://login.example.org/keys",
+}
+BUCKET = {"S3_BUCKET": "logs"}
+ETCD = {**BUCKET, "ETCD_ENDPOINTS": "https://a:1,https://b:1"}
+HTTPS = {"METRICS_SSL_CERT": "c.pem"}
+
+EFFECTS = [
+    # A setting and a value of it; the settings with which it has an effect, and some
+    # without which it has none; what it is said to need.
+    ("ADVERTISED_LISTENERS", "SSL://a:1", TLS, {}, "KAFSCALE_LISTENERS"),
+    ("LISTENER_SECURITY_PROTOCOL_MAP", "SSL:SSL,PLAINTEXT:SSL", TLS, {}, "KAFSCALE_LISTENERS"),
+    ("SSL_CERT", "c.pem", TLS, {}, "SSL or SASL_SSL"),
+    ("SSL_CERT", "c.pem", TLS, {"LISTENERS": "SASL_PLAINTEXT://:1"}, "SSL or SASL_SSL"),
+    ("SSL_CERT", "c.pem", TLS, {"BROKER_ADDR": "ssl:1:privateKey=k"}, "SSL or SASL_SSL"),
+    ("SSL_KEY", "k.pem", TLS, {}, "SSL or SASL_SSL"),
+    ("SSL_KEY_PASSWORD", "x", TLS, {}, "SSL or SASL_SSL"),
+    ("SSL_CLIENT_AUTH", "none", TLS, {}, "SSL or SASL_SSL"),
+    ("SSL_ENABLED_PROTOCOLS", "TLSv1.3", TLS, {}, "SSL or SASL_SSL"),
+    ("SSL_CA", "ca.pem", CERTIFIED, {}, "SSL or SASL_SSL"),
+    ("SSL_PRINCIPAL_MAPPING_RULES", "DEFAULT", CERTIFIED, TLS, "KAFSCALE_SSL_CLIENT_AUTH"),
+    (
+        "SSL_CIPHERS",
+        "ECDHE+AESGCM",
+        TLS,
+        {**TLS, "SSL_ENABLED_PROTOCOLS": "TLSv1.3"},
+        "TLSv1.2 among its KAFSCALE_SSL_ENABLED_PROTOCOLS",
+    ),
+    ("SASL_ENABLED_MECHANISMS", "SCRAM-SHA-256,SCRAM-SHA-512", SASL, TLS, "SASL_PLAINTEXT"),
+    ("CONNECTIONS_MAX_REAUTH_MS", "1000", SASL, {}, "SASL_PLAINTEXT"),
+    ("CONNECTION_FAILED_AUTHENTICATION_DELAY_MS", "1000", SASL, {}, "SASL_PLAINTEXT"),
+    ("ADMIN_USER", "admin", SASL, TLS, "SCRAM or PLAIN"),
+    ("ADMIN_PASSWORD", "x", SASL, TOKENS, "SCRAM or PLAIN"),
+    ("USERS_FILE", "users", SASL, {}, "SCRAM or PLAIN"),
+    ("INTER_BROKER_USER", "b", SASL, {**SASL, "INTER_BROKER_LISTENER_NAME": "PLAINTEXT"}, "SASL"),
+    ("INTER_BROKER_PASSWORD", "b", SASL, {}, "SASL_SSL"),
+    ("SASL_MECHANISM_INTER_BROKER_PROTOCOL", "SCRAM-SHA-512", SASL, {}, "SASL_SSL"),
+    ("SASL_OAUTHBEARER_JWKS_ENDPOINT_URL", "http://a/keys", TOKENS, SASL, "OAUTHBEARER"),
+    ("SASL_OAUTHBEARER_EXPECTED_ISSUER", "a", TOKENS, {}, "OAUTHBEARER"),
+    ("SASL_OAUTHBEARER_EXPECTED_AUDIENCE", "a", TOKENS, {}, "OAUTHBEARER"),
+    ("SASL_OAUTHBEARER_CA", "ca.pem", TOKENS, {}, "OAUTHBEARER"),
+    (
+        "SASL_OAUTHBEARER_CA",
+        "ca.pem",
+        TOKENS,
+        {**TOKENS, "SASL_OAUTHBEARER_JWKS_ENDPOINT_URL": "keys.json"},
+        "https:// in KAFSCALE_SASL_OAUTHBEARER_JWKS_ENDPOINT_URL",
+    ),
+    ("SASL_OAUTHBEARER_JWKS_ENDPOINT_REFRESH_MS", "5000", TOKENS, {}, "OAUTHBEARER"),
+    ("SASL_OAUTHBEARER_CLOCK_SKEW_SECONDS", "5", TOKENS, {}, "OAUTHBEARER"),
+    ("SASL_OAUTHBEARER_SUB_CLAIM_NAME", "name", TOKENS, {}, "OAUTHBEARER"),
+    ("SASL_OAUTHBEARER_SCOPE_CLAIM_NAME", "scp", TOKENS, {}, "OAUTHBEARER"),
+    ("SASL_OAUTHBEARER_REQUIRED_SCOPE", "kafka", TOKENS, {}, "OAUTHBEARER"),
+    ("SASL_OAUTHBEARER_UNSTATED_ALGORITHMS", "RS256", TOKENS, {}, "OAUTHBEARER"),
+    ("SUPER_USERS", "User:a", {"AUTHORIZER": "acl"}, {"AUTHORIZER": "none"}, "KAFSCALE_AUTHORIZER"),
+    ("ALLOW_EVERYONE_IF_NO_ACL_FOUND", "0", {"AUTHORIZER": "acl"}, {}, "KAFSCALE_AUTHORIZER"),
+    ("S3_BUCKET", "logs", {}, None, ""),
+    ("S3_MOVED_FROM", "old", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
+    ("S3_ENDPOINT", "http://127.0.0.1:9000", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
+    ("S3_REGION", "eu-west-1", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
+    ("S3_PATH_STYLE", "0", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
+    ("S3_CA_FILE", "ca.pem", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
+    ("S3_CA_FILE", "ca.pem", BUCKET, {**BUCKET, "S3_ENDPOINT": "http://a:1"}, "https:// in"),
+    ("S3_KMS_ARN", "arn:aws:kms:the-key", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
+    ("S3_FENCING", "metadata", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
+    ("S3_CHECKSUM", "md5", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
+    ("S3_CONCURRENCY", "8", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
+    ("DISK_CACHE_DIR", "cache", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
+    ("ETCD_ENDPOINTS", "http://a:1", BUCKET, None, ""),
+    ("ETCD_USERNAME", "a", ETCD, {}, "KAFSCALE_ETCD_ENDPOINTS"),
+    ("ETCD_PASSWORD", "a", ETCD, BUCKET, "KAFSCALE_ETCD_ENDPOINTS"),
+    ("ETCD_CA", "ca.pem", ETCD, {}, "KAFSCALE_ETCD_ENDPOINTS"),
+    ("ETCD_CA", "ca.pem", ETCD, {**ETCD, "ETCD_ENDPOINTS": "https://a:1,http://b:1"}, "https://"),
+    ("ETCD_CERT", "c.pem", ETCD, {**ETCD, "ETCD_ENDPOINTS": "http://b:1"}, "https:// in all"),
+    ("ETCD_KEY", "k.pem", ETCD, {**ETCD, "ETCD_ENDPOINTS": "http://b:1"}, "https:// in all"),
+    ("METRICS_SSL_CERT", "c.pem", {}, {"METRICS_ADDR": "off"}, "KAFSCALE_METRICS_ADDR=off"),
+    ("METRICS_SSL_KEY", "k.pem", HTTPS, {}, "KAFSCALE_METRICS_SSL_CERT"),
+    ("METRICS_TOKEN", "x", {}, {"METRICS_ADDR": "off"}, "KAFSCALE_METRICS_ADDR=off"),
+    ("METRICS_USER", "x", {}, {"METRICS_ADDR": "off"}, "KAFSCALE_METRICS_ADDR=off"),
+    ("METRICS_PASSWORD", "x", {}, {"METRICS_ADDR": "off"}, "KAFSCALE_METRICS_ADDR=off"),
+]
+
+
+class EffectsTests(SynchronousTestCase):
     """
-    Settings that depend on one another.
+    Settings that need others in order to have an effect.
     """
 
-    def test_s3_without_bucket(self) -> None:
+    def refused(self, found: Settings) -> str:
         """
-        A setting of S3 without a bucket is refused: the records would be stored
-        in the data directory. Its default is no mistake.
+        What is wrong with them.
         """
-        for name, text in {
-            "S3_ENDPOINT": "http://127.0.0.1:9000",
-            "S3_REGION": "eu-west-1",
-            "S3_PATH_STYLE": "0",
-            "S3_CA_FILE": "ca.pem",
-            "S3_KMS_ARN": "arn:aws:kms:the-key",
-            "S3_FENCING": "metadata",
-            "S3_CHECKSUM": "md5",
-            "S3_CONCURRENCY": "8",
-        }.items():
-            found = settings(**{name: text})
-            error = self.assertRaises(SettingError, check_stores, found)
-            self.assertEqual(
-                str(error), f"KAFSCALE_{name} has no effect without KAFSCALE_S3_BUCKET"
-            )
-            check_stores(attrs.evolve(found, s3_bucket="logs"))
-        check_stores(settings(S3_FENCING="create", S3_CONCURRENCY="64", S3_ENDPOINT=""))
+        return str(self.assertRaises(SettingError, check_effects, found))
+
+    def test_each(self) -> None:
+        """
+        A setting without effect is refused, even if its value is the default. The line
+        names it and what it needs; with that it is accepted.
+        """
+        for name, value, enough, lacking, needed in EFFECTS:
+            check_effects(settings(**{**enough, name: value}))
+            if lacking is not None:
+                text = self.refused(settings(**{**lacking, name: value}))
+                self.assertTrue(text.startswith(f"KAFSCALE_{name} has no effect without "), text)
+                self.assertIn(needed, text)
+                self.assertNotIn("\n", text)
+
+    def test_complete(self) -> None:
+        """
+        Each setting that needs something is in the table, and no other.
+        """
+        needy = {each.name.upper() for each in SETTINGS if each.needs}
+        self.assertEqual({name for name, *_ in EFFECTS}, needy)
+
+    def test_sources(self) -> None:
+        """
+        The line names what the user has written: a variable of a file, an option, or the
+        variable of one listener.
+        """
+        found = settings(METRICS_TOKEN_FILE=__file__, METRICS_ADDR="off")
+        self.assertIn("KAFSCALE_METRICS_TOKEN_FILE has no effect", self.refused(found))
+        found, _ = from_environment({}, {"super-users": "User:a"})
+        self.assertIn("--super-users has no effect", self.refused(found))
+
+    def test_one_listener(self) -> None:
+        """
+        What is given for one listener needs what that one lacks, whatever others have.
+        """
+        found = settings(**TLS, LISTENER_NAME_PLAINTEXT_SSL_CERT="c.pem")
+        self.assertEqual(
+            self.refused(found),
+            "KAFSCALE_LISTENER_NAME_PLAINTEXT_SSL_CERT has no effect on listener PLAINTEXT, which"
+            " is not a listener whose protocol is SSL or SASL_SSL",
+        )
+        check_effects(settings(**TLS, LISTENER_NAME_SSL_SSL_CERT="c.pem"))
+        found = settings(LISTENER_NAME_PLAINTEXT_SSL_CLIENT_AUTH="required")
+        self.assertIn("on listener PLAINTEXT", self.refused(found))
+
+    def test_empty(self) -> None:
+        """
+        An empty setting is absent.
+        """
+        check_effects(settings(SSL_CERT="", SUPER_USERS="", LISTENER_NAME_X_SSL_CERT=""))
 
 
 class FullOptionsTests(SynchronousTestCase):

@@ -348,14 +348,38 @@ def _parse_listen_or_off(text: str) -> Listen:
 
 def _parse_principals(text: str) -> tuple[str, ...]:
     """
-    Principals with semicolons between, because names of certificates have commas.
+    Principals with semicolons between, because names of certificates have commas. What
+    looks like a list with commas would be one principal that nobody has.
     """
     found = tuple(each.strip() for each in text.split(";") if each.strip())
     for each in found:
         kind, _, name = each.partition(":")
-        if not (kind and name):
+        if not (kind and name) or re.search(r",\s*User:", name):
             raise ValueError(text)
     return found
+
+
+def _parse_words(text: str) -> tuple[str, ...]:
+    found = tuple(each.strip() for each in text.split(",") if each.strip())
+    if not found:
+        raise ValueError(text)
+    return found
+
+
+def _parse_keys(text: str) -> str:
+    """
+    A URL, with its scheme in lower case, or a path.
+    """
+    match = re.fullmatch(r"([a-z][a-z0-9+.-]*):(.*)", text, re.ASCII | re.IGNORECASE)
+    if match is None:
+        return text
+    scheme, rest = match[1].lower(), match[2]
+    if scheme in ("http", "https") and re.fullmatch(r"//[^/\s]+(/\S*)?", rest):
+        return f"{scheme}:{rest}"
+    path = rest.removeprefix("//")
+    if scheme != "file" or not path:
+        raise ValueError(text)
+    return path
 
 
 _ADDRESS = "host:port, [IPv6 address]:port or a Twisted endpoint such as"
@@ -385,6 +409,8 @@ COUNTS = Kind(
 )
 LISTENER_NAME = Kind(str.upper, "the name of a listener", "NAME")
 PATH = Kind(str, "a path", "PATH")
+WORDS = Kind(_parse_words, "words with commas between", "WORD,...")
+KEYS = Kind(_parse_keys, "a URL with https://, http:// or file:, or a path", "URL")
 LISTEN = Kind(parse_listen, f"{_ADDRESS} tcp:9092", "ADDRESS")
 LISTEN_OR_OFF = Kind(_parse_listen_or_off, f"{_ADDRESS} tcp:9308; or off", "ADDRESS")
 ADVERTISED = Kind(_parse_advertised, "a host name or an IP address, not 0.0.0.0 or ::", "HOST")

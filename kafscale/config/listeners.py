@@ -28,6 +28,8 @@ class ListenerSettings:
         listens on.
     @ivar settings: The settings of the broker, with those that were given for this
         listener alone.
+    @ivar is_between_brokers: Whether other brokers connect to it, and this broker speaks
+        its protocol with them.
     @ivar is_implied: Whether it is the one listener of C{KAFSCALE_BROKER_ADDR}.
     """
 
@@ -37,7 +39,15 @@ class ListenerSettings:
     host: str
     port: int | None
     settings: Settings
+    is_between_brokers: bool
     is_implied: bool = False
+
+    @property
+    def variable_part(self) -> str:
+        """
+        Its name as it stands in the names of variables.
+        """
+        return re.sub(r"[^A-Z0-9]", "_", self.name)
 
 
 def listeners_of(
@@ -51,40 +61,19 @@ def listeners_of(
     @raise SettingError: The settings contradict one another.
     """
     found = _named(settings, hostname) if settings.listeners else [_implied(settings, hostname)]
-    names = {_variable_part(each.name) for each in found}
-    for name, values in settings.by_listener.items():
+    names = {"", *(each.variable_part for each in found)}
+    for (name, _), source in settings.given.items():
         if name not in names:
-            setting = next(iter(values)).upper()
-            raise SettingError(
-                f"KAFSCALE_LISTENER_NAME_{name}_{setting}: there is no listener {name}"
-            )
+            raise SettingError(f"{source}: there is no listener {name}")
+    if not any(each.is_between_brokers for each in found):
+        raise SettingError(
+            f"KAFSCALE_INTER_BROKER_LISTENER_NAME={settings.inter_broker_listener_name}: there is"
+            " no such listener in KAFSCALE_LISTENERS"
+        )
     return found
 
 
-def inter_broker_listener(
-    settings: Settings, listeners: Sequence[ListenerSettings]
-) -> ListenerSettings:
-    """
-    The listener that other brokers connect to, and whose protocol this broker
-    speaks with them.
-
-    @param listeners: As L{listeners_of} returns them.
-    @raise SettingError: There is no such listener.
-    """
-    name = settings.inter_broker_listener_name
-    for each in listeners:
-        if name in (None, each.name):
-            return each
-    raise SettingError(
-        f"KAFSCALE_INTER_BROKER_LISTENER_NAME={name}: there is no such listener in"
-        " KAFSCALE_LISTENERS"
-    )
-
-
 def _implied(settings: Settings, hostname: Callable[[], str]) -> ListenerSettings:
-    for name in ("advertised_listeners", "listener_security_protocol_map"):
-        if getattr(settings, name) is not None:
-            raise SettingError(f"KAFSCALE_{name.upper()} has no effect without KAFSCALE_LISTENERS")
     # Twisted's own endpoint for TLS: it has its certificate in the string.
     protocol = "SSL" if settings.broker_addr.endpoint.startswith("ssl:") else "PLAINTEXT"
     return ListenerSettings(
@@ -93,7 +82,8 @@ def _implied(settings: Settings, hostname: Callable[[], str]) -> ListenerSetting
         settings.broker_addr,
         settings.advertised_host(hostname),
         settings.broker_port,
-        settings,
+        attrs.evolve(settings, **settings.by_listener.get(protocol, {})),
+        is_between_brokers=settings.inter_broker_listener_name in (None, protocol),
         is_implied=True,
     )
 
@@ -101,8 +91,10 @@ def _implied(settings: Settings, hostname: Callable[[], str]) -> ListenerSetting
 def _named(settings: Settings, hostname: Callable[[], str]) -> list[ListenerSettings]:
     protocols = _protocols(settings)
     advertised = {each.name: each for each in settings.advertised_listeners or ()}
-    found = []
-    for each in settings.listeners or ():
+    found: list[ListenerSettings] = []
+    addresses = settings.listeners or ()
+    between_brokers = settings.inter_broker_listener_name or addresses[0].name
+    for each in addresses:
         if each.name not in protocols:
             raise SettingError(
                 f"KAFSCALE_LISTENERS: the protocol of listener {each.name} is not known; name it"
@@ -113,17 +105,17 @@ def _named(settings: Settings, hostname: Callable[[], str]) -> list[ListenerSett
         if is_wildcard(host):
             host = settings.broker_host or hostname()
         port = (each.port if shown is None else shown.port) or None
-        values = settings.by_listener.get(_variable_part(each.name), {})
-        found.append(
-            ListenerSettings(
-                each.name,
-                protocols[each.name],
-                parse_listen(each.address),
-                host,
-                port,
-                attrs.evolve(settings, **values),
-            )
+        listener = ListenerSettings(
+            each.name,
+            protocols[each.name],
+            parse_listen(each.address),
+            host,
+            port,
+            settings,
+            is_between_brokers=each.name == between_brokers,
         )
+        values = settings.by_listener.get(listener.variable_part, {})
+        found.append(attrs.evolve(listener, settings=attrs.evolve(settings, **values)))
     if advertised:
         name = next(iter(advertised))
         raise SettingError(
@@ -137,10 +129,3 @@ def _protocols(settings: Settings) -> Mapping[str, str]:
     if given is None:
         return {each: each for each in PROTOCOLS}
     return dict(each.rsplit(":", 1) for each in given)
-
-
-def _variable_part(name: str) -> str:
-    """
-    The name of a listener as it stands in the name of a variable.
-    """
-    return re.sub(r"[^A-Z0-9]", "_", name)

@@ -4,11 +4,13 @@ What a declaration of a setting consists of.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
 from kafscale.config.kinds import BOOLEAN, Kind
+from kafscale.config.needs import Need
 from kafscale.errors import SettingError
 
 PREFIX = "KAFSCALE_"
@@ -32,6 +34,7 @@ class Setting:
     @ivar secret: Whether the value is a secret. Then it is given in the variable, or in a
         file that the variable with C{_FILE} or the option with C{-file} names, and not
         on the command line, which others can see.
+    @ivar needs: Without any of these it has no effect, and is refused.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Setting:
     otherwise: str = "none"
     by_listener: bool = False
     secret: bool = False
+    needs: Sequence[Need] = ()
 
     @property
     def variable(self) -> str:
@@ -125,6 +129,7 @@ def setting(
     otherwise: str = "none",
     secret: bool = False,
     by_listener: bool = False,
+    needs: Sequence[Need] = (),
 ) -> Any:
     """
     Declare a setting, as the value of an attribute of `Settings`.
@@ -139,5 +144,5 @@ def setting(
             return there if made.s3_bucket else elsewhere
 
         value = attrs.Factory(either, takes_self=True)
-    metadata = {"setting": (section, kind, default, meaning, on_s3, otherwise, by_listener, secret)}
-    return attrs.field(default=value, metadata=metadata, repr=not secret)
+    declared = (section, kind, default, meaning, on_s3, otherwise, by_listener, secret, needs)
+    return attrs.field(default=value, metadata={"setting": declared}, repr=not secret)

@@ -22,6 +22,7 @@ from kafscale.config.kinds import (
     BUCKET,
     COUNTS,
     GIB,
+    KEYS,
     KIB,
     LISTEN,
     LISTEN_OR_OFF,
@@ -36,6 +37,7 @@ from kafscale.config.kinds import (
     TEXT,
     URL,
     URLS,
+    WORDS,
     Listen,
     NamedAddress,
     choice,
@@ -45,6 +47,7 @@ from kafscale.config.kinds import (
     number,
     size,
 )
+from kafscale.config.needs import Need
 from kafscale.config.setting import Setting, setting
 
 MAX_SLOTS_IN_FLIGHT = 64
@@ -54,12 +57,15 @@ _INT = 2**31 - 1
 _LONG = 2**63 - 1
 
 _network = partial(setting, "Network")
-_tls = partial(setting, "TLS", by_listener=True)
+_tls = partial(setting, "TLS", by_listener=True, needs=[Need.TLS])
+_sasl = partial(setting, "Authentication", needs=[Need.SASL])
+_passwords = partial(setting, "Authentication", needs=[Need.PASSWORDS])
+_peer_login = partial(setting, "Authentication", needs=[Need.SASL_BETWEEN_BROKERS])
+_tokens = partial(setting, "Authentication", needs=[Need.TOKENS])
 _authorization = partial(setting, "Authorization")
-_sasl = partial(setting, "Authentication")
 _storage = partial(setting, "Storage")
-_s3 = partial(setting, "S3")
-_etcd = partial(setting, "etcd")
+_s3 = partial(setting, "S3", needs=[Need.BUCKET])
+_etcd = partial(setting, "etcd", needs=[Need.ETCD])
 _cluster = partial(setting, "Cluster")
 _log = partial(setting, "Log")
 _reading = partial(setting, "Reading")
@@ -111,6 +117,7 @@ class Settings:
         " client is given the addresses of the listener that it has connected to.",
         otherwise="where each listener listens; for all interfaces `KAFSCALE_BROKER_HOST`, or this"
         " machine's host name",
+        needs=[Need.LISTENERS],
     )
     listener_security_protocol_map: tuple[str, ...] | None = _network(
         PROTOCOL_MAP,
@@ -118,6 +125,7 @@ class Settings:
         "Protocol of each listener, for example `INTERNAL:PLAINTEXT,EXTERNAL:SSL` (Kafka's"
         " `listener.security.protocol.map`).",
         otherwise="listeners are named after their protocols",
+        needs=[Need.LISTENERS],
     )
     inter_broker_listener_name: str | None = _network(
         LISTENER_NAME,
@@ -207,6 +215,7 @@ class Settings:
         "Rules from the subject of a client's certificate to the name of its user (Kafka's"
         " `ssl.principal.mapping.rules`): `RULE:pattern/replacement/`, followed by `L` for lower or"
         " `U` for upper case, and `DEFAULT`, with commas between.",
+        needs=[Need.TLS, Need.CERTIFIED_CLIENTS],
     )
     ssl_enabled_protocols: tuple[str, ...] = _tls(
         choices("TLSv1.2", "TLSv1.3"),
@@ -219,6 +228,7 @@ class Settings:
         "Ciphers for TLS 1.2, as a list in OpenSSL's format, for example"
         " `ECDHE+AESGCM:ECDHE+CHACHA20`. TLS 1.3 has its own.",
         otherwise="forward secrecy and AES-GCM, ChaCha20 or AES-CBC",
+        needs=[Need.TLS, Need.TLS_1_2],
     )
 
     sasl_enabled_mechanisms: tuple[str, ...] = _sasl(
@@ -242,90 +252,91 @@ class Settings:
         " it (Kafka's `connection.failed.authentication.delay.ms`).",
         by_listener=True,
     )
-    admin_user: str | None = _sasl(
+    admin_user: str | None = _passwords(
         TEXT,
         "",
         "Name of the first user. The broker creates it at a start if the metadata store has no"
         " users yet. Requires `KAFSCALE_ADMIN_PASSWORD`.",
     )
-    admin_password: str | None = _sasl(
+    admin_password: str | None = _passwords(
         TEXT,
         "",
         "Password of `KAFSCALE_ADMIN_USER`. It is only used to create that user.",
         secret=True,
     )
-    sasl_mechanism_inter_broker_protocol: str = _sasl(
+    sasl_mechanism_inter_broker_protocol: str = _peer_login(
         attrs.evolve(choice("SCRAM-SHA-256", "SCRAM-SHA-512"), metavar="WORD"),
         "SCRAM-SHA-512",
         "Mechanism by which brokers log in to one another, if the listener between them has SASL"
         " (Kafka's `sasl.mechanism.inter.broker.protocol`).",
     )
-    inter_broker_user: str | None = _sasl(
+    inter_broker_user: str | None = _peer_login(
         TEXT,
         "",
         "User as whom this broker logs in to others. Required on etcd if the listener between"
         " brokers has SASL.",
     )
-    inter_broker_password: str | None = _sasl(
+    inter_broker_password: str | None = _peer_login(
         TEXT, "", "Password of `KAFSCALE_INTER_BROKER_USER`.", secret=True
     )
-    users_file: str | None = _sasl(
+    users_file: str | None = _passwords(
         PATH,
         "",
         "File with users of PLAIN and SCRAM in addition to those in the metadata store, a line for"
         " each credential, as `python -m kafscale hash-password` makes them. Read at the start.",
     )
-    sasl_oauthbearer_jwks_endpoint_url: str | None = _sasl(
-        TEXT,
+    sasl_oauthbearer_jwks_endpoint_url: str | None = _tokens(
+        KEYS,
         "",
         "URL, or path of a file, with the issuer's keys (Kafka's"
         " `sasl.oauthbearer.jwks.endpoint.url`). OAUTHBEARER requires it, and the two below.",
     )
-    sasl_oauthbearer_expected_issuer: str | None = _sasl(
+    sasl_oauthbearer_expected_issuer: str | None = _tokens(
         TEXT,
         "",
         "Issuer that tokens have to name (Kafka's `sasl.oauthbearer.expected.issuer`).",
     )
-    sasl_oauthbearer_expected_audience: str | None = _sasl(
-        TEXT,
+    sasl_oauthbearer_expected_audience: tuple[str, ...] | None = _tokens(
+        WORDS,
         "",
         "Audiences, with commas between, of which tokens have to name one (Kafka's"
         " `sasl.oauthbearer.expected.audience`).",
     )
-    sasl_oauthbearer_ca: str | None = _sasl(
+    sasl_oauthbearer_ca: str | None = _tokens(
         PATH,
         "",
         "CA certificates (PEM) used to verify the URL of the keys.",
         otherwise="the system's CA certificates",
+        needs=[Need.TOKENS, Need.KEYS_BY_HTTPS],
     )
-    sasl_oauthbearer_jwks_endpoint_refresh_ms: int = _sasl(
+    sasl_oauthbearer_jwks_endpoint_refresh_ms: int = _tokens(
         number(1000, 2**31 - 1, "milliseconds"),
         "3600000",
         "Interval of reading the issuer's keys (Kafka's"
         " `sasl.oauthbearer.jwks.endpoint.refresh.ms`). A key that is not known is looked for at"
         " once.",
     )
-    sasl_oauthbearer_clock_skew_seconds: int = _sasl(
+    sasl_oauthbearer_clock_skew_seconds: int = _tokens(
         number(0, 600, "seconds"),
         "30",
         "Time that the issuer's clock may be ahead (Kafka's"
         " `sasl.oauthbearer.clock.skew.seconds`). It prolongs no token.",
     )
-    sasl_oauthbearer_sub_claim_name: str = _sasl(
+    sasl_oauthbearer_sub_claim_name: str = _tokens(
         TEXT,
         "sub",
         "Claim of tokens that is the user's name (Kafka's `sasl.oauthbearer.sub.claim.name`).",
     )
-    sasl_oauthbearer_scope_claim_name: str = _sasl(
+    sasl_oauthbearer_scope_claim_name: str = _tokens(
         TEXT,
         "scope",
         "Claim of tokens with their scopes (Kafka's `sasl.oauthbearer.scope.claim.name`).",
     )
-    sasl_oauthbearer_required_scope: str | None = _sasl(
-        TEXT, "", "Scopes, with commas between, all of which tokens have to have."
+    sasl_oauthbearer_required_scope: tuple[str, ...] | None = _tokens(
+        WORDS, "", "Scopes, with commas between, all of which tokens have to have."
     )
-    sasl_oauthbearer_unstated_algorithms: str | None = _sasl(
-        TEXT,
+    sasl_oauthbearer_unstated_algorithms: tuple[str, ...] | None = _tokens(
+        WORDS,
         "",
         "Algorithms, with commas between, of keys that state none, for example `RS256`.",
         otherwise="such keys are not used",
@@ -344,12 +355,14 @@ class Settings:
         "Principals that may do everything whatever the ACLs say, for example"
         " `User:admin;User:CN=broker,O=Acme` (Kafka's `super.users`).",
         otherwise="none",
+        needs=[Need.AUTHORIZER],
     )
     allow_everyone_if_no_acl_found: bool = _authorization(
         BOOLEAN,
         "0",
         "Whether every client may use a resource whose name no ACL matches (Kafka's"
         " `allow.everyone.if.no.acl.found`).",
+        needs=[Need.AUTHORIZER],
     )
 
     data_dir: str = _storage(
@@ -408,6 +421,7 @@ class Settings:
         "",
         "CA certificates (PEM) used to verify the S3 endpoint.",
         otherwise="`AWS_CA_BUNDLE`, then the system's CA certificates",
+        needs=[Need.BUCKET, Need.S3_BY_HTTPS],
     )
     s3_kms_arn: str | None = _s3(
         TEXT,
@@ -456,14 +470,17 @@ class Settings:
         "",
         "CA certificates (PEM) used to verify etcd.",
         otherwise="the system's CA certificates",
+        needs=[Need.ETCD, Need.ETCD_BY_HTTPS],
     )
     etcd_cert: str | None = _etcd(
         PATH,
         "",
         "Client certificate (PEM) presented to etcd, followed by its intermediate certificates.",
+        needs=[Need.ETCD, Need.ETCD_BY_HTTPS],
     )
     etcd_key: str | None = _etcd(
-        PATH, "", "Private key (PEM) of the client certificate in `KAFSCALE_ETCD_CERT`."
+        PATH, "", "Private key (PEM) of the client certificate in `KAFSCALE_ETCD_CERT`.",
+        needs=[Need.ETCD, Need.ETCD_BY_HTTPS],
     )
 
     broker_id: int = _cluster(
@@ -552,6 +569,7 @@ class Settings:
         "",
         "Directory for cached blocks of segments, which survives restarts. Each broker needs its"
         " own; its contents can be deleted. Requires `KAFSCALE_S3_BUCKET`.",
+        needs=[Need.BUCKET],
     )
     disk_cache_bytes: int = _reading(
         size(MIB, 1024 * 1024 * GIB), "10GiB", "Maximum size of the cache in"
@@ -687,12 +705,14 @@ class Settings:
         "Certificate of the HTTP server (PEM), followed by its intermediate certificates. With it"
         " the server speaks HTTPS. A file that changes is read again, without a restart.",
         otherwise="none: the server speaks HTTP",
+        needs=[Need.HTTP],
     )
     metrics_ssl_key: str | None = _process(
         PATH,
         "",
         "Private key (PEM) of the certificate in `KAFSCALE_METRICS_SSL_CERT`.",
         otherwise="in the file of the certificate",
+        needs=[Need.HTTP, Need.HTTPS],
     )
     metrics_token: str | None = _process(
         TEXT,
@@ -700,6 +720,7 @@ class Settings:
         "Bearer token that the HTTP server asks for, except for `/healthz` and `/readyz`.",
         otherwise="none is asked for",
         secret=True,
+        needs=[Need.HTTP],
     )
     metrics_user: str | None = _process(
         TEXT,
@@ -707,9 +728,11 @@ class Settings:
         "User that the HTTP server asks for (basic authentication), except for `/healthz` and"
         " `/readyz`; beside a token either will do. Requires `KAFSCALE_METRICS_PASSWORD`.",
         otherwise="none is asked for",
+        needs=[Need.HTTP],
     )
     metrics_password: str | None = _process(
-        TEXT, "", "Password of `KAFSCALE_METRICS_USER`.", secret=True
+        TEXT, "", "Password of `KAFSCALE_METRICS_USER`.", secret=True,
+        needs=[Need.HTTP],
     )
     log_level: str = _process(
         choice("debug", "info", "warn", "error"), "info", "Minimum level of the messages to log."
@@ -732,6 +755,10 @@ class Settings:
     by_listener: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)
     """Values of settings for single listeners: the listener's name, as it stands in
     variables, to the setting's name to the value."""
+
+    given: Mapping[tuple[str, str], str] = attrs.field(factory=dict, eq=False, repr=False)
+    """Where each setting that was given comes from, a variable or an option, by the listener
+    (empty: for all) and the setting's name."""
 
     def fencing(self) -> str:
         """

@@ -6,29 +6,18 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from kafscale.config.kinds import BOOLEAN, PATH
-from kafscale.config.setting import PREFIX, Setting
+from kafscale.config.setting import PREFIX
 from kafscale.config.settings import SETTINGS, Settings
 from kafscale.errors import SettingError
 
 _LISTENER_PREFIX = f"{PREFIX}LISTENER_NAME_"
 
-
-def _for_listener(variable: str) -> tuple[str, Setting | None]:
-    """
-    The listener and the setting in the name of a variable that is for one listener;
-    None if it is no such variable.
-    """
-    if variable.startswith(_LISTENER_PREFIX):
-        for each in SETTINGS:
-            suffix = f"_{each.name.upper()}"
-            listener = variable.removesuffix("_FILE" if each.secret else "").removesuffix(suffix)
-            if each.by_listener and len(_LISTENER_PREFIX) < len(listener) < len(variable):
-                return listener.removeprefix(_LISTENER_PREFIX), each
-    return "", None
+# Kubernetes sets such variables for a service called "kafscale-broker".
+_FROM_KUBERNETES = re.compile(r"(tcp|udp|sctp)://")
 
 
 def from_environment(
@@ -42,41 +31,78 @@ def from_environment(
         empty if it was not given. Takes precedence over the variable.
     @return: The settings, and warnings of one line each about variables with
         our prefix that are not settings.
-    @raise SettingError: A value is not acceptable.
+    @raise SettingError: A value is not acceptable, or a variable is like a setting, and
+        is none.
     """
     values: dict[str, Any] = {}
+    given: dict[tuple[str, str], str] = {}
     warnings = []
     for each in SETTINGS:
         option, variable = (options or {}).get(each.option), environ.get(each.variable)
         file = environ.get(f"{each.variable}_FILE") if each.secret else None
+        source = ""
         if option:
+            source = f"--{each.option}"
             read = each.read_file if each.secret else each.read
-            values[each.name] = read(option, f"--{each.option}")
+            values[each.name] = read(option, source)
         elif variable and file:
             raise SettingError(f"{each.variable} and {each.variable}_FILE are both set")
         elif file:
-            values[each.name] = each.read_file(file, f"{each.variable}_FILE")
-        elif variable and re.match(r"(tcp|udp|sctp)://", variable):
-            # Kubernetes sets such variables for a service called "kafscale-broker".
+            source = f"{each.variable}_FILE"
+            values[each.name] = each.read_file(file, source)
+        elif variable and _FROM_KUBERNETES.match(variable):
             warnings.append(
                 f"{each.variable}={variable!r} was set by Kubernetes for a service: ignored"
             )
         elif variable:
-            values[each.name] = each.read(variable, each.variable)
+            source = each.variable
+            values[each.name] = each.read(variable, source)
+        if source:
+            given["", each.name] = source
     known = {name for each in SETTINGS for name in each.variables}
     by_listener: dict[str, dict[str, Any]] = {}
     for name in sorted(name for name in environ if name.startswith(PREFIX) and name not in known):
-        listener, setting = _for_listener(name)
-        if setting is not None:
-            if environ[name]:
-                is_file = setting.secret and name.endswith("_FILE")
-                value = (setting.read_file if is_file else setting.read)(environ[name], name)
-                by_listener.setdefault(listener, {})[setting.name] = value
-            continue
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        warnings.append(f"unknown setting {name} ignored{hint}")
-    return Settings(**values, by_listener=by_listener), warnings
+        if name.startswith(_LISTENER_PREFIX) and environ[name]:
+            listener, setting, value = _for_listener(name, environ[name])
+            if (listener, setting) in given:
+                raise SettingError(f"{given[listener, setting]} and {name} are both set")
+            given[listener, setting] = name
+            by_listener.setdefault(listener, {})[setting] = value
+        elif environ[name]:
+            warnings.append(_unknown(name, environ[name], known))
+    return Settings(**values, by_listener=by_listener, given=given), warnings
+
+
+def _for_listener(variable: str, text: str) -> tuple[str, str, Any]:
+    """
+    The listener and the setting in the name of a variable that is for one listener, and
+    its value.
+
+    @raise SettingError: There is no such setting, or the value is not acceptable.
+    """
+    for each in SETTINGS:
+        for end in each.variables:
+            suffix = f"_{end.removeprefix(PREFIX)}"
+            listener = variable.removeprefix(_LISTENER_PREFIX).removesuffix(suffix)
+            if each.by_listener and variable == f"{_LISTENER_PREFIX}{listener}{suffix}":
+                read = each.read if end == each.variable else each.read_file
+                return listener, each.name, read(text, variable)
+    raise SettingError(
+        f"unknown setting {variable}: no setting for a single listener ends like that"
+    )
+
+
+def _unknown(variable: str, text: str, known: Collection[str]) -> str:
+    """
+    A warning of a variable that is no setting.
+
+    @raise SettingError: It is a setting with a mistake in its name, which would be
+        without effect.
+    """
+    close = difflib.get_close_matches(variable, known, n=1, cutoff=0.9)
+    if close and not _FROM_KUBERNETES.match(text):
+        raise SettingError(f"unknown setting {variable}; did you mean {close[0]}?")
+    return f"unknown setting {variable} ignored"
 
 
 def option_parameters() -> list[list[str | None]]:

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from kafscale.config import Settings
-from kafscale.config.agreement import check_stores
+from kafscale.config.agreement import check_effects, check_stores
 from kafscale.errors import SettingError
 from kafscale.format.cluster import BUCKET, DIRECTORY, StoreRecord
 from kafscale.inspect.view import View, load
@@ -80,6 +80,7 @@ def open_to_read(settings: Settings, reactor: Any = None) -> Opened:
     @param reactor: For requests to a bucket or etcd.
     @raise SettingError: there is no data, or the settings contradict each other.
     """
+    check_effects(settings)
     check_stores(settings)
     bucket = settings.s3_bucket
     store = StoreRecord(BUCKET if bucket else DIRECTORY, settings.namespace, bucket)

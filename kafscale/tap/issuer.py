@@ -39,7 +39,7 @@ def issuer_of(settings: Settings, reactor: Any) -> tuple[Jwks, TokenJudge]:
     for name in ("jwks_endpoint_url", "expected_issuer", "expected_audience"):
         if getattr(settings, _PREFIX + name) is None:
             raise SettingError(f"OAUTHBEARER requires KAFSCALE_{(_PREFIX + name).upper()}")
-    unstated = _words(settings.sasl_oauthbearer_unstated_algorithms)
+    unstated = settings.sasl_oauthbearer_unstated_algorithms or ()
     unknown = sorted(set(unstated) - ALGORITHMS.keys())
     if unknown:
         raise SettingError(
@@ -56,10 +56,9 @@ def _fetcher(settings: Settings, source: str, reactor: Any) -> Callable[[], Awai
     """
     What reads the keys from a URL or a file.
     """
-    if not re.match(r"https?://", source):
-        path = re.sub(r"^file:(//)?", "", source)
-        return partial(deferToThread, _read, os.path.abspath(path))
-    trust = trust_root(settings.sasl_oauthbearer_ca) if source.startswith("https") else None
+    if not re.match(r"https?:", source):
+        return partial(deferToThread, _read, os.path.abspath(source))
+    trust = trust_root(settings.sasl_oauthbearer_ca) if source.startswith("https:") else None
     agent = Agent.usingEndpointFactory(  # type: ignore[no-untyped-call]
         reactor, Endpoints(reactor, trust)
     )
@@ -69,16 +68,12 @@ def _fetcher(settings: Settings, source: str, reactor: Any) -> Callable[[], Awai
 def _token_rules(settings: Settings) -> TokenRules:
     return TokenRules(
         settings.sasl_oauthbearer_expected_issuer or "",
-        _words(settings.sasl_oauthbearer_expected_audience),
+        settings.sasl_oauthbearer_expected_audience or (),
         settings.sasl_oauthbearer_sub_claim_name,
         settings.sasl_oauthbearer_scope_claim_name,
-        _words(settings.sasl_oauthbearer_required_scope),
+        settings.sasl_oauthbearer_required_scope or (),
         settings.sasl_oauthbearer_clock_skew_seconds,
     )
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
 def _read(path: str) -> bytes:

@@ -22,7 +22,7 @@ from kafscale.access.open_sessions import OpenSessions
 from kafscale.concurrency.gathering import all_settled
 from kafscale.concurrency.seldom import Seldom
 from kafscale.config import Settings
-from kafscale.config.listeners import ListenerSettings, inter_broker_listener, listeners_of
+from kafscale.config.listeners import ListenerSettings, listeners_of
 from kafscale.errors import SettingError
 from kafscale.interfaces import Broker, ISessions, Listener, SecurityProtocol
 from kafscale.net.factory import FOREIGN_SECONDS, BrokerFactory
@@ -216,14 +216,14 @@ class Listeners:
         self._clock = reactor
         self._ports = [OpenPort(each, reactor.seconds()) for each in found]
         self.mechanisms = mechanisms_of(found)
-        between_brokers = inter_broker_listener(settings, found)
         (self._between_brokers,) = (
-            each for each in self._ports if each.settings is between_brokers
+            each for each in self._ports if each.settings.is_between_brokers
         )
-        self.logs_in = self._between_brokers.listener.protocol.has_sasl
+        listener = self._between_brokers.listener
+        self.logs_in = listener.protocol.has_sasl
         if self.logs_in and settings.etcd_endpoints and settings.inter_broker_user is None:
             raise SettingError(
-                f"brokers log in to one another on listener {between_brokers.name}: set"
+                f"brokers log in to one another on listener {listener.name}: set"
                 " KAFSCALE_INTER_BROKER_USER and KAFSCALE_INTER_BROKER_PASSWORD"
             )
         self._checking: IDelayedCall | None = None

@@ -216,10 +216,6 @@ def _tls_of(settings: Settings, now: float) -> Tls | None:
     """
     certificate, key = settings.metrics_ssl_cert, settings.metrics_ssl_key
     if certificate is None:
-        if key is not None:
-            raise SettingError(
-                "KAFSCALE_METRICS_SSL_KEY has no effect without KAFSCALE_METRICS_SSL_CERT"
-            )
         return None
     try:
         return Tls(TlsSettings("the HTTP server", certificate, key or certificate), now)

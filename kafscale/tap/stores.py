@@ -254,10 +254,8 @@ def place_of(settings: Settings) -> Place:
 
 
 def _disk_cache(settings: Settings, objects: IObjectStore, pool: Pool) -> DiskCache | None:
-    if settings.disk_cache_dir is None:
+    if settings.disk_cache_dir is None or not settings.s3_bucket:
         return None
-    if not settings.s3_bucket:
-        raise SettingError("KAFSCALE_DISK_CACHE_DIR has no effect without KAFSCALE_S3_BUCKET")
     if os.path.realpath(settings.disk_cache_dir) == os.path.realpath(settings.data_dir):
         raise SettingError("KAFSCALE_DISK_CACHE_DIR and KAFSCALE_DATA_DIR must differ")
     where = f"{settings.s3_endpoint or ''} {settings.s3_bucket}"

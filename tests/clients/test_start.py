@@ -194,10 +194,26 @@ class StartTests(BrokerTestCase):
         A variable with our prefix that is not a setting, such as Kubernetes
         sets for a service of our name, is a warning.
         """
-        broker = self.broker(segment_byte="1MiB", port_9092_tcp="tcp://10.0.0.1:9092")
+        broker = self.broker(port_9092_tcp="tcp://10.0.0.1:9092")
         eventually(partial(broker.has_logged, " listens on "))
-        self.assert_one_line(broker, "KAFSCALE_SEGMENT_BYTE ")
         self.assert_one_line(broker, "KAFSCALE_PORT_9092_TCP")
+
+    def test_without_effect(self) -> None:
+        """
+        A setting by which a user believes to be safe, and that has no effect, and one with
+        a mistake in its name.
+        """
+        for name, value, needed in (
+            ("ssl_cert", "tls.crt", "a listener whose protocol is SSL"),
+            ("listener_name_plaintext_ssl_client_auth", "required", "on listener PLAINTEXT"),
+            ("admin_password", "secret", "a listener with SCRAM or PLAIN"),
+            ("super_users", "User:admin", "KAFSCALE_AUTHORIZER=acl"),
+            ("authorizor", "acl", "did you mean KAFSCALE_AUTHORIZER?"),
+            ("listener_name_sasl_ssl_cert", "tls.crt", "there is no listener SASL"),
+        ):
+            broker = self.prepared(**{name: value})
+            self.assert_refuses(broker, f"KAFSCALE_{name.upper()}", needed)
+            self.assertNotIn("secret", broker.tail(1000))
 
     def assert_refuses(self, broker: Broker, *words: str) -> None:
         """

@@ -10,7 +10,7 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.config import SETTINGS, Settings, from_environment
-from kafscale.config.agreement import check_stores
+from kafscale.config.agreement import check_effects, check_stores
 from tests.deploy.chart import CHART, Rendered, render
 
 LEAST: dict[str, Any] = {
@@ -98,6 +98,7 @@ class ChartTests(SynchronousTestCase):
             environ = {k: v.replace(f"$({name})", value) for k, v in environ.items()}
         settings, warnings = from_environment(environ)
         self.assertEqual(warnings, [])
+        check_effects(settings)
         check_stores(settings)
         return settings
 

@@ -12,7 +12,7 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.config import Settings, from_environment
-from kafscale.config.agreement import check_stores
+from kafscale.config.agreement import check_effects, check_stores
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
@@ -43,6 +43,7 @@ class ComposeTests(SynchronousTestCase):
         image = {"KAFSCALE_BROKER_ADDR": "0.0.0.0:9092", "KAFSCALE_METRICS_ADDR": "0.0.0.0:9308"}
         settings, warnings = from_environment({**image, **service["environment"]})
         self.assertEqual(warnings, [])
+        check_effects(settings)
         check_stores(settings)
         return settings
 

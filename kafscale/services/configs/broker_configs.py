@@ -16,7 +16,7 @@ import attrs
 
 from kafscale.config import SETTINGS, Settings
 from kafscale.config.kinds import Listen
-from kafscale.config.listeners import inter_broker_listener, listeners_of
+from kafscale.config.listeners import listeners_of
 from kafscale.interfaces import Broker, ITopicConfigs
 
 PREFIX = "kafscale."
@@ -126,7 +126,8 @@ def broker_configs(
         "The addresses that the broker listens on.", False)  # fmt: skip
     add("listener.security.protocol.map", ",".join(protocols), "string",
         "The protocols of the listeners.", settings.listeners is None)  # fmt: skip
-    add("inter.broker.listener.name", inter_broker_listener(settings, listeners).name, "string",
+    (between_brokers,) = (each.name for each in listeners if each.is_between_brokers)
+    add("inter.broker.listener.name", between_brokers, "string",
         "The listener on which brokers connect to one another.",
         settings.inter_broker_listener_name is None)  # fmt: skip
     return [found[name] for name in sorted(found)]
