@@ -168,7 +168,7 @@ class ClusterRecords:
                 if not wanted:
                     raise
                 in_doubt.append(wanted)
-            await self._refresh()
+            await self.refresh()
             if any(self._shows(each) for each in in_doubt):
                 return
         if refused is not None:
@@ -177,9 +177,9 @@ class ClusterRecords:
     def _shows(self, wanted: Mapping[str, Any]) -> bool:
         return all(self._records.get(key) == record for key, record in wanted.items())
 
-    async def _refresh(self) -> None:
+    async def refresh(self) -> None:
         """
-        Know all commits that were made before this call.
+        See L{IClusterRecords.refresh}.
         """
         entries, revision = await self._store.range(self._prefix)
         if revision <= self._seen:

@@ -58,6 +58,14 @@ class IAcls(Interface):
         All of them.
         """
 
+    def refresh() -> Awaitable[None]:
+        """
+        When it fires L{acls} has all that were created before the call, by whichever
+        broker.
+
+        @raise StoreUnavailable: the store did not answer.
+        """
+
     def check(acl: AclRecord) -> None:
         """
         Check an ACL that is to be created.

@@ -408,6 +408,14 @@ class IClusterRecords(Interface):
         not returned yet.
         """
 
+    def refresh() -> Awaitable[None]:
+        """
+        When it fires all changes are known that were made before the call, by whichever
+        broker.
+
+        @raise StoreUnavailable: the store did not answer.
+        """
+
     def change(
         keys: Collection[str], decide: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     ) -> Awaitable[None]:

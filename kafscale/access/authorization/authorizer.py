@@ -215,6 +215,12 @@ class StandardAuthorizer:
         """
         return self._known.values()
 
+    async def refresh(self) -> None:
+        """
+        See L{IAcls.refresh}.
+        """
+        await self._records.refresh()
+
     def check(self, acl: AclRecord) -> None:
         """
         See L{IAcls.check}.

@@ -267,8 +267,10 @@ class DescribeAclsService:
         Delete the ACLs that match any of the filters, and say which each filter has.
 
         @raise SecurityDisabled: there is no authorizer.
+        @raise StoreUnavailable: some may not have been deleted.
         """
         acls = self._checked(request)
+        await acls.refresh()  # another broker may just have created one that is meant
         found: dict[AclRecord, None] = {}
         results: list[DeleteAclsResponse.FilterResult] = []
         for asked in request.filters:

@@ -38,11 +38,12 @@ class Acls:
     An authorizer over a metadata store in memory.
 
     @ivar authorizer: The authorizer.
+    @ivar store: The metadata store.
     """
 
     def __init__(self, super_users: Collection[str] = (), open_without_acl: bool = False) -> None:
-        self._store = SQLiteMetadataStore(":memory:", at_once)
-        self._records = ClusterRecords(self._store, metadata_keys.ACLS, AclRecord.from_entry)
+        self.store = SQLiteMetadataStore(":memory:", at_once)
+        self._records = ClusterRecords(self.store, metadata_keys.ACLS, AclRecord.from_entry)
         now(self._records.start())
         self.authorizer = StandardAuthorizer(self._records, super_users, open_without_acl)
 
@@ -62,4 +63,4 @@ class Acls:
         """
         Close the store.
         """
-        now(self._store.close())
+        now(self.store.close())

@@ -6,11 +6,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from kafscale.access.authorization.authorizer import StandardAuthorizer
+from kafscale.cluster.records import ClusterRecords
+from kafscale.format import metadata_keys
+from kafscale.format.acl import AclRecord
 from kafscale.services.cluster.describe_acls import DescribeAclsService
 from kafscale.wire.messages import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
 from kafscale.wire.schema import Request
 from tests.access.authorization.acls import Acls, acl
 from tests.clients.requests import security_requests
+from tests.harness.coroutines import now
+from tests.harness.hostile import HostileMetadataStore, let_pass
 from tests.services.client import ServiceCase
 
 SECURITY_DISABLED = 54
@@ -226,3 +232,24 @@ class AclsTests(ServiceCase):
         )
         self.assertIsNone(answer.filter_results[0].error_message)
         self.assertEqual(list(self.acls.authorizer.acls()), [acl("allow read topic bar")])
+
+    def test_delete_what_another_created(self) -> None:
+        """
+        An ACL that another broker has just created is deleted, even if no watch has
+        reported it yet.
+        """
+        hostile = HostileMetadataStore(self.acls.store)
+        hostile.policy = let_pass
+        records = ClusterRecords(hostile, metadata_keys.ACLS, AclRecord.from_entry)
+        now(records.start())
+        self.serve(DescribeAclsService(StandardAuthorizer(records)))
+        hostile.holds_changes = True
+        self.acls.create("allow read topic foo")
+        self.assertEqual(self.described(), [])
+        filters = [DeleteAclsRequest.Filter(**self.wanted())]
+        deleting = self.client.start(DeleteAclsRequest(filters=filters), 3)
+        self.assertEqual(list(self.acls.authorizer.acls()), [])
+        self.assertNoResult(deleting)
+        hostile.tell()
+        (result,) = self.successResultOf(deleting).filter_results
+        self.assertEqual(len(result.matching_acls), 1)
