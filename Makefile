@@ -56,7 +56,8 @@ starts:  ## a hundred starts each on S3 servers that race on creates, and on one
 	python -m tests.harness.peers --long
 	set -e; for server in s3proxy s3s-fs versitygw; do python -m tests.store.s3.starts $$server; done
 
-long: servers starts  ## what takes longer than CI allows: all S3 servers, and ten times its simulated minutes
+long: servers starts  ## what takes longer than CI allows: all S3 servers, kills, and ten times its simulated minutes
+	KAFSCALE_TEST_KILLS=200 python -m twisted.trial tests.clients.test_access_changes
 	python -m tests.simulation --minutes 100000 --processes $(JOBS)
 
 docs:  ## API documentation in build/docs; a reference that does not resolve is an error

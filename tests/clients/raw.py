@@ -114,10 +114,18 @@ class RawClient:
     A connection to a broker.
     """
 
-    def __init__(self, port: int, timeout: float = 30.0, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        port: int,
+        timeout: float = 30.0,
+        host: str = "127.0.0.1",
+        client_id: str = "raw",
+    ) -> None:
         """
         @param host: The address to connect from: any that begins with 127.
+        @param client_id: In the header of each request.
         """
+        self._client_id = client_id
         self.socket = socket.create_connection(("127.0.0.1", port), timeout, (host, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._correlation = 0
@@ -147,7 +155,7 @@ class RawClient:
         Send without waiting; the correlation id.
         """
         self._correlation += 1
-        head = request_header(type(request).key, version, self._correlation, "raw")
+        head = request_header(type(request).key, version, self._correlation, self._client_id)
         body = b"".join(request.encode(version))
         self.socket.sendall(struct.pack(">i", len(head) + len(body)) + head + body)
         return self._correlation
