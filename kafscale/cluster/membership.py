@@ -257,17 +257,18 @@ class Membership:
                         self._absent = False
                         self._replaced()
                         return
-                    found = await self._store.get(self._key)
-                    if found is not None:  # done; if by another process, `seen` is called
-                        self._absent = False
-                        return
-                    await self._levels.read()
-                    self._log.warn(
-                        "could not register again, trying again in {seconds} s: {why}",
-                        seconds=RETRY_SECONDS,
-                        why=why,
-                    )
-                    await deferLater(self._clock, RETRY_SECONDS)
+                    if await self._store.get(self._key) is None:
+                        await self._levels.read()
+                        self._log.warn(
+                            "could not register again, trying again in {seconds} s: {why}",
+                            seconds=RETRY_SECONDS,
+                            why=why,
+                        )
+                        await deferLater(self._clock, RETRY_SECONDS)
+                        continue
+                    self._absent = False  # done; if by another process, `seen` is called
+                # The phase may have changed while the registration was on its way.
+                await self.announce(self._phase)
         finally:
             self._renewing = False
 

@@ -21,7 +21,7 @@ from kafscale.interfaces import Broker, Delete, Entry, Phase, Put
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness.coroutines import begin
-from tests.harness.hostile import HostileMetadataStore, Operation, Verdict, let_pass
+from tests.harness.hostile import HostileMetadataStore, Operation, Verdict, hold, let_pass
 
 BROKER = Broker(7, "broker.example", 9092, "here")
 
@@ -375,6 +375,21 @@ class StayTests(MembershipCase):
         self.clock.pump([1.0] * 3)
         self.assertEqual(self.registration()["incarnation"], incarnation)
         self.assertEqual(self.replaced, [])
+
+    def test_phase_changed_meanwhile(self) -> None:
+        """
+        A phase that is announced while the registration is on its way, so that there is
+        none yet, is in the registration afterwards, whether its outcome was known or not.
+        """
+        self.join()
+        for end in Operation.succeed, Operation.fail_but_apply:
+            self.successResultOf(begin(self.membership.announce(Phase.STARTING)))
+            self.hostile.policy = hold("commit", "brokers")
+            self.end_lease()
+            self.successResultOf(begin(self.membership.announce(Phase.SERVING)))
+            self.hostile.policy = let_pass
+            end(self.hostile.pending[0])
+            self.assertEqual(self.registration()["phase"], "serving")
 
     def test_sealed(self) -> None:
         """
