@@ -14,7 +14,7 @@ look up dictionaries and do not access the store. A kind of record takes:
         acls = ClusterRecords(store, metadata_keys.ACLS, AclRecord.from_entry)
         await acls.start()
 
-A change is one commit, for one key or up to L{MAX_COMMIT} of them, and is made by a
+A change is one commit, for one key or up to L{MAX_RECORDS} of them, and is made by a
 function of the present records::
 
     def rename(present: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -28,6 +28,11 @@ The change is durable, and in force on this broker, when that returns; other bro
 have it as soon as their watches report it, within a second while they reach the
 store. A broker that does not reach the store goes on with the records that it has:
 L{ClusterRecords.behind} says since when.
+
+A commit that was given up may still arrive. If it is to change or to delete a record, that
+has another revision by then. If it is to create one, it could bring back what was deleted
+since; so each commit that deletes also puts the entry whose key is the prefix alone, the
+I{mark of deletions}, and each that creates compares the revision of that.
 """
 
 from __future__ import annotations
@@ -90,7 +95,8 @@ class ClusterRecords:
         """
         entries, self._seen = await self._store.range(self._prefix)
         for entry in entries:
-            self._records[entry.key] = self._read(entry)
+            if entry.key != self._prefix:
+                self._records[entry.key] = self._read(entry)
             self._revisions[entry.key] = entry.revision
         self._watch = await self._store.watch(self._prefix, self._seen, self._changed)
 
@@ -139,10 +145,7 @@ class ClusterRecords:
         """
         in_doubt: list[Mapping[str, Any]] = []  # what commits of unknown outcome would do
         while True:
-            for key in keys:
-                if key in self._unreadable:  # its revision would never be the one known
-                    raise self._unreadable[key]
-            compares = [Compare(key, self._revisions.get(key, 0)) for key in keys]
+            compares = self._compares(keys)
             present = {key: self._records[key] for key in keys if key in self._records}
             refused: KafkaError | None = None
             wanted: Mapping[str, Any] = {}
@@ -156,7 +159,7 @@ class ClusterRecords:
                 refused = why
             try:
                 if wanted:
-                    revision = await self._store.commit(compares, _operations(wanted))
+                    revision = await self._store.commit(compares, self._operations(wanted))
                     await self._until(revision)
                     return
                 # What is refused, or has no effect, must not be so of an old state only.
@@ -173,6 +176,27 @@ class ClusterRecords:
                 return
         if refused is not None:
             raise refused
+
+    def _compares(self, keys: Collection[str]) -> list[Compare]:
+        """
+        @raise UnreadableData: one of the records cannot be read.
+        """
+        compared = list(keys)
+        for key in keys:
+            if key in self._unreadable:  # its revision would never be the one known
+                raise self._unreadable[key]
+        if any(key not in self._revisions for key in keys):
+            compared.append(self._prefix)
+        return [Compare(key, self._revisions.get(key, 0)) for key in compared]
+
+    def _operations(self, wanted: Mapping[str, Any]) -> list[Put | Delete]:
+        operations: list[Put | Delete] = [
+            Delete(key) if record is None else Put(key, record.to_json())
+            for key, record in wanted.items()
+        ]
+        if None in wanted.values():
+            operations.append(Put(self._prefix, {}))
+        return operations
 
     def _shows(self, wanted: Mapping[str, Any]) -> bool:
         return all(self._records.get(key) == record for key, record in wanted.items())
@@ -220,6 +244,10 @@ class ClusterRecords:
     def _apply(self, entries: Mapping[str, Entry | None], revision: int) -> None:
         changed: dict[str, Any] = {}
         for key, entry in entries.items():
+            if key == self._prefix:
+                assert entry is not None  # nothing deletes it
+                self._revisions[key] = entry.revision
+                continue
             record = None
             self._unreadable.pop(key, None)
             if entry is not None:
@@ -254,10 +282,3 @@ class ClusterRecords:
         self._waiting = [each for each in self._waiting if each[0] > revision]
         for done in ready:
             done.callback(None)
-
-
-def _operations(wanted: Mapping[str, Any]) -> list[Put | Delete]:
-    return [
-        Delete(key) if record is None else Put(key, record.to_json())
-        for key, record in wanted.items()
-    ]

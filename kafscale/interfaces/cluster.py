@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import attrs
@@ -15,6 +15,7 @@ from zope.interface import Attribute, Interface
 from kafscale.errors import KafkaError
 from kafscale.format.topic import Reassignment
 from kafscale.interfaces.log import AppendRules, LogRules
+from kafscale.interfaces.stores import MAX_COMMIT
 
 
 class Phase(StrEnum):
@@ -379,6 +380,10 @@ class ITopicConfigs(Interface):
         """
 
 
+MAX_RECORDS: Final = MAX_COMMIT - 1
+"""How many records one change may be about: something else is in its commit, too."""
+
+
 class IClusterRecords(Interface):
     """
     The records of one kind that hold for the whole cluster, such as ACLs: all of them in
@@ -423,7 +428,7 @@ class IClusterRecords(Interface):
         Change records in one commit. When it fires the change is durable, and in force on
         this broker. If nothing is to be changed nothing is committed.
 
-        @param keys: The records that C{decide} depends on; at most L{MAX_COMMIT}.
+        @param keys: The records that C{decide} depends on; at most L{MAX_RECORDS}.
         @param decide: Called with those of them that exist, by their keys. Returns the
             new records, by their keys, each of which is in C{keys}, and None for a record
             that is to be deleted. It is called again if another broker has changed them

@@ -15,7 +15,14 @@ from kafscale.cluster.records import ClusterRecords
 from kafscale.errors import DuplicateResource, ResourceNotFound, StoreUnavailable
 from kafscale.format.errors import UnreadableData
 from kafscale.format.record import read_record
-from kafscale.interfaces import Delete, Entry, IClusterRecords, IMetadataStore, Put
+from kafscale.interfaces import (
+    MAX_RECORDS,
+    Delete,
+    Entry,
+    IClusterRecords,
+    IMetadataStore,
+    Put,
+)
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.harness.coroutines import begin, now
@@ -226,6 +233,35 @@ class ClusterRecordsTests(SynchronousTestCase):
         self.successResultOf(changing)
         late.apply()
         self.assertEqual(self.stored(), 1)
+
+    def test_created_late(self) -> None:
+        """
+        A commit that creates a record, and that the store does when the record has been
+        created by another attempt and deleted again, does nothing.
+        """
+        for broker in (self.records, self.others):
+            self.hostile.policy = None
+            changing = begin(self.records.change([ONE], put(ONE, 1)))
+            late = self.hostile.pending[0].fail_and_apply_later()
+            self.hostile.policy = let_pass
+            for operation in list(self.hostile.pending):
+                operation.succeed()
+            self.successResultOf(changing)
+            now(broker.change([ONE], delete(ONE)))
+            late.apply()
+            self.assertIsNone(self.stored())
+            for each in (self.records, self.others, self.started(self.store)):
+                self.assertEqual(each.records(), {})
+
+    def test_many(self) -> None:
+        """
+        As many records as a change may be about are created and deleted.
+        """
+        keys = [f"users/{number}" for number in range(MAX_RECORDS)]
+        for wanted in (Number(1), None, Number(2), None):
+            changes = dict.fromkeys(keys, wanted)
+            now(self.records.change(keys, lambda _, changes=changes: changes))  # type: ignore[misc]
+            self.assertEqual(self.others.records(), {} if wanted is None else changes)
 
     def test_unavailable(self) -> None:
         """

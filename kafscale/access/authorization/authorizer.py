@@ -21,7 +21,7 @@ from kafscale.format import metadata_keys
 from kafscale.format.acl import AclRecord, Operation, ResourceType
 from kafscale.interfaces import (
     CLUSTER_NAME,
-    MAX_COMMIT,
+    MAX_RECORDS,
     IAcls,
     IAuthorizer,
     IClusterRecords,
@@ -252,8 +252,8 @@ class StandardAuthorizer:
 
     async def _put(self, wanted: Mapping[str, AclRecord | None]) -> None:
         keys = list(wanted)
-        for start in range(0, len(keys), MAX_COMMIT):
-            some = keys[start : start + MAX_COMMIT]
+        for start in range(0, len(keys), MAX_RECORDS):
+            some = keys[start : start + MAX_RECORDS]
             change = {key: wanted[key] for key in some}
             await self._records.change(some, partial(_regardless, change))
 

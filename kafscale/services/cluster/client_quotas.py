@@ -14,7 +14,7 @@ from kafscale.errors import InvalidRequest, KafkaError, UnsupportedVersion
 from kafscale.format import metadata_keys
 from kafscale.format.quota import QuotaEntity, QuotaRecord
 from kafscale.interfaces import (
-    MAX_COMMIT,
+    MAX_RECORDS,
     IAdminService,
     IClusterRecords,
     RequestContext,
@@ -157,8 +157,8 @@ class ClientQuotasService:
             outcomes[entity] = None
             accepted.append(_Changes(entity, values))
         if not request.validate_only:
-            for at in range(0, len(accepted), MAX_COMMIT):
-                some = accepted[at : at + MAX_COMMIT]
+            for at in range(0, len(accepted), MAX_RECORDS):
+                some = accepted[at : at + MAX_RECORDS]
                 try:
                     await self._change(some)
                 except Exception as error:

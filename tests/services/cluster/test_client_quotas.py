@@ -12,7 +12,7 @@ from kafscale.cluster.records import ClusterRecords
 from kafscale.errors import StoreUnavailable
 from kafscale.format import metadata_keys
 from kafscale.format.quota import QuotaRecord
-from kafscale.interfaces import MAX_COMMIT
+from kafscale.interfaces import MAX_RECORDS
 from kafscale.services.cluster.client_quotas import ClientQuotasService
 from kafscale.wire.messages import AlterClientQuotasRequest, DescribeClientQuotasRequest
 from tests.services.client import ServiceCase
@@ -238,7 +238,7 @@ class QuotasTests(ServiceCase):
         """
         entries = [
             ((("user", f"user-{at}"),), {"producer_byte_rate": at + 1.0})
-            for at in range(2 * MAX_COMMIT + 1)
+            for at in range(2 * MAX_RECORDS + 1)
         ]
         self.assertEqual(self.alter(*entries), [(0, None)] * len(entries))  # type: ignore[arg-type]
         self.assertEqual(len(self.described()), len(entries))
