@@ -27,7 +27,6 @@ from kafscale.log.takeover import sealing
 from kafscale.net.connection import Connection
 from kafscale.net.fetch_client import FetchClient
 from kafscale.net.outbox import TransportOutbox
-from kafscale.services.configs import broker_configs
 from kafscale.services.records import produce
 from kafscale.services.records.fetch import FetchService
 from kafscale.services.records.fetch_sessions import FetchSessionCache
@@ -82,7 +81,6 @@ SEAMS = (
     Seam(Connection, "_waiting", "Which memory a waiting request keeps alive shows nowhere."),
     Seam(FetchClient, "_session", "The last epoch of a session is two billion polls away."),
     Seam(TransportOutbox, "_unsent", "How much waits behind TLS shows nowhere else."),
-    Seam(broker_configs, "_FIXED", "Kafscale has no secret setting; a test adds some."),
     Seam(produce, "_MAX_RULES", "The bound is too large for a test."),
     Seam(ProduceService, "_rules", "That the number of kept rules is bounded is memory."),
     Seam(ProduceService, "_rules_of", "Adds to the rules without a topic in the image."),

@@ -40,8 +40,18 @@ DescribeConfigsResult: TypeAlias = DescribeConfigsResponse.Result
 ConfigEntry: TypeAlias = DescribeConfigsResponse.Result.Config
 ConfigSynonym: TypeAlias = DescribeConfigsResponse.Result.Config.Synonym
 
-#: The codes of C{DescribeConfigsResponse.ConfigType}, by L{TopicConfig.kind}.
-_TYPES = {"boolean": 1, "string": 2, "int": 3, "long": 5, "double": 6, "list": 7}
+#: The codes of C{DescribeConfigsResponse.ConfigType}, by
+#: L{TopicConfig.kind} and L{BrokerConfig.kind}.
+_TYPES = {
+    "unknown": 0,
+    "boolean": 1,
+    "string": 2,
+    "int": 3,
+    "long": 5,
+    "double": 6,
+    "list": 7,
+    "password": 9,
+}
 
 
 @implementer(IAdminService)
@@ -203,7 +213,13 @@ def _topic_entry(config: TopicConfig, default: TopicConfig, synonyms: bool) -> C
 
 def _broker_entry(config: BrokerConfig, synonyms: bool) -> ConfigEntry:
     source = CONFIG_SOURCES[config.source]
-    synonym = ConfigSynonym(name=config.name, value=config.value, source=source)
+    found = []
+    if synonyms:
+        if config.source != "default":
+            found.append(ConfigSynonym(name=config.name, value=config.value, source=source))
+        if config.default is not None:
+            usual = CONFIG_SOURCES["default"]
+            found.append(ConfigSynonym(name=config.name, value=config.default, source=usual))
     return ConfigEntry(
         name=config.name,
         value=config.value,
@@ -211,7 +227,7 @@ def _broker_entry(config: BrokerConfig, synonyms: bool) -> ConfigEntry:
         is_default=config.source == "default",
         config_source=source,
         is_sensitive=config.sensitive,
-        synonyms=[synonym] if synonyms else [],
+        synonyms=found,
         config_type=_TYPES[config.kind],
         documentation=config.meaning,
     )

@@ -245,6 +245,35 @@ BROKER_CONFIGS = [
     "no.such",
 ]
 
+#: Those with defaults that are the same, too.
+BROKER_DEFAULTS = [
+    "broker.rack",
+    "connection.failed.authentication.delay.ms",
+    "connections.max.idle.ms",
+    "connections.max.reauth.ms",
+    "controller.quota.window.num",
+    "controller.quota.window.size.seconds",
+    "group.max.size",
+    "num.partitions",
+    "quota.window.num",
+    "quota.window.size.seconds",
+    "sasl.oauthbearer.clock.skew.seconds",
+    "sasl.oauthbearer.expected.issuer",
+    "sasl.oauthbearer.jwks.endpoint.refresh.ms",
+    "sasl.oauthbearer.jwks.endpoint.url",
+    "sasl.oauthbearer.scope.claim.name",
+    "sasl.oauthbearer.sub.claim.name",
+    "sasl.server.max.receive.size",
+    "socket.request.max.bytes",
+    "ssl.client.auth",
+    "ssl.enabled.protocols",
+    "ssl.endpoint.identification.algorithm",
+    "ssl.key.password",
+    "ssl.keystore.location",
+    "ssl.principal.mapping.rules",
+    "ssl.truststore.location",
+]
+
 
 def _described(version: int, talk: Talk) -> None:
     topic = talk.topic(retention_ms="5", cleanup_policy="compact,delete")
@@ -261,6 +290,7 @@ def _described(version: int, talk: Talk) -> None:
     talk.ask(_describe("77", kind=BROKER), version)
     talk.ask(_describe("x", kind=BROKER), version)
     talk.ask(_describe("1", kind=BROKER, keys=BROKER_CONFIGS), version)
+    talk.ask(_describe("1", kind=BROKER, keys=BROKER_DEFAULTS, **flags), version)
     talk.ask(_describe("x", kind=3), version)
     talk.ask(_describe("x", kind=0), version)
 

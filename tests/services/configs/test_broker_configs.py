@@ -8,9 +8,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from kafscale.access.quotas.windows import SAMPLES
 from kafscale.cluster.topic_configs import TopicConfigs
 from kafscale.config import SETTINGS, Settings, from_environment
 from kafscale.interfaces import Broker
+from kafscale.net.guard import MOST_BYTES
 from kafscale.services.configs import broker_configs as module
 from kafscale.services.configs.broker_configs import BrokerConfig, broker_configs
 
@@ -83,14 +85,14 @@ class BrokerConfigsTests(SynchronousTestCase):
         """
         found = described(BROKER_ID="3", SEGMENT_BYTES="1MiB", AUTO_CREATE_TOPICS="no")
         for name, value, kind, source in (
-            ("broker.id", "3", "long", "broker"),
+            ("broker.id", "3", "int", "broker"),
             ("kafscale.broker.id", "3", "long", "broker"),
-            ("node.id", "3", "long", "broker"),
+            ("node.id", "3", "int", "broker"),
             ("kafscale.segment.bytes", "1048576", "long", "broker"),
             ("auto.create.topics.enable", "false", "boolean", "broker"),
             ("kafscale.cache.bytes", "67108864", "long", "default"),
-            ("num.partitions", "1", "long", "default"),
-            ("log.dirs", "./kafscale-data", "string", "default"),
+            ("num.partitions", "1", "int", "default"),
+            ("log.dirs", "./kafscale-data", "list", "default"),
         ):
             config = found[name]
             self.assertEqual((config.value, config.kind, config.source), (value, kind, source))
@@ -127,26 +129,75 @@ class BrokerConfigsTests(SynchronousTestCase):
 
     def test_secrets(self) -> None:
         """
-        The value of a setting whose name is that of a secret is not shown; that
-        of one with a similar name is.
+        The value of a secret is not shown, whether it is set or not; that of a setting with
+        a similar name is.
         """
-        self.patch(
-            module,
-            "_FIXED",
-            (
-                ("node.id", "", "long", "Its id."),
-                ("kafscale.s3.secret.key", "hush", "string", "A secret."),
-                ("kafscale.proxy.password", "", "string", "None."),
-                ("kafscale.secretary", "Ann", "string", "A name."),
-            ),
-        )
-        found = described()
-        for name, value, sensitive in (
-            ("kafscale.s3.secret.key", None, True),
-            ("kafscale.proxy.password", "", True),
-            ("kafscale.secretary", "Ann", False),
+        found = described(METRICS_TOKEN="hush", SSL_KEY_PASSWORD="hush", USERS_FILE="u")
+        for name, value, source, sensitive in (
+            ("kafscale.metrics.token", None, "broker", True),
+            ("kafscale.ssl.key.password", None, "broker", True),
+            ("ssl.key.password", None, "broker", True),
+            ("kafscale.admin.password", None, "default", True),
+            ("kafscale.users.file", "u", "broker", False),
         ):
-            self.assertEqual((found[name].value, found[name].sensitive), (value, sensitive))
+            config = found[name]
+            self.assertEqual(
+                (config.value, config.source, config.sensitive), (value, source, sensitive)
+            )
+            self.assertEqual(config.kind, "password" if sensitive else "string")
+        secrets = [each for each in SETTINGS if each.secret]
+        everything = described(None, None, **{each.name.upper(): "hush" for each in secrets})
+        self.assertGreater(len(secrets), 4)
+        self.assertNotIn("hush", str(everything))
+
+    def test_security(self) -> None:
+        """
+        Listeners, mechanisms and certificates, under Kafka's names and with its types.
+        """
+        found = described(
+            broker=Broker(0, "a", 1, listeners=(("IN", "a", 1), ("OUT-SIDE", "b", 2))),
+            LISTENERS="IN://:1,OUT-SIDE://:2",
+            LISTENER_SECURITY_PROTOCOL_MAP="IN:SASL_SSL,OUT-SIDE:SSL",
+            SSL_CERT="tls.crt",
+            SSL_CA="ca.crt",
+            LISTENER_NAME_OUT_SIDE_SSL_CLIENT_AUTH="required",
+            LISTENER_NAME_IN_SSL_KEY_PASSWORD="hush",
+            SASL_ENABLED_MECHANISMS="PLAIN,SCRAM-SHA-256",
+            MAX_CONNECTIONS_PER_IP_OVERRIDES="10.0.0.1:5,10.0.0.2:0",
+        )
+        for name, value, kind in (
+            ("listeners", "IN://:1,OUT-SIDE://:2", "list"),
+            ("advertised.listeners", "IN://a:1,OUT-SIDE://b:2", "list"),
+            ("listener.security.protocol.map", "IN:SASL_SSL,OUT-SIDE:SSL", "string"),
+            ("inter.broker.listener.name", "IN", "string"),
+            ("ssl.keystore.location", "tls.crt", "string"),
+            ("ssl.keystore.type", "PEM", "string"),
+            ("ssl.truststore.location", "ca.crt", "string"),
+            ("ssl.client.auth", "none", "string"),
+            ("listener.name.out-side.ssl.client.auth", "required", "string"),
+            ("kafscale.listener.name.out-side.ssl.client.auth", "required", "string"),
+            ("listener.name.in.ssl.key.password", None, "password"),
+            ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256", "list"),
+            ("max.connections.per.ip.overrides", "10.0.0.1:5,10.0.0.2:0", "string"),
+            ("sasl.server.max.receive.size", str(MOST_BYTES), "int"),
+            ("quota.window.num", str(SAMPLES), "int"),
+        ):
+            self.assertEqual((found[name].value, found[name].kind), (value, kind), name)
+        self.assertNotIn("listener.name.in.ssl.client.auth", found)
+
+    def test_authorizer(self) -> None:
+        """
+        Its class, and what Kafka hides of it.
+        """
+        found = described()
+        self.assertEqual(found["authorizer.class.name"].value, "")
+        self.assertNotIn("super.users", found)
+        found = described(AUTHORIZER="acl", SUPER_USERS="User:a;User:b")
+        name = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+        self.assertEqual(found["authorizer.class.name"].value, name)
+        hidden = found["super.users"]
+        self.assertEqual((hidden.value, hidden.kind, hidden.sensitive), (None, "unknown", True))
+        self.assertEqual(found["kafscale.super.users"].value, "User:a,User:b")
 
     def test_documented(self) -> None:
         """

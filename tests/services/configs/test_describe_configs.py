@@ -18,8 +18,8 @@ OF_TOPIC, OF_BROKER, DEFAULT = 1, 4, 5
 
 SETTINGS = [
     BrokerConfig("broker.id", "7", "int", "broker", "Its id."),
-    BrokerConfig("kafscale.key", None, "string", "broker", "A secret.", sensitive=True),
-    BrokerConfig("max.connections", "9", "long", "default", "So many."),
+    BrokerConfig("kafscale.key", None, "password", "broker", "A secret.", sensitive=True),
+    BrokerConfig("max.connections", "9", "long", "default", "So many.", default="9"),
 ]
 
 
@@ -179,6 +179,7 @@ class DescribeTests(ConfigsCase):
             self.assertTrue(config.read_only)
             self.assertTrue(config.documentation)
             self.assertEqual([each.name for each in config.synonyms], [config.name])
+        self.assertEqual([each.config_type for each in configs.values()], [3, 9, 5])
         broker_id, key, most = configs.values()
         self.assertEqual((broker_id.value, broker_id.config_source), ("7", OF_BROKER))
         self.assertEqual((key.value, key.is_sensitive), (None, True))
