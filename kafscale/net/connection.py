@@ -49,6 +49,7 @@ from zope.interface import implementer
 
 from kafscale.concurrency.seldom import Seldom
 from kafscale.interfaces import (
+    ANONYMOUS,
     Answer,
     IPressure,
     ISession,
@@ -606,10 +607,10 @@ class Connection(Protocol):
 
         @param seldom: Not if this was done of another connection of the same host just
             now: such clients connect again at once. So it is done for all that have not
-            authenticated.
+            authenticated, also where they need not.
         """
         more: int | None = 0
-        if seldom or self._memory is self._strangers:
+        if seldom or self._session.principal == ANONYMOUS:
             more = self._foreign.passes(self._host)
         if more is not None:
             self._log.warn(

@@ -367,6 +367,21 @@ class BrokenTests(SynchronousTestCase):
         )
         self.assertEqual(second, f"{first} (2 more since the last line)")
 
+    def test_malformed_again(self) -> None:
+        """
+        So is one that sends what is no frame, or no request, again and again without
+        having authenticated.
+        """
+        for bad in (struct.pack(">i", -1), struct.pack(">i", 4) + b"\0\x7f\0\0"):
+            self.broker.clock.advance(FOREIGN_SECONDS)
+            with capturedLogs() as logged:
+                for seconds in (0, 1, FOREIGN_SECONDS):
+                    self.broker.clock.advance(seconds)
+                    self.broker.connect().send(bad)
+            lines = [str(formatEvent(each)) for each in logged]
+            self.assertEqual(len(lines), 2)
+            self.assertIn("(1 more since the last line)", lines[1])
+
     def test_left_over(self) -> None:
         """
         Bytes after the request are ignored, as Kafka does: librdkafka sends
