@@ -31,13 +31,28 @@ def hash_password(arguments: Sequence[str]) -> int:
         sys.stderr.write(USAGE)
         return 2
     (name,) = arguments
-    if sys.stdin.isatty():
-        password = getpass.getpass(f"Password of {name}: ")
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
+    try:
+        password = _read(name)
+        password.encode()
+    except UnicodeError:
+        sys.stderr.write("kafscale: the password is not UTF-8\n")
+        return 1
     if not password:
         sys.stderr.write("kafscale: the password is empty\n")
         return 1
     for mechanism, credential in credentials_of(password).items():
         sys.stdout.write(f"{name}:{credential.to_text(mechanism)}\n")
     return 0
+
+
+def _read(name: str) -> str:
+    """
+    The password; empty at the end of the input, and if the user gives up (Ctrl-D, Ctrl-C).
+    """
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    try:
+        return getpass.getpass(f"Password of {name}: ")
+    except (EOFError, KeyboardInterrupt):
+        sys.stderr.write("\n")
+        return ""

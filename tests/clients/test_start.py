@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -245,6 +246,47 @@ class CommandLineTests(SynchronousTestCase):
         done = subprocess.run(command, env=environment(), capture_output=True, text=True)
         self.assertEqual(done.returncode, status, done.stderr)
         return done.stdout, done.stderr
+
+    def test_hash_password(self) -> None:
+        """
+        Lines for a file of users; one line if there is no password, or none that could be.
+        """
+        command = [*MODULE, "hash-password", "alice"]
+        for given, status, out, err in (
+            (b"secret\n", 0, r"(alice:SCRAM-SHA-(256|512)\$4096:[^\n]+\n){2}", ""),
+            (b"", 1, "", "kafscale: the password is empty\n"),
+            (b"\n", 1, "", "kafscale: the password is empty\n"),
+            (b"\xff\n", 1, "", "kafscale: the password is not UTF-8\n"),
+        ):
+            done = subprocess.run(command, env=environment(), input=given, capture_output=True)
+            self.assertEqual(done.returncode, status)
+            self.assertRegex(done.stdout.decode(), rf"\A{out}\Z")
+            self.assertEqual(done.stderr.decode(), err)
+
+    def test_hash_password_on_a_terminal(self) -> None:
+        """
+        The password is asked for, and is not shown; Ctrl-D and Ctrl-C give up.
+        """
+        for typed, status, words in (
+            (b"secret\n", 0, b"alice:SCRAM-SHA-512$"),
+            (b"\x04", 1, b"kafscale: the password is empty"),
+            (b"\x03", 1, b"kafscale: the password is empty"),
+        ):
+            child, terminal = pty.fork()
+            if not child:
+                os.execve(MODULE[0], [*MODULE, "hash-password", "alice"], environment())
+            shown = b""
+            with contextlib.suppress(OSError):  # the end, on Linux
+                while piece := os.read(terminal, 4096):
+                    shown += piece
+                    if shown.endswith(b"Password of alice: "):
+                        os.write(terminal, typed)
+            os.close(terminal)
+            _, ended = os.waitpid(child, 0)
+            self.assertEqual(os.waitstatus_to_exitcode(ended), status, shown)
+            self.assertIn(words, shown)
+            self.assertNotIn(b"Traceback", shown)
+            self.assertNotIn(b"secret", shown)
 
     def test_no_verb(self) -> None:
         """
