@@ -77,6 +77,7 @@ def _alter_quotas(version: int, talk: Talk) -> None:
         ([("user", "b"), ("user", user)], [(produce, 2e9)]),
         ([("user", user)], [("request_percentage", None), ("consumer_byte_rate", None)]),
         ([("ip", "10.0.0.0/8")], [(connect, 8.0)]),
+        ([("ip", "localhost")], [(connect, 1e6)]),
         ([("ip", host)], [(connect, 8.5)]),
         ([("ip", host)], [(connect, 3e9)]),
         ([("ip", host)], [(produce, 8.0)]),
@@ -112,6 +113,7 @@ def _alter_quotas(version: int, talk: Talk) -> None:
         ([("user", user)], [produce]),
         ([("user", user), ("client-id", None)], ["controller_mutation_rate"]),
         ([("ip", host)], [connect]),
+        ([("ip", "localhost")], [connect]),
     ):
         entity = [entry.Entity(entity_type=kind, entity_name=name) for kind, name in parts]
         changes = [entry.Op(key=key, value=0.0, remove=True) for key in keys]
