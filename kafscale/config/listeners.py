@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 
 from kafscale.config.kinds import PROTOCOLS, Listen, is_wildcard, parse_listen
+from kafscale.config.setting import PREFIX
 from kafscale.config.settings import Settings
 from kafscale.errors import SettingError
 
@@ -48,6 +49,18 @@ class ListenerSettings:
         Its name as it stands in the names of variables.
         """
         return re.sub(r"[^A-Z0-9]", "_", self.name)
+
+    def source(self, setting: str) -> str:
+        """
+        The variable or option that a setting of the listener comes from.
+
+        @param setting: Its name.
+        """
+        given = self.settings.given
+        for listener in (self.variable_part, ""):
+            if (listener, setting) in given:
+                return given[listener, setting]
+        return f"{PREFIX}{setting.upper()}"
 
 
 def listeners_of(

@@ -48,6 +48,18 @@ class UnusableFiles(Exception):
     """
 
 
+def check_ciphers(text: str) -> None:
+    """
+    Check a list of ciphers for TLS 1.2 in OpenSSL's format.
+
+    @raise ValueError: It is none, or names no cipher that there is.
+    """
+    try:
+        CertificateOptions(acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(text))
+    except (SSL.Error, ValueError):
+        raise ValueError(text) from None
+
+
 @attrs.frozen
 class TlsSettings:
     """
@@ -63,7 +75,8 @@ class TlsSettings:
     @ivar client_auth: Whether clients present certificates: C{none}, C{requested} or
         C{required}.
     @ivar protocols: C{TLSv1.2}, C{TLSv1.3} or both.
-    @ivar ciphers: OpenSSL's list of ciphers for TLS 1.2; None: Twisted's.
+    @ivar ciphers: OpenSSL's list of ciphers for TLS 1.2, see L{check_ciphers}; None:
+        Twisted's.
     """
 
     name: str
@@ -84,13 +97,17 @@ class _Loaded:
     @ivar context: For new connections of clients.
     @ivar identity: The certificate for connections to other brokers, as arguments of
         C{CertificateOptions}.
-    @ivar trusted: The CA certificates.
+    @ivar trusted: The CA certificates, for those connections.
+    @ivar chain: The broker's certificate, and its intermediate certificates.
+    @ivar roots: The CA certificates.
     @ivar expires: When the first certificate of the chain expires, in seconds since 1970.
     """
 
     context: SSL.Context
     identity: dict[str, Any]
     trusted: Any
+    chain: Sequence[x509.Certificate]
+    roots: Sequence[x509.Certificate]
     expires: float
 
 
@@ -150,33 +167,55 @@ class Tls:
         state = self._state()
         if state != self._seen:
             self._seen = state
-            try:
-                self._loaded = _load(self.settings)
-            except UnusableFiles as why:
-                self._log.error(
-                    "the new certificate of {name} cannot be used, and the one before stays in"
-                    " use: {why}",
-                    name=self.settings.name,
-                    why=why,
-                )
-            else:
-                self._warned = 0.0
-                self._log.info(
-                    "{name} has a new certificate, which expires at {expires}",
-                    name=self.settings.name,
-                    expires=_date(self.expires),
-                )
+            self._reload()
         self._warn(now)
+
+    def _reload(self) -> None:
+        before = self._loaded
+        try:
+            self._loaded = _load(self.settings)
+        except UnusableFiles as why:
+            self._log.error(
+                "the new files of the certificate of {name} cannot be used, and those before stay"
+                " in use: {why}",
+                name=self.settings.name,
+                why=why,
+            )
+            return
+        if self._loaded.chain != before.chain:
+            self._warned = 0.0
+            self._log.info(
+                "{name} has a new certificate, which expires at {expires}",
+                name=self.settings.name,
+                expires=_date(self.expires),
+            )
+        if self._loaded.roots != before.roots:
+            self._log.info(
+                "{name} has new CA certificates: new connections are verified with those in {path}",
+                name=self.settings.name,
+                path=self.settings.ca,
+            )
 
     def _warn(self, now: float) -> None:
         """
         Log that the certificate expires soon, or has expired, once a day.
         """
-        if self.expires - now < WARNING_DAYS * _DAY and now - self._warned >= _DAY:
-            self._warned = now
+        left = self.expires - now
+        if left >= WARNING_DAYS * _DAY or now - self._warned < _DAY:
+            return
+        self._warned = now
+        if left > 0:
             self._log.warn(
                 "the certificate of {name} expires at {expires}: replace {path}; the new one is"
                 " taken without a restart",
+                name=self.settings.name,
+                expires=_date(self.expires),
+                path=self.settings.certificate,
+            )
+        else:
+            self._log.error(
+                "the certificate of {name} has expired at {expires}, and clients refuse it: replace"
+                " {path}; the new one is taken without a restart",
                 name=self.settings.name,
                 expires=_date(self.expires),
                 path=self.settings.certificate,
@@ -217,10 +256,12 @@ def _load(settings: TlsSettings) -> _Loaded:
         raise UnusableFiles(
             f"{settings.key} is not the key of the certificate in {settings.certificate}"
         )
+    roots = [] if settings.ca is None else _certificates(settings.ca)
     trusted = None
-    if settings.ca is not None:
-        roots = [crypto.X509.from_cryptography(each) for each in _certificates(settings.ca)]
-        trusted = trustRootFromCertificates([Certificate(each) for each in roots])
+    if roots:
+        trusted = trustRootFromCertificates(
+            [Certificate(crypto.X509.from_cryptography(each)) for each in roots]
+        )
     identity: dict[str, Any] = {
         "privateKey": crypto.PKey.from_cryptography_key(key),  # type: ignore[arg-type]
         "certificate": crypto.X509.from_cryptography(chain[0]),
@@ -246,7 +287,7 @@ def _load(settings: TlsSettings) -> _Loaded:
     if settings.client_auth == REQUESTED:
         context.set_verify(SSL.VERIFY_PEER, lambda connection, found, error, depth, ok: bool(ok))
     expires = min(each.not_valid_after_utc for each in chain)
-    return _Loaded(context, identity, trusted, expires.timestamp())
+    return _Loaded(context, identity, trusted, chain, roots, expires.timestamp())
 
 
 _VERSIONS = {"TLSv1.2": TLSVersion.TLSv1_2, "TLSv1.3": TLSVersion.TLSv1_3}

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -32,6 +33,9 @@ from kafscale.tap.users import credentials_of, new_secret, users_in_file
 if TYPE_CHECKING:
     from kafscale.access.authentication.jwks import Jwks
     from kafscale.access.authentication.tokens import TokenJudge
+
+PLAIN = "PLAIN"
+"""The mechanism that sends the password itself."""
 
 OAUTHBEARER = "OAUTHBEARER"
 """The mechanism that needs an issuer of tokens."""
@@ -134,8 +138,30 @@ class Authentication:
             credentials = await deferToThread(credentials_of, password)
             if await users.add_first(name, credentials):
                 self._log.info("created the first user, {name}", name=name)
+            elif name in users.credentials():
+                self._log.info(
+                    "KAFSCALE_ADMIN_USER={name} has no effect: this user exists, and keeps its"
+                    " password",
+                    name=name,
+                )
+            else:
+                self._log.warn(
+                    "KAFSCALE_ADMIN_USER={name} has no effect: the metadata store has other users;"
+                    " add this one with kafka-configs.sh",
+                    name=name,
+                )
         if self.keys is not None:
             self.keys.start()
+            self._warn_of_issuer()
+
+    def _warn_of_issuer(self) -> None:
+        url = urlsplit(self._settings.sasl_oauthbearer_jwks_endpoint_url or "")
+        if url.scheme == "http" and url.hostname not in ("localhost", "127.0.0.1", "::1"):
+            self._log.warn(
+                "the keys of the issuer of tokens are read from {url} unencrypted: who changes them"
+                " on the way can log in as anyone; use https",
+                url=url.geturl(),
+            )
 
     async def stop(self) -> None:
         """

@@ -4,7 +4,7 @@ The listeners of a broker: their ports, and the connections to them.
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
@@ -27,15 +27,18 @@ from kafscale.errors import SettingError
 from kafscale.interfaces import Broker, ISessions, Listener, SecurityProtocol
 from kafscale.net.factory import FOREIGN_SECONDS, BrokerFactory
 from kafscale.net.proxy_protocol import ProxiedFactory
-from kafscale.net.tls import NONE, REQUIRED, Tls, TlsSettings, UnusableFiles
-from kafscale.tap.authentication import Authentication, mechanisms_of
-from kafscale.tap.listening import address_of, take_port
+from kafscale.net.tls import NONE, REQUIRED, Tls, TlsSettings, UnusableFiles, check_ciphers
+from kafscale.tap.authentication import OAUTHBEARER, PLAIN, Authentication, mechanisms_of
+from kafscale.tap.listening import address_of, is_local, take_port
 
 CHECK_SECONDS = 5.0
 """Seconds between two looks at the files of certificates."""
 
 DIAL_SECONDS = 5.0
 """Timeout for connecting to another broker, in seconds."""
+
+
+_SENT = {PLAIN: "the passwords of PLAIN", OAUTHBEARER: "the tokens of OAUTHBEARER"}
 
 
 class Gate(ServerFactory):
@@ -178,10 +181,21 @@ class OpenPort:
         Whether other machines can reach the listener, and it lets in clients that do
         not authenticate.
         """
-        host = self.port.getHost().host
-        if self.listener.protocol.has_sasl or ip_address(host.partition("%")[0]).is_loopback:
+        if self.listener.protocol.has_sasl or is_local(self.port.getHost()):
             return False
         return self.tls is None or self.settings.settings.ssl_client_auth != REQUIRED
+
+    @property
+    def legible(self) -> list[str]:
+        """
+        What clients send to the listener that others could read on the way, and use.
+        """
+        if self.listener.protocol != SecurityProtocol.SASL_PLAINTEXT:
+            return []
+        if is_local(self.port.getHost()):
+            return []
+        offered = self.settings.settings.sasl_enabled_mechanisms
+        return [what for mechanism, what in _SENT.items() if mechanism in offered]
 
     def described(self) -> str:
         """
@@ -284,6 +298,13 @@ class Listeners:
                     address=address_of(each.port.getHost()),
                     name=each.settings.name,
                 )
+            if each.legible:
+                self._log.warn(
+                    "{what} of listener {name} can be read on the way: its connections are not"
+                    " encrypted, use SASL_SSL (docs/security.md)",
+                    what=" and ".join(each.legible),
+                    name=each.settings.name,
+                )
         self._check_later()
 
     def _check_later(self) -> None:
@@ -332,8 +353,10 @@ def _rules_of(listener: ListenerSettings) -> PrincipalRules:
     try:
         return PrincipalRules(text)
     except ValueError as error:
+        source = listener.source("ssl_principal_mapping_rules")
         raise SettingError(
-            f"invalid KAFSCALE_SSL_PRINCIPAL_MAPPING_RULES={text!r}: {error}"
+            f"invalid {source}={text!r}: expected RULE:pattern/replacement/, which L or U may"
+            f" follow, or DEFAULT, with commas between: {error}"
         ) from None
 
 
@@ -351,10 +374,20 @@ def _tls_of(listener: ListenerSettings, now: float) -> Tls:
             " KAFSCALE_SSL_CERT"
         )
     if settings.ssl_client_auth != NONE and settings.ssl_ca is None:
+        source = listener.source("ssl_client_auth")
         raise SettingError(
-            f"KAFSCALE_SSL_CLIENT_AUTH={settings.ssl_client_auth} needs KAFSCALE_SSL_CA, with which"
-            " the certificates of clients are verified"
+            f"{source}={settings.ssl_client_auth} needs KAFSCALE_SSL_CA, with which the"
+            " certificates of clients are verified"
         )
+    if settings.ssl_ciphers is not None:
+        try:
+            check_ciphers(settings.ssl_ciphers)
+        except ValueError:
+            source = listener.source("ssl_ciphers")
+            raise SettingError(
+                f"invalid {source}={settings.ssl_ciphers!r}: expected a list of ciphers for TLS 1.2"
+                " in OpenSSL's format, and this one names none that there is"
+            ) from None
     wanted = TlsSettings(
         f"listener {name}",
         settings.ssl_cert,

@@ -4,6 +4,7 @@ Listening on ports.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
@@ -43,6 +44,15 @@ def _reason(failure: Failure) -> str:
         why = getattr(error.socketError, "strerror", None) or error.socketError
         return f"cannot listen on {_joined(error.interface or '*', error.port)}: {why}"
     return f"cannot listen: {failure.getErrorMessage()}"
+
+
+def is_local(host: Any) -> bool:
+    """
+    Whether only this machine reaches a listener.
+
+    @param host: An C{IPv4Address} or C{IPv6Address} of Twisted.
+    """
+    return ip_address(host.host.partition("%")[0]).is_loopback
 
 
 def address_of(host: Any) -> str:

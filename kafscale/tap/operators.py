@@ -51,7 +51,7 @@ from kafscale.ops.metric_values import (
 )
 from kafscale.tap.authentication import Authentication
 from kafscale.tap.listeners import CHECK_SECONDS
-from kafscale.tap.listening import address_of, take_port
+from kafscale.tap.listening import address_of, is_local, take_port
 from kafscale.tap.node import Node
 from kafscale.tap.stores import Stores
 from kafscale.wire.record_walk import is_compiled
@@ -89,6 +89,7 @@ class Operators:
             self._metrics.add(partial(of_disk_cache, stores.disk_cache))
         self._metrics.add(partial(of_s3, stores.requests))
         self._port: Any = None
+        self._asks = False  # for a token or a user
         self._tls: Tls | None = None
         self._checking: IDelayedCall | None = None
 
@@ -103,9 +104,9 @@ class Operators:
         asked = settings.metrics_addr
         if asked == NOWHERE:
             return []
-        site: Any = operators_site(
-            self._metrics, self._health, self._reactor, _credentials_of(settings)
-        )
+        credentials = _credentials_of(settings)
+        self._asks = bool(credentials.challenges)
+        site: Any = operators_site(self._metrics, self._health, self._reactor, credentials)
         self._tls = _tls_of(settings, self._reactor.seconds())
         if self._tls is not None:
             site = TLSMemoryBIOFactory(self._tls, False, site, self._reactor)
@@ -137,12 +138,25 @@ class Operators:
 
     def log_address(self) -> None:
         """
-        Log where the server listens, if there is one.
+        Log where the server listens, if there is one, and what others can do there.
         """
-        if self._port is not None:
-            self._log.info(
-                "serving /metrics, /healthz and /readyz on {address}",
-                address=address_of(self._port.getHost()),
+        if self._port is None:
+            return
+        address = address_of(self._port.getHost())
+        self._log.info("serving /metrics, /healthz and /readyz on {address}", address=address)
+        if is_local(self._port.getHost()):
+            return
+        if not self._asks:
+            self._log.warn(
+                "anyone who reaches {address} can read /metrics: it asks for no token and no user"
+                " (docs/security.md)",
+                address=address,
+            )
+        elif self._tls is None:
+            self._log.warn(
+                "the token or the password for {address} can be read on the way: set"
+                " KAFSCALE_METRICS_SSL_CERT (docs/security.md)",
+                address=address,
             )
 
     def add_readings(

@@ -28,7 +28,7 @@ from kafscale.access.authentication.certificates import CertificateSessions
 from kafscale.access.authentication.distinguished_names import PrincipalRules
 from kafscale.interfaces import ISessions, Listener, SecurityProtocol
 from kafscale.net.guard import OPENING_SECONDS
-from kafscale.net.tls import WARNING_DAYS, Tls, TlsSettings, UnusableFiles
+from kafscale.net.tls import WARNING_DAYS, Tls, TlsSettings, UnusableFiles, check_ciphers
 from tests.harness.certificates import Issued, authority, issue
 from tests.net.fakes import Broker, heartbeat
 
@@ -146,7 +146,36 @@ class TlsTests(SynchronousTestCase):
         with capturedLogs() as logs:
             tls.check(NOW)
         self.assertEqual(self.presented(tls), "two")
-        self.assertIn("listener SSL has a new certificate", str(formatEvent(logs[0])))
+        (line,) = [str(formatEvent(each)) for each in logs]
+        self.assertIn("listener SSL has a new certificate", line)
+
+    def test_new_ca(self) -> None:
+        """
+        CA certificates that change alone are used, and are not taken for a new certificate;
+        files that are the same again are no news.
+        """
+        tls = Tls(self.files.settings(client_auth="required"), NOW)
+        before = tls.serverConnectionForTLS(None).get_context()
+        self.files.paths[2].write_bytes(authority().pem())
+        with capturedLogs() as logs:
+            tls.check(NOW)
+        (line,) = [str(formatEvent(each)) for each in logs]
+        self.assertIn("listener SSL has new CA certificates", line)
+        self.assertIn("ca.pem", line)
+        self.assertIsNot(tls.serverConnectionForTLS(None).get_context(), before)
+        self.files.put(self.first, chain=b"\n")
+        with capturedLogs() as logs:
+            tls.check(NOW)
+        self.assertEqual(logs, [])
+
+    def test_ciphers(self) -> None:
+        """
+        A list has to name a cipher for TLS 1.2, in any of OpenSSL's ways.
+        """
+        for text in ("ECDHE+AESGCM:ECDHE+CHACHA20", "ECDHE-ECDSA-AES128-GCM-SHA256:unknown"):
+            check_ciphers(text)
+        for text in ("nonsense", "!ALL", "TLS_AES_128_GCM_SHA256", "\u00e9", "@SECLEVEL=9"):
+            self.assertRaises(ValueError, check_ciphers, text)
 
     def test_bad_replacement(self) -> None:
         """
@@ -160,7 +189,7 @@ class TlsTests(SynchronousTestCase):
             tls.check(NOW)
             tls.check(NOW)
         (line,) = [str(formatEvent(each)) for each in logs]
-        self.assertIn("the one before stays in use", line)
+        self.assertIn("those before stay in use", line)
         self.assertEqual(self.presented(tls), "one")
         self.files.paths[1].write_bytes(second.key_pem())
         tls.check(NOW)
@@ -182,6 +211,10 @@ class TlsTests(SynchronousTestCase):
                 tls.check(NOW + hours * 3600)
         self.assertEqual(len(logs), 3)
         self.assertIn("the certificate of listener SSL expires at", str(formatEvent(logs[0])))
+        with capturedLogs() as logs:
+            tls.check(NOW + (WARNING_DAYS + 1) * 86400)
+        (line,) = [str(formatEvent(each)) for each in logs]
+        self.assertIn("the certificate of listener SSL has expired at", line)
 
 
 class Answers(Protocol):

@@ -19,9 +19,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
+from kafscale.access.open_sessions import OpenSessions
 from kafscale.config import PREFIX, Settings, from_environment
 from kafscale.errors import SettingError
 from kafscale.interfaces import Broker as Registered
+from kafscale.interfaces import Listener
 from kafscale.tap.listeners import Listeners
 from tests.harness.certificates import authority, issue
 from tests.net.fakes import Broker, heartbeat
@@ -57,10 +59,21 @@ class RefusedTests(SynchronousTestCase):
             "needs KAFSCALE_SSL_CA",
             self.refused(**tls, SSL_CERT="missing.pem", SSL_CLIENT_AUTH="requested"),
         )
-        self.assertIn(
-            "invalid KAFSCALE_SSL_PRINCIPAL_MAPPING_RULES='RULE:x'",
-            self.refused(**tls, SSL_PRINCIPAL_MAPPING_RULES="RULE:x"),
-        )
+
+    def test_named(self) -> None:
+        """
+        Rules and ciphers that are wrong are named by the setting that they come from.
+        """
+        tls = {"LISTENERS": "SSL://127.0.0.1:0", "SSL_CERT": "missing.pem"}
+        for prefix in ("", "LISTENER_NAME_SSL_"):
+            for name, text, why in (
+                ("SSL_PRINCIPAL_MAPPING_RULES", "DEFAULT,RULE:x", "'RULE:x' is none of these"),
+                ("SSL_PRINCIPAL_MAPPING_RULES", "RULE:(/x/", "'(' is no pattern: missing )"),
+                ("SSL_CIPHERS", "nonsense", "names none that there is"),
+            ):
+                refused = self.refused(**tls, **{prefix + name: text})
+                self.assertTrue(refused.startswith(f"invalid KAFSCALE_{prefix}{name}={text!r}: "))
+                self.assertIn(why, refused)
 
 
 class Answer(Protocol):
@@ -115,7 +128,7 @@ class ServingTests(TestCase):
         self.broker = Broker(connections_max_idle_ms=0)
         self.broker.service.at_once = True
         with capturedLogs() as logs:
-            listeners.serve(self.broker.factory, None)  # type: ignore[arg-type]
+            listeners.serve(self.broker.factory, _AnyMechanism())  # type: ignore[arg-type]
         return listeners, listeners.broker(given), [str(formatEvent(each)) for each in logs]
 
     def end(self, listeners: Listeners) -> Deferred[None]:
@@ -189,6 +202,42 @@ class ServingTests(TestCase):
         _, _, lines = self.serve(LISTENERS="PLAINTEXT://0.0.0.0:0")
         (line,) = lines
         self.assertIn("listener PLAINTEXT does not ask clients to authenticate", line)
+
+    def test_legible(self) -> None:
+        """
+        A listener to which clients send passwords or tokens without TLS is warned of, if
+        other machines reach it.
+        """
+        for address, mechanisms, warned in (
+            ("0.0.0.0", "PLAIN", ["the passwords of PLAIN of listener SASL_PLAINTEXT"]),
+            ("0.0.0.0", "OAUTHBEARER,PLAIN", ["PLAIN and the tokens of OAUTHBEARER of listener"]),
+            ("0.0.0.0", "SCRAM-SHA-256,SCRAM-SHA-512", []),
+            ("127.0.0.1", "PLAIN,OAUTHBEARER", []),
+        ):
+            _, _, lines = self.serve(
+                LISTENERS=f"SASL_PLAINTEXT://{address}:0", SASL_ENABLED_MECHANISMS=mechanisms
+            )
+            self.assertEqual(len(lines), len(warned))
+            for line, words in zip(lines, warned, strict=True):
+                self.assertIn(words, line)
+        _, _, lines = self.serve(
+            LISTENERS="SASL_SSL://0.0.0.0:0",
+            SSL_CERT=str(self.folder / "own.pem"),
+            SASL_ENABLED_MECHANISMS="PLAIN",
+        )
+        self.assertEqual(lines, [])
+
+
+class _AnyMechanism:
+    """
+    Stands in for L{kafscale.tap.authentication.Authentication}.
+    """
+
+    def sessions(self, listener: Listener, settings: Settings) -> OpenSessions:
+        """
+        Sessions that ask for nothing.
+        """
+        return OpenSessions(listener)
 
 
 @implementer(IStreamClientEndpoint)

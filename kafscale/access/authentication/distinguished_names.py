@@ -160,12 +160,12 @@ class PrincipalRules:
         while at < len(text):
             found = _RULE.match(text, at)
             if found is None:
-                raise ValueError(text)
+                raise ValueError(f"{text[at:]!r} is none of these")
             default, pattern, replacement, case = found.groups()
             try:
                 rule = _Rule() if default else _Rule(re.compile(pattern), replacement, case)
             except re.error as error:
-                raise ValueError(f"{pattern}: {error}") from None
+                raise ValueError(f"{pattern!r} is no pattern: {error}") from None
             self._rules.append(rule)
             at = found.end()
 
