@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.config import SETTINGS, Settings, from_environment
 from kafscale.config.agreement import check_effects, check_stores
+from kafscale.config.listeners import listeners_of
 from tests.deploy.chart import CHART, Rendered, render
 
 LEAST: dict[str, Any] = {
@@ -40,13 +41,28 @@ ALL: dict[str, Any] = {
         "certKey": "tls.crt",
         "keyKey": "tls.key",
     },
+    "security": {
+        "protocol": "SASL_SSL",
+        "tlsSecret": "tls",
+        "certKey": "cert.pem",
+        "keyKey": "key.pem",
+        "caKey": "ca.pem",
+        "clientAuth": "requested",
+        "mechanisms": ["SCRAM-SHA-512", "PLAIN"],
+        "adminSecret": "admin",
+        "interBrokerSecret": "brokers",
+        "usernameKey": "name",
+        "passwordKey": "secret",
+        "authorizer": "acl",
+        "superUsers": ["User:admin", "User:brokers"],
+    },
     "leaseSeconds": 5,
     "rack": {"name": "a"},
     "settings": {"KAFSCALE_AUTO_CREATE_TOPICS": "0", "KAFSCALE_CACHE_BYTES": "1073741824"},
     "diskCache": {"enabled": True, "gib": 20},
     "service": {"port": 19092, "annotations": {"a": "b"}},
     "clusterDomain": "example.org",
-    "metrics": {"port": 9999},
+    "metrics": {"port": 9999, "tokenSecret": "token", "tokenKey": "bearer", "tls": True},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "podDisruptionBudget": {"maxUnavailable": 2},
     "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn"}},
@@ -140,6 +156,8 @@ class ChartTests(SynchronousTestCase):
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             self.assertIn(container[probe]["httpGet"]["path"], ("/healthz", "/readyz"))
             self.assertIn(container[probe]["httpGet"]["port"], ports)
+            has_tls = self.settings(rendered).metrics_ssl_cert is not None
+            self.assertEqual(container[probe]["httpGet"]["scheme"], "HTTPS" if has_tls else "HTTP")
         volumes = {each["name"] for each in pod["volumes"]}
         self.assertEqual({each["name"] for each in container["volumeMounts"]}, volumes)
         account = rendered.one("ServiceAccount")["metadata"]["name"]
@@ -187,9 +205,27 @@ class ChartTests(SynchronousTestCase):
             ("s3_ca_file", "/etc/kafscale/s3/ca.crt"),
             ("etcd_cert", "/etc/kafscale/etcd/tls.crt"),
             ("etcd_username", "x"),
+            ("ssl_cert", "/etc/kafscale/tls/cert.pem"),
+            ("ssl_key", "/etc/kafscale/tls/key.pem"),
+            ("ssl_ca", "/etc/kafscale/tls/ca.pem"),
+            ("ssl_client_auth", "requested"),
+            ("sasl_enabled_mechanisms", ("SCRAM-SHA-512", "PLAIN")),
+            ("admin_user", "x"),
+            ("inter_broker_password", "x"),
+            ("authorizer", "acl"),
+            ("super_users", ("User:admin", "User:brokers")),
+            ("metrics_ssl_cert", "/etc/kafscale/tls/cert.pem"),
+            ("metrics_token", "x"),
         ):
             self.assertEqual(getattr(settings, name), value)
         monitor = rendered.one("ServiceMonitor")
+        (endpoint,) = monitor["spec"]["endpoints"]
+        self.assertEqual(endpoint["scheme"], "https")
+        host = "events-kafscale.streams.svc.example.org"
+        self.assertEqual(endpoint["tlsConfig"]["serverName"], host)
+        self.assertEqual(
+            endpoint["authorization"]["credentials"], {"name": "token", "key": "bearer"}
+        )
         selector = monitor["spec"]["selector"]["matchLabels"].items()
         seen = [each for each in rendered.objects if each["kind"] == "Service"
                 and selector <= each["metadata"]["labels"].items()]  # fmt: skip
@@ -199,6 +235,31 @@ class ChartTests(SynchronousTestCase):
         self.assertEqual(self.pod(rendered)["terminationGracePeriodSeconds"], 60)
         limits = self.container(rendered)["resources"]["limits"]
         self.assertEqual(limits, ALL["resources"]["limits"])
+
+    def test_protocols(self) -> None:
+        """
+        Each protocol has what it needs, and the advertised host is the same. No secret is
+        in a manifest: they are references.
+        """
+        of_tls = {"tlsSecret": "tls", "caKey": ""}
+        of_sasl = {"adminSecret": "users", "interBrokerSecret": "users"}
+        for protocol, values in (
+            ("PLAINTEXT", {}),
+            ("SSL", of_tls),
+            ("SASL_PLAINTEXT", of_sasl),
+            ("SASL_SSL", {**of_tls, **of_sasl}),
+        ):
+            rendered = self.made({**LEAST, "security": {"protocol": protocol, **values}})
+            self.assert_coherent(rendered)
+            (listener,) = listeners_of(self.settings(rendered))
+            self.assertEqual((listener.protocol, listener.listen.port), (protocol, 9092))
+            self.assertTrue(listener.host.startswith("events-kafscale-0."))
+        secrets = {each.variable for each in SETTINGS if each.secret}
+        env = self.container(self.made(ALL))["env"]
+        found = [each for each in env if each["name"] in secrets]
+        self.assertGreaterEqual(len(found), 4)
+        for each in found:
+            self.assertEqual(set(each), {"name", "valueFrom"})
 
     def test_every_value_is_tried(self) -> None:
         """
@@ -230,6 +291,25 @@ class ChartTests(SynchronousTestCase):
             ({**LEAST, "settings": {"KAFSCALE_CACHE_BYTES": 1 << 30}}, "/settings"),
             ({**LEAST, "settings": {"CACHE_BYTES": "1"}}, "CACHE_BYTES"),
             ({**LEAST, "replica": 3}, "replica"),
+            ({**LEAST, "security": {"protocol": "TLS"}}, "/security/protocol"),
+            ({**LEAST, "security": {"protocol": "SSL"}}, "security.tlsSecret is required"),
+            ({**LEAST, "metrics": {"tls": True}}, "security.tlsSecret is required"),
+            (
+                {**LEAST, "security": {"protocol": "SASL_PLAINTEXT"}},
+                "security.interBrokerSecret is required",
+            ),
+            ({**LEAST, "security": {"superUsers": ["a;b"]}}, "/security/superUsers/0"),
+            ({**LEAST, "security": {"adminSecret": "a"}}, "adminSecret has no effect"),
+            ({**LEAST, "security": {"clientAuth": "required"}}, "clientAuth has no effect"),
+            (
+                {
+                    **LEAST,
+                    "security": {
+                        "protocol": "SSL", "tlsSecret": "t", "clientAuth": "required", "caKey": ""
+                    },
+                },
+                "security.caKey is required",
+            ),
         ):
             self.assertIn(words, render(values).refusal)
 
