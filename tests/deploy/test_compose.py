@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.config import Settings, from_environment
 from kafscale.config.agreement import check_effects, check_stores
+from kafscale.config.listeners import listeners_of
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
@@ -73,6 +74,41 @@ class ComposeTests(SynchronousTestCase):
         assert settings.metrics_addr is not None
         url = f"http://127.0.0.1:{settings.metrics_addr.port}/readyz"
         self.assertIn(url, broker["healthcheck"]["test"][-1])
+
+    def test_secured(self) -> None:
+        """
+        The broker has TLS, logins and rights by files that are secrets of the file, and that
+        docs/security.md makes.
+        """
+        text = (DEPLOY / "compose-secured.yaml").read_text(encoding="utf-8")
+        file = yaml.safe_load(text)
+        broker = file["services"]["kafscale"]
+        context = DEPLOY.parent / broker["build"]["context"]
+        self.assertTrue((context / broker["build"]["dockerfile"]).exists())
+        names = {}
+        for variable, value in broker["environment"].items():
+            path = Path(value)
+            if path.parent == Path("/run/secrets"):
+                names[path.name] = file["secrets"][path.name]["file"]
+                broker["environment"][variable] = self.mktemp()
+                Path(broker["environment"][variable]).write_text("secret")
+        self.assertEqual(sorted(names), sorted(broker["secrets"]))
+        self.assertEqual(set(file["secrets"]), set(names))
+        how = (DEPLOY.parent / "docs" / "security.md").read_text(encoding="utf-8")
+        for name, source in names.items():
+            self.assertEqual(source, f"secured/{name}")
+            stem = name.removesuffix(".secret")
+            self.assertTrue(f"-out {name}" in how or f"-keyout {name}" in how or f" {stem} " in how)
+        image = {"KAFSCALE_BROKER_ADDR": "0.0.0.0:9092", "KAFSCALE_METRICS_ADDR": "0.0.0.0:9308"}
+        settings, warnings = from_environment({**image, **broker["environment"]})
+        self.assertEqual(warnings, [])
+        check_effects(settings)
+        check_stores(settings)
+        (listener,) = listeners_of(settings)
+        self.assertEqual((listener.host, listener.protocol), ("localhost", "SASL_SSL"))
+        self.assertEqual(
+            broker["ports"], [f"127.0.0.1:{port}:{port}" for port in (listener.listen.port, 9308)]
+        )
 
     def test_cluster(self) -> None:
         """

@@ -10,6 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.config import SETTINGS, from_environment
+from kafscale.config.agreement import check_effects
 
 SYSTEMD = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
 
@@ -112,14 +113,30 @@ class SettingsTests(SynchronousTestCase):
         The file sets only known settings, with valid values, and so do the
         examples that are commented out.
         """
-        known = {each.variable for each in SETTINGS}
+        known = {name for each in SETTINGS for name in each.variables}
+        files = known - {each.variable for each in SETTINGS}
         for commented in (False, True):
             environ = variables(commented)
             ours = {name for name in environ if name.startswith("KAFSCALE_")}
             self.assertLessEqual(ours, known)
-            _, warnings = from_environment(environ)
+            for name in ours & files:
+                environ[name] = self.secret(environ[name])
+            settings, warnings = from_environment(environ)
             self.assertEqual(warnings, [])
+            check_effects(settings)
         self.assertLess(variables(False).keys(), variables(True).keys())
+
+    def secret(self, path: str) -> str:
+        """
+        A file with a secret, in place of one that the unit gives the service.
+        """
+        folder = Path("/run/credentials/kafscale.service")
+        self.assertEqual(Path(path).parent, folder)
+        text = (SYSTEMD / "kafscale.service").read_text(encoding="utf-8")
+        self.assertIn(f"#LoadCredential={Path(path).name}:", text)
+        file = Path(self.mktemp())
+        file.write_text("secret")
+        return str(file)
 
     def test_named_by_the_unit(self) -> None:
         """
