@@ -22,7 +22,6 @@ from kafscale.access.authentication.plain import PlainExchange
 from kafscale.access.authentication.sasl_sessions import SaslRules, SaslSessions
 from kafscale.access.authentication.scram import MECHANISMS, ScramExchange
 from kafscale.access.authentication.users import Users, login_secret
-from kafscale.concurrency.seldom import Seldom
 from kafscale.config import Settings
 from kafscale.config.listeners import ListenerSettings
 from kafscale.counts import LoginCounts
@@ -39,9 +38,6 @@ PLAIN = "PLAIN"
 
 OAUTHBEARER = "OAUTHBEARER"
 """The mechanism that needs an issuer of tokens."""
-
-LINE_SECONDS = 60.0
-"""At most one line in this time says that a token was not accepted."""
 
 
 def mechanisms_of(listeners: Sequence[ListenerSettings]) -> set[str]:
@@ -102,7 +98,6 @@ class Authentication:
         self._mechanisms = mechanisms
         self._reactor = reactor
         self.counts = LoginCounts()
-        self._seldom = Seldom(reactor.seconds, LINE_SECONDS)
         self._run_in_thread = run_in_thread
         self.keys: Jwks | None = None
         self._judge: TokenJudge | None = None
@@ -193,15 +188,5 @@ class Authentication:
             )
         if name == OAUTHBEARER:
             assert self._judge is not None
-            return partial(OAuthBearerExchange, self._judge.judge, self._invalid_token)
+            return partial(OAuthBearerExchange, self._judge.judge)
         return partial(PlainExchange, self._passwords.verify)
-
-    def _invalid_token(self, why: str) -> None:
-        more = self._seldom.passes("token")
-        if more is not None:
-            self._log.warn(
-                "a token for OAUTHBEARER was not accepted: {why} ({more} more since the last such"
-                " line)",
-                why=why[:200],
-                more=more,
-            )

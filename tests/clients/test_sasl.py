@@ -138,7 +138,8 @@ class LibraryTests(SaslTestCase):
     def test_confluent(self) -> None:
         """
         confluent-kafka writes with each mechanism; with a wrong password, a mechanism
-        that the broker does not have, or an expired token it hears why.
+        that the broker does not have, or an expired token it hears why, and the broker's log
+        says more.
         """
         broker = self.with_sasl()
         for offset, mechanism in enumerate(MECHANISMS):
@@ -172,6 +173,8 @@ class LibraryTests(SaslTestCase):
                 return any(words in each.str() for each in errors)
 
             eventually(failed, SECONDS)
+        first = f" by PLAIN as {ADMIN!r}: the password is wrong "
+        self.assertTrue(broker.has_logged(first), broker.tail(50))
 
     def test_kcat(self) -> None:
         """

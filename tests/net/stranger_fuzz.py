@@ -131,8 +131,8 @@ class Everything:
         self.asked.append(request)
 
 
-async def _nobody(user: str, password: str) -> bool:
-    return False
+async def _nobody(user: str, password: str) -> str:
+    return "there is no such user"
 
 
 class Target:

@@ -13,12 +13,18 @@ from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import DeferredSemaphore
 
-from kafscale.access.authentication.scram import MECHANISMS, Known, LookUp, Mechanism
+from kafscale.access.authentication.scram import (
+    MECHANISMS,
+    WRONG_PASSWORD,
+    Known,
+    LookUp,
+    Mechanism,
+)
 
 AT_A_TIME = 2
 """How many passwords are hashed at once."""
 
-InThread = Callable[..., Awaitable[bool]]
+InThread = Callable[..., Awaitable[str | None]]
 """Runs a function with arguments in a thread."""
 
 
@@ -36,25 +42,25 @@ class Passwords:
         self._in_thread = in_thread
         self._slots = DeferredSemaphore(AT_A_TIME)
 
-    async def verify(self, name: str, password: str) -> bool:
+    async def verify(self, name: str, password: str) -> str | None:
         """
-        Whether a user has this password, with every mechanism that the user has: a
-        password that was changed for one of them is refused at once. All mechanisms
-        are computed, for known and for unknown users.
+        Why a user does not have this password, for the log; None if the user has it, with
+        every mechanism that the user has: a password that was changed for one of them is
+        refused at once. All mechanisms are computed, for known and for unknown users.
         """
         known = [
             (mechanism, self._look_up(name, mechanism, False)) for mechanism in MECHANISMS.values()
         ]
         await self._slots.acquire()
         try:
-            return await self._in_thread(_fits, known, password.encode())
+            return await self._in_thread(_wrong, known, password.encode())
         finally:
             self._slots.release()
 
 
-def _fits(known: list[tuple[Mechanism, Known]], password: bytes) -> bool:
+def _wrong(known: list[tuple[Mechanism, Known]], password: bytes) -> str | None:
     """
-    Whether the password is that of all credentials that are no decoys, and there is one.
+    None if the password is that of all credentials that are no decoys, and there is one.
     """
     fitting = []
     for mechanism, each in known:
@@ -64,4 +70,6 @@ def _fits(known: list[tuple[Mechanism, Known]], password: bytes) -> bool:
         same = hmac.compare_digest(computed.stored_key, credential.stored_key)
         if each.identity is not None:
             fitting.append(same)
-    return bool(fitting) and all(fitting)
+    if not fitting:
+        return known[0][1].unknown
+    return None if all(fitting) else WRONG_PASSWORD

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from kafscale.access.authentication.exchange import Identity, Refused, Step
 
-Verify = Callable[[str, str], Awaitable[bool]]
-"""Whether a user, by name, has a password."""
+Verify = Callable[[str, str], Awaitable[str | None]]
+"""Why a user, by name, is not believed by a password, for the log; None if it is right."""
 
 
 class PlainExchange:
@@ -19,6 +19,7 @@ class PlainExchange:
 
     def __init__(self, verify: Verify) -> None:
         self._verify = verify
+        self.user: str | None = None
 
     async def step(self, token: bytes) -> Step:
         """
@@ -28,16 +29,18 @@ class PlainExchange:
         try:
             parts = token.decode().split("\0", 3)
         except UnicodeDecodeError:
-            raise Refused from None
+            raise Refused(reason="what it sends is not UTF-8") from None
         if len(parts) != 3:
             raise Refused(f"Invalid SASL/PLAIN response: expected 3 tokens, got {len(parts)}")
         authzid, name, password = parts
         if not name:
             raise Refused("Authentication failed: username not specified")
+        self.user = name
         if not password:
             raise Refused("Authentication failed: password not specified")
-        if not await self._verify(name, password):
-            raise Refused("Authentication failed: Invalid username or password")
+        wrong = await self._verify(name, password)
+        if wrong is not None:
+            raise Refused("Authentication failed: Invalid username or password", wrong)
         if authzid not in ("", name):
             raise Refused(
                 "Authentication failed: Client requested an authorization id that is different"

@@ -90,6 +90,9 @@ one, at least (KIP-368)."""
 FAILURE_SECONDS: Final = 60.0
 """At most one line in this time says of a host that a client there failed."""
 
+MOST_LETTERS: Final = 300
+"""How much of a reason is logged."""
+
 _LENGTH = struct.Struct(">i")
 _CODE = struct.Struct(">h")
 
@@ -162,21 +165,24 @@ class SaslSessions:
         """
         return SaslSession(self, host)
 
-    def failed(self, host: str, mechanism: str, why: str) -> None:
+    def failed(self, host: str, mechanism: str, user: str | None, why: str) -> None:
         """
         Count and log that a client failed to authenticate.
 
         @param mechanism: Of the listener; empty if none was agreed on.
+        @param user: The name that the client has given; None if it has given none.
         """
         self.counts.fail(mechanism)
         more = self._seldom.passes(host)
         if more is not None:
             self._log.warn(
-                "a client at {host} was not authenticated on the listener {listener}: {reason}"
-                " ({more} more from there since the last such line)",
+                "a client at {host} was not authenticated on the listener {listener}{how}{who}:"
+                " {reason} ({more} more from there since the last such line)",
                 host=host,
                 listener=self.listener.name,
-                reason=why,
+                how=f" by {mechanism}" if mechanism else "",
+                who="" if user is None else f" as {exchange.quoted(user)}",
+                reason=why[:MOST_LETTERS],
                 more=more,
             )
 
@@ -200,6 +206,7 @@ class SaslSession:
         self._stage = Stage.FIRST
         self._mechanism = ""
         self._exchange: Exchange | None = None
+        self._told = False  # its failure is logged, and the client does not know it yet
         self._ends: float | None = None  # by the clock
         self._renewal: float | None = None  # when the last one began
         self._held: Deferred[None] | None = None
@@ -246,7 +253,7 @@ class SaslSession:
             return self._handshake(frame, conversation)
         if key == ApiVersionsRequest.key and self._stage is Stage.FIRST:
             return Deferred.fromCoroutine(self._versions(frame, conversation))
-        self._sessions.failed(self._host, self._mechanism, "it does not begin by authenticating")
+        self._failed("it does not begin by authenticating")
         raise Refused("a request before authentication")
 
     async def _versions(self, frame: memoryview, conversation: IConversation) -> Answer:
@@ -270,7 +277,7 @@ class SaslSession:
             return self._failure(
                 self._offer(frame, UnsupportedSaslMechanism.code),
                 conversation,
-                "it asked for a mechanism that the listener does not have",
+                _no_mechanism(request.mechanism),
             )
         self._begin(request.mechanism)
         self._stage = Stage.TOKENS if version else Stage.RAW
@@ -316,7 +323,7 @@ class SaslSession:
                     error_code=SaslAuthenticationFailed.code, error_message=text, auth_bytes=b""
                 ),
             )
-            return await self._failure(answer, conversation, text, arrived)
+            return await self._failure(answer, conversation, refused.reason, arrived)
         lifetime = 0
         if step.identity is not None:
             lifetime = self._authenticated(step.identity, conversation)
@@ -336,8 +343,7 @@ class SaslSession:
         try:
             step = await self._step(token)
         except exchange.Refused as refused:
-            why = refused.message or f"its credentials for {self._mechanism} are not valid"
-            await self._failure(None, conversation, why, arrived)
+            await self._failure(None, conversation, refused.reason, arrived)
             raise Refused("it was not authenticated") from None
         if step.identity is not None:
             self._authenticated(step.identity, conversation)
@@ -350,11 +356,15 @@ class SaslSession:
         """
         assert self._exchange is not None
         step = await self._exchange.step(token)
+        if step.refused is not None:  # the client may not wait for the answer that says so
+            self._failed(step.refused)
+            self._told = True
         known, found = self.identity, step.identity
         if known is not None and found is not None and known.name != found.name:
             raise exchange.Refused(
                 "Cannot change principals during re-authentication from"
-                f" {_dotted(self.principal)}: {_dotted(Principal('User', found.name))}"
+                f" {_dotted(self.principal)}: {_dotted(Principal('User', found.name))}",
+                f"it is the user {exchange.quoted(known.name)}, and cannot become another",
             )
         return step
 
@@ -402,7 +412,7 @@ class SaslSession:
     def _renew(self, frame: memoryview) -> Answer | Deferred[Answer]:
         version, request = _decoded(SaslHandshakeRequest, frame)
         if request.mechanism not in self._rules.mechanisms:
-            return self._closed("it asked for a mechanism that the listener does not have")
+            return self._closed(_no_mechanism(request.mechanism))
         if version and request.mechanism == self._mechanism:
             self._begin(request.mechanism)
             self._stage = Stage.RENEWING
@@ -414,11 +424,19 @@ class SaslSession:
 
     # -- refusing --------------------------------------------------------------------
 
+    def _failed(self, why: str) -> None:
+        user = None
+        if self._exchange is not None:
+            user = self._exchange.user
+        elif self.identity is not None:
+            user = self.identity.name
+        self._sessions.failed(self._host, self._mechanism, user, why)
+
     def _closed(self, why: str) -> Answer:
         """
         @raise Refused: Always.
         """
-        self._sessions.failed(self._host, self._mechanism, why)
+        self._failed(why)
         raise Refused(why)
 
     def _failure(
@@ -429,7 +447,8 @@ class SaslSession:
 
         @param since: From when on it is held back, by the clock; None: from now on.
         """
-        self._sessions.failed(self._host, self._mechanism, why)
+        if not self._told:
+            self._failed(why)
         self._stage = Stage.OVER
         self._exchange = None
         conversation.finish()
@@ -469,6 +488,10 @@ def _framed(frame: memoryview, response: Response) -> list[bytes]:
     key, version, correlation_id = peek(frame)
     body = b"".join([response_header(key, version, correlation_id), *response.encode(version)])
     return [_LENGTH.pack(len(body)) + body]
+
+
+def _no_mechanism(asked: str) -> str:
+    return f"it asked for the mechanism {exchange.quoted(asked)}, which the listener does not have"
 
 
 def _dotted(principal: Principal) -> str:

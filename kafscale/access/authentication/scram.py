@@ -104,6 +104,10 @@ MECHANISMS: Final[Mapping[str, Mechanism]] = {each.name: each for each in (SHA_2
 """Both, by their names."""
 
 
+WRONG_PASSWORD: Final = "the password is wrong"
+"""What the log says of a user who has another one."""
+
+
 @attrs.frozen
 class Known:
     """
@@ -111,10 +115,12 @@ class Known:
 
     @ivar credential: With which its proof is checked.
     @ivar identity: What it is once it has proved that; None if no proof is accepted.
+    @ivar unknown: Why none is, for the log.
     """
 
     credential: ScramCredential
     identity: Identity | None
+    unknown: str = "there is no such user"
 
 
 LookUp = Callable[[str, Mechanism, bool], Known]
@@ -136,6 +142,7 @@ class ScramExchange:
         self._mechanism = mechanism
         self._look_up = look_up
         self._new_nonce = new_nonce
+        self.user: str | None = None
         self._known: Known | None = None
         self._header = b""
         self._nonce = ""
@@ -146,11 +153,11 @@ class ScramExchange:
         See L{kafscale.access.authentication.exchange.Exchange.step}.
         """
         if len(token) > _LONGEST:
-            raise Refused
+            raise Refused(reason=f"its message has more than {_LONGEST} bytes")
         try:
             text = token.decode()
         except UnicodeDecodeError:
-            raise Refused from None
+            raise Refused(reason="its message is not UTF-8") from None
         return self._first(text) if self._known is None else self._final(text, self._known)
 
     def _first(self, text: str) -> Step:
@@ -159,8 +166,8 @@ class ScramExchange:
         """
         match = _FIRST.fullmatch(text)
         if match is None:
-            raise Refused
-        name = _plain(match["name"])
+            raise Refused(reason="its first message is malformed")
+        name = self.user = _plain(match["name"])
         if match["authzid"] is not None and _plain(match["authzid"]) != name:
             raise Refused(
                 "Authentication failed: Client requested an authorization id that is different"
@@ -183,14 +190,15 @@ class ScramExchange:
         match = _FINAL.fullmatch(text)
         # librdkafka before 2.6.1, as Debian's kcat, repeats its own nonce before the whole one.
         # That gives nothing away: the proof is of all that was exchanged.
+        malformed = Refused(reason="its final message is malformed, or of another exchange")
         if match is None or not match["nonce"].endswith(self._nonce):
-            raise Refused
+            raise malformed
         try:
             header, proof = (b64decode(match[each], validate=True) for each in ("header", "proof"))
         except ValueError:
-            raise Refused from None
+            raise malformed from None
         if header != self._header or len(proof) != self._mechanism.size:
-            raise Refused
+            raise malformed
         digest, credential = self._mechanism.digest, known.credential
         exchanged = f"{self._exchanged},{match['without']}".encode()
         signature = digest(credential.stored_key, exchanged)
@@ -198,7 +206,7 @@ class ScramExchange:
         stored_key = hashlib.new(self._mechanism.hash, client_key).digest()
         right = hmac.compare_digest(stored_key, credential.stored_key)
         if not right or known.identity is None:
-            raise Refused
+            raise Refused(reason=WRONG_PASSWORD if known.identity else known.unknown)
         own = b64encode(digest(credential.server_key, exchanged))
         return Step(b"v=" + own, known.identity)
 

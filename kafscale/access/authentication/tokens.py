@@ -87,7 +87,12 @@ class TokenJudge:
             raise InvalidToken(f"its signature or its payload is not valid: {error}") from None
         if not isinstance(claims, dict):
             raise InvalidToken("its payload is no object")
-        return self._judged(claims)
+        try:
+            return self._judged(claims)
+        except InvalidToken as error:
+            name = claims.get(self._rules.principal_claim)
+            error.user = name if isinstance(name, str) else None
+            raise
 
     def _judged(self, claims: Mapping[str, Any]) -> Identity:
         """

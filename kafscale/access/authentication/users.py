@@ -107,7 +107,10 @@ class Users:
         record = self._records.get(metadata_keys.user(name)) or self._in_file.get(name)
         if not is_token and record is not None and mechanism.name in record.credentials:
             return Known(record.credentials[mechanism.name], Identity(name))
-        return Known(mechanism.decoy(self.login_secret.encode(), name), None)
+        decoy = mechanism.decoy(self.login_secret.encode(), name)
+        if record is not None:
+            return Known(decoy, None, f"this user has no password for {mechanism.name}")
+        return Known(decoy, None)
 
     # -- administration -----------------------------------------------------------
 

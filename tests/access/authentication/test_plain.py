@@ -13,7 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.access.authentication.exchange import Identity, Refused
 from kafscale.access.authentication.passwords import AT_A_TIME, Passwords
 from kafscale.access.authentication.plain import PlainExchange
-from kafscale.access.authentication.scram import SHA_256, SHA_512, Known, Mechanism
+from kafscale.access.authentication.scram import (
+    SHA_256,
+    SHA_512,
+    WRONG_PASSWORD,
+    Known,
+    Mechanism,
+)
 from tests.harness.coroutines import begin, now
 
 
@@ -22,11 +28,11 @@ class PlainTests(SynchronousTestCase):
     The only round, for a user C{alice} with the password C{secret}.
     """
 
-    async def verify(self, name: str, password: str) -> bool:
+    async def verify(self, name: str, password: str) -> str | None:
         """
         Whether it is her.
         """
-        return (name, password) == ("alice", "secret")
+        return None if (name, password) == ("alice", "secret") else "she is not"
 
     def refused(self, token: bytes) -> str | None:
         """
@@ -75,7 +81,7 @@ class PasswordTests(SynchronousTestCase):
         """
         What is run in a thread runs at once, or waits for the test.
         """
-        self.waiting: list[Deferred[bool]] | None = None
+        self.waiting: list[Deferred[str | None]] | None = None
         self.hashed: list[int] = []
         self.passwords = Passwords(self.look_up, self.in_thread)
 
@@ -92,7 +98,7 @@ class PasswordTests(SynchronousTestCase):
             return Known(mechanism.credential(salted, b"salt", 4096), Identity(name))
         return Known(mechanism.decoy(b"secret", name), None)
 
-    async def in_thread(self, function: Callable[..., bool], *args: Any) -> bool:
+    async def in_thread(self, function: Callable[..., str | None], *args: Any) -> str | None:
         """
         Record how much is computed.
         """
@@ -107,16 +113,16 @@ class PasswordTests(SynchronousTestCase):
         A password is good if the user has it with all of its mechanisms: an old one is
         refused as soon as it was changed for one of them.
         """
-        for name, password, right in (
-            ("both", "same", True),
-            ("both", "other", False),
-            ("both", "", False),
-            ("changed", "old", False),
-            ("changed", "new", False),
-            ("one", "same", True),
-            ("nobody", "same", False),
+        for name, password, wrong in (
+            ("both", "same", None),
+            ("both", "other", WRONG_PASSWORD),
+            ("both", "", WRONG_PASSWORD),
+            ("changed", "old", WRONG_PASSWORD),
+            ("changed", "new", WRONG_PASSWORD),
+            ("one", "same", None),
+            ("nobody", "same", "there is no such user"),
         ):
-            self.assertEqual(now(self.passwords.verify(name, password)), right, (name, password))
+            self.assertEqual(now(self.passwords.verify(name, password)), wrong, (name, password))
 
     def test_unknown_takes_as_long(self) -> None:
         """
@@ -133,15 +139,15 @@ class PasswordTests(SynchronousTestCase):
         self.waiting = []
         results = [begin(self.passwords.verify(name, "x")) for name in ("a", "b", "c", "d")]
         self.assertEqual(len(self.waiting), AT_A_TIME)
-        self.waiting[0].callback(False)
-        self.assertFalse(self.successResultOf(results[0]))
+        self.waiting[0].callback("wrong")
+        self.assertEqual(self.successResultOf(results[0]), "wrong")
         self.assertEqual(len(self.waiting), AT_A_TIME + 1)
         self.waiting[1].errback(RuntimeError("the thread failed"))
         self.failureResultOf(results[1], RuntimeError)
-        self.waiting[2].callback(True)
-        self.assertTrue(self.successResultOf(results[2]))
-        self.waiting[3].callback(False)
-        self.assertFalse(self.successResultOf(results[3]))
+        self.waiting[2].callback(None)
+        self.assertIsNone(self.successResultOf(results[2]))
+        self.waiting[3].callback("wrong")
+        self.assertEqual(self.successResultOf(results[3]), "wrong")
 
     def test_same_hash(self) -> None:
         """

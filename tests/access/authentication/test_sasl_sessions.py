@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -17,6 +18,7 @@ from kafscale.access.authentication.exchange import Identity, Step
 from kafscale.access.authentication.exchange import Refused as NotBelieved
 from kafscale.access.authentication.plain import PlainExchange
 from kafscale.access.authentication.sasl_sessions import (
+    FAILURE_SECONDS,
     SaslRules,
     SaslSession,
     SaslSessions,
@@ -61,6 +63,7 @@ class Rounds:
 
     def __init__(self) -> None:
         self.begun = False
+        self.user: str | None = None
 
     async def step(self, token: bytes) -> Step:
         """
@@ -132,7 +135,7 @@ class SessionTestCase(SynchronousTestCase):
         self.counts = LoginCounts()
         self.rounds = Rounds
         Rounds.expires_ms = None
-        self.verifying: Deferred[bool] | None = None
+        self.verifying: Deferred[None] | None = None
         mechanisms: dict[str, Any] = {
             "PLAIN": lambda: PlainExchange(self.verify),
             "ROUNDS": lambda: self.rounds(),
@@ -154,13 +157,15 @@ class SessionTestCase(SynchronousTestCase):
         self.session = self.sessions.begin("10.0.0.1")
         return self.session
 
-    async def verify(self, name: str, password: str) -> bool:
+    async def verify(self, name: str, password: str) -> str | None:
         """
         Whether it is one of the two; C{verifying} delays the answer.
         """
         if self.verifying is not None:
             await self.verifying
-        return name in ("alice", "bob") and password == "secret"
+        if name not in ("alice", "bob"):
+            return "there is no such user"
+        return None if password == "secret" else "the password is wrong"
 
     # -- sending ---------------------------------------------------------------------
 
@@ -378,7 +383,7 @@ class TokenTests(SessionTestCase):
         self.hello()
         pending = self.send(SaslAuthenticateRequest(auth_bytes=BAD), 1)
         self.clock.advance(DELAY * 0.75)
-        self.verifying.callback(True)
+        self.verifying.callback(None)
         self.clock.advance(DELAY * 0.2)
         self.assertNoResult(pending)
         self.clock.advance(DELAY * 0.05)
@@ -599,3 +604,94 @@ class ProofLifetimeTests(SessionTestCase):
         self.assertEqual(self.token(b"proof").session_lifetime_ms, 0)
         self.clock.advance(1000)
         self.successResultOf(self.send(METADATA, 12))
+
+
+class Late:
+    """
+    A mechanism that does not believe the client, which hears it in the second round.
+    """
+
+    user = "carol"
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    async def step(self, token: bytes) -> Step:
+        """
+        See L{kafscale.access.authentication.exchange.Exchange.step}.
+        """
+        if self.begun:
+            raise NotBelieved
+        self.begun = True
+        return Step(b"no", refused="its token is not accepted: it has expired")
+
+
+class LogTests(SessionTestCase):
+    """
+    What the log says of a failed login, which is more than the client hears.
+    """
+
+    def logged(self, mechanism: str, *tokens: bytes) -> list[str]:
+        """
+        The lines of a login, a minute after the last.
+        """
+        self.clock.advance(FAILURE_SECONDS)
+        self.connect()
+        with capturedLogs() as logs:
+            self.send(SaslHandshakeRequest(mechanism=mechanism), 1)
+            for token in tokens:
+                self.send(SaslAuthenticateRequest(auth_bytes=token), 2).addErrback(lambda _: None)
+                self.clock.advance(DELAY)
+        return [str(formatEvent(each)) for each in logs]
+
+    def test_plain(self) -> None:
+        """
+        The address, the listener, the mechanism, the name and the reason, and no password.
+        """
+        where = "a client at 10.0.0.1 was not authenticated on the listener CLIENTS"
+        for token, how in (
+            (BAD, " by PLAIN as 'alice': the password is wrong"),
+            (b"\0carol\0secret", " by PLAIN as 'carol': there is no such user"),
+            (b"\0alice", " by PLAIN: Invalid SASL/PLAIN response: expected 3 tokens, got 2"),
+        ):
+            (line,) = self.logged("PLAIN", token)
+            self.assertTrue(line.startswith(where + how), line)
+            for secret in ("secret", "wrong\0", "\0wrong"):
+                self.assertNotIn(secret, line)
+
+    def test_names(self) -> None:
+        """
+        Names are of the clients' choice: one cannot make another line, or a long one.
+        """
+        (line,) = self.logged("PLAIN", b"\0eve\n2026 [-] all is well\x1b[2J\0x")
+        self.assertIn(r"as 'eve\n2026 [-] all is well\x1b[2J': there is", line)
+        (line,) = self.logged("PLAIN", b"\0" + b"x" * 100_000 + b"\0x")
+        self.assertIn(f"as '{'x' * 64}'...: ", line)
+        self.assertLess(len(line), 300)
+        (line,) = self.logged("GSS\nAPI" + "x" * 1000)
+        self.assertIn(r"it asked for the mechanism 'GSS\nAPIxxx", line)
+        self.assertLess(len(line), 300)
+
+    def test_late(self) -> None:
+        """
+        A client may go away before it hears that its token is not accepted; that is
+        logged and counted once, whether or not it does.
+        """
+        self.rounds = Late  # type: ignore[assignment]
+        for tokens in ((b"",), (b"", b"\x01")):
+            failed = self.counts.failed["ROUNDS"]
+            (line,) = self.logged("ROUNDS", *tokens)
+            self.assertIn("by ROUNDS as 'carol': its token is not accepted: it has expired", line)
+            self.assertEqual(self.counts.failed["ROUNDS"], failed + 1)
+
+    def test_seldom(self) -> None:
+        """
+        One line a minute for an address.
+        """
+        (line,) = self.logged("PLAIN", BAD)
+        self.connect()
+        with capturedLogs() as logs:
+            self.send(SaslHandshakeRequest(mechanism="OTHER"), 1)
+        self.assertEqual(logs, [])
+        (line,) = self.logged("PLAIN", BAD)
+        self.assertIn("(1 more from there since the last such line)", line)

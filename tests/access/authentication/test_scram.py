@@ -13,6 +13,7 @@ from kafscale.access.authentication.scram import (
     MECHANISMS,
     SHA_256,
     SHA_512,
+    WRONG_PASSWORD,
     Known,
     Mechanism,
     ScramExchange,
@@ -204,6 +205,27 @@ class UnknownUserTests(ScramTestCase):
         with self.assertRaises(Refused):
             now(exchange.step(final))
         self.assertEqual((len(decoy.stored_key), decoy.iterations), (32, 4096))
+
+
+class ReasonTests(ScramTestCase):
+    """
+    What the log is told of a refusal, and the client is not.
+    """
+
+    def test_reasons(self) -> None:
+        """
+        Unknown names and wrong passwords have the same message, and not the same reason.
+        """
+        for name, password, reason in (
+            ("user", "other", WRONG_PASSWORD),
+            ("nobody", "pencil", "there is no such user"),
+        ):
+            client, exchange = ScramClient(SHA_256, name, password), self.exchange()
+            final = client.final(now(exchange.step(client.first())).token)
+            with self.assertRaises(Refused) as caught:
+                now(exchange.step(final))
+            self.assertEqual((exchange.user, caught.exception.message), (name, None))
+            self.assertEqual(caught.exception.reason, reason)
 
 
 class GarbageTests(ScramTestCase):

@@ -262,17 +262,11 @@ class ExchangeTests(JudgeTestCase):
     The rounds of OAUTHBEARER.
     """
 
-    def setUp(self) -> None:
-        """
-        Reasons are recorded.
-        """
-        self.reasons: list[str] = []
-
     def exchange(self) -> OAuthBearerExchange:
         """
         A new exchange.
         """
-        return OAuthBearerExchange(self.judge(jwks(RSA)).judge, self.reasons.append)
+        return OAuthBearerExchange(self.judge(jwks(RSA)).judge)
 
     def first(self, given: str, header: str = "n,,", more: str = "") -> bytes:
         """
@@ -301,10 +295,27 @@ class ExchangeTests(JudgeTestCase):
             exchange = self.exchange()
             step = now(exchange.step(self.first(token(RSA, NOW, exp=NOW - 5))))
             self.assertEqual((step.token, step.identity), (INVALID_TOKEN.encode(), None))
+            self.assertEqual(step.refused, "its token is not accepted: it has expired")
+            self.assertEqual(exchange.user, "carol")
             with self.assertRaises(Refused) as caught:
                 now(exchange.step(answer))
             self.assertEqual(caught.exception.message, message)
-        self.assertEqual(self.reasons, ["it has expired"] * 2)
+
+    def test_user(self) -> None:
+        """
+        Whose a token is, is known when the issuer has signed it, and not before.
+        """
+        forged = token(RSA, NOW).rpartition(".")[0] + ".AAAA"
+        for given, user, words in (
+            (token(RSA, NOW), "carol", None),
+            (token(RSA, NOW, aud="nobody"), "carol", "its audience is 'nobody'"),
+            (forged, None, "its signature or its payload is not valid"),
+        ):
+            exchange = self.exchange()
+            step = now(exchange.step(self.first(given)))
+            self.assertEqual(exchange.user, user)
+            self.assertIn(words or "", step.refused or "")
+            self.assertEqual(step.refused is None, words is None)
 
     def test_other_authorization_id(self) -> None:
         """

@@ -156,7 +156,9 @@ class LookUpTests(UsersTestCase):
         now(self.second.alter("filed", [], [upsertion(1)]))
         stored = self.first.look_up("filed", SHA_256, False).credential
         self.assertEqual(stored, SHA_256.credential(b"salted", b"salt", 4096))
-        self.assertIsNone(self.first.look_up("filed", SHA_512, False).identity)
+        other = self.first.look_up("filed", SHA_512, False)
+        self.assertIsNone(other.identity)
+        self.assertEqual(other.unknown, "this user has no password for SCRAM-SHA-512")
 
     def test_unknown(self) -> None:
         """
