@@ -126,8 +126,17 @@ class SourcesTests(SynchronousTestCase):
             text, "unknown setting KAFSCALE_AUTHORISER; did you mean KAFSCALE_AUTHORIZER?"
         )
         self.assertEqual(settings(AUTHORISER=""), Settings())
-        _, warnings = from_environment({"KAFSCALE_BROKER_PORTS": "tcp://10.0.0.1:9092"})
-        self.assertEqual(len(warnings), 1)
+        text = str(self.assertRaises(SettingError, settings, AUTHORIZER_CLASS_NAME="a.B"))
+        self.assertIn("did you mean KAFSCALE_AUTHORIZER?", text)
+        of_kubernetes = {
+            "KAFSCALE_BROKER_PORTS": "tcp://10.0.0.1:9092",
+            "KAFSCALE_SSL_CERT_SERVICE_HOST": "10.0.0.1",
+            "KAFSCALE_SSL_CERT_SERVICE_PORT_HTTPS": "443",
+            "KAFSCALE_SSL_CERT_PORT": "tcp://10.0.0.1:443",
+            "KAFSCALE_SSL_CERT_PORT_443_TCP_ADDR": "10.0.0.1",
+        }
+        _, warnings = from_environment(of_kubernetes)
+        self.assertEqual(len(warnings), len(of_kubernetes))
 
     def test_kubernetes_port(self) -> None:
         """

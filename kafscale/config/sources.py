@@ -16,8 +16,15 @@ from kafscale.errors import SettingError
 
 _LISTENER_PREFIX = f"{PREFIX}LISTENER_NAME_"
 
-# Kubernetes sets such variables for a service called "kafscale-broker".
+# Kubernetes sets such variables for a service called "kafscale-broker": one that ends with
+# _PORT and has this value, and others with these names.
 _FROM_KUBERNETES = re.compile(r"(tcp|udp|sctp)://")
+_OF_KUBERNETES = re.compile(
+    r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+
+_GUARDING = ("TLS", "Authentication", "Authorization")
+"""Sections whose settings protect the broker."""
 
 
 def from_environment(
@@ -99,9 +106,13 @@ def _unknown(variable: str, text: str, known: Collection[str]) -> str:
     @raise SettingError: It is a setting with a mistake in its name, which would be
         without effect.
     """
-    close = difflib.get_close_matches(variable, known, n=1, cutoff=0.9)
-    if close and not _FROM_KUBERNETES.match(text):
-        raise SettingError(f"unknown setting {variable}; did you mean {close[0]}?")
+    if not _FROM_KUBERNETES.match(text) and not _OF_KUBERNETES.fullmatch(variable):
+        close = difflib.get_close_matches(variable, known, n=1, cutoff=0.9)
+        for each in SETTINGS:  # KAFSCALE_AUTHORIZER_CLASS_NAME, as in Kafka
+            if each.section in _GUARDING and variable.startswith(f"{each.variable}_"):
+                close.append(each.variable)
+        if close:
+            raise SettingError(f"unknown setting {variable}; did you mean {close[0]}?")
     return f"unknown setting {variable} ignored"
 
 
