@@ -44,7 +44,10 @@ class Codec(IntEnum):
 
 PIECE = 256 * 1024
 """The largest piece of L{inflate_pieces} in bytes: it stays in a core's cache."""
-_INPUT = 16 * 1024
+_ZSTD_PIECE = 32 * 1024
+"""The largest piece of zstd. Its decoder would join a larger one from several blocks, the
+first of this size: one copy more."""
+_INPUT = 64 * 1024
 """Bytes that a decoder is given at a time, because it copies what it does not use."""
 _MAX_FRAMES = 10_000
 """Frames of zstd, or members of gzip, in one batch. Clients write a single one; an
@@ -268,22 +271,26 @@ class _FrameDecoder(Protocol):
 
 
 def _unlz4(data: memoryview, limit: int) -> Iterator[bytes]:
-    rest = yield from _unframe(LZ4FrameDecompressor(), data)
+    rest = yield from _unframe(LZ4FrameDecompressor(), data, PIECE)
     if rest:
         raise InvalidRecord("lz4 data is invalid: data follows the frame")
 
 
 def _unzstd(data: memoryview, limit: int) -> Iterator[bytes]:
     for _ in range(_MAX_FRAMES):
-        data = yield from _unframe(ZstdDecompressor(), data)
+        data = yield from _unframe(ZstdDecompressor(), data, _ZSTD_PIECE)
         if not data:
             return
     raise InvalidRecord(f"zstd data is invalid: it has more than {_MAX_FRAMES} frames")
 
 
-def _unframe(decoder: _FrameDecoder, data: memoryview) -> Generator[bytes, None, memoryview]:
+def _unframe(
+    decoder: _FrameDecoder, data: memoryview, most: int
+) -> Generator[bytes, None, memoryview]:
     """
     Yield what is in the frame that C{data} begins with, and return what follows it.
+
+    @param most: The largest piece to yield, in bytes.
     """
     at = 0
     while not decoder.eof:
@@ -291,7 +298,7 @@ def _unframe(decoder: _FrameDecoder, data: memoryview) -> Generator[bytes, None,
         if decoder.needs_input and not rest:
             raise EOFError("it is truncated")
         at += len(rest)
-        piece = decoder.decompress(rest, PIECE)
+        piece = decoder.decompress(rest, most)
         if piece:
             yield piece
     return data[at - len(decoder.unused_data or b"") :]
