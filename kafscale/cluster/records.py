@@ -210,7 +210,7 @@ class ClusterRecords:
             return  # the watch was faster
         there = {entry.key for entry in entries}
         changed: dict[str, Entry | None] = {
-            key: None for key in self._records if key not in there
+            key: None for key in self._revisions if key not in there
         }
         for entry in entries:
             if self._revisions.get(entry.key) != entry.revision:
@@ -245,8 +245,8 @@ class ClusterRecords:
         changed: dict[str, Any] = {}
         for key, entry in entries.items():
             if key == self._prefix:
-                assert entry is not None  # nothing deletes it
-                self._revisions[key] = entry.revision
+                # No broker deletes it, but an operator may, with all that has the prefix.
+                self._revisions[key] = 0 if entry is None else entry.revision
                 continue
             record = None
             self._unreadable.pop(key, None)

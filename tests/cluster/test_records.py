@@ -263,6 +263,26 @@ class ClusterRecordsTests(SynchronousTestCase):
             now(self.records.change(keys, lambda _, changes=changes: changes))  # type: ignore[misc]
             self.assertEqual(self.others.records(), {} if wanted is None else changes)
 
+    def test_deleted_by_hand(self) -> None:
+        """
+        An operator who deletes all keys with the prefix deletes all records, and changes
+        can be made again, whether or not the watch has reported that.
+        """
+        for watches in (True, False):
+            now(self.records.change([ONE, TWO], lambda _: {ONE: Number(1), TWO: Number(2)}))
+            now(self.records.change([TWO], delete(TWO)))
+            self.hostile.holds_changes = not watches
+            now(self.store.commit([], [Delete(ONE), Delete("users/")]))
+            self.assertEqual(self.others.records(), {})
+            self.assertEqual(self.records.records(), {} if watches else {ONE: Number(1)})
+            changing = begin(self.records.change([TWO], create(TWO)))
+            self.hostile.tell()
+            self.hostile.holds_changes = False
+            self.successResultOf(changing)
+            for each in (self.records, self.others):
+                self.assertEqual(each.records(), {TWO: Number(0)})
+            now(self.records.change([TWO], delete(TWO)))
+
     def test_unavailable(self) -> None:
         """
         Without the store a change fails, and the records stay as they are known.
