@@ -6,15 +6,17 @@ Each function takes the original function and returns its replacement.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
+from kafscale.access.authorization.authorizer import _Rights
 from kafscale.cluster.leadership import Leaderships
+from kafscale.cluster.records import ClusterRecords
 from kafscale.errors import (
     CommitConflict,
     ObjectExists,
@@ -476,3 +478,50 @@ def wait_for_no_claim(original: Any) -> Any:
         return None
 
     return claimed
+
+
+# -- users and rights ---------------------------------------------------------
+
+
+def answer_at_once(original: Any) -> Any:
+    """
+    Answer when a change is committed, whether this broker has it or not.
+    """
+
+    def until(self: ClusterRecords, revision: int) -> Deferred[None]:
+        return succeed(None)
+
+    return until
+
+
+def expect_the_best(original: Any) -> Any:
+    """
+    Take a commit of unknown outcome for done.
+    """
+
+    def shows(self: ClusterRecords, wanted: Mapping[str, Any]) -> bool:
+        return True
+
+    return shows
+
+
+def ignore_deletions(original: Any) -> Any:
+    """
+    Create a record whatever was deleted since that was decided.
+    """
+
+    def compares(self: ClusterRecords, keys: Collection[str]) -> list[Compare]:
+        return [each for each in original(self, keys) if each.key != self._prefix]
+
+    return compares
+
+
+def decide_once(original: Any) -> Any:
+    """
+    Remember decisions however ACLs change.
+    """
+
+    def renew(self: _Rights) -> None:
+        return None
+
+    return renew

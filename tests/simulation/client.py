@@ -12,11 +12,14 @@ from uuid import UUID
 import attrs
 from twisted.internet.defer import Deferred
 
+from kafscale.interfaces import ISession
 from kafscale.wire.messages import MetadataRequest
 from kafscale.wire.schema import Request
+from tests.harness.sessions import SESSION
 from tests.simulation.network import Disconnected, Pipe, Road
 
 if TYPE_CHECKING:
+    from tests.simulation.process import Process
     from tests.simulation.world import World
 
 LONGEST_REST = 6.0
@@ -44,7 +47,10 @@ class Client:
     A process that uses the cluster.
 
     @ivar leaders: By topic's name and partition.
+    @cvar session: That of its connections.
     """
+
+    session: ISession = SESSION
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world
@@ -85,9 +91,23 @@ class Client:
             if server is None:
                 await self.pause(0.01)
                 raise Disconnected(f"{broker_id} does not listen")
-            pipe = self._pipes[broker_id] = Pipe(self.road(broker_id), server, self.name)
+            pipe = self._pipes[broker_id] = Pipe(
+                self.road(broker_id), server, self.name, self.session
+            )
             server.pipes.append(pipe)
         return await pipe.ask(request, version, seconds)
+
+    def pipe(self, broker_id: int) -> Pipe | None:
+        """
+        The last connection to a broker.
+        """
+        return self._pipes.get(broker_id)
+
+    def process(self, broker_id: int) -> Process:
+        """
+        The process that has answered the last request to a broker.
+        """
+        return self.world.process(self._pipes[broker_id].process)
 
     def close(self) -> None:
         """

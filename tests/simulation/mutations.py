@@ -13,8 +13,10 @@ from typing import Any
 
 import attrs
 
+from kafscale.access.authorization.authorizer import _Rights
 from kafscale.cluster import membership
 from kafscale.cluster.leadership import Leaderships
+from kafscale.cluster.records import ClusterRecords
 from kafscale.group.shard import Shard
 from kafscale.log import log
 from kafscale.log.journal import fencing
@@ -161,6 +163,10 @@ CLAIMED = Seam(Leaderships, "claimed")
 CHECK_STORE = Seam(StoreIdentity, "check")
 MISSING_SLOT = Seam(sealing, "_missing_below")
 COUNT_SLOT = Seam(StoredSlots, "acknowledged")
+KNOWN_UNTIL = Seam(ClusterRecords, "_until")
+SHOWS_CHANGE = Seam(ClusterRecords, "_shows")
+COMPARES = Seam(ClusterRecords, "_compares")
+RENEW_RIGHTS = Seam(_Rights, "_renew")
 ALIVE = [
     Seam(each, "alive") for each in (fencing, membership, record_changes, recovery, trimming)
 ]
@@ -255,6 +261,14 @@ ASLEEP = Plan(
 
 ASLEEP_MARKED = attrs.evolve(ASLEEP, careless=1.0)
 """The same where marks stop them."""
+
+ACCESS = Plan(
+    {"etcd cut": 10, "slow": 10, "storm": 10, "crash": 8, "streams broken": 6, "pause": 6},
+    5.0,
+    ((0.03, 0.01),),
+    access=1.0,
+)
+"""Users and ACLs change while etcd is away, slow, or does what was given up."""
 
 WITHOUT_RECORD: list[Change] = [(seam, broken.seal_only) for seam in ALIVE]
 
@@ -429,5 +443,30 @@ MUTATIONS = [
         "go on without a record, where marks do",
         WITHOUT_RECORD,
         ASLEEP_MARKED,
+    ),
+    # Not rules of the log, but promises about users and rights.
+    Mutation(
+        "A1",
+        "answer before a change of rights is in force",
+        [(KNOWN_UNTIL, broken.answer_at_once)],
+        ACCESS,
+    ),
+    Mutation(
+        "A2",
+        "take a change of unknown outcome for done",
+        [(SHOWS_CHANGE, broken.expect_the_best)],
+        ACCESS,
+    ),
+    Mutation(
+        "A3",
+        "create what was deleted since",
+        [(COMPARES, broken.ignore_deletions)],
+        ACCESS,
+    ),
+    Mutation(
+        "A4",
+        "remember decisions past a change",
+        [(RENEW_RIGHTS, broken.decide_once)],
+        ACCESS,
     ),
 ]

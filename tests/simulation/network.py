@@ -19,7 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from kafscale.errors import KafkaError, StoreUnavailable, code_of, message_of
-from kafscale.interfaces import RequestContext, Serving, Settling
+from kafscale.interfaces import ISession, RequestContext, Serving, Settling
 from kafscale.wire.messages import FetchRequest
 from kafscale.wire.schema import Request
 from tests.harness.sessions import SESSION
@@ -112,7 +112,13 @@ class Pipe:
     A connection between a client and a broker.
     """
 
-    def __init__(self, road: Road, server: Server, client: str) -> None:
+    def __init__(
+        self, road: Road, server: Server, client: str, session: ISession = SESSION
+    ) -> None:
+        """
+        @param session: Has the principal for which requests are served.
+        """
+        self._session = session
         self._road = road
         self._server = server
         self._client = client
@@ -176,6 +182,14 @@ class Pipe:
 
     # -- the broker's end -----------------------------------------------------
 
+    @property
+    def is_over(self) -> bool:
+        """
+        Whether the broker has hung up, or heard that the client has, and is done with all
+        requests.
+        """
+        return self._gone and not self._owed
+
     def _came(self, asked: Asked) -> None:
         if not self._gone:
             self._waiting.append(asked)
@@ -211,7 +225,7 @@ class Pipe:
         if asked.serving is None:
             self.shut()
             return
-        context = RequestContext(asked.version, self._client, self._client, self, SESSION)
+        context = RequestContext(asked.version, self._client, self._client, self, self._session)
         try:
             answer = asked.serving.answer(asked.request, context)
         except Exception:

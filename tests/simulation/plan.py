@@ -46,6 +46,7 @@ class Plan:
     @ivar volumes: How likely small segments go together, as in a bucket; where
         the object store is careless they do.
     @ivar moves: How likely an operator assigns replicas by hand.
+    @ivar access: How likely brokers ask for rights, and users and ACLs change.
     @ivar producers: How many there are.
     @ivar renewals: How likely a producer that has nothing to send ends, and another one
         begins, from 0 to 1.
@@ -64,6 +65,7 @@ class Plan:
     careless: float = 0.0
     volumes: float = 0.0
     moves: float = 0.0
+    access: float = 0.0
     producers: int = 2
     renewals: float = 0.1
     distance: float = 1.0
@@ -74,5 +76,5 @@ class Plan:
 STRICT = Plan()
 """Everything, on an object store that does as it should."""
 
-USUAL = Plan(careless=0.15, volumes=0.5, moves=0.5)
+USUAL = Plan(careless=0.15, volumes=0.5, moves=0.5, access=0.25)
 """Everything."""

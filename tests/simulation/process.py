@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from kafscale.config import Settings
 from kafscale.errors import NotLeaderOrFollower, StoreUnavailable
-from kafscale.interfaces import Broker, IService, Serving
+from kafscale.interfaces import ANONYMOUS, Broker, IService, Serving
 from kafscale.store.blocking import at_once
 from kafscale.store.etcd import EtcdMetadataStore
 from kafscale.store.identity import StoreIdentity
@@ -62,6 +62,7 @@ class Process:
     One start of a broker.
 
     @ivar number: Which process of the simulation it is.
+    @ivar begun: When it was started, in simulated seconds.
     @ivar pipes: Its connections.
     @ivar listens: Whether it takes connections.
     @ivar done: Whether it has ended by itself.
@@ -74,6 +75,7 @@ class Process:
         self.world = world
         self.broker_id = broker_id
         self.number = number
+        self.begun = world.schedule.now
         self.pipes: list[Pipe] = []
         self.listens = False
         self.leaving = False
@@ -91,6 +93,8 @@ class Process:
         self.metadata = RetryingMetadataStore(metadata, self.clock, chance.random)
         orphan_ms = round(world.plan.sweeps * 1000)
         settings = Settings(broker_id=broker_id, orphan_ms=orphan_ms, **SETTINGS)
+        if world.access is not None:
+            settings = attrs.evolve(settings, authorizer="acl", super_users=(str(ANONYMOUS),))
         if world.is_careless:
             settings = attrs.evolve(settings, s3_bucket="careless", s3_fencing="metadata")
         elif world.has_volumes:

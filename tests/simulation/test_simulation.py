@@ -15,6 +15,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.simulation.mutations import (
+    ACCESS,
     ASLEEP,
     ASLEEP_MARKED,
     ASTRAY,
@@ -66,6 +67,10 @@ AT_LEAST = {
     "producers that began anew": 100,
     "answers from a broker nearby": 150,
     "histories with a careless store": 1,
+    "users and rights: changes": 600,
+    "users and rights: a broker behind": 50,
+    "users and rights: written": 400,
+    "users and rights: refused": 700,
 }
 """Of each that was meant to go wrong, and of what went well all the same."""
 
@@ -81,7 +86,7 @@ class SimulationTests(SynchronousTestCase):
     def test_promises(self) -> None:
         """
         Every acknowledged record is there once, in its order; records that were
-        read stay; commits and generations do not go back.
+        read stay; commits, generations, users and rights do not go back.
         """
         counts: Counter[str] = Counter()
         minutes = 0.0
@@ -127,7 +132,7 @@ class MutationTests(SynchronousTestCase):
         """
         plans = (
             CARELESS, IN_RACKS, BUSY, LATE, DYING, DOUBTFUL, UNHEARD, BEGINNING, ASTRAY, EMPTIED,
-            ASLEEP, ASLEEP_MARKED,
+            ASLEEP, ASLEEP_MARKED, ACCESS,
         )  # fmt: skip
         for plan in plans:
             for seed in (1, 2):

@@ -25,6 +25,7 @@ from kafscale.format.partition import PartitionRecord, TopicIdPartition
 from kafscale.log.takeover import sealing
 from kafscale.store.memory import MemoryObjectStore
 from tests.harness.coroutines import now
+from tests.simulation.access import Access, Guest, Warden
 from tests.simulation.admin import Admin
 from tests.simulation.checker import Checker, Wrong
 from tests.simulation.client import Client
@@ -87,6 +88,8 @@ class World:
         self.is_careless = self.chance.random() < plan.careless
         self.has_volumes = Random(f"{seed} volumes").random() < plan.volumes
         self.has_moves = Random(f"{seed} moves").random() < plan.moves
+        has_access = Random(f"{seed} access").random() < plan.access
+        self.access = Access(TOPICS[0][0]) if has_access else None
         self.has_racks = self.chance.random() < plan.racks
         self.usual = self.chance.choice(plan.weathers)
         late = self.chance.choice((5.0, 20.0, 60.0))
@@ -122,6 +125,12 @@ class World:
             process = Process(self, broker_id, len(self._processes), objects or self.objects)
             self._processes.append(process)
             process.start()
+
+    def process(self, number: int) -> Process:
+        """
+        A process that was begun.
+        """
+        return self._processes[number]
 
     def living(self) -> list[Process]:
         """
@@ -313,12 +322,22 @@ class World:
         for member in members:
             self.start(member.run(5.0))
         self.start(self._tail(tail))
+        changing: list[Deferred[Any]] = []
+        warden = guest = None
+        if self.access is not None:
+            warden = Warden(self, "warden", self.access)
+            guest = Guest(self, "guest", self.access, TOPICS[0][1])
+            self.clients += [warden, guest]
+            self._until(self.start(warden.allow()), "letting the guest write")
+            changing = [self.start(warden.run(2.0)), self.start(guest.run(1.0))]
         administration = self.start(admin.run(TOPICS, 25.0))
         moving = self.start(mover.run(TOPICS, 8.0)) if self.has_moves else None
         misfortunes = Misfortunes(self)
         self.start(misfortunes.run())
         self._pass(seconds)
         misfortunes.running = admin.running = mover.running = False
+        if warden is not None and guest is not None:
+            warden.running = guest.running = False
         self._heal()
         for producer in producers:
             producer.running = False
@@ -327,6 +346,15 @@ class World:
         if moving is not None:
             self._until(moving, "the last reassignment")
             self._until(self.start(mover.until_settled()), "leading as assigned by hand")
+        if warden is not None and guest is not None:
+            for each in changing:
+                self._until(each, "the last change of users and rights")
+            self._until(self.start(warden.until_equal()), "the same users and rights everywhere")
+            self.counts["histories with users and rights"] = 1
+            self.counts["users and rights: changes"] = warden.changes
+            self.counts["users and rights: a broker behind"] = warden.behind
+            self.counts["users and rights: written"] = guest.written
+            self.counts["users and rights: refused"] = guest.refused
         tail.running = False
         for member in members:
             member.running = False
