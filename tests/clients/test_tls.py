@@ -312,7 +312,7 @@ class RenewalTests(CertificateTestCase):
             self.present(broker, "two")
             eventually(lambda: self.presented(broker) == "two")
             (broker.folder / "broker.key").write_text("nothing")
-            eventually(lambda: broker.has_logged("the one before stays in use"))
+            eventually(lambda: broker.has_logged("those before stay in use"))
             self.assertEqual(self.presented(broker), "two")
             self.present(broker, "three")
             eventually(lambda: self.presented(broker) == "three")
