@@ -32,6 +32,13 @@ class OpenSession:
     principal: Principal = ANONYMOUS
     is_open = True
 
+    @property
+    def manages_tokens(self) -> bool:
+        """
+        See L{ISession.manages_tokens}: only a certificate says who a client is here.
+        """
+        return self.principal != ANONYMOUS
+
     def receive(self, frame: memoryview, conversation: IConversation) -> Reply:
         """
         See L{ISession.receive}.

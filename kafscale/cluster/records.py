@@ -1,5 +1,5 @@
 """
-Small records that hold for the whole cluster: ACLs, users, quotas.
+Small records that hold for the whole cluster: ACLs, users, quotas, tokens.
 
 Each has an entry of its own in the metadata store, below the prefix of its kind.
 Every broker has all of a kind in memory, kept up to date by a watch, so requests

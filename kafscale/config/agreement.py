@@ -37,6 +37,8 @@ _IS_MET: Mapping[Need, Callable[[ListenerSettings], bool]] = {
     Need.CERTIFIED_CLIENTS: lambda on: on.protocol == "SSL" and _asks_clients(on),
     Need.SASL: _has_sasl,
     Need.PASSWORDS: lambda on: _offers(on, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+    Need.SCRAM: lambda on: _offers(on, "SCRAM-SHA-256", "SCRAM-SHA-512"),
+    Need.DELEGATION_TOKENS: lambda on: on.settings.delegation_token_secret_key is not None,
     Need.TOKENS: lambda on: _offers(on, "OAUTHBEARER"),
     Need.KEYS_BY_HTTPS: lambda on: (
         (on.settings.sasl_oauthbearer_jwks_endpoint_url or "").startswith("https:")

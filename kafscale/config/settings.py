@@ -61,6 +61,7 @@ _tls = partial(setting, "TLS", by_listener=True, needs=[Need.TLS])
 _sasl = partial(setting, "Authentication", needs=[Need.SASL])
 _passwords = partial(setting, "Authentication", needs=[Need.PASSWORDS])
 _peer_login = partial(setting, "Authentication", needs=[Need.SASL_BETWEEN_BROKERS])
+_delegation = partial(setting, "Authentication", needs=[Need.SCRAM])
 _tokens = partial(setting, "Authentication", needs=[Need.TOKENS])
 _authorization = partial(setting, "Authorization")
 _storage = partial(setting, "Storage")
@@ -340,6 +341,36 @@ class Settings:
         "",
         "Algorithms, with commas between, of keys that state none, for example `RS256`.",
         otherwise="such keys are not used",
+    )
+
+    delegation_token_secret_key: str | None = _delegation(
+        TEXT,
+        "",
+        "Secret key from which the secrets of delegation tokens are made (Kafka's"
+        " `delegation.token.secret.key`), the same on all brokers of a cluster. Without it there"
+        " are no delegation tokens.",
+        secret=True,
+    )
+    delegation_token_max_lifetime_ms: int = _delegation(
+        number(1, _LONG // 2, "milliseconds"),
+        "604800000",
+        "Time after which a delegation token ends, however often it is renewed (Kafka's"
+        " `delegation.token.max.lifetime.ms`).",
+        needs=[Need.SCRAM, Need.DELEGATION_TOKENS],
+    )
+    delegation_token_expiry_time_ms: int = _delegation(
+        number(1, _LONG // 2, "milliseconds"),
+        "86400000",
+        "Time after which a delegation token ends unless it is renewed (Kafka's"
+        " `delegation.token.expiry.time.ms`).",
+        needs=[Need.SCRAM, Need.DELEGATION_TOKENS],
+    )
+    delegation_token_expiry_check_interval_ms: int = _delegation(
+        number(1000, 2**31 - 1, "milliseconds"),
+        "3600000",
+        "Interval of deleting delegation tokens that have ended (Kafka's"
+        " `delegation.token.expiry.check.interval.ms`). They are refused from their end on.",
+        needs=[Need.SCRAM, Need.DELEGATION_TOKENS],
     )
 
     authorizer: str = _authorization(

@@ -70,6 +70,7 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "offsets": ["offset, leader epoch, the consumer's note, times"],
     "acls": ["resource, principal, host, operation, permission"],
     "users": ["a SCRAM credential for each mechanism"],
+    "delegation-tokens": ["owner, requester, renewers, times"],
     "quotas": ["entity, and the values of its quotas"],
 }
 """What each level of each format adds to the one before; the index is the level."""

@@ -44,6 +44,7 @@ GROUPS = "groups/"
 OFFSETS = "offsets/"
 ACLS = "acls/"
 USERS = "users/"
+DELEGATION_TOKENS = "delegation-tokens/"
 QUOTAS = "quotas/"
 
 SHARDS = 16
@@ -260,6 +261,21 @@ def user_of(key: str) -> str:
     The name in a L{user}'s key.
     """
     return unquote(key.removeprefix(USERS))
+
+
+def delegation_token(token_id: str) -> str:
+    """
+    A delegation token's record
+    (L{kafscale.format.delegation_token.DelegationTokenRecord}).
+    """
+    return DELEGATION_TOKENS + quote(token_id, safe="")
+
+
+def delegation_token_of(key: str) -> str:
+    """
+    The id in a L{delegation_token}'s key.
+    """
+    return unquote(key.removeprefix(DELEGATION_TOKENS))
 
 
 def quota(entity: QuotaEntity) -> str:

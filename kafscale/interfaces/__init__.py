@@ -10,7 +10,9 @@ signature only where one event fires once for many.
 from kafscale.interfaces.access import (
     ANONYMOUS,
     Answer,
+    DelegationToken,
     IConversation,
+    IDelegationTokens,
     ISession,
     ISessions,
     IUsers,
@@ -22,6 +24,7 @@ from kafscale.interfaces.access import (
     ScramUpsertion,
     SecurityProtocol,
     Unsettled,
+    token_owner,
 )
 from kafscale.interfaces.authorization import CLUSTER_NAME, IAcls, IAuthorizer, IRights
 from kafscale.interfaces.cluster import (
@@ -120,6 +123,7 @@ __all__ = [
     "Broker",
     "Change",
     "Compare",
+    "DelegationToken",
     "Delete",
     "Entry",
     "Fetched",
@@ -131,6 +135,7 @@ __all__ = [
     "IClusterRecords",
     "IConversation",
     "ICoordinationService",
+    "IDelegationTokens",
     "IFetchClient",
     "IFetchService",
     "IGroupCoordinator",
@@ -188,4 +193,5 @@ __all__ = [
     "TopicConfig",
     "Unsettled",
     "Watcher",
+    "token_owner",
 ]

@@ -148,6 +148,11 @@ class ISession(Interface):
         " frame until `IConversation.open` is called."
     )
 
+    manages_tokens: bool = Attribute(
+        "Whether requests about delegation tokens are answered (KIP-48): the client has"
+        " authenticated, and not by such a token."
+    )
+
     def receive(frame: memoryview, conversation: IConversation) -> Reply:
         """
         Answer a frame, which need not be a request. Frames are given one at a
@@ -239,4 +244,98 @@ class IUsers(Interface):
         @param deletions: With C{upsertions}, all that a request has for the user.
         @raise KafkaError: They are not acceptable; nothing is changed.
         @raise StoreUnavailable: The store did not answer; the change may have been made.
+        """
+
+
+@attrs.frozen
+class DelegationToken:
+    """
+    A delegation token, with which a client acts for its owner (KIP-48).
+
+    @ivar token_id: With which a client logs in.
+    @ivar hmac: Its secret, of 64 bytes, in base64 the password of that login.
+    @ivar owner: For whom the client acts.
+    @ivar requester: Who has created it.
+    @ivar renewers: Others that may prolong and end it.
+    @ivar issued_ms: When it was created, in milliseconds since 1970.
+    @ivar max_ms: When it ends, however often it is prolonged; likewise.
+    @ivar expires_ms: When it ends if it is not prolonged; likewise.
+    """
+
+    token_id: str
+    hmac: bytes = attrs.field(repr=False)
+    owner: Principal
+    requester: Principal
+    renewers: Sequence[Principal]
+    issued_ms: int
+    max_ms: int
+    expires_ms: int
+
+    def is_seen_by(self, principal: Principal) -> bool:
+        """
+        Whether this is one of those who may see it without further rights.
+        """
+        return principal == self.requester or self.is_renewed_by(principal)
+
+    def is_renewed_by(self, principal: Principal) -> bool:
+        """
+        Whether this is one of those who may prolong and end it.
+        """
+        return principal in (self.owner, *self.renewers)
+
+
+def token_owner(kind: str | None, name: str | None, requester: Principal) -> Principal:
+    """
+    The owner that a request for a token names, by kind and name; the requester if it names
+    none.
+    """
+    return Principal(kind or "", name) if name else requester
+
+
+class IDelegationTokens(Interface):
+    """
+    The delegation tokens of the cluster. A change is durable, and in force on this broker,
+    when it fires; on others within a second.
+    """
+
+    def tokens() -> Sequence[DelegationToken]:
+        """
+        All of them, also such as have ended a short while ago.
+
+        @raise DelegationTokenAuthDisabled: there are none, as the broker has no secret key.
+        """
+
+    def create(
+        owner: Principal, requester: Principal, renewers: Sequence[Principal], lifetime_ms: int
+    ) -> Awaitable[DelegationToken]:
+        """
+        Create a token.
+
+        @param lifetime_ms: After how many ms it ends for good, if that is positive and below
+            the limit of the broker.
+        @raise InvalidPrincipalType: a renewer is no user.
+        @raise DelegationTokenAuthDisabled: the broker has no secret key.
+        @raise StoreUnavailable: the store did not answer; the token may have been created.
+        """
+
+    def renew(hmac: bytes, principal: Principal, period_ms: int) -> Awaitable[int]:
+        """
+        Let a token end after a period from now, and return when that is, in ms since 1970.
+
+        @param principal: Who asks for it.
+        @param period_ms: The limit of the broker if it is not positive, or above it.
+        @raise DelegationTokenAuthDisabled: the broker has no secret key.
+        @raise DelegationTokenNotFound: there is no token with this HMAC.
+        @raise DelegationTokenExpired: it has ended.
+        @raise DelegationTokenOwnerMismatch: the principal may not do so.
+        @raise StoreUnavailable: the store did not answer; the change may have been made.
+        """
+
+    def expire(hmac: bytes, principal: Principal, period_ms: int) -> Awaitable[int]:
+        """
+        The same, but a negative period deletes the token at once, and others have no limit
+        but the life of the token.
+
+        @raise KafkaError: as L{renew}.
+        @raise StoreUnavailable: likewise.
         """

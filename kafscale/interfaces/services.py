@@ -215,5 +215,9 @@ class IAdminService(IService):
             "DeleteAcls",
             "DescribeUserScramCredentials",
             "AlterUserScramCredentials",
+            "CreateDelegationToken",
+            "RenewDelegationToken",
+            "ExpireDelegationToken",
+            "DescribeDelegationToken",
         ),
     )

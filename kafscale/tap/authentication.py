@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from kafscale.access.authentication.delegation_tokens import DelegationTokens
 from kafscale.access.authentication.exchange import Exchange
 from kafscale.access.authentication.oauthbearer import OAuthBearerExchange
 from kafscale.access.authentication.passwords import Passwords
@@ -21,6 +22,7 @@ from kafscale.access.authentication.peer_login import ScramLogin
 from kafscale.access.authentication.plain import PlainExchange
 from kafscale.access.authentication.sasl_sessions import SaslRules, SaslSessions
 from kafscale.access.authentication.scram import MECHANISMS, ScramExchange
+from kafscale.access.authentication.token_logins import TokenLogins
 from kafscale.access.authentication.users import Users, login_secret
 from kafscale.config import Settings
 from kafscale.config.listeners import ListenerSettings
@@ -101,6 +103,7 @@ class Authentication:
         self._run_in_thread = run_in_thread
         self.keys: Jwks | None = None
         self._judge: TokenJudge | None = None
+        self._tokens: TokenLogins | None = None
         if OAUTHBEARER in mechanisms:
             from kafscale.tap.issuer import issuer_of
 
@@ -118,7 +121,9 @@ class Authentication:
         nonce = partial(secrets.token_hex, 16)
         return ScramLogin(mechanism, name, password, nonce, self._run_in_thread)
 
-    async def start(self, users: Users, metadata: IMetadataStore) -> None:
+    async def start(
+        self, users: Users, tokens: DelegationTokens, metadata: IMetadataStore
+    ) -> None:
         """
         Create the first user, and read the issuer's keys.
 
@@ -128,6 +133,8 @@ class Authentication:
         self._passwords = Passwords(users.look_up, self._run_in_thread)
         if self._mechanisms:
             users.login_secret = await login_secret(metadata, new_secret)
+        if tokens.enabled:
+            self._tokens = TokenLogins(tokens, users.login_secret, self._run_in_thread)
         name, password = self._settings.admin_user, self._settings.admin_password
         if name is not None and password is not None:
             credentials = await deferToThread(credentials_of, password)
@@ -185,6 +192,7 @@ class Authentication:
                 MECHANISMS[name],
                 self._users.look_up,
                 partial(secrets.token_hex, 16),
+                self._tokens,
             )
         if name == OAUTHBEARER:
             assert self._judge is not None

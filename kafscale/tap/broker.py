@@ -212,7 +212,7 @@ class BrokerService(Service):
             self._stores.watch.begin(self._cannot_continue)
         collect_seldom()
         count_turns(reactor, time.thread_time, self._operators.turns)
-        await self._authentication.start(node.users, self._stores.metadata)
+        await self._authentication.start(node.users, node.tokens, self._stores.metadata)
         self._listeners.serve(self._factory, self._authentication)
         await node.serve()
         self._log.info(

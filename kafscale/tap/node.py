@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from kafscale import __version__
+from kafscale.access.authentication.delegation_tokens import DelegationTokens, TokenRules
 from kafscale.access.authentication.users import Users
 from kafscale.access.authorization.authorizer import StandardAuthorizer
 from kafscale.access.quotas.following import Addresses, QuotaFollower
@@ -35,6 +36,7 @@ from kafscale.counts import ConversionCounts, DenialCounts
 from kafscale.errors import SettingError, StoreError
 from kafscale.format import metadata_keys
 from kafscale.format.acl import AclRecord
+from kafscale.format.delegation_token import DelegationTokenRecord
 from kafscale.format.quota import QuotaRecord
 from kafscale.format.user import UserRecord
 from kafscale.group.coordinator import GroupCoordinator
@@ -95,6 +97,7 @@ class Node:
     replicas: Replicas
     coordinator: GroupCoordinator
     users: Users
+    tokens: DelegationTokens
     services: list[IService]
     conversions: ConversionCounts
     denials: DenialCounts
@@ -224,6 +227,7 @@ class Node:
         await users.start()
         self.records.append(users)
         self.users = Users(users, users_in_file(settings))
+        self.tokens = await self._delegation_tokens()
         self._begun = True  # from now on there is something to stop
         await self._registered()
         await self._levels.start(image)
@@ -245,6 +249,7 @@ class Node:
             shard_ownership=self._shard_ownership,
             metadata=self._metadata,
             users=self.users,
+            tokens=self.tokens,
             levels=self._levels,
             reactor=clock,
             run_blocking=self._run_blocking,
@@ -270,6 +275,25 @@ class Node:
         return StandardAuthorizer(
             acls, settings.super_users or (), settings.allow_everyone_if_no_acl_found
         )
+
+    async def _delegation_tokens(self) -> DelegationTokens:
+        """
+        The delegation tokens of the cluster, which clients can use from now on.
+        """
+        settings = self._settings
+        records = ClusterRecords(
+            self._metadata, metadata_keys.DELEGATION_TOKENS, DelegationTokenRecord.from_entry
+        )
+        await records.start()
+        self.records.append(records)
+        secret = settings.delegation_token_secret_key
+        rules = TokenRules(
+            None if secret is None else secret.encode(),
+            settings.delegation_token_max_lifetime_ms,
+            settings.delegation_token_expiry_time_ms,
+            settings.delegation_token_expiry_check_interval_ms,
+        )
+        return DelegationTokens(records, rules, self._clock, lambda: str(self._new_id()))
 
     async def serve(self) -> None:
         """
@@ -391,6 +415,7 @@ class Node:
             self.replicas.stop()
             await self.log.stop()
             self.image.stop()
+            self.tokens.stop()
             for each in self.records:
                 each.stop()
             await self._membership.leave()

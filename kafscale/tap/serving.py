@@ -34,6 +34,7 @@ from kafscale.interfaces import (
     OFFSETS_TOPIC,
     Broker,
     Change,
+    IDelegationTokens,
     ILog,
     IMetadataStore,
     IService,
@@ -50,6 +51,7 @@ from kafscale.services.cluster.alter_partition_reassignments import (
     AlterPartitionReassignmentsService,
 )
 from kafscale.services.cluster.client_quotas import ClientQuotasService
+from kafscale.services.cluster.delegation_tokens import DelegationTokensService
 from kafscale.services.cluster.describe_acls import DescribeAclsService
 from kafscale.services.cluster.describe_cluster import DescribeClusterService
 from kafscale.services.cluster.describe_log_dirs import DescribeLogDirsService
@@ -120,6 +122,7 @@ def all_services(
     shard_ownership: ShardOwnership,
     metadata: IMetadataStore,
     users: IUsers,
+    tokens: IDelegationTokens,
     levels: FormatLevels,
     reactor: Any,
     run_blocking: Callable[..., Deferred[Any]],
@@ -136,6 +139,7 @@ def all_services(
 
     @param broker: The broker as it is registered.
     @param users: Whose credentials are in the metadata store.
+    @param tokens: The delegation tokens of the cluster.
     @param run_blocking: Calls a function in a thread: inflates and compresses batches.
     @param chance: The source of ids.
     @param conversions: Counts the records converted for old clients.
@@ -216,6 +220,7 @@ def all_services(
         ClientQuotasService(quota_records, find_address),
         DescribeAclsService(authorizer),
         DescribeUsersService(users),
+        DelegationTokensService(tokens),
     ]
     return services if guard is None else guard.services(services)
 

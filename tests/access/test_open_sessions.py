@@ -27,6 +27,7 @@ class OpenSessionsTests(SynchronousTestCase):
         self.assertEqual(session.principal, ANONYMOUS)
         self.assertEqual(str(session.principal), "User:ANONYMOUS")
         self.assertIsNot(session, sessions.begin("127.0.0.1"))
+        self.assertFalse(session.manages_tokens)
 
     def test_protocols(self) -> None:
         """

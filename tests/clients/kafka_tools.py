@@ -39,6 +39,7 @@ CLASSES: dict[str, dict[str, str]] = {
         "2.8": "kafka.admin.ConsumerGroupCommand",
         "0.11": "kafka.admin.ConsumerGroupCommand",
     },
+    "kafka-delegation-tokens.sh": {"4.4": "org.apache.kafka.tools.DelegationTokenCommand"},
     "kafka-delete-records.sh": {"4.4": "org.apache.kafka.tools.DeleteRecordsCommand"},
     "kafka-get-offsets.sh": {"4.4": "org.apache.kafka.tools.GetOffsetShell"},
     "kafka-leader-election.sh": {"4.4": "org.apache.kafka.tools.LeaderElectionCommand"},

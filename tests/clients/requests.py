@@ -13,6 +13,7 @@ from kafscale.wire.messages import (
     AlterUserScramCredentialsRequest,
     ApiVersionsRequest,
     CreateAclsRequest,
+    CreateDelegationTokenRequest,
     CreatePartitionsRequest,
     CreateTopicsRequest,
     DeleteAclsRequest,
@@ -23,12 +24,14 @@ from kafscale.wire.messages import (
     DescribeClientQuotasRequest,
     DescribeClusterRequest,
     DescribeConfigsRequest,
+    DescribeDelegationTokenRequest,
     DescribeGroupsRequest,
     DescribeLogDirsRequest,
     DescribeProducersRequest,
     DescribeTopicPartitionsRequest,
     DescribeUserScramCredentialsRequest,
     ElectLeadersRequest,
+    ExpireDelegationTokenRequest,
     FetchRequest,
     FindCoordinatorRequest,
     HeartbeatRequest,
@@ -46,6 +49,7 @@ from kafscale.wire.messages import (
     OffsetFetchRequest,
     OffsetForLeaderEpochRequest,
     ProduceRequest,
+    RenewDelegationTokenRequest,
     SaslAuthenticateRequest,
     SaslHandshakeRequest,
     SyncGroupRequest,
@@ -83,6 +87,10 @@ ADVERTISED: dict[type[Request], tuple[int, int]] = {
     AlterConfigsRequest: (0, 2),
     DescribeLogDirsRequest: (0, 5),
     CreatePartitionsRequest: (0, 3),
+    CreateDelegationTokenRequest: (1, 3),
+    RenewDelegationTokenRequest: (1, 2),
+    ExpireDelegationTokenRequest: (1, 2),
+    DescribeDelegationTokenRequest: (1, 3),
     DeleteGroupsRequest: (0, 3),
     ElectLeadersRequest: (0, 2),
     IncrementalAlterConfigsRequest: (0, 1),
@@ -142,6 +150,7 @@ def some_requests(topic_id: UUID) -> list[Request]:
         DescribeTopicPartitionsRequest(topics=[]),
         *operators_requests(),
         *security_requests(),
+        *token_requests(),
     ]
 
 
@@ -181,6 +190,20 @@ def security_requests() -> list[Request]:
             deletions=[AlterUserScramCredentialsRequest.Deletion(name="ann", mechanism=1)],
             upsertions=[],
         ),
+    ]
+
+
+def token_requests() -> list[Request]:
+    """
+    Those about delegation tokens, which are refused to who has not authenticated.
+    """
+    create = CreateDelegationTokenRequest
+    renewer = create.Renewer(principal_type="User", principal_name="ann")
+    return [
+        create(renewers=[renewer], max_lifetime_ms=-1),
+        RenewDelegationTokenRequest(hmac=b"x", renew_period_ms=-1),
+        ExpireDelegationTokenRequest(hmac=b"x", expiry_time_period_ms=-1),
+        DescribeDelegationTokenRequest(owners=None),
     ]
 
 

@@ -4,12 +4,16 @@ Has conversations with both brokers at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+from kafscale.wire.messages import DescribeConfigsRequest
+from tests.clients.raw import RawClient
 from tests.differential.compare import Found, compare
 from tests.differential.talk import Case, converse
+from tests.harness import apache_kafka
 
 SECONDS = 300.0
 
@@ -42,3 +46,17 @@ def differing(cases: Sequence[Case], kafka: int, ours: int) -> list[Found]:
             for case, left, right in answers
             for found in compare(case.name, left.result(SECONDS), right.result(SECONDS))
         ]
+
+
+def kafka_listeners() -> dict[str, int]:
+    """
+    The ports of Apache Kafka's listeners, by their names.
+    """
+    request = DescribeConfigsRequest
+    resource = request.Resource(
+        resource_type=4, resource_name="1", configuration_keys=["listeners"]
+    )
+    with RawClient(apache_kafka.port()) as raw:
+        (found,) = raw.call(request(resources=[resource]), 4).results
+    (config,) = found.configs
+    return {name: int(port) for name, port in re.findall(r"(\w+)://[^,]*:(\d+)", config.value)}

@@ -4,16 +4,13 @@ Apache Kafka and Kafscale authenticate in the same way.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from kafscale.tap.users import credentials_of
-from kafscale.wire.messages import DescribeConfigsRequest
 from tests.clients.broker import BrokerTestCase, free_port
-from tests.clients.raw import RawClient
 from tests.differential.logins import ENDING, FOREVER, Step, run
-from tests.harness import apache_kafka
+from tests.differential.running import kafka_listeners
 
 
 class LoginDifferenceTests(BrokerTestCase):
@@ -21,19 +18,6 @@ class LoginDifferenceTests(BrokerTestCase):
     The same connections to both, on a listener whose sessions do not end, and on one
     where they do.
     """
-
-    def ports(self) -> dict[str, int]:
-        """
-        The ports of Apache Kafka's listeners, by their names.
-        """
-        request = DescribeConfigsRequest
-        resource = request.Resource(
-            resource_type=4, resource_name="1", configuration_keys=["listeners"]
-        )
-        with RawClient(apache_kafka.port()) as raw:
-            (found,) = raw.call(request(resources=[resource]), 4).results
-        (config,) = found.configs
-        return {name: int(port) for name, port in re.findall(r"(\w+)://[^,]*:(\d+)", config.value)}
 
     def same(self, scripts: Mapping[str, Sequence[Step]], listener: str) -> None:
         """
@@ -55,7 +39,7 @@ class LoginDifferenceTests(BrokerTestCase):
             "users_file": "users",
         }
         broker.start()
-        theirs = self.ports()[listener]
+        theirs = kafka_listeners()[listener]
         ours = broker.port if listener == "SASL" else ending
         with ThreadPoolExecutor(8) as pool:
             wanted = [pool.submit(run, script, theirs) for script in scripts.values()]

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.access.authorization.needs import NEEDS
 from tests.clients.broker import BrokerTestCase
+from tests.differential import tokens
 from tests.differential.rights import CASES, differing
 from tests.differential.running import SETTINGS
 from tests.harness import apache_kafka
@@ -45,7 +46,8 @@ class CasesTests(SynchronousTestCase):
         self.assertGreaterEqual(len(CASES), 400)
         self.assertEqual(len({case.name for case in CASES}), len(CASES))
         ids: dict[str, UUID] = defaultdict(lambda: UUID(int=1))
-        asked = {type(case.request(lambda what: f"n-{what}", ids)).__name__ for case in CASES}
+        asked = {each.__name__ for each in tokens.REQUESTS}
+        asked |= {type(case.request(lambda what: f"n-{what}", ids)).__name__ for case in CASES}
         needed = {
             f"{name}Request"
             for name, needs in NEEDS.items()

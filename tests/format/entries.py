@@ -18,6 +18,7 @@ from kafscale.format.cluster import (
     milestone_names_of,
     producer_ids_of,
 )
+from kafscale.format.delegation_token import DelegationTokenRecord
 from kafscale.format.group import GroupRecord, ShardRecord
 from kafscale.format.incarnation import (
     IncarnationRecord,
@@ -72,6 +73,7 @@ RECORDS: dict[str, Callable[[Entry], Record]] = {
     metadata_keys.OFFSETS: CommittedOffset.from_entry,
     metadata_keys.ACLS: AclRecord.from_entry,
     metadata_keys.USERS: UserRecord.from_entry,
+    metadata_keys.DELEGATION_TOKENS: DelegationTokenRecord.from_entry,
     metadata_keys.QUOTAS: QuotaRecord.from_entry,
 }
 """How entries with many fields are read, by the kind of their keys."""

@@ -63,6 +63,12 @@ class LayoutTests(SynchronousTestCase):
         """
         self.assertEqual(metadata_keys.user("a/b,\u00fc"), "users/a%2Fb%2C%C3%BC")
 
+    def test_delegation_tokens(self) -> None:
+        """
+        A token. Clients may log in with any text for its id.
+        """
+        self.assertEqual(metadata_keys.delegation_token("1-a/b"), "delegation-tokens/1-a%2Fb")
+
     def test_groups(self) -> None:
         """
         A shard, a group in it, and the offsets that the group has committed.
@@ -120,6 +126,15 @@ class ParsingTests(SynchronousTestCase):
         self.assertTrue(key.startswith(metadata_keys.groups(metadata_keys.shard_of(name))))
         self.assertEqual(len(key.split("/")), 3)
         self.assertEqual(metadata_keys.group_of(key), name)
+
+    @given(NAMES)
+    def test_token_ids(self, token_id: str) -> None:
+        """
+        Any text may be asked for, and stands in one part of the key.
+        """
+        key = metadata_keys.delegation_token(token_id)
+        self.assertEqual(len(key.split("/")), 2)
+        self.assertEqual(metadata_keys.delegation_token_of(key), token_id)
 
     @given(NAMES)
     def test_user_names(self, name: str) -> None:

@@ -24,6 +24,7 @@ from kafscale.format.cluster import (
     write_milestone,
     write_probe_record,
 )
+from kafscale.format.delegation_token import DelegationTokenRecord
 from kafscale.format.errors import CorruptObject, CorruptRecord, NewerFormat
 from kafscale.format.group import GroupRecord, MemberRecord, ShardRecord
 from kafscale.format.incarnation import (
@@ -132,6 +133,18 @@ EXAMPLES: dict[str, tuple[Record, str]] = {
         ),
         '{"credentials":["SCRAM-SHA-256$4096:AA==$AQ==:Ag==",'
         '"SCRAM-SHA-512$8192:c2FsdA==$c3RvcmVk:c2VydmVy"]}',
+    ),
+    "delegation-tokens/22222222-2222-4222-8222-222222222222": (
+        DelegationTokenRecord(
+            ("User", "alice"),
+            ("User", "admin"),
+            (("User", "bob"),),
+            1795262952752,
+            1795867752752,
+            1795349352752,
+        ),
+        '{"owner":["User","alice"],"requester":["User","admin"],"renewers":[["User","bob"]],'
+        '"issued_ms":1795262952752,"max_ms":1795867752752,"expires_ms":1795349352752}',
     ),
     "quotas/9494bfb1df3cd7c3283f29e07d22ec45": (
         QUOTAS,
@@ -255,6 +268,7 @@ class RecordTests(SynchronousTestCase):
             (f"topics/{TOPIC}", "partitions"),
             (f"topics/{OTHER}", "created_ms"),
             (f"partitions/{TOPIC}/0000000000", "rolled_to"),
+            ("delegation-tokens/22222222-2222-4222-8222-222222222222", "max_ms"),
             ("group-shards/14", "sequence"),
             ("groups/14/orders", "generation"),
             (f"offsets/14/orders/{TOPIC}/0000000000", "offset"),

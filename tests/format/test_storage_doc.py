@@ -177,6 +177,7 @@ class KeyTests(SynchronousTestCase):
             metadata_keys.offset(metadata_keys.offsets_of(group), (TOPIC, 2)),
             metadata_keys.acl(ACL),
             metadata_keys.user("clicks"),
+            metadata_keys.delegation_token(str(TOPIC)),
             metadata_keys.quota(QUOTAS.entity),
             metadata_keys.PRODUCER_IDS,
             metadata_keys.LOGIN_SECRET,
@@ -194,6 +195,7 @@ class KeyTests(SynchronousTestCase):
             "group": group,
             "acl": "892a196b616008c5a68e0309bc0a237d",
             "user": "clicks",
+            "token": TOPIC,
             "entity": "9494bfb1df3cd7c3283f29e07d22ec45",
         }
         layouts = [codes(row[0])[0] for row in entries]
@@ -393,7 +395,7 @@ class RecordTests(SynchronousTestCase):
                 again = reader_of(key)(entry).to_json()
             self.assertEqual(text_of(again), text, key)
             shown.add(key if key in WHOLE else metadata_keys.kind_of(key) or key)
-        self.assertEqual(len(shown), 22)
+        self.assertEqual(len(shown), 23)
 
     def test_every_field(self) -> None:
         """
@@ -415,6 +417,7 @@ class RecordTests(SynchronousTestCase):
                 "partitions": 12,
                 "tombstones": 3,
                 "users": 1,
+                "delegation-tokens": 6,
                 "group-shards": 3,
                 "groups": 6,
                 "offsets": 5,

@@ -27,6 +27,9 @@ VARIABLE = "KAFSCALE_TEST_KAFKA"
 """The environment variable with the port of the one that serves all processes of a
 test run; each process starts its own if it is not set."""
 
+TOKEN_SECRET = "of the cluster"
+"""The secret key of its delegation tokens."""
+
 _running: list[int] = []
 
 
@@ -93,6 +96,7 @@ def settings(
         "group.initial.rebalance.delay.ms": 0,
         # Everything is open until a test creates ACLs (tests.differential.rights), which
         # close it for clients at other addresses than 127.0.0.1.
+        "delegation.token.secret.key": TOKEN_SECRET,
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "allow.everyone.if.no.acl.found": "true",
         **(others or {}),

@@ -38,6 +38,7 @@ class FakeSession:
     """
 
     is_open = False
+    manages_tokens = False
 
     def __init__(self, listener: Listener, receive: Receive) -> None:
         self.listener = listener

@@ -7,14 +7,17 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet import reactor  # noqa: TID251 - passwords are hashed in a thread
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
+from kafscale.access.authentication.delegation_tokens import DelegationTokens, TokenRules
 from kafscale.access.authentication.users import Users
 from kafscale.cluster.records import ClusterRecords
 from kafscale.config import PREFIX, from_environment
 from kafscale.format import metadata_keys
+from kafscale.format.delegation_token import DelegationTokenRecord
 from kafscale.format.user import UserRecord
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
@@ -42,9 +45,13 @@ class StartTests(TestCase):
         """
         settings, _ = from_environment({PREFIX + name: text for name, text in environ.items()})
         in_thread: Any = deferToThread
+        none = ClusterRecords(
+            self.store, metadata_keys.DELEGATION_TOKENS, DelegationTokenRecord.from_entry
+        )
+        tokens = DelegationTokens(none, TokenRules(None, 1, 1, 1), Clock(), lambda: "")
         authentication = Authentication(settings, mechanisms, reactor, in_thread)
         with capturedLogs() as logs:
-            await authentication.start(Users(self.records, {}), self.store)
+            await authentication.start(Users(self.records, {}), tokens, self.store)
             await authentication.stop()
         return [str(formatEvent(each)) for each in logs]
 

@@ -49,7 +49,7 @@ class Passwords:
         refused at once. All mechanisms are computed, for known and for unknown users.
         """
         known = [
-            (mechanism, self._look_up(name, mechanism, False)) for mechanism in MECHANISMS.values()
+            (mechanism, self._look_up(name, mechanism)) for mechanism in MECHANISMS.values()
         ]
         await self._slots.acquire()
         try:

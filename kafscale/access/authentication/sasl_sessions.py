@@ -215,6 +215,13 @@ class SaslSession:
         self.is_open = False
         self.identity: Identity | None = None
 
+    @property
+    def manages_tokens(self) -> bool:
+        """
+        See L{ISession.manages_tokens}.
+        """
+        return self.identity is not None and not self.identity.by_token
+
     def receive(self, frame: memoryview, conversation: IConversation) -> Reply:
         """
         See L{ISession.receive}.

@@ -17,8 +17,8 @@ import hashlib
 import hmac
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol
 
 import attrs
 
@@ -123,9 +123,24 @@ class Known:
     unknown: str = "there is no such user"
 
 
-LookUp = Callable[[str, Mechanism, bool], Known]
-"""Finds what is known of a name, which is a delegation token's id if the last
-argument is true. An unknown one has a decoy."""
+LookUp = Callable[[str, Mechanism], Known]
+"""Finds what is known of a user's name. An unknown one has a decoy."""
+
+
+class Tokens(Protocol):
+    """
+    What is known of delegation tokens.
+    """
+
+    def credential(self, token_id: str, mechanism: Mechanism) -> Awaitable[ScramCredential]:
+        """
+        The credential of a token, whether or not there is one with this id.
+        """
+
+    def identity(self, token_id: str) -> Awaitable[Identity | None]:
+        """
+        For whom a client acts that has proved to have the token; None if it has ended.
+        """
 
 
 class ScramExchange:
@@ -133,14 +148,23 @@ class ScramExchange:
     Two rounds: the names and nonces, then the proofs.
     """
 
-    def __init__(self, mechanism: Mechanism, look_up: LookUp, new_nonce: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        mechanism: Mechanism,
+        look_up: LookUp,
+        new_nonce: Callable[[], str],
+        tokens: Tokens | None = None,
+    ) -> None:
         """
         @param look_up: Called once, with the name that the client gives.
         @param new_nonce: Makes the broker's part of the nonce, printable and without a
             comma.
+        @param tokens: None if there are no delegation tokens.
         """
         self._mechanism = mechanism
         self._look_up = look_up
+        self._tokens = tokens
+        self._token_id: str | None = None  # None unless it logs in by a token
         self._new_nonce = new_nonce
         self.user: str | None = None
         self._known: Known | None = None
@@ -158,9 +182,11 @@ class ScramExchange:
             text = token.decode()
         except UnicodeDecodeError:
             raise Refused(reason="its message is not UTF-8") from None
-        return self._first(text) if self._known is None else self._final(text, self._known)
+        if self._known is None:
+            return await self._first(text)
+        return await self._final(text, self._known)
 
-    def _first(self, text: str) -> Step:
+    async def _first(self, text: str) -> Step:
         """
         The client's name and nonce; the salt and the whole nonce for the client.
         """
@@ -173,9 +199,15 @@ class ScramExchange:
                 "Authentication failed: Client requested an authorization id that is different"
                 " from username"
             )
-        known = self._known = self._look_up(
-            name, self._mechanism, "tokenauth=true" in match["more"].split(",")
-        )
+        known = self._look_up(name, self._mechanism)
+        if "tokenauth=true" in match["more"].split(","):
+            self._token_id = name
+            if self._tokens is None:
+                known = Known(known.credential, None, "there are no delegation tokens")
+            else:
+                credential = await self._tokens.credential(name, self._mechanism)
+                known = Known(credential, None, "it has no delegation token with this id")
+        self._known = known
         self._header = match["header"].encode()
         self._nonce = match["nonce"] + self._new_nonce()
         salt = b64encode(known.credential.salt).decode()
@@ -183,7 +215,7 @@ class ScramExchange:
         self._exchanged = f"{match['bare']},{first}"
         return Step(first.encode())
 
-    def _final(self, text: str, known: Known) -> Step:
+    async def _final(self, text: str, known: Known) -> Step:
         """
         The client's proof; the broker's, for the client.
         """
@@ -204,11 +236,16 @@ class ScramExchange:
         signature = digest(credential.stored_key, exchanged)
         client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=True))
         stored_key = hashlib.new(self._mechanism.hash, client_key).digest()
-        right = hmac.compare_digest(stored_key, credential.stored_key)
-        if not right or known.identity is None:
+        if not hmac.compare_digest(stored_key, credential.stored_key):
             raise Refused(reason=WRONG_PASSWORD if known.identity else known.unknown)
+        identity, unknown = known.identity, known.unknown
+        if self._token_id is not None and self._tokens is not None:
+            identity = await self._tokens.identity(self._token_id)
+            unknown = "its delegation token has ended"
+        if identity is None:
+            raise Refused(reason=unknown)
         own = b64encode(digest(credential.server_key, exchanged))
-        return Step(b"v=" + own, known.identity)
+        return Step(b"v=" + own, identity)
 
 
 def _plain(name: str) -> str:

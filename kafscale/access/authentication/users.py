@@ -99,13 +99,12 @@ class Users:
         self._in_file = in_file
         self.login_secret = ""
 
-    def look_up(self, name: str, mechanism: Mechanism, is_token: bool) -> Known:
+    def look_up(self, name: str, mechanism: Mechanism) -> Known:
         """
         What is known of a name: see L{kafscale.access.authentication.scram.LookUp}.
-        There are no delegation tokens.
         """
         record = self._records.get(metadata_keys.user(name)) or self._in_file.get(name)
-        if not is_token and record is not None and mechanism.name in record.credentials:
+        if record is not None and mechanism.name in record.credentials:
             return Known(record.credentials[mechanism.name], Identity(name))
         decoy = mechanism.decoy(self.login_secret.encode(), name)
         if record is not None:

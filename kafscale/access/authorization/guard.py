@@ -216,7 +216,9 @@ class Guard:
         self, serving: Serving, needs: Needs, request: Request, context: RequestContext
     ) -> Any:
         rights = self._authorizer.rights(context.session.principal, context.host)
-        asked = Asked(request, context.api_version, rights, self._image, self._creates)
+        asked = Asked(
+            request, context.api_version, context.session, rights, self._image, self._creates
+        )
         for refusal in needs.whole:
             error = refusal(asked)
             if error is not None:

@@ -31,7 +31,7 @@ from kafscale.errors import (
     UnknownTopicOrPartition,
 )
 from kafscale.format.acl import Operation, ResourceType
-from kafscale.interfaces import CLUSTER_NAME, IImage, IRights
+from kafscale.interfaces import CLUSTER_NAME, IImage, IRights, ISession, Principal, token_owner
 from kafscale.wire.messages import DescribeTopicPartitionsRequest
 from kafscale.wire.schema import NO_UUID, Request
 
@@ -40,6 +40,7 @@ GROUP = ResourceType.GROUP
 TOKEN = ResourceType.DELEGATION_TOKEN
 TOPIC = ResourceType.TOPIC
 TRANSACTION = ResourceType.TRANSACTIONAL_ID
+USER = ResourceType.USER
 
 ERRORS: Mapping[ResourceType, type[KafkaError]] = {
     CLUSTER: ClusterAuthorizationFailed,
@@ -47,6 +48,7 @@ ERRORS: Mapping[ResourceType, type[KafkaError]] = {
     TOKEN: DelegationTokenAuthorizationFailed,
     TOPIC: TopicAuthorizationFailed,
     TRANSACTION: TransactionalIdAuthorizationFailed,
+    USER: DelegationTokenAuthorizationFailed,
 }
 """The error if a right on such a resource is missing."""
 
@@ -72,6 +74,7 @@ class Asked:
 
     @ivar request: As the client has sent it.
     @ivar version: Of the API.
+    @ivar session: Of the client.
     @ivar rights: Of the client.
     @ivar image: Has the topics that exist.
     @ivar creates: Whether a Metadata request may create topics.
@@ -80,6 +83,7 @@ class Asked:
 
     request: Any
     version: int
+    session: ISession
     rights: IRights
     image: IImage
     creates: bool
@@ -248,6 +252,18 @@ def _producer(asked: Asked) -> KafkaError | None:
     return asked.refusal(Operation.IDEMPOTENT_WRITE, CLUSTER)
 
 
+def _delegated(asked: Asked) -> KafkaError | None:
+    """
+    A delegation token for another principal. Who may ask for none at all is refused by the
+    service, with an error that comes first.
+    """
+    request, requester = asked.request, asked.session.principal
+    owner = token_owner(request.owner_principal_type, request.owner_principal_name, requester)
+    if owner == requester or not asked.session.manages_tokens:
+        return None
+    return asked.refusal(Operation.CREATE_TOKENS, USER, str(owner))
+
+
 # -- elements -------------------------------------------------------------------
 
 
@@ -401,6 +417,27 @@ def _offsets_shown(asked: Asked, response: Any) -> None:
         shown("topics", "name", TOPIC)(asked, response)
 
 
+def _tokens_shown(asked: Asked, response: Any) -> None:
+    """
+    Delegation tokens: one's own, those that one may renew, and what rights on the token or
+    on its owner give.
+    """
+
+    def shows(token: Any) -> bool:
+        owner = Principal(token.principal_type, token.principal_name)
+        requester = Principal(
+            token.token_requester_principal_type, token.token_requester_principal_name
+        )
+        renewers = [Principal(each.principal_type, each.principal_name) for each in token.renewers]
+        return (
+            asked.session.principal in (owner, requester, *renewers)
+            or asked.may(Operation.DESCRIBE, TOKEN, token.token_id)
+            or asked.may(Operation.DESCRIBE_TOKENS, USER, str(owner))
+        )
+
+    response.tokens = list(filter(shows, response.tokens))
+
+
 def _offset_shown(asked: Asked, element: Any) -> bool:
     name = asked.topic_name(element)
     return name is None or asked.may(Operation.DESCRIBE, TOPIC, name)
@@ -476,6 +513,11 @@ def _quotas(request: Any) -> Sequence[str]:
         ", ".join(f"{part.entity_type} {part.entity_name}" for part in entry.entity)
         for entry in request.entries
     ]
+
+
+def _owners(request: Any) -> Sequence[str]:
+    name = request.owner_principal_name
+    return [f"{request.owner_principal_type}:{name}"] if name else []
 
 
 def _nothing(request: Any) -> Sequence[str]:
@@ -628,11 +670,11 @@ NEEDS: Mapping[str, Needs] = {
     "AlterUserScramCredentials": Needs(whole=[cluster(_OP.ALTER)], changes=_users),
     "DescribeClientQuotas": Needs(whole=[cluster(_OP.DESCRIBE_CONFIGS)]),
     "AlterClientQuotas": Needs(whole=[cluster(_OP.ALTER_CONFIGS)], changes=_quotas),
-    # Delegation tokens: who may use which is decided by the tokens' own rules.
-    "CreateDelegationToken": Needs(changes=_nothing),
+    "CreateDelegationToken": Needs(whole=[_delegated], changes=_owners),
+    # A token's HMAC is a secret; its id is in an event of its own.
     "RenewDelegationToken": Needs(changes=_nothing),
     "ExpireDelegationToken": Needs(changes=_nothing),
-    "DescribeDelegationToken": Needs(),
+    "DescribeDelegationToken": Needs(after=[_tokens_shown]),
 }
 """What each API needs, by its name."""
 

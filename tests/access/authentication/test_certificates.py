@@ -143,7 +143,9 @@ class CertificateSessionsTests(SynchronousTestCase):
         self.assertEqual(session.principal, ANONYMOUS)
         session.secured(None)
         self.assertEqual(session.principal, ANONYMOUS)
+        self.assertFalse(session.manages_tokens)
         session.secured(SUBJECT)
+        self.assertTrue(session.manages_tokens)
         return session.principal
 
     def test_principal(self) -> None:

@@ -35,7 +35,7 @@ class OtherBroker:
         self.exchange = ScramExchange(mechanism, self.look_up, lambda: "server")
         self.changed = (b"", b"")
 
-    def look_up(self, name: str, mechanism: Mechanism, is_token: bool) -> Known:
+    def look_up(self, name: str, mechanism: Mechanism) -> Known:
         """
         What is known of a name.
         """

@@ -85,7 +85,7 @@ class PasswordTests(SynchronousTestCase):
         self.hashed: list[int] = []
         self.passwords = Passwords(self.look_up, self.in_thread)
 
-    def look_up(self, name: str, mechanism: Mechanism, is_token: bool) -> Known:
+    def look_up(self, name: str, mechanism: Mechanism) -> Known:
         """
         What is known of a name.
         """
@@ -93,7 +93,7 @@ class PasswordTests(SynchronousTestCase):
             "both": ("same", "same"), "changed": ("old", "new"), "one": ("", "same")
         }.get(name, ("", ""))  # fmt: skip
         password = passwords[mechanism is SHA_512]
-        if password and not is_token:
+        if password:
             salted = mechanism.salted(password.encode(), b"salt", 4096)
             return Known(mechanism.credential(salted, b"salt", 4096), Identity(name))
         return Known(mechanism.decoy(b"secret", name), None)
@@ -154,5 +154,5 @@ class PasswordTests(SynchronousTestCase):
         The credentials of both mechanisms differ in length.
         """
         for mechanism, size in ((SHA_256, 32), (SHA_512, 64)):
-            known = self.look_up("both", mechanism, False)
+            known = self.look_up("both", mechanism)
             self.assertEqual(len(known.credential.stored_key), size)

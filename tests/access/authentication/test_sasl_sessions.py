@@ -60,6 +60,7 @@ class Rounds:
     """
 
     expires_ms: int | None = None
+    by_token = False
 
     def __init__(self) -> None:
         self.begun = False
@@ -74,7 +75,7 @@ class Rounds:
             return Step(b"again")
         if token != b"proof":
             raise NotBelieved
-        return Step(b"done", Identity("alice", self.expires_ms))
+        return Step(b"done", Identity("alice", self.expires_ms, self.by_token))
 
 
 @implementer(IConversation)
@@ -134,7 +135,7 @@ class SessionTestCase(SynchronousTestCase):
         self.clock.advance(1000)
         self.counts = LoginCounts()
         self.rounds = Rounds
-        Rounds.expires_ms = None
+        Rounds.expires_ms, Rounds.by_token = None, False
         self.verifying: Deferred[None] | None = None
         mechanisms: dict[str, Any] = {
             "PLAIN": lambda: PlainExchange(self.verify),
@@ -342,8 +343,20 @@ class TokenTests(SessionTestCase):
             self.hello("ROUNDS")
             self.assertEqual(self.token(b"hello", version).auth_bytes, b"again")
             self.assertIsNone(self.conversation.opened)
+            self.assertFalse(self.session.manages_tokens)
             self.assertEqual(self.token(b"proof", version).auth_bytes, b"done")
             self.assertIs(self.conversation.opened, False)
+
+    def test_manages_tokens(self) -> None:
+        """
+        A client that has logged in may ask for delegation tokens, unless by such a token.
+        """
+        for Rounds.by_token in (False, True):
+            self.connect()
+            self.hello("ROUNDS")
+            self.token(b"hello")
+            self.token(b"proof")
+            self.assertIs(self.session.manages_tokens, not Rounds.by_token)
 
     def test_wrong_password(self) -> None:
         """

@@ -34,6 +34,24 @@ def credential(mechanism: Mechanism, password: str) -> ScramCredential:
     return mechanism.credential(mechanism.salted(password.encode(), SALT, 4096), SALT, 4096)
 
 
+class FakeTokens:
+    """
+    The delegation token C{id-1} of C{user}, with the HMAC C{hmac}, as all have.
+    """
+
+    async def credential(self, token_id: str, mechanism: Mechanism) -> ScramCredential:
+        """
+        See L{kafscale.access.authentication.scram.Tokens}.
+        """
+        return credential(mechanism, "hmac")
+
+    async def identity(self, token_id: str) -> Identity | None:
+        """
+        See L{kafscale.access.authentication.scram.Tokens}.
+        """
+        return Identity("user", 5000, by_token=True) if token_id == "id-1" else None
+
+
 class ScramTestCase(SynchronousTestCase):
     """
     A server with the users C{user} and C{a,b=c}, and the delegation token C{id-1} of
@@ -41,14 +59,13 @@ class ScramTestCase(SynchronousTestCase):
     """
 
     mechanism = SHA_256
+    tokens: FakeTokens | None = FakeTokens()
 
-    def look_up(self, name: str, mechanism: Mechanism, is_token: bool) -> Known:
+    def look_up(self, name: str, mechanism: Mechanism) -> Known:
         """
         What is known of a name.
         """
-        if is_token and name == "id-1":
-            return Known(credential(mechanism, "hmac"), Identity("user", 5000, by_token=True))
-        if not is_token and name in ("user", "a,b=c"):
+        if name in ("user", "a,b=c"):
             return Known(credential(mechanism, "pencil"), Identity(name))
         return Known(mechanism.decoy(SECRET, name), None)
 
@@ -56,7 +73,7 @@ class ScramTestCase(SynchronousTestCase):
         """
         A new exchange.
         """
-        return ScramExchange(self.mechanism, self.look_up, lambda: NONCE)
+        return ScramExchange(self.mechanism, self.look_up, lambda: NONCE, self.tokens)
 
     def log_in(self, client: ScramClient) -> Identity | None:
         """
@@ -166,6 +183,23 @@ class LoginTests(ScramTestCase):
             self.log_in(ScramClient(SHA_512, "id-1", "hmac"))
         with self.assertRaises(Refused):
             self.log_in(ScramClient(SHA_512, "user", "pencil", more=",tokenauth=true"))
+
+    def test_ended_token(self) -> None:
+        """
+        A token that has ended is refused after the proof, as a wrong password is.
+        """
+        with self.assertRaises(Refused) as caught:
+            self.log_in(ScramClient(SHA_256, "id-2", "hmac", more=",tokenauth=true"))
+        self.assertIsNone(caught.exception.message)
+
+    def test_no_tokens(self) -> None:
+        """
+        If there are no delegation tokens nobody gets in by one, and no user by the extension.
+        """
+        self.tokens = None
+        for name, password in (("id-1", "hmac"), ("user", "pencil")):
+            with self.assertRaises(Refused):
+                self.log_in(ScramClient(SHA_256, name, password, more=",tokenauth=true"))
 
 
 class UnknownUserTests(ScramTestCase):

@@ -89,12 +89,12 @@ class ChangeTests(UsersTestCase):
         now(self.first.alter("a,b", [], [upsertion(2, 16384)]))
         for users in (self.first, self.second):
             self.assertEqual(users.credentials(), {"a,b": {1: 4096, 2: 16384}})
-            known = users.look_up("a,b", SHA_256, False)
+            known = users.look_up("a,b", SHA_256)
             self.assertEqual(known.credential, SHA_256.credential(b"salted", b"salt", 4096))
             self.assertEqual(known.identity, Identity("a,b"))
         now(self.second.alter("a,b", [ScramDeletion(1)], []))
         self.assertEqual(self.first.credentials(), {"a,b": {2: 16384}})
-        self.assertIsNone(self.first.look_up("a,b", SHA_256, False).identity)
+        self.assertIsNone(self.first.look_up("a,b", SHA_256).identity)
         now(self.first.alter("a,b", [ScramDeletion(2)], []))
         self.assertEqual(self.second.credentials(), {})
         self.assertIsNone(now(self.store.get(metadata_keys.user("a,b"))))
@@ -134,7 +134,7 @@ class ChangeTests(UsersTestCase):
         self.assertFalse(now(self.second.add_first("admin", credentials_of("other"))))
         self.assertFalse(now(self.second.add_first("root", credentials)))
         self.assertEqual(self.second.credentials(), {"admin": {1: 4096, 2: 4096}})
-        known = self.second.look_up("admin", SHA_512, False)
+        known = self.second.look_up("admin", SHA_512)
         self.assertEqual(known.credential, credentials["SCRAM-SHA-512"])
 
 
@@ -148,15 +148,14 @@ class LookUpTests(UsersTestCase):
         A user of the file is known to the broker that has it, unless the store has one of
         that name.
         """
-        known = self.first.look_up("filed", SHA_256, False)
+        known = self.first.look_up("filed", SHA_256)
         self.assertEqual(known.identity, Identity("filed"))
-        self.assertIsNone(self.second.look_up("filed", SHA_256, False).identity)
-        self.assertIsNone(self.first.look_up("filed", SHA_256, True).identity)
+        self.assertIsNone(self.second.look_up("filed", SHA_256).identity)
         self.assertEqual(self.first.credentials(), {})
         now(self.second.alter("filed", [], [upsertion(1)]))
-        stored = self.first.look_up("filed", SHA_256, False).credential
+        stored = self.first.look_up("filed", SHA_256).credential
         self.assertEqual(stored, SHA_256.credential(b"salted", b"salt", 4096))
-        other = self.first.look_up("filed", SHA_512, False)
+        other = self.first.look_up("filed", SHA_512)
         self.assertIsNone(other.identity)
         self.assertEqual(other.unknown, "this user has no password for SCRAM-SHA-512")
 
@@ -165,9 +164,9 @@ class LookUpTests(UsersTestCase):
         All brokers have the same decoy for a name.
         """
         for mechanism in MECHANISMS.values():
-            known = self.first.look_up("nobody", mechanism, False)
+            known = self.first.look_up("nobody", mechanism)
             self.assertIsNone(known.identity)
-            self.assertEqual(known, self.second.look_up("nobody", mechanism, False))
+            self.assertEqual(known, self.second.look_up("nobody", mechanism))
 
     def test_login_secret(self) -> None:
         """

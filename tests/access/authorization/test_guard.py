@@ -41,6 +41,8 @@ from kafscale.services.refusals import refusal
 from kafscale.wire import messages
 from kafscale.wire.messages import (
     CreateAclsRequest,
+    CreateDelegationTokenRequest,
+    CreateDelegationTokenResponse,
     CreateTopicsRequest,
     CreateTopicsResponse,
     DeleteTopicsRequest,
@@ -49,6 +51,8 @@ from kafscale.wire.messages import (
     DescribeClusterResponse,
     DescribeConfigsRequest,
     DescribeConfigsResponse,
+    DescribeDelegationTokenRequest,
+    DescribeDelegationTokenResponse,
     DescribeGroupsRequest,
     DescribeGroupsResponse,
     DescribeTopicPartitionsRequest,
@@ -829,6 +833,104 @@ class FetchTests(GuardCase):
             for name in ("hidden", "a"):
                 self.assertRaises(TopicAuthorizationFailed, self.topics(**fields).topic, name)
             self.assertRaises(TopicAuthorizationFailed, self.topics(**fields).topic_by_id, HIDDEN)
+
+
+class TokenTests(GuardCase):
+    """
+    Delegation tokens.
+    """
+
+    def created(self) -> CreateDelegationTokenResponse:
+        """
+        A response with a token.
+        """
+        return CreateDelegationTokenResponse(
+            principal_type="User",
+            principal_name="alice",
+            issue_timestamp_ms=0,
+            expiry_timestamp_ms=0,
+            max_timestamp_ms=0,
+            token_id="1",
+            hmac=b"secret",
+        )
+
+    def creation(self, owner: str | None) -> CreateDelegationTokenRequest:
+        """
+        A request for a token of this user.
+        """
+        kind = None if owner is None else "User"
+        return CreateDelegationTokenRequest(
+            owner_principal_type=kind,
+            owner_principal_name=owner,
+            renewers=[],
+            max_lifetime_ms=-1,
+        )
+
+    def test_create(self) -> None:
+        """
+        One's own need no right, those of others one on the user.
+        """
+        made = self.created()
+        for owner in (None, "alice", ""):
+            answer, _ = self.ask(self.creation(owner), 3, made)
+            self.assertEqual(answer.token_id, "1")
+        self.assertEqual(self.refusal(self.creation("bob"), 3).code, 65)
+        self.acls.create("allow create_tokens user User:bob")
+        self.assertEqual(self.ask(self.creation("bob"), 3, made)[0].token_id, "1")
+        self.assertEqual(self.refusal(self.creation("eve"), 3).code, 65)
+
+    def test_not_authenticated(self) -> None:
+        """
+        Clients that may ask for none are left to the service, whose error comes first.
+        """
+        service = FakeService(CreateDelegationTokenRequest, self.created())
+        (serving,) = self.guard().services([service])[0].serves()
+        context = RequestContext(3, "c", "127.0.0.1", self, OpenSession(LISTENER))
+        serving.answer(self.creation("bob"), context)
+        self.assertEqual(len(service.asked), 1)
+
+    def test_describe(self) -> None:
+        """
+        One sees what one owns, has asked for or may renew, and others by a right on the token
+        or on its owner.
+        """
+        described = DescribeDelegationTokenResponse.Token
+
+        def token(token_id: str, owner: str, requester: str, *renewers: str) -> Any:
+            return described(
+                principal_type="User",
+                principal_name=owner,
+                token_requester_principal_type="User",
+                token_requester_principal_name=requester,
+                issue_timestamp=0,
+                expiry_timestamp=0,
+                max_timestamp=0,
+                token_id=token_id,
+                hmac=b"secret",
+                renewers=[
+                    described.Renewer(principal_type="User", principal_name=each)
+                    for each in renewers
+                ],
+            )
+
+        def seen(version: int) -> str:
+            tokens = [
+                token("1", "alice", "bob"),
+                token("2", "bob", "alice"),
+                token("3", "bob", "bob", "eve", "alice"),
+                token("4", "bob", "bob", "eve"),
+                token("5", "eve", "eve"),
+            ]
+            request = DescribeDelegationTokenRequest(owners=None)
+            answer, _ = self.ask(request, version, DescribeDelegationTokenResponse(tokens=tokens))
+            return "".join(each.token_id for each in answer.tokens)
+
+        for version in (1, 2, 3):
+            self.assertEqual(seen(version), "123")
+        self.acls.create("allow describe delegation_token 4")
+        self.assertEqual(seen(3), "1234")
+        self.acls.create("allow describe_tokens user User:eve")
+        self.assertEqual(seen(3), "12345")
 
 
 class RightsTests(GuardCase):

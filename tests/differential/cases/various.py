@@ -11,14 +11,16 @@ from typing import Any
 from kafscale.wire.messages import (
     AlterClientQuotasRequest,
     ApiVersionsRequest,
+    CreateDelegationTokenRequest,
     DescribeClientQuotasRequest,
     InitProducerIdRequest,
     ListConfigResourcesRequest,
     SaslAuthenticateRequest,
     SaslHandshakeRequest,
 )
+from tests.clients.requests import token_requests
 from tests.differential.talk import Case, Talk
-from tests.differential.versions import each_version
+from tests.differential.versions import each_version, versions
 
 
 def _versions(version: int, talk: Talk) -> None:
@@ -138,6 +140,19 @@ def _authenticate(version: int, talk: Talk) -> None:
     talk.ask(SaslAuthenticateRequest(auth_bytes=b"\0alice\0secret"), version)
 
 
+def _tokens(version: int, talk: Talk) -> None:
+    """
+    A client that has not authenticated; tests.differential.tokens has others.
+    """
+    for request in token_requests():
+        if version in versions(type(request)):
+            talk.ask(request, version)
+    other = CreateDelegationTokenRequest(renewers=[], max_lifetime_ms=0)
+    if version >= 3:
+        other.owner_principal_type, other.owner_principal_name = "User", "ann"
+    talk.ask(other, version)
+
+
 def _cases() -> Iterator[Case]:
     yield from each_version("various/api versions", ApiVersionsRequest, _versions)
     yield from each_version("various/producer ids", InitProducerIdRequest, _producer_ids)
@@ -146,6 +161,7 @@ def _cases() -> Iterator[Case]:
     yield from each_version("various/resources", ListConfigResourcesRequest, _resources)
     yield from each_version("various/handshake", SaslHandshakeRequest, _handshake)
     yield from each_version("various/authenticate", SaslAuthenticateRequest, _authenticate)
+    yield from each_version("various/tokens", CreateDelegationTokenRequest, _tokens)
 
 
 CASES = list(_cases())
