@@ -13,6 +13,10 @@ import attrs
 MOST_LETTERS = 64
 """How much of a name is logged."""
 
+LONGEST = 4096
+"""The longest message of PLAIN and SCRAM, in bytes: many may wait for their turn. Clients
+send some fifty beside names and passwords."""
+
 
 @attrs.frozen
 class Identity:

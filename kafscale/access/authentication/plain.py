@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from kafscale.access.authentication.exchange import Identity, Refused, Step
+from kafscale.access.authentication.exchange import LONGEST, Identity, Refused, Step
 
 Verify = Callable[[str, str], Awaitable[str | None]]
 """Why a user, by name, is not believed by a password, for the log; None if it is right."""
@@ -26,6 +26,8 @@ class PlainExchange:
         See L{kafscale.access.authentication.exchange.Exchange.step}. The texts and
         their order are those of Kafka's C{PlainSaslServer}.
         """
+        if len(token) > LONGEST:
+            raise Refused(reason=f"its message has more than {LONGEST} bytes")
         try:
             parts = token.decode().split("\0", 3)
         except UnicodeDecodeError:

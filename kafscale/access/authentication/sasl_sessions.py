@@ -309,11 +309,14 @@ class SaslSession:
             return self._failure(answer, conversation, "it sent a request instead of a token")
         _, request = _decoded(SaslAuthenticateRequest, frame)
         token = bytes(request.auth_bytes)
-        return Deferred.fromCoroutine(self._token(token, frame, conversation))
+        head = bytes(frame[:MIN_REQUEST])  # the rest of it need not wait for the answer
+        return Deferred.fromCoroutine(self._token(token, head, conversation))
 
-    async def _token(self, token: bytes, frame: memoryview, conversation: IConversation) -> Answer:
+    async def _token(self, token: bytes, head: bytes, conversation: IConversation) -> Answer:
         """
         The answer to a token in a SaslAuthenticate.
+
+        @param head: The beginning of that, as L{_framed} takes it.
         """
         arrived = self._clock.seconds()
         try:
@@ -325,7 +328,7 @@ class SaslSession:
                 f" mechanism {self._mechanism}"
             )
             answer = _framed(
-                frame,
+                head,
                 SaslAuthenticateResponse(
                     error_code=SaslAuthenticationFailed.code, error_message=text, auth_bytes=b""
                 ),
@@ -335,7 +338,7 @@ class SaslSession:
         if step.identity is not None:
             lifetime = self._authenticated(step.identity, conversation)
         return _framed(
-            frame,
+            head,
             SaslAuthenticateResponse(
                 error_message="", auth_bytes=step.token, session_lifetime_ms=lifetime
             ),
@@ -488,9 +491,11 @@ def _decoded(request: type[Request], frame: memoryview) -> tuple[int, Any]:
     return header.api_version, found
 
 
-def _framed(frame: memoryview, response: Response) -> list[bytes]:
+def _framed(frame: bytes | memoryview, response: Response) -> list[bytes]:
     """
     The response to the request in C{frame}, with its length.
+
+    @param frame: L{MIN_REQUEST} of it suffice.
     """
     key, version, correlation_id = peek(frame)
     body = b"".join([response_header(key, version, correlation_id), *response.encode(version)])

@@ -22,7 +22,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from kafscale.access.authentication.exchange import Identity, Refused, Step
+from kafscale.access.authentication.exchange import LONGEST, Identity, Refused, Step
 from kafscale.format.user import ScramCredential
 
 MIN_ITERATIONS: Final = 4096
@@ -33,9 +33,6 @@ MAX_ITERATIONS: Final = 16384
 
 SALT_BYTES: Final = 24
 """The length of salts made by the broker, in bytes."""
-
-# Of a client's message, in bytes. Clients send fewer than a hundred beside the name.
-_LONGEST = 4096
 
 _NAME = r"(?:[^=,\x00]|=2C|=3D)"
 _EXTENSIONS = r"(?:,[A-Za-z]+=[^,\x00]+)*"
@@ -176,8 +173,8 @@ class ScramExchange:
         """
         See L{kafscale.access.authentication.exchange.Exchange.step}.
         """
-        if len(token) > _LONGEST:
-            raise Refused(reason=f"its message has more than {_LONGEST} bytes")
+        if len(token) > LONGEST:
+            raise Refused(reason=f"its message has more than {LONGEST} bytes")
         try:
             text = token.decode()
         except UnicodeDecodeError:

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from kafscale.access.authentication.exchange import Identity, Refused
+from kafscale.access.authentication.exchange import LONGEST, Identity, Refused
 from kafscale.access.authentication.passwords import AT_A_TIME, Passwords
 from kafscale.access.authentication.plain import PlainExchange
 from kafscale.access.authentication.scram import (
@@ -69,6 +69,22 @@ class PlainTests(SynchronousTestCase):
             b"\0alice\0\xff": None,
         }.items():
             self.assertEqual(self.refused(token), message, token)
+
+    def test_longest(self) -> None:
+        """
+        A message that is too long does not wait for its password to be checked.
+        """
+        verified: list[str] = []
+
+        async def verify(name: str, password: str) -> str | None:
+            verified.append(name)
+            return None
+
+        longest = b"\0alice\0".ljust(LONGEST, b"x")
+        now(PlainExchange(verify).step(longest))
+        with self.assertRaises(Refused):
+            now(PlainExchange(verify).step(longest + b"x"))
+        self.assertEqual(verified, ["alice"])
 
 
 class PasswordTests(SynchronousTestCase):

@@ -678,7 +678,7 @@ class LogTests(SessionTestCase):
         """
         (line,) = self.logged("PLAIN", b"\0eve\n2026 [-] all is well\x1b[2J\0x")
         self.assertIn(r"as 'eve\n2026 [-] all is well\x1b[2J': there is", line)
-        (line,) = self.logged("PLAIN", b"\0" + b"x" * 100_000 + b"\0x")
+        (line,) = self.logged("PLAIN", b"\0" + b"x" * 4000 + b"\0x")
         self.assertIn(f"as '{'x' * 64}'...: ", line)
         self.assertLess(len(line), 300)
         (line,) = self.logged("GSS\nAPI" + "x" * 1000)
