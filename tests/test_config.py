@@ -260,6 +260,7 @@ class MalformedTests(SynchronousTestCase):
         self.assert_refused(
             "SASL_OAUTHBEARER_JWKS_ENDPOINT_URL",
             "ftp://a/keys", "ftp:a", "data:application/json,{}", "http:keys", "https:///keys",
+            "http://[::1/keys",
             "http://", "https://a b/keys", "file:", "file://",
         )  # fmt: skip
 

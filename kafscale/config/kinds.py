@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -374,6 +375,7 @@ def _parse_keys(text: str) -> str:
     if match is None:
         return text
     scheme, rest = match[1].lower(), match[2]
+    urlsplit(text)  # raises ValueError, for example of an address with one bracket
     if scheme in ("http", "https") and re.fullmatch(r"//[^/\s]+(/\S*)?", rest):
         return f"{scheme}:{rest}"
     path = rest.removeprefix("//")

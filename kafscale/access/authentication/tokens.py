@@ -84,7 +84,8 @@ class TokenJudge:
             )
             claims = json.loads(signed.payload)
         except (JoseError, ValueError) as error:
-            raise InvalidToken(f"its signature or its payload is not valid: {error}") from None
+            why = repr(str(error))  # it may have line ends, which the client has put there
+            raise InvalidToken(f"its signature or its payload is not valid: {why}") from None
         if not isinstance(claims, dict):
             raise InvalidToken("its payload is no object")
         try:

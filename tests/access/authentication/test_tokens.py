@@ -5,6 +5,7 @@ Tokens of an issuer, and the keys by which they are checked.
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -316,6 +317,16 @@ class ExchangeTests(JudgeTestCase):
             self.assertEqual(exchange.user, user)
             self.assertIn(words or "", step.refused or "")
             self.assertEqual(step.refused is None, words is None)
+
+    def test_one_line(self) -> None:
+        """
+        What a client writes into the header ends no line of the log.
+        """
+        header = {"alg": "RS256", "kid": "rsa", "crit": ["x\nanother line"]}
+        first = urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
+        step = now(self.exchange().step(self.first(f"{first}.e30.AAAA")))
+        self.assertIn("another line", step.refused or "")
+        self.assertNotIn("\n", step.refused or "")
 
     def test_other_authorization_id(self) -> None:
         """
