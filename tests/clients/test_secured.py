@@ -21,7 +21,7 @@ from tests.clients.kafka_tools import tools
 from tests.clients.libraries import KAFKAJS
 from tests.harness.peers import go_program
 
-SECONDS = 300.0
+SECONDS = 600.0
 PORTS = ("9093", "9094", "9308")
 FRANZ = ROOT / "tests" / "clients" / "go" / "franz_secured.go"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
