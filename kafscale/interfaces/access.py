@@ -271,11 +271,12 @@ class DelegationToken:
     max_ms: int
     expires_ms: int
 
-    def is_seen_by(self, principal: Principal) -> bool:
+    @property
+    def seen_by(self) -> Sequence[Principal]:
         """
-        Whether this is one of those who may see it without further rights.
+        Those who may see it without further rights.
         """
-        return principal == self.requester or self.is_renewed_by(principal)
+        return [self.requester, self.owner, *self.renewers]
 
     def is_renewed_by(self, principal: Principal) -> bool:
         """

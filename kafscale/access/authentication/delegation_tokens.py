@@ -266,8 +266,8 @@ class DelegationTokens:
     async def identity(self, token_id: str) -> Identity | None:
         """
         What a client is that has proved to know the HMAC of this id; None if there is no
-        such token any more. Only then this broker's knowledge is compared with the store:
-        a client without a right HMAC causes no request to it.
+        such token any more, or its owner is no user. Only then this broker's knowledge is
+        compared with the store: a client without a right HMAC causes no request to it.
 
         @raise StoreUnavailable: It did not answer.
         """
@@ -278,7 +278,9 @@ class DelegationTokens:
             record = self._valid(key)
         if record is None:
             return None
-        _, name = record.owner
+        kind, name = record.owner
+        if kind != "User":  # who may act for a group must not become the user of that name
+            return None
         return Identity(name, record.expires_ms, by_token=True)
 
     def _valid(self, key: str) -> DelegationTokenRecord | None:

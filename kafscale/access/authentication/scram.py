@@ -238,7 +238,7 @@ class ScramExchange:
         identity, unknown = known.identity, known.unknown
         if self._token_id is not None and self._tokens is not None:
             identity = await self._tokens.identity(self._token_id)
-            unknown = "its delegation token has ended"
+            unknown = "its delegation token has ended, or is of no user"
         if identity is None:
             raise Refused(reason=unknown)
         own = b64encode(digest(credential.server_key, exchanged))

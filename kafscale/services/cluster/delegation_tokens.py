@@ -148,8 +148,8 @@ class DelegationTokensService:
         _allowed(context)
         found = self._tokens.tokens()
         if request.owners is not None:
-            asked = [Principal(each.principal_type, each.principal_name) for each in request.owners]
-            found = [token for token in found if any(map(token.is_seen_by, asked))]
+            asked = {Principal(each.principal_type, each.principal_name) for each in request.owners}
+            found = [token for token in found if not asked.isdisjoint(token.seen_by)]
         return DescribeDelegationTokenResponse(tokens=list(map(_described, found)))
 
 

@@ -390,6 +390,15 @@ class LoginTests(TokensTestCase):
             expected = Identity("bob", token.expires_ms, by_token=True)
             self.assertEqual(self.log_in(token, mechanism), expected)
 
+    def test_owner_is_no_user(self) -> None:
+        """
+        Who may create tokens for a group does not become the user of that name.
+        """
+        for kind in ("Group", "", "user"):
+            token = now(self.first.create(Principal(kind, "bob"), ALICE, [], HOUR))
+            with self.assertRaises(Refused):
+                self.log_in(token)
+
     def test_hashed_once(self) -> None:
         """
         What takes long is done in a thread, once for each mechanism; each time for a token
