@@ -1,38 +1,26 @@
 """
-Clients that log in: each mechanism that a client has, with right and wrong credentials.
+Logins beside those of L{tests.clients.test_logins}: what the log says, an old librdkafka,
+keys in a file, users that are managed by Kafka's tool, and brokers among themselves.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import subprocess
 import time
 from typing import Any
 
-import aiokafka
-import aiokafka.abc
-import aiokafka.errors
 import confluent_kafka
 import confluent_kafka.admin
-import kafka
-import kafka.errors
-import kafka.net.sasl.oauth
-from cryptography.x509.oid import NameOID
 
 from kafscale.tap.users import credentials_of
 from tests.access.authentication.issuer import AUDIENCE, ISSUER, RSA, jwks, token
 from tests.clients.broker import Broker, BrokerTestCase, eventually, free_port
 from tests.clients.cluster import ClusterTestCase
 from tests.clients.kafka_tools import tools
-from tests.clients.libraries import KAFKAJS
+from tests.clients.logins import ADMIN, MECHANISMS, PASSWORD
 from tests.clients.raw import RawClient
-from tests.harness.certificates import authority, issue
-from tests.harness.peers import go_program
 
 SECONDS = 60.0
-MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
-ADMIN, PASSWORD = "admin", "pass,word="
 
 TOOLS = """
 kafka-configs.sh SERVER --alter --add-config 'SCRAM-SHA-512=[iterations=8192,password=tulip]' \
@@ -58,36 +46,6 @@ def jwt(**changes: Any) -> str:
     A token for C{carol}.
     """
     return token(RSA, time.time(), **changes)
-
-
-class _Token(kafka.net.sasl.oauth.AbstractTokenProvider):  # type: ignore[misc]
-    """
-    A token for kafka-python.
-    """
-
-    def __init__(self, value: str, **config: Any) -> None:
-        self._value = value
-
-    def token(self) -> str:
-        """
-        The token.
-        """
-        return self._value
-
-
-class _AsyncToken(aiokafka.abc.AbstractTokenProvider):  # type: ignore[misc]
-    """
-    A token for aiokafka.
-    """
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    async def token(self) -> str:
-        """
-        The token.
-        """
-        return self._value
 
 
 class SaslTestCase(BrokerTestCase):
@@ -132,7 +90,7 @@ class SaslTestCase(BrokerTestCase):
 
 class LibraryTests(SaslTestCase):
     """
-    The clients in Python and JavaScript.
+    librdkafka.
     """
 
     def test_confluent(self) -> None:
@@ -197,194 +155,10 @@ class LibraryTests(SaslTestCase):
                 )  # fmt: skip
                 self.assertEqual(listed.returncode, status, (mechanism, listed.stdout))
 
-    def test_over_tls(self) -> None:
-        """
-        confluent-kafka writes with each mechanism over TLS. Who it is says SASL, not its
-        certificate.
-        """
-        broker = self.with_sasl()
-        broker.terminate()
-        ca = authority()
-        own = issue([(NameOID.COMMON_NAME, "broker")], ca, hosts=["127.0.0.1"])
-        (broker.folder / "ca.pem").write_bytes(ca.pem())
-        (broker.folder / "own.pem").write_bytes(own.pem() + own.key_pem())
-        broker.settings |= {
-            "listeners": f"SASL_SSL://127.0.0.1:{broker.port}",
-            "ssl_cert": "own.pem",
-            "authorizer": "acl",
-            "super_users": f"User:{ADMIN};User:carol",
-        }
-        broker.start()
-        tls = {
-            "security.protocol": "SASL_SSL",
-            "ssl.ca.location": str(broker.folder / "ca.pem"),
-        }
-        for mechanism in MECHANISMS:
-            producer = confluent_kafka.Producer(self.confluent(broker, mechanism, **tls))
-            producer.produce("t", b"x")
-            self.assertEqual(producer.flush(SECONDS), 0)
-        admin = confluent_kafka.admin.AdminClient(self.confluent(broker, "PLAIN", **tls))
-        (offset,) = admin.list_offsets(
-            {confluent_kafka.TopicPartition("t", 0): confluent_kafka.admin.OffsetSpec.latest()}
-        ).values()
-        self.assertEqual(offset.result(SECONDS).offset, len(MECHANISMS))
-
-    def test_kafka_python(self) -> None:
-        """
-        kafka-python writes with each mechanism.
-        """
-        broker = self.with_sasl()
-        for offset, mechanism in enumerate(MECHANISMS):
-            options: dict[str, Any] = {
-                "sasl_plain_username": ADMIN,
-                "sasl_plain_password": PASSWORD,
-            }
-            if mechanism == "OAUTHBEARER":
-                options = {"sasl_oauth_token_provider": _Token(jwt())}
-            producer = kafka.KafkaProducer(
-                bootstrap_servers=broker.address,
-                security_protocol="SASL_PLAINTEXT",
-                sasl_mechanism=mechanism,
-                **options,
-            )
-            sent = producer.send("t", b"x").get(SECONDS)
-            self.assertEqual(sent.offset, offset)
-            producer.close()
-
-    def test_aiokafka(self) -> None:
-        """
-        aiokafka writes with each mechanism, and is refused with a wrong password.
-        """
-        broker = self.with_sasl()
-
-        async def write(mechanism: str, password: str) -> int:
-            options: dict[str, Any] = {
-                "sasl_plain_username": ADMIN,
-                "sasl_plain_password": password,
-            }
-            if mechanism == "OAUTHBEARER":
-                options = {"sasl_oauth_token_provider": _AsyncToken(jwt())}
-            producer = aiokafka.AIOKafkaProducer(
-                bootstrap_servers=broker.address,
-                security_protocol="SASL_PLAINTEXT",
-                sasl_mechanism=mechanism,
-                **options,
-            )
-            try:
-                await producer.start()
-                return int((await producer.send_and_wait("t", b"x")).offset)
-            finally:
-                await producer.stop()
-
-        def run(mechanism: str, password: str = PASSWORD) -> int:
-            return asyncio.run(asyncio.wait_for(write(mechanism, password), SECONDS))
-
-        self.assertEqual([run(each) for each in MECHANISMS], [0, 1, 2, 3])
-        for mechanism in MECHANISMS[:3]:
-            with self.assertRaises(aiokafka.errors.KafkaConnectionError):
-                run(mechanism, "wrong")
-
-    def test_kafkajs(self) -> None:
-        """
-        kafkajs writes with each mechanism, and is refused with a wrong password.
-        """
-        broker = self.with_sasl()
-
-        def run(mechanism: str, password: str = PASSWORD) -> str:
-            job: dict[str, Any] = {"address": broker.address, "topic": "t"}
-            job["sasl"] = {"mechanism": mechanism.lower()}
-            if mechanism == "OAUTHBEARER":
-                job["token"] = jwt()
-            else:
-                job["sasl"] |= {"username": ADMIN, "password": password}
-            done = subprocess.run(
-                ["node", str(KAFKAJS / "login.js"), json.dumps(job)],
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-                check=True,
-            )
-            return done.stdout.strip()
-
-        self.assertEqual([run(each) for each in MECHANISMS], ["0", "1", "2", "3"])
-        for mechanism in MECHANISMS[:3]:
-            self.assertEqual(run(mechanism, "wrong"), "KafkaJSSASLAuthenticationError")
-
-
-class RenewalTests(SaslTestCase):
-    """
-    Sessions that end after three seconds.
-    """
-
-    def test_under_load(self) -> None:
-        """
-        A producer and a consumer of librdkafka authenticate again and again, and nothing
-        is lost, repeated or out of order.
-        """
-        broker = self.with_sasl(connections_max_reauth_ms=3000)
-        problems: list[Any] = []
-        options = self.confluent(broker, "SCRAM-SHA-256", error_cb=problems.append)
-        producer = confluent_kafka.Producer({**options, "linger.ms": 5})
-        producer.produce("t", b"0")
-        self.assertEqual(producer.flush(SECONDS), 0)
-        consumer = confluent_kafka.Consumer({**options, "group.id": "g"})
-        self.addCleanup(consumer.close)
-        consumer.assign([confluent_kafka.TopicPartition("t", 0, 0)])
-        sent = 1
-        read: list[Any] = []
-        until = time.monotonic() + 8
-        while time.monotonic() < until or len(read) < sent:
-            if time.monotonic() < until:
-                producer.produce("t", b"%d" % sent)
-                sent += 1
-            self.assertLess(time.monotonic(), until + SECONDS, "the records are not read")
-            producer.poll(0)
-            message = consumer.poll(0.01)
-            if message is not None:
-                self.assertIsNone(message.error())
-                read.append(message.value())
-        self.assertEqual(producer.flush(SECONDS), 0)
-        self.assertEqual(read, [b"%d" % number for number in range(sent)])
-        self.assertEqual(problems, [])
-
-
-class GoTests(SaslTestCase):
-    """
-    Clients in Go; see the programs in C{tests/clients/go}.
-    """
-
-    def checked(self, program: str, *extra: str) -> None:
-        """
-        Run a program, all of whose checks must hold.
-        """
-        broker = self.with_sasl(connections_max_reauth_ms=3000)
-        done = subprocess.run(
-            [str(go_program(program)), broker.address, ADMIN, PASSWORD, jwt()],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=2 * SECONDS,
-            check=False,
-        )
-        self.assertEqual(done.returncode, 0, f"{done.stdout}\n{done.stderr[-3000:]}")
-        self.assertEqual(done.stdout.splitlines(), [*MECHANISMS, "refused", *extra])
-
-    def test_franz(self) -> None:
-        """
-        franz-go, which authenticates again on open connections.
-        """
-        self.checked("franz_login", "renewed")
-
-    def test_sarama(self) -> None:
-        """
-        Sarama.
-        """
-        self.checked("sarama_login")
-
 
 class JavaTests(SaslTestCase):
     """
-    Apache Kafka's tools and its clients in Java.
+    Apache Kafka's tools.
     """
 
     def test_users(self) -> None:
