@@ -19,18 +19,31 @@ SECONDS = 60.0
 RECORD = bytes(100_000)
 
 TOOL = """
-kafka-configs.sh --bootstrap-server SERVER --alter --entity-type users --entity-name rose \
-    --entity-type clients --entity-default \
+configs() { kafka-configs.sh --bootstrap-server SERVER "$@"; }
+configs --alter --entity-type users --entity-name rose --entity-type clients --entity-default \
     --add-config producer_byte_rate=1048576,request_percentage=12.5
-kafka-configs.sh --bootstrap-server SERVER --alter --entity-type ips --entity-name 10.0.0.1 \
-    --add-config connection_creation_rate=20
-kafka-configs.sh --bootstrap-server SERVER --describe --entity-type users --entity-name rose \
-    --entity-type clients
-kafka-configs.sh --bootstrap-server SERVER --describe --entity-type ips
-kafka-configs.sh --bootstrap-server SERVER --alter --entity-type users --entity-name rose \
-    --entity-type clients --entity-default --delete-config producer_byte_rate
-kafka-configs.sh --bootstrap-server SERVER --describe --entity-type users --entity-name rose \
-    --entity-type clients
+configs --alter --entity-type ips --entity-name 10.0.0.1 --add-config connection_creation_rate=20
+configs --command-config client.properties --alter --user rose --client app \
+    --add-config-file quotas.properties
+configs --alter --user-defaults --client-defaults --add-config consumer_byte_rate=2048
+configs --alter --user-defaults --add-config consumer_byte_rate=4096
+configs --alter --client-defaults --add-config controller_mutation_rate=2.5
+configs --alter --ip-defaults --add-config connection_creation_rate=30
+echo '== rose'
+configs --describe --entity-type users --entity-name rose --entity-type clients
+echo '== defaults'
+configs --describe --user-defaults
+configs --describe --user-defaults --client-defaults
+configs --describe --client-defaults --all
+echo '== ips'
+configs --describe --entity-type ips
+configs --describe --ip 10.0.0.1
+echo '== rest'
+configs --alter --entity-type users --entity-name rose --entity-type clients --entity-default \
+    --delete-config producer_byte_rate
+configs --alter --ip-defaults --delete-config connection_creation_rate
+configs --describe --user rose --client-defaults
+configs --describe --ip-defaults
 """
 
 
@@ -51,6 +64,10 @@ class QuotasTests(OperatorsTestCase):
         addresses.
         """
         broker = self.broker()
+        (self.folder / "client.properties").write_text("client.id=tool\n")
+        (self.folder / "quotas.properties").write_text(
+            "producer_byte_rate=1024\ncontroller_mutation_rate=1.5\n"
+        )
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", TOOL.replace("SERVER", broker.address)],
             cwd=self.folder,
@@ -62,13 +79,29 @@ class QuotasTests(OperatorsTestCase):
             check=False,
         )
         self.assertEqual(done.returncode, 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-        named = "Quota configs for user-principal 'rose', the default client-id are "
-        self.assertIn(named, done.stdout)
-        self.assertIn("producer_byte_rate=1048576.0", done.stdout)
-        self.assertIn("connection_creation_rate=20.0", done.stdout)
-        last = done.stdout.rpartition("Completed updating")[2]
-        self.assertIn("request_percentage=12.5", last)
-        self.assertNotIn("producer_byte_rate", last)
+        parts = dict(part.split("\n", 1) for part in done.stdout.split("== ")[1:])
+        rose = "Quota configs for user-principal 'rose', "
+        default = f"{rose}the default client-id are "
+        app = f"{rose}client-id 'app' are controller_mutation_rate=1.5, producer_byte_rate=1024.0"
+        self.assertEqual(
+            set(parts["rose"].splitlines()),
+            {f"{default}producer_byte_rate=1048576.0, request_percentage=12.5", app},
+        )
+        self.assertEqual(
+            parts["defaults"].splitlines(),
+            [
+                "Quota configs for the default user-principal are consumer_byte_rate=4096.0",
+                "Quota configs for the default user-principal, the default client-id are"
+                " consumer_byte_rate=2048.0",
+                "Quota configs for the default client-id are controller_mutation_rate=2.5",
+            ],
+        )
+        one = "Quota configs for ip '10.0.0.1' are connection_creation_rate=20.0"
+        others = "Quota configs for the default ip are connection_creation_rate=30.0"
+        self.assertEqual(sorted(parts["ips"].splitlines()), sorted([one, others, one]))
+        left = parts["rest"].rpartition("Completed updating")[2].splitlines()[1:]
+        self.assertEqual(left[0], f"{default}request_percentage=12.5")
+        self.assertNotIn("connection_creation_rate", "".join(left))
 
     def test_clients(self) -> None:
         """
