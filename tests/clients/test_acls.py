@@ -42,12 +42,27 @@ acls --add --allow-principal User:bob --consumer --topic logs- --group '*' \
 acls --add --deny-principal User:eve --deny-host 10.1.2.3 --operation All --cluster
 acls --add --allow-principal 'User:CN=Eve,O=Acme' --operation CreateTokens \
     --user-principal User:eve
+acls --command-config client.properties --add --allow-principal User:ops --topic audit \
+    --operation Read --operation Write --operation Create --operation Delete --operation Alter \
+    --operation Describe --operation DescribeConfigs --operation AlterConfigs
+acls --add --allow-principal User:ops --cluster --operation ClusterAction \
+    --operation IdempotentWrite
+acls --add --allow-principal User:ops --transactional-id tx --operation TwoPhaseCommit
+acls --add --allow-principal User:ops --delegation-token '*' --operation Describe
+acls --add --allow-principal User:ops --user-principal User:eve --operation DescribeTokens
+echo '== ops'
+acls --list --principal User:ops --principal User:nobody
+echo '== any'
+acls --list --topic logs- --resource-pattern-type any
 echo '== match'
 acls --list --topic logs-1 --resource-pattern-type match
 echo '== eve'
 acls --list --principal User:eve
 acls --remove --allow-principal User:alice --operation Write --topic orders --force
 acls --remove --topic logs- --resource-pattern-type prefixed --force
+acls --remove --topic audit --force
+acls --remove --allow-principal User:bob --consumer --topic logs- --group '*' \
+    --resource-pattern-type prefixed --allow-host 10.0.0.0/8 --force
 echo '== rest'
 acls --list
 """
@@ -65,6 +80,7 @@ class ToolTests(BrokerTestCase):
         broker = self.broker(
             authorizer="acl", super_users="User:ANONYMOUS", use_memory_s3=1
         )
+        (self.folder / "client.properties").write_text("client.id=tool\n")
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", TOOL.replace("SERVER", broker.address)],
             cwd=self.folder,
@@ -77,6 +93,13 @@ class ToolTests(BrokerTestCase):
         )
         self.assertEqual(done.returncode, 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         parts = dict(part.split("\n", 1) for part in done.stdout.split("== ")[1:])
+        self.assertEqual(parts["ops"].count("principal=User:ops"), 13)
+        for operation in ("TWO_PHASE_COMMIT", "DESCRIBE_TOKENS", "CLUSTER_ACTION", "ALTER_CONFIGS"):
+            self.assertIn(f"operation={operation}", parts["ops"])
+        self.assertIn("resourceType=DELEGATION_TOKEN, name=*", parts["ops"])
+        self.assertNotIn("User:alice", parts["ops"])
+        self.assertIn("name=logs-, patternType=PREFIXED", parts["any"])
+        self.assertNotIn("name=orders", parts["any"])
         self.assertIn("principal=User:bob, host=10.0.0.0/8, operation=READ", parts["match"])
         self.assertNotIn("alice", parts["match"])
         self.assertIn("host=10.1.2.3, operation=ALL, permissionType=DENY", parts["eve"])
@@ -85,12 +108,12 @@ class ToolTests(BrokerTestCase):
             "host=*, operation=CREATE, permissionType=ALLOW",
             "operation=IDEMPOTENT_WRITE",
             "operation=CREATE_TOKENS",
-            "resourceType=GROUP, name=*",
         ):
             self.assertIn(text, parts["rest"])
         orders = parts["rest"].partition("resourceType=TOPIC, name=orders")[2].split("\n\n")[0]
         self.assertNotIn("operation=WRITE", orders)
-        self.assertNotIn("logs-", parts["rest"])
+        for text in ("name=logs-", "name=audit", "resourceType=GROUP"):
+            self.assertNotIn(text, parts["rest"])
 
 
 class ClientTests(BrokerTestCase):
