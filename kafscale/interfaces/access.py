@@ -315,6 +315,7 @@ class IDelegationTokens(Interface):
         @param lifetime_ms: After how many ms it ends for good, if that is positive and below
             the limit of the broker.
         @raise InvalidPrincipalType: a renewer is no user.
+        @raise InvalidRequest: the names of owner and renewers are too long.
         @raise DelegationTokenAuthDisabled: the broker has no secret key.
         @raise StoreUnavailable: the store did not answer; the token may have been created.
         """

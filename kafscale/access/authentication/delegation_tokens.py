@@ -35,6 +35,7 @@ from kafscale.errors import (
     DelegationTokenNotFound,
     DelegationTokenOwnerMismatch,
     InvalidPrincipalType,
+    InvalidRequest,
     reason_in_log,
 )
 from kafscale.format import metadata_keys
@@ -46,6 +47,9 @@ from kafscale.interfaces import (
     IDelegationTokens,
     Principal,
 )
+
+MOST_LETTERS: Final = 65_536
+"""How many letters the names of a token's owner and its renewers have together, at most."""
 
 RETRY_SECONDS: Final = 60.0
 """After so many seconds it is tried again to delete tokens that have ended."""
@@ -165,6 +169,8 @@ class DelegationTokens:
         """
         if any(each.kind != "User" for each in renewers):
             raise InvalidPrincipalType
+        if sum(len(each.kind) + len(each.name) for each in (owner, *renewers)) > MOST_LETTERS:
+            raise InvalidRequest("The names of the owner and the renewers are too long")
         token_id = self._new_id()
         secret = self.hmac_of(token_id)
         rules, now = self._rules, self._now()

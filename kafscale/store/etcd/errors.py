@@ -88,7 +88,12 @@ def error_of(where: str, message: dict[str, Any]) -> EtcdError:
 # etcd's messages, from api/v3rpc/rpctypes/error.go.
 _OLD_TOKEN = ("invalid auth token", "revision of auth store is old")
 _REFUSED = ("authentication failed", "user name is empty", "permission denied")
-_TOO_MUCH = ("too many operations", "duplicate key", "request is too large")
+_TOO_MUCH = (
+    "too many operations",
+    "duplicate key",
+    "request is too large",
+    "received message larger than max",
+)
 
 
 def is_old_token(error: EtcdError) -> bool:

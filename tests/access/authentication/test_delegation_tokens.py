@@ -17,6 +17,7 @@ from zope.interface.verify import verifyObject
 
 from kafscale.access.authentication import token_logins
 from kafscale.access.authentication.delegation_tokens import (
+    MOST_LETTERS,
     RETRY_SECONDS,
     DelegationTokens,
     TokenRules,
@@ -149,6 +150,18 @@ class CreationTests(TokensTestCase):
         self.assertEqual(self.code(lambda: self.first.create(
             ALICE, ALICE, [BOB, Principal("Group", "g")], -1)), 67)  # fmt: skip
         self.assertEqual(self.first.tokens(), [])
+
+    def test_long_names(self) -> None:
+        """
+        The names of owner and renewers are limited together.
+        """
+        kind = "User"
+        most = MOST_LETTERS - len("alice") - 2 * len(kind)
+        self.create(-1, Principal(kind, "x" * most))
+        (token,) = self.first.tokens()
+        self.assertEqual(self.code(lambda: self.first.create(
+            ALICE, ALICE, [Principal(kind, "x" * most + "x")], -1)), 42)  # fmt: skip
+        self.assertEqual(self.first.tokens(), [token])
 
     def test_disabled(self) -> None:
         """

@@ -133,6 +133,23 @@ class NamespaceTests(EtcdCase):
         self.assertEqual([each.value for each in (await other.range(""))[0]], [2])
 
 
+class LimitTests(EtcdCase):
+    """
+    The limits of etcd.
+    """
+
+    async def test_too_large(self) -> None:
+        """
+        A value that is too large for etcd, or for its gateway, is a mistake of the caller: a
+        store that did not answer would be asked again.
+        """
+        store = self.store()
+        for size in (2_000_000, 4_000_000):
+            with self.assertRaises(ValueError):
+                await store.commit([], [Put("key", "x" * size)])
+        self.assertIsNone(await store.get("key"))
+
+
 class OutageTests(EtcdCase):
     """
     An etcd that is unavailable for a while.
