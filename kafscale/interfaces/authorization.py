@@ -81,9 +81,10 @@ class IAcls(Interface):
         @raise StoreUnavailable: some may not have been created.
         """
 
-    def delete(acls: Sequence[AclRecord]) -> Awaitable[None]:
+    def delete(acls: Sequence[AclRecord]) -> Awaitable[Collection[AclRecord]]:
         """
-        Delete ACLs, in the same way.
+        Delete ACLs, in the same way, and return those that there were. They need not be
+        among L{acls}: another broker may just have created them.
 
         @raise StoreUnavailable: some may not have been deleted.
         """

@@ -244,21 +244,28 @@ class StandardAuthorizer:
         """
         await self._put({metadata_keys.acl(acl): acl for acl in acls})
 
-    async def delete(self, acls: Sequence[AclRecord]) -> None:
+    async def delete(self, acls: Sequence[AclRecord]) -> Collection[AclRecord]:
         """
         See L{IAcls.delete}.
         """
-        await self._put({metadata_keys.acl(acl): None for acl in acls})
+        there = await self._put({metadata_keys.acl(acl): None for acl in acls})
+        return [acl for acl in acls if metadata_keys.acl(acl) in there]
 
-    async def _put(self, wanted: Mapping[str, AclRecord | None]) -> None:
+    async def _put(self, wanted: Mapping[str, AclRecord | None]) -> Collection[str]:
+        """
+        Make changes. Return the keys of ACLs that there were before.
+        """
+        there: set[str] = set()
         keys = list(wanted)
         for start in range(0, len(keys), MAX_RECORDS):
             some = keys[start : start + MAX_RECORDS]
             change = {key: wanted[key] for key in some}
-            await self._records.change(some, partial(_regardless, change))
+            await self._records.change(some, partial(_regardless, change, there))
+        return there
 
 
 def _regardless(
-    wanted: Mapping[str, AclRecord | None], present: Mapping[str, AclRecord]
+    wanted: Mapping[str, AclRecord | None], there: set[str], present: Mapping[str, AclRecord]
 ) -> Mapping[str, AclRecord | None]:
+    there.update(present)
     return wanted

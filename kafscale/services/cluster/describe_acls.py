@@ -58,6 +58,30 @@ class _Filter:
     operation: Operation
     permission: Permission
 
+    def only(self) -> AclRecord | None:
+        """
+        The only ACL that is meant; None if there may be several.
+        """
+        if (
+            self.name is None
+            or self.principal is None
+            or self.host is None
+            or self.pattern_type not in (PatternType.LITERAL, PatternType.PREFIXED)
+            or self.resource_type is ResourceType.ANY
+            or self.operation is Operation.ANY
+            or self.permission is Permission.ANY
+        ):
+            return None
+        return AclRecord(
+            self.resource_type,
+            self.name,
+            self.pattern_type,
+            self.principal,
+            self.host,
+            self.operation,
+            self.permission,
+        )
+
     def match(self, acl: AclRecord) -> bool:
         """
         Whether an ACL is meant.
@@ -270,23 +294,34 @@ class DescribeAclsService:
         @raise StoreUnavailable: some may not have been deleted.
         """
         acls = self._checked(request)
-        await acls.refresh()  # another broker may just have created one that is meant
-        found: dict[AclRecord, None] = {}
         results: list[DeleteAclsResponse.FilterResult] = []
+        filters: list[tuple[_Filter, DeleteAclsResponse.FilterResult]] = []
         for asked in request.filters:
             result = DeleteAclsResponse.FilterResult(matching_acls=[])
             results.append(result)
             try:
-                wanted = _filter_of(asked)
+                filters.append((_filter_of(asked), result))
             except KafkaError as error:
                 result.error_code, result.error_message = error.code, _message(error)
-                continue
-            for acl in acls.acls():
-                if wanted.match(acl):
-                    found[acl] = None
-                    result.matching_acls.append(_matching(acl))
-        await acls.delete(list(found))
+        # Another broker may just have created one that is meant. One that is known by name
+        # need not be looked for: that would be a long turn where there are many.
+        if any(wanted.only() is None for wanted, _ in filters):
+            await acls.refresh()
+        meant = [(_meant(acls, wanted), result) for wanted, result in filters]
+        there = set(await acls.delete(list({acl: None for found, _ in meant for acl in found})))
+        for found, result in meant:
+            result.matching_acls = [_matching(acl) for acl in found if acl in there]
         return DeleteAclsResponse(filter_results=results)
+
+
+def _meant(acls: IAcls, wanted: _Filter) -> list[AclRecord]:
+    """
+    The ACLs that a filter matches. If it can be only one, it need not exist.
+    """
+    only = wanted.only()
+    if only is not None:
+        return [only]
+    return [acl for acl in acls.acls() if wanted.match(acl)]
 
 
 def _matching(acl: AclRecord) -> DeleteAclsResponse.FilterResult.MatchingAcl:

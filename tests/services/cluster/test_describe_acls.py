@@ -236,7 +236,24 @@ class AclsTests(ServiceCase):
     def test_delete_what_another_created(self) -> None:
         """
         An ACL that another broker has just created is deleted, even if no watch has
-        reported it yet.
+        reported it yet, by a filter for all and by one for this one.
+        """
+        self.deletes_of_another(self.wanted())
+        self.deletes_of_another(
+            {
+                "resource_type_filter": TOPIC,
+                "resource_name_filter": "foo",
+                "pattern_type_filter": LITERAL,
+                "principal_filter": "User:alice",
+                "host_filter": "*",
+                "operation": READ,
+                "permission_type": ALLOW,
+            }
+        )
+
+    def deletes_of_another(self, wanted: dict[str, Any]) -> None:
+        """
+        The filter finds what another broker has just created.
         """
         hostile = HostileMetadataStore(self.acls.store)
         hostile.policy = let_pass
@@ -246,7 +263,7 @@ class AclsTests(ServiceCase):
         hostile.holds_changes = True
         self.acls.create("allow read topic foo")
         self.assertEqual(self.described(), [])
-        filters = [DeleteAclsRequest.Filter(**self.wanted())]
+        filters = [DeleteAclsRequest.Filter(**wanted)]
         deleting = self.client.start(DeleteAclsRequest(filters=filters), 3)
         self.assertEqual(list(self.acls.authorizer.acls()), [])
         self.assertNoResult(deleting)
