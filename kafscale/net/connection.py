@@ -62,6 +62,7 @@ from kafscale.interfaces import (
 from kafscale.net import guard
 from kafscale.net.dispatch import Call, Dispatch
 from kafscale.net.idle_timeout import IdleTimeout
+from kafscale.net.layers import lowest
 from kafscale.net.lost_peer import is_gone
 from kafscale.net.outbox import Outbox, outbox_of
 from kafscale.net.request_memo import RequestMemo
@@ -214,7 +215,8 @@ class Connection(Protocol):
         if hasattr(self.transport, "setTcpNoDelay"):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
-        self.transport.bufferSize = READ
+        self._lowest = lowest(self.transport)  # TLS does not pass on how much is read
+        self._lowest.bufferSize = READ
         self._outbox = outbox_of(self.transport, self._drained)
         self._idle = IdleTimeout(self._clock, self._idle_seconds, self._waits_for_us, self._is_idle)
         self._memory.join(self)
@@ -579,7 +581,7 @@ class Connection(Protocol):
             or not self._memory.may_read(self)
         )
         most = self._memory.read_size(self)
-        self.transport.bufferSize = min(most, SLOWED_READ) if self._slowed else most
+        self._lowest.bufferSize = min(most, SLOWED_READ) if self._slowed else most
         if reading != self._reading:
             self._reading = reading
             if reading:

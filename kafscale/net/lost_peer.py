@@ -7,6 +7,8 @@ from __future__ import annotations
 import socket
 from typing import Any, Final
 
+from kafscale.net.layers import lowest
+
 _TCP_INFO: Final = getattr(socket, "TCP_INFO", None)
 
 # States of a connection in Linux's tcp_states.h: it was reset, or the client has
@@ -21,11 +23,10 @@ def is_gone(transport: Any) -> bool:
 
     @param transport: The connection's, on top of others perhaps.
     """
-    while (below := getattr(transport, "transport", None)) is not None:
-        transport = below
     if _TCP_INFO is None:
         return False
     try:
-        return transport.getHandle().getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0] in _ENDED
+        handle = lowest(transport).getHandle()
+        return handle.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0] in _ENDED
     except (AttributeError, OSError):
         return False

@@ -16,8 +16,10 @@ from OpenSSL import SSL
 from twisted.internet import reactor  # noqa: TID251 - a real connection
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
+from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -28,6 +30,7 @@ from kafscale.access.authentication.certificates import CertificateSessions
 from kafscale.access.authentication.distinguished_names import PrincipalRules
 from kafscale.interfaces import ISessions, Listener, SecurityProtocol
 from kafscale.net.guard import OPENING_SECONDS
+from kafscale.net.request_memory import READ
 from kafscale.net.tls import WARNING_DAYS, Tls, TlsSettings, UnusableFiles, check_ciphers
 from tests.harness.certificates import Issued, authority, issue
 from tests.net.fakes import Broker, heartbeat
@@ -254,18 +257,23 @@ class ConnectionTests(TestCase):
     Real connections, with a certificate and without.
     """
 
-    def listen(self, sessions: ISessions, **named: Any) -> Any:
+    def secured(self, sessions: ISessions, **named: Any) -> Any:
         """
-        A broker that speaks TLS; returns its address.
+        The factory of a broker that speaks TLS.
         """
         self.files = Files(Path(self.mktemp()), authority())
         self.files.put(issue([(COMMON, "broker")], self.files.ca, hosts=["localhost"]))
         tls = Tls(self.files.settings(**named), NOW)
         self.broker = Broker(sessions=sessions, connections_max_idle_ms=0)
         self.broker.service.at_once = True
-        factory = TLSMemoryBIOFactory(tls, False, self.broker.listener, reactor)
+        return TLSMemoryBIOFactory(tls, False, self.broker.listener, reactor)
+
+    def listen(self, sessions: ISessions, **named: Any) -> Any:
+        """
+        A broker that speaks TLS; returns its address.
+        """
         endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
-        return self.successResultOf(endpoint.listen(factory))
+        return self.successResultOf(endpoint.listen(self.secured(sessions, **named)))
 
     async def connect(self, port: Any, own: Issued | None = None) -> Answers:
         """
@@ -286,6 +294,16 @@ class ConnectionTests(TestCase):
         Of a listener of protocol SSL.
         """
         return CertificateSessions(Listener("SSL", SecurityProtocol.SSL), PrincipalRules(rules))
+
+    def test_read_size(self) -> None:
+        """
+        How much a connection reads at once is asked of the socket, below TLS.
+        """
+        protocol = self.secured(self.sessions()).buildProtocol(None)
+        below: Any = StringTransport()
+        protocol.makeConnection(below)
+        self.assertEqual(below.bufferSize, READ)
+        protocol.connectionLost(Failure(ConnectionDone()))
 
     async def test_principal(self) -> None:
         """
