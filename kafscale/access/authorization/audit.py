@@ -43,12 +43,18 @@ class Audit:
         self._seldom = Seldom(seconds, AUDIT_SECONDS)
 
     def denied(
-        self, request: type[Request], context: RequestContext, denied: Sequence[Denied]
-    ) -> None:
+        self,
+        request: type[Request],
+        context: RequestContext,
+        denied: Sequence[Denied],
+        logged: bool = True,
+    ) -> bool:
         """
         A request, or some of it, was denied.
 
         @param denied: The rights that it lacked, one at least.
+        @param logged: Whether it may be logged. It is counted in any case.
+        @return: Whether it was logged.
         """
         for operation, kind, _ in denied:
             self._counts.deny(operation.name, kind.name)
@@ -56,9 +62,9 @@ class Audit:
         api = _name(request)
         operation, kind, first = denied[0]
         what = f"{session.principal} {api} {operation} {kind} {first[:MOST_LETTERS]}"
-        passed = self._seldom.passes(what)
+        passed = self._seldom.passes(what) if logged else None
         if passed is None:
-            return
+            return False
         self._log.info(
             "denied to {principal} from {host} on {listener}: {api}, which needs {operation} on"
             " {kind} {names}{more}",
@@ -71,6 +77,7 @@ class Audit:
             names=_shortened([name for _, _, name in denied]),
             more=f" ({passed} more since the last line)" if passed else "",
         )
+        return True
 
     def changed(
         self, serving: Serving, needs: Needs, asked: Asked, context: RequestContext, code: int

@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from kafscale.access.authorization.audit import Audit
+from kafscale.access.authorization.audit import MOST_NAMES, Audit
 from kafscale.access.authorization.needs import Asked, Denied, Needs, Part, needs_of
 from kafscale.access.authorization.permitted_topics import PermittedTopics
 from kafscale.counts import DenialCounts
@@ -201,8 +201,11 @@ class Guard:
         """
         rights = self._authorizer.rights(context.session.principal, context.host)
 
+        lines = 0
+
         def denied(what: Denied) -> None:
-            self._audit.denied(FetchRequest, context, [what])
+            nonlocal lines  # a request may name a hundred thousand topics
+            lines += self._audit.denied(FetchRequest, context, [what], lines < MOST_NAMES)
 
         if request.replica_id >= 0 or request.replica_state is not None:
             if rights.allows(Operation.CLUSTER_ACTION, ResourceType.CLUSTER, CLUSTER_NAME):

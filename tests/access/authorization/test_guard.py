@@ -1040,6 +1040,23 @@ class AuditTests(GuardCase):
             self.counts.denied, {("READ", "TOPIC"): 1, ("CLUSTER_ACTION", "CLUSTER"): 1}
         )
 
+    def test_fetch_of_many(self) -> None:
+        """
+        Of one Fetch request a few topics are logged, and of the next one others; all are
+        counted.
+        """
+        session = OpenSession(LISTENER, Principal("User", "alice"))
+        context = RequestContext(13, "c", "127.0.0.1", self, session)
+        guard = self.guard()
+        request = FetchRequest(replica_id=-1, max_wait_ms=0, min_bytes=0, topics=[])
+        for many in (1, 2):
+            topics = guard.topics(request, context)
+            for number in range(50):
+                self.assertRaises(TopicAuthorizationFailed, topics.topic, f"hidden-{number}")
+            self.assertEqual(len(self.lines), many * audit.MOST_NAMES)
+            self.assertEqual(self.counts.denied, {("READ", "TOPIC"): many * 50})
+        self.assertEqual(len(set(self.lines)), 2 * audit.MOST_NAMES)
+
     def test_long_names(self) -> None:
         """
         Of a long name the beginning is logged, and tells lines apart.
