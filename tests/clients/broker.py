@@ -295,11 +295,15 @@ class BrokerTestCase(SynchronousTestCase):
         """
         return self.prepared(**settings).start()
 
-    def connect(self, broker: Broker, timeout: float = 30.0) -> RawClient:
+    def connect(
+        self, broker: Broker, timeout: float = 30.0, host: str = "127.0.0.1"
+    ) -> RawClient:
         """
         A raw connection, closed with the test.
+
+        @param host: The address to connect from, see L{RawClient}.
         """
-        client = RawClient(broker.port, timeout)
+        client = RawClient(broker.port, timeout, host)
         self.addCleanup(client.close)
         return client
 

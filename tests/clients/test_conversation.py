@@ -254,13 +254,17 @@ class VersionTests(ConversationTestCase):
         An unknown API, one that is known but not served, and a version that is
         too new end the connection, after what came before is answered.
         """
-        for key, version, words in (
-            (1000, 0, "API key 1000 is not served"),
-            (71, 0, "API key 71 is not served"),
-            (0, 14, "ProduceRequest v14 is not served"),
-            (3, 99, "MetadataRequest v99 is not served"),
+        for number, (key, version, words) in enumerate(
+            (
+                (1000, 0, "API key 1000 is not served"),
+                (71, 0, "API key 71 is not served"),
+                (0, 14, "ProduceRequest v14 is not served"),
+                (3, 99, "MetadataRequest v99 is not served"),
+            ),
+            1,
         ):
-            client = self.connect(self.subject)
+            # Only one closing a minute is logged for each address.
+            client = self.connect(self.subject, host=f"127.0.1.{number}")
             first = client.send(self.offsets_request(), 7)
             client.socket.sendall(struct.pack(">ihhih", 10, key, version, 7, -1))
             client.receive(self.offsets_request(), 7, first)

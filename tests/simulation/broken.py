@@ -14,7 +14,7 @@ from uuid import UUID
 import attrs
 from twisted.internet.defer import Deferred, succeed
 
-from kafscale.access.authorization.authorizer import _Rights
+from kafscale.access.authorization.authorizer import Rights
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.records import ClusterRecords
 from kafscale.errors import (
@@ -521,7 +521,7 @@ def decide_once(original: Any) -> Any:
     Remember decisions however ACLs change.
     """
 
-    def renew(self: _Rights) -> None:
+    def renew(self: Rights) -> None:
         return None
 
     return renew

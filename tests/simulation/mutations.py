@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from kafscale.access.authorization.authorizer import _Rights
+from kafscale.access.authorization.authorizer import Rights
 from kafscale.cluster import membership
 from kafscale.cluster.leadership import Leaderships
 from kafscale.cluster.records import ClusterRecords
@@ -166,7 +166,7 @@ COUNT_SLOT = Seam(StoredSlots, "acknowledged")
 KNOWN_UNTIL = Seam(ClusterRecords, "_until")
 SHOWS_CHANGE = Seam(ClusterRecords, "_shows")
 COMPARES = Seam(ClusterRecords, "_compares")
-RENEW_RIGHTS = Seam(_Rights, "_renew")
+RENEW_RIGHTS = Seam(Rights, "_renew")
 ALIVE = [
     Seam(each, "alive") for each in (fencing, membership, record_changes, recovery, trimming)
 ]

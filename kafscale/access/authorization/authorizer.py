@@ -44,7 +44,7 @@ _ANY_NAME = "hardcode"
 
 
 @implementer(IRights)
-class _Rights:
+class Rights:
     """
     What one principal may do from one address.
     """
@@ -138,7 +138,7 @@ class StandardAuthorizer:
         self._allow_without_acl = allow_without_acl
         self._known: dict[str, AclRecord] = dict(records.records())
         self._index = AclIndex(self._known.values())
-        self._rights: dict[tuple[str, str, str], _Rights] = {}
+        self._rights: dict[tuple[str, str, str], Rights] = {}
         records.on_change(self.changed)
 
     # -- deciding ---------------------------------------------------------------
@@ -152,7 +152,7 @@ class StandardAuthorizer:
         if rights is None:
             if len(self._rights) >= MOST_PRINCIPALS:
                 del self._rights[next(iter(self._rights))]
-            rights = self._rights[where] = _Rights(self, str(principal), host)
+            rights = self._rights[where] = Rights(self, str(principal), host)
         return rights
 
     def decide(
