@@ -301,6 +301,7 @@ class ChartTests(SynchronousTestCase):
             ({**LEAST, "security": {"superUsers": ["a;b"]}}, "/security/superUsers/0"),
             ({**LEAST, "security": {"adminSecret": "a"}}, "adminSecret has no effect"),
             ({**LEAST, "security": {"clientAuth": "required"}}, "clientAuth has no effect"),
+            ({**LEAST, "security": {"superUsers": ["User:a"]}}, "superUsers has no effect"),
             (
                 {
                     **LEAST,
