@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import groups, peers, s3
+from tests.bench import access, groups, peers, s3
 from tests.bench.disk import disk
 from tests.bench.load import BATCH_BYTES, IN_FLIGHT, TOPIC
 from tests.bench.servers import (
@@ -33,7 +33,7 @@ MB = 1_000_000
 TAIL_BYTES = 48 << 20
 """How much is read as the tail: it fits into a broker's memory at default settings."""
 
-NAMES = ("peers", "throughput", "requests", "volume", "idle", "groups", "s3")
+NAMES = ("peers", "throughput", "requests", "volume", "idle", "groups", "s3", "access")
 
 Rows = list[list[str]]
 
@@ -308,7 +308,6 @@ class Bench:
         """
         print_table("Consumer groups", ["", ""], groups.measure(self.kafscale, self.options))
 
-
     # ------------------------------------------------------------------- S3
 
     def s3(self) -> None:
@@ -316,6 +315,15 @@ class Bench:
         A store that answers late, and has a price.
         """
         for table in s3.tables(self.kafscale.folder.parent, self.options):
+            print_table(*table)
+
+    # --------------------------------------------------------------- access
+
+    def access(self) -> None:
+        """
+        TLS and logins beside Apache Kafka, and decisions by ACLs.
+        """
+        for table in access.tables(self.folder, self.options):
             print_table(*table)
 
 

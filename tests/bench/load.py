@@ -17,6 +17,7 @@ import json
 import os
 import selectors
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -48,12 +49,18 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def connect(port: int) -> socket.socket:
+def connect(port: int, ca: str | None = None) -> socket.socket:
     """
     A connection as clients make it.
+
+    @param ca: Path of the certificate with which the broker's is verified: the connection
+        is one of TLS. None: it is plain.
     """
     link = socket.create_connection(("127.0.0.1", port), SECONDS)
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if ca is not None:
+        context = ssl.create_default_context(cafile=ca)
+        return context.wrap_socket(link, server_hostname="localhost")
     return link
 
 
@@ -130,12 +137,14 @@ def produce(
     in_flight: int = IN_FLIGHT,
     which: Sequence[int] = (),
     codec: str = "none",
+    ca: str | None = None,
 ) -> Result:
     """
     Bring so many bytes to the partitions in turn, some requests ahead on each
     connection.
 
     @param which: Which partitions they are, if not the first ones.
+    @param ca: See L{connect}.
     @return: With the offsets at which each partition began and ended.
     """
     batch, count = one_batch(record_bytes, codec=codec)
@@ -153,7 +162,7 @@ def produce(
         ends[index] = offset + count
 
     with ExitStack() as opened:
-        links = [opened.enter_context(connect(port)) for _ in range(connections)]
+        links = [opened.enter_context(connect(port, ca)) for _ in range(connections)]
         began = time.perf_counter()
         for number in range(requests):
             if len(under_way) == in_flight * connections:
@@ -174,6 +183,10 @@ def produce(
 
 
 def _send(link: socket.socket, head: bytes, batch: bytes) -> None:
+    if isinstance(link, ssl.SSLSocket):  # it has no sendmsg
+        link.sendall(head)
+        link.sendall(batch)
+        return
     sent = link.sendmsg([head, batch])
     if sent < len(head):
         link.sendall(head[sent:])
@@ -223,15 +236,19 @@ def fetched(response: memoryview, places: dict[int, int]) -> int:
     return total
 
 
-def fetch(port: int, starts: list[int], ends: list[int], passes: int = 1) -> Result:
+def fetch(
+    port: int, starts: list[int], ends: list[int], passes: int = 1, ca: str | None = None
+) -> Result:
     """
     Read the partitions from C{starts} to C{ends} on one connection, all of
     them in each request, so many times.
+
+    @param ca: See L{connect}.
     """
     buffer = memoryview(bytearray(FETCH_BYTES + (len(starts) + 1) * PARTITION_BYTES))
     buffer[:] = bytes(len(buffer))  # The first touch of memory is not the broker's.
     total = 0
-    with connect(port) as link:
+    with connect(port, ca) as link:
         began = time.perf_counter()
         for _ in range(passes):
             places = dict(enumerate(starts))

@@ -39,10 +39,14 @@ start fast, and run slower."""
 class Server:
     """
     A process on a port.
+
+    @cvar ca: Path of the certificate with which clients verify that of the port; None: the
+        port is a plain one.
     """
 
     name = ""
     port = 0
+    ca: str | None = None
 
     @property
     def pid(self) -> int:
@@ -156,18 +160,20 @@ class Build(Kafscale):
 class ApacheKafka(Server):
     """
     Apache Kafka of the version that tests use, at its default settings.
+
+    @ivar others: Settings that are not the defaults.
     """
 
     name = "kafka"
 
     def __init__(self, folder: Path, others: Mapping[str, object] | None = None) -> None:
         """
-        @param others: Settings that are not the defaults.
+        @param others: See L{ApacheKafka.others}.
         """
         self.port = free_port()
         self.folder = folder / f"kafka-{self.port}"
         # As it is shipped there is no authorizer; other tests have one.
-        self._others = {"authorizer.class.name": "", **(others or {})}
+        self.others = {"authorizer.class.name": "", **(others or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -184,7 +190,7 @@ class ApacheKafka(Server):
         """
         self.folder.mkdir(parents=True)
         self._process = apache_kafka.start(
-            self.folder, self.port, self._others, JVM_OPTIONS
+            self.folder, self.port, self.others, JVM_OPTIONS
         )
         with RawClient(self.port, 120.0) as raw:
             raw.create(TOPIC, partitions)
@@ -265,6 +271,8 @@ def start_load(
     """
     Begin a job of C{client}, a module of this package.
     """
+    if server.ca is not None:
+        job["ca"] = server.ca
     text = json.dumps({"do": do, "port": server.port, **job})
     command = [sys.executable, "-m", f"tests.bench.{client}", text]
     root = Path(__file__).resolve().parents[2]

@@ -7,10 +7,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import b64decode, b64encode
+from functools import lru_cache
 
 import attrs
 
 from kafscale.access.authentication.scram import Mechanism
+
+
+@lru_cache(64)
+def _salted(name: str, password: str, salt: str, iterations: int) -> bytes:
+    """
+    The salted password. A client may keep it (RFC 5802, section 5.1).
+    """
+    return hashlib.pbkdf2_hmac(name, password.encode(), b64decode(salt), iterations)
 
 
 @attrs.define
@@ -51,9 +60,7 @@ class ScramClient:
         """
         fields = dict(part.split("=", 1) for part in server_first.decode().split(","))
         assert fields["r"].startswith(self.nonce)
-        salted = hashlib.pbkdf2_hmac(
-            self.mechanism.hash, self.password.encode(), b64decode(fields["s"]), int(fields["i"])
-        )
+        salted = _salted(self.mechanism.hash, self.password, fields["s"], int(fields["i"]))
         nonce = (self.nonce if self.repeats else "") + fields["r"]
         without = f"c={b64encode(self.header.encode()).decode()},r={nonce}"
         exchanged = f"{self.bare},{server_first.decode()},{without}".encode()

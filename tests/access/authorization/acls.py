@@ -33,6 +33,14 @@ def acl(text: str, principal: str = "User:alice", host: str = "*") -> AclRecord:
     )
 
 
+def ten_thousand() -> list[str]:
+    """
+    Ten thousand ACLs, of many names and of prefixes of 1 to 248 times C{p}.
+    """
+    texts = [f"allow read topic t{each}" for each in range(9_752)]
+    return texts + [f"allow read topic {'p' * length}*" for length in range(1, 249)]
+
+
 class Acls:
     """
     An authorizer over a metadata store in memory.

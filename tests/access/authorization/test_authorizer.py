@@ -16,7 +16,7 @@ from kafscale.access.authorization import authorizer as module
 from kafscale.errors import InvalidRequest
 from kafscale.format.acl import Operation, ResourceType
 from kafscale.interfaces import IAcls, IAuthorizer, IRights, Principal
-from tests.access.authorization.acls import Acls, acl
+from tests.access.authorization.acls import Acls, acl, ten_thousand
 
 ALICE = Principal("User", "alice")
 READ, TOPIC = Operation.READ, ResourceType.TOPIC
@@ -183,13 +183,12 @@ class CostTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        ACLs for many names and for prefixes of every length.
+        Ten thousand ACLs.
         """
         acls = Acls()
         self.addCleanup(acls.close)
         self.authorizer = acls.authorizer
-        texts = [f"allow read topic t{each}" for each in range(9_752)]
-        texts += [f"allow read topic {'p' * length}*" for length in range(1, 249)]
+        texts = ten_thousand()
         self.assertEqual(len(texts), 10_000)
         self.authorizer.changed({text: acl(text) for text in texts})
         self.rights = self.authorizer.rights(ALICE, "127.0.0.1")
