@@ -694,7 +694,7 @@ EFFECTS = [
     ("SSL_CERT", "c.pem", TLS, {"BROKER_ADDR": "ssl:1:privateKey=k"}, "SSL or SASL_SSL"),
     ("SSL_KEY", "k.pem", TLS, {}, "SSL or SASL_SSL"),
     ("SSL_KEY_PASSWORD", "x", TLS, {}, "SSL or SASL_SSL"),
-    ("SSL_CLIENT_AUTH", "none", TLS, {}, "SSL or SASL_SSL"),
+    ("SSL_CLIENT_AUTH", "required", TLS, {}, "SSL or SASL_SSL"),
     ("SSL_ENABLED_PROTOCOLS", "TLSv1.3", TLS, {}, "SSL or SASL_SSL"),
     ("SSL_CA", "ca.pem", CERTIFIED, {}, "SSL or SASL_SSL"),
     ("SSL_PRINCIPAL_MAPPING_RULES", "DEFAULT", CERTIFIED, TLS, "KAFSCALE_SSL_CLIENT_AUTH"),
@@ -742,12 +742,12 @@ EFFECTS = [
         "KAFSCALE_DELEGATION_TOKEN_SECRET_KEY",
     ),
     ("SUPER_USERS", "User:a", {"AUTHORIZER": "acl"}, {"AUTHORIZER": "none"}, "KAFSCALE_AUTHORIZER"),
-    ("ALLOW_EVERYONE_IF_NO_ACL_FOUND", "0", {"AUTHORIZER": "acl"}, {}, "KAFSCALE_AUTHORIZER"),
+    ("ALLOW_EVERYONE_IF_NO_ACL_FOUND", "1", {"AUTHORIZER": "acl"}, {}, "KAFSCALE_AUTHORIZER"),
     ("S3_BUCKET", "logs", {}, None, ""),
     ("S3_MOVED_FROM", "old", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
     ("S3_ENDPOINT", "http://127.0.0.1:9000", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
     ("S3_REGION", "eu-west-1", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
-    ("S3_PATH_STYLE", "0", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
+    ("S3_PATH_STYLE", "1", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
     ("S3_CA_FILE", "ca.pem", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
     ("S3_CA_FILE", "ca.pem", BUCKET, {**BUCKET, "S3_ENDPOINT": "http://a:1"}, "https:// in"),
     ("S3_KMS_ARN", "arn:aws:kms:the-key", BUCKET, {}, "KAFSCALE_S3_BUCKET"),
@@ -793,6 +793,13 @@ class EffectsTests(SynchronousTestCase):
                 self.assertTrue(text.startswith(f"KAFSCALE_{name} has no effect without "), text)
                 self.assertIn(needed, text)
                 self.assertNotIn("\n", text)
+
+    def test_off(self) -> None:
+        """
+        One that is off needs nothing: environments are often made from templates.
+        """
+        names = "ALLOW_EVERYONE_IF_NO_ACL_FOUND", "CONNECTIONS_MAX_REAUTH_MS", "S3_PATH_STYLE"
+        check_effects(settings(SSL_CLIENT_AUTH="none", **dict.fromkeys(names, "0")))
 
     def test_complete(self) -> None:
         """

@@ -56,19 +56,24 @@ _IS_MET: Mapping[Need, Callable[[ListenerSettings], bool]] = {
 }
 """Whether a listener, with the settings of the broker, has what a setting needs."""
 
+_OFF = (0, "none")
+"""Values that turn a setting off."""
+
 _PAIRS = (("etcd_username", "etcd_password"), ("etcd_cert", "etcd_key"))
 
 
 def check_effects(settings: Settings) -> None:
     """
-    Check that each setting that was given has an effect: one listener has all that it
-    needs, or, if it was given for a listener, this one.
+    Check that each setting that was given, and is not off, has an effect: one listener
+    has all that it needs, or, if it was given for a listener, this one.
 
     @raise SettingError: One has none, or the listeners contradict one another.
     """
     listeners = listeners_of(settings)
     needs = {each.name: each.needs for each in SETTINGS}
     for (listener, name), source in settings.given.items():
+        if not listener and getattr(settings, name) in _OFF:
+            continue  # no one can rely on it
         able = [each for each in listeners if listener in ("", each.variable_part)]
         for need in needs[name]:
             able = [each for each in able if _IS_MET[need](each)]
