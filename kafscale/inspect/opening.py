@@ -80,8 +80,8 @@ def open_to_read(settings: Settings, reactor: Any = None) -> Opened:
     @param reactor: For requests to a bucket or etcd.
     @raise SettingError: there is no data, or the settings contradict each other.
     """
-    check_effects(settings)
     check_stores(settings)
+    check_effects(settings)
     bucket = settings.s3_bucket
     store = StoreRecord(BUCKET if bucket else DIRECTORY, settings.namespace, bucket)
     if settings.etcd_endpoints and bucket:

@@ -28,7 +28,7 @@ from kafscale import __version__
 from kafscale.access.authentication.passwords import AT_A_TIME
 from kafscale.concurrency.gathering import within
 from kafscale.config import Settings
-from kafscale.config.agreement import check_effects, check_groups
+from kafscale.config.agreement import check_effects, check_groups, check_stores
 from kafscale.errors import SettingError, StoreError
 from kafscale.interfaces import Broker
 from kafscale.log.takeover.sealing import CorruptLog
@@ -87,6 +87,7 @@ class BrokerService(Service):
         self._launch.begin()
         try:
             self._choose_modules()
+            check_stores(self._settings)
             check_effects(self._settings)
             check_groups(self._settings)
             self._stores = open_stores(self._settings, self._pool, reactor)

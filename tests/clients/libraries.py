@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import os
 import subprocess
@@ -26,6 +27,15 @@ from tests.clients.raw import Record
 
 SECONDS = 120.0
 KAFKAJS = Path(__file__).with_name("kafkajs")
+
+
+def prepare_for_librdkafka() -> None:
+    """
+    Free clients of confluent-kafka that are garbage in cycles. Python may collect garbage
+    in any thread, and librdkafka ends the process if one of its own threads frees a client,
+    such as the one that calls C{oauth_cb}. So clients with that must be in no cycles.
+    """
+    gc.collect()
 
 
 class Library:

@@ -122,13 +122,14 @@ class Confluent(Library):
     """
 
     def __init__(self, login: Login) -> None:
-        self._errors: list[str] = []
+        errors: list[str] = []
         self._offsets: list[int] = []
         self._topic = login.topic
         self._options: dict[str, Any] = {
             "bootstrap.servers": login.server,
             "security.protocol": login.protocol,
-            "error_cb": lambda error: self._errors.append(error.str()),
+            # Not of this object: see prepare_for_librdkafka.
+            "error_cb": lambda error: errors.append(error.str()),
             "log_level": 0,
         }
         if login.encrypted:
@@ -147,14 +148,14 @@ class Confluent(Library):
         self._producer = confluent_kafka.Producer(
             {**self._options, "enable.idempotence": True, "linger.ms": 0}
         )
-        while not self._errors:
+        while not errors:
             try:
                 self._producer.list_topics(timeout=0.5)
                 break
             except confluent_kafka.KafkaException:
                 self._producer.poll(0)
-        if self._errors:
-            raise confluent_kafka.KafkaException(self._errors[0])
+        if errors:
+            raise confluent_kafka.KafkaException(errors[0])
 
     def write(self, value: bytes) -> None:
         """

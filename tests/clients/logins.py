@@ -26,6 +26,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.access.authentication.issuer import AUDIENCE, ISSUER, RSA, jwks, token
 from tests.clients.broker import Broker, BrokerTestCase, free_port, page
+from tests.clients.libraries import prepare_for_librdkafka
 from tests.harness.certificates import Issued, authority, issue
 
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
@@ -163,6 +164,7 @@ class LoginTestCase(BrokerTestCase):
         """
         The broker. The test itself comes by a listener in plain text.
         """
+        prepare_for_librdkafka()
         broker = self.prepared(use_memory_s3=1, group_initial_rebalance_delay_ms=0)
         self.ca = authority()
         (broker.folder / "ca.pem").write_bytes(self.ca.pem())

@@ -72,7 +72,7 @@ class ManyTests(ClusterTestCase):
         They are created and deleted in a few commits. All have leaders, which take
         records, when the creation is answered.
         """
-        cluster = self.cluster()
+        cluster = self.cluster(lease_seconds=20)  # registrations again would be commits, too
         names = [f"t{number}" for number in range(COUNT)]
         with RawClient(cluster.brokers[0].port) as raw:
             self.assertLessEqual(

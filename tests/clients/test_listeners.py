@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import confluent_kafka.admin
 
-from tests.clients.broker import BrokerTestCase, free_port
+from tests.clients.broker import BrokerTestCase, eventually, free_port
 
 
 class ListenersTests(BrokerTestCase):
@@ -31,7 +31,8 @@ class ListenersTests(BrokerTestCase):
             admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": f"127.0.0.1:{port}"})
             (found,) = admin.list_topics(timeout=30).brokers.values()
             self.assertEqual((found.host, found.port), (host, port))
-        self.assertIn(f"127.0.0.1:{inside} (INSIDE, PLAINTEXT), advertised as", broker.tail())
+        words = f"127.0.0.1:{inside} (INSIDE, PLAINTEXT), advertised as"
+        eventually(lambda: words in broker.tail())
         producer = confluent_kafka.Producer({"bootstrap.servers": f"127.0.0.1:{inside}"})
         producer.produce("t", b"hello")
         self.assertEqual(producer.flush(30), 0)

@@ -17,6 +17,7 @@ from tests.access.authentication.issuer import AUDIENCE, ISSUER, RSA, jwks, toke
 from tests.clients.broker import Broker, BrokerTestCase, eventually, free_port
 from tests.clients.cluster import ClusterTestCase
 from tests.clients.kafka_tools import tools
+from tests.clients.libraries import prepare_for_librdkafka
 from tests.clients.logins import ADMIN, MECHANISMS, PASSWORD
 from tests.clients.raw import RawClient
 
@@ -57,6 +58,7 @@ class SaslTestCase(BrokerTestCase):
         """
         The broker. Its secrets are in files.
         """
+        prepare_for_librdkafka()
         broker = self.prepared(use_memory_s3=1, **settings)
         (broker.folder / "keys.json").write_bytes(jwks(RSA))
         (broker.folder / "password").write_text(PASSWORD)
