@@ -278,15 +278,17 @@ class Node:
 
     async def _delegation_tokens(self) -> DelegationTokens:
         """
-        The delegation tokens of the cluster, which clients can use from now on.
+        The delegation tokens of the cluster, which clients can use from now on. Without a
+        secret key there are none, and their records are not read.
         """
         settings = self._settings
         records = ClusterRecords(
             self._metadata, metadata_keys.DELEGATION_TOKENS, DelegationTokenRecord.from_entry
         )
-        await records.start()
-        self.records.append(records)
         secret = settings.delegation_token_secret_key
+        if secret is not None:
+            self.records.append(records)
+            await records.start()
         rules = TokenRules(
             None if secret is None else secret.encode(),
             settings.delegation_token_max_lifetime_ms,

@@ -141,8 +141,11 @@ class Broker:
 
     def wait_until_listening(self) -> None:
         """
-        Return when the port takes a connection.
+        Return when the port takes a connection, and that for operators, too, if the
+        broker was given one.
         """
+        operators = str(self.settings.get("metrics_addr", "")).rpartition(":")[2]
+        ports = [self.port, *([int(operators)] if operators.isdigit() else [])]
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
             status = self._process.poll() if self._process else None
@@ -150,9 +153,8 @@ class Broker:
                 raise AssertionError(
                     f"the broker ended with status {status} at its start:\n{self.tail()}"
                 )
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
+            if all(_accepts(port) for port in ports):
+                return
             time.sleep(0.02)
         raise AssertionError(f"the broker does not listen after {START_SECONDS} s")
 
@@ -265,6 +267,11 @@ def page(port: int, path: str) -> tuple[int, str]:
         return 0, ""
 
 
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class BrokerTestCase(SynchronousTestCase):
     """
     A test with brokers; when it fails, the end of their logs is shown with it.
@@ -296,7 +303,7 @@ class BrokerTestCase(SynchronousTestCase):
         return self.prepared(**settings).start()
 
     def connect(
-        self, broker: Broker, timeout: float = 30.0, host: str = "127.0.0.1"
+        self, broker: Broker, timeout: float = 60.0, host: str = "127.0.0.1"
     ) -> RawClient:
         """
         A raw connection, closed with the test.

@@ -117,7 +117,7 @@ class RawClient:
     def __init__(
         self,
         port: int,
-        timeout: float = 30.0,
+        timeout: float = 60.0,
         host: str = "127.0.0.1",
         client_id: str = "raw",
     ) -> None:

@@ -439,7 +439,7 @@ class BackgroundTests(BrokerTestCase):
             env={**environment(**self.daemon.settings), **self.daemon.variables},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=START_SECONDS,
         )
 
     def pid(self) -> int | None:
