@@ -216,6 +216,10 @@ class ClusterRecords:
             if self._revisions.get(entry.key) != entry.revision:
                 changed[entry.key] = entry
         self._apply(changed, revision)
+        if self._watch is not None:
+            # Or it would not report, after an interruption, the deletion of what it does
+            # not know of.
+            self._watch.advance(entries, revision)
 
     def _until(self, revision: int) -> Deferred[None]:
         """

@@ -183,6 +183,14 @@ class IWatch(Interface):
     A watch that was started with L{IMetadataStore.watch}.
     """
 
+    def advance(entries: Sequence[Entry], revision: int) -> None:
+        """
+        Report no changes up to C{revision}: the caller has read them.
+
+        @param entries: All that there is below the watch's prefix at this revision. After
+            an interruption the watch compares with these what it finds.
+        """
+
     def stop() -> None:
         """
         Stop the watch. It reports no change after this returns.

@@ -437,6 +437,13 @@ class _Watch:
         if self._changed is not None:
             self._changed(changes)
 
+    def advance(self, entries: Sequence[Entry], revision: int) -> None:
+        """
+        See L{IWatch.advance}. Changes that are held back are reported nevertheless.
+        """
+        if self._inner is not None:
+            self._inner.advance(entries, revision)
+
     def stop(self) -> None:
         """
         See L{IWatch.stop}.

@@ -701,6 +701,23 @@ class MetadataStoreContract(TestCase):
         )
         watch.stop()
 
+    async def test_advanced_watch(self) -> None:
+        """
+        A watch reports nothing up to the revision to which it was advanced.
+        """
+        _, start = await self.store.range("")
+        silent: list[Sequence[Change]] = []
+        reported: list[Sequence[Change]] = []
+        advanced = await self.store.watch("w/", start, silent.append)
+        other = await self.store.watch("w/", start, reported.append)
+        advanced.advance([], start + 1000)
+        advanced.advance([], start)
+        await self.store.commit([], [Put("w/a", 1)])
+        await self.until(reported, 1)
+        self.assertEqual(silent, [])
+        advanced.stop()
+        other.stop()
+
     async def test_stopped_watch_is_silent(self) -> None:
         """
         A watch reports nothing after C{stop}. Other watches go on.

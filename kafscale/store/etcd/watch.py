@@ -105,6 +105,14 @@ class Watch:
         self._running = Deferred.fromCoroutine(self._run(stream))
         self._running.addErrback(self._ended)
 
+    def advance(self, entries: Sequence[Entry], revision: int) -> None:
+        """
+        See L{IWatch.advance}.
+        """
+        if revision > self._revision:
+            self._revision = revision
+            self._known = {entry.key: entry.revision for entry in entries}
+
     def stop(self) -> None:
         """
         See L{IWatch.stop}.
@@ -260,6 +268,9 @@ class Watch:
         Report the differences between the present entries and the reported ones.
         """
         entries, revision = await self._present()
+        self._behind = False
+        if revision < self._revision:
+            return  # the watch was advanced meanwhile
         there = {entry.key for entry in entries}
         changes = [
             Change(entry.key, entry, entry.revision)
@@ -274,4 +285,3 @@ class Watch:
             below=self._below,
         )
         self._report(changes, revision)
-        self._behind = False

@@ -81,6 +81,12 @@ class _Watch:
                     revision=commit.revision,
                 )
 
+    def advance(self, entries: Sequence[Entry], revision: int) -> None:
+        """
+        See L{IWatch.advance}.
+        """
+        self._reported = max(self._reported, revision)
+
     def stop(self) -> None:
         """
         See L{IWatch.stop}.

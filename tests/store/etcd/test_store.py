@@ -415,6 +415,29 @@ class CompactionTests(EtcdCase):
         self.assertEqual(self.reported[-1][0], Change("w/new", Entry("w/new", 4, last), last))
         self.assertEqual(watch.behind(), 0.0)
 
+    async def test_advanced_watch_behind(self) -> None:
+        """
+        A watch that is behind and is told what there is reports the deletion of a key that
+        it has never reported itself, though the history is compacted.
+        """
+        store, other = self.store(), self.store()
+        start = await store.commit([], [Put("w/same", 1)])
+        watch = await store.watch("w/", start, self.reported.append)
+        self.etcd.kill()
+        await until_raises(lambda: other.get("w/same"))
+        await until(lambda: watch.behind() > 0)
+        self.etcd.start()
+        # The watch waits half a second, so this is done before it is back.
+        self.etcd.ask(
+            "/v3/kv/put", {"key": etcd.base64("n/w/short"), "value": etcd.base64("2")}
+        )
+        there = Entry("w/short", 2, start + 1)
+        watch.advance([Entry("w/same", 1, start), there], start + 1)
+        self.etcd.ask("/v3/kv/deleterange", {"key": etcd.base64("n/w/short")})
+        self.etcd.ask("/v3/kv/compaction", {"revision": str(start + 2)})
+        await until(lambda: bool(self.reported_values()))
+        self.assertEqual(self.reported_values(), [("w/short", None)])
+
     async def test_from_a_forgotten_revision(self) -> None:
         """
         A watch from a revision that is compacted is refused.
