@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from contextlib import ExitStack
 from random import Random
 from statistics import median
@@ -126,15 +125,12 @@ class KillTests(ClusterTestCase):
         for broker in cluster.brokers:
             broker.wait_until_listening()
         self.settle()
-        outcomes: Counter[str] = Counter()
         for each in self.changing:
             self.assertGreater(len(each.seconds), 10)
             self.assertLess(median(each.seconds), 1.0)
-            outcomes += each.outcomes
             print(
                 f"\n{type(each.kind).__name__}: {len(each.seconds)} requests acknowledged and"
                 f" {each.doubts} not; on all brokers after {median(each.seconds):.3f} s (median),"
                 f" {max(each.seconds):.3f} s at most; changes not acknowledged: {each.outcomes}"
             )
-        self.assertGreater(outcomes["made"], 0)
         cluster.verify()
