@@ -102,7 +102,7 @@ MECHANISMS: Final[Mapping[str, Mechanism]] = {each.name: each for each in (SHA_2
 
 
 WRONG_PASSWORD: Final = "the password is wrong"
-"""What the log says of a user who has another one."""
+"""The reason in the log for a user that exists, and whose proof is wrong."""
 
 
 @attrs.frozen
@@ -121,7 +121,7 @@ class Known:
 
 
 LookUp = Callable[[str, Mechanism], Known]
-"""Finds what is known of a user's name. An unknown one has a decoy."""
+"""Returns what is known of a user; for an unknown user, with a decoy as credential."""
 
 
 class Tokens(Protocol):
