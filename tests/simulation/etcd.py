@@ -241,10 +241,15 @@ class Etcd:
 
     def compact(self) -> None:
         """
-        Forget all that was.
+        Forget all that was before the last revision, and as etcd 3.4.23 does, what that
+        one deleted.
         """
         self._compacted = self._revision
-        self._history.clear()
+        self._history = [
+            done
+            for done in self._history
+            if done.revision == self._revision and done.after is not None
+        ]
 
     # -- leases ---------------------------------------------------------------
 
@@ -299,7 +304,7 @@ class Etcd:
         """
         Tell someone from his revision on.
         """
-        if listener.start <= self._compacted:
+        if listener.start < self._compacted:
             listener.refuse(self._compacted)
             return
         self._listeners[listener] = None

@@ -19,10 +19,11 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from kafscale.errors import MetadataRolledBack, SettingError, StoreUnavailable
-from kafscale.interfaces import Change, Compare, Entry, IMetadataStore, Put
+from kafscale.interfaces import Change, Compare, Entry, IMetadataStore, IWatch, Put
 from kafscale.store.etcd import EtcdClient, EtcdMetadataStore
 from kafscale.store.etcd.client import Login
 from kafscale.store.etcd.errors import LoginRefused, NotSent
+from kafscale.store.etcd.stream import Stream
 from kafscale.store.http import client_certificate, trust_root
 from tests.clients.broker import free_port
 from tests.harness import etcd
@@ -68,6 +69,38 @@ class EtcdContractTests(contract.MetadataStoreContract):
         self.assertEqual(len(reported), number)
 
 
+class HeldClient(EtcdClient):
+    """
+    A client whose new streams wait while it is held.
+    """
+
+    held: Deferred[None] | None = None
+
+    def hold(self) -> None:
+        """
+        Let new streams wait until L{release}.
+        """
+        self.held = Deferred()
+
+    def release(self) -> None:
+        """
+        Let them begin.
+        """
+        assert self.held is not None
+        held, self.held = self.held, None
+        held.callback(None)
+
+    async def stream(
+        self, path: str, body: dict[str, Any], received: Callable[[dict[str, Any]], None]
+    ) -> Stream:
+        """
+        See L{EtcdClient.stream}.
+        """
+        if self.held is not None:
+            await self.held
+        return await super().stream(path, body, received)
+
+
 class EtcdCase(TestCase):
     """
     A test with an etcd of its own.
@@ -93,6 +126,12 @@ class EtcdCase(TestCase):
         @param members: The URLs of its members, if not that of the test's etcd.
         """
         client = EtcdClient(members or [self.etcd.url], reactor, login=login)
+        return self.store_by(client, namespace)
+
+    def store_by(self, client: EtcdClient, namespace: str = "n") -> EtcdMetadataStore:
+        """
+        Make a store with this client, which is closed after the test.
+        """
         store = EtcdMetadataStore(client, reactor, random, namespace)
         self.addCleanup(store.close)
         return store
@@ -385,26 +424,40 @@ class CompactionTests(EtcdCase):
     An etcd that compacts its history.
     """
 
+    def setUp(self) -> None:
+        """
+        A store whose watches can be held away from etcd.
+        """
+        super().setUp()
+        self.client = HeldClient([self.etcd.url], reactor)
+
+    async def cut_off(self, watch: IWatch, other: IMetadataStore) -> None:
+        """
+        End the streams of the watches; new ones wait until they are released.
+        """
+        self.client.hold()
+        self.etcd.kill()
+        await until_raises(lambda: other.get("w/same"))
+        await until(lambda: watch.behind() > 0)
+        self.etcd.start()
+
     async def test_watch_behind(self) -> None:
         """
         A watch whose stream was cut, and whose revision is compacted meanwhile,
         reports the differences: keys that were put, put again or deleted, and
         no key that is as it was reported.
         """
-        store, other = self.store(), self.store()
+        store, other = self.store_by(self.client), self.store()
         puts = [Put(f"w/{name}", 1) for name in ("gone", "same", "changed")]
         start = await store.commit([], puts)
         watch = await store.watch("w/", start, self.reported.append)
         self.assertEqual(watch.behind(), 0.0)
-        self.etcd.kill()
-        await until_raises(lambda: other.get("w/gone"))
-        await until(lambda: watch.behind() > 0)
-        self.etcd.start()
-        # The watch waits half a second, so this is done before it is back.
+        await self.cut_off(watch, other)
         for key, value in (("n/w/changed", "2"), ("n/w/new", "3")):
             self.etcd.ask("/v3/kv/put", {"key": etcd.base64(key), "value": etcd.base64(value)})
         self.etcd.ask("/v3/kv/deleterange", {"key": etcd.base64("n/w/gone")})
         self.etcd.ask("/v3/kv/compaction", {"revision": str(start + 3)})
+        self.client.release()
         await until(lambda: len(self.reported_values()) >= 3)
         self.assertEqual(
             sorted(self.reported_values(), key=str),
@@ -420,14 +473,10 @@ class CompactionTests(EtcdCase):
         A watch that is behind and is told what there is reports the deletion of a key that
         it has never reported itself, though the history is compacted.
         """
-        store, other = self.store(), self.store()
+        store, other = self.store_by(self.client), self.store()
         start = await store.commit([], [Put("w/same", 1)])
         watch = await store.watch("w/", start, self.reported.append)
-        self.etcd.kill()
-        await until_raises(lambda: other.get("w/same"))
-        await until(lambda: watch.behind() > 0)
-        self.etcd.start()
-        # The watch waits half a second, so this is done before it is back.
+        await self.cut_off(watch, other)
         self.etcd.ask(
             "/v3/kv/put", {"key": etcd.base64("n/w/short"), "value": etcd.base64("2")}
         )
@@ -435,6 +484,7 @@ class CompactionTests(EtcdCase):
         watch.advance([Entry("w/same", 1, start), there], start + 1)
         self.etcd.ask("/v3/kv/deleterange", {"key": etcd.base64("n/w/short")})
         self.etcd.ask("/v3/kv/compaction", {"revision": str(start + 2)})
+        self.client.release()
         await until(lambda: bool(self.reported_values()))
         self.assertEqual(self.reported_values(), [("w/short", None)])
 
