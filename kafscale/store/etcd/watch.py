@@ -181,7 +181,7 @@ class Watch:
     async def _start_stream(self) -> Stream:
         # From the revision that was reported last, not from the one after it: a compaction
         # of that one deletes what was deleted in it, and etcd 3.4.23 does not say that it is
-        # missing. What was reported already is left out.
+        # missing (findings/etcd-compacted-deletion.sh). What was reported already is left out.
         request = {
             "key": key_of(self._below),
             "range_end": end_of(self._below),
