@@ -106,6 +106,7 @@ class ClusterRecords:
         """
         if self._watch is not None:
             self._watch.stop()
+            self._watch = None
 
     # -- asking -----------------------------------------------------------------
 
@@ -205,21 +206,9 @@ class ClusterRecords:
         """
         See L{IClusterRecords.refresh}.
         """
-        entries, revision = await self._store.range(self._prefix)
-        if revision <= self._seen:
-            return  # the watch was faster
-        there = {entry.key for entry in entries}
-        changed: dict[str, Entry | None] = {
-            key: None for key in self._revisions if key not in there
-        }
-        for entry in entries:
-            if self._revisions.get(entry.key) != entry.revision:
-                changed[entry.key] = entry
-        self._apply(changed, revision)
-        if self._watch is not None:
-            # Or it would not report, after an interruption, the deletion of what it does
-            # not know of.
-            self._watch.advance(entries, revision)
+        if self._watch is None:
+            raise StoreUnavailable("the broker is stopping")
+        self._saw(await self._store.catch_up(self._watch))
 
     def _until(self, revision: int) -> Deferred[None]:
         """
@@ -237,17 +226,11 @@ class ClusterRecords:
 
     def _changed(self, changes: Sequence[Change]) -> None:
         """
-        The watch reports a commit, perhaps after a refresh has shown it.
+        The watch reports a commit, or several.
         """
-        last = max(change.revision for change in changes)
-        self._apply(
-            {change.key: change.entry for change in changes if change.revision > self._seen},
-            max(last, self._seen),
-        )
-
-    def _apply(self, entries: Mapping[str, Entry | None], revision: int) -> None:
         changed: dict[str, Any] = {}
-        for key, entry in entries.items():
+        for change in changes:
+            key, entry = change.key, change.entry
             if key == self._prefix:
                 # No broker deletes it, but an operator may, with all that has the prefix.
                 self._revisions[key] = 0 if entry is None else entry.revision
@@ -281,7 +264,13 @@ class ClusterRecords:
                         " should be restarted",
                         prefix=self._prefix,
                     )
-        self._seen = revision
+        self._saw(max(change.revision for change in changes))
+
+    def _saw(self, revision: int) -> None:
+        """
+        All commits up to a revision are known.
+        """
+        self._seen = max(self._seen, revision)
         ready = [done for least, done in self._waiting if least <= revision]
         self._waiting = [each for each in self._waiting if each[0] > revision]
         for done in ready:

@@ -183,14 +183,6 @@ class IWatch(Interface):
     A watch that was started with L{IMetadataStore.watch}.
     """
 
-    def advance(entries: Sequence[Entry], revision: int) -> None:
-        """
-        Report no changes up to C{revision}: the caller has read them.
-
-        @param entries: All that there is below the watch's prefix at this revision. After
-            an interruption the watch compares with these what it finds.
-        """
-
     def stop() -> None:
         """
         Stop the watch. It reports no change after this returns.
@@ -256,7 +248,14 @@ class IMetadataStore(Interface):
         Report all changes after C{revision} of keys that begin with C{prefix}.
 
         @param changed: Called in the reactor's thread with the changes of one
-            commit, for each commit in order.
+            commit, for each commit in order; after an interruption with all that
+            have changed meanwhile.
+        """
+
+    def catch_up(watch: IWatch) -> Awaitable[int]:
+        """
+        Let a watch of this store report now all changes that were made before the call,
+        by whomever. Return a revision: no change up to it will be reported any more.
         """
 
     def lease(seconds: float) -> Awaitable[int]:

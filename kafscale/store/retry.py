@@ -171,8 +171,9 @@ class RetryingObjectStore(ObjectStoreWrapper):
 
 class RetryingMetadataStore(MetadataStoreWrapper):
     """
-    A metadata store whose reads are repeated until the store answers: ranges for
-    L{PATIENCE} seconds, all others until the store is closed.
+    A metadata store whose reads are repeated until the store answers: ranges, and
+    what watches catch up with, for L{PATIENCE} seconds, all others until the store is
+    closed.
 
     A commit is made once. It may have been done although there was no answer,
     and only its caller can read back whether it was (L{kafscale.log.commit}).
@@ -197,8 +198,8 @@ class RetryingMetadataStore(MetadataStoreWrapper):
         """
         if operation == "commit":
             return self._retrier.once(perform)
-        if operation in ("get", "holds", "range"):
-            patience = PATIENCE if operation == "range" else FOR_EVER
+        if operation in ("get", "holds", "range", "catch_up"):
+            patience = PATIENCE if operation in ("range", "catch_up") else FOR_EVER
             return self._retrier.retry(f"{operation} {key}", perform, patience)
         return perform()
 

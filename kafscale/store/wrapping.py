@@ -131,7 +131,7 @@ class MetadataStoreWrapper:
         @param operation: The name of the method that was called.
         @param key: The key or prefix that it was called with, the key of the
             first compare of C{holds} or of the first operation of a commit; empty
-            for leases.
+            for leases and C{catch_up}.
         @param perform: Calls the same method of the inner store. It may be
             called several times.
         """
@@ -169,6 +169,12 @@ class MetadataStoreWrapper:
         See L{IMetadataStore.watch}.
         """
         return await self.call("watch", prefix, lambda: self.inner.watch(prefix, revision, changed))
+
+    async def catch_up(self, watch: IWatch) -> int:
+        """
+        See L{IMetadataStore.catch_up}.
+        """
+        return await self.call("catch_up", "", lambda: self.inner.catch_up(watch))
 
     async def lease(self, seconds: float) -> int:
         """

@@ -345,3 +345,4 @@ class ClusterRecordsTests(SynchronousTestCase):
         now(self.others.change([ONE], put(ONE, 1)))
         self.assertEqual(self.records.records(), {})
         self.assertEqual(self.records.behind(), 0.0)
+        self.assertRaises(StoreUnavailable, now, self.records.change([ONE], put(ONE, 2)))

@@ -392,6 +392,24 @@ class HostileMetadataStore(Hostile):
             raise
         return watch
 
+    async def catch_up(self, watch: IWatch) -> int:
+        """
+        See L{IMetadataStore.catch_up}. What was held back of the watch is reported.
+        """
+        assert isinstance(watch, _Watch) and watch.inner is not None
+        inner = watch.inner
+
+        async def catch_up() -> int:
+            revision = await self.inner.catch_up(inner)
+            for each, changes in self._held:
+                if each is watch:
+                    watch.tell(changes)
+            self._held = [held for held in self._held if held[0] is not watch]
+            return revision
+
+        revision: int = await self.ask("catch_up", "", (), catch_up)
+        return revision
+
     async def lease(self, seconds: float) -> int:
         """
         See L{IMetadataStore.lease}.
@@ -419,14 +437,14 @@ class _Watch:
     """
 
     def __init__(self, changed: Callable[[Sequence[Change]], None]) -> None:
-        self._inner: IWatch | None = None
+        self.inner: IWatch | None = None
         self._changed: Callable[[Sequence[Change]], None] | None = changed
 
     def begun(self, inner: IWatch) -> None:
         """
         Take the watch of the store behind, whose changes this one reports.
         """
-        self._inner = inner
+        self.inner = inner
         if self._changed is None:
             inner.stop()
 
@@ -437,23 +455,16 @@ class _Watch:
         if self._changed is not None:
             self._changed(changes)
 
-    def advance(self, entries: Sequence[Entry], revision: int) -> None:
-        """
-        See L{IWatch.advance}. Changes that are held back are reported nevertheless.
-        """
-        if self._inner is not None:
-            self._inner.advance(entries, revision)
-
     def stop(self) -> None:
         """
         See L{IWatch.stop}.
         """
         self._changed = None
-        if self._inner is not None:
-            self._inner.stop()
+        if self.inner is not None:
+            self.inner.stop()
 
     def behind(self) -> float:
         """
         See L{IWatch.behind}.
         """
-        return 0.0 if self._inner is None else self._inner.behind()
+        return 0.0 if self.inner is None else self.inner.behind()

@@ -152,9 +152,12 @@ class Etcd:
         else:
             row = self._rows.get(start)
             found = [] if row is None else [(start, row)]
-        limit = int(body.get("limit") or 0) or len(found)
+        count = len(found)
+        least = int(body.get("min_mod_revision") or 0)
+        found = [(key, row) for key, row in found if row.modified >= least]
+        limit = int(body.get("limit") or 0) or count
         kvs = [kv_of(key, row, bool(body.get("keys_only"))) for key, row in found[:limit]]
-        answer: dict[str, Any] = {"header": self._header(), "kvs": kvs}
+        answer: dict[str, Any] = {"header": self._header(), "kvs": kvs, "count": str(count)}
         if len(found) > limit:
             answer["more"] = True
         return answer

@@ -701,22 +701,33 @@ class MetadataStoreContract(TestCase):
         )
         watch.stop()
 
-    async def test_advanced_watch(self) -> None:
+    async def test_catch_up(self) -> None:
         """
-        A watch reports nothing up to the revision to which it was advanced.
+        A watch that has caught up has reported all changes, once.
         """
-        _, start = await self.store.range("")
-        silent: list[Sequence[Change]] = []
+        start = await self.store.commit([], [Put("w/a", 0), Put("w/b", 0), Put("w/c", 0)])
+        last: dict[str, Change] = {}
         reported: list[Sequence[Change]] = []
-        advanced = await self.store.watch("w/", start, silent.append)
+        watch = await self.store.watch(
+            "w/", start, lambda changes: last.update((each.key, each) for each in changes)
+        )
         other = await self.store.watch("w/", start, reported.append)
-        advanced.advance([], start + 1000)
-        advanced.advance([], start)
-        await self.store.commit([], [Put("w/a", 1)])
-        await self.until(reported, 1)
-        self.assertEqual(silent, [])
-        advanced.stop()
-        other.stop()
+        one = await self.store.commit([], [Put("w/a", 1), Put("w/new", 1), Put("x", 1)])
+        caught_up = await self.store.catch_up(watch)
+        self.assertGreaterEqual(caught_up, one)
+        expected = {key: Change(key, Entry(key, 1, one), one) for key in ("w/a", "w/new")}
+        self.assertEqual(last, expected)
+        two = await self.store.commit([], [Delete("w/b"), Delete("w/new"), Put("w/a", 2)])
+        self.assertGreaterEqual(await self.store.catch_up(watch), two)
+        gone = {key for key, each in last.items() if each.entry is None}
+        self.assertEqual(gone, {"w/b", "w/new"})
+        self.assertEqual(last["w/a"].entry, Entry("w/a", 2, two))
+        last.clear()
+        await self.store.catch_up(watch)
+        await self.until(reported, 2)
+        self.assertEqual(last, {})
+        for each in (watch, other):
+            each.stop()
 
     async def test_stopped_watch_is_silent(self) -> None:
         """

@@ -224,13 +224,18 @@ class RetryingMetadataStoreTests(SynchronousTestCase):
 
     def test_range_gives_up(self) -> None:
         """
-        A read of several keys fails after a while.
+        A read of several keys fails after a while, and so does that of a watch.
         """
-        reading = begin(self.store.range(""))
+        self.inner.policy = let_pass
+        watch = now(self.store.watch("", 0, lambda changes: None))
+        self.inner.policy = lambda operation: Verdict.FAIL
+        readings = [begin(self.store.range("")), begin(self.store.catch_up(watch))]
         self.clock.pump([0.1] * int(PATIENCE * 10 - 10))
-        self.assertNoResult(reading)
+        for reading in readings:
+            self.assertNoResult(reading)
         self.clock.advance(1 + LONGEST_WAIT)
-        self.failureResultOf(reading, StoreUnavailable)
+        for reading in readings:
+            self.failureResultOf(reading, StoreUnavailable)
 
     def test_commit_once(self) -> None:
         """

@@ -121,7 +121,7 @@ class CallTests(SynchronousTestCase):
         now(store.range("b/"))
         now(store.commit([], [Put("c", 1), Delete("d")]))
         now(store.commit([], []))
-        now(store.watch("e/", 0, lambda changes: None))
+        now(store.catch_up(now(store.watch("e/", 0, lambda changes: None))))
         now(store.revoke(now(store.lease(10))))
         now(store.close())
         self.assertEqual(
@@ -133,6 +133,7 @@ class CallTests(SynchronousTestCase):
                 ("commit", "c"),
                 ("commit", ""),
                 ("watch", "e/"),
+                ("catch_up", ""),
                 ("lease", ""),
                 ("revoke", ""),
             ],

@@ -7,7 +7,8 @@ from __future__ import annotations
 import builtins
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -21,6 +22,8 @@ from kafscale.store.etcd.encoding import end_of, entry_in, key_of, name_in, revi
 from kafscale.store.etcd.errors import NOT_FOUND, OUT_OF_RANGE, EtcdError, is_too_much
 from kafscale.store.etcd.leases import Leases
 from kafscale.store.etcd.watch import Compacted, Watch
+
+T = TypeVar("T")
 
 PAGE = 1000
 """How many entries of a range are read in one request."""
@@ -98,23 +101,30 @@ class EtcdMetadataStore:
         """
         See L{IMetadataStore.range}.
         """
-        kvs, revision = await self._pages(prefix)
-        return [entry_in(kv, self._prefix) for kv in kvs], revision
+        entries, _, revision = await self._pages(
+            prefix, lambda kvs: [entry_in(kv, self._prefix) for kv in kvs]
+        )
+        return entries, revision
 
     async def _pages(
-        self, prefix: str, revision: int = 0, keys_only: bool = False
-    ) -> tuple[builtins.list[dict[str, Any]], int]:
+        self,
+        prefix: str,
+        read: Callable[[Sequence[dict[str, Any]]], Sequence[T]],
+        revision: int = 0,
+        **others: object,
+    ) -> tuple[builtins.list[T], int, int]:
         """
-        All entries whose keys begin with C{prefix}, as etcd has them, and the
-        revision of etcd at which they were read.
+        What was read of the entries whose keys begin with C{prefix}, the number of all of
+        them, and the revision of etcd at which they were read.
 
+        @param read: Called with each page of entries, as etcd has them.
         @param revision: A revision of the past; 0: now.
-        @param keys_only: Whether the values are left out.
+        @param others: Fields of etcd's C{RangeRequest}, such as C{keys_only}.
         @raise Compacted: etcd has compacted the history past C{revision}.
         """
         while True:
             try:
-                return await self._pages_at(self._prefix + prefix, revision, keys_only)
+                return await self._pages_at(self._prefix + prefix, read, revision, others)
             except EtcdError as error:
                 if error.code != OUT_OF_RANGE:
                     raise
@@ -123,9 +133,14 @@ class EtcdMetadataStore:
                 # etcd compacted the history between two pages: begin again.
 
     async def _pages_at(
-        self, below: str, revision: int, keys_only: bool
-    ) -> tuple[builtins.list[dict[str, Any]], int]:
-        found: builtins.list[dict[str, Any]] = []
+        self,
+        below: str,
+        read: Callable[[Sequence[dict[str, Any]]], Sequence[T]],
+        revision: int,
+        others: dict[str, object],
+    ) -> tuple[builtins.list[T], int, int]:
+        found: builtins.list[T] = []
+        count = 0
         start = key_of(below)
         while True:
             request: dict[str, Any] = {
@@ -133,14 +148,16 @@ class EtcdMetadataStore:
                 "range_end": end_of(below),
                 "limit": str(self._page),
                 "revision": str(revision),
-                "keys_only": keys_only,
+                **others,
             }
             answer = await self._ask("/v3/kv/range", request)
-            found += answer.get("kvs", ())
+            kvs = answer.get("kvs", ())
+            found += read(kvs)
+            count = count or int(answer.get("count", 0))  # of the first page: all of them
             revision = revision or revision_in(answer)
             if not answer.get("more"):
-                return found, revision
-            start = key_of(name_in(found[-1]) + "\0")
+                return found, count, revision
+            start = key_of(name_in(kvs[-1]) + "\0")
 
     async def holds(self, compares: Sequence[Compare]) -> bool:
         """
@@ -208,15 +225,20 @@ class EtcdMetadataStore:
             history past C{revision}. In the latter case read the range again,
             and watch from its revision.
         """
-        kvs: builtins.list[dict[str, Any]] = []
+        known: dict[str, int] = {}
         if revision:
-            kvs, _ = await self._pages(prefix, revision, keys_only=True)
+
+            def read(kvs: Sequence[dict[str, Any]]) -> Sequence[tuple[str, int]]:
+                return [
+                    (name_in(kv).removeprefix(self._prefix), int(kv["mod_revision"])) for kv in kvs
+                ]
+
+            known.update((await self._pages(prefix, read, revision, keys_only=True))[0])
 
         def report(changes: Sequence[Change]) -> None:
             self._saw(changes[-1].revision)
             changed(changes)
 
-        known = {name_in(kv).removeprefix(self._prefix): int(kv["mod_revision"]) for kv in kvs}
         watch = Watch(
             self._client,
             self._clock,
@@ -225,13 +247,20 @@ class EtcdMetadataStore:
             prefix,
             revision,
             known,
-            lambda: self.range(prefix),
+            partial(self._pages, prefix),
             report,
             self._watches.discard,
         )
         await watch.begin()
         self._watches.add(watch)
         return watch
+
+    async def catch_up(self, watch: IWatch) -> int:
+        """
+        See L{IMetadataStore.catch_up}.
+        """
+        assert isinstance(watch, Watch)
+        return await watch.catch_up()
 
     async def lease(self, seconds: float) -> int:
         """

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from kafscale.errors import StoreUnavailable
-from kafscale.interfaces import Change, Entry, IWatch
+from kafscale.interfaces import Change, IWatch
 from kafscale.store.etcd.client import EtcdClient
 from kafscale.store.etcd.encoding import end_of, entry_in, key_of, name_in
 from kafscale.store.etcd.errors import Quiet
@@ -29,7 +29,7 @@ may be dead without a sign."""
 AGAIN_SECONDS = 0.5
 """The mean time before a stream that failed is started again."""
 
-Present = Callable[[], Awaitable[tuple[list[Entry], int]]]
+Pages = Callable[..., Awaitable[tuple[list[Any], int, int]]]
 
 
 class Compacted(StoreUnavailable):
@@ -60,7 +60,7 @@ class Watch:
         below: str,
         revision: int,
         known: dict[str, int],
-        present: Present,
+        pages: Pages,
         changed: Callable[[Sequence[Change]], None],
         stopped: Callable[[Watch], None],
     ) -> None:
@@ -73,7 +73,8 @@ class Watch:
         @param below: The prefix of this watch, which follows.
         @param revision: The revision after which changes are reported.
         @param known: The keys that exist at C{revision}, with their revisions.
-        @param present: Reads the present entries, and the revision of etcd.
+        @param pages: Reads entries of this watch, in pages
+            (C{EtcdMetadataStore._pages}).
         @param changed: Called with the changes of each commit.
         @param stopped: Called once, when the watch is stopped.
         """
@@ -84,7 +85,7 @@ class Watch:
         self._below = prefix + below
         self._revision = revision
         self._known = known
-        self._present = present
+        self._pages = pages
         self._changed = changed
         self._on_stopped = stopped
         self._behind = False
@@ -104,14 +105,6 @@ class Watch:
         stream = await self._start_stream()
         self._running = Deferred.fromCoroutine(self._run(stream))
         self._running.addErrback(self._ended)
-
-    def advance(self, entries: Sequence[Entry], revision: int) -> None:
-        """
-        See L{IWatch.advance}.
-        """
-        if revision > self._revision:
-            self._revision = revision
-            self._known = {entry.key: entry.revision for entry in entries}
 
     def stop(self) -> None:
         """
@@ -146,7 +139,13 @@ class Watch:
         while not self._stopped:
             try:
                 if self._behind:
-                    await self._catch_up()
+                    await self.catch_up()
+                    self._behind = False
+                    self._log.warn(
+                        "etcd was compacted past the watch of {below}, which has caught up from"
+                        " the present entries",
+                        below=self._below,
+                    )
                 if stream is None:
                     stream = await self._start_stream()
                 self._lost = False
@@ -228,7 +227,8 @@ class Watch:
 
     def _changes(self, event: dict[str, Any]) -> list[Change]:
         """
-        The change in an event; none if the value was not written by Kafscale.
+        The change in an event; none if the value was not written by Kafscale. It is known
+        then nevertheless, because L{catch_up} counts.
         """
         kv = event["kv"]
         revision = int(kv["mod_revision"])
@@ -242,6 +242,7 @@ class Watch:
                 key=name_in(kv),
                 reason=error,
             )
+            self._known[name_in(kv).removeprefix(self._prefix)] = revision
             return []
         return [Change(entry.key, entry, revision)]
 
@@ -266,25 +267,33 @@ class Watch:
                 revision=revision,
             )
 
-    async def _catch_up(self) -> None:
+    async def catch_up(self) -> int:
         """
-        Report the differences between the present entries and the reported ones.
+        Report the differences between the present entries and the reported ones. Return
+        the revision up to which all is reported then.
+
+        Only what was put since is read, because there may be many entries. Whether others
+        were deleted shows in the number of all; then the keys are read, too.
+
+        @raise StoreUnavailable: etcd does not answer.
         """
-        entries, revision = await self._present()
-        self._behind = False
-        if revision < self._revision:
-            return  # the watch was advanced meanwhile
-        there = {entry.key for entry in entries}
-        changes = [
-            Change(entry.key, entry, entry.revision)
-            for entry in entries
-            if self._known.get(entry.key) != entry.revision
-        ]
-        changes += [Change(key, None, revision) for key in self._known if key not in there]
-        changes.sort(key=lambda change: change.revision)  # deletions come last
-        self._log.warn(
-            "etcd was compacted past the watch of {below}, which has caught up from the present"
-            " entries",
-            below=self._below,
+        puts, count, revision = await self._pages(
+            self._puts, min_mod_revision=str(self._revision + 1)
         )
-        self._report(changes, revision)
+        there: set[str] | None = None
+        if len(self._known.keys() | {change.key for change in puts}) != count:
+            names, _, _ = await self._pages(self._names, revision, keys_only=True)
+            there = set(names)
+        if revision > self._revision:  # else the stream was faster
+            changes = [each for each in puts if self._known.get(each.key) != each.revision]
+            if there is not None:
+                changes += [Change(key, None, revision) for key in self._known if key not in there]
+            changes.sort(key=lambda change: change.revision)  # deletions come last
+            self._report(changes, revision)
+        return self._revision
+
+    def _puts(self, kvs: Sequence[dict[str, Any]]) -> list[Change]:
+        return [change for kv in kvs for change in self._changes({"kv": kv})]
+
+    def _names(self, kvs: Sequence[dict[str, Any]]) -> list[str]:
+        return [name_in(kv).removeprefix(self._prefix) for kv in kvs]

@@ -81,12 +81,6 @@ class _Watch:
                     revision=commit.revision,
                 )
 
-    def advance(self, entries: Sequence[Entry], revision: int) -> None:
-        """
-        See L{IWatch.advance}.
-        """
-        self._reported = max(self._reported, revision)
-
     def stop(self) -> None:
         """
         See L{IWatch.stop}.
@@ -204,6 +198,13 @@ class SQLiteMetadataStore:
         if not watch.stopped:
             self._watches.append(watch)
         return watch
+
+    async def catch_up(self, watch: IWatch) -> int:
+        """
+        See L{IMetadataStore.catch_up}. Watches report each commit when it is durable.
+        """
+        await self._certain()
+        return self._revision
 
     async def lease(self, seconds: float) -> int:
         """

@@ -36,11 +36,12 @@ from kafscale.cluster.records import ClusterRecords
 from kafscale.errors import KafkaError, StoreUnavailable
 from kafscale.format import metadata_keys
 from kafscale.format.delegation_token import DelegationTokenRecord
-from kafscale.interfaces import DelegationToken, IDelegationTokens, Principal
+from kafscale.interfaces import DelegationToken, IDelegationTokens, IMetadataStore, Principal
 from kafscale.store.blocking import at_once
 from kafscale.store.sqlite.store import SQLiteMetadataStore
 from tests.access.authentication.scram_client import ScramClient
 from tests.harness.coroutines import begin, now
+from tests.harness.hostile import HostileMetadataStore, let_pass
 
 SECRET = b"of the cluster"
 START = 1_800_000_000
@@ -52,6 +53,8 @@ RULES = TokenRules(SECRET, 7 * DAY, DAY, HOUR)
 class TokensTestCase(SynchronousTestCase):
     """
     Two brokers of one cluster.
+
+    @ivar hostile: The metadata store as the second one sees it.
     """
 
     def setUp(self) -> None:
@@ -68,14 +71,19 @@ class TokensTestCase(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.ids = iter(f"token-{number}" for number in range(1000))
         self.following: list[ClusterRecords] = []
-        self.first, self.second = self.started(RULES), self.started(RULES)
+        self.hostile = HostileMetadataStore(self.store, let_pass)
+        self.first, self.second = self.started(RULES), self.started(RULES, self.hostile)
 
-    def started(self, rules: TokenRules) -> DelegationTokens:
+    def started(
+        self, rules: TokenRules, store: IMetadataStore | None = None
+    ) -> DelegationTokens:
         """
         The tokens as a broker has them.
         """
         records = ClusterRecords(
-            self.store, metadata_keys.DELEGATION_TOKENS, DelegationTokenRecord.from_entry
+            store or self.store,
+            metadata_keys.DELEGATION_TOKENS,
+            DelegationTokenRecord.from_entry,
         )
         now(records.start())
         self.following.append(records)
@@ -261,7 +269,7 @@ class ChangeTests(TokensTestCase):
         """
         A broker that has not heard of a token yet looks for it in the store.
         """
-        self.following[1].stop()
+        self.hostile.holds_changes = True
         token = self.create()
         self.assertEqual(self.second.tokens(), [])
         self.assertEqual(self.code(lambda: self.second.renew(token.hmac, EVE, HOUR)), 63)
@@ -272,7 +280,7 @@ class ChangeTests(TokensTestCase):
         A broker that has not heard of it yet does not bring a deleted token back.
         """
         token = self.create()
-        self.following[1].stop()
+        self.hostile.holds_changes = True
         now(self.first.expire(token.hmac, ALICE, -1))
         self.assertEqual(len(self.second.tokens()), 1)
         self.assertEqual(self.code(lambda: self.second.renew(token.hmac, ALICE, -1)), 62)
@@ -441,8 +449,8 @@ class LoginTests(TokensTestCase):
         Another HMAC, and that of another token, are refused without a request to the store.
         """
         token, other = self.create(), self.create()
-        self.following[1].stop()
-        self.patch(self.store, "range", None)
+        self.hostile.holds_changes = True
+        self.patch(self.store, "catch_up", None)
         self.patch(self.store, "commit", None)
         self.patch(self.store, "holds", None)
         right = b64encode(token.hmac).decode()
@@ -478,7 +486,7 @@ class LoginTests(TokensTestCase):
         A token that this broker has not heard of, or not of its renewal, is looked for in
         the store.
         """
-        self.following[1].stop()
+        self.hostile.holds_changes = True
         token = self.create()
         self.assertEqual(self.second.tokens(), [])
         self.assertIsNotNone(self.log_in(token))
@@ -495,7 +503,7 @@ class LoginTests(TokensTestCase):
         Without the store known tokens are accepted, and others refused.
         """
         token = self.create()
-        self.following[1].stop()
+        self.hostile.holds_changes = True
         later = self.create()
 
         def fail(*_: Any) -> Any:

@@ -468,25 +468,35 @@ class CompactionTests(EtcdCase):
         self.assertEqual(self.reported[-1][0], Change("w/new", Entry("w/new", 4, last), last))
         self.assertEqual(watch.behind(), 0.0)
 
-    async def test_advanced_watch_behind(self) -> None:
+    async def test_caught_up_without_a_stream(self) -> None:
         """
-        A watch that is behind and is told what there is reports the deletion of a key that
-        it has never reported itself, though the history is compacted.
+        A watch that catches up while its stream is cut reports what was put and deleted.
+        The stream that follows reports only what came after, also if that is a deletion,
+        and the history is compacted.
         """
         store, other = self.store_by(self.client), self.store()
-        start = await store.commit([], [Put("w/same", 1)])
+        start = await store.commit([], [Put("w/same", 1), Put("w/gone", 1)])
         watch = await store.watch("w/", start, self.reported.append)
         await self.cut_off(watch, other)
+        self.assertEqual(await store.catch_up(watch), start)
+        self.assertEqual(self.reported_values(), [])
         self.etcd.ask(
             "/v3/kv/put", {"key": etcd.base64("n/w/short"), "value": etcd.base64("2")}
         )
-        there = Entry("w/short", 2, start + 1)
-        watch.advance([Entry("w/same", 1, start), there], start + 1)
+        self.assertEqual(await store.catch_up(watch), start + 1)
+        self.assertEqual(self.reported_values(), [("w/short", 2)])
+        # As many keys as before: one is gone, and one has no value of Kafscale's.
+        self.etcd.ask("/v3/kv/put", {"key": etcd.base64("n/w/no"), "value": etcd.base64("{no")})
+        self.etcd.ask("/v3/kv/deleterange", {"key": etcd.base64("n/w/gone")})
+        self.assertEqual(await store.catch_up(watch), start + 3)
         self.etcd.ask("/v3/kv/deleterange", {"key": etcd.base64("n/w/short")})
-        self.etcd.ask("/v3/kv/compaction", {"revision": str(start + 2)})
+        self.etcd.ask("/v3/kv/compaction", {"revision": str(start + 4)})
         self.client.release()
-        await until(lambda: bool(self.reported_values()))
-        self.assertEqual(self.reported_values(), [("w/short", None)])
+        await until(lambda: len(self.reported_values()) >= 3)
+        self.assertEqual(
+            self.reported_values(), [("w/short", 2), ("w/gone", None), ("w/short", None)]
+        )
+        self.flushLoggedErrors()
 
     async def test_from_a_forgotten_revision(self) -> None:
         """
