@@ -68,6 +68,7 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "group-shards": ["owner, and how often it was written"],
     "groups": ["a generation and its members"],
     "offsets": ["offset, leader epoch, the consumer's note, times"],
+    "transactional-ids": ["producer id, epoch, state, the partitions and groups of a transaction"],
     "acls": ["resource, principal, host, operation, permission"],
     "users": ["a SCRAM credential for each mechanism"],
     "delegation-tokens": ["owner, requester, renewers, times"],

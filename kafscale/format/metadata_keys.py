@@ -5,9 +5,9 @@ The metadata store puts a prefix of its own before each key, so keys begin with
 the kind of entry. Numbers are padded where entries are read in their order.
 docs/storage.md has the same layouts in a table, with what the entries hold.
 
-The shard of a group is the CRC-32 (zlib's) of its name in UTF-8, modulo
-L{SHARDS}. The names of groups and users may be any text, so in a key everything but
-letters, digits and ``_.-~`` is written as ``%XX``.
+The shard of a group or a transactional id is the CRC-32 (zlib's) of its name in UTF-8,
+modulo L{SHARDS}. The names of groups, transactional ids and users may be any text, so in
+a key everything but letters, digits and ``_.-~`` is written as ``%XX``.
 """
 
 from __future__ import annotations
@@ -42,13 +42,15 @@ TOMBSTONES = "tombstones/"
 GROUP_SHARDS = "group-shards/"
 GROUPS = "groups/"
 OFFSETS = "offsets/"
+TRANSACTIONAL_IDS = "transactional-ids/"
 ACLS = "acls/"
 USERS = "users/"
 DELEGATION_TOKENS = "delegation-tokens/"
 QUOTAS = "quotas/"
 
 SHARDS = 16
-"""How many shards groups are divided into. It says where a group is, so it never changes."""
+"""How many shards groups and transactional ids are divided into. It says where a group is,
+so it never changes."""
 
 
 def kind_of(key: str) -> str:
@@ -172,7 +174,7 @@ def partition_of(key: str) -> TopicIdPartition:
 
 def shard_of(group: str) -> int:
     """
-    The shard of a group.
+    The shard of a group, or of a transactional id.
     """
     return crc32(group.encode()) % SHARDS
 
@@ -235,6 +237,31 @@ def offset_of(key: str) -> tuple[str, TopicIdPartition]:
     """
     _, _, name, topic_id, index = key.split("/")
     return unquote(name), (UUID(topic_id), int(index))
+
+
+# -- transactional ids ---------------------------------------------------------
+
+
+def transactional_ids(shard: int) -> str:
+    """
+    The prefix of all transactional ids of a shard.
+    """
+    return f"{TRANSACTIONAL_IDS}{shard:02d}/"
+
+
+def transactional_id(name: str) -> str:
+    """
+    The record of a transactional id
+    (L{kafscale.format.transactional_id.TransactionalIdRecord}).
+    """
+    return transactional_ids(shard_of(name)) + quote(name, safe="")
+
+
+def transactional_id_of(key: str) -> str:
+    """
+    The name in a L{transactional_id}'s key.
+    """
+    return unquote(key.split("/")[2])
 
 
 # -- access --------------------------------------------------------------------

@@ -30,6 +30,7 @@ from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.quota import QuotaRecord
 from kafscale.format.topic import NameRecord, TombstoneRecord, TopicRecord
+from kafscale.format.transactional_id import TransactionalIdRecord
 from kafscale.format.user import UserRecord, login_secret_of
 from kafscale.interfaces import Entry
 
@@ -71,6 +72,7 @@ RECORDS: dict[str, Callable[[Entry], Record]] = {
     metadata_keys.GROUP_SHARDS: ShardRecord.from_entry,
     metadata_keys.GROUPS: GroupRecord.from_entry,
     metadata_keys.OFFSETS: CommittedOffset.from_entry,
+    metadata_keys.TRANSACTIONAL_IDS: TransactionalIdRecord.from_entry,
     metadata_keys.ACLS: AclRecord.from_entry,
     metadata_keys.USERS: UserRecord.from_entry,
     metadata_keys.DELEGATION_TOKENS: DelegationTokenRecord.from_entry,

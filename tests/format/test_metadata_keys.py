@@ -82,6 +82,16 @@ class LayoutTests(SynchronousTestCase):
         self.assertEqual(metadata_keys.offsets_of("orders"), "offsets/14/orders/")
 
 
+    def test_transactional_ids(self) -> None:
+        """
+        A transactional id is in the shard of the group that has the same name.
+        """
+        self.assertEqual(metadata_keys.transactional_id("orders"), "transactional-ids/14/orders")
+        self.assertEqual(
+            metadata_keys.transactional_id("a/b c\u00fc"), "transactional-ids/12/a%2Fb%20c%C3%BC"
+        )
+
+
 class ParsingTests(SynchronousTestCase):
     """
     Keys, there and back.
@@ -126,6 +136,17 @@ class ParsingTests(SynchronousTestCase):
         self.assertTrue(key.startswith(metadata_keys.groups(metadata_keys.shard_of(name))))
         self.assertEqual(len(key.split("/")), 3)
         self.assertEqual(metadata_keys.group_of(key), name)
+
+    @given(NAMES)
+    def test_transactional_ids(self, name: str) -> None:
+        """
+        So it is with transactional ids.
+        """
+        key = metadata_keys.transactional_id(name)
+        shard = metadata_keys.shard_of(name)
+        self.assertTrue(key.startswith(metadata_keys.transactional_ids(shard)))
+        self.assertEqual(len(key.split("/")), 3)
+        self.assertEqual(metadata_keys.transactional_id_of(key), name)
 
     @given(NAMES)
     def test_token_ids(self, token_id: str) -> None:

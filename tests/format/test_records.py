@@ -37,6 +37,7 @@ from kafscale.format.levels import highest_level
 from kafscale.format.offset import CommittedOffset
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.topic import NameRecord, Reassignment, TombstoneRecord, TopicRecord
+from kafscale.format.transactional_id import TransactionalIdRecord, TransactionState
 from kafscale.format.user import ScramCredential, UserRecord
 from kafscale.interfaces import Entry
 from tests.format.entries import (
@@ -179,6 +180,30 @@ EXAMPLES: dict[str, tuple[Record, str]] = {
         '{"offset":42,"epoch":1,"metadata":"","at_ms":1795262953188,'
         '"expires_ms":1795262953189}',
     ),
+    "transactional-ids/14/orders": (
+        TransactionalIdRecord(14003, 0, 60000),
+        '{"producer_id":14003,"epoch":0,"timeout_ms":60000,"state":"Empty","number":0,'
+        '"began_ms":-1,"changed_ms":-1}',
+    ),
+    "transactional-ids/14/payments": (
+        TransactionalIdRecord(
+            15020,
+            0,
+            60000,
+            TransactionState.PREPARE_ABORT,
+            7,
+            1795262953188,
+            1795262953290,
+            (14003, 32766),
+            (14003, 32767),
+            frozenset({(TOPIC, 2), (OTHER, 0), (TOPIC, 0)}),
+            frozenset({"b", "a"}),
+        ),
+        '{"producer_id":15020,"epoch":0,"timeout_ms":60000,"state":"PrepareAbort","number":7,'
+        '"began_ms":1795262953188,"changed_ms":1795262953290,"previous":[14003,32766],'
+        f'"ending":[14003,32767],"partitions":[["{TOPIC}",[0,2]],["{OTHER}",[0]]],'
+        '"groups":["a","b"]}',
+    ),
 }
 
 
@@ -272,6 +297,7 @@ class RecordTests(SynchronousTestCase):
             ("group-shards/14", "sequence"),
             ("groups/14/orders", "generation"),
             (f"offsets/14/orders/{TOPIC}/0000000000", "offset"),
+            ("transactional-ids/14/orders", "epoch"),
         ):
             value = {**EXAMPLES[key][0].to_json(), field: "7"}
             with self.assertRaises(CorruptRecord, msg=key):
@@ -291,6 +317,17 @@ class RecordTests(SynchronousTestCase):
                 f"{key}: level 3 of the format '{name}' is newer than this version, which reads"
                 f" it up to level {highest_level(name)}: use the version that has written it",
             )
+
+    def test_transactional_ids(self) -> None:
+        """
+        A state that is unknown, or that no stored id has, is refused; so is a producer
+        without an epoch.
+        """
+        key = "transactional-ids/14/orders"
+        value = EXAMPLES[key][0].to_json()
+        for bad in ({"state": "Dead"}, {"state": "empty"}, {"ending": [1]}, {"previous": ["1", 0]}):
+            with self.assertRaises(CorruptRecord, msg=str(bad)):
+                reader_of(key)(Entry(key, {**value, **bad}, 1))
 
     @given(
         st.builds(

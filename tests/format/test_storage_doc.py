@@ -38,6 +38,7 @@ from kafscale.format.partition import Chapter, PartitionRecord
 from kafscale.format.segment import write_footer
 from kafscale.format.slot import Range, Seal, read_slot, write_seal
 from kafscale.format.trailer import Kind, intact
+from kafscale.format.transactional_id import TransactionalIdRecord
 from kafscale.interfaces import Entry
 from kafscale.wire.records import Record, build_batch, read_batch_header
 from tests.format.entries import ACL, QUOTAS, SINGLE, WHOLE, reader_of, text_of
@@ -175,6 +176,7 @@ class KeyTests(SynchronousTestCase):
             metadata_keys.group_shard(shard),
             metadata_keys.group(group),
             metadata_keys.offset(metadata_keys.offsets_of(group), (TOPIC, 2)),
+            metadata_keys.transactional_id(group),
             metadata_keys.acl(ACL),
             metadata_keys.user("clicks"),
             metadata_keys.delegation_token(str(TOPIC)),
@@ -193,6 +195,7 @@ class KeyTests(SynchronousTestCase):
             "partition": 2,
             "shard": shard,
             "group": group,
+            "id": group,
             "acl": "892a196b616008c5a68e0309bc0a237d",
             "user": "clicks",
             "token": TOPIC,
@@ -395,7 +398,7 @@ class RecordTests(SynchronousTestCase):
                 again = reader_of(key)(entry).to_json()
             self.assertEqual(text_of(again), text, key)
             shown.add(key if key in WHOLE else metadata_keys.kind_of(key) or key)
-        self.assertEqual(len(shown), 23)
+        self.assertEqual(len(shown), 24)
 
     def test_every_field(self) -> None:
         """
@@ -421,6 +424,7 @@ class RecordTests(SynchronousTestCase):
                 "group-shards": 3,
                 "groups": 6,
                 "offsets": 5,
+                "transactional-ids": 11,
                 "levels": 2,
                 "store": 3,
                 "journals": 1,
@@ -436,6 +440,23 @@ class RecordTests(SynchronousTestCase):
         (table,) = tables("A partition's record")
         chapter = Chapter(0, 1, 0, 0, 1)
         record = PartitionRecord(key_epochs=((0, 1),), chapters=(chapter,))
+        self.assertEqual([codes(row[0])[0] for row in table], list(record.to_json()))
+
+
+    def test_transactional_id(self) -> None:
+        """
+        So it is with that of a transactional id.
+        """
+        (table,) = tables("A transactional id's record")
+        record = TransactionalIdRecord(
+            1,
+            0,
+            1,
+            previous=(1, 0),
+            ending=(1, 1),
+            partitions=frozenset({(TOPIC, 0)}),
+            groups=frozenset({"g"}),
+        )
         self.assertEqual([codes(row[0])[0] for row in table], list(record.to_json()))
 
 
@@ -477,6 +498,7 @@ class PageTests(SynchronousTestCase):
                 "Volumes": 1,
                 "Metadata": 2,
                 "A partition's record": 1,
+                "A transactional id's record": 1,
                 "Levels": 1,
             },
         )

@@ -1,0 +1,3 @@
+"""
+The coordinator of transactions.
+"""
