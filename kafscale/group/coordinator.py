@@ -49,6 +49,7 @@ from kafscale.interfaces import (
     IGroupCoordinator,
     IImage,
     IMetadataStore,
+    IShardTenant,
     JoinParameters,
     JoinResult,
     MemberIdentity,
@@ -103,6 +104,7 @@ class GroupCoordinator:
         new_id: Callable[[], str],
         lost: Callable[[], None] = lambda: None,
         offsets_topic: OffsetsTopic | None = None,
+        tenants: Sequence[IShardTenant] = (),
     ) -> None:
         """
         @param store: Groups and committed offsets are stored there.
@@ -112,6 +114,7 @@ class GroupCoordinator:
         @param new_id: Returns text that no other member id contains.
         @param lost: Called when another broker turns out to own a shard.
         @param offsets_topic: Shows what is committed.
+        @param tenants: Whose state is in the same shards.
         """
         self._store = store
         self._image = image
@@ -120,6 +123,7 @@ class GroupCoordinator:
         self._new_id = new_id
         self._lost = lost
         self._offsets_topic = offsets_topic
+        self._tenants = tenants
         self._incarnation = 0
         self._groups: dict[str, CoordinatedGroup] = {}
         self._shards: dict[int, Shard] = {}
@@ -135,7 +139,7 @@ class GroupCoordinator:
         """
         self._release(list(self._shards))
         self._incarnation = incarnation
-        self._loading = set(range(metadata_keys.SHARDS))
+        self._expect(range(metadata_keys.SHARDS))
         if self._next_expiry is None:
             self._next_expiry = self._clock.callLater(CHECK_SECONDS, self._expire)
 
@@ -145,7 +149,7 @@ class GroupCoordinator:
         """
         self._release([number for number in self._shards if number not in numbers])
         new = [number for number in numbers if number not in self._shards]
-        self._loading = set(new)
+        self._expect(new)
         incarnation = self._incarnation
         shown = self._offsets_topic
         committed = None if shown is None else shown.committed
@@ -154,12 +158,9 @@ class GroupCoordinator:
         ]
         # All at once, so that the store writes them together.
         await map_bounded(Shard.take, shards, limit=len(shards))
-        groups: list[Entry] = []
-        offsets: list[Entry] = []
-        for shard in shards:
-            groups += (await self._store.range(metadata_keys.groups(shard.number)))[0]
-            offsets += (await self._store.range(metadata_keys.offsets(shard.number)))[0]
+        groups, offsets = await self._read(shards)
         if self._stopped or incarnation != self._incarnation:
+            self._release_tenants(new)
             return
         self._shards |= {shard.number: shard for shard in shards}
         if shown is not None:
@@ -177,8 +178,29 @@ class GroupCoordinator:
                 self._groups[name] = self._new(name)
             self._groups[name].offsets.put(partition, CommittedOffset.from_entry(entry))
             topic_ids.add(partition[0])
+        for shard in shards:
+            if shard.is_lost:  # found by a tenant meanwhile
+                self._shard_lost(shard)
         for topic_id in await self._image.gone(sorted(topic_ids)):
             self.topic_deleted(topic_id)
+
+    async def _read(self, shards: Sequence[Shard]) -> tuple[list[Entry], list[Entry]]:
+        """
+        What is stored of the groups of these shards, and their offsets. Tenants load
+        theirs.
+        """
+        groups: list[Entry] = []
+        offsets: list[Entry] = []
+        try:
+            for shard in shards:
+                groups += (await self._store.range(metadata_keys.groups(shard.number)))[0]
+                offsets += (await self._store.range(metadata_keys.offsets(shard.number)))[0]
+                for tenant in self._tenants:
+                    await tenant.load(shard)
+        except Exception:
+            self._release_tenants([shard.number for shard in shards])
+            raise
+        return groups, offsets
 
     async def stop(self) -> None:
         """
@@ -189,7 +211,7 @@ class GroupCoordinator:
         if self._next_expiry is not None and self._next_expiry.active():
             self._next_expiry.cancel()
         shards = list(self._shards.values())
-        self._loading.clear()
+        self._expect(())
         self._release(list(self._shards))
         for shard in shards:
             await shard.idle()
@@ -200,12 +222,26 @@ class GroupCoordinator:
         """
         for number in numbers:
             shard = self._shards.pop(number)
+            self._release_tenants([number])
             if self._offsets_topic is not None:
                 self._offsets_topic.end(number)
             for name, coordinated in list(self._groups.items()):
                 if coordinated.shard is shard:
                     del self._groups[name]
                     coordinated.group.end(NotCoordinator())
+
+    def _expect(self, numbers: Collection[int]) -> None:
+        """
+        These shards are being taken.
+        """
+        self._loading = set(numbers)
+        for tenant in self._tenants:
+            tenant.expect(numbers)
+
+    def _release_tenants(self, numbers: Collection[int]) -> None:
+        for tenant in self._tenants:
+            for number in numbers:
+                tenant.release(number)
 
     def _shard_lost(self, shard: Shard) -> None:
         if self._shards.get(shard.number) is shard:

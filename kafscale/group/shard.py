@@ -22,6 +22,7 @@ from typing import TypeAlias
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from kafscale.errors import (
     CommitConflict,
@@ -32,7 +33,7 @@ from kafscale.errors import (
 )
 from kafscale.format import metadata_keys
 from kafscale.format.group import ShardRecord
-from kafscale.interfaces import Compare, Delete, IMetadataStore, Put
+from kafscale.interfaces import Compare, Delete, Entry, IMetadataStore, IShard, Put
 
 Committed: TypeAlias = Callable[[int, int, Sequence[Put | Delete]], None]
 """Called with the number and the sequence of a shard and the operations of a commit when
@@ -57,6 +58,7 @@ class _Write:
     refused: bool = False
 
 
+@implementer(IShard)
 class Shard:
     """
     One shard, written by one incarnation of a broker.
@@ -91,6 +93,8 @@ class Shard:
         self._waiting: list[tuple[Put | Delete, _Write]] = []
         self._writing = False
         self._idle: list[Deferred[None]] = []
+        self._lookers: list[Deferred[None]] = []  # that wait for the next read
+        self._looking = False
         self._lost = lost
         self._committed = committed
 
@@ -120,10 +124,7 @@ class Shard:
 
     def write(self, operations: Sequence[Put | Delete]) -> Deferred[None]:
         """
-        Write these operations. Fires when all of them are durable. They are
-        written in the order of calls, and not necessarily by one commit.
-
-        @raise NotCoordinator: by the Deferred: another broker owns the shard.
+        See L{IShard.write}.
         """
         write = _Write(Deferred(), len(operations))
         if self.is_lost:
@@ -136,6 +137,53 @@ class Shard:
                 self._writing = True
                 Deferred.fromCoroutine(self._write_all())
         return write.done
+
+    def look(self) -> Deferred[None]:
+        """
+        See L{IShard.look}. Those that look while a read is under way share the next.
+
+        The sequence need not be compared: only the owner raises it, and it knows what
+        it has written.
+        """
+        looker: Deferred[None] = Deferred()
+        if self.is_lost:
+            looker.errback(NotCoordinator())
+        else:
+            self._lookers.append(looker)
+            if not self._looking:
+                self._looking = True
+                Deferred.fromCoroutine(self._look_all())
+        return looker
+
+    async def _look_all(self) -> None:
+        while self._lookers:
+            lookers, self._lookers = self._lookers, []
+            try:
+                await self._read_own()
+            except NotCoordinator as lost:
+                self._has_lost()
+                for looker in lookers:
+                    looker.errback(lost)
+            except Exception as error:  # noqa: BLE001 - goes to those that wait
+                for looker in lookers:
+                    looker.errback(error)
+            else:
+                for looker in lookers:
+                    looker.callback(None)
+        self._looking = False
+
+    def _has_lost(self) -> None:
+        """
+        Another broker owns the shard.
+        """
+        if not self.is_lost:
+            self.is_lost = True
+            self._log.warn(
+                "lost group shard {number} to another broker; its groups are coordinated"
+                " there",
+                number=self.number,
+            )
+            self._lost(self)
 
     def idle(self) -> Deferred[None]:
         """
@@ -154,14 +202,8 @@ class Shard:
             try:
                 await self._commit(operations)
             except NotCoordinator as lost:
-                self.is_lost = True
-                self._log.warn(
-                    "lost group shard {number} to another broker; its groups are coordinated"
-                    " there",
-                    number=self.number,
-                )
                 left, self._waiting = self._waiting, []
-                self._lost(self)
+                self._has_lost()
                 _refuse(now + [write for _, write in left], lost)
             except StoreError as error:
                 self._log.warn(
@@ -231,6 +273,16 @@ class Shard:
         )
 
     async def _is_done(self) -> bool:
+        entry, record = await self._read_own()
+        self._revision = entry.revision
+        return record.sequence == self._sequence
+
+    async def _read_own(self) -> tuple[Entry, ShardRecord]:
+        """
+        The shard's entry, as it is now.
+
+        @raise NotCoordinator: it is not what this object has taken.
+        """
         try:
             entry = await self._store.get(self._key)
         except StoreUnavailable:  # raised only by a store that is closed: others wait
@@ -242,8 +294,7 @@ class Shard:
             raise NotCoordinator
         if record.since != self._since:
             raise NotCoordinator  # this broker itself has lost it, and taken it again
-        self._revision = entry.revision
-        return record.sequence == self._sequence
+        return entry, record
 
 
 def _refuse(writes: Sequence[_Write], error: Exception) -> None:

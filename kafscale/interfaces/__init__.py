@@ -92,6 +92,7 @@ from kafscale.interfaces.services import (
     Serving,
     Settling,
 )
+from kafscale.interfaces.shards import IShard, IShardTenant
 from kafscale.interfaces.stores import (
     MAX_COMMIT,
     Change,
@@ -158,6 +159,8 @@ __all__ = [
     "ISession",
     "ISessions",
     "ISettlement",
+    "IShard",
+    "IShardTenant",
     "ITopicConfigs",
     "ITopicLookup",
     "ITopics",

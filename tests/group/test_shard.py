@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import NotCoordinator
+from kafscale.format.errors import CorruptRecord
 from kafscale.group.shard import MAX_OPERATIONS, Shard
 from kafscale.interfaces import Delete, Put
 from kafscale.store.blocking import at_once
@@ -274,6 +275,85 @@ class ShardTests(SynchronousTestCase):
         self.assertEqual(self.value("group-shards/05")["owner"], 200)
         self.failureResultOf(self.shard.write([Put("a", 1)]), NotCoordinator)
         self.assertFalse(successor.is_lost)
+
+    # -- looking ---------------------------------------------------------------
+
+    def test_look(self) -> None:
+        """
+        A look is a read of the owner. Those that look during a read wait for the next
+        one, together: theirs began before they asked.
+        """
+        self.hold()
+        first = self.shard.look()
+        others = [self.shard.look() for _ in range(2)]
+        (read,) = self.store.pending
+        self.assertEqual((read.kind, read.key), ("get", "group-shards/05"))
+        read.succeed()
+        self.successResultOf(first)
+        for each in others:
+            self.assertNoResult(each)
+        (read,) = self.store.pending
+        read.succeed()
+        for each in others:
+            self.successResultOf(each)
+        self.assertEqual(self.store.pending, [])
+
+    def test_look_during_a_write(self) -> None:
+        """
+        A commit of the owner's own is no reason to refuse, done or not.
+        """
+        self.hold()
+        asked = self.shard.write([Put("a", 1)])
+        for apply in (False, True):
+            if apply:
+                self.store.pending[0].apply()
+            looker = self.shard.look()
+            self.store.pending[-1].succeed()
+            self.successResultOf(looker)
+        self.store.settle()
+        self.successResultOf(asked)
+
+    def test_look_finds_a_successor(self) -> None:
+        """
+        Who looks learns that the shard is lost, once, and so do all that write or look
+        then.
+        """
+        for incarnation in (200, 100):
+            shard = self.taken(self.store, 100)
+            self.losses.clear()
+            self.taken(HostileMetadataStore(self.inner, let_pass), incarnation)
+            self.failureResultOf(shard.look(), NotCoordinator)
+            self.failureResultOf(shard.look(), NotCoordinator)
+            self.failureResultOf(shard.write([Put("a", 1)]), NotCoordinator)
+            self.assertEqual(self.losses, [shard])
+
+    def test_look_and_write_find_a_successor(self) -> None:
+        """
+        The loss is reported once, also if a commit is under way.
+        """
+        self.hold()
+        asked = self.shard.write([Put("a", 1)])
+        waiting = self.shard.write([Put("b", 1)])
+        looker = self.shard.look()
+        self.taken(HostileMetadataStore(self.inner, let_pass), 200)
+        self.store.pending[1].succeed()
+        self.failureResultOf(looker, NotCoordinator)
+        self.store.settle()
+        self.failureResultOf(asked, NotCoordinator)
+        self.failureResultOf(waiting, NotCoordinator)
+        self.assertEqual(self.losses, [self.shard])
+
+    def test_look_at_what_is_damaged(self) -> None:
+        """
+        An entry that cannot be read is an error of those that look, and of nobody else.
+        """
+        entry = {"owner": "x", "since": 1, "sequence": 1}
+        self.successResultOf(
+            Deferred.fromCoroutine(self.inner.commit([], [Put("group-shards/05", entry)]))
+        )
+        self.failureResultOf(self.shard.look(), CorruptRecord)
+        self.failureResultOf(self.shard.look(), CorruptRecord)
+        self.assertFalse(self.shard.is_lost)
 
     def test_store_closed(self) -> None:
         """
