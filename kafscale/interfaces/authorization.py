@@ -4,7 +4,7 @@ What principals may do.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 
 from zope.interface import Attribute, Interface
 
@@ -53,9 +53,9 @@ class IAcls(Interface):
     The access control lists.
     """
 
-    def acls() -> Collection[AclRecord]:
+    def acls() -> Mapping[str, AclRecord]:
         """
-        All of them.
+        All of them by their keys. Later changes show in it.
         """
 
     def refresh() -> Awaitable[None]:
@@ -81,10 +81,11 @@ class IAcls(Interface):
         @raise StoreUnavailable: some may not have been created.
         """
 
-    def delete(acls: Sequence[AclRecord]) -> Awaitable[Collection[AclRecord]]:
+    def delete(keys: Sequence[str]) -> Awaitable[Collection[str]]:
         """
-        Delete ACLs, in the same way, and return those that there were. They need not be
-        among L{acls}: another broker may just have created them.
+        Delete the ACLs with these keys, in the same way, and return the keys of those that
+        there were. They need not be among L{acls}: another broker may just have created
+        them.
 
         @raise StoreUnavailable: some may not have been deleted.
         """

@@ -115,6 +115,8 @@ class Serving:
         connection is given to C{answer} as the same object with the same
         context; and a response that is the same object as the one before is not
         encoded again.
+    @ivar long: Whether responses may be so long that they are encoded in several turns
+        of the reactor. C{answer} returns a coroutine then.
     """
 
     request: type[Request]
@@ -125,6 +127,7 @@ class Serving:
     overlaps: bool = False
     abandoned: bool = False
     repeats: bool = False
+    long: bool = False
 
 
 class IService(Interface):

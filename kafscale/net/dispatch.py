@@ -23,6 +23,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ApiCounts
 from kafscale.errors import (
     NONE,
@@ -60,6 +61,7 @@ from kafscale.wire.messages import (
     SaslHandshakeResponse,
 )
 from kafscale.wire.schema import MalformedMessage, Request, Response
+from kafscale.wire.steps import Steps
 
 _LENGTH = struct.Struct(">i")
 
@@ -119,6 +121,7 @@ class Dispatch:
         cluster_id: str,
         broker_id: int,
         quotas: IQuotas,
+        work: WorkQueue,
     ) -> None:
         """
         @param services: Each API of each of them is served.
@@ -126,12 +129,14 @@ class Dispatch:
         @param cluster_id: The cluster of this broker.
         @param broker_id: The id of this broker.
         @param quotas: Of clients.
+        @param work: Encodes long responses.
         @raise ValueError: Two services serve the same API.
         """
         self._seconds = seconds
         self._cluster_id = cluster_id
         self._broker_id = broker_id
         self._quotas = quotas
+        self._work = work
         self._served: dict[int, Serving] = {}
         self.counts: dict[int, ApiCounts] = {}
         self.refused = 0
@@ -253,7 +258,7 @@ class Dispatch:
         waiting.addCallback(self._answered, call)
         return waiting.addErrback(self._failed, call, *call.request)
 
-    def _answered(self, response: Response | None, call: Call) -> Answer:
+    def _answered(self, response: Response | None, call: Call) -> Answer | Deferred[Answer]:
         if call.metered is not None:
             response = call.metered.answered(response, self._seconds() - call.begun)
         if response is None:
@@ -262,10 +267,16 @@ class Dispatch:
         last = call.memo.response
         if last is not None and last.response is response and last.version == call.version:
             return self._framed([last.body], last.code, call)
+        if call.serving.long:
+            return self._work.run(self._encoded(response, call))
         code, pieces = first_error(response), response.encode(call.version)
         if call.serving.repeats and len(pieces) == 1 and len(pieces[0]) <= MOST_REMEMBERED:
             call.memo.response = RememberedResponse(response, call.version, code, pieces[0])
         return self._framed(pieces, code, call)
+
+    def _encoded(self, response: Response, call: Call) -> Steps[Answer]:
+        pieces = yield from response.encode_in_steps(call.version)
+        return self._framed(pieces, first_error(response), call)
 
     def _failed(
         self, failure: Failure, call: Call, request: Request, context: RequestContext

@@ -27,6 +27,7 @@ from twisted.python.threadpool import ThreadPool
 from kafscale import __version__
 from kafscale.access.authentication.passwords import AT_A_TIME
 from kafscale.concurrency.gathering import within
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.config import Settings
 from kafscale.config.agreement import check_effects, check_groups, check_stores
 from kafscale.errors import SettingError, StoreError
@@ -200,6 +201,7 @@ class BrokerService(Service):
             node.image.cluster_id,
             self._broker.broker_id,
             node.quotas,
+            WorkQueue(reactor, self._convert),
         )
         self._factory = BrokerFactory(
             dispatch, node.log.pressure, reactor, settings, node.quotas

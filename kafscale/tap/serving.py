@@ -218,7 +218,7 @@ def all_services(
         ElectLeadersService(image, leaderships.wait_for_leader, reactor),
         AlterPartitionReassignmentsService(image, topics, reactor),
         ClientQuotasService(quota_records, find_address),
-        DescribeAclsService(authorizer),
+        DescribeAclsService(authorizer, WorkQueue(reactor, run_blocking)),
         DescribeUsersService(users),
         DelegationTokensService(tokens),
     ]

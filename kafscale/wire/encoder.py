@@ -25,14 +25,21 @@ from kafscale.wire.kinds import (
     tagged,
 )
 from kafscale.wire.primitives import TagWriter
+from kafscale.wire.steps import Steps
 
 Encoder = Callable[[Any], list[bytes]]
+EncoderInSteps = Callable[[Any], Steps[list[bytes]]]
+
+STEP = 500
+"""After how many fields an encoder in steps ends a step."""
 
 
 class _Encoding(Source):
     """
     Generates statements that append values to C{out}, or to C{pieces} if large.
     """
+
+    in_steps = False
 
     def write(self, kind: Kind, value: str, nullable: bool) -> None:
         """
@@ -126,6 +133,11 @@ class _Encoding(Source):
             with self.block(f"for {each} in {some}:"):
                 self.write(element, each, False)
                 self.flush()
+                if self.in_steps:
+                    with self.block(f"if len(out) > {STEP}:"):
+                        self.line("pieces.append(join(out))")
+                        self.line("out.clear()")
+                        self.line("yield")
 
     def _write_struct(self, kind: StructOf, value: str) -> None:
         fields: tuple[Field, ...] = kind.declaration.fields
@@ -150,11 +162,16 @@ class _Encoding(Source):
                 self.line(f"write_tags(out, {value}, {self.name(tuple(writers), 'tags')})")
 
 
-def compile_encoder(declaration: type[Any], version: int, flexible: bool) -> Encoder:
+def compile_encoder(
+    declaration: type[Any], version: int, flexible: bool, in_steps: bool = False
+) -> Callable[[Any], Any]:
     """
     Compile a function of a message that returns its bytes, in pieces.
+
+    @param in_steps: Whether it is a generator that yields None after each step.
     """
     source = _Encoding(version, flexible)
+    source.in_steps = in_steps
     with source.block("def encode(message):"):
         source.line("out = []")
         source.line("pieces = []")
@@ -162,7 +179,9 @@ def compile_encoder(declaration: type[Any], version: int, flexible: bool) -> Enc
         source.write(StructOf(declaration), "message", False)
         source.line("pieces.append(join(out))")
         source.line("return pieces")
-    made: Encoder = source.function("encode", f"encoder of {declaration.__name__}")
+        if in_steps:
+            source.line("yield")  # also without a list it is a generator
+    made: Callable[[Any], Any] = source.function("encode", f"encoder of {declaration.__name__}")
     return made
 
 

@@ -38,7 +38,7 @@ import attrs
 
 from kafscale.wire.compiler import compile_constructor
 from kafscale.wire.decoder import Decoder, compile_decoder
-from kafscale.wire.encoder import Encoder, compile_encoder
+from kafscale.wire.encoder import Encoder, EncoderInSteps, compile_encoder
 from kafscale.wire.kinds import (
     BOOLEAN_FORMAT,
     NO_VERSION,
@@ -55,6 +55,7 @@ from kafscale.wire.kinds import (
     Versions,
     parse_versions,
 )
+from kafscale.wire.steps import Steps
 
 __all__ = [
     "NOT_TEXT",
@@ -83,6 +84,9 @@ __all__ = [
     "Uuid",
     "field",
 ]
+
+_NOT_ENCODED = (struct.error, ValueError, TypeError, AttributeError, OverflowError)
+"""What encoders raise about a value that cannot be encoded."""
 
 T = TypeVar("T")
 
@@ -274,6 +278,7 @@ class Declaration(type):
             namespace["lowest"], namespace["highest"] = served.first, served.last
             namespace["_flexible"] = parse_versions(flexible)
             namespace["_decoders"], namespace["_encoders"] = {}, {}
+            namespace["_encoders_in_steps"] = {}
         made = super().__new__(mcs, name, bases, namespace)
         made._key = key
         return made
@@ -340,6 +345,7 @@ class Message(Struct):
     _flexible: ClassVar[Versions]
     _decoders: ClassVar[dict[int, Decoder]]
     _encoders: ClassVar[dict[int, Encoder]]
+    _encoders_in_steps: ClassVar[dict[int, EncoderInSteps]]
 
     @classmethod
     def flexible(cls, version: int) -> bool:
@@ -396,7 +402,23 @@ class Message(Struct):
             )
         try:
             return encoder(self)
-        except (struct.error, ValueError, TypeError, AttributeError, OverflowError) as error:
+        except _NOT_ENCODED as error:
+            raise MalformedMessage(f"{type(self).__name__} v{version}: {error}") from error
+
+    def encode_in_steps(self, version: int) -> Steps[list[bytes]]:
+        """
+        Do what L{encode} does in short steps. The message must not change meanwhile.
+
+        @raise MalformedMessage: a value cannot be encoded in this version.
+        """
+        encoder = self._encoders_in_steps.get(version)
+        if encoder is None:
+            encoder = self._encoders_in_steps[version] = compile_encoder(
+                type(self), self._known(version), self.flexible(version), in_steps=True
+            )
+        try:
+            return (yield from encoder(self))
+        except _NOT_ENCODED as error:
             raise MalformedMessage(f"{type(self).__name__} v{version}: {error}") from error
 
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from kafscale.access.open_sessions import OpenSessions
 from kafscale.access.quotas.quotas import Quotas
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.config import Settings
 from kafscale.interfaces import (
     IPressure,
@@ -88,6 +89,7 @@ class FakeService:
     @ivar settles: Whether produces wait for settlements, one for each unless
         C{settlement} is set.
     @ivar settlement: What all of them wait for.
+    @ivar long: Whether answers to heartbeats are encoded in turns.
     @ivar on_begin: Called with each request that is begun.
     """
 
@@ -96,6 +98,7 @@ class FakeService:
         self.on_begin: Callable[[Any], None] = lambda request: None
         self.begun: list[Begun] = []
         self.at_once = False
+        self.long = False
         self.settles = False
         self.settlement: FakeSettlement | None = None
         self.records = b""
@@ -107,7 +110,7 @@ class FakeService:
         return [
             Serving(ProduceRequest, 0, 13, self._produce, self._failed, overlaps=True),
             Serving(FetchRequest, 0, 18, self._fetch, self._failed, repeats=True, abandoned=True),
-            Serving(HeartbeatRequest, 0, 4, self._answer, self._failed),
+            Serving(HeartbeatRequest, 0, 4, self._answer, self._failed, long=self.long),
         ]  # fmt: skip
 
     def response(self, request: Any, code: int = 0) -> Any:
@@ -315,7 +318,12 @@ class Broker:
         self.service = FakeService()
         self.quotas = Quotas(self.clock.seconds)
         self.dispatch = Dispatch(
-            services or [self.service], self.clock.seconds, "cluster", 1, self.quotas
+            services or [self.service],
+            self.clock.seconds,
+            "cluster",
+            1,
+            self.quotas,
+            WorkQueue(self.clock, execute),
         )
         self.memory = RequestMemory(self.clock, memory_limit)
         self.factory = BrokerFactory(

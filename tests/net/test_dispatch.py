@@ -7,10 +7,12 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from twisted.internet.defer import execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.access.quotas.quotas import Quotas
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import ApiCounts
 from kafscale.errors import InvalidRequest, KafkaStorageError, StoreUnavailable
 from kafscale.net.dispatch import Dispatch
@@ -184,7 +186,8 @@ class TableTests(SynchronousTestCase):
         with self.assertRaisesRegex(ValueError, "ProduceRequest is served twice"):
             seconds = Clock().seconds
             services = [FakeService(), FakeService()]
-            Dispatch(services, seconds, "cluster", 1, Quotas(seconds))
+            work = WorkQueue(Clock(), execute)
+            Dispatch(services, seconds, "cluster", 1, Quotas(seconds), work)
 
     def test_other_versions(self) -> None:
         """
@@ -226,6 +229,24 @@ class TableTests(SynchronousTestCase):
         client.send(heartbeat(5))
         (answer,) = client.answers()
         self.assertEqual(body(answer, HeartbeatResponse, 4)[1].error_code, -1)
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+    def test_long_answer(self) -> None:
+        """
+        A response that is encoded in turns comes like others, and so does the error if it
+        cannot be encoded.
+        """
+        service = FakeService()
+        service.at_once = service.long = True
+        client = Broker(services=[service]).connect()
+        response = service.response
+        for code, expected in ((0, 0), (27, 27), (1_000_000, -1)):
+            self.patch(
+                service, "response", lambda request, error=code: response(request, error)
+            )
+            client.send(heartbeat(5))
+            (answer,) = client.answers()
+            self.assertEqual(body(answer, HeartbeatResponse, 4)[1].error_code, expected)
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
     def test_no_answer_at_all(self) -> None:

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.wire.messages import (
     REQUESTS,
     RESPONSES,
+    DescribeAclsResponse,
     DescribeGroupsRequest,
     FetchRequest,
     FetchResponse,
@@ -29,7 +30,7 @@ from kafscale.wire.messages.consumer_protocol import (
     ConsumerProtocolSubscription,
 )
 from kafscale.wire.primitives import MAX_ELEMENTS, MAX_TAGS, varint
-from kafscale.wire.schema import NOT_TEXT, MalformedMessage
+from kafscale.wire.schema import NOT_TEXT, MalformedMessage, Message
 
 from .strategies import check_every, check_with, every_message, messages, records_of
 
@@ -73,6 +74,20 @@ class CompletenessTests(SynchronousTestCase):
             self.assertTrue((declared.__doc__ or "").strip(), declared)
 
 
+def in_steps(message: Message, version: int) -> tuple[list[bytes], int]:
+    """
+    The pieces of a message that is encoded in steps, and the number of steps.
+    """
+    steps = 0
+    encoding = message.encode_in_steps(version)
+    while True:
+        try:
+            next(encoding)
+        except StopIteration as end:
+            return end.value, steps
+        steps += 1
+
+
 class RoundTripTests(SynchronousTestCase):
     def check(self, declared: Any, version: int, message: Any) -> None:
         """
@@ -82,6 +97,7 @@ class RoundTripTests(SynchronousTestCase):
         again = declared.decode(version, data)
         self.assertEqual(again, message)
         self.assertEqual(b"".join(again.encode(version)), data)
+        self.assertEqual(b"".join(in_steps(again, version)[0]), data)
         for records in records_of(again):
             if records is not None:
                 self.assertIs(records.obj, data)
@@ -92,6 +108,27 @@ class RoundTripTests(SynchronousTestCase):
         are not copied.
         """
         check_every(8, self.check)
+
+    def test_in_steps(self) -> None:
+        """
+        A long message is encoded in many steps, and one that cannot be encoded fails.
+        """
+        acl = DescribeAclsResponse.Resource.Acl(
+            principal="User:alice", host="*", operation=3, permission_type=3
+        )
+        resources = [
+            DescribeAclsResponse.Resource(
+                resource_type=2, resource_name=f"t{number}", pattern_type=3, acls=[acl, acl]
+            )
+            for number in range(1000)
+        ]
+        message = DescribeAclsResponse(resources=resources)
+        for version in range(DescribeAclsResponse.highest + 1):
+            pieces, steps = in_steps(message, version)
+            self.assertEqual(b"".join(pieces), b"".join(message.encode(version)))
+            self.assertGreater(steps, 10)
+        acl.operation = 1000
+        self.assertRaises(MalformedMessage, in_steps, message, 3)
 
     def test_hot_messages(self) -> None:
         """

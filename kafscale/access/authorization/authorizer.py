@@ -21,7 +21,6 @@ from kafscale.format import metadata_keys
 from kafscale.format.acl import AclRecord, Operation, ResourceType
 from kafscale.interfaces import (
     CLUSTER_NAME,
-    MAX_RECORDS,
     IAcls,
     IAuthorizer,
     IClusterRecords,
@@ -34,6 +33,9 @@ MOST_PRINCIPALS: Final = 10_000
 
 MOST_DECISIONS: Final = 5_000
 """How many decisions are remembered of each of them."""
+
+_AT_ONCE: Final = 40
+"""How many ACLs are in one commit. More would make long turns."""
 
 _LONG_NAME: Final = 256
 """A decision about a longer name is not remembered: clients may ask for names of many
@@ -209,11 +211,11 @@ class StandardAuthorizer:
 
     # -- ACLs -------------------------------------------------------------------
 
-    def acls(self) -> Collection[AclRecord]:
+    def acls(self) -> Mapping[str, AclRecord]:
         """
         See L{IAcls.acls}.
         """
-        return self._known.values()
+        return self._known
 
     async def refresh(self) -> None:
         """
@@ -242,25 +244,18 @@ class StandardAuthorizer:
         """
         See L{IAcls.create}.
         """
-        await self._put({metadata_keys.acl(acl): acl for acl in acls})
+        for start in range(0, len(acls), _AT_ONCE):
+            some = {metadata_keys.acl(acl): acl for acl in acls[start : start + _AT_ONCE]}
+            await self._records.change(some, partial(_regardless, some, set()))
 
-    async def delete(self, acls: Sequence[AclRecord]) -> Collection[AclRecord]:
+    async def delete(self, keys: Sequence[str]) -> Collection[str]:
         """
         See L{IAcls.delete}.
         """
-        there = await self._put({metadata_keys.acl(acl): None for acl in acls})
-        return [acl for acl in acls if metadata_keys.acl(acl) in there]
-
-    async def _put(self, wanted: Mapping[str, AclRecord | None]) -> Collection[str]:
-        """
-        Make changes. Return the keys of ACLs that there were before.
-        """
         there: set[str] = set()
-        keys = list(wanted)
-        for start in range(0, len(keys), MAX_RECORDS):
-            some = keys[start : start + MAX_RECORDS]
-            change = {key: wanted[key] for key in some}
-            await self._records.change(some, partial(_regardless, change, there))
+        for start in range(0, len(keys), _AT_ONCE):
+            some = dict.fromkeys(keys[start : start + _AT_ONCE])
+            await self._records.change(some, partial(_regardless, some, there))
         return there
 
 

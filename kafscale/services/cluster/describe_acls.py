@@ -7,12 +7,14 @@ an answer.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from enum import IntEnum
 from typing import TypeVar
 
 import attrs
 from zope.interface import implementer
 
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.errors import (
     InvalidRequest,
     KafkaError,
@@ -20,6 +22,7 @@ from kafscale.errors import (
     UnknownServerError,
     message_of,
 )
+from kafscale.format import metadata_keys
 from kafscale.format.acl import AclRecord, Operation, PatternType, Permission, ResourceType
 from kafscale.interfaces import IAcls, IAdminService, RequestContext, Serving
 from kafscale.wire.error_responses import error_response
@@ -32,6 +35,7 @@ from kafscale.wire.messages import (
     DescribeAclsResponse,
 )
 from kafscale.wire.schema import Response
+from kafscale.wire.steps import Steps
 
 E = TypeVar("E", bound=IntEnum)
 
@@ -194,20 +198,22 @@ class DescribeAclsService:
     resources.
     """
 
-    def __init__(self, acls: IAcls | None) -> None:
+    def __init__(self, acls: IAcls | None, work: WorkQueue) -> None:
         """
         @param acls: None if there is no authorizer.
+        @param work: Looks through ACLs: there may be many.
         """
         self._acls = acls
+        self._work = work
 
     def serves(self) -> list[Serving]:
         """
         The three APIs.
         """
         return [
-            Serving(DescribeAclsRequest, 0, 3, self.describe, _failed),
+            Serving(DescribeAclsRequest, 0, 3, self.describe, _failed, long=True),
             Serving(CreateAclsRequest, 0, 3, self.create, _failed),
-            Serving(DeleteAclsRequest, 0, 3, self.delete, _failed),
+            Serving(DeleteAclsRequest, 0, 3, self.delete, _failed, long=True),
         ]
 
     def _checked(
@@ -237,28 +243,7 @@ class DescribeAclsService:
         """
         acls = self._checked(request, "No Authorizer is configured on the broker")
         wanted = _filter_of(request)
-        resources: dict[tuple[int, str, int], DescribeAclsResponse.Resource] = {}
-        for acl in acls.acls():
-            if not wanted.match(acl):
-                continue
-            pattern = acl.resource_type, acl.name, acl.pattern_type
-            resource = resources.get(pattern)
-            if resource is None:
-                resource = resources[pattern] = DescribeAclsResponse.Resource(
-                    resource_type=acl.resource_type,
-                    resource_name=acl.name,
-                    pattern_type=acl.pattern_type,
-                    acls=[],
-                )
-            resource.acls.append(
-                DescribeAclsResponse.Resource.Acl(
-                    principal=acl.principal,
-                    host=acl.host,
-                    operation=acl.operation,
-                    permission_type=acl.permission,
-                )
-            )
-        return DescribeAclsResponse(resources=list(resources.values()))
+        return await self._work.run(_described(wanted, list(acls.acls().values())))
 
     async def create(
         self, request: CreateAclsRequest, context: RequestContext
@@ -303,25 +288,71 @@ class DescribeAclsService:
                 filters.append((_filter_of(asked), result))
             except KafkaError as error:
                 result.error_code, result.error_message = error.code, _message(error)
-        # Another broker may just have created one that is meant. One that is known by name
-        # need not be looked for: that would be a long turn where there are many.
+        known: list[tuple[str, AclRecord]] = []
         if any(wanted.only() is None for wanted, _ in filters):
-            await acls.refresh()
-        meant = [(_meant(acls, wanted), result) for wanted, result in filters]
-        there = set(await acls.delete(list({acl: None for found, _ in meant for acl in found})))
+            await acls.refresh()  # another broker may just have created one that is meant
+            known = list(acls.acls().items())
+        meant = [
+            (await self._work.run(_meant(wanted, known)), result) for wanted, result in filters
+        ]
+        there = await acls.delete(list({key: None for found, _ in meant for key in found}))
         for found, result in meant:
-            result.matching_acls = [_matching(acl) for acl in found if acl in there]
+            result.matching_acls = await self._work.run(_matching_of(found, there))
         return DeleteAclsResponse(filter_results=results)
 
 
-def _meant(acls: IAcls, wanted: _Filter) -> list[AclRecord]:
+def _described(wanted: _Filter, acls: Iterable[AclRecord]) -> Steps[DescribeAclsResponse]:
+    resources: dict[tuple[int, str, int], DescribeAclsResponse.Resource] = {}
+    for acl in acls:
+        yield None
+        if not wanted.match(acl):
+            continue
+        pattern = acl.resource_type, acl.name, acl.pattern_type
+        resource = resources.get(pattern)
+        if resource is None:
+            resource = resources[pattern] = DescribeAclsResponse.Resource(
+                resource_type=acl.resource_type,
+                resource_name=acl.name,
+                pattern_type=acl.pattern_type,
+                acls=[],
+            )
+        resource.acls.append(
+            DescribeAclsResponse.Resource.Acl(
+                principal=acl.principal,
+                host=acl.host,
+                operation=acl.operation,
+                permission_type=acl.permission,
+            )
+        )
+    return DescribeAclsResponse(resources=list(resources.values()))
+
+
+def _meant(
+    wanted: _Filter, acls: Iterable[tuple[str, AclRecord]]
+) -> Steps[Mapping[str, AclRecord]]:
     """
-    The ACLs that a filter matches. If it can be only one, it need not exist.
+    The ACLs that a filter matches, by their keys. If it can be only one, it need not exist.
     """
     only = wanted.only()
     if only is not None:
-        return [only]
-    return [acl for acl in acls.acls() if wanted.match(acl)]
+        return {metadata_keys.acl(only): only}
+    found = {}
+    for key, acl in acls:
+        yield None
+        if wanted.match(acl):
+            found[key] = acl
+    return found
+
+
+def _matching_of(
+    found: Mapping[str, AclRecord], there: Collection[str]
+) -> Steps[list[DeleteAclsResponse.FilterResult.MatchingAcl]]:
+    matching = []
+    for key, acl in found.items():
+        yield None
+        if key in there:
+            matching.append(_matching(acl))
+    return matching
 
 
 def _matching(acl: AclRecord) -> DeleteAclsResponse.FilterResult.MatchingAcl:

@@ -65,7 +65,14 @@ class Acls:
         """
         Delete ACLs.
         """
-        now(self.authorizer.delete([acl(text, principal, host) for text in texts]))
+        keys = [metadata_keys.acl(acl(text, principal, host)) for text in texts]
+        now(self.authorizer.delete(keys))
+
+    def all(self) -> list[AclRecord]:
+        """
+        What ACLs there are.
+        """
+        return list(self.authorizer.acls().values())
 
     def close(self) -> None:
         """

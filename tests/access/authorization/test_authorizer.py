@@ -73,10 +73,10 @@ class AuthorizerTests(SynchronousTestCase):
         """
         for _ in range(2):
             self.acls.create("allow read topic foo", "allow read topic foo")
-            self.assertEqual(list(self.acls.authorizer.acls()), [acl("allow read topic foo")])
+            self.assertEqual(self.acls.all(), [acl("allow read topic foo")])
         for _ in range(2):
             self.acls.delete("allow read topic foo")
-            self.assertEqual(list(self.acls.authorizer.acls()), [])
+            self.assertEqual(self.acls.all(), [])
 
     def test_many(self) -> None:
         """
@@ -84,9 +84,9 @@ class AuthorizerTests(SynchronousTestCase):
         """
         texts = [f"allow read topic t{each}" for each in range(300)]
         self.acls.create(*texts)
-        self.assertEqual(len(self.acls.authorizer.acls()), 300)
+        self.assertEqual(len(self.acls.all()), 300)
         self.acls.delete(*texts)
-        self.assertEqual(len(self.acls.authorizer.acls()), 0)
+        self.assertEqual(len(self.acls.all()), 0)
 
     def test_super_users(self) -> None:
         """

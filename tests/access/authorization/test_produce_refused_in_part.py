@@ -4,11 +4,12 @@ A Produce of which some is refused, with the service that the broker has.
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 
 from kafscale.access.authorization.guard import Guard
 from kafscale.access.open_sessions import OpenSession
 from kafscale.access.quotas.quotas import Quotas
+from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import DenialCounts
 from kafscale.interfaces import Principal
 from kafscale.net.dispatch import Dispatch
@@ -35,7 +36,8 @@ class RefusedInPartTests(ProduceCase):
         seconds = self.cluster.clock.seconds
         counts = DenialCounts()
         guard = Guard(acls.authorizer, self.cluster.image, False, seconds, counts)
-        dispatch = Dispatch(guard.services([self.service]), seconds, "c", 1, Quotas(seconds))
+        work = WorkQueue(self.cluster.clock, execute)
+        dispatch = Dispatch(guard.services([self.service]), seconds, "c", 1, Quotas(seconds), work)
         session = OpenSession(LISTENER, Principal("User", "alice"))
         request = self.request((0, BATCH))
         hidden = ProduceRequest.Topic.Partition(index=0, records=memoryview(BATCH))

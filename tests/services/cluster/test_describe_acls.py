@@ -4,10 +4,15 @@ DescribeAcls, CreateAcls and DeleteAcls.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import Clock
 
 from kafscale.access.authorization.authorizer import StandardAuthorizer
 from kafscale.cluster.records import ClusterRecords
+from kafscale.concurrency.work_queue import TURN, WorkQueue
 from kafscale.format import metadata_keys
 from kafscale.format.acl import AclRecord
 from kafscale.services.cluster.describe_acls import DescribeAclsService
@@ -21,6 +26,33 @@ from tests.services.client import ServiceCase
 
 SECURITY_DISABLED = 54
 
+WORK = WorkQueue(Clock(), execute)
+"""Does all in one turn, as no time passes."""
+
+
+class BusyClock(Clock):
+    """
+    A clock that goes on whenever it is read.
+
+    @ivar turns: How often something was to be called later.
+    """
+
+    turns = 0
+
+    def seconds(self) -> float:
+        """
+        The time.
+        """
+        self.rightNow += TURN / 10
+        return super().seconds()
+
+    def callLater(self, *args: Any, **named: Any) -> Any:
+        """
+        Count a turn.
+        """
+        self.turns += 1
+        return super().callLater(*args, **named)
+
 
 class DisabledTests(ServiceCase):
     """
@@ -32,7 +64,7 @@ class DisabledTests(ServiceCase):
         The service needs nothing.
         """
         super().setUp()
-        self.serve(DescribeAclsService(None))
+        self.serve(DescribeAclsService(None, WORK))
         self.requests = {type(each): each for each in security_requests()}
 
     def refused(self, request: type[Request], version: int) -> Any:
@@ -77,7 +109,7 @@ class AclsTests(ServiceCase):
         super().setUp()
         self.acls = Acls()
         self.addCleanup(self.acls.close)
-        self.serve(DescribeAclsService(self.acls.authorizer))
+        self.serve(DescribeAclsService(self.acls.authorizer, WORK))
 
     def create(self, **fields: Any) -> Any:
         """
@@ -127,7 +159,7 @@ class AclsTests(ServiceCase):
         """
         for _ in range(2):
             self.assertEqual(self.create(), (0, ""))
-        self.assertEqual(list(self.acls.authorizer.acls()), [acl("allow read topic foo")])
+        self.assertEqual(self.acls.all(), [acl("allow read topic foo")])
 
     def test_invalid(self) -> None:
         """
@@ -231,7 +263,7 @@ class AclsTests(ServiceCase):
             [(0, 2), (0, 1), (42, 0)],
         )
         self.assertIsNone(answer.filter_results[0].error_message)
-        self.assertEqual(list(self.acls.authorizer.acls()), [acl("allow read topic bar")])
+        self.assertEqual(self.acls.all(), [acl("allow read topic bar")])
 
     def test_delete_what_another_created(self) -> None:
         """
@@ -251,6 +283,40 @@ class AclsTests(ServiceCase):
             }
         )
 
+    def in_turns(self, request: Request, between: Callable[[], None]) -> Any:
+        """
+        The answer to a request that takes several turns. Something is done after the first.
+        """
+        clock = BusyClock()
+        self.serve(DescribeAclsService(self.acls.authorizer, WorkQueue(clock, execute)))
+        answered: Deferred[Any] = self.client.start(request, 3)
+        between()
+        clock.advance(0)
+        self.assertGreater(clock.turns, 5)
+        return self.successResultOf(answered)
+
+    def test_in_turns(self) -> None:
+        """
+        Many ACLs are described in several turns, as they were in the first; and so are those
+        that are to be deleted.
+        """
+        texts = [f"allow read topic t{each}" for each in range(100)]
+        self.acls.create(*texts)
+
+        def change() -> None:
+            self.acls.delete("allow read topic t50", "allow read topic t99")
+            self.acls.create("allow read topic new")
+
+        described = self.in_turns(DescribeAclsRequest(**self.wanted()), change)
+        names = [each.resource_name for each in described.resources]
+        self.assertEqual(names, [f"t{each}" for each in range(100)])
+        filters = [DeleteAclsRequest.Filter(**self.wanted())]
+        (result,) = self.in_turns(
+            DeleteAclsRequest(filters=filters), lambda: self.acls.delete("allow read topic new")
+        ).filter_results
+        self.assertEqual(len(result.matching_acls), 98)
+        self.assertEqual(self.acls.all(), [])
+
     def deletes_of_another(self, wanted: dict[str, Any]) -> None:
         """
         The filter finds what another broker has just created.
@@ -259,13 +325,13 @@ class AclsTests(ServiceCase):
         hostile.policy = let_pass
         records = ClusterRecords(hostile, metadata_keys.ACLS, AclRecord.from_entry)
         now(records.start())
-        self.serve(DescribeAclsService(StandardAuthorizer(records)))
+        self.serve(DescribeAclsService(StandardAuthorizer(records), WORK))
         hostile.holds_changes = True
         self.acls.create("allow read topic foo")
         self.assertEqual(self.described(), [])
         filters = [DeleteAclsRequest.Filter(**wanted)]
         deleting = self.client.start(DeleteAclsRequest(filters=filters), 3)
-        self.assertEqual(list(self.acls.authorizer.acls()), [])
+        self.assertEqual(self.acls.all(), [])
         self.assertNoResult(deleting)
         hostile.tell()
         (result,) = self.successResultOf(deleting).filter_results
