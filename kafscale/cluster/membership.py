@@ -267,8 +267,7 @@ class Membership:
                         await deferLater(self._clock, RETRY_SECONDS)
                         continue
                     self._absent = False  # done; if by another process, `seen` is called
-                # The phase may have changed while the registration was on its way.
-                await self.announce(self._phase)
+                await self._announce_again()
         finally:
             self._renewing = False
 
@@ -285,6 +284,12 @@ class Membership:
         self._absent = False
         self._log.warn("registered again: the lease had expired, but no broker has taken over")
         await self._end_leases(before=lease)
+
+    async def _announce_again(self) -> None:
+        """
+        Publish the phase, which may have changed while the registration was on its way.
+        """
+        await self.announce(self._phase)
 
     def _not_renewed(self, failure: Failure) -> None:
         self._log.failure(

@@ -107,6 +107,12 @@ class Operation:
         """
         self._answer(Failure(StoreUnavailable(f"{self.kind} {self.key}: on the test's orders")))
 
+    def refuse(self, error: Exception) -> None:
+        """
+        Answer with this error. The store behind is not called, unless L{apply} has done so.
+        """
+        self._answer(Failure(error))
+
     def fail_but_apply(self) -> None:
         """
         Call the store behind, and answer with L{StoreUnavailable}.

@@ -6,7 +6,7 @@ Each function takes the original function and returns its replacement.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -14,9 +14,7 @@ from uuid import UUID
 import attrs
 from twisted.internet.defer import Deferred, succeed
 
-from kafscale.access.authorization.authorizer import Rights
 from kafscale.cluster.leadership import Leaderships
-from kafscale.cluster.records import ClusterRecords
 from kafscale.errors import (
     CommitConflict,
     ObjectExists,
@@ -25,7 +23,14 @@ from kafscale.errors import (
 )
 from kafscale.format import metadata_keys, object_keys
 from kafscale.group.shard import Shard
-from kafscale.interfaces import Compare, IMetadataStore, IObjectReader, IObjectStore, Put
+from kafscale.interfaces import (
+    Compare,
+    IMetadataStore,
+    IObjectReader,
+    IObjectStore,
+    Put,
+    Settling,
+)
 from kafscale.log.journal.fencing import Marked
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.stored import StoredSlots
@@ -37,8 +42,10 @@ from kafscale.log.reading.segments import Segments
 from kafscale.log.replicas.replica import Replica
 from kafscale.log.retention.log_start import LogStartMover
 from kafscale.log.rolling import releasing
+from kafscale.log.rolling.volumes import Volumes
 from kafscale.log.rolling.writer import Draft, SegmentWriter
 from kafscale.log.takeover import recovery, sealing
+from kafscale.services.records.produce import ProduceService
 from kafscale.store.identity import StoreIdentity
 from kafscale.wire.records import BatchHeader, iterate
 
@@ -62,6 +69,20 @@ def settle_any(original: Any) -> Any:
             self._settling = False
 
     return settle
+
+
+def wait_for_the_highest(original: Any) -> Any:
+    """
+    Wait for the slot with the highest number, whichever incarnation has it.
+    """
+
+    def settle_late(
+        self: ProduceService, produce: Any, acks: int, timeout_ms: int
+    ) -> Deferred[Any]:
+        answer = self._settle(produce, acks, timeout_ms)
+        return answer.deferred() if isinstance(answer, Settling) else succeed(answer)
+
+    return settle_late
 
 
 def anything_is_mine(original: Any) -> Any:
@@ -298,6 +319,17 @@ def adopt_nothing(original: Any) -> Any:
     return create
 
 
+def believe_the_store(original: Any) -> Any:
+    """
+    Take a volume that was refused as existing for stored.
+    """
+
+    async def is_stored(self: Volumes, key: str, size: int, footer: bytes) -> bool:
+        return True
+
+    return is_stored
+
+
 def make_later(original: Any) -> Any:
     """
     Make segments when there is time.
@@ -478,50 +510,3 @@ def wait_for_no_claim(original: Any) -> Any:
         return None
 
     return claimed
-
-
-# -- users and rights ---------------------------------------------------------
-
-
-def answer_at_once(original: Any) -> Any:
-    """
-    Answer when a change is committed, whether this broker has it or not.
-    """
-
-    def until(self: ClusterRecords, revision: int) -> Deferred[None]:
-        return succeed(None)
-
-    return until
-
-
-def expect_the_best(original: Any) -> Any:
-    """
-    Take a commit of unknown outcome for done.
-    """
-
-    def shows(self: ClusterRecords, wanted: Mapping[str, Any]) -> bool:
-        return True
-
-    return shows
-
-
-def ignore_deletions(original: Any) -> Any:
-    """
-    Create a record whatever was deleted since that was decided.
-    """
-
-    def compares(self: ClusterRecords, keys: Collection[str]) -> list[Compare]:
-        return [each for each in original(self, keys) if each.key != self._prefix]
-
-    return compares
-
-
-def decide_once(original: Any) -> Any:
-    """
-    Remember decisions however ACLs change.
-    """
-
-    def renew(self: Rights) -> None:
-        return None
-
-    return renew

@@ -262,6 +262,13 @@ class Etcd:
         """
         return list(self._leases)
 
+    def lease_of(self, key: str) -> int:
+        """
+        Return the lease with which a key ends; 0 if there is none.
+        """
+        row = self._rows.get(key)
+        return 0 if row is None else row.lease
+
     def end_lease(self, lease: int) -> None:
         """
         End a lease, and delete its keys.

@@ -73,6 +73,7 @@ class EtcdLink(Hostile):
         self._streams: dict[Stream, float] = {}  # when the last message arrives
         self._unsaid: list[tuple[Stream, dict[str, Any]]] = []  # while the link is cut
         self._closed = False
+        self._takes_streams = True
 
     async def call(
         self,
@@ -100,6 +101,8 @@ class EtcdLink(Hostile):
         """
         See L{EtcdClient.stream}.
         """
+        if not self._takes_streams:
+            raise StoreUnavailable("no stream can be started")
         stream = Stream("etcd", received)
         listener = Watcher(self._etcd, self, stream, body["create_request"])
 
@@ -144,6 +147,19 @@ class EtcdLink(Hostile):
         self._unsaid.clear()
         for stream in list(self._streams):
             self._schedule.after(self._link.one_way(), self._link.deliver, _ended, stream)
+
+    def refuse_streams(self) -> None:
+        """
+        End the streams, and start none until L{take_streams}; all else goes on.
+        """
+        self._takes_streams = False
+        self.break_streams()
+
+    def take_streams(self) -> None:
+        """
+        Start streams again.
+        """
+        self._takes_streams = True
 
     def break_off(self) -> None:
         """

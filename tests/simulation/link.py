@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 
+from kafscale.errors import ObjectExists
 from tests.harness.hostile import Operation
 from tests.simulation.schedule import ProcessClock, Schedule
 
@@ -29,11 +30,16 @@ class Weather:
     @ivar writes: Of those that change something, from 0 to 1.
     @ivar reads: Of the others.
     @ivar late: The mean of seconds after which what came late comes.
+    @ivar mistaken: The probability that a create is refused because the object exists,
+        though it does not.
+    @ivar delayed: Returns how many seconds longer than usual an operation takes to arrive.
     """
 
     writes: float = 0.0
     reads: float = 0.0
     late: float = 20.0
+    mistaken: float = 0.0
+    delayed: Callable[[Operation], float] | None = None
 
 
 READS = frozenset(
@@ -113,10 +119,7 @@ class Link:
             self._give_up_after(operation, patience)
             self._held.append((operation, begun))
             return
-        if self._doomed is not None and (silence := self._doomed(operation)):
-            self._count("answer lost")
-            self._give_up_after(operation, silence)
-            self._schedule.after(self.one_way(), operation.apply)
+        if self._is_special(operation, begun, patience):
             return
         weather = self._weather
         chance = self._chance.random()
@@ -124,6 +127,33 @@ class Link:
             self._go_wrong(operation, begun, patience)
         else:
             self._pass(operation, begun, patience)
+
+    def _is_special(self, operation: Operation, begun: float, patience: float) -> bool:
+        """
+        Whether the plan says what becomes of it.
+        """
+        weather, after = self._weather, self._schedule.after
+        if self._doomed is not None and (silence := self._doomed(operation)):
+            self._count("answer lost")
+            self._give_up_after(operation, silence)
+            after(self.one_way(), operation.apply)
+        elif (
+            weather.mistaken
+            and operation.kind == "create"
+            and self._chance.random() < weather.mistaken
+        ):
+            self._count("refused by mistake")
+            after(2 * self.one_way(), self._process.deliver, self._refuse, operation)
+        elif weather.delayed is not None and (more := weather.delayed(operation)):
+            self._count("delayed")
+            after(self.one_way() + more, self._arrived, operation, begun, patience)
+        else:
+            return False
+        return True
+
+    def _refuse(self, operation: Operation) -> None:
+        if not operation.answer.called:
+            operation.refuse(ObjectExists(operation.key))
 
     def _pass(self, operation: Operation, begun: float, patience: float) -> None:
         self._schedule.after(self.one_way(), self._arrived, operation, begun, patience)

@@ -8,11 +8,17 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
+from kafscale.format import metadata_keys
 from kafscale.store.memory import MemoryObjectStore
+from tests.simulation.etcd import Done
+from tests.simulation.process import NAMESPACE
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
     from tests.simulation.world import World
+
+SHARED = tuple(f"{NAMESPACE}/{each}" for each in (metadata_keys.ACLS, metadata_keys.USERS))
+"""What the keys begin with of records that hold for the whole cluster."""
 
 ANOTHER_STORE_SECONDS = 20.0
 """How long a broker runs with an object store that is not the cluster's, if it does."""
@@ -46,7 +52,11 @@ class Misfortunes:
             "slots deleted": lambda: self._lose_slots(self._world.objects.lose),
             "slots damaged": lambda: self._lose_slots(self._world.objects.damage),
             "asleep": self._sleep,
+            "watches cut": self._cut_watches,
+            "lease lost at a start": self._begin_without_lease,
         }
+        self._forgets = False
+        world.etcd.seen.append(self._seen)
 
     async def run(self) -> None:
         """
@@ -140,6 +150,32 @@ class Misfortunes:
                 self._later(self._chance.uniform(25.0, 60.0), started.clock.go_on)
 
         self._later(self._chance.uniform(0.1, 3.0), start)
+        return True
+
+    def _begin_without_lease(self) -> bool:
+        """
+        A broker starts again, and the lease of its registration ends before it serves.
+        """
+        process = self._one()
+        if process is None:
+            return False
+        broker_id = process.broker_id
+        process.crash(False)
+
+        def end() -> None:
+            lease = self._world.etcd.lease_of(f"{NAMESPACE}/{metadata_keys.broker(broker_id)}")
+            started = self._world.running(broker_id)
+            if started is not None and started.listens:
+                return
+            if lease:
+                self._world.etcd.end_lease(lease)
+            self._later(self._chance.uniform(0.0, 0.5), end)
+
+        def start() -> None:
+            self._world.begin(broker_id)
+            self._later(self._chance.uniform(0.0, 0.5), end)
+
+        self._later(self._while(), start)
         return True
 
     def _drift(self) -> bool:
@@ -238,6 +274,26 @@ class Misfortunes:
     def _compact(self) -> bool:
         self._world.etcd.compact()
         return True
+
+    def _cut_watches(self) -> bool:
+        """
+        A broker reaches etcd, but its watches end, and no other can be started for a while.
+        Meanwhile etcd deletes an ACL or a user, and compacts that at once.
+        """
+        process = self._one()
+        if process is None:
+            return False
+        process.etcd.refuse_streams()
+        self._forgets = True
+        self._later(self._while(), process.etcd.take_streams)
+        return True
+
+    def _seen(self, done: list[Done]) -> None:
+        if self._forgets and any(
+            each.after is None and each.key.startswith(SHARED) for each in done
+        ):
+            self._forgets = False
+            self._world.etcd.compact()
 
     def _begin_with_another_store(self) -> bool:
         """

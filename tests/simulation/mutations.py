@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import Parameter, Signature, signature
 from typing import Any
+from zlib import crc32
 
 import attrs
 
 from kafscale.access.authorization.authorizer import Rights
 from kafscale.cluster import membership
 from kafscale.cluster.leadership import Leaderships
+from kafscale.cluster.membership import Membership
 from kafscale.cluster.records import ClusterRecords
+from kafscale.format import metadata_keys, object_keys
 from kafscale.group.shard import Shard
 from kafscale.log import log
 from kafscale.log.journal import fencing
@@ -32,12 +35,15 @@ from kafscale.log.replicas.replica import Replica
 from kafscale.log.retention import trimming
 from kafscale.log.retention.log_start import LogStartMover
 from kafscale.log.rolling import releasing
+from kafscale.log.rolling.volumes import Volumes
 from kafscale.log.rolling.writer import SegmentWriter
 from kafscale.log.takeover import recovery, sealed_journals, sealing
 from kafscale.log.takeover.recovery import Recovery
+from kafscale.services.records.produce import ProduceService
+from kafscale.store.etcd.watch import Watch
 from kafscale.store.identity import StoreIdentity
 from tests.harness.hostile import Operation
-from tests.simulation import broken
+from tests.simulation import broken, broken_views
 from tests.simulation.plan import STRICT, Plan
 
 
@@ -139,6 +145,7 @@ class Mutation:
 
 # Where the rules are kept, in their order.
 ACKNOWLEDGE = Seam(Journal, "_settle")
+SETTLE_LATE = Seam(ProduceService, "_settle_late")
 OWN_SLOT = Seam(Journal, "_is_mine")
 LOOK_FOR_MARK = Seam(Marked, "passes")
 SEAL = Seam(sealing, "_seal_first_missing")
@@ -151,6 +158,7 @@ COMMIT_CLAIMS = Seam(log, "commit_claims")
 RECOVER = Seam(Recovery, "_recover")
 VISIBLE_BATCHES = Seam(Tail, "visible_batches")
 CREATE_SEGMENT = Seam(SegmentWriter, "_create")
+VOLUME_IS_STORED = Seam(Volumes, "_is_stored")
 ALL_SETTLED = Seam(Partition, "settled")
 RELEASED_RECORD = Seam(releasing, "_released")
 COMMIT_RELEASE = Seam(releasing, "_commit")
@@ -167,6 +175,9 @@ KNOWN_UNTIL = Seam(ClusterRecords, "_until")
 SHOWS_CHANGE = Seam(ClusterRecords, "_shows")
 COMPARES = Seam(ClusterRecords, "_compares")
 RENEW_RIGHTS = Seam(Rights, "_renew")
+FIRST_REVISION = Seam(Watch, "_first_revision")
+PRESENT_KEYS = Seam(Watch, "_names")
+ANNOUNCE_AGAIN = Seam(Membership, "_announce_again")
 ALIVE = [
     Seam(each, "alive") for each in (fencing, membership, record_changes, recovery, trimming)
 ]
@@ -270,6 +281,64 @@ ACCESS = Plan(
 )
 """Users and ACLs change while etcd is away, slow, or does what was given up."""
 
+FORGETFUL = Plan(
+    {"watches cut": 10, "compaction": 2, "crash": 2}, 5.0, ((0.0, 0.0),), access=1.0
+)
+"""Users and ACLs are deleted while brokers reach etcd but have no watches, and etcd
+compacts that at once."""
+
+
+def _opens_late(operation: Operation) -> float:
+    """
+    Slots take long, and so does the opening of every other partition, which reads the end
+    of its newest segment.
+    """
+    is_slot = object_keys.kind_of(operation.key) == object_keys.JOURNAL
+    if operation.kind == "create" and is_slot:
+        return 0.5
+    if operation.kind in ("get", "get_suffix") and not is_slot:
+        return 3.0 * (crc32(operation.key.encode()) % 2)
+    return 0.0
+
+
+REJOINING = Plan(
+    {"crash": 10, "stop": 10, "another broker": 10},
+    10.0,
+    ((0.0, 0.0),),
+    2.0,
+    pairs=16,
+    mistaken=0.1,
+    delayed=_opens_late,
+)
+"""Written for the case: an incarnation ends at each slot that is refused by mistake, while
+requests wait for one of their two partitions, and the next one leads both."""
+
+MISTAKEN = Plan(
+    {"crash": 10, "stop": 5, "another broker": 5}, 8.0, ((0.0, 0.0),), volumes=1.0, mistaken=0.05
+)
+"""Objects are refused as existing though they are not there."""
+
+
+def _registers_again(operation: Operation) -> float:
+    """
+    The registration of an incarnation that has its record already, and does not serve yet,
+    takes long.
+    """
+
+    def starting(key: bytes, value: bytes) -> bool:
+        return f"/{metadata_keys.BROKERS}".encode() in key and b'"phase":"starting"' in value
+
+    def recorded(key: bytes, value: bytes) -> bool:
+        return f"/{metadata_keys.INCARNATIONS}".encode() in key
+
+    return 3.0 if _puts(operation, starting) and not _puts(operation, recorded) else 0.0
+
+
+STARTING = Plan(
+    {"lease lost at a start": 10}, 8.0, ((0.0, 0.0),), moves=1.0, delayed=_registers_again
+)
+"""Registrations end before the broker serves, and are made again when it does."""
+
 WITHOUT_RECORD: list[Change] = [(seam, broken.seal_only) for seam in ALIVE]
 
 #: One for each rule, at least.
@@ -278,6 +347,12 @@ MUTATIONS = [
         "01",
         "acknowledge each slot when it is durable",
         [(ACKNOWLEDGE, broken.settle_any)],
+    ),
+    Mutation(
+        "01b",
+        "wait for the highest slot of a request, of whichever incarnation",
+        [(SETTLE_LATE, broken.wait_for_the_highest)],
+        REJOINING,
     ),
     Mutation(
         "02",
@@ -367,6 +442,12 @@ MUTATIONS = [
         DYING,
     ),
     Mutation(
+        "16b",
+        "name a volume that the store only said was there",
+        [(VOLUME_IS_STORED, broken.believe_the_store)],
+        MISTAKEN,
+    ),
+    Mutation(
         "17",
         "release with records under way",
         [
@@ -444,29 +525,47 @@ MUTATIONS = [
         WITHOUT_RECORD,
         ASLEEP_MARKED,
     ),
-    # Not rules of the log, but promises about users and rights.
+    # Not rules of the log, but promises about users and rights, and about brokers.
     Mutation(
         "A1",
         "answer before a change of rights is in force",
-        [(KNOWN_UNTIL, broken.answer_at_once)],
+        [(KNOWN_UNTIL, broken_views.answer_at_once)],
         ACCESS,
     ),
     Mutation(
         "A2",
         "take a change of unknown outcome for done",
-        [(SHOWS_CHANGE, broken.expect_the_best)],
+        [(SHOWS_CHANGE, broken_views.expect_the_best)],
         ACCESS,
     ),
     Mutation(
         "A3",
         "create what was deleted since",
-        [(COMPARES, broken.ignore_deletions)],
+        [(COMPARES, broken_views.ignore_deletions)],
         ACCESS,
     ),
     Mutation(
         "A4",
         "remember decisions past a change",
-        [(RENEW_RIGHTS, broken.decide_once)],
+        [(RENEW_RIGHTS, broken_views.decide_once)],
         ACCESS,
+    ),
+    Mutation(
+        "A5",
+        "begin a watch after the revision that it has reported",
+        [(FIRST_REVISION, broken_views.begin_after)],
+        FORGETFUL,
+    ),
+    Mutation(
+        "A6",
+        "report no deletion when a watch catches up",
+        [(PRESENT_KEYS, broken_views.miss_no_key)],
+        FORGETFUL,
+    ),
+    Mutation(
+        "B1",
+        "keep the phase of before in a registration that is made again",
+        [(ANNOUNCE_AGAIN, broken_views.announce_once)],
+        STARTING,
     ),
 ]

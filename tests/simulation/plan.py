@@ -48,11 +48,16 @@ class Plan:
     @ivar moves: How likely an operator assigns replicas by hand.
     @ivar access: How likely brokers ask for rights, and users and ACLs change.
     @ivar producers: How many there are.
+    @ivar pairs: How many of those there are whose requests have batches for two partitions.
     @ivar renewals: How likely a producer that has nothing to send ends, and another one
         begins, from 0 to 1.
     @ivar distance: How far clients are from brokers: how many times longer messages take.
     @ivar sweeps: Seconds between two searches for orphans, in which the records of
         incarnations go of which nothing is left.
+    @ivar mistaken: How likely the object store refuses an object as existing though it is
+        not there, from 0 to 1, until all faults stop.
+    @ivar delayed: Returns how many seconds longer an operation of a broker takes to arrive,
+        until all faults stop.
     @ivar doomed: Returns after how many seconds a broker gives up an operation that is
         done and never answered; 0 for all others.
     """
@@ -67,9 +72,12 @@ class Plan:
     moves: float = 0.0
     access: float = 0.0
     producers: int = 2
+    pairs: int = 0
     renewals: float = 0.1
     distance: float = 1.0
     sweeps: float = 120.0
+    mistaken: float = 0.0
+    delayed: Callable[[Operation], float] | None = None
     doomed: Callable[[Operation], float] | None = None
 
 

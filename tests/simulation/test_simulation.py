@@ -25,9 +25,13 @@ from tests.simulation.mutations import (
     DOUBTFUL,
     DYING,
     EMPTIED,
+    FORGETFUL,
     IN_RACKS,
     LATE,
+    MISTAKEN,
     MUTATIONS,
+    REJOINING,
+    STARTING,
     UNHEARD,
 )
 from tests.simulation.world import history
@@ -132,7 +136,7 @@ class MutationTests(SynchronousTestCase):
         """
         plans = (
             CARELESS, IN_RACKS, BUSY, LATE, DYING, DOUBTFUL, UNHEARD, BEGINNING, ASTRAY, EMPTIED,
-            ASLEEP, ASLEEP_MARKED, ACCESS,
+            ASLEEP, ASLEEP_MARKED, ACCESS, FORGETFUL, REJOINING, MISTAKEN, STARTING,
         )  # fmt: skip
         for plan in plans:
             for seed in (1, 2):

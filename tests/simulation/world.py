@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from kafscale.errors import KafkaError, StoreError
 from kafscale.format import metadata_keys, object_keys
 from kafscale.format.partition import PartitionRecord, TopicIdPartition
+from kafscale.interfaces import Phase
 from kafscale.log.takeover import sealing
 from kafscale.store.memory import MemoryObjectStore
 from tests.harness.coroutines import now
@@ -36,6 +37,7 @@ from tests.simulation.link import Weather
 from tests.simulation.misfortunes import Misfortunes
 from tests.simulation.moving import Mover
 from tests.simulation.objects import Objects
+from tests.simulation.pairs import PairProducer
 from tests.simulation.plan import USUAL, Plan
 from tests.simulation.process import NAMESPACE, Process
 from tests.simulation.producing import Producer
@@ -93,7 +95,10 @@ class World:
         self.has_racks = self.chance.random() < plan.racks
         self.usual = self.chance.choice(plan.weathers)
         late = self.chance.choice((5.0, 20.0, 60.0))
-        self.weather = {name: Weather(*self.usual, late) for name in ("etcd", "objects")}
+        self.weather = {
+            name: Weather(*self.usual, late, plan.mistaken, plan.delayed)
+            for name in ("etcd", "objects")
+        }
         self.etcd = Etcd(self.schedule)
         self.checker = Checker(self.schedule, self._log_start)
         self.objects = Objects(
@@ -314,11 +319,14 @@ class World:
             Member(self, f"m{number}", f"g{number % 2}", TOPICS, self.rack_of(number))
             for number in range(4)
         ]
+        names = [topic for topic, _ in TOPICS]
+        pairs = [PairProducer(self, f"pair{n}", names, 1.0) for n in range(self.plan.pairs)]
         tail = Reader(self, "tail", rack=self.rack_of(1))
         mover = Mover(self, "mover")
-        self.clients += [admin, mover, *producers, *members, tail]
-        for producer in producers:
-            self.start(producer.run())
+        self.clients += [admin, mover, *producers, *pairs, *members, tail]
+        writers: list[Producer | PairProducer] = [*producers, *pairs]
+        for writer in writers:
+            self.start(writer.run())
         for member in members:
             self.start(member.run(5.0))
         self.start(self._tail(tail))
@@ -339,13 +347,14 @@ class World:
         if warden is not None and guest is not None:
             warden.running = guest.running = False
         self._heal()
-        for producer in producers:
-            producer.running = False
+        for writer in writers:
+            writer.running = False
         self._until(administration, "the last act of the operator")
-        self._until(self.start(self._quiet(producers)), "acknowledging everything")
+        self._until(self.start(self._quiet(writers)), "acknowledging everything")
         if moving is not None:
             self._until(moving, "the last reassignment")
             self._until(self.start(mover.until_settled()), "leading as assigned by hand")
+        self._until(self.start(self._all_serve()), "all brokers announced as serving")
         if warden is not None and guest is not None:
             for each in changing:
                 self._until(each, "the last change of users and rights")
@@ -368,6 +377,8 @@ class World:
         self.counts["answers from a broker nearby"] = self.checker.near
         self.counts["records acknowledged"] = sum(each.acknowledged for each in producers)
         self.counts["producers that began anew"] = sum(each.renewals for each in producers)
+        self.counts["requests of two batches: both stored"] = sum(each.both for each in pairs)
+        self.counts["requests of two batches: one stored"] = sum(each.one for each in pairs)
         self.counts["batches sent again"] = sum(each.retries for each in producers)
         self.counts["groups: told by who was replaced"] = self.groups.stale
         self.counts["commits acknowledged"] = self.groups.commits
@@ -388,9 +399,17 @@ class World:
         reader.follow(TOPICS)
         await reader.run(6.0)
 
-    async def _quiet(self, producers: Sequence[Producer]) -> None:
+    async def _quiet(self, producers: Sequence[Producer | PairProducer]) -> None:
         while any(producer.pending() for producer in producers):
             await self.schedule.sleep(1.0)
+
+    async def _all_serve(self) -> None:
+        while any(self._phase(broker_id) != Phase.SERVING for broker_id in self.broker_ids()):
+            await self.schedule.sleep(1.0)
+
+    def _phase(self, broker_id: int) -> str | None:
+        record = self._value(metadata_keys.broker(broker_id))
+        return None if record is None else str(record["phase"])
 
     def _heal(self) -> None:
         """
@@ -399,7 +418,8 @@ class World:
         self.usual = (0.0, 0.0)
         self.objects.restore()
         for weather in self.weather.values():
-            weather.writes = weather.reads = 0.0
+            weather.writes = weather.reads = weather.mistaken = 0.0
+            weather.delayed = None
         for process in self.living():
             process.clock.drift(1.0)
             process.clock.go_on()
@@ -407,6 +427,7 @@ class World:
                 link = process.link(which)
                 link.slowness = 1.0
                 link.heal()
+            process.etcd.take_streams()
             process.etcd.go_on()
         for client in self.clients:
             for road in client.roads.values():
