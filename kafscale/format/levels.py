@@ -36,10 +36,15 @@ LEVELS: Mapping[str, Sequence[str]] = {
     "segment": [
         "offsets, an index of blocks, producers' states, leader epochs as JSON",
         "when it was written, and whether the headers' largest timestamps are true",
+        "aborted transactions; only where there are transactions",
     ],
     "bundle": ["the number of the first slot, and the length of each"],
     "volume": ["a row of 40 bytes for each chapter"],
-    "producers": ["the last batches of each producer", "from which id on producers are new"],
+    "producers": [
+        "the last batches of each producer",
+        "from which id on producers are new",
+        "numbers of transactions, and open ones; only where there are transactions",
+    ],
     "cluster": ["JSON: the cluster's id"],
     "milestone": ["JSON: its name"],
     # Entries of the metadata store

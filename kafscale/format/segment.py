@@ -27,7 +27,11 @@ From level 1 on the JSON also has "written", the time in ms at which the segment
 written, and "true_times": whether the headers of all batches are known to state the
 largest timestamps of their records, and not what their producers said.
 
-The index of transactions is reserved for aborted ones; it is empty.
+From level 2 on "transactions" lists the aborted transactions whose markers are in the
+segment, in the order of their markers: [[producer id, first offset, offset of the
+marker], ...]. The transaction may have begun in an earlier segment. Below level 2 it is
+empty. Level 2 is written only if an aborted transaction is listed, or the producers'
+states know of transactions.
 """
 
 from __future__ import annotations
@@ -38,11 +42,13 @@ import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import attrs
 
 from kafscale.format.epochs import Epochs
 from kafscale.format.errors import CorruptObject
+from kafscale.format.producers import has_transactions
 from kafscale.format.trailer import TRAILER_SIZE, Kind, end_with, proof, read_end
 from kafscale.wire.records import HEADER_SIZE, LENGTH_OVERHEAD, read_batch_header
 
@@ -52,6 +58,10 @@ BLOCK_SIZE = 64 * 1024
 RUN_SIZE = 1024 * 1024
 """The largest size of a run in bytes, unless a single batch is larger."""
 
+TRANSACTIONS_LEVEL = 2
+"""The level that has aborted transactions. Brokers that read it know all that is stored of
+transactions."""
+
 FIXED = struct.Struct(">qqqQIIIII")
 """The fixed part of the footer."""
 
@@ -59,6 +69,19 @@ _LEAST = -(1 << 63)
 _OFFSET_AND_LENGTH = struct.Struct(">qi")
 _LAST_OFFSET_DELTA = struct.Struct(">i")
 _LAST_OFFSET_DELTA_AT = 23
+
+
+class AbortedTransaction(NamedTuple):
+    """
+    A transaction that was aborted in a partition.
+
+    @ivar first_offset: Of its first record in the partition.
+    @ivar marker_offset: Of its marker.
+    """
+
+    producer_id: int
+    first_offset: int
+    marker_offset: int
 
 
 @attrs.frozen(eq=False)
@@ -73,6 +96,8 @@ class Footer:
     @ivar data_size: Length of all batches; what comes after is the footer.
     @ivar data_crc: L{proof} of all batches.
     @ivar producers: For L{ProducerStates.restore}.
+    @ivar transactions: The aborted ones whose markers are in the segment, in the order
+        of the markers.
     @ivar written: When the segment was written, in ms; -1: not known.
     @ivar true_times: Whether the headers are known to state the largest timestamps of
         their records.
@@ -86,7 +111,7 @@ class Footer:
     batch_count: int
     producers: bytes
     epochs: Epochs
-    transactions: Sequence[object]
+    transactions: Sequence[AbortedTransaction]
     written: int
     true_times: bool
     _positions: array[int]
@@ -154,7 +179,7 @@ def write_footer(
     batches: Sequence[bytes],
     epochs: Epochs,
     producers: bytes,
-    transactions: Sequence[object] = (),
+    transactions: Sequence[AbortedTransaction] = (),
     *,
     level: int = 0,
     written: int = -1,
@@ -168,7 +193,10 @@ def write_footer(
     @param epochs: The history at their end.
     @param producers: The states of producers at their end
         (L{kafscale.format.producers.write_producers}).
-    @param level: Of the format. At level 0 the following are not written.
+    @param transactions: See L{Footer}.
+    @param level: Of the format. At level 0 the following are not written. Level 2 is
+        written where, and only where, there is something that needs it: then every
+        broker reads it already.
     @param written: See L{Footer}, as C{true_times}.
     @raise ValueError: there is no batch, the offsets leave a gap, or the batches
         are too long for one segment.
@@ -200,6 +228,7 @@ def write_footer(
         block_size += size
     if first is None:
         raise ValueError("A segment has at least one batch")
+    level = TRANSACTIONS_LEVEL if transactions or has_transactions(producers) else min(level, 1)
     about: dict[str, object] = {
         "epochs": epochs.to_json(),
         "transactions": list(transactions),
@@ -244,7 +273,8 @@ def read_footer(suffix: bytes, size: int) -> Footer | int:
     positions = _unpacked("I", footer[FIXED.size : offsets_at])
     try:
         rest = json.loads(footer[rest_at:])
-        epochs, transactions = Epochs(rest["epochs"]), rest["transactions"]
+        epochs = Epochs(rest["epochs"])
+        transactions = [AbortedTransaction(*map(int, each)) for each in rest["transactions"]]
         written, true_times = -1, False
         if end.level:
             written, true_times = int(rest["written"]), bool(rest["true_times"])

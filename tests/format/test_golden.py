@@ -136,7 +136,7 @@ class DifferenceTests(SynchronousTestCase):
         """
         lines = self.golden.metadata
         for number, line in enumerate(lines):
-            for old, new in (('"revision":', '"revision":1'), ("1}", "2}"), ("9092", "9093")):
+            for old, new in (('"revision":', '"revision":1'), ("1}", "0}"), ("9092", "9093")):
                 changed = line.replace(old, new)
                 if changed != line:
                     metadata = [*lines[:number], changed, *lines[number + 1 :]]
@@ -154,6 +154,20 @@ class DifferenceTests(SynchronousTestCase):
         self.assertNotEqual(lines, self.golden.metadata)
         other = attrs.evolve(self.golden, metadata=lines)
         self.assertEqual(list(differences(self.golden, other)), [])
+
+    def test_levels(self) -> None:
+        """
+        A later version may write higher levels, and more of them, where there is what
+        needs them; a level that falls is found.
+        """
+        for level, text, found in (
+            (2, '"segment":2,"slop":1', 0),
+            (0, '"segment":0', 2),
+            (0, '"other":2', 2),
+        ):
+            lines = [line.replace('"segment":1', text) for line in self.golden.metadata]
+            other = attrs.evolve(self.golden, metadata=lines)
+            self.assertEqual(len(list(differences(self.golden, other))), found, level)
 
 
 class OpenTests(TestCase):

@@ -78,6 +78,6 @@ class LevelsTests(SynchronousTestCase):
         """
         So it is with the first byte of producers' states.
         """
-        self.assertRaises(NewerFormat, read_producers, b"\3\0\0\0\0")
+        self.assertRaises(NewerFormat, read_producers, b"\4\0\0\0\0")
         error = self.assertRaises(UnreadableData, read_producers, b"\0\0\0\0\0")
         self.assertNotIsInstance(error, NewerFormat)

@@ -14,15 +14,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.format.epochs import Epochs
 from kafscale.format.errors import CorruptObject
+from kafscale.format.producers import ProducerState, write_producers
 from kafscale.format.segment import (
     BLOCK_SIZE,
     RUN_SIZE,
+    AbortedTransaction,
     Footer,
     cut,
     read_footer,
     write_footer,
 )
-from kafscale.format.trailer import Kind, end_with
+from kafscale.format.trailer import End, Kind, end_with, read_end
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.wire.records import HEADER_SIZE, Record, build_batch, iterate, read_batch_header
 
@@ -88,6 +90,42 @@ class FooterTests(SynchronousTestCase):
         ) + rest  # fmt: skip
         written = write_footer([data], EPOCHS, ProducerStates(4096).snapshot(1))
         self.assertEqual(written.hex(), end_with(Kind.SEGMENT, expected).hex())
+
+    def test_transactions(self) -> None:
+        """
+        Aborted transactions are listed at level 2, whatever level others are written at;
+        and so is a footer whose producers have transactions. Others are not at level 2.
+        """
+        data = segment([10, 20], base=40)
+        aborted = [AbortedTransaction(7, 3, 40), AbortedTransaction(2**62, 41, 43)]
+        plain = write_producers([], 0, 1)
+        ended = write_producers([ProducerState(7, 0, 0, (), 1, -1, 0)], 0, 1)
+        for level in (0, 1, 2):
+            for listed, producers, expected in (
+                (aborted, plain, 2),
+                ([], ended, 2),
+                ([], plain, min(level, 1)),
+            ):
+                written = write_footer(data, EPOCHS, producers, listed, level=level, written=9)
+                size = sum(map(len, data)) + len(written)
+                footer = read_footer(written, size)
+                assert isinstance(footer, Footer)
+                self.assertEqual(footer.transactions, listed)
+                self.assertEqual(footer.written, 9 if expected else -1)
+                end = read_end(written, size)
+                assert isinstance(end, End)
+                self.assertEqual(end.level, expected)
+        self.assertIn(b'"transactions":[[7,3,40],', write_footer(data, EPOCHS, b"", aborted))
+
+    def test_broken_transactions(self) -> None:
+        """
+        What is no list of transactions is refused.
+        """
+        data = segment([10])
+        for wrong in ([7], [[7, 3]], [[7, 3, "x"]], [[7, 3, 40, 5]]):
+            written = write_footer(data, EPOCHS, b"", wrong)  # type: ignore[arg-type]
+            size = sum(map(len, data)) + len(written)
+            self.assertRaises(CorruptObject, read_footer, written, size)
 
     def test_round_trip(self) -> None:
         """

@@ -318,15 +318,16 @@ class LayoutTests(SynchronousTestCase):
 
     def test_producers(self) -> None:
         """
-        The three parts of the states.
+        The parts of the states.
         """
         state = [field.name for field in attrs.fields(producers.ProducerState)]
         title = "Producers' states"
         self.check(
             self.rows(title, 0), ["version", "count", "mark"], producers.HEAD, producers.MARK
         )
-        self.check(self.rows(title, 1), state, producers.PRODUCER)
-        self.check(self.rows(title, 2), list(producers.ProducedBatch._fields), producers.BATCH)
+        self.check(self.rows(title, 1), state[:4], producers.PRODUCER)
+        self.check(self.rows(title, 2), state[4:], producers.TRANSACTION)
+        self.check(self.rows(title, 3), list(producers.ProducedBatch._fields), producers.BATCH)
 
     def test_volume(self) -> None:
         """
@@ -494,7 +495,7 @@ class PageTests(SynchronousTestCase):
                 "Slots": 1,
                 "Bundles": 1,
                 "Segments": 1,
-                "Producers' states": 3,
+                "Producers' states": 4,
                 "Volumes": 1,
                 "Metadata": 2,
                 "A partition's record": 1,

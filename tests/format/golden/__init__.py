@@ -28,6 +28,7 @@ from typing import Any
 
 import attrs
 
+from kafscale.format import metadata_keys
 from tests.format.cluster import Cluster
 from tests.format.history import HISTORIES, replay
 
@@ -168,7 +169,7 @@ def differences(golden: Golden, made: Golden) -> Iterator[str]:
     before, after = _by_key(golden), _by_key(made)
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
-        if old is None or new is None or not (_is_registration(old) and _may_follow(old, new)):
+        if old is None or new is None or not _may_follow(old, new):
             what = f"metadata {key}" if key else "the revision of the metadata store"
             yield from _difference(what, _encoded(old), _encoded(new))
     for part in sorted(golden.expected.keys() | made.expected.keys()):
@@ -200,15 +201,26 @@ def _encoded(line: str | None) -> bytes | None:
     return None if line is None else line.encode()
 
 
-def _is_registration(line: str) -> bool:
-    return bool(json.loads(line).get("lease"))
-
-
 def _may_follow(old: str, new: str) -> bool:
     """
-    Whether a broker's registration may be so: it goes with the broker, so it
-    may tell more than it did, and tells the version of the software.
+    Whether an entry may be so now. A broker's registration goes with the broker, so it may
+    tell more than it did, and tells the version of the software. Levels may have risen,
+    for what is not in the history.
     """
     before, after = json.loads(old), json.loads(new)
-    known = {**after["value"], **before["value"], "version": after["value"]["version"]}
-    return {**before, "value": None} == {**after, "value": None} and known == after["value"]
+    was, now = before.pop("value", None), after.pop("value", None)
+    if before != after:
+        return False
+    if before.get("key") == metadata_keys.LEVELS:
+        return bool(was.keys() == now.keys()) and all(_risen(was[each], now[each]) for each in was)
+    if before.get("lease"):
+        known = {**now, **was, "version": now["version"], "levels": now["levels"]}
+        return bool(known == now) and _risen(was["levels"], now["levels"])
+    return bool(was == now)
+
+
+def _risen(was: Mapping[str, int], now: Mapping[str, int]) -> bool:
+    """
+    Whether no level has fallen.
+    """
+    return all(now.get(name, 0) >= level for name, level in was.items())

@@ -395,7 +395,7 @@ class SnapshotTests(SynchronousTestCase):
         snapshot = states.snapshot(1)
         for size in range(1, len(snapshot)):
             self.assertRaises(CorruptObject, states.restore, snapshot[:size])
-        self.assertRaises(NewerFormat, states.restore, b"\x03" + snapshot[1:])
+        self.assertRaises(NewerFormat, states.restore, b"\x04" + snapshot[1:])
         self.assertEqual(len(states), 1)
 
     def test_copy(self) -> None:
