@@ -25,8 +25,8 @@ FOLDERS = ("kafscale/", "tests/", "docs/", "tap/", "deploy/", "examples/", ".ci/
 
 NOT_OURS = {"node_modules", "__pycache__", "build", "dist", "kafscale-data"}
 
-RULES = "docs/architecture.md"
-"""The document with the table of rules."""
+RULES = ("docs/architecture.md", "docs/transactions.md")
+"""The documents with the tables of rules."""
 
 
 @attrs.frozen
@@ -182,7 +182,7 @@ def rules_in(document: str) -> dict[str, Rule]:
     @raise ValueError: A row does not say where its rule is kept.
     """
     found = {}
-    for number, kept in re.findall(r"(?m)^\| (\d+m?) \|.*\| ([^|]+) \|$", document):
+    for number, kept in re.findall(r"(?m)^\| (T?\d+m?) \|.*\| ([^|]+) \|$", document):
         places = []
         for place in kept.split(";"):
             path, _, names = re.sub(r"\(.*?\)", "", place).partition(":")
@@ -199,9 +199,13 @@ def rules_in(document: str) -> dict[str, Rule]:
 @cache
 def rules() -> dict[str, Rule]:
     """
-    The rules of the log.
+    The rules of the log, and those of transactions.
     """
-    return rules_in((ROOT / RULES).read_text())
+    return {
+        number: rule
+        for document in RULES
+        for number, rule in rules_in((ROOT / document).read_text()).items()
+    }
 
 
 def named_rules(text: Text) -> Iterator[tuple[str, str]]:

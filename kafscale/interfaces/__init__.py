@@ -70,6 +70,7 @@ from kafscale.interfaces.log import (
     IReplicas,
     ISettlement,
     LogRules,
+    ProducerTransactions,
     Watcher,
 )
 from kafscale.interfaces.peers import (
@@ -181,6 +182,7 @@ __all__ = [
     "PeerUnavailable",
     "Phase",
     "Principal",
+    "ProducerTransactions",
     "Put",
     "Refused",
     "Repeated",

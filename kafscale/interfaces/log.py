@@ -14,6 +14,7 @@ from zope.interface import Attribute, Interface
 
 from kafscale.interfaces.stores import Compare
 from kafscale.wire.batches import BatchHeader
+from kafscale.wire.control_batches import Marker
 
 
 @attrs.define(slots=True)
@@ -101,6 +102,24 @@ class LogRules:
     segment_bytes: int = 2**31 - 1
     segment_ms: int = 2**63 - 1
     delete: bool = True
+
+
+@attrs.frozen
+class ProducerTransactions:
+    """
+    What a partition knows of the transactions of a producer.
+
+    @ivar producer_epoch: The producer's epoch here.
+    @ivar number: Of its last transaction that ended here: of the last marker. 0: none
+        that is known. All markers and coordinators' answers of this number or a lower
+        one are late.
+    @ivar open_from: The first offset of its open transaction here; -1: none is open.
+        Its number is above C{number}.
+    """
+
+    producer_epoch: int
+    number: int
+    open_from: int
 
 
 @attrs.frozen
@@ -192,6 +211,10 @@ class IPartition(IReadable):
     """
 
     is_open = Attribute("Whether L{append} may be called at once.")
+    last_stable_offset = Attribute("""Offset before which every record is decided: it is
+        in no open transaction. At most the high watermark, at least the log start, and
+        never goes back. The log start while L{is_open} is not set: it is not
+        known then.""")
 
     def opened() -> Deferred[None]:
         """
@@ -199,15 +222,69 @@ class IPartition(IReadable):
         loaded. Deferreds fire in the order in which they were returned.
         """
 
-    def append(batch: memoryview, header: BatchHeader, rules: AppendRules) -> Append:
+    def append(
+        batch: memoryview, header: BatchHeader, rules: AppendRules, number: int | None = None
+    ) -> Append:
         """
         Append a copy of a record batch that was checked and looked into. The
         batch gets its offset before this returns, so the order of calls is the
         order of the log.
 
         @param header: The header of C{batch}.
+        @param number: Of its transaction, if L{begins_transaction} has said that it is
+            needed: as the coordinator has told it, once, for this batch (rule T33).
         @raise KafkaError: OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH,
-            NOT_LEADER_OR_FOLLOWER and others.
+            NOT_LEADER_OR_FOLLOWER and others. INVALID_TXN_STATE: the number is missing,
+            or the transaction of this number has ended here. CONCURRENT_TRANSACTIONS: as
+            L{begins_transaction}. NOT_ENOUGH_REPLICAS: too many producers have
+            transactions here; or L{ILog.takes_transactions} is not true.
+        """
+
+    def begins_transaction(header: BatchHeader) -> bool:
+        """
+        Return whether a batch of a transaction would be the first of it here. Then the
+        coordinator must be asked, which adds the partition or verifies that it was added,
+        and L{append} gets the number that it answers (rule T32). If not, the batch is
+        appended without a question: the log shows the transaction open, whoever has
+        appended its beginning, or the batch is one that was appended before. Until the
+        append either may change: this is to be called again after each wait.
+
+        The partition must be open, as for L{append}.
+
+        @raise InvalidProducerEpoch: a newer epoch of the producer is known.
+        @raise ConcurrentTransactions: a transaction of an earlier epoch is open here
+            (rule T35). Its marker is on its way; L{watch} wakes when it is durable.
+        """
+
+    def append_marker(marker: Marker, by_coordinator: bool = True) -> ISettlement | None:
+        """
+        End the transaction of a producer here. The partition must be open, as for
+        L{append}.
+
+        A marker that comes again, or late, is not appended a second time (rule T34). From
+        then on the producer has the marker's epoch (rule T35). A marker of a producer that
+        has nothing open, or is not known, is appended all the same: what is late of that
+        transaction must be known as late.
+
+        @param by_coordinator: Whether the coordinator of the transaction sends it, and
+            knows its number. An operator does not: a marker with the number of the last
+            one ends what is open, too.
+        @return: Fires when the marker, or the one in whose place it would have been, is
+            durable: only then it is to be answered. None if it is durable already. It
+            fails like that of an append, and then the marker is to be sent again, to the
+            leader of then.
+        @raise InvalidProducerEpoch: a newer epoch of the producer is known. Nothing
+            of the marker's transaction is open.
+        @raise TransactionCoordinatorFenced: an operator's marker has a lower number than
+            the last one.
+        @raise NotLeaderOrFollower: the partition is led elsewhere.
+        """
+
+    def transactions_of(producer_id: int) -> ProducerTransactions | None:
+        """
+        Return what is known of a producer's transactions; None if the producer is not
+        known. Transaction n is open here if C{open_from} is not -1 and C{number} is below
+        n. The partition must be open, as for L{append}.
         """
 
     def refused(header: BatchHeader) -> None:
@@ -252,8 +329,8 @@ class IPartition(IReadable):
     def producers() -> Sequence[Any]:
         """
         Return the states of producers, for DescribeProducers: objects with
-        C{producer_id}, C{producer_epoch}, C{last_sequence} and
-        C{last_timestamp}.
+        C{producer_id}, C{producer_epoch}, C{last_sequence}, C{last_timestamp}, and
+        C{number} and C{open_from} as L{ProducerTransactions} has them.
         """
 
     def size() -> int:
@@ -285,6 +362,12 @@ class ILog(IPartitions):
         Return a partition.
 
         @raise NotLeaderOrFollower: this broker does not lead it.
+        """
+
+    def takes_transactions() -> bool:
+        """
+        Return whether batches of transactions may be appended: every broker of the
+        cluster reads what is stored of them.
         """
 
     def leads(where: tuple[UUID, int]) -> bool:

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from kafscale.format import object_keys
 from kafscale.format.partition import TopicIdPartition
+from kafscale.format.segment import TRANSACTIONS_LEVEL
 from kafscale.interfaces import LogRules
 from kafscale.log.environment import LogEnvironment
 from kafscale.log.journal.bundles import Bundles
@@ -245,6 +246,12 @@ class Incarnation:
         See L{kafscale.log.partition.partition.PartitionHost.grew}.
         """
         self._pressure.grew(size)
+
+    def takes_transactions(self) -> bool:
+        """
+        See L{ILog<kafscale.interfaces.ILog>}.
+        """
+        return self._environment.level_of("segment") >= TRANSACTIONS_LEVEL
 
     async def confirm(self, partition: Partition) -> None:
         """

@@ -127,6 +127,12 @@ class Log:
         """
         return tuple(self._partitions.values())
 
+    def takes_transactions(self) -> bool:
+        """
+        See L{ILog.takes_transactions}.
+        """
+        return self.incarnation.takes_transactions()
+
     def leads(self, where: TopicIdPartition) -> bool:
         """
         See L{ILog.leads}.

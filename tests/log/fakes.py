@@ -24,9 +24,11 @@ from kafscale.interfaces import (
     IPartition,
     ISettlement,
     LogRules,
+    ProducerTransactions,
     Watcher,
 )
 from kafscale.wire.batches import BatchHeader
+from kafscale.wire.control_batches import Marker
 
 R = TypeVar("R")
 
@@ -144,7 +146,39 @@ class FakePartition:
         for waiter in opening:
             waiter.callback(None)
 
-    def append(self, batch: memoryview, header: BatchHeader, rules: AppendRules) -> Append:
+    @property
+    def last_stable_offset(self) -> int:
+        """
+        See L{IPartition}; there are no transactions.
+        """
+        return self.high_watermark
+
+    def begins_transaction(self, header: BatchHeader) -> bool:
+        """
+        See L{IPartition.begins_transaction}.
+        """
+        return True
+
+    def append_marker(self, marker: Marker, by_coordinator: bool = True) -> ISettlement | None:
+        """
+        See L{IPartition.append_marker}; nothing is open, and the marker is forgotten.
+        """
+        self._check()
+        return None
+
+    def transactions_of(self, producer_id: int) -> ProducerTransactions | None:
+        """
+        See L{IPartition.transactions_of}.
+        """
+        return None
+
+    def append(
+        self,
+        batch: memoryview,
+        header: BatchHeader,
+        rules: AppendRules,
+        number: int | None = None,
+    ) -> Append:
         """
         See L{IPartition.append}.
         """
@@ -348,6 +382,12 @@ class FakeLog:
         if where not in self.partitions:
             self.partitions[where] = FakePartition(topic_id, index, self.settlements)
         return self.partitions[where]
+
+    def takes_transactions(self) -> bool:
+        """
+        See L{ILog.takes_transactions}.
+        """
+        return True
 
     def leads(self, where: TopicIdPartition) -> bool:
         """

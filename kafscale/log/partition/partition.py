@@ -22,18 +22,35 @@ from zope.interface import implementer
 from kafscale.concurrency.watchers import Watchers
 from kafscale.concurrency.work_queue import WorkQueue
 from kafscale.counts import TopicCounts
-from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
+from kafscale.errors import (
+    InvalidRecord,
+    NotEnoughReplicas,
+    NotLeaderOrFollower,
+    OffsetOutOfRange,
+)
 from kafscale.format.cluster import first_id_after
 from kafscale.format.epochs import Epochs
 from kafscale.format.partition import PartitionRecord
 from kafscale.format.producers import ProducerState
-from kafscale.interfaces import Append, AppendRules, Fetched, IPartition, LogRules, Watcher
+from kafscale.format.segment import AbortedTransaction
+from kafscale.interfaces import (
+    Append,
+    AppendRules,
+    Fetched,
+    IPartition,
+    LogRules,
+    ProducerTransactions,
+    Watcher,
+)
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.slots import Slot
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.partition.tail import Tail
 from kafscale.log.partition.times import TimeLookUp
+from kafscale.log.partition.transactions import Transactions
 from kafscale.log.reading.segments import Segments
+from kafscale.wire.batches import TRANSACTIONAL
+from kafscale.wire.control_batches import Marker, build_marker
 from kafscale.wire.records import BatchHeader, read_batch_header, stamp
 
 
@@ -50,6 +67,11 @@ class PartitionHost(Protocol):
     def grew(self, size: int) -> None:
         """
         Count C{size} more bytes of records in memory; fewer if it is negative.
+        """
+
+    def takes_transactions(self) -> bool:
+        """
+        Return whether every broker reads what is stored of transactions.
         """
 
     def confirm(self, partition: Partition) -> Awaitable[None]:
@@ -136,6 +158,7 @@ class Partition:
         # The states at rolled_to. A segment's footer must not hold states that
         # are ahead of the records before it.
         self._rolled_producers = ProducerStates(self._lenient_mark)
+        self._transactions = Transactions()
         # The slots with records of this partition that are in no segment, in
         # order, each with the offset after the last of those records.
         self._slots: deque[tuple[int, Slot]] = deque()
@@ -157,6 +180,16 @@ class Partition:
         See L{IPartition}.
         """
         return self.tail.visible_end
+
+    @property
+    def last_stable_offset(self) -> int:
+        """
+        See L{IPartition}.
+        """
+        if not self.is_open:
+            return self.log_start
+        # DeleteRecords may have passed the beginning of an open transaction (rule T43).
+        return max(self.log_start, self._transactions.stable_end(self.tail.visible_end))
 
     @property
     def next_offset(self) -> int:
@@ -199,8 +232,14 @@ class Partition:
         if footer is not None:
             self._rolled_producers = self.producers_in(footer.producers)
         refused = self._producers.refused
-        self._producers = self.producers_after(self.tail.from_offset(self.tail.start))
+        batches = self.tail.from_offset(self.tail.start)
+        self._producers = self.producers_after(batches)
         self._producers.refused = refused
+        # All of it before the first append, and before anyone is told the last stable
+        # offset (rule T39).
+        self._transactions = Transactions(self._rolled_producers.open_from())
+        self._transactions.replay(batches)
+        self._transactions.show(self.tail.visible_end)
         self.is_open = True
 
     def _opening_done(self, result: Failure | None) -> None:
@@ -237,7 +276,13 @@ class Partition:
 
     # -- appending --------------------------------------------------------
 
-    def append(self, batch: memoryview, header: BatchHeader, rules: AppendRules) -> Append:
+    def append(
+        self,
+        batch: memoryview,
+        header: BatchHeader,
+        rules: AppendRules,
+        number: int | None = None,
+    ) -> Append:
         """
         See L{IPartition.append}.
         """
@@ -245,35 +290,98 @@ class Partition:
             raise NotLeaderOrFollower
         now = self._host.now_ms()
         if header.producer_id >= 0:
-            original = self._producers.check(header, now)
+            original = self._producers.check(header, now, number)
             if original is not None:
                 # A retry. While the first attempt is under way the retry waits for
                 # the same slot: success is never reported before it is true.
                 time = original.timestamp if rules.log_append_time else -1
                 return Append(original.base_offset, time, self._settlement_of(original.base_offset))
+        if header.attributes & TRANSACTIONAL and (number is not None or header.producer_id < 0):
+            self._check_first(header)
         base = self.tail.end
         append_time = now if rules.log_append_time else -1
         stamped = stamp(batch, header, base, self.leader_epoch, append_time)
-        end = base + header.last_offset_delta + 1
         slot = self._journal.open_slot()
         if header.producer_id >= 0:
             if append_time >= 0:
                 header = header._replace(max_timestamp=append_time)
             self._producers.append(header, base, now)
-        self.tail.append(stamped, base, end)
-        self._host.grew(len(stamped))
-        self._counts.bytes_in += len(stamped)
+            if header.attributes & TRANSACTIONAL:
+                self._transactions.appended(header.producer_id, base)
         self._counts.records_in += header.record_count
+        latest = append_time if append_time >= 0 else header.max_timestamp
+        self._put(stamped, base, base + header.last_offset_delta + 1, slot, latest)
+        return Append(base, append_time, slot)
+
+    def _put(self, batch: bytes, base: int, end: int, slot: Slot, max_timestamp: int) -> None:
+        """
+        Put a batch into the tail and into the journal's open slot.
+
+        @param base: Offset of its first record: the end of the tail.
+        @param end: Offset after its last record.
+        @param max_timestamp: The largest of its records, in ms.
+        """
+        self.tail.append(batch, base, end)
+        self._host.grew(len(batch))
+        self._counts.bytes_in += len(batch)
         if self._slots and self._slots[-1][1] is slot:
             self._slots[-1] = (end, slot)
         else:
             self._slots.append((end, slot))
         # Last, because the batch may be acknowledged, and even rolled, before
         # this returns.
-        self._journal.add(
-            self, stamped, base, end, append_time if append_time >= 0 else header.max_timestamp
+        self._journal.add(self, batch, base, end, max_timestamp)
+
+    def _check_first(self, header: BatchHeader) -> None:
+        """
+        Check the first batch of a transaction.
+
+        @raise InvalidRecord: the batch has no producer.
+        @raise NotEnoughReplicas: a broker of the cluster does not read what is stored of
+            transactions.
+        """
+        if header.producer_id < 0:
+            raise InvalidRecord("A batch of a transaction has no producer id")
+        if not self._host.takes_transactions():
+            raise NotEnoughReplicas("Not all brokers of the cluster know transactions yet")
+
+    def begins_transaction(self, header: BatchHeader) -> bool:
+        """
+        See L{IPartition.begins_transaction}.
+        """
+        return self._producers.begins(header)
+
+    def append_marker(self, marker: Marker, by_coordinator: bool = True) -> Slot | None:
+        """
+        See L{IPartition.append_marker}.
+        """
+        if self.dropped or self.closed:
+            raise NotLeaderOrFollower
+        if by_coordinator and self._producers.is_late(marker):
+            # The one that was appended may not be durable yet (rule T34).
+            under_way = self._transactions.marker_under_way(marker.producer_id)
+            return None if under_way is None else self._settlement_of(under_way)
+        self._producers.check_marker(marker)
+        now = self._host.now_ms()
+        base = self.tail.end
+        built = build_marker(marker, now)
+        stamped = stamp(
+            memoryview(built), read_batch_header(built), base, self.leader_epoch
         )
-        return Append(base, append_time, slot)
+        slot = self._journal.open_slot()
+        self._producers.end(marker, now, now)
+        self._transactions.ended(marker.producer_id, base, marker.committed)
+        self._put(stamped, base, base + 1, slot, now)
+        return slot
+
+    def transactions_of(self, producer_id: int) -> ProducerTransactions | None:
+        """
+        See L{IPartition.transactions_of}.
+        """
+        state = self._producers.get(producer_id)
+        if state is None:
+            return None
+        return ProducerTransactions(state.producer_epoch, state.number, state.open_from)
 
     def refused(self, header: BatchHeader) -> None:
         """
@@ -299,6 +407,7 @@ class Partition:
             self._release(self.tail.end)
             return
         self.tail.show(end)
+        self._transactions.show(end)
         self.watchers.wake()
 
     # -- reading ----------------------------------------------------------
@@ -409,8 +518,16 @@ class Partition:
         self.revision = revision
         self.segments.apply(record)
         self._rolled_producers = producers
+        self._transactions.drop_before(record.rolled_to)
         self._host.grew(-self.tail.drop_before(record.rolled_to))
         self._release(record.rolled_to)
+
+    def aborted_before(self, end: int) -> Sequence[AbortedTransaction]:
+        """
+        Return the aborted transactions whose markers are in no segment yet, and before
+        C{end}: for the next footer (rule T40).
+        """
+        return self._transactions.to_roll(end)
 
     def started(self, record: PartitionRecord, revision: int, epochs: Epochs) -> None:
         """

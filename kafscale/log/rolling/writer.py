@@ -29,7 +29,7 @@ from kafscale.format import object_keys
 from kafscale.format.errors import CorruptObject
 from kafscale.format.partition import Chapter, PartitionRecord
 from kafscale.format.reading import segment_footer
-from kafscale.format.segment import Footer, whole_footer, write_footer
+from kafscale.format.segment import AbortedTransaction, Footer, whole_footer, write_footer
 from kafscale.format.trailer import intact
 from kafscale.log.commit import TOGETHER
 from kafscale.log.environment import LogEnvironment
@@ -87,10 +87,12 @@ class _Chapters(NamedTuple):
 
     @ivar true_times: Whether their headers are known to state the largest timestamps
         of their records.
+    @ivar aborted: The aborted transactions that their footers list.
     """
 
     batches: Sequence[bytes]
     true_times: bool
+    aborted: Sequence[AbortedTransaction] = ()
 
 
 _NO_CHAPTERS = _Chapters((), True)
@@ -222,6 +224,7 @@ class SegmentWriter:
         # Only records below the high watermark are rolled (rule 14).
         batches, end = partition.tail.visible_batches(max_bytes)
         producers = partition.producers_after(batches)
+        aborted = partition.aborted_before(end)
         batches = [*before.batches, *batches]
         record = self._record_after(partition, end)
         base = partition.record.next_base if before.batches else partition.record.rolled_to
@@ -229,6 +232,7 @@ class SegmentWriter:
             batches,
             partition.epochs,
             producers.snapshot(self._level_of("producers")),
+            [*before.aborted, *aborted],
             level=self._level_of("segment"),
             written=int(self._seconds() * 1000),
             true_times=before.true_times and partition.record.rolled_to >= partition.true_from,
@@ -292,7 +296,9 @@ class SegmentWriter:
         """
         found = await map_bounded(self._read_chapter, chapters, PARALLEL_READS)
         batches = [batch for each in found for batch in each.batches]
-        return _Chapters(batches, all(each.true_times for each in found))
+        # Those of all, but the producers of the last only (rules T39 and T40).
+        aborted = [transaction for each in found for transaction in each.aborted]
+        return _Chapters(batches, all(each.true_times for each in found), aborted)
 
     async def _read_chapter(self, chapter: Chapter) -> _Chapters:
         key = object_keys.volume(self._namespace, chapter.incarnation, chapter.number)
@@ -305,7 +311,7 @@ class SegmentWriter:
             batches = []
         if not intact(batches, footer.data_crc):
             raise CorruptLog(f"the chapter at byte {chapter.position} of {key} was changed")
-        return _Chapters(batches, footer.true_times)
+        return _Chapters(batches, footer.true_times, footer.transactions)
 
     def _finish(
         self,
