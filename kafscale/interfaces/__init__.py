@@ -107,6 +107,14 @@ from kafscale.interfaces.stores import (
     ObjectInfo,
     Put,
 )
+from kafscale.interfaces.transactions import (
+    Admitted,
+    Given,
+    IMarkerWriter,
+    ITransactionCoordinator,
+    Marker,
+    Place,
+)
 
 __all__ = [
     "ANONYMOUS",
@@ -119,6 +127,7 @@ __all__ = [
     "MAX_RECORDS",
     "OFFSETS_PARTITIONS",
     "OFFSETS_TOPIC",
+    "Admitted",
     "Answer",
     "Append",
     "AppendRules",
@@ -129,6 +138,7 @@ __all__ = [
     "Delete",
     "Entry",
     "Fetched",
+    "Given",
     "GroupDescription",
     "GroupState",
     "IAcls",
@@ -143,6 +153,7 @@ __all__ = [
     "IGroupCoordinator",
     "IImage",
     "ILog",
+    "IMarkerWriter",
     "IMetadataStore",
     "IObjectReader",
     "IObjectStore",
@@ -165,6 +176,7 @@ __all__ = [
     "ITopicConfigs",
     "ITopicLookup",
     "ITopics",
+    "ITransactionCoordinator",
     "IUsers",
     "IWatch",
     "JoinParameters",
@@ -174,6 +186,7 @@ __all__ = [
     "Leadership",
     "Listener",
     "LogRules",
+    "Marker",
     "MemberDescription",
     "MemberIdentity",
     "NewTopic",
@@ -181,6 +194,7 @@ __all__ = [
     "PeerRefused",
     "PeerUnavailable",
     "Phase",
+    "Place",
     "Principal",
     "ProducerTransactions",
     "Put",

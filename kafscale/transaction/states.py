@@ -31,6 +31,7 @@ from kafscale.format.transactional_id import (
     TransactionalIdRecord,
     TransactionState,
 )
+from kafscale.interfaces import Admitted, Given
 
 LAST_EPOCH = 32766
 """The last epoch of a producer id that a producer gets: the next one is for the markers
@@ -220,30 +221,7 @@ class Expire:
 Request: TypeAlias = Initialize | Add | Verify | End | TimeOut | Mark | Expire
 
 
-# -- answers -------------------------------------------------------------------
-
-
-@attrs.frozen
-class Given:
-    """
-    A producer id and an epoch, with which the producer goes on.
-    """
-
-    producer_id: int
-    epoch: int
-
-
-@attrs.frozen
-class Admitted:
-    """
-    What is in the transaction.
-
-    @ivar number: The transaction's (rule T33).
-    @ivar missing: What is not in it, of what was asked for: TRANSACTION_ABORTABLE.
-    """
-
-    number: int
-    missing: frozenset[TopicIdPartition | str] = frozenset()
+# -- outcomes ------------------------------------------------------------------
 
 
 @attrs.frozen

@@ -31,15 +31,14 @@ from kafscale.format.transactional_id import (
     TransactionalIdRecord,
     TransactionState,
 )
+from kafscale.interfaces import Admitted, Given
 from kafscale.transaction.states import (
     LAST_EPOCH,
     PREPARED,
     Add,
-    Admitted,
     End,
     Event,
     Expire,
-    Given,
     Initialize,
     Mark,
     Outcome,

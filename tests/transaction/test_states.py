@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from kafscale.errors import KafkaError
 from kafscale.format.transactional_id import TransactionalIdRecord, TransactionState
+from kafscale.interfaces import Admitted, Given
 from kafscale.transaction.states import (
     IS_COMMIT,
     LAST_EPOCH,
@@ -20,11 +21,9 @@ from kafscale.transaction.states import (
     RENEWED_FROM,
     TRANSITIONS,
     Add,
-    Admitted,
     End,
     Event,
     Expire,
-    Given,
     Initialize,
     Mark,
     Outcome,
