@@ -18,6 +18,7 @@ from kafscale.inspect.objects import batches_of
 from kafscale.inspect.volumes import footer_of
 from kafscale.interfaces import IObjectReader
 from kafscale.wire.compression import Codec
+from kafscale.wire.control_batches import read_marker
 from kafscale.wire.records import BatchHeader, Record, read_records
 
 INFLATED = 256 << 20
@@ -61,6 +62,11 @@ async def _parts(objects: IObjectReader, key: str, report: Report) -> list[tuple
             f"segment {key}: {size} bytes, offsets {footer.first_offset}-{footer.end_offset - 1},"
             f" {footer.batch_count} batches, leader epochs {footer.epochs.to_json()}"
         )
+        for each in footer.transactions:
+            report(
+                f"  aborted: producer {each.producer_id} from offset {each.first_offset}, marker at"
+                f" {each.marker_offset}"
+            )
         return [("", 0, footer.data_size)]
     kind = object_keys.kind_of(key)
     if kind == object_keys.BUNDLES:
@@ -137,7 +143,7 @@ def _dump_batch(
             f" sequence {header.base_sequence}"
         )
     rest += ", transactional" if header.transactional else ""
-    rest += ", control" if header.control else ""
+    rest += _control(batch) if header.control else ""
     report(
         f"batch at {position}: {header.size} bytes, offsets {header.base_offset}-"
         f"{header.last_offset}, {header.record_count} records, codec {codec},"
@@ -156,6 +162,19 @@ def _dump_batch(
         report(f"wrong: its records cannot be read: {error}")
         whole = False
     return whole
+
+
+def _control(batch: bytes) -> str:
+    """
+    Return what a control batch says.
+    """
+    try:
+        marker = read_marker(batch)
+    except KafkaError:
+        marker = None
+    if marker is None:
+        return ", control"
+    return f", {'commit' if marker.committed else 'abort'} of transaction {marker.number}"
 
 
 def _line(record: Record) -> str:

@@ -16,6 +16,7 @@ from kafscale.format.segment import Footer
 from kafscale.format.slot import Range
 from kafscale.format.trailer import intact, proof
 from kafscale.inspect.findings import Findings
+from kafscale.inspect.transactions import SegmentTransactions
 from kafscale.wire.records import BatchHeader, iterate
 
 PIECE = 1 << 20
@@ -97,6 +98,7 @@ async def check_segment(objects: ObjectReader, key: str, footer: Footer) -> Find
     crc = count = 0
     offset = footer.first_offset
     latest: int | None = None
+    transactions = SegmentTransactions()
     for start, stop in footer.runs():
         if footer.offset_at(start) != offset:
             found.wrong(
@@ -121,6 +123,7 @@ async def check_segment(objects: ObjectReader, key: str, footer: Footer) -> Find
                         f"offset {header.base_offset} is of leader epoch {header.leader_epoch},"
                         f" the history says {epoch}",
                     )
+                transactions.add(header, batch)
                 crc = proof([batch], crc)
                 count += 1
                 offset = header.next_offset
@@ -138,4 +141,5 @@ async def check_segment(objects: ObjectReader, key: str, footer: Footer) -> Find
             found.wrong(key, f"the {what} {is_so}, the footer says {said}")
     if crc != footer.data_crc:
         found.wrong(key, "the batches are not those of which the footer has the checksum")
+    transactions.check(key, footer, found)
     return found
