@@ -164,6 +164,20 @@ def has_transactions(data: bytes | memoryview) -> bool:
     return bool(data) and data[0] > 2
 
 
+def first_open(data: bytes | memoryview) -> int:
+    """
+    The lowest first offset of the transactions that are open in the states that
+    L{write_producers} wrote; -1: none is open.
+
+    @raise CorruptObject: the bytes are cut short.
+    @raise NewerFormat: a newer version has written them.
+    """
+    if not has_transactions(data):
+        return -1
+    states, _ = read_producers(data)
+    return min((state.open_from for state in states if state.open_from >= 0), default=-1)
+
+
 def read_producers(data: bytes | memoryview) -> tuple[list[ProducerState], int | None]:
     """
     The states that L{write_producers} wrote, the longest idle first; and the mark,

@@ -48,7 +48,7 @@ import attrs
 
 from kafscale.format.epochs import Epochs
 from kafscale.format.errors import CorruptObject
-from kafscale.format.producers import has_transactions
+from kafscale.format.producers import first_open, has_transactions
 from kafscale.format.trailer import TRAILER_SIZE, Kind, end_with, proof, read_end
 from kafscale.wire.records import HEADER_SIZE, LENGTH_OVERHEAD, read_batch_header
 
@@ -98,6 +98,8 @@ class Footer:
     @ivar producers: For L{ProducerStates.restore}.
     @ivar transactions: The aborted ones whose markers are in the segment, in the order
         of the markers.
+    @ivar first_open: The lowest first offset of the transactions that are open at the
+        segment's end; -1: none is open.
     @ivar written: When the segment was written, in ms; -1: not known.
     @ivar true_times: Whether the headers are known to state the largest timestamps of
         their records.
@@ -112,6 +114,7 @@ class Footer:
     producers: bytes
     epochs: Epochs
     transactions: Sequence[AbortedTransaction]
+    first_open: int
     written: int
     true_times: bool
     _positions: array[int]
@@ -290,6 +293,7 @@ def read_footer(suffix: bytes, size: int) -> Footer | int:
         producers=footer[states_at:rest_at],
         epochs=epochs,
         transactions=transactions,
+        first_open=first_open(footer[states_at:rest_at]),
         written=written,
         true_times=true_times,
         positions=positions,
@@ -310,6 +314,22 @@ def whole_footer(suffix: bytes, size: int) -> Footer:
     if isinstance(footer, int):
         raise CorruptObject(f"A segment ends before byte {size}")
     return footer
+
+
+def end_before(run: bytes, offset: int) -> int:
+    """
+    Return where the batches of a run end that begin before C{offset}. The offset is in
+    the run.
+
+    @raise CorruptObject: the run does not consist of whole batches.
+    """
+    at, size = 0, len(run)
+    while at < size:
+        base, following = _step(run, at)
+        if base >= offset:
+            return at
+        at = following
+    return size
 
 
 def cut(run: bytes, offset: int, max_bytes: int, at_least_one: bool) -> tuple[int, int]:

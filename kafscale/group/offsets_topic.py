@@ -143,6 +143,20 @@ class OffsetsPartition:
         """
         return self.next_offset
 
+    @property
+    def last_stable_offset(self) -> int:
+        """
+        No record is part of a transaction.
+        """
+        return self.next_offset
+
+    @property
+    def committed(self) -> OffsetsPartition:
+        """
+        See L{IReadable}.
+        """
+        return self
+
     def append(self, sequence: int, operations: Sequence[Put | Delete], at_ms: int) -> None:
         """
         Show a commit. What it does to groups is not shown.

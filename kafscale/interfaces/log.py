@@ -12,6 +12,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from kafscale.format.segment import AbortedTransaction
 from kafscale.interfaces.stores import Compare
 from kafscale.wire.batches import BatchHeader
 from kafscale.wire.control_batches import Marker
@@ -129,10 +130,13 @@ class Fetched:
 
     @ivar pieces: Their bytes, to be sent one after the other.
     @ivar size: The length of all pieces in bytes.
+    @ivar aborted: If only committed records were asked for: the aborted transactions
+        among these, and perhaps later ones. Their records are to be left out.
     """
 
     pieces: list[bytes] | tuple[bytes, ...] = ()
     size: int = 0
+    aborted: Sequence[AbortedTransaction] = ()
 
 
 class Watcher(Protocol):
@@ -156,6 +160,12 @@ class IReadable(Interface):
     leader_epoch = Attribute("The epoch of its leader.")
     log_start = Attribute("Offset of the first record that can be read.")
     high_watermark = Attribute("Offset after the last durable record. Never goes back.")
+    last_stable_offset = Attribute("""Offset before which every record is decided: it is
+        in no open transaction. At most the high watermark, at least the log start, and
+        never goes back. -1 while it is not known: L{committed} finds out.""")
+    committed = Attribute("""The same partition for consumers that read committed records
+        only, an L{IReadable}: it shows nothing at or past the last stable offset, and
+        says which transactions were aborted.""")
     next_offset = Attribute("Offset that the next record will get.")
     dropped = Attribute("Whether it cannot be read here any more.")
 
@@ -211,10 +221,6 @@ class IPartition(IReadable):
     """
 
     is_open = Attribute("Whether L{append} may be called at once.")
-    last_stable_offset = Attribute("""Offset before which every record is decided: it is
-        in no open transaction. At most the high watermark, at least the log start, and
-        never goes back. The log start while L{is_open} is not set: it is not
-        known then.""")
 
     def opened() -> Deferred[None]:
         """

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from kafscale.errors import NotLeaderOrFollower, OffsetOutOfRange
 from kafscale.format.partition import TopicIdPartition
+from kafscale.format.segment import AbortedTransaction
 from kafscale.interfaces import (
     Append,
     AppendRules,
@@ -102,6 +103,8 @@ class FakePartition:
     @ivar error: Raised by the next calls, if set.
     @ivar refusals: The headers of the batches that were refused for good.
     @ivar states: The states of its producers.
+    @ivar stable: The last stable offset; None if that is the high watermark.
+    @ivar aborted: The aborted transactions among its records.
     @ivar settlements: What it appends is settled by the last of these.
     """
 
@@ -111,6 +114,9 @@ class FakePartition:
         self.leader_epoch = 3
         self.log_start = 0
         self.high_watermark = 0
+        self.stable: int | None = None
+        self.aborted: Sequence[AbortedTransaction] = ()
+        self.committed: Any = self
         self.next_offset = 0
         self.is_open = True
         self.dropped = False
@@ -149,9 +155,9 @@ class FakePartition:
     @property
     def last_stable_offset(self) -> int:
         """
-        See L{IPartition}; there are no transactions.
+        See L{IReadable}.
         """
-        return self.high_watermark
+        return self.high_watermark if self.stable is None else self.stable
 
     def begins_transaction(self, header: BatchHeader) -> bool:
         """
@@ -269,7 +275,7 @@ class FakePartition:
                 break
             pieces.append(batch.data)
             size += len(batch.data)
-        return Fetched(tuple(pieces), size)
+        return Fetched(tuple(pieces), size, self.aborted)
 
     async def load(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
         """

@@ -44,6 +44,7 @@ from kafscale.interfaces import (
 )
 from kafscale.log.journal.journal import Journal
 from kafscale.log.journal.slots import Slot
+from kafscale.log.partition.committed import CommittedPartition
 from kafscale.log.partition.producers import ProducerStates
 from kafscale.log.partition.tail import Tail
 from kafscale.log.partition.times import TimeLookUp
@@ -107,6 +108,9 @@ class Partition:
         known to state the largest timestamps of their records.
     @ivar lock: Held while the record changes.
     @ivar watchers: Those that wait for a change.
+    @ivar transactions: What is open, and what was aborted, once the partition is open.
+    @ivar committed: See L{IReadable<kafscale.interfaces.IReadable>}.
+    @ivar counts: The counters of the topic.
     """
 
     def __init__(
@@ -151,18 +155,19 @@ class Partition:
         self._journal = journal
         self._work = work
         self._host = host
-        self._counts = counts
+        self.counts = counts
         # Any producer that there was before the claim may have been forgotten.
         self._lenient_mark = first_id_after(revision)
         self._producers = ProducerStates(self._lenient_mark)
         # The states at rolled_to. A segment's footer must not hold states that
         # are ahead of the records before it.
         self._rolled_producers = ProducerStates(self._lenient_mark)
-        self._transactions = Transactions()
+        self.transactions = Transactions()
         # The slots with records of this partition that are in no segment, in
         # order, each with the offset after the last of those records.
         self._slots: deque[tuple[int, Slot]] = deque()
         self.watchers = Watchers()
+        self.committed = CommittedPartition(self, self)
         self._opening: list[Deferred[None]] | None = None
 
     # -- state -------------------------------------------------------------
@@ -187,9 +192,9 @@ class Partition:
         See L{IPartition}.
         """
         if not self.is_open:
-            return self.log_start
+            return -1
         # DeleteRecords may have passed the beginning of an open transaction (rule T43).
-        return max(self.log_start, self._transactions.stable_end(self.tail.visible_end))
+        return max(self.log_start, self.transactions.stable_end(self.tail.visible_end))
 
     @property
     def next_offset(self) -> int:
@@ -237,9 +242,9 @@ class Partition:
         self._producers.refused = refused
         # All of it before the first append, and before anyone is told the last stable
         # offset (rule T39).
-        self._transactions = Transactions(self._rolled_producers.open_from())
-        self._transactions.replay(batches)
-        self._transactions.show(self.tail.visible_end)
+        self.transactions = Transactions(self._rolled_producers.open_from())
+        self.transactions.replay(batches)
+        self.transactions.show(self.tail.visible_end)
         self.is_open = True
 
     def _opening_done(self, result: Failure | None) -> None:
@@ -307,8 +312,8 @@ class Partition:
                 header = header._replace(max_timestamp=append_time)
             self._producers.append(header, base, now)
             if header.attributes & TRANSACTIONAL:
-                self._transactions.appended(header.producer_id, base)
-        self._counts.records_in += header.record_count
+                self.transactions.appended(header.producer_id, base)
+        self.counts.records_in += header.record_count
         latest = append_time if append_time >= 0 else header.max_timestamp
         self._put(stamped, base, base + header.last_offset_delta + 1, slot, latest)
         return Append(base, append_time, slot)
@@ -323,7 +328,7 @@ class Partition:
         """
         self.tail.append(batch, base, end)
         self._host.grew(len(batch))
-        self._counts.bytes_in += len(batch)
+        self.counts.bytes_in += len(batch)
         if self._slots and self._slots[-1][1] is slot:
             self._slots[-1] = (end, slot)
         else:
@@ -359,18 +364,16 @@ class Partition:
             raise NotLeaderOrFollower
         if by_coordinator and self._producers.is_late(marker):
             # The one that was appended may not be durable yet (rule T34).
-            under_way = self._transactions.marker_under_way(marker.producer_id)
+            under_way = self.transactions.marker_under_way(marker.producer_id)
             return None if under_way is None else self._settlement_of(under_way)
         self._producers.check_marker(marker)
         now = self._host.now_ms()
         base = self.tail.end
         built = build_marker(marker, now)
-        stamped = stamp(
-            memoryview(built), read_batch_header(built), base, self.leader_epoch
-        )
+        stamped = stamp(memoryview(built), read_batch_header(built), base, self.leader_epoch)
         slot = self._journal.open_slot()
         self._producers.end(marker, now, now)
-        self._transactions.ended(marker.producer_id, base, marker.committed)
+        self.transactions.ended(marker.producer_id, base, marker.committed)
         self._put(stamped, base, base + 1, slot, now)
         return slot
 
@@ -407,7 +410,7 @@ class Partition:
             self._release(self.tail.end)
             return
         self.tail.show(end)
-        self._transactions.show(end)
+        self.transactions.show(end)
         self.watchers.wake()
 
     # -- reading ----------------------------------------------------------
@@ -433,7 +436,7 @@ class Partition:
             if offset > self.tail.end:
                 raise OffsetOutOfRange
             fetched = self.tail.read(offset, max_bytes, at_least_one)
-            self._counts.bytes_out += fetched.size
+            self.counts.bytes_out += fetched.size
             return fetched
         if offset < self.log_start:
             raise OffsetOutOfRange
@@ -447,7 +450,7 @@ class Partition:
         if found is not None:
             return found  # the log start has moved up to here meanwhile
         fetched = await self.segments.read(offset, max_bytes, at_least_one)
-        self._counts.bytes_out += fetched.size
+        self.counts.bytes_out += fetched.size
         return fetched
 
     def watch(self, watcher: Watcher) -> None:
@@ -518,7 +521,7 @@ class Partition:
         self.revision = revision
         self.segments.apply(record)
         self._rolled_producers = producers
-        self._transactions.drop_before(record.rolled_to)
+        self.transactions.drop_before(record.rolled_to)
         self._host.grew(-self.tail.drop_before(record.rolled_to))
         self._release(record.rolled_to)
 
@@ -527,7 +530,7 @@ class Partition:
         Return the aborted transactions whose markers are in no segment yet, and before
         C{end}: for the next footer (rule T40).
         """
-        return self._transactions.to_roll(end)
+        return self.transactions.to_roll(end)
 
     def started(self, record: PartitionRecord, revision: int, epochs: Epochs) -> None:
         """

@@ -83,33 +83,41 @@ class Tail:
         else:
             self._visible = bisect_left(self._bases, end, self._visible)
 
-    def available(self, offset: int) -> int:
+    def available(self, offset: int, end: int | None = None) -> int:
         """
         Return the bytes of the visible batches from the one that contains
         C{offset} on.
+
+        @param end: Where they end; None: with the last that is visible.
         """
         if offset >= self.visible_end or not self._visible:
             return 0
+        visible = self._visible if end is None else self._before_offset(end)
         first = max(0, bisect_right(self._bases, offset, 0, self._visible) - 1)
-        return self._position(self._visible) - self._before[first]
+        return max(0, self._position(visible) - self._before[first])
 
-    def read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
+    def read(
+        self, offset: int, max_bytes: int, at_least_one: bool, end: int | None = None
+    ) -> Fetched:
         """
         Return visible batches from the one that contains C{offset} on.
 
         @param offset: Not below L{start}.
         @param max_bytes: How many bytes they may have together.
         @param at_least_one: Whether the first may be larger than that.
+        @param end: Where they end, at the beginning of a batch; None: with the last that
+            is visible.
         """
         if offset >= self.visible_end or not self._visible:
             return Fetched()
+        visible = self._visible if end is None else self._before_offset(end)
         first = bisect_right(self._bases, offset, 0, self._visible) - 1
         begin = self._before[first]
         limit = begin + max_bytes
-        if self._position(self._visible) <= limit:
-            stop = self._visible
+        if self._position(visible) <= limit:
+            stop = visible
         else:
-            stop = bisect_right(self._before, limit, first, self._visible) - 1
+            stop = bisect_right(self._before, limit, first, visible) - 1
             if stop == first and at_least_one:
                 stop = first + 1
         if stop <= first:
@@ -165,6 +173,12 @@ class Tail:
         del self._bases[:count], self._batches[:count], self._before[:count]
         self._visible = max(0, self._visible - count)
         return freed
+
+    def _before_offset(self, offset: int) -> int:
+        """
+        How many visible batches begin before an offset.
+        """
+        return bisect_left(self._bases, offset, 0, self._visible)
 
     def _position(self, index: int) -> int:
         return self._before[index] if index < len(self._before) else self._written

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -31,7 +31,7 @@ from kafscale.errors import (
 from kafscale.format import object_keys
 from kafscale.format.partition import Chapter, PartitionRecord, key_epoch_of
 from kafscale.format.reading import ChapterReader, ObjectReader, list_objects, segment_footer
-from kafscale.format.segment import Footer, cut
+from kafscale.format.segment import AbortedTransaction, Footer, cut, end_before
 from kafscale.interfaces import Fetched, IObjectReader, ObjectInfo
 from kafscale.log.reading.cache import BlockCache
 from kafscale.log.reading.largest_timestamps import largest_timestamps
@@ -341,7 +341,65 @@ class Segments:
         """
         return await self._retry_if_rewritten(lambda: self._read(offset, max_bytes, at_least_one))
 
-    async def _read(self, offset: int, max_bytes: int, at_least_one: bool) -> Fetched:
+    async def read_committed(
+        self,
+        offset: int,
+        max_bytes: int,
+        at_least_one: bool,
+        stable: int,
+        later: Sequence[AbortedTransaction],
+    ) -> Fetched:
+        """
+        Read as L{read} does, but nothing at or past the last stable offset; and find the
+        aborted transactions.
+
+        @param stable: The last stable offset, which is above C{offset}.
+        @param later: Those that a reader from C{offset} on must know, and whose markers are
+            in no segment.
+        """
+
+        async def walk() -> Fetched:
+            fetched = await self._read(offset, max_bytes, at_least_one, stable)
+            aborted = await self._aborted(offset, stable, later) if fetched.size else ()
+            return Fetched(fetched.pieces, fetched.size, aborted)
+
+        return await self._retry_if_rewritten(walk)
+
+    async def _aborted(
+        self, offset: int, stable: int, later: Sequence[AbortedTransaction]
+    ) -> list[AbortedTransaction]:
+        """
+        Gather the aborted transactions that a reader of a segment must know: those that
+        begin before the segment's end, and have their markers at or after C{offset}. They
+        are listed where the markers are, which may be past the last stable offset. So this
+        goes on to later segments for as long as a transaction from before that end is open
+        there (rule T41).
+
+        @param offset: Where the reader begins.
+        @param later: See L{read_committed}.
+        """
+        found: set[AbortedTransaction] = set()
+        end = stable
+        at = offset
+        while (located := await self._locate(at)) is not None:
+            footer = located[1]
+            if at == offset:
+                end = min(stable, footer.end_offset)
+            found.update(each for each in footer.transactions if each.marker_offset >= offset)
+            if not 0 <= footer.first_open < end:
+                break
+            at = footer.end_offset
+        if later:
+            found.update(later)
+        # Those of a footer, and in memory when the read began, may be the same ones.
+        return sorted(each for each in found if each.first_offset < end)
+
+    async def _read(
+        self, offset: int, max_bytes: int, at_least_one: bool, before: int | None = None
+    ) -> Fetched:
+        """
+        @param before: The offset at which the records end; None: with the segment.
+        """
         located = await self._locate(offset)
         if located is None:
             return Fetched()
@@ -351,6 +409,10 @@ class Segments:
         while offset < footer.end_offset:
             start, stop = footer.locate(offset)
             run = await self._run(base, location, start, stop)
+            if before is not None and footer.offset_at(stop) > before:
+                run = run[: end_before(run, before)]
+                if not run:
+                    break
             begin, end = cut(run, offset, max_bytes - size, at_least_one and not pieces)
             if end > begin:
                 pieces.append(run if end - begin == len(run) else run[begin:end])
@@ -358,6 +420,8 @@ class Segments:
             if end < len(run):
                 return Fetched(pieces, size)
             offset = footer.offset_at(stop)
+            if before is not None and offset >= before:
+                break
             self._read_ahead(location, footer, offset)
             if size >= max_bytes:
                 break

@@ -29,6 +29,7 @@ from kafscale.format.partition import PartitionRecord
 from kafscale.interfaces import Fetched, IImage, IReadable, Watcher
 from kafscale.log.partition.tail import Tail
 from kafscale.log.reading.segments import ReplicaSegments
+from kafscale.log.replicas.committed_replica import CommittedReplica
 from kafscale.wire.records import iterate
 
 AHEAD_SECONDS: Final = 2.0
@@ -76,6 +77,7 @@ class Replica:
     @ivar tail: The records in memory, which came from the leader; None if
         there are none.
     @ivar dropped: Whether it cannot be read here any more.
+    @ivar committed: See L{IReadable}.
     @ivar wanted: Whether it has consumers for records that are in no segment.
     @ivar silent: Whether nothing was heard of the partition for too long.
     @ivar read_at: When a consumer last asked for it, in seconds.
@@ -119,6 +121,7 @@ class Replica:
         self._next_position = 0  # where the tail is to begin, while there is none
         self._foremost = 0  # the offset of the foremost consumer
         self._watchers = Watchers()
+        self.committed = CommittedReplica(self)
         # Offsets of consumers past the high watermark, since when.
         self._ahead: dict[int, float] = {}
         self._recheck: IDelayedCall | None = None
@@ -148,6 +151,14 @@ class Replica:
         if self._high_watermark != UNKNOWN:
             return self._high_watermark
         return UNKNOWN if self.wanted or self.record is None else self._known_end
+
+    @property
+    def last_stable_offset(self) -> int:
+        """
+        See L{IReadable}. Where there are transactions consumers of committed records read
+        from the leader, see L{committed}; elsewhere all that is durable is stable.
+        """
+        return self.high_watermark
 
     @property
     def next_offset(self) -> int:

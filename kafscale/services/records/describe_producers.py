@@ -43,8 +43,9 @@ class DescribeProducersService:
         self, request: DescribeProducersRequest, context: RequestContext
     ) -> DescribeProducersResponse:
         """
-        The idempotent producers. Others have no state, and there are no
-        transactions.
+        The idempotent producers. Others have no state. In the place of a coordinator's
+        epoch is the number of the producer's last transaction that ended in the
+        partition; -1 if there is none.
         """
 
         async def describe_one(partition: tuple[str, int]) -> PartitionResponse:
@@ -81,7 +82,8 @@ class DescribeProducersService:
                 producer_epoch=state.producer_epoch,
                 last_sequence=state.last_sequence,
                 last_timestamp=state.last_timestamp,
-                coordinator_epoch=-1,
+                coordinator_epoch=state.number or -1,
+                current_txn_start_offset=state.open_from,
             )
             for state in partition.producers()
         ]

@@ -152,6 +152,7 @@ class FetchService:
         self._max_bytes = max_bytes
         self._budget = ByteBudget(max_loading)
         self._reader = PartitionReader(image, log, self._budget)
+        self._committed_reader = PartitionReader(image, log, self._budget, committed=True)
         self._replica_selector = replica_selector
         self._permitted = permitted
         self._sessions = FetchSessionCache(clock, random_id, most=sessions)
@@ -195,12 +196,13 @@ class FetchService:
                 partitions = session.partitions.values()
             reads, response = [PartitionRead(each) for each in partitions], None
         epoch = 0 if session is None else session.epoch
-        reader = self._reader
+        committed = request.isolation_level == _READ_COMMITTED
+        reader = self._committed_reader if committed else self._reader
         if request.rack_id and self._replica_selector is not None:
             partitions_of_rack = self._replica_selector.partitions_for(
                 request.rack_id, context.connection
             )
-            reader = PartitionReader(self._image, partitions_of_rack, self._budget)
+            reader = PartitionReader(self._image, partitions_of_rack, self._budget, committed)
         if self._permitted is not None:
             reader = reader.permitted(self._permitted(request, context))
         max_bytes = min(request.max_bytes, self._max_bytes)
@@ -341,14 +343,26 @@ class FetchService:
         if read.error is not None:
             return self._refusal(read, read.error, fetch, moved)
         partition = read.partition
-        # Without transactions durable records are stable.
         high_watermark = partition.high_watermark
+        stable = partition.last_stable_offset
+        aborted: list[PartitionData.AbortedTransaction] | None = None
+        if fetch.request.isolation_level == _READ_COMMITTED:
+            aborted = [
+                PartitionData.AbortedTransaction(
+                    producer_id=each.producer_id, first_offset=each.first_offset
+                )
+                for each in read.fetched.aborted
+            ]
+        elif stable < 0:
+            # It is not known before the partition is open, and is of no use to who reads
+            # uncommitted records.
+            stable = high_watermark
         data = PartitionData(
             partition_index=read.requested.index,
             high_watermark=high_watermark,
-            last_stable_offset=high_watermark,
+            last_stable_offset=stable,
             log_start_offset=partition.log_start,
-            aborted_transactions=[] if fetch.request.isolation_level == _READ_COMMITTED else None,
+            aborted_transactions=aborted,
             records=read.fetched.pieces,
         )
         if read.diverging is not None:

@@ -110,6 +110,7 @@ class FetchSession:
     @ivar used: When it was used last, in seconds.
     @ivar epoch: The epoch that the next request must have.
     @ivar repeated: As in L{RequestContext}; None once the session has changed.
+    @ivar isolation_level: Of the last request; -1 before the second.
     """
 
     session_id: int
@@ -119,6 +120,7 @@ class FetchSession:
     used: float
     epoch: int = 1
     repeated: Repeated | None = None
+    isolation_level: int = -1
 
     def move_to_end(self, partition: RequestedPartition) -> None:
         """
@@ -135,6 +137,9 @@ class FetchSession:
 
         @return: By how many partitions the session has grown.
         """
+        if self.isolation_level != request.isolation_level:
+            self.isolation_level = request.isolation_level
+            self.repeated = None
         if not request.topics and not request.forgotten_topics_data:
             return 0
         self.repeated = None

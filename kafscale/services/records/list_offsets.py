@@ -26,6 +26,8 @@ ListOffsetsPartition: TypeAlias = ListOffsetsRequest.Topic.Partition
 ListOffsetsPartitionResponse: TypeAlias = ListOffsetsResponse.Topic.Partition
 EpochEndOffset: TypeAlias = OffsetForLeaderEpochResponse.Topic.Partition
 
+_READ_COMMITTED = 1
+
 _LATEST = -1
 _EARLIEST = -2
 _MAX_TIMESTAMP = -3
@@ -118,7 +120,9 @@ class ListOffsetsService:
             try:
                 if times[name, query.partition_index] > 1:
                     raise InvalidRequest("The partition is named more than once")
-                return await self._find(name, query, context.api_version)
+                return await self._find(
+                    name, query, context.api_version, request.isolation_level == _READ_COMMITTED
+                )
             except Exception as error:
                 code, _ = error_fields(error, f"list offsets of {name}")
                 return ListOffsetsPartitionResponse(
@@ -137,14 +141,14 @@ class ListOffsetsService:
         )
 
     async def _find(
-        self, name: str, query: ListOffsetsPartition, version: int
+        self, name: str, query: ListOffsetsPartition, version: int, committed: bool
     ) -> ListOffsetsPartitionResponse:
         partition = find_partition(self._log, self._image.topic(name), query.partition_index)
         check_epoch(partition, query.current_leader_epoch)
         # The version does not have this special timestamp, or none has it.
         if query.timestamp < 0 and _FIRST_VERSION.get(query.timestamp, version + 1) > version:
             raise UnsupportedVersion
-        found = await _offset_for(partition, query.timestamp)
+        found = await _offset_for(partition, query.timestamp, committed)
         response = ListOffsetsPartitionResponse(partition_index=query.partition_index)
         if version == 0:
             response.old_style_offsets = _old_style_offsets(partition, query, found.offset)
@@ -187,14 +191,18 @@ class ListOffsetsService:
 
 
 
-async def _offset_for(partition: IPartition, timestamp: int) -> _FoundOffset:
+async def _offset_for(
+    partition: IPartition, timestamp: int, committed: bool
+) -> _FoundOffset:
     """
     The offset for a timestamp, special or not. The earliest and the latest
     offset have no timestamp, as no record need be there.
+
+    @param committed: Whether records count only below the last stable offset.
     """
     if timestamp == _LATEST:
-        # Also for read_committed: without transactions durable records are stable.
-        return _FoundOffset(partition.high_watermark, leader_epoch=partition.leader_epoch)
+        end = await _stable_end(partition) if committed else partition.high_watermark
+        return _FoundOffset(end, leader_epoch=partition.leader_epoch)
     if timestamp in (_EARLIEST, _EARLIEST_LOCAL):
         start = partition.log_start
         return _FoundOffset(start, leader_epoch=partition.epoch_at(start))
@@ -204,9 +212,19 @@ async def _offset_for(partition: IPartition, timestamp: int) -> _FoundOffset:
         record = await partition.latest_timestamp()
     else:
         record = await partition.offset_at(timestamp)
-    if record is None:
+    if record is None or (committed and record[1] >= await _stable_end(partition)):
         return _FoundOffset()
     return _FoundOffset(record[1], record[0], partition.epoch_at(record[1]))
+
+
+async def _stable_end(partition: IPartition) -> int:
+    """
+    The last stable offset.
+    """
+    if partition.last_stable_offset < 0:
+        await partition.opened()  # before that it is not known
+    stable: int = partition.last_stable_offset
+    return stable
 
 
 def _old_style_offsets(

@@ -93,21 +93,29 @@ class PartitionReader:
     Finds partitions, and reads from them.
     """
 
-    def __init__(self, topics: ITopicLookup, log: IPartitions, budget: ByteBudget) -> None:
+    def __init__(
+        self,
+        topics: ITopicLookup,
+        log: IPartitions,
+        budget: ByteBudget,
+        committed: bool = False,
+    ) -> None:
         """
         @param topics: Knows the topics that exist.
         @param log: Has the partitions.
         @param budget: Bounds what is read from the object store at one time.
+        @param committed: Whether to read committed records only.
         """
         self._topics = topics
         self._log = log
         self._budget = budget
+        self._committed = committed
 
     def permitted(self, topics: ITopicLookup) -> PartitionReader:
         """
         The same, but for these topics only.
         """
-        return PartitionReader(topics, self._log, self._budget)
+        return PartitionReader(topics, self._log, self._budget, self._committed)
 
     def check_changed(self, reads: Iterable[PartitionRead]) -> bool:
         """
@@ -139,7 +147,10 @@ class PartitionReader:
             else:
                 topic = self._topics.topic(requested.name)
             read.topic_id = topic.topic_id
-            partition = read.partition = find_partition(self._log, topic, requested.index)
+            partition = find_partition(self._log, topic, requested.index)
+            if self._committed:
+                partition = partition.committed
+            read.partition = partition
             if partition.dropped:
                 raise NotLeaderOrFollower
             if requested.leader_epoch != -1:

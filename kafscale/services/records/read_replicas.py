@@ -152,9 +152,17 @@ class _ReferringPartition:
         self.leader_epoch: int = partition.leader_epoch
         self.log_start: int = partition.log_start
         self.high_watermark: int = partition.high_watermark
+        self.last_stable_offset: int = partition.last_stable_offset
         # A consumer past this offset is ahead of all other brokers, too.
         self.next_offset: int = partition.next_offset
         self.dropped: bool = partition.dropped
+
+    @property
+    def committed(self) -> _ReferringPartition:
+        """
+        See L{IReadable}.
+        """
+        return self
 
     def available(self, offset: int) -> int:
         """

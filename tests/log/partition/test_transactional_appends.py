@@ -383,7 +383,7 @@ class StableTests(TransactionsTestCase):
         successor = self.successor(broker, 2)
         partition = successor.log.partition(*WHERE)
         self.assertFalse(partition.is_open)
-        self.assertEqual((partition.last_stable_offset, partition.high_watermark), (0, 1))
+        self.assertEqual((partition.last_stable_offset, partition.high_watermark), (-1, 1))
         partition.opened()
         self.assertTrue(partition.is_open)
         self.assertEqual(partition.last_stable_offset, 0)

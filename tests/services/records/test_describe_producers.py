@@ -53,9 +53,7 @@ class DescribeProducersTests(SynchronousTestCase):
         The response has id, epoch, last sequence and time, and nothing about
         transactions.
         """
-        state = SimpleNamespace(
-            producer_id=5, producer_epoch=2, last_sequence=9, last_timestamp=77
-        )
+        state = self.state(0, -1)
         self.log.partition(self.topic_id, 1).states = [state]
         none, one = self.ask("mine", 0, 1)
         self.assertEqual((none.error_code, none.active_producers), (0, []))
@@ -70,6 +68,37 @@ class DescribeProducersTests(SynchronousTestCase):
             (5, 2, 9, 77),
         )
         self.assertEqual((producer.coordinator_epoch, producer.current_txn_start_offset), (-1, -1))
+
+    def state(self, number: int, open_from: int) -> SimpleNamespace:
+        """
+        The state of a producer.
+        """
+        return SimpleNamespace(
+            producer_id=5,
+            producer_epoch=2,
+            last_sequence=9,
+            last_timestamp=77,
+            number=number,
+            open_from=open_from,
+        )
+
+    def test_transactions(self) -> None:
+        """
+        The number of the last transaction that ended, and where the open one began.
+        """
+        states = self.log.partition(self.topic_id, 0).states = [
+            self.state(number, open_from)
+            for number, open_from in ((0, 44), (1, -1), (3, 50))
+        ]
+        self.assertEqual(len(states), 3)
+        (one,) = self.ask("mine", 0)
+        self.assertEqual(
+            [
+                (producer.coordinator_epoch, producer.current_txn_start_offset)
+                for producer in one.active_producers
+            ],
+            [(-1, 44), (1, -1), (3, 50)],
+        )
 
     def test_loaded_first(self) -> None:
         """

@@ -10,8 +10,10 @@ from uuid import UUID
 from twisted.internet.defer import CancelledError, Deferred
 
 from kafscale import errors
+from kafscale.format.segment import AbortedTransaction
 from kafscale.wire.messages import FetchRequest
 from kafscale.wire.schema import NO_UUID
+from tests.log.fakes import FakePartition
 from tests.services.records.fetching import FetchCase, at
 
 
@@ -47,6 +49,42 @@ class ReadTests(FetchCase):
         self.assertEqual(part.aborted_transactions, [])
         (part,) = self.fetch(at(0, 0), isolation_level=0)
         self.assertIsNone(part.aborted_transactions)
+
+    def test_committed_records(self) -> None:
+        """
+        Committed records come from where the partition shows only those, with the aborted
+        transactions among them; other requests have the last stable offset, and all.
+        """
+        whole = self.partition()
+        whole.put(b"one", b"two")
+        whole.stable = 1
+        view = whole.committed = FakePartition(whole.topic_id, 0, [])
+        view.put(b"one")
+        view.high_watermark, view.stable = 2, 1
+        view.batches[0].offset = 0
+        view.aborted = [AbortedTransaction(7, 0, 1), AbortedTransaction(9, 0, 4)]
+        (part,) = self.fetch(at(0, 0), isolation_level=1)
+        self.assertEqual(bytes(part.records), b"one")
+        self.assertEqual((part.high_watermark, part.last_stable_offset), (2, 1))
+        self.assertEqual(
+            [(each.producer_id, each.first_offset) for each in part.aborted_transactions],
+            [(7, 0), (9, 0)],
+        )
+        (part,) = self.fetch(at(0, 0), isolation_level=0)
+        self.assertEqual(bytes(part.records), b"onetwo")
+        self.assertEqual((part.high_watermark, part.last_stable_offset), (2, 1))
+        self.assertIsNone(part.aborted_transactions)
+
+    def test_stable_offset_not_known(self) -> None:
+        """
+        Until it is known, who reads uncommitted records is told the high watermark.
+        """
+        self.partition().put(b"one")
+        self.partition().stable = -1
+        (part,) = self.fetch(at(0, 0), isolation_level=0)
+        self.assertEqual(part.last_stable_offset, 1)
+        (part,) = self.fetch(at(0, 0), isolation_level=1)
+        self.assertEqual(part.last_stable_offset, -1)
 
     def test_order_of_partitions(self) -> None:
         """

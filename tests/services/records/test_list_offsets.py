@@ -18,7 +18,11 @@ from tests.services.records.offsets import OffsetsCase
 class ListOffsetsTests(OffsetsCase):
     """
     ListOffsets.
+
+    @ivar isolation_level: Of the requests.
     """
+
+    isolation_level = 1
 
     def setUp(self) -> None:
         """
@@ -37,7 +41,7 @@ class ListOffsetsTests(OffsetsCase):
             partition_index=index, timestamp=timestamp, **fields
         )
         topic = ListOffsetsRequest.Topic(name=name, partitions=[query] * times)
-        return ListOffsetsRequest(topics=[topic], isolation_level=1)
+        return ListOffsetsRequest(topics=[topic], isolation_level=self.isolation_level)
 
     def ask(self, timestamp: int, version: int = 11, **fields: Any) -> Any:
         """
@@ -62,6 +66,36 @@ class ListOffsetsTests(OffsetsCase):
         self.assertEqual(self.place(-1), (4, -1, 3))
         self.assertEqual(self.place(-2), (1, -1, 2))
         self.assertEqual(self.place(-4), (1, -1, 2))
+
+    def test_committed(self) -> None:
+        """
+        For read_committed the log ends at the last stable offset, and records from there
+        on are not found.
+        """
+        self.log.partition(self.topic.topic_id, 0).stable = 2
+        for level, expected in (
+            (1, [(2, -1, 3), (1, -1, 2), (1, 100, 2), (-1, -1, -1), (-1, -1, -1)]),
+            (0, [(4, -1, 3), (1, -1, 2), (1, 100, 2), (2, 300, 2), (2, 300, 2)]),
+        ):
+            self.isolation_level = level
+            places = [self.place(each) for each in (-1, -2, 0, 150, -3)]
+            self.assertEqual(places, expected)
+
+    def test_not_known(self) -> None:
+        """
+        If the last stable offset is not known the partition is opened first, but not for
+        those who read uncommitted records.
+        """
+        partition = self.log.partition(self.topic.topic_id, 0)
+        partition.stable = -1
+        answer = self.client.start(self.request(-1), 11)
+        self.assertNoResult(answer)
+        partition.stable = 3
+        partition.open()
+        self.assertEqual(self.successResultOf(answer).topics[0].partitions[0].offset, 3)
+        partition.stable = -1
+        self.isolation_level = 0
+        self.assertEqual(self.place(-1), (4, -1, 3))
 
     def test_largest_timestamp(self) -> None:
         """
