@@ -249,11 +249,7 @@ class TransactionCoordinator:
         asks: bool = False,
     ) -> Admitted:
         """
-        Add partitions and groups to the transaction, which begins if none is open.
-
-        @param asks: Whether a leader, or a group's shard, asks for its producer.
-        @raise KafkaError: INVALID_REQUEST, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED,
-            CONCURRENT_TRANSACTIONS.
+        See L{ITransactionCoordinator.add}.
         """
         request = Add(producer, frozenset(partitions), frozenset(groups), asks)
         answer = await self._ask(name, request)
@@ -268,9 +264,7 @@ class TransactionCoordinator:
         groups: Collection[str] = (),
     ) -> Admitted:
         """
-        Whether partitions and groups are in the open transaction.
-
-        @raise KafkaError: as L{add}.
+        See L{ITransactionCoordinator.verify}.
         """
         answer = await self._ask(name, Verify(producer, frozenset(partitions), frozenset(groups)))
         assert isinstance(answer, Admitted)
