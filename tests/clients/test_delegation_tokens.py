@@ -222,7 +222,7 @@ class ToolTests(TokenTestCase):
         )
         self.assertIn("Delegation Token requests are not allowed", refused)
         log = broker.tail(10_000)
-        self.assertIn(f"the delegation token {token['id']} of User:alice was created", log)
+        self.assertIn(f"the delegation token {token['id']} of 'User:alice' was created", log)
         for secret in (KEY, *(each["hmac"] for each in (token, short_lived, other))):
             self.assertNotIn(secret, log)
             if secret is not KEY:

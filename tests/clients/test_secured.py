@@ -114,7 +114,7 @@ class HowToTests(SynchronousTestCase):
             "no answer without TLS and a login",
             "no right to read payments",
             'kafscale_logins_total{mechanism="SCRAM-SHA-512",result="success"}',
-            "denied to User:shop",
+            "denied to 'User:shop'",
         ):
             self.assertIn(expected, done.stdout)
         gone = self.folder / "secured" / "twistd.pid"

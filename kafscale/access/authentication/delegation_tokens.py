@@ -259,7 +259,7 @@ class DelegationTokens:
         self, what: str, token_id: str, record: DelegationTokenRecord, principal: Principal
     ) -> None:
         self._log.info(
-            "the delegation token {token} of {owner} was {what} by {principal}",
+            "the delegation token {token} of {owner!r} was {what} by {principal!r}",
             token=token_id,
             owner=":".join(record.owner),
             what=what,

@@ -66,7 +66,7 @@ class Audit:
         if passed is None:
             return False
         self._log.info(
-            "denied to {principal} from {host} on {listener}: {api}, which needs {operation} on"
+            "denied to {principal!r} from {host} on {listener}: {api}, which needs {operation} on"
             " {kind} {names}{more}",
             principal=str(session.principal),
             host=context.host,
@@ -91,7 +91,7 @@ class Audit:
             return
         session = context.session
         self._log.info(
-            "{api} by {principal} from {host} on {listener}: {names}; error code {code}",
+            "{api} by {principal!r} from {host} on {listener}: {names}; error code {code}",
             api=_name(serving.request),
             principal=str(session.principal),
             host=context.host,

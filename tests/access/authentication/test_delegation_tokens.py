@@ -200,7 +200,7 @@ class CreationTests(TokensTestCase):
         self.assertEqual(
             texts,
             [
-                f"the delegation token token-0 of User:alice was {what} by User:alice"
+                f"the delegation token token-0 of 'User:alice' was {what} by 'User:alice'"
                 for what in ("created", "altered", "ended")
             ],
         )

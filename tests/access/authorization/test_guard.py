@@ -1007,8 +1007,8 @@ class AuditTests(GuardCase):
             self.clock.advance(seconds)
             self.ask(request, 5, MetadataResponse(brokers=[], controller_id=1, topics=[]))
         line = (
-            "denied to User:alice from 127.0.0.1 on PLAINTEXT: Metadata, which needs DESCRIBE on"
-            " TOPIC 'hidden'"
+            "denied to 'User:alice' from 127.0.0.1 on PLAINTEXT: Metadata, which needs DESCRIBE"
+            " on TOPIC 'hidden'"
         )
         self.assertEqual(self.lines, [line, f"{line} (1 more since the last line)"])
         self.assertEqual(self.counts.denied, {("DESCRIBE", "TOPIC"): 3})
@@ -1028,7 +1028,7 @@ class AuditTests(GuardCase):
             topics = guard.topics(request, context)
             for _ in range(times):
                 self.assertRaises(TopicAuthorizationFailed, topics.topic, "hidden")
-        denied = "denied to User:alice from 127.0.0.1 on PLAINTEXT: Fetch, which needs"
+        denied = "denied to 'User:alice' from 127.0.0.1 on PLAINTEXT: Fetch, which needs"
         self.assertEqual(
             self.lines,
             [
@@ -1099,8 +1099,8 @@ class AuditTests(GuardCase):
         self.assertEqual(
             self.lines,
             [
-                "IncrementalAlterConfigs by User:alice from 127.0.0.1 on PLAINTEXT: 'a'; error"
-                " code 40"
+                "IncrementalAlterConfigs by 'User:alice' from 127.0.0.1 on PLAINTEXT: 'a';"
+                " error code 40"
             ],
         )
 
