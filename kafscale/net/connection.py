@@ -62,11 +62,10 @@ from kafscale.interfaces import (
 from kafscale.net import guard
 from kafscale.net.dispatch import Call, Dispatch
 from kafscale.net.idle_timeout import IdleTimeout
-from kafscale.net.layers import lowest
-from kafscale.net.lost_peer import is_gone
 from kafscale.net.outbox import Outbox, outbox_of
 from kafscale.net.request_memo import RequestMemo
 from kafscale.net.request_memory import READ, RequestMemory
+from kafscale.net.sockets import is_gone, lowest
 from kafscale.wire.frames import MIN_REQUEST, ForeignProtocol, FrameBuffer, MalformedFrame
 
 LIMIT_OWED: Final = 1000

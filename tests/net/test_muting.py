@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from kafscale.access.open_sessions import OpenSession, OpenSessions
 from kafscale.interfaces import Listener, SecurityProtocol
 from kafscale.net import connection
-from kafscale.net.lost_peer import is_gone
+from kafscale.net.sockets import is_gone
 from kafscale.wire.messages import FetchRequest, FetchResponse, HeartbeatResponse, ProduceResponse
 from tests.net.fakes import Broker, Client, body, fetch, framed, heartbeat, produce
 

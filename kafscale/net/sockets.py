@@ -1,13 +1,11 @@
 """
-Whether a client is gone whose connection is not read.
+The socket of a connection, below what lies between them, such as TLS.
 """
 
 from __future__ import annotations
 
 import socket
 from typing import Any, Final
-
-from kafscale.net.layers import lowest
 
 _TCP_INFO: Final = getattr(socket, "TCP_INFO", None)
 
@@ -16,10 +14,21 @@ _TCP_INFO: Final = getattr(socket, "TCP_INFO", None)
 _ENDED: Final = (7, 8)
 
 
+def lowest(transport: Any) -> Any:
+    """
+    The transport that has the socket.
+
+    @param transport: The connection's: that one, or one on top of others.
+    """
+    while (below := getattr(transport, "transport", None)) is not None:
+        transport = below
+    return transport
+
+
 def is_gone(transport: Any) -> bool:
     """
-    Whether the client has closed the connection, or it was reset, although nothing was
-    read since. False where the kernel does not say.
+    Whether the client of a connection that is not read has closed it, or it was reset.
+    False where the kernel does not say.
 
     @param transport: The connection's, on top of others perhaps.
     """
