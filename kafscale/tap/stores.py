@@ -19,7 +19,6 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from kafscale.config import Settings
-from kafscale.config.agreement import check_stores
 from kafscale.counts import StoreCounts
 from kafscale.errors import NoSuchObject, SettingError, about
 from kafscale.format.cluster import BUCKET, DIRECTORY, StoreRecord
@@ -121,6 +120,7 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     """
     Open the stores that the settings name. Operations on them are retried.
 
+    @param settings: L{kafscale.config.agreement.check_stores} has accepted them.
     @param pool: Makes threads for blocking work.
     @raise SettingError: The settings contradict one another, or the data
         directory cannot be used.
@@ -132,7 +132,6 @@ def open_stores(settings: Settings, pool: Pool, reactor: Any) -> Stores:
     probe: Probe | None = None
     place: Place | None = None
     requests: Mapping[str, int] = {}
-    check_stores(settings)
     if settings.use_memory_s3:
         if settings.s3_bucket:
             raise SettingError(
