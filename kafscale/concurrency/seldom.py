@@ -5,6 +5,7 @@ Which of many like events are worth a line of the log.
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv6Address
 
 MOST_SOURCES = 1000
 """The number of sources that are remembered."""
@@ -29,9 +30,12 @@ class Seldom:
         """
         Note an event of a source.
 
+        @param source: For example the address of a client. All IPv6 addresses of a /64 are
+            one source: whoever has one of them has all.
         @return: None if the event does not pass; otherwise how many events of
             this source did not pass since the last one that did.
         """
+        source = _owner_of(source)
         now = self._seconds()
         last = self._passed.get(source)
         if last is not None and now - last < self._interval:
@@ -44,3 +48,11 @@ class Seldom:
             del self._passed[oldest]
             self._held_back.pop(oldest, None)
         return self._held_back.pop(source, 0)
+
+
+def _owner_of(source: str) -> str:
+    try:
+        address = IPv6Address(source)
+    except ValueError:
+        return source
+    return source if address.ipv4_mapped else f"{int(address) >> 64:x}::/64"

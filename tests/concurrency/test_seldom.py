@@ -41,6 +41,20 @@ class SeldomTests(SynchronousTestCase):
         self.assertEqual(self.seldom.passes("b"), 0)
         self.assertIsNone(self.seldom.passes("a"))
 
+    def test_ipv6(self) -> None:
+        """
+        The addresses of a /64 are one source, other addresses are not.
+        """
+        for first, other, passes in (
+            ("2001:db8::1", "2001:db8::ffff:1", None),
+            ("2001:db8:0:1::1", "2001:db8:0:2::1", 0),
+            ("fe80::1%eth0", "fe80::2%eth0", None),
+            ("::ffff:192.0.2.1", "::ffff:192.0.2.2", 0),
+            ("192.0.2.1", "192.0.2.2", 0),
+        ):
+            self.assertEqual(self.seldom.passes(first), 0)
+            self.assertEqual(self.seldom.passes(other), passes)
+
     def test_bounded(self) -> None:
         """
         The source that has not passed for longest is forgotten when there are
