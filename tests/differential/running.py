@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+from kafscale.tap.users import credentials_of
 from kafscale.wire.messages import DescribeConfigsRequest
+from tests.clients.broker import Broker
 from tests.clients.raw import RawClient
 from tests.differential.compare import Found, compare
 from tests.differential.talk import Case, converse
@@ -46,6 +48,20 @@ def differing(cases: Sequence[Case], kafka: int, ours: int) -> list[Found]:
             for case, left, right in answers
             for found in compare(case.name, left.result(SECONDS), right.result(SECONDS))
         ]
+
+
+def add_users(broker: Broker) -> None:
+    """
+    Let a broker know the users of Apache Kafka, whose password is C{secret}, and the
+    mechanisms of its listeners.
+    """
+    lines = [
+        f"{name}:{each.to_text(mechanism)}"
+        for name in ("alice", "bob")
+        for mechanism, each in credentials_of("secret").items()
+    ]
+    (broker.folder / "users").write_text("\n".join(lines))
+    broker.settings |= {"users_file": "users", "sasl_enabled_mechanisms": "PLAIN,SCRAM-SHA-256"}
 
 
 def kafka_listeners() -> dict[str, int]:

@@ -7,10 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from kafscale.tap.users import credentials_of
 from tests.clients.broker import BrokerTestCase, free_port
 from tests.differential.logins import ENDING, FOREVER, Step, run
-from tests.differential.running import kafka_listeners
+from tests.differential.running import add_users, kafka_listeners
 
 
 class LoginDifferenceTests(BrokerTestCase):
@@ -24,19 +23,12 @@ class LoginDifferenceTests(BrokerTestCase):
         Compare what is seen of each script.
         """
         broker = self.prepared(use_memory_s3=1)
-        lines = [
-            f"{name}:{each.to_text(mechanism)}"
-            for name in ("alice", "bob")
-            for mechanism, each in credentials_of("secret").items()
-        ]
-        (broker.folder / "users").write_text("\n".join(lines))
+        add_users(broker)
         ending = free_port()
         broker.settings |= {
             "listeners": f"SASL://127.0.0.1:{broker.port},ENDING://127.0.0.1:{ending}",
             "listener_security_protocol_map": "SASL:SASL_PLAINTEXT,ENDING:SASL_PLAINTEXT",
-            "sasl_enabled_mechanisms": "PLAIN,SCRAM-SHA-256",
             "listener_name_ending_connections_max_reauth_ms": 4000,
-            "users_file": "users",
         }
         broker.start()
         theirs = kafka_listeners()[listener]

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from kafscale.tap.users import credentials_of
 from tests.clients.broker import BrokerTestCase, free_port
 from tests.clients.raw import RawClient
-from tests.differential.running import kafka_listeners
+from tests.differential.running import add_users, kafka_listeners
 from tests.differential.tokens import SCRIPTS, prepare, run
 from tests.harness import apache_kafka
 
@@ -26,18 +25,11 @@ class TokenDifferenceTests(BrokerTestCase):
         broker = self.prepared(
             use_memory_s3=1, authorizer="acl", allow_everyone_if_no_acl_found=1
         )
-        lines = [
-            f"{name}:{each.to_text(mechanism)}"
-            for name in ("alice", "bob")
-            for mechanism, each in credentials_of("secret").items()
-        ]
-        (broker.folder / "users").write_text("\n".join(lines))
+        add_users(broker)
         sasl = free_port()
         broker.settings |= {
             "listeners": f"PLAIN://127.0.0.1:{broker.port},SASL://127.0.0.1:{sasl}",
             "listener_security_protocol_map": "PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT",
-            "sasl_enabled_mechanisms": "PLAIN,SCRAM-SHA-256",
-            "users_file": "users",
             "delegation_token_secret_key": apache_kafka.TOKEN_SECRET,
         }
         broker.start()
