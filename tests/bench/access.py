@@ -29,12 +29,13 @@ from cryptography.x509.oid import NameOID
 
 from kafscale.access.authentication.scram import MECHANISMS
 from kafscale.access.authorization.authorizer import MOST_DECISIONS
-from kafscale.format.acl import AclRecord, Operation, ResourceType
+from kafscale.format.acl import AclRecord, Operation, PatternType, Permission, ResourceType
 from kafscale.interfaces import IRights, Principal
 from kafscale.wire.messages import (
     AlterUserScramCredentialsRequest,
     CreateAclsRequest,
     DeleteAclsRequest,
+    DescribeAclsRequest,
 )
 from tests.access.authorization.acls import Acls, acl, ten_thousand
 from tests.bench.peers import Figures, by_turns, fetch, produce
@@ -59,6 +60,17 @@ CLIENTS = 200
 TOPICS = 20
 CHANGES = 10
 READ, TOPIC = Operation.READ, ResourceType.TOPIC
+ALL: dict[str, Any] = {
+    "resource_type_filter": ResourceType.ANY,
+    "resource_name_filter": None,
+    "pattern_type_filter": PatternType.ANY,
+    "principal_filter": None,
+    "host_filter": None,
+    "operation": Operation.ANY,
+    "permission_type": Permission.ANY,
+}
+"""A filter that matches all ACLs."""
+
 LONGEST = re.compile(r"^kafscale_reactor_longest_turn_seconds (\S+)$", re.MULTILINE)
 
 Table: TypeAlias = tuple[str, list[str], list[list[str]]]
@@ -288,7 +300,8 @@ def change_costs(acls: Acls, rights: IRights) -> Iterator[float]:
 def changes(folder: Path) -> list[list[str]]:
     """
     The longest turn of a broker with ten thousand ACLs while one after the other is created
-    and deleted, and clients ask for what was decided for them before.
+    and deleted, and clients ask for what was decided for them before; and then while all are
+    described and deleted.
     """
     broker = Broker(
         folder / "acls",
@@ -319,7 +332,16 @@ def changes(folder: Path) -> list[list[str]]:
                 for do in (create, delete):
                     do(clients[0], [change])
                     ask(clients, topics)
-        after = longest_turn(metrics(broker))
+            after = longest_turn(metrics(broker))
+            all_of_them = []
+            for request in (
+                DescribeAclsRequest(**ALL),
+                DeleteAclsRequest(filters=[DeleteAclsRequest.Filter(**ALL)]),
+            ):
+                clients[0].call(request, 3)
+                name = type(request).__name__.removesuffix("Request")
+                longest = longest_turn(metrics(broker))
+                all_of_them.append([f"... and after {name} of all", f"{longest * 1e3:.1f} ms"])
     finally:
         broker.kill()
         shutil.rmtree(broker.folder)
@@ -327,7 +349,7 @@ def changes(folder: Path) -> list[list[str]]:
         f"the longest turn of a broker while ACLs are created and deleted {CHANGES} times, between"
         f" requests of clients at {CLIENTS} addresses about {TOPICS} topics (before: only requests)"
     )
-    return [[what, f"{after * 1e3:.1f} ms ({before * 1e3:.1f} ms)"]]
+    return [[what, f"{after * 1e3:.1f} ms ({before * 1e3:.1f} ms)"], *all_of_them]
 
 
 def ask(clients: Sequence[RawClient], topics: Sequence[str]) -> None:

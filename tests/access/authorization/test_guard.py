@@ -1112,7 +1112,7 @@ class AuditTests(GuardCase):
         self.assertEqual(
             self.refusal_of_service(CreateAclsRequest(creations=[]), InvalidRequest()).code, 42
         )
-        self.assertIn("CreateAcls by User:alice", self.lines[0])
+        self.assertIn("CreateAcls by 'User:alice'", self.lines[0])
         self.assertIn("-; error code 42", self.lines[0])
 
     def refusal_of_service(self, request: Request, error: KafkaError) -> KafkaError:
