@@ -259,7 +259,7 @@ class IPartition(IReadable):
 
         @raise InvalidProducerEpoch: a newer epoch of the producer is known.
         @raise ConcurrentTransactions: a transaction of an earlier epoch is open here
-            (rule T35). Its marker is on its way; L{watch} wakes when it is durable.
+            (rule T35). Its marker is on its way; L{IReadable.watch} wakes when it is durable.
         """
 
     def append_marker(marker: Marker, by_coordinator: bool = True) -> ISettlement | None:
