@@ -41,7 +41,7 @@ TOPICS = ("bills", "orders")
 GUESTS = {"iris": "iris-secret", "rose": "rose-secret"}
 """Users and passwords that stay: the ACLs are about these."""
 
-SOON = 10.0
+SOON = 30.0
 """Seconds after which every broker must have a change. It takes milliseconds; the rest is
 for machines with more to do than they can."""
 

@@ -489,14 +489,15 @@ def take_any_first(original: Any) -> Any:
     Take any sequence from a producer that is not known, as Kafka does.
     """
 
-    def check(self: ProducerStates, header: BatchHeader, now: int) -> int | None:
+    def check(
+        self: ProducerStates, header: BatchHeader, now: int, number: int | None = None
+    ) -> Any:
         try:
-            place: int | None = original(self, header, now)
+            return original(self, header, now, number)
         except OutOfOrderSequenceNumber:
             if any(state.producer_id == header.producer_id for state in self.all()):
                 raise
             return None
-        return place
 
     return check
 
