@@ -230,11 +230,12 @@ class BrokerService(Service):
         if isinstance(failure.value, CancelledError):
             self._launch.failed("it was stopped while it started")
             return
-        self._launch.failed(failure.getErrorMessage())
         if isinstance(failure.value, SettingError | CorruptLog | StoreError):
             self._log.critical("cannot start: {reason}", reason=failure.getErrorMessage())
         else:
             self._log.failure("cannot start", failure)
+        # Last: whoever is told looks into the log.
+        self._launch.failed(failure.getErrorMessage())
         reactor.callLater(0, end_with_failure, reactor.stop)
 
     def _cannot_continue(self, why: str) -> None:

@@ -91,7 +91,7 @@ class LocalClusterTestCase(SynchronousTestCase):
         Wait for the cluster to start; its log is part of a failure.
         """
         try:
-            eventually(what, 90)
+            eventually(what, 240)
         except AssertionError:
             raise AssertionError(self.log.read_text()[-6000:]) from None
 
