@@ -26,6 +26,7 @@ from tests.simulation.mutations import (
     DYING,
     EMPTIED,
     FORGETFUL,
+    GIVEN_UP,
     IN_RACKS,
     LATE,
     MISTAKEN,
@@ -136,7 +137,7 @@ class MutationTests(SynchronousTestCase):
         """
         plans = (
             CARELESS, IN_RACKS, BUSY, LATE, DYING, DOUBTFUL, UNHEARD, BEGINNING, ASTRAY, EMPTIED,
-            ASLEEP, ASLEEP_MARKED, ACCESS, FORGETFUL, REJOINING, MISTAKEN, STARTING,
+            ASLEEP, ASLEEP_MARKED, ACCESS, GIVEN_UP, FORGETFUL, REJOINING, MISTAKEN, STARTING,
         )  # fmt: skip
         for plan in plans:
             for seed in (1, 2):
