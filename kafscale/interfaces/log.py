@@ -288,9 +288,9 @@ class IPartition(IReadable):
 
     def transactions_of(producer_id: int) -> ProducerTransactions | None:
         """
-        Return what is known of a producer's transactions; None if the producer is not
-        known. Transaction n is open here if C{open_from} is not -1 and C{number} is below
-        n. The partition must be open, as for L{append}.
+        Return the state of a producer's transactions; None if the producer is unknown.
+        Transaction n is open here if C{open_from} is not -1 and C{number} is below n.
+        The partition must be open, as for L{append}.
         """
 
     def refused(header: BatchHeader) -> None:
@@ -372,8 +372,8 @@ class ILog(IPartitions):
 
     def takes_transactions() -> bool:
         """
-        Return whether batches of transactions may be appended: every broker of the
-        cluster reads what is stored of them.
+        Return whether transactional batches may be appended: every broker of the
+        cluster reads the formats that store them.
         """
 
     def leads(where: tuple[UUID, int]) -> bool:

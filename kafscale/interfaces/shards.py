@@ -1,9 +1,9 @@
 """
-Shards: what is stored of groups and transactional ids, in sixteen parts.
+Shards: the sixteen parts into which groups and transactional ids are divided.
 
 One broker at a time owns a shard, and the room that coordinates groups takes and
-releases them. What else is stored in them belongs to a tenant, which shares the
-commits: operations of all that wait are written together.
+releases them. Other records in a shard belong to a tenant, which shares its commits:
+all waiting operations are written together.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class IShard(Interface):
         """
         Read the owner of the shard from the store. Fires when a read that began after
         this call has found that it is this broker, ever since it has taken the shard:
-        then nobody else has written to the shard before the read.
+        then no other broker has written to the shard before the read.
 
         @raise NotCoordinator: by the Deferred: another broker owns the shard.
         """

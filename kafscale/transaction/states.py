@@ -6,8 +6,8 @@ takes the record of an id and a request, and returns the record that is to be co
 and what is answered then. It does no I/O and knows no clock, so the rules are in one
 place, and can be tried in any order of events (rules T24 to T31, docs/transactions.md).
 
-Who sends EndTxn 5 or later gets a new epoch by each end of a transaction (KIP-890). What
-decides is the version of the request, not the finalized C{transaction.version}.
+With EndTxn 5 or later each end of a transaction raises the producer's epoch (KIP-890). The
+version of the request decides, not the finalized C{transaction.version}.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class PartitionHost(Protocol):
 
     def takes_transactions(self) -> bool:
         """
-        Return whether every broker reads what is stored of transactions.
+        Return whether every broker reads the formats that store transactions.
         """
 
     def confirm(self, partition: Partition) -> Awaitable[None]:
@@ -342,7 +342,7 @@ class Partition:
         Check the first batch of a transaction.
 
         @raise InvalidRecord: the batch has no producer.
-        @raise NotEnoughReplicas: a broker of the cluster does not read what is stored of
+        @raise NotEnoughReplicas: a broker of the cluster does not read the formats that store
             transactions.
         """
         if header.producer_id < 0:
